@@ -1,0 +1,27 @@
+"""nkisim: an open, strict, observable CPU simulator of the Neuron Kernel Interface (NKI).
+
+Importing it serves the names `neuronxcc` (and its submodules) where AWS's package is not installed. Nothing here has
+run on a Neuron device.
+
+    import nkisim
+    import neuronxcc.nki as nki
+
+    with nkisim.record() as run:
+        out = kernel(q, k, v)          # a function decorated with @nki.jit, called with NumPy arrays
+    print(run.summary())
+"""
+
+from __future__ import annotations
+
+from . import fallback
+from .config import Config
+from .errors import KernelError, RuleWarning, SimulatorError
+from .rules import RULES
+from .run import Instruction, Operand, Peak, Run, record
+from .target import TARGETS, Target
+
+__version__ = "0.1.0"
+__all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "SimulatorError",
+           "TARGETS", "Target", "fallback", "record"]
+
+fallback.install()

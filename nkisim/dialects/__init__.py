@@ -1,0 +1,1 @@
+"""Dialects: the names and signatures under which the instructions are offered to kernels."""

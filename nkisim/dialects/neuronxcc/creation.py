@@ -1,0 +1,183 @@
+"""Making tensors: nl.ndarray, zeros, full and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ...errors import broken
+from ...isa.vector import MEMSET
+from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...program import Program, current, execute
+from ...source import user_frame
+from ...tensor import Const, Tensor
+from .support import Memory, ParDim, only, sbuf, tile, want_dtype
+
+
+def _shape(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
+    """The shape as plain integers, and the partition axis."""
+    if isinstance(shape, (int, np.integer)):
+        shape = (shape,)
+    sizes: list[int] = []
+    pdim = 0
+    marked = 0
+    for axis, n in enumerate(shape):
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+            broken("argument", f"{api}: the shape holds {n!r}, which is no integer", got=repr(shape),
+                   remedy="Sizes are integers known when the kernel is built; use // instead of /.")
+        if int(n) < 1:
+            broken("argument", f"{api}: axis {axis} has size {n}", got=repr(tuple(shape)), remedy="Sizes are at least 1.")
+        if isinstance(n, ParDim):
+            pdim, marked = axis, marked + 1
+        sizes.append(int(n))
+    if marked > 1:
+        broken("partition-axis", f"{api}: two axes are marked with nl.par_dim", got=repr(shape))
+    return tuple(sizes), pdim
+
+
+def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...], pdim: int, dtype: np.dtype,
+                   name: str) -> None:
+    target = program.config.target
+    label = f" '{name}'" if name else ""
+    warn = program.config.warn
+    if len(shape) < 2:
+        broken("rank", f"{api}: the tile{label} has {len(shape)} axis", got=shape,
+               limit="at least 2: a partition axis and a free axis", remedy=f"Write ({shape[0]}, 1) or (1, {shape[0]}).")
+    if shape[pdim] > target.partitions:
+        broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
+               limit=f"{target.partitions} partitions (nl.tile_size.pmax)", warn=bool(warn.get("partition-limit")),
+               remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
+    free = int(np.prod(shape[pdim + 1:], dtype=np.int64)) * dtype.itemsize
+    if space == SBUF and free > target.sbuf_partition_bytes:
+        broken("sbuf-capacity", f"{api}: the tile{label} is larger than SBUF", got=f"{shape}: {free} bytes a partition",
+               limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
+               warn=bool(warn.get("sbuf-capacity")), remedy="Work on a smaller tile of the free axis at a time.")
+    bank, banks = target.psum_bank_bytes, target.psum_banks
+    if space == PSUM and (free > bank * banks or (len(shape) - pdim == 2 and free > bank)):
+        broken("psum-bank", f"{api}: the PSUM tile{label} does not fit in one bank", got=f"{shape}: {free} bytes a partition",
+               limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition", warn=bool(warn.get("psum-bank")),
+               remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as (128, banks, 512).")
+
+
+def _place(buffer: Any, api: str) -> Memory:
+    if buffer is None:
+        return sbuf
+    if isinstance(buffer, Memory):
+        return buffer
+    broken("argument", f"{api}: buffer is {buffer!r}", got=type(buffer).__name__,
+           limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm")
+    raise AssertionError
+
+
+def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict) -> Tensor:
+    """A tensor of `shape`; filled with `value` unless that is None."""
+    program = current(api)
+    only(kwargs, api)
+    sizes, pdim = _shape(shape, api)
+    wanted = want_dtype(dtype, api)
+    if wanted is None:
+        broken("argument", f"{api}: dtype is missing", remedy="Say dtype=nl.float32, or the dtype of an input.")
+        raise AssertionError
+    place = _place(buffer, api)
+    space = str(place)
+    if space == HBM:
+        if value is not None:
+            broken("hbm-init", f"{api} cannot fill a tensor in HBM", got=f"{sizes} in {place!r}",
+                   remedy="Make it with nl.ndarray and nl.store the value into it.")
+        return _hbm(program, api, sizes, wanted, place, name)
+    _check_on_chip(program, api, space, sizes, pdim, wanted, name)
+    blocks = int(np.prod(sizes[:pdim], dtype=np.int64))
+    t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None, blocks=blocks)
+    if value is None:
+        return t
+    if space == PSUM and value == 0:
+        t.buf.state = ZERO  # the first matmul of an accumulation overwrites: nothing is spent on zeros
+        return t
+    if pdim:  # one memset a block would be recorded on the device; the values are the same
+        t.array[...] = program.cast(np.full(sizes, value, dtype=np.float32), wanted)
+        t.buf.state = FULL
+        return t
+    return execute(MEMSET, api, t, (Const(value),), (sizes, None))
+
+
+def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str) -> Tensor:
+    if not place.shared:
+        return program.allocate(HBM, sizes, dtype, name=name or None)
+    if program.scope is not program.root:
+        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made inside a loop", got=f"{sizes}",
+               remedy="Make it before the loop, at the top of the kernel.")
+    if user_frame(2).f_code is not program.kernel_code and program.kernel_code is not None:
+        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made in a function that the kernel calls",
+               got=f"{sizes}", warn=bool(program.config.warn.get("shared-hbm-level")),
+               remedy="Make it in the kernel itself and pass it to the function.")
+    turn = program.shared_next
+    program.shared_next += 1
+    if turn < len(program.shared):  # another program instance of the grid: the same tensor
+        buf = program.shared[turn]
+        if buf.meta.shape != sizes or buf.meta.dtype != dtype:
+            broken("shared-hbm-level", f"{api}: program instances make different shared tensors",
+                   got=f"{sizes} {dtypes.name(dtype)}", limit=buf.meta.describe())
+        return Tensor(buf, buf.array, buf.meta, 0)
+    t = program.allocate(HBM, sizes, dtype, name=name or None)
+    t.buf.role = "output"
+    program.shared.append(t.buf)
+    return t
+
+
+def ndarray(shape: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """A new tensor of `shape` and `dtype` in `buffer` (default nl.sbuf). Nothing in it counts as written."""
+    return make("nl.ndarray", shape, dtype, buffer, name, None, kwargs)
+
+
+def zeros(shape: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """A new on-chip tensor filled with 0."""
+    return make("nl.zeros", shape, dtype, buffer, name, 0.0, kwargs)
+
+
+def ones(shape: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """A new on-chip tensor filled with 1."""
+    return make("nl.ones", shape, dtype, buffer, name, 1.0, kwargs)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """A new on-chip tensor filled with the number `fill_value`."""
+    if not isinstance(fill_value, (int, float, np.generic)):
+        broken("argument", f"nl.full: fill_value is a {type(fill_value).__name__}", got=repr(fill_value)[:80],
+               limit="a number known when the kernel is built")
+    return make("nl.full", shape, dtype, buffer, name, fill_value, kwargs)
+
+
+def empty_like(a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """nl.ndarray with the shape (and dtype) of `a`, in `buffer` (default nl.sbuf)."""
+    t = tile(a, "nl.empty_like")
+    return make("nl.empty_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, None, kwargs)
+
+
+def zeros_like(a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+    """nl.zeros with the shape (and dtype) of `a`, in `buffer` (default nl.sbuf)."""
+    t = tile(a, "nl.zeros_like")
+    return make("nl.zeros_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, 0.0, kwargs)
+
+
+def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+    """An HBM tensor that holds the NumPy array `constant`, known when the kernel is built."""
+    program = current("nl.shared_constant")
+    only(kwargs, "nl.shared_constant")
+    values = np.ascontiguousarray(constant)
+    wanted = want_dtype(dtype if dtype is not None else values.dtype, "nl.shared_constant")
+    assert wanted is not None
+    meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
+    buf = program.new_buffer(meta, np.array(program.cast(values, wanted)), FULL)
+    buf.role = "input"
+    return Tensor(buf, buf.array, meta, 0)
+
+
+def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tensor:
+    """An HBM tensor (n, n) with ones on the diagonal."""
+    return shared_constant(np.eye(n, dtype=np.uint8), dtype=dtype, **kwargs)
+
+
+__all__ = ["empty_like", "full", "make", "ndarray", "ones", "shared_constant", "shared_identity_matrix", "zeros",
+           "zeros_like"]

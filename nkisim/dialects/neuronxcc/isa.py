@@ -1,0 +1,394 @@
+"""neuronxcc.nki.isa: the names a kernel knows as `nisa`.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py. Every function also takes `dst=`, an existing tile
+to write to, as kernels of the transition to the destination-passing dialect do; it returns the destination.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ...errors import broken
+from ...index import Index, Mask
+from ...isa import alu
+from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
+from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
+from ...isa.scalar import ACTIVATION
+from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.vector import (MEMSET, RECIPROCAL, SCALAR_TENSOR_TENSOR, SELECT, TENSOR_COPY, TENSOR_REDUCE, TENSOR_SCALAR,
+                           TENSOR_SCALAR_REDUCE, TENSOR_TENSOR, TENSOR_TENSOR_SCAN, VECTOR_TRANSPOSE)
+from ...memory import HBM, PSUM, SBUF
+from ...program import current, execute
+from ...tensor import Const, Tensor
+from .creation import make
+from .support import only, operand, promoted, tile, want_dtype
+
+
+class engine(IntEnum):
+    """The engines of a NeuronCore."""
+
+    unknown = 0
+    tensor = 1
+    scalar = 2
+    gpsimd = 3
+    vector = 5
+    sync = 6
+
+
+tensor_engine, vector_engine, scalar_engine = engine.tensor, engine.vector, engine.scalar
+gpsimd_engine, unknown_engine = engine.gpsimd, engine.unknown
+
+
+class nc_version(IntEnum):
+    """NeuronCore generations."""
+
+    gen2 = 2
+    gen3 = 3
+    gen4 = 4
+
+
+class reduce_cmd(IntEnum):
+    """What an instruction does with the engine's reduction registers."""
+
+    idle = 0
+    reset = 1
+    reduce = 2
+    reset_reduce = 3
+
+
+class oob_mode(IntEnum):
+    """What an indirect DMA does with indices beyond the tensor."""
+
+    error = 0
+    skip = 1
+
+
+class dge_mode(IntEnum):
+    """Who makes the DMA descriptors."""
+
+    none = 0
+    swdge = 1
+    hwdge = 2
+    unknown = 3
+
+
+class dma_engine(IntEnum):
+    """DMA engines."""
+
+    dma = 1
+
+
+def get_nc_version() -> nc_version:
+    """The NeuronCore generation of the target in force."""
+    return nc_version(current("nisa.get_nc_version").config.target.nc_version)
+
+
+def _engine(wanted: Any, api: str) -> str | None:
+    if wanted is None or wanted == engine.unknown:
+        return None
+    if not isinstance(wanted, engine):
+        broken("engine", f"{api}: engine is {wanted!r}", got=repr(wanted),
+               limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine")
+    return wanted.name
+
+
+def _alu(op: Any, api: str, what: str = "op") -> alu.AluOp:
+    found = alu.alu(op)
+    if found is None:
+        name = getattr(op, "__name__", repr(op))
+        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
+               limit=", ".join(sorted(alu.ALU)),
+               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else None)
+        raise AssertionError
+    return found
+
+
+def _dst(kwargs: dict[str, Any], api: str, *known: str) -> Tensor | None:
+    if not kwargs:
+        return None
+    dst = kwargs.pop("dst", None)
+    only(kwargs, api, *known)
+    return None if dst is None else tile(dst, api)
+
+
+# -- TensorE -------------------------------------------------------------------------------------------------------
+def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = False, is_moving_onezero: bool = False,
+              is_transpose: bool = False, tile_position: tuple = (), tile_size: tuple = (), mask: Any = None,
+              **kwargs: Any) -> Tensor:
+    """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <= 128.
+
+    Returns a PSUM tile (m, n), float32.
+    """
+    api = "nisa.nc_matmul"
+    dst = _dst(kwargs, api)
+    a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
+    b = moving if isinstance(moving, Tensor) else tile(moving, api)
+    attrs = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+    return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
+
+
+def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+    """The tile `data` (p, f), free axes collapsed, as (f, p).
+
+    TensorE: at most 128 x 128, SBUF to PSUM. VectorE: at most 32 x 32, SBUF or PSUM. By default by shape and memory.
+    """
+    api = "nisa.nc_transpose"
+    dst = _dst(kwargs, api)
+    t = data if isinstance(data, Tensor) else tile(data, api)
+    wanted = _engine(engine, api)
+    small = t.meta.partitions <= 32 and t.meta.free <= 32
+    if wanted not in (None, "tensor", "vector"):
+        broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
+    on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)
+    out = want_dtype(dtype, api)
+    if on_vector:
+        space = dst.meta.space if dst is not None else t.meta.space
+        return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
+    turned = execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+    if out is not None and out != turned.dtype:  # the documented additional cast
+        turned = execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
+    return turned
+
+
+# -- ScalarE -------------------------------------------------------------------------------------------------------
+def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce_op: Any = None, reduce_res: Any = None,
+               reduce_cmd: Any = reduce_cmd.idle, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
+    """op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's registers.
+
+    data: tile (p, ...). bias: tile (p, 1), fp32/fp16/bf16. scale: number or fp32 tile (p, 1). reduce_res: tile (p, 1)
+    to which the registers are read. Returns a tile of the shape of `data`, of `dtype` (default: that of `data`).
+    """
+    return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
+                       kwargs)
+
+
+def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bias: Any = None, scale: Any = 1.0,
+                      mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
+    """nisa.activation with the registers reset, reduced into, and read to `reduce_res` (p, 1)."""
+    return _activation("nisa.activation_reduce", op, data, bias, scale, reduce_op, reduce_res,
+                       int(globals()["reduce_cmd"].reset_reduce), mask, dtype, kwargs)
+
+
+def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
+                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
+    dst = _dst(kwargs, api)
+    name = alu.activation(op)
+    if name is None:
+        given = getattr(op, "__name__", repr(op))
+        broken("operator", f"{api}: '{given}' is no activation function", got=given,
+               limit=", ".join(sorted(alu.ACTIVATIONS)))
+        raise AssertionError
+    srcs = [data if isinstance(data, Tensor) else tile(data, api)]
+    has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
+    if has_scale:
+        srcs.append(operand(scale, api))
+    if bias is not None:
+        srcs.append(operand(bias, api))
+    reduction = None if reduce_op is None else _alu(reduce_op, api, "reduce_op")
+    extra = None if reduce_res is None else tile(reduce_res, api)
+    return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), SBUF,
+                   want_dtype(dtype, api) if dtype is not None else None, mask, extra)
+
+
+# -- VectorE -------------------------------------------------------------------------------------------------------
+def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: Any = None, engine: Any = engine.unknown,
+                  **kwargs: Any) -> Tensor:
+    """data1 op data2 for two tiles of one shape, not both in PSUM."""
+    api = "nisa.tensor_tensor"
+    dst = _dst(kwargs, api)
+    a, b = tile(data1, api), tile(data2, api)
+    out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
+    return execute(TENSOR_TENSOR, api, dst, (a, b), (_alu(op, api), _engine(engine, api)), SBUF, out, mask)
+
+
+def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op1: Any = None, operand1: Any = None,
+                  reverse1: bool = False, *, dtype: Any = None, mask: Any = None, engine: Any = engine.unknown,
+                  **kwargs: Any) -> Tensor:
+    """(data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an operator's inputs."""
+    api = "nisa.tensor_scalar"
+    dst = _dst(kwargs, api)
+    if (op1 is None) != (operand1 is None):
+        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
+    srcs = (tile(data, api), operand(operand0, api)) + (() if op1 is None else (operand(operand1, api),))
+    second = None if op1 is None else _alu(op1, api, "op1")
+    attrs = (_alu(op0, api, "op0"), reverse0, second, reverse1, _engine(engine, api))
+    return execute(TENSOR_SCALAR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
+
+
+def scalar_tensor_tensor(*, data: Any, op0: Any, operand0: Any, op1: Any, operand1: Any, reverse0: bool = False,
+                         reverse1: bool = False, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    """(data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
+    api = "nisa.scalar_tensor_tensor"
+    dst = _dst(kwargs, api)
+    srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
+    attrs = (_alu(op0, api, "op0"), reverse0, _alu(op1, api, "op1"), reverse1)
+    return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
+
+
+def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any = None, negate: bool = False,
+                  keepdims: bool = False, **kwargs: Any) -> Tensor:
+    """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n) tile."""
+    api = "nisa.tensor_reduce"
+    dst = _dst(kwargs, api)
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    return execute(TENSOR_REDUCE, api, dst, (tile(data, api),), (_alu(op, api), axes, negate, keepdims), SBUF,
+                   want_dtype(dtype, api), mask)
+
+
+def tensor_scalar_reduce(*, data: Any, op0: Any, operand0: Any, reduce_op: Any, reduce_res: Any, reverse0: bool = False,
+                         dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
+    api = "nisa.tensor_scalar_reduce"
+    dst = _dst(kwargs, api)
+    attrs = (_alu(op0, api, "op0"), reverse0, _alu(reduce_op, api, "reduce_op"))
+    return execute(TENSOR_SCALAR_REDUCE, api, dst, (tile(data, api), operand(operand0, api)), attrs, SBUF,
+                   want_dtype(dtype, api), mask, tile(reduce_res, api))
+
+
+def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any, reverse0: bool = False,
+                       reverse1: bool = False, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    """result[:, i] = (data0[:, i] op0 result[:, i - 1]) op1 data1[:, i], starting from `initial`."""
+    api = "nisa.tensor_tensor_scan"
+    dst = _dst(kwargs, api)
+    a, b = tile(data0, api), tile(data1, api)
+    attrs = (_alu(op0, api, "op0"), _alu(op1, api, "op1"), reverse0, reverse1)
+    out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
+    return execute(TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask)
+
+
+def reciprocal(data: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    """1 / data on VectorE."""
+    api = "nisa.reciprocal"
+    dst = _dst(kwargs, api)
+    return execute(RECIPROCAL, api, dst, (tile(data, api),), (), SBUF, want_dtype(dtype, api), mask)
+
+
+def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+    """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
+    api = "nisa.tensor_copy"
+    dst = _dst(kwargs, api)
+    t = src if isinstance(src, Tensor) else tile(src, api)
+    return execute(TENSOR_COPY, api, dst, (t,), (_engine(engine, api),), SBUF,
+                   want_dtype(dtype, api) if dtype is not None else None, mask)
+
+
+def tensor_copy_predicated(*, src: Any, dst: Any, predicate: Any, reverse_pred: bool = False, mask: Any = None,
+                           dtype: Any = None, **kwargs: Any) -> None:
+    """Copy `src` (tile or number) to `dst` where the uint8/16/32 tile `predicate` is not zero; elsewhere dst stays."""
+    api = "nisa.tensor_copy_predicated"
+    only(kwargs, api)
+    p, d = tile(predicate, api), tile(dst, api)
+    if p.dtype not in (np.uint8, np.uint16, np.uint32):
+        broken("dtype", f"{api}: predicate '{p.label}' is {dtypes.name(p.dtype)}", tensor=p.label,
+               limit="uint8, uint16 or uint32")
+    s = operand(src, api)
+    if isinstance(src, Tensor) and s.dtype != d.dtype:
+        broken("dtype", f"{api}: src is {dtypes.name(s.dtype)}, dst is {dtypes.name(d.dtype)}", tensor=d.label,
+               remedy="Both share one data type.")
+    execute(SELECT, api, d, (p, s, d), (reverse_pred,), SBUF, None, mask)
+
+
+def select_reduce(*, dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
+                  reduce_cmd: Any = reduce_cmd.idle, reduce_op: Any = np.amax, reverse_pred: bool = False, mask: Any = None,
+                  dtype: Any = None, **kwargs: Any) -> None:
+    """dst = on_true where `predicate` is not zero, else on_false (number or (p, 1)); optionally the row maxima."""
+    api = "nisa.select_reduce"
+    only(kwargs, api)
+    d = tile(dst, api)
+    execute(SELECT, api, d, (tile(predicate, api), tile(on_true, api), operand(on_false, api)), (reverse_pred,), SBUF,
+            None, mask)
+    if reduce_res is not None:
+        op = _alu(reduce_op, api, "reduce_op")
+        if op.name != "maximum":
+            broken("operator", f"{api}: reduce_op '{op.name}'", limit="max")
+        free = tuple(range(1, d.ndim))
+        execute(TENSOR_REDUCE, api, tile(reduce_res, api), (d,), (op, free, False, False), SBUF, None, mask)
+
+
+def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+    """An SBUF tile of `shape` (partition axis first) filled with the number `value`."""
+    api = "nisa.memset"
+    if isinstance(shape, Tensor):
+        broken("argument", f"{api} takes a shape here, not a tile", got=repr(shape),
+               remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).")
+    only(kwargs, api)
+    t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
+    return execute(MEMSET, api, t, (Const(value),), (t.shape, _engine(engine, api)), SBUF, None, mask)
+
+
+# -- GpSimdE -------------------------------------------------------------------------------------------------------
+def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
+    """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`."""
+    api = "nisa.iota"
+    dst = _dst(kwargs, api)
+    if isinstance(expr, (int, np.integer)):
+        expr = Index((1, 1), (0, 0), int(expr))
+    if not isinstance(expr, Index):
+        broken("argument", f"{api}: expr is a {type(expr).__name__}", limit="an affine expression of nl.arange")
+    values = Const(0)
+    values.array = expr.array()
+    return execute(IOTA, api, dst, (values,), (expr.sizes,), SBUF, want_dtype(dtype, api), mask)
+
+
+def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: Any = None, dtype: Any = None,
+                  **kwargs: Any) -> Tensor:
+    """on_true_tile where the affine predicate holds, else the number on_false_value."""
+    api = "nisa.affine_select"
+    dst = _dst(kwargs, api)
+    if not isinstance(pred, Mask) or not pred.affine or pred.compound:
+        broken("mask", f"{api}: pred is not one affine comparison", got=repr(pred)[:80],
+               remedy="Compare one affine expression of nl.arange, e.g. pred=(i_p >= i_f); no & or |. For anything else "
+                      "use nl.where.")
+    if not isinstance(on_false_value, (int, float, np.generic)):
+        broken("argument", f"{api}: on_false_value is a {type(on_false_value).__name__}", limit="a number")
+    t = tile(on_true_tile, api)
+    where = Const(0)
+    where.array = pred.where
+    return execute(AFFINE_SELECT, api, dst, (t, where, Const(on_false_value)), (pred.where.shape,), SBUF,
+                   want_dtype(dtype, api) or t.dtype, mask)
+
+
+def tensor_partition_reduce(op: Any, data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
+    """A reduction over the partitions: (p, ...) to (1, ...). op: add, max, bitwise_or or bitwise_and."""
+    api = "nisa.tensor_partition_reduce"
+    dst = _dst(kwargs, api)
+    return execute(TENSOR_PARTITION_REDUCE, api, dst, (tile(data, api),), (_alu(op, api),), SBUF, want_dtype(dtype, api),
+                   mask)
+
+
+# -- DMA -----------------------------------------------------------------------------------------------------------
+def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oob_mode: Any = oob_mode.error,
+             dge_mode: Any = dge_mode.unknown) -> None:
+    """Copy `src` to `dst` (each in HBM or SBUF, one shape), casting; with dst_rmw_op=np.add, add to dst."""
+    api = "nisa.dma_copy"
+    d, s = tile(dst, api), tile(src, api)
+    if dst_rmw_op is not None:
+        if getattr(dst_rmw_op, "__name__", "") != "add":
+            broken("operator", f"{api}: dst_rmw_op", got=repr(dst_rmw_op), limit="np.add")
+        execute(DMA_COPY, api, d, (s, d), (True,), SBUF, None, mask)
+        return
+    execute(DMA_COPY, api, d, (s,), (False,), SBUF, None, mask)
+
+
+def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
+    """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
+    api = "nisa.dma_transpose"
+    dst = _dst(kwargs, api)
+    t = tile(src, api)
+    allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
+    if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):
+        broken("argument", f"{api}: axes {axes} for {t.ndim} axes", tensor=t.label, limit="(1, 0), (2, 1, 0), (3, 1, 2, 0)")
+    return execute(DMA_TRANSPOSE, api, dst, (t,), (allowed[t.ndim],), SBUF, want_dtype(dtype, api), mask)
+
+
+__all__ = [
+    "activation", "activation_reduce", "affine_select", "dge_mode", "dma_copy", "dma_engine", "dma_transpose", "engine",
+    "get_nc_version", "gpsimd_engine", "iota", "memset", "nc_matmul", "nc_transpose", "nc_version", "oob_mode",
+    "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce", "tensor_copy",
+    "tensor_copy_predicated", "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar",
+    "tensor_scalar_reduce", "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
+]

@@ -1,0 +1,231 @@
+"""neuronxcc.nki.language: the names a kernel knows as `nl`.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/language/__init__.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import numpy as np
+
+from ... import dtypes as _dtypes
+from ... import index as _index
+from ... import target as _target
+from ...errors import broken as _broken
+from ...program import STATE as _STATE
+from ...program import current as _current
+from .compute import (abs, add, all, arctan, bitwise_and, bitwise_or, bitwise_xor, broadcast_to, ceil, copy, cos, divide,
+                      equal, erf, erf_dx, exp, expand_dims, floor, fmod, gelu, gelu_apprx_sigmoid, gelu_apprx_tanh,
+                      gelu_dx, greater, greater_equal, invert, left_shift, less, less_equal, log, logical_and,
+                      logical_not, logical_or, logical_xor, matmul, max, maximum, mean, min, minimum, mish, mod, multiply,
+                      negative, not_equal, power, prod, reciprocal, relu, right_shift, rms_norm, rsqrt, sigmoid, sign,
+                      silu, silu_dx, sin, softmax, softplus, sqrt, square, static_cast, subtract, sum, tanh, transpose,
+                      trunc, var, where)
+from .creation import (empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like)
+from .support import ParDim as par_dim
+from .support import hbm, psum, sbuf, shared_hbm
+from .transfer import device_print, load, load_transpose2d, store
+
+private_hbm = hbm
+
+# data types
+bool_ = np.bool_
+int8, int16, int32 = np.int8, np.int16, np.int32
+uint8, uint16, uint32 = np.uint8, np.uint16, np.uint32
+float16, float32 = np.float16, np.float32
+bfloat16 = _dtypes.bfloat16
+float8_e4m3 = _dtypes.float8_e4m3
+float8_e5m2 = _dtypes.float8_e5m2
+tfloat32 = _dtypes.tfloat32
+
+# index grids
+arange = _index.arange
+mgrid = _index.mgrid
+
+
+def ds(start: int, size: int) -> _index.DynamicSlice:
+    """`size` elements from `start`, for subscripts: t[:, nl.ds(i * 128, 128)]."""
+    for value in (start, size):
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+            _broken("argument", "nl.ds takes two integers", got=f"ds({start!r}, {size!r})")
+    return _index.DynamicSlice(int(start), int(size))
+
+
+class _Range:
+    """A loop iterator; each iteration is a scope for the tiles made in it."""
+
+    __slots__ = ("kind", "values")
+
+    def __init__(self, kind: str, *args: Any, **_ignored: Any) -> None:
+        if not args or not builtins_all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in args):
+            _broken("argument", f"nl.{kind} takes integers", got=repr(args),
+                    remedy="Trip counts are known when the kernel is built; use // instead of /.")
+        self.kind = kind
+        self.values = range(*[int(a) for a in args])
+
+    def __iter__(self) -> Iterator[int]:
+        return _current(f"nl.{self.kind}").iterate(self.values, self)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def builtins_all(values: Any) -> bool:
+    for v in values:
+        if not v:
+            return False
+    return True
+
+
+def affine_range(*args: Any, **kwargs: Any) -> _Range:
+    """Iterations that do not depend on one another (sums in PSUM aside). (stop) or (start, stop[, step])."""
+    return _Range("affine_range", *args, **kwargs)
+
+
+def sequential_range(*args: Any, **kwargs: Any) -> _Range:
+    """Iterations in order, each seeing what the previous ones wrote. (stop) or (start, stop[, step])."""
+    return _Range("sequential_range", *args, **kwargs)
+
+
+def static_range(*args: Any) -> _Range:
+    """Iterations unrolled when the kernel is built. (stop) or (start, stop[, step])."""
+    return _Range("static_range", *args)
+
+
+# program instances
+def program_id(axis: int) -> int:
+    """Index of this program instance along grid axis `axis`."""
+    program = _current("nl.program_id")
+    if not program.position and axis == 0:
+        return 0
+    if not 0 <= axis < len(program.position):
+        _broken("argument", f"nl.program_id({axis}): the grid has {len(program.position)} axes", got=axis,
+                limit=f"0..{len(program.position) - 1}", remedy="Launch the kernel with a grid: kernel[n](...).")
+    return program.position[axis]
+
+
+def num_programs(axes: Any = None) -> int:
+    """Number of program instances along the grid axes `axes` (None: in all)."""
+    program = _current("nl.num_programs")
+    grid = program.grid or (1,)
+    chosen = range(len(grid)) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    total = 1
+    for a in chosen:
+        if not 0 <= a < len(grid):
+            _broken("argument", f"nl.num_programs: the grid has {len(grid)} axes", got=a)
+        total *= grid[a]
+    return total
+
+
+def program_ndim() -> int:
+    """Number of axes of the launch grid."""
+    return len(_current("nl.program_ndim").grid)
+
+
+class nc(int):
+    """nl.nc(n): grid axis spread over n physical NeuronCores; here its instances run one after the other."""
+
+    def __mul__(self, other: int) -> int:
+        return int(self) * int(other)
+
+    __rmul__ = __mul__
+
+
+def spmd_dim(outer: int, inner: int) -> int:
+    """A grid axis of outer * inner instances."""
+    return int(outer) * int(inner)
+
+
+class _TileSize:
+    """nl.tile_size: the limits of the target in force."""
+
+    @property
+    def _target(self) -> _target.Target:
+        return _STATE.program.config.target if _STATE.program is not None else _target.DEFAULT
+
+    @property
+    def pmax(self) -> int:
+        """Partitions of a tile."""
+        return self._target.partitions
+
+    @property
+    def psum_fmax(self) -> int:
+        """fp32 elements of a PSUM tile a partition."""
+        return self._target.psum_bank_fp32
+
+    @property
+    def gemm_stationary_fmax(self) -> int:
+        """Free size of the stationary matmul operand."""
+        return self._target.stationary_free_max
+
+    @property
+    def gemm_moving_fmax(self) -> int:
+        """Free size of the moving matmul operand."""
+        return self._target.moving_free_max
+
+    @property
+    def bn_stats_fmax(self) -> int:
+        """Free size of bn_stats."""
+        return self._target.bn_stats_free_max
+
+    @property
+    def psum_min_align(self) -> int:
+        """Byte alignment in PSUM."""
+        return 4
+
+    @property
+    def sbuf_min_align(self) -> int:
+        """Byte alignment in SBUF."""
+        return 1
+
+    @property
+    def total_available_sbuf_size(self) -> int:
+        """Bytes of SBUF a partition."""
+        return self._target.sbuf_partition_bytes
+
+
+tile_size = _TileSize()
+
+
+class _Fp32:
+    @property
+    def min(self) -> float:
+        """The smallest finite fp32, bit pattern 0xff7fffff."""
+        return float(np.finfo(np.float32).min)
+
+
+fp32 = _Fp32()
+
+
+class _Bfp16:
+    @property
+    def min(self) -> float:
+        """Bit pattern 0xff80 in bfloat16: minus infinity."""
+        return float("-inf")
+
+
+bfp16 = _Bfp16()
+
+
+def finfo(dtype: Any) -> Any:
+    """Limits of a floating-point type, as numpy.finfo."""
+    import ml_dtypes
+
+    return ml_dtypes.finfo(_dtypes.resolve(dtype))
+
+
+__all__ = [
+    "abs", "add", "affine_range", "all", "arange", "arctan", "bfloat16", "bfp16", "bitwise_and", "bitwise_or",
+    "bitwise_xor", "bool_", "broadcast_to", "ceil", "copy", "cos", "device_print", "divide", "ds", "empty_like", "equal",
+    "erf", "erf_dx", "exp", "expand_dims", "finfo", "float16", "float32", "float8_e4m3", "float8_e5m2", "floor", "fmod",
+    "fp32", "full", "gelu", "gelu_apprx_sigmoid", "gelu_apprx_tanh", "gelu_dx", "greater", "greater_equal", "hbm", "int16",
+    "int32", "int8", "invert", "left_shift", "less", "less_equal", "load", "load_transpose2d", "log", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "matmul", "max", "maximum", "mean", "mgrid", "min", "minimum", "mish",
+    "mod", "multiply", "nc", "ndarray", "negative", "not_equal", "num_programs", "ones", "par_dim", "power", "private_hbm",
+    "prod", "program_id", "program_ndim", "psum", "reciprocal", "relu", "right_shift", "rms_norm", "rsqrt", "sbuf",
+    "sequential_range", "shared_constant", "shared_hbm", "shared_identity_matrix", "sigmoid", "sign", "silu", "silu_dx",
+    "sin", "softmax", "softplus", "spmd_dim", "sqrt", "square", "static_cast", "static_range", "store", "subtract", "sum",
+    "tanh", "tfloat32", "tile_size", "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros",
+    "zeros_like",
+]

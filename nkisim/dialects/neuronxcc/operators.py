@@ -1,0 +1,161 @@
+"""What Python's operators and assignments on tensors mean in this dialect."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ...errors import broken
+from ...isa import alu
+from ...isa.vector import MEMSET, TENSOR_COPY
+from ...memory import EMPTY, HBM, PSUM, ZERO
+from ...program import STATE, execute, redirect
+from ...tensor import Const, Tensor
+from . import compute
+from .support import tile
+
+_SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
+           "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
+           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@"}
+
+_getrefcount = sys.getrefcount
+
+
+class Operators:
+    """The neuronxcc.nki dialect: operators compute, `t[...] = value` writes in place, `psum += matmul` accumulates."""
+
+    name = "neuronxcc.nki"
+
+    def __init__(self) -> None:
+        self.temporary = {"assign": 0, "inplace": 0}
+        """References that a value nobody holds by name has, inside `assign` and `inplace`: measured once below, since
+        they depend on the Python version."""
+        self._measuring: str | None = None
+        self._seen = 0
+
+    # -- expressions -----------------------------------------------------------------------------------------------
+    def operator(self, op: str, a: Any, b: Any) -> Tensor:
+        symbol = _SYMBOL[op]
+        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+            array = a if isinstance(a, np.ndarray) else b
+            tile(array, f"operator {symbol}")
+        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
+            return NotImplemented
+        if op == "matmul":
+            broken("operator", "tiles have no operator @", remedy="Use nl.matmul(x, y, transpose_x=True) or "
+                                                                  "nisa.nc_matmul(stationary, moving).")
+        if op == "divide":
+            return compute.divided(a, b, partitions=False)
+        if op == "mod":
+            return compute.mod(a, b)
+        return compute.binary(alu.ALU[op], f"operator {symbol}", a, b, partitions=False)
+
+    def unary(self, op: str, a: Tensor) -> Tensor:
+        return {"negative": compute.negative, "abs": compute.abs, "invert": compute.invert}[op](a)
+
+    def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return compute.broadcast_to(t, shape=shape)
+
+    def astype(self, t: Tensor, dtype: Any) -> Tensor:
+        return compute.copy(t, dtype=dtype)
+
+    # -- statements ------------------------------------------------------------------------------------------------
+    def assign(self, dst: Tensor, value: Any, _depth: int = 0) -> None:
+        """`t[...] = value`: the instruction that made `value` writes to `t`; a named or older value is copied."""
+        if self._measuring:
+            self._seen = _getrefcount(value)
+            return
+        if isinstance(value, Tensor):
+            if value.buf is dst.buf and value.off == dst.off and value.meta is dst.meta:
+                return  # t[i] += x has updated the view in place
+            if dst.meta.space == HBM:
+                broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
+                       got=dst.meta.describe(), limit="sbuf or psum", remedy="Use nl.store(dst, value=tile).")
+            program = STATE.program
+            if program is not None and program.last_result is value and _getrefcount(value) <= (
+                    self.temporary["assign"] + 1) and value.meta.space != HBM:
+                # + 1: the program itself holds its last result
+                if value.meta.space == dst.meta.space or value.meta.space != PSUM:
+                    if value.meta.shape == dst.meta.shape and redirect(dst, value):
+                        return
+            if value.meta.space == HBM:
+                broken("memory", f"'{value.label}' lies in HBM and cannot be assigned to a tile", tensor=value.label,
+                       got=value.meta.describe(), limit="sbuf or psum", remedy="Use nl.load.")
+            execute(TENSOR_COPY, "assignment", dst, (value,), (None,))
+            return
+        if isinstance(value, (int, float, np.generic)):
+            if dst.meta.space == HBM:
+                broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
+                       got=dst.meta.describe(), remedy="Use nl.store(dst, value=number).")
+            execute(MEMSET, "assignment", dst, (Const(value),), (dst.shape, None))
+            return
+        tile(value, "assignment")
+
+    def inplace(self, op: str, dst: Tensor, value: Any) -> Tensor:
+        """`t += value` and its kin: in place. A matmul added to a PSUM tile accumulates there."""
+        if self._measuring:
+            self._seen = _getrefcount(value)
+            return dst
+        symbol = _SYMBOL[op]
+        if isinstance(value, np.ndarray):
+            tile(value, f"operator {symbol}=")
+        if dst.meta.space == HBM:
+            broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
+                   got=dst.meta.describe(), remedy="nl.load it, update the tile, and nl.store the result.")
+        if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
+            if self._accumulate(dst, value):
+                return dst
+        if op == "matmul":
+            return self.operator(op, dst, value)
+        if op == "divide":
+            compute.divided(dst, value, dst=dst, partitions=False)
+        elif op == "mod":
+            self.assign(dst, compute.mod(dst, value, dtype=dst.dtype))
+        else:
+            compute.binary(alu.ALU[op], f"operator {symbol}=", dst, value, dst, partitions=False)
+        return dst
+
+    def _accumulate(self, dst: Tensor, value: Tensor) -> bool:
+        """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way in."""
+        program = STATE.program
+        assert program is not None
+        last = program.last_call
+        if program.last_result is not value or last is None or last[0].name != "nc_matmul":
+            return False
+        if dst.shape != value.shape or last[2] is None:
+            return False
+        attrs = last[4 - 1]
+        state = dst.buf.state
+        fresh = state in (EMPTY, ZERO) or (dst.buf.mask is not None and not dst.buf.written(
+            dst.off, dst.meta.shape, dst.meta.strides).any())
+        whole = dst.meta.size == dst.buf.array.size
+        if fresh:
+            if state == ZERO and not whole:
+                dst.buf.written(dst.off, dst.meta.shape, dst.meta.strides)  # the rest still holds zeros
+            return redirect(dst, value)
+        program.check_read(dst, "accumulation")
+        return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
+
+    # -- calibration -----------------------------------------------------------------------------------------------
+    def calibrate(self) -> None:
+        """Measure how many references a nameless value has when it arrives in `assign`."""
+
+        class Probe:
+            def __setitem__(probe, key: Any, value: Any) -> None:  # noqa: N805
+                self.assign(probe, value, 1)  # type: ignore[arg-type]
+
+        def make() -> object:
+            return object()
+
+        probe = Probe()
+        self._measuring = "assign"
+        probe[...] = make()
+        self.temporary["assign"] = self._seen
+        self._measuring = None
+
+
+OPERATORS = Operators()
+OPERATORS.calibrate()
+

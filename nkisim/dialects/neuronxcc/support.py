@@ -1,0 +1,96 @@
+"""What the functions of this dialect share: memories, reading of arguments, dtypes of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ...errors import broken
+from ...memory import CONST, HBM, PSUM, SBUF
+from ...tensor import Const, Tensor
+
+
+class Memory(str):
+    """A place for tensors: compares equal to its space's name."""
+
+    shared: bool
+    init_allowed: bool
+
+    def __new__(cls, space: str, *, shared: bool = False) -> Memory:
+        self = super().__new__(cls, space)
+        self.shared = shared
+        return self
+
+    def __repr__(self) -> str:
+        return f"nl.{'shared_hbm' if self.shared else str(self)}"
+
+
+sbuf = Memory(SBUF)
+psum = Memory(PSUM)
+hbm = Memory(HBM)
+shared_hbm = Memory(HBM, shared=True)
+
+
+class ParDim(int):
+    """nl.par_dim(n): this axis is the partition axis."""
+
+
+def tile(x: Any, api: str) -> Tensor:
+    """`x`, which must be a tensor."""
+    if isinstance(x, Tensor):
+        return x
+    what = f"a NumPy array of shape {x.shape}" if isinstance(x, np.ndarray) else f"{type(x).__name__} {x!r}"[:80]
+    broken("numpy-on-tile" if isinstance(x, np.ndarray) else "argument", f"{api} takes a tile, not {what}",
+           got=what, remedy="Pass arrays as kernel arguments and nl.load them; pass numbers where a number is taken.")
+    raise AssertionError
+
+
+def operand(x: Any, api: str) -> Tensor:
+    """`x` as a tensor, numbers as constants."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (int, float, np.generic)):
+        return Const(x)
+    return tile(x, api)
+
+
+def want_dtype(dtype: Any, api: str) -> np.dtype | None:
+    """The dtype asked for, resolved; None if none was."""
+    if dtype is None:
+        return None
+    try:
+        return dtypes.resolve(dtype)
+    except TypeError as e:
+        broken("dtype", f"{api}: {e}", got=repr(dtype))
+        raise
+
+
+def dtype_of(x: Tensor) -> np.dtype:
+    return x.meta.dtype
+
+
+def promoted(*operands: Tensor) -> np.dtype:
+    """The result type of arithmetic on these (NKI type promotion)."""
+    found = operands[0].meta.dtype
+    for o in operands[1:]:
+        found = dtypes.promote(found, o.meta.dtype)
+    if found == dtypes.BOOL:
+        found = dtypes.UINT8
+    return found
+
+
+_IGNORED = {"name", "dge_mode", "precise_schedule", "lazy_initialization", "buffer"}
+
+
+def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
+    """Refuse keyword arguments that the function does not have."""
+    extra = [k for k in kwargs if k not in _IGNORED and k not in known]
+    if extra:
+        broken("argument", f"{api} has no argument '{extra[0]}'", got=", ".join(extra),
+               remedy="Check the name against the nki reference.")
+
+
+def is_const(t: Tensor) -> bool:
+    return t.meta.space == CONST

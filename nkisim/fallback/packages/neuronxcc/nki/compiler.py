@@ -1,0 +1,3 @@
+"""`neuronxcc.nki.compiler` on the simulator: allocation and scheduling directives."""
+
+from nkisim.dialects.neuronxcc.compiler import *

@@ -1,0 +1,5 @@
+"""`neuronxcc.nki.isa` on the simulator: the instructions (`nisa`)."""
+
+from neuronxcc.nki.isa import constants
+
+from nkisim.dialects.neuronxcc.isa import *

@@ -1,0 +1,3 @@
+"""`neuronxcc.nki.language` on the simulator: the tensor language (`nl`)."""
+
+from nkisim.dialects.neuronxcc.language import *

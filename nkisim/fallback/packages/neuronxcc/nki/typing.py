@@ -1,0 +1,3 @@
+"""`neuronxcc.nki.typing` on the simulator: types for kernel signatures."""
+
+from nkisim.dialects.neuronxcc.typing import *

@@ -1,0 +1,171 @@
+"""The arithmetic and bitwise operators of the engines, and the activation functions of ScalarE.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst (operators and their engines, activation functions).
+Arithmetic is float32 whatever the operands' types; bitwise operators take integers as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+from .core import GPSIMD, SCALAR, VECTOR
+
+
+@dataclass(frozen=True)
+class AluOp:
+    """A binary (or unary) operator."""
+
+    name: str
+    function: Callable[..., np.ndarray]
+    engines: tuple[str, ...]
+    bitvec: bool = False
+    reduce: Callable[..., np.ndarray] | None = None
+    """`reduce(array, axis=, keepdims=)` where it is a legal reduction."""
+    identity: float = 0.0
+    unary: bool = False
+    boolean: bool = False
+    """The result is 1.0 or 0.0."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+ALU: dict[str, AluOp] = {}
+
+
+def _alu(name: str, function: Callable[..., Any], *engines: str, **kwargs: Any) -> None:
+    ALU[name] = AluOp(name, function, engines, **kwargs)
+
+
+def _truth(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    return lambda a, b: function(a, b).astype(np.float32)
+
+
+def _subtract_reduce(a: np.ndarray, axis: Any, keepdims: bool = False) -> np.ndarray:
+    """First element minus the others, in order along the last axis (float32)."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    lead = a.shape[: a.ndim - len(axes)]
+    flat = a.reshape(lead + (-1,))
+    out = flat[..., 0] - flat[..., 1:].sum(axis=-1, dtype=np.float32)
+    return out.reshape(lead + (1,) * len(axes)) if keepdims else out
+
+
+def _power(a: Any, b: Any) -> np.ndarray:
+    return np.power(a, b, dtype=np.float32)
+
+
+_alu("add", np.add, VECTOR, GPSIMD, SCALAR, reduce=np.add.reduce)
+_alu("subtract", np.subtract, VECTOR, reduce=_subtract_reduce)
+_alu("multiply", np.multiply, VECTOR, GPSIMD, SCALAR, reduce=np.multiply.reduce, identity=1.0)
+_alu("maximum", np.maximum, VECTOR, reduce=np.maximum.reduce, identity=-math.inf)
+_alu("minimum", np.minimum, VECTOR, reduce=np.minimum.reduce, identity=math.inf)
+_alu("equal", _truth(np.equal), VECTOR, boolean=True)
+_alu("not_equal", _truth(np.not_equal), VECTOR, boolean=True)
+_alu("greater", _truth(np.greater), VECTOR, boolean=True)
+_alu("greater_equal", _truth(np.greater_equal), VECTOR, boolean=True)
+_alu("less", _truth(np.less), VECTOR, boolean=True)
+_alu("less_equal", _truth(np.less_equal), VECTOR, boolean=True)
+_alu("logical_and", _truth(np.logical_and), VECTOR, boolean=True, identity=1.0,
+     reduce=lambda a, axis, keepdims=False: np.all(a != 0, axis=axis, keepdims=keepdims).astype(np.float32))
+_alu("logical_or", _truth(np.logical_or), VECTOR, boolean=True,
+     reduce=lambda a, axis, keepdims=False: np.any(a != 0, axis=axis, keepdims=keepdims).astype(np.float32))
+_alu("logical_xor", _truth(np.logical_xor), VECTOR, boolean=True,
+     reduce=lambda a, axis, keepdims=False: np.logical_xor.reduce(a != 0, axis=axis, keepdims=keepdims).astype(
+         np.float32))
+_alu("logical_not", lambda a, b=None: (a == 0).astype(np.float32), VECTOR, unary=True, boolean=True)
+_alu("abs", lambda a, b=None: np.abs(a), VECTOR, SCALAR, unary=True)
+_alu("reciprocal", lambda a, b=None: np.reciprocal(a, dtype=np.float32), VECTOR, SCALAR, unary=True)
+# tensor_scalar documents op0=rsqrt with operand0=0.0: the operand is added before the root.
+_alu("rsqrt", lambda a, b=0.0: 1.0 / np.sqrt(a + np.float32(b)), GPSIMD, SCALAR, unary=True)
+_alu("power", _power, GPSIMD)
+_alu("bitwise_and", np.bitwise_and, VECTOR, bitvec=True, reduce=np.bitwise_and.reduce, identity=-1)
+_alu("bitwise_or", np.bitwise_or, VECTOR, bitvec=True, reduce=np.bitwise_or.reduce)
+_alu("bitwise_xor", np.bitwise_xor, VECTOR, bitvec=True, reduce=np.bitwise_xor.reduce)
+_alu("left_shift", np.left_shift, VECTOR, bitvec=True)
+_alu("right_shift", np.right_shift, VECTOR, bitvec=True)
+_alu("invert", lambda a, b=None: np.invert(a), VECTOR, bitvec=True, unary=True)
+
+_ALIASES = {"max": "maximum", "min": "minimum", "amax": "maximum", "amin": "minimum", "sum": "add", "prod": "multiply",
+            "absolute": "abs", "power": "power", "float_power": "power", "bitwise_not": "invert", "all": "logical_and",
+            "any": "logical_or"}
+
+
+def alu(op: Any) -> AluOp | None:
+    """The operator meant by an nl function, a NumPy function or a name; None if the engines have no such one."""
+    if isinstance(op, AluOp):
+        return op
+    name = op if isinstance(op, str) else getattr(op, "__name__", "")
+    return ALU.get(_ALIASES.get(name, name))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(np.float32)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return np.float32(0.5) * x * (1 + _erf(x / np.float32(math.sqrt(2))))
+
+
+def _gelu_dx(x: np.ndarray) -> np.ndarray:
+    density = np.exp(-x * x / 2) / np.float32(math.sqrt(2 * math.pi))
+    return np.float32(0.5) * (1 + _erf(x / np.float32(math.sqrt(2)))) + x * density
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return np.float32(0.5) * x * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)))
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(np.float32(0), x)
+
+
+def _silu_dx(x: np.ndarray) -> np.ndarray:
+    s = _sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "copy": lambda x: x,
+    "square": np.square,
+    "sigmoid": _sigmoid,
+    "relu": lambda x: np.maximum(x, np.float32(0)),
+    "gelu": _gelu,
+    "gelu_dx": _gelu_dx,
+    "gelu_apprx_tanh": _gelu_tanh,
+    "gelu_apprx_sigmoid": lambda x: x * _sigmoid(np.float32(1.702) * x),
+    "silu": lambda x: x * _sigmoid(x),
+    "silu_dx": _silu_dx,
+    "tanh": np.tanh,
+    "softplus": _softplus,
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "erf": _erf,
+    "erf_dx": lambda x: np.float32(2 / math.sqrt(math.pi)) * np.exp(-x * x),
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "arctan": np.arctan,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1.0 / np.sqrt(x),
+    "reciprocal": np.reciprocal,
+    "sign": np.sign,
+    "abs": np.abs,
+}
+_ACTIVATION_ALIASES = {"absolute": "abs", "identity": "copy"}
+
+
+def activation(op: Any) -> str | None:
+    """The name of the activation function meant by an nl function, a NumPy function or a name, or None."""
+    name = op if isinstance(op, str) else getattr(op, "__name__", "")
+    name = _ACTIVATION_ALIASES.get(name, name)
+    return name if name in ACTIVATIONS else None

@@ -1,0 +1,186 @@
+"""What an instruction is: a name, rules over its operands, and a NumPy function, stated once for every dialect.
+
+`Instruction.plan(call)` checks the rules and returns a `Plan`; it runs once for each distinct signature (shapes,
+dtypes, memories, constants' types and attributes), after which the plan is remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import numpy as np
+
+from .. import dtypes
+from ..config import Config
+from ..errors import broken
+from ..memory import CONST, HBM, PSUM, SBUF
+from ..target import Target
+from ..tensor import Tensor
+
+TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
+
+
+@dataclass(slots=True)
+class Plan:
+    """How one signature runs."""
+
+    engine: str
+    compute: Callable[..., Any]
+    """Source arrays -> result array; two results where the instruction writes `extra` too."""
+    shape: tuple[int, ...]
+    """Shape of the result."""
+    dtype: np.dtype | None = None
+    """The dtype of `compute`'s result where it is always that one, so that no cast is needed."""
+    kind: str = "elementwise"
+    """How a mask applies: "elementwise" (result positions), "reduce" (source positions), "transpose", "whole"."""
+    identity: float = 0.0
+    """What masked-out elements of a reduction count as."""
+    stateful: bool = False
+    """`compute` takes the program (engine registers) as its first argument."""
+    cost: dict[str, Any] = field(default_factory=dict)
+    """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One use of an instruction, as its `plan` sees it."""
+
+    api: str
+    """The name the reader wrote, e.g. "nisa.tensor_tensor", for messages."""
+    dst: Tensor | None
+    srcs: tuple[Tensor, ...]
+    attrs: tuple
+    space: str
+    dtype: np.dtype | None
+    config: Config
+    extra: Tensor | None = None
+
+    @property
+    def target(self) -> Target:
+        return self.config.target
+
+    def fail(self, rule: str, headline: str, operand: Tensor | None = None, **details: Any) -> None:
+        """Report a broken rule about `operand`."""
+        if operand is not None and operand.meta.space != CONST:
+            details.setdefault("tensor", operand.label)
+            details.setdefault("got", operand.meta.describe())
+        broken(rule, f"{self.api}: {headline}", warn=bool(self.config.warn.get(rule)), **details)
+
+    def memory_of(self, operand: Tensor, allowed: tuple[str, ...], what: str, remedy: str | None = None) -> None:
+        """`operand` must lie in one of the memories `allowed`."""
+        space = operand.meta.space
+        if space == CONST or space in allowed:
+            return
+        if remedy is None:
+            remedy = {HBM: "Bring it on chip with nl.load first.", PSUM: "Copy it to SBUF with nisa.tensor_copy first.",
+                      SBUF: "Only HBM tensors can be used here."}[space]
+        self.fail("memory", f"{what} '{operand.label}' lies in {space}", operand, limit=" or ".join(allowed),
+                  remedy=remedy)
+
+    def tile(self, operand: Tensor, what: str, allowed: tuple[str, ...] = (SBUF, PSUM)) -> None:
+        """`operand` must be a tile that a compute engine can stream: memory, rank, partitions, free size, start."""
+        meta = operand.meta
+        if meta.space == CONST:
+            return
+        self.memory_of(operand, allowed, what)
+        if len(meta.shape) < 2:
+            self.fail("rank", f"{what} '{operand.label}' has {len(meta.shape)} axis", operand,
+                      limit="at least 2: a partition axis and a free axis",
+                      remedy="Keep both axes in the subscript, e.g. t[0:128, 0:1] or t[0:1, 0:n].")
+        if meta.pdim != 0:
+            self.fail("partition-axis", f"the partition axis of {what} '{operand.label}' is axis {meta.pdim}, not 0",
+                      operand, remedy="Take one block first: t[i] or t[i, :, :].")
+        limit = self.target.partitions
+        if meta.partitions > limit:
+            self.fail("partition-limit", f"{what} '{operand.label}' has {meta.partitions} partitions", operand,
+                      limit=f"{limit} partitions (nl.tile_size.pmax)",
+                      remedy=f"Split the first axis into tiles of at most {limit}.")
+        most = self.target.psum_free_elements_max if meta.space == PSUM else self.target.sbuf_free_elements_max
+        if meta.free > most:
+            self.fail("free-size-limit", f"{what} '{operand.label}' has {meta.free} elements a partition", operand,
+                      limit=f"{most} in {meta.space}", remedy="Split the free axis into smaller tiles.")
+        starts = (0,) if meta.partitions > 64 else (0, 64) if meta.partitions > 32 else (0, 32, 64, 96)
+        if meta.pstart not in starts:
+            self.fail("start-partition", f"{what} '{operand.label}' of {meta.partitions} partitions starts at "
+                      f"partition {meta.pstart}", operand, limit=f"a start at {', '.join(map(str, starts))}",
+                      remedy="Start the tile at partition 0, or put the rows on the free axis.")
+
+    def same_partitions(self, *operands: Tensor) -> int:
+        """All tile operands must span the same number of partitions; returns it."""
+        tiles = [t for t in operands if t.meta.space != CONST]
+        first = tiles[0]
+        for other in tiles[1:]:
+            if other.meta.partitions != first.meta.partitions:
+                self.fail("partition-mismatch",
+                          f"'{first.label}' has {first.meta.partitions} partitions, '{other.label}' has "
+                          f"{other.meta.partitions}", other,
+                          got=f"{first.meta.describe()} and {other.meta.describe()}",
+                          remedy="Nothing broadcasts over partitions by itself: use .broadcast_to, or a matmul with "
+                                 "ones, or keep the vector on the free axis.")
+        return first.meta.partitions
+
+    def vector(self, operand: Tensor, partitions: int, what: str) -> None:
+        """`operand` must be a constant or one element a partition."""
+        if operand.meta.space == CONST:
+            return
+        self.tile(operand, what)
+        if operand.meta.free != 1 or operand.meta.partitions != partitions:
+            self.fail("shape-mismatch", f"{what} '{operand.label}' is not one element a partition", operand,
+                      limit=f"a number, or a tile of shape ({partitions}, 1)",
+                      remedy="For two full tiles use nisa.tensor_tensor.")
+
+    def floating(self, operand: Tensor, what: str) -> None:
+        if operand.meta.space != CONST and not dtypes.is_float(operand.dtype):
+            self.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
+                      limit="a floating-point type", remedy="Cast it with nl.copy(t, dtype=nl.float32).")
+
+    def result(self, shape: tuple[int, ...], engine: str) -> None:
+        """The result must fit where it goes: memory reach of `engine`, shape of a given destination."""
+        dst = self.dst
+        space = dst.meta.space if dst is not None else self.space
+        if engine == GPSIMD and space == PSUM:
+            self.fail("gpsimd-psum", "GpSimdE cannot write to PSUM", dst, limit="sbuf",
+                      remedy="Write to SBUF, or use nisa.vector_engine.")
+        if dst is None:
+            return
+        self.tile(dst, "destination")
+        if squeeze(dst.meta.shape) != squeeze(shape):
+            self.fail("shape-mismatch", f"destination '{dst.label}' has shape {dst.meta.shape}, the result has {shape}",
+                      dst, limit=shape, remedy="Give both the same shape.")
+
+
+def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape` with its partition axis, and of the free axes those above one."""
+    return shape[:1] + tuple(n for n in shape[1:] if n != 1)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction of the machine."""
+
+    name: str
+    plan: Callable[[Call], Plan]
+    doc: str
+    """One line: what it computes."""
+    source: str
+    """Where its semantics and cost are written."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+TABLE: dict[str, Instruction] = {}
+
+
+def instruction(name: str, doc: str, source: str) -> Callable[[Callable[[Call], Plan]], Instruction]:
+    """Define an instruction by its `plan` function."""
+
+    def define(plan: Callable[[Call], Plan]) -> Instruction:
+        TABLE[name] = made = Instruction(name, plan, doc, source)
+        return made
+
+    return define

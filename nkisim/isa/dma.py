@@ -1,0 +1,73 @@
+"""The DMA engines: copies between HBM and SBUF, with casts, and the (slow) transposing load.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (dma_copy, dma_transpose) and
+general/nki/api/nki/language/__init__.py (load, store, load_transpose2d).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..memory import HBM, SBUF
+from .core import DMA, Call, Plan, instruction, squeeze
+
+
+def _endpoint(call: Call, operand: object, what: str) -> None:
+    t = operand
+    meta = t.meta  # type: ignore[attr-defined]
+    call.memory_of(t, (HBM, SBUF), what, "DMA engines do not reach PSUM: copy the tile to SBUF with "  # type: ignore[arg-type]
+                   "nisa.tensor_copy first.")
+    if len(meta.shape) < 2:
+        call.fail("rank", f"{what} '{t.label}' has {len(meta.shape)} axis", t,  # type: ignore[attr-defined, arg-type]
+                  limit="at least 2: partitions and a free axis",
+                  remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].")
+    if meta.space == SBUF:
+        call.tile(t, what)  # type: ignore[arg-type]
+
+
+@instruction("dma_copy", "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
+             "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store")
+def DMA_COPY(call: Call) -> Plan:
+    """attrs: (add,) where `add` adds to the destination, which is then the second source."""
+    src, dst = call.srcs[0], call.dst
+    _endpoint(call, src, "source")
+    shape = src.meta.shape
+    if dst is not None:
+        _endpoint(call, dst, "destination")
+        if squeeze(dst.meta.shape) != squeeze(shape):
+            call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), "
+                      f"'{src.label}' has {shape} ({src.meta.size} elements)", dst,
+                      got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+                      limit="the same shape on both sides",
+                      remedy="Slice or reshape one side so that both name the same elements; a DMA does not broadcast.")
+    elif call.space == SBUF and src.meta.shape[0] > call.target.partitions:
+        call.fail("partition-limit", f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
+                  src, limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
+                  remedy=f"Load at most {call.target.partitions} rows at a time, in a loop.")
+    elif call.space == SBUF and src.meta.free > call.target.sbuf_free_elements_max:
+        call.fail("free-size-limit", f"the tile loaded from '{src.label}' has {src.meta.free} elements a partition",
+                  src, limit=call.target.sbuf_free_elements_max, remedy="Load the free axis in smaller tiles.")
+    if call.attrs[0]:
+        def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
+            return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
+        return Plan(DMA, compute, shape)
+    return Plan(DMA, np.ndarray.copy, shape)
+
+
+@instruction("dma_transpose", "copy from HBM or SBUF with the axes permuted",
+             "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d")
+def DMA_TRANSPOSE(call: Call) -> Plan:
+    """attrs: (axes,), one of (1, 0), (2, 1, 0), (3, 1, 2, 0)."""
+    src = call.srcs[0]
+    _endpoint(call, src, "source")
+    axes = call.attrs[0]
+    shape = tuple(src.meta.shape[a] for a in axes)
+    if shape[0] > call.target.partitions:
+        call.fail("partition-limit", f"the transposed tile of '{src.label}' would have {shape[0]} partitions", src,
+                  limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
+                  remedy="Load and transpose at most 128 columns at a time.")
+
+    def compute(a: np.ndarray) -> np.ndarray:
+        return a.transpose(axes).copy()
+
+    return Plan(DMA, compute, shape, kind="transpose")

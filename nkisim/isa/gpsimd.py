@@ -1,0 +1,85 @@
+"""GpSimdE: index patterns, affine selection, reductions over partitions. It reaches SBUF, never PSUM.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (iota, affine_select, tensor_partition_reduce).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..memory import SBUF
+from .core import GPSIMD, Call, Plan, instruction
+
+_ISA = "aws-neuron-sdk v2.26.0 nki.isa"
+
+
+@instruction("iota", "a tile of affine index values", f"{_ISA} iota")
+def IOTA(call: Call) -> Plan:
+    """attrs: (shape,). Source: the index values as a constant."""
+    shape = call.attrs[0]
+    if len(shape) < 2:
+        call.fail("rank", "the index pattern has one axis", got=shape, limit="at least 2",
+                  remedy="Write nl.arange(p)[:, None] + nl.arange(n)[None, :].")
+    if shape[0] > call.target.partitions:
+        call.fail("partition-limit", f"the pattern has {shape[0]} partitions", got=shape,
+                  limit=f"{call.target.partitions} partitions")
+    call.result(shape, GPSIMD)
+    return Plan(GPSIMD, lambda values: values.astype(np.int32), shape)
+
+
+@instruction("affine_select", "where an affine predicate holds the tile, elsewhere a number", f"{_ISA} affine_select")
+def AFFINE_SELECT(call: Call) -> Plan:
+    """attrs: (). Sources: tile, predicate (constant array), number."""
+    tile, predicate = call.srcs[0], call.srcs[1]
+    call.tile(tile, "on_true_tile")
+    call.memory_of(tile, (SBUF,), "on_true_tile", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
+    if tile.dtype.itemsize == 4 and not dtypes.is_float(tile.dtype):
+        call.fail("dtype", f"'{tile.label}' is {dtypes.name(tile.dtype)}", tile, limit="floats, 8- and 16-bit integers")
+    shape = tile.meta.shape
+    where_shape = np.shape(predicate.array)
+    try:
+        fits = np.broadcast_shapes(where_shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        call.fail("shape-mismatch", f"the predicate has shape {where_shape}, '{tile.label}' has {shape}", tile,
+                  limit=shape, remedy="Build the predicate from index grids of the tile's shape.")
+    call.result(shape, GPSIMD)
+
+    def compute(a: np.ndarray, where: np.ndarray, other: Any) -> np.ndarray:
+        return np.where(where, dtypes.to_fp32(a), np.float32(other))
+
+    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32)
+
+
+@instruction("tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce")
+def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
+    """attrs: (operator,); add, maximum, bitwise_or or bitwise_and."""
+    op, data = call.attrs[0], call.srcs[0]
+    call.tile(data, "data")
+    call.memory_of(data, (SBUF,), "data", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
+    if op.name not in ("add", "maximum", "bitwise_or", "bitwise_and"):
+        call.fail("operator", f"'{op.name}' does not reduce over partitions", got=op.name,
+                  limit="add, max, bitwise_or, bitwise_and")
+    shape = (1,) + data.meta.shape[1:]
+    call.result(shape, GPSIMD)
+
+    def compute(a: np.ndarray) -> np.ndarray:
+        return op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
+
+    return Plan(GPSIMD, compute, shape)
+
+
+@instruction("partition_broadcast", "one partition repeated over several", "assumed: for integer types; floats "
+             "broadcast by a matmul with ones (arch guide, alternative uses of the Tensor Engine)")
+def PARTITION_BROADCAST(call: Call) -> Plan:
+    """attrs: (partitions,)."""
+    data = call.srcs[0]
+    call.tile(data, "operand")
+    call.memory_of(data, (SBUF,), "operand", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
+    shape = (call.attrs[0],) + data.meta.shape[1:]
+    call.result(shape, GPSIMD)
+    return Plan(GPSIMD, lambda a: np.ascontiguousarray(np.broadcast_to(a, shape)), shape)

@@ -1,0 +1,129 @@
+"""TensorE: matrix multiply and transpose, SBUF in, PSUM out.
+
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul, nc_transpose),
+general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..memory import PSUM, SBUF
+from .core import TENSOR, Call, Plan, instruction
+
+_ISA = "aws-neuron-sdk v2.26.0 nki.isa"
+
+
+def _in_sbuf(call: Call, operand: Any, what: str) -> None:
+    call.memory_of(operand, (SBUF,), what, None if operand.meta.space != PSUM else
+                   "TensorE reads only SBUF: evacuate the PSUM tile first, t_sbuf = nisa.tensor_copy(t).")
+    call.tile(operand, what, (SBUF,))
+    if operand.dtype not in dtypes.MATMUL_DTYPES:
+        call.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
+                  limit="float32, tfloat32, bfloat16, float16 or float8", remedy="Cast it with nl.copy(t, dtype=...).")
+
+
+def _into_psum(call: Call, remedy: str) -> None:
+    space = call.dst.meta.space if call.dst is not None else call.space
+    if space != PSUM:
+        name = f"'{call.dst.label}' " if call.dst is not None else ""
+        call.fail("matmul-destination", f"the destination {name}lies in {space}", call.dst, limit="psum", remedy=remedy)
+    if call.dst is not None and call.dst.meta.free * 4 > call.target.psum_bank_bytes:
+        call.fail("psum-bank", f"the destination '{call.dst.label}' spans more than one PSUM bank", call.dst,
+                  limit=f"{call.target.psum_bank_fp32} fp32 a partition", remedy="Write at most 512 columns at a time.")
+
+
+def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -> None:
+    """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary tile."""
+    if not position and not size:
+        return
+    if len(position) != 2 or len(size) != 2:
+        call.fail("argument", "tile_position and tile_size are given together, as (row, column)",
+                  got=f"tile_position={position}, tile_size={size}")
+    if any(v % 32 for v in position + size):
+        call.fail("argument", "tile_position and tile_size are multiples of 32",
+                  got=f"tile_position={position}, tile_size={size}")
+    if size[0] < rows or size[1] < columns:
+        call.fail("argument", "tile_size is smaller than the stationary tile", got=size, limit=f"({rows}, {columns})")
+    if position[0] + size[0] > 128 or position[1] + size[1] > 128:
+        call.fail("argument", "the PE tile reaches beyond the 128 x 128 array",
+                  got=f"tile_position={position}, tile_size={size}")
+    if call.target.nc_version == 2 and tuple(size) == (32, 32):
+        call.fail("argument", "a 32 x 32 PE tile needs NeuronCore-v3 or later", got=f"target {call.target.name}")
+
+
+@instruction("nc_matmul", "stationary.T @ moving, into PSUM, optionally added to what is there", f"{_ISA} nc_matmul")
+def NC_MATMUL(call: Call) -> Plan:
+    """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size, accumulate)."""
+    stationary, moving = call.srcs[0], call.srcs[1]
+    is_transpose, position, size, accumulate = call.attrs[2], call.attrs[3], call.attrs[4], call.attrs[5]
+    _in_sbuf(call, stationary, "stationary operand")
+    _in_sbuf(call, moving, "moving operand")
+    if stationary.meta.partitions != moving.meta.partitions:
+        call.fail("contraction-mismatch", f"'{stationary.label}' has {stationary.meta.partitions} partitions, "
+                  f"'{moving.label}' has {moving.meta.partitions}", moving,
+                  got=f"{stationary.meta.describe()} and {moving.meta.describe()}",
+                  remedy="The contraction axis is the partition axis of both operands: transpose one, or slice both "
+                         "to the same rows.")
+    rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
+    if columns > call.target.stationary_free_max:
+        call.fail("stationary-free-limit", f"the stationary operand '{stationary.label}' has {columns} free elements",
+                  stationary, limit=f"{call.target.stationary_free_max} (nl.tile_size.gemm_stationary_fmax)",
+                  remedy="Make the wider tile the moving operand, or split it into blocks of 128 columns.")
+    if width > call.target.moving_free_max:
+        call.fail("moving-free-limit", f"the moving operand '{moving.label}' has {width} free elements", moving,
+                  limit=f"{call.target.moving_free_max} (nl.tile_size.gemm_moving_fmax)",
+                  remedy="Split it into blocks of 512 columns.")
+    _tiling(call, position, size, rows, columns)
+    _into_psum(call, "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
+                     "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.")
+    shape = (columns,) + moving.meta.shape[1:]
+    call.result(shape, TENSOR)
+    flat_s, flat_m = (rows, columns), (rows, width)
+    two_d = stationary.ndim == 2 and moving.ndim == 2
+    plain = two_d and stationary.array.dtype == np.float32 and moving.array.dtype == np.float32
+
+    if plain and not accumulate:
+        def compute(s: np.ndarray, m: np.ndarray) -> np.ndarray:
+            return s.T @ m
+    else:
+        def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:  # type: ignore[misc]
+            product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
+            product = product.reshape(shape)
+            return dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+
+    fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
+    onezero = (call.attrs[0] and stationary.dtype == np.float32) or (call.attrs[1] and moving.dtype == np.float32)
+    passes = (2 if onezero else 4) if fp32 else 1
+    return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole",
+                cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose})
+
+
+@instruction("nc_transpose", "the partition and free axes of a tile swapped, by a matmul with identity",
+             f"{_ISA} nc_transpose")
+def NC_TRANSPOSE(call: Call) -> Plan:
+    """The transpose of TensorE: at most 128 x 128, SBUF to PSUM."""
+    data = call.srcs[0]
+    _in_sbuf(call, data, "operand")
+    partitions, free = data.meta.partitions, data.meta.free
+    if free > 128:
+        call.fail("dimension-limit", f"'{data.label}' has {free} free elements", data, limit="128 on TensorE",
+                  remedy="Transpose blocks of 128 columns.")
+    _into_psum(call, "TensorE writes only PSUM: take the result as a new tile and copy it with nisa.tensor_copy.")
+    shape = (free, partitions)
+    call.result(shape, TENSOR)
+    flat = (partitions, free)
+    if call.target.nc_version == 2:
+        def compute(a: np.ndarray) -> np.ndarray:
+            # On NeuronCore-v2 it is a plain matmul with identity, in which a NaN or infinity spoils its row.
+            if np.isfinite(dtypes.to_fp32(a)).all():
+                return a.reshape(flat).T.copy()
+            return dtypes.to_fp32(a).reshape(flat).T @ np.eye(partitions, dtype=np.float32)
+    else:
+        def compute(a: np.ndarray) -> np.ndarray:
+            return a.reshape(flat).T.copy()
+
+    return Plan(TENSOR, compute, shape, None, kind="transpose", cost={"partitions": partitions, "free": free})

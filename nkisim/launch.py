@@ -1,0 +1,262 @@
+"""Calling a kernel: arguments become HBM tensors, the function runs as Python, outputs become NumPy arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import itertools
+from typing import Any, Callable
+
+import numpy as np
+
+from . import dtypes, scopes, source
+from . import target as targets
+from .config import Config
+from .errors import broken
+from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, Buffer, contiguous, meta_of
+from .program import STATE, Program
+from .run import peak_of
+from .tensor import Tensor
+
+
+def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Tensor:
+    """An array as an HBM tensor called `name`."""
+    if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
+        dtype = value.dtype
+    else:
+        hint = {"float64": "x.astype(np.float32)", "int64": "x.astype(np.int32)"}.get(value.dtype.name, "x.astype(...)")
+        broken("input", f"the input '{name}' is a NumPy array of {value.dtype}", tensor=name,
+               got=f"{value.shape} {value.dtype}", limit="an NKI data type: float32, bfloat16, float16, int32, ...",
+               remedy=f"Convert it before the call: {hint}.")
+    if 0 in value.shape:
+        broken("input", f"the input '{name}' is empty", tensor=name, got=value.shape,
+               remedy="Every axis needs at least one element.")
+    array = value.copy() if mutable else np.ascontiguousarray(value)
+    if not program.config.precise_fp and dtypes.is_float(dtype):
+        array = array.astype(np.float32)
+    meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
+    buf = program.new_buffer(meta, array.reshape(value.shape), FULL, name)
+    buf.role = "mutable" if mutable else "input"
+    return Tensor(buf, buf.array, meta, 0)
+
+
+class Kernel:
+    """A function that runs as a kernel when it is called with NumPy arrays. `kernel[grid](...)` runs it on a grid."""
+
+    def __init__(self, function: Callable[..., Any], dialect: Any, *, platform_target: str | None = None,
+                 kernel_return: bool = True, grid: tuple[int, ...] = (), options: dict[str, Any] | None = None) -> None:
+        if isinstance(function, Kernel):
+            platform_target = platform_target or function.platform_target
+            function = function.function
+        if not callable(function):
+            raise TypeError(f"nki.jit decorates functions, not {type(function).__name__}")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.dialect = dialect
+        self.platform_target = platform_target
+        self.kernel_return = kernel_return
+        self.grid = grid
+        self.options = options or {}
+
+    def __getitem__(self, grid: Any) -> Kernel:
+        sizes = tuple(int(g) for g in (grid if isinstance(grid, tuple) else (grid,)))
+        if STATE.program is not None:
+            broken("nested-grid", f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
+                   remedy="Call the function without a grid, or launch it from outside.")
+        return type(self)(self.function, self.dialect, platform_target=self.platform_target,
+                          kernel_return=self.kernel_return, grid=sizes, options=self.options)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if STATE.program is not None:
+            return self.function(*args, **kwargs)
+        return simulate(self, args, kwargs)
+
+    def __reduce__(self) -> tuple:
+        return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
+
+    def __repr__(self) -> str:
+        grid = f"[{', '.join(map(str, self.grid))}]" if self.grid else ""
+        return f"<nki kernel {self.__name__}{grid}>"
+
+
+def _unpickle(cls: type, module: str, qualname: str) -> Any:
+    import importlib
+
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _is_mutable(annotation: Any) -> bool:
+    return "mutable_tensor" in str(getattr(annotation, "__name__", annotation))
+
+
+def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
+    """Arguments with arrays turned into tensors; and those that may be written, with the caller's arrays."""
+    try:
+        signature = inspect.signature(kernel.function)
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as e:
+        broken("input", f"{kernel.__name__} cannot be called like this: {e}", at=_home(kernel),
+               remedy="Check the number and the names of the arguments.")
+        raise
+    mutable: list[tuple[Tensor, Any]] = []
+
+    def convert(name: str, value: Any, may_write: bool) -> Any:
+        if isinstance(value, np.ndarray) and value.ndim:
+            tensor = _input(program, name, value, may_write)
+            if may_write:
+                mutable.append((tensor, value))
+            return tensor
+        if isinstance(value, (list, tuple)) and any(isinstance(v, np.ndarray) for v in value):
+            items = [convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value)]
+            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+        if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+            return {k: convert(f"{name}[{k!r}]", v, may_write) for k, v in value.items()}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changed = {f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
+                       for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)}
+            return dataclasses.replace(value, **changed) if changed else value
+        return value
+
+    parameters = signature.parameters
+    for name, value in bound.arguments.items():
+        parameter = parameters[name]
+        may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            bound.arguments[name] = tuple(convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value))
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            bound.arguments[name] = {k: convert(k, v, may_write) for k, v in value.items()}
+        else:
+            bound.arguments[name] = convert(name, value, may_write)
+    return list(bound.args), bound.kwargs, mutable
+
+
+def _home(kernel: Kernel) -> source.Line:
+    code = getattr(kernel.function, "__code__", None)
+    return source.line_of(code, 0) if code is not None else source.Line("", 0, "")
+
+
+def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+    """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel returns one).
+
+    Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out unchanged.
+    """
+    if STATE.program is not None:
+        return kernel.function(*args, **kwargs)
+    run = STATE.run
+    config = run.config if run is not None else Config.from_environment()
+    if kernel.platform_target:
+        config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
+    program = Program(config, kernel.dialect, run is not None)
+    program.kernel_code = getattr(kernel.function, "__code__", None)
+    program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
+    program.grid = kernel.grid
+    if run is not None:
+        run.programs.append(program)
+    STATE.program = program
+    try:
+        with np.errstate(all="ignore"):
+            positions = list(itertools.product(*(range(n) for n in kernel.grid))) if all(kernel.grid) else [()]
+            call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
+            result: Any = None
+            for position in positions:
+                program.position = position
+                program.shared_next = 0
+                program.registers = {}
+                result = kernel.function(*call_args, **call_kwargs)
+            program.scope = program.root
+            _check_capacity(program, kernel)
+            return _outputs(program, kernel, result, mutable)
+    finally:
+        STATE.program = None
+        program.last_result = None
+        program.last_call = None
+
+
+def _check_capacity(program: Program, kernel: Kernel) -> None:
+    """The tiles in use at one time fit on chip, for the best allocator there can be."""
+    target = program.config.target
+    for space, limit, rule in ((SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
+                               (PSUM, target.psum_partition_bytes, "psum-capacity")):
+        total, users, when = peak_of(program.infos, space, lambda i: i.partition_bytes)
+        if total <= limit:
+            continue
+        held = "; ".join(f"{i.label} {i.meta.shape} {i.partition_bytes} B" for i in users[:6])
+        more = f"; and {len(users) - 6} more" if len(users) > 6 else ""
+        last = next((i for i in reversed(sorted(users, key=lambda i: i.id)) if i.first == when), users[0])
+        broken(rule, f"{space.upper()} overflows: {len(users)} tiles in use at one time need {total} bytes a partition",
+               warn=bool(program.config.warn.get(rule)), tensor=last.label, got=held + more,
+               limit=f"{limit} bytes a partition on {target.name}" + (
+                   f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""),
+               remedy="Work on smaller tiles, or use each tile up before the next is made. (The compiler would have "
+                      "to spill to slower memory.)" if space == SBUF else
+                      "Copy each PSUM tile to SBUF (nisa.tensor_copy) before making the next.",
+               at=source.line_of(last.code, last.lasti))
+
+
+def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    """Check the returned tensors and turn them into NumPy arrays."""
+    returned: list[Buffer] = []
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.meta.space in ON_CHIP:
+                broken("output-memory", f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
+                       warn=bool(program.config.warn.get("output-memory")), tensor=value.label,
+                       got=value.meta.describe(), at=_home(kernel), limit="hbm",
+                       remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), nl.store the tile into it "
+                              "and return that.")
+            returned.append(value.buf)
+            _check_output(program, kernel, value)
+            return value.array.copy()
+        if isinstance(value, (tuple, list)):
+            return tuple(convert(v) for v in value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            broken("no-output", f"{kernel.__name__} returns a NumPy value that no instruction of the device computed",
+                   got=f"{type(value).__name__} {getattr(value, 'shape', '')}", at=_home(kernel),
+                   remedy="Compute on tiles with nl and nisa functions, store the result into an nl.shared_hbm tensor "
+                          "and return that tensor.")
+        broken("no-output", f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
+               at=_home(kernel), remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), nl.store into it, "
+                                        "and return it.")
+        return None
+
+    if not kernel.kernel_return:
+        if result is not None:
+            return convert(result)
+        if mutable and all(t.buf.info.last == t.buf.info.first for t, _ in mutable):
+            broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
+                   remedy="nl.store the result into an output parameter.")
+        for tensor, array in mutable:
+            array[...] = tensor.array.astype(array.dtype)
+        return None
+    outputs = convert(result)
+    for tensor, array in mutable:
+        if tensor.buf not in returned:
+            broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
+                   tensor=tensor.label, at=_home(kernel), remedy=f"Return it: return ..., {tensor.label}")
+        array[...] = tensor.array.astype(array.dtype)
+    return outputs
+
+
+def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
+    buf = value.buf
+    if buf.state == FULL:
+        return
+    flags = np.zeros(buf.array.shape, dtype=bool) if buf.state == EMPTY else buf.mask
+    assert flags is not None
+    if flags.all():
+        return
+    missing = np.argwhere(~flags)
+    first = tuple(int(i) for i in missing[0])
+    part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
+    broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
+           warn=bool(program.config.warn.get("unwritten-output")), tensor=value.label,
+           got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.info.code, buf.info.lasti),
+           remedy="nl.store every element; check the loop's trip count and the store's slice.")

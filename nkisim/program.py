@@ -1,0 +1,616 @@
+"""One kernel while it runs: executing instructions, keeping records, following scopes, memory and registers.
+
+`execute` is the one way to the machine. It looks the call's signature up (rules are checked once for each distinct
+one), checks that what is read was written and is in scope, computes, writes, and records integers.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any, Callable, Iterator
+
+import numpy as np
+
+from . import dtypes, memory, scopes, source
+from .config import Config
+from .errors import SimulatorError, broken
+from .isa.core import Call, Instruction, Plan
+from .memory import EMPTY, FULL, HBM, ON_CHIP, PARTIAL, PSUM, SBUF, ZERO, Buffer, Info, Meta, Scope, contiguous, meta_of
+from .tensor import IndexedTensor, Tensor
+
+_getframe = sys._getframe
+_INTERNAL = source.INTERNAL_FILES
+
+
+class Signature:
+    """A remembered plan: everything about a call that does not depend on where its operands lie."""
+
+    __slots__ = ("instruction", "attrs", "plan", "compute", "engine", "dst", "srcs", "stateful", "read", "written",
+                 "extra")
+
+    def __init__(self, instruction: Instruction, attrs: tuple, plan: Plan, compute: Callable, dst: Meta,
+                 srcs: tuple[Meta, ...], extra: Meta | None) -> None:
+        self.instruction = instruction
+        self.attrs = attrs
+        self.plan = plan
+        self.compute = compute
+        self.engine = plan.engine
+        self.dst = dst
+        self.srcs = srcs
+        self.stateful = plan.stateful
+        self.read = sum(m.nbytes for m in srcs if m.space == HBM)
+        """HBM bytes read by one such instruction."""
+        self.written = dst.nbytes if dst.space == HBM else 0
+        self.extra = extra
+
+
+class Write:
+    """One value written to a tensor with a name."""
+
+    __slots__ = ("value", "index", "code", "lasti", "allocation")
+
+    def __init__(self, value: np.ndarray, index: int, code: CodeType | None, lasti: int, allocation: int) -> None:
+        self.value = value
+        self.index = index
+        self.code = code
+        self.lasti = lasti
+        self.allocation = allocation
+
+    @property
+    def line(self) -> int:
+        """Line of the kernel that wrote."""
+        return source.line_of(self.code, self.lasti).line
+
+    def __repr__(self) -> str:
+        return f"Write(index={self.index}, allocation={self.allocation}, line={self.line}, shape={self.value.shape})"
+
+
+class Printed:
+    """One nl.device_print."""
+
+    __slots__ = ("prefix", "value", "line")
+
+    def __init__(self, prefix: str, value: np.ndarray, line: int) -> None:
+        self.prefix = prefix
+        self.value = value
+        self.line = line
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.prefix, self.value))
+
+    def __repr__(self) -> str:
+        return f"Printed({self.prefix!r}, shape={self.value.shape}, line={self.line})"
+
+
+_SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
+
+
+class Program:
+    """The state of one running kernel."""
+
+    def __init__(self, config: Config, dialect: Any, recording: bool) -> None:
+        self.config = config
+        self.dialect = dialect
+        self.recording = recording
+        self.records: list[tuple] = []
+        """(signature, code, lasti, dst id, dst offset, src id, src offset, ..., HBM bytes where masked or None)."""
+        self.clock = 0
+        self.infos: list[Info] = []
+        self.root = Scope(None)
+        self.scope = self.root
+        self.grid: tuple[int, ...] = ()
+        self.position: tuple[int, ...] = ()
+        self.kernel_code: CodeType | None = None
+        self.blocks = False
+        """Whether the kernel's text has scoping blocks that must be followed."""
+        self.registers: dict[str, np.ndarray] = {}
+        self.active_mask: np.ndarray | None = None
+        self.shared: list[Buffer] = []
+        self.shared_next = 0
+        self.outputs: list[Buffer] = []
+        self.history: dict[str, list[Write]] = {}
+        self.allocations: dict[int, int] = {}
+        """Of each followed buffer, how many of its name came before it."""
+        self.prints: list[Printed] = []
+        self.rng = np.random.default_rng(0)
+        self.last_result: Tensor | None = None
+        self.last_call: tuple | None = None
+        key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
+        self.signatures = _SIGNATURES.setdefault(key, {})
+
+    # -- allocation ------------------------------------------------------------------------------------------------
+    def storage(self, dtype: np.dtype) -> np.dtype:
+        """The NumPy dtype of the arrays holding `dtype` here."""
+        if not self.config.precise_fp and dtypes.is_float(dtype):
+            return dtypes.FLOAT32
+        return dtypes.storage(dtype)
+
+    def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """`values` rounded to `dtype` as stored here."""
+        if not self.config.precise_fp and dtypes.is_float(dtype):
+            return dtypes.to_fp32(values)
+        return dtypes.cast(values, dtype)
+
+    def new_buffer(self, meta: Meta, array: np.ndarray, state: int, name: str | None = None, blocks: int = 1) -> Buffer:
+        """Register an allocation made by the kernel line that is executing."""
+        frame = _getframe(2)
+        while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
+            frame = frame.f_back
+        info = Info(len(self.infos) + 1, meta, self.clock, frame.f_code, frame.f_lasti, name, blocks)
+        self.infos.append(info)
+        block = None
+        if self.blocks and meta.space != HBM:
+            block = scopes.innermost(frame.f_code, source.line_of(frame.f_code, frame.f_lasti).line)
+        buf = Buffer(info, array, state, self.scope, block, self)
+        if name and self.recording and meta.space != HBM:
+            buf.tracked = True
+            self.history.setdefault(name, [])
+            self.allocations[info.id] = sum(1 for i in self.infos if i.name == name) - 1
+        return buf
+
+    def allocate(self, space: str, shape: tuple[int, ...], dtype: np.dtype, *, pdim: int = 0, state: int = EMPTY,
+                 name: str | None = None, blocks: int = 1) -> Tensor:
+        """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
+        meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
+        buf = self.new_buffer(meta, np.zeros(shape, dtype=self.storage(dtype)), state, name, blocks)
+        return Tensor(buf, buf.array, meta, 0)
+
+    # -- what was written ------------------------------------------------------------------------------------------
+    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> None:
+        """Refuse to read elements that no instruction has written."""
+        buf = t.buf
+        if buf.state == ZERO:
+            self._materialize_zeros(t)
+            return
+        if buf.state == FULL:
+            return
+        if isinstance(t, IndexedTensor):
+            flags = t.written_flags(where)
+        elif buf.state == EMPTY:
+            flags = np.zeros(t.shape, dtype=bool)
+        else:
+            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+        if where is not None:
+            flags = flags | ~where
+        if flags.all():
+            if buf.mask is not None and buf.mask.all():
+                buf.state, buf.mask = FULL, None
+            return
+        missing = np.argwhere(~flags)
+        first = tuple(int(i) for i in missing[0])
+        part = "no element of it has" if len(missing) == flags.size else f"{len(missing)} of {flags.size} elements have not"
+        what = "PSUM" if t.meta.space == PSUM else t.meta.space.upper()
+        broken("uninitialized-read", f"{api}: '{t.label}' is read before it is written ({part} been written)",
+               warn=bool(self.config.warn.get("uninitialized-read")), tensor=t.label, got=f"first at {first}",
+               remedy=f"Fresh {what} holds whatever was there before: start from nl.zeros or nl.full, or write every "
+                      "element first.")
+
+    def _materialize_zeros(self, t: Tensor) -> None:
+        """The zeros of a PSUM tile are needed after all: spend the memset."""
+        buf = t.buf
+        buf.state = FULL
+        if self.recording:
+            from .isa.vector import MEMSET  # the instruction table is built above this module
+
+            call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
+            plan = MEMSET.plan(call)
+            signature = Signature(MEMSET, (buf.meta.shape, None), plan, plan.compute, buf.meta, (), None)
+            self.records.append((signature, buf.info.code, buf.info.lasti, buf.id, 0, None))
+            self.clock += 1
+
+    def mark_written(self, t: Tensor) -> None:
+        buf = t.buf
+        if t.meta.size == buf.array.size:
+            buf.state, buf.mask = FULL, None
+        elif buf.state != FULL:
+            buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
+            buf.state = PARTIAL
+
+    def check_scope(self, t: Tensor) -> None:
+        """Refuse a tile outside the loop iteration or branch that made it."""
+        buf = t.buf
+        outside = buf.scope.closed
+        where = "the loop iteration"
+        if not outside and buf.block is not None:
+            line = source.here(2)
+            frame = source.user_frame(2)
+            outside = not buf.block.holds(frame.f_code, line.line)
+            where = "the branch" if buf.block.kind == "if" else "the loop"
+        if outside:
+            made = source.line_of(buf.info.code, buf.info.lasti)
+            broken("scope", f"'{t.label}' is used outside {where} that made it (line {made.line})",
+                   warn=bool(self.config.warn.get("scope")), tensor=t.label, got=f"made by: {made.text}",
+                   remedy=f"Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in "
+                          f"place inside: {t.label if t.label.isidentifier() else 't'}[...] = ...")
+
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int) -> None:
+        name = t.buf.info.name
+        if name is not None:
+            values = t.buf.array
+            copy = values.astype(np.float32) if dtypes.is_float(t.buf.meta.dtype) else values.copy()
+            self.history[name].append(Write(copy, self.clock, code, lasti, self.allocations[t.buf.id]))
+
+    # -- loops -----------------------------------------------------------------------------------------------------
+    def iterate(self, values: range, loop: Any) -> Iterator[int]:
+        """Run a loop: each iteration is a scope of its own."""
+        parent = self.scope
+        scope = None
+        try:
+            for i in values:
+                if scope is not None:
+                    scope.closed = True
+                scope = self.scope = Scope(parent, loop)
+                yield i
+        finally:
+            if scope is not None:
+                scope.closed = True
+            self.scope = parent
+
+
+class _State:
+    """The kernel that is running, if any, and the run that listens."""
+
+    __slots__ = ("program", "run")
+
+    def __init__(self) -> None:
+        self.program: Program | None = None
+        self.run: Any = None
+
+
+STATE = _State()
+
+
+def current(api: str) -> Program:
+    """The running program; refuses calls outside a kernel."""
+    program = STATE.program
+    if program is None:
+        broken("outside-kernel", f"{api} was called outside a kernel",
+               remedy="Call it inside a function decorated with @nki.jit, and run that with NumPy arrays or "
+                      "nki.simulate_kernel.")
+    assert program is not None
+    return program
+
+
+def _build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
+           attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
+    """Check the rules of a new signature and make its plan."""
+    call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
+    try:
+        plan = instruction.plan(call)
+    except (AssertionError, AttributeError, KeyError) as e:
+        if type(e).__module__.startswith("nkisim"):
+            raise
+        raise SimulatorError(f"{api}: {type(e).__name__}: {e}") from e
+    if dst is not None:
+        meta = dst.meta
+    else:
+        if dtype is None:
+            dtype = srcs[0].meta.dtype
+        meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
+        if space == PSUM and meta.free * meta.itemsize > program.config.target.psum_bank_bytes:
+            call.fail("psum-bank", "the result does not fit in one PSUM bank", got=meta.describe(),
+                      limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
+                      remedy="Work on at most 512 fp32 columns at a time.")
+        _check_sbuf_tile(call, meta)
+    want = program.storage(meta.dtype)
+    compute = plan.compute
+    permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
+    exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
+    if not exact or permuted:
+        compute = _casting(program, plan, meta.dtype, permuted)
+    return Signature(instruction, attrs, plan, compute, meta, tuple(s.meta for s in srcs),
+                     None if extra is None else extra.meta)
+
+
+def _check_sbuf_tile(call: Call, meta: Meta) -> None:
+    limit = call.target.sbuf_partition_bytes
+    if meta.space == SBUF and meta.free * meta.itemsize > limit:
+        call.fail("sbuf-capacity", "the tile is larger than SBUF", got=f"{meta.describe()}: "
+                  f"{meta.free * meta.itemsize} bytes a partition", limit=f"{limit} bytes a partition on {call.target.name}",
+                  remedy="Work on a smaller tile of the free axis at a time.")
+
+
+def _row_major(meta: Meta) -> bool:
+    previous = None
+    for n, s in zip(meta.shape, meta.strides):
+        if n == 1:
+            continue
+        if previous is not None and s > previous or s <= 0:
+            return False
+        previous = s
+    return True
+
+
+def _casting(program: Program, plan: Plan, dtype: np.dtype, permuted: bool) -> Callable[..., Any]:
+    inner = plan.compute
+    cast = program.cast
+
+    def compute(*arrays: Any) -> Any:
+        out = inner(*arrays)
+        if type(out) is tuple:
+            return np.ascontiguousarray(cast(out[0], dtype)), out[1]
+        out = cast(out, dtype)
+        return np.ascontiguousarray(out) if permuted else out
+
+    return compute
+
+
+def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...], attrs: tuple = (),
+            space: str = SBUF, dtype: np.dtype | None = None, mask: Any = None, extra: Tensor | None = None) -> Tensor:
+    """Run one instruction and return its destination.
+
+    `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a second destination
+    (reduce_res). `mask` limits the positions that are read and written.
+    """
+    program = STATE.program
+    if program is None:
+        program = current(api)
+    if mask is not None or type(dst) is IndexedTensor:
+        return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+    n = len(srcs)
+    if n == 1:
+        a = srcs[0]
+        if type(a) is IndexedTensor:
+            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        key = (instruction, attrs, dst.meta if dst is not None else space, dtype, a.meta)
+    elif n == 2:
+        a, b = srcs
+        if type(a) is IndexedTensor or type(b) is IndexedTensor:
+            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        key = (instruction, attrs, dst.meta if dst is not None else space, dtype, a.meta, b.meta)  # type: ignore[assignment]
+    else:
+        if any(type(s) is IndexedTensor for s in srcs):
+            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        key = (instruction, attrs, dst.meta if dst is not None else space, dtype) + tuple([s.meta for s in srcs])  # type: ignore[assignment]
+    if extra is not None:
+        key += (extra.meta,)  # type: ignore[assignment]
+    signature = program.signatures.get(key)
+    if signature is None:
+        signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        if not program.config.warn:
+            program.signatures[key] = signature
+    clock = program.clock = program.clock + 1
+    for s in srcs:
+        buf = s.buf
+        if buf.state != FULL:
+            program.check_read(s, api)
+        if buf.scope.closed or buf.block is not None:
+            program.check_scope(s)
+        buf.info.last = clock
+    # compute
+    arrays = [s.array for s in srcs]
+    result = signature.compute(program, *arrays) if signature.stateful else signature.compute(*arrays)
+    if extra is not None:
+        result, second = result
+        _write(program, extra, program.cast(second, extra.meta.dtype), api)
+    # write
+    frame = _getframe(1)
+    while frame.f_code.co_filename in _INTERNAL:
+        frame = frame.f_back  # type: ignore[assignment]
+    code, lasti = frame.f_code, frame.f_lasti
+    if dst is None:
+        meta = signature.dst
+        infos = program.infos
+        info = Info(len(infos) + 1, meta, clock, code, lasti, None)
+        infos.append(info)
+        block = scopes.innermost(code, source.line_of(code, lasti).line) if program.blocks else None
+        dst = Tensor(Buffer(info, result, FULL, program.scope, block, program), result, meta, 0)
+        program.last_result = dst
+        program.last_call = (instruction, api, srcs, attrs, dtype)
+    else:
+        buf = dst.buf
+        if buf.scope.closed or buf.block is not None:
+            program.check_scope(dst)
+        if buf.role == "input":
+            _refuse_input(dst, api)
+        dst.array[...] = result.reshape(dst.meta.shape) if result.shape != dst.meta.shape else result
+        buf.info.last = clock
+        if buf.state != FULL:
+            program.mark_written(dst)
+        if buf.tracked:
+            program.note_history(dst, code, lasti)
+        program.last_result = None
+    if program.recording:
+        if n == 1:
+            program.records.append((signature, code, lasti, dst.buf.id, dst.off, a.buf.id, a.off, None))
+        elif n == 2:
+            program.records.append((signature, code, lasti, dst.buf.id, dst.off, a.buf.id, a.off, b.buf.id, b.off, None))
+        else:
+            where = [x for s in srcs for x in (s.buf.id, s.off)]
+            program.records.append((signature, code, lasti, dst.buf.id, dst.off, *where, None))
+    return dst
+
+
+def _refuse_input(dst: Tensor, api: str) -> None:
+    broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
+           tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
+                                    "it; or annotate the parameter with nt.mutable_tensor and return it.")
+
+
+def _write(program: Program, dst: Tensor, values: np.ndarray, api: str) -> None:
+    """Write a second destination in full."""
+    buf = dst.buf
+    if buf.scope.closed or buf.block is not None:
+        program.check_scope(dst)
+    dst.array[...] = values.reshape(dst.meta.shape)
+    buf.info.last = program.clock
+    program.mark_written(dst)
+    if buf.tracked:
+        frame = source.user_frame(2)
+        program.note_history(dst, frame.f_code, frame.f_lasti)
+
+
+def _condition(mask: Any, api: str) -> np.ndarray | None:
+    """The mask as a boolean array; None where it keeps everything."""
+    from .index import Mask
+
+    if mask is None or mask is True:
+        return None
+    if isinstance(mask, (bool, np.bool_)):
+        return None if mask else np.zeros((1, 1), dtype=bool)
+    if not isinstance(mask, Mask):
+        broken("mask", f"{api}: mask is a {type(mask).__name__}", got=repr(mask)[:80],
+               remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & (i_f < m).")
+    if not mask.affine:
+        broken("mask", f"{api}: the mask is not an affine expression", got=repr(mask),
+               remedy="Masks may add, subtract and multiply by constants; // and % are not affine.")
+    return None if mask.where.all() else mask.where
+
+
+def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
+    try:
+        return np.broadcast_to(where, shape)
+    except ValueError:
+        broken("mask", f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
+               got=where.shape, limit=shape, remedy="Build the mask from the index grids that select the tile.")
+        raise
+
+
+def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...], api: str) -> np.ndarray | None:
+    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the partitions."""
+    if t.meta.space == memory.CONST:
+        return None
+    if t.shape == shape:
+        return where
+    if t.shape[0] == shape[0] and t.meta.free == 1:
+        return where.any(axis=tuple(range(1, len(shape)))).reshape(t.shape)
+    return None
+
+
+def _execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
+                    attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
+    """The general way: masks, run-time indices, grids that reach out of bounds."""
+    condition = _condition(mask, api)
+    signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    plan = signature.plan
+    program.clock += 1
+    shape = signature.dst.shape
+    grid = shape
+    if plan.kind == "reduce" or plan.kind == "transpose":
+        grid = srcs[0].shape
+    where = None if condition is None else _fit(condition, grid, api)
+    arrays: list[Any] = []
+    for s in srcs:
+        if s.buf.scope.closed or s.buf.block is not None:
+            program.check_scope(s)
+        own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid, api)
+        program.check_read(s, api, own)
+        values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
+        if own is not None and plan.kind == "reduce":
+            values = np.where(own, dtypes.to_fp32(values), np.float32(plan.identity))
+        arrays.append(values)
+        s.buf.info.last = program.clock
+        if isinstance(s, IndexedTensor):
+            for tile in s.tiles or ():
+                tile.buf.info.last = program.clock
+    program.active_mask = where if plan.stateful else None
+    result = signature.compute(program, *arrays) if signature.stateful else signature.compute(*arrays)
+    program.active_mask = None
+    keep = where
+    if where is not None and plan.kind == "reduce":
+        rows = where.any(axis=tuple(range(1, where.ndim)))
+        keep = np.broadcast_to(rows.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
+    elif where is not None and plan.kind == "transpose":
+        keep = where.reshape(where.shape[0], -1).T.reshape(shape)
+    elif where is not None and plan.kind == "whole":
+        keep = _fit(condition, shape, api)  # type: ignore[arg-type]
+    if extra is not None:
+        result, second = result
+        rows_kept = None if where is None else where.any(axis=tuple(range(1, where.ndim))).reshape(-1, 1)
+        _masked_write(program, extra, program.cast(second, extra.meta.dtype).reshape(extra.shape), rows_kept)
+    frame = source.user_frame(2)
+    fresh = dst is None
+    if dst is None:
+        meta = signature.dst
+        array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
+        buf = program.new_buffer(meta, array, EMPTY)
+        dst = Tensor(buf, array, meta, 0)
+    else:
+        if dst.buf.role == "input":
+            _refuse_input(dst, api)
+        if dst.buf.scope.closed or dst.buf.block is not None:
+            program.check_scope(dst)
+    if keep is None or keep.any():
+        _masked_write(program, dst, result.reshape(dst.shape), keep)
+    dst.buf.info.last = program.clock
+    if dst.buf.tracked:
+        program.note_history(dst, frame.f_code, frame.f_lasti)
+    program.last_result = dst if fresh and condition is None else None
+    program.last_call = (instruction, api, srcs, attrs, dtype) if fresh else None
+    kept = None if keep is None else int(np.count_nonzero(np.broadcast_to(keep, shape)))
+    if program.recording and (kept is None or kept > 0):
+        operands = [x for s in srcs for x in (s.buf.id, s.off)]
+        fraction = None if kept is None else (kept, int(np.prod(shape)))
+        program.records.append((signature, frame.f_code, frame.f_lasti, dst.buf.id, dst.off, *operands, fraction))
+    return dst
+
+
+def _masked_write(program: Program, dst: Tensor, values: np.ndarray, keep: np.ndarray | None) -> None:
+    if isinstance(dst, IndexedTensor):
+        dst.scatter(values, keep)
+        return
+    if keep is None:
+        dst.array[...] = values
+        program.mark_written(dst)
+        return
+    keep = np.broadcast_to(keep, dst.shape)
+    np.copyto(dst.array, values, where=keep)
+    buf = dst.buf
+    if buf.state == ZERO:
+        buf.state = FULL
+    if buf.state != FULL:
+        flags = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
+        flags[keep] = True
+        buf.state = PARTIAL
+
+
+def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool = False) -> bool:
+    """Make the instruction that has just run write to `dst` instead of the temporary `value`.
+
+    What an assignment `t[...] = nl.exp(x)` compiles to. `attrs` replaces the instruction's attributes and `held`
+    adds `dst` as its last source (a matmul that accumulates). False if it cannot be; then nothing has changed.
+    """
+    program = STATE.program
+    assert program is not None
+    if program.last_result is not value or program.last_call is None or type(dst) is IndexedTensor:
+        return False
+    if program.last_call[0] is None:
+        return False
+    instruction, api, srcs, old_attrs, dtype = program.last_call
+    if any(type(s) is IndexedTensor for s in srcs) or dst.shape != value.shape:
+        return False
+    new_attrs = old_attrs if attrs is None else attrs
+    all_srcs = srcs + (dst,) if held else srcs
+    key = (instruction, new_attrs, dst.meta, dtype) + tuple([s.meta for s in all_srcs])
+    signature = program.signatures.get(key)
+    if signature is None:
+        signature = _build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, None)
+        if not program.config.warn:
+            program.signatures[key] = signature
+    buf = dst.buf
+    if buf.scope.closed or buf.block is not None:
+        program.check_scope(dst)
+    if held:
+        dst.array += value.array
+    elif value.meta.dtype == dst.meta.dtype:
+        dst.array[...] = value.array
+    else:
+        dst.array[...] = program.cast(value.array, dst.meta.dtype)
+    buf.info.last = program.clock
+    if buf.state != FULL:
+        program.mark_written(dst)
+    value.buf.info.elided = True
+    program.last_result = None
+    if program.recording:
+        old = program.records.pop()
+        code, lasti = old[1], old[2]
+        operands = old[5:-1] + ((buf.id, dst.off) if held else ())
+        program.records.append((signature, code, lasti, buf.id, dst.off, *operands, None))
+        if buf.tracked:
+            program.note_history(dst, code, lasti)
+    return True
+
+
+__all__ = ["EMPTY", "FULL", "HBM", "ON_CHIP", "PARTIAL", "PSUM", "SBUF", "STATE", "ZERO", "Printed", "Program",
+           "Signature", "Write", "current", "execute", "redirect"]

@@ -1,0 +1,100 @@
+"""The rules that a kernel is held to: id, what it says, where it is written, how sure we are.
+
+Grades: "documented" (the cited text says so), "reported" (users or published kernels show it), "assumed" (ours).
+Sources, by short name:
+  model    aws-neuron-sdk v2.26.0 general/nki/programming_model.rst
+  errors   aws-neuron-sdk v2.26.0 general/nki/api/nki.errors.rst
+  isa      aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py
+  nl       aws-neuron-sdk v2.26.0 general/nki/api/nki/language/__init__.py
+  shared   aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst
+  arch     aws-neuron-sdk v2.26.0 general/nki/arch/trainium_inferentia2_arch.rst
+  issues   aws-neuron-sdk v2.26.0 general/nki/nki_known_issues.rst
+  alloc    aws-neuron-sdk v2.26.0 general/nki/nki_direct_allocation_guide.rst
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    id: str
+    says: str
+    source: str
+    grade: str = "documented"
+
+
+RULES: dict[str, Rule] = {}
+
+
+def _rule(id: str, says: str, source: str, grade: str = "documented") -> None:
+    RULES[id] = Rule(id, says, source, grade)
+
+
+# shapes and memories
+_rule("partition-limit", "a tile has at most 128 partitions", "model TC#1; errors err_num_partition_exceed_arch_limit")
+_rule("psum-bank", "a PSUM tile fits in one bank: 2 KiB, 512 fp32, a partition", "model TC#2; alloc")
+_rule("stationary-free-limit", "the stationary operand has at most 128 free elements", "model TC#3; isa nc_matmul")
+_rule("moving-free-limit", "the moving operand has at most 512 free elements", "model TC#3; isa nc_matmul")
+_rule("free-size-limit", "an instruction reads at most 64 Ki elements a partition in SBUF, 4 Ki in PSUM", "arch")
+_rule("dimension-limit", "an axis exceeds the limit of the function", "errors err_size_of_dimension_exceed_arch_limit")
+_rule("rank", "a tile has a partition axis and at least one free axis", "issues, Indexing; errors")
+_rule("rank-limit", "too many axes for this function", "errors err_exceed_max_supported_dimension")
+_rule("partition-axis", "the first axis of a tile is the partition axis",
+      "errors err_failed_to_infer_tile_from_local_tensor, err_leading_dimension_of_tensor_must_be_partition")
+_rule("partition-mismatch", "operands have the same number of partitions", "errors err_num_partition_mismatch")
+_rule("shape-mismatch", "operand shapes do not fit together", "isa")
+_rule("contraction-mismatch", "both matmul operands have the contraction axis on the partitions", "model LC#1")
+_rule("dma-element-count", "source and destination of a DMA have the same shape", "nl load, store; isa dma_copy")
+_rule("assign-shape", "an assignment's destination is at least as large as its source",
+      "errors err_store_dst_shape_smaller_than_other_shape")
+_rule("memory", "an operand lies in a memory that the instruction reaches", "errors err_unsupported_memory; arch")
+_rule("matmul-destination", "a matmul writes to PSUM, the only memory TensorE can write", "isa nc_matmul; arch")
+_rule("two-psum-inputs", "at most one of two tensor operands is in PSUM", "isa tensor_tensor, scalar_tensor_tensor")
+_rule("gpsimd-psum", "GpSimdE does not reach PSUM", "isa tensor_copy; arch")
+_rule("start-partition", "a tile starts at partition 0; 0 or 64 if it has at most 64; 0, 32, 64 or 96 if at most 32",
+      "arch, start partition")
+_rule("sbuf-capacity", "the tiles live at one time fit in SBUF", "arch; model: beyond it the compiler spills to HBM")
+_rule("psum-capacity", "the tiles live at one time fit in the 8 PSUM banks", "arch; model: beyond it the compiler spills")
+_rule("hbm-init", "HBM tensors are not created with a value", "errors err_hbm_tensor_with_init_value_not_supported")
+_rule("shared-hbm-level", "shared_hbm tensors are created at the top level of the kernel",
+      "errors err_shared_hbm_must_in_kernel_level")
+# values and types
+_rule("dtype", "the operand's data type is one the instruction takes", "isa; shared, Supported Data Types")
+_rule("operator", "the operator is one that the instruction and engine have", "shared, Supported Math Operators")
+_rule("engine", "the engine can run the instruction", "isa; shared, Supported Math Operators")
+_rule("uninitialized-read", "only written elements are read", "errors err_tensor_output_not_written_to; issues", "assumed")
+_rule("unwritten-output", "every element of an output is written", "errors err_tensor_output_not_written_to; issues")
+_rule("argument", "an argument is one that the function takes", "nl; isa")
+# indexing and masks
+_rule("out-of-bounds", "indices stay inside the tensor", "errors err_tensor_access_out_of_bound")
+_rule("negative-index", "negative indices are not affine access patterns", "errors err_tensor_access_out_of_bound", "assumed")
+_rule("arange-1d", "index grids have at least two axes", "errors err_1d_arange_not_supported")
+_rule("mixed-indexing", "slices and index grids are not mixed in one subscript",
+      "errors err_unsupported_mixing_basic_advanced_tensor_indexing")
+_rule("index-assign", "index and mask objects cannot be assigned to", "errors err_cannot_assign_to_index")
+_rule("mask", "a mask is an affine comparison of static indices", "errors err_unsupported_expression_in_mask")
+_rule("indirect-index", "run-time indices select rows (partitions) of an HBM tensor",
+      "errors err_indirect_indices_free_dim, err_indirect_indices_are_not_supported_with_nki_api")
+_rule("partition-stride", "partitions are accessed without a stride", "arch, start partition")
+# the language
+_rule("numpy-on-tile", "tiles are computed on by NKI functions, not by NumPy", "model, tile-based operations", "assumed")
+_rule("truth-value", "control flow does not depend on tensor values",
+      "errors err_dynamic_control_flow_not_supported, err_ambiguous_tensor_truth_value")
+_rule("index-condition", "control flow does not depend on arange or mgrid",
+      "errors err_control_flow_condition_depending_on_arange")
+_rule("scope", "a tile is used only inside the loop or branch that made it",
+      "errors err_local_variable_used_out_of_scope")
+_rule("operator-broadcast", "operators do not broadcast partitions; nl functions do", "issues, Partition broadcasting")
+_rule("immutable-parameter", "a kernel does not write to its inputs", "errors err_cannot_update_immutable_parameter")
+_rule("mutable-not-returned", "a mutable parameter is returned", "errors err_mutable_parameter_not_returned")
+_rule("no-output", "a kernel returns its output tensors", "errors err_tensor_output_not_written_to")
+_rule("output-memory", "a kernel returns HBM tensors", "issues, Top-level tensors must be on HBM")
+_rule("input", "kernel inputs are NumPy arrays of NKI data types", "nki.simulate_kernel; shared")
+_rule("nested-grid", "a kernel with a grid is not called inside a kernel", "errors err_nested_kernel_with_spmd_grid")
+_rule("outside-kernel", "NKI functions are called inside a kernel", "errors err_nki_api_outside_of_nki_kernel")
+_rule("annotation", "a value has the shape of its annotation", "errors err_annotation_shape_mismatch")
+_rule("accumulate", "accumulation in PSUM adds a matmul to a PSUM tile", "isa nc_matmul", "documented")
+_rule("output-race", "program instances do not write the same output elements with different values",
+      "errors err_unexpected_output_dependencies")

@@ -1,0 +1,289 @@
+"""What a kernel did: the records of one or more kernel calls, read as instructions, bytes, memory and values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, NamedTuple
+
+import numpy as np
+
+from . import dtypes, source
+from .config import Config
+from .memory import HBM, ON_CHIP, PSUM, SBUF, Info
+from .program import STATE, Printed, Program, Write
+
+
+class Operand(NamedTuple):
+    """One tile or tensor of an instruction."""
+
+    name: str
+    space: str
+    """"hbm", "sbuf" or "psum"; "const" for a number."""
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction that ran."""
+
+    index: int
+    engine: str
+    """"tensor", "vector", "scalar", "gpsimd" or "dma"."""
+    op: str
+    """The instruction of the machine, e.g. "nc_matmul", "activation", "dma_copy"."""
+    dst: tuple[Operand, ...]
+    srcs: tuple[Operand, ...]
+    hbm_bytes_read: int
+    hbm_bytes_written: int
+    filename: str
+    line: int
+    source: str
+    """The stripped source line of the kernel."""
+    attrs: dict[str, Any]
+
+    def __str__(self) -> str:
+        sources = ", ".join(f"{o.name}{list(o.shape)}" for o in self.srcs if o.space != "const")
+        targets = ", ".join(f"{o.name}{list(o.shape)}" for o in self.dst)
+        return f"{self.index:5d}  {self.engine:<6} {self.op:<16} {targets} <- {sources}   line {self.line}"
+
+
+class Holder(NamedTuple):
+    """A tensor that held memory at the peak."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    line: int
+
+
+class Peak(int):
+    """Peak bytes, with who held them: `.holders`, largest first, and `.line`, the kernel line of the moment."""
+
+    holders: list[Holder]
+    line: int
+
+    def __new__(cls, value: int, holders: list[Holder], line: int) -> Peak:
+        self = super().__new__(cls, value)
+        self.holders = holders
+        self.line = line
+        return self
+
+
+def _attributes(signature: Any) -> dict[str, Any]:
+    """The attributes of an instruction by readable name."""
+    names = {
+        "nc_matmul": ("is_stationary_onezero", "is_moving_onezero", "is_transpose", "tile_position", "tile_size",
+                      "accumulate"),
+        "activation": ("op", None, None, "reduce_op", "reduce_cmd"),
+        "tensor_tensor": ("op", None), "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
+        "scalar_tensor_tensor": ("op0", "reverse0", "op1", "reverse1"),
+        "tensor_reduce": ("op", "axis", "negate", "keepdims"), "tensor_scalar_reduce": ("op0", "reverse0", "reduce_op"),
+        "memset": ("shape", None), "dma_transpose": ("axes",), "dma_copy": ("add",),
+    }.get(signature.instruction.name, ())
+    return {n: getattr(v, "name", v) for n, v in zip(names, signature.attrs) if n is not None}
+
+
+def peak_of(infos: list[Info], space: str, size: Callable[[Info], int]) -> tuple[int, list[Info], int]:
+    """Largest total of `size` over tensors of `space` in use at one moment; who they are, and when.
+
+    A tensor is in use from the instruction that makes it to the last one that touches it.
+    """
+    users = [i for i in infos if i.meta.space == space and not i.elided]
+    events = sorted([(i.first, 1, i.id) for i in users] + [(i.last + 1, 0, i.id) for i in users])
+    by_id = {i.id: i for i in users}
+    live: set[int] = set()
+    total = best = when = 0
+    best_live: set[int] = set()
+    for time, starts, who in events:
+        if starts:
+            live.add(who)
+            total += size(by_id[who])
+            if total > best:
+                best, best_live, when = total, set(live), time
+        else:
+            live.discard(who)
+            total -= size(by_id[who])
+    return best, sorted((by_id[w] for w in best_live), key=lambda i: (-size(i), i.id)), when
+
+
+class Run:
+    """What ran inside `nkisim.record()`. Several kernel calls add up."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.programs: list[Program] = []
+
+    @property
+    def target(self) -> str:
+        """The target's name, e.g. "trn2"."""
+        return self.config.target.name
+
+    # -- instructions ----------------------------------------------------------------------------------------------
+    def _raw(self) -> Iterator[tuple[Program, tuple]]:
+        for program in self.programs:
+            for record in program.records:
+                yield program, record
+
+    def __len__(self) -> int:
+        return sum(len(p.records) for p in self.programs)
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """Every instruction in program order, as objects (made anew on each access: keep the list)."""
+        out = []
+        for index, (program, record) in enumerate(self._raw()):
+            signature, code, lasti = record[0], record[1], record[2]
+            place = source.line_of(code, lasti)
+            infos = program.infos
+            dst = Operand(infos[record[3] - 1].label, signature.dst.space, signature.dst.shape,
+                          dtypes.name(signature.dst.dtype))
+            ids = record[5:-1:2]
+            srcs = tuple(Operand(infos[i - 1].label if i else "constant", m.space, m.shape, dtypes.name(m.dtype))
+                         for i, m in zip(ids, signature.srcs))
+            read, written = _hbm(record)
+            out.append(Instruction(index, signature.engine, signature.instruction.name, (dst,), srcs, read, written,
+                                   place.filename, place.line, place.text, _attributes(signature)))
+        return out
+
+    def count(self, op: str | None = None, engine: str | None = None) -> int:
+        """How many instructions have this op and run on this engine (None: any)."""
+        return sum(1 for _, r in self._raw() if (op is None or r[0].instruction.name == op)
+                   and (engine is None or r[0].engine == engine))
+
+    def counts(self) -> dict[str, int]:
+        """Instructions by op, most frequent first."""
+        found: dict[str, int] = {}
+        for _, r in self._raw():
+            found[r[0].instruction.name] = found.get(r[0].instruction.name, 0) + 1
+        return dict(sorted(found.items(), key=lambda kv: (-kv[1], kv[0])))
+
+    # -- traffic ---------------------------------------------------------------------------------------------------
+    @property
+    def hbm_bytes_read(self) -> int:
+        """Bytes that DMA engines read from HBM."""
+        return sum(_hbm(r)[0] for _, r in self._raw())
+
+    @property
+    def hbm_bytes_written(self) -> int:
+        """Bytes that DMA engines wrote to HBM."""
+        return sum(_hbm(r)[1] for _, r in self._raw())
+
+    @property
+    def dma_transfers(self) -> int:
+        """Number of DMA instructions."""
+        return self.count(engine="dma")
+
+    @property
+    def hbm_reads(self) -> dict[str, int]:
+        """Bytes read from each HBM tensor, by name."""
+        out: dict[str, int] = {}
+        for program, r in self._raw():
+            for who, meta in zip(r[5:-1:2], r[0].srcs):
+                if meta.space == HBM and who:
+                    label = program.infos[who - 1].label
+                    out[label] = out.get(label, 0) + _scaled(meta.nbytes, r[-1])
+        return out
+
+    @property
+    def hbm_writes(self) -> dict[str, int]:
+        """Bytes written to each HBM tensor, by name."""
+        out: dict[str, int] = {}
+        for program, r in self._raw():
+            if r[0].dst.space == HBM:
+                label = program.infos[r[3] - 1].label
+                out[label] = out.get(label, 0) + _scaled(r[0].dst.nbytes, r[-1])
+        return out
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+    def peak_bytes(self, space: str) -> Peak:
+        """Most bytes of "sbuf" or "psum" in use at one moment, with `.holders`.
+
+        A tile counts from the instruction that makes it to the last that touches it: what a perfect allocator needs.
+        """
+        if space not in ON_CHIP:
+            raise ValueError(f"peak_bytes takes 'sbuf' or 'psum', not {space!r}")
+        best = Peak(0, [], 0)
+        for program in self.programs:
+            total, users, when = peak_of(program.infos, space, lambda i: i.nbytes)
+            if total > best or not best.holders:
+                holders = [Holder(i.label, i.meta.shape, dtypes.name(i.meta.dtype), i.nbytes,
+                                  source.line_of(i.code, i.lasti).line) for i in users]
+                starts = [i for i in users if i.first == when]
+                line = source.line_of(starts[-1].code, starts[-1].lasti).line if starts else 0
+                best = Peak(total, holders, line)
+        return best
+
+    # -- values ----------------------------------------------------------------------------------------------------
+    @property
+    def prints(self) -> list[Printed]:
+        """Every nl.device_print, in order: `.prefix`, `.value`, `.line`."""
+        return [p for program in self.programs for p in program.prints]
+
+    def writes(self, name: str) -> list[Write]:
+        """Every write to the tensors called `name`, in order: `.value` (the whole tensor after it), `.index` of the
+        instruction, `.line`, and `.allocation`, which counts the tensors of that name."""
+        return [w for program in self.programs for w in program.history.get(name, [])]
+
+    def history(self, name: str) -> list[np.ndarray]:
+        """Every value that the tensors called `name` took, in order; the initial fill is the first."""
+        found = self.writes(name)
+        if not found and name not in self.names():
+            known = ", ".join(self.names()) or "none"
+            raise KeyError(f"no tensor named {name!r} was written (named tensors: {known}); give it a name where it "
+                           f"is made: nl.full(..., name={name!r})")
+        return [w.value for w in found]
+
+    def names(self) -> list[str]:
+        """The names given to on-chip tensors with name=, sorted."""
+        return sorted({n for program in self.programs for n in program.history})
+
+
+    def summary(self) -> str:
+        """The counters as a few lines of text."""
+        lines = [f"target {self.target}: {len(self)} instructions"]
+        lines += [f"  {n:6d}  {op}" for op, n in self.counts().items()]
+        lines.append(f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} bytes, "
+                     f"{self.dma_transfers} DMA transfers")
+        lines.append(f"  peak SBUF {int(self.peak_bytes(SBUF))} bytes, peak PSUM {int(self.peak_bytes(PSUM))} bytes")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Run on {self.target}: {len(self.programs)} kernel calls, {len(self)} instructions>"
+
+
+def _scaled(nbytes: int, fraction: tuple[int, int] | None) -> int:
+    """Bytes moved by a masked transfer: (elements kept, elements named)."""
+    return nbytes if fraction is None else nbytes * fraction[0] // fraction[1]
+
+
+def _hbm(record: tuple) -> tuple[int, int]:
+    return _scaled(record[0].read, record[-1]), _scaled(record[0].written, record[-1])
+
+
+class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
+    """Record every kernel call in the block: `with nkisim.record() as run: kernel(q, k, v)`.
+
+    `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. Nested blocks record
+    into the innermost.
+    """
+
+    def __init__(self, target: str | None = None, *, config: Config | None = None) -> None:
+        from . import target as targets
+
+        base = config if config is not None else Config.from_environment()
+        if target is not None:
+            from dataclasses import replace
+
+            base = replace(base, target=targets.get(target))
+        self.run = Run(base)
+        self._outer: Any = None
+
+    def __enter__(self) -> Run:
+        self._outer = STATE.run
+        STATE.run = self.run
+        return self.run
+
+    def __exit__(self, *exc: Any) -> None:
+        STATE.run = self._outer

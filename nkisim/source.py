@@ -1,0 +1,72 @@
+"""Where in the kernel's own text an event happened, and what the reader called a tensor there."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import re
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+# The files of the simulator itself: a frame in one of them is never "the kernel".
+INTERNAL_FILES: set[str] = set()
+
+
+def _collect_internal_files() -> None:
+    for folder, _, files in os.walk(_PACKAGE):
+        INTERNAL_FILES.update(os.path.join(folder, f) for f in files if f.endswith(".py"))
+
+
+_collect_internal_files()
+
+
+class Line(NamedTuple):
+    """A place in a kernel's text."""
+
+    filename: str
+    line: int
+    text: str
+    """The stripped source line; empty if the file cannot be read."""
+
+
+def user_frame(depth: int = 1) -> FrameType:
+    """The nearest calling frame outside the simulator."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename in INTERNAL_FILES:
+        frame = frame.f_back
+    return frame if frame is not None else sys._getframe(depth)
+
+
+@functools.lru_cache(maxsize=None)
+def _line_number(code: CodeType, lasti: int) -> int:
+    for start, end, line in code.co_lines():
+        if start <= lasti < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def line_of(code: CodeType | None, lasti: int) -> Line:
+    """The source line of the instruction at byte `lasti` of `code`."""
+    if code is None:
+        return Line("", 0, "")
+    number = _line_number(code, lasti)
+    return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
+
+
+def here(depth: int = 1) -> Line:
+    """The kernel line that is executing now."""
+    frame = user_frame(depth + 1)
+    return line_of(frame.f_code, frame.f_lasti)
+
+
+_ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
+
+
+def assigned_name(code: CodeType | None, lasti: int) -> str | None:
+    """The variable that the statement at this place assigns to, if it is a plain assignment."""
+    match = _ASSIGNED.match(line_of(code, lasti).text)
+    return match.group(1) if match else None

@@ -1,0 +1,516 @@
+"""Views on buffers: slices, index grids, reshapes; and the operators that tiles have in the current dialect."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from . import dtypes, memory
+from .errors import KernelError, broken
+from .index import DynamicSlice, Index, Mask, broadcast
+from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+
+
+class KernelAttributeError(KernelError, AttributeError):
+    """A tile does not have the attribute asked for."""
+
+
+_NUMPY_TO_NL = {
+    "absolute": "nl.abs", "amax": "nl.max", "amin": "nl.min", "true_divide": "nl.divide", "matmul": "nl.matmul",
+    "dot": "nl.matmul", "concatenate": "slices of one larger tile", "where": "nl.where", "power": "nl.power",
+    "array": "nl.load (the values exist only on the device)", "float": "nl.load and arithmetic on the tile",
+}
+
+
+def refuse_numpy(what: str, tensor: Tensor) -> None:
+    """Raise the error for NumPy (or Python maths) applied to a tile."""
+    use = _NUMPY_TO_NL.get(what, f"nl.{what}")
+    broken("numpy-on-tile", f"np.{what} was called on '{tensor.label}', which is a tile of the device",
+           tensor=tensor.label, got=tensor.meta.describe(),
+           remedy=f"Use {use}. NumPy runs on the host and never sees the values of a tile.")
+
+
+class Tensor:
+    """A strided view of a buffer. The kernel holds these; instructions read and write them."""
+
+    __slots__ = ("buf", "array", "meta", "off")
+
+    def __init__(self, buf: Buffer, array: np.ndarray, meta: Meta, off: int) -> None:
+        self.buf = buf
+        self.array = array
+        self.meta = meta
+        self.off = off
+        """Element offset of the first element in the buffer."""
+
+    # -- what a kernel may ask ---------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.meta.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.meta.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.meta.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self.meta.itemsize
+
+    @property
+    def size(self) -> int:
+        return self.meta.size
+
+    @property
+    def buffer(self) -> str:
+        """The memory: "hbm", "sbuf" or "psum"."""
+        return self.meta.space
+
+    @property
+    def label(self) -> str:
+        """The tensor's name for messages."""
+        return self.buf.info.label
+
+    def assert_shape(self, shape: tuple[int, ...]) -> Tensor:
+        if tuple(shape) != self.meta.shape:
+            broken("annotation", f"'{self.label}' does not have the asserted shape", tensor=self.label,
+                   got=self.meta.shape, limit=tuple(shape))
+        return self
+
+    # -- views -------------------------------------------------------------------------------------------------
+    def __getitem__(self, key: Any) -> Tensor:
+        if type(key) is not tuple:
+            key = (key,)
+        meta = self.meta
+        shape = meta.shape
+        strides = meta.strides
+        pdim = meta.pdim
+        pstart = meta.pstart
+        on_chip = meta.space != HBM
+        ndim = len(shape)
+        off = self.off
+        new_key: list[Any] = []
+        dropped = 0
+        new_pdim = pdim
+        dim = 0
+        for e in key:
+            kind = type(e)
+            if kind is slice:
+                if dim >= ndim:
+                    self._too_many(key)
+                start, stop, step = e.start, e.stop, e.step
+                if start is None:
+                    start = 0
+                if stop is None:
+                    stop = shape[dim]
+                if start < 0 or stop > shape[dim] or start >= stop or (step is not None and step < 1):
+                    self._bad_slice(dim, start, stop, step)
+                new_key.append(e)
+            elif kind is DynamicSlice:
+                if dim >= ndim:
+                    self._too_many(key)
+                start, stop = e.start, e.start + e.size
+                if start < 0 or stop > shape[dim] or e.size < 1:
+                    self._bad_slice(dim, start, stop, None)
+                new_key.append(slice(start, stop))
+            elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
+                if dim >= ndim:
+                    self._too_many(key)
+                start = int(e)
+                if start < 0 or start >= shape[dim]:
+                    self._bad_int(dim, start)
+                if on_chip and dim == pdim:
+                    new_key.append(slice(start, start + 1))
+                else:
+                    new_key.append(start)
+                    dropped += 1
+                    if dim < pdim:
+                        new_pdim -= 1
+            elif e is Ellipsis:
+                fill = ndim - (len(key) - 1)
+                for _ in range(fill):
+                    new_key.append(slice(None))
+                dim += fill
+                continue
+            else:
+                return self._advanced(key)
+            if start:
+                off += start * strides[dim]
+                if dim == pdim:
+                    pstart += start
+            dim += 1
+        if dropped and ndim - dropped < 2 and len(new_key) == ndim:
+            # A tile keeps two axes: of the axes taken by number, the last stays, with one element.
+            for axis in range(ndim - 1, -1, -1):
+                if type(new_key[axis]) is int and ndim - dropped < 2:
+                    new_key[axis] = slice(new_key[axis], new_key[axis] + 1)
+                    dropped -= 1
+                    if axis < pdim:
+                        new_pdim += 1
+        array = self.array[tuple(new_key)]
+        item = array.itemsize
+        layout = meta_of(meta.space, array.shape, tuple([s // item for s in array.strides]), meta.dtype,
+                         new_pdim if on_chip else 0, pstart if on_chip else 0)
+        if on_chip and layout.shape and layout.shape[new_pdim] > 1 and layout.strides[new_pdim] != strides[pdim]:
+            broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
+                   tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
+        return Tensor(self.buf, array, layout, off)
+
+    def _too_many(self, key: tuple) -> None:
+        broken("rank-limit", f"'{self.label}' has {self.ndim} axes but the subscript names {len(key)}",
+               tensor=self.label, got=f"{len(key)} subscripts", limit=f"{self.ndim} axes, shape {self.shape}")
+
+    def _bad_int(self, dim: int, index: int) -> None:
+        n = self.meta.shape[dim]
+        if index < 0:
+            broken("negative-index", f"index {index} on axis {dim} of '{self.label}' is negative", tensor=self.label,
+                   got=index, limit=f"0..{n - 1}", remedy=f"Count from the front: {n} {index} = {n + index}.".replace(
+                       f"{n} -", f"{n} - "))
+        broken("out-of-bounds", f"index {index} is out of bounds for axis {dim} of '{self.label}'", tensor=self.label,
+               got=index, limit=f"0..{n - 1} (shape {self.shape})",
+               remedy="Check the loop's trip count and the tile offset.")
+
+    def _bad_slice(self, dim: int, start: int, stop: int, step: int | None) -> None:
+        n = self.meta.shape[dim]
+        got = f"{start}:{stop}" + (f":{step}" if step is not None else "")
+        if step is not None and step < 1:
+            broken("argument", f"slice {got} on axis {dim} of '{self.label}' has a step below 1", tensor=self.label,
+                   got=got, remedy="Steps are positive.")
+        if start < 0 or stop < 0:
+            broken("negative-index", f"slice {got} on axis {dim} of '{self.label}' has a negative end",
+                   tensor=self.label, got=got, limit=f"0..{n}", remedy="Count from the front.")
+        if start >= stop and start <= n:
+            broken("out-of-bounds", f"slice {got} on axis {dim} of '{self.label}' is empty", tensor=self.label,
+                   got=got, limit=f"at least one element of 0..{n - 1}", remedy="Check the tile size and offset.")
+        broken("out-of-bounds", f"slice {got} is out of bounds for axis {dim} of '{self.label}'", tensor=self.label,
+               got=got, limit=f"0..{n} (shape {self.shape}); NKI does not clip a slice",
+               remedy="Check the trip count, or make the last tile smaller (with index grids: mask=).")
+
+    def _advanced(self, key: tuple) -> Tensor:
+        """Subscripts with index grids, or with a tile of run-time indices."""
+        if len(key) == 1 and isinstance(key[0], tuple):
+            return self[tuple(key[0])]
+        elements: list[Any] = []
+        has_slice = False
+        indirect = False
+        for e in key:
+            if e is Ellipsis or isinstance(e, (slice, DynamicSlice)):
+                has_slice = True
+            elif isinstance(e, Tensor):
+                indirect = True
+            elif isinstance(e, Mask):
+                broken("mask", f"'{self.label}' is subscripted with a mask", tensor=self.label,
+                       remedy="Pass the condition as mask= of the function.")
+            elif isinstance(e, (np.ndarray, list)):
+                broken("numpy-on-tile", f"'{self.label}' is subscripted with a NumPy array", tensor=self.label,
+                       got=type(e).__name__, remedy="Build index grids with nl.arange or nl.mgrid.")
+            elif e is None or isinstance(e, (float, bool, np.bool_, np.floating, str)) or not isinstance(
+                    e, (int, np.integer, Index)):
+                broken("argument", f"'{self.label}' cannot be subscripted with {e!r}", tensor=self.label, got=repr(e),
+                       remedy="Use integers, slices, nl.ds, nl.arange or nl.mgrid.")
+            elements.append(e)
+        if has_slice:
+            broken("mixed-indexing", f"the subscript of '{self.label}' mixes slices with index grids",
+                   tensor=self.label, remedy="Use slices on every axis, or index grids (nl.arange) on every axis.")
+        if len(elements) > self.ndim:
+            self._too_many(key)
+        if len(elements) < self.ndim:
+            if indirect:
+                broken("indirect-index", f"'{self.label}' has {self.ndim} axes, the indirect subscript names "
+                       f"{len(elements)}", tensor=self.label, remedy="Name every axis: t[idx[i_p, 0], i_f].")
+            # trailing axes are whole, as dense grid axes after those given
+            missing = self.meta.shape[len(elements):]
+            elements = [e[(slice(None),) * e.ndim + (None,) * len(missing)] if isinstance(e, Index) else e
+                        for e in elements]
+            for axis, n in enumerate(missing):
+                sizes = (n,) + (1,) * (len(missing) - axis - 1)
+                elements.append(Index(sizes, (1,) + (0,) * (len(sizes) - 1), 0))
+        if indirect:
+            return self._indirect(elements)
+        grid = broadcast([e.sizes for e in elements if isinstance(e, Index)])
+        if len(grid) < 2:
+            broken("arange-1d", f"'{self.label}' is subscripted with a one-dimensional nl.arange", tensor=self.label,
+                   got=f"a grid of shape {grid}", remedy="Write nl.arange(n)[:, None] and nl.arange(m)[None, :].")
+        return self._grid(elements, grid)
+
+    def _grid(self, elements: list[Any], grid: tuple[int, ...]) -> Tensor:
+        meta = self.meta
+        n = len(grid)
+        off = self.off
+        strides = [0] * n
+        pstart = meta.pstart
+        on_chip = meta.space != HBM
+        for dim, e in enumerate(elements):
+            if not isinstance(e, Index):
+                e = Index((1,) * n, (0,) * n, int(e))
+            low, high = e.range()
+            if low < 0 or high >= meta.shape[dim] or not e.affine:
+                return IndexedTensor(self, tuple(
+                    x.array() if isinstance(x, Index) else np.int64(x) for x in elements), grid, None)
+            own = (0,) * (n - e.ndim) + e.strides
+            off += e.start * meta.strides[dim]
+            for axis in range(n):
+                strides[axis] += own[axis] * meta.strides[dim]
+            if dim == meta.pdim and on_chip:
+                pstart += e.start
+                moving = [axis for axis in range(n) if own[axis] and grid[axis] > 1]
+                if moving not in ([], [0]) or (moving and own[0] != 1):
+                    broken("partition-axis", f"the partition axis of '{self.label}' must follow the first grid axis, "
+                           "one by one", tensor=self.label,
+                           remedy="Index partitions with nl.arange(p)[:, None] and free axes with [None, :].")
+            elif on_chip and n and own[0] and grid[0] > 1:
+                broken("partition-axis", f"a free axis of '{self.label}' follows the first grid axis, which is the "
+                       "partition axis of the tile", tensor=self.label,
+                       remedy="Index partitions with nl.arange(p)[:, None] and free axes with [None, :].")
+        if on_chip and grid[0] > 1 and strides[0] == 0:
+            broken("partition-axis", f"one partition of '{self.label}' is read as {grid[0]} partitions",
+                   tensor=self.label, remedy="Broadcast over partitions with .broadcast_to or nl.broadcast_to.")
+        layout = meta_of(meta.space, grid, tuple(strides), meta.dtype, 0, pstart if on_chip else 0)
+        return Tensor(self.buf, self.buf.strided(off, grid, tuple(strides)), layout, off)
+
+    def _indirect(self, elements: list[Any]) -> Tensor:
+        arrays: list[Any] = []
+        tiles = []
+        for axis, e in enumerate(elements):
+            if isinstance(e, Tensor):
+                if self.meta.space == HBM and axis == len(elements) - 1:
+                    broken("indirect-index", f"run-time indices on the last (free) axis of '{self.label}'",
+                           tensor=self.label, remedy="Run-time indices select rows; keep the free axis an nl.arange.")
+                if not dtypes.is_integer(e.dtype):
+                    broken("dtype", f"'{e.label}' is used as an index but holds {dtypes.name(e.dtype)}",
+                           tensor=e.label, remedy="Load the indices as nl.int32 or nl.uint32.")
+                if e.meta.space == HBM:
+                    broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
+                           remedy="nl.load the indices into SBUF first.")
+                tiles.append(e)
+                arrays.append(e.array.astype(np.int64))
+            else:
+                arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
+        grid = np.broadcast_shapes(*[np.shape(a) for a in arrays])
+        if len(grid) < 2:
+            broken("arange-1d", f"'{self.label}' is subscripted with a one-dimensional index", tensor=self.label,
+                   remedy="Write t[idx[i_p, 0], i_f] with i_p = nl.arange(p)[:, None].")
+        return IndexedTensor(self, tuple(arrays), grid, tuple(tiles))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements under another shape; on chip, the partition axis stays the first."""
+        wanted = tuple(int(n) for n in (shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape))
+        if -1 in wanted:
+            known = 1
+            for n in wanted:
+                known *= n if n != -1 else 1
+            wanted = tuple(self.size // known if n == -1 else n for n in wanted)
+        total = 1
+        for n in wanted:
+            total *= n
+        if total != self.size:
+            broken("shape-mismatch", f"'{self.label}' of {self.size} elements cannot take shape {wanted}",
+                   tensor=self.label, got=self.shape, limit=wanted)
+        pdim = 0
+        if self.meta.space != HBM:
+            pdim = self.meta.pdim
+            before = wanted[:pdim]
+            if len(wanted) <= pdim or before != self.shape[:pdim] or wanted[pdim] != self.shape[pdim]:
+                broken("partition-axis", f"reshape would move data of '{self.label}' across partitions",
+                       tensor=self.label, got=f"{self.shape} -> {wanted}",
+                       remedy="Keep the partition axis; to move data across partitions use nl.transpose or a DMA.")
+        try:
+            array = np.reshape(self.array, wanted, copy=False)
+        except ValueError:
+            broken("shape-mismatch", f"the view of '{self.label}' is not contiguous and cannot be reshaped to {wanted}",
+                   tensor=self.label, got=f"{self.shape} with strides {self.meta.strides}",
+                   remedy="Reshape the whole tensor before slicing it.")
+        item = array.itemsize
+        layout = meta_of(self.meta.space, wanted, tuple(s // item for s in array.strides), self.dtype, pdim,
+                         self.meta.pstart)
+        return Tensor(self.buf, array, layout, self.off)
+
+    def expand_dims(self, axis: int) -> Tensor:
+        """A view with an axis of one element at `axis`, which may not be the partition axis."""
+        axis = axis + self.ndim + 1 if axis < 0 else axis
+        if axis == 0 and self.meta.space != HBM:
+            broken("partition-axis", "a new axis cannot come before the partition axis", tensor=self.label)
+        return self.reshape(self.shape[:axis] + (1,) + self.shape[axis:])
+
+    def view(self, dtype: Any) -> Tensor:
+        """The same bytes read as another dtype of the same width, or of another width along the last axis."""
+        wanted = dtypes.resolve(dtype)
+        try:
+            array = self.array.view(dtypes.storage(wanted))
+        except ValueError as e:
+            broken("dtype", f"'{self.label}' cannot be viewed as {dtypes.name(wanted)}", tensor=self.label,
+                   got=self.meta.describe(), remedy=str(e))
+        ratio_off = self.off * self.meta.itemsize // wanted.itemsize
+        item = array.itemsize
+        layout = meta_of(self.meta.space, array.shape, tuple(s // item for s in array.strides), wanted,
+                         self.meta.pdim, self.meta.pstart)
+        return Tensor(self.buf, array, layout, ratio_off)
+
+    # -- computing, through the dialect in force -------------------------------------------------------------------
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.buf.program.dialect.assign(self[key], value, 1)
+
+    def broadcast_to(self, shape: Any) -> Tensor:
+        return self.buf.program.dialect.broadcast_to(self, tuple(shape))
+
+    def astype(self, dtype: Any) -> Tensor:
+        return self.buf.program.dialect.astype(self, dtype)
+
+    # -- refusals ----------------------------------------------------------------------------------------------
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and len(inputs) == 2 and isinstance(inputs[0], np.generic) and not kwargs:
+            reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
+            if reflected is not None:  # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
+                return reflected(inputs[0])
+        return refuse_numpy(ufunc.__name__, self)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return refuse_numpy(func.__name__, self)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return refuse_numpy("array", self)
+
+    def __float__(self) -> float:
+        refuse_numpy("float", self)
+        return 0.0
+
+    __int__ = __index__ = __float__  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        broken("truth-value", f"the truth value of '{self.label}' is asked for while the kernel is built",
+               tensor=self.label, got=self.meta.describe(),
+               remedy="Use nl.where or a mask; to ask whether an argument was given, write 'is not None'.")
+        return False
+
+    def __len__(self) -> int:
+        return self.meta.shape[0]
+
+    def __iter__(self) -> Any:
+        broken("argument", f"'{self.label}' cannot be iterated over", tensor=self.label,
+               remedy="Loop over tile indices with nl.affine_range and slice the tensor.")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        hints = {"T": "nl.transpose(t)", "sum": "nl.sum(t, axis=1)", "max": "nl.max(t, axis=1)",
+                 "mean": "nl.mean(t, axis=1)", "copy": "nl.copy(t)", "transpose": "nl.transpose(t)",
+                 "exp": "nl.exp(t)", "min": "nl.min(t, axis=1)"}
+        raise KernelAttributeError("argument", f"a tensor has no attribute '{name}'", tensor=self.label,
+                                   remedy=f"Use {hints[name]}." if name in hints else None)
+
+    def __repr__(self) -> str:
+        return f"<{self.label}: {self.meta.describe()}>"
+
+    __hash__ = object.__hash__
+
+
+_REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
+              "true_divide": "__rtruediv__", "power": "__rpow__", "less": "__gt__", "greater": "__lt__",
+              "less_equal": "__ge__", "greater_equal": "__le__", "equal": "__eq__", "not_equal": "__ne__"}
+
+
+def _install_operators() -> None:
+    names = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
+             "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
+             "rshift": "right_shift", "mod": "mod", "matmul": "matmul"}
+
+    def binary(op: str) -> Any:
+        return lambda self, other: self.buf.program.dialect.operator(op, self, other)
+
+    def reflected(op: str) -> Any:
+        return lambda self, other: self.buf.program.dialect.operator(op, other, self)
+
+    def inplace(op: str) -> Any:
+        return lambda self, other: self.buf.program.dialect.inplace(op, self, other)
+
+    for short, op in names.items():
+        setattr(Tensor, f"__{short}__", binary(op))
+        setattr(Tensor, f"__r{short}__", reflected(op))
+        setattr(Tensor, f"__i{short}__", inplace(op))
+    for short, op in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
+                      "ne": "not_equal"}.items():
+        setattr(Tensor, f"__{short}__", binary(op))
+    for short, op in {"neg": "negative", "abs": "abs", "invert": "invert"}.items():
+        setattr(Tensor, f"__{short}__", (lambda op: lambda self: self.buf.program.dialect.unary(op, self))(op))
+
+
+_install_operators()
+
+
+class IndexedTensor(Tensor):
+    """Elements picked by explicit indices: run-time rows, non-affine grids, or grids that reach out of bounds and
+    need a mask. Bounds are checked when an instruction uses it, under that instruction's mask."""
+
+    __slots__ = ("indices", "tiles")
+
+    def __init__(self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None) -> None:
+        layout = meta_of(base.meta.space, grid, contiguous(grid), base.meta.dtype)
+        super().__init__(base.buf, base.array, layout, base.off)
+        self.indices = indices
+        self.tiles = tiles
+        """The index tiles, where the indices are run-time values; None for static grids."""
+
+    def _check(self, where: np.ndarray | None) -> list[np.ndarray]:
+        picked = []
+        for dim, index in enumerate(self.indices):
+            full = np.broadcast_to(index, self.shape)
+            n = self.array.shape[dim]
+            bad = (full < 0) | (full >= n)
+            if where is not None:
+                bad = bad & where
+            if bad.any():
+                first = int(full[bad][0])
+                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} of '{self.label}'",
+                       tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
+                       remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
+            picked.append(np.clip(full, 0, n - 1))
+        return picked
+
+    def gather(self, where: np.ndarray | None) -> np.ndarray:
+        """The values, shape `shape`; anything where `where` is False."""
+        return self.array[tuple(self._check(where))]
+
+    def written_flags(self, where: np.ndarray | None) -> np.ndarray:
+        """Whether each picked element has been written."""
+        if self.buf.state in (FULL, memory.ZERO):
+            return np.ones(self.shape, dtype=bool)
+        flags = self.buf.written(self.off, self.array.shape, _strides_of(self))
+        return flags[tuple(self._check(where))]
+
+    def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
+        """Write `values` to the picked elements where `where` holds, and mark them written."""
+        picked = self._check(where)
+        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        chosen = tuple(p[keep] for p in picked)
+        self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
+        if self.buf.state != FULL:
+            self.buf.written(self.off, self.array.shape, _strides_of(self))[chosen] = True
+            self.buf.state = memory.PARTIAL
+
+
+def _strides_of(t: Tensor) -> tuple[int, ...]:
+    return tuple(s // t.array.itemsize for s in t.array.strides)
+
+
+_CONST_SCOPE = Scope(None)
+_CONST_META: dict[np.dtype, Meta] = {}
+_CONST_BUFFER = Buffer(memory.Info(0, meta_of(CONST, (), (), np.dtype(np.float32)), 0, None, 0, "constant"),
+                       np.zeros(()), FULL, _CONST_SCOPE, None, None)
+
+
+class Const(Tensor):
+    """A compile-time number among an instruction's operands. `array` is the plain Python number."""
+
+    __slots__ = ()
+
+    def __init__(self, value: Any) -> None:
+        dtype = dtypes.of_scalar(value)
+        meta = _CONST_META.get(dtype)
+        if meta is None:
+            meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
+        super().__init__(_CONST_BUFFER, operator.methodcaller("item")(value) if isinstance(value, np.generic) else value,
+                         meta, 0)
