@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import inspect
 import itertools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +18,8 @@ from .config import Config
 from .errors import broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, Buffer, contiguous, meta_of
 from .program import STATE, Program
-from .run import peak_of
-from .tensor import Tensor
+from .run import Occupancy
+from .tensor import FORCE, Tensor
 
 
 def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Tensor:
@@ -36,13 +38,17 @@ def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Ten
     if not program.config.precise_fp and dtypes.is_float(dtype):
         array = array.astype(np.float32)
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
-    buf = program.new_buffer(meta, array.reshape(value.shape), FULL, name)
+    buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    return Tensor(buf, buf.array, meta, 0)
+    return Tensor(buf, array.reshape(value.shape), meta, 0)
 
 
 class Kernel:
     """A function that runs as a kernel when it is called with NumPy arrays. `kernel[grid](...)` runs it on a grid."""
+
+    __name__: str
+    function: Callable[..., Any]
+    platform_target: str | None
 
     def __init__(self, function: Callable[..., Any], dialect: Any, *, platform_target: str | None = None,
                  kernel_return: bool = True, grid: tuple[int, ...] = (), options: dict[str, Any] | None = None) -> None:
@@ -153,13 +159,16 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     config = run.config if run is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(config, kernel.dialect, run is not None)
+    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results)
     program.kernel_code = getattr(kernel.function, "__code__", None)
     program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
     program.grid = kernel.grid
     if run is not None:
         run.programs.append(program)
     STATE.program = program
+    FORCE.dialect = kernel.dialect
+    collecting = gc.isenabled()
+    gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
         with np.errstate(all="ignore"):
             positions = list(itertools.product(*(range(n) for n in kernel.grid))) if all(kernel.grid) else [()]
@@ -175,21 +184,25 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             return _outputs(program, kernel, result, mutable)
     finally:
         STATE.program = None
+        FORCE.dialect = None
+        if collecting:
+            gc.enable()
         program.last_result = None
-        program.last_call = None
+        program.last_srcs = ()
 
 
 def _check_capacity(program: Program, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be."""
     target = program.config.target
+    occupancy = Occupancy(program.buffers)
     for space, limit, rule in ((SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
                                (PSUM, target.psum_partition_bytes, "psum-capacity")):
-        total, users, when = peak_of(program.infos, space, lambda i: i.partition_bytes)
+        total, users, when = occupancy.peak(f"{space}_partition_bytes")
         if total <= limit:
             continue
         held = "; ".join(f"{i.label} {i.meta.shape} {i.partition_bytes} B" for i in users[:6])
         more = f"; and {len(users) - 6} more" if len(users) > 6 else ""
-        last = next((i for i in reversed(sorted(users, key=lambda i: i.id)) if i.first == when), users[0])
+        last = next((b for b in reversed(users) if b.first == when), users[0])
         broken(rule, f"{space.upper()} overflows: {len(users)} tiles in use at one time need {total} bytes a partition",
                warn=bool(program.config.warn.get(rule)), tensor=last.label, got=held + more,
                limit=f"{limit} bytes a partition on {target.name}" + (
@@ -230,7 +243,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
     if not kernel.kernel_return:
         if result is not None:
             return convert(result)
-        if mutable and all(t.buf.info.last == t.buf.info.first for t, _ in mutable):
+        if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
             broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
                    remedy="nl.store the result into an output parameter.")
         for tensor, array in mutable:
@@ -249,7 +262,7 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state == FULL:
         return
-    flags = np.zeros(buf.array.shape, dtype=bool) if buf.state == EMPTY else buf.mask
+    flags = np.zeros(buf.meta.shape, dtype=bool) if buf.state == EMPTY else buf.mask
     assert flags is not None
     if flags.all():
         return
@@ -258,5 +271,5 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
     broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
            warn=bool(program.config.warn.get("unwritten-output")), tensor=value.label,
-           got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.info.code, buf.info.lasti),
+           got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),
            remedy="nl.store every element; check the loop's trip count and the store's slice.")

@@ -22,7 +22,7 @@ class Meta:
     """Layout of a view, shared by all views that look alike; the identity is the key of the signature cache."""
 
     __slots__ = ("space", "shape", "strides", "dtype", "pdim", "pstart", "size", "partitions", "free", "itemsize",
-                 "dense", "nbytes")
+                 "dense", "nbytes", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
 
     def __init__(self, space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, pdim: int,
                  pstart: int) -> None:
@@ -43,6 +43,14 @@ class Meta:
         """Elements a partition."""
         self.itemsize = dtype.itemsize
         self.nbytes = size * self.itemsize
+        # What a tensor of this layout occupies. Of block axes (before the partition axis) one block counts: the
+        # documents do not promise that the blocks of a tensor live at the same time.
+        blocks = 1
+        for n in shape[:pdim]:
+            blocks *= n
+        whole, partition = self.nbytes // blocks, self.free * self.itemsize // blocks
+        self.sbuf_bytes, self.sbuf_partition_bytes = (whole, partition) if space == SBUF else (0, 0)
+        self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.dense = strides == contiguous(shape)
 
     def describe(self) -> str:
@@ -55,11 +63,25 @@ _METAS: dict[tuple, Meta] = {}
 
 def meta_of(space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, pdim: int = 0,
             pstart: int = 0) -> Meta:
-    """The one `Meta` of this layout."""
+    """The one `Meta` of this layout; `strides` in elements."""
     key = (space, shape, strides, dtype, pdim, pstart)
     found = _METAS.get(key)
     if found is None:
         found = _METAS[key] = Meta(space, shape, strides, dtype, pdim, pstart)
+    return found
+
+
+_VIEW_METAS: dict[tuple, Meta] = {}
+
+
+def meta_of_view(space: str, array: np.ndarray, dtype: np.dtype, pdim: int, pstart: int) -> Meta:
+    """The `Meta` of a NumPy view, whose strides are in bytes."""
+    key = (space, array.shape, array.strides, dtype, pdim, pstart)
+    found = _VIEW_METAS.get(key)
+    if found is None:
+        item = array.itemsize
+        strides = tuple(s // item for s in array.strides)
+        found = _VIEW_METAS[key] = meta_of(space, array.shape, strides, dtype, pdim, pstart)
     return found
 
 
@@ -84,26 +106,45 @@ class Scope:
         self.loop = loop
 
 
-class Info:
-    """What outlives a buffer's data: who it was, how big, from which event to which it was in use."""
+class TextScope(Scope):
+    """A scope that only the kernel's text shows (`scopes.Block`). Always "closed", so that every use is looked at."""
 
-    __slots__ = ("id", "meta", "first", "last", "code", "lasti", "name", "blocks", "elided")
+    __slots__ = ("block",)
 
-    def __init__(self, id: int, meta: Meta, first: int, code: CodeType | None, lasti: int, name: str | None,
-                 blocks: int = 1) -> None:
-        self.id = id
+    def __init__(self, parent: Scope, block: Any) -> None:
+        super().__init__(parent)
+        self.closed = True
+        self.block = block
+
+
+class Buffer:
+    """One allocation: who it is, which of its elements are written, when it is in use, where it may be used.
+
+    It does not hold the values: the tensors do. So a program can keep every buffer that ever was, for its records,
+    while the values of a dead tile are freed.
+    """
+
+    __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope")
+
+    # What results of instructions never have; `Allocation` does.
+    name: str | None = None
+    mask: np.ndarray | None = None
+    tracked: list[tuple] | None = None
+    role = "tile"
+
+    def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope) -> None:
         self.meta = meta
-        self.first = first
-        self.last = first
+        self.first = self.last = first
+        """Index of the instruction that made it, and of the last that touched it; `last` < `first` once it turns out
+        that the value was never stored, because the instruction wrote where it was assigned."""
         self.code = code
         self.lasti = lasti
-        self.name = name
-        self.blocks = blocks
-        self.elided = False
+        self.state = state
+        self.scope = scope
 
     @property
     def label(self) -> str:
-        """The tensor's name: given, or the variable it was assigned to, or what made it."""
+        """The tensor's name: given, or the variable it was assigned to, or the line that made it."""
         return self.name or source.assigned_name(self.code, self.lasti) or self._unassigned()
 
     def _unassigned(self) -> str:
@@ -111,51 +152,34 @@ class Info:
         return f"the value made at line {place.line}" if place.line else "a tile"
 
     @property
-    def partition_bytes(self) -> int:
-        """Bytes a partition; of one block where the tensor has block axes, whose blocks need not live together."""
-        return self.meta.free * self.meta.itemsize // self.blocks
-
-    @property
     def nbytes(self) -> int:
-        return self.meta.nbytes // self.blocks
-
-
-class Buffer:
-    """One allocation. `array` holds its values, row-major, in the storage dtype."""
-
-    __slots__ = ("id", "info", "array", "state", "mask", "scope", "block", "tracked", "role", "program", "_raw")
-
-    def __init__(self, info: Info, array: np.ndarray, state: int, scope: Scope, block: Any, program: Any) -> None:
-        self.id = info.id
-        self.info = info
-        self.array = array
-        self.state = state
-        self.mask: np.ndarray | None = None
-        """Which elements have been written, while `state` is PARTIAL."""
-        self.scope = scope
-        self.block = block
-        """The source block (a branch, a Python loop) outside of which the tile may not be used, or None."""
-        self.tracked = False
-        """Whether every write is kept for `run.history(name)`."""
-        self.role = "tile"
-        """"tile", "input" (a kernel argument) or "output"."""
-        self.program = program
-        self._raw: np.ndarray | None = None
+        """Bytes on chip (of one block where there are block axes)."""
+        return self.meta.sbuf_bytes + self.meta.psum_bytes
 
     @property
-    def meta(self) -> Meta:
-        return self.info.meta
+    def partition_bytes(self) -> int:
+        """Bytes on chip of one partition."""
+        return self.meta.sbuf_partition_bytes + self.meta.psum_partition_bytes
 
-    def strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """A view of the values by element offset and strides."""
-        if self._raw is None:
-            self._raw = self.array.reshape(-1).view(np.uint8)
-        item = self.array.itemsize
-        return np.ndarray(shape, self.array.dtype, self._raw, offset * item, tuple(s * item for s in strides))
+
+class Allocation(Buffer):
+    """A buffer that the kernel asked for, or a kernel argument: it may be written in parts, named and followed."""
+
+    __slots__ = ("name", "mask", "tracked", "role")
+
+    def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
+                 name: str | None) -> None:
+        super().__init__(meta, first, code, lasti, state, scope)
+        self.name = name
+        self.mask = None
+        """Which elements have been written, while `state` is PARTIAL; row-major like the values."""
+        self.tracked = None
+        """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
+        self.role = "tile"
+        """"tile", "input" (a kernel argument), "mutable" (one that may be written) or "output"."""
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A view of the written-flags, made on first need."""
         if self.mask is None:
-            full = self.state in (FULL, ZERO)
-            self.mask = np.full(self.array.shape, full, dtype=bool)
+            self.mask = np.full(self.meta.shape, self.state in (FULL, ZERO), dtype=bool)
         return np.ndarray(shape, np.bool_, self.mask, offset, strides)

@@ -7,8 +7,9 @@ one), checks that what is read was written and is in scope, computes, writes, an
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,22 @@ from . import dtypes, memory, scopes, source
 from .config import Config
 from .errors import SimulatorError, broken
 from .isa.core import Call, Instruction, Plan
-from .memory import EMPTY, FULL, HBM, ON_CHIP, PARTIAL, PSUM, SBUF, ZERO, Buffer, Info, Meta, Scope, contiguous, meta_of
+from .memory import (
+    EMPTY,
+    FULL,
+    HBM,
+    PARTIAL,
+    PSUM,
+    SBUF,
+    ZERO,
+    Allocation,
+    Buffer,
+    Meta,
+    Scope,
+    TextScope,
+    contiguous,
+    meta_of,
+)
 from .tensor import IndexedTensor, Tensor
 
 _getframe = sys._getframe
@@ -26,19 +42,22 @@ _INTERNAL = source.INTERNAL_FILES
 class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
-    __slots__ = ("instruction", "attrs", "plan", "compute", "engine", "dst", "srcs", "stateful", "read", "written",
+    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
                  "extra")
 
-    def __init__(self, instruction: Instruction, attrs: tuple, plan: Plan, compute: Callable, dst: Meta,
-                 srcs: tuple[Meta, ...], extra: Meta | None) -> None:
+    def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
+                 compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
         self.instruction = instruction
+        self.api = api
+        """The name under which the reader first called it, for messages."""
         self.attrs = attrs
+        self.dtype = dtype
+        """The dtype asked for."""
         self.plan = plan
         self.compute = compute
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
-        self.stateful = plan.stateful
         self.read = sum(m.nbytes for m in srcs if m.space == HBM)
         """HBM bytes read by one such instruction."""
         self.written = dst.nbytes if dst.space == HBM else 0
@@ -46,21 +65,33 @@ class Signature:
 
 
 class Write:
-    """One value written to a tensor with a name."""
+    """One write to a tensor with a name."""
 
-    __slots__ = ("value", "index", "code", "lasti", "allocation")
+    __slots__ = ("value", "dtype", "index", "line", "allocation", "_where")
 
-    def __init__(self, value: np.ndarray, index: int, code: CodeType | None, lasti: int, allocation: int) -> None:
+    def __init__(self, value: np.ndarray, dtype: str, index: int, line: int, allocation: int,
+                 where: tuple[Meta, int, np.ndarray | None] | None) -> None:
         self.value = value
+        """The whole tensor after the write; low-precision floats as float32."""
+        self.dtype = dtype
+        """The tensor's own data type, e.g. "bfloat16"."""
         self.index = index
-        self.code = code
-        self.lasti = lasti
+        """Position of the writing instruction in `run.instructions`."""
+        self.line = line
+        """Line of the kernel that wrote."""
         self.allocation = allocation
+        """Which of the tensors of that name, counted from 0 over the run."""
+        self._where = where
 
     @property
-    def line(self) -> int:
-        """Line of the kernel that wrote."""
-        return source.line_of(self.code, self.lasti).line
+    def region(self) -> np.ndarray | None:
+        """Which elements the instruction wrote, as booleans of the tensor's shape; None for all of them."""
+        if self._where is None:
+            return None
+        meta, off, keep = self._where
+        flags = np.zeros(self.value.shape, dtype=bool)
+        np.ndarray(meta.shape, np.bool_, flags, off, meta.strides)[...] = True if keep is None else keep
+        return flags
 
     def __repr__(self) -> str:
         return f"Write(index={self.index}, allocation={self.allocation}, line={self.line}, shape={self.value.shape})"
@@ -89,14 +120,16 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
-    def __init__(self, config: Config, dialect: Any, recording: bool) -> None:
+    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False) -> None:
         self.config = config
         self.dialect = dialect
         self.recording = recording
+        self.results: list[np.ndarray] | None = [] if results else None
+        """A copy of what each instruction wrote, if asked for."""
         self.records: list[tuple] = []
-        """(signature, code, lasti, dst id, dst offset, src id, src offset, ..., HBM bytes where masked or None)."""
+        """(signature, code, lasti, dst buffer, dst offset, src buffer, src offset, ..., share kept by a mask or None)."""
         self.clock = 0
-        self.infos: list[Info] = []
+        self.buffers: list[Buffer] = []
         self.root = Scope(None)
         self.scope = self.root
         self.grid: tuple[int, ...] = ()
@@ -106,16 +139,17 @@ class Program:
         """Whether the kernel's text has scoping blocks that must be followed."""
         self.registers: dict[str, np.ndarray] = {}
         self.active_mask: np.ndarray | None = None
-        self.shared: list[Buffer] = []
+        self.shared: list[Tensor] = []
         self.shared_next = 0
-        self.outputs: list[Buffer] = []
-        self.history: dict[str, list[Write]] = {}
-        self.allocations: dict[int, int] = {}
-        """Of each followed buffer, how many of its name came before it."""
+        self.named: dict[str, list[Allocation]] = {}
+        """The on-chip tensors with a name, in order of allocation, while recording."""
         self.prints: list[Printed] = []
         self.rng = np.random.default_rng(0)
         self.last_result: Tensor | None = None
-        self.last_call: tuple | None = None
+        """The tile that the last instruction made, if it made a new one..."""
+        self.last_signature: Signature | None = None
+        self.last_srcs: tuple[Tensor, ...] = ()
+        """...and of what: an assignment may yet redirect it."""
         key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
 
@@ -132,29 +166,31 @@ class Program:
             return dtypes.to_fp32(values)
         return dtypes.cast(values, dtype)
 
-    def new_buffer(self, meta: Meta, array: np.ndarray, state: int, name: str | None = None, blocks: int = 1) -> Buffer:
+    def scope_at(self, code: CodeType, lasti: int) -> Scope:
+        """The scope of a tile made at this place."""
+        if self.blocks:
+            block = scopes.block_at(code, lasti)
+            if block is not None:
+                return TextScope(self.scope, block)
+        return self.scope
+
+    def new_buffer(self, meta: Meta, state: int, name: str | None = None) -> Allocation:
         """Register an allocation made by the kernel line that is executing."""
-        frame = _getframe(2)
-        while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
-            frame = frame.f_back
-        info = Info(len(self.infos) + 1, meta, self.clock, frame.f_code, frame.f_lasti, name, blocks)
-        self.infos.append(info)
-        block = None
-        if self.blocks and meta.space != HBM:
-            block = scopes.innermost(frame.f_code, source.line_of(frame.f_code, frame.f_lasti).line)
-        buf = Buffer(info, array, state, self.scope, block, self)
+        frame = source.user_frame(2)
+        code, lasti = frame.f_code, frame.f_lasti
+        scope = self.root if meta.space == HBM else self.scope_at(code, lasti)
+        buf = Allocation(meta, self.clock, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
-            buf.tracked = True
-            self.history.setdefault(name, [])
-            self.allocations[info.id] = sum(1 for i in self.infos if i.name == name) - 1
+            buf.tracked = []
+            self.named.setdefault(name, []).append(buf)
+        self.buffers.append(buf)
         return buf
 
     def allocate(self, space: str, shape: tuple[int, ...], dtype: np.dtype, *, pdim: int = 0, state: int = EMPTY,
-                 name: str | None = None, blocks: int = 1) -> Tensor:
+                 name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        buf = self.new_buffer(meta, np.zeros(shape, dtype=self.storage(dtype)), state, name, blocks)
-        return Tensor(buf, buf.array, meta, 0)
+        return Tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> None:
@@ -170,12 +206,13 @@ class Program:
         elif buf.state == EMPTY:
             flags = np.zeros(t.shape, dtype=bool)
         else:
+            assert isinstance(buf, Allocation)
             flags = buf.written(t.off, t.meta.shape, t.meta.strides)
         if where is not None:
             flags = flags | ~where
         if flags.all():
             if buf.mask is not None and buf.mask.all():
-                buf.state, buf.mask = FULL, None
+                buf.state = FULL
             return
         missing = np.argwhere(~flags)
         first = tuple(int(i) for i in missing[0])
@@ -195,13 +232,16 @@ class Program:
 
             call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
             plan = MEMSET.plan(call)
-            signature = Signature(MEMSET, (buf.meta.shape, None), plan, plan.compute, buf.meta, (), None)
-            self.records.append((signature, buf.info.code, buf.info.lasti, buf.id, 0, None))
+            signature = Signature(MEMSET, "nl.zeros", (buf.meta.shape, None), None, plan, plan.compute, buf.meta, (), None)
+            self.records.append((signature, buf.code, buf.lasti, buf, 0, None))
+            if self.results is not None:
+                self.results.append(t._strided(0, buf.meta.shape, buf.meta.strides).copy())
             self.clock += 1
 
     def mark_written(self, t: Tensor) -> None:
         buf = t.buf
-        if t.meta.size == buf.array.size:
+        assert isinstance(buf, Allocation)
+        if t.meta.size == buf.meta.size:
             buf.state, buf.mask = FULL, None
         elif buf.state != FULL:
             buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
@@ -210,26 +250,46 @@ class Program:
     def check_scope(self, t: Tensor) -> None:
         """Refuse a tile outside the loop iteration or branch that made it."""
         buf = t.buf
-        outside = buf.scope.closed
+        scope: Scope | None = buf.scope
         where = "the loop iteration"
-        if not outside and buf.block is not None:
-            line = source.here(2)
+        if isinstance(scope, TextScope):
             frame = source.user_frame(2)
-            outside = not buf.block.holds(frame.f_code, line.line)
-            where = "the branch" if buf.block.kind == "if" else "the loop"
-        if outside:
-            made = source.line_of(buf.info.code, buf.info.lasti)
-            broken("scope", f"'{t.label}' is used outside {where} that made it (line {made.line})",
-                   warn=bool(self.config.warn.get("scope")), tensor=t.label, got=f"made by: {made.text}",
-                   remedy=f"Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in "
-                          f"place inside: {t.label if t.label.isidentifier() else 't'}[...] = ...")
+            line = source.line_of(frame.f_code, frame.f_lasti).line
+            if scope.block.holds(frame.f_code, line):
+                scope = scope.parent
+                if scope is None or not scope.closed:
+                    return
+            else:
+                where = "the branch" if scope.block.kind == "if" else "the loop"
+        made = source.line_of(buf.code, buf.lasti)
+        name = t.label if t.label.isidentifier() else "t"
+        broken("scope", f"'{t.label}' is used outside {where} that made it (line {made.line})",
+               warn=bool(self.config.warn.get("scope")), tensor=t.label, got=f"made by: {made.text}",
+               remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
+                      f"inside: {name}[...] = ...")
 
-    def note_history(self, t: Tensor, code: CodeType | None, lasti: int) -> None:
-        name = t.buf.info.name
-        if name is not None:
-            values = t.buf.array
-            copy = values.astype(np.float32) if dtypes.is_float(t.buf.meta.dtype) else values.copy()
-            self.history[name].append(Write(copy, self.clock, code, lasti, self.allocations[t.buf.id]))
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction that is recorded next."""
+        buf = t.buf
+        if t.meta is buf.meta:
+            values = t.array
+            where = None if keep is None else (t.meta, t.off, keep)
+        else:
+            values = t._strided(0, buf.meta.shape, buf.meta.strides)
+            where = (t.meta, t.off, keep)  # type: ignore[assignment]
+        buf.tracked.append((values.copy(), len(self.records), code, lasti, where))  # type: ignore[union-attr]
+
+    def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
+        """Every write to the tensors called `name`, in order of execution."""
+        found = []
+        for allocation, buf in enumerate(self.named.get(name, []), allocation_base):
+            dtype = buf.meta.dtype
+            for value, index, code, lasti, where in buf.tracked or ():
+                if dtypes.is_float(dtype):
+                    value = dtypes.to_fp32(value)
+                found.append(Write(value, dtypes.name(dtype), index + index_base, source.line_of(code, lasti).line,
+                                   allocation, where))
+        return sorted(found, key=lambda w: w.index)
 
     # -- loops -----------------------------------------------------------------------------------------------------
     def iterate(self, values: range, loop: Any) -> Iterator[int]:
@@ -275,6 +335,7 @@ def current(api: str) -> Program:
 def _build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
            attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
     """Check the rules of a new signature and make its plan."""
+    asked = dtype
     call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
     try:
         plan = instruction.plan(call)
@@ -297,9 +358,11 @@ def _build(program: Program, instruction: Instruction, api: str, dst: Tensor | N
     compute = plan.compute
     permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
     exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
+    if plan.stateful:
+        compute = _with_registers(compute)
     if not exact or permuted:
-        compute = _casting(program, plan, meta.dtype, permuted)
-    return Signature(instruction, attrs, plan, compute, meta, tuple(s.meta for s in srcs),
+        compute = _casting(program, compute, meta.dtype, permuted)
+    return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
                      None if extra is None else extra.meta)
 
 
@@ -322,8 +385,12 @@ def _row_major(meta: Meta) -> bool:
     return True
 
 
-def _casting(program: Program, plan: Plan, dtype: np.dtype, permuted: bool) -> Callable[..., Any]:
-    inner = plan.compute
+def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand the running program, which holds the engines' registers, to a plan that uses them."""
+    return lambda *arrays: inner(STATE.program, *arrays)
+
+
+def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool) -> Callable[..., Any]:
     cast = program.cast
 
     def compute(*arrays: Any) -> Any:
@@ -346,27 +413,25 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
     program = STATE.program
     if program is None:
         program = current(api)
-    if mask is not None or type(dst) is IndexedTensor:
+    if mask is not None:
         return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+    into: Any = space if dst is None else dst.meta
     n = len(srcs)
     if n == 1:
-        a = srcs[0]
-        if type(a) is IndexedTensor:
-            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-        key = (instruction, attrs, dst.meta if dst is not None else space, dtype, a.meta)
+        (a,) = srcs
+        key: tuple = (instruction, attrs, into, dtype, a.meta)
     elif n == 2:
         a, b = srcs
-        if type(a) is IndexedTensor or type(b) is IndexedTensor:
-            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-        key = (instruction, attrs, dst.meta if dst is not None else space, dtype, a.meta, b.meta)  # type: ignore[assignment]
+        key = (instruction, attrs, into, dtype, a.meta, b.meta)
     else:
-        if any(type(s) is IndexedTensor for s in srcs):
-            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-        key = (instruction, attrs, dst.meta if dst is not None else space, dtype) + tuple([s.meta for s in srcs])  # type: ignore[assignment]
+        key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
     if extra is not None:
-        key += (extra.meta,)  # type: ignore[assignment]
-    signature = program.signatures.get(key)
-    if signature is None:
+        key += (extra.meta,)
+    try:
+        signature = program.signatures[key]
+    except KeyError:
+        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):  # their layouts are never known
+            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
         signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
         if not program.config.warn:
             program.signatures[key] = signature
@@ -375,50 +440,53 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         buf = s.buf
         if buf.state != FULL:
             program.check_read(s, api)
-        if buf.scope.closed or buf.block is not None:
+        if buf.scope.closed:
             program.check_scope(s)
-        buf.info.last = clock
-    # compute
-    arrays = [s.array for s in srcs]
-    result = signature.compute(program, *arrays) if signature.stateful else signature.compute(*arrays)
+        buf.last = clock
+    if n == 1:
+        result = signature.compute(a.array)
+    elif n == 2:
+        result = signature.compute(a.array, b.array)
+    else:
+        result = signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype), api)
-    # write
-    frame = _getframe(1)
+        _write(program, extra, program.cast(second, extra.meta.dtype))
+    frame = _getframe(2)  # this function is called by the functions of a dialect only
     while frame.f_code.co_filename in _INTERNAL:
         frame = frame.f_back  # type: ignore[assignment]
     code, lasti = frame.f_code, frame.f_lasti
     if dst is None:
         meta = signature.dst
-        infos = program.infos
-        info = Info(len(infos) + 1, meta, clock, code, lasti, None)
-        infos.append(info)
-        block = scopes.innermost(code, source.line_of(code, lasti).line) if program.blocks else None
-        dst = Tensor(Buffer(info, result, FULL, program.scope, block, program), result, meta, 0)
-        program.last_result = dst
-        program.last_call = (instruction, api, srcs, attrs, dtype)
+        made = Buffer(meta, clock, code, lasti, FULL,
+                      program.scope_at(code, lasti) if program.blocks else program.scope)
+        program.buffers.append(made)
+        dst = program.last_result = Tensor(made, result, meta, 0)
+        program.last_signature = signature
+        program.last_srcs = srcs
     else:
         buf = dst.buf
-        if buf.scope.closed or buf.block is not None:
+        if buf.scope.closed:
             program.check_scope(dst)
         if buf.role == "input":
             _refuse_input(dst, api)
-        dst.array[...] = result.reshape(dst.meta.shape) if result.shape != dst.meta.shape else result
-        buf.info.last = clock
+        dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
+        buf.last = clock
         if buf.state != FULL:
             program.mark_written(dst)
-        if buf.tracked:
+        if buf.tracked is not None:
             program.note_history(dst, code, lasti)
         program.last_result = None
     if program.recording:
         if n == 1:
-            program.records.append((signature, code, lasti, dst.buf.id, dst.off, a.buf.id, a.off, None))
+            program.records.append((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None))
         elif n == 2:
-            program.records.append((signature, code, lasti, dst.buf.id, dst.off, a.buf.id, a.off, b.buf.id, b.off, None))
+            program.records.append((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, None))
         else:
-            where = [x for s in srcs for x in (s.buf.id, s.off)]
-            program.records.append((signature, code, lasti, dst.buf.id, dst.off, *where, None))
+            where = [x for s in srcs for x in (s.buf, s.off)]
+            program.records.append((signature, code, lasti, dst.buf, dst.off, *where, None))
+        if program.results is not None:
+            program.results.append(dst.array.copy())
     return dst
 
 
@@ -428,15 +496,16 @@ def _refuse_input(dst: Tensor, api: str) -> None:
                                     "it; or annotate the parameter with nt.mutable_tensor and return it.")
 
 
-def _write(program: Program, dst: Tensor, values: np.ndarray, api: str) -> None:
+def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
     """Write a second destination in full."""
     buf = dst.buf
-    if buf.scope.closed or buf.block is not None:
+    if buf.scope.closed:
         program.check_scope(dst)
     dst.array[...] = values.reshape(dst.meta.shape)
-    buf.info.last = program.clock
-    program.mark_written(dst)
-    if buf.tracked:
+    buf.last = program.clock
+    if buf.state != FULL:
+        program.mark_written(dst)
+    if buf.tracked is not None:
         frame = source.user_frame(2)
         program.note_history(dst, frame.f_code, frame.f_lasti)
 
@@ -492,7 +561,7 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
     where = None if condition is None else _fit(condition, grid, api)
     arrays: list[Any] = []
     for s in srcs:
-        if s.buf.scope.closed or s.buf.block is not None:
+        if s.buf.scope.closed:
             program.check_scope(s)
         own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid, api)
         program.check_read(s, api, own)
@@ -500,12 +569,12 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
         if own is not None and plan.kind == "reduce":
             values = np.where(own, dtypes.to_fp32(values), np.float32(plan.identity))
         arrays.append(values)
-        s.buf.info.last = program.clock
+        s.buf.last = program.clock
         if isinstance(s, IndexedTensor):
             for tile in s.tiles or ():
-                tile.buf.info.last = program.clock
+                tile.buf.last = program.clock
     program.active_mask = where if plan.stateful else None
-    result = signature.compute(program, *arrays) if signature.stateful else signature.compute(*arrays)
+    result = signature.compute(*arrays)
     program.active_mask = None
     keep = where
     if where is not None and plan.kind == "reduce":
@@ -524,25 +593,27 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
     if dst is None:
         meta = signature.dst
         array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
-        buf = program.new_buffer(meta, array, EMPTY)
-        dst = Tensor(buf, array, meta, 0)
+        dst = Tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
     else:
         if dst.buf.role == "input":
             _refuse_input(dst, api)
-        if dst.buf.scope.closed or dst.buf.block is not None:
+        if dst.buf.scope.closed:
             program.check_scope(dst)
     if keep is None or keep.any():
         _masked_write(program, dst, result.reshape(dst.shape), keep)
-    dst.buf.info.last = program.clock
-    if dst.buf.tracked:
-        program.note_history(dst, frame.f_code, frame.f_lasti)
+    dst.buf.last = program.clock
+    if dst.buf.tracked is not None:
+        program.note_history(dst, frame.f_code, frame.f_lasti, keep)
     program.last_result = dst if fresh and condition is None else None
-    program.last_call = (instruction, api, srcs, attrs, dtype) if fresh else None
+    program.last_signature = signature
+    program.last_srcs = srcs
     kept = None if keep is None else int(np.count_nonzero(np.broadcast_to(keep, shape)))
     if program.recording and (kept is None or kept > 0):
-        operands = [x for s in srcs for x in (s.buf.id, s.off)]
+        operands = [x for s in srcs for x in (s.buf, s.off)]
         fraction = None if kept is None else (kept, int(np.prod(shape)))
-        program.records.append((signature, frame.f_code, frame.f_lasti, dst.buf.id, dst.off, *operands, fraction))
+        program.records.append((signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *operands, fraction))
+        if program.results is not None:
+            program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
     return dst
 
 
@@ -560,6 +631,7 @@ def _masked_write(program: Program, dst: Tensor, values: np.ndarray, keep: np.nd
     if buf.state == ZERO:
         buf.state = FULL
     if buf.state != FULL:
+        assert isinstance(buf, Allocation)
         flags = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
         flags[keep] = True
         buf.state = PARTIAL
@@ -573,23 +645,26 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     """
     program = STATE.program
     assert program is not None
-    if program.last_result is not value or program.last_call is None or type(dst) is IndexedTensor:
+    last = program.last_signature
+    if program.last_result is not value or last is None or type(dst) is IndexedTensor:
         return False
-    if program.last_call[0] is None:
+    srcs = program.last_srcs
+    if dst.meta.shape != value.meta.shape:
         return False
-    instruction, api, srcs, old_attrs, dtype = program.last_call
-    if any(type(s) is IndexedTensor for s in srcs) or dst.shape != value.shape:
-        return False
-    new_attrs = old_attrs if attrs is None else attrs
+    for s in srcs:
+        if type(s) is IndexedTensor:
+            return False
+    instruction, api, dtype = last.instruction, last.api, last.dtype
+    new_attrs = last.attrs if attrs is None else attrs
     all_srcs = srcs + (dst,) if held else srcs
-    key = (instruction, new_attrs, dst.meta, dtype) + tuple([s.meta for s in all_srcs])
+    key = (instruction, new_attrs, dst.meta, dtype, *[s.meta for s in all_srcs])
     signature = program.signatures.get(key)
     if signature is None:
         signature = _build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, None)
         if not program.config.warn:
             program.signatures[key] = signature
     buf = dst.buf
-    if buf.scope.closed or buf.block is not None:
+    if buf.scope.closed:
         program.check_scope(dst)
     if held:
         dst.array += value.array
@@ -597,20 +672,19 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         dst.array[...] = value.array
     else:
         dst.array[...] = program.cast(value.array, dst.meta.dtype)
-    buf.info.last = program.clock
+    buf.last = program.clock
     if buf.state != FULL:
         program.mark_written(dst)
-    value.buf.info.elided = True
+    value.buf.last = -1
     program.last_result = None
     if program.recording:
         old = program.records.pop()
         code, lasti = old[1], old[2]
-        operands = old[5:-1] + ((buf.id, dst.off) if held else ())
-        program.records.append((signature, code, lasti, buf.id, dst.off, *operands, None))
-        if buf.tracked:
+        operands = old[5:-1] + ((buf, dst.off) if held else ())
+        if buf.tracked is not None:
             program.note_history(dst, code, lasti)
+        program.records.append((signature, code, lasti, buf, dst.off, *operands, None))
+        if program.results is not None:
+            program.results[-1] = dst.array.copy()
     return True
 
-
-__all__ = ["EMPTY", "FULL", "HBM", "ON_CHIP", "PARTIAL", "PSUM", "SBUF", "STATE", "ZERO", "Printed", "Program",
-           "Signature", "Write", "current", "execute", "redirect"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import dtypes, source
 from .config import Config
-from .memory import HBM, ON_CHIP, PSUM, SBUF, Info
+from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
 from .program import STATE, Printed, Program, Write
 
 
@@ -85,34 +87,36 @@ def _attributes(signature: Any) -> dict[str, Any]:
     return {n: getattr(v, "name", v) for n, v in zip(names, signature.attrs) if n is not None}
 
 
-def peak_of(infos: list[Info], space: str, size: Callable[[Info], int]) -> tuple[int, list[Info], int]:
-    """Largest total of `size` over tensors of `space` in use at one moment; who they are, and when.
+class Occupancy:
+    """Who occupies the on-chip memories when: each tensor from the instruction that makes it to the last that touches
+    it, which is what the best allocator there can be would need."""
 
-    A tensor is in use from the instruction that makes it to the last one that touches it.
-    """
-    users = [i for i in infos if i.meta.space == space and not i.elided]
-    events = sorted([(i.first, 1, i.id) for i in users] + [(i.last + 1, 0, i.id) for i in users])
-    by_id = {i.id: i for i in users}
-    live: set[int] = set()
-    total = best = when = 0
-    best_live: set[int] = set()
-    for time, starts, who in events:
-        if starts:
-            live.add(who)
-            total += size(by_id[who])
-            if total > best:
-                best, best_live, when = total, set(live), time
-        else:
-            live.discard(who)
-            total -= size(by_id[who])
-    return best, sorted((by_id[w] for w in best_live), key=lambda i: (-size(i), i.id)), when
+    def __init__(self, buffers: list[Buffer]) -> None:
+        n = len(buffers)
+        self.buffers = buffers
+        self.first = np.fromiter(map(attrgetter("first"), buffers), np.int64, n)
+        self.last = np.fromiter(map(attrgetter("last"), buffers), np.int64, n)
+        self.end = int(max(self.first.max(initial=0), self.last.max(initial=0))) + 2
+
+    def peak(self, attribute: str) -> tuple[int, list[Buffer], int]:
+        """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and when."""
+        sizes = np.fromiter(map(attrgetter("meta." + attribute), self.buffers), np.int64, len(self.buffers))
+        sizes[self.last < self.first] = 0  # redirected results were never stored
+        change = np.bincount(self.first, sizes, self.end)
+        change -= np.bincount(np.maximum(self.last, self.first) + 1, sizes, self.end)
+        totals = np.cumsum(change)
+        when = int(np.argmax(totals))
+        there = np.flatnonzero((self.first <= when) & (when <= self.last) & (sizes > 0))
+        live = [self.buffers[i] for i in there]
+        return int(totals[when]), sorted(live, key=lambda b: -b.nbytes), when
 
 
 class Run:
     """What ran inside `nkisim.record()`. Several kernel calls add up."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, keep_results: bool = False) -> None:
         self.config = config
+        self.keep_results = keep_results
         self.programs: list[Program] = []
 
     @property
@@ -133,15 +137,13 @@ class Run:
     def instructions(self) -> list[Instruction]:
         """Every instruction in program order, as objects (made anew on each access: keep the list)."""
         out = []
-        for index, (program, record) in enumerate(self._raw()):
+        for index, (_, record) in enumerate(self._raw()):
             signature, code, lasti = record[0], record[1], record[2]
             place = source.line_of(code, lasti)
-            infos = program.infos
-            dst = Operand(infos[record[3] - 1].label, signature.dst.space, signature.dst.shape,
+            dst = Operand(record[3].label, signature.dst.space, signature.dst.shape,
                           dtypes.name(signature.dst.dtype))
-            ids = record[5:-1:2]
-            srcs = tuple(Operand(infos[i - 1].label if i else "constant", m.space, m.shape, dtypes.name(m.dtype))
-                         for i, m in zip(ids, signature.srcs))
+            srcs = tuple(Operand(b.label if m.space != CONST else "constant", m.space, m.shape, dtypes.name(m.dtype))
+                         for b, m in zip(record[5:-1:2], signature.srcs))
             read, written = _hbm(record)
             out.append(Instruction(index, signature.engine, signature.instruction.name, (dst,), srcs, read, written,
                                    place.filename, place.line, place.text, _attributes(signature)))
@@ -179,10 +181,10 @@ class Run:
     def hbm_reads(self) -> dict[str, int]:
         """Bytes read from each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for program, r in self._raw():
+        for _, r in self._raw():
             for who, meta in zip(r[5:-1:2], r[0].srcs):
-                if meta.space == HBM and who:
-                    label = program.infos[who - 1].label
+                if meta.space == HBM:
+                    label = who.label
                     out[label] = out.get(label, 0) + _scaled(meta.nbytes, r[-1])
         return out
 
@@ -190,9 +192,9 @@ class Run:
     def hbm_writes(self) -> dict[str, int]:
         """Bytes written to each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for program, r in self._raw():
+        for _, r in self._raw():
             if r[0].dst.space == HBM:
-                label = program.infos[r[3] - 1].label
+                label = r[3].label
                 out[label] = out.get(label, 0) + _scaled(r[0].dst.nbytes, r[-1])
         return out
 
@@ -206,7 +208,7 @@ class Run:
             raise ValueError(f"peak_bytes takes 'sbuf' or 'psum', not {space!r}")
         best = Peak(0, [], 0)
         for program in self.programs:
-            total, users, when = peak_of(program.infos, space, lambda i: i.nbytes)
+            total, users, when = Occupancy(program.buffers).peak(f"{space}_bytes")
             if total > best or not best.holders:
                 holders = [Holder(i.label, i.meta.shape, dtypes.name(i.meta.dtype), i.nbytes,
                                   source.line_of(i.code, i.lasti).line) for i in users]
@@ -223,8 +225,14 @@ class Run:
 
     def writes(self, name: str) -> list[Write]:
         """Every write to the tensors called `name`, in order: `.value` (the whole tensor after it), `.index` of the
-        instruction, `.line`, and `.allocation`, which counts the tensors of that name."""
-        return [w for program in self.programs for w in program.history.get(name, [])]
+        instruction, `.line`, `.region` written, and `.allocation`, which counts the tensors of that name."""
+        found: list[Write] = []
+        index = allocation = 0
+        for program in self.programs:
+            found += program.writes(name, index, allocation)
+            index += len(program.records)
+            allocation += len(program.named.get(name, []))
+        return found
 
     def history(self, name: str) -> list[np.ndarray]:
         """Every value that the tensors called `name` took, in order; the initial fill is the first."""
@@ -235,9 +243,16 @@ class Run:
                            f"is made: nl.full(..., name={name!r})")
         return [w.value for w in found]
 
+    @property
+    def results(self) -> list[np.ndarray]:
+        """What each of `instructions` wrote, if recorded with `keep_results=True`."""
+        if not self.keep_results:
+            raise ValueError("results are kept only by nkisim.record(keep_results=True)")
+        return [r for program in self.programs for r in program.results or ()]
+
     def names(self) -> list[str]:
         """The names given to on-chip tensors with name=, sorted."""
-        return sorted({n for program in self.programs for n in program.history})
+        return sorted({n for program in self.programs for n in program.named})
 
 
     def summary(self) -> str:
@@ -265,11 +280,11 @@ def _hbm(record: tuple) -> tuple[int, int]:
 class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
     """Record every kernel call in the block: `with nkisim.record() as run: kernel(q, k, v)`.
 
-    `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. Nested blocks record
-    into the innermost.
+    `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. `keep_results`: also keep a
+    copy of what every instruction wrote, as `run.results`. Nested blocks record into the innermost.
     """
 
-    def __init__(self, target: str | None = None, *, config: Config | None = None) -> None:
+    def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False) -> None:
         from . import target as targets
 
         base = config if config is not None else Config.from_environment()
@@ -277,7 +292,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
             from dataclasses import replace
 
             base = replace(base, target=targets.get(target))
-        self.run = Run(base)
+        self.run = Run(base, keep_results)
         self._outer: Any = None
 
     def __enter__(self) -> Run:

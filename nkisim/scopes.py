@@ -13,6 +13,8 @@ import textwrap
 from types import CodeType
 from typing import NamedTuple
 
+from . import source
+
 
 class Block(NamedTuple):
     """Lines `first` to `last` of a file, all in one branch or loop body."""
@@ -76,7 +78,9 @@ def blocks_of(code: CodeType) -> tuple[Block, ...]:
     return tuple(sorted(finder.blocks, key=lambda b: (b.first, -b.last)))
 
 
-def innermost(code: CodeType, line: int) -> Block | None:
-    """The smallest scoping block around `line`, if any."""
+@functools.lru_cache(maxsize=8192)
+def block_at(code: CodeType, lasti: int) -> Block | None:
+    """The smallest scoping block around the instruction at byte `lasti`, if any."""
+    line = source.line_of(code, lasti).line
     found = [b for b in blocks_of(code) if b.first <= line <= b.last]
     return min(found, key=lambda b: b.last - b.first) if found else None

@@ -41,7 +41,7 @@ def user_frame(depth: int = 1) -> FrameType:
     return frame if frame is not None else sys._getframe(depth)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _line_number(code: CodeType, lasti: int) -> int:
     for start, end, line in code.co_lines():
         if start <= lasti < end and line is not None:

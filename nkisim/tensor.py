@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from . import dtypes, memory
+from .dtypes import FLOAT32
 from .errors import KernelError, broken
 from .index import DynamicSlice, Index, Mask, broadcast
-from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of, meta_of_view
+
+
+class _Force:
+    """The dialect of the kernel that is running gives operators their meaning."""
+
+    dialect: Any = None
+
+
+FORCE = _Force()
+
+
+def _dialect() -> Any:
+    if FORCE.dialect is None:
+        broken("outside-kernel", "a tensor was used outside its kernel",
+               remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.")
+    return FORCE.dialect
 
 
 class KernelAttributeError(KernelError, AttributeError):
@@ -40,9 +56,19 @@ class Tensor:
     def __init__(self, buf: Buffer, array: np.ndarray, meta: Meta, off: int) -> None:
         self.buf = buf
         self.array = array
+        """A NumPy view of the values; it keeps them alive."""
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        """The buffer's values seen by element offset (from its start) and strides."""
+        whole = self.array
+        while whole.size < self.buf.meta.size and isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        item = self.array.itemsize
+        raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
+        return np.ndarray(shape, self.array.dtype, raw, offset * item, tuple(s * item for s in strides))
 
     # -- what a kernel may ask ---------------------------------------------------------------------------------
     @property
@@ -73,7 +99,7 @@ class Tensor:
     @property
     def label(self) -> str:
         """The tensor's name for messages."""
-        return self.buf.info.label
+        return self.buf.label
 
     def assert_shape(self, shape: tuple[int, ...]) -> Tensor:
         if tuple(shape) != self.meta.shape:
@@ -83,6 +109,8 @@ class Tensor:
 
     # -- views -------------------------------------------------------------------------------------------------
     def __getitem__(self, key: Any) -> Tensor:
+        if key is Ellipsis:
+            return self
         if type(key) is not tuple:
             key = (key,)
         meta = self.meta
@@ -152,9 +180,8 @@ class Tensor:
                     if axis < pdim:
                         new_pdim += 1
         array = self.array[tuple(new_key)]
-        item = array.itemsize
-        layout = meta_of(meta.space, array.shape, tuple([s // item for s in array.strides]), meta.dtype,
-                         new_pdim if on_chip else 0, pstart if on_chip else 0)
+        layout = meta_of_view(meta.space, array, meta.dtype, new_pdim, pstart) if on_chip else meta_of_view(
+            HBM, array, meta.dtype, 0, 0)
         if on_chip and layout.shape and layout.shape[new_pdim] > 1 and layout.strides[new_pdim] != strides[pdim]:
             broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
                    tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
@@ -270,7 +297,7 @@ class Tensor:
             broken("partition-axis", f"one partition of '{self.label}' is read as {grid[0]} partitions",
                    tensor=self.label, remedy="Broadcast over partitions with .broadcast_to or nl.broadcast_to.")
         layout = meta_of(meta.space, grid, tuple(strides), meta.dtype, 0, pstart if on_chip else 0)
-        return Tensor(self.buf, self.buf.strided(off, grid, tuple(strides)), layout, off)
+        return Tensor(self.buf, self._strided(off, grid, tuple(strides)), layout, off)
 
     def _indirect(self, elements: list[Any]) -> Tensor:
         arrays: list[Any] = []
@@ -318,15 +345,12 @@ class Tensor:
                 broken("partition-axis", f"reshape would move data of '{self.label}' across partitions",
                        tensor=self.label, got=f"{self.shape} -> {wanted}",
                        remedy="Keep the partition axis; to move data across partitions use nl.transpose or a DMA.")
-        try:
-            array = np.reshape(self.array, wanted, copy=False)
-        except ValueError:
+        array = self.array.reshape(wanted)
+        if not np.may_share_memory(array, self.array):
             broken("shape-mismatch", f"the view of '{self.label}' is not contiguous and cannot be reshaped to {wanted}",
                    tensor=self.label, got=f"{self.shape} with strides {self.meta.strides}",
                    remedy="Reshape the whole tensor before slicing it.")
-        item = array.itemsize
-        layout = meta_of(self.meta.space, wanted, tuple(s // item for s in array.strides), self.dtype, pdim,
-                         self.meta.pstart)
+        layout = meta_of_view(self.meta.space, array, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, array, layout, self.off)
 
     def expand_dims(self, axis: int) -> Tensor:
@@ -345,20 +369,18 @@ class Tensor:
             broken("dtype", f"'{self.label}' cannot be viewed as {dtypes.name(wanted)}", tensor=self.label,
                    got=self.meta.describe(), remedy=str(e))
         ratio_off = self.off * self.meta.itemsize // wanted.itemsize
-        item = array.itemsize
-        layout = meta_of(self.meta.space, array.shape, tuple(s // item for s in array.strides), wanted,
-                         self.meta.pdim, self.meta.pstart)
+        layout = meta_of_view(self.meta.space, array, wanted, self.meta.pdim, self.meta.pstart)
         return Tensor(self.buf, array, layout, ratio_off)
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.buf.program.dialect.assign(self[key], value, 1)
+        _dialect().assign(self[key], value, 1)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return self.buf.program.dialect.broadcast_to(self, tuple(shape))
+        return _dialect().broadcast_to(self, tuple(shape))
 
     def astype(self, dtype: Any) -> Tensor:
-        return self.buf.program.dialect.astype(self, dtype)
+        return _dialect().astype(self, dtype)
 
     # -- refusals ----------------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -378,7 +400,7 @@ class Tensor:
         refuse_numpy("float", self)
         return 0.0
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
 
     def __bool__(self) -> bool:
         broken("truth-value", f"the truth value of '{self.label}' is asked for while the kernel is built",
@@ -419,13 +441,16 @@ def _install_operators() -> None:
              "rshift": "right_shift", "mod": "mod", "matmul": "matmul"}
 
     def binary(op: str) -> Any:
-        return lambda self, other: self.buf.program.dialect.operator(op, self, other)
+        return lambda self, other: _dialect().operator(op, self, other)
 
     def reflected(op: str) -> Any:
-        return lambda self, other: self.buf.program.dialect.operator(op, other, self)
+        return lambda self, other: _dialect().operator(op, other, self)
 
     def inplace(op: str) -> Any:
-        return lambda self, other: self.buf.program.dialect.inplace(op, self, other)
+        return lambda self, other: _dialect().inplace(op, self, other)
+
+    def unary(op: str) -> Any:
+        return lambda self: _dialect().unary(op, self)
 
     for short, op in names.items():
         setattr(Tensor, f"__{short}__", binary(op))
@@ -435,7 +460,7 @@ def _install_operators() -> None:
                       "ne": "not_equal"}.items():
         setattr(Tensor, f"__{short}__", binary(op))
     for short, op in {"neg": "negative", "abs": "abs", "invert": "invert"}.items():
-        setattr(Tensor, f"__{short}__", (lambda op: lambda self: self.buf.program.dialect.unary(op, self))(op))
+        setattr(Tensor, f"__{short}__", unary(op))
 
 
 _install_operators()
@@ -448,7 +473,8 @@ class IndexedTensor(Tensor):
     __slots__ = ("indices", "tiles")
 
     def __init__(self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None) -> None:
-        layout = meta_of(base.meta.space, grid, contiguous(grid), base.meta.dtype)
+        # a layout of its own, shared with nothing: the signature cache never knows it
+        layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
         super().__init__(base.buf, base.array, layout, base.off)
         self.indices = indices
         self.tiles = tiles
@@ -478,7 +504,7 @@ class IndexedTensor(Tensor):
         """Whether each picked element has been written."""
         if self.buf.state in (FULL, memory.ZERO):
             return np.ones(self.shape, dtype=bool)
-        flags = self.buf.written(self.off, self.array.shape, _strides_of(self))
+        flags = self._flags()
         return flags[tuple(self._check(where))]
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
@@ -488,18 +514,16 @@ class IndexedTensor(Tensor):
         chosen = tuple(p[keep] for p in picked)
         self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
         if self.buf.state != FULL:
-            self.buf.written(self.off, self.array.shape, _strides_of(self))[chosen] = True
+            self._flags()[chosen] = True
             self.buf.state = memory.PARTIAL
 
+    def _flags(self) -> np.ndarray:
+        assert isinstance(self.buf, Allocation)
+        return self.buf.written(self.off, self.array.shape, tuple(s // self.array.itemsize for s in self.array.strides))
 
-def _strides_of(t: Tensor) -> tuple[int, ...]:
-    return tuple(s // t.array.itemsize for s in t.array.strides)
 
-
-_CONST_SCOPE = Scope(None)
 _CONST_META: dict[np.dtype, Meta] = {}
-_CONST_BUFFER = Buffer(memory.Info(0, meta_of(CONST, (), (), np.dtype(np.float32)), 0, None, 0, "constant"),
-                       np.zeros(()), FULL, _CONST_SCOPE, None, None)
+_CONST_BUFFER = Buffer(meta_of(CONST, (), (), FLOAT32), 0, None, 0, FULL, Scope(None))
 
 
 class Const(Tensor):
@@ -508,9 +532,11 @@ class Const(Tensor):
     __slots__ = ()
 
     def __init__(self, value: Any) -> None:
-        dtype = dtypes.of_scalar(value)
+        dtype = FLOAT32 if type(value) is float else dtypes.of_scalar(value)
         meta = _CONST_META.get(dtype)
         if meta is None:
             meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
-        super().__init__(_CONST_BUFFER, operator.methodcaller("item")(value) if isinstance(value, np.generic) else value,
-                         meta, 0)
+        self.buf = _CONST_BUFFER
+        self.array = value.item() if isinstance(value, np.generic) else value
+        self.meta = meta
+        self.off = 0

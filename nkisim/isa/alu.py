@@ -7,15 +7,16 @@ Arithmetic is float32 whatever the operands' types; bitwise operators take integ
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from .core import GPSIMD, SCALAR, VECTOR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AluOp:
     """A binary (or unary) operator."""
 
@@ -29,12 +30,6 @@ class AluOp:
     unary: bool = False
     boolean: bool = False
     """The result is 1.0 or 0.0."""
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 ALU: dict[str, AluOp] = {}

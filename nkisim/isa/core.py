@@ -6,8 +6,9 @@ dtypes, memories, constants' types and attributes), after which the plan is reme
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +156,7 @@ def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[:1] + tuple(n for n in shape[1:] if n != 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instruction:
     """One instruction of the machine."""
 
@@ -165,12 +166,6 @@ class Instruction:
     """One line: what it computes."""
     source: str
     """Where its semantics and cost are written."""
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 TABLE: dict[str, Instruction] = {}

@@ -51,7 +51,7 @@ def DMA_COPY(call: Call) -> Plan:
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
         return Plan(DMA, compute, shape)
-    return Plan(DMA, np.ndarray.copy, shape)
+    return Plan(DMA, np.ndarray.copy, shape, src.array.dtype)
 
 
 @instruction("dma_transpose", "copy from HBM or SBUF with the axes permuted",

@@ -122,8 +122,12 @@ def NC_TRANSPOSE(call: Call) -> Plan:
             if np.isfinite(dtypes.to_fp32(a)).all():
                 return a.reshape(flat).T.copy()
             return dtypes.to_fp32(a).reshape(flat).T @ np.eye(partitions, dtype=np.float32)
+    elif data.ndim == 2:
+        def compute(a: np.ndarray) -> np.ndarray:
+            return a.T.copy()
     else:
         def compute(a: np.ndarray) -> np.ndarray:
             return a.reshape(flat).T.copy()
 
-    return Plan(TENSOR, compute, shape, None, kind="transpose", cost={"partitions": partitions, "free": free})
+    exact = None if call.target.nc_version == 2 else data.array.dtype
+    return Plan(TENSOR, compute, shape, exact, kind="transpose", cost={"partitions": partitions, "free": free})

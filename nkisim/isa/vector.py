@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..memory import CONST, PSUM, SBUF
+from ..memory import CONST, PSUM
 from ..tensor import Tensor
 from . import alu
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
@@ -155,14 +155,16 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     if op0.bitvec:
         second = _stage(op1, reverse1, partitions, len(shape)) if op1 else None
         return Plan(engine, lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0]), shape)
+    plain = (data.array.dtype == np.float32 and len(shape) == 2 and not any(op.unary for op in ops)
+             and not reverse0 and not reverse1
+             and all(o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2) for o in call.srcs[1:]))
     if op1 is None:
-        operand0 = call.srcs[1]
-        direct = (data.array.dtype == np.float32 and len(shape) == 2 and not op0.unary
-                  and (operand0.meta.space == CONST or operand0.array.dtype == np.float32)
-                  and (operand0.meta.space == CONST or operand0.ndim == 2))
-        if direct and not reverse0:
+        if plain:
             return Plan(engine, op0.function, shape, dtypes.FLOAT32)
         return Plan(engine, lambda x, o: first(dtypes.to_fp32(x), o), shape, dtypes.FLOAT32)
+    if plain:  # float32 throughout: the numbers are weak scalars, the vectors broadcast
+        f, g = op0.function, op1.function
+        return Plan(engine, lambda x, o0, o1: g(f(x, o0), o1), shape, dtypes.FLOAT32)
     second = _stage(op1, reverse1, partitions, len(shape))
 
     def compute(x: np.ndarray, o0: Any, o1: Any) -> np.ndarray:
@@ -350,7 +352,7 @@ def TENSOR_COPY(call: Call) -> Plan:
         return np.broadcast_to(x, shape) if repeat else x.reshape(shape)
 
     if not through_fp32 and shape == src.meta.shape:
-        return Plan(engine, np.ndarray.copy, shape)
+        return Plan(engine, np.ndarray.copy, shape, src.array.dtype)
     return Plan(engine, lambda x: compute(x).copy(), shape)
 
 

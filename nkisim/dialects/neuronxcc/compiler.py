@@ -6,7 +6,8 @@ Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/compiler/.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from ...memory import PSUM, SBUF
 from .support import Memory

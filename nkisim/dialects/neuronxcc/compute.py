@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,17 @@ from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.scalar import ACTIVATION, IDLE, RESET_REDUCE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import (ELEMENTWISE, MEMSET, RECIPROCAL, SELECT, TENSOR_COPY, TENSOR_REDUCE, TENSOR_SCALAR,
-                           TENSOR_TENSOR, VECTOR_TRANSPOSE)
+from ...isa.vector import (
+    ELEMENTWISE,
+    MEMSET,
+    RECIPROCAL,
+    SELECT,
+    TENSOR_COPY,
+    TENSOR_REDUCE,
+    TENSOR_SCALAR,
+    TENSOR_TENSOR,
+    VECTOR_TRANSPOSE,
+)
 from ...memory import CONST, HBM, PSUM, SBUF, meta_of
 from ...program import current, execute
 from ...tensor import Const, Tensor
@@ -251,10 +261,23 @@ def _match_partitions(a: Tensor, b: Tensor, api: str, allowed: bool) -> tuple[Te
 def _binary(name: str) -> Callable[..., Tensor]:
     api = f"nl.{name}"
     op = alu.ALU[name]
+    two_tiles = (op, None)
+    with_number = (op, False, None, False, None)
 
     def function(x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
         if kwargs:
             only(kwargs, api)
+        if type(x) is Tensor and dtype is None:  # the common cases, without a detour
+            left = x.meta
+            if type(y) is Tensor:
+                right = y.meta
+                if left.dtype is right.dtype and not op.boolean and left.dtype is not dtypes.BOOL:
+                    if left.shape == right.shape and (left.space != PSUM or right.space != PSUM):
+                        return execute(TENSOR_TENSOR, api, None, (x, y), two_tiles, SBUF, left.dtype, mask)
+                    if right.free == 1 and left.partitions == right.partitions:
+                        return execute(TENSOR_SCALAR, api, None, (x, y), with_number, SBUF, left.dtype, mask)
+            elif type(y) is float and left.dtype is dtypes.FLOAT32 and not op.boolean:
+                return execute(TENSOR_SCALAR, api, None, (x, Const(y)), with_number, SBUF, left.dtype, mask)
         if dtype is not None:
             dtype = dtypes.BOOL if dtype is bool else want_dtype(dtype, api)
         return binary(op, api, x, y, None, dtype, mask)

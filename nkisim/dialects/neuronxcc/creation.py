@@ -9,7 +9,7 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...memory import FULL, HBM, PSUM, SBUF, ZERO, Allocation, contiguous, meta_of
 from ...program import Program, current, execute
 from ...source import user_frame
 from ...tensor import Const, Tensor
@@ -88,12 +88,13 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
                    remedy="Make it with nl.ndarray and nl.store the value into it.")
         return _hbm(program, api, sizes, wanted, place, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
-    blocks = int(np.prod(sizes[:pdim], dtype=np.int64))
-    t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None, blocks=blocks)
+    t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
     if value is None:
         return t
     if space == PSUM and value == 0:
         t.buf.state = ZERO  # the first matmul of an accumulation overwrites: nothing is spent on zeros
+        if t.buf.tracked is not None:
+            program.note_history(t, t.buf.code, t.buf.lasti)
         return t
     if pdim:  # one memset a block would be recorded on the device; the values are the same
         t.array[...] = program.cast(np.full(sizes, value, dtype=np.float32), wanted)
@@ -115,14 +116,15 @@ def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, pl
     turn = program.shared_next
     program.shared_next += 1
     if turn < len(program.shared):  # another program instance of the grid: the same tensor
-        buf = program.shared[turn]
-        if buf.meta.shape != sizes or buf.meta.dtype != dtype:
+        again = program.shared[turn]
+        if again.shape != sizes or again.dtype != dtype:
             broken("shared-hbm-level", f"{api}: program instances make different shared tensors",
-                   got=f"{sizes} {dtypes.name(dtype)}", limit=buf.meta.describe())
-        return Tensor(buf, buf.array, buf.meta, 0)
+                   got=f"{sizes} {dtypes.name(dtype)}", limit=again.meta.describe())
+        return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
+    assert isinstance(t.buf, Allocation)
     t.buf.role = "output"
-    program.shared.append(t.buf)
+    program.shared.append(t)
     return t
 
 
@@ -169,9 +171,9 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     wanted = want_dtype(dtype if dtype is not None else values.dtype, "nl.shared_constant")
     assert wanted is not None
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
-    buf = program.new_buffer(meta, np.array(program.cast(values, wanted)), FULL)
+    buf = program.new_buffer(meta, FULL)
     buf.role = "input"
-    return Tensor(buf, buf.array, meta, 0)
+    return Tensor(buf, np.array(program.cast(values, wanted)), meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tensor:

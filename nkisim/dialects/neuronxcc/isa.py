@@ -19,11 +19,23 @@ from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.scalar import ACTIVATION
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import (MEMSET, RECIPROCAL, SCALAR_TENSOR_TENSOR, SELECT, TENSOR_COPY, TENSOR_REDUCE, TENSOR_SCALAR,
-                           TENSOR_SCALAR_REDUCE, TENSOR_TENSOR, TENSOR_TENSOR_SCAN, VECTOR_TRANSPOSE)
+from ...isa.vector import (
+    MEMSET,
+    RECIPROCAL,
+    SCALAR_TENSOR_TENSOR,
+    SELECT,
+    TENSOR_COPY,
+    TENSOR_REDUCE,
+    TENSOR_SCALAR,
+    TENSOR_SCALAR_REDUCE,
+    TENSOR_TENSOR,
+    TENSOR_TENSOR_SCAN,
+    VECTOR_TRANSPOSE,
+)
 from ...memory import HBM, PSUM, SBUF
 from ...program import current, execute
 from ...tensor import Const, Tensor
+from .compute import MATMUL_ATTRS
 from .creation import make
 from .support import only, operand, promoted, tile, want_dtype
 
@@ -87,16 +99,29 @@ def get_nc_version() -> nc_version:
     return nc_version(current("nisa.get_nc_version").config.target.nc_version)
 
 
+_UNKNOWN = engine.unknown
+_ANY_ENGINE = (None,)
+_IDLE = reduce_cmd.idle
+_ENGINE_NAMES = {e: e.name for e in engine}
+_ALU_OF: dict[Any, alu.AluOp] = {}
+_ACTIVATION_OF: dict[Any, str] = {}
+"""The operator and the activation function of each function object seen so far."""
+
+
 def _engine(wanted: Any, api: str) -> str | None:
-    if wanted is None or wanted == engine.unknown:
+    if wanted is _UNKNOWN or wanted is None:
         return None
     if not isinstance(wanted, engine):
         broken("engine", f"{api}: engine is {wanted!r}", got=repr(wanted),
                limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine")
-    return wanted.name
+    return _ENGINE_NAMES[wanted]
 
 
 def _alu(op: Any, api: str, what: str = "op") -> alu.AluOp:
+    try:
+        return _ALU_OF[op]
+    except (KeyError, TypeError):
+        pass
     found = alu.alu(op)
     if found is None:
         name = getattr(op, "__name__", repr(op))
@@ -104,6 +129,8 @@ def _alu(op: Any, api: str, what: str = "op") -> alu.AluOp:
                limit=", ".join(sorted(alu.ALU)),
                remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else None)
         raise AssertionError
+    if not isinstance(op, str):
+        _ALU_OF[op] = found
     return found
 
 
@@ -124,10 +151,13 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
     Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
-    attrs = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+    if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
+        attrs = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+    else:
+        attrs = MATMUL_ATTRS
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -137,14 +167,14 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     TensorE: at most 128 x 128, SBUF to PSUM. VectorE: at most 32 x 32, SBUF or PSUM. By default by shape and memory.
     """
     api = "nisa.nc_transpose"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
-    wanted = _engine(engine, api)
+    wanted = None if engine is _UNKNOWN else _engine(engine, api)
     small = t.meta.partitions <= 32 and t.meta.free <= 32
     if wanted not in (None, "tensor", "vector"):
         broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
     on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)
-    out = want_dtype(dtype, api)
+    out = None if dtype is None else want_dtype(dtype, api)
     if on_vector:
         space = dst.meta.space if dst is not None else t.meta.space
         return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
@@ -162,6 +192,10 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
     data: tile (p, ...). bias: tile (p, 1), fp32/fp16/bf16. scale: number or fp32 tile (p, 1). reduce_res: tile (p, 1)
     to which the registers are read. Returns a tile of the shape of `data`, of `dtype` (default: that of `data`).
     """
+    if (bias is None and reduce_op is None and reduce_res is None and not kwargs and isinstance(data, Tensor)
+            and type(scale) is float and scale == 1.0 and op in _ACTIVATION_OF and reduce_cmd is _IDLE):
+        return execute(ACTIVATION, "nisa.activation", None, (data,), (_ACTIVATION_OF[op], False, False, None, 0), SBUF,
+                       want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
     return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
                        kwargs)
 
@@ -175,14 +209,20 @@ def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bi
 
 def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
                 dtype: Any, kwargs: dict[str, Any]) -> Tensor:
-    dst = _dst(kwargs, api)
-    name = alu.activation(op)
+    dst = _dst(kwargs, api) if kwargs else None
+    try:
+        name: str | None = _ACTIVATION_OF[op]
+    except (KeyError, TypeError):
+        name = alu.activation(op)
+        if name is not None and not isinstance(op, str):
+            _ACTIVATION_OF[op] = name
     if name is None:
         given = getattr(op, "__name__", repr(op))
         broken("operator", f"{api}: '{given}' is no activation function", got=given,
                limit=", ".join(sorted(alu.ACTIVATIONS)))
         raise AssertionError
-    srcs = [data if isinstance(data, Tensor) else tile(data, api)]
+    t = data if isinstance(data, Tensor) else tile(data, api)
+    srcs = [t]
     has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
     if has_scale:
         srcs.append(operand(scale, api))
@@ -199,10 +239,15 @@ def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: A
                   **kwargs: Any) -> Tensor:
     """data1 op data2 for two tiles of one shape, not both in PSUM."""
     api = "nisa.tensor_tensor"
-    dst = _dst(kwargs, api)
-    a, b = tile(data1, api), tile(data2, api)
-    out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
-    return execute(TENSOR_TENSOR, api, dst, (a, b), (_alu(op, api), _engine(engine, api)), SBUF, out, mask)
+    dst = _dst(kwargs, api) if kwargs else None
+    a = data1 if isinstance(data1, Tensor) else tile(data1, api)
+    b = data2 if isinstance(data2, Tensor) else tile(data2, api)
+    if dtype is not None:
+        out = want_dtype(dtype, api)
+    else:
+        out = a.meta.dtype if a.meta.dtype is b.meta.dtype else promoted(a, b)
+    attrs = (_alu(op, api), None if engine is _UNKNOWN else _engine(engine, api))
+    return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
 def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op1: Any = None, operand1: Any = None,
@@ -210,20 +255,26 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
                   **kwargs: Any) -> Tensor:
     """(data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an operator's inputs."""
     api = "nisa.tensor_scalar"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     if (op1 is None) != (operand1 is None):
         broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
-    srcs = (tile(data, api), operand(operand0, api)) + (() if op1 is None else (operand(operand1, api),))
-    second = None if op1 is None else _alu(op1, api, "op1")
-    attrs = (_alu(op0, api, "op0"), reverse0, second, reverse1, _engine(engine, api))
-    return execute(TENSOR_SCALAR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
+    t = data if isinstance(data, Tensor) else tile(data, api)
+    first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
+    runs_on = None if engine is _UNKNOWN else _engine(engine, api)
+    out = None if dtype is None else want_dtype(dtype, api)
+    if op1 is None:
+        attrs: tuple = (_alu(op0, api, "op0"), reverse0, None, reverse1, runs_on)
+        return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
+    second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
+    attrs = (_alu(op0, api, "op0"), reverse0, _alu(op1, api, "op1"), reverse1, runs_on)
+    return execute(TENSOR_SCALAR, api, dst, (t, first, second), attrs, SBUF, out, mask)
 
 
 def scalar_tensor_tensor(*, data: Any, op0: Any, operand0: Any, op1: Any, operand1: Any, reverse0: bool = False,
                          reverse1: bool = False, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """(data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
     api = "nisa.scalar_tensor_tensor"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
     attrs = (_alu(op0, api, "op0"), reverse0, _alu(op1, api, "op1"), reverse1)
     return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
@@ -233,17 +284,18 @@ def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any
                   keepdims: bool = False, **kwargs: Any) -> Tensor:
     """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n) tile."""
     api = "nisa.tensor_reduce"
-    dst = _dst(kwargs, api)
-    axes = tuple(axis) if isinstance(axis, list) else axis
-    return execute(TENSOR_REDUCE, api, dst, (tile(data, api),), (_alu(op, api), axes, negate, keepdims), SBUF,
-                   want_dtype(dtype, api), mask)
+    dst = _dst(kwargs, api) if kwargs else None
+    axes = tuple(axis) if type(axis) is list else axis
+    t = data if isinstance(data, Tensor) else tile(data, api)
+    return execute(TENSOR_REDUCE, api, dst, (t,), (_alu(op, api), axes, negate, keepdims), SBUF,
+                   None if dtype is None else want_dtype(dtype, api), mask)
 
 
 def tensor_scalar_reduce(*, data: Any, op0: Any, operand0: Any, reduce_op: Any, reduce_res: Any, reverse0: bool = False,
                          dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
     api = "nisa.tensor_scalar_reduce"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     attrs = (_alu(op0, api, "op0"), reverse0, _alu(reduce_op, api, "reduce_op"))
     return execute(TENSOR_SCALAR_REDUCE, api, dst, (tile(data, api), operand(operand0, api)), attrs, SBUF,
                    want_dtype(dtype, api), mask, tile(reduce_res, api))
@@ -253,7 +305,7 @@ def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any,
                        reverse1: bool = False, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """result[:, i] = (data0[:, i] op0 result[:, i - 1]) op1 data1[:, i], starting from `initial`."""
     api = "nisa.tensor_tensor_scan"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     a, b = tile(data0, api), tile(data1, api)
     attrs = (_alu(op0, api, "op0"), _alu(op1, api, "op1"), reverse0, reverse1)
     out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
@@ -263,16 +315,16 @@ def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any,
 def reciprocal(data: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """1 / data on VectorE."""
     api = "nisa.reciprocal"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     return execute(RECIPROCAL, api, dst, (tile(data, api),), (), SBUF, want_dtype(dtype, api), mask)
 
 
 def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     t = src if isinstance(src, Tensor) else tile(src, api)
-    return execute(TENSOR_COPY, api, dst, (t,), (_engine(engine, api),), SBUF,
+    return execute(TENSOR_COPY, api, dst, (t,), _ANY_ENGINE if engine is _UNKNOWN else (_engine(engine, api),), SBUF,
                    want_dtype(dtype, api) if dtype is not None else None, mask)
 
 
@@ -324,7 +376,7 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
 def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`."""
     api = "nisa.iota"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     if isinstance(expr, (int, np.integer)):
         expr = Index((1, 1), (0, 0), int(expr))
     if not isinstance(expr, Index):
@@ -338,7 +390,7 @@ def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: An
                   **kwargs: Any) -> Tensor:
     """on_true_tile where the affine predicate holds, else the number on_false_value."""
     api = "nisa.affine_select"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     if not isinstance(pred, Mask) or not pred.affine or pred.compound:
         broken("mask", f"{api}: pred is not one affine comparison", got=repr(pred)[:80],
                remedy="Compare one affine expression of nl.arange, e.g. pred=(i_p >= i_f); no & or |. For anything else "
@@ -355,7 +407,7 @@ def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: An
 def tensor_partition_reduce(op: Any, data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A reduction over the partitions: (p, ...) to (1, ...). op: add, max, bitwise_or or bitwise_and."""
     api = "nisa.tensor_partition_reduce"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     return execute(TENSOR_PARTITION_REDUCE, api, dst, (tile(data, api),), (_alu(op, api),), SBUF, want_dtype(dtype, api),
                    mask)
 
@@ -377,7 +429,7 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
 def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
     api = "nisa.dma_transpose"
-    dst = _dst(kwargs, api)
+    dst = _dst(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
     if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):

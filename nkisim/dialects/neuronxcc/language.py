@@ -5,7 +5,8 @@ Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/language/__init__.py.
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,78 @@ from ... import target as _target
 from ...errors import broken as _broken
 from ...program import STATE as _STATE
 from ...program import current as _current
-from .compute import (abs, add, all, arctan, bitwise_and, bitwise_or, bitwise_xor, broadcast_to, ceil, copy, cos, divide,
-                      equal, erf, erf_dx, exp, expand_dims, floor, fmod, gelu, gelu_apprx_sigmoid, gelu_apprx_tanh,
-                      gelu_dx, greater, greater_equal, invert, left_shift, less, less_equal, log, logical_and,
-                      logical_not, logical_or, logical_xor, matmul, max, maximum, mean, min, minimum, mish, mod, multiply,
-                      negative, not_equal, power, prod, reciprocal, relu, right_shift, rms_norm, rsqrt, sigmoid, sign,
-                      silu, silu_dx, sin, softmax, softplus, sqrt, square, static_cast, subtract, sum, tanh, transpose,
-                      trunc, var, where)
-from .creation import (empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like)
+from .compute import (
+    abs,
+    add,
+    all,
+    arctan,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    broadcast_to,
+    ceil,
+    copy,
+    cos,
+    divide,
+    equal,
+    erf,
+    erf_dx,
+    exp,
+    expand_dims,
+    floor,
+    fmod,
+    gelu,
+    gelu_apprx_sigmoid,
+    gelu_apprx_tanh,
+    gelu_dx,
+    greater,
+    greater_equal,
+    invert,
+    left_shift,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    mish,
+    mod,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    prod,
+    reciprocal,
+    relu,
+    right_shift,
+    rms_norm,
+    rsqrt,
+    sigmoid,
+    sign,
+    silu,
+    silu_dx,
+    sin,
+    softmax,
+    softplus,
+    sqrt,
+    square,
+    static_cast,
+    subtract,
+    sum,
+    tanh,
+    transpose,
+    trunc,
+    var,
+    where,
+)
+from .creation import empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like
 from .support import ParDim as par_dim
 from .support import hbm, psum, sbuf, shared_hbm
 from .transfer import device_print, load, load_transpose2d, store
@@ -46,6 +111,8 @@ mgrid = _index.mgrid
 
 def ds(start: int, size: int) -> _index.DynamicSlice:
     """`size` elements from `start`, for subscripts: t[:, nl.ds(i * 128, 128)]."""
+    if type(start) is int and type(size) is int:
+        return _index.DynamicSlice(start, size)
     for value in (start, size):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
             _broken("argument", "nl.ds takes two integers", got=f"ds({start!r}, {size!r})")

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import broken
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PSUM, ZERO
+from ...memory import EMPTY, HBM, PSUM, ZERO, Allocation
 from ...program import STATE, execute, redirect
 from ...tensor import Const, Tensor
 from . import compute
@@ -121,20 +121,23 @@ class Operators:
         """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way in."""
         program = STATE.program
         assert program is not None
-        last = program.last_call
-        if program.last_result is not value or last is None or last[0].name != "nc_matmul":
+        last = program.last_signature
+        if program.last_result is not value or last is None or last.instruction.name != "nc_matmul":
             return False
-        if dst.shape != value.shape or last[2] is None:
+        if dst.shape != value.shape:
             return False
-        attrs = last[4 - 1]
-        state = dst.buf.state
-        fresh = state in (EMPTY, ZERO) or (dst.buf.mask is not None and not dst.buf.written(
-            dst.off, dst.meta.shape, dst.meta.strides).any())
-        whole = dst.meta.size == dst.buf.array.size
+        attrs = last.attrs
+        buf = dst.buf
+        state = buf.state
+        fresh = state in (EMPTY, ZERO)
+        if isinstance(buf, Allocation) and buf.mask is not None:
+            fresh = not buf.written(dst.off, dst.meta.shape, dst.meta.strides).any()
+        whole = dst.meta.size == buf.meta.size
         if fresh:
             if state == ZERO and not whole:
-                dst.buf.written(dst.off, dst.meta.shape, dst.meta.strides)  # the rest still holds zeros
-            return redirect(dst, value)
+                program.check_read(dst, "accumulation")  # the rest still holds zeros: spend the memset
+            else:
+                return redirect(dst, value)
         program.check_read(dst, "accumulation")
         return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
 
