@@ -9,6 +9,8 @@ run on a Neuron device.
     with nkisim.record() as run:
         out = kernel(q, k, v)          # a function decorated with @nki.jit, called with NumPy arrays
     print(run.summary())
+
+(PYTEST_DONT_REWRITE: the pytest plugin imports this package before pytest could rewrite its assertions.)
 """
 
 from __future__ import annotations

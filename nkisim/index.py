@@ -301,6 +301,11 @@ class DynamicSlice:
     __slots__ = ("start", "size")
 
     def __init__(self, start: int, size: int) -> None:
+        if type(start) is not int or type(size) is not int:
+            for value in (start, size):
+                if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+                    broken("argument", "nl.ds takes two integers", got=f"ds({start!r}, {size!r})")
+            start, size = int(start), int(size)
         self.start = start
         self.size = size
 

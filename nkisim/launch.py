@@ -16,7 +16,7 @@ from . import dtypes, scopes, source
 from . import target as targets
 from .config import Config
 from .errors import broken
-from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, Buffer, contiguous, meta_of
+from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
 from .program import STATE, Program
 from .run import Occupancy
 from .tensor import FORCE, Tensor
@@ -175,11 +175,9 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
             result: Any = None
             for position in positions:
-                program.position = position
-                program.shared_next = 0
-                program.registers = {}
+                program.start_instance(position)
                 result = kernel.function(*call_args, **call_kwargs)
-            program.scope = program.root
+            program.end_instances()
             _check_capacity(program, kernel)
             return _outputs(program, kernel, result, mutable)
     finally:
@@ -260,7 +258,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
 
 def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
-    if buf.state == FULL:
+    if buf.state in (FULL, SHARED):
         return
     flags = np.zeros(buf.meta.shape, dtype=bool) if buf.state == EMPTY else buf.mask
     assert flags is not None

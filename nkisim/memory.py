@@ -13,9 +13,10 @@ HBM, SBUF, PSUM, CONST = "hbm", "sbuf", "psum", "const"
 ON_CHIP = (SBUF, PSUM)
 
 # What is known of a buffer's elements.
-EMPTY, PARTIAL, FULL, ZERO = 0, 1, 2, 3
+EMPTY, PARTIAL, FULL, ZERO, SHARED = 0, 1, 2, 3, 4
 # ZERO: nl.zeros in PSUM. The first matmul of an accumulation overwrites instead of adding, so no instruction is
 # spent on zeros unless something else touches the tile first.
+# SHARED: written in full, by iterations of an affine_range around which it was made: see `Allocation.owner`.
 
 
 class Meta:
@@ -98,12 +99,13 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Scope:
     """One iteration of a loop, or the kernel itself. Tiles made in it end with it."""
 
-    __slots__ = ("closed", "parent", "loop")
+    __slots__ = ("closed", "parent", "serial")
 
-    def __init__(self, parent: Scope | None, loop: Any = None) -> None:
+    def __init__(self, parent: Scope | None, serial: int = 0) -> None:
         self.closed = False
         self.parent = parent
-        self.loop = loop
+        self.serial = serial
+        """Scopes are numbered as they open; those inside an iteration have numbers between its own and the next one's."""
 
 
 class TextScope(Scope):
@@ -112,7 +114,7 @@ class TextScope(Scope):
     __slots__ = ("block",)
 
     def __init__(self, parent: Scope, block: Any) -> None:
-        super().__init__(parent)
+        super().__init__(parent, parent.serial)
         self.closed = True
         self.block = block
 
@@ -129,6 +131,7 @@ class Buffer:
     # What results of instructions never have; `Allocation` does.
     name: str | None = None
     mask: np.ndarray | None = None
+    owner: np.ndarray | None = None
     tracked: list[tuple] | None = None
     role = "tile"
 
@@ -145,11 +148,8 @@ class Buffer:
     @property
     def label(self) -> str:
         """The tensor's name: given, or the variable it was assigned to, or the line that made it."""
-        return self.name or source.assigned_name(self.code, self.lasti) or self._unassigned()
-
-    def _unassigned(self) -> str:
-        place = source.line_of(self.code, self.lasti)
-        return f"the value made at line {place.line}" if place.line else "a tile"
+        return (self.name or source.assigned_name(self.code, self.lasti)
+                or source.expression_label(self.code, self.lasti))
 
     @property
     def nbytes(self) -> int:
@@ -165,7 +165,7 @@ class Buffer:
 class Allocation(Buffer):
     """A buffer that the kernel asked for, or a kernel argument: it may be written in parts, named and followed."""
 
-    __slots__ = ("name", "mask", "tracked", "role")
+    __slots__ = ("name", "mask", "owner", "tracked", "role")
 
     def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
                  name: str | None) -> None:
@@ -173,6 +173,8 @@ class Allocation(Buffer):
         self.name = name
         self.mask = None
         """Which elements have been written, while `state` is PARTIAL; row-major like the values."""
+        self.owner = None
+        """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
         self.tracked = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
         self.role = "tile"
@@ -181,5 +183,11 @@ class Allocation(Buffer):
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A view of the written-flags, made on first need."""
         if self.mask is None:
-            self.mask = np.full(self.meta.shape, self.state in (FULL, ZERO), dtype=bool)
+            self.mask = np.full(self.meta.shape, self.state in (FULL, ZERO, SHARED), dtype=bool)
         return np.ndarray(shape, np.bool_, self.mask, offset, strides)
+
+    def owners(self, meta: Meta, offset: int) -> np.ndarray:
+        """A view of `owner`, made on first need."""
+        if self.owner is None:
+            self.owner = np.zeros(self.meta.shape, dtype=np.int32)
+        return np.ndarray(meta.shape, np.int32, self.owner, offset * 4, tuple(s * 4 for s in meta.strides))

@@ -24,6 +24,7 @@ from .memory import (
     PARTIAL,
     PSUM,
     SBUF,
+    SHARED,
     ZERO,
     Allocation,
     Buffer,
@@ -43,7 +44,7 @@ class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
     __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
-                 "extra")
+                 "extra", "width")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
                  compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
@@ -62,6 +63,8 @@ class Signature:
         """HBM bytes read by one such instruction."""
         self.written = dst.nbytes if dst.space == HBM else 0
         self.extra = extra
+        self.width = 6 + 2 * len(srcs)
+        """Entries of one record of it on the tape."""
 
 
 class Write:
@@ -126,12 +129,22 @@ class Program:
         self.recording = recording
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
-        self.records: list[tuple] = []
-        """(signature, code, lasti, dst buffer, dst offset, src buffer, src offset, ..., share kept by a mask or None)."""
+        self.tape: list[Any] = []
+        """The records, end to end: signature, code, lasti, dst buffer, dst offset, then buffer and offset of each source,
+        then the share that a mask kept, or None. One flat list costs less than an object a record; read `records()`."""
         self.clock = 0
         self.buffers: list[Buffer] = []
         self.root = Scope(None)
         self.scope = self.root
+        self.top = self.root
+        """The scope of the kernel's top level."""
+        self.serial = 0
+        self.affine = 0
+        """Number of the innermost affine_range iteration (or program instance) that is running; 0 outside any."""
+        self.affine_loops: list[list[int]] = []
+        """Of each affine_range around the current point: the numbers of its first and of its current iteration."""
+        self.suspect: tuple[Tensor, str, source.Line] | None = None
+        """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
         self.kernel_code: CodeType | None = None
@@ -149,9 +162,40 @@ class Program:
         """The tile that the last instruction made, if it made a new one..."""
         self.last_signature: Signature | None = None
         self.last_srcs: tuple[Tensor, ...] = ()
+        self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
         key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
+
+    def records(self) -> Iterator[tuple]:
+        """Each instruction as (signature, code, lasti, dst buffer, dst offset, src buffer, src offset, ..., share)."""
+        tape, at = self.tape, 0
+        while at < len(tape):
+            end = at + tape[at].width
+            yield tuple(tape[at:end])
+            at = end
+
+    # -- program instances -----------------------------------------------------------------------------------------
+    def start_instance(self, position: tuple[int, ...]) -> None:
+        """Begin the instance at `position` of the grid. Instances are as independent as affine_range iterations."""
+        self.end_instances()
+        self.position = position
+        self.shared_next = 0
+        self.registers = {}
+        if position:
+            scope = self.open_scope(self.root)
+            self.affine = scope.serial
+            first = self.affine_loops[0][0] if self.affine_loops else scope.serial
+            self.affine_loops = [[first, scope.serial]]
+        self.top = self.scope
+
+    def end_instances(self) -> None:
+        """Back to the level of the launch."""
+        if self.suspect is not None:
+            self.settle(False)
+        if self.scope is not self.root:
+            self.scope.closed = True
+        self.scope = self.root
 
     # -- allocation ------------------------------------------------------------------------------------------------
     def storage(self, dtype: np.dtype) -> np.dtype:
@@ -199,7 +243,9 @@ class Program:
         if buf.state == ZERO:
             self._materialize_zeros(t)
             return
-        if buf.state == FULL:
+        if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
+            self._check_carried(t, api)
+        if buf.state in (FULL, SHARED):
             return
         if isinstance(t, IndexedTensor):
             flags = t.written_flags(where)
@@ -212,7 +258,7 @@ class Program:
             flags = flags | ~where
         if flags.all():
             if buf.mask is not None and buf.mask.all():
-                buf.state = FULL
+                buf.state = FULL if buf.owner is None else SHARED
             return
         missing = np.argwhere(~flags)
         first = tuple(int(i) for i in missing[0])
@@ -233,7 +279,7 @@ class Program:
             call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
             plan = MEMSET.plan(call)
             signature = Signature(MEMSET, "nl.zeros", (buf.meta.shape, None), None, plan, plan.compute, buf.meta, (), None)
-            self.records.append((signature, buf.code, buf.lasti, buf, 0, None))
+            self.tape += (signature, buf.code, buf.lasti, buf, 0, None)
             if self.results is not None:
                 self.results.append(t._strided(0, buf.meta.shape, buf.meta.strides).copy())
             self.clock += 1
@@ -242,10 +288,47 @@ class Program:
         buf = t.buf
         assert isinstance(buf, Allocation)
         if t.meta.size == buf.meta.size:
-            buf.state, buf.mask = FULL, None
-        elif buf.state != FULL:
+            buf.state, buf.mask = FULL if buf.owner is None else SHARED, None
+        elif buf.state not in (FULL, SHARED):
             buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
             buf.state = PARTIAL
+
+    # -- independence of affine_range iterations ----------------------------------------------------------------------
+    def _earlier(self, t: Tensor) -> bool:
+        """Whether an earlier iteration of an affine_range that is running wrote elements of `t`."""
+        assert isinstance(t.buf, Allocation)
+        owners = t.buf.owners(t.meta, t.off)
+        return any(bool(((owners >= first) & (owners < now)).any()) for first, now in self.affine_loops)
+
+    def _check_carried(self, t: Tensor, api: str) -> None:
+        if self.suspect is None and self._earlier(t):
+            self.suspect = (t, api, source.here(2))
+
+    def settle(self, pardoned: bool) -> None:
+        """Decide on the suspect: a reduction into what it read is pardoned, anything else is refused."""
+        assert self.suspect is not None
+        t, api, place = self.suspect
+        self.suspect = None
+        if not pardoned:
+            broken("affine-dependency", f"{api}: '{t.label}' holds what another iteration of the nl.affine_range wrote",
+                   warn=bool(self.config.warn.get("affine-dependency")), tensor=t.label, got=t.meta.describe(), at=place,
+                   remedy="Iterations of an affine_range may run in any order and at once: use nl.sequential_range where "
+                          "one needs the result of the one before.")
+
+    def note_shared_write(self, t: Tensor, reduces: bool) -> None:
+        """A tensor made outside the running affine_range is written inside it."""
+        buf = t.buf
+        if not isinstance(buf, Allocation) or isinstance(t, IndexedTensor):
+            return
+        if not reduces and buf.owner is not None and self._earlier(t):
+            who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
+            broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
+                   warn=bool(self.config.warn.get("output-dependency")), tensor=t.label, got=t.meta.describe(),
+                   remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
+                          "nl.sequential_range.")
+        buf.owners(t.meta, t.off)[...] = self.scope.serial
+        if buf.state == FULL:
+            buf.state = SHARED
 
     def check_scope(self, t: Tensor) -> None:
         """Refuse a tile outside the loop iteration or branch that made it."""
@@ -277,35 +360,56 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        buf.tracked.append((values.copy(), len(self.records), code, lasti, where))  # type: ignore[union-attr]
+        buf.tracked.append((values.copy(), len(self.tape), code, lasti, where))  # type: ignore[union-attr]
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""
+        numbers, at = {}, 0
+        for number, record in enumerate(self.records()):
+            numbers[at] = number
+            at += len(record)
         found = []
         for allocation, buf in enumerate(self.named.get(name, []), allocation_base):
             dtype = buf.meta.dtype
             for value, index, code, lasti, where in buf.tracked or ():
                 if dtypes.is_float(dtype):
                     value = dtypes.to_fp32(value)
-                found.append(Write(value, dtypes.name(dtype), index + index_base, source.line_of(code, lasti).line,
+                index = numbers.get(index, len(numbers)) + index_base
+                found.append(Write(value, dtypes.name(dtype), index, source.line_of(code, lasti).line,
                                    allocation, where))
         return sorted(found, key=lambda w: w.index)
 
     # -- loops -----------------------------------------------------------------------------------------------------
-    def iterate(self, values: range, loop: Any) -> Iterator[int]:
-        """Run a loop: each iteration is a scope of its own."""
-        parent = self.scope
+    def open_scope(self, parent: Scope) -> Scope:
+        """A new scope inside `parent`, which becomes the current one."""
+        self.serial += 1
+        self.scope = Scope(parent, self.serial)
+        return self.scope
+
+    def iterate(self, values: range, affine: bool) -> Iterator[int]:
+        """Run a loop: each iteration is a scope of its own; those of an affine_range must not depend on one another."""
+        parent, outer = self.scope, self.affine
         scope = None
+        span: list[int] = []
         try:
             for i in values:
                 if scope is not None:
                     scope.closed = True
-                scope = self.scope = Scope(parent, loop)
+                scope = self.open_scope(parent)
+                if affine:
+                    if not span:
+                        span = [scope.serial, scope.serial]
+                        self.affine_loops.append(span)
+                    span[1] = self.affine = scope.serial
                 yield i
+                if self.suspect is not None:
+                    self.settle(False)
         finally:
             if scope is not None:
                 scope.closed = True
-            self.scope = parent
+            if span:
+                self.affine_loops = [s for s in self.affine_loops if s is not span]
+            self.scope, self.affine = parent, outer
 
 
 class _State:
@@ -435,6 +539,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
         if not program.config.warn:
             program.signatures[key] = signature
+    if program.suspect is not None:
+        program.settle(False)
     clock = program.clock = program.clock + 1
     for s in srcs:
         buf = s.buf
@@ -453,9 +559,12 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         result, second = result
         _write(program, extra, program.cast(second, extra.meta.dtype))
     frame = _getframe(2)  # this function is called by the functions of a dialect only
-    while frame.f_code.co_filename in _INTERNAL:
-        frame = frame.f_back  # type: ignore[assignment]
-    code, lasti = frame.f_code, frame.f_lasti
+    code = frame.f_code
+    if code is not program.kernel_code:
+        while code.co_filename in _INTERNAL:
+            frame = frame.f_back  # type: ignore[assignment]
+            code = frame.f_code
+    lasti = frame.f_lasti
     if dst is None:
         meta = signature.dst
         made = Buffer(meta, clock, code, lasti, FULL,
@@ -464,30 +573,59 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         dst = program.last_result = Tensor(made, result, meta, 0)
         program.last_signature = signature
         program.last_srcs = srcs
+        program.last_extra = extra
     else:
         buf = dst.buf
         if buf.scope.closed:
             program.check_scope(dst)
         if buf.role == "input":
             _refuse_input(dst, api)
+        if program.suspect is not None:
+            program.settle(_reduces(signature, srcs, dst))
+        if buf.scope.serial < program.affine:
+            program.note_shared_write(dst, _reduces(signature, srcs, dst))
         dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
         buf.last = clock
         if buf.state != FULL:
             program.mark_written(dst)
         if buf.tracked is not None:
-            program.note_history(dst, code, lasti)
+            if dst.meta is buf.meta and result.dtype == dst.array.dtype and result.shape == dst.meta.shape:
+                # written in full from an array that nobody else holds: keep that instead of a copy
+                buf.tracked.append((result, len(program.tape), code, lasti, None))
+            else:
+                program.note_history(dst, code, lasti)
         program.last_result = None
     if program.recording:
         if n == 1:
-            program.records.append((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None))
+            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None)
         elif n == 2:
-            program.records.append((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, None))
+            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, None)
         else:
             where = [x for s in srcs for x in (s.buf, s.off)]
-            program.records.append((signature, code, lasti, dst.buf, dst.off, *where, None))
+            program.tape += (signature, code, lasti, dst.buf, dst.off, *where, None)
         if program.results is not None:
             program.results.append(dst.array.copy())
     return dst
+
+
+_ASSOCIATIVE = {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logical_xor", "bitwise_and",
+                "bitwise_or", "bitwise_xor"}
+
+
+def _reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
+    """Whether the instruction combines `dst` with something else by an associative operator: a step of a reduction."""
+    name, attrs = signature.instruction.name, signature.attrs
+    if name == "nc_matmul":
+        return bool(attrs[5])
+    if name == "dma_copy":
+        return bool(attrs[0])
+    if name == "tensor_tensor":
+        associative = attrs[0].name in _ASSOCIATIVE
+    elif name == "tensor_scalar":
+        associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
+    else:
+        return False
+    return associative and any(s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs)
 
 
 def _refuse_input(dst: Tensor, api: str) -> None:
@@ -553,6 +691,8 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
     condition = _condition(mask, api)
     signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
+    if program.suspect is not None:
+        program.settle(False)
     program.clock += 1
     shape = signature.dst.shape
     grid = shape
@@ -599,7 +739,11 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
             _refuse_input(dst, api)
         if dst.buf.scope.closed:
             program.check_scope(dst)
+    if program.suspect is not None and not fresh:
+        program.settle(_reduces(signature, srcs, dst))
     if keep is None or keep.any():
+        if dst.buf.scope.serial < program.affine and keep is None:
+            program.note_shared_write(dst, _reduces(signature, srcs, dst))
         _masked_write(program, dst, result.reshape(dst.shape), keep)
     dst.buf.last = program.clock
     if dst.buf.tracked is not None:
@@ -607,11 +751,12 @@ def _execute_masked(program: Program, instruction: Instruction, api: str, dst: T
     program.last_result = dst if fresh and condition is None else None
     program.last_signature = signature
     program.last_srcs = srcs
+    program.last_extra = extra
     kept = None if keep is None else int(np.count_nonzero(np.broadcast_to(keep, shape)))
     if program.recording and (kept is None or kept > 0):
         operands = [x for s in srcs for x in (s.buf, s.off)]
         fraction = None if kept is None else (kept, int(np.prod(shape)))
-        program.records.append((signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *operands, fraction))
+        program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *operands, fraction)
         if program.results is not None:
             program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
     return dst
@@ -630,7 +775,7 @@ def _masked_write(program: Program, dst: Tensor, values: np.ndarray, keep: np.nd
     buf = dst.buf
     if buf.state == ZERO:
         buf.state = FULL
-    if buf.state != FULL:
+    if buf.state not in (FULL, SHARED):
         assert isinstance(buf, Allocation)
         flags = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
         flags[keep] = True
@@ -658,14 +803,21 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     new_attrs = last.attrs if attrs is None else attrs
     all_srcs = srcs + (dst,) if held else srcs
     key = (instruction, new_attrs, dst.meta, dtype, *[s.meta for s in all_srcs])
+    extra = program.last_extra
+    if extra is not None:
+        key += (extra.meta,)
     signature = program.signatures.get(key)
     if signature is None:
-        signature = _build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, None)
+        signature = _build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, extra)
         if not program.config.warn:
             program.signatures[key] = signature
     buf = dst.buf
     if buf.scope.closed:
         program.check_scope(dst)
+    if program.suspect is not None:
+        program.settle(held or _reduces(signature, srcs, dst))
+    if buf.scope.serial < program.affine:
+        program.note_shared_write(dst, held or _reduces(signature, srcs, dst))
     if held:
         dst.array += value.array
     elif value.meta.dtype == dst.meta.dtype:
@@ -678,12 +830,17 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     value.buf.last = -1
     program.last_result = None
     if program.recording:
-        old = program.records.pop()
+        tape = program.tape
+        old = tape[-last.width:]
+        del tape[-last.width:]
         code, lasti = old[1], old[2]
-        operands = old[5:-1] + ((buf, dst.off) if held else ())
+        operands = (*old[5:-1], buf, dst.off) if held else old[5:-1]
         if buf.tracked is not None:
-            program.note_history(dst, code, lasti)
-        program.records.append((signature, code, lasti, buf, dst.off, *operands, None))
+            if dst.meta is buf.meta and value.meta.dtype == dst.meta.dtype and not held:
+                buf.tracked.append((value.array, len(tape), code, lasti, None))  # the temporary is nobody else's
+            else:
+                program.note_history(dst, code, lasti)
+        tape += (signature, code, lasti, buf, dst.off, *operands, None)
         if program.results is not None:
             program.results[-1] = dst.array.copy()
     return True

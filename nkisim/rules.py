@@ -96,5 +96,7 @@ _rule("nested-grid", "a kernel with a grid is not called inside a kernel", "erro
 _rule("outside-kernel", "NKI functions are called inside a kernel", "errors err_nki_api_outside_of_nki_kernel")
 _rule("annotation", "a value has the shape of its annotation", "errors err_annotation_shape_mismatch")
 _rule("accumulate", "accumulation in PSUM adds a matmul to a PSUM tile", "isa nc_matmul", "documented")
-_rule("output-race", "program instances do not write the same output elements with different values",
+_rule("affine-dependency", "iterations of an affine_range do not read what its other iterations wrote, sums and maxima aside",
+      "nl affine_range, sequential_range")
+_rule("output-dependency", "iterations of an affine_range, and program instances, write different elements",
       "errors err_unexpected_output_dependencies")

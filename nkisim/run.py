@@ -127,11 +127,11 @@ class Run:
     # -- instructions ----------------------------------------------------------------------------------------------
     def _raw(self) -> Iterator[tuple[Program, tuple]]:
         for program in self.programs:
-            for record in program.records:
+            for record in program.records():
                 yield program, record
 
     def __len__(self) -> int:
-        return sum(len(p.records) for p in self.programs)
+        return sum(1 for _ in self._raw())
 
     @property
     def instructions(self) -> list[Instruction]:
@@ -230,7 +230,7 @@ class Run:
         index = allocation = 0
         for program in self.programs:
             found += program.writes(name, index, allocation)
-            index += len(program.records)
+            index += sum(1 for _ in program.records())
             allocation += len(program.named.get(name, []))
         return found
 

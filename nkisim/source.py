@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import linecache
 import os
 import re
@@ -63,10 +64,37 @@ def here(depth: int = 1) -> Line:
     return line_of(frame.f_code, frame.f_lasti)
 
 
-_ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
+_TARGET = re.compile(r"(?:^|[;:\s])([A-Za-z_]\w*)\s*(?::[^=;]+)?=\s*\(?\s*$")
+_CALLEE = re.compile(r"[A-Za-z_][\w.]*(?=\()")
+
+
+@functools.cache
+def _expression(code: CodeType, lasti: int) -> tuple[str, str]:
+    """The text before the expression at byte `lasti` on its first line, and the expression's own text there."""
+    positions = next(itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4)
+    line, end_line, column, end_column = positions
+    if line is None or column is None:
+        return "", ""
+    text = linecache.getline(code.co_filename, line)
+    raw = text.encode()  # columns count bytes of UTF-8
+    end = end_column if end_line == line else None
+    return raw[:column].decode(errors="replace"), raw[column:end].decode(errors="replace")
 
 
 def assigned_name(code: CodeType | None, lasti: int) -> str | None:
-    """The variable that the statement at this place assigns to, if it is a plain assignment."""
-    match = _ASSIGNED.match(line_of(code, lasti).text)
+    """The variable to which the expression at this place is assigned as a whole, if it is."""
+    if code is None:
+        return None
+    match = _TARGET.search(_expression(code, lasti)[0])
     return match.group(1) if match else None
+
+
+def expression_label(code: CodeType | None, lasti: int) -> str:
+    """A short name for a value that no variable holds: "nl.exp(...) of line 12"."""
+    place = line_of(code, lasti)
+    if code is None or not place.line:
+        return "a tile"
+    text = _expression(code, lasti)[1].strip()
+    match = _CALLEE.match(text)
+    what = f"{match.group(0)}(...)" if match else text if 0 < len(text) <= 40 else "the value"
+    return f"{what} of line {place.line}"

@@ -116,9 +116,9 @@ class Tensor:
         meta = self.meta
         shape = meta.shape
         strides = meta.strides
-        pdim = meta.pdim
-        pstart = meta.pstart
         on_chip = meta.space != HBM
+        pdim = meta.pdim if on_chip else -1
+        pstart = meta.pstart
         ndim = len(shape)
         off = self.off
         new_key: list[Any] = []
@@ -127,11 +127,15 @@ class Tensor:
         dim = 0
         for e in key:
             kind = type(e)
+            if dim >= ndim and e is not Ellipsis:
+                self._too_many(key)
             if kind is slice:
-                if dim >= ndim:
-                    self._too_many(key)
                 start, stop, step = e.start, e.stop, e.step
                 if start is None:
+                    if stop is None and step is None:
+                        new_key.append(e)
+                        dim += 1
+                        continue
                     start = 0
                 if stop is None:
                     stop = shape[dim]
@@ -139,19 +143,16 @@ class Tensor:
                     self._bad_slice(dim, start, stop, step)
                 new_key.append(e)
             elif kind is DynamicSlice:
-                if dim >= ndim:
-                    self._too_many(key)
-                start, stop = e.start, e.start + e.size
+                start = e.start
+                stop = start + e.size
                 if start < 0 or stop > shape[dim] or e.size < 1:
                     self._bad_slice(dim, start, stop, None)
                 new_key.append(slice(start, stop))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
-                if dim >= ndim:
-                    self._too_many(key)
                 start = int(e)
                 if start < 0 or start >= shape[dim]:
                     self._bad_int(dim, start)
-                if on_chip and dim == pdim:
+                if dim == pdim:
                     new_key.append(slice(start, start + 1))
                 else:
                     new_key.append(start)
@@ -180,9 +181,10 @@ class Tensor:
                     if axis < pdim:
                         new_pdim += 1
         array = self.array[tuple(new_key)]
-        layout = meta_of_view(meta.space, array, meta.dtype, new_pdim, pstart) if on_chip else meta_of_view(
-            HBM, array, meta.dtype, 0, 0)
-        if on_chip and layout.shape and layout.shape[new_pdim] > 1 and layout.strides[new_pdim] != strides[pdim]:
+        if not on_chip:
+            return Tensor(self.buf, array, meta_of_view(HBM, array, meta.dtype, 0, 0), off)
+        layout = meta_of_view(meta.space, array, meta.dtype, new_pdim, pstart)
+        if layout.shape and layout.shape[new_pdim] > 1 and layout.strides[new_pdim] != strides[pdim]:
             broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
                    tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
         return Tensor(self.buf, array, layout, off)
@@ -374,7 +376,7 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        _dialect().assign(self[key], value, 1)
+        _dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return _dialect().broadcast_to(self, tuple(shape))
@@ -502,7 +504,7 @@ class IndexedTensor(Tensor):
 
     def written_flags(self, where: np.ndarray | None) -> np.ndarray:
         """Whether each picked element has been written."""
-        if self.buf.state in (FULL, memory.ZERO):
+        if self.buf.state in (FULL, memory.ZERO, memory.SHARED):
             return np.ones(self.shape, dtype=bool)
         flags = self._flags()
         return flags[tuple(self._check(where))]
@@ -513,7 +515,7 @@ class IndexedTensor(Tensor):
         keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         chosen = tuple(p[keep] for p in picked)
         self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
-        if self.buf.state != FULL:
+        if self.buf.state not in (FULL, memory.SHARED):
             self._flags()[chosen] = True
             self.buf.state = memory.PARTIAL
 

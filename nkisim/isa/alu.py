@@ -56,6 +56,19 @@ def _power(a: Any, b: Any) -> np.ndarray:
     return np.power(a, b, dtype=np.float32)
 
 
+def _logical_right_shift(a: np.ndarray, b: Any) -> np.ndarray:
+    """Zeros come in from the left, whatever the sign: the engines have no arithmetic shift to the right."""
+    unsigned = np.dtype(f"u{a.dtype.itemsize}")
+    return np.right_shift(a.view(unsigned), np.asarray(b).astype(unsigned)).view(a.dtype)
+
+
+def bits(number: int, dtype: np.dtype) -> Any:
+    """The integer `number` as a scalar of `dtype`, its bit pattern cut to the width."""
+    if dtype.kind == "b":
+        return np.bool_(number)
+    return np.array(number & ((1 << 8 * dtype.itemsize) - 1), dtype=f"u{dtype.itemsize}").view(dtype)[()]
+
+
 _alu("add", np.add, VECTOR, GPSIMD, SCALAR, reduce=np.add.reduce)
 _alu("subtract", np.subtract, VECTOR, reduce=_subtract_reduce)
 _alu("multiply", np.multiply, VECTOR, GPSIMD, SCALAR, reduce=np.multiply.reduce, identity=1.0)
@@ -84,7 +97,7 @@ _alu("bitwise_and", np.bitwise_and, VECTOR, bitvec=True, reduce=np.bitwise_and.r
 _alu("bitwise_or", np.bitwise_or, VECTOR, bitvec=True, reduce=np.bitwise_or.reduce)
 _alu("bitwise_xor", np.bitwise_xor, VECTOR, bitvec=True, reduce=np.bitwise_xor.reduce)
 _alu("left_shift", np.left_shift, VECTOR, bitvec=True)
-_alu("right_shift", np.right_shift, VECTOR, bitvec=True)
+_alu("right_shift", _logical_right_shift, VECTOR, bitvec=True)
 _alu("invert", lambda a, b=None: np.invert(a), VECTOR, bitvec=True, unary=True)
 
 _ALIASES = {"max": "maximum", "min": "minimum", "amax": "maximum", "amin": "minimum", "sum": "add", "prod": "multiply",

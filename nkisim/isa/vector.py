@@ -16,6 +16,7 @@ from . import alu
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
+_WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 
 
 def _not_both_psum(call: Call, a: Tensor, b: Tensor) -> None:
@@ -68,7 +69,7 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     _not_both_psum(call, a, b)
     if op.bitvec:
         _integers(call, a, b)
-    integer = a.dtype == b.dtype == dtypes.INT32 and op.name in ("add", "subtract", "multiply")
+    integer = a.dtype == b.dtype and a.dtype in _WIDE_INTEGERS and op.name in ("add", "subtract", "multiply")
     if op.name == "power" or integer:
         engine = wanted or GPSIMD
         if engine != GPSIMD and op.name == "power":
@@ -94,6 +95,12 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
 
+def _bits(number: int, dtype: np.dtype) -> Any:
+    """A constant of a bitwise operator: of the tile's type if its width is enough, else int32."""
+    width = 8 * dtype.itemsize
+    return alu.bits(number, dtype if -(1 << width - 1) <= number < 1 << width else dtypes.INT32)
+
+
 def _stage(op: alu.AluOp, reverse: bool, partitions: int, ndim: int) -> Any:
     """One (data op operand) step: the operand is a number or one value a partition."""
     column = (partitions,) + (1,) * (ndim - 1)
@@ -102,7 +109,9 @@ def _stage(op: alu.AluOp, reverse: bool, partitions: int, ndim: int) -> Any:
     def step(x: np.ndarray, operand: Any) -> np.ndarray:
         if isinstance(operand, np.ndarray):
             operand = (operand if op.bitvec else dtypes.to_fp32(operand)).reshape(column)
-        elif not op.bitvec:
+        elif op.bitvec:
+            operand = _bits(operand, x.dtype)
+        else:
             operand = np.float32(operand)
         if op.unary:
             return function(x, operand)
@@ -444,7 +453,7 @@ def SELECT(call: Call) -> Plan:
 
 
 
-_ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "mod": np.mod, "fmod": np.fmod}
+_ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "tan": np.tan, "mod": np.mod, "fmod": np.fmod}
 
 
 @instruction("elementwise", "functions of nki.language whose lowering the documents do not give: "

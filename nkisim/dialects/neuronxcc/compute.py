@@ -152,6 +152,7 @@ def _elementwise(name: str) -> Callable[..., Tensor]:
 
 
 cos = _elementwise("cos")
+tan = _elementwise("tan")
 floor = _elementwise("floor")
 ceil = _elementwise("ceil")
 trunc = _elementwise("trunc")

@@ -106,7 +106,7 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
 def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
-    if program.scope is not program.root:
+    if program.scope is not program.top:
         broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made inside a loop", got=f"{sizes}",
                remedy="Make it before the loop, at the top of the kernel.")
     if user_frame(2).f_code is not program.kernel_code and program.kernel_code is not None:

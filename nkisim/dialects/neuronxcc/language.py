@@ -109,14 +109,7 @@ arange = _index.arange
 mgrid = _index.mgrid
 
 
-def ds(start: int, size: int) -> _index.DynamicSlice:
-    """`size` elements from `start`, for subscripts: t[:, nl.ds(i * 128, 128)]."""
-    if type(start) is int and type(size) is int:
-        return _index.DynamicSlice(start, size)
-    for value in (start, size):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-            _broken("argument", "nl.ds takes two integers", got=f"ds({start!r}, {size!r})")
-    return _index.DynamicSlice(int(start), int(size))
+ds = _index.DynamicSlice
 
 
 class _Range:
@@ -132,7 +125,7 @@ class _Range:
         self.values = range(*[int(a) for a in args])
 
     def __iter__(self) -> Iterator[int]:
-        return _current(f"nl.{self.kind}").iterate(self.values, self)
+        return _current(f"nl.{self.kind}").iterate(self.values, self.kind == "affine_range")
 
     def __len__(self) -> int:
         return len(self.values)

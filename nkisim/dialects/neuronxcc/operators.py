@@ -62,7 +62,7 @@ class Operators:
         return compute.copy(t, dtype=dtype)
 
     # -- statements ------------------------------------------------------------------------------------------------
-    def assign(self, dst: Tensor, value: Any, _depth: int = 0) -> None:
+    def assign(self, dst: Tensor, value: Any) -> None:
         """`t[...] = value`: the instruction that made `value` writes to `t`; a named or older value is copied."""
         if self._measuring:
             self._seen = _getrefcount(value)
@@ -139,6 +139,7 @@ class Operators:
             else:
                 return redirect(dst, value)
         program.check_read(dst, "accumulation")
+        program.suspect = None  # adding to what another iteration left is what accumulation is for
         return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ class Operators:
 
         class Probe:
             def __setitem__(probe, key: Any, value: Any) -> None:  # noqa: N805
-                self.assign(probe, value, 1)  # type: ignore[arg-type]
+                self.assign(probe, value)  # type: ignore[arg-type]
 
         def make() -> object:
             return object()
