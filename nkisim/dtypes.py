@@ -106,7 +106,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
             return np.clip(values.astype(np.int64), info.min, info.max).astype(dtype)
         wide = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min)
         return np.clip(wide, info.min, info.max).astype(dtype)
-    return values.astype(dtype)
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
 
 
 def to_fp32(values: np.ndarray) -> np.ndarray:

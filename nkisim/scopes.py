@@ -26,7 +26,7 @@ class Block(NamedTuple):
     """"if" or "for"."""
 
     def holds(self, code: CodeType, line: int) -> bool:
-        return code is not self.code or self.first <= line <= self.last
+        return code != self.code or self.first <= line <= self.last
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import itertools
 import linecache
@@ -64,29 +65,43 @@ def here(depth: int = 1) -> Line:
     return line_of(frame.f_code, frame.f_lasti)
 
 
-_TARGET = re.compile(r"(?:^|[;:\s])([A-Za-z_]\w*)\s*(?::[^=;]+)?=\s*\(?\s*$")
 _CALLEE = re.compile(r"[A-Za-z_][\w.]*(?=\()")
+_Span = tuple[int, int, int, int]
+
+
+@functools.lru_cache(maxsize=64)
+def _targets(text: str) -> dict[_Span, str]:
+    """Of each plain assignment in `text`, where its right side lies and the variable it goes to."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[_Span, str] = {}
+    for node in ast.walk(tree):
+        value = getattr(node, "value", None)
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) and value is not None:
+            span = (value.lineno, value.col_offset, value.end_lineno or 0, value.end_col_offset or 0)
+            found[span] = target.id
+    return found
 
 
 @functools.cache
-def _expression(code: CodeType, lasti: int) -> tuple[str, str]:
-    """The text before the expression at byte `lasti` on its first line, and the expression's own text there."""
-    positions = next(itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4)
-    line, end_line, column, end_column = positions
-    if line is None or column is None:
-        return "", ""
-    text = linecache.getline(code.co_filename, line)
-    raw = text.encode()  # columns count bytes of UTF-8
-    end = end_column if end_line == line else None
-    return raw[:column].decode(errors="replace"), raw[column:end].decode(errors="replace")
+def _span(code: CodeType, lasti: int) -> _Span | None:
+    """Line, column, end line, end column of the expression that the instruction at byte `lasti` evaluates."""
+    line, end_line, column, end_column = next(itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4)
+    if line is None or end_line is None or column is None or end_column is None:
+        return None
+    return line, column, end_line, end_column
 
 
+@functools.cache
 def assigned_name(code: CodeType | None, lasti: int) -> str | None:
     """The variable to which the expression at this place is assigned as a whole, if it is."""
-    if code is None:
+    span = None if code is None else _span(code, lasti)
+    if code is None or span is None:
         return None
-    match = _TARGET.search(_expression(code, lasti)[0])
-    return match.group(1) if match else None
+    return _targets("".join(linecache.getlines(code.co_filename))).get(span)
 
 
 def expression_label(code: CodeType | None, lasti: int) -> str:
@@ -94,7 +109,9 @@ def expression_label(code: CodeType | None, lasti: int) -> str:
     place = line_of(code, lasti)
     if code is None or not place.line:
         return "a tile"
-    text = _expression(code, lasti)[1].strip()
+    span = _span(code, lasti)
+    raw = linecache.getline(code.co_filename, place.line).encode()  # columns count bytes of UTF-8
+    text = "" if span is None else raw[span[1]:span[3] if span[2] == span[0] else None].decode(errors="replace").strip()
     match = _CALLEE.match(text)
     what = f"{match.group(0)}(...)" if match else text if 0 < len(text) <= 40 else "the value"
     return f"{what} of line {place.line}"
