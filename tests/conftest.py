@@ -1,0 +1,40 @@
+"""What every test shares. Markers (`smoke`, `slow`) and all options are in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run and machine: a failure in CI is a failure here.
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("project")
+
+Completed = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., Completed]:
+    """Run this Python with the given arguments in an empty directory, the fallback not inherited.
+
+    `env` adds or, with a value of None, removes environment variables.
+    """
+
+    def run(*arguments: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path = tmp_path) -> Completed:
+        environment: dict[str, str | None] = {**os.environ, "PYTHONPATH": None, "NKISIM_FORCE": None, **(env or {})}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env={name: value for name, value in environment.items() if value is not None},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+
+    return run

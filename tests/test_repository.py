@@ -1,0 +1,48 @@
+"""The promises that the repository makes about itself: one set of commands, told and run everywhere the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def text_of(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def commands_of_ci() -> list[str]:
+    return re.findall(r"^python -m .*$", text_of(".ci/run"), re.MULTILINE)
+
+
+def test_the_workflow_runs_the_commands_of_ci_run() -> None:
+    assert re.findall(r"^ +run: (.*)$", text_of(".github/workflows/ci.yml"), re.MULTILINE) == commands_of_ci()
+
+
+def test_the_readmes_test_command_is_what_ci_runs() -> None:
+    install, *_, tests = commands_of_ci()
+    assert (install, tests) == ('python -m pip install -e ".[test]"', "python -m pytest")
+    assert f"{install} && {tests}" in text_of("README.md")
+
+
+def test_the_workflow_covers_every_supported_python() -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    versions = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    assert versions == ["3.11", "3.12", "3.13"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "python: [" + ", ".join(f'"{version}"' for version in versions) + "]" in text_of(".github/workflows/ci.yml")
+
+
+def test_the_changelogs_newest_entry_is_the_version() -> None:
+    version = tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
+    newest = re.search(r"^## (\S+) \((\d{4}-\d{2}-\d{2})\)$", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert newest is not None and newest[1] == version
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "nkisim/py.typed"])
+def test_a_file_that_the_distribution_promises_is_there(name: str) -> None:
+    assert (ROOT / name).is_file()

@@ -1,0 +1,18 @@
+"""The course as a library: one module a stage, and what the notebooks call.
+
+    from tutorial import check, trace
+    check(3, decode_attention_fwd)      # an outcome, one sentence, the counters
+    trace(3, decode_attention_fwd)      # how m, l and acc move, tile by tile
+
+Importing this package makes `import neuronxcc.nki` work where no real SDK is installed.
+"""
+
+import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
+
+from .check import check
+from .stage import InputError, Stage, StageError, get, stages
+from .trace import Trace, TraceError, trace
+from .verdict import CheckFailed, Verdict
+
+__all__ = ["CheckFailed", "InputError", "Stage", "StageError", "Trace", "TraceError", "Verdict", "check", "get",
+           "stages", "trace"]

@@ -1,0 +1,251 @@
+"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run`.
+
+Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for not attempted,
+unusable, or a command that makes no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import doctor, runner, stage
+from .check import Progress, check, unusable
+from .text import table
+from .trace import TraceError, trace
+from .verdict import EXIT_CODES, Verdict
+
+UNUSABLE = EXIT_CODES[runner.UNUSABLE]
+
+
+class Sentence(Exception):
+    """Something is wrong with the command; the text is one sentence."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers a wrong command with one sentence and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Sentence(f"{message[:1].upper()}{message[1:]}. Try: python -m tutorial --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+        command: Any = options.command
+        return int(command(options))
+    except (Sentence, stage.StageError) as error:
+        print(error, file=sys.stderr)
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            print(json.dumps({"outcome": runner.UNUSABLE, "sentence": str(error)}, indent=2))
+        return UNUSABLE
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m tutorial", description="Check and trace decode-attention kernels, stage by stage.",
+                     epilog="STAGE is a number or a name; FILE any Python file with the stage's entry point. Exit status: 0 "
+                            "correct, 1 wrong, 2 not attempted or unusable.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(command=command)
+        made.add_argument("--json", action="store_true", help="print JSON for machines")
+        return made
+
+    add("list", _list, "the stages: entry points, inputs, what is new")
+    add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
+    blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
+    checking = add("check", _check, "check one kernel on all input families")
+    tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
+    running = add("run", _run, "check all stages and print one table")
+    for made in (blank, checking, tracing):
+        made.add_argument("stage", metavar="STAGE")
+    for made in (checking, tracing):
+        made.add_argument("file", metavar="FILE")
+        made.add_argument("--input", metavar="NPZ", help="use the arrays of this .npz file instead of the input families")
+    tracing.add_argument("--family", help="the input family; default: ascending")
+    tracing.add_argument("--heads", help="the query heads to show, e.g. 0,5; default: the first four")
+    tracing.add_argument("--html", metavar="PATH", help="also write the step-through view, a page of its own")
+    tracing.add_argument("--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)")
+    running.add_argument("files", nargs="*", metavar="FILE",
+                         help="files named like stage3_online_softmax.py, or folders of them; default: solutions")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    lessons = stage.stages()
+    if options.json:
+        print(json.dumps([{"stage": s.number, "name": s.name, "entry": s.entry, "call": s.call, "layout": s.layout,
+                           "idea": s.idea, "cost_budget": s.cost_budget, "line_budget": s.line_budget,
+                           "families": list(dict.fromkeys(c.family for c in s.cases()))} for s in lessons], indent=2))
+        return 0
+    for s in lessons:
+        print(f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n   cost: {s.cost_budget}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    found = doctor.findings()
+    print(json.dumps(found, indent=2) if options.json else doctor.report(found))
+    return 0 if not found["advice"] else 1
+
+
+def _blank(options: argparse.Namespace) -> int:
+    lesson = stage.get(options.stage)
+    print(json.dumps({"stage": lesson.number, "blank": lesson.blank}) if options.json else lesson.blank, end="")
+    if options.json:
+        print()
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    verdict = _verdict(stage.get(options.stage), options.file, options.input)
+    print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
+    return verdict.exit_code
+
+
+def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None) -> Verdict:
+    """The verdict on one file; what the file prints goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            inputs = _inputs(input_file)
+            kernel = runner.load(file, lesson)
+        except runner.Unusable as error:
+            return unusable(lesson, str(error))
+        with _progress(lesson.title) as progress:
+            return check(lesson, kernel, inputs=inputs, progress=progress)
+
+
+def _trace(options: argparse.Namespace) -> int:
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            inputs = _inputs(options.input)
+            made = trace(lesson, runner.load(options.file, lesson), options.family, inputs=inputs)
+        if options.heads is not None:
+            made = made.only(int(h) for h in options.heads.split(","))
+        if options.html is not None:
+            made.steps().save(options.html)
+        if options.figure is not None:
+            made.figure().savefig(options.figure)
+    except (runner.Unusable, TraceError, stage.InputError) as error:
+        raise Sentence(str(error)) from error
+    except (ValueError, OSError) as error:
+        raise Sentence(f"{error}.".replace("..", ".")) from error
+    if options.json:
+        print(json.dumps({"stage": lesson.number, "name": lesson.name, "family": made.family, "missing": made.missing,
+                          "trace": _plain(made.to_dict())}, indent=2))
+    else:
+        print(made)
+    return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
+
+
+def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """JSON has no infinities: they become text."""
+    def value(x: Any) -> Any:
+        return str(x) if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
+
+    return {name: [value(x) for x in column] for name, column in columns.items()}
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Check every file that is named after a stage; the worst outcome is the exit status."""
+    verdicts = [_verdict(lesson, str(file)) for lesson, file in _stage_files(options.files)]
+    if options.json:
+        print(json.dumps([v.to_dict() for v in verdicts], indent=2))
+    else:
+        rows = [[str(v.stage), v.name, v.outcome, *_read(v), v.sentence if not v.ok else ""] for v in verdicts]
+        print(table(["stage", "name", "outcome", "HBM bytes read", "minimum", ""], [[*r[:5], _cut(r[5])] for r in rows], 3))
+        targets = sorted({v.target for v in verdicts if v.target})
+        if targets:
+            print(f"counted on {', '.join(targets)} (simulated)")
+        for v in verdicts:
+            if not v.ok:
+                print(f"\n{v}")
+    return max((v.exit_code for v in verdicts), default=UNUSABLE)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _read(verdict: Verdict) -> list[str]:
+    for counter in verdict.counters:
+        if counter.name == "HBM bytes read":
+            return [f"{counter.yours:,}", f"{counter.minimum:,}"]
+    return ["-", "-"]
+
+
+def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
+    """The files to run, each with the stage whose number its name begins with."""
+    lessons = stage.stages()
+    if not names:
+        folder = doctor.solutions_folder()
+        if folder is None:
+            raise Sentence("There is no folder 'solutions' here: name the files to check, e.g. stage3_online_softmax.py.")
+        names = [str(folder)]
+    files: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            files += [path / f"{s.file_name}.py" for s in lessons]
+        else:
+            files.append(path)
+    pairs = []
+    for path in files:
+        own = [s for s in lessons if path.stem == s.file_name or path.stem.split("_")[0] == f"stage{s.number}"]
+        if not own:
+            raise Sentence(f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
+                           f"{lessons[-1].file_name}.py.")
+        pairs.append((own[0], path))
+    return pairs
+
+
+def _inputs(path: str | None) -> dict[str, Any] | None:
+    """The arrays of an .npz file by name; single numbers come out as numbers."""
+    if path is None:
+        return None
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise runner.Unusable(f"{path} holds one array; save the inputs by name with numpy.savez.")
+            return {name: (archive[name] if archive[name].ndim else archive[name].item()) for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise runner.Unusable(f"{path} is not an .npz file that can be read: {error}") from error
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Progress | None]:
+    """One line on the terminal that is gone when the work is done; nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def report(done: int, total: int, family: str) -> None:
+        print(f"\r\033[K{title}: {done}/{total} {family}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield report
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

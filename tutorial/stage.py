@@ -1,0 +1,159 @@
+"""What a stage of the course consists of, and how to find one by number or name.
+
+A stage is a module `stageN_name.py` in this package with a constant `STAGE`. Nothing else lists the stages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .families import Case
+from .problem import Attention, States
+
+
+class StageError(ValueError):
+    """There is no such stage."""
+
+
+class InputError(ValueError):
+    """An input that the stage's problem does not allow; the text is one sentence."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The least that a kernel of this stage can do on a given input, by the stage's own method.
+
+    Bytes are HBM bytes; `dma_transfers`, `matmuls` and `transposes` count instructions with tiles of 128 keys;
+    `sbuf_bytes` and `psum_bytes` are the peak on-chip memory of the solution.
+    """
+
+    hbm_bytes_read: int
+    hbm_bytes_written: int
+    dma_transfers: int
+    matmuls: int
+    transposes: int
+    sbuf_bytes: int
+    psum_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One lesson.
+
+    `parameters` are the positional parameters of the entry point, in order; those in `options` are optional.
+    `oracle(*args, **options)` is float64 NumPy; `twin` is the kernel's method in NumPy and yields its state tile by
+    tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
+    may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
+    are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument.
+    """
+
+    number: int
+    name: str
+    entry: str
+    parameters: tuple[str, ...]
+    options: tuple[str, ...]
+    layout: str
+    idea: str
+    problem: str
+    blank: str
+    line_budget: int
+    cost_budget: str
+    oracle: Callable[..., NDArray[np.float64]]
+    twin: Callable[..., Iterator[dict[str, Any]]] | None
+    cases: Callable[[], tuple[Case, ...]]
+    validate: Callable[[Mapping[str, Any]], None]
+    minimum: Callable[[Case], Budget]
+    cost_case: str
+    reads: Mapping[str, int]
+    attention: Callable[[Case], Attention] | None = None
+    states: Callable[[Attention, int], States] | None = None
+    mistakes: str = "attention"
+    uses_real_data: bool = False
+    beyond: Callable[[], tuple[Case, ...]] = tuple
+
+    @property
+    def title(self) -> str:
+        return f"stage {self.number} {self.name}"
+
+    @property
+    def file_name(self) -> str:
+        """The name of this stage's module, solution and notebook, without an ending."""
+        return f"stage{self.number}_{self.name}"
+
+    @property
+    def call(self) -> str:
+        """The entry point as the learner writes it."""
+        return f"{self.entry}({', '.join([*self.parameters, *(f'{name}=None' for name in self.options)])})"
+
+    def expected(self, case: Case) -> NDArray[np.float64]:
+        """The oracle's answer to a case."""
+        return _expected(self.oracle, case)
+
+    def case(self, family: str) -> Case:
+        """The first case of that family. Raises StageError if the stage has none."""
+        for case in self.cases():
+            if case.family == family:
+                return case
+        names = ", ".join(dict.fromkeys(case.family for case in self.cases()))
+        raise StageError(f"{self.title} has no input family {family!r}; it has: {names}.")
+
+    def custom_case(self, inputs: Any) -> Case:
+        """A case from a caller's own inputs: a mapping by name, or a sequence in the order of the parameters.
+
+        Raises InputError with one sentence if they do not fit the stage's problem.
+        """
+        if not isinstance(inputs, Mapping):
+            inputs = list(inputs)
+            if len(inputs) != len(self.parameters):
+                raise InputError(f"{self.entry} takes {', '.join(self.parameters)}, got {len(inputs)} inputs.")
+            inputs = dict(zip(self.parameters, inputs, strict=True))
+        for name in self.parameters:
+            if name not in inputs:
+                raise InputError(f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}.")
+        for name in inputs:
+            if name not in self.parameters + self.options:
+                raise InputError(f"{self.entry} has no parameter {name!r}; it takes {', '.join(self.parameters)}.")
+        self.validate(inputs)
+        args = {name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x for name in self.parameters}
+        options = {name: inputs[name] for name in self.options if inputs.get(name) is not None}
+        return Case("your input", "what you are looking for", args, options)
+
+
+@lru_cache(maxsize=256)
+def _expected(oracle: Callable[..., NDArray[np.float64]], case: Case) -> NDArray[np.float64]:
+    return oracle(*case.args.values(), **case.options)
+
+
+@cache
+def stages() -> tuple[Stage, ...]:
+    """All stages, by number."""
+    package = importlib.import_module(__package__ or "tutorial")
+    found = []
+    for module in pkgutil.iter_modules(package.__path__):
+        if re.fullmatch(r"stage\d+_\w+", module.name):
+            found.append(importlib.import_module(f"{package.__name__}.{module.name}").STAGE)
+    return tuple(sorted(found, key=lambda stage: stage.number))
+
+
+def get(key: int | str | Stage) -> Stage:
+    """The stage of that number or name: 3, "3", "online_softmax" and "stage3_online_softmax" are the same.
+
+    Raises StageError with the names there are.
+    """
+    if isinstance(key, Stage):
+        return key
+    text = str(key).strip().removesuffix(".py").replace("-", "_")
+    for stage in stages():
+        if text in (str(stage.number), stage.name, stage.file_name, f"stage{stage.number}"):
+            return stage
+    known = ", ".join(f"{stage.number} {stage.name}" for stage in stages())
+    raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.")

@@ -1,0 +1,41 @@
+"""Numbers and tables as text that is the same on every platform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def number(x: float, decimals: int, width: int = 0) -> str:
+    """`x` with `decimals` decimals, fewer if `width` is short; "inf", "-inf", "nan"; never "-0".
+
+    Rounds to 6 significant digits first, so that the last bits of fp32, which differ between machines, do not show.
+    """
+    if math.isnan(x):
+        return "nan"
+    if math.isinf(x):
+        return "inf" if x > 0 else "-inf"
+    x = float(f"{x:.6g}")
+    for places in range(decimals, -1, -1):
+        text = f"{x:.{places}f}"
+        if not width or len(text) < width:
+            return text[1:] if text.startswith("-") and float(text) == 0 else text
+    return f"{x:.{max(width - 8, 0)}e}"
+
+
+def short(x: float) -> str:
+    """`x` to 3 significant digits, for sentences: 41.2, 0.00312, 1.2e+20."""
+    if not math.isfinite(x):
+        return number(x, 0)
+    text = f"{x:.3g}"
+    return "0" if float(text) == 0 else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns, the first `left` of them flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,254 @@
+"""The state trace: how m, l and acc of the reader's own kernel move, tile by tile.
+
+`trace(stage, kernel)` runs the kernel on one input and shows the state that it keeps under the names m, l and acc.
+`print(trace)` is the text table; `.to_dict()` the same as columns; `.figure()` a matplotlib figure; `.steps()` a
+step-through view for notebooks; `.show()` the text and then the picture.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import runner, stage
+from .episodes import LOW
+from .families import Case
+from .problem import Attention
+from .states import Observed, observe
+from .text import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .stepper import Steps
+
+HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
+COLUMNS = ("head", "tile", "first_key", "last_key", "tile_max", "m_old", "m_new", "alpha", "l", "acc")
+NAMING = ("To see its state, name it where it is made, and update it in place:\n"
+          '    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")\n'
+          "    m[...] = m_new\n"
+          'and likewise "l" and "acc".')
+
+
+class TraceError(Exception):
+    """There is nothing to draw; the text says why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tile of one query head. `acc` is the Euclidean norm of the head's row of acc; None is not known."""
+
+    head: int
+    tile: int
+    first_key: int
+    last_key: int
+    tile_max: float | None
+    m_old: float | None
+    m_new: float | None
+    alpha: float | None
+    l: float | None
+    acc: float | None
+
+    def line(self) -> str:
+        """The row as the table shows it, without its head."""
+        keys = f"{self.first_key}..{self.last_key}"
+        return (f"{self.tile:4d}  {keys:<10}{_cell(self.tile_max, 2, 8)}{_cell(self.m_old, 2, 12)}"
+                f"{_cell(self.m_new, 2, 10)}{_cell(self.alpha, 4, 10)}{_cell(self.l, 4, 11)}{_cell(self.acc, 3, 9)}")
+
+
+def _cell(value: float | None, decimals: int, width: int) -> str:
+    return ("-" if value is None else number(value, decimals, width)).rjust(width)
+
+
+class Trace:
+    """The rows of one kernel run, and what the kernel was.
+
+    `heads` are those shown. `missing` explains an empty trace, and `outcome` is that of a kernel that did not run.
+    """
+
+    def __init__(self, title: str, family: str, rows: Sequence[Row], n_heads: int, target: str = "",
+                 missing: str = "", notes: Sequence[str] = (), outcome: str = "") -> None:
+        self.title = title
+        self.family = family
+        self.all_rows = tuple(rows)
+        self.n_heads = n_heads
+        self.target = target
+        self.missing = missing
+        self.notes = tuple(notes)
+        self.outcome = outcome
+        self.heads = tuple(dict.fromkeys(row.head for row in self.all_rows))[:4]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the shown heads."""
+        return tuple(row for row in self.all_rows if row.head in self.heads)
+
+    def only(self, heads: Iterable[int] | int) -> Trace:
+        """The same trace, showing these query heads. Raises ValueError for a head that is not there."""
+        wanted = (heads,) if isinstance(heads, int) else tuple(heads)
+        known = {row.head for row in self.all_rows}
+        for head in wanted:
+            if self.all_rows and head not in known:
+                raise ValueError(f"there is no head {head}; the trace has heads {sorted(known)}")
+        made = Trace(self.title, self.family, self.all_rows, self.n_heads, self.target, self.missing, self.notes,
+                     self.outcome)
+        made.heads = wanted
+        return made
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The shown rows as columns: head, tile, first_key, last_key, tile_max, m_old, m_new, alpha, l, acc."""
+        return {name: [getattr(row, name) for row in self.rows] for name in COLUMNS}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def caption(self) -> str:
+        return f"{self.title}, input family: {self.family}" + (f", on {self.target} (simulated)" if self.target else "")
+
+    def text(self) -> str:
+        """The table: one line a tile, a block a head."""
+        if not self.all_rows:
+            return self.missing if self.outcome or not self.n_heads else f"{self.caption}\n{self.missing}"
+        lines = [self.caption]
+        for head in self.heads:
+            if self.n_heads > 1:
+                lines.append(f"head {head}")
+            lines.append(HEADER)
+            lines += [row.line() for row in self.rows if row.head == head]
+        hidden = self.n_heads - len(self.heads)
+        if hidden > 0:
+            lines.append(f"({hidden} more heads: .only([...]) shows them)")
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__ = text
+
+    def figure(self) -> Figure:
+        """A matplotlib figure of the shown heads. Raises TraceError if there is nothing to draw."""
+        from .figure import draw
+
+        return draw(self)
+
+    def steps(self) -> Steps:
+        """The step-through view; it displays itself in a notebook, and `.html()` is a page of its own."""
+        from .stepper import Steps
+
+        return Steps(self)
+
+    def show(self) -> None:
+        """Print the table, then draw the figure."""
+        from .figure import show
+
+        show(self)
+
+
+def trace(key: int | str | stage.Stage, kernel: Callable[..., Any], family: str | None = None, *,
+          inputs: Any = None) -> Trace:
+    """The state trace of `kernel` at a stage (number or name), on one of its input families or on `inputs`.
+
+    Without a family: "ascending" where the stage has it, its first otherwise. `kernel` may also be a NumPy twin, a
+    generator that yields its state. A kernel that does not run, or names nothing, gives an empty trace that says so.
+    Raises StageError and InputError if the stage, the family or the inputs are not there.
+    """
+    lesson = stage.get(key)
+    if lesson.attention is None:
+        return Trace(lesson.title, "none", (), 0, missing=f"{lesson.title} keeps no running state: there is nothing to trace.")
+    case = lesson.custom_case(inputs) if inputs is not None else _default_case(lesson, family)
+    attention = lesson.attention(case)
+    if inspect.isgeneratorfunction(kernel):
+        return _twin_trace(lesson, case, attention, kernel)
+    problem = runner.usable(kernel, lesson)
+    result = runner.Result(case, problem=problem) if problem is not None else runner.run(kernel, case, lesson)
+    if result.problem is not None:
+        return Trace(lesson.title, case.family, (), attention.n_q_heads, missing=result.problem.sentence,
+                     outcome=result.problem.outcome)
+    return of_run(lesson, case, result.run)
+
+
+def _default_case(lesson: stage.Stage, family: str | None) -> Case:
+    if family is not None:
+        return lesson.case(family)
+    names = [case.family for case in lesson.cases()]
+    return lesson.case("ascending" if "ascending" in names else names[0])
+
+
+def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
+    """The trace of a run that has already happened."""
+    assert lesson.attention is not None
+    attention = lesson.attention(case)
+    if run is None:
+        return Trace(lesson.title, case.family, (), attention.n_q_heads,
+                     missing="The real SDK runs this kernel and shows no state; the trace needs the simulator.")
+    observed = observe(run, attention)
+    if observed is None:
+        return Trace(lesson.title, case.family, (), attention.n_q_heads, run.target,
+                     missing=f"The kernel names none of m, l and acc. {NAMING}")
+    notes = []
+    absent = [name for name in ("m", "l", "acc") if getattr(observed, name) is None]
+    if absent:
+        notes.append(f"({' and '.join(absent)}: not named, or not updated in place)")
+    if observed.unit != 1.0:
+        notes.append("(m is the max of the unscaled scores)")
+    if len(observed.heads) < attention.n_q_heads:
+        notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
+    rows = rows_of(observed, attention)
+    return Trace(lesson.title, case.family, rows, len({row.head for row in rows}), run.target, notes=notes)
+
+
+def rows_of(observed: Observed, attention: Attention) -> list[Row]:
+    """One row a head and tile."""
+    qk = attention.scores() / observed.unit
+    n_tiles = max(attention.n // observed.width, 1)
+    rows = []
+    for r, head in enumerate(observed.heads):
+        before = -math.inf if observed.m_start is None else float(observed.m_start[r])
+        m_old: float | None = -math.inf if before <= 10 * LOW else before
+        for t in range(observed.tiles):
+            first = (t % n_tiles) * observed.width
+            keys = slice(first, first + observed.width)
+            m_new = float(observed.m[t, r]) if observed.m is not None and observed.has("m", t) else None
+            alpha = None
+            if m_old is not None and m_new is not None and not observed.passes:
+                with np.errstate(all="ignore"):
+                    alpha = float(np.exp(observed.unit * (np.float64(m_old) - m_new)))
+            l = float(observed.l[t, r]) if observed.l is not None and observed.has("l", t) else None
+            acc = None
+            if observed.acc is not None and observed.has("acc", t):
+                acc = float(np.linalg.norm(observed.acc[t, r]))
+            rows.append(Row(head, t, first, min(first + observed.width, attention.n) - 1, float(qk[head, keys].max()),
+                            m_old if observed.m is not None else None, m_new, alpha, l, acc))
+            m_old = m_new
+    return rows
+
+
+def _twin_trace(lesson: stage.Stage, case: Case, attention: Attention, twin: Callable[..., Any]) -> Trace:
+    """The trace of a NumPy twin, from the states that it yields; those of one tile may come in parts."""
+    merged: dict[tuple[int, int], dict[str, Any]] = {}
+    for state in twin(*case.args.values(), **case.options):
+        rows = max(np.size(state[name]) for name in ("m", "l") if name in state) if {"m", "l"} & set(state) else 1
+        for r in range(rows):
+            at = merged.setdefault((int(state.get("head", 0)) + r, int(state["keys"][0])), {"last": state["keys"][1]})
+            at.update(_parts(state, r, rows))
+    rows_found = []
+    for head in sorted({head for head, _ in merged}):
+        for t, first in enumerate(sorted(first for h, first in merged if h == head)):
+            part = merged[head, first]
+            rows_found.append(Row(head, t, first, int(part["last"]), part.get("tile_max"), part.get("m_old"),
+                                  part.get("m"), part.get("alpha"), part.get("l"), part.get("acc")))
+    return Trace(f"{lesson.title}, NumPy twin", case.family, rows_found, attention.n_q_heads)
+
+
+def _parts(state: Mapping[str, Any], r: int, rows: int) -> dict[str, float]:
+    parts = {}
+    for name in ("tile_max", "m_old", "m", "alpha", "l"):
+        if name in state:
+            flat = np.ravel(np.asarray(state[name], np.float64))
+            parts[name] = float(flat[r if len(flat) == rows else 0])
+    if "acc" in state:
+        parts["acc"] = float(np.linalg.norm(np.asarray(state["acc"], np.float64).reshape(rows, -1)[r]))
+    return parts

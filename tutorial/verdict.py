@@ -1,0 +1,94 @@
+"""What a check says: an outcome, one sentence, and the counters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
+from .text import table
+
+EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One cost of the kernel, counted, beside the least that the stage's method needs."""
+
+    name: str
+    yours: int
+    minimum: int
+
+
+class CheckFailed(AssertionError):
+    """Raised by `check(..., raise_on_fail=True)` for every outcome but "correct"."""
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted" or "unusable"; `sentence` says why.
+
+    `family` is the input family that showed it; `cause` the key of the mistake that was recognised, if one was.
+    """
+
+    outcome: str
+    sentence: str
+    stage: int
+    name: str
+    family: str | None = None
+    cause: str | None = None
+    counters: tuple[Counter, ...] = ()
+    notes: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    target: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == CORRECT
+
+    @property
+    def exit_code(self) -> int:
+        """0 for correct, 1 for wrong, 2 for not attempted or unusable."""
+        return EXIT_CODES[self.outcome]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON: NaN and infinities as text."""
+        return {
+            "stage": self.stage,
+            "name": self.name,
+            "outcome": self.outcome,
+            "sentence": self.sentence,
+            "family": self.family,
+            "cause": self.cause,
+            "families": list(self.families),
+            "counters": {c.name: {"yours": c.yours, "minimum": c.minimum} for c in self.counters},
+            "notes": list(self.notes),
+            "target": self.target,
+            "details": _plain(self.details),
+        }
+
+    def text(self) -> str:
+        """The outcome, the sentence, and the counters as a table."""
+        lines = [f"stage {self.stage} {self.name}: {self.outcome}", self.sentence]
+        if self.family is not None and self.outcome == WRONG:
+            lines.append(f"(input family: {self.family}" + (f"; {self.target}, simulated)" if self.target else ")"))
+        if self.counters:
+            rows = [[c.name, f"{c.yours:,}", f"{c.minimum:,}"] for c in self.counters]
+            where = f" on {self.target} (simulated)" if self.target else ""
+            lines += ["", table([f"counted{where}", "yours", "minimum"], rows)]
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__ = text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
