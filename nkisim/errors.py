@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from . import source
@@ -88,9 +89,18 @@ _FAMILY: dict[str, type[KernelError]] = {
 }
 
 
-def broken(rule: str, headline: str, *, warn: bool = False, **details: Any) -> None:
-    """Report that `rule` is broken: raise the fitting `KernelError`, or warn if `warn`."""
+class _Policy:
+    """Which rules the kernel that is running is only warned about."""
+
+    warn: Mapping[str, bool] = {}
+
+
+POLICY = _Policy()
+
+
+def broken(rule: str, headline: str, **details: Any) -> None:
+    """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration says so."""
     error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
-    if not warn:
+    if not POLICY.warn.get(rule):
         raise error
     warnings.warn(str(error), RuleWarning, stacklevel=3)

@@ -140,6 +140,9 @@ class Index:
         return self * -1
 
     def __mul__(self, other: Any) -> Index:
+        if isinstance(other, Index):
+            broken("argument", "the product of two index grids is not affine", got=f"{self!r} * {other!r}",
+                   remedy="Multiply a grid by numbers only; add grids to combine axes: i_p * 512 + i_f.")
         if not isinstance(other, (int, np.integer)):
             return NotImplemented
         factor = int(other)

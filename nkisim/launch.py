@@ -15,7 +15,7 @@ import numpy as np
 from . import dtypes, scopes, source
 from . import target as targets
 from .config import Config
-from .errors import broken
+from .errors import POLICY, broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
 from .program import STATE, Program
 from .run import Occupancy
@@ -45,6 +45,8 @@ def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Ten
 
 class Kernel:
     """A function that runs as a kernel when it is called with NumPy arrays. `kernel[grid](...)` runs it on a grid."""
+
+    __test__ = False  # pytest shall not collect a kernel that is called test_...
 
     __name__: str
     function: Callable[..., Any]
@@ -167,6 +169,7 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         run.programs.append(program)
     STATE.program = program
     FORCE.dialect = kernel.dialect
+    POLICY.warn = config.warn
     collecting = gc.isenabled()
     gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
@@ -183,6 +186,7 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     finally:
         STATE.program = None
         FORCE.dialect = None
+        POLICY.warn = {}
         if collecting:
             gc.enable()
         program.last_result = None
@@ -202,7 +206,7 @@ def _check_capacity(program: Program, kernel: Kernel) -> None:
         more = f"; and {len(users) - 6} more" if len(users) > 6 else ""
         last = next((b for b in reversed(users) if b.first == when), users[0])
         broken(rule, f"{space.upper()} overflows: {len(users)} tiles in use at one time need {total} bytes a partition",
-               warn=bool(program.config.warn.get(rule)), tensor=last.label, got=held + more,
+               tensor=last.label, got=held + more,
                limit=f"{limit} bytes a partition on {target.name}" + (
                    f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""),
                remedy="Work on smaller tiles, or use each tile up before the next is made. (The compiler would have "
@@ -219,7 +223,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
         if isinstance(value, Tensor):
             if value.meta.space in ON_CHIP:
                 broken("output-memory", f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
-                       warn=bool(program.config.warn.get("output-memory")), tensor=value.label,
+                       tensor=value.label,
                        got=value.meta.describe(), at=_home(kernel), limit="hbm",
                        remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), nl.store the tile into it "
                               "and return that.")
@@ -268,6 +272,6 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     first = tuple(int(i) for i in missing[0])
     part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
     broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
-           warn=bool(program.config.warn.get("unwritten-output")), tensor=value.label,
+           tensor=value.label,
            got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),
            remedy="nl.store every element; check the loop's trip count and the store's slice.")

@@ -265,7 +265,7 @@ class Program:
         part = "no element of it has" if len(missing) == flags.size else f"{len(missing)} of {flags.size} elements have not"
         what = "PSUM" if t.meta.space == PSUM else t.meta.space.upper()
         broken("uninitialized-read", f"{api}: '{t.label}' is read before it is written ({part} been written)",
-               warn=bool(self.config.warn.get("uninitialized-read")), tensor=t.label, got=f"first at {first}",
+               tensor=t.label, got=f"first at {first}",
                remedy=f"Fresh {what} holds whatever was there before: start from nl.zeros or nl.full, or write every "
                       "element first.")
 
@@ -311,7 +311,7 @@ class Program:
         self.suspect = None
         if not pardoned:
             broken("affine-dependency", f"{api}: '{t.label}' holds what another iteration of the nl.affine_range wrote",
-                   warn=bool(self.config.warn.get("affine-dependency")), tensor=t.label, got=t.meta.describe(), at=place,
+                   tensor=t.label, got=t.meta.describe(), at=place,
                    remedy="Iterations of an affine_range may run in any order and at once: use nl.sequential_range where "
                           "one needs the result of the one before.")
 
@@ -323,7 +323,7 @@ class Program:
         if not reduces and buf.owner is not None and self._earlier(t):
             who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
             broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
-                   warn=bool(self.config.warn.get("output-dependency")), tensor=t.label, got=t.meta.describe(),
+                   tensor=t.label, got=t.meta.describe(),
                    remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
                           "nl.sequential_range.")
         buf.owners(t.meta, t.off)[...] = self.scope.serial
@@ -347,7 +347,7 @@ class Program:
         made = source.line_of(buf.code, buf.lasti)
         name = t.label if t.label.isidentifier() else "t"
         broken("scope", f"'{t.label}' is used outside {where} that made it (line {made.line})",
-               warn=bool(self.config.warn.get("scope")), tensor=t.label, got=f"made by: {made.text}",
+               tensor=t.label, got=f"made by: {made.text}",
                remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
                       f"inside: {name}[...] = ...")
 

@@ -121,8 +121,9 @@ class Run:
 
     @property
     def target(self) -> str:
-        """The target's name, e.g. "trn2"."""
-        return self.config.target.name
+        """The name of the target, e.g. "trn2": the kernels' own if they all asked for one (`platform_target`)."""
+        ran_on = {program.config.target.name for program in self.programs}
+        return ran_on.pop() if len(ran_on) == 1 else self.config.target.name
 
     # -- instructions ----------------------------------------------------------------------------------------------
     def _raw(self) -> Iterator[tuple[Program, tuple]]:

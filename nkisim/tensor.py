@@ -35,17 +35,24 @@ class KernelAttributeError(KernelError, AttributeError):
 
 _NUMPY_TO_NL = {
     "absolute": "nl.abs", "amax": "nl.max", "amin": "nl.min", "true_divide": "nl.divide", "matmul": "nl.matmul",
-    "dot": "nl.matmul", "concatenate": "slices of one larger tile", "where": "nl.where", "power": "nl.power",
-    "array": "nl.load (the values exist only on the device)", "float": "nl.load and arithmetic on the tile",
+    "dot": "nl.matmul", "concatenate": "slices of one larger tile", "float_power": "nl.power", "bitwise_not": "nl.invert",
+    "copyto": "an assignment, t[...] = value", "reshape": "t.reshape((p, n))",
 }
 
 
 def refuse_numpy(what: str, tensor: Tensor) -> None:
     """Raise the error for NumPy (or Python maths) applied to a tile."""
-    use = _NUMPY_TO_NL.get(what, f"nl.{what}")
+    if what in ("float", "array"):
+        asked = "a Python number" if what == "float" else "a NumPy array"
+        broken("numpy-on-tile", f"{asked} was asked of '{tensor.label}', which is a tile of the device",
+               tensor=tensor.label, got=tensor.meta.describe(),
+               remedy="Its values exist only on the device, while it runs. Compute on the tile itself with nl and nisa "
+                      "functions (not math or NumPy); return it to see its values.")
+    use = _NUMPY_TO_NL.get(what) or (f"nl.{what}" if FORCE.dialect is None or FORCE.dialect.has(what) else None)
     broken("numpy-on-tile", f"np.{what} was called on '{tensor.label}', which is a tile of the device",
            tensor=tensor.label, got=tensor.meta.describe(),
-           remedy=f"Use {use}. NumPy runs on the host and never sees the values of a tile.")
+           remedy=(f"Use {use}. " if use else f"NKI has no function of the name {what}: build it from nl functions. ")
+           + "NumPy runs on the host and never sees the values of a tile.")
 
 
 class Tensor:
@@ -440,7 +447,7 @@ _REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__",
 def _install_operators() -> None:
     names = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
              "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
-             "rshift": "right_shift", "mod": "mod", "matmul": "matmul"}
+             "rshift": "right_shift", "mod": "mod", "matmul": "matmul", "floordiv": "floor_divide"}
 
     def binary(op: str) -> Any:
         return lambda self, other: _dialect().operator(op, self, other)
@@ -461,7 +468,7 @@ def _install_operators() -> None:
     for short, op in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                       "ne": "not_equal"}.items():
         setattr(Tensor, f"__{short}__", binary(op))
-    for short, op in {"neg": "negative", "abs": "abs", "invert": "invert"}.items():
+    for short, op in {"neg": "negative", "abs": "abs", "invert": "invert", "pos": "positive"}.items():
         setattr(Tensor, f"__{short}__", unary(op))
 
 
@@ -497,6 +504,30 @@ class IndexedTensor(Tensor):
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
             picked.append(np.clip(full, 0, n - 1))
         return picked
+
+    def inside(self) -> np.ndarray:
+        """Which positions have all their indices inside the tensor, shape `shape`."""
+        good = np.ones(self.shape, dtype=bool)
+        for n, index in zip(self.array.shape, self.indices):
+            good &= (index >= 0) & (index < n)
+        return good
+
+    def __getitem__(self, key: Any) -> Tensor:
+        if key is Ellipsis:
+            return self
+        return self._not_again("subscripted")
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return self._not_again("reshaped")
+
+    def view(self, dtype: Any) -> Tensor:
+        return self._not_again("viewed as another type")
+
+    def _not_again(self, what: str) -> Tensor:
+        broken("indirect-index", f"elements of '{self.label}' that explicit indices picked cannot be {what}",
+               tensor=self.label, got=f"a pick of shape {self.shape}",
+               remedy="Copy them first: picked = nl.copy(t[i_p, i_f]) on chip, nl.load(t[i_p, i_f]) from HBM.")
+        raise AssertionError
 
     def gather(self, where: np.ndarray | None) -> np.ndarray:
         """The values, shape `shape`; anything where `where` is False."""

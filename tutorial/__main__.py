@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     checking = add("check", _check, "check one kernel on all input families")
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
+    blank.add_argument("--out", metavar="PATH", help="write it to this file, which must not exist yet")
     for made in (blank, checking, tracing):
         made.add_argument("stage", metavar="STAGE")
     for made in (checking, tracing):
@@ -107,6 +108,16 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _blank(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
+    if options.out:
+        try:
+            with open(options.out, "x", encoding="utf-8") as file:
+                file.write(lesson.blank)
+        except OSError as error:
+            why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
+            print(f"python -m tutorial blank: cannot write {options.out}: {why}.", file=sys.stderr)
+            return 2
+        print(f"Wrote the exercise of {lesson.title} to {options.out}.")
+        return 0
     print(json.dumps({"stage": lesson.number, "blank": lesson.blank}) if options.json else lesson.blank, end="")
     if options.json:
         print()

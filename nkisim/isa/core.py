@@ -20,6 +20,8 @@ from ..target import Target
 from ..tensor import Tensor
 
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
+IDLE, RESET, REDUCE, RESET_REDUCE = 0, 1, 2, 3
+"""What an instruction does with its engine's reduction registers (nisa.reduce_cmd)."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Call:
         if operand is not None and operand.meta.space != CONST:
             details.setdefault("tensor", operand.label)
             details.setdefault("got", operand.meta.describe())
-        broken(rule, f"{self.api}: {headline}", warn=bool(self.config.warn.get(rule)), **details)
+        broken(rule, f"{self.api}: {headline}", **details)
 
     def memory_of(self, operand: Tensor, allowed: tuple[str, ...], what: str, remedy: str | None = None) -> None:
         """`operand` must lie in one of the memories `allowed`."""
@@ -79,8 +81,8 @@ class Call:
         self.fail("memory", f"{what} '{operand.label}' lies in {space}", operand, limit=" or ".join(allowed),
                   remedy=remedy)
 
-    def tile(self, operand: Tensor, what: str, allowed: tuple[str, ...] = (SBUF, PSUM)) -> None:
-        """`operand` must be a tile that a compute engine can stream: memory, rank, partitions, free size, start."""
+    def tile(self, operand: Tensor, what: str, allowed: tuple[str, ...] = (SBUF, PSUM), streamed: bool = True) -> None:
+        """`operand` must be a tile: memory, rank, partitions; and, if a compute engine streams it, free size and start."""
         meta = operand.meta
         if meta.space == CONST:
             return
@@ -97,6 +99,8 @@ class Call:
             self.fail("partition-limit", f"{what} '{operand.label}' has {meta.partitions} partitions", operand,
                       limit=f"{limit} partitions (nl.tile_size.pmax)",
                       remedy=f"Split the first axis into tiles of at most {limit}.")
+        if not streamed:
+            return
         most = self.target.psum_free_elements_max if meta.space == PSUM else self.target.sbuf_free_elements_max
         if meta.free > most:
             self.fail("free-size-limit", f"{what} '{operand.label}' has {meta.free} elements a partition", operand,
@@ -154,6 +158,35 @@ class Call:
 def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
     """`shape` with its partition axis, and of the free axes those above one."""
     return shape[:1] + tuple(n for n in shape[1:] if n != 1)
+
+
+class Registers:
+    """The 128 reduction registers of an engine, one a partition."""
+
+    def __init__(self) -> None:
+        self.values = np.zeros((128, 1), dtype=np.float32)
+        self.known = np.zeros(128, dtype=bool)
+        """Which of them have been reset since the kernel began."""
+
+    def read(self, rows: slice, api: str) -> np.ndarray:
+        """The registers of the partitions `rows`, shape (p, 1)."""
+        if not self.known[rows].all():
+            broken("uninitialized-read", f"{api}: the reduction registers are read before they are reset",
+                   got="reduce_cmd does not reset them, and no earlier instruction did",
+                   remedy="Pass reduce_cmd=nisa.reduce_cmd.reset_reduce in the first instruction of the reduction.")
+        return self.values[rows].copy()
+
+    def write(self, rows: slice, values: Any) -> None:
+        self.values[rows] = values
+        self.known[rows] = True
+
+
+def registers_of(program: Any, engine: str) -> Registers:
+    """The registers of an engine of the program instance that is running."""
+    found = program.registers.get(engine)
+    if found is None:
+        found = program.registers[engine] = Registers()
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,20 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 from ..memory import HBM, SBUF
+from ..tensor import Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 
-def _endpoint(call: Call, operand: object, what: str) -> None:
-    t = operand
-    meta = t.meta  # type: ignore[attr-defined]
-    call.memory_of(t, (HBM, SBUF), what, "DMA engines do not reach PSUM: copy the tile to SBUF with "  # type: ignore[arg-type]
+def _endpoint(call: Call, t: Tensor, what: str) -> None:
+    """`t` must be a place that a DMA reaches. DMA engines address memory by the byte, so that of the rules for tiles
+    only the number of partitions remains: no start partition, no limit of the free size."""
+    meta = t.meta
+    call.memory_of(t, (HBM, SBUF), what, "DMA engines do not reach PSUM: copy the tile to SBUF with "
                    "nisa.tensor_copy first.")
     if len(meta.shape) < 2:
-        call.fail("rank", f"{what} '{t.label}' has {len(meta.shape)} axis", t,  # type: ignore[attr-defined, arg-type]
+        call.fail("rank", f"{what} '{t.label}' has {len(meta.shape)} axis", t,
                   limit="at least 2: partitions and a free axis",
                   remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].")
     if meta.space == SBUF:
-        call.tile(t, what)  # type: ignore[arg-type]
+        call.tile(t, what, streamed=False)
 
 
 @instruction("dma_copy", "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
@@ -44,9 +46,6 @@ def DMA_COPY(call: Call) -> Plan:
         call.fail("partition-limit", f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
                   src, limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
                   remedy=f"Load at most {call.target.partitions} rows at a time, in a loop.")
-    elif call.space == SBUF and src.meta.free > call.target.sbuf_free_elements_max:
-        call.fail("free-size-limit", f"the tile loaded from '{src.label}' has {src.meta.free} elements a partition",
-                  src, limit=call.target.sbuf_free_elements_max, remedy="Load the free axis in smaller tiles.")
     if call.attrs[0]:
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
@@ -66,6 +65,13 @@ def DMA_TRANSPOSE(call: Call) -> Plan:
         call.fail("partition-limit", f"the transposed tile of '{src.label}' would have {shape[0]} partitions", src,
                   limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
                   remedy="Load and transpose at most 128 columns at a time.")
+    dst = call.dst
+    if dst is not None:
+        _endpoint(call, dst, "destination")
+        if squeeze(dst.meta.shape) != squeeze(shape):
+            call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape}, the transposed '{src.label}' has "
+                      f"{shape}", dst, got=f"{src.meta.describe()} -> {dst.meta.describe()}", limit=shape,
+                      remedy="Give the destination the shape of the source with its axes exchanged.")
 
     def compute(a: np.ndarray) -> np.ndarray:
         return a.transpose(axes).copy()

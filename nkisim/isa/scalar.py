@@ -12,9 +12,8 @@ import numpy as np
 from .. import dtypes
 from ..memory import CONST, PSUM, SBUF
 from . import alu
-from .core import SCALAR, Call, Plan, instruction
+from .core import IDLE, REDUCE, RESET, RESET_REDUCE, SCALAR, Call, Plan, instruction, registers_of
 
-IDLE, RESET, REDUCE, RESET_REDUCE = 0, 1, 2, 3
 _BIAS_DTYPES = (dtypes.FLOAT32, dtypes.FLOAT16, dtypes.bfloat16)
 
 
@@ -92,14 +91,14 @@ def ACTIVATION(call: Call) -> Plan:
 
     def reducing(program: Any, a: np.ndarray, *operands: Any) -> Any:
         out = value(a, operands)
-        registers = program.registers.setdefault("scalar", np.zeros((128, 1), dtype=np.float32))
+        identity = np.float32(0.0 if reduce_op is None else reduce_op.identity)
+        registers = registers_of(program, SCALAR)
         if cmd in (RESET, RESET_REDUCE):
-            registers[rows] = reduce_op.identity if reduce_op is not None else 0.0
+            registers.write(rows, identity)
         if cmd in (REDUCE, RESET_REDUCE):
-            kept = out if program.active_mask is None else np.where(program.active_mask, out,
-                                                                    np.float32(reduce_op.identity))
+            kept = out if program.active_mask is None else np.where(program.active_mask, out, identity)
             reduced = reduce_op.reduce(kept, axis=free_axes).reshape(partitions, 1)
-            registers[rows] = reduce_op.function(registers[rows], reduced)
-        return (out, registers[rows].copy()) if reads_out else out
+            registers.write(rows, reduce_op.function(registers.read(rows, call.api), reduced))
+        return (out, registers.read(rows, call.api)) if reads_out else out
 
     return Plan(SCALAR, reducing, shape, dtypes.FLOAT32, stateful=True, cost=cost)

@@ -13,7 +13,7 @@ from .. import dtypes
 from ..memory import CONST, PSUM
 from ..tensor import Tensor
 from . import alu
-from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
+from .core import GPSIMD, REDUCE, SCALAR, VECTOR, Call, Plan, instruction, registers_of
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
@@ -420,11 +420,14 @@ def VECTOR_TRANSPOSE(call: Call) -> Plan:
     return Plan(VECTOR, lambda a: a.reshape(partitions, free).T.copy(), shape, kind="transpose")
 
 
-@instruction("select", "elements of one operand or the other, by a predicate tile",
+@instruction("select", "elements of one operand or the other, by a predicate tile; optionally the row maxima",
              f"{_ISA} tensor_copy_predicated, select_reduce; nki.language where")
 def SELECT(call: Call) -> Plan:
-    """attrs: (reverse,). Sources: predicate, on_true, on_false (each tile or number, predicate a tile)."""
-    reverse = call.attrs[0]
+    """attrs: (reverse, reduce_cmd or None). Sources: predicate (tile), on_true, on_false (each tile or number).
+
+    `extra`: reduce_res, where the registers of the maximum are read to.
+    """
+    reverse, cmd = call.attrs
     predicate, on_true, on_false = call.srcs[:3]
     call.tile(predicate, "predicate")
     shape = predicate.meta.shape
@@ -438,19 +441,40 @@ def SELECT(call: Call) -> Plan:
                       limit=shape)
     _not_both_psum(call, predicate, on_true)
     call.result(shape, VECTOR)
-    fit = [None if t.meta.space == CONST else (shape if t.meta.free == predicate.meta.free else
-           (shape[0],) + (1,) * (len(shape) - 1)) for t in (on_true, on_false)]
+    partitions = shape[0]
+    column = (partitions,) + (1,) * (len(shape) - 1)
+    fit = [None if t.meta.space == CONST else shape if t.meta.free == predicate.meta.free else column
+           for t in (on_true, on_false)]
+
+    def choose(p: np.ndarray) -> np.ndarray:
+        return (p == 0) if reverse else (p != 0)
 
     def compute(p: np.ndarray, x: Any, y: Any) -> np.ndarray:
-        chosen = (p == 0) if reverse else (p != 0)
+        chosen = choose(p)
         values = [v if f is None else v.reshape(f) for v, f in zip((x, y), fit)]
         if any(isinstance(v, np.ndarray) and v.dtype.kind in "iub" for v in values):
             return np.where(chosen, *values)
         return np.where(chosen, *[dtypes.to_fp32(v) if isinstance(v, np.ndarray) else np.float32(v) for v in values])
 
-    return Plan(VECTOR, compute, shape)
+    if cmd is None:
+        return Plan(VECTOR, compute, shape)
+    assert call.extra is not None
+    call.vector(call.extra, partitions, "reduce_res")
+    call.floating(call.extra, "reduce_res")
+    start = predicate.meta.pstart
+    rows = slice(start, start + partitions)
+    axes = tuple(range(1, len(shape)))
 
+    def reducing(program: Any, p: np.ndarray, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        out = compute(p, x, y)
+        kept = out if program.active_mask is None else np.where(program.active_mask, out, np.float32(-np.inf))
+        rowmax = np.maximum.reduce(dtypes.to_fp32(kept), axis=axes).reshape(partitions, 1)
+        if cmd == REDUCE:
+            rowmax = np.maximum(registers_of(program, VECTOR).read(rows, call.api), rowmax)
+        registers_of(program, VECTOR).write(rows, rowmax)
+        return out, rowmax
 
+    return Plan(VECTOR, reducing, shape, stateful=True)
 
 
 _ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "tan": np.tan, "mod": np.mod, "fmod": np.fmod}

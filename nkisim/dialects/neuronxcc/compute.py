@@ -356,7 +356,7 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
     predicate = tile(condition, "nl.where")
     a, b = operand(x, "nl.where"), operand(y, "nl.where")
     out = want_dtype(dtype, "nl.where") or promoted(a, b)
-    return execute(SELECT, "nl.where", None, (predicate, a, b), (False,), SBUF, out, mask)
+    return execute(SELECT, "nl.where", None, (predicate, a, b), (False, None), SBUF, out, mask)
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------

@@ -41,23 +41,23 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
                    name: str) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
-    warn = program.config.warn
     if len(shape) < 2:
         broken("rank", f"{api}: the tile{label} has {len(shape)} axis", got=shape,
-               limit="at least 2: a partition axis and a free axis", remedy=f"Write ({shape[0]}, 1) or (1, {shape[0]}).")
+               limit="at least 2: a partition axis and a free axis",
+               remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.")
     if shape[pdim] > target.partitions:
         broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
-               limit=f"{target.partitions} partitions (nl.tile_size.pmax)", warn=bool(warn.get("partition-limit")),
+               limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
                remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
     free = int(np.prod(shape[pdim + 1:], dtype=np.int64)) * dtype.itemsize
     if space == SBUF and free > target.sbuf_partition_bytes:
         broken("sbuf-capacity", f"{api}: the tile{label} is larger than SBUF", got=f"{shape}: {free} bytes a partition",
                limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
-               warn=bool(warn.get("sbuf-capacity")), remedy="Work on a smaller tile of the free axis at a time.")
+               remedy="Work on a smaller tile of the free axis at a time.")
     bank, banks = target.psum_bank_bytes, target.psum_banks
     if space == PSUM and (free > bank * banks or (len(shape) - pdim == 2 and free > bank)):
         broken("psum-bank", f"{api}: the PSUM tile{label} does not fit in one bank", got=f"{shape}: {free} bytes a partition",
-               limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition", warn=bool(warn.get("psum-bank")),
+               limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
                remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as (128, banks, 512).")
 
 
@@ -111,7 +111,7 @@ def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, pl
                remedy="Make it before the loop, at the top of the kernel.")
     if user_frame(2).f_code is not program.kernel_code and program.kernel_code is not None:
         broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made in a function that the kernel calls",
-               got=f"{sizes}", warn=bool(program.config.warn.get("shared-hbm-level")),
+               got=f"{sizes}",
                remedy="Make it in the kernel itself and pass it to the function.")
     turn = program.shared_next
     program.shared_next += 1

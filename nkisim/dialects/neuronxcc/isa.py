@@ -34,7 +34,7 @@ from ...isa.vector import (
 )
 from ...memory import HBM, PSUM, SBUF
 from ...program import current, execute
-from ...tensor import Const, Tensor
+from ...tensor import Const, IndexedTensor, Tensor
 from .compute import MATMUL_ATTRS
 from .creation import make
 from .support import only, operand, promoted, tile, want_dtype
@@ -99,6 +99,7 @@ def get_nc_version() -> nc_version:
     return nc_version(current("nisa.get_nc_version").config.target.nc_version)
 
 
+_PREDICATES = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32))
 _UNKNOWN = engine.unknown
 _ANY_ENGINE = (None,)
 _IDLE = reduce_cmd.idle
@@ -178,10 +179,10 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     if on_vector:
         space = dst.meta.space if dst is not None else t.meta.space
         return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
-    turned = execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
-    if out is not None and out != turned.dtype:  # the documented additional cast
-        turned = execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
-    return turned
+    if out is None or out == t.dtype:
+        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None, mask)
+    return execute(TENSOR_COPY, api, dst, (turned,), (None,), PSUM, out)  # the documented additional cast
 
 
 # -- ScalarE -------------------------------------------------------------------------------------------------------
@@ -334,31 +335,39 @@ def tensor_copy_predicated(*, src: Any, dst: Any, predicate: Any, reverse_pred: 
     api = "nisa.tensor_copy_predicated"
     only(kwargs, api)
     p, d = tile(predicate, api), tile(dst, api)
-    if p.dtype not in (np.uint8, np.uint16, np.uint32):
-        broken("dtype", f"{api}: predicate '{p.label}' is {dtypes.name(p.dtype)}", tensor=p.label,
-               limit="uint8, uint16 or uint32")
+    if p.dtype not in _PREDICATES and p.dtype != dtypes.BOOL:  # a boolean is stored as uint8
+        broken("dtype", f"{api}: predicate '{p.label}' is {dtypes.name(p.dtype)}", tensor=p.label, got=p.meta.describe(),
+               limit="uint8, uint16 or uint32", remedy="Compare with dtype=nl.uint8, e.g. nl.less(a, b, dtype=nl.uint8).")
     s = operand(src, api)
-    if isinstance(src, Tensor) and s.dtype != d.dtype:
-        broken("dtype", f"{api}: src is {dtypes.name(s.dtype)}, dst is {dtypes.name(d.dtype)}", tensor=d.label,
-               remedy="Both share one data type.")
-    execute(SELECT, api, d, (p, s, d), (reverse_pred,), SBUF, None, mask)
+    if isinstance(src, Tensor):
+        if s.dtype != d.dtype:
+            broken("dtype", f"{api}: src is {dtypes.name(s.dtype)}, dst is {dtypes.name(d.dtype)}", tensor=d.label,
+                   got=f"{s.meta.describe()} -> {d.meta.describe()}", remedy="Both share one data type.")
+        if s.meta.free != p.meta.free:
+            broken("shape-mismatch", f"{api}: src '{s.label}' has {s.meta.free} elements a partition, the predicate has "
+                   f"{p.meta.free}", tensor=s.label, got=s.meta.describe(), limit=p.shape)
+    execute(SELECT, api, d, (p, s, d), (reverse_pred, None), SBUF, None, mask)
 
 
 def select_reduce(*, dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
                   reduce_cmd: Any = reduce_cmd.idle, reduce_op: Any = np.amax, reverse_pred: bool = False, mask: Any = None,
                   dtype: Any = None, **kwargs: Any) -> None:
-    """dst = on_true where `predicate` is not zero, else on_false (number or (p, 1)); optionally the row maxima."""
+    """dst = on_true where `predicate` is not zero, else on_false (number or (p, 1)).
+
+    With `reduce_res` (p, 1) also the row maxima, over those of earlier instructions too if reduce_cmd is `reduce`.
+    """
     api = "nisa.select_reduce"
     only(kwargs, api)
-    d = tile(dst, api)
-    execute(SELECT, api, d, (tile(predicate, api), tile(on_true, api), operand(on_false, api)), (reverse_pred,), SBUF,
-            None, mask)
-    if reduce_res is not None:
-        op = _alu(reduce_op, api, "reduce_op")
-        if op.name != "maximum":
-            broken("operator", f"{api}: reduce_op '{op.name}'", limit="max")
-        free = tuple(range(1, d.ndim))
-        execute(TENSOR_REDUCE, api, tile(reduce_res, api), (d,), (op, free, False, False), SBUF, None, mask)
+    d, p, t = tile(dst, api), tile(predicate, api), tile(on_true, api)
+    if _alu(reduce_op, api, "reduce_op").name != "maximum":
+        broken("operator", f"{api}: reduce_op '{getattr(reduce_op, '__name__', reduce_op)}'", limit="nl.max")
+    f = operand(on_false, api)
+    if t.meta.free != p.meta.free or isinstance(on_false, Tensor) and f.meta.free != 1:
+        bad, limit = (t, p.shape) if t.meta.free != p.meta.free else (f, (p.shape[0], 1))
+        broken("shape-mismatch", f"{api}: '{bad.label}' has {bad.meta.free} elements a partition", tensor=bad.label,
+               got=bad.meta.describe(), limit=limit)
+    extra = None if reduce_res is None else tile(reduce_res, api)
+    execute(SELECT, api, d, (p, t, f), (reverse_pred, None if extra is None else int(reduce_cmd)), SBUF, None, mask, extra)
 
 
 def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
@@ -413,11 +422,24 @@ def tensor_partition_reduce(op: Any, data: Any, *, mask: Any = None, dtype: Any 
 
 
 # -- DMA -----------------------------------------------------------------------------------------------------------
+def _inside(mask: Any, *operands: Tensor) -> Any:
+    """`mask` without the positions at which the run-time indices of an operand lie beyond its tensor."""
+    for t in operands:
+        if isinstance(t, IndexedTensor):
+            inside = Mask(t.inside())
+            mask = inside if mask is None else inside & mask
+    return mask
+
+
 def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oob_mode: Any = oob_mode.error,
              dge_mode: Any = dge_mode.unknown) -> None:
     """Copy `src` to `dst` (each in HBM or SBUF, one shape), casting; with dst_rmw_op=np.add, add to dst."""
     api = "nisa.dma_copy"
     d, s = tile(dst, api), tile(src, api)
+    if int(oob_mode) == int(globals()["oob_mode"].skip):
+        if dst_rmw_op is not None:
+            broken("argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip")
+        mask = _inside(mask, d, s)
     if dst_rmw_op is not None:
         if getattr(dst_rmw_op, "__name__", "") != "add":
             broken("operator", f"{api}: dst_rmw_op", got=repr(dst_rmw_op), limit="np.add")

@@ -81,6 +81,7 @@ from .compute import (
     static_cast,
     subtract,
     sum,
+    tan,
     tanh,
     transpose,
     trunc,
@@ -286,6 +287,6 @@ __all__ = [
     "prod", "program_id", "program_ndim", "psum", "reciprocal", "relu", "right_shift", "rms_norm", "rsqrt", "sbuf",
     "sequential_range", "shared_constant", "shared_hbm", "shared_identity_matrix", "sigmoid", "sign", "silu", "silu_dx",
     "sin", "softmax", "softplus", "spmd_dim", "sqrt", "square", "static_cast", "static_range", "store", "subtract", "sum",
-    "tanh", "tfloat32", "tile_size", "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros",
+    "tan", "tanh", "tfloat32", "tile_size", "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros",
     "zeros_like",
 ]

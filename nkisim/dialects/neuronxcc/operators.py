@@ -18,7 +18,7 @@ from .support import tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
            "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
-           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@"}
+           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@", "floor_divide": "//"}
 
 _getrefcount = sys.getrefcount
 
@@ -46,6 +46,9 @@ class Operators:
         if op == "matmul":
             broken("operator", "tiles have no operator @", remedy="Use nl.matmul(x, y, transpose_x=True) or "
                                                                   "nisa.nc_matmul(stationary, moving).")
+        if op == "floor_divide":
+            broken("operator", "tiles have no operator //", remedy="Use nl.floor(nl.divide(x, y)); for sizes and offsets "
+                                                                   "use // on Python numbers.")
         if op == "divide":
             return compute.divided(a, b, partitions=False)
         if op == "mod":
@@ -53,6 +56,8 @@ class Operators:
         return compute.binary(alu.ALU[op], f"operator {symbol}", a, b, partitions=False)
 
     def unary(self, op: str, a: Tensor) -> Tensor:
+        if op == "positive":
+            broken("operator", "tiles have no unary operator +", tensor=a.label, remedy="Leave it out.")
         return {"negative": compute.negative, "abs": compute.abs, "invert": compute.invert}[op](a)
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -60,6 +65,12 @@ class Operators:
 
     def astype(self, t: Tensor, dtype: Any) -> Tensor:
         return compute.copy(t, dtype=dtype)
+
+    def has(self, name: str) -> bool:
+        """Whether nl has a function of this name."""
+        from .language import __all__ as names  # which is built on this module
+
+        return name in names
 
     # -- statements ------------------------------------------------------------------------------------------------
     def assign(self, dst: Tensor, value: Any) -> None:
@@ -107,7 +118,7 @@ class Operators:
         if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
             if self._accumulate(dst, value):
                 return dst
-        if op == "matmul":
+        if op in ("matmul", "floor_divide"):
             return self.operator(op, dst, value)
         if op == "divide":
             compute.divided(dst, value, dst=dst, partitions=False)

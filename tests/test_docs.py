@@ -1,0 +1,112 @@
+"""The pages tell the truth: what they show was made by the code, what they say to type works, and their links lead on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ("learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
+AWS_INDEX = "pip.repos.neuron.amazonaws.com"
+HOSTS = {"awsdocs-neuron.readthedocs-hosted.com"}
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is the test run itself.
+NOT_RUN = re.compile(r"pip install|python -m pytest$|jupyter|git archive|import neuronxcc\.nki'$|\.venv")
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """Every command of the console and bash blocks, once; what transcripts show is run by tools/docs_tables.py."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        for kind, body in FENCE.findall(text_of(page)):
+            if kind in ("bash", "console"):
+                lines = (line for line in body.splitlines() if line and not body.startswith("$ "))
+                found |= {line: None for line in lines if not NOT_RUN.search(line)}
+    return list(found)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and Sphinx make them."""
+    prose = FENCE.sub("", text_of(page))
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.smoke
+def test_every_page_is_there() -> None:
+    assert [page.name for page in PAGES if not page.is_file()] == []
+    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(f"{name}.md" for name in DOCS)
+
+
+def test_generated_parts_are_current_and_runnable_examples_run() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools" / "docs_tables.py", "--check"], capture_output=True, text=True,
+                          encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
+    """In a folder that has the solutions and the files that the pages speak of."""
+    shutil.copytree(ROOT / "solutions", tmp_path / "solutions")
+    shutil.copytree(ROOT / "solutions", tmp_path / "my_kernel_folder")
+    shutil.copy(ROOT / "solutions" / "stage3_online_softmax.py", tmp_path / "my_kernel.py")
+    (tmp_path / "my_script.py").write_text("import neuronxcc.nki as nki\nprint(nki.jit)\n", encoding="utf-8")
+    if " --out " in command:
+        (tmp_path / "my_kernel.py").unlink()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    words = shlex.split(command.partition(" > ")[0])
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        environment[name] = value
+    assert words[0] == "python", f"this test cannot run {command!r}: run it some other way, or add it to NOT_RUN"
+    done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, env=environment, capture_output=True,
+                          encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_gives_the_two_commands_for_a_fresh_machine() -> None:
+    start = "python3 -m venv .venv && . .venv/bin/activate && "
+    lines = text_of(PAGES[0]).splitlines()
+    assert f"{start}python -m pip install -e . && python -m tutorial run" in lines
+    assert f'{start}python -m pip install -e ".[test]" && python -m pytest' in lines
+    assert "jupyter lab notebooks/stage0_first_kernel.ipynb" in lines
+
+
+def test_the_readme_says_that_nothing_has_run_on_a_device() -> None:
+    for name in (0, PAGES.index(ROOT / "docs" / "neuron-instance.md"), PAGES.index(ROOT / "docs" / "simulator-guide.md")):
+        assert "Nothing here has run on a Neuron device" in text_of(PAGES[name])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text_of(page))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or anchor and anchor not in anchors(target):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
+    text = text_of(page)
+    hosts = set(re.findall(r"https?://([\w.-]+)", text)) - HOSTS
+    assert hosts <= ({AWS_INDEX} if page.stem == "neuron-instance" else set())
+    absolute = set(re.findall(r"(?<![\w.)\]/:>*-])/\w+(?:/[\w.-]+)+", text))
+    assert {path for path in absolute if not path.startswith("/opt/aws_neuronx_venv")} == set()
