@@ -15,7 +15,7 @@ ON_CHIP = (SBUF, PSUM)
 # What is known of a buffer's elements.
 EMPTY, PARTIAL, FULL, ZERO, SHARED = 0, 1, 2, 3, 4
 # ZERO: nl.zeros in PSUM. The first matmul of an accumulation overwrites instead of adding, so no instruction is
-# spent on zeros unless something else touches the tile first.
+# spent on zeros unless something else reads them first. Meanwhile the written-flags tell what has been overwritten.
 # SHARED: written in full, by iterations of an affine_range around which it was made: see `Allocation.owner`.
 
 
@@ -183,8 +183,15 @@ class Allocation(Buffer):
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A view of the written-flags, made on first need."""
         if self.mask is None:
-            self.mask = np.full(self.meta.shape, self.state in (FULL, ZERO, SHARED), dtype=bool)
+            self.mask = np.full(self.meta.shape, self.state in (FULL, SHARED), dtype=bool)
         return np.ndarray(shape, np.bool_, self.mask, offset, strides)
+
+    def touched(self, view: Any, every: bool = True) -> bool:
+        """Whether all elements (or any) of a `view` of this buffer have been written since it was made."""
+        if self.mask is None:
+            return self.state in (FULL, SHARED)
+        flags = self.written(view.off, view.meta.shape, view.meta.strides)
+        return bool(flags.all() if every else flags.any())
 
     def owners(self, meta: Meta, offset: int) -> np.ndarray:
         """A view of `owner`, made on first need."""

@@ -223,7 +223,9 @@ class Program:
         frame = source.user_frame(2)
         code, lasti = frame.f_code, frame.f_lasti
         scope = self.root if meta.space == HBM else self.scope_at(code, lasti)
-        buf = Allocation(meta, self.clock, code, lasti, state, scope, name)
+        # on chip a tensor needs its place from the next instruction on, when it can first be written
+        first = self.clock if meta.space == HBM else self.clock + 1
+        buf = Allocation(meta, first, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
             buf.tracked = []
             self.named.setdefault(name, []).append(buf)
@@ -241,7 +243,8 @@ class Program:
         """Refuse to read elements that no instruction has written."""
         buf = t.buf
         if buf.state == ZERO:
-            self._materialize_zeros(t)
+            if not buf.touched(t):
+                self._materialize_zeros(t)
             return
         if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
             self._check_carried(t, api)
@@ -272,7 +275,8 @@ class Program:
     def _materialize_zeros(self, t: Tensor) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset."""
         buf = t.buf
-        buf.state = FULL
+        assert isinstance(buf, Allocation)
+        buf.state, buf.mask = FULL, None
         if self.recording:
             from .isa.vector import MEMSET  # the instruction table is built above this module
 
@@ -291,7 +295,8 @@ class Program:
             buf.state, buf.mask = FULL if buf.owner is None else SHARED, None
         elif buf.state not in (FULL, SHARED):
             buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
-            buf.state = PARTIAL
+            if buf.state != ZERO:
+                buf.state = PARTIAL
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
     def _earlier(self, t: Tensor) -> bool:

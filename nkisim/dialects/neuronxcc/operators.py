@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import broken
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PSUM, ZERO, Allocation
+from ...memory import EMPTY, HBM, PARTIAL, PSUM, ZERO, Allocation
 from ...program import STATE, execute, redirect
 from ...tensor import Const, Tensor
 from . import compute
@@ -116,7 +116,8 @@ class Operators:
             broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
                    got=dst.meta.describe(), remedy="nl.load it, update the tile, and nl.store the result.")
         if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
-            if self._accumulate(dst, value):
+            # a product that has a name of its own may be used again, so that it must be stored where it is
+            if _getrefcount(value) <= self.temporary["inplace"] + 1 and self._accumulate(dst, value):
                 return dst
         if op in ("matmul", "floor_divide"):
             return self.operator(op, dst, value)
@@ -139,35 +140,36 @@ class Operators:
             return False
         attrs = last.attrs
         buf = dst.buf
-        state = buf.state
-        fresh = state in (EMPTY, ZERO)
-        if isinstance(buf, Allocation) and buf.mask is not None:
-            fresh = not buf.written(dst.off, dst.meta.shape, dst.meta.strides).any()
-        whole = dst.meta.size == buf.meta.size
-        if fresh:
-            if state == ZERO and not whole:
-                program.check_read(dst, "accumulation")  # the rest still holds zeros: spend the memset
-            else:
+        if isinstance(buf, Allocation) and not buf.touched(dst):
+            if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
+            if buf.state == ZERO:
+                return False  # part of it still holds zeros: the general way spends the memset
         program.check_read(dst, "accumulation")
         program.suspect = None  # adding to what another iteration left is what accumulation is for
         return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
     def calibrate(self) -> None:
-        """Measure how many references a nameless value has when it arrives in `assign`."""
+        """Measure how many references a nameless value has when it arrives in `assign` and in `inplace`."""
 
         class Probe:
             def __setitem__(probe, key: Any, value: Any) -> None:  # noqa: N805
                 self.assign(probe, value)  # type: ignore[arg-type]
 
+            def __iadd__(probe, value: Any) -> Any:  # noqa: N805
+                return self.inplace("add", probe, value)  # type: ignore[arg-type]
+
         def make() -> object:
             return object()
 
-        probe = Probe()
+        probe: Any = Probe()
         self._measuring = "assign"
         probe[...] = make()
         self.temporary["assign"] = self._seen
+        self._measuring = "inplace"
+        probe += make()
+        self.temporary["inplace"] = self._seen
         self._measuring = None
 
 
