@@ -17,8 +17,9 @@ from . import target as targets
 from .config import Config
 from .errors import POLICY, broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
-from .program import STATE, Program
+from .program import Program
 from .run import Occupancy
+from .state import STATE
 from .tensor import FORCE, Tensor
 
 

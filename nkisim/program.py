@@ -1,29 +1,23 @@
-"""One kernel while it runs: executing instructions, keeping records, following scopes, memory and registers.
-
-`execute` is the one way to the machine. It looks the call's signature up (rules are checked once for each distinct
-one), checks that what is read was written and is in scope, computes, writes, and records integers.
-"""
+"""One kernel while it runs: allocations, scopes, what was written, records, registers."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from . import dtypes, memory, scopes, source
+from . import dtypes, scopes, source
 from .config import Config
-from .errors import SimulatorError, broken
-from .isa.core import Call, Instruction, Plan
+from .errors import broken
+from .isa.core import Call
 from .memory import (
     EMPTY,
     FULL,
     HBM,
     PARTIAL,
     PSUM,
-    SBUF,
     SHARED,
     ZERO,
     Allocation,
@@ -34,37 +28,8 @@ from .memory import (
     contiguous,
     meta_of,
 )
+from .signature import Signature
 from .tensor import IndexedTensor, Tensor
-
-_getframe = sys._getframe
-_INTERNAL = source.INTERNAL_FILES
-
-
-class Signature:
-    """A remembered plan: everything about a call that does not depend on where its operands lie."""
-
-    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width")
-
-    def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
-                 compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
-        self.instruction = instruction
-        self.api = api
-        """The name under which the reader first called it, for messages."""
-        self.attrs = attrs
-        self.dtype = dtype
-        """The dtype asked for."""
-        self.plan = plan
-        self.compute = compute
-        self.engine = plan.engine
-        self.dst = dst
-        self.srcs = srcs
-        self.read = sum(m.nbytes for m in srcs if m.space == HBM)
-        """HBM bytes read by one such instruction."""
-        self.written = dst.nbytes if dst.space == HBM else 0
-        self.extra = extra
-        self.width = 6 + 2 * len(srcs)
-        """Entries of one record of it on the tape."""
 
 
 class Write:
@@ -130,8 +95,9 @@ class Program:
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
         self.tape: list[Any] = []
-        """The records, end to end: signature, code, lasti, dst buffer, dst offset, then buffer and offset of each source,
-        then the share that a mask kept, or None. One flat list costs less than an object a record; read `records()`."""
+        """The records, end to end: signature, code, lasti, dst buffer, dst offset, then buffer and offset of each source
+        and of the second destination where there is one (reduce_res), then the share that a mask kept, or None. One flat
+        list costs less than an object a record; read `records()`."""
         self.clock = 0
         self.buffers: list[Buffer] = []
         self.root = Scope(None)
@@ -239,30 +205,27 @@ class Program:
         return Tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
 
     # -- what was written ------------------------------------------------------------------------------------------
-    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> None:
-        """Refuse to read elements that no instruction has written."""
+    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
+        """Refuse to read elements that no instruction has written; `where` tells which are read (None: all).
+
+        True if some of them are unknown because a mask left them out: reading those is no error yet (see `unknown`).
+        """
         buf = t.buf
         if buf.state == ZERO:
-            if not buf.touched(t):
+            if not (isinstance(buf, Allocation) and buf.touched(t)):
                 self._materialize_zeros(t)
-            return
+            return False
         if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
-            return
-        if isinstance(t, IndexedTensor):
-            flags = t.written_flags(where)
-        elif buf.state == EMPTY:
-            flags = np.zeros(t.shape, dtype=bool)
-        else:
-            assert isinstance(buf, Allocation)
-            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
-        if where is not None:
-            flags = flags | ~where
+            return False
+        flags = self.written_flags(t, where)
         if flags.all():
             if buf.mask is not None and buf.mask.all():
                 buf.state = FULL if buf.owner is None else SHARED
-            return
+            return False
+        if buf.role == "masked":
+            return True
         missing = np.argwhere(~flags)
         first = tuple(int(i) for i in missing[0])
         part = "no element of it has" if len(missing) == flags.size else f"{len(missing)} of {flags.size} elements have not"
@@ -271,6 +234,18 @@ class Program:
                tensor=t.label, got=f"first at {first}",
                remedy=f"Fresh {what} holds whatever was there before: start from nl.zeros or nl.full, or write every "
                       "element first.")
+        return False
+
+    def written_flags(self, t: Tensor, where: np.ndarray | None = None) -> np.ndarray:
+        """Which elements of `t` have been written; those beyond `where` count as such."""
+        buf = t.buf
+        if isinstance(t, IndexedTensor):
+            flags = t.written_flags(where)
+        elif buf.state == EMPTY or not isinstance(buf, Allocation):
+            flags = np.full(t.shape, buf.state != EMPTY)
+        else:
+            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+        return flags if where is None else flags | ~where
 
     def _materialize_zeros(self, t: Tensor) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset."""
@@ -278,7 +253,7 @@ class Program:
         assert isinstance(buf, Allocation)
         buf.state, buf.mask = FULL, None
         if self.recording:
-            from .isa.vector import MEMSET  # the instruction table is built above this module
+            from .isa.vector import MEMSET
 
             call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
             plan = MEMSET.plan(call)
@@ -297,6 +272,12 @@ class Program:
             buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
             if buf.state != ZERO:
                 buf.state = PARTIAL
+
+    def refuse_input(self, dst: Tensor, api: str) -> None:
+        """Refuse to write to an argument of the kernel."""
+        broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
+               tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
+                                        "it; or annotate the parameter with nt.mutable_tensor and return it.")
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
     def _earlier(self, t: Tensor) -> bool:
@@ -415,438 +396,3 @@ class Program:
             if span:
                 self.affine_loops = [s for s in self.affine_loops if s is not span]
             self.scope, self.affine = parent, outer
-
-
-class _State:
-    """The kernel that is running, if any, and the run that listens."""
-
-    __slots__ = ("program", "run")
-
-    def __init__(self) -> None:
-        self.program: Program | None = None
-        self.run: Any = None
-
-
-STATE = _State()
-
-
-def current(api: str) -> Program:
-    """The running program; refuses calls outside a kernel."""
-    program = STATE.program
-    if program is None:
-        broken("outside-kernel", f"{api} was called outside a kernel",
-               remedy="Call it inside a function decorated with @nki.jit, and run that with NumPy arrays or "
-                      "nki.simulate_kernel.")
-    assert program is not None
-    return program
-
-
-def _build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-           attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
-    """Check the rules of a new signature and make its plan."""
-    asked = dtype
-    call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
-    try:
-        plan = instruction.plan(call)
-    except (AssertionError, AttributeError, KeyError) as e:
-        if type(e).__module__.startswith("nkisim"):
-            raise
-        raise SimulatorError(f"{api}: {type(e).__name__}: {e}") from e
-    if dst is not None:
-        meta = dst.meta
-    else:
-        if dtype is None:
-            dtype = srcs[0].meta.dtype
-        meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
-        if space == PSUM and meta.free * meta.itemsize > program.config.target.psum_bank_bytes:
-            call.fail("psum-bank", "the result does not fit in one PSUM bank", got=meta.describe(),
-                      limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
-                      remedy="Work on at most 512 fp32 columns at a time.")
-        _check_sbuf_tile(call, meta)
-    want = program.storage(meta.dtype)
-    compute = plan.compute
-    permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
-    exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
-    if plan.stateful:
-        compute = _with_registers(compute)
-    if not exact or permuted:
-        compute = _casting(program, compute, meta.dtype, permuted)
-    return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
-                     None if extra is None else extra.meta)
-
-
-def _check_sbuf_tile(call: Call, meta: Meta) -> None:
-    limit = call.target.sbuf_partition_bytes
-    if meta.space == SBUF and meta.free * meta.itemsize > limit:
-        call.fail("sbuf-capacity", "the tile is larger than SBUF", got=f"{meta.describe()}: "
-                  f"{meta.free * meta.itemsize} bytes a partition", limit=f"{limit} bytes a partition on {call.target.name}",
-                  remedy="Work on a smaller tile of the free axis at a time.")
-
-
-def _row_major(meta: Meta) -> bool:
-    previous = None
-    for n, s in zip(meta.shape, meta.strides):
-        if n == 1:
-            continue
-        if previous is not None and s > previous or s <= 0:
-            return False
-        previous = s
-    return True
-
-
-def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the running program, which holds the engines' registers, to a plan that uses them."""
-    return lambda *arrays: inner(STATE.program, *arrays)
-
-
-def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool) -> Callable[..., Any]:
-    cast = program.cast
-
-    def compute(*arrays: Any) -> Any:
-        out = inner(*arrays)
-        if type(out) is tuple:
-            return np.ascontiguousarray(cast(out[0], dtype)), out[1]
-        out = cast(out, dtype)
-        return np.ascontiguousarray(out) if permuted else out
-
-    return compute
-
-
-def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...], attrs: tuple = (),
-            space: str = SBUF, dtype: np.dtype | None = None, mask: Any = None, extra: Tensor | None = None) -> Tensor:
-    """Run one instruction and return its destination.
-
-    `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a second destination
-    (reduce_res). `mask` limits the positions that are read and written.
-    """
-    program = STATE.program
-    if program is None:
-        program = current(api)
-    if mask is not None:
-        return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-    into: Any = space if dst is None else dst.meta
-    n = len(srcs)
-    if n == 1:
-        (a,) = srcs
-        key: tuple = (instruction, attrs, into, dtype, a.meta)
-    elif n == 2:
-        a, b = srcs
-        key = (instruction, attrs, into, dtype, a.meta, b.meta)
-    else:
-        key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
-    if extra is not None:
-        key += (extra.meta,)
-    try:
-        signature = program.signatures[key]
-    except KeyError:
-        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):  # their layouts are never known
-            return _execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-        signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-        if not program.config.warn:
-            program.signatures[key] = signature
-    if program.suspect is not None:
-        program.settle(False)
-    clock = program.clock = program.clock + 1
-    for s in srcs:
-        buf = s.buf
-        if buf.state != FULL:
-            program.check_read(s, api)
-        if buf.scope.closed:
-            program.check_scope(s)
-        buf.last = clock
-    if n == 1:
-        result = signature.compute(a.array)
-    elif n == 2:
-        result = signature.compute(a.array, b.array)
-    else:
-        result = signature.compute(*[s.array for s in srcs])
-    if extra is not None:
-        result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype))
-    frame = _getframe(2)  # this function is called by the functions of a dialect only
-    code = frame.f_code
-    if code is not program.kernel_code:
-        while code.co_filename in _INTERNAL:
-            frame = frame.f_back  # type: ignore[assignment]
-            code = frame.f_code
-    lasti = frame.f_lasti
-    if dst is None:
-        meta = signature.dst
-        made = Buffer(meta, clock, code, lasti, FULL,
-                      program.scope_at(code, lasti) if program.blocks else program.scope)
-        program.buffers.append(made)
-        dst = program.last_result = Tensor(made, result, meta, 0)
-        program.last_signature = signature
-        program.last_srcs = srcs
-        program.last_extra = extra
-    else:
-        buf = dst.buf
-        if buf.scope.closed:
-            program.check_scope(dst)
-        if buf.role == "input":
-            _refuse_input(dst, api)
-        if program.suspect is not None:
-            program.settle(_reduces(signature, srcs, dst))
-        if buf.scope.serial < program.affine:
-            program.note_shared_write(dst, _reduces(signature, srcs, dst))
-        dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
-        buf.last = clock
-        if buf.state != FULL:
-            program.mark_written(dst)
-        if buf.tracked is not None:
-            if dst.meta is buf.meta and result.dtype == dst.array.dtype and result.shape == dst.meta.shape:
-                # written in full from an array that nobody else holds: keep that instead of a copy
-                buf.tracked.append((result, len(program.tape), code, lasti, None))
-            else:
-                program.note_history(dst, code, lasti)
-        program.last_result = None
-    if program.recording:
-        if n == 1:
-            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None)
-        elif n == 2:
-            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, None)
-        else:
-            where = [x for s in srcs for x in (s.buf, s.off)]
-            program.tape += (signature, code, lasti, dst.buf, dst.off, *where, None)
-        if program.results is not None:
-            program.results.append(dst.array.copy())
-    return dst
-
-
-_ASSOCIATIVE = {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logical_xor", "bitwise_and",
-                "bitwise_or", "bitwise_xor"}
-
-
-def _reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step of a reduction."""
-    name, attrs = signature.instruction.name, signature.attrs
-    if name == "nc_matmul":
-        return bool(attrs[5])
-    if name == "dma_copy":
-        return bool(attrs[0])
-    if name == "tensor_tensor":
-        associative = attrs[0].name in _ASSOCIATIVE
-    elif name == "tensor_scalar":
-        associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
-    else:
-        return False
-    return associative and any(s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs)
-
-
-def _refuse_input(dst: Tensor, api: str) -> None:
-    broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
-           tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
-                                    "it; or annotate the parameter with nt.mutable_tensor and return it.")
-
-
-def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
-    """Write a second destination in full."""
-    buf = dst.buf
-    if buf.scope.closed:
-        program.check_scope(dst)
-    dst.array[...] = values.reshape(dst.meta.shape)
-    buf.last = program.clock
-    if buf.state != FULL:
-        program.mark_written(dst)
-    if buf.tracked is not None:
-        frame = source.user_frame(2)
-        program.note_history(dst, frame.f_code, frame.f_lasti)
-
-
-def _condition(mask: Any, api: str) -> np.ndarray | None:
-    """The mask as a boolean array; None where it keeps everything."""
-    from .index import Mask
-
-    if mask is None or mask is True:
-        return None
-    if isinstance(mask, (bool, np.bool_)):
-        return None if mask else np.zeros((1, 1), dtype=bool)
-    if not isinstance(mask, Mask):
-        broken("mask", f"{api}: mask is a {type(mask).__name__}", got=repr(mask)[:80],
-               remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & (i_f < m).")
-    if not mask.affine:
-        broken("mask", f"{api}: the mask is not an affine expression", got=repr(mask),
-               remedy="Masks may add, subtract and multiply by constants; // and % are not affine.")
-    return None if mask.where.all() else mask.where
-
-
-def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
-    try:
-        return np.broadcast_to(where, shape)
-    except ValueError:
-        broken("mask", f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
-               got=where.shape, limit=shape, remedy="Build the mask from the index grids that select the tile.")
-        raise
-
-
-def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...], api: str) -> np.ndarray | None:
-    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the partitions."""
-    if t.meta.space == memory.CONST:
-        return None
-    if t.shape == shape:
-        return where
-    if t.shape[0] == shape[0] and t.meta.free == 1:
-        return where.any(axis=tuple(range(1, len(shape)))).reshape(t.shape)
-    return None
-
-
-def _execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-                    attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
-    """The general way: masks, run-time indices, grids that reach out of bounds."""
-    condition = _condition(mask, api)
-    signature = _build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-    plan = signature.plan
-    if program.suspect is not None:
-        program.settle(False)
-    program.clock += 1
-    shape = signature.dst.shape
-    grid = shape
-    if plan.kind == "reduce" or plan.kind == "transpose":
-        grid = srcs[0].shape
-    where = None if condition is None else _fit(condition, grid, api)
-    arrays: list[Any] = []
-    for s in srcs:
-        if s.buf.scope.closed:
-            program.check_scope(s)
-        own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid, api)
-        program.check_read(s, api, own)
-        values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
-        if own is not None and plan.kind == "reduce":
-            values = np.where(own, dtypes.to_fp32(values), np.float32(plan.identity))
-        arrays.append(values)
-        s.buf.last = program.clock
-        if isinstance(s, IndexedTensor):
-            for tile in s.tiles or ():
-                tile.buf.last = program.clock
-    program.active_mask = where if plan.stateful else None
-    result = signature.compute(*arrays)
-    program.active_mask = None
-    keep = where
-    if where is not None and plan.kind == "reduce":
-        rows = where.any(axis=tuple(range(1, where.ndim)))
-        keep = np.broadcast_to(rows.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
-    elif where is not None and plan.kind == "transpose":
-        keep = where.reshape(where.shape[0], -1).T.reshape(shape)
-    elif where is not None and plan.kind == "whole":
-        keep = _fit(condition, shape, api)  # type: ignore[arg-type]
-    if extra is not None:
-        result, second = result
-        rows_kept = None if where is None else where.any(axis=tuple(range(1, where.ndim))).reshape(-1, 1)
-        _masked_write(program, extra, program.cast(second, extra.meta.dtype).reshape(extra.shape), rows_kept)
-    frame = source.user_frame(2)
-    fresh = dst is None
-    if dst is None:
-        meta = signature.dst
-        array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
-        dst = Tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
-    else:
-        if dst.buf.role == "input":
-            _refuse_input(dst, api)
-        if dst.buf.scope.closed:
-            program.check_scope(dst)
-    if program.suspect is not None and not fresh:
-        program.settle(_reduces(signature, srcs, dst))
-    if keep is None or keep.any():
-        if dst.buf.scope.serial < program.affine and keep is None:
-            program.note_shared_write(dst, _reduces(signature, srcs, dst))
-        _masked_write(program, dst, result.reshape(dst.shape), keep)
-    dst.buf.last = program.clock
-    if dst.buf.tracked is not None:
-        program.note_history(dst, frame.f_code, frame.f_lasti, keep)
-    program.last_result = dst if fresh and condition is None else None
-    program.last_signature = signature
-    program.last_srcs = srcs
-    program.last_extra = extra
-    kept = None if keep is None else int(np.count_nonzero(np.broadcast_to(keep, shape)))
-    if program.recording and (kept is None or kept > 0):
-        operands = [x for s in srcs for x in (s.buf, s.off)]
-        fraction = None if kept is None else (kept, int(np.prod(shape)))
-        program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *operands, fraction)
-        if program.results is not None:
-            program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
-    return dst
-
-
-def _masked_write(program: Program, dst: Tensor, values: np.ndarray, keep: np.ndarray | None) -> None:
-    if isinstance(dst, IndexedTensor):
-        dst.scatter(values, keep)
-        return
-    if keep is None:
-        dst.array[...] = values
-        program.mark_written(dst)
-        return
-    keep = np.broadcast_to(keep, dst.shape)
-    np.copyto(dst.array, values, where=keep)
-    buf = dst.buf
-    if buf.state == ZERO:
-        buf.state = FULL
-    if buf.state not in (FULL, SHARED):
-        assert isinstance(buf, Allocation)
-        flags = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
-        flags[keep] = True
-        buf.state = PARTIAL
-
-
-def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool = False) -> bool:
-    """Make the instruction that has just run write to `dst` instead of the temporary `value`.
-
-    What an assignment `t[...] = nl.exp(x)` compiles to. `attrs` replaces the instruction's attributes and `held`
-    adds `dst` as its last source (a matmul that accumulates). False if it cannot be; then nothing has changed.
-    """
-    program = STATE.program
-    assert program is not None
-    last = program.last_signature
-    if program.last_result is not value or last is None or type(dst) is IndexedTensor:
-        return False
-    srcs = program.last_srcs
-    if dst.meta.shape != value.meta.shape:
-        return False
-    for s in srcs:
-        if type(s) is IndexedTensor:
-            return False
-    instruction, api, dtype = last.instruction, last.api, last.dtype
-    new_attrs = last.attrs if attrs is None else attrs
-    all_srcs = srcs + (dst,) if held else srcs
-    key = (instruction, new_attrs, dst.meta, dtype, *[s.meta for s in all_srcs])
-    extra = program.last_extra
-    if extra is not None:
-        key += (extra.meta,)
-    signature = program.signatures.get(key)
-    if signature is None:
-        signature = _build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, extra)
-        if not program.config.warn:
-            program.signatures[key] = signature
-    buf = dst.buf
-    if buf.scope.closed:
-        program.check_scope(dst)
-    if program.suspect is not None:
-        program.settle(held or _reduces(signature, srcs, dst))
-    if buf.scope.serial < program.affine:
-        program.note_shared_write(dst, held or _reduces(signature, srcs, dst))
-    if held:
-        dst.array += value.array
-    elif value.meta.dtype == dst.meta.dtype:
-        dst.array[...] = value.array
-    else:
-        dst.array[...] = program.cast(value.array, dst.meta.dtype)
-    buf.last = program.clock
-    if buf.state != FULL:
-        program.mark_written(dst)
-    value.buf.last = -1
-    program.last_result = None
-    if program.recording:
-        tape = program.tape
-        old = tape[-last.width:]
-        del tape[-last.width:]
-        code, lasti = old[1], old[2]
-        operands = (*old[5:-1], buf, dst.off) if held else old[5:-1]
-        if buf.tracked is not None:
-            if dst.meta is buf.meta and value.meta.dtype == dst.meta.dtype and not held:
-                buf.tracked.append((value.array, len(tape), code, lasti, None))  # the temporary is nobody else's
-            else:
-                program.note_history(dst, code, lasti)
-        tape += (signature, code, lasti, buf, dst.off, *operands, None)
-        if program.results is not None:
-            program.results[-1] = dst.array.copy()
-    return True
-

@@ -12,7 +12,8 @@ import numpy as np
 from . import dtypes, source
 from .config import Config
 from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
-from .program import STATE, Printed, Program, Write
+from .program import Printed, Program, Write
+from .state import STATE
 
 
 class Operand(NamedTuple):
@@ -141,12 +142,14 @@ class Run:
         for index, (_, record) in enumerate(self._raw()):
             signature, code, lasti = record[0], record[1], record[2]
             place = source.line_of(code, lasti)
-            dst = Operand(record[3].label, signature.dst.space, signature.dst.shape,
-                          dtypes.name(signature.dst.dtype))
+            written_to = [(record[3], signature.dst)]
+            if signature.extra is not None:
+                written_to.append((record[-3], signature.extra))
+            dst = tuple(Operand(b.label, m.space, m.shape, dtypes.name(m.dtype)) for b, m in written_to)
             srcs = tuple(Operand(b.label if m.space != CONST else "constant", m.space, m.shape, dtypes.name(m.dtype))
                          for b, m in zip(record[5:-1:2], signature.srcs))
             read, written = _hbm(record)
-            out.append(Instruction(index, signature.engine, signature.instruction.name, (dst,), srcs, read, written,
+            out.append(Instruction(index, signature.engine, signature.instruction.name, dst, srcs, read, written,
                                    place.filename, place.line, place.text, _attributes(signature)))
         return out
 

@@ -36,9 +36,14 @@ class Plan:
     dtype: np.dtype | None = None
     """The dtype of `compute`'s result where it is always that one, so that no cast is needed."""
     kind: str = "elementwise"
-    """How a mask applies: "elementwise" (result positions), "reduce" (source positions), "transpose", "whole"."""
+    """How a mask applies: "elementwise" and "scan" (result positions), "reduce" (source positions), "transpose",
+    "whole" (a matmul: result positions, all of the sources being read)."""
     identity: float = 0.0
-    """What masked-out elements of a reduction count as."""
+    """What masked-out elements of a reduction count as; an int where it works on the bits of integers."""
+    axes: tuple[int, ...] = ()
+    """The axes of a reduction."""
+    depends: Callable[..., Any] | None = None
+    """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
     cost: dict[str, Any] = field(default_factory=dict)

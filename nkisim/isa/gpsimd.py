@@ -52,7 +52,7 @@ def AFFINE_SELECT(call: Call) -> Plan:
     def compute(a: np.ndarray, where: np.ndarray, other: Any) -> np.ndarray:
         return np.where(where, dtypes.to_fp32(a), np.float32(other))
 
-    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32)
+    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32, depends=lambda a, where, other: (where, False, False))
 
 
 @instruction("tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce")
@@ -70,7 +70,8 @@ def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
     def compute(a: np.ndarray) -> np.ndarray:
         return op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
 
-    return Plan(GPSIMD, compute, shape)
+    identity = int(op.identity) if op.bitvec else op.identity
+    return Plan(GPSIMD, compute, shape, kind="reduce", identity=identity, axes=(0,))
 
 
 @instruction("partition_broadcast", "one partition repeated over several", "assumed: for integer types; floats "

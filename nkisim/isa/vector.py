@@ -258,13 +258,14 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
         def fast(x: np.ndarray) -> np.ndarray:
             return reduce(x, axis=where, keepdims=True)
-        return Plan(VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity)
+        return Plan(VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes)
 
     def compute(x: np.ndarray) -> np.ndarray:
         out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(shape)
         return -out if negate else out
 
-    return Plan(VECTOR, compute, shape, kind="reduce", identity=op.identity)
+    identity = int(op.identity) if op.bitvec else op.identity
+    return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
 
 
 @instruction("tensor_scalar_reduce", "data op operand, and its reduction over all free axes",
@@ -323,7 +324,7 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
             out[:, i] = state
         return out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32)
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan")
 
 
 @instruction("reciprocal", "1 / data, at VectorE's precision", f"{_ISA} reciprocal")
@@ -456,8 +457,12 @@ def SELECT(call: Call) -> Plan:
             return np.where(chosen, *values)
         return np.where(chosen, *[dtypes.to_fp32(v) if isinstance(v, np.ndarray) else np.float32(v) for v in values])
 
+    def depends(p: np.ndarray, x: Any, y: Any) -> tuple[Any, ...]:
+        chosen = choose(p)
+        return True, chosen, ~chosen
+
     if cmd is None:
-        return Plan(VECTOR, compute, shape)
+        return Plan(VECTOR, compute, shape, depends=depends)
     assert call.extra is not None
     call.vector(call.extra, partitions, "reduce_res")
     call.floating(call.extra, "reduce_res")
@@ -474,7 +479,7 @@ def SELECT(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, rowmax)
         return out, rowmax
 
-    return Plan(VECTOR, reducing, shape, stateful=True)
+    return Plan(VECTOR, reducing, shape, stateful=True, depends=depends)
 
 
 _ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "tan": np.tan, "mod": np.mod, "fmod": np.fmod}

@@ -21,7 +21,7 @@ def _with_and_without_names():
             yield pytest.param(name, False, id=f"{name}-unnamed")
 
 
-@pytest.mark.parametrize(("name", "named"), _with_and_without_names())
+@pytest.mark.parametrize(("name", "named"), list(_with_and_without_names()))
 def test_a_wrong_kernel_is_caught_with_its_own_sentence(name, named, tmp_path):
     number, base, changes, cause, words = WRONG[name]
     text = changed(base, *changes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import dtypes
 from ...errors import broken
+from ...execute import execute
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.scalar import ACTIVATION, IDLE, RESET_REDUCE
@@ -26,7 +27,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...memory import CONST, HBM, PSUM, SBUF, meta_of
-from ...program import current, execute
+from ...state import current
 from ...tensor import Const, Tensor
 from .support import is_const, only, operand, promoted, tile, want_dtype
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from ... import dtypes
 from ...errors import broken
+from ...execute import execute
 from ...isa.vector import MEMSET
 from ...memory import FULL, HBM, PSUM, SBUF, ZERO, Allocation, contiguous, meta_of
-from ...program import Program, current, execute
+from ...program import Program
 from ...source import user_frame
+from ...state import current
 from ...tensor import Const, Tensor
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 

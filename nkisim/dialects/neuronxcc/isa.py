@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import dtypes
 from ...errors import broken
+from ...execute import execute
 from ...index import Index, Mask
 from ...isa import alu
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
@@ -33,7 +34,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...memory import HBM, PSUM, SBUF
-from ...program import current, execute
+from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .compute import MATMUL_ATTRS
 from .creation import make

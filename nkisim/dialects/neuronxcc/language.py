@@ -14,8 +14,8 @@ from ... import dtypes as _dtypes
 from ... import index as _index
 from ... import target as _target
 from ...errors import broken as _broken
-from ...program import STATE as _STATE
-from ...program import current as _current
+from ...state import STATE as _STATE
+from ...state import current as _current
 from .compute import (
     abs,
     add,

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from ...errors import broken
+from ...execute import execute, redirect
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import EMPTY, HBM, PARTIAL, PSUM, ZERO, Allocation
-from ...program import STATE, execute, redirect
+from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
 from .support import tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
            "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
-           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@", "floor_divide": "//"}
+           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@",
+           "floor_divide": "//"}
 
 _getrefcount = sys.getrefcount
 

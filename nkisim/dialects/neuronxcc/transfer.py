@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from ...errors import broken
+from ...execute import execute
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import HBM, PSUM, SBUF
-from ...program import Printed, current, execute
+from ...program import Printed
 from ...source import here
+from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .support import only, tile, want_dtype
 

@@ -1,0 +1,197 @@
+"""Executing the general way: masks, unknown elements, run-time indices, index grids that reach out of bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import dtypes, source, unknown
+from .errors import broken
+from .index import Mask
+from .isa.core import Instruction, Plan
+from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
+from .program import Program
+from .signature import build, reduces
+from .tensor import IndexedTensor, Tensor
+
+
+def _condition(mask: Any, api: str) -> np.ndarray | None:
+    """The mask as a boolean array; None where it keeps everything."""
+    if mask is None or mask is True:
+        return None
+    if isinstance(mask, (bool, np.bool_)):
+        return None if mask else np.zeros((1, 1), dtype=bool)
+    if not isinstance(mask, Mask):
+        broken("mask", f"{api}: mask is a {type(mask).__name__}", got=repr(mask)[:80],
+               remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & (i_f < m).")
+    if not mask.affine:
+        broken("mask", f"{api}: the mask is not an affine expression", got=repr(mask),
+               remedy="Masks may add, subtract and multiply by constants; // and % are not affine.")
+    return None if mask.where.all() else mask.where
+
+
+def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
+    try:
+        return np.broadcast_to(where, shape)
+    except ValueError:
+        broken("mask", f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
+               got=where.shape, limit=shape, remedy="Build the mask from the index grids that select the tile.")
+        raise
+
+
+def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the partitions."""
+    if t.meta.space == CONST:
+        return None
+    if t.shape == shape:
+        return where
+    if t.shape[0] == shape[0] and t.meta.free == 1:
+        return where.any(axis=tuple(range(1, len(shape)))).reshape(t.shape)
+    return None
+
+
+def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
+                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
+    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds."""
+    condition = _condition(mask, api)
+    signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    plan = signature.plan
+    if program.suspect is not None:
+        program.settle(False)
+    program.clock += 1
+    shape = signature.dst.shape
+    grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
+    where = None if condition is None else _fit(condition, grid, api)
+    arrays: list[Any] = []
+    operands: list[tuple[str, np.ndarray | None]] = []
+    for s in srcs:
+        if s.buf.scope.closed:
+            program.check_scope(s)
+        own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
+        operands.append((s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None))
+        values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
+        if own is not None and plan.kind == "reduce":
+            values = _others(own, values, plan.identity)
+        arrays.append(values)
+        s.buf.last = program.clock
+        if isinstance(s, IndexedTensor):
+            for tile in s.tiles or ():
+                tile.buf.last = program.clock
+    program.active_mask = where if plan.stateful else None
+    result = signature.compute(*arrays)
+    program.active_mask = None
+    keep = _kept(plan, where, condition, shape, api)
+    lost = unknown.of_result(plan, api, operands, arrays, shape, where)
+    if extra is not None:
+        result, second = result
+        _write_reduction(program, api, extra, second, where, lost)
+    frame = source.user_frame(2)
+    fresh = dst is None
+    if dst is None:
+        meta = signature.dst
+        array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
+        dst = Tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
+    else:
+        if dst.buf.role == "input":
+            program.refuse_input(dst, api)
+        if dst.buf.scope.closed:
+            program.check_scope(dst)
+    if program.suspect is not None and not fresh:
+        program.settle(reduces(signature, srcs, dst))
+    runs = keep is None or bool(keep.any())
+    if runs:
+        if dst.buf.scope.serial < program.affine and keep is None:
+            program.note_shared_write(dst, reduces(signature, srcs, dst))
+        masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
+    elif fresh:
+        dst.buf.role = "masked"  # type: ignore[misc]
+    dst.buf.last = program.clock
+    if dst.buf.tracked is not None and runs:
+        program.note_history(dst, frame.f_code, frame.f_lasti, keep)
+    signature.general = (keep, lost)
+    program.last_result = dst if fresh and runs else None
+    program.last_signature = signature
+    program.last_srcs = srcs
+    program.last_extra = extra
+    if program.recording and runs:
+        where_from = [x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)]
+        share = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
+        program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *where_from, share)
+        if program.results is not None:
+            program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
+    return dst
+
+
+def _others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
+    """`values` where the mask `own` holds, elsewhere what does not change a reduction."""
+    if type(identity) is int:
+        return np.where(own, values, np.asarray(identity).astype(values.dtype))
+    return np.where(own, dtypes.to_fp32(values), np.float32(identity))
+
+
+def _kept(plan: Plan, where: np.ndarray | None, condition: np.ndarray | None, shape: tuple[int, ...],
+          api: str) -> np.ndarray | None:
+    """The elements of the result that a mask keeps, over `shape`; None for all."""
+    if where is None:
+        return None
+    if plan.kind == "reduce":
+        return where.any(axis=plan.axes, keepdims=True).reshape(shape)
+    if plan.kind == "transpose":
+        return plan.compute(where).astype(bool)
+    return where
+
+
+def _write_reduction(program: Program, api: str, extra: Tensor, values: np.ndarray, where: np.ndarray | None,
+                     lost: np.ndarray | None) -> None:
+    """Write `reduce_res` in the rows that the mask keeps."""
+    free = lambda flags: tuple(range(1, flags.ndim))  # noqa: E731
+    kept = None if where is None else where.any(axis=free(where)).reshape(extra.shape)
+    gone = None
+    if lost is not None:
+        got = f"{int(lost.sum())} of {lost.size} elements left out"
+        gone = unknown.rows(lost, where, free(lost), lambda: unknown.refuse(
+            api, extra.label, got, "they are mixed with known ones here")).reshape(extra.shape)
+    if extra.buf.scope.closed:
+        program.check_scope(extra)
+    masked_write(program, api, extra, program.cast(values, extra.meta.dtype).reshape(extra.shape), kept, gone)
+    extra.buf.last = program.clock
+    if extra.buf.tracked is not None:
+        frame = source.user_frame(2)
+        program.note_history(extra, frame.f_code, frame.f_lasti, kept)
+
+
+def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, keep: np.ndarray | None,
+                 lost: np.ndarray | None) -> None:
+    """Write `values` to `dst` where `keep` holds (None: everywhere); of these, the elements `lost` become unknown."""
+    buf = dst.buf
+    if lost is not None:
+        lost = unknown.fit(lost, dst.shape)
+        lost = lost if keep is None else lost & keep
+        if not lost.any():
+            lost = None
+        elif dst.meta.space == HBM:
+            unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would be stored here")
+        elif not isinstance(buf, Allocation) or isinstance(dst, IndexedTensor):
+            unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would overwrite known ones")
+    if isinstance(dst, IndexedTensor):
+        dst.scatter(values, keep)
+        return
+    if keep is None and lost is None:
+        dst.array[...] = values
+        if buf.state != FULL:
+            program.mark_written(dst)
+        return
+    kept = np.broadcast_to(True if keep is None else keep, dst.shape)
+    np.copyto(dst.array, values, where=kept)
+    if buf.state in (FULL, SHARED) and lost is None:
+        return
+    assert isinstance(buf, Allocation)
+    written = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
+    written[kept] = True
+    if lost is not None:
+        written[lost] = False
+    if buf.state != ZERO:
+        buf.state = PARTIAL
+        if buf.role == "tile" and dst.meta.space != HBM:
+            buf.role = "masked"
