@@ -29,7 +29,7 @@ def test_promotion_follows_every_documented_example_in_both_orders(a, b, expecte
     assert dtypes.promote(b, a) == expected
 
 
-@pytest.mark.parametrize("a, b", itertools.combinations(dtypes.SUPPORTED, 2), ids=lambda d: dtypes.name(d))
+@pytest.mark.parametrize("a, b", list(itertools.combinations(dtypes.SUPPORTED, 2)), ids=lambda d: dtypes.name(d))
 def test_promotion_is_symmetric_and_stays_inside_the_supported_types(a, b):
     assert dtypes.promote(a, b) == dtypes.promote(b, a)
     assert dtypes.promote(a, b) in dtypes.SUPPORTED
