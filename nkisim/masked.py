@@ -145,12 +145,12 @@ def _kept(plan: Plan, where: np.ndarray | None, condition: np.ndarray | None, sh
 def _write_reduction(program: Program, api: str, extra: Tensor, values: np.ndarray, where: np.ndarray | None,
                      lost: np.ndarray | None) -> None:
     """Write `reduce_res` in the rows that the mask keeps."""
-    free = lambda flags: tuple(range(1, flags.ndim))  # noqa: E731
-    kept = None if where is None else where.any(axis=free(where)).reshape(extra.shape)
-    gone = None
+    kept = gone = None
+    if where is not None:
+        kept = np.asarray(where.any(axis=tuple(range(1, where.ndim)))).reshape(extra.shape)
     if lost is not None:
         got = f"{int(lost.sum())} of {lost.size} elements left out"
-        gone = unknown.rows(lost, where, free(lost), lambda: unknown.refuse(
+        gone = unknown.rows(lost, where, tuple(range(1, lost.ndim)), lambda: unknown.refuse(
             api, extra.label, got, "they are mixed with known ones here")).reshape(extra.shape)
     if extra.buf.scope.closed:
         program.check_scope(extra)

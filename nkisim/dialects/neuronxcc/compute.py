@@ -26,7 +26,7 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, HBM, PSUM, SBUF, meta_of
+from ...memory import CONST, HBM, PSUM, SBUF, meta_of, meta_of_view
 from ...state import current
 from ...tensor import Const, Tensor
 from .support import is_const, only, operand, promoted, tile, want_dtype
@@ -361,6 +361,20 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------
+def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]] | None:
+    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, and the
+    shape with ones in their place. Access patterns take the free axes in any order (programming model, indexing case
+    3: a pooling window), so that it costs nothing. None where no view is needed."""
+    axes = tuple(sorted({a % t.ndim for a in axis}))
+    if type(t) is not Tensor or 0 in axes or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim)):
+        return None
+    order = tuple(a for a in builtins.range(t.ndim) if a not in axes) + axes
+    array = t.array.transpose(order)
+    view = Tensor(t.buf, array, meta_of_view(t.meta.space, array, t.meta.dtype, t.meta.pdim, t.meta.pstart), t.off)
+    kept = tuple(1 if a in axes else n for a, n in enumerate(t.shape))
+    return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept
+
+
 def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., Tensor]:
     api = f"nl.{name}"
     op = alu.ALU[op_name]
@@ -374,6 +388,12 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
         out = (dtypes.BOOL if boolean else None) if dtype is None or dtype is bool else want_dtype(dtype, api)
         if type(axis) is list:
             axis = tuple(axis)
+        if type(axis) is tuple and len(axis) > 1 and mask is None:
+            scattered = _scattered(x, axis)
+            if scattered is not None:
+                view, last, kept = scattered
+                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out)
+                return result.reshape(kept) if keepdims else result
         return execute(TENSOR_REDUCE, api, None, (x,), (op, axis, False, keepdims), SBUF, out, mask)
 
     function.__name__ = function.__qualname__ = name

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from ... import dtypes
 from ...errors import broken
-from ...execute import execute
+from ...execute import execute, redirect
 from ...isa.vector import MEMSET
 from ...memory import FULL, HBM, PSUM, SBUF, ZERO, Allocation, contiguous, meta_of
 from ...program import Program
@@ -98,11 +99,35 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
         if t.buf.tracked is not None:
             program.note_history(t, t.buf.code, t.buf.lasti)
         return t
-    if pdim:  # one memset a block would be recorded on the device; the values are the same
-        t.array[...] = program.cast(np.full(sizes, value, dtype=np.float32), wanted)
-        t.buf.state = FULL
-        return t
-    return execute(MEMSET, api, t, (Const(value),), (sizes, None))
+    if pdim:
+        return _fill_blocks(program, api, t, pdim, value)
+    return fill(program, api, t, value, (sizes, None))
+
+
+def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+    """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned to something."""
+    if t.meta.space != SBUF:
+        return execute(MEMSET, api, t, (Const(value),), attrs)
+    made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
+    redirect(t, made)
+    program.last_result = t
+    return t
+
+
+def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
+    """Fill a tensor with block axes: one memset a block, but one entry in the history of a named tensor."""
+    buf = t.buf
+    assert isinstance(buf, Allocation)
+    tracked, buf.tracked = buf.tracked, None
+    at = 0
+    for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
+        at = len(program.tape)
+        view = t[block]
+        execute(MEMSET, api, view, (Const(value),), (view.shape, None))
+    buf.tracked = tracked
+    if tracked is not None:
+        tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+    return t
 
 
 def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str) -> Tensor:

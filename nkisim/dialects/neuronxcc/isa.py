@@ -36,8 +36,8 @@ from ...isa.vector import (
 from ...memory import HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
-from .compute import MATMUL_ATTRS
-from .creation import make
+from .compute import MATMUL_ATTRS, to_sbuf
+from .creation import fill, make
 from .support import only, operand, promoted, tile, want_dtype
 
 
@@ -211,6 +211,7 @@ def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bi
 
 def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
                 dtype: Any, kwargs: dict[str, Any]) -> Tensor:
+    space = str(kwargs.pop("buffer", None) or SBUF)
     dst = _dst(kwargs, api) if kwargs else None
     try:
         name: str | None = _ACTIVATION_OF[op]
@@ -232,7 +233,7 @@ def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: 
         srcs.append(operand(bias, api))
     reduction = None if reduce_op is None else _alu(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
-    return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), SBUF,
+    return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), space,
                    want_dtype(dtype, api) if dtype is not None else None, mask, extra)
 
 
@@ -379,7 +380,10 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
                remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).")
     only(kwargs, api)
     t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
-    return execute(MEMSET, api, t, (Const(value),), (t.shape, _engine(engine, api)), SBUF, None, mask)
+    attrs = (t.shape, _engine(engine, api))
+    if mask is not None:
+        return execute(MEMSET, api, t, (Const(value),), attrs, SBUF, None, mask)
+    return fill(current(api), api, t, value, attrs)
 
 
 # -- GpSimdE -------------------------------------------------------------------------------------------------------
@@ -407,7 +411,9 @@ def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: An
                       "use nl.where.")
     if not isinstance(on_false_value, (int, float, np.generic)):
         broken("argument", f"{api}: on_false_value is a {type(on_false_value).__name__}", limit="a number")
-    t = tile(on_true_tile, api)
+    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all the same, so that
+    # the compiler must be copying the tile for them
+    t = to_sbuf(tile(on_true_tile, api), api)
     where = Const(0)
     where.array = pred.where
     return execute(AFFINE_SELECT, api, dst, (t, where, Const(on_false_value)), (pred.where.shape,), SBUF,

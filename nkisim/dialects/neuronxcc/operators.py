@@ -145,9 +145,10 @@ class Operators:
         if isinstance(buf, Allocation) and not buf.touched(dst):
             if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
-            if buf.state == ZERO:
+            if buf.state == ZERO and last.general is None:
                 return False  # part of it still holds zeros: the general way spends the memset
-        program.check_read(dst, "accumulation")
+        if buf.state != ZERO:
+            program.check_read(dst, "accumulation")
         program.suspect = None  # adding to what another iteration left is what accumulation is for
         return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
 

@@ -81,7 +81,7 @@ def promoted(*operands: Tensor) -> np.dtype:
     return found
 
 
-_IGNORED = {"name", "dge_mode", "precise_schedule", "lazy_initialization", "buffer"}
+_IGNORED = {"name", "dge_mode", "precise_schedule", "lazy_initialization"}
 
 
 def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
