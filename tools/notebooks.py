@@ -64,7 +64,7 @@ def execute(notebook: Any, folder: Path) -> Any:
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("execution", None)
         cell.id = f"cell-{number:02d}"
-    NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False,
+    NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False, coalesce_streams=True,
                    resources={"metadata": {"path": str(folder)}}).execute()
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook
