@@ -178,7 +178,8 @@ class Allocation(Buffer):
         self.tracked = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
         self.role = "tile"
-        """"tile", "input" (a kernel argument), "mutable" (one that may be written) or "output"."""
+        """"tile"; "masked": a tile of which a mask left elements out; "input" (a kernel argument), "mutable" (one that may
+        be written), "output", or "scattered": an output whose rows were chosen at run time."""
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A view of the written-flags, made on first need."""

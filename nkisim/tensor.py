@@ -187,7 +187,12 @@ class Tensor:
                     dropped -= 1
                     if axis < pdim:
                         new_pdim += 1
-        array = self.array[tuple(new_key)]
+        try:
+            array = self.array[tuple(new_key)]
+        except TypeError:
+            broken("argument", f"the subscript of '{self.label}' has a bound that is no integer", tensor=self.label,
+                   got=repr(key), remedy="Bounds are integers known when the kernel is built; use // instead of /.")
+            raise
         if not on_chip:
             return Tensor(self.buf, array, meta_of_view(HBM, array, meta.dtype, 0, 0), off)
         layout = meta_of_view(meta.space, array, meta.dtype, new_pdim, pstart)
@@ -366,7 +371,8 @@ class Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
         axis = axis + self.ndim + 1 if axis < 0 else axis
         if axis == 0 and self.meta.space != HBM:
-            broken("partition-axis", "a new axis cannot come before the partition axis", tensor=self.label)
+            broken("partition-axis", f"a new axis cannot come before the partition axis of '{self.label}'",
+                   tensor=self.label, got=f"axis {axis}", limit="1 or more")
         return self.reshape(self.shape[:axis] + (1,) + self.shape[axis:])
 
     def view(self, dtype: Any) -> Tensor:
@@ -549,6 +555,8 @@ class IndexedTensor(Tensor):
         if self.buf.state not in (FULL, memory.SHARED):
             self._flags()[chosen] = True
             self.buf.state = memory.PARTIAL
+            if self.tiles is not None and self.buf.role == "output":
+                self.buf.role = "scattered"  # type: ignore[misc]
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)

@@ -378,7 +378,7 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
     if isinstance(shape, Tensor):
         broken("argument", f"{api} takes a shape here, not a tile", got=repr(shape),
                remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).")
-    only(kwargs, api)
+    only(kwargs, api, "buffer")
     t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
     attrs = (t.shape, _engine(engine, api))
     if mask is not None:
