@@ -13,7 +13,7 @@ import numpy as np
 
 from . import source
 from .isa.core import Instruction
-from .masked import execute_masked, masked_write
+from .masked import condition, execute_masked, masked_write
 from .memory import FULL, SBUF, Buffer
 from .program import Program
 from .signature import build, reduces
@@ -34,7 +34,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
     program = STATE.program
     if program is None:
         program = current(api)
-    if mask is not None:
+    if mask is not None and condition(mask, api) is not None:
         return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
     into: Any = space if dst is None else dst.meta
     n = len(srcs)

@@ -161,6 +161,10 @@ class Index:
         if isinstance(other, Index):
             return Mask(op(self.array(), other.array()), affine=self.affine and other.affine)
         if isinstance(other, (int, float, np.integer, np.floating)):
+            low, high = self.range()
+            first = bool(op(low, other))
+            if op not in (np.equal, np.not_equal) and first == bool(op(high, other)):  # the same all over the grid
+                return Mask(np.broadcast_to(np.bool_(first), self.sizes), affine=self.affine)
             return Mask(op(self.array(), other), affine=self.affine)
         broken("mask", "a mask compares index expressions with numbers", got=type(other).__name__,
                remedy="Masks must be known at compile time: build them from nl.arange, loop indices and numbers only.")

@@ -253,6 +253,9 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
             array[...] = tensor.array.astype(array.dtype)
         return None
     outputs = convert(result)
+    if isinstance(outputs, tuple) and not outputs:
+        broken("no-output", f"{kernel.__name__} returns an empty tuple", at=_home(kernel),
+               remedy="Return the output tensors.")
     for tensor, array in mutable:
         if tensor.buf not in returned:
             broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",

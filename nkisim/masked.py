@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from .index import Mask
 from .isa.core import Instruction, Plan
 from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
 from .program import Program
-from .signature import build, reduces
+from .signature import Signature, build, reduces
 from .tensor import IndexedTensor, Tensor
 
 
-def _condition(mask: Any, api: str) -> np.ndarray | None:
+def condition(mask: Any, api: str) -> np.ndarray | None:
     """The mask as a boolean array; None where it keeps everything."""
     if mask is None or mask is True:
         return None
@@ -54,15 +55,15 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
                    attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
     """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds."""
-    condition = _condition(mask, api)
-    signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    kept = condition(mask, api)
+    signature = _signature(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
     if program.suspect is not None:
         program.settle(False)
     program.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
-    where = None if condition is None else _fit(condition, grid, api)
+    where = None if kept is None else _fit(kept, grid, api)
     arrays: list[Any] = []
     operands: list[tuple[str, np.ndarray | None]] = []
     for s in srcs:
@@ -81,7 +82,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     program.active_mask = where if plan.stateful else None
     result = signature.compute(*arrays)
     program.active_mask = None
-    keep = _kept(plan, where, condition, shape, api)
+    keep = _kept(plan, where, shape)
     lost = unknown.of_result(plan, api, operands, arrays, shape, where)
     if extra is not None:
         result, second = result
@@ -123,6 +124,23 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     return dst
 
 
+_PLANNED: dict[tuple, Signature] = {}
+
+
+def _signature(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
+               attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
+    """A signature of this call's own, from one that was checked before if there is one."""
+    tiles = [t for t in (dst, *srcs, extra) if t is not None]
+    if program.config.warn or any(type(t) is IndexedTensor for t in tiles):
+        return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    key = (program.config.target.name, program.config.precise_fp, instruction, attrs, space, dtype, dst is None,
+           extra is None, *[t.meta for t in tiles])
+    found = _PLANNED.get(key)
+    if found is None:
+        found = _PLANNED[key] = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    return copy.copy(found)
+
+
 def _others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
     """`values` where the mask `own` holds, elsewhere what does not change a reduction."""
     if type(identity) is int:
@@ -130,8 +148,7 @@ def _others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
     return np.where(own, dtypes.to_fp32(values), np.float32(identity))
 
 
-def _kept(plan: Plan, where: np.ndarray | None, condition: np.ndarray | None, shape: tuple[int, ...],
-          api: str) -> np.ndarray | None:
+def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
     """The elements of the result that a mask keeps, over `shape`; None for all."""
     if where is None:
         return None

@@ -213,7 +213,7 @@ class Program:
         buf = t.buf
         if buf.state == ZERO:
             if not (isinstance(buf, Allocation) and buf.touched(t)):
-                self._materialize_zeros(t)
+                self.materialize_zeros(t)
             return False
         if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
             self._check_carried(t, api)
@@ -247,8 +247,8 @@ class Program:
             flags = buf.written(t.off, t.meta.shape, t.meta.strides)
         return flags if where is None else flags | ~where
 
-    def _materialize_zeros(self, t: Tensor) -> None:
-        """The zeros of a PSUM tile are needed after all: spend the memset."""
+    def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
+        """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last entries of the tape."""
         buf = t.buf
         assert isinstance(buf, Allocation)
         buf.state, buf.mask = FULL, None
@@ -258,9 +258,11 @@ class Program:
             call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
             plan = MEMSET.plan(call)
             signature = Signature(MEMSET, "nl.zeros", (buf.meta.shape, None), None, plan, plan.compute, buf.meta, (), None)
-            self.tape += (signature, buf.code, buf.lasti, buf, 0, None)
+            at = len(self.tape) - before
+            self.tape[at:at] = (signature, buf.code, buf.lasti, buf, 0, None)
             if self.results is not None:
-                self.results.append(t._strided(0, buf.meta.shape, buf.meta.strides).copy())
+                self.results.insert(len(self.results) - (1 if before else 0),
+                                    t._strided(0, buf.meta.shape, buf.meta.strides).copy())
             self.clock += 1
 
     def mark_written(self, t: Tensor) -> None:

@@ -399,7 +399,8 @@ class Tensor:
 
     # -- refusals ----------------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and len(inputs) == 2 and isinstance(inputs[0], np.generic) and not kwargs:
+        if method == "__call__" and len(inputs) == 2 and not kwargs and (
+                isinstance(inputs[0], np.generic) or isinstance(inputs[0], np.ndarray) and not inputs[0].ndim):
             reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
             if reflected is not None:  # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
                 return reflected(inputs[0])

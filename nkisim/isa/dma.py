@@ -27,6 +27,16 @@ def _endpoint(call: Call, t: Tensor, what: str) -> None:
         call.tile(t, what, streamed=False)
 
 
+def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
+    """Source and destination of a copy must have one shape, axes of one element aside."""
+    if squeeze(dst.meta.shape) != squeeze(src.meta.shape):
+        call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), "
+                  f"'{src.label}' has {src.meta.shape} ({src.meta.size} elements)", dst,
+                  got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+                  limit="the same shape on both sides",
+                  remedy="Slice or reshape one side so that both name the same elements; a DMA does not broadcast.")
+
+
 @instruction("dma_copy", "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
              "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store")
 def DMA_COPY(call: Call) -> Plan:
@@ -36,12 +46,7 @@ def DMA_COPY(call: Call) -> Plan:
     shape = src.meta.shape
     if dst is not None:
         _endpoint(call, dst, "destination")
-        if squeeze(dst.meta.shape) != squeeze(shape):
-            call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), "
-                      f"'{src.label}' has {shape} ({src.meta.size} elements)", dst,
-                      got=f"{src.meta.describe()} -> {dst.meta.describe()}",
-                      limit="the same shape on both sides",
-                      remedy="Slice or reshape one side so that both name the same elements; a DMA does not broadcast.")
+        same_elements(call, src, dst)
     elif call.space == SBUF and src.meta.shape[0] > call.target.partitions:
         call.fail("partition-limit", f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
                   src, limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",

@@ -28,7 +28,7 @@ from ...isa.vector import (
 )
 from ...memory import CONST, HBM, PSUM, SBUF, meta_of, meta_of_view
 from ...state import current
-from ...tensor import Const, Tensor
+from ...tensor import Const, IndexedTensor, Tensor
 from .support import is_const, only, operand, promoted, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -41,7 +41,9 @@ def to_sbuf(t: Tensor, api: str, dtype: np.dtype | None = None) -> Tensor:
 
 
 def free_broadcast(t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A view of `t` with free axes of one element repeated: stride 0, no instruction."""
+    """A view of `t` with free axes of one element repeated: stride 0, no instruction (a copy of explicit picks)."""
+    if isinstance(t, IndexedTensor):
+        t = execute(TENSOR_COPY, "nl.broadcast_to", None, (t,), (None,))
     array = np.broadcast_to(t.array, shape)
     strides = tuple(s // array.itemsize for s in array.strides)
     return Tensor(t.buf, array, meta_of(t.meta.space, shape, strides, t.meta.dtype, 0, t.meta.pstart), t.off)

@@ -18,6 +18,8 @@ from ...state import current
 from ...tensor import Const, Tensor
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
+_COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
+
 
 def _shape(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     """The shape as plain integers, and the partition axis."""
@@ -133,10 +135,13 @@ def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -
 def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
-    if program.scope is not program.top:
-        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made inside a loop", got=f"{sizes}",
+    frame = user_frame(2)
+    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:  # functions of their own before Python 3.12
+        frame = frame.f_back
+    if program.scope is not program.top or program.blocks and program.scope_at(frame.f_code, frame.f_lasti) is not program.top:
+        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made inside a loop or a branch", got=f"{sizes}",
                remedy="Make it before the loop, at the top of the kernel.")
-    if user_frame(2).f_code is not program.kernel_code and program.kernel_code is not None:
+    if frame.f_code is not program.kernel_code and program.kernel_code is not None:
         broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made in a function that the kernel calls",
                got=f"{sizes}",
                remedy="Make it in the kernel itself and pass it to the function.")

@@ -7,7 +7,7 @@ to write to, as kernels of the transition to the destination-passing dialect do;
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
-from .support import only, operand, promoted, tile, want_dtype
+from .support import missing, only, operand, promoted, tile, want_dtype
 
 
 class engine(IntEnum):
@@ -115,7 +115,8 @@ def _engine(wanted: Any, api: str) -> str | None:
         return None
     if not isinstance(wanted, engine):
         broken("engine", f"{api}: engine is {wanted!r}", got=repr(wanted),
-               limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine")
+               limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
+               remedy="Pass one of these objects, or leave engine= out to let it be chosen.")
     return _ENGINE_NAMES[wanted]
 
 
@@ -129,7 +130,8 @@ def _alu(op: Any, api: str, what: str = "op") -> alu.AluOp:
         name = getattr(op, "__name__", repr(op))
         broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
                limit=", ".join(sorted(alu.ALU)),
-               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else None)
+               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
+               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
         raise AssertionError
     if not isinstance(op, str):
         _ALU_OF[op] = found
@@ -473,3 +475,8 @@ __all__ = [
     "tensor_copy_predicated", "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar",
     "tensor_scalar_reduce", "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = missing("nisa", __all__, (
+        "bn_aggr", "bn_stats", "builtin_custom_op", "dropout", "local_gather", "max8", "nc_find_index8", "nc_match_replace8",
+        "nc_stream_shuffle", "range_select", "sequence_bounds", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src"))

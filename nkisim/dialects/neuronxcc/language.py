@@ -6,7 +6,7 @@ Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/language/__init__.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,6 +91,7 @@ from .compute import (
 from .creation import empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like
 from .support import ParDim as par_dim
 from .support import hbm, psum, sbuf, shared_hbm
+from .support import missing as _missing
 from .transfer import device_print, load, load_transpose2d, store
 
 private_hbm = hbm
@@ -290,3 +291,7 @@ __all__ = [
     "tan", "tanh", "tfloat32", "tile_size", "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros",
     "zeros_like",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = _missing("nl", __all__, ("all_reduce", "atomic_rmw", "dropout", "gather_flattened", "gemm_grid",
+                                           "gemm_stationary_grid", "loop_reduce", "rand", "random_seed"))

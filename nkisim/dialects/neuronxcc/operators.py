@@ -40,9 +40,9 @@ class Operators:
     # -- expressions -----------------------------------------------------------------------------------------------
     def operator(self, op: str, a: Any, b: Any) -> Tensor:
         symbol = _SYMBOL[op]
-        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-            array = a if isinstance(a, np.ndarray) else b
-            tile(array, f"operator {symbol}")
+        for array in (a, b):
+            if isinstance(array, np.ndarray) and array.ndim:
+                tile(array, f"operator {symbol}")
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return NotImplemented
         if op == "matmul":
@@ -112,7 +112,7 @@ class Operators:
             self._seen = _getrefcount(value)
             return dst
         symbol = _SYMBOL[op]
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.ndim:
             tile(value, f"operator {symbol}=")
         if dst.meta.space == HBM:
             broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
@@ -145,10 +145,9 @@ class Operators:
         if isinstance(buf, Allocation) and not buf.touched(dst):
             if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
-            if buf.state == ZERO and last.general is None:
-                return False  # part of it still holds zeros: the general way spends the memset
-        if buf.state != ZERO:
-            program.check_read(dst, "accumulation")
+            if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
+                program.materialize_zeros(dst, before=last.width)
+        program.check_read(dst, "accumulation")
         program.suspect = None  # adding to what another iteration left is what accumulation is for
         return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,8 @@ def operand(x: Any, api: str) -> Tensor:
         return x
     if isinstance(x, (int, float, np.generic)):
         return Const(x)
+    if isinstance(x, np.ndarray) and x.ndim == 0:
+        return Const(x[()])
     return tile(x, api)
 
 
@@ -94,3 +98,15 @@ def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
 
 def is_const(t: Tensor) -> bool:
     return t.meta.space == CONST
+
+
+def missing(module: str, names: list[str], later: tuple[str, ...]) -> Callable[[str], Any]:
+    """A module's `__getattr__`: what it says of a name it does not have. `later`: documented, and not simulated yet."""
+
+    def getattribute(name: str) -> Any:
+        if name in later:
+            raise AttributeError(f"{module}.{name} is part of NKI 0.1, but the simulator does not have it yet")
+        near = difflib.get_close_matches(name, names, 1)
+        raise AttributeError(f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else ""))
+
+    return getattribute

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...errors import broken
 from ...execute import execute
-from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
+from ...isa.core import Call
+from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import HBM, PSUM, SBUF
 from ...program import Printed
@@ -51,6 +52,7 @@ def store(dst: Any, value: Any, *, mask: Any = None, **kwargs: Any) -> None:
         broken("memory", f"nl.store: value '{value.label}' lies in hbm", tensor=value.label, got=value.meta.describe(),
                limit="sbuf", remedy="nl.load it first, or copy HBM to HBM with nisa.dma_copy(dst=..., src=...).")
     if value.meta.space == PSUM:  # the documented extra copy
+        same_elements(Call("nl.store", t, (value,), _NO_ADD, SBUF, None, current("nl.store").config), value, t)
         value = execute(TENSOR_COPY, "nl.store", None, (value,), (None,), SBUF, None, mask)
     execute(DMA_COPY, "nl.store", t, (value,), _NO_ADD, SBUF, None, mask)
 
