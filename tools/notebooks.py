@@ -1,7 +1,7 @@
 """Build and check the notebooks of the course.
 
     python tools/notebooks.py build [STAGE ...]   execute notebooks/*.ipynb in place; derive and execute solutions/*.ipynb
-    python tools/notebooks.py check               say what is wrong with them; exit status 1 if anything is
+    python tools/notebooks.py check [STAGE ...]   say what is wrong with them; exit status 1 if anything is
 
 A notebook in `notebooks/` is the source: edit it in JupyterLab, then build. The cell tagged "blank" holds the stage's
 exercise; the solved edition in `solutions/` is the same notebook with the text of the solution file in that cell.
@@ -9,33 +9,42 @@ exercise; the solved edition in `solutions/` is the same notebook with the text 
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
 
-import tutorial
-from tutorial.stage import Stage
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # so that the script also runs in a checkout that is not installed
+
+import tutorial  # noqa: E402
+from nkisim.rules import RULES  # noqa: E402
+from tutorial.stage import Stage  # noqa: E402
+
 PARTS = ("What you will build", "Why the last stage is not enough", "By hand", "The NumPy twin", "Predict",
          "What changes in the kernel", "Your turn", "Check", "If it is wrong", "The trace of your kernel", "Break it",
          "The solution, phase by phase")
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}}
-LARGEST = 600_000  # bytes of a notebook file
+LARGEST = 400_000  # bytes of a notebook file
+TWIN_LINES = 25
+UNSTABLE = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(home|root|tmp|work|usr|var|Users|private)/|\b[A-Z]:\\|ipykernel"
+                      r"|Warning|\b\d+(\.\d+)? ?(ms|µs|us|ns|s|sec|seconds|minutes)\b")
 
 
+# -- the two editions ------------------------------------------------------------------------------------------------------
 def learner_path(lesson: Stage) -> Path:
-    return ROOT / "notebooks" / f"stage{lesson.number}_{lesson.name}.ipynb"
+    return ROOT / "notebooks" / f"{lesson.file_name}.ipynb"
 
 
 def solved_path(lesson: Stage) -> Path:
-    return ROOT / "solutions" / f"stage{lesson.number}_{lesson.name}.ipynb"
+    return ROOT / "solutions" / f"{lesson.file_name}.ipynb"
 
 
 def read(path: Path) -> Any:
@@ -58,6 +67,7 @@ def solved(notebook: Any, lesson: Stage) -> Any:
     return made
 
 
+# -- build -----------------------------------------------------------------------------------------------------------------
 def execute(notebook: Any, folder: Path) -> Any:
     """Run every cell in `folder`; the same input gives the same file."""
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -79,10 +89,73 @@ def build(lessons: list[Stage]) -> None:
         print(f"stage {lesson.number}: built")
 
 
+# -- reading a notebook ----------------------------------------------------------------------------------------------------
+def code_cells(notebook: Any) -> Iterator[tuple[int, Any]]:
+    """The code cells, each with its place."""
+    return ((number, cell) for number, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+
+
+def texts_of(cell: Any) -> list[str]:
+    """Every text that a code cell's outputs hold."""
+    found = []
+    for output in cell.get("outputs", []):
+        found.append(str(output.get("text", "")))
+        found += [str(v) for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    return found
+
+
+def part(notebook: Any, number: int) -> list[Any]:
+    """The cells of one of the twelve parts, counted from 1."""
+    found: list[Any] = []
+    inside = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (heading := re.match(r"## (\d+)\. ", cell.source)):
+            inside = int(heading[1]) == number
+        if inside:
+            found.append(cell)
+    return found
+
+
+def prose(cells: list[Any]) -> str:
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
 def code_lines(text: str) -> set[str]:
     """The lines of a kernel that say something, without comments and spaces."""
     body = (line.split("  #")[0].strip() for line in text.splitlines())
     return {line for line in body if len(line) > 30 and not line.startswith(("#", '"""', "import", "assert", "@", "def"))}
+
+
+# -- check: every function gives a sentence for each thing that is wrong ---------------------------------------------------
+def parts_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    headings = [line[3:] for line in prose(learner.cells).splitlines() if line.startswith("## ")]
+    wanted = [f"{i}. {part}" for i, part in enumerate(PARTS, 1)]
+    return [] if headings == wanted else [f"its parts are {headings}, not the twelve of a lesson."]
+
+
+def solved_is_learner_with_solution(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    def plain(notebook: Any) -> list[Any]:
+        return [(c.cell_type, c.source, c.id, c.metadata) for c in notebook.cells]
+
+    if plain(answer) != plain(solved(learner, lesson)):
+        return ["the solved edition is not the learner's with the solution in the blank; build it again."]
+    return []
+
+
+def blank_is_the_exercise(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    if blank_cell(learner).source != lesson.blank.rstrip("\n"):
+        return ["the blank is not the stage's exercise; build it again."]
+    return []
+
+
+def budgets_are_told(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    told = " ".join(prose(part(learner, 7)).replace(";", ",").split())
+    missing = [text for text in (f"at most {lesson.line_budget} lines", f"{lesson.cost_budget}.") if text not in told]
+    return [f"part 7 does not say {text!r}." for text in missing]
+
+
+def nothing_leaks(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    return [f"the learner's edition leaks the solution: {line}" for line in leaks(lesson, learner)]
 
 
 def leaks(lesson: Stage, learner: Any) -> list[str]:
@@ -96,67 +169,97 @@ def leaks(lesson: Stage, learner: Any) -> list[str]:
     return sorted(line for line in own if line in text and line not in lesson.blank)
 
 
-def texts_of(cell: Any) -> list[str]:
-    """Every text that a code cell's outputs hold."""
+def hints_are_there(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    text = prose(part(learner, 9))
+    folded = re.findall(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", text, re.DOTALL)
+    found = [f"{title!r} is empty." for title, body in folded if len(body.strip()) < 20]
+    if [title[:6] for title, _ in folded if title.startswith("Hint")] != ["Hint 1", "Hint 2", "Hint 3"]:
+        found.append("there are not three hints.")
+    if not any("but fails" in title or "passes everything but" in title for title, _ in folded):
+        found.append('part 9 has no "passes A but fails B".')
+    if len(folded) != text.count("<details>") or len(folded) != text.count("</details>"):
+        found.append("part 9 has something that does not fold.")
+    table = next((body for title, body in folded if title == "What the errors mean"), "")
+    ids = re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)
+    if not ids:
+        found.append('part 9 has no "error X means Y".')
+    return found + [f"there is no rule {name!r}." for name in ids if name not in RULES]
+
+
+def twin_is_short(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    lengths = [node.end_lineno - node.lineno + 1 for cell in part(learner, 4) if cell.cell_type == "code"
+               for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)]
+    return [] if lengths and max(lengths) <= TWIN_LINES else [f"the twin has {lengths} lines, {TWIN_LINES} at most."]
+
+
+def executed_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     found = []
-    for output in cell.get("outputs", []):
-        found.append(str(output.get("text", "")))
-        found += [str(v) for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    for edition, notebook in (("learner", learner), ("solved", answer)):
+        for wanted, (number, cell) in enumerate(code_cells(notebook), 1):
+            if cell.execution_count != wanted:
+                found.append(f"cell {number} ({edition}) has execution count {cell.execution_count}, not {wanted}.")
     return found
+
+
+def nothing_fails(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    return [f"cell {number} ({edition}) ends in an error or writes to stderr."
+            for edition, notebook in (("learner", learner), ("solved", answer)) for number, cell in code_cells(notebook)
+            if any(o.output_type == "error" or o.get("name") == "stderr" for o in cell.outputs)]
+
+
+def outputs_are_stable(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    found = []
+    for edition, notebook in (("learner", learner), ("solved", answer)):
+        for number, cell in code_cells(notebook):
+            for text in texts_of(cell):
+                if seen := UNSTABLE.search(text):
+                    found.append(f"cell {number} ({edition}) shows an address, a path, a warning or a time: {seen[0]}")
+            if cell.source.rstrip().endswith(";"):
+                found.append(f"cell {number} ({edition}) ends in a semicolon, which nbval does not honour.")
+    return found
+
+
+def metadata_is_plain(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    found = []
+    for edition, notebook in (("learner", learner), ("solved", answer)):
+        if notebook.metadata != METADATA:
+            found.append(f"the metadata of the {edition} edition are not those of a build.")
+        if any(set(cell.metadata) - {"tags"} for cell in notebook.cells):
+            found.append(f"a cell of the {edition} edition has metadata besides tags.")
+        if [cell.id for cell in notebook.cells] != [f"cell-{i:02d}" for i in range(len(notebook.cells))]:
+            found.append(f"the cells of the {edition} edition are not numbered in order.")
+    return found
+
+
+def files_are_small(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    sizes = {path: path.stat().st_size for path in (learner_path(lesson), solved_path(lesson))}
+    return [f"{path.parent.name}/{path.name} has {size:,} bytes, over {LARGEST:,}." for path, size in sizes.items()
+            if size > LARGEST]
+
+
+CHECKS: tuple[Callable[[Stage, Any, Any], list[str]], ...] = (
+    parts_in_order, solved_is_learner_with_solution, blank_is_the_exercise, budgets_are_told, nothing_leaks, hints_are_there,
+    twin_is_short, executed_in_order, nothing_fails, outputs_are_stable, metadata_is_plain, files_are_small)
 
 
 def problems_of(lesson: Stage) -> list[str]:
     """What is wrong with a stage's two notebooks, a sentence each."""
-    name = learner_path(lesson).name
-    if not learner_path(lesson).is_file() or not solved_path(lesson).is_file():
-        return [f"{name}: one of the two editions is missing."]
+    missing = [path for path in (learner_path(lesson), solved_path(lesson)) if not path.is_file()]
+    if missing:
+        return [f"{path.parent.name}/{path.name} is missing." for path in missing]
     learner, answer = read(learner_path(lesson)), read(solved_path(lesson))
-    found = []
-    if [c.source for c in answer.cells] != [c.source for c in solved(learner, lesson).cells]:
-        found.append(f"{name}: the solved edition is not the learner's with the solution in the blank; build it again.")
-    if blank_cell(learner).source != lesson.blank.rstrip("\n"):
-        found.append(f"{name}: the blank is not the stage's exercise; build it again.")
-    headings = [line[3:] for c in learner.cells if c.cell_type == "markdown" for line in c.source.splitlines()
-                if line.startswith("## ")]
-    if headings != [f"{i}. {part}" for i, part in enumerate(PARTS, 1)]:
-        found.append(f"{name}: its parts are {headings}, not the twelve of a lesson.")
-    found += [f"{name}: the learner's edition leaks the solution: {line}" for line in leaks(lesson, learner)]
-    for edition, notebook in (("learner", learner), ("solved", answer)):
-        found += [f"{name} ({edition}): {sentence}" for sentence in _cells(notebook)]
-    if max(p.stat().st_size for p in (learner_path(lesson), solved_path(lesson))) > LARGEST:
-        found.append(f"{name}: larger than {LARGEST:,} bytes.")
-    return found
-
-
-def _cells(notebook: Any) -> list[str]:
-    found = []
-    hints = [c.source for c in notebook.cells if c.cell_type == "markdown" and "<summary>Hint" in c.source]
-    for body in re.findall(r"<summary>Hint[^<]*</summary>(.*?)</details>", "".join(hints), re.DOTALL):
-        if len(body.strip()) < 20:
-            found.append("a hint is empty.")
-    if not hints:
-        found.append("it has no hints.")
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code":
-            continue
-        where = f"cell {number}"
-        if not cell.execution_count:
-            found.append(f"{where} has not been executed.")
-        if cell.source.rstrip().endswith(";"):
-            found.append(f"{where} ends in a semicolon, which nbval does not honour.")
-        if any(o.output_type == "error" or o.get("name") == "stderr" for o in cell.outputs):
-            found.append(f"{where} ends in an error or writes to stderr.")
-        for text in texts_of(cell):
-            if re.search(r"0x[0-9a-f]{6,}|/home/|/tmp/|[A-Z]:\\\\|\b\d+(\.\d+)? ?(ms|µs|us|seconds)\b", text):
-                found.append(f"{where} shows an address, a path or a time.")
-    return found
+    return [f"{lesson.file_name}: {sentence}" for rule in CHECKS for sentence in rule(lesson, learner, answer)]
 
 
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in ("build", "check"):
         print(__doc__)
         return 2
-    lessons = [tutorial.get(key) for key in arguments[1:]] or list(tutorial.stages())
+    try:
+        lessons = [tutorial.get(key) for key in arguments[1:]] or list(tutorial.stages())
+    except tutorial.StageError as error:
+        print(error)
+        return 2
     if arguments[0] == "build":
         build(lessons)
         return 0

@@ -24,13 +24,14 @@ class Case:
     """One call of an entry point.
 
     `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says which mistakes cannot
-    hide here.
+    hide here. `exact` says that the scores come out the same on every machine.
     """
 
     family: str
     reveals: str
     args: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
 
     def __post_init__(self) -> None:
         for value in self.args.values():

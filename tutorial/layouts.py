@@ -66,7 +66,7 @@ def real_grouped_cases(n: int, n_others: int) -> tuple[Case, ...]:
 
 
 def _real_case(args: Mapping[str, Any], which: str) -> Case:
-    return Case(f"real data{which}", "what a language model really asks for", args)
+    return Case(f"real data{which}", "what a language model really asks for", args, exact=False)
 
 
 def one_head_attention(case: Case) -> Attention:

@@ -125,7 +125,7 @@ class Stage:
         self.validate(inputs)
         args = {name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x for name in self.parameters}
         options = {name: inputs[name] for name in self.options if inputs.get(name) is not None}
-        return Case("your input", "what you are looking for", args, options)
+        return Case("your input", "what you are looking for", args, options, exact=False)
 
 
 @lru_cache(maxsize=256)

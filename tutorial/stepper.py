@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .text import number
+from .text import DIGITS, number
 
 if TYPE_CHECKING:
     from .trace import Row, Trace
@@ -90,7 +90,7 @@ class Steps:
     def _step(self, i: int, row: Row) -> str:
         rows = [r for r in self.trace.rows if r.head == row.head]
         words = self._words(row)
-        picture = base64.b64encode(_picture(rows, rows.index(row), self.trace.n_heads > 1).encode()).decode()
+        picture = base64.b64encode(_picture(rows, rows.index(row), self.trace).encode()).decode()
         title = f"tile {row.tile}, keys {row.first_key}..{row.last_key}"
         if self.trace.n_heads > 1:
             title = f"head {row.head}, {title}"
@@ -112,15 +112,16 @@ class Steps:
             kept = "the old sums are kept" if row.alpha == 1 else "the old sums are multiplied by it"
             parts.append(f"alpha is {_say(row.alpha, 4)}: {kept}.")
         if row.l is not None or row.acc is not None:
-            parts.append(f"Now l is {_say(row.l, 4)} and |acc| is {_say(row.acc, 3)}.")
+            digits = self.trace.digits
+            parts.append(f"Now l is {_say(row.l, 4, digits)} and |acc| is {_say(row.acc, 3, digits)}.")
         return " ".join(parts)
 
 
-def _say(value: float | None, decimals: int) -> str:
-    return "not known" if value is None else number(value, decimals)
+def _say(value: float | None, decimals: int, digits: int = DIGITS) -> str:
+    return "not known" if value is None else number(value, decimals, digits=digits)
 
 
-def _picture(rows: Sequence[Row], now: int, with_head: bool) -> str:
+def _picture(rows: Sequence[Row], now: int, trace: Trace) -> str:
     """The tiles' maxima as bars, m as a line up to this tile, and the sums as numbers."""
     shown = [v for row in rows for v in (row.tile_max, row.m_new) if v is not None and math.isfinite(v)]
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
@@ -132,7 +133,7 @@ def _picture(rows: Sequence[Row], now: int, with_head: bool) -> str:
         return bottom - 10 - (bottom - top - 20) * (value - low) / span
 
     row = rows[now]
-    head = f"head {row.head}  " if with_head else ""
+    head = f"head {row.head}  " if trace.n_heads > 1 else ""
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="var(--card)"/>',
              f'<text x="20" y="28">{head}tile {row.tile}  keys {row.first_key}..{row.last_key}</text>',
              '<text class="soft" x="20" y="46">bars: largest score of each tile; line: m</text>',
@@ -149,12 +150,12 @@ def _picture(rows: Sequence[Row], now: int, with_head: bool) -> str:
     if line:
         parts.append(f'<polyline class="m" points="{" ".join(line)}"/>')
     facts = [f"m {_short(row.m_old, 2)} -> {_short(row.m_new, 2)}", f"alpha {_short(row.alpha, 4)}",
-             f"l {_short(row.l, 4)}", f"|acc| {_short(row.acc, 3)}"]
+             f"l {_short(row.l, 4, trace.digits)}", f"|acc| {_short(row.acc, 3, trace.digits)}"]
     for i, fact in enumerate(facts):
         parts.append(f'<text x="{20 + 310 * (i % 2)}" y="{242 + 26 * (i // 2)}">{html.escape(fact)}</text>')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">'
             f"<style>{STYLE}</style>{''.join(parts)}</svg>")
 
 
-def _short(value: float | None, decimals: int) -> str:
-    return "-" if value is None else number(value, decimals)
+def _short(value: float | None, decimals: int, digits: int = DIGITS) -> str:
+    return "-" if value is None else number(value, decimals, digits=digits)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+DIGITS = 5  # significant digits on which the fp32 sums of all machines agree
 
-def number(x: float, decimals: int, width: int = 0) -> str:
+def number(x: float, decimals: int, width: int = 0, digits: int = DIGITS) -> str:
     """`x` with `decimals` decimals, fewer if `width` is short; "inf", "-inf", "nan"; never "-0".
 
-    Rounds to 6 significant digits first, so that the last bits of fp32, which differ between machines, do not show.
+    No more than `digits` significant digits are shown, so that the last bits of fp32, which differ between machines, do
+    not show; rounding to 7 digits first keeps a value half-way between two texts with one of them.
     """
     if math.isnan(x):
         return "nan"
     if math.isinf(x):
         return "inf" if x > 0 else "-inf"
-    x = float(f"{x:.6g}")
+    x = float(f"{x:.7g}")
+    if x:
+        exponent = int(f"{x:.{digits - 1}e}".partition("e")[2])
+        decimals = max(min(decimals, digits - 1 - exponent), 0)
     for places in range(decimals, -1, -1):
         text = f"{x:.{places}f}"
         if not width or len(text) < width:

@@ -20,7 +20,7 @@ from .episodes import LOW
 from .families import Case
 from .problem import Attention
 from .states import Observed, observe
-from .text import number
+from .text import DIGITS, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,25 +54,27 @@ class Row:
     l: float | None
     acc: float | None
 
-    def line(self) -> str:
-        """The row as the table shows it, without its head."""
+    def line(self, digits: int = DIGITS) -> str:
+        """The row as the table shows it, without its head; l and |acc| with no more than `digits` significant digits."""
         keys = f"{self.first_key}..{self.last_key}"
-        return (f"{self.tile:4d}  {keys:<10}{_cell(self.tile_max, 2, 8)}{_cell(self.m_old, 2, 12)}"
-                f"{_cell(self.m_new, 2, 10)}{_cell(self.alpha, 4, 10)}{_cell(self.l, 4, 11)}{_cell(self.acc, 3, 9)}")
 
+        def cell(value: float | None, decimals: int, width: int, digits: int = DIGITS) -> str:
+            return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
 
-def _cell(value: float | None, decimals: int, width: int) -> str:
-    return ("-" if value is None else number(value, decimals, width)).rjust(width)
+        return (f"{self.tile:4d}  {keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}"
+                f"{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}")
 
 
 class Trace:
     """The rows of one kernel run, and what the kernel was.
 
-    `heads` are those shown. `missing` explains an empty trace, and `outcome` is that of a kernel that did not run.
+    `heads` are those shown, l and |acc| with `digits` significant digits. `missing` explains an empty trace, and `outcome`
+    is that of a kernel that did not run.
     """
 
     def __init__(self, title: str, family: str, rows: Sequence[Row], n_heads: int, target: str = "",
-                 missing: str = "", notes: Sequence[str] = (), outcome: str = "") -> None:
+                 missing: str = "", notes: Sequence[str] = (), outcome: str = "",
+                 digits: int = DIGITS) -> None:
         self.title = title
         self.family = family
         self.all_rows = tuple(rows)
@@ -81,6 +83,7 @@ class Trace:
         self.missing = missing
         self.notes = tuple(notes)
         self.outcome = outcome
+        self.digits = digits
         self.heads = tuple(dict.fromkeys(row.head for row in self.all_rows))[:4]
 
     @property
@@ -96,7 +99,7 @@ class Trace:
             if self.all_rows and head not in known:
                 raise ValueError(f"there is no head {head}; the trace has heads {sorted(known)}")
         made = Trace(self.title, self.family, self.all_rows, self.n_heads, self.target, self.missing, self.notes,
-                     self.outcome)
+                     self.outcome, self.digits)
         made.heads = wanted
         return made
 
@@ -120,7 +123,7 @@ class Trace:
             if self.n_heads > 1:
                 lines.append(f"head {head}")
             lines.append(HEADER)
-            lines += [row.line() for row in self.rows if row.head == head]
+            lines += [row.line(self.digits) for row in self.rows if row.head == head]
         hidden = self.n_heads - len(self.heads)
         if hidden > 0:
             lines.append(f"({hidden} more heads: .only([...]) shows them)")
@@ -172,6 +175,11 @@ def trace(key: int | str | stage.Stage, kernel: Callable[..., Any], family: str 
     return of_run(lesson, case, result.run)
 
 
+def _digits(case: Case) -> int:
+    """Scores that are not exact cost a digit: they, and so their sums, differ a little between machines."""
+    return DIGITS if case.exact else DIGITS - 1
+
+
 def _default_case(lesson: stage.Stage, family: str | None) -> Case:
     if family is not None:
         return lesson.case(family)
@@ -199,7 +207,8 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if len(observed.heads) < attention.n_q_heads:
         notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
     rows = rows_of(observed, attention)
-    return Trace(lesson.title, case.family, rows, len({row.head for row in rows}), run.target, notes=notes)
+    return Trace(lesson.title, case.family, rows, len({row.head for row in rows}), run.target, notes=notes,
+                 digits=_digits(case))
 
 
 def rows_of(observed: Observed, attention: Attention) -> list[Row]:
@@ -242,7 +251,8 @@ def _twin_trace(lesson: stage.Stage, case: Case, attention: Attention, twin: Cal
             part = merged[head, first]
             rows_found.append(Row(head, t, first, int(part["last"]), part.get("tile_max"), part.get("m_old"),
                                   part.get("m"), part.get("alpha"), part.get("l"), part.get("acc")))
-    return Trace(f"{lesson.title}, NumPy twin", case.family, rows_found, attention.n_q_heads)
+    return Trace(f"{lesson.title}, NumPy twin", case.family, rows_found, attention.n_q_heads,
+                 digits=_digits(case))
 
 
 def _parts(state: Mapping[str, Any], r: int, rows: int) -> dict[str, float]:
