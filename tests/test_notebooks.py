@@ -277,7 +277,7 @@ def test_a_shown_trace_reads_the_same_where_fp32_rounds_a_little_differently(mad
 # -- what only the notebooks call ------------------------------------------------------------------------------------------
 @every_stage
 def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
-    questions = lessons.QUESTIONS[lesson.number]
+    questions = lesson.questions
     tutorial.predict(lesson.number)
     assert capsys.readouterr().out.count("No answer yet.") == len(questions)
     tutorial.predict(lesson.number, *[question.right for question in questions])
@@ -287,14 +287,10 @@ def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
     assert said.count(" is not it. ") == len(questions) and not any(q.because in said for q in questions)
 
 
-WRONG = {0: "read too often", 1: "no max subtraction", 2: "last tile skipped in the sum", 3: "p with the tile's max",
-         4: "q heads strided"}
-
-
 @every_stage
 def test_the_broken_kernel_runs_and_the_check_names_its_mistake(lesson):
     verdict = tutorial.check(lesson, tutorial.broken(lesson.number))
-    assert (verdict.outcome, verdict.cause) == ("wrong", WRONG[lesson.number])
+    assert (verdict.outcome, verdict.cause) == ("wrong", lesson.broken.cause)
 
 
 @pytest.fixture

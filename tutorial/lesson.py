@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -79,58 +78,11 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
 
 
 # -- predict -------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Question:
-    """A question with one right answer, the reason for it, and what to think of after a wrong one."""
-
-    text: str
-    right: Any
-    because: str
-    nudge: str
-
-
-QUESTIONS = {
-    0: (
-        Question("x is (128, 1024) fp32. How many bytes does the kernel read from HBM?", 128 * 1024 * 4,
-                 "128 * 1024 numbers of 4 bytes, each read once.", "Every number is read once; fp32 is 32 bits."),
-        Question("With tiles of 128 columns, how many DMA transfers are there in all?", 16,
-                 "8 tiles, each loaded once and stored once.", "Count the tiles; each goes in and comes out."),
-    ),
-    1: (
-        Question("d = 64, n = 128. On how many partitions does the score tile qk lie?", 1,
-                 "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
-                 "The first axis of a tile is the partition axis. What shape has qk?"),
-        Question("All 128 scores are equal to 7. What is l?", 128,
-                 "m is 7, so every weight is exp(0) = 1, and there are 128 of them.",
-                 "l sums the weights after the max was subtracted."),
-    ),
-    2: (
-        Question("How many times does the three-pass kernel read K from HBM?", 3,
-                 "The max needs all scores, the sum needs the max, the weights are needed again for V: K in every pass.",
-                 "Which of the three loops of the twin use k?"),
-        Question("And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"),
-    ),
-    3: (
-        Question("The tiles' maxima are 2, 1, 4, 4, 3. In which tiles does m change? (a list)", [0, 2],
-                 "m goes from -inf to 2 in tile 0 and to 4 in tile 2; a tile that only equals m changes nothing.",
-                 "m is the largest score so far. Tile 0 counts too: before it, m is -inf."),
-        Question("What is alpha in tile 1?", 1.0,
-                 "m stays 2, so alpha = exp(2 - 2) = 1 and nothing is rescaled.", "alpha = exp(m_old - m_new)."),
-    ),
-    4: (
-        Question("Hq = 8, Hkv = 2. Which KV head does query head 5 use?", 1,
-                 "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
-                 "G = Hq // Hkv, and query head h uses KV head h // G."),
-        Question("n = 512, tiles of 128. How many tiles of K does the kernel load in all?", 8,
-                 "4 tiles for each of the 2 KV heads; the query heads add none.",
-                 "The query heads of a group share a load."),
-    ),
-}
 
 
 def predict(key: int | str, *answers: Any) -> None:
     """Print a stage's questions and, for each that has an answer, whether it is right. None means no answer yet."""
-    for question, answer in zip_longest(QUESTIONS[stage.get(key).number], answers):
+    for question, answer in zip_longest(stage.get(key).questions, answers):
         if question is None:
             break
         print(question.text)
@@ -151,25 +103,6 @@ def _equal(answer: Any, right: Any) -> bool:
 
 
 # -- break it --------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Break:
-    """A mistake: what to change in the solution's text to make it, and the recipe that makes it without a kernel."""
-
-    changes: tuple[tuple[str, str], ...]
-    recipe: Recipe | None
-
-
-BREAKS = {
-    0: Break((("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
-              ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],")), None),
-    1: Break((("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),), Recipe(shift="nothing")),
-    2: Break((("# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE):",
-               "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):"),),
-             Recipe(method="passes", l_tiles="not last")),
-    3: Break((("tensor_scalar(qk, op0=nl.subtract, operand0=m_new)", "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)"),),
-             Recipe(shift="tile")),
-    4: Break((("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),), Recipe(q_head="strided")),
-}
 
 
 def broken(key: int | str) -> Callable[..., Any]:
@@ -178,7 +111,9 @@ def broken(key: int | str) -> Callable[..., Any]:
     Where the solutions are not here, the same mistake in NumPy.
     """
     lesson = stage.get(key)
-    made = BREAKS[lesson.number]
+    made = lesson.broken
+    if made is None:
+        raise stage.StageError(f"{lesson.title} has no broken kernel to diagnose.")
     try:
         text = solution_text(key)
     except stage.StageError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .families import Case
 from .problem import Attention, States
+from .recipes import Recipe
 
 
 class StageError(ValueError):
@@ -45,6 +46,26 @@ class Budget:
     psum_bytes: int
 
 
+@dataclass(frozen=True)
+class Question:
+    """A question with one right answer, the reason for it, and what to think of after a wrong one."""
+
+    text: str
+    right: Any
+    because: str
+    nudge: str
+
+
+@dataclass(frozen=True)
+class Break:
+    """A mistake: the cause that the check gives, what to change in the solution's text to make it, and the recipe that
+    makes it without a kernel (None where there is no such recipe)."""
+
+    cause: str
+    changes: tuple[tuple[str, str], ...]
+    recipe: Recipe | None
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One lesson.
@@ -53,7 +74,8 @@ class Stage:
     `oracle(*args, **options)` is float64 NumPy; `twin` is the kernel's method in NumPy and yields its state tile by
     tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
-    are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument.
+    are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
+    and `broken` are what the notebook asks for a prediction and gives to diagnose.
     """
 
     number: int
@@ -79,6 +101,8 @@ class Stage:
     mistakes: str = "attention"
     uses_real_data: bool = False
     beyond: Callable[[], tuple[Case, ...]] = tuple
+    questions: tuple[Question, ...] = ()
+    broken: Break | None = None
 
     @property
     def title(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .families import Case, grid, seed
 from .problem import not_finite
-from .stage import Budget, InputError, Stage
+from .stage import Break, Budget, InputError, Question, Stage
 
 TILE = 128
 
@@ -90,6 +90,19 @@ def minimum(case: Case) -> Budget:
     return Budget(x.nbytes, x.nbytes, 2 * tiles, 0, 0, 2 * 128 * TILE * 4, 0)
 
 
+QUESTIONS = (
+    Question("x is (128, 1024) fp32. How many bytes does the kernel read from HBM?", 128 * 1024 * 4,
+             "128 * 1024 numbers of 4 bytes, each read once.", "Every number is read once; fp32 is 32 bits."),
+    Question("With tiles of 128 columns, how many DMA transfers are there in all?", 16,
+             "8 tiles, each loaded once and stored once.", "Count the tiles; each goes in and comes out."),
+)
+
+BROKEN = Break(
+    "read too often",
+    (("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
+     ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],")),
+    None)
+
 STAGE = Stage(
     number=0,
     name="first_kernel",
@@ -110,4 +123,6 @@ STAGE = Stage(
     cost_case="random",
     reads={"x": 1},
     mistakes="scaling",
+    questions=QUESTIONS,
+    broken=BROKEN,
 )

@@ -22,7 +22,8 @@ from .layouts import (
     validate_one_head,
 )
 from .problem import online_states
-from .stage import Budget, Stage
+from .recipes import Recipe
+from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T for one query q (d, 1), keys k (d, n) and values v (d, n), with n <= 128: one tile.
@@ -111,6 +112,20 @@ def minimum(case: Case) -> Budget:
     )
 
 
+QUESTIONS = (
+    Question("d = 64, n = 128. On how many partitions does the score tile qk lie?", 1,
+             "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
+             "The first axis of a tile is the partition axis. What shape has qk?"),
+    Question("All 128 scores are equal to 7. What is l?", 128,
+             "m is 7, so every weight is exp(0) = 1, and there are 128 of them.",
+             "l sums the weights after the max was subtracted."),
+)
+
+BROKEN = Break(
+    "no max subtraction",
+    (("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),),
+    Recipe(shift="nothing"))
+
 STAGE = Stage(
     number=1,
     name="single_tile",
@@ -134,4 +149,6 @@ STAGE = Stage(
     states=online_states,
     uses_real_data=True,
     beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
 )

@@ -23,7 +23,8 @@ from .layouts import (
     validate_one_head,
 )
 from .problem import pass_states
-from .stage import Budget, Stage
+from .recipes import Recipe
+from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.
@@ -122,6 +123,19 @@ def minimum(case: Case) -> Budget:
     )
 
 
+QUESTIONS = (
+    Question("How many times does the three-pass kernel read K from HBM?", 3,
+             "The max needs all scores, the sum needs the max, the weights are needed again for V: K in every pass.",
+             "Which of the three loops of the twin use k?"),
+    Question("And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"),
+)
+
+BROKEN = Break(
+    "last tile skipped in the sum",
+    (("# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE):",
+      "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):"),),
+    Recipe(method="passes", l_tiles="not last"))
+
 STAGE = Stage(
     number=2,
     name="kv_tiling",
@@ -145,4 +159,6 @@ STAGE = Stage(
     states=pass_states,
     uses_real_data=True,
     beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
 )

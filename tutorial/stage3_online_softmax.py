@@ -23,7 +23,8 @@ from .layouts import (
     validate_one_head,
 )
 from .problem import online_states
-from .stage import Budget, Stage
+from .recipes import Recipe
+from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 2, in one pass: K and V are each read once.
@@ -123,6 +124,19 @@ def minimum(case: Case) -> Budget:
     )
 
 
+QUESTIONS = (
+    Question("The tiles' maxima are 2, 1, 4, 4, 3. In which tiles does m change? (a list)", [0, 2],
+             "m goes from -inf to 2 in tile 0 and to 4 in tile 2; a tile that only equals m changes nothing.",
+             "m is the largest score so far. Tile 0 counts too: before it, m is -inf."),
+    Question("What is alpha in tile 1?", 1.0,
+             "m stays 2, so alpha = exp(2 - 2) = 1 and nothing is rescaled.", "alpha = exp(m_old - m_new)."),
+)
+
+BROKEN = Break(
+    "p with the tile's max",
+    (("tensor_scalar(qk, op0=nl.subtract, operand0=m_new)", "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)"),),
+    Recipe(shift="tile"))
+
 STAGE = Stage(
     number=3,
     name="online_softmax",
@@ -146,4 +160,6 @@ STAGE = Stage(
     states=online_states,
     uses_real_data=True,
     beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
 )

@@ -22,7 +22,8 @@ from .layouts import (
 )
 from .layouts import validate_grouped as validate
 from .problem import online_states
-from .stage import Budget, Stage
+from .recipes import Recipe
+from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
@@ -119,6 +120,20 @@ def minimum(case: Case) -> Budget:
     )
 
 
+QUESTIONS = (
+    Question("Hq = 8, Hkv = 2. Which KV head does query head 5 use?", 1,
+             "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
+             "G = Hq // Hkv, and query head h uses KV head h // G."),
+    Question("n = 512, tiles of 128. How many tiles of K does the kernel load in all?", 8,
+             "4 tiles for each of the 2 KV heads; the query heads add none.",
+             "The query heads of a group share a load."),
+)
+
+BROKEN = Break(
+    "q heads strided",
+    (("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),),
+    Recipe(q_head="strided"))
+
 STAGE = Stage(
     number=4,
     name="gqa",
@@ -141,4 +156,6 @@ STAGE = Stage(
     attention=grouped_attention,
     states=online_states,
     uses_real_data=True,
+    questions=QUESTIONS,
+    broken=BROKEN,
 )
