@@ -268,17 +268,21 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
         return
-    flags = np.zeros(buf.meta.shape, dtype=bool) if buf.state == EMPTY else buf.mask
-    assert flags is not None
-    if flags.all():
-        return
+    shape = buf.meta.shape
+    if buf.state == EMPTY:
+        flags = np.broadcast_to(np.False_, shape)
+    else:
+        assert buf.mask is not None
+        if buf.mask.array.all():
+            return
+        flags = buf.mask.each(0, shape, contiguous(shape))
     if buf.role == "scattered":  # which rows it gets is known at run time only; the others hold garbage
         if value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
-    missing = np.argwhere(~flags)
-    first = tuple(int(i) for i in missing[0])
-    part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
+    missing = flags.size - int(np.count_nonzero(flags))
+    first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
+    part = "never written" if missing == flags.size else f"not written in {missing} of {flags.size} elements"
     broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
            tensor=value.label,
            got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),

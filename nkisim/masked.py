@@ -204,11 +204,29 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
     if buf.state in (FULL, SHARED) and lost is None:
         return
     assert isinstance(buf, Allocation)
-    written = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
-    written[kept] = True
-    if lost is not None:
-        written[lost] = False
+    box = None if lost is not None else _box(kept)
+    if box is not None:
+        start, shape = box
+        if 0 in shape:
+            return
+        off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
+        buf.written(off, shape, dst.meta.strides)[...] = True
+    else:
+        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
+        written[kept] = True
+        if lost is not None:
+            written[lost] = False
     if buf.state != ZERO:
         buf.state = PARTIAL
         if buf.role == "tile" and dst.meta.space != HBM:
             buf.role = "masked"
+
+
+def _box(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Where the box of the elements `kept` starts and its shape, if they are one (a tile's part inside a tensor)."""
+    start, shape = [], []
+    for axis in range(kept.ndim):
+        there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
+        start.append(int(there[0]) if len(there) else 0)
+        shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
+    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None

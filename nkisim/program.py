@@ -219,10 +219,14 @@ class Program:
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
+        mask = buf.mask
+        if mask is not None and where is None and not isinstance(t, IndexedTensor):
+            if mask.view(t.off, t.meta.shape, t.meta.strides).all():
+                if mask.array.all():
+                    buf.state = FULL if buf.owner is None else SHARED
+                return False
         flags = self.written_flags(t, where)
         if flags.all():
-            if buf.mask is not None and buf.mask.all():
-                buf.state = FULL if buf.owner is None else SHARED
             return False
         if buf.role == "masked":
             return True
@@ -244,7 +248,7 @@ class Program:
         elif buf.state == EMPTY or not isinstance(buf, Allocation):
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+            flags = buf.flags(t.off, t.meta.shape, t.meta.strides)
         return flags if where is None else flags | ~where
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:

@@ -561,7 +561,7 @@ class IndexedTensor(Tensor):
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)
-        return self.buf.written(self.off, self.array.shape, tuple(s // self.array.itemsize for s in self.array.strides))
+        return self.buf.flags(self.off, self.array.shape, tuple(s // self.array.itemsize for s in self.array.strides))
 
 
 _CONST_META: dict[np.dtype, Meta] = {}
