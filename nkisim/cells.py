@@ -66,7 +66,7 @@ class Cells:
         self.shape = shape
         self.grain = shape
         """Elements of one block, along each axis."""
-        self.array = np.full((1,) * len(shape), value, dtype=dtype)
+        self.array: np.ndarray = np.full((1,) * len(shape), value, dtype=dtype)
         """The cells. Test and fill them; their number says nothing."""
 
     def view(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ class Meta:
     """Layout of a view, shared by all views that look alike; the identity is the key of the signature cache."""
 
     __slots__ = ("space", "shape", "strides", "dtype", "pdim", "pstart", "size", "partitions", "free", "itemsize",
-                 "dense", "nbytes", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
+                 "dense", "nbytes", "axis", "views", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
 
     def __init__(self, space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, pdim: int,
                  pstart: int) -> None:
@@ -54,6 +54,10 @@ class Meta:
         self.sbuf_bytes, self.sbuf_partition_bytes = (whole, partition) if space == SBUF else (0, 0)
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.dense = strides == contiguous(shape)
+        self.axis = pdim if space != HBM else -1
+        """The partition axis; -1 in HBM."""
+        self.views: dict[tuple, tuple[Meta, tuple[int, ...]]] = {}
+        """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
 
     def describe(self) -> str:
         """"(128, 512) float32 in sbuf"."""
@@ -70,20 +74,6 @@ def meta_of(space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype:
     found = _METAS.get(key)
     if found is None:
         found = _METAS[key] = Meta(space, shape, strides, dtype, pdim, pstart)
-    return found
-
-
-_VIEW_METAS: dict[tuple, Meta] = {}
-
-
-def meta_of_view(space: str, array: np.ndarray, dtype: np.dtype, pdim: int, pstart: int) -> Meta:
-    """The `Meta` of a NumPy view, whose strides are in bytes."""
-    key = (space, array.shape, array.strides, dtype, pdim, pstart)
-    found = _VIEW_METAS.get(key)
-    if found is None:
-        item = array.itemsize
-        strides = tuple(s // item for s in array.strides)
-        found = _VIEW_METAS[key] = meta_of(space, array.shape, strides, dtype, pdim, pstart)
     return found
 
 
