@@ -53,14 +53,19 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 
 
 def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
-    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds."""
+                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None,
+                   counted: bool = False) -> Tensor:
+    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds.
+
+    `counted`: the fast way has counted the instruction before it found that it is none of its own.
+    """
     kept = condition(mask, api)
     signature = _signature(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
     if program.suspect is not None:
         program.settle(False)
-    program.clock += 1
+    if not counted:
+        program.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if kept is None else _fit(kept, grid, api)

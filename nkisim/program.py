@@ -353,8 +353,9 @@ class Program:
                remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
                       f"inside: {name}[...] = ...")
 
-    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction that is recorded next."""
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None,
+                     at: int | None = None) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction recorded at `at` (None: next)."""
         buf = t.buf
         if t.meta is buf.meta:
             values = t.array
@@ -362,7 +363,7 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        buf.tracked.append((values.copy(), len(self.tape), code, lasti, where))  # type: ignore[union-attr]
+        buf.tracked.append((values.copy(), len(self.tape) if at is None else at, code, lasti, where))  # type: ignore[union-attr]
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""

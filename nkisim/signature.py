@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
-    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
+    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
                  "extra", "width", "general")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
@@ -35,6 +35,8 @@ class Signature:
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
+        self.into: Callable | None = None
+        """Source arrays and the destination's -> None: computes in place, where that is the same and faster."""
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
@@ -80,8 +82,18 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
         compute = _shapes(program, plan, meta, extra)
     elif not exact or permuted:
         compute = _casting(program, compute, meta.dtype, permuted)
-    return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
-                     None if extra is None else extra.meta)
+    signature = Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
+                          None if extra is None else extra.meta)
+    if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
+        if isinstance(compute, np.ufunc):
+            signature.into = compute  # type: ignore[assignment]
+        elif compute is np.ndarray.copy:
+            signature.into = _copy_into
+    return signature
+
+
+def _copy_into(source: np.ndarray, out: np.ndarray) -> None:
+    out[...] = source
 
 
 def _check_sbuf_tile(call: Call, meta: Meta) -> None:
