@@ -185,20 +185,16 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if program.last_result is not value or last is None or type(dst) is IndexedTensor:
         return False
     srcs = program.last_srcs
-    if dst.meta.shape != value.meta.shape:
+    meta = dst.meta
+    if meta.shape != value.meta.shape:
         return False
-    instruction, api, dtype = last.instruction, last.api, last.dtype
-    new_attrs = last.attrs if attrs is None else attrs
-    all_srcs = srcs + (dst,) if held else srcs
-    key = (instruction, new_attrs, dst.meta, dtype, *[s.meta for s in all_srcs])
-    extra = program.last_extra
-    if extra is not None:
-        key += (extra.meta,)
-    signature = program.signatures.get(key)
+    signature = last.redirected.get((meta, attrs))
     if signature is None:
-        signature = build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, extra)
+        all_srcs = srcs + (dst,) if held else srcs
+        signature = build(program, last.instruction, last.api, dst, all_srcs, last.attrs if attrs is None else attrs,
+                          meta.space, last.dtype, program.last_extra)
         if not program.config.warn and last.general is None:
-            program.signatures[key] = signature
+            last.redirected[meta, attrs] = signature
     buf = dst.buf
     if buf.scope.closed:
         program.check_scope(dst)
@@ -212,12 +208,12 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         values = value.array
         if held and program.values:
             values = np.where(program.written_flags(dst), dst.array + values, values)
-        masked_write(program, api, dst, program.cast(values, dst.meta.dtype), keep, lost)
+        masked_write(program, last.api, dst, program.cast(values, meta.dtype), keep, lost)
     elif not program.values:
         pass
     elif held:
         dst.array[...] = program.cast(dst.array + value.array, dst.meta.dtype)
-    elif value.meta.dtype == dst.meta.dtype:
+    elif value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype:
         dst.array[...] = value.array
     else:
         dst.array[...] = program.cast(value.array, dst.meta.dtype)

@@ -23,7 +23,7 @@ class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
     __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width", "general")
+                 "extra", "width", "general", "redirected")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
                  compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
@@ -48,6 +48,8 @@ class Signature:
         """Entries of one record of it on the tape."""
         self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements are unknown."""
+        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        """The signatures of this instruction when it writes to a destination of that layout, with those attributes."""
 
 
 def build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
@@ -86,7 +88,7 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
                           None if extra is None else extra.meta)
     if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
         if isinstance(compute, np.ufunc):
-            signature.into = compute  # type: ignore[assignment]
+            signature.into = compute
         elif compute is np.ndarray.copy:
             signature.into = _copy_into
     return signature

@@ -15,6 +15,8 @@ from .index import DynamicSlice, Index, Mask, box_of_kept, broadcast
 from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
 
+_new: Any = object.__new__
+
 
 class _Force:
     """The dialect of the kernel that is running gives operators their meaning."""
@@ -136,13 +138,13 @@ class Tensor:
         cut: list[Any] = []  # the subscript for NumPy
         form: list[Any] = []  # the same without offsets: see layout.Form
         dim = 0
-        for e in key:
+        for e, size, stride in zip(key, shape, strides):
             kind = type(e)
             if kind is DynamicSlice:
                 start = e.start
                 n = e.size
                 stop = start + n
-                if start < 0 or stop > shape[dim] or n < 1:
+                if start < 0 or stop > size or n < 1:
                     self._bad_slice(dim, start, stop, None)
                 cut.append(slice(start, stop))
                 form.append(n)
@@ -151,13 +153,13 @@ class Tensor:
                 if start is None:
                     if stop is None and step is None:
                         cut.append(e)
-                        form.append(shape[dim])
+                        form.append(size)
                         dim += 1
                         continue
                     start = 0
                 if stop is None:
-                    stop = shape[dim]
-                if start < 0 or stop > shape[dim] or start >= stop or (step is not None and step < 1):
+                    stop = size
+                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
                     self._bad_slice(dim, start, stop, step)
                 n = stop - start
                 if type(n) is not int or type(start) is not int or type(step) is not int and step is not None:
@@ -166,7 +168,7 @@ class Tensor:
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
                 start = int(e)
-                if start < 0 or start >= shape[dim]:
+                if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
@@ -179,20 +181,26 @@ class Tensor:
             else:
                 return self._advanced(key)
             if start:
-                off += start * strides[dim]
+                off += start * stride
                 if dim == axis:
                     pstart += start
             dim += 1
         form.append(pstart)
-        known = meta.views.get(tuple(form))
-        if known is None:
-            known = self._subscripted(tuple(form), key)
-        layout, kept = known
-        for dim in kept:
-            cut[dim] = slice(cut[dim], cut[dim] + 1)
+        shape_key = tuple(form)
+        try:
+            layout, kept = meta.views[shape_key]
+        except KeyError:
+            layout, kept = self._subscripted(shape_key, key)
+        if kept:
+            for dim in kept:
+                cut[dim] = slice(cut[dim], cut[dim] + 1)
         array = self.array
-        return Tensor(self.buf, shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)],
-                      layout, off)
+        view: Tensor = _new(Tensor)
+        view.buf = self.buf
+        view.array = shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
+        view.meta = layout
+        view.off = off
+        return view
 
     def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
         """The layout of a view that is seen for the first time."""
