@@ -74,7 +74,6 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         result = signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype))
     frame = _getframe(2)  # this function is called by the functions of a dialect only
     code = frame.f_code
     if code is not program.kernel_code:
@@ -87,7 +86,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         made = Buffer(meta, clock, code, lasti, FULL,
                       program.scope_at(code, lasti) if program.blocks else program.scope)
         program.buffers.append(made)
-        dst = program.last_result = Tensor(made, result, meta, 0)
+        dst = program.last_result = program.tensor(made, result, meta, 0)
         program.last_signature = signature
         program.last_srcs = srcs
         program.last_extra = extra
@@ -112,6 +111,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             else:
                 program.note_history(dst, code, lasti)
         program.last_result = None
+    if extra is not None:  # an instruction of its own that reads the registers out: it comes last where both are one tile
+        _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
         if n == 1 and extra is None:
             program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None)

@@ -38,10 +38,12 @@ def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Ten
     array = value.copy() if mutable else np.ascontiguousarray(value)
     if not program.config.precise_fp and dtypes.is_float(dtype):
         array = array.astype(np.float32)
+    # views find the start of their memory by walking to it: it is this array's, whatever array this one is a part of
+    memory = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    return Tensor(buf, array.reshape(value.shape), meta, 0)
+    return program.tensor(buf, np.ndarray(value.shape, array.dtype, memory), meta, 0)
 
 
 class Kernel:
@@ -164,7 +166,8 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
     program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results)
     program.kernel_code = getattr(kernel.function, "__code__", None)
-    program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
+    program.blocks = (kernel.dialect.scoped_text and program.kernel_code is not None
+                      and bool(scopes.blocks_of(program.kernel_code)))
     program.grid = kernel.grid
     if run is not None:
         run.programs.append(program)

@@ -86,13 +86,12 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     lost = unknown.of_result(plan, api, operands, arrays, shape, where)
     if extra is not None:
         result, second = result
-        _write_reduction(program, api, extra, second, where, lost)
     frame = source.user_frame(2)
     fresh = dst is None
     if dst is None:
         meta = signature.dst
         array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
-        dst = Tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
+        dst = program.tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
     else:
         if dst.buf.role == "input":
             program.refuse_input(dst, api)
@@ -110,6 +109,8 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
+    if extra is not None:
+        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature

@@ -91,6 +91,8 @@ class Program:
     def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False) -> None:
         self.config = config
         self.dialect = dialect
+        self.tensor: type[Tensor] = dialect.tensor
+        """The class of the tensors that the kernel holds."""
         self.recording = recording
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
@@ -202,7 +204,7 @@ class Program:
                  name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return Tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
+        return self.tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
@@ -276,7 +278,10 @@ class Program:
                 buf.state = PARTIAL
 
     def refuse_input(self, dst: Tensor, api: str) -> None:
-        """Refuse to write to an argument of the kernel."""
+        """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
+        if self.dialect.writes_inputs:
+            dst.buf.role = "mutable"  # type: ignore[misc]
+            return
         broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
                tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
                                         "it; or annotate the parameter with nt.mutable_tensor and return it.")

@@ -71,7 +71,10 @@ class Tensor:
     def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The buffer's values seen by element offset (from its start) and strides."""
         whole = self.array
-        while whole.size < self.buf.meta.size and isinstance(whole.base, np.ndarray):
+        own = self.buf.meta
+        wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
+        size = own.size * (4 if wide else own.itemsize)
+        while whole.nbytes < size and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
