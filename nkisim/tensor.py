@@ -509,7 +509,9 @@ class IndexedTensor(Tensor):
                 bad = bad & where
             if bad.any():
                 first = int(full[bad][0])
-                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} of '{self.label}'",
+                # of an access pattern over flat memory the offset is told, as the official simulator does
+                where_to = f"with size {n}" if self.array.ndim == 1 else f"of '{self.label}'"
+                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
             picked.append(np.clip(full, 0, n - 1))

@@ -155,7 +155,10 @@ class Call:
         if dst is None:
             return
         self.tile(dst, "destination")
-        if squeeze(dst.meta.shape) != squeeze(shape):
+        free = 1
+        for n in shape[1:]:
+            free *= n
+        if dst.meta.partitions != shape[0] or dst.meta.free != free:
             self.fail("shape-mismatch", f"destination '{dst.label}' has shape {dst.meta.shape}, the result has {shape}",
                       dst, limit=shape, remedy="Give both the same shape.")
 
