@@ -56,8 +56,9 @@ COMPILER: dict[str, str] = {
     "Decorators": "skip_middle_end_transformations enable_stack_allocator force_auto_alloc",
 }
 
-# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and j int32 and p
-# uint8, u uint32 and x uint16 tiles of that shape, r an int32 tile (64, 1) of row numbers, v a tile (64, 1), h and o HBM tensors (64, 64). What is not here runs no instruction.
+# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and j int32, p uint8,
+# u uint32 and x uint16 tiles of that shape, r an int32 tile (64, 1) of row numbers, v an fp32 tile (64, 1), h and o HBM
+# tensors (64, 64). What is not here runs no instruction.
 Call = Callable[..., Any]
 
 _UNARY = (
