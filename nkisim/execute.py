@@ -111,7 +111,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             else:
                 program.note_history(dst, code, lasti)
         program.last_result = None
-    if extra is not None:  # an instruction of its own that reads the registers out: it comes last where both are one tile
+    if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
         _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
         if n == 1 and extra is None:
