@@ -92,7 +92,6 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         result = signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype))
     frame = _getframe(2)  # this function is called by the functions of a dialect only
     code = frame.f_code
     if code is not program.kernel_code:
@@ -109,11 +108,15 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         made.state = FULL
         made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
         program.buffers.append(made)
-        dst = _new(Tensor)
-        dst.buf = made
-        dst.array = result
-        dst.meta = meta
-        dst.off = off = 0
+        if program.tensor is Tensor:
+            dst = _new(Tensor)
+            dst.buf = made
+            dst.array = result
+            dst.meta = meta
+            dst.off = 0
+        else:
+            dst = program.tensor(made, result, meta, 0)
+        off = 0
         program.last_result = dst
         program.last_signature = signature
         program.last_srcs = srcs
@@ -142,6 +145,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         if into.tracked is not None:
             program.note_history(dst, code, lasti)
         program.last_result = None
+    if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
+        _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
         if extra is not None or n > 2:
             operands = srcs if extra is None else (*srcs, extra)

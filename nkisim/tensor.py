@@ -11,7 +11,7 @@ from . import dtypes, memory
 from . import layout as layouts
 from .dtypes import FLOAT32
 from .errors import KernelError, broken
-from .index import DynamicSlice, Index, Mask, box_of_kept, broadcast
+from .index import DynamicSlice, Index, Mask, RuntimeIndex, box_of_kept, broadcast
 from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
 
@@ -78,7 +78,10 @@ class Tensor:
         whole: Any = self.array
         if type(whole) is ShapeOnly:
             return shape_only(shape, whole.dtype)
-        while whole.size < self.buf.meta.size and isinstance(whole.base, np.ndarray):
+        own = self.buf.meta
+        wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
+        size = own.size * (4 if wide else own.itemsize)
+        while whole.nbytes < size and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
@@ -274,7 +277,7 @@ class Tensor:
         for e in key:
             if e is Ellipsis or isinstance(e, (slice, DynamicSlice)):
                 has_slice = True
-            elif isinstance(e, Tensor):
+            elif isinstance(e, (Tensor, RuntimeIndex)):
                 indirect = True
             elif isinstance(e, Mask):
                 broken("mask", f"'{self.label}' is subscripted with a mask", tensor=self.label,
@@ -350,6 +353,9 @@ class Tensor:
         arrays: list[Any] = []
         tiles = []
         for axis, e in enumerate(elements):
+            added = e if isinstance(e, RuntimeIndex) else None
+            if added is not None:
+                e = added.tile
             if isinstance(e, Tensor):
                 if self.meta.space == HBM and axis == len(elements) - 1:
                     broken("indirect-index", f"run-time indices on the last (free) axis of '{self.label}'",
@@ -361,7 +367,12 @@ class Tensor:
                     broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
                            remedy="nl.load the indices into SBUF first.")
                 tiles.append(e)
-                arrays.append(e.array if type(e.array) is ShapeOnly else e.array.astype(np.int64))
+                if type(e.array) is ShapeOnly:
+                    more = () if added is None or not isinstance(added.index, Index) else added.index.sizes
+                    arrays.append(shape_only(np.broadcast_shapes(e.shape, more), np.dtype(np.int64)))
+                    continue
+                offset = e.array.astype(np.int64)
+                arrays.append(offset if added is None else added.values(offset))
             else:
                 arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
         grid = np.broadcast_shapes(*[a.shape for a in arrays])
@@ -571,7 +582,9 @@ class IndexedTensor(Tensor):
                 bad = bad & where
             if bad.any():
                 first = int(full[bad][0])
-                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} of '{self.label}'",
+                # of an access pattern over flat memory the offset is told, as the official simulator does
+                where_to = f"with size {n}" if self.array.ndim == 1 else f"of '{self.label}'"
+                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
             picked.append(np.clip(full, 0, n - 1))
@@ -655,6 +668,17 @@ class IndexedTensor(Tensor):
         plain = flat[first] + sum(np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
                                   for axis, (n, s) in enumerate(zip(shape, strides)))
         return (int(flat[first]), shape, strides) if np.array_equal(flat, np.broadcast_to(plain, shape)) else None
+
+    def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
+        """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
+        picked = self._check(where)
+        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
+        places, which = np.unique(flat, return_inverse=True)
+        at = np.unravel_index(places, self.array.shape)
+        sums = dtypes.to_fp32(self.array[at])
+        np.add.at(sums, which.reshape(-1), dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]))
+        self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)
