@@ -12,19 +12,17 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
+from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
 from ...isa.scalar import ACTIVATION
+from ...isa.select import SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (
     MEMSET,
     RECIPROCAL,
     SCALAR_TENSOR_TENSOR,
-    SELECT,
     TENSOR_COPY,
-    TENSOR_REDUCE,
     TENSOR_SCALAR,
-    TENSOR_SCALAR_REDUCE,
     TENSOR_TENSOR,
-    TENSOR_TENSOR_SCAN,
     VECTOR_TRANSPOSE,
 )
 from ...memory import CONST, EMPTY, PSUM, Allocation
@@ -263,14 +261,9 @@ def tensor_copy_predicated(dst: Any, src: Any, predicate: Any, reverse_pred: boo
     """Where the integer tile `predicate` is not zero, dst takes src (a tile or a number); elsewhere it stays."""
     api = "nisa.tensor_copy_predicated"
     into, p, s = destination(dst, api), tile(predicate, api, "predicate"), operand(src, api, "src")
-    if p.dtype not in (dtypes.UINT8, np.dtype(np.uint16), np.dtype(np.uint32)):
-        broken("dtype", f"{api}: predicate '{p.label}' is {dtypes.name(p.dtype)}", tensor=p.label,
-               limit="uint8, uint16 or uint32")
     same_size(into, p, api, "predicate")
     same_size(into, s, api, "src")
-    if s.meta.space != CONST:
-        same_dtype(into, s, api, "src")
-    return run(SELECT, api, into, (p, s, into), (bool(reverse_pred), None))
+    return run(TENSOR_COPY_PREDICATED, api, into, (p, s, into), (bool(reverse_pred),))
 
 
 def select_reduce(dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
@@ -288,9 +281,8 @@ def select_reduce(dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_
         broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.maximum")
     same_size(into, p, api, "predicate")
     same_size(into, a, api, "on_true")
-    reduces = reduce_res is not None or cmd is not enums.reduce_cmd.idle
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
-    return run(SELECT, api, into, (p, a, b), (bool(reverse_pred), cmd.value if reduces else None), extra)
+    return run(SELECT_REDUCE, api, into, (p, a, b), (bool(reverse_pred), cmd.value), extra)
 
 
 # -- GpSimdE -------------------------------------------------------------------------------------------------------
