@@ -89,6 +89,10 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
+    # what every instruction touches; slots are read faster than the entries of a dictionary this large
+    __slots__ = ("values", "recording", "results", "tape", "clock", "buffers", "scope", "affine", "suspect", "kernel_code",
+                 "blocks", "signatures", "tensor", "last_result", "last_signature", "last_srcs", "last_extra", "__dict__")
+
     def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
@@ -432,7 +436,8 @@ class Program:
             for i in values:
                 if scope is not None:
                     scope.closed = True
-                scope = self.open_scope(parent)
+                self.serial += 1
+                scope = self.scope = Scope(parent, self.serial)
                 if affine:
                     if not span:
                         span = [scope.serial, scope.serial]
