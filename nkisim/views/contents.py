@@ -7,6 +7,7 @@ together from the writes before it, buffer by buffer, so records must be asked f
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,28 +43,23 @@ class Contents:
         self._records: dict[int, tuple] = {}
         self._shadows: dict[int, _Shadow] = {}
         chosen = set(wanted)
-        number = 0
-        everything: list[tuple[int, tuple]] = []
-        for program in run.programs:
-            for record in program.records():
-                everything.append((number, record))
-                if number in chosen:
-                    self._records[number] = record
-                    for buffer, meta in _read(record):
-                        if meta.space in ON_CHIP:
-                            self._shadows.setdefault(id(buffer), _Shadow(buffer))
-                number += 1
-        for number, record in everything:
-            shadow = self._shadows.get(id(record[3]))
-            if shadow is not None:
-                shadow.writes.append((number, record[0].dst, record[4]))
-            if record[0].extra is not None and id(record[-3]) in self._shadows:
-                self._shadows[id(record[-3])].writes.append((number, None, 0))  # of that one no copy was kept
+        for number, record in _numbered(run):
+            if number in chosen:
+                self._records[number] = record
+                for buffer, meta in _read(record):
+                    if meta.space in ON_CHIP:
+                        self._shadows.setdefault(id(buffer), _Shadow(buffer))
+        shadows = self._shadows
+        for number, record in _numbered(run):
+            if id(record[3]) in shadows:
+                shadows[id(record[3])].writes.append((number, record[0].dst, record[4]))
+            if record[0].extra is not None and id(record[-3]) in shadows:
+                shadows[id(record[-3])].writes.append((number, None, 0))  # of that one no copy was kept
 
     def of(self, number: int) -> tuple[list[Preview | None], list[Preview | None]]:
         """What record `number` wrote (by destination) and what it read (by source); None where that is not known."""
         record = self._records[number]
-        written = [preview(self._results[number], self.grid)]
+        written: list[Preview | None] = [preview(self._results[number], self.grid)]
         if record[0].extra is not None:
             written.append(None)
         read: list[Preview | None] = []
@@ -72,6 +68,10 @@ class Contents:
             values = None if shadow is None else shadow.before(number, meta, record[6 + 2 * at], self._results)
             read.append(None if values is None else preview(values, self.grid))
         return written, read
+
+
+def _numbered(run: Run) -> Iterator[tuple[int, tuple]]:
+    return enumerate(record for program in run.programs for record in program.records())
 
 
 def _read(record: tuple) -> list[tuple[Buffer, Meta]]:

@@ -26,7 +26,8 @@ def text(run: Run) -> str:
             for op, n in sorted(engines[engine].items(), key=lambda kv: (-kv[1], kv[0]))]
     parts = [head, table(["engine", "operation", "count", "share"], rows, left=2)]
     reads, writes = run.hbm_reads, run.hbm_writes
-    rows = [[name, *(size(t[name]) if name in t else "-" for t in (reads, writes))] for name in dict.fromkeys([*reads, *writes])]
+    names = dict.fromkeys([*reads, *writes])
+    rows = [[name, *(size(t[name]) if name in t else "-" for t in (reads, writes))] for name in names]
     rows.append(["all", size(run.hbm_bytes_read), size(run.hbm_bytes_written)])
     parts.append(table(["HBM tensor", "read", "written"], rows))
     return "\n\n".join(parts)

@@ -49,8 +49,9 @@ def of_run(reading: Reading, columns: int) -> list[Lane]:
     return out
 
 
-def of_timeline(timeline: Timeline, columns: int) -> list[Lane]:
-    """Over modelled microseconds; lanes of one name that differ in a number only (the DMA queues) as their mean."""
+def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None) -> list[Lane]:
+    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; lanes of one name that differ in a
+    number only (the DMA queues) as their mean."""
     length = float(timeline.end.max(initial=0.0)) / 1e3
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(timeline.lanes):
@@ -59,8 +60,12 @@ def of_timeline(timeline: Timeline, columns: int) -> list[Lane]:
     out = []
     for name, numbers in groups.items():
         mine = np.isin(timeline.lane, numbers)
-        moments = np.unique(np.concatenate([[0.0, length], timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3]))
-        edges = moments if len(moments) <= columns else np.linspace(0.0, length, columns + 1)
+        if cut is not None:
+            edges = cut
+        else:
+            edges = np.unique(np.concatenate([[0.0, length], timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3]))
+            if len(edges) > columns:
+                edges = np.linspace(0.0, length, columns + 1)
         share = np.zeros(len(edges) - 1)
         for number in numbers:
             those = timeline.lane == number

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import chart, palette
-from .occupancy import Curve, curve, largest
+from .occupancy import Curve, curve, holders, largest
 from .reading import SPACES, Reading
 from .tables import bars, brief, clip, count, short, size, table
 
@@ -46,22 +46,21 @@ class MemoryChart(chart.Chart):
 
     def _text_of(self, space: str) -> str:
         r = self.reading
-        totals = r.occupancy(space)
-        record, capacity = int(np.argmax(totals)), r.capacity(space)
-        peak = int(totals[record])
+        moment, found = holders(r, space, self.timeline)
+        peak, capacity = sum(t.partition_bytes * n for t, n in found), r.capacity(space)
         if not peak:
             return f"{space.upper()}: not used."
-        kind = r.kinds[r.kind[record]]
+        where = (f"instruction {int(moment)}, line {r.kinds[r.kind[int(moment)]].line}" if self.timeline is None else
+                 f"{moment:,.3f} us (model)")
         head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} a partition ({short(100 * peak / capacity)} %),"
-                f" at instruction {record}, line {kind.line}")
+                f" at {where}")
         rows = []
-        holders = r.holders(space, record)
-        for tile, n in holders[:12]:
+        for tile, n in found[:12]:
             each = f"{n} x " if n > 1 else ""
             rows.append([clip(tile.name, 40), each + "x".join(map(str, tile.shape)), tile.dtype, str(tile.line),
                          size(tile.nbytes * n), size(tile.partition_bytes * n)])
-        if len(holders) > 12:
-            rest = holders[12:]
+        if len(found) > 12:
+            rest = found[12:]
             rows.append([f"{len(rest)} others", "", "", "", size(sum(t.nbytes * n for t, n in rest)),
                          size(sum(t.partition_bytes * n for t, n in rest))])
         who = table(["held by", "shape", "dtype", "line", "bytes", "a partition"], rows)

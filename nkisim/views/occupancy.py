@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .reading import Reading
+from .reading import Reading, Tile
 
 if TYPE_CHECKING:
     from ..timeline import Timeline
@@ -28,18 +29,59 @@ class Curve:
     """How many changes there were, if a column stands for several of them (it then shows its fullest moment); else 0."""
 
 
+def spans(reading: Reading, timeline: Timeline | None) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """From when until when each use of a tensor lasts, and how long the run is: in instruction numbers, or in the
+    microseconds of a model (from the start of the first instruction that touches it to the result of the last)."""
+    if timeline is None:
+        return reading.use_first.astype(float), reading.use_last + 1.0, float(len(reading))
+    begin = timeline.start[reading.use_first] / 1e3
+    end = np.maximum(begin, timeline.end[reading.use_last] / 1e3)
+    return begin, end, float(timeline.end.max(initial=0.0)) / 1e3
+
+
+def holders(reading: Reading, space: str, timeline: Timeline | None) -> tuple[float, list[tuple[Tile, int]]]:
+    """The fullest moment of `space`, and who holds it then, how many alike: most bytes a partition first."""
+    wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
+    begin, end, _ = spans(reading, timeline)
+    begin, end = begin[wanted], end[wanted]
+    tile = reading.use_tile[wanted]
+    sizes = np.array([t.partition_bytes for t in reading.tiles], np.int64)[tile]
+    times, totals = _steps(begin, end, sizes)
+    moment = float(times[int(np.argmax(totals))])
+    numbers, counts = np.unique(tile[(begin <= moment) & (moment < end)], return_counts=True)
+    found = [(reading.tiles[t], int(n)) for t, n in zip(numbers, counts, strict=True)]
+    return moment, sorted(found, key=lambda f: -f[0].partition_bytes * f[1])
+
+
+def held_at(reading: Reading, timeline: Timeline | None, records: Sequence[int]) -> list[dict[int, int]]:
+    """While each of `records` executes (by the model: when it starts), how many of each of the tiles hold memory."""
+    begin, end, _ = spans(reading, timeline)
+    moments = np.asarray(records, float) + 0.5 if timeline is None else timeline.start[list(records)] / 1e3
+    order = np.argsort(moments, kind="stable")
+    coming, going = np.argsort(begin, kind="stable").tolist(), np.argsort(end, kind="stable").tolist()
+    first, last, tile = begin.tolist(), end.tolist(), reading.use_tile.tolist()
+    held: dict[int, int] = {}
+    out: list[dict[int, int]] = [{}] * len(records)
+    i = j = 0
+    for k in order.tolist():
+        moment = float(moments[k])
+        while i < len(coming) and first[coming[i]] <= moment:
+            held[tile[coming[i]]] = held.get(tile[coming[i]], 0) + 1
+            i += 1
+        while j < len(going) and last[going[j]] <= moment:
+            held[tile[going[j]]] -= 1
+            j += 1
+        out[k] = {t: n for t, n in held.items() if n > 0}
+    return out
+
+
 def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None = None) -> Curve:
     """The occupancy of `space` in at most `columns` columns: over instruction numbers, or over the time of a model."""
     wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
     tile = reading.use_tile[wanted]
     sizes = np.array([t.partition_bytes for t in reading.tiles], np.int64)[tile]
-    if timeline is None:
-        begin, end = reading.use_first[wanted].astype(float), reading.use_last[wanted] + 1.0
-        length = float(len(reading))
-    else:
-        begin, end = timeline.start[reading.use_first[wanted]] / 1e3, timeline.end[reading.use_last[wanted]] / 1e3
-        end = np.maximum(begin, end)
-        length = float(timeline.end.max(initial=0.0)) / 1e3
+    begin, end, length = spans(reading, timeline)
+    begin, end = begin[wanted], end[wanted]
     times, totals = _steps(begin, end, sizes)
     at, edges = times, np.append(times, length)
     folded = 0

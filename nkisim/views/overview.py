@@ -24,14 +24,15 @@ WIDTH, LEFT, RIGHT = 960, 92, 16
 COLUMNS = 430
 LANE, GAP, AREA = 15, 5, 46
 
-STYLE = (f":root{{{palette.variables(dark=False)}}}@media (prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}"
+STYLE = (f":root{{{palette.variables(dark=False)}}}"
+         f"@media (prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}"
          "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}"
-         ".a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}"
+         "path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}"
          ".c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 3}")
 
 
-def svg(reading: Reading, timeline: Timeline | None) -> str:
-    """The picture, WIDTH pixels wide."""
+def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
+    """The picture, WIDTH pixels wide, and its height."""
     shown = lanes.of_timeline(timeline, COLUMNS) if timeline is not None else lanes.of_run(reading, COLUMNS)
     plot = WIDTH - LEFT - RIGHT
     length = float(shown[0].edges[-1]) if shown else 1.0
@@ -48,22 +49,22 @@ def svg(reading: Reading, timeline: Timeline | None) -> str:
     for space in SPACES:
         c = curve(reading, space, COLUMNS, timeline)
         peak, capacity = int(c.total.max(initial=0)), reading.capacity(space)
-        y += 22
-        words = f"{space.upper()}: {'not used' if not peak else f'at most {size(peak)} of {size(capacity)} a partition'}"
-        parts.append(f'<text class="s" x="{LEFT}" y="{y - 5:.0f}">{words}</text>')
-        parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{AREA}"/>')
+        y += 10
         top = max(peak * 1.08, capacity if peak * 4 >= capacity else 0) or 1.0
+        parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{AREA}"/>')
         parts.append(f'<path class="m" d="{_blocks(c.edges, c.total / top, length, plot, y, AREA)}"/>')
         if peak * 4 >= capacity:
             at = y + AREA * (1 - capacity / top)
             parts.append(f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{size(round(top))}</text>')
-        parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + AREA:.0f}" text-anchor="end">0</text>')
-        y += AREA
+        parts.append(f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" text-anchor="end">{space.upper()}</text>')
+        label = size(peak) if peak else "not used"
+        parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>')
+        y += AREA + 4
     parts += _axis(length, plot, y, timeline is not None)
     height = round(y + 42)
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
-            f'<style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" fill="var(--card)"/>{"".join(parts)}</svg>')
+            f'<style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" fill="var(--card)"/>{"".join(parts)}</svg>',
+            height)
 
 
 def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:

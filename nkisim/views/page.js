@@ -22,6 +22,8 @@
     picture.parentNode.insertBefore(stage, picture);
     stage.appendChild(picture);
     stage.appendChild(cursor);
+    cursor.style.top = 100 * 20 / data.plot[3] + "%"; // beside the rows of the picture, above its axis
+    cursor.style.bottom = 100 * 40 / data.plot[3] + "%";
     picture.style.cursor = "pointer";
     picture.addEventListener("click", function (event) {
       var box = picture.getBoundingClientRect(), scale = box.width / data.plot[2];
@@ -51,14 +53,14 @@
     button("\u21e5", "last instruction (End)", function () { return last; });
     bar.appendChild(where);
     app.appendChild(bar);
-    var gap = make("p", "gap"), grid = make("div", "grid"), left = make("div"), right = make("div"), tiles = make("div", "tiles");
+    var gap = make("p", "gap"), grid = make("div", "grid"), left = make("div"), right = make("div"), tiles = make("div", data.tiles ? "tiles full" : "tiles");
     var file = make("h3"), source = make("div", "source mono"), what = make("p", "what"), note = make("p", "note soft");
     what.setAttribute("aria-live", "polite");
     if (Object.keys(data.gaps).length) app.appendChild(gap);
     left.appendChild(file);
     left.appendChild(source);
     right.appendChild(what);
-    right.appendChild(note);
+    if (data.times) right.appendChild(note);
     var gauges = ["sbuf", "psum"].map(function (space) {
       var box = make("div", "memory"), line = make("div"), gauge = make("div", "gauge"), fill = make("div"), held = make("p", "held");
       gauge.appendChild(fill);
@@ -70,6 +72,8 @@
     grid.appendChild(right);
     app.appendChild(grid);
     app.appendChild(tiles);
+    if (data.tiles) app.appendChild(make("p", "legend soft", "Contents: dark is the smallest value, yellow the largest, red not " +
+      "finite; of a large tile each cell is the mean of the elements that it covers."));
     stage.parentNode.insertBefore(app, stage.nextSibling);
 
     var keys = { ArrowLeft: function () { return now - 1; }, ArrowRight: function () { return now + 1; },
@@ -90,7 +94,7 @@
       var kind = data.kinds[data.steps[now]], number = data.records[now];
       range.value = now;
       range.setAttribute("aria-valuetext", "instruction " + number + ": " + kind.engine + " " + kind.op);
-      where.textContent = "instruction " + number.toLocaleString("en") + " of " + data.total.toLocaleString("en");
+      where.textContent = "step " + (now + 1) + " of " + (last + 1) + ", instruction " + number;
       cursor.style.left = 100 * (data.plot[0] + data.plot[1] * data.at[now]) / data.plot[2] + "%";
       gap.textContent = (data.gaps[now] || []).map(function (g) { return "Before this one, " + g + "."; }).join(" ");
       what.textContent = "";
@@ -99,25 +103,27 @@
       what.appendChild(chip);
       what.appendChild(make("span", "mono", kind.op + (kind.attrs ? " (" + kind.attrs + ")" : "")));
       note.textContent = data.times ? "Model: " + data.timeWords[data.times[now]] + "." +
-        (data.critical[now] ? " On the critical path." : "") : "line " + kind.line + " of " + data.files[kind.file].name;
+        (data.critical[now] ? " On the critical path." : "") : "";
       showSource(kind);
       gauges.forEach(function (g) {
         var used = data[g.space].used[now], capacity = data.capacity[g.space];
         g.line.textContent = g.space.toUpperCase() + " " + size(used) + " of " + size(capacity) + " a partition";
         g.fill.style.width = 100 * Math.min(1, used / capacity) + "%";
+        g.fill.style.minWidth = used ? "1px" : 0;
         g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + " " + h[1]; }).join(", ");
       });
       showTiles(kind);
     }
 
     function showSource(kind) {
-      var f = data.files[kind.file];
+      var f = data.files[kind.file], indent = 99, from = kind.line - 5, to = kind.line + 5, n;
+      for (n = from; n <= to; n++) if ((lineOf(f, n) || "").trim()) indent = Math.min(indent, lineOf(f, n).search(/\S/));
       file.textContent = f.name + ", line " + kind.line;
       source.textContent = "";
-      for (var n = kind.line - 5; n <= kind.line + 5; n++) {
+      for (n = from; n <= to; n++) {
         var text = lineOf(f, n), row = make("div", n === kind.line ? "now" : "");
         row.appendChild(make("i", "", text === null ? "" : n));
-        row.appendChild(document.createTextNode(text === null ? "" : text));
+        row.appendChild(document.createTextNode(text === null ? "" : text.slice(indent)));
         if (n === kind.line) row.setAttribute("aria-current", "true");
         source.appendChild(row);
       }
@@ -154,7 +160,7 @@
   }
 
   function heat(tile) {
-    var canvas = make("canvas"), width = Math.min(256, tile[1] * 16), height = Math.min(96, Math.max(8, tile[0] * 8));
+    var canvas = make("canvas"), width = Math.min(208, tile[1] * 13), height = Math.min(96, Math.max(12, tile[0] * 12));
     canvas.width = tile[1];
     canvas.height = tile[0];
     canvas.style.width = width + "px";

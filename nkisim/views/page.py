@@ -34,6 +34,8 @@ class Page:
     """A run to step through. A notebook shows it; `html()` is a whole page, `save(path)` writes it."""
 
     def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
+        if timeline is not None and timeline.run is not run:
+            raise ValueError("the timeline is of another run: make it with timeline = run.timeline()")
         self.reading = Reading(run)
         self.timeline = timeline
         self.shown: Shown = choose(self.reading.kind, MOST)
@@ -43,14 +45,19 @@ class Page:
         """What ran, in a line."""
         return f"{self.reading.title()} on {self.reading.run.target}"
 
+    @functools.cached_property
+    def _picture(self) -> tuple[str, int]:
+        return overview.svg(self.reading, self.timeline)
+
     def facts(self) -> str:
         """The run in a few sentences, and what of it is folded."""
         r, run = self.reading, self.reading.run
+        by = "" if self.timeline is None else " (model)"
         parts = [f"{count(len(r), 'instruction')}. HBM: {run.hbm_bytes_read:,} bytes read, {run.hbm_bytes_written:,} written.",
-                 *(f"{space.upper()}: {occupied(r, space)}." for space in SPACES)]
+                 *(f"{space.upper()}: {occupied(r, space, self.timeline)}{by}." for space in SPACES)]
         if self.timeline is not None:
-            parts.append(f"Model of time: {self.timeline.latency_us:,.3f} us; bound by {self.timeline.bound}. "
-                         "Modelled, not measured.")
+            t = self.timeline
+            parts.append(f"Model of time: {t.latency_us:,.3f} us, the critical path mostly in {t.bound}; nothing was measured.")
         hidden = self.shown.hidden
         if hidden:
             how = "loops are folded to their first iterations and their last"
@@ -97,7 +104,7 @@ class Page:
         if not len(self.reading):
             return f'<div class="nkv">{said}</div>'
         data: dict[str, Any] = collect(self.reading, self.shown, self.timeline)
-        data["plot"] = [overview.LEFT, overview.WIDTH - overview.LEFT - overview.RIGHT, overview.WIDTH]
+        data["plot"] = [overview.LEFT, overview.WIDTH - overview.LEFT - overview.RIGHT, overview.WIDTH, self._picture[1]]
         # "<", ">" and "&" only occur within strings, where they may be written so: nothing can end the script element
         text = json.dumps(data, separators=(",", ":"))
         for character in "<>&":
@@ -112,8 +119,7 @@ class Page:
         facts = self.facts()
         parts = [f"<h2>{html.escape(self.title)}</h2>", f'<p class="soft">{html.escape(facts)}</p>']
         if len(self.reading):
-            svg = overview.svg(self.reading, self.timeline)
-            height = int(svg.split('height="')[1].split('"')[0])
+            svg, height = self._picture
             parts.append(markup.image(svg, overview.WIDTH, height, f"Overview of {self.title}. {facts}"))
             if not self.reading.run.keep_results:
                 parts.append('<p class="soft">Values of tiles: only if recorded with <code>keep_results=True</code>.</p>')

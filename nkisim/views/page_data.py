@@ -5,13 +5,12 @@ from __future__ import annotations
 import linecache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..memory import CONST
 from .contents import Contents, Preview
 from .folding import Shown
+from .occupancy import held_at, holders
 from .reading import SPACES, Kind, Reading, file_label
-from .tables import short, size
+from .tables import brief, size
 
 if TYPE_CHECKING:
     from ..timeline import Timeline
@@ -50,7 +49,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
         "kinds": [_kind(k, files.index(k.filename)) for k in used],
         "files": [_file(name, {k.line for k in used if k.filename == name}) for name in files],
         "gaps": {str(place): [g.text() for g in gaps] for place, gaps in shown.gaps.items()},
-        **_memory(reading, records),
+        **_memory(reading, records, timeline),
     }
     if reading.run.keep_results:
         data.update(_contents(reading, records, used, steps))
@@ -87,26 +86,28 @@ def _file(filename: str, lines: set[int]) -> dict[str, Any]:
     return {"name": file_label(filename), "pieces": pieces}
 
 
-def _memory(reading: Reading, records: list[int]) -> dict[str, Any]:
+def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> dict[str, Any]:
     """Bytes a partition in use at each step, and the tensors that hold most of it."""
     out: dict[str, Any] = {"capacity": {s: reading.capacity(s) for s in SPACES}}
-    holders = Pool()
+    named = Pool()
     held: dict[str, list[int]] = {space: [] for space in SPACES}
-    for tiles in reading.held_at(records):
+    used: dict[str, list[int]] = {space: [] for space in SPACES}
+    for tiles in held_at(reading, timeline, records):
         for space in SPACES:
-            mine = sorted(((t, n) for t, n in tiles.items() if n and reading.tiles[t].space == space),
+            mine = sorted(((t, n) for t, n in tiles.items() if reading.tiles[t].space == space),
                           key=lambda f: (-reading.tiles[f[0]].partition_bytes * f[1], f[0]))
+            used[space].append(sum(reading.tiles[t].partition_bytes * n for t, n in mine))
             words = []
             for number, n in mine[:HOLDERS]:
                 tile = reading.tiles[number]
-                words.append((tile.name + (f" ({n} of them)" if n > 1 else ""), size(tile.partition_bytes * n)))
+                words.append((brief(tile.name) + (f" ({n} of them)" if n > 1 else ""), size(tile.partition_bytes * n)))
             if len(mine) > HOLDERS:
                 rest = sum(reading.tiles[t].partition_bytes * n for t, n in mine[HOLDERS:])
                 words.append((f"{len(mine) - HOLDERS} more", size(rest)))
-            held[space].append(holders.number(tuple(words)))
-    out["holders"] = holders.items
+            held[space].append(named.number(tuple(words)))
+    out["holders"] = named.items
     for space in SPACES:
-        out[space] = {"used": reading.occupancy(space)[records].tolist(), "held": held[space]}
+        out[space] = {"used": used[space], "held": held[space]}
     return out
 
 
@@ -144,11 +145,10 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
         path.append(int(r in critical))
         at.append(round((start + busy) / 2 / length, 5))
     pool = Pool()
-    return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at,
-            "latency": f"{short(timeline.latency_us)} us"}
+    return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at}
 
 
-def occupied(reading: Reading, space: str) -> str:
+def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:
     """"at most 2 KiB of 224 KiB a partition"."""
-    peak = int(np.max(reading.occupancy(space), initial=0))
+    peak = sum(t.partition_bytes * n for t, n in holders(reading, space, timeline)[1])
     return f"at most {size(peak)} of {size(reading.capacity(space))} a partition" if peak else "not used"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -144,29 +143,6 @@ class Reading:
         np.add.at(change, self.use_first, held)
         np.subtract.at(change, self.use_last + 1, held)
         return np.cumsum(change)[:-1]
-
-    def holders(self, space: str, record: int) -> list[tuple[Tile, int]]:
-        """Who holds memory of `space` during a record, and how many alike: most bytes a partition first."""
-        there = self.use_tile[(self.use_first <= record) & (record <= self.use_last)]
-        numbers, counts = np.unique(there, return_counts=True)
-        found = [(self.tiles[t], int(n)) for t, n in zip(numbers, counts, strict=True) if self.tiles[t].space == space]
-        return sorted(found, key=lambda f: -f[0].partition_bytes * f[1])
-
-    def held_at(self, records: Sequence[int]) -> Iterator[dict[int, int]]:
-        """For each of `records` (ascending): how many tensors of each of `tiles` hold memory during it. One pass."""
-        begins, ends = np.argsort(self.use_first, kind="stable"), np.argsort(self.use_last, kind="stable")
-        first, last, tile = self.use_first.tolist(), self.use_last.tolist(), self.use_tile.tolist()
-        coming, going = begins.tolist(), ends.tolist()
-        held: dict[int, int] = {}
-        i = j = 0
-        for record in records:
-            while i < len(coming) and first[coming[i]] <= record:
-                held[tile[coming[i]]] = held.get(tile[coming[i]], 0) + 1
-                i += 1
-            while j < len(going) and last[going[j]] < record:
-                held[tile[going[j]]] -= 1
-                j += 1
-            yield held
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""
