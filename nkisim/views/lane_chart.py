@@ -115,7 +115,7 @@ class LaneChart(chart.Chart):
         critical[[step.index for step in t.critical_path]] = True
         for row, lane in enumerate(names):
             mine = np.flatnonzero(inside & (t.lane == lane))
-            color = palette.engine(t.lanes[lane]).light
+            color = palette.shade(t.lanes[lane]).light
             spans = [(float(t.start[k]) / 1e3, float(max(t.busy_end[k] - t.start[k], 0.0)) / 1e3) for k in mine]
             ax.broken_barh(spans, (row - 0.34, 0.68), facecolor=color, edgecolor=palette.CARD.light,
                            linewidth=0.4 if len(t.start) <= 300 else 0)
@@ -133,7 +133,7 @@ class LaneChart(chart.Chart):
         for row, lane in enumerate(found):
             ax.axhspan(row - 0.4, row + 0.4, color=palette.RAISED.light, linewidth=0)
             ax.stairs(row + 0.4 - 0.8 * lane.share, lane.edges, baseline=row + 0.4, fill=True,
-                      color=palette.engine(lane.name).light)
+                      color=palette.shade(lane.name).light)
             ax.annotate(f"{100 * float(lane.share.mean()):.1f} %", (1.0, row), (4, 0), va="center", fontsize=8,
                         xycoords=("axes fraction", "data"), textcoords="offset points")
         ax.set_yticks(range(len(found)), [lane.name for lane in found])

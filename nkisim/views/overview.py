@@ -43,7 +43,7 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     for lane in shown:
         parts.append(f'<text x="{LEFT - 8}" y="{y + 12:.0f}" text-anchor="end">{html.escape(lane.name)}</text>')
         parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
-        parts.append(f'<path fill="var(--{_variable(lane.name)})" '
+        parts.append(f'<path fill="var(--{palette.engine(lane.name)})" '
                      f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>')
         y += LANE + GAP
     for space in SPACES:
@@ -81,10 +81,6 @@ def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:
         label = f"{i * step:,.0f}" if i * step >= 1000 else short(round(i * step, 6))
         parts.append(f'<text class="s" x="{x:.1f}" y="{y + 20:.0f}" text-anchor="middle">{label}</text>')
     return parts
-
-
-def _variable(lane: str) -> str:
-    return next((name for name in palette.ENGINES if lane.startswith(name)), "other")
 
 
 def _blocks(edges: NDArray[np.float64], share: NDArray[np.float64], length: float, plot: float, y: float,

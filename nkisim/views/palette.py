@@ -41,12 +41,14 @@ OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8
 REST = "#b8bec6"
 
 
-def engine(name: str) -> Shade:
-    """The colour of a lane: of the engine that its name begins with ("dma3" is drawn as "dma")."""
-    for known, shade in ENGINES.items():
-        if name.startswith(known):
-            return shade
-    return OTHER
+def engine(lane: str) -> str:
+    """The engine in the name of a lane ("nc1 dma in 3" is "dma"); "other" if there is none."""
+    return next((word for word in lane.split() if word in ENGINES), "other")
+
+
+def shade(lane: str) -> Shade:
+    """The colour of a lane."""
+    return ENGINES.get(engine(lane), OTHER)
 
 
 def variables(dark: bool) -> str:
