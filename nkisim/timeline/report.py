@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,7 @@ class Timeline:
         out["hbm"] = self.roofline.achieved_bandwidth / (self.timing.hbm_peak * 1e9)
         return out
 
-    @property
+    @functools.cached_property
     def critical_path(self) -> list[Step]:
         """The instructions that decide the latency, in order: each started when what it waited for allowed."""
         if not len(self):

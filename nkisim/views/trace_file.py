@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..memory import CONST
 from .occupancy import curve
-from .reading import SPACES, Kind, Reading, file_label
+from .reading import SPACES, Kind, Reading
 
 if TYPE_CHECKING:
     from ..timeline import Timeline
@@ -70,10 +70,10 @@ def _slices(timeline: Timeline, reading: Reading) -> Iterator[tuple[int, int, st
     rows = zip(_grid(timeline.start), _grid(timeline.busy_end), _grid(timeline.end), timeline.lane.tolist(),
                timeline.reason.tolist(), timeline.waited_for.tolist(), reading.kind.tolist(), strict=True)
     for i, (start, busy, end, lane, reason, waited, kind) in enumerate(rows):
-        after = f',"decided by instruction":{waited}' if waited >= 0 else ""
+        why = f"{REASONS[reason]}, instruction {waited}" if waited >= 0 else REASONS[reason]
         yield start, 1, (f'{{"ph":"X","pid":{PID},"tid":{lane + 1},"ts":{_us(start)},"dur":{_us(max(busy - start, 0))},'
-                         f'{heads[kind]}"instruction":{i},"result visible at, us":{_us(end)},'
-                         f'"start decided by":"{REASONS[reason]}"{after}{tails[kind]}}}}}')
+                         f'{heads[kind]}"instruction":{i},"start decided by":"{why}","result at, us":{_us(end)}'
+                         f'{tails[kind]}}}}}')
 
 
 def _head(kind: Kind) -> str:
@@ -82,10 +82,9 @@ def _head(kind: Kind) -> str:
 
 def _tail(kind: Kind) -> str:
     def operands(which: tuple) -> str:
-        return ", ".join(f"{o.name} {list(o.shape)} {o.dtype} in {o.space}" for o in which if o.space != CONST)
+        return ", ".join(f"{o.name} {'x'.join(map(str, o.shape))} {o.dtype} {o.space}" for o in which if o.space != CONST)
 
-    said = {"writes": operands(kind.dst), "reads": operands(kind.srcs), "line": kind.line, "source": kind.source,
-            "file": file_label(kind.filename)}
+    said = {"writes": operands(kind.dst), "reads": operands(kind.srcs), "line": kind.line, "source": kind.source}
     return "," + _json(said)[1:-1]
 
 
