@@ -18,6 +18,8 @@ from .state import STATE
 if TYPE_CHECKING:
     from .target import Target
     from .timeline import Timeline
+    from .views.memory_chart import MemoryChart
+    from .views.page import Page
 
 
 class Operand(NamedTuple):
@@ -280,7 +282,6 @@ class Run:
         """The names given to on-chip tensors with name=, sorted."""
         return sorted({n for program in self.programs for n in program.named})
 
-
     # -- time ------------------------------------------------------------------------------------------------------
     def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
                  throttle: bool = False, cores: int = 1) -> Timeline:
@@ -294,6 +295,32 @@ class Run:
         from .timeline import Timeline
 
         return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, throttle=throttle, cores=cores)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+    def counters(self) -> str:
+        """Tables of what was counted: instructions by engine and operation, HBM traffic by tensor."""
+        from .views import counters
+
+        return counters.text(self)
+
+    def memory_chart(self) -> MemoryChart:
+        """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with `.figure()`."""
+        from .views.memory_chart import MemoryChart
+
+        return MemoryChart(self)
+
+    def html(self, path: str | None = None, timeline: Timeline | None = None) -> Page:
+        """A page to step through the instructions, which a notebook shows; written to `path` if one is given.
+
+        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if it is another run's.
+        Contents of tiles are shown if the run was recorded with `keep_results=True`.
+        """
+        from .views.page import Page
+
+        page = Page(self, timeline)
+        if path is not None:
+            page.save(path)
+        return page
 
     def summary(self) -> str:
         """The counters as a few lines of text."""
