@@ -74,7 +74,6 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         result = signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype))
     frame = _getframe(2)  # this function is called by the functions of a dialect only
     code = frame.f_code
     if code is not program.kernel_code:
@@ -113,6 +112,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             else:
                 program.note_history(dst, code, lasti)
         program.last_result = None
+    if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
+        _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
         if n == 1 and extra is None:
             program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None)

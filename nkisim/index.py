@@ -256,6 +256,30 @@ def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | N
     return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
 
 
+class RuntimeIndex:
+    """A run-time offset plus an affine index: `offsets[0, j] + nl.arange(n)[None, :]`, one axis of a subscript."""
+
+    __slots__ = ("tile", "index")
+
+    def __init__(self, tile: Any, index: Any) -> None:
+        self.tile = tile
+        """The tile of integers that holds the offset."""
+        self.index = index
+        """An `Index` or an int."""
+
+    def __add__(self, other: Any) -> RuntimeIndex:
+        return RuntimeIndex(self.tile, self.index + other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> RuntimeIndex:
+        return RuntimeIndex(self.tile, self.index - other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+
+    def values(self, offset: np.ndarray) -> np.ndarray:
+        """The places, for the value of the offset."""
+        return offset + (self.index.array() if isinstance(self.index, Index) else self.index)
+
+
 def arange(*args: int) -> Index:
     """nl.arange(stop) or nl.arange(start, stop): consecutive integers for one grid axis."""
     if len(args) not in (1, 2) or not all(isinstance(a, (int, np.integer)) for a in args):

@@ -75,7 +75,9 @@ _rule("psum-capacity", "the tiles live at one time fit in the 8 PSUM banks", "ar
 _rule("hbm-init", "HBM tensors are not created with a value", "errors err_hbm_tensor_with_init_value_not_supported")
 _rule("shared-hbm-level", "shared_hbm tensors are created at the top level of the kernel",
       "errors err_shared_hbm_must_in_kernel_level")
+_rule("element-count", "an operand has the number of elements a partition that the instruction takes", "isa")
 # values and types
+_rule("target", "the instruction, or this form of it, exists on the target", "isa")
 _rule("dtype", "the operand's data type is one the instruction takes", "isa; shared, Supported Data Types")
 _rule("operator", "the operator is one that the instruction and engine have", "shared, Supported Math Operators")
 _rule("engine", "the engine can run the instruction", "isa; shared, Supported Math Operators")

@@ -11,7 +11,7 @@ from . import dtypes, memory
 from . import layout as layouts
 from .dtypes import FLOAT32
 from .errors import KernelError, broken
-from .index import DynamicSlice, Index, Mask, box_of_kept, broadcast
+from .index import DynamicSlice, Index, Mask, RuntimeIndex, box_of_kept, broadcast
 from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
 
@@ -266,7 +266,7 @@ class Tensor:
         for e in key:
             if e is Ellipsis or isinstance(e, (slice, DynamicSlice)):
                 has_slice = True
-            elif isinstance(e, Tensor):
+            elif isinstance(e, (Tensor, RuntimeIndex)):
                 indirect = True
             elif isinstance(e, Mask):
                 broken("mask", f"'{self.label}' is subscripted with a mask", tensor=self.label,
@@ -342,6 +342,9 @@ class Tensor:
         arrays: list[Any] = []
         tiles = []
         for axis, e in enumerate(elements):
+            added = e if isinstance(e, RuntimeIndex) else None
+            if added is not None:
+                e = added.tile
             if isinstance(e, Tensor):
                 if self.meta.space == HBM and axis == len(elements) - 1:
                     broken("indirect-index", f"run-time indices on the last (free) axis of '{self.label}'",
@@ -353,7 +356,12 @@ class Tensor:
                     broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
                            remedy="nl.load the indices into SBUF first.")
                 tiles.append(e)
-                arrays.append(e.array if type(e.array) is ShapeOnly else e.array.astype(np.int64))
+                if type(e.array) is ShapeOnly:
+                    grid = e.shape if added is None else np.broadcast_shapes(e.shape, np.shape(added.index))
+                    arrays.append(shape_only(grid, np.dtype(np.int64)))
+                else:
+                    offset = e.array.astype(np.int64)
+                    arrays.append(offset if added is None else added.values(offset))
             else:
                 arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
         grid = np.broadcast_shapes(*[a.shape for a in arrays])
@@ -647,6 +655,19 @@ class IndexedTensor(Tensor):
         plain = flat[first] + sum(np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
                                   for axis, (n, s) in enumerate(zip(shape, strides)))
         return (int(flat[first]), shape, strides) if np.array_equal(flat, np.broadcast_to(plain, shape)) else None
+
+    def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
+        """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
+        if type(self.array) is ShapeOnly:
+            return
+        picked = self._check(where)
+        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
+        places, which = np.unique(flat, return_inverse=True)
+        at = np.unravel_index(places, self.array.shape)
+        sums = dtypes.to_fp32(self.array[at])
+        np.add.at(sums, which.reshape(-1), dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]))
+        self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)

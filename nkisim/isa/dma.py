@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..memory import HBM, SBUF
-from ..tensor import Tensor
+from ..tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 
@@ -54,7 +54,7 @@ def DMA_COPY(call: Call) -> Plan:
     if call.attrs[0]:
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
-        return Plan(DMA, compute, shape)
+        return Plan(DMA, compute, shape, accumulates=isinstance(dst, IndexedTensor))
     return Plan(DMA, np.ndarray.copy, shape, src.array.dtype)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from ...errors import broken
 from ...execute import execute, redirect
+from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import EMPTY, HBM, PARTIAL, PSUM, ZERO, Allocation
 from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
+from .special import LoopReduction
 from .support import tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
@@ -43,6 +45,12 @@ class Operators:
         for array in (a, b):
             if isinstance(array, np.ndarray) and array.ndim:
                 tile(array, f"operator {symbol}")
+        if isinstance(a, Index) or isinstance(b, Index):  # a run-time offset in a subscript
+            if op == "add":
+                return RuntimeIndex(b, a) if isinstance(a, Index) else RuntimeIndex(a, b)  # type: ignore[return-value]
+            broken("indirect-index", f"operator {symbol} on a tile and an index grid",
+                   tensor=(b if isinstance(a, Index) else a).label,
+                   remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute the rest on the tile first.")
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return NotImplemented
         if op == "matmul":
@@ -103,6 +111,9 @@ class Operators:
                 broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
                        got=dst.meta.describe(), remedy="Use nl.store(dst, value=number).")
             execute(MEMSET, "assignment", dst, (Const(value),), (dst.shape, None))
+            return
+        if isinstance(value, LoopReduction):
+            value.into(dst)
             return
         tile(value, "assignment")
 
