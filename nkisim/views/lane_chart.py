@@ -53,6 +53,8 @@ class LaneChart(chart.Chart):
                 for lane in found]
         low, high = (f"{x:,.2f} us" for x in self.between)
         rows.append(f"  {' ' * width}  {low}{high.rjust(TEXT_COLUMNS - len(low))}  (model)")
+        if any(lane.name.endswith(")") for lane in found):
+            rows.append(f"  {' ' * width}  (in brackets: of how many queues this is the mean)")
         return "\n".join([self.caption, "", *rows, "", self._path()])
 
     def _path(self) -> str:

@@ -57,7 +57,7 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
             at = y + AREA * (1 - capacity / top)
             parts.append(f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" text-anchor="end">{space.upper()}</text>')
-        label = size(peak) if peak else "not used"
+        label = "not used" if not peak else size(peak) if peak * 4 < capacity else f"of {size(capacity)}"
         parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>')
         y += AREA + 4
     parts += _axis(length, plot, y, timeline is not None)

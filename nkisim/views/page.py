@@ -121,8 +121,10 @@ class Page:
         if len(self.reading):
             svg, height = self._picture
             parts.append(markup.image(svg, overview.WIDTH, height, f"Overview of {self.title}. {facts}"))
-            if not self.reading.run.keep_results:
-                parts.append('<p class="soft">Values of tiles: only if recorded with <code>keep_results=True</code>.</p>')
+            if not self.reading.run.values:
+                parts.append('<p class="soft">Recorded on shapes alone (<code>values=False</code>): no contents of tiles.</p>')
+            elif not self.reading.run.keep_results:
+                parts.append('<p class="soft">Contents of tiles: only if recorded with <code>keep_results=True</code>.</p>')
             parts += [_folded("The instructions as text", self.text()),
                       _folded("The memories as text", MemoryChart(self.reading.run, self.timeline, self.reading).text())]
             if self.timeline is not None:

@@ -62,7 +62,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
 
 def _kind(kind: Kind, file: int) -> dict[str, Any]:
     def operands(which: tuple) -> list[list[str]]:
-        return [[o.name, o.space, " x ".join(map(str, o.shape)), o.dtype] for o in which if o.space != CONST]
+        return [[brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype] for o in which if o.space != CONST]
 
     return {"engine": kind.engine, "op": kind.op, "attrs": attributes(kind), "dst": operands(kind.dst),
             "srcs": operands(kind.srcs), "file": file, "line": kind.line}

@@ -57,7 +57,8 @@ class RooflineChart(chart.Chart):
                 ["achievable HBM bandwidth", short(r.achievable_bandwidth / 1e9), "GB/s"],
                 ["knee, achievable", short(r.knee), "flop/byte"]]
         body = table(["", "value", "unit"], rows).split("\n")
-        return "\n".join([f"{self.caption}: {count(len(self.reading), 'instruction')}", "", *body[1:], "", self.verdict])
+        head = f"{self.caption}: {count(len(self.reading), 'instruction')}"
+        return "\n".join([head, "", *body[1:], "", textwrap.fill(self.verdict, 100)])
 
     def figure(self) -> Figure:
         """flop/s over flop per HBM byte, both logarithmic: the roofs, the knee, the run."""

@@ -213,10 +213,10 @@ def test_a_run_of_nothing_has_a_page_too():
 def test_a_hundred_thousand_instructions_make_a_small_page_quickly_and_it_says_what_it_folds():
     run = large()
     assert len(run) > 100_000
-    began = time.perf_counter()
+    began = time.process_time()
     page = run.html()
     html = page.html()
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(html.encode()) < 5_000_000
     assert "loops are folded" in page.facts()
     data = data_of(html)

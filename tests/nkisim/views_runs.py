@@ -77,6 +77,11 @@ def large() -> nkisim.Run:
     return record(long_loop, SMALL, 100, 200)
 
 
+@functools.cache
+def large_timeline() -> Any:
+    return large().timeline()
+
+
 def empty() -> nkisim.Run:
     with nkisim.record() as run:
         pass
