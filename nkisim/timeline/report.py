@@ -193,11 +193,12 @@ class Timeline:
         return "\n".join(lines)
 
     # -- views -----------------------------------------------------------------------------------------------------
-    def lane_chart(self, between: tuple[float, float] | None = None) -> LaneChart:
-        """What each engine and DMA queue does when; of the part `between` two moments in microseconds, if given."""
+    def lane_chart(self, between: tuple[float, float] | None = None, quote: bool = True) -> LaneChart:
+        """What each engine and DMA queue does when; of the part `between` two moments in microseconds, if given. Without
+        `quote` its text names the kernel's lines by number only."""
         from ..views.lane_chart import LaneChart
 
-        return LaneChart(self, between)
+        return LaneChart(self, between, quote)
 
     def memory_chart(self) -> MemoryChart:
         """How full SBUF and PSUM are over modelled time, by owner."""

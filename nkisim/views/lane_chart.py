@@ -25,10 +25,12 @@ LINES = 8
 
 
 class LaneChart(chart.Chart):
-    """Lanes over modelled time, all of it or the part `between` two moments in microseconds."""
+    """Lanes over modelled time, all of it or the part `between` two moments in microseconds. `quote` says whether the text
+    quotes the kernel's lines beside their numbers."""
 
-    def __init__(self, timeline: Timeline, between: tuple[float, float] | None = None) -> None:
+    def __init__(self, timeline: Timeline, between: tuple[float, float] | None = None, quote: bool = True) -> None:
         self.timeline = timeline
+        self.quote = quote
         self.reading = Reading(timeline.run)
         end = float(timeline.end.max(initial=0.0)) / 1e3
         self.between = (0.0, end) if between is None else (float(between[0]), float(between[1]))
@@ -72,11 +74,10 @@ class LaneChart(chart.Chart):
             rest = sum(sum(times) for _, times in ranked[LINES:])
             rows.append(["", f"{rest / 1e3:,.3f}", f"{100 * rest / total:.1f} %",
                          f"{sum(len(t) for _, t in ranked[LINES:]):,}", f"{len(ranked) - LINES} more lines"])
-        header = ["line", "us (model)", "share", "steps", "source"]
-        body = table(header[:4], [r[:4] for r in rows], left=0).split("\n")
+        body = table(["line", "us (model)", "share", "steps"], [r[:4] for r in rows], left=0).split("\n")
+        words = ["source", *(r[4] for r in rows)] if self.quote else [""] * len(body)
         return "\n".join(["Critical path (model), by line of the kernel:",
-                          *(f"  {line.rstrip()}  {words}" for line, words in
-                            zip(body, ["source", *(r[4] for r in rows)], strict=True))])
+                          *(f"  {line.rstrip()}  {said}".rstrip() for line, said in zip(body, words, strict=True))])
 
     def figure(self) -> Figure:
         """A lane a row; instructions one by one where there is room, with the critical path underlined."""
