@@ -352,3 +352,12 @@ class DynamicSlice:
 
     def __repr__(self) -> str:
         return f"ds({self.start}, {self.size})"
+
+
+def affine_grid(rows: int, pattern: list[tuple[int, int]], offset: int, row_step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """offset + row * row_step + the steps of `pattern` ([(step, count), ...], the last fastest), int32 of `shape`."""
+    total = np.zeros(1, dtype=np.int64)
+    for step, count in pattern:
+        total = (total[:, None] + np.arange(count, dtype=np.int64) * step).reshape(-1)
+    values = offset + np.arange(rows, dtype=np.int64)[:, None] * row_step + total
+    return values.astype(np.int32).reshape(shape)

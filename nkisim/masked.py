@@ -53,14 +53,19 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 
 
 def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
-    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds."""
+                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None,
+                   counted: bool = False) -> Tensor:
+    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds.
+
+    `counted`: the fast way has counted the instruction before it found that it is none of its own.
+    """
     kept = condition(mask, api)
     signature = _signature(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
     if program.suspect is not None:
         program.settle(False)
-    program.clock += 1
+    if not counted:
+        program.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if kept is None else _fit(kept, grid, api)
@@ -93,7 +98,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     fresh = dst is None
     if dst is None:
         meta = signature.dst
-        dst = Tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
+        dst = program.tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
     else:
         if dst.buf.role == "input":
             program.refuse_input(dst, api)
@@ -116,6 +121,8 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
+    if extra is not None:
+        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature

@@ -303,7 +303,7 @@ def broken_by(function, *arrays):
 
 
 def test_every_rule_has_a_kernel_that_breaks_it():
-    assert set(BREAKS) | set(ELSEWHERE) == set(RULES)
+    assert set(BREAKS) | set(ELSEWHERE) == {name for name, rule in RULES.items() if rule.dialect is None}
 
 
 @pytest.mark.parametrize("rule", BREAKS)

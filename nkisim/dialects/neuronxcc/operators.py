@@ -31,6 +31,12 @@ class Operators:
     """The neuronxcc.nki dialect: operators compute, `t[...] = value` writes in place, `psum += matmul` accumulates."""
 
     name = "neuronxcc.nki"
+    tensor = Tensor
+    """The class of its tensors."""
+    writes_inputs = False
+    """Whether kernels may write to their inputs, which then change in place."""
+    scoped_text = True
+    """Whether a tile that is made in a branch or in a loop over Python's range ends with it."""
 
     def __init__(self) -> None:
         self.temporary = {"assign": 0, "inplace": 0}
