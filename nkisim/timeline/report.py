@@ -74,7 +74,7 @@ class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
     def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 throttle: bool = False, cores: int = 1) -> None:
+                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> None:
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
         self.launch = launch
@@ -82,7 +82,7 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, throttle=throttle, cores=cores)
+        self.options = Options(hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
@@ -93,7 +93,7 @@ class Timeline:
         self.span_ns = at
         """From the first start to the last result."""
         names = [f"{f'nc{core} ' if cores > 1 else ''}{name}" for core in range(cores) for name in
-                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)))]
+                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
         used = sorted({*range(len(ENGINES)), *placed.lane})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
