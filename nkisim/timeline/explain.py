@@ -63,7 +63,7 @@ def _waiting(t: Timeline) -> list[str]:
         before = np.concatenate(([0.0], t.busy_end[mine][:-1]))
         gaps = t.start[mine] - before
         for k, gap in zip(mine[gaps > 0], gaps[gaps > 0]):
-            who = int(t.waited_for[k])
+            who = _root(t, int(k), float(gap))
             # records of one line of the kernel are one cause
             key = (REASONS[t.reason[k]], -1 if who < 0 else _first_like(t, who))
             waits[key] = waits.get(key, 0.0) + float(gap)
@@ -71,6 +71,15 @@ def _waiting(t: Timeline) -> list[str]:
     idle = [f"{NAMES[engine]} waits {100 * v / span:.0f} % of the time {_cause(t, *key)}"
             for key, v in sorted(waits.items(), key=lambda kv: -kv[1])[:2] if v >= 0.05 * span and key[0] in _WAITS]
     return ["; ".join(idle) + "."] if idle else []
+
+
+def _root(t: Timeline, k: int, gap: float) -> int:
+    """The record that was under way for most of the gap before record `k`: what `k` waited for may have waited itself."""
+    half = float(t.start[k]) - gap / 2
+    who = int(t.waited_for[k])
+    while who >= 0 and t.start[who] > half and REASONS[t.reason[who]] == "data" and t.waited_for[who] >= 0:
+        who = int(t.waited_for[who])
+    return who
 
 
 def _first_like(t: Timeline, k: int) -> int:
