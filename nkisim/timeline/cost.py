@@ -6,12 +6,13 @@ instruction says in `Plan.cost`; nothing looks at values.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from .. import dtypes
 from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
-from ..memory import CONST, HBM, PSUM, SBUF, Meta
+from ..memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
 from ..signature import Signature
 from .timing import Timing
 
@@ -69,8 +70,11 @@ class Cost:
     """flop/ns of TensorE's peak in its data type."""
 
 
-def cost_of(signature: Signature, t: Timing) -> Cost:
-    """The cost of an instruction like this."""
+def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> Cost:
+    """The cost of an instruction like this. `in_psum`: which of its sources are taken to be read from PSUM instead."""
+    if in_psum:
+        signature = copy(signature)
+        signature.srcs = tuple(_moved(m) if k in in_psum else m for k, m in enumerate(signature.srcs))
     engine = signature.engine
     tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
     cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
@@ -84,6 +88,10 @@ def cost_of(signature: Signature, t: Timing) -> Cost:
         cost.psum_port = engine in (VECTOR, SCALAR) and PSUM in spaces
         cost.shared = cost.sbuf_port or cost.psum_port
     return cost
+
+
+def _moved(m: Meta) -> Meta:
+    return meta_of(PSUM, m.shape, m.strides, m.dtype, m.pdim, m.pstart)
 
 
 def _made(engine: str, occupancy: float, latency: float, **more: Any) -> Cost:

@@ -16,6 +16,7 @@ from ..isa.core import GPSIMD, SCALAR
 from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
+from .broadcast import Broadcasts, spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .regions import AVAIL, ENGINE, OTHERS, READ, READER, WRITER, find, release
 from .timing import Timing
@@ -32,15 +33,21 @@ class Options:
     """How to schedule; see `Run.timeline`."""
 
     hoist_loads: bool = True
+    reuse: bool = False
     throttle: bool = False
     cores: int = 1
+
+
+def lanes_of(timing: Timing) -> int:
+    """Lanes of a core: its engines, the queues of loads and of other transfers, one for instructions that take no time."""
+    return len(ENGINES) + 2 * timing.dma_queues + 1
 
 
 class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
     def __init__(self, number: int, timing: Timing, base: float) -> None:
-        self.first_lane = number * (len(ENGINES) + 2 * timing.dma_queues)
+        self.first_lane = number * lanes_of(timing)
         self.free = [base] * 4
         """Until when each engine is occupied, and by which record."""
         self.last = [-1] * 4
@@ -82,18 +89,21 @@ class Placed:
         """Of each signature that ran."""
 
 
-def _last_uses(tape: list[Any]) -> dict[Any, int]:
-    """Of each buffer, where on the tape the record lies that touches it last."""
+def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
+    """Of each buffer, where on the tape the record lies that touches it last; and the signatures that occur."""
     last: dict[Any, int] = {}
+    kinds = set()
     at, n = 0, len(tape)
     while at < n:
-        end = at + tape[at].width
+        signature = tape[at]
+        kinds.add(signature)
+        end = at + signature.width
         last[tape[at + 3]] = last[tape[at + 5]] = at  # every instruction has a destination and a source
         if end - at > 8:
             for k in range(at + 7, end - 1, 2):
                 last[tape[k]] = at
         at = end
-    return last
+    return last, kinds
 
 
 def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options) -> float:
@@ -103,7 +113,9 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     `Cost`, what it needs of its operands in their `Region`.
     """
     tape, costs = program.tape, out.costs
-    last_use = _last_uses(tape)
+    last_use, kinds = _survey(tape)
+    rows = Broadcasts(tape) if any(map(spreads_row, kinds)) else None
+    done: dict[tuple, Any] = {}
     regions: dict[Any, Any] = {}
     held: dict[Any, tuple[int, int]] = {}
     capacity, bank = (target.sbuf_partition_bytes, target.psum_banks), target.psum_bank_bytes
@@ -113,7 +125,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     core = cores[0]
     start_of, busy_of, end_of, lane_of = out.start.append, out.busy_end.append, out.end.append, out.lane.append
     waited_of, reason_of = out.waited_for.append, out.reason.append
-    handoff = timing.handoff
+    handoff, nowhere = timing.handoff, lanes_of(timing) - 1
     throttle = options.throttle and timing.throttled
     # cores that share a stack of HBM get equal parts of it
     sharing = max(1.0, min(options.cores, 2) * timing.dma_bandwidth / timing.hbm_stack) if options.cores > 1 else 1.0
@@ -129,6 +141,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         cost = costs.get(signature)
         if cost is None:
             cost = costs[signature] = cost_of(signature, timing)
+        if rows is not None and (cost.index == 1 or cost.index == 2):
+            cost = rows.cost(cost, signature, tape, at, costs, timing)
         end_at = at + cost.width
         me = cost.index
         t, why, who = base, START, -1
@@ -181,6 +195,14 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             cost.uses += part
             t, busy, lane, why, who = _transfer(core, cost, part * sharing, t, why, who, index, timing, options.hoist_loads)
             avail = end = busy + timing.dma_done
+        elif rows is not None and at in rows.removed:
+            busy = end = avail = t
+            lane = nowhere
+        elif options.reuse and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
+            if known[AVAIL] > t:
+                t, why, who = known[AVAIL], DATA, known[WRITER]
+            busy = end = avail = t
+            lane = nowhere
         else:
             cost.uses += 1.0
             if free[me] > t:
@@ -228,6 +250,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         for k in cost.operands:
             buf = tape[at + k]
             if last_use[buf] == at and buf in held:
+                if rows is not None and buf in rows.kept:
+                    continue
                 psum, need = held.pop(buf)
                 region = regions.pop(buf)
                 if region.__class__ is not list:
@@ -237,6 +261,10 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 else:
                     when, by = region[AVAIL], region[WRITER]
                 heappush(freed[psum], (when, by, need))
+                if rows is not None and buf in rows.in_psum:
+                    buf = rows.in_psum[buf]
+                    heappush(freed[1], (when, by, held.pop(buf)[1]))
+                    del regions[buf]
         start_of(t)
         busy_of(busy)
         end_of(end)
@@ -248,6 +276,22 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         index += 1
         at = end_at
     return finish
+
+
+def _known(done: dict[tuple, Any], signature: Any, tape: list[Any], at: int, cost: Cost, into: Any,
+           regions: dict[Any, Any]) -> Any:
+    """The region with the result of the same instruction on the same, unchanged operands, if one ran before."""
+    if signature.plan.stateful or len(cost.reads) < len(signature.srcs) or not cost.reads:
+        return None  # of constants only the type is recorded
+    key: tuple = (signature,)
+    for k, meta in cost.reads:
+        buf, offset = tape[at + k], tape[at + k + 1]
+        region = find(regions, buf, meta, offset)
+        key += (buf, offset, region[WRITER], *(other[WRITER] for other in region[OTHERS]))
+    known = done.get(key)
+    if known is None:
+        done[key] = into
+    return known
 
 
 def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], freed: list[list[tuple[float, int, int]]],
