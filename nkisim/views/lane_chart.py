@@ -31,7 +31,7 @@ class LaneChart(chart.Chart):
     def __init__(self, timeline: Timeline, between: tuple[float, float] | None = None, quote: bool = True) -> None:
         self.timeline = timeline
         self.quote = quote
-        self.reading = Reading(timeline.run)
+        self.reading = Reading(timeline.run, timeline)
         end = float(timeline.end.max(initial=0.0)) / 1e3
         self.between = (0.0, end) if between is None else (float(between[0]), float(between[1]))
         if not 0 <= self.between[0] < self.between[1] and len(timeline.start):

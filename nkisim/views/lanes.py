@@ -23,6 +23,11 @@ class Lane(NamedTuple):
     share: NDArray[np.float64]
 
 
+def group(lane: str) -> str:
+    """The name that lanes share which differ in a number only: "dma in" for "dma in 3"."""
+    return re.sub(r"[\s_\-.:]*\d+$", "", lane)
+
+
 def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of each column that intervals cover which do not overlap one another."""
     order = np.argsort(start, kind="stable")
@@ -56,7 +61,7 @@ def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | Non
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(timeline.lanes):
         if np.any(timeline.lane == number):
-            groups.setdefault(re.sub(r"[\s_\-.:]*\d+$", "", name), []).append(number)
+            groups.setdefault(group(name), []).append(number)
     out = []
     for name, numbers in groups.items():
         mine = np.isin(timeline.lane, numbers)

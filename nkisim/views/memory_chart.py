@@ -29,14 +29,14 @@ class MemoryChart(chart.Chart):
     """Bytes a partition in use, by owner, over the instructions of a run or over the time of a model."""
 
     def __init__(self, run: Run, timeline: Timeline | None = None, reading: Reading | None = None) -> None:
-        self.reading = reading if reading is not None else Reading(run)
+        self.reading = reading if reading is not None else Reading(run, timeline)
         self.timeline = timeline
 
     @property
     def caption(self) -> str:
         """What is shown, in a line."""
         r = self.reading
-        return f"Memory of {r.title()} on {r.run.target}: {count(len(r), 'instruction')}"
+        return f"Memory of {r.title()} on {r.target.name}: {count(len(r), 'instruction')}"
 
     def text(self) -> str:
         """For each memory: the fullest moment, who holds it then, and a coarse bar chart over the run."""

@@ -86,7 +86,7 @@ def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:
 def _blocks(edges: NDArray[np.float64], share: NDArray[np.float64], length: float, plot: float, y: float,
             height: float) -> str:
     """A path of upright blocks, neighbours of equal height as one."""
-    heights = np.round(share * height, 1)
+    heights = np.round(2 * share * height) / 2  # in half pixels
     starts = np.flatnonzero(np.concatenate([[True], heights[1:] != heights[:-1]]))
     ends = np.append(starts[1:], len(heights))
     out = []

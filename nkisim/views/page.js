@@ -53,6 +53,8 @@
     button("\u21e5", "last instruction (End)", function () { return last; });
     bar.appendChild(where);
     app.appendChild(bar);
+    var near = make("div", "near");
+    app.appendChild(near);
     var gap = make("p", "gap"), grid = make("div", "grid"), left = make("div"), right = make("div"), tiles = make("div", data.tiles ? "tiles full" : "tiles");
     var file = make("h3"), source = make("div", "source mono"), what = make("p", "what"), note = make("p", "note soft");
     what.setAttribute("aria-live", "polite");
@@ -113,6 +115,8 @@
         g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + " " + h[1]; }).join(", ");
       });
       showTiles(kind);
+      near.textContent = "";
+      near.appendChild(nearby(now, go));
     }
 
     function showSource(kind) {
@@ -149,6 +153,46 @@
         tiles.appendChild(box);
       });
     }
+  }
+
+  // The lanes around one step: over the model's time if there is one, else over instruction numbers.
+  function nearby(now, go) {
+    var timed = !!data.spans, row = 16, left = data.plot[0], plot = data.plot[1], height = 18 + row * data.lanes.length;
+    function span(i) { return timed ? data.spans[i] : [data.records[i], data.records[i] + 1]; }
+    var mine = span(now), width = Math.max(timed ? data.window : 40, 1.5 * (mine[1] - mine[0]));
+    var from = Math.max(0, (mine[0] + mine[1] - width) / 2);
+    var picture = draw("svg", { viewBox: "0 0 " + data.plot[2] + " " + height, "aria-hidden": "true" });
+    data.lanes.forEach(function (lane, k) {
+      picture.appendChild(draw("rect", { x: left, y: k * row, width: plot, height: row - 3, fill: "var(--raised)" }));
+      picture.appendChild(draw("text", { x: left - 8, y: k * row + 11, "text-anchor": "end" }, lane));
+    });
+    for (var i = 0; i < data.steps.length; i++) {
+      var s = span(i), a = Math.max(s[0], from), b = Math.min(s[1], from + width), kind = data.kinds[data.steps[i]];
+      if (i !== now && (b < a || s[1] < from || s[0] > from + width)) continue;
+      var bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[i] * row, height: row - 3,
+        width: Math.max(1.5, plot * (b - a) / width - 1), fill: "var(--" + kind.engine + ",var(--other))",
+        "fill-opacity": i === now ? 1 : 0.5 });
+      if (i === now) { bar.setAttribute("stroke", "var(--limit)"); bar.setAttribute("stroke-width", "2"); }
+      bar.appendChild(draw("title", {}, data.records[i] + ": " + kind.op + ", line " + kind.line));
+      bar.style.cursor = "pointer";
+      bar.addEventListener("click", go.bind(null, i));
+      picture.appendChild(bar);
+    }
+    [0, 0.5, 1].forEach(function (f) {
+      var at = from + f * width, label = timed ? (at / 1000).toFixed(2) + " us (model)" : Math.floor(at).toLocaleString("en");
+      picture.appendChild(draw("text", { x: left + plot * f, y: height - 3, class: "faint",
+        "text-anchor": ["start", "middle", "end"][2 * f] }, f || timed ? label : "instruction " + Math.floor(Math.max(at, 0))));
+    });
+    return picture;
+  }
+
+  function draw(tag, attributes, text) {
+    var sample = document.createElement("div");
+    sample.innerHTML = "<svg></svg>"; // the browser knows SVG's namespace
+    var e = document.createElementNS(sample.firstChild.namespaceURI, tag);
+    Object.keys(attributes).forEach(function (name) { e.setAttribute(name, attributes[name]); });
+    if (text !== undefined) e.textContent = text;
+    return e;
   }
 
   function lineOf(file, n) {

@@ -36,14 +36,14 @@ class Page:
     def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
         if timeline is not None and timeline.run is not run:
             raise ValueError("the timeline is of another run: make it with timeline = run.timeline()")
-        self.reading = Reading(run)
+        self.reading = Reading(run, timeline)
         self.timeline = timeline
         self.shown: Shown = choose(self.reading.kind, MOST)
 
     @property
     def title(self) -> str:
         """What ran, in a line."""
-        return f"{self.reading.title()} on {self.reading.run.target}"
+        return f"{self.reading.title()} on {self.reading.target.name}"
 
     @functools.cached_property
     def _picture(self) -> tuple[str, int]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import linecache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..memory import CONST
 from .contents import Contents, Preview
 from .folding import Shown
+from .lanes import group
 from .occupancy import held_at, holders
+from .palette import ENGINES
 from .reading import SPACES, Kind, Reading, file_label
 from .tables import brief, size
 
@@ -55,6 +59,9 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
         data.update(_contents(reading, records, used, steps))
     if timeline is None:
         data["at"] = [round((r + 0.5) / len(reading), 5) for r in records]
+        engines = [k.engine for k in used]
+        data["lanes"] = [e for e in ENGINES if e in engines]
+        data["lane"] = [data["lanes"].index(engines[s]) for s in steps]
     else:
         data.update(_times(timeline, records))
     return data
@@ -133,7 +140,9 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
 
     length = float(timeline.end.max(initial=0.0)) or 1.0
     critical = {step.index for step in timeline.critical_path}
-    words, path, at = [], [], []
+    names = [group(lane) for lane in timeline.lanes]
+    used = list(dict.fromkeys(names[int(k)] for k in np.unique(timeline.lane)))
+    words, path, at, spans = [], [], [], []
     for r in records:
         start, busy, end = (float(a[r]) for a in (timeline.start, timeline.busy_end, timeline.end))
         text = f"{start / 1e3:,.3f} to {busy / 1e3:,.3f} us on {timeline.lanes[int(timeline.lane[r])]}"
@@ -144,8 +153,11 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
         words.append(text)
         path.append(int(r in critical))
         at.append(round((start + busy) / 2 / length, 5))
+        spans.append([round(start), round(busy)])
     pool = Pool()
-    return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at}
+    return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at,
+            "spans": spans, "lanes": used, "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
+            "window": round(max(40 * length / len(timeline.start), 1.0), 1)}
 
 
 def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:

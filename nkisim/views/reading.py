@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import dtypes, source
+from .. import target as targets
 from ..memory import CONST, PSUM, SBUF, Buffer
 from ..run import Operand, _attributes
+from ..target import Target
 
 if TYPE_CHECKING:
     from ..run import Run
+    from ..timeline import Timeline
 
 SPACES = (SBUF, PSUM)
 
@@ -57,13 +60,13 @@ class Reading:
     """`kinds[kind[i]]` is what record i is; the tensor `tiles[use_tile[j]]` held memory from the record `use_first[j]` to
     the record `use_last[j]`."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
         self.run = run
+        self.target: Target = targets.get(run.target) if timeline is None else timeline.target
+        """Whose capacities count: the run's target, or the one that the time is modelled for."""
         self.kinds: list[Kind] = []
         self.kernels: list[str] = []
         """The names of the kernels that were called, in order."""
-        self.bases: list[int] = []
-        """The number of the first record of each call."""
         self.tiles: list[Tile] = []
         uses: list[np.ndarray] = [np.empty((3, 0), np.int64)]
         places: dict[tuple, int] = {}
@@ -71,7 +74,6 @@ class Reading:
         known: dict[tuple, int] = {}
         for program in run.programs:
             base = len(numbers)
-            self.bases.append(base)
             self.kernels.append(getattr(program.kernel_code, "co_name", "kernel"))
             clocks = []
             clock = 0
@@ -128,21 +130,8 @@ class Reading:
 
     # -- memory ----------------------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
-        """Bytes a partition of `space` on the run's target."""
-        from ..target import get
-
-        target = get(self.run.target)
-        return target.sbuf_partition_bytes if space == SBUF else target.psum_partition_bytes
-
-    def occupancy(self, space: str, name: str | None = None) -> np.ndarray:
-        """Bytes a partition in use during each record; only tensors called `name`, if given."""
-        sizes = np.array([t.partition_bytes if t.space == space and name in (None, t.name) else 0 for t in self.tiles],
-                         np.int64)
-        held = sizes[self.use_tile]
-        change = np.zeros(len(self) + 1, np.int64)
-        np.add.at(change, self.use_first, held)
-        np.subtract.at(change, self.use_last + 1, held)
-        return np.cumsum(change)[:-1]
+        """Bytes a partition of `space` on the target."""
+        return self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""

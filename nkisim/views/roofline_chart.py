@@ -23,7 +23,7 @@ class RooflineChart(chart.Chart):
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
-        self.reading = Reading(timeline.run)
+        self.reading = Reading(timeline.run, timeline)
         self.roofline = timeline.roofline
 
     @property

@@ -34,7 +34,7 @@ def save(timeline: Timeline, path: str) -> None:
 
 def pieces(timeline: Timeline) -> Iterator[str]:
     """The file, an event a line: names first, then every event in order of time."""
-    reading = Reading(timeline.run)
+    reading = Reading(timeline.run, timeline)
     title = f"{reading.title()} on {timeline.target.name} (model)"
     events = sorted([*_slices(timeline, reading), *_counters(timeline, reading), *_arrows(timeline)])
     yield '{"displayTimeUnit":"ns","otherData":' + _json({"about": "modelled, not measured", "run": title})
