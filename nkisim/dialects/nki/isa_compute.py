@@ -323,7 +323,8 @@ def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile:
                limit="nl.equal, not_equal, greater, greater_equal, less, less_equal")
     where = _grid(t, pattern, offset, channel_multiplier, api)
     where.array = op.function(where.array, 0) != 0
-    return run(AFFINE_SELECT, api, into, (t, where, Const(float(number(on_false_value, api, "on_false_value")))), (t.shape,))
+    return run(AFFINE_SELECT, api, into, (t, where, Const(float(number(on_false_value, api, "on_false_value")))),
+               (t.shape, True))
 
 
 def tensor_partition_reduce(dst: Any, op: Any, data: Any, name: str | None = None) -> NkiInstruction:
