@@ -42,13 +42,13 @@ class Places:
         if not isinstance(t, IndexedTensor):
             self._bytes(t)[...] = number
 
-    def check(self, t: Tensor, api: str) -> None:
-        """Refuse to read bytes of `t` that another tensor has been written over."""
+    def check(self, t: Tensor, api: str, written: np.ndarray) -> None:
+        """Refuse to read bytes of `t`, among the elements `written`, that another tensor has been written over."""
         number = self.numbers.get(t.buf)
         if number is None or isinstance(t, IndexedTensor):
             return
         writers = self._bytes(t)
-        wrong = writers[(writers != number) & (writers != 0)]
+        wrong = writers[(writers != number) & (writers != 0) & written[..., None]]
         if wrong.size:
             other = self.buffers[int(wrong[0]) - 1]
             assert t.buf.placed is not None and other.placed is not None

@@ -236,7 +236,7 @@ class Program:
         """
         buf = t.buf
         if buf.placed is not None:
-            self.places[t.meta.space].check(t, api)
+            self.places[t.meta.space].check(t, api, self.written_flags(t))
         if buf.state == ZERO:
             if not (isinstance(buf, Allocation) and buf.touched(t)):
                 self.materialize_zeros(t)
