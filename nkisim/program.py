@@ -29,6 +29,7 @@ from .memory import (
     meta_of,
 )
 from .places import Places
+from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor
 
@@ -67,11 +68,11 @@ class Write:
 
 
 class Printed:
-    """One nl.device_print."""
+    """One nl.device_print. Of a run without values, `value` is a `ShapeOnly`."""
 
     __slots__ = ("prefix", "value", "line")
 
-    def __init__(self, prefix: str, value: np.ndarray, line: int) -> None:
+    def __init__(self, prefix: str, value: np.ndarray | ShapeOnly, line: int) -> None:
         self.prefix = prefix
         self.value = value
         self.line = line
@@ -89,12 +90,14 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
-    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False) -> None:
+    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
         self.tensor: type[Tensor] = dialect.tensor
         """The class of the tensors that the kernel holds."""
         self.recording = recording
+        self.values = values
+        """Whether values are computed. If not, every array is a `ShapeOnly`."""
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
         self.tape: list[Any] = []
@@ -145,7 +148,7 @@ class Program:
     def retarget(self, config: Config) -> None:
         """Go on under another configuration."""
         self.config = config
-        key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
+        key = (config.target.name, config.precise_fp, self.values, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
 
     def records(self) -> Iterator[tuple]:
@@ -185,8 +188,15 @@ class Program:
             return dtypes.FLOAT32
         return dtypes.storage(dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """An array for a new tensor; without values, what stands for it."""
+        stored = self.storage(dtype)
+        return np.zeros(shape, dtype=stored) if self.values else shape_only(shape, stored)
+
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
+        if not self.values:
+            return shape_only(values.shape, self.storage(dtype))  # type: ignore[return-value]
         if not self.config.precise_fp and dtypes.is_float(dtype):
             return dtypes.to_fp32(values)
         return dtypes.cast(values, dtype)
@@ -208,7 +218,7 @@ class Program:
         first = self.clock if meta.space == HBM else self.clock + 1
         buf = Allocation(meta, first, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
-            buf.tracked = []
+            buf.tracked = [] if self.values else None
             self.named.setdefault(name, []).append(buf)
         self.buffers.append(buf)
         return buf
@@ -217,7 +227,7 @@ class Program:
                  name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return self.tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
+        return self.tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later overwrites it."""
@@ -245,10 +255,14 @@ class Program:
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
+        mask = buf.mask
+        if mask is not None and where is None and not isinstance(t, IndexedTensor):
+            if mask.view(*buf.region(t)).all():  # type: ignore[attr-defined]
+                if mask.array.all():
+                    buf.state = FULL if buf.owner is None and buf.placed is None else SHARED
+                return False
         flags = self.written_flags(t, where)
         if flags.all():
-            if buf.mask is not None and buf.mask.all():
-                buf.state = FULL if buf.owner is None and buf.placed is None else SHARED
             return False
         if buf.role == "masked":
             return True
@@ -270,7 +284,10 @@ class Program:
         elif buf.state == EMPTY or not isinstance(buf, Allocation):
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+            off, shape, strides = buf.region(t)
+            flags = buf.flags(off, shape, strides)
+            if t.meta.itemsize != buf.meta.itemsize:  # a view of other items: known as a whole or not at all
+                flags = np.full(t.shape, flags.all())
         return flags if where is None else flags | ~where
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
@@ -296,11 +313,11 @@ class Program:
         assert isinstance(buf, Allocation)
         if buf.placed is not None:
             self.places[t.meta.space].wrote(t)
-        if t.meta.size == buf.meta.size:
+        if t.meta.nbytes == buf.meta.nbytes:
             # of what is placed each read and write is looked at: it never counts as simply full
             buf.state, buf.mask = FULL if buf.owner is None and buf.placed is None else SHARED, None
         elif buf.state not in (FULL, SHARED):
-            buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
+            buf.written(*buf.region(t))[...] = True
             if buf.state != ZERO:
                 buf.state = PARTIAL
 
@@ -380,8 +397,9 @@ class Program:
                remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
                       f"inside: {name}[...] = ...")
 
-    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction that is recorded next."""
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None,
+                     at: int | None = None) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction recorded at `at` (None: next)."""
         buf = t.buf
         if t.meta is buf.meta:
             values = t.array
@@ -389,7 +407,7 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        buf.tracked.append((values.copy(), len(self.tape), code, lasti, where))  # type: ignore[union-attr]
+        buf.tracked.append((values.copy(), len(self.tape) if at is None else at, code, lasti, where))  # type: ignore[union-attr]
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""

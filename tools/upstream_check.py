@@ -86,7 +86,8 @@ for _path, _arguments in SCRIPTS.items():
 def _matmuls(folder: str) -> None:
     file = f"{folder}/matrix_multiplication/matrix_multiplication_nki_kernels.py"
     sizes = {"nki_matmul_basic_": (128, 64, 512), "nki_matmul_tiled_": (256, 256, 1024),
-             "nki_matmul_hoist_load_": (256, 256, 1024), "nki_matmul_block_free_dimension_": (256, 512, 1024), "nki_matmul_fully_optimized_": (1024, 2048, 1024)}
+             "nki_matmul_hoist_load_": (256, 256, 1024), "nki_matmul_block_free_dimension_": (256, 512, 1024),
+             "nki_matmul_fully_optimized_": (1024, 2048, 1024)}
     for name, (k, m, n) in sizes.items():
         @case(f"{file}: {name}", file)
         def run(root: Path, name: str = name, k: int = k, m: int = m, n: int = n) -> None:

@@ -44,6 +44,8 @@ class Plan:
     """The axes of a reduction."""
     depends: Callable[..., Any] | None = None
     """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
+    chooser: int = 0
+    """Of a selection, the source whose values choose."""
     spread: Callable[..., Any] | None = None
     """Which elements of the result unknown elements of a source reach, where that is not element by element: (position
     of the source, its flags, all sources' arrays) -> booleans of the result's shape."""
@@ -51,6 +53,8 @@ class Plan:
     """The first source is added to a destination whose elements explicit indices pick, perhaps one of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
+    effect: Callable[[Any], None] | None = None
+    """What a run without values does in the place of a stateful `compute`: the program -> registers checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
 

@@ -51,7 +51,6 @@ from .isa_select import (
     tensor_copy_predicated,
 )
 from .isa_support import (
-    ACTIVATION_OF,
     IDLE,
     UNKNOWN,
     alu_of,
@@ -74,6 +73,11 @@ from .isa_support import (
 from .support import missing, only, operand, promoted, tile, want_dtype
 
 _ANY_ENGINE = (None,)
+_TWO_TILES: dict[tuple, tuple] = {}
+_SCALARS: dict[tuple, tuple] = {}
+_REDUCTIONS: dict[tuple, tuple] = {}
+_FUNCTIONS: dict[Any, tuple] = {}
+"""Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions' attributes."""
 
 
 # -- TensorE -------------------------------------------------------------------------------------------------------
@@ -127,8 +131,13 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
     to which the registers are read. Returns a tile of the shape of `data`, of `dtype` (default: that of `data`).
     """
     if (bias is None and reduce_op is None and reduce_res is None and not kwargs and isinstance(data, Tensor)
-            and type(scale) is float and scale == 1.0 and op in ACTIVATION_OF and reduce_cmd is IDLE):
-        return execute(ACTIVATION, "nisa.activation", None, (data,), (ACTIVATION_OF[op], False, False, None, 0), SBUF,
+            and type(scale) is float and scale == 1.0 and reduce_cmd is IDLE):
+        try:
+            attrs = _FUNCTIONS[op]
+        except (KeyError, TypeError):
+            attrs = (_function(op, "nisa.activation"), False, False, None, 0)
+            _FUNCTIONS[op] = attrs
+        return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
                        want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
     return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
                        kwargs)
@@ -141,21 +150,22 @@ def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bi
                        int(globals()["reduce_cmd"].reset_reduce), mask, dtype, kwargs)
 
 
-def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
-                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
-    space = str(kwargs.pop("buffer", None) or SBUF)
-    dst = dst_of(kwargs, api) if kwargs else None
-    try:
-        name: str | None = ACTIVATION_OF[op]
-    except (KeyError, TypeError):
-        name = alu.activation(op)
-        if name is not None and not isinstance(op, str):
-            ACTIVATION_OF[op] = name
+def _function(op: Any, api: str) -> str:
+    """The name of the activation function `op`."""
+    name = alu.activation(op)
     if name is None:
         given = getattr(op, "__name__", repr(op))
         broken("operator", f"{api}: '{given}' is no activation function", got=given,
                limit=", ".join(sorted(alu.ACTIVATIONS)))
         raise AssertionError
+    return name
+
+
+def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
+                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
+    space = str(kwargs.pop("buffer", None) or SBUF)
+    dst = dst_of(kwargs, api) if kwargs else None
+    name = _function(op, api)
     t = data if isinstance(data, Tensor) else tile(data, api)
     srcs = [t]
     has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
@@ -181,7 +191,11 @@ def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: A
         out = want_dtype(dtype, api)
     else:
         out = a.meta.dtype if a.meta.dtype is b.meta.dtype else promoted(a, b)
-    attrs = (alu_of(op, api), None if engine is UNKNOWN else engine_name(engine, api))
+    try:
+        attrs = _TWO_TILES[op, engine]
+    except (KeyError, TypeError):
+        attrs = (alu_of(op, api), engine_name(engine, api))
+        _TWO_TILES[op, engine] = attrs
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -195,13 +209,16 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
         broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
-    runs_on = None if engine is UNKNOWN else engine_name(engine, api)
     out = None if dtype is None else want_dtype(dtype, api)
+    try:
+        attrs = _SCALARS[op0, reverse0, op1, reverse1, engine]
+    except (KeyError, TypeError):
+        attrs = (alu_of(op0, api, "op0"), reverse0, None if op1 is None else alu_of(op1, api, "op1"), reverse1,
+                 engine_name(engine, api))
+        _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
     if op1 is None:
-        attrs: tuple = (alu_of(op0, api, "op0"), reverse0, None, reverse1, runs_on)
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
     second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
-    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(op1, api, "op1"), reverse1, runs_on)
     return execute(TENSOR_SCALAR, api, dst, (t, first, second), attrs, SBUF, out, mask)
 
 
@@ -220,9 +237,15 @@ def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any
     """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n) tile."""
     api = "nisa.tensor_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
-    axes = tuple(axis) if type(axis) is list else axis
     t = data if isinstance(data, Tensor) else tile(data, api)
-    return execute(TENSOR_REDUCE, api, dst, (t,), (alu_of(op, api), axes, negate, keepdims), SBUF,
+    try:
+        attrs = _REDUCTIONS[op, axis, negate, keepdims]
+    except (KeyError, TypeError):
+        axis = tuple(axis) if type(axis) is list else axis
+        attrs = (alu_of(op, api), axis, negate, keepdims)
+        if type(axis) is int:
+            _REDUCTIONS[op, axis, negate, keepdims] = attrs
+    return execute(TENSOR_REDUCE, api, dst, (t,), attrs, SBUF,
                    None if dtype is None else want_dtype(dtype, api), mask)
 
 
