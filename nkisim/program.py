@@ -324,7 +324,7 @@ class Program:
     def refuse_input(self, dst: Tensor, api: str) -> None:
         """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
         if self.dialect.writes_inputs:
-            if not dst.array.flags.writeable:
+            if self.values and not dst.array.flags.writeable:
                 broken("input", f"{api}: the input '{dst.label}' is a NumPy array that cannot be written", tensor=dst.label,
                        got="a read-only array", remedy="Pass a copy: x.copy().")
             dst.buf.role = "mutable"  # type: ignore[misc]

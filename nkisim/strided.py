@@ -13,6 +13,7 @@ import numpy as np
 from . import dtypes
 from .errors import broken
 from .memory import HBM, contiguous, meta_of
+from .shapes import ShapeOnly, shape_only
 from .state import STATE
 from .tensor import IndexedTensor, Tensor
 
@@ -317,9 +318,12 @@ def _retyped(t: Tensor, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[
         broken("dtype", f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps floats as float32",
                tensor=t.label, remedy="Run with NKI_PRECISE_FP=1.")
     array_type = t.array.dtype if dtype == t.dtype else dtypes.storage(dtype)
-    whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
-    item = array_type.itemsize
-    array = np.ndarray(shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides))
+    if type(t.array) is ShapeOnly:
+        array: Any = shape_only(shape, array_type)
+    else:
+        whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
+        item = array_type.itemsize
+        array = np.ndarray(shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides))
     meta = meta_of(t.meta.space, shape, strides, dtype, 0, pstart if t.meta.space != HBM else 0)
     return type(t)(t.buf, array, meta, off)
 
@@ -427,6 +431,8 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
     index = resolve(runtime.vector, api)
     STATE.program.check_read(index, api)
     index.buf.last = STATE.program.clock + 1
+    if type(index.array) is ShapeOnly:
+        return IndexedTensor(_flat(t), (shape_only(t.shape, np.dtype(np.int64)),), t.shape, (index,))
     rows = index.array.T.reshape(-1)[:t.shape[0]].astype(np.int64)
     if len(rows) < t.shape[0]:
         broken("shape-mismatch", f"{api}: '{index.label}' has {len(rows)} indices for {t.shape[0]} rows", tensor=index.label,

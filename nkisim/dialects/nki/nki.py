@@ -81,7 +81,7 @@ class NkiKernel(Kernel):
     def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         changed = [(t, array) for t, array in mutable if t.buf.role == "mutable"]
         for t, array in changed:
-            if not np.shares_memory(t.array, array):  # a copy was made to run on
+            if program.values and not np.shares_memory(t.array, array):  # a copy was made to run on
                 array[...] = t.array.astype(array.dtype)
         if result is None:
             if not changed:
