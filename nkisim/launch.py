@@ -229,9 +229,13 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
 
 
 def check_capacity(program: Program, kernel: Kernel) -> None:
-    """The tiles in use at one time fit on chip, for the best allocator there can be."""
+    """The tiles in use at one time fit on chip, for the best allocator there can be.
+
+    Those that the kernel placed itself do not count: each was held against the memory's end when it was made, and they
+    share room with one another as the kernel wishes (`places`).
+    """
     target = program.config.target
-    occupancy = Occupancy(program.buffers)
+    occupancy = Occupancy([b for b in program.buffers if b.placed is None])
     for space, limit, rule in ((SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
                                (PSUM, target.psum_partition_bytes, "psum-capacity")):
         total, users, when = occupancy.peak(f"{space}_partition_bytes")

@@ -28,6 +28,7 @@ from .memory import (
     contiguous,
     meta_of,
 )
+from .places import Places
 from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor
@@ -120,12 +121,16 @@ class Program:
         """Of each affine_range around the current point: the numbers of its first and of its current iteration."""
         self.suspect: tuple[Tensor, str, source.Line] | None = None
         """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
+        self.places: dict[str, Places] = {}
+        """Of each memory, what the tensors that the kernel placed itself wrote."""
         self.accumulators: set[Buffer] = set()
         """The PSUM buffers that a matmul wrote."""
         self.cores: Any = None
         """The cores that run side by side (`cores.Cores`), while they do."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
+        self.instances: list[int] = []
+        """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
@@ -165,6 +170,7 @@ class Program:
         """Begin the instance at `position` of the grid. Instances are as independent as affine_range iterations."""
         self.end_instances()
         self.position = position
+        self.instances.append(len(self.tape))
         self.shared_next = 0
         self.registers = {}
         if position:
@@ -238,6 +244,10 @@ class Program:
         """Note that the kernel chose the place of a new tensor: what is written there later overwrites it."""
         assert isinstance(t.buf, Allocation)
         t.buf.placed = (partition, byte)
+        if t.meta.space not in self.places:
+            target = self.config.target
+            self.places[t.meta.space] = Places(target.partitions, max(
+                target.psum_partition_bytes, target.sbuf_partition_bytes if t.meta.space != PSUM else 0))
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None, adds: bool = False) -> bool:
@@ -247,6 +257,8 @@ class Program:
         True if some of them are unknown because a mask left them out: reading those is no error yet (see `unknown`).
         """
         buf = t.buf
+        if buf.placed is not None:
+            self.places[t.meta.space].check(t, api, self.written_flags(t))
         if buf.state == ZERO:
             if not (isinstance(buf, Allocation) and buf.touched(t)):
                 self.materialize_zeros(t)
@@ -257,9 +269,9 @@ class Program:
             return False
         mask = buf.mask
         if mask is not None and where is None and not isinstance(t, IndexedTensor):
-            if mask.view(t.off, t.meta.shape, t.meta.strides).all():
+            if mask.view(*buf.region(t)).all():  # type: ignore[attr-defined]
                 if mask.array.all():
-                    buf.state = FULL if buf.owner is None else SHARED
+                    buf.state = FULL if buf.owner is None and buf.placed is None else SHARED
                 return False
         flags = self.written_flags(t, where)
         if flags.all():
@@ -284,7 +296,10 @@ class Program:
         elif buf.state == EMPTY or not isinstance(buf, Allocation):
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            flags = buf.flags(t.off, t.meta.shape, t.meta.strides)
+            off, shape, strides = buf.region(t)
+            flags = buf.flags(off, shape, strides)
+            if t.meta.itemsize != buf.meta.itemsize:  # a view of other items: known as a whole or not at all
+                flags = np.full(t.shape, flags.all())
         return flags if where is None else flags | ~where
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
@@ -308,10 +323,13 @@ class Program:
     def mark_written(self, t: Tensor) -> None:
         buf = t.buf
         assert isinstance(buf, Allocation)
-        if t.meta.size == buf.meta.size:
-            buf.state, buf.mask = FULL if buf.owner is None else SHARED, None
+        if buf.placed is not None:
+            self.places[t.meta.space].wrote(t)
+        if t.meta.nbytes == buf.meta.nbytes:
+            # of what is placed each read and write is looked at: it never counts as simply full
+            buf.state, buf.mask = FULL if buf.owner is None and buf.placed is None else SHARED, None
         elif buf.state not in (FULL, SHARED):
-            buf.written(t.off, t.meta.shape, t.meta.strides)[...] = True
+            buf.written(*buf.region(t))[...] = True
             if buf.state != ZERO:
                 buf.state = PARTIAL
 

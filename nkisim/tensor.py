@@ -81,7 +81,7 @@ class Tensor:
         own = self.buf.meta
         wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
         size = own.size * (4 if wide else own.itemsize)
-        while whole.nbytes < size and isinstance(whole.base, np.ndarray):
+        while (whole.nbytes < size or not whole.flags.c_contiguous) and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
