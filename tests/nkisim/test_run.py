@@ -232,12 +232,12 @@ def test_a_masked_load_counts_the_bytes_it_moves():
     assert run.hbm_bytes_written == X.nbytes + 128 * 100 * 4
 
 
-def test_a_recording_of_100_000_instructions_takes_less_than_100_megabytes():
+def test_a_recording_takes_less_than_1000_bytes_an_instruction():
     @nki.jit
     def kernel(x):
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
         t = nl.load(x)
-        for _ in nl.sequential_range(25_000):
+        for _ in nl.sequential_range(5_000):
             t[...] = nl.add(nl.exp(nl.load(x)), nl.multiply(t, 0.5))
         nl.store(out, value=t)
         return out
@@ -247,5 +247,5 @@ def test_a_recording_of_100_000_instructions_takes_less_than_100_megabytes():
         kernel(np.ones((1, 2), np.float32))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(run) == 100_002
-    assert peak < 100e6, peak
+    assert len(run) == 20_002
+    assert peak < 1000 * len(run), peak
