@@ -212,7 +212,7 @@ class Timeline:
         return RooflineChart(self)
 
     def save_trace(self, path: str) -> None:
-        """Write a trace file that ui.perfetto.dev and chrome://tracing open."""
+        """Write a trace file that ui.perfetto.dev opens: Chrome's trace-event JSON."""
         from ..views import trace_file
 
         trace_file.save(self, path)

@@ -45,8 +45,8 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
     """The data of a page; `page.js` says what it does with each part."""
     records = shown.records.tolist()
     kinds = Pool()
-    steps = [kinds.number(int(reading.kind[r])) for r in records]
-    used: list[Kind] = [reading.kinds[k] for k in kinds.items]
+    steps = [kinds.number(kind.key(), kind) for kind in map(reading.kind_of, records)]
+    used: list[Kind] = kinds.items
     files = list(dict.fromkeys(k.filename for k in used))
     data: dict[str, Any] = {
         "total": len(reading), "records": records, "steps": steps,

@@ -189,10 +189,10 @@ def test_a_hundred_thousand_instructions_are_drawn_in_seconds_in_columns_and_the
 
 def test_a_folded_curve_keeps_the_peak():
     reading = Reading(large())
-    exact, folded = curve(reading, "sbuf", 10**6), curve(reading, "sbuf", 50)
+    exact, folded = curve(reading, "sbuf", 10**6), curve(reading, "sbuf", 50, named=3)
     assert len(folded.total) == 50 and folded.folded and not exact.folded
     assert folded.total.max() == exact.total.max()
-    assert (sum(folded.owners.values()) == folded.total).all()
+    assert len(folded.owners) == 4 and (sum(folded.owners.values()) == folded.total).all()
 
 
 def test_importing_the_simulator_does_not_import_matplotlib():
