@@ -37,6 +37,8 @@ class Timing:
 
     min_interval: int = 64
     """Cycles between two instructions of an engine at the least: MIN_II (isa), MM_INIT_LATENCY (arch-v2) [T]."""
+    dynamic_interval: int = 600
+    """The same where an operand's offset is known at run time only: MIN_II_DYNAMIC (isa) [T]."""
     access_cycles: int = 64
     """Cycles by which a VectorE or ScalarE instruction occupies its engine beyond one an element: starting an access to SBUF
     or PSUM costs about 60 (arch-v2) [T]; two independent activations of 512 elements follow each other by 637 (profile) [P]."""

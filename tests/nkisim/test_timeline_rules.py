@@ -341,6 +341,22 @@ def streaming(x):
     return out
 
 
+def test_a_load_of_rows_that_a_tile_picks_waits_for_that_tile():
+    @nki.jit
+    def gather(x, rows):
+        out = nl.ndarray((128, 64), dtype=x.dtype, buffer=nl.shared_hbm)
+        picked = nl.load(rows)
+        i_f = nl.arange(64)[None, :]
+        nl.store(out, value=nl.load(x[picked[nl.arange(128)[:, None], 0], i_f]))
+        return out
+
+    with nkisim.record(target="trn2") as run:
+        gather(np.zeros((512, 64), np.float32), np.zeros((128, 1), np.int32))
+    t = run.timeline()
+    assert t.start[1] == pytest.approx(t.end[0]) and t.waited_for[1] == 0
+    assert run.hbm_bytes_read == t.roofline.hbm_bytes - 128 * 64 * 4
+
+
 def test_hoisted_loads_do_not_wait_for_stores_and_others_do():
     with nkisim.record(target="trn2", values=False) as run:
         streaming(shape(4, 128, 2048))
