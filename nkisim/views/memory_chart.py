@@ -52,7 +52,7 @@ class MemoryChart(chart.Chart):
             return f"{space.upper()}: not used."
         where = (f"instruction {int(moment)}, line {r.kind_of(int(moment)).line}" if self.timeline is None else
                  f"{moment:,.3f} us (model)")
-        head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} a partition ({short(100 * peak / capacity)} %),"
+        head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} {r.unit} ({short(100 * peak / capacity)} %),"
                 f" at {where}")
         rows = []
         for tile, n in found[:12]:
@@ -84,7 +84,7 @@ class MemoryChart(chart.Chart):
             note = ""
             for ax, space in zip(axes, SPACES, strict=True):
                 c = curve(self.reading, space, COLUMNS, self.timeline, named=NAMED)
-                _draw(ax, c, space, self.reading.capacity(space))
+                _draw(ax, c, space, self.reading)
                 if c.folded:
                     note = f"; each of {len(c.total):,} columns shows its fullest moment"
             figure.suptitle(self.caption + note, fontsize=10, x=0.01, ha="left")
@@ -105,7 +105,8 @@ def _even(c: Curve, columns: int) -> list[float]:
     return out
 
 
-def _draw(ax: Axes, c: Curve, space: str, capacity: int) -> None:
+def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
+    capacity = reading.capacity(space)
     peak = int(c.total.max(initial=0))
     unit, per = ("B", 1) if peak < 4096 else ("KiB", 1024)
     base = np.zeros(len(c.total))
@@ -120,7 +121,7 @@ def _draw(ax: Axes, c: Curve, space: str, capacity: int) -> None:
     ax.set_ylabel(f"{unit} a partition")
     ax.set_title(space.upper())
     ax.grid(axis="y")
-    words = f"capacity {size(capacity)} a partition"
+    words = f"capacity {size(capacity)} {reading.unit}"
     near = peak * 5 >= capacity
     ax.set_ylim(0, (max(capacity, peak) * 1.18 if near else peak * 1.3) / per or 1.0)
     place: dict[str, Any] = {"color": palette.LIMIT.light, "ha": "right", "fontsize": 8}

@@ -70,6 +70,7 @@ class Reading:
         self.run = run
         self.target: Target = targets.get(run.target) if timeline is None else timeline.target
         """Whose capacities count: the run's target, or the one that the time is modelled for."""
+        self.cores = 1 if timeline is None else timeline.cores
         self.kernels: list[str] = []
         """The names of the kernels that were called, in order."""
         self.tiles: list[Tile] = []
@@ -149,8 +150,13 @@ class Reading:
 
     # -- memory ----------------------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
-        """Bytes a partition of `space` on the target."""
-        return self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
+        """Bytes a partition of `space` on the target; of several cores side by side, together."""
+        return self.cores * (self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes)
+
+    @property
+    def unit(self) -> str:
+        """By what memory is counted."""
+        return "a partition" if self.cores == 1 else f"a partition of {self.cores} cores together"
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""
