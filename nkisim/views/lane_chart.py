@@ -75,7 +75,7 @@ class LaneChart(chart.Chart):
         header = ["line", "us (model)", "share", "steps", "source"]
         body = table(header[:4], [r[:4] for r in rows], left=0).split("\n")
         return "\n".join(["Critical path (model), by line of the kernel:",
-                          *(f"  {line.rstrip()}  {words}" for line, words in
+                          *(f"  {line.rstrip()}  {words}".rstrip() for line, words in
                             zip(body, ["source", *(r[4] for r in rows)], strict=True))])
 
     def figure(self) -> Figure:
