@@ -125,7 +125,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     done: dict[tuple, Any] = {}
     regions: dict[Any, Any] = {}
     held: dict[Any, tuple[int, int]] = {}
-    capacity, bank = (target.sbuf_partition_bytes, target.psum_banks), target.psum_bank_bytes
+    capacity = (int(target.sbuf_partition_bytes * timing.sbuf_share), target.psum_banks)
+    bank = target.psum_bank_bytes
     cores = [Core(first_core + k, timing, base) for k in range(options.cores)]
     marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
     instance, mark = 0, 0
