@@ -42,8 +42,6 @@ class Cost:
     that it may be any part of the buffer."""
     dst: Meta | None = None
     """Layout of the destination, in the same way."""
-    operands: tuple[int, ...] = ()
-    """Where the buffers of tiles stand in the record."""
     extra: Meta | None = None
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
@@ -86,7 +84,6 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
     cost.reads = tuple((k, _known(m)) for k, m in tiles if engine != TENSOR or m.space != PSUM)
     cost.dst = _known(signature.dst)
     cost.extra = signature.extra
-    cost.operands = (3, *(k for k, m in tiles if m.space != HBM), *(() if cost.extra is None else (cost.width - 3,)))
     spaces = {m.space for m in (*signature.srcs, signature.dst)}
     if t.shared_ports:
         cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces
@@ -172,6 +169,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
     everything = [*tiles, signature.dst]
     if name in _CYCLES:
         return _CYCLES[name]
+    operators = [getattr(a, "name", None) for a in signature.attrs]
     if name in _TWO_INPUTS and len(tiles) > 1:
         mixed = any(m.space == PSUM for m in tiles)
         short = all(_short(m) for m in everything)
@@ -179,19 +177,33 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
             return 2.0
         if t.vector_wide:
             return 0.5 if short and not mixed and name == "tensor_tensor" else 1.0
-        return 1.0 if mixed or (short and name == "tensor_tensor") else 2.0
+        if name == "scalar_tensor_tensor":  # isa: one special case
+            return 1.0 if all(_short(m) for m in tiles) and operators[:3:2] == ["subtract", "multiply"] else 2.0
+        fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
+        return 1.0 if mixed or fast else 2.0
     if name in _COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
             slow = any(m.space == PSUM for m in everything) or not all(map(_inner_contiguous, everything))
             return 0.5 if slow else 0.25
         return 0.5 if name == "memset" else 1.0
-    if name == "tensor_reduce" and all(_short(m) for m in everything):
+    if name == "tensor_reduce" and all(_short(m) for m in everything) and operators[0] in ("add", "maximum"):
         return 0.5
     return 1.0
 
 
+def _stretch(signature: Signature, t: Timing) -> float:
+    """2 if a streamed operand steps by more than 16 bytes from element to element, which halves the bandwidth of its way to
+    memory (arch-v2 [T]; taken to hold for the later generations [A]); else 1."""
+    for m in (*signature.srcs, signature.dst):
+        if m.space in (SBUF, PSUM) and m.free > 1:
+            steps = [s for n, s in zip(m.shape[1:], m.strides[1:]) if n > 1]
+            if steps and abs(steps[-1]) * m.itemsize > t.full_rate_step:
+                return 2.0
+    return 1.0
+
+
 def _vector(signature: Signature, t: Timing) -> Cost:
-    cycles = _elements(signature) * _vector_factor(signature, t) + t.access_cycles
+    cycles = _elements(signature) * _vector_factor(signature, t) * _stretch(signature, t) + t.access_cycles
     if signature.instruction.name == "tensor_scalar_reduce" or signature.plan.cost.get("accumulate"):
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.vector_ghz
@@ -200,7 +212,7 @@ def _vector(signature: Signature, t: Timing) -> Cost:
 
 def _scalar(signature: Signature, t: Timing) -> Cost:
     wide = t.scalar_wide and all(m.itemsize <= 2 for m in (signature.srcs[0], signature.dst))
-    cycles = _elements(signature) * (0.5 if wide else 1.0) + t.access_cycles
+    cycles = _elements(signature) * (0.5 if wide else 1.0) * _stretch(signature, t) + t.access_cycles
     if signature.extra is not None:
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
