@@ -170,7 +170,7 @@ class Tensor:
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
-                start = int(e)
+                start = e if kind is int else int(e)
                 if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
@@ -452,7 +452,7 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        _dialect().assign(self if key is Ellipsis else self[key], value)
+        (FORCE.dialect or _dialect()).assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return _dialect().broadcast_to(self, tuple(shape))
