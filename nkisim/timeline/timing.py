@@ -37,9 +37,13 @@ class Timing:
 
     min_interval: int = 64
     """Cycles between two instructions of an engine at the least: MIN_II (isa), MM_INIT_LATENCY (arch-v2) [T]."""
+    dynamic_interval: int = 600
+    """The same where an operand's offset is known at run time only: MIN_II_DYNAMIC (isa) [T]."""
     access_cycles: int = 64
     """Cycles by which a VectorE or ScalarE instruction occupies its engine beyond one an element: starting an access to SBUF
     or PSUM costs about 60 (arch-v2) [T]; two independent activations of 512 elements follow each other by 637 (profile) [P]."""
+    full_rate_step: int = 16
+    """Bytes from one element to the next up to which VectorE and ScalarE read and write at their full rate (arch-v2) [T]."""
     tensor_fill: float
     """From the last row entering the PE array to the result in PSUM: perf, 188 to 219 ns a matmul of 128 rows [F] on v2;
     590 ns a pass of 430 ns on v3 [F]."""
@@ -78,6 +82,9 @@ class Timing:
     bytes (perf) [F] and the 36 ns of 256 bytes (mm-v2) [I]."""
     dma_transpose_rate: float
     """Share of the DMA rate that a transposing transfer reaches (arch-v3: up to 0.9; v2: "much lower", assumed)."""
+    sbuf_share: float = 2 / 3
+    """The share of SBUF that tiles may fill before loads stop running ahead: published profiles show it half used, with loads
+    that wait (fused_mamba.rst), and LayerNorm's latencies leave no room for a load beside its passes (layernorm.rst) [I]."""
     hbm_peak: float
     """HBM bytes a ns: one core's share (arch guides) [T, I]."""
     hbm_stack: float
