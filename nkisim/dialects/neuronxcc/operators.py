@@ -166,7 +166,7 @@ class Operators:
                 program.materialize_zeros(dst, before=last.width)
         program.check_read(dst, "accumulation")
         program.suspect = None  # adding to what another iteration left is what accumulation is for
-        return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
+        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
     def calibrate(self) -> None:
