@@ -399,3 +399,16 @@ def test_a_plain_copy_of_elements_that_run_time_indices_pick_is_refused():
 
     for body in (assigned, lambda t, s: nl.copy(t[i_p, s[0, 0] + i_f]), lambda t, s: nisa.tensor_copy(t[i_p, s[0, 0] + i_f])):
         assert "tensor_copy_dynamic_src" in refused_on_tiles(body, x, starts, rule="indirect-index").remedy
+
+
+def test_records_name_the_attributes_of_searches_and_selections():
+    x = values((32, 16))
+
+    def body(t):
+        nisa.nc_stream_shuffle(src=t, dst=t, shuffle_mask=[0] * 32)
+        zero = nl.zeros((32, 1), dtype=nl.float32)
+        return nisa.range_select(on_true_tile=t, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=zero, bound1=zero, range_start=3)
+
+    seen = {i.op: i.attrs for i in on_tiles(body, x).run.instructions}
+    assert seen["nc_stream_shuffle"] == {"shuffle_mask": (0,) * 32}
+    assert seen["range_select"] == {"comp_op0": "greater_equal", "comp_op1": "less", "range_start": 3, "reduce_cmd": 0}
