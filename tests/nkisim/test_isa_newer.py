@@ -644,3 +644,17 @@ def test_options_that_older_generations_or_the_reference_lack_are_refused():
     refused_on_tiles(lambda t: nisa.dma_transpose(t, dge_mode=nisa.dge_mode.hwdge), x, rule="target", target="trn1")
     refused_on_tiles(lambda t: nisa.tensor_scalar_reduce(data=t, op0=nl.subtract, operand0=1.0, reverse0=True, reduce_op=nl.add,
                                                          reduce_res=nl.ndarray((16, 1), dtype=nl.float32)), x, rule="argument")
+
+
+def test_the_last_release_of_nki_0_1_has_tensor_scalar_cumulative_too():
+    x, start = values((8, 12)), values((8, 1), seed=1)
+
+    def body(t, s):
+        d = nl.ndarray((8, 12), dtype=nl.float32)
+        nisa.tensor_scalar_cumulative(src=t[:, 0:5], dst=d[:, 0:5], op0=nl.add, op1=nl.max, imm0=1, imm1=s,
+                                      reduce_cmd=nisa.reduce_cmd.load_reduce)
+        nisa.tensor_scalar_cumulative(src=t[:, 5:12], dst=d[:, 5:12], op0=nl.add, op1=nl.max, imm0=np.float32(1),
+                                      reduce_cmd=nisa.reduce_cmd.reduce)
+        return d
+
+    assert_same_bits(on_tiles(body, x, start).values, np.maximum(np.maximum.accumulate(x + np.float32(1), axis=1), start))

@@ -49,6 +49,7 @@ from .isa_select import (
     tensor_copy_dynamic_dst,
     tensor_copy_dynamic_src,
     tensor_copy_predicated,
+    tensor_scalar_cumulative,
 )
 from .isa_support import (
     IDLE,
@@ -403,7 +404,8 @@ __all__ = [
     "memset", "nc_find_index8", "nc_match_replace8", "nc_matmul", "nc_stream_shuffle", "nc_transpose", "nc_version",
     "oob_mode", "range_select", "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce",
     "sequence_bounds", "tensor_copy", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src", "tensor_copy_predicated",
-    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_reduce",
+    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_cumulative",
+    "tensor_scalar_reduce",
     "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
 ]
 
