@@ -126,9 +126,11 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, cost={"accumulate": reads_out})
 
 
-def _begins(call: Call, position: int, cmd: int, what: str, partitions: int) -> bool:
-    """Whether a source tells what the registers begin with: with LOAD_REDUCE, and only then."""
+def _begins(call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True) -> bool:
+    """Whether a source tells what the registers begin with: with LOAD_REDUCE, and (`only`) not without."""
     given = len(call.srcs) > position
+    if given and not only and cmd != LOAD_REDUCE:
+        return False
     if given != (cmd == LOAD_REDUCE):
         call.fail("argument", f"{what} is missing" if not given else f"{what} is given without load_reduce",
                   limit="reduce_cmd.load_reduce with it, any other reduce_cmd without")
@@ -143,7 +145,8 @@ def _begins(call: Call, position: int, cmd: int, what: str, partitions: int) -> 
 def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1 (numbers or fp32 vectors).
 
-    Each element is op1(op0(element, imm0), the one before); the last one stays in the registers of VectorE.
+    Each element is op1(op0(element, imm0), the one before); the last one stays in the registers of VectorE. An imm1 without
+    LOAD_REDUCE is not used.
     """
     op0, reverse0, op1, cmd = call.attrs
     src, imm0 = call.srcs[:2]
@@ -158,7 +161,7 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
         call.fail("operator", f"op1 '{op1.name}' does not accumulate", got=op1.name, limit=", ".join(_STARTS))
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
         call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="reset_reduce, reduce, load_reduce")
-    begins = _begins(call, 2, cmd, "imm1", partitions)
+    begins = _begins(call, 2, cmd, "imm1", partitions, only=False)
     for t, what in ((src, "src"), (call.dst, "dst")):
         if t is not None and (t.dtype in _WIDE or t.dtype == dtypes.tfloat32):
             call.fail("dtype", f"{what} '{t.label}' is {dtypes.name(t.dtype)}", t,

@@ -658,3 +658,14 @@ def test_the_last_release_of_nki_0_1_has_tensor_scalar_cumulative_too():
         return d
 
     assert_same_bits(on_tiles(body, x, start).values, np.maximum(np.maximum.accumulate(x + np.float32(1), axis=1), start))
+
+
+def test_a_first_value_of_tensor_scalar_cumulative_is_used_with_load_reduce_only():
+    x, start = values((8, 12)), values((8, 1), seed=1)
+
+    def of(cmd, srcs):
+        return lambda t, s: instruct(TENSOR_SCALAR_CUMULATIVE, "c", None, (t, Const(0.0), s)[:srcs], (
+            OPS["add"], False, OPS["maximum"], cmd), "sbuf", FP32)
+
+    assert_same_bits(on_tiles(of(RESET_REDUCE, 3), x, start).values, np.maximum.accumulate(x, axis=1))
+    refused_on_tiles(of(LOAD_REDUCE, 2), x, start, rule="argument")
