@@ -90,6 +90,10 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
+    # what every instruction touches; slots are read faster than the entries of a dictionary this large
+    __slots__ = ("values", "recording", "results", "tape", "clock", "buffers", "scope", "affine", "suspect", "kernel_code",
+                 "blocks", "signatures", "tensor", "last_result", "last_signature", "last_srcs", "last_extra", "__dict__")
+
     def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
@@ -192,6 +196,10 @@ class Program:
         """An array for a new tensor; without values, what stands for it."""
         stored = self.storage(dtype)
         return np.zeros(shape, dtype=stored) if self.values else shape_only(shape, stored)
+
+    def constant(self, values: np.ndarray, dtype: np.dtype) -> Any:
+        """An array for a tensor that holds `values`; without values, what stands for it."""
+        return np.array(self.cast(values, dtype)) if self.values else self.zeros(values.shape, dtype)
 
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
@@ -336,7 +344,8 @@ class Program:
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it overwrites there."""
         assert isinstance(t.buf, Allocation)
-        t.array[~self.written_flags(t)] = 0
+        if self.values:
+            t.array[~self.written_flags(t)] = 0
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
@@ -442,7 +451,8 @@ class Program:
             for i in values:
                 if scope is not None:
                     scope.closed = True
-                scope = self.open_scope(parent)
+                self.serial += 1
+                scope = self.scope = Scope(parent, self.serial)
                 if affine:
                     if not span:
                         span = [scope.serial, scope.serial]

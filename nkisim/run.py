@@ -295,6 +295,7 @@ class Run:
 
 
 _UNCHECKED = {
+    "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
     "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
                           "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",

@@ -170,7 +170,7 @@ class Tensor:
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
-                start = int(e)
+                start = e if kind is int else int(e)
                 if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
@@ -452,7 +452,7 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        _dialect().assign(self if key is Ellipsis else self[key], value)
+        (FORCE.dialect or _dialect()).assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return _dialect().broadcast_to(self, tuple(shape))
@@ -583,7 +583,7 @@ class IndexedTensor(Tensor):
             if bad.any():
                 first = int(full[bad][0])
                 # of an access pattern over flat memory the offset is told, as the official simulator does
-                where_to = f"with size {n}" if self.array.ndim == 1 else f"of '{self.label}'"
+                where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
                 broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
@@ -673,6 +673,8 @@ class IndexedTensor(Tensor):
         """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
         picked = self._check(where)
         keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        if type(self.array) is ShapeOnly:
+            return
         flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
         places, which = np.unique(flat, return_inverse=True)
         at = np.unravel_index(places, self.array.shape)

@@ -86,16 +86,20 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
               **kwargs: Any) -> Tensor:
     """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <= 128.
 
+    With perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is contracted too.
     Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
+    perf_mode = kwargs.pop("perf_mode", None) if kwargs else None
     dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
     if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
-        attrs = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+        attrs: tuple = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
     else:
         attrs = MATMUL_ATTRS
+    if perf_mode is not None:
+        attrs += (perf_mode if isinstance(perf_mode, str) else perf_mode.value,)
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -108,7 +112,10 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
-    small = t.meta.partitions <= 32 and t.meta.free <= 32
+    meta = t.meta
+    small = meta.partitions <= 32 and meta.free <= 32
+    if wanted is None and dtype is None and not small:
+        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
     on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)

@@ -16,6 +16,7 @@ from ...launch import Kernel, _home, check_capacity, to_arrays
 from ...launch import simulate as _simulate
 from ...memory import HBM, Buffer
 from ...program import Program
+from ...shapes import ShapeOnly
 from ...state import STATE
 from ...tensor import Tensor
 from . import acceptance, arrays
@@ -53,7 +54,8 @@ class NkiKernel(Kernel):
                 annotation = eval(annotation, getattr(self.function, "__globals__", {}))
             except Exception:
                 annotation = None
-        if isinstance(annotation, _ShapedMeta) and annotation.shape is not None and isinstance(value, np.ndarray):
+        if isinstance(annotation, _ShapedMeta) and annotation.shape is not None and isinstance(
+                value, (np.ndarray, ShapeOnly)):
             if value.shape != annotation.shape:
                 broken("annotation", f"the argument '{name}' of {self.__name__} does not have the annotated shape",
                        tensor=name, got=value.shape, limit=annotation.shape, at=_home(self))
@@ -72,7 +74,8 @@ class NkiKernel(Kernel):
             broken("lnc", f"{self.__name__}[2]: NeuronCore-v2 has no logical cores of two", at=_home(self),
                    got=f"target {program.config.target.name}", limit="trn2 or trn3",
                    remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2, or launch kernel[1].")
-        other = Program(program.config, program.dialect, program.recording, program.results is not None)
+        other = Program(program.config, program.dialect, program.recording, program.results is not None,
+                        program.values)
         other.kernel_code, other.grid, other.shared = program.kernel_code, program.grid, program.shared
         other.named = {}
         if STATE.run is not None:
