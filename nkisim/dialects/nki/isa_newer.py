@@ -122,7 +122,8 @@ def dma_compute(dst: Any, srcs: Any, reduce_op: Any, scales: Any = None, unique_
     mask = None
     picked = [t for t in (into, *sources) if isinstance(t, IndexedTensor)]
     if skip and not picked:
-        broken("argument", f"{api}: oob_mode.skip goes with run-time indices", got="no run-time index")
+        broken("argument", f"{api}: oob_mode.skip goes with run-time indices", got="no run-time index",
+               remedy="Pick rows with .ap(..., vector_offset=), or leave oob_mode away.")
     if skip:
         for t in picked:
             mask = Mask(t.inside()) if mask is None else mask & Mask(t.inside())
