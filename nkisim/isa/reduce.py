@@ -91,6 +91,9 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     partitions = data.meta.partitions
     call.vector(operand0, partitions, "operand0")
     operators_there(call, op0)
+    if reverse0:
+        call.fail("argument", "reverse0 is not supported yet", got="reverse0=True", limit="reverse0=False",
+                  remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.")
     if op0.bitvec:
         call.fail("operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators")
     allowed = ("add", "multiply", "maximum", "minimum") + (() if more else ("subtract",))

@@ -602,3 +602,59 @@ def test_a_copy_by_dma_casts_through_float32():
         return out
 
     assert nki.simulate_kernel(kernel, x).tolist() == [[2.0**24, 3, 300, -7]]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
+def test_fp32_becomes_an_integer_by_rounding_ties_to_even_and_saturating_as_2_32_corrects(dtype):
+    x = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 126.7, 254.5, 255.5, -129, 300, 7e4, -7e4, 3e9, -3e9, 5e9, np.inf, -np.inf]], np.float32)
+    info = np.iinfo(dtype)
+    want = [int(np.clip(v, info.min, info.max)) for v in np.rint(x.astype(np.float64))[0]]
+    for body in (lambda t: nl.copy(t, dtype=dtype), lambda t: nisa.tensor_scalar(t, nl.multiply, 1.0, dtype=dtype),
+                 lambda t: nisa.activation(nl.copy, t, dtype=dtype)):
+        assert on_tiles(body, x).values[0].tolist() == want
+
+
+def test_matmuls_of_more_than_two_axes_use_all_their_elements_as_2_30_corrects():
+    s, x = values((32, 2, 3, 4)), values((32, 5, 3, 2), seed=1)
+    got = on_tiles(lambda s, x: nl.copy(nisa.nc_matmul(s, x)), s, x)
+    want = s.reshape(32, 24).astype(np.float64).T @ x.reshape(32, 30).astype(np.float64)
+    assert got.shape == (24, 5, 3, 2)
+    np.testing.assert_allclose(got.values.reshape(24, 30), want, rtol=1e-4, atol=1e-4)
+
+
+def test_logical_operators_take_any_number_but_zero_as_true_as_2_30_corrects():
+    x, y = np.array([[0, 0, 2, -3, 0.5]], np.float32), np.array([[0, 1, 4, 0, 8]], np.float32)
+    got = {name: on_tiles(lambda a, b, f=name: nisa.tensor_tensor(a, b, getattr(nl, f)), x, y).values[0].tolist()
+           for name in ("logical_and", "logical_or", "logical_xor")}
+    assert got == {"logical_and": [0, 0, 1, 0, 1], "logical_or": [0, 1, 1, 1, 1], "logical_xor": [0, 1, 0, 1, 0]}
+
+
+def test_the_scale_of_a_zero_group_is_the_least_that_the_type_has_as_2_31_documents():
+    _, scales = run_mx(np.zeros((32, 8), BF16), "e4m3fn", dtypes.UINT8)
+    assert (scales[:4] == 0).all()
+
+
+def test_options_that_older_generations_or_the_reference_lack_are_refused():
+    x = values((16, 64), BF16)
+
+    def transfer(t):
+        nisa.dma_copy(dst=nl.ndarray((16, 64), dtype=nl.bfloat16), src=t, dge_mode=nisa.dge_mode.hwdge)
+
+    refused_on_tiles(transfer, x, rule="target", target="trn1")
+    refused_on_tiles(lambda t: nisa.dma_transpose(t, dge_mode=nisa.dge_mode.hwdge), x, rule="target", target="trn1")
+    refused_on_tiles(lambda t: nisa.tensor_scalar_reduce(data=t, op0=nl.subtract, operand0=1.0, reverse0=True, reduce_op=nl.add,
+                                                         reduce_res=nl.ndarray((16, 1), dtype=nl.float32)), x, rule="argument")
+
+
+def test_the_last_release_of_nki_0_1_has_tensor_scalar_cumulative_too():
+    x, start = values((8, 12)), values((8, 1), seed=1)
+
+    def body(t, s):
+        d = nl.ndarray((8, 12), dtype=nl.float32)
+        nisa.tensor_scalar_cumulative(src=t[:, 0:5], dst=d[:, 0:5], op0=nl.add, op1=nl.max, imm0=1, imm1=s,
+                                      reduce_cmd=nisa.reduce_cmd.load_reduce)
+        nisa.tensor_scalar_cumulative(src=t[:, 5:12], dst=d[:, 5:12], op0=nl.add, op1=nl.max, imm0=np.float32(1),
+                                      reduce_cmd=nisa.reduce_cmd.reduce)
+        return d
+
+    assert_same_bits(on_tiles(body, x, start).values, np.maximum(np.maximum.accumulate(x + np.float32(1), axis=1), start))
