@@ -123,6 +123,9 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         made.lasti = lasti
         made.state = FULL
         made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
+        made.asked = False
+        made.name = made.mask = made.owner = made.tracked = made.placed = None
+        made.role = "tile"
         program.buffers.append(made)
         if program.tensor is Tensor:
             dst = _new(Tensor)

@@ -11,7 +11,7 @@ from . import dtypes, source, unknown
 from .errors import broken
 from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
-from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
+from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from .program import Program
 from .signature import Signature, build, reduces
 from .tensor import IndexedTensor, Tensor
@@ -115,7 +115,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         else:
             masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
     elif fresh:
-        dst.buf.role = "masked"  # type: ignore[misc]
+        dst.buf.role = "masked"
     if extra is not None:  # after the result: it may lie in the same tile
         _write_reduction(program, api, extra, second, where, lost)
     dst.buf.last = program.clock
@@ -203,7 +203,7 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
             lost = None
         elif dst.meta.space == HBM:
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would be stored here")
-        elif not isinstance(buf, Allocation) or isinstance(dst, IndexedTensor):
+        elif not buf.asked or isinstance(dst, IndexedTensor):
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would overwrite known ones")
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
@@ -221,7 +221,6 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
         program.places[dst.meta.space].wrote(dst)
     if buf.state in (FULL, SHARED) and lost is None:
         return
-    assert isinstance(buf, Allocation)
     box = None if lost is not None else box_of_kept(kept)
     if box is not None:
         start, shape = box

@@ -104,7 +104,7 @@ class Reading:
                 patterns.append(known.setdefault((shape, id(code), lasti), len(known)))
                 # a clock tick is a record, but where a mask kept nothing there is a tick without one
                 clock += 1
-                if type(record[3]) is Buffer and record[3].first > clock:
+                if not record[3].asked and record[3].first > clock:
                     clock = record[3].first
                 clocks.append(clock)
             uses.append(self._uses(program.buffers, np.asarray(clocks, np.int64), base, places))

@@ -12,7 +12,7 @@ from ... import dtypes
 from ...errors import broken
 from ...execute import execute, redirect
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, PSUM, SBUF, ZERO, Allocation, contiguous, meta_of
+from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
 from ...program import Program
 from ...source import user_frame
 from ...state import current
@@ -120,7 +120,6 @@ def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Ten
 def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named tensor."""
     buf = t.buf
-    assert isinstance(buf, Allocation)
     tracked, buf.tracked = buf.tracked, None
     at = 0
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
@@ -155,7 +154,6 @@ def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, pl
                    got=f"{sizes} {dtypes.name(dtype)}", limit=again.meta.describe())
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
-    assert isinstance(t.buf, Allocation)
     t.buf.role = "output"
     program.shared.append(t)
     return t

@@ -12,7 +12,7 @@ from ...execute import execute, redirect
 from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO, Allocation
+from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
 from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
@@ -158,7 +158,7 @@ class Operators:
             return False
         attrs = last.attrs
         buf = dst.buf
-        if isinstance(buf, Allocation) and not buf.touched(dst):
+        if buf.asked and not buf.touched(dst):
             if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs

@@ -18,7 +18,7 @@ from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
 from ...masked import condition
-from ...memory import EMPTY, HBM, PARTIAL, SBUF, Allocation
+from ...memory import EMPTY, HBM, PARTIAL, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .compute import broadcast_to, to_sbuf
@@ -104,7 +104,7 @@ class LoopReduction:
     def into(self, dst: Tensor) -> Tensor:
         """Combine with what `dst` holds; a place that has never been written takes the value as it is."""
         buf = dst.buf
-        fresh = isinstance(buf, Allocation) and buf.state in (EMPTY, PARTIAL) and not buf.touched(dst, every=False)
+        fresh = buf.asked and buf.state in (EMPTY, PARTIAL) and not buf.touched(dst, every=False)
         if fresh:
             return execute(TENSOR_COPY, "nl.loop_reduce", dst, (self.x,), (None,), SBUF, None, self.mask)
         return execute(TENSOR_TENSOR, "nl.loop_reduce", dst, (dst, self.x), (self.op, None), SBUF, None, self.mask)

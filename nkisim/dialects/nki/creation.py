@@ -16,7 +16,7 @@ from ...errors import broken
 from ...execute import execute
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, SBUF, Allocation, contiguous, meta_of
+from ...memory import FULL, HBM, SBUF, contiguous, meta_of
 from ...program import Program
 from ...state import current
 from ...tensor import Const, Tensor
@@ -116,7 +116,6 @@ def _shared(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype,
                    limit=again.meta.describe(), remedy="Make the same nl.shared_hbm tensors in the same order on each core.")
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
-    assert isinstance(t.buf, Allocation)
     t.buf.role = "output"
     program.shared.append(t)
     return t

@@ -26,7 +26,7 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, EMPTY, PSUM, Allocation
+from ...memory import CONST, EMPTY, PSUM
 from ...state import current
 from ...tensor import Const, Tensor
 from . import enums
@@ -48,7 +48,7 @@ def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
         broken("argument", f"{api}: accumulate is {accumulate!r}", got=repr(accumulate), limit="True, False or None")
     if accumulate is False or buf.state == EMPTY and accumulate is None:
         return False
-    if not isinstance(buf, Allocation) or dst.meta.space != PSUM:
+    if not buf.asked or dst.meta.space != PSUM:
         return bool(accumulate)
     written = program.written_flags(dst)
     if accumulate is None:
