@@ -2,7 +2,8 @@
 
 Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA bandwidth are taken in program
 order, memory in the order in which it is released. So more work, or later work, never makes anything earlier. The one
-exception is physical: an activation may load the table that a later one would have loaded when its data had come.
+exception is physical: an activation may load the table that a later one would have loaded when its data had come. (The
+options `as_compiled` and `throttle` make others.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ REASONS = ("start", "engine busy", "data", "anti", "output", "port", "psum bank"
            "stationary load", "table load")
 """Why an instruction did not start earlier."""
 (START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(len(REASONS))
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,14 +243,14 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             lane = nowhere
         else:
             cost.uses += 1.0
-            waited = (t, why, who)
+            waited = (t, why, who) if as_compiled else None
             if free[me] > t:
                 t, why, who = free[me], BUSY, last[me]
             occupancy, latency = cost.occupancy, cost.latency
             if as_compiled and cost.on_scalar is not None and free[2] < free[1]:
                 other = cost.on_scalar
                 me, occupancy, latency = 2, other.occupancy, other.latency
-                if why == BUSY:  # go back to what it waits for besides the engine
+                if waited is not None:  # go back to what it waits for besides VectorE
                     t, why, who = waited
                 if free[me] > t:
                     t, why, who = free[me], BUSY, last[me]
