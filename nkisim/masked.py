@@ -219,6 +219,8 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
     kept = np.broadcast_to(True if keep is None else keep, dst.shape)
     if program.values:
         np.copyto(dst.array, values, where=kept)
+    if buf.placed is not None:
+        program.places[dst.meta.space].wrote(dst)
     if buf.state in (FULL, SHARED) and lost is None:
         return
     assert isinstance(buf, Allocation)

@@ -177,7 +177,10 @@ class Allocation(Buffer):
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""
-        return self._mask().view(offset, shape, strides)
+        mask = self._mask()
+        if offset == 0 and shape == self.meta.shape and strides == self.meta.strides:
+            return mask.array
+        return mask.view(offset, shape, strides)
 
     def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, one an element."""
@@ -188,15 +191,30 @@ class Allocation(Buffer):
             self.mask = Cells(self.meta.shape, np.bool_, self.state in (FULL, SHARED))
         return self.mask
 
+    def region(self, view: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        """Offset, shape and strides of a `view`, counted in elements of this buffer.
+
+        A view of another item size covers the elements that it reaches into; where these are no region, all of them.
+        """
+        meta = view.meta
+        have, own = meta.itemsize, self.meta.itemsize
+        if have == own:
+            return view.off, meta.shape, meta.strides
+        start = view.off * have
+        if meta.shape and meta.strides[-1] in (0, 1) and not any(s * have % own for s in meta.strides[:-1]):
+            count = -(-(start % own + meta.shape[-1] * have) // own)
+            return start // own, (*meta.shape[:-1], count), (*(s * have // own for s in meta.strides[:-1]), 1)
+        return 0, self.meta.shape, self.meta.strides
+
     def touched(self, view: Any, every: bool = True) -> bool:
         """Whether all elements (or any) of a `view` of this buffer have been written since it was made."""
         if self.mask is None:
             return self.state in (FULL, SHARED)
-        flags = self.written(view.off, view.meta.shape, view.meta.strides)
+        flags = self.written(*self.region(view))
         return bool(flags.all() if every else flags.any())
 
     def owners(self, meta: Meta, offset: int) -> np.ndarray:
         """The `owner` of a region, to be filled or tested as a whole (`Cells.view`)."""
         if self.owner is None:
             self.owner = Cells(self.meta.shape, np.int64, 0)
-        return self.owner.view(offset, meta.shape, meta.strides)
+        return self.owner.array if meta is self.meta else self.owner.view(offset, meta.shape, meta.strides)

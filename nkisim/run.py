@@ -18,6 +18,8 @@ from .state import STATE
 if TYPE_CHECKING:
     from .target import Target
     from .timeline import Timeline
+    from .views.memory_chart import MemoryChart
+    from .views.page import Page
 
 
 class Operand(NamedTuple):
@@ -280,7 +282,6 @@ class Run:
         """The names given to on-chip tensors with name=, sorted."""
         return sorted({n for program in self.programs for n in program.named})
 
-
     # -- time ------------------------------------------------------------------------------------------------------
     def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
                  as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
@@ -298,6 +299,32 @@ class Run:
 
         return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, as_compiled=as_compiled,
                         throttle=throttle, cores=cores)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+    def counters(self) -> str:
+        """Tables of what was counted: instructions by engine and operation, HBM traffic by tensor."""
+        from .views import counters
+
+        return counters.text(self)
+
+    def memory_chart(self) -> MemoryChart:
+        """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with `.figure()`."""
+        from .views.memory_chart import MemoryChart
+
+        return MemoryChart(self)
+
+    def html(self, path: str | None = None, timeline: Timeline | None = None) -> Page:
+        """A page to step through the instructions, which a notebook shows; written to `path` if one is given.
+
+        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if it is another run's.
+        Contents of tiles are shown if the run was recorded with `keep_results=True`.
+        """
+        from .views.page import Page
+
+        page = Page(self, timeline)
+        if path is not None:
+            page.save(path)
+        return page
 
     def summary(self) -> str:
         """The counters as a few lines of text."""
@@ -319,8 +346,8 @@ class Run:
 _UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
-    "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
-                          "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",
+    "uninitialized-read": "elements picked by run-time indices, all of a tensor once it was stored to by such, and what a "
+                          "selection leaves out",
 }
 
 

@@ -81,7 +81,7 @@ class Tensor:
         own = self.buf.meta
         wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
         size = own.size * (4 if wide else own.itemsize)
-        while whole.nbytes < size and isinstance(whole.base, np.ndarray):
+        while (whole.nbytes < size or not whole.flags.c_contiguous) and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
@@ -170,7 +170,7 @@ class Tensor:
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
-                start = int(e)
+                start = e if kind is int else int(e)
                 if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
@@ -452,7 +452,7 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        _dialect().assign(self if key is Ellipsis else self[key], value)
+        (FORCE.dialect or _dialect()).assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return _dialect().broadcast_to(self, tuple(shape))

@@ -108,7 +108,10 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
-    small = t.meta.partitions <= 32 and t.meta.free <= 32
+    meta = t.meta
+    small = meta.partitions <= 32 and meta.free <= 32
+    if wanted is None and dtype is None and not small:
+        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
     on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)

@@ -33,7 +33,7 @@ from .compute import equal as _equal
 from .compute import maximum as _maximum
 from .compute import tensor_tensor_engine
 from .enums import engine, matmul_perf_mode, reduce_cmd
-from .isa_support import destination, engine_name, number, run, same_dtype
+from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
 from .objects import NkiInstruction
 from .support import activation_name, alu_op, needs_trn2, operand, option, same_size, tile
 
@@ -182,10 +182,11 @@ def tensor_scalar(dst: Any, data: Any, op0: Any, operand0: Any, reverse0: bool =
 
 
 def scalar_tensor_tensor(dst: Any, data: Any, op0: Any, operand0: Any, op1: Any, operand1: Any, reverse0: bool = False,
-                         reverse1: bool = False, name: str | None = None) -> NkiInstruction:
+                         reverse1: bool = False, name: str | None = None, dtype: Any = None) -> NkiInstruction:
     """dst = (data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
     api = "nisa.scalar_tensor_tensor"
     into, t, other = destination(dst, api), tile(data, api, "data"), tile(operand1, api, "operand1")
+    old_dtype(dtype, into, api)
     same_size(into, t, api, "data")
     same_size(t, other, api, "operand1")
     return run(SCALAR_TENSOR_TENSOR, api, into, (t, operand(operand0, api, "operand0"), other),
@@ -233,10 +234,12 @@ def reciprocal(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
     return run(RECIPROCAL, api, into, (t,))
 
 
-def tensor_copy(dst: Any, src: Any, engine: Any = engine.unknown, name: str | None = None) -> NkiInstruction:
-    """dst = src, two tiles of one size on chip."""
+def tensor_copy(dst: Any, src: Any, engine: Any = engine.unknown, name: str | None = None,
+                dtype: Any = None) -> NkiInstruction:
+    """dst = src, two tiles of one size on chip. `dtype` is of older versions, and says what dst has."""
     api = "nisa.tensor_copy"
     into, t = destination(dst, api), tile(src, api, "src")
+    old_dtype(dtype, into, api)
     same_size(into, t, api, "src")
     wanted = engine_name(engine, api, "vector", "scalar", "gpsimd")
     if wanted == "scalar":
@@ -323,7 +326,8 @@ def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile:
                limit="nl.equal, not_equal, greater, greater_equal, less, less_equal")
     where = _grid(t, pattern, offset, channel_multiplier, api)
     where.array = op.function(where.array, 0) != 0
-    return run(AFFINE_SELECT, api, into, (t, where, Const(float(number(on_false_value, api, "on_false_value")))), (t.shape,))
+    return run(AFFINE_SELECT, api, into, (t, where, Const(float(number(on_false_value, api, "on_false_value")))),
+               (t.shape, True))
 
 
 def tensor_partition_reduce(dst: Any, op: Any, data: Any, name: str | None = None) -> NkiInstruction:

@@ -78,7 +78,7 @@ class NkiTensor(Tensor, NKIObject):
             keys = tuple(keys[0])
         meta = self.meta
         shape, strides, ndim = meta.shape, meta.strides, len(meta.shape)
-        if Ellipsis in keys:
+        if any(e is Ellipsis for e in keys):
             at = next(i for i, e in enumerate(keys) if e is Ellipsis)
             keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1:]
         if len(keys) > ndim:
