@@ -298,18 +298,21 @@ class Run:
 
     # -- time ------------------------------------------------------------------------------------------------------
     def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
+                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
         """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
 
-        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
-        or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as a compiler
-        would have it. `reuse`: what an engine would compute again from the same, unchanged tiles takes no time, as if a
-        compiler kept it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
-        instances are dealt out to so many cores; on one core they run one after another.
+        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none",
+        "profile" or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as
+        a compiler would have it. `as_compiled`: what a compiler seems to have done to published kernels, a guess:
+        what an engine would compute again from the same, unchanged tiles takes no time, and copies for which the
+        kernel names no engine go to VectorE or ScalarE, whichever is free first. `throttle`: TensorE of trn2 and
+        trn3 starts at half its clock (documented). `cores`: program instances are dealt out to so many cores; on
+        one core they run one after another.
         """
         from .timeline import Timeline
 
-        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, as_compiled=as_compiled,
+                        throttle=throttle, cores=cores)
 
     # -- views -----------------------------------------------------------------------------------------------------
     def counters(self) -> str:
