@@ -121,8 +121,6 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
-    if extra is not None:
-        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature

@@ -64,13 +64,13 @@ class Roofline:
     achievable_bandwidth: float
     """What the DMA engines of a core reach together, bytes/s."""
 
+    matmul_us: float
+    """What the matmuls take at TensorE's peak in their own data types."""
+
     @property
     def knee(self) -> float:
         """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
         return self.peak_flops / self.achievable_bandwidth
-
-    matmul_us: float
-    """What the matmuls take at TensorE's peak in their own data types."""
 
     @property
     def bound_us(self) -> float:
@@ -82,7 +82,7 @@ class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
     def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> None:
+                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> None:
         self.run = run
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
@@ -91,7 +91,7 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+        self.options = Options(hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores)
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)

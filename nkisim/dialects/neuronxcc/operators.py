@@ -17,7 +17,7 @@ from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
 from .special import LoopReduction
-from .support import tile
+from .support import static_source, tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
            "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
@@ -109,7 +109,7 @@ class Operators:
             if value.meta.space == HBM:
                 broken("memory", f"'{value.label}' lies in HBM and cannot be assigned to a tile", tensor=value.label,
                        got=value.meta.describe(), limit="sbuf or psum", remedy="Use nl.load.")
-            execute(TENSOR_COPY, "assignment", dst, (value,), (None,))
+            execute(TENSOR_COPY, "assignment", dst, (static_source(value, "assignment"),), (None,))
             return
         if isinstance(value, (int, float, np.generic)):
             if dst.meta.space == HBM:
@@ -165,7 +165,7 @@ class Operators:
                 program.materialize_zeros(dst, before=last.width)
         program.suspect = None
         program.check_read(dst, "accumulation", adds=True)
-        return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
+        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
     def calibrate(self) -> None:

@@ -17,6 +17,7 @@ from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
+from ...masked import condition
 from ...memory import EMPTY, HBM, PARTIAL, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
@@ -42,7 +43,9 @@ def random_seed(seed: Any, *, mask: Any = None, **kwargs: Any) -> None:
     value = operand(seed, "nl.random_seed")
     if is_const(value) and not isinstance(value.array, int):
         broken("argument", "nl.random_seed takes an integer", got=repr(seed), limit="a 32-bit integer")
-    execute(SET_SEED, "nl.random_seed", GENERATOR, (to_sbuf(value, "nl.random_seed"),), (), SBUF, None, mask)
+    kept = condition(mask, "nl.random_seed")
+    if kept is None or kept.any():
+        execute(SET_SEED, "nl.random_seed", GENERATOR, (to_sbuf(value, "nl.random_seed"),))
 
 
 def dropout(x: Any, rate: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
