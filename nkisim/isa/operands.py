@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,20 @@ def vector_registers(program: Any, rows: slice, cmd: int, start: Any, api: str) 
     if cmd == REDUCE:
         return registers_of(program, VECTOR).read(rows, api)
     return np.broadcast_to(np.asarray(start, dtype=np.float32), (rows.stop - rows.start, 1))
+
+
+def registers_effect(rows: slice, cmd: int, api: str, forgets: bool = False) -> Callable[[Any], None]:
+    """What an accumulation in the registers of VectorE checks and sets in a run without values (`Plan.effect`)."""
+
+    def effect(program: Any) -> None:
+        registers = registers_of(program, VECTOR)
+        if cmd == REDUCE:
+            registers.read(rows, api)
+        registers.write(rows, 0)
+        if forgets:
+            registers.forget(rows)
+
+    return effect
 
 
 def integers_only(call: Call, *operands: Tensor) -> None:

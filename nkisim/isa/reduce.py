@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from .core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
-from .operands import integers_only, not_both_psum, operators_there, stage, vector_registers
+from .operands import integers_only, not_both_psum, operators_there, registers_effect, stage, vector_registers
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
@@ -123,7 +123,8 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, total)
         return (out, -total if negate else total) if reads_out else out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, cost={"accumulate": reads_out})
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, effect=registers_effect(rows, cmd, call.api),
+                cost={"accumulate": reads_out})
 
 
 def _begins(call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True) -> bool:
@@ -180,7 +181,8 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, state[:, None])
         return out.reshape(shape)
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan", stateful=True)
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan", stateful=True,
+                effect=registers_effect(rows, cmd, call.api))
 
 
 _STARTS = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "maximum": -math.inf, "minimum": math.inf}
@@ -229,7 +231,8 @@ def EXPONENTIAL(call: Call) -> Plan:
         registers.write(rows, total)
         return (out, total) if reads_out else out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, cost={"accumulate": reads_out})
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True,
+                effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE), cost={"accumulate": reads_out})
 
 
 @instruction("tensor_tensor_scan", "a running (state op0 data0) op1 data1 along the free axis",
