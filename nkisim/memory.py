@@ -177,7 +177,10 @@ class Allocation(Buffer):
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""
-        return self._mask().view(offset, shape, strides)
+        mask = self._mask()
+        if offset == 0 and shape == self.meta.shape and strides == self.meta.strides:
+            return mask.array
+        return mask.view(offset, shape, strides)
 
     def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, one an element."""
@@ -214,4 +217,4 @@ class Allocation(Buffer):
         """The `owner` of a region, to be filled or tested as a whole (`Cells.view`)."""
         if self.owner is None:
             self.owner = Cells(self.meta.shape, np.int64, 0)
-        return self.owner.view(offset, meta.shape, meta.strides)
+        return self.owner.array if meta is self.meta else self.owner.view(offset, meta.shape, meta.strides)

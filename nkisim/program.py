@@ -129,6 +129,8 @@ class Program:
         """The cores that run side by side (`cores.Cores`), while they do."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
+        self.instances: list[int] = []
+        """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
@@ -168,6 +170,7 @@ class Program:
         """Begin the instance at `position` of the grid. Instances are as independent as affine_range iterations."""
         self.end_instances()
         self.position = position
+        self.instances.append(len(self.tape))
         self.shared_next = 0
         self.registers = {}
         if position:
@@ -247,8 +250,9 @@ class Program:
                 target.psum_partition_bytes, target.sbuf_partition_bytes if t.meta.space != PSUM else 0))
 
     # -- what was written ------------------------------------------------------------------------------------------
-    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
-        """Refuse to read elements that no instruction has written; `where` tells which are read (None: all).
+    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None, adds: bool = False) -> bool:
+        """Refuse to read elements that no instruction has written; `where` tells which are read (None: all). `adds`: the
+        instruction adds to what it reads, so that it may be what another iteration left.
 
         True if some of them are unknown because a mask left them out: reading those is no error yet (see `unknown`).
         """
@@ -259,7 +263,7 @@ class Program:
             if not (isinstance(buf, Allocation) and buf.touched(t)):
                 self.materialize_zeros(t)
             return False
-        if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
+        if buf.owner is not None and self.affine_loops and not adds and not isinstance(t, IndexedTensor):
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
@@ -349,14 +353,19 @@ class Program:
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
-    def _earlier(self, t: Tensor) -> bool:
-        """Whether an earlier iteration of an affine_range that is running wrote elements of `t`."""
-        assert isinstance(t.buf, Allocation)
-        owners = t.buf.owners(t.meta, t.off)
+    def _earlier(self, owners: np.ndarray) -> bool:
+        """Whether an earlier iteration of an affine_range that is running wrote one of the elements with these owners."""
+        if owners.size == 1:
+            owner = owners.item()
+            return any(first <= owner < now for first, now in self.affine_loops)
+        high = int(owners.max())
+        if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
+            return False
         return any(bool(((owners >= first) & (owners < now)).any()) for first, now in self.affine_loops)
 
     def _check_carried(self, t: Tensor, api: str) -> None:
-        if self.suspect is None and self._earlier(t):
+        assert isinstance(t.buf, Allocation)
+        if self.suspect is None and self._earlier(t.buf.owners(t.meta, t.off)):
             self.suspect = (t, api, source.here(2))
 
     def settle(self, pardoned: bool) -> None:
@@ -375,13 +384,15 @@ class Program:
         buf = t.buf
         if not isinstance(buf, Allocation) or isinstance(t, IndexedTensor):
             return
-        if not reduces and buf.owner is not None and self._earlier(t):
+        written = buf.owner is not None
+        owners = buf.owners(t.meta, t.off)
+        if not reduces and written and self._earlier(owners):
             who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
             broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
                    tensor=t.label, got=t.meta.describe(),
                    remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
                           "nl.sequential_range.")
-        buf.owners(t.meta, t.off)[...] = self.scope.serial
+        owners[...] = self.scope.serial
         if buf.state == FULL:
             buf.state = SHARED
 

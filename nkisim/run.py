@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,12 @@ from .config import Config
 from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
 from .program import Printed, Program, Write
 from .state import STATE
+
+if TYPE_CHECKING:
+    from .target import Target
+    from .timeline import Timeline
+    from .views.memory_chart import MemoryChart
+    from .views.page import Page
 
 
 class Operand(NamedTuple):
@@ -133,6 +139,7 @@ class Run:
         self.config = config
         self.keep_results = keep_results
         self.values = values
+        self.target_asked = False
         """Whether values were computed (`record(values=False)`: they were not)."""
         self.programs: list[Program] = []
 
@@ -290,6 +297,46 @@ class Run:
         """The names given to on-chip tensors with name=, sorted."""
         return sorted({n for program in self.programs for n in program.named})
 
+    # -- time ------------------------------------------------------------------------------------------------------
+    def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
+                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
+        """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
+
+        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
+        or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as a compiler
+        would have it. `reuse`: what an engine would compute again from the same, unchanged tiles takes no time, as if a
+        compiler kept it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
+        instances are dealt out to so many cores; on one core they run one after another.
+        """
+        from .timeline import Timeline
+
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+    def counters(self) -> str:
+        """Tables of what was counted: instructions by engine and operation, HBM traffic by tensor."""
+        from .views import counters
+
+        return counters.text(self)
+
+    def memory_chart(self) -> MemoryChart:
+        """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with `.figure()`."""
+        from .views.memory_chart import MemoryChart
+
+        return MemoryChart(self)
+
+    def html(self, path: str | None = None, timeline: Timeline | None = None) -> Page:
+        """A page to step through the instructions, which a notebook shows; written to `path` if one is given.
+
+        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if it is another run's.
+        Contents of tiles are shown if the run was recorded with `keep_results=True`.
+        """
+        from .views.page import Page
+
+        page = Page(self, timeline)
+        if path is not None:
+            page.save(path)
+        return page
 
     def summary(self) -> str:
         """The counters as a few lines of text."""
@@ -311,8 +358,8 @@ class Run:
 _UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
-    "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
-                          "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",
+    "uninitialized-read": "elements picked by run-time indices, all of a tensor once it was stored to by such, and what a "
+                          "selection leaves out",
 }
 
 
@@ -348,6 +395,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
         if keep_results and not values:
             raise ValueError("keep_results=True keeps values, and values=False computes none: choose one")
         self.run = Run(base, keep_results, values)
+        self.run.target_asked = target is not None  # not left to the default
         self._outer: Any = None
 
     def __enter__(self) -> Run:

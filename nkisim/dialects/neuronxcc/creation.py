@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
         broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
                limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
                remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
-    free = int(np.prod(shape[pdim + 1:], dtype=np.int64)) * dtype.itemsize
+    free = math.prod(shape[pdim + 1:]) * dtype.itemsize
     if space == SBUF and free > target.sbuf_partition_bytes:
         broken("sbuf-capacity", f"{api}: the tile{label} is larger than SBUF", got=f"{shape}: {free} bytes a partition",
                limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",

@@ -163,8 +163,8 @@ class Operators:
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
                 program.materialize_zeros(dst, before=last.width)
-        program.check_read(dst, "accumulation")
-        program.suspect = None  # adding to what another iteration left is what accumulation is for
+        program.suspect = None
+        program.check_read(dst, "accumulation", adds=True)
         return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
