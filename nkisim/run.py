@@ -139,6 +139,7 @@ class Run:
         self.config = config
         self.keep_results = keep_results
         self.values = values
+        self.target_asked = False
         """Whether values were computed (`record(values=False)`: they were not)."""
         self.programs: list[Program] = []
 
@@ -397,6 +398,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
         if keep_results and not values:
             raise ValueError("keep_results=True keeps values, and values=False computes none: choose one")
         self.run = Run(base, keep_results, values)
+        self.run.target_asked = target is not None  # not left to the default
         self._outer: Any = None
 
     def __enter__(self) -> Run:

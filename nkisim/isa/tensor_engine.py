@@ -120,7 +120,7 @@ def NC_MATMUL(call: Call) -> Plan:
     return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole",
                 spread=_columns(shape) if double else None,
                 cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose,
-                      "double_row": double, "tile_position": position, "tile_size": size})
+                      "tile_position": position, "tile_size": size, "double_row": double})
 
 
 def _result_dtype(call: Call) -> np.dtype:
