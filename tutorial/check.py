@@ -44,6 +44,8 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
 
 
 def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None) -> Verdict:
+    if lesson.judge is not None:
+        return lesson.judge(lesson, kernel, inputs, progress)
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return _verdict(lesson, problem)

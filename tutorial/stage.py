@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from .families import Case
 from .problem import Attention, States
 from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from .verdict import Verdict
 
 
 class StageError(ValueError):
@@ -75,7 +78,8 @@ class Stage:
     tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
     are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
-    and `broken` are what the notebook asks for a prediction and gives to diagnose.
+    and `broken` are what the notebook asks for a prediction and gives to diagnose. `judge` is the check of a stage whose entry
+    point is no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
     """
 
     number: int
@@ -103,6 +107,7 @@ class Stage:
     beyond: Callable[[], tuple[Case, ...]] = tuple
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
+    judge: Callable[[Stage, Any, Any, Any], Verdict] | None = None
 
     @property
     def title(self) -> str:
