@@ -113,6 +113,8 @@ class Program:
         """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
+        self.instances: list[int] = []
+        """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
@@ -146,6 +148,7 @@ class Program:
         """Begin the instance at `position` of the grid. Instances are as independent as affine_range iterations."""
         self.end_instances()
         self.position = position
+        self.instances.append(len(self.tape))
         self.shared_next = 0
         self.registers = {}
         if position:
