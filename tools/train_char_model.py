@@ -7,9 +7,11 @@
 Needs a few minutes and one processor core. The text is *Alice's Adventures in Wonderland*, which brotli ships as a test
 file. The model reads its first four chapters until it knows them by heart: then its greedy text is a text, and the next
 character leads the second by so much that no rounding changes it. (Trained on the whole book to the least loss on what it
-has not read, a network of this size soon goes round in circles, and two characters are often equally likely.) The network is a llama in small (RMS norms, rotary positions, gated feed-forward part, tied embeddings), and its
-weights have the names that GGUF files give them, so that `tutorial/languagemodel.py` runs both. Where the weights come
-from, and what they reached: ``tutorial/data/README.md``.
+has not read, a network of this size soon goes round in circles, and two characters are often equally likely.)
+
+The network is a llama in small (RMS norms, rotary positions, gated feed-forward part, tied embeddings), and its weights
+have the names that GGUF files give them, so that `tutorial/languagemodel.py` runs both. Where the weights come from, and
+what they reached: ``tutorial/data/README.md``.
 
 Training is seeded, but the last bits of its sums depend on the processor: another machine gets another model of the same
 quality, whose text the notebook does not show.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from .languagemodel import F32, Config
 
@@ -44,23 +45,30 @@ def whole_tiles(n: int) -> int:
 
 
 class NumpyCache:
-    """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy in the place of a kernel."""
+    """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy in the place of a kernel.
 
-    itemsize = 4
+    With `dtype` bfloat16 everything that a bf16 kernel rounds is rounded: q, k, v, the weights p, and o.
+    """
 
-    def __init__(self, config: Config, capacity: int) -> None:
+    def __init__(self, config: Config, capacity: int, dtype: Any = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        self.itemsize = self.dtype.itemsize
         self.k, self.v = (np.zeros((config.layers, config.kv_heads, config.d, capacity), np.float32) for _ in "kv")
 
+    def _rounded(self, x: F32) -> F32:
+        return x.astype(self.dtype).astype(np.float32)
+
     def append(self, layer: int, position: int, k: F32, v: F32) -> None:
-        self.k[layer, :, :, position] = k
-        self.v[layer, :, :, position] = v
+        self.k[layer, :, :, position] = self._rounded(k)
+        self.v[layer, :, :, position] = self._rounded(v)
 
     def attend(self, kernel: Kernel | None, layer: int, n: int, q: F32) -> F32:
         k, v = self.k[layer, :, :, :n], self.v[layer, :, :, :n]
         n_kv_heads, d, _ = k.shape
-        qk = q.reshape(n_kv_heads, -1, d) @ k / np.float32(math.sqrt(d))  # (Hkv, G, n)
+        qk = self._rounded(q).reshape(n_kv_heads, -1, d) @ k / np.float32(math.sqrt(d))  # (Hkv, G, n)
         p = np.exp(qk - qk.max(axis=-1, keepdims=True))
-        return np.asarray(p @ v.transpose(0, 2, 1) / p.sum(axis=-1, keepdims=True), np.float32).reshape(q.shape)
+        o = self._rounded(p) @ v.transpose(0, 2, 1) / p.sum(axis=-1, keepdims=True)
+        return self._rounded(o).reshape(q.shape)
 
 
 class TiledCache:
@@ -90,5 +98,53 @@ class TiledCache:
         return kernel(q, k, v, softmax_scale=scale)
 
 
-CACHES: dict[int, Callable[[Config, int], Cache]] = {4: TiledCache}
+class SplitCache(TiledCache):
+    """For stage 6: as for stage 4, every tile a split of its own."""
+
+    def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
+        return kernel(q, k, v, k.shape[-1] // TILE, softmax_scale=scale)
+
+
+class RaggedCache:
+    """For stage 5, which takes the length: k and v (layers, 1, Hkv, d, capacity), a batch of one, NaN beyond the last key."""
+
+    itemsize = 4
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        shape = (config.layers, 1, config.kv_heads, config.d, whole_tiles(capacity))
+        self.k, self.v = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        self.k[layer, 0, ..., position] = k
+        self.v[layer, 0, ..., position] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        filled = whole_tiles(n)  # a kernel for every length would have to be built for every token
+        lengths = np.array([[n]], np.int32)
+        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
+        return np.asarray(kernel(queries, self.k[layer, ..., :filled], self.v[layer, ..., :filled], lengths), np.float32)[0]
+
+
+class RowsCache:
+    """For stage 7, in bf16: k (layers, Hkv, d + 1, capacity) with a padding row, v (layers, Hkv, capacity, d + 1)."""
+
+    itemsize = 2
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        heads, d, n = (config.layers, config.kv_heads), config.d + 1, whole_tiles(capacity)
+        self.k, self.v = np.zeros((*heads, d, n), bfloat16), np.zeros((*heads, n, d), bfloat16)
+        self.k[:, :, config.d] = PADDING
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        self.k[layer, ..., position] = np.pad(k, ((0, 0), (0, 1)))
+        self.v[layer, :, position, :-1] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        filled, d = whole_tiles(n), q.shape[1]
+        queries = np.ascontiguousarray(np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(bfloat16))
+        o = kernel(queries, self.k[layer, ..., :filled], self.v[layer, :, :filled], softmax_scale=1.0 / math.sqrt(d))
+        return np.asarray(o, np.float32)[:, :d]
+
+
+CACHES: dict[int, Callable[[Config, int], Cache]] = {4: TiledCache, 5: RaggedCache, 6: SplitCache, 7: RowsCache}
 """The cache for the kernels of each stage, made from the sizes of a network and the most tokens that it must hold."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .caches import TILE, whole_tiles
+from .figure import display_figure
 from .languagemodel import F32, Tokenizer
 from .text import short, table
 
-HEADER = ("keys", "K and V bytes so far", "given to the kernel", "HBM bytes read", "transfers", "model time, us")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADER = ("keys", "bytes of K and V", "in whole tiles", "HBM bytes read", "transfers", "model time, us")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +58,14 @@ class Divergence:
 
 
 class Generated:
-    """A text, and how it came about. `problem` says in one sentence why there is no more of it; empty if all is well."""
+    """A text, and how it came about.
+
+    `key_bytes` are those of one token's keys and values in all layers, `itemsize` those of one number. `problem` says in one
+    sentence why there is no more text, and `outcome` what that means; empty if all is well.
+    """
 
     def __init__(self, title: str, prompt: str, steps: Sequence[Step], tokenizer: Tokenizer, n_prompt: int, d: int,
-                 key_bytes: int, target: str | None = None, problem: str = "", outcome: str = "") -> None:
+                 key_bytes: int, itemsize: int, target: str | None = None, problem: str = "", outcome: str = "") -> None:
         self.title = title
         self.prompt = prompt
         self.steps = tuple(steps)
@@ -63,6 +73,7 @@ class Generated:
         self.n_prompt = n_prompt
         self.d = d
         self.key_bytes = key_bytes
+        self.itemsize = itemsize
         self.target = target
         self.problem = problem
         self.outcome = outcome
@@ -86,35 +97,47 @@ class Generated:
         return len(self.ids)
 
     def compare(self, other: Generated) -> str:
-        """One sentence: whether the two wrote the same, token for token, and if not, where they part."""
+        """Whether the two wrote the same, token for token, by the same attention; and if not, where they part."""
         if self.problem:
             return self.problem
         both = list(zip(self.ids, other.ids, strict=False))
         parted = next((place for place, (a, b) in enumerate(both) if a != b), None)
+        found = self.divergence(other)
         if parted is None:
-            return f"The same text as {other.title}, token for token, over {len(both)} tokens."
+            same = f"The same text as {other.title}, token for token, over {len(both)} tokens"
+            return f"{same}." if found is None else f"{same}; but not the same attention, which differs first at {found}."
         decode = self.tokenizer.decode
         sentence = (f"After {parted} equal tokens it writes {decode([self.ids[parted]])!r} where {other.title} writes "
                     f"{decode([other.ids[parted]])!r}, which led by {short(other.steps[self.n_prompt - 1 + parted].margin)}.")
-        found = self.divergence(other)
         return sentence if found is None else f"{sentence} The first attention that differs: {found}."
 
-    def divergence(self, other: Generated, tolerance: float = 1e-4) -> Divergence | None:
+    def same_as(self, other: Generated) -> bool:
+        """Whether the two wrote the same, token for token, by the same attention."""
+        return not self.problem and self.ids == other.ids and self.divergence(other) is None
+
+    def divergence(self, other: Generated, tolerance: float | None = None) -> Divergence | None:
         """The first attention that differs by more than `tolerance` of its largest value; None if none does.
 
+        By default 1e-4 for a cache in fp32, a tenth for one in bf16, where the differences of all layers and tokens add up.
         Only while both runs have read the same: after a different token all differs.
         """
+        limit = tolerance if tolerance is not None else 1e-4 if self.itemsize == 4 else 0.1
         for token, (mine, theirs) in enumerate(zip(self.steps, other.steps, strict=False)):
             if mine.id != theirs.id:
                 return None
             for layer, (a, b) in enumerate(zip(mine.attended, theirs.attended, strict=True)):
                 with np.errstate(all="ignore"):
-                    wrong = np.nonzero(~(np.abs(a - b) <= tolerance * np.abs(b).max()))[0]
+                    wrong = np.nonzero(~(np.abs(a - b) <= limit * np.abs(b).max()))[0]
                 if wrong.size:
                     at = int(wrong[0])
                     return Divergence(token, self.tokenizer.decode([mine.id]), layer, at // self.d, at % self.d,
                                       float(a[at]), float(b[at]))
         return None
+
+    def costs(self) -> list[dict[str, int | float | None]]:
+        """What every token cost, as plain values; `model_us` are microseconds by the model of time."""
+        return [{"keys": s.keys, "hbm_bytes_read": s.hbm_bytes_read, "transfers": s.transfers, "model_us": s.model_us}
+                for s in self.steps]
 
     def table(self, every: int = 32) -> str:
         """What a token costs as the cache grows: every so many keys, and at both sides of every new tile."""
@@ -126,9 +149,39 @@ class Generated:
                  f"{s.hbm_bytes_read:,}", str(s.transfers), "-" if s.model_us is None else f"{s.model_us:.1f}"] for s in shown]
         return table(HEADER, rows, left=0)
 
+    def figure(self) -> Figure:
+        """A matplotlib figure of bytes and modelled time a token over the number of keys. ValueError if nothing is counted."""
+        from matplotlib.figure import Figure
+
+        if not self.steps or self.steps[0].hbm_bytes_read is None:
+            raise ValueError(f"There is nothing to draw. {self.problem or self.table()}")
+        figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+        bytes_, time = figure.subplots(2, 1, sharex=True)
+        figure.suptitle(f"{self.title}, a token in all layers, on {self.target} (simulated)", fontsize=10)
+        keys = [step.keys for step in self.steps]
+        bytes_.step(keys, [(step.hbm_bytes_read or 0) / 1024 for step in self.steps], where="mid", label="HBM KiB read")
+        bytes_.plot(keys, [self.key_bytes * n / 1024 for n in keys], "--", label="KiB of K and V there are")
+        bytes_.set_ylim(bottom=0)
+        bytes_.legend(fontsize=8)
+        time.step(keys, [math.nan if step.model_us is None else step.model_us for step in self.steps], where="mid")
+        time.set_ylim(bottom=0)
+        time.set_ylabel("time by the model, us")
+        time.set_xlabel("keys in the cache")
+        for axes in (bytes_, time):
+            axes.grid(alpha=0.3)
+        return figure
+
+    def show(self) -> None:
+        """Print the report; in a notebook, display the figure after it."""
+        print(self)
+        if not self.problem and self.steps and self.steps[0].hbm_bytes_read is not None:
+            display_figure(self.figure(), self.table())
+
     def report(self) -> str:
         """The text and the table."""
         where = f", on {self.target} (simulated)" if self.target else ""
+        if not self.steps:
+            return self.problem
         lines = [f"{self.title}{where}", self.text]
         return "\n".join([*lines, *([self.problem] if self.problem else ["", self.table()])])
 

@@ -50,8 +50,11 @@ class Slip:
         """An attention step with this mistake in it."""
         n_q_heads, d = q.shape
         write, read = (_layer(which, layer, len(cache.k)) for which in (self.write, self.read))
-        k, v = (_heads(self.kv_heads, x, len(k)) for x in (k, v))
+        if self.kv_heads != "reshaped late":
+            k, v = (_heads(self.kv_heads, x, len(k)) for x in (k, v))
         k = k if self.turn_k is None else rotate(k, position + self.turn_k)
+        if self.kv_heads == "reshaped late":  # after the rotation
+            k, v = (_heads("reshaped", x, len(k)) for x in (k, v))
         v = rotate(v, position) if self.turn_v else v
         if self.swap == "cache":
             k, v = v, k
@@ -145,7 +148,7 @@ MISTAKES = (
             "Query head h meets KV head h % Hkv; it is h // G: a group's query heads stand in a row, and so do their outputs.",
             (Slip(q_heads="strided", o_heads="strided back"),)),
     Mistake("key heads mixed", "The heads of the new key and value are mixed up: row h is KV head h.",
-            tuple(Slip(kv_heads=how) for how in ("reshaped", "reversed"))),
+            tuple(Slip(kv_heads=how) for how in ("reshaped", "reshaped late", "reversed"))),
     Mistake("output heads mixed", "The heads of the output are mixed up: o is (Hq, d), and goes back head after head.",
             tuple(Slip(o_heads=how) for how in ("transposed", "reversed", "strided"))),
     Mistake("padding weighed",

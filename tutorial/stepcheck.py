@@ -17,12 +17,13 @@ import numpy as np
 from . import charmodel, decode, runner, slips, stage
 from .caches import whole_tiles
 from .families import Case
+from .generated import Generated
 from .lesson import StandIn
 from .runner import CORRECT, UNUSABLE, WRONG, Problem
 from .stage import Budget, InputError, Stage
 from .text import short
 from .verdict import Counter, Verdict
-from .walks import BOOK, Call, Place, Refusal, StandInKernel, Walk, of_text, take, walks
+from .walks import Call, Place, Refusal, StandInKernel, Walk, of_text, take, walks
 
 TOLERANCE = 1e-4  # of the largest value; an fp32 step is within 1e-6 of the model's own attention
 TOKENS = 200  # of the text that a right step writes at last
@@ -144,7 +145,7 @@ def _diagnosed(lesson: Stage, answers: Sequence[Answers], given: Answers, at: in
         quantity, got, expected = "calls of the kernel", 0.0, 1.0
     else:
         quantity, got, expected = _difference(given.walk, place, calls[-1], given.outputs[at])
-        mistake = recognised(lesson, answers, given)
+        mistake = recognised(answers, given)
         cause = None if mistake is None else mistake.cause
         sentence = "No known mistake gives these values." if mistake is None else mistake.sentence
     details = {"token": place.position, "layer": place.layer, "quantity": quantity, "got": got, "expected": expected}
@@ -152,22 +153,28 @@ def _diagnosed(lesson: Stage, answers: Sequence[Answers], given: Answers, at: in
                    lesson.number, lesson.name, given.walk.family, cause, families=families, details=details)
 
 
-def recognised(lesson: Stage, answers: Sequence[Answers], given: Answers) -> slips.Mistake | None:
+def recognised(answers: Sequence[Answers], given: Answers) -> slips.Mistake | None:
     """The known mistake with the same answers on all walks, or at least on the walk that went wrong first."""
     here = None
     for mistake, step in slips.steps():
-        if not _same(given, answer(lesson, step, given.walk)):
+        if not _same(given, step):
             continue
-        if all(_same(other, answer(lesson, step, other.walk)) for other in answers if other is not given):
+        if all(_same(other, step) for other in answers if other is not given):
             return mistake
         here = here or mistake
     return here
 
 
-def _same(a: Answers, b: Answers) -> bool:
-    """Whether two steps gave the same answers, as far as both went."""
-    pairs = list(zip(a.outputs, b.outputs, strict=False))
-    return bool(pairs) and all(_close(x, y) for x, y in pairs)
+def _same(given: Answers, step: Callable[..., Any]) -> bool:
+    """Whether another step gives the same answers to the walk, as far as the first went."""
+    kernel, cache = StandInKernel(), given.walk.cache()
+    for place, output in zip(given.walk.places, given.outputs, strict=False):
+        try:
+            if not _close(output, take(step, place, cache, given.walk.model, kernel)):
+                return False
+        except (Refusal, IndexError):
+            return False
+    return True
 
 
 def _difference(walk: Walk, place: Place, call: Call, output: Any) -> tuple[str, float, float]:
@@ -227,12 +234,17 @@ def _judge_cost(lesson: Stage, step: Any, answers: Sequence[Answers], families: 
     if len(families) == 1:
         return Verdict(CORRECT, f"Every attention agrees with the model's own ({families[0]}).", lesson.number, lesson.name,
                        counters=counters, families=families)
-    written = decode.generate(BOOK[:6], TOKENS, kernel=StandIn(stage.get(4)), step=step)
-    sentence = written.compare(decode.reference(BOOK[:6], TOKENS))
-    if not sentence.startswith("The same text"):
+    written = decode.generate(decode.PROMPT, TOKENS, kernel=StandIn(stage.get(4)), step=step)
+    sentence = written.compare(_models_text())
+    if not written.same_as(_models_text()):
         return Verdict(WRONG, sentence, lesson.number, lesson.name, None, "another text", families=families)
     return Verdict(CORRECT, f"Every attention agrees with the model's own on all {len(families)} stretches of text. {sentence}",
                    lesson.number, lesson.name, counters=counters, families=families)
+
+
+@cache
+def _models_text() -> Generated:
+    return decode.reference(decode.PROMPT, TOKENS)
 
 
 def least(walk: Walk) -> Budget:

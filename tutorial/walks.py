@@ -45,11 +45,10 @@ class Walk:
 
     def cache(self) -> TiledCache:
         """The cache as it is before the first step, with a tile to spare."""
-        c = self.model.config
-        made = TiledCache(c, len(self.tokens) + TILE)
-        for layer in range(c.layers):
-            for position in range(self.prefilled):
-                made.append(layer, position, self.keys.k[layer, :, :, position], self.keys.v[layer, :, :, position])
+        d, there = self.model.config.d, slice(0, self.prefilled)
+        made = TiledCache(self.model.config, len(self.tokens) + TILE)
+        made.k[:, :, :d, there], made.v[:, :, :d, there] = self.keys.k[..., there], self.keys.v[..., there]
+        made.k[:, :, d, there] = 0.0
         return made
 
 
