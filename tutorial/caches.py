@@ -146,5 +146,36 @@ class RowsCache:
         return np.asarray(o, np.float32)[:, :d]
 
 
-CACHES: dict[int, Callable[[Config, int], Cache]] = {4: TiledCache, 5: RaggedCache, 6: SplitCache, 7: RowsCache}
+class PagedCache:
+    """For stage 8: k and v (layers, blocks, Hkv, 16, d) in blocks of 16 keys, and a table of one sequence's blocks.
+
+    A block is taken from the pool when the first key for it comes, in no order, and the same for all layers. What no key has
+    been written to is NaN, and an entry of the table that is not used is the number of no block.
+    """
+
+    itemsize = 4
+    block = 16
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        blocks = whole_tiles(capacity) // self.block
+        shape = (config.layers, blocks, config.kv_heads, self.block, config.d)
+        self.k, self.v = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        self.table = np.full((1, blocks), blocks, np.int32)
+        self._free = np.random.default_rng(0).permutation(blocks).tolist()
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        entry, place = divmod(position, self.block)
+        if self.table[0, entry] == len(self.k[0]):
+            self.table[0, entry] = self._free.pop()
+        self.k[layer, self.table[0, entry], :, place] = k
+        self.v[layer, self.table[0, entry], :, place] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        entries = whole_tiles(n) // self.block
+        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
+        o = kernel(queries, self.k[layer], self.v[layer], self.table[:, :entries], np.array([[n]], np.int32))
+        return np.asarray(o, np.float32)[0]
+
+
+CACHES: dict[int, Callable[[Config, int], Cache]] = {4: TiledCache, 5: RaggedCache, 6: SplitCache, 7: RowsCache, 8: PagedCache}
 """The cache for the kernels of each stage, made from the sizes of a network and the most tokens that it must hold."""
