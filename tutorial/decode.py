@@ -55,8 +55,8 @@ def generate(prompt: str = PROMPT, tokens: int = 200, *, stage: int | str | stag
     """
     kernels = stages.get(stage)
     if kernels.number not in CACHES:
-        known = ", ".join(str(number) for number in sorted(CACHES))
-        raise stages.StageError(f"{kernels.title} is no kernel for a language model; the stages {known} are.")
+        known = ", ".join(writer.title for writer in writers())
+        raise stages.StageError(f"{kernels.title} has no kernel that a language model could use; these have: {known}.")
     if step is not None and kernels.number != 4:
         raise ValueError(f"an attention step of stage 10 calls a kernel of stage 4, got {kernels.title}")
     network = network or charmodel.load()
@@ -64,6 +64,11 @@ def generate(prompt: str = PROMPT, tokens: int = 200, *, stage: int | str | stag
     kernel = lesson.solution(kernels.number) if kernel is None else kernel
     title = kernels.title if step is None else f"stage 10 generate, with the kernel of {kernels.title}"
     return _decode(title, prompt, tokens, network, cache, step or attention_step, kernel, kernels)
+
+
+def writers() -> list[stages.Stage]:
+    """The stages whose kernels a language model can write with: those that have a cache."""
+    return [known for known in stages.stages() if known.number in CACHES]
 
 
 def _capacity(prompt: str, tokens: int, network: Network) -> int:

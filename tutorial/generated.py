@@ -177,6 +177,14 @@ class Generated:
         if not self.problem and self.steps and self.steps[0].hbm_bytes_read is not None:
             display_figure(self.figure(), self.table())
 
+    def summary(self) -> str:
+        """One line: what the last token cost."""
+        if not self.steps or self.steps[-1].hbm_bytes_read is None:
+            return f"{self.title}: {self.problem or 'nothing is counted.'}"
+        last = self.steps[-1]
+        return (f"{self.title}: {last.keys} keys, {last.hbm_bytes_read:,} HBM bytes read, {last.transfers} transfers, "
+                f"model time in us: {last.model_us:.1f}")
+
     def report(self) -> str:
         """The text and the table."""
         where = f", on {self.target} (simulated)" if self.target else ""

@@ -16,7 +16,7 @@ from tutorial.languagemodel import Config
 PROMPT = "The rabbit-hole went"
 TOKENS = 200
 STAND_IN = lesson.StandIn(stage.get(4))  # answers like stage 4's kernel, in a tenth of the time
-STAGES = [s.number for s in tutorial.stages() if s.number in caches.CACHES]
+STAGES = [s.number for s in decode.writers()]
 
 
 # -- the network -----------------------------------------------------------------------------------------------------------
@@ -119,8 +119,8 @@ def test_one_key_of_padding_more_or_less_shows():
     (lambda: decode.generate("Zürich"), "knows no character 'ü'"),
     (lambda: decode.generate("a", 0), "nothing to write: 0 tokens"),
     (lambda: decode.generate("a" * 100, 200), "looks back over 256 tokens at most, and the prompt's 100 with 200 more are 300"),
-    (lambda: decode.generate("a", stage=3), "stage 3 online_softmax is no kernel for a language model"),
-    (lambda: decode.generate("a", stage=0), "stage 0 first_kernel is no kernel"),
+    (lambda: decode.generate("a", stage=3), "stage 3 online_softmax has no kernel that a language model could use"),
+    (lambda: decode.generate("a", stage=0), "stage 0 first_kernel has no kernel"),
 ])
 def test_what_the_model_cannot_do_is_refused_in_one_sentence(call, words):
     with pytest.raises(ValueError) as caught:
@@ -209,6 +209,12 @@ def test_the_picture_has_the_table_as_its_text(written, capsys):
     assert [axes.get_ylabel() for axes in written.figure().axes][1] == "time by the model, us"
 
 
+def test_a_summary_is_one_line_about_the_last_token(written):
+    assert written.summary() == (f"stage 4 gqa: 134 keys, 407,088 HBM bytes read, 36 transfers, "
+                                 f"model time in us: {written.steps[-1].model_us:.1f}")
+    assert decode.generate(PROMPT, 1, kernel=STAND_IN).summary() == "stage 4 gqa: nothing is counted."
+
+
 def test_where_nothing_is_recorded_nothing_is_counted(capsys):
     made = decode.generate(PROMPT, 3, kernel=STAND_IN)
     assert made.table() == "Nothing is counted: that needs a kernel in the simulator."
@@ -235,7 +241,7 @@ def test_the_command_takes_files_and_gives_json(tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["generate", "Zürich"], "The model knows no character 'ü'"),
-    (["generate", "a", "--stage", "3"], "stage 3 online_softmax is no kernel"),
+    (["generate", "a", "--stage", "3"], "stage 3 online_softmax has no kernel"),
     (["generate", "a", "--kernel", "nowhere.py"], "nowhere.py does not exist."),
     (["generate", "a", "--tokens", "many"], "invalid int value"),
 ])
