@@ -19,12 +19,17 @@ from .errors import POLICY, broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
 from .program import Program
 from .run import Occupancy
+from .shapes import ShapeOnly
 from .state import STATE
 from .tensor import FORCE, Tensor
 
 
-def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Tensor:
-    """An array as an HBM tensor called `name`."""
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, ShapeOnly))
+
+
+def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
+    """An array, or a shape, as an HBM tensor called `name`."""
     if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
         dtype = value.dtype
     else:
@@ -35,13 +40,23 @@ def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Ten
     if 0 in value.shape:
         broken("input", f"the input '{name}' is empty", tensor=name, got=value.shape,
                remedy="Every axis needs at least one element.")
-    array = value.copy() if mutable else np.ascontiguousarray(value)
-    if not program.config.precise_fp and dtypes.is_float(dtype):
-        array = array.astype(np.float32)
+    if not program.values:
+        array: Any = program.zeros(value.shape, dtype)
+    elif isinstance(value, ShapeOnly):
+        broken("input", f"the input '{name}' is a shape without values", tensor=name, got=repr(value), limit="a NumPy array",
+               remedy="Pass an array, or run the kernel on shapes alone: with nkisim.record(values=False) as run: ...")
+        raise AssertionError
+    else:
+        array = value.copy() if mutable else np.ascontiguousarray(value)
+        if not program.config.precise_fp and dtypes.is_float(dtype):
+            array = array.astype(np.float32)
+        # views find the start of their memory by walking to it: it is this array's, whatever array this one is a part of
+        memory = memoryview(array.reshape(-1).view(np.uint8))
+        array = np.ndarray(value.shape, array.dtype, memory)
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    return Tensor(buf, array.reshape(value.shape), meta, 0)
+    return program.tensor(buf, array, meta, 0)
 
 
 class Kernel:
@@ -84,6 +99,24 @@ class Kernel:
             return self.function(*args, **kwargs)
         return simulate(self, args, kwargs)
 
+    def check_argument(self, name: str, value: Any, annotation: Any) -> None:
+        """Refuse an argument that the dialect does not take."""
+
+    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+        """Run the function for each program instance of the grid; what the last one returns."""
+        positions = list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
+        result: Any = None
+        for position in positions:
+            program.start_instance(position)
+            result = self.function(*args, **kwargs)
+        program.end_instances()
+        check_capacity(program, self)
+        return result
+
+    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+        """The NumPy arrays of the tensors that the function returned."""
+        return _outputs(program, self, result, mutable)
+
     def __reduce__(self) -> tuple:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
 
@@ -117,19 +150,21 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     mutable: list[tuple[Tensor, Any]] = []
 
     def convert(name: str, value: Any, may_write: bool) -> Any:
-        if isinstance(value, np.ndarray) and value.ndim:
+        if _is_array(value) and value.ndim:
             tensor = _input(program, name, value, may_write)
-            if may_write:
+            if may_write or program.dialect.writes_inputs:
                 mutable.append((tensor, value))
             return tensor
-        if isinstance(value, (list, tuple)) and any(isinstance(v, np.ndarray) for v in value):
+        if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
             items = [convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value)]
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-        if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+        if isinstance(value, dict) and any(map(_is_array, value.values())):
             return {k: convert(f"{name}[{k!r}]", v, may_write) for k, v in value.items()}
+        if hasattr(value, "__nki_convert__"):
+            return value.__nki_convert__(lambda field, v: convert(f"{name}.{field}", v, may_write))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             changed = {f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
-                       for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)}
+                       for f in dataclasses.fields(value) if _is_array(getattr(value, f.name))}
             return dataclasses.replace(value, **changed) if changed else value
         return value
 
@@ -137,6 +172,7 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     for name, value in bound.arguments.items():
         parameter = parameters[name]
         may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
+        kernel.check_argument(name, value, parameter.annotation)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             bound.arguments[name] = tuple(convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value))
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -154,6 +190,8 @@ def _home(kernel: Kernel) -> source.Line:
 def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel returns one).
 
+    Inside `nkisim.record(values=False)`: on arrays or shapes (`nkisim.shape`); the outputs are shapes.
+
     Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out unchanged.
     """
     if STATE.program is not None:
@@ -162,9 +200,11 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     config = run.config if run is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results)
+    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results,
+                      run is None or run.values)
     program.kernel_code = getattr(kernel.function, "__code__", None)
-    program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
+    program.blocks = (kernel.dialect.scoped_text and program.kernel_code is not None
+                      and bool(scopes.blocks_of(program.kernel_code)))
     program.grid = kernel.grid
     if run is not None:
         run.programs.append(program)
@@ -175,15 +215,9 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
         with np.errstate(all="ignore"):
-            positions = list(itertools.product(*(range(n) for n in kernel.grid))) if all(kernel.grid) else [()]
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
-            result: Any = None
-            for position in positions:
-                program.start_instance(position)
-                result = kernel.function(*call_args, **call_kwargs)
-            program.end_instances()
-            _check_capacity(program, kernel)
-            return _outputs(program, kernel, result, mutable)
+            result = kernel.run_on(program, call_args, call_kwargs)
+            return kernel.outputs(program, result, mutable)
     finally:
         STATE.program = None
         FORCE.dialect = None
@@ -194,7 +228,7 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         program.last_srcs = ()
 
 
-def _check_capacity(program: Program, kernel: Kernel) -> None:
+def check_capacity(program: Program, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be."""
     target = program.config.target
     occupancy = Occupancy(program.buffers)
@@ -216,9 +250,8 @@ def _check_capacity(program: Program, kernel: Kernel) -> None:
                at=source.line_of(last.code, last.lasti))
 
 
-def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
-    """Check the returned tensors and turn them into NumPy arrays."""
-    returned: list[Buffer] = []
+def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
+    """Check the returned tensors, note them in `returned`, and turn them into NumPy arrays."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -230,7 +263,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
                               "and return that.")
             returned.append(value.buf)
             _check_output(program, kernel, value)
-            return value.array.copy()
+            return value.array.copy() if program.values else value.array
         if isinstance(value, (tuple, list)):
             return tuple(convert(v) for v in value)
         if isinstance(value, (np.ndarray, np.generic)):
@@ -243,24 +276,32 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
                                         "and return it.")
         return None
 
-    if not kernel.kernel_return:
-        if result is not None:
-            return convert(result)
-        if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
-            broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
-                   remedy="nl.store the result into an output parameter.")
-        for tensor, array in mutable:
-            array[...] = tensor.array.astype(array.dtype)
-        return None
     outputs = convert(result)
     if isinstance(outputs, tuple) and not outputs:
         broken("no-output", f"{kernel.__name__} returns an empty tuple", at=_home(kernel),
                remedy="Return the output tensors.")
+    return outputs
+
+
+def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    returned: list[Buffer] = []
+    if not kernel.kernel_return:
+        if result is not None:
+            return to_arrays(program, kernel, result, returned)
+        if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
+            broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
+                   remedy="nl.store the result into an output parameter.")
+        if program.values:
+            for tensor, array in mutable:
+                array[...] = tensor.array.astype(array.dtype)
+        return None
+    outputs = to_arrays(program, kernel, result, returned)
     for tensor, array in mutable:
         if tensor.buf not in returned:
             broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
                    tensor=tensor.label, at=_home(kernel), remedy=f"Return it: return ..., {tensor.label}")
-        array[...] = tensor.array.astype(array.dtype)
+        if program.values:
+            array[...] = tensor.array.astype(array.dtype)
     return outputs
 
 
@@ -268,17 +309,21 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
         return
-    flags = np.zeros(buf.meta.shape, dtype=bool) if buf.state == EMPTY else buf.mask
-    assert flags is not None
-    if flags.all():
-        return
+    shape = buf.meta.shape
+    if buf.state == EMPTY:
+        flags = np.broadcast_to(np.False_, shape)
+    else:
+        assert buf.mask is not None
+        if buf.mask.array.all():
+            return
+        flags = buf.mask.each(0, shape, contiguous(shape))
     if buf.role == "scattered":  # which rows it gets is known at run time only; the others hold garbage
-        if value.shape == flags.shape and dtypes.is_float(value.dtype):
+        if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
-    missing = np.argwhere(~flags)
-    first = tuple(int(i) for i in missing[0])
-    part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
+    missing = flags.size - int(np.count_nonzero(flags))
+    first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
+    part = "never written" if missing == flags.size else f"not written in {missing} of {flags.size} elements"
     broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
            tensor=value.label,
            got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),

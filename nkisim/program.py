@@ -28,6 +28,7 @@ from .memory import (
     contiguous,
     meta_of,
 )
+from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor
 
@@ -66,11 +67,11 @@ class Write:
 
 
 class Printed:
-    """One nl.device_print."""
+    """One nl.device_print. Of a run without values, `value` is a `ShapeOnly`."""
 
     __slots__ = ("prefix", "value", "line")
 
-    def __init__(self, prefix: str, value: np.ndarray, line: int) -> None:
+    def __init__(self, prefix: str, value: np.ndarray | ShapeOnly, line: int) -> None:
         self.prefix = prefix
         self.value = value
         self.line = line
@@ -88,10 +89,14 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
-    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False) -> None:
+    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
+        self.tensor: type[Tensor] = dialect.tensor
+        """The class of the tensors that the kernel holds."""
         self.recording = recording
+        self.values = values
+        """Whether values are computed. If not, every array is a `ShapeOnly`."""
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
         self.tape: list[Any] = []
@@ -111,6 +116,10 @@ class Program:
         """Of each affine_range around the current point: the numbers of its first and of its current iteration."""
         self.suspect: tuple[Tensor, str, source.Line] | None = None
         """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
+        self.accumulators: set[Buffer] = set()
+        """The PSUM buffers that a matmul wrote."""
+        self.cores: Any = None
+        """The cores that run side by side (`cores.Cores`), while they do."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
         self.instances: list[int] = []
@@ -132,7 +141,13 @@ class Program:
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
+        self.signatures: dict[tuple, Signature] = {}
+        self.retarget(config)
+
+    def retarget(self, config: Config) -> None:
+        """Go on under another configuration."""
+        self.config = config
+        key = (config.target.name, config.precise_fp, self.values, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
 
     def records(self) -> Iterator[tuple]:
@@ -173,8 +188,19 @@ class Program:
             return dtypes.FLOAT32
         return dtypes.storage(dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """An array for a new tensor; without values, what stands for it."""
+        stored = self.storage(dtype)
+        return np.zeros(shape, dtype=stored) if self.values else shape_only(shape, stored)
+
+    def constant(self, values: np.ndarray, dtype: np.dtype) -> Any:
+        """An array for a tensor that holds `values`; without values, what stands for it."""
+        return np.array(self.cast(values, dtype)) if self.values else self.zeros(values.shape, dtype)
+
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
+        if not self.values:
+            return shape_only(values.shape, self.storage(dtype))  # type: ignore[return-value]
         if not self.config.precise_fp and dtypes.is_float(dtype):
             return dtypes.to_fp32(values)
         return dtypes.cast(values, dtype)
@@ -196,7 +222,7 @@ class Program:
         first = self.clock if meta.space == HBM else self.clock + 1
         buf = Allocation(meta, first, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
-            buf.tracked = []
+            buf.tracked = [] if self.values else None
             self.named.setdefault(name, []).append(buf)
         self.buffers.append(buf)
         return buf
@@ -205,7 +231,12 @@ class Program:
                  name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return Tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
+        return self.tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
+
+    def place(self, t: Tensor, partition: int, byte: int) -> None:
+        """Note that the kernel chose the place of a new tensor: what is written there later overwrites it."""
+        assert isinstance(t.buf, Allocation)
+        t.buf.placed = (partition, byte)
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
@@ -222,10 +253,14 @@ class Program:
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
+        mask = buf.mask
+        if mask is not None and where is None and not isinstance(t, IndexedTensor):
+            if mask.view(t.off, t.meta.shape, t.meta.strides).all():
+                if mask.array.all():
+                    buf.state = FULL if buf.owner is None else SHARED
+                return False
         flags = self.written_flags(t, where)
         if flags.all():
-            if buf.mask is not None and buf.mask.all():
-                buf.state = FULL if buf.owner is None else SHARED
             return False
         if buf.role == "masked":
             return True
@@ -247,7 +282,7 @@ class Program:
         elif buf.state == EMPTY or not isinstance(buf, Allocation):
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+            flags = buf.flags(t.off, t.meta.shape, t.meta.strides)
         return flags if where is None else flags | ~where
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
@@ -279,10 +314,23 @@ class Program:
                 buf.state = PARTIAL
 
     def refuse_input(self, dst: Tensor, api: str) -> None:
-        """Refuse to write to an argument of the kernel."""
+        """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
+        if self.dialect.writes_inputs:
+            if self.values and not dst.array.flags.writeable:
+                broken("input", f"{api}: the input '{dst.label}' is a NumPy array that cannot be written", tensor=dst.label,
+                       got="a read-only array", remedy="Pass a copy: x.copy().")
+            dst.buf.role = "mutable"  # type: ignore[misc]
+            return
         broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
                tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
                                         "it; or annotate the parameter with nt.mutable_tensor and return it.")
+
+    def clear_unwritten(self, t: Tensor) -> None:
+        """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it overwrites there."""
+        assert isinstance(t.buf, Allocation)
+        if self.values:
+            t.array[~self.written_flags(t)] = 0
+        self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
     def _earlier(self, t: Tensor) -> bool:
@@ -342,8 +390,9 @@ class Program:
                remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
                       f"inside: {name}[...] = ...")
 
-    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction that is recorded next."""
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None,
+                     at: int | None = None) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction recorded at `at` (None: next)."""
         buf = t.buf
         if t.meta is buf.meta:
             values = t.array
@@ -351,7 +400,7 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        buf.tracked.append((values.copy(), len(self.tape), code, lasti, where))  # type: ignore[union-attr]
+        buf.tracked.append((values.copy(), len(self.tape) if at is None else at, code, lasti, where))  # type: ignore[union-attr]
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""

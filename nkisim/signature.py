@@ -11,6 +11,7 @@ from . import dtypes
 from .errors import SimulatorError
 from .isa.core import Call, Instruction, Plan
 from .memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from .shapes import shape_only
 from .state import STATE
 from .tensor import Tensor
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
-    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width", "general")
+    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
+                 "extra", "width", "general", "redirected")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
                  compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
@@ -34,6 +35,8 @@ class Signature:
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
+        self.into: Callable | None = None
+        """Source arrays and the destination's -> None: computes in place, where that is the same and faster."""
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
@@ -45,6 +48,8 @@ class Signature:
         """Entries of one record of it on the tape."""
         self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements are unknown."""
+        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        """The signatures of this instruction when it writes to a destination of that layout, with those attributes."""
 
 
 def build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
@@ -75,10 +80,22 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
     exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
     if plan.stateful:
         compute = _with_registers(compute)
-    if not exact or permuted:
+    if not program.values:
+        compute = _shapes(program, plan, meta, extra)
+    elif not exact or permuted:
         compute = _casting(program, compute, meta.dtype, permuted)
-    return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
-                     None if extra is None else extra.meta)
+    signature = Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
+                          None if extra is None else extra.meta)
+    if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
+        if isinstance(compute, np.ufunc):
+            signature.into = compute
+        elif compute is np.ndarray.copy:
+            signature.into = _copy_into
+    return signature
+
+
+def _copy_into(source: np.ndarray, out: np.ndarray) -> None:
+    out[...] = source
 
 
 def _check_sbuf_tile(call: Call, meta: Meta) -> None:
@@ -103,6 +120,22 @@ def _row_major(meta: Meta) -> bool:
 def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the running program, which holds the engines' registers, to a plan that uses them."""
     return lambda *arrays: inner(STATE.program, *arrays)
+
+
+def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
+    """What stands for `plan.compute` in a run without values."""
+    result: Any = shape_only(meta.shape, program.storage(meta.dtype))
+    if extra is not None:
+        result = result, shape_only(extra.meta.shape, dtypes.FLOAT32)
+    effect = plan.effect
+    if effect is None:
+        return lambda *arrays: result
+
+    def compute(*arrays: Any) -> Any:
+        effect(STATE.program)
+        return result
+
+    return compute
 
 
 def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool) -> Callable[..., Any]:

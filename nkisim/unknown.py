@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import broken
 from .isa.core import Plan
+from .shapes import NoValues
 
 
 def refuse(api: str, label: str, got: str, why: str) -> None:
@@ -35,6 +36,13 @@ def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if flags.shape[0] == shape[0] and flags.size == shape[0]:
         return np.broadcast_to(flags.reshape((-1,) + (1,) * (len(shape) - 1)), shape)
     return np.broadcast_to(flags, shape)
+
+
+def along(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Flags of rows (one a reduction, its axes kept) over a result of `shape`, which may have several elements a row."""
+    if flags.size == int(np.prod(shape)):
+        return flags.reshape(shape)
+    return np.broadcast_to(flags.reshape(flags.shape[:1] + (1,) * (len(shape) - 1)), shape)
 
 
 def rows(flags: np.ndarray, kept: np.ndarray | None, axes: tuple[int, ...], mixed: Callable[[], None]) -> np.ndarray:
@@ -62,12 +70,20 @@ def of_result(plan: Plan, api: str, operands: list[tuple[str, np.ndarray | None]
         return lambda: refuse(api, label, got, "they are mixed with known ones here")
 
     out = np.zeros(shape, dtype=bool)
-    depends = plan.depends(*arrays) if plan.depends is not None else None
+    try:
+        depends = plan.depends(*arrays) if plan.depends is not None else None
+    except NoValues:  # a selection by a tile, in a run on shapes alone: taken to leave the unknown elements out
+        depends = (False,) * len(arrays)
     for position, (label, flags) in enumerate(operands):
         if flags is None:
             continue
-        if plan.kind == "reduce":
-            reached = rows(flags, where, plan.axes, mixes(label, flags)).reshape(shape)
+        if plan.spread is not None:
+            try:
+                reached = np.broadcast_to(plan.spread(position, flags, arrays), shape)
+            except NoValues:
+                continue
+        elif plan.kind == "reduce":
+            reached = along(rows(flags, where, plan.axes, mixes(label, flags)), shape)
         elif plan.kind == "transpose":
             reached = plan.compute(flags).astype(bool)
         elif plan.kind == "whole" and position < 2:  # a contraction: stationary columns are rows, moving ones columns

@@ -44,13 +44,14 @@ def test_a_twin_is_short_and_right(stage):
     assert len(inspect.getsource(stage.twin).splitlines()) <= 25
     for case in stage.cases():
         expected = stage.expected(case)
-        yielded = list(stage.twin(*case.args.values(), **case.options))
+        with np.errstate(all="ignore"):  # padding may hold anything
+            yielded = list(stage.twin(*case.args.values(), **case.options))
         if stage.attention is None:
             got = np.concatenate([state["y"] for state in yielded], axis=1)
         else:
             last = case.args["k"].shape[-1] - 1
             got = np.concatenate([state["o"] for state in yielded if "o" in state and state["keys"][1] == last])
-        np.testing.assert_allclose(got, expected, atol=1e-6 * np.abs(expected).max() + 1e-30, err_msg=case.family)
+        np.testing.assert_allclose(got.reshape(expected.shape), expected, atol=1e-6 * np.abs(expected).max() + 1e-30, err_msg=case.family)
 
 
 @pytest.mark.parametrize("stage", KERNELS, ids=lambda s: s.name)
