@@ -16,35 +16,29 @@ import numpy as np
 from .caches import TILE, whole_tiles
 
 TURNED = "{} rotated to another position than the token's: the new token stands at `position`, counted from 0."
+SHIFTED = (("key", "mark", "value"), ("key", "mark"), ("key",), ("value",))
 
 
 @dataclass(frozen=True)
 class Slip:
-    """What goes wrong; the defaults are right.
+    """What goes wrong; the defaults are right."""
 
-    `append`: the new key and value join the cache "before" the kernel runs, "after", or "never"; or one of them comes after
-    it: "key late", "value late". `shift`: columns off. `turn_q`, `turn_k`: positions off, None for no rotation at all.
-    `write`, `read`: the layer whose cache is written and read: "own", "first", "previous", "next". `scale`: "own", "twice",
-    "none", or the "default" of the kernel. `q_heads`, `kv_heads`, `o_heads`: how a matrix of heads is laid out. `mark`: whether
-    the padding row is cleared "before" the kernel runs, "after", or "never"; `one`: whether the query has its 1. `tiles`:
-    "own", "late" (those that held the keys before), or the "first".
-    """
-
-    append: str = "before"
-    shift: int = 0
-    swap: str = ""
-    turn_q: int | None = 0
+    append: str = "before"  # the kernel runs: when key and value join the cache; "after", "never", "key late", "value late"
+    shift: int = 0  # columns off, of what is in `shifted`
+    shifted: tuple[str, ...] = ("key", "mark", "value")
+    swap: str = ""  # K and V, in the "cache" or in the "call"
+    turn_q: int | None = 0  # positions off; None for no rotation at all
     turn_k: int | None = 0
     turn_v: bool = False
-    write: str = "own"
+    write: str = "own"  # the layer whose cache is written: "own", "first", "previous", "next"
     read: str = "own"
-    scale: str = "own"
-    q_heads: str = "own"
+    scale: str = "own"  # "twice", "none", the "default" of the kernel, or "twice default"
+    q_heads: str = "own"  # how a matrix of heads is laid out: see `_heads`
     kv_heads: str = "own"
     o_heads: str = "own"
-    mark: str = "before"
-    one: bool = True
-    tiles: str = "own"
+    mark: str = "key"  # the padding row is cleared with the key, "before" the kernel in any case, "after" it, or "never"
+    one: bool = True  # the query has a 1 in its padding row
+    tiles: str = "own"  # "late" are those that held the keys before; the "first"
 
     def step(self, q: Any, k: Any, v: Any, layer: int, position: int, cache: Any, rotate: Any, kernel: Any) -> Any:
         """An attention step with this mistake in it."""
@@ -59,29 +53,33 @@ class Slip:
         if self.swap == "cache":
             k, v = v, k
 
-        def append(key: bool, value: bool) -> None:
-            column = position + self.shift
-            if key:
-                cache.k[write, :, :d, column] = k
-                cache.k[write, :, d, column] = 0.0 if self.mark == "before" else cache.k[write, :, d, column]
-            if value:
-                cache.v[write, :, :d, column] = v
+        key_at, mark_at, value_at = (position + self.shift * (what in self.shifted) for what in ("key", "mark", "value"))
 
+        def append(key: bool, value: bool) -> None:
+            if key:
+                cache.k[write, :, :d, key_at] = k
+            if key and self.mark == "key":
+                cache.k[write, :, d, mark_at] = 0.0
+            if value:
+                cache.v[write, :, :d, value_at] = v
+
+        if self.mark == "before":
+            cache.k[write, :, d, mark_at] = 0.0
         append(key=self.append in ("before", "value late"), value=self.append in ("before", "key late"))
         queries = np.full((d + 1, n_q_heads), 1.0 if self.one else 0.0, np.float32)
         turned = q if self.turn_q is None else rotate(q, position + self.turn_q)
         queries[:d] = turned.reshape(d, n_q_heads) if self.q_heads == "reshaped" else _heads(self.q_heads, turned, len(k)).T
         scale: float | None = 1.0 / math.sqrt(d)
-        if self.scale == "twice":
+        if self.scale.startswith("twice"):
             queries[:d] *= np.float32(1.0 / math.sqrt(d))
-        elif self.scale != "own":
+        if self.scale.endswith("default") or self.scale == "none":
             scale = 1.0 if self.scale == "none" else None
         n = {"own": whole_tiles(position + 1), "late": max(whole_tiles(position), TILE), "first": TILE}[self.tiles]
         pair = (cache.k[read][..., :n], cache.v[read][..., :n])
         o = kernel(queries, *(pair[::-1] if self.swap == "call" else pair), softmax_scale=scale)[:, :d]
         append(key=self.append in ("after", "key late"), value=self.append in ("after", "value late"))
         if self.mark == "after":
-            cache.k[write, :, d, position] = 0.0
+            cache.k[write, :, d, mark_at] = 0.0
         return o.T.reshape(-1) if self.o_heads == "transposed" else _heads(self.o_heads, o, len(k)).reshape(-1)
 
 
@@ -112,15 +110,15 @@ MISTAKES = (
     Mistake("new key not appended",
             "The new key and value are not in the cache when the kernel runs: a token attends to itself too, so they join the "
             "cache first.",
-            (Slip(append="after"), Slip(append="never"))),
+            tuple(Slip(append=when, mark=mark) for when in ("after", "never") for mark in ("key", "before"))),
     Mistake("new key late", "The new key joins the cache only after the kernel has run, its value before.",
-            (Slip(append="key late"),)),
+            (Slip(append="key late"), Slip(append="key late", mark="before"))),
     Mistake("new value late", "The new value joins the cache only after the kernel has run, its key before.",
             (Slip(append="value late"),)),
     Mistake("cache one position off",
-            "The key is written one column off: the token at `position` belongs into column `position`, or it falls out of the "
-            "tiles that the kernel is given, or onto another token's column.",
-            (Slip(shift=1), Slip(shift=-1))),
+            "The new token is written one column off: it belongs into column `position`, or it falls out of the tiles that the "
+            "kernel is given, or onto another token's column.",
+            tuple(Slip(shift=by, shifted=what) for what in SHIFTED for by in (1, -1))),
     Mistake("k and v swapped", "K and V are swapped.", (Slip(swap="cache"), Slip(swap="call"))),
     Mistake("positions off by one", TURNED.format("Query and key are both"),
             (Slip(turn_q=1, turn_k=1), Slip(turn_q=-1, turn_k=-1))),
@@ -132,10 +130,11 @@ MISTAKES = (
     Mistake("cache of another layer",
             "The cache of another layer is used: every layer has its own, cache.k[layer] and cache.v[layer].",
             (Slip(write="first", read="first"), *(Slip(read=which) for which in ("first", "previous", "next")),
-             *(Slip(write=which) for which in ("first", "previous", "next")))),
+             *(Slip(write=which) for which in ("first", "previous", "next")),
+             *(Slip(write=which, read=which) for which in ("previous", "next")))),
     Mistake("scale applied twice",
             "The scale is applied twice: the kernel multiplies the scores by softmax_scale, so the queries go in as they are.",
-            (Slip(scale="twice"),)),
+            (Slip(scale="twice"), Slip(scale="twice default"))),
     Mistake("scale missing", "The scale is missing: softmax_scale is 1/sqrt(d).", (Slip(scale="none"),)),
     Mistake("scale of the padding row",
             "The scale is that of d + 1 dimensions: by default the kernel takes 1/sqrt of the rows that it sees, and the "
