@@ -62,11 +62,13 @@ class Question:
 @dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it, and the recipe that
-    makes it without a kernel (None where there is no such recipe)."""
+    makes it without a kernel (None where there is no such recipe). `stand_in` is the broken entry point itself, for where
+    neither the solution nor a recipe is there."""
 
     cause: str
     changes: tuple[tuple[str, str], ...]
     recipe: Recipe | None
+    stand_in: Callable[..., Any] | None = None
 
 
 def _itself(attention: Attention) -> tuple[Attention, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .families import Case
 from .layouts import softmax_attention
+from .slips import Slip
 from .stage import Break, Budget, Question, Stage
 from .stepcheck import judge, least, own_walk
 from .walks import Walk, walks
@@ -89,7 +90,8 @@ BROKEN = Break(
     (("cache.k[layer, :, :d, position]", "cache.k[layer, :, :d, position + 1]"),
      ("cache.k[layer, :, d, position]", "cache.k[layer, :, d, position + 1]"),
      ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]")),
-    None)
+    None,
+    Slip(shift=1).step)
 
 STAGE = Stage(
     number=10,

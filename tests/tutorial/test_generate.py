@@ -167,6 +167,14 @@ def test_the_same_text_by_another_attention_is_not_the_same():
     assert "140 tokens; but not the same attention, which differs first at token 127 ('m'), layer 0: o[0, 0] is " in made.compare(wanted)
 
 
+def test_without_the_solutions_the_same_mistake_is_made_all_the_same(monkeypatch):
+    monkeypatch.setattr(lesson.doctor, "solutions_folder", lambda: None)
+    made = decode.generate(PROMPT, 140, kernel=STAND_IN, step=tutorial.broken(10))
+    found = made.divergence(decode.reference(PROMPT, 140))
+    assert (found.token, found.layer) == (127, 0)
+    assert tutorial.generate(PROMPT, 5, step=tutorial.solution(10)).same_as(decode.reference(PROMPT, 5))
+
+
 def test_nan_from_a_kernel_is_told_with_its_layer():
     made = decode.generate(PROMPT, 5, kernel=lambda q, k, v, softmax_scale=None: STAND_IN(q, k, v, softmax_scale) * np.nan)
     assert made.problem == "The attention of layer 0 over 1 keys holds nan or inf."
