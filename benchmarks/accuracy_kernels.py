@@ -226,6 +226,46 @@ def rmsnorm_qkv(x, w):
     return out
 
 
+# -- self attention: the limits of nki-samples' tests of attention for Stable Diffusion -------------------------------------
+@nki.jit
+def self_attention(q, k, v):
+    """softmax(q.T k.T / 8) v for q (d, n), k and v (n, d), all on chip, 128 queries at a time; matmuls in bf16."""
+    d, n = q.shape
+    tiles = n // 128
+    out = nl.ndarray((n, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    values = nl.ndarray((128, tiles, d), dtype=nl.bfloat16, buffer=nl.sbuf)
+    queries = nl.ndarray((tiles, nl.par_dim(d), 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+    keys = nl.ndarray((tiles, nl.par_dim(d), 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+    for i in nl.affine_range(tiles):
+        rows = nl.ds(i * 128, 128)
+        values[:, i, :] = nl.load(v[rows, nl.ds(0, d)], dtype=nl.bfloat16)
+        queries[i] = nl.load(q[nl.ds(0, d), rows], dtype=nl.bfloat16) * 0.125
+        keys[i] = nl.load_transpose2d(k[rows, nl.ds(0, d)], dtype=nl.bfloat16)
+    for i in nl.affine_range(tiles):
+        scores = nl.ndarray((128, n), dtype=q.dtype, buffer=nl.sbuf)
+        lows = nl.ndarray((128, tiles), dtype=q.dtype, buffer=nl.sbuf)
+        for j in nl.affine_range(tiles):
+            part = nl.ds(j * 128, 128)
+            scores[:, part] = nl.copy(nisa.nc_matmul(queries[i], keys[j]), dtype=q.dtype)
+            lows[:, nl.ds(j, 1)] = nisa.tensor_reduce(nl.max, scores[:, part], axis=1, negate=True, keepdims=True,
+                                                      dtype=q.dtype)
+        low = nisa.tensor_reduce(nl.min, lows, axis=1, keepdims=True, dtype=q.dtype)
+        p = nisa.activation(op=nl.exp, data=scores, bias=low, scale=1.0)
+        total = nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True, dtype=q.dtype)
+        p = nl.copy(p, dtype=nl.bfloat16)
+        scale = nl.copy(nl.broadcast_to(nl.divide(1.0, total), shape=(128, d)), dtype=q.dtype)
+        turned = nl.ndarray((128, tiles, 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+        for j in nl.affine_range(tiles):
+            turned[:, j, :] = nisa.nc_transpose(p[:, nl.ds(j * 128, 128)])
+        acc = nl.zeros((d, 128), dtype=nl.float32, buffer=nl.psum)
+        for j in nl.affine_range(tiles):
+            acc += nisa.nc_matmul(values[:, j, :], turned[:, j, :])
+        result = nl.copy(acc, dtype=q.dtype) * nisa.nc_transpose(scale)
+        i_query, i_column = nl.arange(128)[None, :], nl.arange(d)[:, None]
+        nl.store(out[i * 128 + i_query, i_column], value=result)
+    return out
+
+
 # -- single instructions, for the intervals that published profiles show ---------------------------------------------------
 @nki.jit
 def activations(x):

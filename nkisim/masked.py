@@ -11,7 +11,7 @@ from . import dtypes, source, unknown
 from .errors import broken
 from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
-from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
+from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from .program import Program
 from .signature import Signature, build, reduces
 from .tensor import IndexedTensor, Tensor
@@ -115,14 +115,12 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         else:
             masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
     elif fresh:
-        dst.buf.role = "masked"  # type: ignore[misc]
+        dst.buf.role = "masked"
     if extra is not None:  # after the result: it may lie in the same tile
         _write_reduction(program, api, extra, second, where, lost)
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
-    if extra is not None:
-        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature
@@ -205,7 +203,7 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
             lost = None
         elif dst.meta.space == HBM:
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would be stored here")
-        elif not isinstance(buf, Allocation) or isinstance(dst, IndexedTensor):
+        elif not buf.asked or isinstance(dst, IndexedTensor):
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would overwrite known ones")
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
@@ -219,9 +217,10 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
     kept = np.broadcast_to(True if keep is None else keep, dst.shape)
     if program.values:
         np.copyto(dst.array, values, where=kept)
+    if buf.placed is not None:
+        program.places[dst.meta.space].wrote(dst)
     if buf.state in (FULL, SHARED) and lost is None:
         return
-    assert isinstance(buf, Allocation)
     box = None if lost is not None else box_of_kept(kept)
     if box is not None:
         start, shape = box

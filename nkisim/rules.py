@@ -165,5 +165,5 @@ _nki("lnc", "a kernel runs on 1 or 2 physical cores of a logical one, with the s
      "isa6 sendrecv, core_barrier; notes 0.3.0, Known Issues")
 _nki("collectives", "collectives connect several devices; one core cannot run them",
      "sim, Known Gaps; nki.collectives")
-_nki("keyword-argument", "old keyword arguments of nki.jit are no longer honoured", "migrate 0.2 to 0.3",
+_nki("keyword-argument", "keyword arguments of older versions are left out", "migrate 0.2 to 0.3; notes 2.27",
      advisory=True)

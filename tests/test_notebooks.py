@@ -187,7 +187,7 @@ def _timed(learner, answer):
         ("twin_is_short", _long_twin, "25 at most"),
         ("executed_in_order", _not_executed, "has execution count None"),
         ("nothing_fails", _stderr, "writes to stderr"),
-        ("outputs_are_stable", _time, "a time: 3.2 ms"),
+        ("outputs_are_stable", _time, "a time that is not called modelled: 3.2 ms"),
         ("outputs_are_stable", _path, "a path"),
         ("outputs_are_stable", _semicolon, "semicolon"),
         ("metadata_is_plain", _timed, "metadata besides tags"),

@@ -3,6 +3,7 @@
     from tutorial import check, trace
     check(3, decode_attention_fwd)      # an outcome, one sentence, the counters
     trace(3, decode_attention_fwd)      # how m, l and acc move, tile by tile
+    tally(3, decode_attention_fwd)      # bytes and instructions counted, time modelled
 
 Importing this package makes `import neuronxcc.nki` work where no real SDK is installed.
 """
@@ -13,8 +14,10 @@ from .check import check
 from .decode import generate, reference
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
+from .tally import Tally, tally
 from .trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
 
-__all__ = ["CheckFailed", "InputError", "Stage", "StageError", "Trace", "TraceError", "Verdict", "broken", "check", "excerpt",
-           "generate", "get", "instructions", "predict", "reference", "solution", "solution_text", "stages", "trace"]
+__all__ = ["CheckFailed", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict", "broken", "check",
+           "excerpt", "generate", "get", "instructions", "predict", "reference", "solution", "solution_text", "stages", "tally",
+           "trace"]

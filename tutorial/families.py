@@ -42,7 +42,7 @@ class Case:
     def sizes(self) -> str:
         """The arguments' shapes, in words."""
         parts = [
-            f"{name} {tuple(value.shape)}" if isinstance(value, np.ndarray) else f"{name} = {value:g}"
+            f"{name} {tuple(value.shape)}" if getattr(value, "shape", ()) else f"{name} = {value:g}"
             for name, value in {**self.args, **self.options}.items()
         ]
         return ", ".join(parts)

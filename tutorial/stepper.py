@@ -7,12 +7,12 @@ The pictures are SVG in data URIs, which such viewers keep, and follow the reade
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from nkisim.views import markup
 
 from .text import DIGITS, number
 
@@ -66,21 +66,17 @@ class Steps:
         if not trace.rows:
             return f"<pre>{html.escape(trace.text())}</pre>"
         body = "\n".join(self._step(i, row) for i, row in enumerate(trace.rows))
-        name = "trace-" + hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:12]
+        name = markup.identity("trace", body)
         caption = html.escape(trace.caption)
         return (f'<div id="{name}" role="group" aria-label="{caption}">\n<p>{caption}</p>\n{body}\n</div>\n'
                 f"<script>{SCRIPT.replace('ID', name)}</script>")
 
     def html(self) -> str:
         """The view as a page that needs nothing else."""
-        title = html.escape(self.trace.caption)
+        style = ("body{font-family:system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}"
+                 "pre{overflow-x:auto}")
         table = html.escape(self.trace.text())
-        return ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                '<meta name="color-scheme" content="light dark">\n'
-                f"<title>{title}</title>\n<style>body{{font-family:system-ui,sans-serif;max-width:52rem;margin:2rem auto;"
-                "padding:0 1rem}img{max-width:100%}pre{overflow-x:auto}</style>\n</head>\n<body>\n"
-                f"{self.fragment()}\n<h2>The whole trace</h2>\n<pre>{table}</pre>\n</body>\n</html>\n")
+        return markup.document(self.trace.caption, style, f"{self.fragment()}\n<h2>The whole trace</h2>\n<pre>{table}</pre>")
 
     def save(self, path: str) -> None:
         """Write the page to a file."""
@@ -90,14 +86,13 @@ class Steps:
     def _step(self, i: int, row: Row) -> str:
         rows = [r for r in self.trace.rows if r.head == row.head]
         words = self._words(row)
-        picture = base64.b64encode(_picture(rows, rows.index(row), self.trace).encode()).decode()
+        picture = markup.image(_picture(rows, rows.index(row), self.trace), WIDTH, HEIGHT, words)
         title = f"tile {row.tile}, keys {row.first_key}..{row.last_key}"
         if self.trace.n_heads > 1:
             title = f"{row.name}, {title}"
         state = " open" if i == 0 else ""
         return (f"<details{state}><summary>{title}</summary>\n"
-                f'<img width="{WIDTH}" height="{HEIGHT}" alt="{html.escape(words, quote=True)}" '
-                f'src="data:image/svg+xml;base64,{picture}">\n<p>{html.escape(words)}</p></details>')
+                f"{picture}\n<p>{html.escape(words)}</p></details>")
 
     def _words(self, row: Row) -> str:
         """What happens at this tile, in one or two sentences."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+
+from nkisim.views.tables import table
+
+__all__ = ["DIGITS", "number", "short", "table"]
 
 DIGITS = 5  # significant digits on which the fp32 sums of all machines agree
 
@@ -34,13 +37,3 @@ def short(x: float) -> str:
         return number(x, 0)
     text = f"{x:.3g}"
     return "0" if float(text) == 0 else text
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns, the first `left` of them flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = []
-    for row in [header, *rows]:
-        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

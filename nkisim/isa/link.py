@@ -12,13 +12,13 @@ from .core import DMA, Call, Plan, instruction
 @instruction("sendrecv", "a tile sent to the other core, and the other core's tile received", "aws-neuron-sdk v2.32.0 "
              "nki.isa sendrecv")
 def SENDRECV(call: Call) -> Plan:
-    """attrs: (). Sources: the tile that is sent, the values that arrived (a constant)."""
-    src, dst = call.srcs[0], call.dst
+    """attrs: (). Sources: the values that arrived (a constant), and, where all of it has a value, the tile that is sent."""
+    dst = call.dst
     assert dst is not None
-    for t, what in ((src, "src"), (dst, "dst")):
+    for t, what in [(dst, "dst"), *[(src, "src") for src in call.srcs[1:]]]:
         call.memory_of(t, (SBUF,), what, "Copy it to SBUF first.")
         call.tile(t, what, (SBUF,), streamed=False)
-    if src.meta.shape != dst.meta.shape or src.dtype != dst.dtype:
-        call.fail("shape-mismatch", f"'{src.label}' and '{dst.label}' differ", dst,
-                  got=f"{src.meta.describe()} and {dst.meta.describe()}", limit="one shape and one data type")
-    return Plan(DMA, lambda sent, arrived: arrived, dst.meta.shape, dst.array.dtype)
+        if t.meta.shape != dst.meta.shape or t.dtype != dst.dtype:
+            call.fail("shape-mismatch", f"'{t.label}' and '{dst.label}' differ", dst,
+                      got=f"{t.meta.describe()} and {dst.meta.describe()}", limit="one shape and one data type")
+    return Plan(DMA, lambda arrived, *sent: arrived, dst.meta.shape, dst.array.dtype)

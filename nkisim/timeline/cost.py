@@ -55,6 +55,8 @@ class Cost:
     psum_port: bool = False
     shared: bool = False
     """Whether it uses the way to SBUF, to PSUM, or either, that engines of NeuronCore-v2 share."""
+    on_scalar: Cost | None = None
+    """Its cost on ScalarE, if it is a copy on VectorE for which the kernel named no engine."""
     outbound: int = 0
     """1 for a transfer that is no load from HBM to SBUF."""
     run: int = 0
@@ -77,14 +79,18 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
         signature = copy(signature)
         signature.srcs = tuple(_moved(m) if k in in_psum else m for k, m in enumerate(signature.srcs))
     engine = signature.engine
+    spaces = {m.space for m in (*signature.srcs, signature.dst)}
     tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
     cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
     cost.width = signature.width
+    if signature.instruction.name == "tensor_copy" and engine == VECTOR and signature.attrs[:1] == (None,):
+        if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
+            cost.on_scalar = _scalar(signature, t)
+            cost.on_scalar.shared = cost.on_scalar.psum_port = t.shared_ports and PSUM in spaces
     # matmuls that add up in PSUM wait for nothing but their operands
     cost.reads = tuple((k, _known(m)) for k, m in tiles if engine != TENSOR or m.space != PSUM)
     cost.dst = _known(signature.dst)
     cost.extra = signature.extra
-    spaces = {m.space for m in (*signature.srcs, signature.dst)}
     if t.shared_ports:
         cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces
         cost.psum_port = engine in (VECTOR, SCALAR) and PSUM in spaces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from .timing import Timing
 
 if TYPE_CHECKING:
     from ..run import Run
+    from ..views.lane_chart import LaneChart
+    from ..views.memory_chart import MemoryChart
+    from ..views.roofline_chart import RooflineChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,13 @@ class Roofline:
     achievable_bandwidth: float
     """What the DMA engines of a core reach together, bytes/s."""
 
+    matmul_us: float
+    """What the matmuls take at TensorE's peak in their own data types."""
+
     @property
     def knee(self) -> float:
         """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
         return self.peak_flops / self.achievable_bandwidth
-
-    matmul_us: float
-    """What the matmuls take at TensorE's peak in their own data types."""
 
     @property
     def bound_us(self) -> float:
@@ -78,7 +82,8 @@ class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
     def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> None:
+                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> None:
+        self.run = run
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
         self.launch = launch
@@ -86,7 +91,7 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+        self.options = Options(hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores)
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
@@ -158,7 +163,7 @@ class Timeline:
         out["hbm"] = roofline.achieved_bandwidth / roofline.peak_bandwidth
         return out
 
-    @property
+    @functools.cached_property
     def critical_path(self) -> list[Step]:
         """The instructions that decide the latency, in order: each started when what it waited for allowed."""
         if not len(self):
@@ -215,6 +220,32 @@ class Timeline:
         lines.append(f"  {r.hbm_bytes} HBM bytes, {r.intensity:.2f} flop/byte (knee {r.knee:.0f}); "
                      f"the critical path is mostly {self.bound}")
         return "\n".join(lines)
+
+    # -- views -----------------------------------------------------------------------------------------------------
+    def lane_chart(self, between: tuple[float, float] | None = None, quote: bool = True) -> LaneChart:
+        """What each engine and DMA queue does when; of the part `between` two moments in microseconds, if given. Without
+        `quote` its text names the kernel's lines by number only."""
+        from ..views.lane_chart import LaneChart
+
+        return LaneChart(self, between, quote)
+
+    def memory_chart(self) -> MemoryChart:
+        """How full SBUF and PSUM are over modelled time, by owner."""
+        from ..views.memory_chart import MemoryChart
+
+        return MemoryChart(self.run, self)
+
+    def roofline_chart(self) -> RooflineChart:
+        """Where the run stands under the roofs of HBM bandwidth and arithmetic."""
+        from ..views.roofline_chart import RooflineChart
+
+        return RooflineChart(self)
+
+    def save_trace(self, path: str) -> None:
+        """Write a trace file that ui.perfetto.dev opens: Chrome's trace-event JSON."""
+        from ..views import trace_file
+
+        trace_file.save(self, path)
 
     def __repr__(self) -> str:
         return f"<Timeline (model) on {self.target.name}: {len(self)} instructions, {self.latency_us:.2f} us>"

@@ -2,7 +2,8 @@
 
 Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA bandwidth are taken in program
 order, memory in the order in which it is released. So more work, or later work, never makes anything earlier. The one
-exception is physical: an activation may load the table that a later one would have loaded when its data had come.
+exception is physical: an activation may load the table that a later one would have loaded when its data had come. (The
+options `as_compiled` and `throttle` make others.)
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ REASONS = ("start", "engine busy", "data", "anti", "output", "port", "psum bank"
 (START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(len(REASONS))
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to schedule; see `Run.timeline`."""
 
     hoist_loads: bool = True
-    reuse: bool = False
+    as_compiled: bool = False
     throttle: bool = False
     cores: int = 1
 
@@ -142,7 +142,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     waited_of, reason_of = out.waited_for.append, out.reason.append
     region_of, cost_known, dies = regions.get, costs.get, dying.get
     handoff, nowhere = timing.handoff, lanes_of(timing) - 1
-    throttle = options.throttle and timing.throttled
+    as_compiled, throttle = options.as_compiled, options.throttle and timing.throttled
     # cores that share a stack of HBM get equal parts of it
     neighbours = max(neighbours, min(options.cores, 2))
     sharing = max(1.0, neighbours * timing.dma_bandwidth / timing.hbm_stack) if neighbours > 1 else 1.0
@@ -236,17 +236,27 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         elif rows is not None and at in rows.removed:
             busy = end = avail = t
             lane = nowhere
-        elif options.reuse and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
+        elif as_compiled and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
             if known[AVAIL] > t:
                 t, why, who = known[AVAIL], DATA, known[WRITER]
             busy = end = avail = t
             lane = nowhere
         else:
             cost.uses += 1.0
+            waited = (t, why, who) if as_compiled else None
             if free[me] > t:
                 t, why, who = free[me], BUSY, last[me]
             occupancy, latency = cost.occupancy, cost.latency
-            if me == 0:
+            if as_compiled and cost.on_scalar is not None and free[2] < free[1]:
+                other = cost.on_scalar
+                me, occupancy, latency = 2, other.occupancy, other.latency
+                if waited is not None:  # go back to what it waits for besides VectorE
+                    t, why, who = waited
+                if free[me] > t:
+                    t, why, who = free[me], BUSY, last[me]
+                if other.shared:
+                    t, why, who = _ports(core, other, t, why, who)
+            elif me == 0:
                 # TensorE loads the stationary operand behind the matmul before, unless it holds it already
                 stationary = reads[0]
                 key = (tape[at + 5], tape[at + 6], signature.srcs[0], stationary[WRITER])
@@ -275,7 +285,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             free[me], last[me] = busy, index
             lane = me
             if cost.shared:
-                _take_ports(core, cost, busy, index)
+                _take_ports(core, cost if me == cost.index else cost.on_scalar, busy, index)
 
         for region in reads:
             if busy > region[READ]:
@@ -418,7 +428,7 @@ def _ports(core: Core, cost: Cost, t: float, why: int, who: int) -> tuple[float,
     return t, why, who
 
 
-def _take_ports(core: Core, cost: Cost, busy: float, index: int) -> None:
+def _take_ports(core: Core, cost: Any, busy: float, index: int) -> None:
     if cost.sbuf_port:
         core.sbuf_port[cost.engine == GPSIMD] = (busy, index)
     if cost.psum_port:

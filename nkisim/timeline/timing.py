@@ -78,8 +78,8 @@ class Timing:
     dma_run_rate: float = float("inf")
     """Bytes a ns of one DMA engine in short runs."""
     dma_run_min: float
-    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 30 ns [A], between the 7 ns of 4
-    bytes (perf) [F] and the 36 ns of 256 bytes (mm-v2) [I]."""
+    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 7 ns, what 4 bytes took (perf,
+    fig29) [F]."""
     dma_transpose_rate: float
     """Share of the DMA rate that a transposing transfer reaches (arch-v3: up to 0.9; v2: "much lower", assumed)."""
     sbuf_share: float = 2 / 3
@@ -114,7 +114,7 @@ TIMINGS = {
     2: Timing(tensor_ghz=2.8, vector_ghz=1.12, scalar_ghz=1.4, gpsimd_ghz=1.4,
               tensor_fill=145.0, vector_fill=5.0, scalar_fill=105.0, table_load=368.0,
               dma_rate=17.0, dma_issue=50.0, dma_start=1270.0, dma_done=250.0,
-              dma_run_time=160.0, dma_run_rate=6.4, dma_run_min=30.0, dma_transpose_rate=0.1,
+              dma_run_time=160.0, dma_run_rate=6.4, dma_run_min=7.0, dma_transpose_rate=0.1,
               hbm_peak=410.0, hbm_stack=820.0, shared_ports=True,
               launch={"none": 0.0, "profile": 19100.0, "benchmark": 6000.0}, peak_flops_bf16=2 * 128 * 128 * 2.8),
     3: Timing(tensor_ghz=2.4, vector_ghz=0.96, scalar_ghz=1.2, gpsimd_ghz=1.2,

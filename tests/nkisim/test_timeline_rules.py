@@ -443,7 +443,7 @@ def test_rows_repeated_over_partitions_are_read_from_psum_unless_another_engine_
     assert occupied(copied, copy) > 0
 
 
-def test_reuse_takes_no_time_for_what_has_been_computed_from_the_same_tiles():
+def test_as_compiled_what_has_been_computed_from_the_same_tiles_takes_no_time():
     def body(x, y, changes):
         a, b = nl.load(x), nl.load(y)
         for _ in range(3):
@@ -451,10 +451,25 @@ def test_reuse_takes_no_time_for_what_has_been_computed_from_the_same_tiles():
             if changes:
                 a[...] = nisa.tensor_scalar(a, op0=nl.multiply, operand0=2.0)
 
-    same, other = (schedule(lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), reuse=True)
+    same, other = (schedule(lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), as_compiled=True)
                    for c in (False, True))
     assert [occupied(same, k) > 0 for k in of(same, "tensor_tensor")] == [True, False, False]
     assert [occupied(other, k) > 0 for k in of(other, "tensor_tensor")] == [True, True, True]
+
+
+def test_as_compiled_copies_without_an_engine_go_to_vector_or_scalar_whichever_is_free_first():
+    def body(a, b):
+        tiles = [nl.load(a[k]) for k in range(4)]
+        right = nl.load(b)
+        for left in tiles:
+            nl.copy(nisa.nc_matmul(left, right))
+        nisa.tensor_copy(right, engine=nisa.vector_engine)
+
+    inputs = shape(4, 128, 128, dtype=B16), shape(128, 512, dtype=B16)
+    written, compiled = schedule(body, *inputs), schedule(body, *inputs, as_compiled=True)
+    lanes = [[t.lanes[t.lane[k]] for k in of(t, "tensor_copy")] for t in (written, compiled)]
+    assert lanes[0] == ["vector"] * 5
+    assert set(lanes[1][:4]) == {"vector", "scalar"} and lanes[1][4] == "vector"
 
 
 def test_the_roofline_counts_flops_of_matmuls_and_bytes_of_hbm():

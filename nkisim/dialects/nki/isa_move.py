@@ -82,7 +82,7 @@ def dma_transpose(dst: Any, src: Any, axes: Any = None, priority: int | None = N
     if into.dtype != source.dtype:
         broken("dtype", f"{api}: dst and src have different types", tensor=into.label,
                got=f"{source.meta.describe()} -> {into.meta.describe()}", limit="one data type")
-    return run(DMA_TRANSPOSE, api, into, (source,), (order,), mask=mask)
+    return run(DMA_TRANSPOSE, api, into, (source,), (order, dge_mode.name), mask=mask)
 
 
 # -- between the cores of a logical one ------------------------------------------------------------------------------
@@ -110,16 +110,20 @@ def sendrecv(src: Any, dst: Any, send_to_rank: int, recv_from_rank: int, pipe_id
             broken("lnc", f"{api}: {what} is {rank!r}", got=repr(rank), limit="0 or 1")
         if rank == me:
             broken("lnc", f"{api}: core {me} exchanges with itself", got=f"{what}={rank}", limit=f"{what}={1 - me}")
-    program.check_read(source, api)
-    received = cores.exchange(("sendrecv", pipe_id), (
-        source.array.copy() if program.values else source.array, source.meta, source.label), api)
-    values, meta, label = received
+    written = program.written_flags(source)  # memory without a value may be sent along: it stays without one over there
+    if not written.any():
+        program.check_read(source, api)
+    values, meta, label, known = cores.exchange(("sendrecv", pipe_id), (
+        source.array.copy() if program.values else source.array, source.meta, source.label, written), api)
     if meta.shape != into.shape or meta.dtype != into.dtype:
         broken("shape-mismatch", f"{api}: core {1 - me} sends '{label}', which does not fit into '{into.label}'",
                tensor=into.label, got=meta.describe(), limit=into.meta.describe())
     arrived = Const(0)
     arrived.array = values
-    return run(SENDRECV, api, into, (source, arrived))
+    if written.all():
+        program.check_read(source, api)
+    partly = not (known.all() and written.all())
+    return run(SENDRECV, api, into, (arrived,) if partly else (arrived, source), mask=Mask(known) if partly else None)
 
 
 def core_barrier(data: Any, cores: Any, engine: Any = engine.gpsimd, name: str | None = None) -> NkiInstruction:

@@ -13,7 +13,7 @@ from ...memory import HBM
 from ...tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
-from .support import as_tensor, option, tile
+from .support import as_tensor, option, tile, want_dtype
 
 _NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
 _DONE = NkiInstruction()
@@ -64,6 +64,18 @@ def same_dtype(dst: Tensor, src: Tensor, api: str, what: str) -> None:
         broken("dtype", f"{api}: '{dst.label}' and {what} '{src.label}' have different types", tensor=dst.label,
                got=f"{dst.meta.describe()} and {src.meta.describe()}", limit="one data type",
                remedy="Make the destination with the source's dtype.")
+
+
+def old_dtype(dtype: Any, dst: Tensor, api: str) -> None:
+    """The dtype= of older versions: warned about, and it must be that of `dst`."""
+    if dtype is None:
+        return
+    wanted = want_dtype(dtype, api)
+    if wanted != dst.dtype:
+        broken("dtype", f"{api}: dtype= is not that of '{dst.label}'", tensor=dst.label, got=repr(dtype),
+               limit=dst.meta.describe(), remedy="The result has the dtype of dst: leave dtype= out.")
+    broken("keyword-argument", f"{api} has no dtype= any more", tensor=dst.label, got=f"dtype={dtype}",
+           remedy="The result has the dtype of dst: leave dtype= out.")
 
 
 def number(value: Any, api: str, what: str) -> Any:

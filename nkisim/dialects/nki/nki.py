@@ -49,6 +49,11 @@ class NkiKernel(Kernel):
         if isinstance(value, list):
             broken("python-subset", f"the argument '{name}' of {self.__name__} is a list", got=f"list of {len(value)}",
                    at=_home(self), remedy="Pass a tuple.")
+        if isinstance(annotation, str):  # from __future__ import annotations
+            try:
+                annotation = eval(annotation, getattr(self.function, "__globals__", {}))
+            except Exception:
+                annotation = None
         if isinstance(annotation, _ShapedMeta) and annotation.shape is not None and isinstance(
                 value, (np.ndarray, ShapeOnly)):
             if value.shape != annotation.shape:

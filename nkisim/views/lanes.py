@@ -1,0 +1,80 @@
+"""How busy engines and DMA queues are, in columns of time: what the lane chart and the page's overview draw."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .palette import ENGINES
+from .reading import Reading
+
+if TYPE_CHECKING:
+    from ..timeline import Timeline
+
+
+class Lane(NamedTuple):
+    """One lane in columns: `share[i]` of the time from `edges[i]` to `edges[i + 1]` it is busy (0 to 1)."""
+
+    name: str
+    edges: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def group(lane: str) -> str:
+    """The name that lanes share which differ in a number only: "dma in" for "dma in 3"."""
+    return re.sub(r"[\s_\-.:]*\d+$", "", lane)
+
+
+def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of each column that intervals cover which do not overlap one another."""
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], np.maximum(end[order], start[order])
+    done = np.concatenate([[0.0], np.cumsum(end - start)])
+    knots = np.empty(2 * len(start))
+    knots[0::2], knots[1::2] = start, end
+    values = np.empty(2 * len(start))
+    values[0::2], values[1::2] = done[:-1], done[1:]
+    covered = np.diff(np.interp(edges, knots, values, left=0.0, right=float(done[-1])))
+    return np.clip(covered / np.maximum(np.diff(edges), 1e-12), 0.0, 1.0)
+
+
+def of_run(reading: Reading, columns: int) -> list[Lane]:
+    """Without a model of time: which engine executes, over instruction numbers."""
+    n = len(reading)
+    engines = np.array(reading.engines)[reading.pattern]
+    edges = np.arange(n + 1.0) if n <= columns else np.linspace(0, n, columns + 1).round()
+    counts = np.diff(edges)
+    out = []
+    for engine in [e for e in ENGINES if e in set(engines.tolist())]:
+        upto = np.concatenate([[0], np.cumsum(engines == engine)])
+        out.append(Lane(engine, edges, np.diff(upto[edges.astype(np.int64)]) / counts))
+    return out
+
+
+def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None) -> list[Lane]:
+    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; lanes of one name that differ in a
+    number only (the DMA queues) as their mean."""
+    length = float(timeline.end.max(initial=0.0)) / 1e3
+    groups: dict[str, list[int]] = {}
+    for number, name in enumerate(timeline.lanes):
+        if np.any(timeline.lane == number):
+            groups.setdefault(group(name), []).append(number)
+    out = []
+    for name, numbers in groups.items():
+        mine = np.isin(timeline.lane, numbers)
+        if cut is not None:
+            edges = cut
+        else:
+            edges = np.unique(np.concatenate([[0.0, length], timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3]))
+            if len(edges) > columns:
+                edges = np.linspace(0.0, length, columns + 1)
+        share = np.zeros(len(edges) - 1)
+        for number in numbers:
+            those = timeline.lane == number
+            share += busy(timeline.start[those] / 1e3, timeline.busy_end[those] / 1e3, edges) / len(numbers)
+        label = name if len(numbers) == 1 else f"{name} ({len(numbers)})"
+        out.append(Lane(label, edges, share))
+    return out
