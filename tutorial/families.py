@@ -79,7 +79,7 @@ def _one_key_dominates(last: bool) -> Callable[[np.random.Generator, int, int, i
         for group in range(groups):
             for row in range(g):
                 key = (5 * row + 3 * group) % 16
-                made[group, row, n - 1 - key if last else key] = 120.0
+                made[group, row, max(n - 1 - key, 0) if last else min(key, n - 1)] = 120.0
         return made
 
     return scores

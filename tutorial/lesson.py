@@ -117,7 +117,9 @@ def broken(key: int | str) -> Callable[..., Any]:
     try:
         text = solution_text(key)
     except stage.StageError:
-        return StandIn(lesson) if made.recipe is None else _broken_twin(lesson, made.recipe)
+        if made.recipe is None:
+            return made.stand_in or StandIn(lesson)
+        return _broken_twin(lesson, made.recipe)
     for old, new in made.changes:
         if text.count(old) != 1:
             raise ValueError(f"the solution of {lesson.title} has {text.count(old)} times, not once: {old}")
