@@ -113,7 +113,7 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     with np.errstate(all="ignore"):
         error = np.abs(result.output.astype(np.float64) - expected)
     largest = np.abs(expected).max(axis=-1, keepdims=True)
-    tolerance = TOLERANCE.get(str(result.output.dtype), 1e-5)
+    tolerance = TOLERANCE.get(str(result.output.dtype), 1e-5) * result.case.allowance
     return Answer(result, expected, not bool(np.all(error <= tolerance * largest)))
 
 

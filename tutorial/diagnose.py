@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import divergence, mistakes, runner
+from . import divergence, mistakes, runner, splitting
 from .families import Case
 from .mistakes import Mistake
 from .problem import Attention
@@ -108,7 +108,7 @@ class _Attention:
         best: tuple[float, Mistake] | None = None
         fewest = allowed + 1
         for width in self._widths(self.first):
-            for mistake, recipe in mistakes.each(self.problems[0], max(p.n_q_heads for p in self.problems) > 1):
+            for mistake, recipe in mistakes.each(self.problems[0], max(p.n_q_heads for p in self.problems) > 1, self._deals()):
                 if not any(self._agrees(i, width, recipe) for i in telling):
                     continue
                 misses = 0
@@ -121,9 +121,19 @@ class _Attention:
                     score = -misses + 0.5 * self._trace_agreement(mistake, recipe, width)
                     if best is None or score > best[0] + 1e-9:
                         best = score, mistake
-            if fewest == 0 and self.problems[0].lengths is not None:
+            if fewest == 0 and (self.problems[0].lengths is not None or self.problems[0].splits):
                 break  # nothing to explain is left for tiles of another width
         return None if best is None else best[1]
+
+    def _deals(self) -> tuple[str, ...]:
+        """How the kernel deals out its tiles, where its state shows it; else both ways."""
+        for i in self.failing:
+            observed = self._observed(i) if self.problems[i].splits else None
+            if observed is not None and len(observed.heads) == self.views[i].n_q_heads and self._divergence(i) is None:
+                starts = [view.starts for view in self.stage.views(self.problems[i])]
+                if starts[0] != starts[1]:
+                    return (splitting.RIGHT[starts.index(self.views[i].starts)],)
+        return splitting.RIGHT
 
     def _says_much(self, i: int) -> bool:
         """Whether a failing case has wrong numbers; in a batch, NaN is what many mistakes give."""
@@ -150,6 +160,8 @@ class _Attention:
         score = 0.0
         if mistake.alpha_formed is not None and self.instructions[self.first]:
             score += 0.25 if mistake.alpha_formed == self._alpha_formed() else -0.25
+        if mistake.states_right is not None and self._observed(self.first) is not None:
+            score += 0.25 if mistake.states_right == (self._divergence(self.first) is None) else -0.25
         if mistake.overflows is not None and self.overflow is not None:
             score += 0.25 if mistake.overflows == self.overflow[0] else -0.25
         observed = self._observed(self.first)
@@ -275,7 +287,7 @@ class _Attention:
         width = self._widths(i)[0]
         root = number(float(np.sqrt(problem.d)), 2)
         values = {"G": max(p.group for p in self.problems), "sqrt_d": root.removesuffix(".00"),
-                  "tiles": max(problem.n // width, 1)}
+                  "tiles": max(problem.n // width, 1), "S": problem.splits}
         for name, value in values.items():
             cause = cause.replace("{" + name + "}", str(value))
         return cause

@@ -13,6 +13,7 @@ class Mistake:
 
     `alpha_formed`: True if a kernel with this mistake computes alpha, False if not, None if that says nothing.
     `overflows`: where it makes the first infinity: "row" (one element a row, as alpha), "tile" (as p), or "division" (by 0).
+    `states_right`: whether the states that a kernel with it names are right, None if that says nothing.
     """
 
     key: str
@@ -21,6 +22,7 @@ class Mistake:
     grouped: bool = False
     alpha_formed: bool | None = None
     overflows: str | None = None
+    states_right: bool | None = None
 
 
 def both(**switches: str | float) -> tuple[Recipe, ...]:

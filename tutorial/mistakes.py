@@ -6,8 +6,10 @@ kernel did (see `diagnose`) tells them apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from . import splitting
 from .batch_mistakes import BATCH
 from .mistake import Mistake
 from .mistake import both as _both
@@ -16,6 +18,7 @@ from .mistake import passes as _passes
 from .mistake import shared as _shared
 from .problem import Attention
 from .recipes import Recipe
+from .split_mistakes import SPLIT
 
 ATTENTION: tuple[Mistake, ...] = (
     # -- the scale
@@ -198,13 +201,19 @@ ATTENTION: tuple[Mistake, ...] = (
 
 
 def known(attention: Attention) -> tuple[Mistake, ...]:
-    """The mistakes that can be made with this problem: those with lengths, then those of every attention."""
-    return (BATCH if attention.lengths is not None else ()) + ATTENTION
+    """The mistakes that can be made with this problem: those with lengths or splits, then those of every attention."""
+    return (BATCH if attention.lengths is not None else SPLIT if attention.splits else ()) + ATTENTION
 
 
-def each(attention: Attention, grouped: bool) -> Iterator[tuple[Mistake, Recipe]]:
-    """The mistakes of a problem with their recipes; those about heads only if there are several."""
+def each(attention: Attention, grouped: bool, deals: Sequence[str] = splitting.RIGHT) -> Iterator[tuple[Mistake, Recipe]]:
+    """The mistakes of a problem with their recipes; those about heads only if there are several.
+
+    With splits, once for each way in which the tiles may be dealt out.
+    """
     for mistake in known(attention):
         if grouped or not mistake.grouped:
             for recipe in mistake.recipes:
-                yield mistake, recipe
+                if attention.splits and recipe.split_tiles == "all":
+                    yield from ((mistake, replace(recipe, split_tiles=deal)) for deal in deals)
+                else:
+                    yield mistake, recipe

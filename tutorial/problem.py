@@ -23,7 +23,7 @@ class Attention:
     keys; what k and v hold from there on is padding and may be anything. `lengths` is None where every key counts.
 
     `splits` says among how many program instances the keys are divided; 0 where they are not. What the instances hold is an
-    Attention whose parts are the splits; part p begins at key `starts[p]`.
+    Attention whose parts are the splits that have keys; part p is split `numbers[p]` and begins at key `starts[p]`.
     """
 
     q: NDArray[Any]
@@ -36,6 +36,7 @@ class Attention:
     part_name: str = "sequence"
     splits: int = 0
     starts: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @property
     def n_q_heads(self) -> int:
@@ -93,7 +94,7 @@ class Attention:
     def label(self, row: int) -> str:
         """A row's name: "head 3", "sequence 1, head 3"; nothing where there is only one."""
         part, head = divmod(row, self.heads_a_part)
-        names = [f"{self.part_name} {part}"] if self.parts > 1 else []
+        names = [f"{self.part_name} {self.numbers[part] if self.numbers else part}"] if self.parts > 1 else []
         return ", ".join(names + ([f"head {head}"] if self.heads_a_part > 1 else []))
 
     def scores(self) -> F64:

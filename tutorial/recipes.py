@@ -67,7 +67,8 @@ class Recipe:
 
     In a split (where the attention has `splits`), further:
     merge                   right | see `splitting.merge`: how the states of the splits are put together
-    split_tiles             all | rest dropped | last overlaps | first split's for all | not last | not first: what splits visit
+    split_tiles             all | even (both right) | rest dropped | last overlaps | first split's for all | not last |
+                            not first: what splits visit
     split_carry             of m, l, acc: what is not cleared from one split to the next
     empty_m                 what m is in a split without keys
     """
@@ -124,7 +125,8 @@ class Recipe:
     @property
     def is_of_a_split(self) -> bool:
         """Whether the mistake is in the splits or in their merge, and not in the attention of each."""
-        return bool(self.merge != "right" or self.split_tiles != "all" or self.split_carry or self.empty_m > -math.inf)
+        return bool(self.merge != "right" or self.split_tiles not in splitting.RIGHT or self.split_carry
+                    or self.empty_m > -math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,7 @@ def _dish(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, key
     over, _, inside = recipe.carry_over.partition(" in ")
     size = {"head": 1, "group": attention.group, "sequence": attention.heads_a_part}[over]
     left: dict[str, F32] = {}
-    out, last = [], []
+    out, runs = [], []
     for first in range(0, attention.n_q_heads, size):
         rows = slice(first, first + size)
         if inside and first % attention.heads_a_part == 0:
@@ -172,9 +174,12 @@ def _dish(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, key
         dish = _rows(attention, recipe, raw[rows], v[rows], left, None if keys is None else keys.rows(rows), n)
         left = {name: dish.states[-1][name] for name in recipe.carry.split()}
         out.append(dish.o)
-        last.append(dish.states[-1])
-    ends = {name: np.concatenate([state[name] for state in last]) for name in ("m", "l", "acc")}
-    return Dish(np.concatenate(out), [ends] if attention.splits else [])
+        runs.append(dish.states)
+    states: list[dict[str, F32]] = []
+    if attention.splits or attention.lengths is not None:
+        states = [{name: np.concatenate([state[name] for state in tile]) for name in ("m", "l", "acc")}
+                  for tile in zip(*runs, strict=True)]
+    return Dish(np.concatenate(out), states)
 
 
 @lru_cache(maxsize=64)

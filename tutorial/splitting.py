@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+RIGHT = ("all", "even")
+"""The usual ways to deal out tiles: as many as there are tiles a split, rounded up; or sizes that differ by one at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +37,7 @@ def merged(a: State, b: State) -> State:
 
 
 def tiles(n_tiles: int, n_splits: int, rule: str = "all") -> list[range]:
-    """The tiles of every split. Right rules: "all" (as many as there are tiles a split, rounded up: the last splits get
-    fewer, or none) and "even" (sizes differ by one at most)."""
+    """The tiles of every split, by a rule of `RIGHT` or a wrong one."""
     up, down = math.ceil(n_tiles / n_splits), n_tiles // n_splits
     if rule == "even":
         return [range(s * n_tiles // n_splits, (s + 1) * n_tiles // n_splits) for s in range(n_splits)]
@@ -101,8 +102,11 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
     }
     if rule in simple:
         return simple[rule]()
-    m_so_far, l_so_far, acc_so_far = states[0].m, states[0].l, states[0].acc  # one after another, with a slip
-    for state in states[1:]:
+    start, rest = states[0], states[1:]  # one after another, with a slip
+    if rule.endswith("from the identity"):
+        start, rest = identity(*acc.shape[1:]), states
+    m_so_far, l_so_far, acc_so_far = np.maximum(start.m, np.finfo(np.float32).min), start.l, start.acc
+    for state in rest:
         new = np.maximum(m_so_far, state.m)
         alpha, beta = np.exp(m_so_far - new), np.exp(state.m - new)
         if rule == "m not updated":
@@ -112,7 +116,7 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
             alpha = np.ones_like(alpha)
         elif rule == "new not rescaled":
             beta = np.ones_like(beta)
-        elif rule == "one factor":
+        elif rule.startswith("one factor"):
             beta = alpha
         elif rule == "m replaced":
             new = state.m

@@ -68,6 +68,10 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     if "m" in found:
         starts = scalar_rows(found["m"])[1]
     width, unit = _tiling(series, attention, instructions)
+    if attention.starts:  # a split with fewer tiles holds its last state on
+        n_tiles = -(-attention.n // width)
+        series = {name: [np.concatenate([row, *[row[-1:]] * (n_tiles - len(row))]) for row in rows]
+                  for name, rows in series.items()}
     rows_of, seen, m_start = _by_head(series, starts, attention, width, unit)
     if not rows_of:
         return None

@@ -74,18 +74,21 @@ def test_the_trace_of_a_solution_reads_like_this(n, heads, text, tmp_path):
 def test_the_numbers_are_the_oracles_on_every_family(n, tmp_path):
     stage, kernel = get(n), load(n, solution(n), tmp_path)
     for case in stage.cases():
-        attention = stage.attention(case)
+        attention = stage.views(stage.attention(case))[0]
         columns = trace(n, kernel, inputs={**case.args, **case.options})
         columns = columns.only(range(attention.n_q_heads)).to_dict()
         want = stage.states(attention, min(128, attention.n))
         known = want.known
+        if attention.starts:  # rows end with their split
+            known &= 128 * np.arange(len(known))[:, None] < attention.row_lengths
         for name, expected in (
             ("tile_max", want.tile_max),
             ("m_new", want.m),
             ("l", want.l),
             ("acc", np.linalg.norm(want.acc, axis=2)),
         ):
-            got = np.array(columns[name]).reshape(expected.T.shape).T
+            got = np.full(expected.shape, np.nan)
+            got[columns["tile"], columns["head"]] = columns[name]
             np.testing.assert_allclose(got[known], expected[known], rtol=2e-5, atol=1e-30, err_msg=f"{case.family} {name}")
 
 
