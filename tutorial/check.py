@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, runner, stage
+from . import cost, precision, runner, stage
 from .diagnose import Answer, diagnose
 from .families import Case
 from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
@@ -54,9 +54,10 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     results = _run_all(lesson, kernel, cases, progress)
     families = tuple(dict.fromkeys(result.case.family for result in results))
     troubled = [result for result in results if result.problem is not None]
+    answers = [_answer(lesson, result) for result in results if result.problem is None]
     if troubled:
-        return _verdict(lesson, _first_problem(troubled), families)
-    answers = [_answer(lesson, result) for result in results]
+        explained = _explained(lesson, kernel, answers, troubled)
+        return explained if explained is not None else _verdict(lesson, _first_problem(troubled), families)
     if inputs is None and not any(answer.wrong for answer in answers):
         answers += _answers_beyond(lesson, kernel)
     if any(answer.wrong for answer in answers):
@@ -92,6 +93,17 @@ def _first_problem(troubled: Sequence[Result]) -> Result:
     return min(troubled, key=place)
 
 
+def _explained(lesson: stage.Stage, kernel: Any, answers: list[Answer], troubled: Sequence[Result]) -> Verdict | None:
+    """The verdict of a mistake of this stage's own that some inputs show by its values and others by a broken rule."""
+    if not lesson.known or not any(answer.wrong for answer in answers):
+        return None
+    found = diagnose(lesson, kernel, answers)
+    if found.cause not in [known.key for known in lesson.known]:
+        return None
+    return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
+                   families=tuple(dict.fromkeys(a.result.case.family for a in answers)), details=found.details)
+
+
 def _verdict(lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()) -> Verdict:
     family = None
     if isinstance(found, Result):
@@ -108,9 +120,11 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     assert result.output is not None
     with np.errstate(all="ignore"):
         error = np.abs(result.output.astype(np.float64) - expected)
-    largest = np.abs(expected).max(axis=-1, keepdims=True)
-    tolerance = TOLERANCE.get(str(result.output.dtype), 1e-5)
-    return Answer(result, expected, not bool(np.all(error <= tolerance * largest)))
+    if lesson.tolerance is not None:
+        allowed = lesson.tolerance(result.case)
+    else:
+        allowed = TOLERANCE.get(str(result.output.dtype), 1e-5) * np.abs(expected).max(axis=-1, keepdims=True)
+    return Answer(result, expected, not bool(np.all(error <= allowed)))
 
 
 def _answers_beyond(lesson: stage.Stage, kernel: Any) -> list[Answer]:
@@ -126,6 +140,12 @@ def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], fam
     if counted.run is None:
         return Verdict(CORRECT, f"{agreed} Costs are counted by the simulator only.", lesson.number, lesson.name,
                        families=families)
+    short = None
+    if lesson.tolerance is not None:
+        short = next((said for r in results if (said := precision.kept_short(r.run.instructions)) is not None), None)
+    if short is not None:
+        return Verdict(WRONG, f"The output is within what bfloat16 allows on these inputs, but {short}", lesson.number,
+                       lesson.name, counted.case.family, "low precision", families=families, target=counted.run.target)
     counters = cost.counters(lesson, counted.case, counted.run)
     over = cost.overrun(lesson, counted.case, counted.run, runner.parameter_names(kernel, lesson))
     if over is not None:

@@ -57,6 +57,16 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Known:
+    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the output's shape, or None
+    where the mistake changes nothing or cannot be made."""
+
+    key: str
+    cause: str
+    variants: tuple[Callable[[Case], NDArray[Any] | None], ...]
+
+
+@dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it, and the recipe that
     makes it without a kernel (None where there is no such recipe)."""
@@ -75,7 +85,9 @@ class Stage:
     tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
     are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
-    and `broken` are what the notebook asks for a prediction and gives to diagnose.
+    and `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes that only this
+    stage allows. `tolerance` gives the largest error of each output element where it is not one of the fixed ones; a stage
+    that has it takes 16-bit inputs, and keeps its state in float32 all the same.
     """
 
     number: int
@@ -103,6 +115,8 @@ class Stage:
     beyond: Callable[[], tuple[Case, ...]] = tuple
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
+    known: tuple[Known, ...] = ()
+    tolerance: Callable[[Case], NDArray[np.float64]] | None = None
 
     @property
     def title(self) -> str:
