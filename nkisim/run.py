@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from .config import Config
 from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
 from .program import Printed, Program, Write
 from .state import STATE
+
+if TYPE_CHECKING:
+    from .target import Target
+    from .timeline import Timeline
 
 
 class Operand(NamedTuple):
@@ -258,6 +262,17 @@ class Run:
         """The names given to on-chip tensors with name=, sorted."""
         return sorted({n for program in self.programs for n in program.named})
 
+
+    # -- time ------------------------------------------------------------------------------------------------------
+    def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True) -> Timeline:
+        """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
+
+        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
+        or "benchmark". `hoist_loads`: loads do not wait behind stores that the kernel issues before them.
+        """
+        from .timeline import Timeline
+
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads)
 
     def summary(self) -> str:
         """The counters as a few lines of text."""

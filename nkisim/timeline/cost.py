@@ -1,0 +1,197 @@
+"""What one instruction costs: how long it occupies its engine, and when its result can be used.
+
+Computed once for each signature. Everything here follows from layouts (`memory.Meta`) and from what the plan of an
+instruction says in `Plan.cost`; nothing looks at values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import dtypes
+from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
+from ..memory import CONST, HBM, PSUM, SBUF, Meta
+from ..signature import Signature
+from .timing import Timing
+
+Reads = tuple[tuple[int, Meta], ...]
+"""Of each source to wait for: where its buffer stands in the record, and its layout."""
+
+
+@dataclass(slots=True)
+class Cost:
+    """One signature's cost, in ns."""
+
+    engine: str
+    occupancy: float
+    """How long it keeps its engine: the next instruction of the same engine starts after it."""
+    latency: float
+    """From its start to its result, `occupancy` included."""
+    reads: Reads
+    extra: Meta | None
+    """Layout of a second destination, which stands at record[-3]."""
+    stationary: float = 0.0
+    """Loading the stationary operand of a matmul."""
+    table: str | None = None
+    """The activation table that ScalarE needs."""
+    sbuf_port: bool = False
+    psum_port: bool = False
+    """Whether it uses the way to SBUF (PSUM) that engines of NeuronCore-v2 share."""
+    run: int = 0
+    """Bytes of the longest contiguous piece of a transfer."""
+    moved: int = 0
+    """Bytes of a transfer."""
+    hbm: int = 0
+    """HBM bytes that it reads and writes."""
+    flops: float = 0.0
+    """Multiplications and additions of a matmul."""
+    flop_rate: float = 0.0
+    """flop/ns of TensorE's peak in its data type."""
+
+
+def cost_of(signature: Signature, t: Timing) -> Cost:
+    """The cost of an instruction like this."""
+    engine = signature.engine
+    reads = tuple((5 + 2 * k, m) for k, m in enumerate(signature.srcs)
+                  if m.space != CONST and not (engine == TENSOR and m.space == PSUM))  # accumulation waits for nothing
+    cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
+    cost.reads = reads
+    cost.extra = signature.extra
+    spaces = {m.space for m in (*signature.srcs, signature.dst)}
+    if t.shared_ports:
+        cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces
+        cost.psum_port = engine in (VECTOR, SCALAR) and PSUM in spaces
+    return cost
+
+
+def _made(engine: str, occupancy: float, latency: float, **more: Any) -> Cost:
+    return Cost(engine, occupancy, latency, (), None, **more)
+
+
+def _elements(signature: Signature) -> int:
+    """Elements a partition that an engine streams: the largest of its operands."""
+    return max((m.free for m in (*signature.srcs, signature.dst) if m.space != CONST), default=1)
+
+
+# -- TensorE ---------------------------------------------------------------------------------------------------------
+def passes_of(dtype: Any, cost: dict[str, Any], transpose: bool) -> int:
+    """How often the PE array works through a matmul: 4 times for fp32 (isa), 2 in a transpose (arch-v3) or where one
+    operand holds zeros and ones only ("up to 2x", isa), once otherwise. That an fp32 transpose takes 2 on
+    NeuronCore-v2 as well is assumed: its moving operand, the identity, holds zeros and ones only."""
+    if "passes" in cost:
+        return min(cost["passes"], 2) if transpose else cost["passes"]
+    return 2 if dtype == dtypes.FLOAT32 else 1
+
+
+def _tensor(signature: Signature, t: Timing) -> Cost:
+    plan = signature.plan.cost
+    data = signature.srcs[0]
+    if signature.instruction.name == "nc_transpose":  # the data is stationary, the identity moves
+        columns, width, transpose = data.free, data.partitions, True
+    else:
+        columns, width, transpose = data.free, signature.srcs[1].free, bool(plan.get("transpose"))
+    passes = passes_of(data.dtype, plan, transpose)
+    # Both published formulas, max(N, 64) of arch-v2 and max(N, min(64, stationary)) of isa, agree but for two small
+    # operands; the first is taken, since it is the interval at which the array starts a matmul.
+    occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
+    stationary = columns / 4 * passes / t.tensor_ghz  # "fast LoadStationary", four columns a cycle (perf)
+    flops = 0.0 if transpose else 2.0 * data.partitions * columns * width
+    return _made(TENSOR, occupancy, occupancy + t.tensor_fill, stationary=stationary, flops=flops,
+                 flop_rate=t.peak_flops_bf16 / passes)
+
+
+# -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------------------------
+_TWO_INPUTS = {"tensor_tensor", "scalar_tensor_tensor", "tensor_tensor_scan", "select"}
+_COPIES = {"tensor_copy", "tensor_scalar", "memset"}
+
+
+def _short(m: Meta) -> bool:
+    return m.itemsize <= 2 and dtypes.is_float(m.dtype)
+
+
+def _inner_contiguous(m: Meta) -> bool:
+    return m.shape[-1] == 1 or m.strides[-1] == 1
+
+
+def _vector_factor(signature: Signature, t: Timing) -> float:
+    """Cycles an element."""
+    name = signature.instruction.name
+    srcs = [m for m in signature.srcs if m.space != CONST]
+    tiles = [m for m in srcs if m.free > 1] or srcs
+    everything = [*tiles, signature.dst]
+    if name == "reciprocal":
+        return 8.0  # isa
+    if name in _TWO_INPUTS and len(tiles) > 1:
+        mixed = any(m.space == PSUM for m in tiles)
+        short = all(_short(m) for m in everything)
+        if name == "tensor_tensor_scan":
+            return 2.0
+        if t.vector_wide:
+            return 0.5 if short and not mixed and name == "tensor_tensor" else 1.0
+        return 1.0 if mixed or (short and name == "tensor_tensor") else 2.0
+    if name in _COPIES and all(_short(m) for m in everything):
+        if t.vector_wide:
+            slow = any(m.space == PSUM for m in everything) or not all(map(_inner_contiguous, everything))
+            return 0.5 if slow else 0.25
+        return 0.5 if name == "memset" else 1.0
+    if name == "tensor_reduce" and all(_short(m) for m in everything):
+        return 0.5
+    return 1.0
+
+
+def _vector(signature: Signature, t: Timing) -> Cost:
+    cycles = _elements(signature) * _vector_factor(signature, t) + t.access_cycles
+    if signature.instruction.name == "tensor_scalar_reduce":
+        cycles += t.accumulator_read
+    occupancy = max(cycles, t.min_interval) / t.vector_ghz
+    return _made(VECTOR, occupancy, occupancy + t.vector_fill)
+
+
+def _scalar(signature: Signature, t: Timing) -> Cost:
+    wide = t.scalar_wide and all(m.itemsize <= 2 for m in (signature.srcs[0], signature.dst))
+    cycles = _elements(signature) * (0.5 if wide else 1.0) + t.access_cycles
+    if signature.extra is not None:
+        cycles += t.accumulator_read
+    occupancy = max(cycles, t.min_interval) / t.scalar_ghz
+    table = signature.attrs[0] if signature.instruction.name == "activation" else None
+    return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)
+
+
+def _gpsimd(signature: Signature, t: Timing) -> Cost:
+    occupancy = (t.gpsimd_start + _elements(signature)) / t.gpsimd_ghz
+    return _made(GPSIMD, occupancy, occupancy)
+
+
+# -- DMA -------------------------------------------------------------------------------------------------------------
+def contiguous_run(m: Meta, within_partition: bool) -> int:
+    """Bytes of the longest contiguous piece of a view; on chip a piece ends with its partition."""
+    run = 1
+    for axis in range(len(m.shape) - 1, -1 if not within_partition else 0, -1):
+        n, step = m.shape[axis], m.strides[axis]
+        if n == 1:
+            continue
+        if step != run:
+            break
+        run *= n
+    return run * m.itemsize
+
+
+def _dma(signature: Signature, t: Timing) -> Cost:
+    src, dst = signature.srcs[0], signature.dst
+    moved = max(src.nbytes, dst.nbytes)
+    transposes = signature.instruction.name == "dma_transpose"
+    # A piece is contiguous on both sides; in elements, since a cast changes the bytes.
+    pieces = min(contiguous_run(m, m.space != HBM) // m.itemsize for m in (src, dst))
+    run = pieces * max(src.itemsize, dst.itemsize)
+    rate = t.dma_small_rate if run < t.dma_small_row else t.dma_rate
+    if transposes:
+        seconds = moved / (t.dma_rate * t.dma_transpose_rate)
+    else:
+        one = max(t.dma_descriptor_min, t.dma_descriptor + run / rate)
+        seconds = one * (moved / run)
+    on_chip = [m.partitions for m in (src, dst) if m.space != HBM]
+    engines = min(t.dma_engines, -(-max(on_chip) // 8)) if on_chip else t.dma_engines
+    both = 2.0 if src.space == HBM and dst.space == HBM else 1.0
+    hbm = signature.read + signature.written
+    return _made(DMA, both * seconds / t.dma_engines, both * seconds / engines, run=run, moved=moved, hbm=hbm)

@@ -1,0 +1,190 @@
+"""The schedule of a run, and what can be read off it: latency, utilisation, critical path, bound, roofline, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import source
+from .. import target as targets
+from ..isa.core import DMA
+from ..target import Target
+from . import timing as timings
+from .cost import Cost
+from .explain import explanation
+from .schedule import ENGINES, REASONS, Placed, place
+from .timing import Timing
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction of the critical path."""
+
+    index: int
+    """Position in `run.instructions`."""
+    engine: str
+    op: str
+    line: int
+    source: str
+    start_ns: float
+    end_ns: float
+    reason: str
+    """Why it did not start earlier; one of `REASONS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """Where the kernel stands between memory and arithmetic."""
+
+    flops: float
+    """Multiplications and additions of its matmuls; transposes are not counted."""
+    hbm_bytes: int
+    """Bytes read from and written to HBM."""
+    intensity: float
+    """flops per HBM byte; 0 where nothing is moved."""
+    achieved_flops: float
+    """flop/s over the modelled latency without launch overhead."""
+    achieved_bandwidth: float
+    """HBM bytes/s over the same time."""
+    peak_flops: float
+    """flop/s of TensorE in bf16."""
+    peak_bandwidth: float
+    """The core's share of HBM bandwidth, bytes/s."""
+    achievable_bandwidth: float
+    """What the DMA engines of a core reach together, bytes/s."""
+
+    @property
+    def knee(self) -> float:
+        """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
+        return self.peak_flops / self.achievable_bandwidth
+
+    @property
+    def bound_us(self) -> float:
+        """The least time that flops and bytes allow."""
+        return max(self.flops / self.peak_flops, self.hbm_bytes / self.achievable_bandwidth) * 1e6
+
+
+class Timeline:
+    """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
+
+    def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none",
+                 hoist_loads: bool = True) -> None:
+        self.target: Target = targets.get(run.target if target is None else target)
+        self.timing: Timing = timings.of(self.target)
+        self.launch = launch
+        if launch not in self.timing.launch:
+            raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
+        self.hoist_loads = hoist_loads
+        n = len(run)
+        placed = Placed(n)
+        known: dict[Any, Cost] = {}
+        at, first = 0.0, 0
+        for program in run.programs:
+            at = place(program, first, at, self.timing, self.target, placed, known, hoist_loads)
+            first = len(placed.costs)
+        self._places = [(r[0], r[1], r[2]) for _, r in run._raw()]
+        self.launch_us = self.timing.launch[launch] * len(run.programs) / 1e3
+        self.span_ns = at
+        """From the first start to the last result."""
+        names = [*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues))]
+        used = sorted({*range(len(ENGINES)), *placed.lane})
+        self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
+        renumber = np.zeros(len(names), np.int16)
+        renumber[used] = np.arange(len(used))
+        self.start: NDArray[np.float64] = np.array(placed.start, np.float64)
+        self.busy_end: NDArray[np.float64] = np.array(placed.busy_end, np.float64)
+        self.end: NDArray[np.float64] = np.array(placed.end, np.float64)
+        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if n else np.zeros(0, np.int16)
+        self.waited_for: NDArray[np.int32] = np.array(placed.waited_for, np.int32)
+        self.reason: NDArray[np.uint8] = np.array(placed.reason, np.uint8)
+        self._costs, self._shares = placed.costs, placed.shares
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def latency_us(self) -> float:
+        """The modelled latency in microseconds, with the launch overhead that was asked for (none by default)."""
+        return self.span_ns / 1e3 + self.launch_us
+
+    def _part(self, k: int) -> float:
+        share = self._shares[k]
+        return 1.0 if share is None else share[0] / share[1]
+
+    @property
+    def roofline(self) -> Roofline:
+        flops = sum(c.flops for c in self._costs)
+        hbm = sum(int(c.hbm * self._part(k)) for k, c in enumerate(self._costs) if c.hbm)
+        seconds = self.span_ns * 1e-9
+        return Roofline(flops=flops, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
+                        achieved_flops=flops / seconds if seconds else 0.0,
+                        achieved_bandwidth=hbm / seconds if seconds else 0.0,
+                        peak_flops=self.timing.peak_flops_bf16 * 1e9, peak_bandwidth=self.timing.hbm_peak * 1e9,
+                        achievable_bandwidth=self.timing.dma_bandwidth * 1e9)
+
+    def utilisation(self) -> dict[str, float]:
+        """The share of the time that each resource is busy: the engines, "dma" (the DMA engines together) and "hbm" (bytes
+        against the core's peak HBM bandwidth)."""
+        span = self.span_ns or 1.0
+        busy = np.bincount(self.lane, self.busy_end - self.start, len(self.lanes)) if len(self) else np.zeros(len(self.lanes))
+        out = {name: float(busy[k] / span) for k, name in enumerate(self.lanes) if name in ENGINES}
+        out["dma"] = sum(c.occupancy * self._part(k) for k, c in enumerate(self._costs) if c.engine == DMA) / span
+        out["hbm"] = self.roofline.achieved_bandwidth / (self.timing.hbm_peak * 1e9)
+        return out
+
+    @property
+    def critical_path(self) -> list[Step]:
+        """The instructions that decide the latency, in order: each started when what it waited for allowed."""
+        if not len(self):
+            return []
+        k = int(np.argmax(self.end))
+        chain = []
+        while k >= 0:
+            chain.append(k)
+            k = int(self.waited_for[k])
+        return [self.step(k) for k in reversed(chain)]
+
+    def step(self, k: int) -> Step:
+        """Record `k` as a step."""
+        signature, code, lasti = self._places[k]
+        place_ = source.line_of(code, lasti)
+        return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]),
+                    float(self.end[k]), REASONS[self.reason[k]])
+
+    def path_shares(self) -> dict[str, float]:
+        """Of the critical path's time, the share that passes in each engine ("dma" for transfers)."""
+        path = self.critical_path
+        out: dict[str, float] = {}
+        for step, following in zip(path, [*path[1:], None]):
+            until = step.end_ns if following is None else following.start_ns
+            out[step.engine] = out.get(step.engine, 0.0) + until - step.start_ns
+        total = sum(out.values())
+        return {k: v / total for k, v in sorted(out.items(), key=lambda kv: -kv[1])} if total else {}
+
+    @property
+    def bound(self) -> str:
+        """The resource in which the critical path spends most of its time: an engine or "dma"; "nothing" if nothing ran."""
+        return next(iter(self.path_shares()), "nothing")
+
+    def explain(self) -> str:
+        """Plain sentences: how long by the model, what limits, what waits for what."""
+        return explanation(self)
+
+    def summary(self) -> str:
+        """A few lines of text: latency, utilisation, bound."""
+        lines = [f"model of time, {self.target.name}: {self.latency_us:.2f} us for {len(self)} instructions "
+                 f"(launch overhead {'not counted' if self.launch == 'none' else f'{self.launch_us:.1f} us, {self.launch}'})"]
+        lines += [f"  {name:8s} {100 * share:5.1f} % busy" for name, share in self.utilisation().items()]
+        r = self.roofline
+        lines.append(f"  {r.hbm_bytes} HBM bytes, {r.intensity:.2f} flop/byte (knee {r.knee:.0f}); "
+                     f"the critical path is mostly {self.bound}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Timeline (model) on {self.target.name}: {len(self)} instructions, {self.latency_us:.2f} us>"
