@@ -17,16 +17,26 @@ BANK = 512  # fp32 values a partition in a PSUM bank
 @nki.jit
 def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), n a multiple of 128, bf16 in HBM -> o (Hq, d) bf16 in HBM."""
+    assert len(k.shape) == 3, f"k must be (Hkv, d, n), got {k.shape}"
     n_kv_heads, d, n = k.shape
+    assert tuple(v.shape) == (n_kv_heads, n, d), f"v must be (Hkv, n, d) = {(n_kv_heads, n, d)}, got {v.shape}"
+    assert len(q.shape) == 2 and q.shape[0] == d, f"q must be (d, Hq) with d = {d}, got {q.shape}"
     n_q_heads = q.shape[1]
+    assert 0 < d <= 128, f"the head dimension d lies on the partitions: 1 to 128, got {d}"
+    assert n_kv_heads > 0 and n_q_heads > 0, f"there must be heads, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
+    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
+    assert n > 0 and n % 128 == 0, f"n must be a positive multiple of 128, got {n}"
+    assert q.dtype == k.dtype == v.dtype == nl.bfloat16, f"q, k, v must be bfloat16, got {q.dtype}, {k.dtype}, {v.dtype}"
     G = n_q_heads // n_kv_heads
+    assert G <= 128, f"a group's query heads share a PSUM bank: 128 at most, got {G}"
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    assert scale >= 0, f"softmax_scale must not be negative, got {scale}"
     T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each lane
     chunk = 128 * T
 
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    i_p, i_g, i_t = nl.arange(128)[:, None, None], nl.arange(G)[None, :, None], nl.arange(T)[None, None, :]
-    i_vt, i_vd = nl.arange(T)[None, :, None], nl.arange(d)[None, None, :]
+    i_p, i_vt, i_vd = nl.arange(128)[:, None, None], nl.arange(T)[None, :, None], nl.arange(d)[None, None, :]
+    i_g, i_t = nl.arange(G)[None, :, None], nl.arange(T)[None, None, :]
     i_kd, i_kp = nl.arange(d)[:, None], nl.arange(128)[None, :]
     ones = nl.ones((128, 128), dtype=nl.float32)
     zeros = nl.zeros((G, 128), dtype=nl.float32)
