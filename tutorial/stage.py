@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from .families import Case
 from .problem import Attention, States
 from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from .ladder import Ladder
 
 
 class StageError(ValueError):
@@ -87,7 +90,7 @@ class Stage:
     are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
     and `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes that only this
     stage allows. `tolerance` gives the largest error of each output element where it is not one of the fixed ones; a stage
-    that has it takes 16-bit inputs, and keeps its state in float32 all the same.
+    that has it takes 16-bit inputs, and keeps its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels.
     """
 
     number: int
@@ -117,6 +120,7 @@ class Stage:
     broken: Break | None = None
     known: tuple[Known, ...] = ()
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
+    ladder: Ladder | None = None
 
     @property
     def title(self) -> str:
