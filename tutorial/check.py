@@ -6,11 +6,12 @@ Order: illegal access, then unwritten output, then wrong value, then cost. What 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from . import cost, precision, runner, stage
+from . import cost, ladder, precision, runner, stage
 from .diagnose import Answer, diagnose
 from .families import Case
 from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
@@ -23,19 +24,37 @@ _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
 
-def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, raise_on_fail: bool = False,
-          progress: Progress | None = None) -> Verdict:
+def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, rung: int | None = None,
+          raise_on_fail: bool = False, progress: Progress | None = None) -> Verdict:
     """Check `kernel` at a stage (number or name) on all of the stage's input families, or on `inputs` alone.
 
-    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `progress(done, all, family)`
+    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `rung` also asks for that rung's
+    budget, at a stage that has a ladder; such a stage always tells which rung is reached. `progress(done, all, family)`
     is called before every family. Returns a `Verdict` and raises nothing, unless `raise_on_fail`: then CheckFailed for
-    every outcome but "correct". Raises StageError if there is no such stage.
+    every outcome but "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
+    wanted = None if rung is None else ladder.rung_of(lesson, rung)
     verdict = _check(lesson, kernel, inputs, progress)
+    if verdict.ok and inputs is None and lesson.ladder is not None:
+        verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
+
+
+def _on_the_ladder(lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None) -> Verdict:
+    """The verdict on a right kernel with its rung, or on one that misses the budget of the rung that is wanted."""
+    found = ladder.measure(lesson, kernel)
+    if found is None:
+        return verdict
+    missing = [] if wanted is None else ladder.unmet(wanted, found)
+    if wanted is not None and missing:
+        return replace(verdict, outcome=WRONG, cause="over the rung's budget", sentence=(
+            f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: {'; '.join(missing)}. The lever: "
+            f"{wanted.lever}."))
+    said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)
+    return replace(verdict, notes=(*verdict.notes, *said, ladder.standing(lesson, found)))
 
 
 def unusable(lesson: stage.Stage, sentence: str) -> Verdict:

@@ -121,16 +121,17 @@ def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tup
     """Remarks on a right kernel that costs more than it must, short of defeating the lesson."""
     remarks = []
     by_name = {c.name: c for c in found}
+    ladder = stage.ladder is not None  # its rungs tell more
     moved = by_name["DMA transfers"]
-    if moved.yours > 2 * moved.minimum:
+    if not ladder and moved.yours > 2 * moved.minimum:
         remarks.append(f"note: {moved.yours:,} DMA transfers; {moved.minimum:,} are enough with tiles of 128.")
     fewer = [c.name for c in found if c.yours < c.minimum]
-    if fewer:
+    if fewer and not ladder:
         remarks.append(f"note: fewer {' and '.join(fewer)} than this lesson's method needs with tiles of 128.")
     work = by_name["transposes"]
-    if work.yours > 2 * work.minimum:
+    if not ladder and work.yours > 2 * work.minimum:
         remarks.append(f"note: {work.yours:,} transposes; {work.minimum:,} are enough with tiles of 128.")
-    if stage.attention is not None and stage.number >= 2:
+    if stage.attention is not None and stage.number >= 2 and not ladder:
         whole = case.args["k"].nbytes
         if by_name["peak SBUF bytes"].yours > 1.5 * whole:
             remarks.append("note: the whole of K or V is on chip at once; that works until the cache outgrows SBUF.")

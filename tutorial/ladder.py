@@ -14,19 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import cost, doctor, runner, stage
+from . import doctor, runner, stage
 from .families import Case
 from .text import table
 
 TARGETS = ("trn2", "trn1")
 TIME = "model us on trn2"
-COUNTED = {
-    "HBM bytes": lambda run: run.hbm_bytes_read + run.hbm_bytes_written,
-    "transfers": lambda run: run.dma_transfers,
-    "transposes": lambda run: cost.transposes(run),
-    "instructions": lambda run: run.count(engine="vector") + run.count(engine="scalar"),
-    "elements": lambda run: elements(run),
-}
 MEANING = {
     "HBM bytes": "bytes between HBM and chip",
     "transfers": "DMA transfers",
@@ -39,7 +32,7 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Rung:
-    """One lever. `budget` limits some of `COUNTED` and `TIME`, at the ladder's size; `note` says what it brought, or that it did
+    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says what it brought, or that it did
     not pay. A rung that is `tried` only is shown and not asked for. `arguments` turns a case into this rung's own layout."""
 
     number: int
@@ -71,17 +64,19 @@ class Measured:
     share: Mapping[str, float]
 
 
-def elements(run: Any) -> int:
-    """Elements a partition that pass through VectorE and ScalarE: of every instruction, its longest operand's."""
-    return sum(max(math.prod(o.shape[1:]) for o in made.dst + made.srcs)
-               for made in run.instructions if made.engine in ("vector", "scalar"))
-
-
 def measured(run: Any) -> Measured:
     """The counters of a run, and what the model of time says of it."""
     lines = {target: run.timeline(target=target) for target in TARGETS}
-    counts: dict[str, float] = {name: count(run) for name, count in COUNTED.items()}
-    counts[TIME] = round(lines["trn2"].latency_us, 1)
+    made = run.instructions
+    busy = [i for i in made if i.engine in ("vector", "scalar")]
+    counts: dict[str, float] = {
+        "HBM bytes": sum(i.hbm_bytes_read + i.hbm_bytes_written for i in made),
+        "transfers": sum(1 for i in made if i.engine == "dma"),
+        "transposes": sum(1 for i in made if "transpose" in i.op or i.op == "nc_matmul" and i.attrs.get("is_transpose")),
+        "instructions": len(busy),
+        "elements": sum(max(math.prod(o.shape[1:]) for o in i.dst + i.srcs) for i in busy),
+        TIME: round(lines["trn2"].latency_us, 1),
+    }
     return Measured(
         counts,
         {target: line.latency_us for target, line in lines.items()},

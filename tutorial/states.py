@@ -7,14 +7,14 @@ one row a query head and one value a tile, as far as the kernel's own writes tel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .episodes import Episode, align, close, episodes, scalar_rows, unroll, vector_rows
+from .episodes import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
 from .problem import Attention, online_states
 
 F64 = NDArray[np.float64]
@@ -52,7 +52,7 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     """The state of the one kernel call in `run`, or None if it named none of m, l, acc."""
     instructions = run.instructions
     found = {name: episodes(run.writes(name), name, instructions) for name in NAMES if name in run.names()}
-    found = {name: some for name, some in found.items() if some}
+    found = {name: folded(some, name, attention.n_q_heads) if name != "acc" else some for name, some in found.items() if some}
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():
@@ -203,7 +203,7 @@ def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
     return 0.3 if count % n_tiles == 0 else 0.0
 
 
-def _in_passes(found: dict[str, list[Episode]]) -> bool:
+def _in_passes(found: Mapping[str, Sequence[Episode]]) -> bool:
     """Whether m had its last update before l or acc had its first, in a kernel that updates something more than once."""
     if "m" not in found:
         return False
