@@ -20,10 +20,11 @@ from .config import Config
 from .errors import KernelError, RuleWarning, SimulatorError
 from .rules import RULES
 from .run import Instruction, Operand, Peak, Run, record
+from .shapes import ShapeOnly, shape
 from .target import TARGETS, Target
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "SimulatorError",
-           "TARGETS", "Target", "fallback", "record"]
+__all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "ShapeOnly",
+           "SimulatorError", "TARGETS", "Target", "fallback", "record", "shape"]
 
 fallback.install()

@@ -101,7 +101,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             program.settle(reduces(signature, srcs, dst))
         if buf.scope.serial < program.affine:
             program.note_shared_write(dst, reduces(signature, srcs, dst))
-        dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
+        if program.values:
+            dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
         buf.last = clock
         if buf.state != FULL:
             program.mark_written(dst)
@@ -131,7 +132,8 @@ def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
     buf = dst.buf
     if buf.scope.closed:
         program.check_scope(dst)
-    dst.array[...] = values.reshape(dst.meta.shape)
+    if program.values:
+        dst.array[...] = values.reshape(dst.meta.shape)
     buf.last = program.clock
     if buf.state != FULL:
         program.mark_written(dst)
@@ -177,9 +179,11 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if last.general is not None:
         keep, lost = last.general
         values = value.array
-        if held:
+        if held and program.values:
             values = np.where(program.written_flags(dst), dst.array + values, values)
         masked_write(program, api, dst, program.cast(values, dst.meta.dtype), keep, lost)
+    elif not program.values:
+        pass
     elif held:
         dst.array[...] = program.cast(dst.array + value.array, dst.meta.dtype)
     elif value.meta.dtype == dst.meta.dtype:

@@ -246,6 +246,16 @@ class Mask:
         return f"Mask{self.where.shape}"
 
 
+def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Where the box of the elements that a mask keeps starts, and its shape; None if they are no box."""
+    start, shape = [], []
+    for axis in range(kept.ndim):
+        there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
+        start.append(int(there[0]) if len(there) else 0)
+        shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
+    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
+
+
 def arange(*args: int) -> Index:
     """nl.arange(stop) or nl.arange(start, stop): consecutive integers for one grid axis."""
     if len(args) not in (1, 2) or not all(isinstance(a, (int, np.integer)) for a in args):

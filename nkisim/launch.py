@@ -19,12 +19,17 @@ from .errors import POLICY, broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
 from .program import Program
 from .run import Occupancy
+from .shapes import ShapeOnly
 from .state import STATE
 from .tensor import FORCE, Tensor
 
 
-def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Tensor:
-    """An array as an HBM tensor called `name`."""
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, ShapeOnly))
+
+
+def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
+    """An array, or a shape, as an HBM tensor called `name`."""
     if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
         dtype = value.dtype
     else:
@@ -35,9 +40,16 @@ def _input(program: Program, name: str, value: np.ndarray, mutable: bool) -> Ten
     if 0 in value.shape:
         broken("input", f"the input '{name}' is empty", tensor=name, got=value.shape,
                remedy="Every axis needs at least one element.")
-    array = value.copy() if mutable else np.ascontiguousarray(value)
-    if not program.config.precise_fp and dtypes.is_float(dtype):
-        array = array.astype(np.float32)
+    if not program.values:
+        array: Any = program.zeros(value.shape, dtype)
+    elif isinstance(value, ShapeOnly):
+        broken("input", f"the input '{name}' is a shape without values", tensor=name, got=repr(value), limit="a NumPy array",
+               remedy="Pass an array, or run the kernel on shapes alone: with nkisim.record(values=False) as run: ...")
+        raise AssertionError
+    else:
+        array = value.copy() if mutable else np.ascontiguousarray(value)
+        if not program.config.precise_fp and dtypes.is_float(dtype):
+            array = array.astype(np.float32)
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
@@ -117,19 +129,19 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     mutable: list[tuple[Tensor, Any]] = []
 
     def convert(name: str, value: Any, may_write: bool) -> Any:
-        if isinstance(value, np.ndarray) and value.ndim:
+        if _is_array(value) and value.ndim:
             tensor = _input(program, name, value, may_write)
             if may_write:
                 mutable.append((tensor, value))
             return tensor
-        if isinstance(value, (list, tuple)) and any(isinstance(v, np.ndarray) for v in value):
+        if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
             items = [convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value)]
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-        if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+        if isinstance(value, dict) and any(map(_is_array, value.values())):
             return {k: convert(f"{name}[{k!r}]", v, may_write) for k, v in value.items()}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             changed = {f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
-                       for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)}
+                       for f in dataclasses.fields(value) if _is_array(getattr(value, f.name))}
             return dataclasses.replace(value, **changed) if changed else value
         return value
 
@@ -154,6 +166,8 @@ def _home(kernel: Kernel) -> source.Line:
 def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel returns one).
 
+    Inside `nkisim.record(values=False)`: on arrays or shapes (`nkisim.shape`); the outputs are shapes.
+
     Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out unchanged.
     """
     if STATE.program is not None:
@@ -162,7 +176,8 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     config = run.config if run is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results)
+    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results,
+                      run is None or run.values)
     program.kernel_code = getattr(kernel.function, "__code__", None)
     program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
     program.grid = kernel.grid
@@ -230,7 +245,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
                               "and return that.")
             returned.append(value.buf)
             _check_output(program, kernel, value)
-            return value.array.copy()
+            return value.array.copy() if program.values else value.array
         if isinstance(value, (tuple, list)):
             return tuple(convert(v) for v in value)
         if isinstance(value, (np.ndarray, np.generic)):
@@ -249,8 +264,9 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
         if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
             broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
                    remedy="nl.store the result into an output parameter.")
-        for tensor, array in mutable:
-            array[...] = tensor.array.astype(array.dtype)
+        if program.values:
+            for tensor, array in mutable:
+                array[...] = tensor.array.astype(array.dtype)
         return None
     outputs = convert(result)
     if isinstance(outputs, tuple) and not outputs:
@@ -260,7 +276,8 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
         if tensor.buf not in returned:
             broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
                    tensor=tensor.label, at=_home(kernel), remedy=f"Return it: return ..., {tensor.label}")
-        array[...] = tensor.array.astype(array.dtype)
+        if program.values:
+            array[...] = tensor.array.astype(array.dtype)
     return outputs
 
 
@@ -268,17 +285,21 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
         return
-    flags = np.zeros(buf.meta.shape, dtype=bool) if buf.state == EMPTY else buf.mask
-    assert flags is not None
-    if flags.all():
-        return
+    shape = buf.meta.shape
+    if buf.state == EMPTY:
+        flags = np.broadcast_to(np.False_, shape)
+    else:
+        assert buf.mask is not None
+        if buf.mask.array.all():
+            return
+        flags = buf.mask.each(0, shape, contiguous(shape))
     if buf.role == "scattered":  # which rows it gets is known at run time only; the others hold garbage
-        if value.shape == flags.shape and dtypes.is_float(value.dtype):
+        if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
-    missing = np.argwhere(~flags)
-    first = tuple(int(i) for i in missing[0])
-    part = "never written" if len(missing) == flags.size else f"not written in {len(missing)} of {flags.size} elements"
+    missing = flags.size - int(np.count_nonzero(flags))
+    first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
+    part = "never written" if missing == flags.size else f"not written in {missing} of {flags.size} elements"
     broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
            tensor=value.label,
            got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import dtypes, source, unknown
 from .errors import broken
-from .index import Mask
+from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
 from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
 from .program import Program
@@ -72,7 +72,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
         operands.append((s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None))
         values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
-        if own is not None and plan.kind == "reduce":
+        if own is not None and plan.kind == "reduce" and program.values:
             values = _others(own, values, plan.identity)
         arrays.append(values)
         s.buf.last = program.clock
@@ -91,8 +91,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     fresh = dst is None
     if dst is None:
         meta = signature.dst
-        array = np.zeros(meta.shape, dtype=program.storage(meta.dtype))
-        dst = Tensor(program.new_buffer(meta, EMPTY), array, meta, 0)
+        dst = Tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
     else:
         if dst.buf.role == "input":
             program.refuse_input(dst, api)
@@ -133,7 +132,7 @@ def _signature(program: Program, instruction: Instruction, api: str, dst: Tensor
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
     if program.config.warn or any(type(t) is IndexedTensor for t in tiles):
         return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-    key = (program.config.target.name, program.config.precise_fp, instruction, attrs, space, dtype, dst is None,
+    key = (program.config.target.name, program.config.precise_fp, program.values, instruction, attrs, space, dtype, dst is None,
            extra is None, *[t.meta for t in tiles])
     found = _PLANNED.get(key)
     if found is None:
@@ -195,19 +194,29 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
         dst.scatter(values, keep)
         return
     if keep is None and lost is None:
-        dst.array[...] = values
+        if program.values:
+            dst.array[...] = values
         if buf.state != FULL:
             program.mark_written(dst)
         return
     kept = np.broadcast_to(True if keep is None else keep, dst.shape)
-    np.copyto(dst.array, values, where=kept)
+    if program.values:
+        np.copyto(dst.array, values, where=kept)
     if buf.state in (FULL, SHARED) and lost is None:
         return
     assert isinstance(buf, Allocation)
-    written = buf.written(dst.off, dst.meta.shape, dst.meta.strides)
-    written[kept] = True
-    if lost is not None:
-        written[lost] = False
+    box = None if lost is not None else box_of_kept(kept)
+    if box is not None:
+        start, shape = box
+        if 0 in shape:
+            return
+        off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
+        buf.written(off, shape, dst.meta.strides)[...] = True
+    else:
+        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
+        written[kept] = True
+        if lost is not None:
+            written[lost] = False
     if buf.state != ZERO:
         buf.state = PARTIAL
         if buf.role == "tile" and dst.meta.space != HBM:

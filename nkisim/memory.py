@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, source
+from .cells import Cells
 
 HBM, SBUF, PSUM, CONST = "hbm", "sbuf", "psum", "const"
 ON_CHIP = (SBUF, PSUM)
@@ -23,7 +24,7 @@ class Meta:
     """Layout of a view, shared by all views that look alike; the identity is the key of the signature cache."""
 
     __slots__ = ("space", "shape", "strides", "dtype", "pdim", "pstart", "size", "partitions", "free", "itemsize",
-                 "dense", "nbytes", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
+                 "dense", "nbytes", "axis", "views", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
 
     def __init__(self, space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, pdim: int,
                  pstart: int) -> None:
@@ -53,6 +54,10 @@ class Meta:
         self.sbuf_bytes, self.sbuf_partition_bytes = (whole, partition) if space == SBUF else (0, 0)
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.dense = strides == contiguous(shape)
+        self.axis = pdim if space != HBM else -1
+        """The partition axis; -1 in HBM."""
+        self.views: dict[tuple, tuple[Meta, tuple[int, ...]]] = {}
+        """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
 
     def describe(self) -> str:
         """"(128, 512) float32 in sbuf"."""
@@ -69,20 +74,6 @@ def meta_of(space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype:
     found = _METAS.get(key)
     if found is None:
         found = _METAS[key] = Meta(space, shape, strides, dtype, pdim, pstart)
-    return found
-
-
-_VIEW_METAS: dict[tuple, Meta] = {}
-
-
-def meta_of_view(space: str, array: np.ndarray, dtype: np.dtype, pdim: int, pstart: int) -> Meta:
-    """The `Meta` of a NumPy view, whose strides are in bytes."""
-    key = (space, array.shape, array.strides, dtype, pdim, pstart)
-    found = _VIEW_METAS.get(key)
-    if found is None:
-        item = array.itemsize
-        strides = tuple(s // item for s in array.strides)
-        found = _VIEW_METAS[key] = meta_of(space, array.shape, strides, dtype, pdim, pstart)
     return found
 
 
@@ -130,8 +121,8 @@ class Buffer:
 
     # What results of instructions never have; `Allocation` does.
     name: str | None = None
-    mask: np.ndarray | None = None
-    owner: np.ndarray | None = None
+    mask: Cells | None = None
+    owner: Cells | None = None
     tracked: list[tuple] | None = None
     role = "tile"
 
@@ -171,9 +162,9 @@ class Allocation(Buffer):
                  name: str | None) -> None:
         super().__init__(meta, first, code, lasti, state, scope)
         self.name = name
-        self.mask = None
-        """Which elements have been written, while `state` is PARTIAL; row-major like the values."""
-        self.owner = None
+        self.mask: Cells | None = None
+        """Which elements have been written, while `state` is PARTIAL."""
+        self.owner: Cells | None = None
         """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
         self.tracked = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
@@ -182,10 +173,17 @@ class Allocation(Buffer):
         be written), "output", or "scattered": an output whose rows were chosen at run time."""
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """A view of the written-flags, made on first need."""
+        """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""
+        return self._mask().view(offset, shape, strides)
+
+    def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        """The written-flags of a region, one an element."""
+        return self._mask().each(offset, shape, strides)
+
+    def _mask(self) -> Cells:
         if self.mask is None:
-            self.mask = np.full(self.meta.shape, self.state in (FULL, SHARED), dtype=bool)
-        return np.ndarray(shape, np.bool_, self.mask, offset, strides)
+            self.mask = Cells(self.meta.shape, np.bool_, self.state in (FULL, SHARED))
+        return self.mask
 
     def touched(self, view: Any, every: bool = True) -> bool:
         """Whether all elements (or any) of a `view` of this buffer have been written since it was made."""
@@ -195,7 +193,7 @@ class Allocation(Buffer):
         return bool(flags.all() if every else flags.any())
 
     def owners(self, meta: Meta, offset: int) -> np.ndarray:
-        """A view of `owner`, made on first need."""
+        """The `owner` of a region, to be filled or tested as a whole (`Cells.view`)."""
         if self.owner is None:
-            self.owner = np.zeros(self.meta.shape, dtype=np.int32)
-        return np.ndarray(meta.shape, np.int32, self.owner, offset * 4, tuple(s * 4 for s in meta.strides))
+            self.owner = Cells(self.meta.shape, np.int64, 0)
+        return self.owner.view(offset, meta.shape, meta.strides)

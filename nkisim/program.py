@@ -28,6 +28,7 @@ from .memory import (
     contiguous,
     meta_of,
 )
+from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor
 
@@ -66,11 +67,11 @@ class Write:
 
 
 class Printed:
-    """One nl.device_print."""
+    """One nl.device_print. Of a run without values, `value` is a `ShapeOnly`."""
 
     __slots__ = ("prefix", "value", "line")
 
-    def __init__(self, prefix: str, value: np.ndarray, line: int) -> None:
+    def __init__(self, prefix: str, value: np.ndarray | ShapeOnly, line: int) -> None:
         self.prefix = prefix
         self.value = value
         self.line = line
@@ -88,10 +89,12 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
-    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False) -> None:
+    def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
         self.recording = recording
+        self.values = values
+        """Whether values are computed. If not, every array is a `ShapeOnly`."""
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
         self.tape: list[Any] = []
@@ -113,6 +116,8 @@ class Program:
         """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
+        self.instances: list[int] = []
+        """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
@@ -130,7 +135,7 @@ class Program:
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())))
+        key = (config.target.name, config.precise_fp, values, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
 
     def records(self) -> Iterator[tuple]:
@@ -146,6 +151,7 @@ class Program:
         """Begin the instance at `position` of the grid. Instances are as independent as affine_range iterations."""
         self.end_instances()
         self.position = position
+        self.instances.append(len(self.tape))
         self.shared_next = 0
         self.registers = {}
         if position:
@@ -170,8 +176,15 @@ class Program:
             return dtypes.FLOAT32
         return dtypes.storage(dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """An array for a new tensor; without values, what stands for it."""
+        stored = self.storage(dtype)
+        return np.zeros(shape, dtype=stored) if self.values else shape_only(shape, stored)
+
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
+        if not self.values:
+            return shape_only(values.shape, self.storage(dtype))  # type: ignore[return-value]
         if not self.config.precise_fp and dtypes.is_float(dtype):
             return dtypes.to_fp32(values)
         return dtypes.cast(values, dtype)
@@ -193,7 +206,7 @@ class Program:
         first = self.clock if meta.space == HBM else self.clock + 1
         buf = Allocation(meta, first, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
-            buf.tracked = []
+            buf.tracked = [] if self.values else None
             self.named.setdefault(name, []).append(buf)
         self.buffers.append(buf)
         return buf
@@ -202,7 +215,7 @@ class Program:
                  name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return Tensor(self.new_buffer(meta, state, name), np.zeros(shape, dtype=self.storage(dtype)), meta, 0)
+        return Tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
@@ -219,10 +232,14 @@ class Program:
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
+        mask = buf.mask
+        if mask is not None and where is None and not isinstance(t, IndexedTensor):
+            if mask.view(t.off, t.meta.shape, t.meta.strides).all():
+                if mask.array.all():
+                    buf.state = FULL if buf.owner is None else SHARED
+                return False
         flags = self.written_flags(t, where)
         if flags.all():
-            if buf.mask is not None and buf.mask.all():
-                buf.state = FULL if buf.owner is None else SHARED
             return False
         if buf.role == "masked":
             return True
@@ -244,7 +261,7 @@ class Program:
         elif buf.state == EMPTY or not isinstance(buf, Allocation):
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            flags = buf.written(t.off, t.meta.shape, t.meta.strides)
+            flags = buf.flags(t.off, t.meta.shape, t.meta.strides)
         return flags if where is None else flags | ~where
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:

@@ -119,9 +119,11 @@ class Occupancy:
 class Run:
     """What ran inside `nkisim.record()`. Several kernel calls add up."""
 
-    def __init__(self, config: Config, keep_results: bool = False) -> None:
+    def __init__(self, config: Config, keep_results: bool = False, values: bool = True) -> None:
         self.config = config
         self.keep_results = keep_results
+        self.values = values
+        """Whether values were computed (`record(values=False)`: they were not)."""
         self.programs: list[Program] = []
 
     @property
@@ -129,6 +131,17 @@ class Run:
         """The name of the target, e.g. "trn2": the kernels' own if they all asked for one (`platform_target`)."""
         ran_on = {program.config.target.name for program in self.programs}
         return ran_on.pop() if len(ran_on) == 1 else self.config.target.name
+
+    @property
+    def unchecked(self) -> dict[str, str]:
+        """The rules that need values and so were not held to, or not wholly: rule id -> what went unchecked. Empty for a
+        run with values."""
+        return {} if self.values else dict(_UNCHECKED)
+
+    def _need_values(self, what: str) -> None:
+        if not self.values:
+            raise ValueError(f"{what} holds values, and this run has none: it was recorded with values=False. Record without "
+                             "that argument to have them.")
 
     # -- instructions ----------------------------------------------------------------------------------------------
     def _raw(self) -> Iterator[tuple[Program, tuple]]:
@@ -228,12 +241,14 @@ class Run:
     # -- values ----------------------------------------------------------------------------------------------------
     @property
     def prints(self) -> list[Printed]:
-        """Every nl.device_print, in order: `.prefix`, `.value`, `.line`."""
+        """Every nl.device_print, in order: `.prefix`, `.value` (without values a shape that says so), `.line`."""
         return [p for program in self.programs for p in program.prints]
 
     def writes(self, name: str) -> list[Write]:
         """Every write to the tensors called `name`, in order: `.value` (the whole tensor after it), `.index` of the
-        instruction, `.line`, `.region` written, and `.allocation`, which counts the tensors of that name."""
+        instruction, `.line`, `.region` written, and `.allocation`, which counts the tensors of that name. ValueError if
+        the run was recorded with values=False."""
+        self._need_values("run.writes")
         found: list[Write] = []
         index = allocation = 0
         for program in self.programs:
@@ -243,7 +258,9 @@ class Run:
         return found
 
     def history(self, name: str) -> list[np.ndarray]:
-        """Every value that the tensors called `name` took, in order; the initial fill is the first."""
+        """Every value that the tensors called `name` took, in order; the initial fill is the first. ValueError if the run
+        was recorded with values=False."""
+        self._need_values("run.history")
         found = self.writes(name)
         if not found and name not in self.names():
             known = ", ".join(self.names()) or "none"
@@ -254,6 +271,7 @@ class Run:
     @property
     def results(self) -> list[np.ndarray]:
         """What each of `instructions` wrote, if recorded with `keep_results=True`."""
+        self._need_values("run.results")
         if not self.keep_results:
             raise ValueError("results are kept only by nkisim.record(keep_results=True)")
         return [r for program in self.programs for r in program.results or ()]
@@ -264,15 +282,18 @@ class Run:
 
 
     # -- time ------------------------------------------------------------------------------------------------------
-    def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True) -> Timeline:
+    def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
+                 throttle: bool = False, cores: int = 1) -> Timeline:
         """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
 
         `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
-        or "benchmark". `hoist_loads`: loads do not wait behind stores that the kernel issues before them.
+        or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as a compiler
+        would have it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
+        instances are dealt out to so many cores; on one core they run one after another.
         """
         from .timeline import Timeline
 
-        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads)
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, throttle=throttle, cores=cores)
 
     def summary(self) -> str:
         """The counters as a few lines of text."""
@@ -281,10 +302,21 @@ class Run:
         lines.append(f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} bytes, "
                      f"{self.dma_transfers} DMA transfers")
         lines.append(f"  peak SBUF {int(self.peak_bytes(SBUF))} bytes, peak PSUM {int(self.peak_bytes(PSUM))} bytes")
+        if self.unchecked:
+            lines.append("  on shapes alone, no values; not checked:")
+            lines += [f"    {rule}: {what}" for rule, what in self.unchecked.items()]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<Run on {self.target}: {len(self.programs)} kernel calls, {len(self)} instructions>"
+        alone = "" if self.values else ", without values"
+        return f"<Run on {self.target}: {len(self.programs)} kernel calls, {len(self)} instructions{alone}>"
+
+
+_UNCHECKED = {
+    "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
+    "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
+                          "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",
+}
 
 
 def _scaled(nbytes: int, fraction: tuple[int, int] | None) -> int:
@@ -301,9 +333,14 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
 
     `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. `keep_results`: also keep a
     copy of what every instruction wrote, as `run.results`. Nested blocks record into the innermost.
+
+    `values=False` runs the kernels on shapes alone: the same records, counters and rules (`run.unchecked` names the
+    exceptions), no arithmetic and no memory for tensors. Arguments are arrays or `nkisim.shape(shape, dtype)`, outputs are
+    shapes. ValueError together with `keep_results`.
     """
 
-    def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False) -> None:
+    def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False,
+                 values: bool = True) -> None:
         from . import target as targets
 
         base = config if config is not None else Config.from_environment()
@@ -311,7 +348,9 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
             from dataclasses import replace
 
             base = replace(base, target=targets.get(target))
-        self.run = Run(base, keep_results)
+        if keep_results and not values:
+            raise ValueError("keep_results=True keeps values, and values=False computes none: choose one")
+        self.run = Run(base, keep_results, values)
         self._outer: Any = None
 
     def __enter__(self) -> Run:

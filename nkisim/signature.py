@@ -11,6 +11,7 @@ from . import dtypes
 from .errors import SimulatorError
 from .isa.core import Call, Instruction, Plan
 from .memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from .shapes import shape_only
 from .state import STATE
 from .tensor import Tensor
 
@@ -75,7 +76,9 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
     exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
     if plan.stateful:
         compute = _with_registers(compute)
-    if not exact or permuted:
+    if not program.values:
+        compute = _shapes(program, plan, meta, extra)
+    elif not exact or permuted:
         compute = _casting(program, compute, meta.dtype, permuted)
     return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
                      None if extra is None else extra.meta)
@@ -103,6 +106,22 @@ def _row_major(meta: Meta) -> bool:
 def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the running program, which holds the engines' registers, to a plan that uses them."""
     return lambda *arrays: inner(STATE.program, *arrays)
+
+
+def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
+    """What stands for `plan.compute` in a run without values."""
+    result: Any = shape_only(meta.shape, program.storage(meta.dtype))
+    if extra is not None:
+        result = result, shape_only(extra.meta.shape, dtypes.FLOAT32)
+    effect = plan.effect
+    if effect is None:
+        return lambda *arrays: result
+
+    def compute(*arrays: Any) -> Any:
+        effect(STATE.program)
+        return result
+
+    return compute
 
 
 def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool) -> Callable[..., Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from . import dtypes, memory
+from . import layout as layouts
 from .dtypes import FLOAT32
 from .errors import KernelError, broken
-from .index import DynamicSlice, Index, Mask, broadcast
-from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of, meta_of_view
+from .index import DynamicSlice, Index, Mask, box_of_kept, broadcast
+from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
+from .shapes import ShapeOnly, shape_only
 
 
 class _Force:
@@ -60,17 +63,19 @@ class Tensor:
 
     __slots__ = ("buf", "array", "meta", "off")
 
-    def __init__(self, buf: Buffer, array: np.ndarray, meta: Meta, off: int) -> None:
+    def __init__(self, buf: Buffer, array: Any, meta: Meta, off: int) -> None:
         self.buf = buf
         self.array = array
-        """A NumPy view of the values; it keeps them alive."""
+        """A NumPy view of the values, which it keeps alive; a `ShapeOnly` where a kernel runs on shapes alone."""
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
 
-    def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
-        whole = self.array
+        whole: Any = self.array
+        if type(whole) is ShapeOnly:
+            return shape_only(shape, whole.dtype)
         while whole.size < self.buf.meta.size and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
@@ -123,24 +128,30 @@ class Tensor:
         meta = self.meta
         shape = meta.shape
         strides = meta.strides
-        on_chip = meta.space != HBM
-        pdim = meta.pdim if on_chip else -1
+        if len(key) > len(shape):
+            key = self._spelled_out(key)
+        axis = meta.axis
         pstart = meta.pstart
-        ndim = len(shape)
         off = self.off
-        new_key: list[Any] = []
-        dropped = 0
-        new_pdim = pdim
+        cut: list[Any] = []  # the subscript for NumPy
+        form: list[Any] = []  # the same without offsets: see layout.Form
         dim = 0
         for e in key:
             kind = type(e)
-            if dim >= ndim and e is not Ellipsis:
-                self._too_many(key)
-            if kind is slice:
+            if kind is DynamicSlice:
+                start = e.start
+                n = e.size
+                stop = start + n
+                if start < 0 or stop > shape[dim] or n < 1:
+                    self._bad_slice(dim, start, stop, None)
+                cut.append(slice(start, stop))
+                form.append(n)
+            elif kind is slice:
                 start, stop, step = e.start, e.stop, e.step
                 if start is None:
                     if stop is None and step is None:
-                        new_key.append(e)
+                        cut.append(e)
+                        form.append(shape[dim])
                         dim += 1
                         continue
                     start = 0
@@ -148,58 +159,72 @@ class Tensor:
                     stop = shape[dim]
                 if start < 0 or stop > shape[dim] or start >= stop or (step is not None and step < 1):
                     self._bad_slice(dim, start, stop, step)
-                new_key.append(e)
-            elif kind is DynamicSlice:
-                start = e.start
-                stop = start + e.size
-                if start < 0 or stop > shape[dim] or e.size < 1:
-                    self._bad_slice(dim, start, stop, None)
-                new_key.append(slice(start, stop))
+                n = stop - start
+                if type(n) is not int or type(start) is not int or type(step) is not int and step is not None:
+                    start, n, step = self._integers(key, start, n, step)
+                cut.append(e)
+                form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
                 start = int(e)
                 if start < 0 or start >= shape[dim]:
                     self._bad_int(dim, start)
-                if dim == pdim:
-                    new_key.append(slice(start, start + 1))
+                if dim == axis:
+                    cut.append(slice(start, start + 1))
+                    form.append(1)
                 else:
-                    new_key.append(start)
-                    dropped += 1
-                    if dim < pdim:
-                        new_pdim -= 1
+                    cut.append(start)
+                    form.append(0)
             elif e is Ellipsis:
-                fill = ndim - (len(key) - 1)
-                for _ in range(fill):
-                    new_key.append(slice(None))
-                dim += fill
-                continue
+                return self[self._spelled_out(key)]
             else:
                 return self._advanced(key)
             if start:
                 off += start * strides[dim]
-                if dim == pdim:
+                if dim == axis:
                     pstart += start
             dim += 1
-        if dropped and ndim - dropped < 2 and len(new_key) == ndim:
-            # A tile keeps two axes: of the axes taken by number, the last stays, with one element.
-            for axis in range(ndim - 1, -1, -1):
-                if type(new_key[axis]) is int and ndim - dropped < 2:
-                    new_key[axis] = slice(new_key[axis], new_key[axis] + 1)
-                    dropped -= 1
-                    if axis < pdim:
-                        new_pdim += 1
+        form.append(pstart)
+        known = meta.views.get(tuple(form))
+        if known is None:
+            known = self._subscripted(tuple(form), key)
+        layout, kept = known
+        for dim in kept:
+            cut[dim] = slice(cut[dim], cut[dim] + 1)
+        array = self.array
+        return Tensor(self.buf, shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)],
+                      layout, off)
+
+    def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
+        """The layout of a view that is seen for the first time."""
+        meta = self.meta
+        known = layouts.subscripted(meta, form)
+        layout = known[0]
+        if meta.axis >= 0 and layout.partitions > 1 and layout.strides[layout.pdim] != meta.strides[meta.axis]:
+            broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
+                   tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
+            return known  # a warning, and again the next time
+        meta.views[form] = known
+        return known
+
+    def _spelled_out(self, key: tuple) -> tuple:
+        """The subscript with `...` written as slices."""
+        dots = [i for i, e in enumerate(key) if e is Ellipsis]
+        if len(key) - len(dots) > self.ndim:
+            self._too_many(key)
+        if not dots:
+            return key
+        whole = (slice(None),)
+        rest = tuple(e for e in key[dots[0] + 1:] if e is not Ellipsis)
+        return key[:dots[0]] + whole * (self.ndim - dots[0] - len(rest)) + rest
+
+    def _integers(self, key: tuple, *bounds: Any) -> tuple[Any, ...]:
+        """The bounds of a slice as Python integers."""
         try:
-            array = self.array[tuple(new_key)]
+            return tuple(None if b is None else operator.index(b) for b in bounds)
         except TypeError:
             broken("argument", f"the subscript of '{self.label}' has a bound that is no integer", tensor=self.label,
                    got=repr(key), remedy="Bounds are integers known when the kernel is built; use // instead of /.")
             raise
-        if not on_chip:
-            return Tensor(self.buf, array, meta_of_view(HBM, array, meta.dtype, 0, 0), off)
-        layout = meta_of_view(meta.space, array, meta.dtype, new_pdim, pstart)
-        if layout.shape and layout.shape[new_pdim] > 1 and layout.strides[new_pdim] != strides[pdim]:
-            broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
-                   tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
-        return Tensor(self.buf, array, layout, off)
 
     def _too_many(self, key: tuple) -> None:
         broken("rank-limit", f"'{self.label}' has {self.ndim} axes but the subscript names {len(key)}",
@@ -328,10 +353,10 @@ class Tensor:
                     broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
                            remedy="nl.load the indices into SBUF first.")
                 tiles.append(e)
-                arrays.append(e.array.astype(np.int64))
+                arrays.append(e.array if type(e.array) is ShapeOnly else e.array.astype(np.int64))
             else:
                 arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
-        grid = np.broadcast_shapes(*[np.shape(a) for a in arrays])
+        grid = np.broadcast_shapes(*[a.shape for a in arrays])
         if len(grid) < 2:
             broken("arange-1d", f"'{self.label}' is subscripted with a one-dimensional index", tensor=self.label,
                    remedy="Write t[idx[i_p, 0], i_f] with i_p = nl.arange(p)[:, None].")
@@ -359,13 +384,14 @@ class Tensor:
                 broken("partition-axis", f"reshape would move data of '{self.label}' across partitions",
                        tensor=self.label, got=f"{self.shape} -> {wanted}",
                        remedy="Keep the partition axis; to move data across partitions use nl.transpose or a DMA.")
-        array = self.array.reshape(wanted)
-        if not np.may_share_memory(array, self.array):
+        strides = layouts.reshaped(self.shape, self.meta.strides, wanted)
+        if strides is None:
             broken("shape-mismatch", f"the view of '{self.label}' is not contiguous and cannot be reshaped to {wanted}",
                    tensor=self.label, got=f"{self.shape} with strides {self.meta.strides}",
                    remedy="Reshape the whole tensor before slicing it.")
-        layout = meta_of_view(self.meta.space, array, self.dtype, pdim, self.meta.pstart)
-        return Tensor(self.buf, array, layout, self.off)
+            raise AssertionError
+        layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
+        return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
 
     def expand_dims(self, axis: int) -> Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
@@ -378,14 +404,32 @@ class Tensor:
     def view(self, dtype: Any) -> Tensor:
         """The same bytes read as another dtype of the same width, or of another width along the last axis."""
         wanted = dtypes.resolve(dtype)
-        try:
-            array = self.array.view(dtypes.storage(wanted))
-        except ValueError as e:
+        known = layouts.retyped(self.meta, self.off, wanted)
+        stored = self.array.dtype.itemsize == self.meta.itemsize
+        if known is None or not stored:
             broken("dtype", f"'{self.label}' cannot be viewed as {dtypes.name(wanted)}", tensor=self.label,
-                   got=self.meta.describe(), remedy=str(e))
-        ratio_off = self.off * self.meta.itemsize // wanted.itemsize
-        layout = meta_of_view(self.meta.space, array, wanted, self.meta.pdim, self.meta.pstart)
-        return Tensor(self.buf, array, layout, ratio_off)
+                   got=f"{self.meta.describe()} with strides {self.meta.strides}", remedy="The last axis must be contiguous "
+                   "and hold a whole number of the new elements." if stored else "Values are stored as float32 while "
+                   "precise_fp is off, so that their bytes cannot be read as another type.")
+            raise AssertionError
+        layout, off = known
+        return Tensor(self.buf, self._as(layout, lambda a: a.view(dtypes.storage(wanted))), layout, off)
+
+    def repeated(self, shape: tuple[int, ...]) -> Tensor:
+        """A view with free axes of one element repeated to `shape`: stride 0, no instruction."""
+        layout = layouts.broadcast(self.meta, shape)
+        return Tensor(self.buf, self._as(layout, lambda a: np.broadcast_to(a, shape)), layout, self.off)
+
+    def permuted(self, order: tuple[int, ...]) -> Tensor:
+        """A view with the axes in another order; the partition axis must stay where it is."""
+        layout = layouts.permuted(self.meta, order)
+        return Tensor(self.buf, self._as(layout, lambda a: a.transpose(order)), layout, self.off)
+
+    def _as(self, layout: Meta, of_array: Any) -> Any:
+        """The array of a view with this layout, made by `of_array` where there are values."""
+        if type(self.array) is ShapeOnly:
+            return shape_only(layout.shape, dtypes.storage(layout.dtype) if layout.dtype != self.dtype else self.array.dtype)
+        return of_array(self.array)
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -486,21 +530,34 @@ class IndexedTensor(Tensor):
     """Elements picked by explicit indices: run-time rows, non-affine grids, or grids that reach out of bounds and
     need a mask. Bounds are checked when an instruction uses it, under that instruction's mask."""
 
-    __slots__ = ("indices", "tiles")
+    __slots__ = ("indices", "tiles", "base")
 
     def __init__(self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
         super().__init__(base.buf, base.array, layout, base.off)
+        self.base = base.meta
+        """The layout of what is picked from."""
         self.indices = indices
+        """An integer or an array of integers for each axis; a `ShapeOnly` where run-time values are not computed."""
         self.tiles = tiles
         """The index tiles, where the indices are run-time values; None for static grids."""
 
-    def _check(self, where: np.ndarray | None) -> list[np.ndarray]:
-        picked = []
+    @property
+    def unknown(self) -> bool:
+        """Whether the indices are run-time values in a run without values: which elements it picks is not known."""
+        return self.tiles is not None and type(self.array) is ShapeOnly
+
+    def _check(self, where: np.ndarray | None) -> list[Any]:
+        """The indices of each axis over the grid, bounds checked where `where` holds; None for run-time indices of a run
+        without values."""
+        picked: list[Any] = []
         for dim, index in enumerate(self.indices):
+            if type(index) is ShapeOnly:
+                picked.append(None)
+                continue
             full = np.broadcast_to(index, self.shape)
-            n = self.array.shape[dim]
+            n = self.base.shape[dim]
             bad = (full < 0) | (full >= n)
             if where is not None:
                 bad = bad & where
@@ -515,8 +572,9 @@ class IndexedTensor(Tensor):
     def inside(self) -> np.ndarray:
         """Which positions have all their indices inside the tensor, shape `shape`."""
         good = np.ones(self.shape, dtype=bool)
-        for n, index in zip(self.array.shape, self.indices):
-            good &= (index >= 0) & (index < n)
+        for n, index in zip(self.base.shape, self.indices):
+            if type(index) is not ShapeOnly:
+                good &= (index >= 0) & (index < n)
         return good
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -536,32 +594,63 @@ class IndexedTensor(Tensor):
                remedy="Copy them first: picked = nl.copy(t[i_p, i_f]) on chip, nl.load(t[i_p, i_f]) from HBM.")
         raise AssertionError
 
-    def gather(self, where: np.ndarray | None) -> np.ndarray:
+    def gather(self, where: np.ndarray | None) -> Any:
         """The values, shape `shape`; anything where `where` is False."""
-        return self.array[tuple(self._check(where))]
+        picked = self._check(where)
+        if type(self.array) is ShapeOnly:
+            return shape_only(self.shape, self.array.dtype)
+        return self.array[tuple(picked)]
 
     def written_flags(self, where: np.ndarray | None) -> np.ndarray:
         """Whether each picked element has been written."""
         if self.buf.state in (FULL, memory.ZERO, memory.SHARED):
             return np.ones(self.shape, dtype=bool)
-        flags = self._flags()
-        return flags[tuple(self._check(where))]
+        picked = self._check(where)
+        if self.unknown:  # no telling which: any element that is written will do
+            return np.full(self.shape, self.buf.state != memory.EMPTY)
+        return self._flags()[tuple(picked)]
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
         picked = self._check(where)
         keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
-        chosen = tuple(p[keep] for p in picked)
-        self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
-        if self.buf.state not in (FULL, memory.SHARED):
-            self._flags()[chosen] = True
-            self.buf.state = memory.PARTIAL
-            if self.tiles is not None and self.buf.role == "output":
-                self.buf.role = "scattered"  # type: ignore[misc]
+        buf = self.buf
+        chosen: tuple | None = None
+        if type(self.array) is not ShapeOnly:
+            chosen = tuple(p[keep] for p in picked)
+            self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
+        if buf.state in (FULL, memory.SHARED):
+            return
+        assert isinstance(buf, Allocation)
+        region = None if self.tiles is not None else self._region(picked, keep)
+        if self.unknown:  # no telling which: all elements count as written from now on
+            buf.written(0, buf.meta.shape, buf.meta.strides)[...] = True
+        elif region is not None:
+            buf.written(*region)[...] = True
+        else:
+            self._flags()[tuple(p[keep] for p in picked) if chosen is None else chosen] = True
+        buf.state = memory.PARTIAL
+        if self.tiles is not None and buf.role == "output":
+            buf.role = "scattered"
+
+    def _region(self, picked: list[np.ndarray], keep: np.ndarray) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
+        """Offset, shape and strides in the buffer of the elements that `keep` leaves, if they are a strided region."""
+        box = box_of_kept(keep)
+        if box is None or 0 in box[1]:
+            return None
+        start, shape = box
+        inner = tuple(slice(a, a + n) for a, n in zip(start, shape))
+        flat: Any = sum((p[inner] * s for p, s in zip(picked, self.base.strides)), np.int64(self.off))
+        first = (0,) * len(shape)
+        strides = tuple(int(flat[tuple(int(a == axis) for a in range(len(shape)))] - flat[first]) if n > 1 else 0
+                        for axis, n in enumerate(shape))
+        plain = flat[first] + sum(np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
+                                  for axis, (n, s) in enumerate(zip(shape, strides)))
+        return (int(flat[first]), shape, strides) if np.array_equal(flat, np.broadcast_to(plain, shape)) else None
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)
-        return self.buf.written(self.off, self.array.shape, tuple(s // self.array.itemsize for s in self.array.strides))
+        return self.buf.flags(self.off, self.base.shape, self.base.strides)
 
 
 _CONST_META: dict[np.dtype, Meta] = {}

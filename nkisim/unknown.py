@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import broken
 from .isa.core import Plan
+from .shapes import ShapeOnly
 
 
 def refuse(api: str, label: str, got: str, why: str) -> None:
@@ -62,7 +63,10 @@ def of_result(plan: Plan, api: str, operands: list[tuple[str, np.ndarray | None]
         return lambda: refuse(api, label, got, "they are mixed with known ones here")
 
     out = np.zeros(shape, dtype=bool)
-    depends = plan.depends(*arrays) if plan.depends is not None else None
+    depends = None
+    if plan.depends is not None:  # without values, a selection by a tile is taken to leave the unknown elements out
+        unseen = type(arrays[plan.chooser]) is ShapeOnly
+        depends = [at == plan.chooser for at in range(len(arrays))] if unseen else plan.depends(*arrays)
     for position, (label, flags) in enumerate(operands):
         if flags is None:
             continue

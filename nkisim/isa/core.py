@@ -44,8 +44,12 @@ class Plan:
     """The axes of a reduction."""
     depends: Callable[..., Any] | None = None
     """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
+    chooser: int = 0
+    """Of a selection, the source whose values choose."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
+    effect: Callable[[Any], None] | None = None
+    """What a run without values does in the place of a stateful `compute`: the program -> registers checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
 

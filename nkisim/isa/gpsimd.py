@@ -52,7 +52,8 @@ def AFFINE_SELECT(call: Call) -> Plan:
     def compute(a: np.ndarray, where: np.ndarray, other: Any) -> np.ndarray:
         return np.where(where, dtypes.to_fp32(a), np.float32(other))
 
-    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32, depends=lambda a, where, other: (where, False, False))
+    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32, chooser=1,
+                depends=lambda a, where, other: (where, False, False))
 
 
 @instruction("tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce")

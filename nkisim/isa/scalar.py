@@ -101,4 +101,11 @@ def ACTIVATION(call: Call) -> Plan:
             registers.write(rows, reduce_op.function(registers.read(rows, call.api), reduced))
         return (out, registers.read(rows, call.api)) if reads_out else out
 
-    return Plan(SCALAR, reducing, shape, dtypes.FLOAT32, stateful=True, cost=cost)
+    def effect(program: Any) -> None:
+        registers = registers_of(program, SCALAR)
+        if cmd in (RESET, RESET_REDUCE):
+            registers.write(rows, 0)
+        elif cmd == REDUCE or reads_out:
+            registers.read(rows, call.api)
+
+    return Plan(SCALAR, reducing, shape, dtypes.FLOAT32, stateful=True, effect=effect, cost=cost)

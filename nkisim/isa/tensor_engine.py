@@ -99,7 +99,8 @@ def NC_MATMUL(call: Call) -> Plan:
     onezero = (call.attrs[0] and stationary.dtype == np.float32) or (call.attrs[1] and moving.dtype == np.float32)
     passes = (2 if onezero else 4) if fp32 else 1
     return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole",
-                cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose})
+                cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose,
+                      "tile_position": position, "tile_size": size})
 
 
 @instruction("nc_transpose", "the partition and free axes of a tile swapped, by a matmul with identity",

@@ -479,7 +479,12 @@ def SELECT(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, rowmax)
         return out, rowmax
 
-    return Plan(VECTOR, reducing, shape, stateful=True, depends=depends)
+    def effect(program: Any) -> None:
+        if cmd == REDUCE:
+            registers_of(program, VECTOR).read(rows, call.api)
+        registers_of(program, VECTOR).write(rows, 0)
+
+    return Plan(VECTOR, reducing, shape, stateful=True, effect=effect, depends=depends)
 
 
 _ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "tan": np.tan, "mod": np.mod, "fmod": np.fmod}

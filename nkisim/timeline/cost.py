@@ -15,8 +15,12 @@ from ..memory import CONST, HBM, PSUM, SBUF, Meta
 from ..signature import Signature
 from .timing import Timing
 
-Reads = tuple[tuple[int, Meta], ...]
-"""Of each source to wait for: where its buffer stands in the record, and its layout."""
+ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)
+_INDEX = {TENSOR: 0, VECTOR: 1, SCALAR: 2, GPSIMD: 3, DMA: -1}
+
+EVERYWHERE = {"copy", "identity", "relu", "square", "abs", "sign"}
+"""Activation functions taken to be in every table [assumed: which functions share a table is not documented]. Every other
+function is taken to have a table of its own."""
 
 
 @dataclass(slots=True)
@@ -28,20 +32,35 @@ class Cost:
     """How long it keeps its engine: the next instruction of the same engine starts after it."""
     latency: float
     """From its start to its result, `occupancy` included."""
-    reads: Reads
-    extra: Meta | None
+    index: int
+    """Position of the engine in `ENGINES`; -1 for DMA."""
+    width: int = 0
+    """Entries of a record."""
+    reads: tuple[tuple[int, Meta], ...] = ()
+    """Of each source to wait for: where its buffer stands in the record, and its layout."""
+    operands: tuple[int, ...] = ()
+    """Where the buffers of tiles stand in the record."""
+    extra: Meta | None = None
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
     """Loading the stationary operand of a matmul."""
+    tile: tuple | None = None
+    """The tile of the PE array that a matmul uses alone, where the array is tiled, and how long."""
+    tile_time: float = 0.0
     table: str | None = None
     """The activation table that ScalarE needs."""
     sbuf_port: bool = False
     psum_port: bool = False
-    """Whether it uses the way to SBUF (PSUM) that engines of NeuronCore-v2 share."""
+    shared: bool = False
+    """Whether it uses the way to SBUF, to PSUM, or either, that engines of NeuronCore-v2 share."""
+    outbound: int = 0
+    """1 for a transfer that is no load from HBM to SBUF."""
     run: int = 0
-    """Bytes of the longest contiguous piece of a transfer."""
+    """Bytes of the contiguous pieces of a transfer."""
     moved: int = 0
     """Bytes of a transfer."""
+    uses: float = 0.0
+    """How many such instructions ran; a masked transfer counts with the share that it moved."""
     hbm: int = 0
     """HBM bytes that it reads and writes."""
     flops: float = 0.0
@@ -53,20 +72,22 @@ class Cost:
 def cost_of(signature: Signature, t: Timing) -> Cost:
     """The cost of an instruction like this."""
     engine = signature.engine
-    reads = tuple((5 + 2 * k, m) for k, m in enumerate(signature.srcs)
-                  if m.space != CONST and not (engine == TENSOR and m.space == PSUM))  # accumulation waits for nothing
+    tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
     cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
-    cost.reads = reads
+    cost.width = signature.width
+    cost.reads = tuple((k, m) for k, m in tiles if engine != TENSOR or m.space != PSUM)  # accumulating waits for nothing
     cost.extra = signature.extra
+    cost.operands = (3, *(k for k, m in tiles if m.space != HBM), *(() if cost.extra is None else (cost.width - 3,)))
     spaces = {m.space for m in (*signature.srcs, signature.dst)}
     if t.shared_ports:
         cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces
         cost.psum_port = engine in (VECTOR, SCALAR) and PSUM in spaces
+        cost.shared = cost.sbuf_port or cost.psum_port
     return cost
 
 
 def _made(engine: str, occupancy: float, latency: float, **more: Any) -> Cost:
-    return Cost(engine, occupancy, latency, (), None, **more)
+    return Cost(engine, occupancy, latency, _INDEX[engine], **more)
 
 
 def _elements(signature: Signature) -> int:
@@ -97,8 +118,13 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
     occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
     stationary = columns / 4 * passes / t.tensor_ghz  # "fast LoadStationary", four columns a cycle (perf)
     flops = 0.0 if transpose else 2.0 * data.partitions * columns * width
-    return _made(TENSOR, occupancy, occupancy + t.tensor_fill, stationary=stationary, flops=flops,
+    made = _made(TENSOR, occupancy, occupancy + t.tensor_fill, stationary=stationary, flops=flops,
                  flop_rate=t.peak_flops_bf16 / passes)
+    position, size = (plan.get("tile_position") or ()), (plan.get("tile_size") or ())
+    if size and size != (128, 128):  # disjoint tiles of the array work in parallel: each takes its share of the engine
+        made.tile, made.tile_time = (*position, *size), occupancy
+        made.occupancy = occupancy * size[0] * size[1] / (128 * 128)
+    return made
 
 
 # -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------------------------
@@ -155,6 +181,8 @@ def _scalar(signature: Signature, t: Timing) -> Cost:
         cycles += t.accumulator_read
     occupancy = max(cycles, t.min_interval) / t.scalar_ghz
     table = signature.attrs[0] if signature.instruction.name == "activation" else None
+    if table in EVERYWHERE:
+        table = None
     return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)
 
 
@@ -177,6 +205,16 @@ def contiguous_run(m: Meta, within_partition: bool) -> int:
     return run * m.itemsize
 
 
+def descriptor_time(run: int, t: Timing) -> float:
+    """How long one DMA engine is busy with `run` contiguous bytes.
+
+    At its rate if the run is long. A short run takes longer than its bytes: on NeuronCore-v2 the published matmuls move
+    runs of 256 bytes and of 1 KiB alike at 6.4 bytes a ns, and 2 KiB in about 160 ns; on NeuronCore-v3 any run takes some
+    62 ns.
+    """
+    return max(run / t.dma_rate, min(t.dma_run_time, run / t.dma_run_rate), t.dma_run_min)
+
+
 def _dma(signature: Signature, t: Timing) -> Cost:
     src, dst = signature.srcs[0], signature.dst
     moved = max(src.nbytes, dst.nbytes)
@@ -184,14 +222,13 @@ def _dma(signature: Signature, t: Timing) -> Cost:
     # A piece is contiguous on both sides; in elements, since a cast changes the bytes.
     pieces = min(contiguous_run(m, m.space != HBM) // m.itemsize for m in (src, dst))
     run = pieces * max(src.itemsize, dst.itemsize)
-    rate = t.dma_small_rate if run < t.dma_small_row else t.dma_rate
     if transposes:
-        seconds = moved / (t.dma_rate * t.dma_transpose_rate)
+        busy = moved / (t.dma_rate * t.dma_transpose_rate)
     else:
-        one = max(t.dma_descriptor_min, t.dma_descriptor + run / rate)
-        seconds = one * (moved / run)
+        busy = descriptor_time(run, t) * (moved / run)
     on_chip = [m.partitions for m in (src, dst) if m.space != HBM]
     engines = min(t.dma_engines, -(-max(on_chip) // 8)) if on_chip else t.dma_engines
     both = 2.0 if src.space == HBM and dst.space == HBM else 1.0
     hbm = signature.read + signature.written
-    return _made(DMA, both * seconds / t.dma_engines, both * seconds / engines, run=run, moved=moved, hbm=hbm)
+    return _made(DMA, both * busy / t.dma_engines, both * busy / engines, run=run, moved=moved, hbm=hbm,
+                 outbound=int(src.space != HBM or dst.space == HBM))

@@ -1,8 +1,13 @@
-"""Do two views of one buffer share an element? Exact, remembered, and without ever listing elements."""
+"""Which views of a buffer share elements: the ground of every dependency.
+
+Exact, remembered for each pair of layouts and distance, and without ever listing elements.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from math import gcd
+from typing import Any
 
 from ..memory import Meta
 
@@ -40,8 +45,9 @@ def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
     step, n = terms[at]
     rest_low, rest_high = (low, high - step * (n - 1)) if step > 0 else (low - step * (n - 1), high)
     # x such that the rest can still reach the target: rest_low <= target - step * x <= rest_high
-    first, last = sorted(((target - rest_high) / step, (target - rest_low) / step))
-    for x in range(max(0, int(-(-first // 1))), min(n - 1, int(last // 1)) + 1):
+    near, far = (target - rest_high, target - rest_low) if step > 0 else (rest_low - target, rest_high - target)
+    size = abs(step)
+    for x in range(max(0, -(-near // size)), min(n - 1, far // size) + 1):
         if _solvable(terms, at + 1, target - step * x):
             return True
     return False
@@ -49,5 +55,69 @@ def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
 
 def span(meta: Meta, offset: int) -> tuple[int, int]:
     """First and last byte of a view, relative to its buffer."""
-    last = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if n)
-    return offset * meta.itemsize, (offset + last + 1) * meta.itemsize - 1
+    low = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0)
+    high = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0)
+    return (offset + low) * meta.itemsize, (offset + high + 1) * meta.itemsize - 1
+
+
+Region = list
+"""One view of a buffer, a plain list for speed: [layout, offset, AVAIL, WRITER, ENGINE, READ, READER, OTHERS]."""
+AVAIL, WRITER, ENGINE, READ, READER, OTHERS = range(2, 8)
+# AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it. ENGINE: who wrote it;
+# writes of one engine do not overtake each other. READ, READER: when the last reader has read it, and which record that is.
+# OTHERS: the regions of the same buffer that share elements with it.
+
+
+def fresh(meta: Meta, offset: int) -> Region:
+    """A region that nobody has touched."""
+    return [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
+
+
+class Views:
+    """The regions of a buffer that is used through more than one view."""
+
+    __slots__ = ("regions", "starts", "longest")
+
+    def __init__(self, first: Region) -> None:
+        self.regions: dict[tuple[Meta, int], Region] = {(first[0], first[1]): first}
+        low, high = span(first[0], first[1])
+        self.starts: list[tuple[int, int, int, Region]] = [(low, 0, high, first)]
+        self.longest = high - low
+
+    def region(self, meta: Meta, offset: int) -> Region:
+        """The region of this view, made on first need and linked to those that it overlaps."""
+        found = self.regions.get((meta, offset))
+        if found is not None:
+            return found
+        made = self.regions[meta, offset] = fresh(meta, offset)
+        low, high = span(meta, offset)
+        others = []
+        at = bisect_left(self.starts, (low - self.longest,))
+        while at < len(self.starts) and self.starts[at][0] <= high:
+            _, _, last, other = self.starts[at]
+            if last >= low and overlap(meta, offset, other[0], other[1]):
+                others.append(other)
+                other[OTHERS] += (made,)
+            at += 1
+        made[OTHERS] = tuple(others)
+        insort(self.starts, (low, len(self.starts), high, made))
+        self.longest = max(self.longest, high - low)
+        return made
+
+
+def find(regions: dict[Any, Region | Views], buf: Any, meta: Meta, offset: int) -> Region:
+    """The region of this view of `buf`."""
+    found = regions.get(buf)
+    if found is None:
+        made = regions[buf] = fresh(meta, offset)
+        return made
+    if found.__class__ is list:
+        if found[0] is meta and found[1] == offset:
+            return found
+        found = regions[buf] = Views(found)
+    return found.region(meta, offset)  # type: ignore[union-attr]
+
+
+def release(views: Views) -> tuple[float, int]:
+    """When everything about a buffer is over, and which record ends it."""
+    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views.regions.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ from .. import target as targets
 from ..isa.core import DMA
 from ..target import Target
 from . import timing as timings
-from .cost import Cost
+from .cost import ENGINES, Cost
 from .explain import explanation
-from .schedule import ENGINES, REASONS, Placed, place
+from .schedule import REASONS, Options, Placed, place
 from .timing import Timing
 
 if TYPE_CHECKING:
@@ -73,26 +73,27 @@ class Roofline:
 class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
-    def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none",
-                 hoist_loads: bool = True) -> None:
+    def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
+                 throttle: bool = False, cores: int = 1) -> None:
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
         self.launch = launch
         if launch not in self.timing.launch:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
-        self.hoist_loads = hoist_loads
-        n = len(run)
-        placed = Placed(n)
-        known: dict[Any, Cost] = {}
-        at, first = 0.0, 0
-        for program in run.programs:
-            at = place(program, first, at, self.timing, self.target, placed, known, hoist_loads)
-            first = len(placed.costs)
-        self._places = [(r[0], r[1], r[2]) for _, r in run._raw()]
+        if cores < 1:
+            raise ValueError(f"cores is 1 or more, not {cores}")
+        self.options = Options(hoist_loads=hoist_loads, throttle=throttle, cores=cores)
+        placed = Placed()
+        at = 0.0
+        self._programs = list(run.programs)
+        self._places: list[tuple] | None = None
+        for program in self._programs:
+            at = place(program, at, self.timing, self.target, placed, self.options)
         self.launch_us = self.timing.launch[launch] * len(run.programs) / 1e3
         self.span_ns = at
         """From the first start to the last result."""
-        names = [*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues))]
+        names = [f"{f'nc{core} ' if cores > 1 else ''}{name}" for core in range(cores) for name in
+                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)))]
         used = sorted({*range(len(ENGINES)), *placed.lane})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
@@ -100,10 +101,11 @@ class Timeline:
         self.start: NDArray[np.float64] = np.array(placed.start, np.float64)
         self.busy_end: NDArray[np.float64] = np.array(placed.busy_end, np.float64)
         self.end: NDArray[np.float64] = np.array(placed.end, np.float64)
-        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if n else np.zeros(0, np.int16)
+        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if placed.lane else np.zeros(0, np.int16)
         self.waited_for: NDArray[np.int32] = np.array(placed.waited_for, np.int32)
         self.reason: NDArray[np.uint8] = np.array(placed.reason, np.uint8)
-        self._costs, self._shares = placed.costs, placed.shares
+        self.costs: list[Cost] = list(placed.costs.values())
+        """The cost of each distinct instruction that ran, with how often (`uses`)."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -113,14 +115,11 @@ class Timeline:
         """The modelled latency in microseconds, with the launch overhead that was asked for (none by default)."""
         return self.span_ns / 1e3 + self.launch_us
 
-    def _part(self, k: int) -> float:
-        share = self._shares[k]
-        return 1.0 if share is None else share[0] / share[1]
-
     @property
     def roofline(self) -> Roofline:
-        flops = sum(c.flops for c in self._costs)
-        hbm = sum(int(c.hbm * self._part(k)) for k, c in enumerate(self._costs) if c.hbm)
+        """flops and HBM bytes, against what TensorE and the memory can do."""
+        flops = sum(c.flops * c.uses for c in self.costs)
+        hbm = round(sum(c.hbm * c.uses for c in self.costs))
         seconds = self.span_ns * 1e-9
         return Roofline(flops=flops, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
                         achieved_flops=flops / seconds if seconds else 0.0,
@@ -134,7 +133,7 @@ class Timeline:
         span = self.span_ns or 1.0
         busy = np.bincount(self.lane, self.busy_end - self.start, len(self.lanes)) if len(self) else np.zeros(len(self.lanes))
         out = {name: float(busy[k] / span) for k, name in enumerate(self.lanes) if name in ENGINES}
-        out["dma"] = sum(c.occupancy * self._part(k) for k, c in enumerate(self._costs) if c.engine == DMA) / span
+        out["dma"] = sum(c.occupancy * c.uses for c in self.costs if c.engine == DMA) / span
         out["hbm"] = self.roofline.achieved_bandwidth / (self.timing.hbm_peak * 1e9)
         return out
 
@@ -152,6 +151,8 @@ class Timeline:
 
     def step(self, k: int) -> Step:
         """Record `k` as a step."""
+        if self._places is None:
+            self._places = [(r[0], r[1], r[2]) for program in self._programs for r in program.records()]
         signature, code, lasti = self._places[k]
         place_ = source.line_of(code, lasti)
         return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]),

@@ -1,283 +1,341 @@
 """Placing the records of a run on engines and DMA queues, in program order.
 
-Every time here is a maximum of earlier times plus a constant (engines, queues, ports and DMA bandwidth are taken in program
-order, memory in order of release), so that more work or later work never makes anything earlier. The one exception is
-physical: an earlier activation may load the table that a later one would have loaded while the data was waiting.
+Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA bandwidth are taken in program
+order, memory in the order in which it is released. So more work, or later work, never makes anything earlier. The one
+exception is physical: an activation may load the table that a later one would have loaded when its data had come.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
-from ..memory import HBM, PSUM, SBUF, Buffer, Meta
+from ..isa.core import GPSIMD, SCALAR
+from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
-from .cost import Cost, cost_of
-from .regions import overlap
+from .cost import ENGINES, Cost, cost_of
+from .regions import AVAIL, ENGINE, OTHERS, READ, READER, WRITER, find, release
 from .timing import Timing
 
 REASONS = ("start", "engine busy", "data", "anti", "output", "port", "psum bank", "memory", "dma queue", "dma order",
-           "dma bandwidth", "stationary load", "table load")
-(START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, BANDWIDTH, STATIONARY, TABLE) = range(len(REASONS))
-
-ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)
-ENGINE_INDEX = {name: i for i, name in enumerate(ENGINES)}
-EVERYWHERE = {"copy", "identity", "relu", "square", "abs", "sign"}
-"""Activation functions taken to be in every table [assumed: which functions share a table is not documented]."""
+           "stationary load", "table load")
+"""Why an instruction did not start earlier."""
+(START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(len(REASONS))
 
 
-class Region:
-    """One view of a buffer: when what was last written to it can be read, and when it can be written again."""
 
-    __slots__ = ("meta", "offset", "avail", "writer", "written", "engine", "read", "reader", "others")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to schedule; see `Run.timeline`."""
 
-    def __init__(self, meta: Meta, offset: int) -> None:
-        self.meta = meta
-        self.offset = offset
-        self.avail = 0.0
-        """When a waiting instruction may use the result."""
-        self.writer = -1
-        self.written = 0.0
-        """When the last write is complete."""
-        self.engine = -2
-        self.read = 0.0
-        """When the last reader has read it."""
-        self.reader = -1
-        self.others: tuple[Region, ...] = ()
-        """Regions of the same buffer that share elements with it."""
+    hoist_loads: bool = True
+    throttle: bool = False
+    cores: int = 1
 
 
 class Core:
-    """The state of one NeuronCore while records are placed."""
+    """The state of one NeuronCore while records are placed. Times in ns."""
 
     def __init__(self, number: int, timing: Timing, base: float) -> None:
-        self.number = number
+        self.first_lane = number * (len(ENGINES) + 2 * timing.dma_queues)
         self.free = [base] * 4
+        """Until when each engine is occupied, and by which record."""
         self.last = [-1] * 4
-        self.sbuf_port = [base, base]  # until when VectorE, GpSimdE use the way to SBUF
-        self.psum_port = [base, base]  # VectorE, ScalarE
-        self.port_user = [-1, -1, -1, -1]
+        self.sbuf_port = [(base, -1), (base, -1)]
+        """Until when VectorE, and GpSimdE, use the way to SBUF that they share, and with which record."""
+        self.psum_port = [(base, -1), (base, -1)]
+        """The same for VectorE and ScalarE, and PSUM."""
         self.array_start = base
-        self.loaded: Any = None
+        """When TensorE started its last matmul: from then on the next stationary operand can be loaded."""
+        self.stationary: Any = None
+        self.tiles: dict[tuple, float] = {}
+        """Until when each tile of a tiled PE array is occupied."""
+        self.warm: deque[tuple[float, float]] = deque()
+        """When TensorE was busy lately."""
         self.table: str | None = None
         self.queues = [[(base, k, -1) for k in range(timing.dma_queues)] for _ in range(2)]
-        self.issued = [base, base]  # last trigger of loads, of the others
-        self.issuer = [-1, -1]
-        self.data = [base, base]  # until when the bandwidth is given away: by loads (and all), by the others
-        self.data_user = [-1, -1]
+        """Until when each queue (of loads, of other transfers) is occupied, its number, by which record; a heap."""
+        self.issued = [(base, -1), (base, -1)]
+        """The last trigger of a load, and of another transfer."""
+        self.data = [base, base]
+        """Until when DMA bandwidth is given away: to loads and everything before, and to other transfers."""
         self.room = [0, 0]
+        """Bytes a partition of SBUF, banks of PSUM that are taken."""
         self.freed: list[list[tuple[float, int, int]]] = [[], []]
+        """Memory that is released: when, by which record, how much; a heap each."""
 
 
 class Placed:
     """What `place` fills in, one entry a record."""
 
-    def __init__(self, n: int) -> None:
-        self.start = [0.0] * n
-        self.busy_end = [0.0] * n
-        self.end = [0.0] * n
-        self.lane = [0] * n
-        self.waited_for = [-1] * n
-        self.reason = [START] * n
-        self.costs: list[Cost] = []
-        self.shares: list[tuple[int, int] | None] = []
+    def __init__(self) -> None:
+        self.start: list[float] = []
+        self.busy_end: list[float] = []
+        self.end: list[float] = []
+        self.lane: list[int] = []
+        self.waited_for: list[int] = []
+        self.reason: list[int] = []
+        self.costs: dict[Any, Cost] = {}
+        """Of each signature that ran."""
 
 
-def last_uses(program: Program) -> dict[Buffer, int]:
-    """Of each on-chip buffer, the position on the tape of the record that touches it last."""
+def _last_uses(tape: list[Any]) -> dict[Any, int]:
+    """Of each buffer, where on the tape the record lies that touches it last."""
     last: dict[Any, int] = {}
-    tape, at = program.tape, 0
-    n = len(tape)
+    at, n = 0, len(tape)
     while at < n:
-        width = tape[at].width
-        for who in tape[at + 3:at + width - 1:2]:
-            last[who] = at
-        at += width
+        end = at + tape[at].width
+        last[tape[at + 3]] = last[tape[at + 5]] = at  # every instruction has a destination and a source
+        if end - at > 8:
+            for k in range(at + 7, end - 1, 2):
+                last[tape[k]] = at
+        at = end
     return last
 
 
-def find_region(regions: dict[Any, Any], buf: Buffer, meta: Meta, offset: int) -> Region:
-    """The region of this view of `buf`, made on first need and linked to those that it overlaps."""
-    found = regions.get(buf)
-    if found is None:
-        made = regions[buf] = Region(meta, offset)
-        return made
-    if type(found) is Region:
-        if found.meta is meta and found.offset == offset:
-            return found
-        found = regions[buf] = {(found.meta, found.offset): found}
-    region = found.get((meta, offset))
-    if region is None:
-        region = Region(meta, offset)
-        for other in found.values():
-            if overlap(meta, offset, other.meta, other.offset):
-                region.others += (other,)
-                other.others += (region,)
-        found[meta, offset] = region
-    return region
+def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options) -> float:
+    """Place the records of `program` from the time `base` on, behind those in `out`; returns when the last result is there.
 
-
-def place(program: Program, first: int, base: float, timing: Timing, target: Target, out: Placed, costs: dict[Any, Cost],
-          hoist_loads: bool) -> float:
-    """Place the records of `program`, the first of which has index `first`, from the time `base` on; returns the end."""
-    tape = program.tape
-    last_use = last_uses(program)
+    One long loop over plain lists, since it is to take 2 microseconds a record: what a record needs of its signature is in its
+    `Cost`, what it needs of its operands in their `Region`.
+    """
+    tape, costs = program.tape, out.costs
+    last_use = _last_uses(tape)
     regions: dict[Any, Any] = {}
     held: dict[Any, tuple[int, int]] = {}
-    core = Core(0, timing, base)
-    capacity = (target.sbuf_partition_bytes, target.psum_banks)
-    bank = target.psum_bank_bytes
-    finish = base
-    index, at, n = first, 0, len(tape)
-    start_of, busy_of, end_of, lane_of = out.start, out.busy_end, out.end, out.lane
-    waited_of, reason_of = out.waited_for, out.reason
+    capacity, bank = (target.sbuf_partition_bytes, target.psum_banks), target.psum_bank_bytes
+    cores = [Core(k, timing, base) for k in range(options.cores)]
+    marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
+    instance, mark = 0, 0
+    core = cores[0]
+    start_of, busy_of, end_of, lane_of = out.start.append, out.busy_end.append, out.end.append, out.lane.append
+    waited_of, reason_of = out.waited_for.append, out.reason.append
+    handoff = timing.handoff
+    throttle = options.throttle and timing.throttled
+    # cores that share a stack of HBM get equal parts of it
+    sharing = max(1.0, min(options.cores, 2) * timing.dma_bandwidth / timing.hbm_stack) if options.cores > 1 else 1.0
+    finish, index, at, n = base, len(out.start), 0, len(tape)
     while at < n:
+        if at >= mark:
+            while at >= marks[instance]:
+                core = cores[instance % options.cores]
+                instance += 1
+            mark = marks[instance]
+            free, last, room, freed = core.free, core.last, core.room, core.freed
         signature = tape[at]
-        width = signature.width
         cost = costs.get(signature)
         if cost is None:
             cost = costs[signature] = cost_of(signature, timing)
-        engine = cost.engine
-        dma = engine == DMA
-        me = -1 if dma else ENGINE_INDEX[engine]
+        end_at = at + cost.width
+        me = cost.index
         t, why, who = base, START, -1
 
-        # data: what it reads must have been written
+        # what it reads must have been written
         reads = []
-        stationary_ready = base
         for position, meta in cost.reads:
             buf = tape[at + position]
-            region = regions.get(buf)
             offset = tape[at + position + 1]
-            if type(region) is not Region or region.meta is not meta or region.offset != offset:
-                region = find_region(regions, buf, meta, offset)
+            region = regions.get(buf)
+            if region.__class__ is not list or region[0] is not meta or region[1] != offset:
+                if meta.space == HBM and buf.role == "input":  # nobody writes it
+                    continue
+                region = find(regions, buf, meta, offset)
             reads.append(region)
-            if region.avail > t:
-                t, why, who = region.avail, DATA, region.writer
-            for other in region.others:
-                if other.avail > t:
-                    t, why, who = other.avail, DATA, other.writer
-            if position == 5:
-                stationary_ready = t
-        # what it overwrites must have been read, and written by whoever wrote it before
-        writes = [find_region(regions, tape[at + 3], signature.dst, tape[at + 4])]
-        if cost.extra is not None:
-            writes.append(find_region(regions, tape[at + width - 3], cost.extra, tape[at + width - 2]))
-        for region in writes:
-            for other in (region, *region.others):
-                if other.read > t:
-                    t, why, who = other.read, ANTI, other.reader
-                if other.written > t and (other.engine != me or dma):
-                    t, why, who = other.written, OUTPUT, other.writer
-        # memory: a tile needs room (SBUF bytes, PSUM banks) from its first write on
-        for k in (at + 3,) if cost.extra is None else (at + 3, at + width - 3):
-            buf = tape[k]
-            if buf in held or buf.meta.space == HBM:
-                continue
-            psum = buf.meta.space == PSUM
-            need = -(-buf.meta.psum_partition_bytes // bank) if psum else buf.meta.sbuf_partition_bytes
-            held[buf] = (psum, need)
-            core.room[psum] += need
-            heap = core.freed[psum]
-            while core.room[psum] > capacity[psum] and heap:
-                when, by, size = heappop(heap)
-                core.room[psum] -= size
-                if when > t:
-                    t, why, who = when, BANK if psum else MEMORY, by
+            if region[AVAIL] > t:
+                t, why, who = region[AVAIL], DATA, region[WRITER]
+            if region[OTHERS]:
+                for other in region[OTHERS]:
+                    if other[AVAIL] > t:
+                        t, why, who = other[AVAIL], DATA, other[WRITER]
 
-        share = tape[at + width - 1]
-        if dma:
-            part = 1.0 if share is None else share[0] / share[1]
-            into = 0 if tape[at + 5].meta.space == HBM and signature.dst.space == SBUF else 1
-            stream = into if hoist_loads else 0
-            if core.issued[stream] > t:
-                t, why, who = core.issued[stream], ORDER, core.issuer[stream]
-            queues = core.queues[into]
-            when, queue, user = queues[0]
-            if when > t:
-                t, why, who = when, QUEUE, user
-            core.issued[stream], core.issuer[stream] = t + timing.dma_issue, index
-            pool, alone = cost.occupancy * part, cost.latency * part
-            ready = t + timing.dma_start
-            if into == 0 or not hoist_loads:
-                begins = max(ready, core.data[0])
-                core.data[0] = begins + pool
-                busy = begins + alone
-            else:
-                # the others take their bandwidth from the loads at their place in the program, waiting for nobody
-                core.data[0] += pool
-                begins = max(ready, core.data[1])
-                core.data[1] = begins + pool
-                busy = max(begins + alone, core.data[0])
-            end = busy + timing.dma_done
-            avail = end
-            heapreplace(queues, (busy, queue, index))
-            lane = 4 + into * timing.dma_queues + queue
+        # what it overwrites must have been read, and written by whoever wrote it before; a tile that is new needs room
+        dst = tape[at + 3]
+        into = regions.get(dst)
+        if into is None:
+            into = regions[dst] = [signature.dst, tape[at + 4], 0.0, -1, -2, 0.0, -1, ()]
+            if signature.dst.space != HBM:
+                t, why, who = _make_room(dst, held, room, freed, capacity, bank, t, why, who)
         else:
-            free = core.free[me]
-            if free > t:
-                t, why, who = free, BUSY, core.last[me]
-            if cost.sbuf_port:
-                other_side = core.sbuf_port[0 if engine == GPSIMD else 1]
-                if other_side > t:
-                    t, why, who = other_side, PORT, core.port_user[0 if engine == GPSIMD else 1]
-            if cost.psum_port:
-                other_side = core.psum_port[0 if engine == SCALAR else 1]
-                if other_side > t:
-                    t, why, who = other_side, PORT, core.port_user[2 if engine == SCALAR else 3]
+            if into.__class__ is not list or into[0] is not signature.dst or into[1] != tape[at + 4]:
+                into = find(regions, dst, signature.dst, tape[at + 4])
+            if into[READ] > t:
+                t, why, who = into[READ], ANTI, into[READER]
+            if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
+                t, why, who = into[AVAIL], OUTPUT, into[WRITER]
+            if into[OTHERS]:
+                t, why, who = _overwritten(into[OTHERS], me, t, why, who)
+        second = None
+        if cost.extra is not None:
+            buf = tape[end_at - 3]
+            if buf not in regions:
+                t, why, who = _make_room(buf, held, room, freed, capacity, bank, t, why, who)
+            second = find(regions, buf, cost.extra, tape[end_at - 2])
+            t, why, who = _overwritten((second, *second[OTHERS]), me, t, why, who)
+
+        if me < 0:
+            share = tape[end_at - 1]
+            part = 1.0 if share is None else share[0] / share[1]
+            cost.uses += part
+            t, busy, lane, why, who = _transfer(core, cost, part * sharing, t, why, who, index, timing, options.hoist_loads)
+            avail = end = busy + timing.dma_done
+        else:
+            cost.uses += 1.0
+            if free[me] > t:
+                t, why, who = free[me], BUSY, last[me]
+            occupancy, latency = cost.occupancy, cost.latency
             if me == 0:
-                key = (tape[at + 5], tape[at + 6], signature.srcs[0], reads[0].writer)
-                if key != core.loaded:
-                    ready = max(stationary_ready, core.array_start) + cost.stationary
+                # TensorE loads the stationary operand behind the matmul before, unless it holds it already
+                stationary = reads[0]
+                key = (tape[at + 5], tape[at + 6], signature.srcs[0], stationary[WRITER])
+                if key != core.stationary:
+                    core.stationary = key
+                    ready = max(stationary[AVAIL], core.array_start) + cost.stationary
                     if ready > t:
                         t, why = ready, STATIONARY
-                    core.loaded = key
+                if cost.tile is not None:
+                    if core.tiles.get(cost.tile, base) > t:
+                        t, why, who = core.tiles[cost.tile], BUSY, last[0]
+                    core.tiles[cost.tile] = t + cost.tile_time
+                if throttle:
+                    if _cold(core, t, timing):
+                        occupancy, latency = 2 * occupancy, latency + occupancy
+                    core.warm.append((t, t + occupancy))
                 core.array_start = t
-            elif cost.table is not None and cost.table != core.table and cost.table not in EVERYWHERE:
-                core.table = cost.table
-                t, why = t + timing.table_load, TABLE
-            busy = t + cost.occupancy
-            end = t + cost.latency
-            avail = end + timing.handoff
-            core.free[me], core.last[me] = busy, index
+            else:
+                if cost.shared:
+                    t, why, who = _ports(core, cost, t, why, who)
+                if cost.table is not None and cost.table != core.table:
+                    core.table = cost.table
+                    t, why = t + timing.table_load, TABLE
+            busy, end = t + occupancy, t + latency
+            avail = end + handoff
+            free[me], last[me] = busy, index
             lane = me
-            if cost.sbuf_port:
-                side = 1 if engine == GPSIMD else 0
-                core.sbuf_port[side], core.port_user[side] = busy, index
-            if cost.psum_port:
-                side = 1 if engine == SCALAR else 0
-                core.psum_port[side], core.port_user[2 + side] = busy, index
+            if cost.shared:
+                _take_ports(core, cost, busy, index)
 
         for region in reads:
-            if busy > region.read:
-                region.read, region.reader = busy, index
-        for region in writes:
-            if avail > region.avail:
-                region.avail, region.writer = avail, index
-            if end > region.written:
-                region.written = end
-            region.engine = me
-        for k in range(at + 3, at + width - 1, 2):
-            buf = tape[k]
+            if busy > region[READ]:
+                region[READ], region[READER] = busy, index
+        if avail > into[AVAIL]:
+            into[AVAIL], into[WRITER] = avail, index
+        into[ENGINE] = me
+        if second is not None:
+            second[AVAIL], second[WRITER], second[ENGINE] = max(avail, second[AVAIL]), index, me
+        for k in cost.operands:
+            buf = tape[at + k]
             if last_use[buf] == at and buf in held:
                 psum, need = held.pop(buf)
-                heappush(core.freed[psum], (*_released(regions.pop(buf)), need))
-        start_of[index], busy_of[index], end_of[index], lane_of[index] = t, busy, end, lane
-        waited_of[index], reason_of[index] = who, why
-        out.costs.append(cost)
-        out.shares.append(share)
+                region = regions.pop(buf)
+                if region.__class__ is not list:
+                    when, by = release(region)
+                elif region[READ] > region[AVAIL]:
+                    when, by = region[READ], region[READER]
+                else:
+                    when, by = region[AVAIL], region[WRITER]
+                heappush(freed[psum], (when, by, need))
+        start_of(t)
+        busy_of(busy)
+        end_of(end)
+        lane_of(core.first_lane + lane)
+        waited_of(who)
+        reason_of(why)
         if end > finish:
             finish = end
         index += 1
-        at += width
+        at = end_at
     return finish
 
 
-def _released(found: Any) -> tuple[float, int]:
-    """When everything about a buffer is over, and which record ends it."""
-    best = (0.0, -1)
-    for region in (found,) if type(found) is Region else found.values():
-        best = max(best, (region.read, region.reader), (region.written, region.writer))
-    return best
+def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], freed: list[list[tuple[float, int, int]]],
+               capacity: tuple[int, int], bank: int, t: float, why: int, who: int) -> tuple[float, int, int]:
+    """Give a new tile its bytes of SBUF, or its banks of PSUM, waiting until enough of them are released.
+
+    Tiles whose last reader comes later in the program are never waited for: if they alone are too many (small tiles may share
+    a bank), nobody waits.
+    """
+    layout = buf.meta
+    psum = int(layout.space == PSUM)
+    need = -(-layout.psum_partition_bytes // bank) if psum else layout.sbuf_partition_bytes
+    held[buf] = (psum, need)
+    room[psum] += need
+    heap = freed[psum]
+    while room[psum] > capacity[psum] and heap:
+        when, by, size = heappop(heap)
+        room[psum] -= size
+        if when > t:
+            t, why, who = when, BANK if psum else MEMORY, by
+    return t, why, who
+
+
+def _overwritten(regions: tuple[Any, ...], me: int, t: float, why: int, who: int) -> tuple[float, int, int]:
+    """Wait until these regions have been read, and written by other engines."""
+    for other in regions:
+        if other[READ] > t:
+            t, why, who = other[READ], ANTI, other[READER]
+        if other[AVAIL] > t and (other[ENGINE] != me or me < 0):
+            t, why, who = other[AVAIL], OUTPUT, other[WRITER]
+    return t, why, who
+
+
+def _transfer(core: Core, cost: Cost, part: float, t: float, why: int, who: int, index: int, timing: Timing,
+              hoist_loads: bool) -> tuple[float, float, int, int, int]:
+    """Place a transfer that could start at `t`: (start, end of its data, lane, reason, record waited for).
+
+    Loads are triggered in program order, and so are the others (stores, copies, gathers on chip). With `hoist_loads`
+    the two do not wait for each other; without, all are one sequence. The engines' bandwidth is given away in that order too.
+    The others take theirs from the loads at their place in the program, so that no byte is moved for nothing, whenever
+    they really start.
+    """
+    other = cost.outbound
+    stream = other if hoist_loads else 0
+    issued, issuer = core.issued[stream]
+    if issued > t:
+        t, why, who = issued, ORDER, issuer
+    when, queue, user = core.queues[other][0]
+    if when > t:
+        t, why, who = when, QUEUE, user
+    core.issued[stream] = (t + timing.dma_issue, index)
+    pool, alone = cost.occupancy * part, cost.latency * part
+    begins = t + timing.dma_start
+    if stream == 0:
+        if core.data[0] > begins:
+            begins = core.data[0]
+        core.data[0] = begins + pool
+        busy = begins + alone
+    else:
+        core.data[0] += pool
+        if core.data[1] > begins:
+            begins = core.data[1]
+        core.data[1] = begins + pool
+        busy = max(begins + alone, core.data[0])
+    heapreplace(core.queues[other], (busy, queue, index))
+    return t, busy, len(ENGINES) + other * timing.dma_queues + queue, why, who
+
+
+def _ports(core: Core, cost: Cost, t: float, why: int, who: int) -> tuple[float, int, int]:
+    """Wait until the other engine leaves the ports that both need (NeuronCore-v2)."""
+    for needed, port, mine in ((cost.sbuf_port, core.sbuf_port, cost.engine == GPSIMD),
+                               (cost.psum_port, core.psum_port, cost.engine == SCALAR)):
+        if needed and port[not mine][0] > t:
+            t, why, who = port[not mine][0], PORT, port[not mine][1]
+    return t, why, who
+
+
+def _take_ports(core: Core, cost: Cost, busy: float, index: int) -> None:
+    if cost.sbuf_port:
+        core.sbuf_port[cost.engine == GPSIMD] = (busy, index)
+    if cost.psum_port:
+        core.psum_port[cost.engine == SCALAR] = (busy, index)
+
+
+def _cold(core: Core, t: float, timing: Timing) -> bool:
+    """Whether TensorE was busy for less than half of the window before `t`, so that its clock is halved."""
+    begin = t - timing.throttle_window
+    while core.warm and core.warm[0][1] <= begin:
+        core.warm.popleft()
+    busy = sum(end - max(start, begin) for start, end in core.warm)
+    return busy < 0.5 * timing.throttle_window

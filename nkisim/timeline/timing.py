@@ -11,6 +11,8 @@ published numbers, [A] assumed. Sources, by short name:
   dma       aws-neuron-sdk v2.32.0 nki/get-started/about/nki-dma-overview.rst and its figures
   dma-bw    aws-neuron-sdk v2.32.0 nki/deep-dives/nki-dma-bandwidth-guide.rst
   mm-v2     aws-neuron-sdk v2.26.0 general/nki/tutorials/matrix_multiplication.rst, its table of latencies
+  mm-v3     aws-neuron-sdk v2.32.0 nki/guides/tutorials/kernel-optimization.rst, profile of the second version (v2-full.png)
+  explorer  aws-neuron-sdk v2.32.0 tools/neuron-explorer/overview-summary-page.rst
 """
 
 from __future__ import annotations
@@ -66,14 +68,14 @@ class Timing:
     """From the trigger of a transfer to its data: v2, two transfers of profile and perf less their bytes [I]; v3 (dma) [P]."""
     dma_done: float
     """From the last byte to the instruction that waits for it (profile, dma) [P]."""
-    dma_descriptor: float
-    """What a DMA engine spends on each contiguous run besides its bytes [I]."""
-    dma_descriptor_min: float = 7.0
-    """The least time of one descriptor: 4 bytes in 7 ns (perf) [F]."""
-    dma_small_row: int = 0
-    """Runs of fewer bytes than this move at `dma_small_rate`."""
-    dma_small_rate: float = 0.0
-    """Bytes a ns of one DMA engine in short runs (mm-v2) [I]."""
+    dma_run_time: float
+    """Short runs: a contiguous run takes the lesser of this and its bytes at `dma_run_rate`, and no less than its bytes at
+    `dma_rate`. v2: 160 ns, 6.4 bytes a ns (mm-v2: 1.3 us for each [128, 512] bf16 tile, 0.3 us for each [128, 128]) [I]."""
+    dma_run_rate: float = float("inf")
+    """Bytes a ns of one DMA engine in short runs."""
+    dma_run_min: float
+    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 30 ns [A], between the 7 ns of 4
+    bytes (perf) [F] and the 36 ns of 256 bytes (mm-v2) [I]."""
     dma_transpose_rate: float
     """Share of the DMA rate that a transposing transfer reaches (arch-v3: up to 0.9; v2: "much lower", assumed)."""
     hbm_peak: float
@@ -86,6 +88,10 @@ class Timing:
     """ScalarE's data path of 256 elements of 2 bytes a cycle (arch-v4) [T]."""
     shared_ports: bool = False
     """VectorE and GpSimdE share their way to SBUF, VectorE and ScalarE theirs to PSUM (arch-v2) [T]."""
+    throttled: bool = False
+    """Whether TensorE's clock is halved until it has been busy for half of a window (explorer; trn2 and trn3) [T]."""
+    throttle_window: float = 3000.0
+    """That window: about 3 us (explorer) [T]."""
     launch: dict[str, float] = field(default_factory=dict)
     """Start-up and tear-down in ns by what is measured: "none" of it, a whole "profile", nki.benchmark's nc_latency."""
     peak_flops_bf16: float
@@ -100,19 +106,21 @@ class Timing:
 TIMINGS = {
     2: Timing(tensor_ghz=2.8, vector_ghz=1.12, scalar_ghz=1.4, gpsimd_ghz=1.4,
               tensor_fill=145.0, vector_fill=75.0, scalar_fill=105.0, table_load=368.0,
-              dma_rate=17.0, dma_issue=50.0, dma_start=1550.0, dma_done=250.0, dma_descriptor=2.0,
-              dma_small_row=2048, dma_small_rate=6.8, dma_transpose_rate=0.1,
+              dma_rate=17.0, dma_issue=50.0, dma_start=1270.0, dma_done=250.0,
+              dma_run_time=160.0, dma_run_rate=6.4, dma_run_min=30.0, dma_transpose_rate=0.1,
               hbm_peak=410.0, hbm_stack=820.0, shared_ports=True,
               launch={"none": 0.0, "profile": 19100.0, "benchmark": 9000.0}, peak_flops_bf16=2 * 128 * 128 * 2.8),
     3: Timing(tensor_ghz=2.4, vector_ghz=0.96, scalar_ghz=1.2, gpsimd_ghz=1.2,
               tensor_fill=160.0, vector_fill=75.0, scalar_fill=238.0, table_load=1285.0,
-              dma_rate=23.0, dma_issue=8.0, dma_start=900.0, dma_done=330.0, dma_descriptor=20.0, dma_transpose_rate=0.9,
-              hbm_peak=375.0, hbm_stack=716.0, vector_wide=True,
+              dma_rate=23.0, dma_issue=8.0, dma_start=900.0, dma_done=330.0, dma_run_time=62.0, dma_run_min=62.0,
+              dma_transpose_rate=0.9,
+              hbm_peak=375.0, hbm_stack=716.0, vector_wide=True, throttled=True,
               launch={"none": 0.0, "profile": 15800.0, "benchmark": 9000.0}, peak_flops_bf16=2 * 128 * 128 * 2.4),
     4: Timing(tensor_ghz=2.4, vector_ghz=1.2, scalar_ghz=1.2, gpsimd_ghz=1.2,
               tensor_fill=160.0, vector_fill=60.0, scalar_fill=238.0, table_load=1285.0,
-              dma_rate=33.0, dma_issue=8.0, dma_start=900.0, dma_done=330.0, dma_descriptor=14.0, dma_transpose_rate=0.9,
-              hbm_peak=588.0, hbm_stack=1175.0, vector_wide=True, scalar_wide=True,
+              dma_rate=33.0, dma_issue=8.0, dma_start=900.0, dma_done=330.0, dma_run_time=62.0, dma_run_min=62.0,
+              dma_transpose_rate=0.9,
+              hbm_peak=588.0, hbm_stack=1175.0, vector_wide=True, scalar_wide=True, throttled=True,
               launch={"none": 0.0, "profile": 15800.0, "benchmark": 9000.0}, peak_flops_bf16=2 * 128 * 128 * 2.4),
 }
 

@@ -26,7 +26,7 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, HBM, PSUM, SBUF, meta_of, meta_of_view
+from ...memory import CONST, HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .support import is_const, only, operand, promoted, tile, want_dtype
@@ -44,9 +44,7 @@ def free_broadcast(t: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A view of `t` with free axes of one element repeated: stride 0, no instruction (a copy of explicit picks)."""
     if isinstance(t, IndexedTensor):
         t = execute(TENSOR_COPY, "nl.broadcast_to", None, (t,), (None,))
-    array = np.broadcast_to(t.array, shape)
-    strides = tuple(s // array.itemsize for s in array.strides)
-    return Tensor(t.buf, array, meta_of(t.meta.space, shape, strides, t.meta.dtype, 0, t.meta.pstart), t.off)
+    return t.repeated(shape)
 
 
 def broadcast_to(src: Any, *, shape: Any, **kwargs: Any) -> Tensor:
@@ -371,8 +369,7 @@ def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...
     if type(t) is not Tensor or 0 in axes or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim)):
         return None
     order = tuple(a for a in builtins.range(t.ndim) if a not in axes) + axes
-    array = t.array.transpose(order)
-    view = Tensor(t.buf, array, meta_of_view(t.meta.space, array, t.meta.dtype, t.meta.pdim, t.meta.pstart), t.off)
+    view = t.permuted(order)
     kept = tuple(1 if a in axes else n for a, n in enumerate(t.shape))
     return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept
 

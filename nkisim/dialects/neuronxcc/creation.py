@@ -205,7 +205,8 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
-    return Tensor(buf, np.array(program.cast(values, wanted)), meta, 0)
+    array = np.array(program.cast(values, wanted)) if program.values else program.zeros(values.shape, wanted)
+    return Tensor(buf, array, meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tensor:

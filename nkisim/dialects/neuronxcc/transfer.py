@@ -81,7 +81,9 @@ def device_print(prefix: str, x: Any, *, mask: Any = None, **kwargs: Any) -> Non
     else:
         t = tile(x, "nl.device_print")
         program.check_read(t, "nl.device_print")
-        values = np.array(t.gather(None) if isinstance(t, IndexedTensor) else t.array)
+        values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
+        if program.values:
+            values = np.array(values)
     program.prints.append(Printed(prefix, values, here().line))
     if program.config.print_to_stdout and not program.recording:
         print(prefix, values)
