@@ -15,9 +15,16 @@ import numpy as np
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
 float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
 float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
+float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
+float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
 # A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of the
 # official package, an opaque four-byte type names it and float32 arrays store it.
 tfloat32 = np.dtype("V4")
+
+# Four elements in 32 bits, for the matmul of micro-scaled formats; their bytes are unpacked by the instructions only.
+float8_e4m3fn_x4 = np.dtype([("float8_e4m3fn_x4", np.uint32)])
+float8_e5m2_x4 = np.dtype([("float8_e5m2_x4", np.uint32)])
+float4_e2m1fn_x4 = np.dtype([("float4_e2m1fn_x4", np.uint16)])
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT16 = np.dtype(np.float16)
@@ -25,7 +32,7 @@ INT32 = np.dtype(np.int32)
 UINT8 = np.dtype(np.uint8)
 BOOL = np.dtype(np.bool_)
 
-FLOATS = (FLOAT32, tfloat32, bfloat16, FLOAT16, float8_e4m3, float8_e5m2)
+FLOATS = (FLOAT32, tfloat32, bfloat16, FLOAT16, float8_e4m3, float8_e5m2, float8_e4m3fn, float8_e8m0fnu)
 INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32))
 SUPPORTED = FLOATS + INTEGERS + (BOOL,)
 MATMUL_DTYPES = (float8_e4m3, float8_e5m2, bfloat16, FLOAT16, tfloat32, FLOAT32)
@@ -129,7 +136,8 @@ def of_scalar(value: Any) -> np.dtype:
     return FLOAT32
 
 
-_FLOAT_RANK = {float8_e4m3: 0, float8_e5m2: 0, bfloat16: 1, FLOAT16: 1, tfloat32: 2, FLOAT32: 3}
+_FLOAT_RANK = {float8_e4m3: 0, float8_e5m2: 0, float8_e4m3fn: 0, float8_e8m0fnu: 0, bfloat16: 1, FLOAT16: 1,
+               tfloat32: 2, FLOAT32: 3}
 
 
 def promote(a: np.dtype, b: np.dtype) -> np.dtype:

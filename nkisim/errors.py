@@ -20,7 +20,7 @@ class SimulatorError(Exception):
 
 
 class RuleWarning(UserWarning):
-    """A rule that the configuration turned into a warning was broken."""
+    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory."""
 
 
 class KernelError(Exception):
@@ -101,6 +101,6 @@ POLICY = _Policy()
 def broken(rule: str, headline: str, **details: Any) -> None:
     """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration says so."""
     error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
-    if not POLICY.warn.get(rule):
+    if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
     warnings.warn(str(error), RuleWarning, stacklevel=3)

@@ -21,6 +21,7 @@ from .state import STATE, current
 from .tensor import IndexedTensor, Tensor
 
 _getframe = sys._getframe
+_new: Any = object.__new__
 _INTERNAL = source.INTERNAL_FILES
 
 
@@ -36,16 +37,15 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         program = current(api)
     if mask is not None and condition(mask, api) is not None:
         return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-    into: Any = space if dst is None else dst.meta
     n = len(srcs)
     if n == 1:
         (a,) = srcs
-        key: tuple = (instruction, attrs, into, dtype, a.meta)
+        key: tuple = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta)
     elif n == 2:
         a, b = srcs
-        key = (instruction, attrs, into, dtype, a.meta, b.meta)
+        key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta)
     else:
-        key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
+        key = (instruction, attrs, space if dst is None else dst.meta, dtype, *[s.meta for s in srcs])
     if extra is not None:
         key += (extra.meta,)
     try:
@@ -59,22 +59,39 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
     if program.suspect is not None:
         program.settle(False)
     clock = program.clock = program.clock + 1
-    for s in srcs:
-        buf = s.buf
-        if buf.state != FULL and program.check_read(s, api):  # some elements are unknown
-            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-        if buf.scope.closed:
-            program.check_scope(s)
-        buf.last = clock
+    in_place = signature.into
+    # what every source must be: written, in scope; unrolled, for this is the innermost loop of a simulation
     if n == 1:
-        result = signature.compute(a.array)
+        a_buf = a.buf
+        if a_buf.state != FULL and program.check_read(a, api):  # some elements are unknown
+            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+        if a_buf.scope.closed:
+            program.check_scope(a)
+        a_buf.last = clock
+        if in_place is None:
+            result = signature.compute(a.array)
     elif n == 2:
-        result = signature.compute(a.array, b.array)
+        a_buf, b_buf = a.buf, b.buf
+        if a_buf.state != FULL and program.check_read(a, api) or b_buf.state != FULL and program.check_read(b, api):
+            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+        if a_buf.scope.closed:
+            program.check_scope(a)
+        if b_buf.scope.closed:
+            program.check_scope(b)
+        a_buf.last = b_buf.last = clock
+        if in_place is None:
+            result = signature.compute(a.array, b.array)
     else:
+        for s in srcs:
+            buf = s.buf
+            if buf.state != FULL and program.check_read(s, api):
+                return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+            if buf.scope.closed:
+                program.check_scope(s)
+            buf.last = clock
         result = signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-        _write(program, extra, program.cast(second, extra.meta.dtype))
     frame = _getframe(2)  # this function is called by the functions of a dialect only
     code = frame.f_code
     if code is not program.kernel_code:
@@ -83,45 +100,64 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             code = frame.f_code
     lasti = frame.f_lasti
     if dst is None:
-        meta = signature.dst
-        made = Buffer(meta, clock, code, lasti, FULL,
-                      program.scope_at(code, lasti) if program.blocks else program.scope)
+        made = _new(Buffer)  # attribute by attribute: half the time of calling the class
+        made.meta = meta = signature.dst
+        made.first = made.last = clock
+        made.code = code
+        made.lasti = lasti
+        made.state = FULL
+        made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
         program.buffers.append(made)
-        dst = program.last_result = Tensor(made, result, meta, 0)
+        if program.tensor is Tensor:
+            dst = _new(Tensor)
+            dst.buf = made
+            dst.array = result
+            dst.meta = meta
+            dst.off = 0
+        else:
+            dst = program.tensor(made, result, meta, 0)
+        off = 0
+        program.last_result = dst
         program.last_signature = signature
         program.last_srcs = srcs
         program.last_extra = extra
+        into = made
     else:
-        buf = dst.buf
-        if buf.scope.closed:
+        into, off = dst.buf, dst.off
+        if into.scope.closed:
             program.check_scope(dst)
-        if buf.role == "input":
+        if into.role == "input":
             program.refuse_input(dst, api)
         if program.suspect is not None:
             program.settle(reduces(signature, srcs, dst))
-        if buf.scope.serial < program.affine:
+        if into.scope.serial < program.affine:
             program.note_shared_write(dst, reduces(signature, srcs, dst))
-        if program.values:
-            dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
-        buf.last = clock
-        if buf.state != FULL:
-            program.mark_written(dst)
-        if buf.tracked is not None:
-            if dst.meta is buf.meta and result.dtype == dst.array.dtype and result.shape == dst.meta.shape:
-                # written in full from an array that nobody else holds: keep that instead of a copy
-                buf.tracked.append((result, len(program.tape), code, lasti, None))
-            else:
-                program.note_history(dst, code, lasti)
-        program.last_result = None
-    if program.recording:
-        if n == 1 and extra is None:
-            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, None)
-        elif n == 2 and extra is None:
-            program.tape += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, None)
+        if in_place is None:
+            if program.values:
+                dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
+        elif n == 1:
+            in_place(a.array, dst.array)
         else:
+            in_place(a.array, b.array, dst.array)
+        into.last = clock
+        if into.state != FULL:
+            program.mark_written(dst)
+        if into.tracked is not None:
+            program.note_history(dst, code, lasti)
+        program.last_result = None
+    if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
+        _write(program, extra, program.cast(second, extra.meta.dtype))
+    if program.recording:
+        if extra is not None or n > 2:
             operands = srcs if extra is None else (*srcs, extra)
             where = [x for s in operands for x in (s.buf, s.off)]
-            program.tape += (signature, code, lasti, dst.buf, dst.off, *where, None)
+            program.tape.extend((signature, code, lasti, into, off, *where, None))
+        elif n == 1:
+            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, None))
+        elif n == 2:
+            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None))
+        else:
+            program.tape.extend((signature, code, lasti, into, off, None))
         if program.results is not None:
             program.results.append(dst.array.copy())
     return dst
@@ -154,20 +190,16 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if program.last_result is not value or last is None or type(dst) is IndexedTensor:
         return False
     srcs = program.last_srcs
-    if dst.meta.shape != value.meta.shape:
+    meta = dst.meta
+    if meta.shape != value.meta.shape:
         return False
-    instruction, api, dtype = last.instruction, last.api, last.dtype
-    new_attrs = last.attrs if attrs is None else attrs
-    all_srcs = srcs + (dst,) if held else srcs
-    key = (instruction, new_attrs, dst.meta, dtype, *[s.meta for s in all_srcs])
-    extra = program.last_extra
-    if extra is not None:
-        key += (extra.meta,)
-    signature = program.signatures.get(key)
+    signature = last.redirected.get((meta, attrs))
     if signature is None:
-        signature = build(program, instruction, api, dst, all_srcs, new_attrs, dst.meta.space, dtype, extra)
+        all_srcs = srcs + (dst,) if held else srcs
+        signature = build(program, last.instruction, last.api, dst, all_srcs, last.attrs if attrs is None else attrs,
+                          meta.space, last.dtype, program.last_extra)
         if not program.config.warn and last.general is None:
-            program.signatures[key] = signature
+            last.redirected[meta, attrs] = signature
     buf = dst.buf
     if buf.scope.closed:
         program.check_scope(dst)
@@ -181,12 +213,12 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         values = value.array
         if held and program.values:
             values = np.where(program.written_flags(dst), dst.array + values, values)
-        masked_write(program, api, dst, program.cast(values, dst.meta.dtype), keep, lost)
+        masked_write(program, last.api, dst, program.cast(values, meta.dtype), keep, lost)
     elif not program.values:
         pass
     elif held:
         dst.array[...] = program.cast(dst.array + value.array, dst.meta.dtype)
-    elif value.meta.dtype == dst.meta.dtype:
+    elif value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype:
         dst.array[...] = value.array
     else:
         dst.array[...] = program.cast(value.array, dst.meta.dtype)
@@ -197,16 +229,18 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     program.last_result = None
     if program.recording:
         tape = program.tape
-        old = tape[-last.width:]
-        del tape[-last.width:]
-        code, lasti = old[1], old[2]
-        operands = (*old[5:-1], buf, dst.off) if held else old[5:-1]
+        at = len(tape) - last.width  # the record of the instruction, which now names its new destination
+        code, lasti = tape[at + 1], tape[at + 2]
         if buf.tracked is not None:
             if dst.meta is buf.meta and value.meta.dtype == dst.meta.dtype and not held and last.general is None:
-                buf.tracked.append((value.array, len(tape), code, lasti, None))  # the temporary is nobody else's
+                buf.tracked.append((value.array, at, code, lasti, None))  # the temporary is nobody else's
             else:
-                program.note_history(dst, code, lasti, keep)
-        tape += (signature, code, lasti, buf, dst.off, *operands, old[-1])
+                program.note_history(dst, code, lasti, keep, at)
+        tape[at] = signature
+        tape[at + 3] = buf
+        tape[at + 4] = dst.off
+        if held:
+            tape[-1:-1] = (buf, dst.off)
         if program.results is not None:
             program.results[-1] = dst.array.copy()
     return True

@@ -256,6 +256,30 @@ def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | N
     return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
 
 
+class RuntimeIndex:
+    """A run-time offset plus an affine index: `offsets[0, j] + nl.arange(n)[None, :]`, one axis of a subscript."""
+
+    __slots__ = ("tile", "index")
+
+    def __init__(self, tile: Any, index: Any) -> None:
+        self.tile = tile
+        """The tile of integers that holds the offset."""
+        self.index = index
+        """An `Index` or an int."""
+
+    def __add__(self, other: Any) -> RuntimeIndex:
+        return RuntimeIndex(self.tile, self.index + other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> RuntimeIndex:
+        return RuntimeIndex(self.tile, self.index - other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+
+    def values(self, offset: np.ndarray) -> np.ndarray:
+        """The places, for the value of the offset."""
+        return offset + (self.index.array() if isinstance(self.index, Index) else self.index)
+
+
 def arange(*args: int) -> Index:
     """nl.arange(stop) or nl.arange(start, stop): consecutive integers for one grid axis."""
     if len(args) not in (1, 2) or not all(isinstance(a, (int, np.integer)) for a in args):
@@ -328,3 +352,12 @@ class DynamicSlice:
 
     def __repr__(self) -> str:
         return f"ds({self.start}, {self.size})"
+
+
+def affine_grid(rows: int, pattern: list[tuple[int, int]], offset: int, row_step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """offset + row * row_step + the steps of `pattern` ([(step, count), ...], the last fastest), int32 of `shape`."""
+    total = np.zeros(1, dtype=np.int64)
+    for step, count in pattern:
+        total = (total[:, None] + np.arange(count, dtype=np.int64) * step).reshape(-1)
+    values = offset + np.arange(rows, dtype=np.int64)[:, None] * row_step + total
+    return values.astype(np.int32).reshape(shape)

@@ -50,10 +50,13 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
         array = value.copy() if mutable else np.ascontiguousarray(value)
         if not program.config.precise_fp and dtypes.is_float(dtype):
             array = array.astype(np.float32)
+        # views find the start of their memory by walking to it: it is this array's, whatever array this one is a part of
+        memory = memoryview(array.reshape(-1).view(np.uint8))
+        array = np.ndarray(value.shape, array.dtype, memory)
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    return Tensor(buf, array.reshape(value.shape), meta, 0)
+    return program.tensor(buf, np.ndarray(value.shape, array.dtype, memory), meta, 0)
 
 
 class Kernel:
@@ -96,6 +99,24 @@ class Kernel:
             return self.function(*args, **kwargs)
         return simulate(self, args, kwargs)
 
+    def check_argument(self, name: str, value: Any, annotation: Any) -> None:
+        """Refuse an argument that the dialect does not take."""
+
+    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+        """Run the function for each program instance of the grid; what the last one returns."""
+        positions = list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
+        result: Any = None
+        for position in positions:
+            program.start_instance(position)
+            result = self.function(*args, **kwargs)
+        program.end_instances()
+        check_capacity(program, self)
+        return result
+
+    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+        """The NumPy arrays of the tensors that the function returned."""
+        return _outputs(program, self, result, mutable)
+
     def __reduce__(self) -> tuple:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
 
@@ -131,7 +152,7 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     def convert(name: str, value: Any, may_write: bool) -> Any:
         if _is_array(value) and value.ndim:
             tensor = _input(program, name, value, may_write)
-            if may_write:
+            if may_write or program.dialect.writes_inputs:
                 mutable.append((tensor, value))
             return tensor
         if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
@@ -139,6 +160,8 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
         if isinstance(value, dict) and any(map(_is_array, value.values())):
             return {k: convert(f"{name}[{k!r}]", v, may_write) for k, v in value.items()}
+        if hasattr(value, "__nki_convert__"):
+            return value.__nki_convert__(lambda field, v: convert(f"{name}.{field}", v, may_write))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             changed = {f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
                        for f in dataclasses.fields(value) if _is_array(getattr(value, f.name))}
@@ -149,6 +172,7 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     for name, value in bound.arguments.items():
         parameter = parameters[name]
         may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
+        kernel.check_argument(name, value, parameter.annotation)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             bound.arguments[name] = tuple(convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value))
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -179,7 +203,8 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results,
                       run is None or run.values)
     program.kernel_code = getattr(kernel.function, "__code__", None)
-    program.blocks = program.kernel_code is not None and bool(scopes.blocks_of(program.kernel_code))
+    program.blocks = (kernel.dialect.scoped_text and program.kernel_code is not None
+                      and bool(scopes.blocks_of(program.kernel_code)))
     program.grid = kernel.grid
     if run is not None:
         run.programs.append(program)
@@ -190,15 +215,9 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
         with np.errstate(all="ignore"):
-            positions = list(itertools.product(*(range(n) for n in kernel.grid))) if all(kernel.grid) else [()]
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
-            result: Any = None
-            for position in positions:
-                program.start_instance(position)
-                result = kernel.function(*call_args, **call_kwargs)
-            program.end_instances()
-            _check_capacity(program, kernel)
-            return _outputs(program, kernel, result, mutable)
+            result = kernel.run_on(program, call_args, call_kwargs)
+            return kernel.outputs(program, result, mutable)
     finally:
         STATE.program = None
         FORCE.dialect = None
@@ -209,7 +228,7 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         program.last_srcs = ()
 
 
-def _check_capacity(program: Program, kernel: Kernel) -> None:
+def check_capacity(program: Program, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be."""
     target = program.config.target
     occupancy = Occupancy(program.buffers)
@@ -231,9 +250,8 @@ def _check_capacity(program: Program, kernel: Kernel) -> None:
                at=source.line_of(last.code, last.lasti))
 
 
-def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
-    """Check the returned tensors and turn them into NumPy arrays."""
-    returned: list[Buffer] = []
+def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
+    """Check the returned tensors, note them in `returned`, and turn them into NumPy arrays."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -258,9 +276,18 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
                                         "and return it.")
         return None
 
+    outputs = convert(result)
+    if isinstance(outputs, tuple) and not outputs:
+        broken("no-output", f"{kernel.__name__} returns an empty tuple", at=_home(kernel),
+               remedy="Return the output tensors.")
+    return outputs
+
+
+def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    returned: list[Buffer] = []
     if not kernel.kernel_return:
         if result is not None:
-            return convert(result)
+            return to_arrays(program, kernel, result, returned)
         if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
             broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
                    remedy="nl.store the result into an output parameter.")
@@ -268,10 +295,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
             for tensor, array in mutable:
                 array[...] = tensor.array.astype(array.dtype)
         return None
-    outputs = convert(result)
-    if isinstance(outputs, tuple) and not outputs:
-        broken("no-output", f"{kernel.__name__} returns an empty tuple", at=_home(kernel),
-               remedy="Return the output tensors.")
+    outputs = to_arrays(program, kernel, result, returned)
     for tensor, array in mutable:
         if tensor.buf not in returned:
             broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",

@@ -53,26 +53,33 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 
 
 def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None) -> Tensor:
-    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds."""
+                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None,
+                   counted: bool = False) -> Tensor:
+    """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds.
+
+    `counted`: the fast way has counted the instruction before it found that it is none of its own.
+    """
     kept = condition(mask, api)
     signature = _signature(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
     if program.suspect is not None:
         program.settle(False)
-    program.clock += 1
+    if not counted:
+        program.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if kept is None else _fit(kept, grid, api)
     arrays: list[Any] = []
     operands: list[tuple[str, np.ndarray | None]] = []
-    for s in srcs:
+    for position, s in enumerate(srcs):
         if s.buf.scope.closed:
             program.check_scope(s)
         own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
+        if where is not None and plan.kind == "reduce" and position and s.meta.space != CONST:  # it is over the first
+            own = unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
         operands.append((s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None))
         values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
-        if own is not None and plan.kind == "reduce" and program.values:
+        if own is not None and plan.kind == "reduce" and not position and program.values:
             values = _others(own, values, plan.identity)
         arrays.append(values)
         s.buf.last = program.clock
@@ -84,14 +91,14 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     program.active_mask = None
     keep = _kept(plan, where, shape)
     lost = unknown.of_result(plan, api, operands, arrays, shape, where)
+    second: Any = None
     if extra is not None:
         result, second = result
-        _write_reduction(program, api, extra, second, where, lost)
     frame = source.user_frame(2)
     fresh = dst is None
     if dst is None:
         meta = signature.dst
-        dst = Tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
+        dst = program.tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
     else:
         if dst.buf.role == "input":
             program.refuse_input(dst, api)
@@ -103,12 +110,19 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     if runs:
         if dst.buf.scope.serial < program.affine and keep is None:
             program.note_shared_write(dst, reduces(signature, srcs, dst))
-        masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
+        if plan.accumulates and isinstance(dst, IndexedTensor):
+            dst.accumulate(arrays[0], keep)
+        else:
+            masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
     elif fresh:
         dst.buf.role = "masked"  # type: ignore[misc]
+    if extra is not None:  # after the result: it may lie in the same tile
+        _write_reduction(program, api, extra, second, where, lost)
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
+    if extra is not None:
+        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature
@@ -152,7 +166,7 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     if where is None:
         return None
     if plan.kind == "reduce":
-        return where.any(axis=plan.axes, keepdims=True).reshape(shape)
+        return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
     if plan.kind == "transpose":
         return plan.compute(where).astype(bool)
     return where
@@ -163,11 +177,11 @@ def _write_reduction(program: Program, api: str, extra: Tensor, values: np.ndarr
     """Write `reduce_res` in the rows that the mask keeps."""
     kept = gone = None
     if where is not None:
-        kept = np.asarray(where.any(axis=tuple(range(1, where.ndim)))).reshape(extra.shape)
+        kept = unknown.along(np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape)
     if lost is not None:
         got = f"{int(lost.sum())} of {lost.size} elements left out"
-        gone = unknown.rows(lost, where, tuple(range(1, lost.ndim)), lambda: unknown.refuse(
-            api, extra.label, got, "they are mixed with known ones here")).reshape(extra.shape)
+        gone = unknown.along(unknown.rows(lost, where, tuple(range(1, lost.ndim)), lambda: unknown.refuse(
+            api, extra.label, got, "they are mixed with known ones here")), extra.shape)
     if extra.buf.scope.closed:
         program.check_scope(extra)
     masked_write(program, api, extra, program.cast(values, extra.meta.dtype).reshape(extra.shape), kept, gone)

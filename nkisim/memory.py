@@ -124,6 +124,7 @@ class Buffer:
     mask: Cells | None = None
     owner: Cells | None = None
     tracked: list[tuple] | None = None
+    placed: tuple[int, int] | None = None
     role = "tile"
 
     def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope) -> None:
@@ -156,7 +157,7 @@ class Buffer:
 class Allocation(Buffer):
     """A buffer that the kernel asked for, or a kernel argument: it may be written in parts, named and followed."""
 
-    __slots__ = ("name", "mask", "owner", "tracked", "role")
+    __slots__ = ("name", "mask", "owner", "tracked", "role", "placed")
 
     def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
                  name: str | None) -> None:
@@ -168,9 +169,11 @@ class Allocation(Buffer):
         """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
         self.tracked = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
+        self.placed: tuple[int, int] | None = None
+        """Partition and byte at which the kernel placed it; None where that is left to the compiler."""
         self.role = "tile"
         """"tile"; "masked": a tile of which a mask left elements out; "input" (a kernel argument), "mutable" (one that may
-        be written), "output", or "scattered": an output whose rows were chosen at run time."""
+        be written), "output", or "scattered": an output whose rows were chosen at run time; "constant"."""
 
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""

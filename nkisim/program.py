@@ -92,6 +92,8 @@ class Program:
     def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
+        self.tensor: type[Tensor] = dialect.tensor
+        """The class of the tensors that the kernel holds."""
         self.recording = recording
         self.values = values
         """Whether values are computed. If not, every array is a `ShapeOnly`."""
@@ -114,6 +116,10 @@ class Program:
         """Of each affine_range around the current point: the numbers of its first and of its current iteration."""
         self.suspect: tuple[Tensor, str, source.Line] | None = None
         """A read across affine_range iterations, pardoned only if its instruction turns out to be a reduction."""
+        self.accumulators: set[Buffer] = set()
+        """The PSUM buffers that a matmul wrote."""
+        self.cores: Any = None
+        """The cores that run side by side (`cores.Cores`), while they do."""
         self.grid: tuple[int, ...] = ()
         self.position: tuple[int, ...] = ()
         self.instances: list[int] = []
@@ -135,7 +141,13 @@ class Program:
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        key = (config.target.name, config.precise_fp, values, tuple(sorted(config.warn.items())))
+        self.signatures: dict[tuple, Signature] = {}
+        self.retarget(config)
+
+    def retarget(self, config: Config) -> None:
+        """Go on under another configuration."""
+        self.config = config
+        key = (config.target.name, config.precise_fp, self.values, tuple(sorted(config.warn.items())))
         self.signatures = _SIGNATURES.setdefault(key, {})
 
     def records(self) -> Iterator[tuple]:
@@ -215,7 +227,12 @@ class Program:
                  name: str | None = None) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written unless `state`."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return Tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
+        return self.tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
+
+    def place(self, t: Tensor, partition: int, byte: int) -> None:
+        """Note that the kernel chose the place of a new tensor: what is written there later overwrites it."""
+        assert isinstance(t.buf, Allocation)
+        t.buf.placed = (partition, byte)
 
     # -- what was written ------------------------------------------------------------------------------------------
     def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
@@ -293,10 +310,22 @@ class Program:
                 buf.state = PARTIAL
 
     def refuse_input(self, dst: Tensor, api: str) -> None:
-        """Refuse to write to an argument of the kernel."""
+        """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
+        if self.dialect.writes_inputs:
+            if not dst.array.flags.writeable:
+                broken("input", f"{api}: the input '{dst.label}' is a NumPy array that cannot be written", tensor=dst.label,
+                       got="a read-only array", remedy="Pass a copy: x.copy().")
+            dst.buf.role = "mutable"  # type: ignore[misc]
+            return
         broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
                tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
                                         "it; or annotate the parameter with nt.mutable_tensor and return it.")
+
+    def clear_unwritten(self, t: Tensor) -> None:
+        """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it overwrites there."""
+        assert isinstance(t.buf, Allocation)
+        t.array[~self.written_flags(t)] = 0
+        self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
     def _earlier(self, t: Tensor) -> bool:
@@ -356,8 +385,9 @@ class Program:
                remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and update it in place "
                       f"inside: {name}[...] = ...")
 
-    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction that is recorded next."""
+    def note_history(self, t: Tensor, code: CodeType | None, lasti: int, keep: np.ndarray | None = None,
+                     at: int | None = None) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction recorded at `at` (None: next)."""
         buf = t.buf
         if t.meta is buf.meta:
             values = t.array
@@ -365,7 +395,7 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        buf.tracked.append((values.copy(), len(self.tape), code, lasti, where))  # type: ignore[union-attr]
+        buf.tracked.append((values.copy(), len(self.tape) if at is None else at, code, lasti, where))  # type: ignore[union-attr]
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""

@@ -10,6 +10,13 @@ Sources, by short name:
   arch     aws-neuron-sdk v2.26.0 general/nki/arch/trainium_inferentia2_arch.rst
   issues   aws-neuron-sdk v2.26.0 general/nki/nki_known_issues.rst
   alloc    aws-neuron-sdk v2.26.0 general/nki/nki_direct_allocation_guide.rst
+and for the dialect `nki`:
+  notes    aws-neuron-sdk v2.32.0 release-notes/components/nki.rst
+  migrate  aws-neuron-sdk v2.32.0 nki/migration/index.rst
+  guide    aws-neuron-sdk v2.32.0 nki/get-started/nki-language-guide.rst
+  sim      aws-neuron-sdk v2.32.0 nki/guides/nki_simulator.rst
+  isa6     aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py
+  nl6      aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py
 """
 
 from __future__ import annotations
@@ -25,11 +32,15 @@ class Rule:
     says: str
     source: str
     grade: str = "documented"
+    advisory: bool = False
+    """Broken, it is warned about unless the configuration says otherwise: `Config(warn={id: False})` refuses it."""
+    dialect: str | None = None
+    """"nki": only kernels of that dialect can break it."""
 
     @property
     def warnable(self) -> bool:
         """Whether it can be turned into a warning: whether something sensible is left to simulate without it."""
-        return self.id in _WARNABLE
+        return self.advisory or self.id in _WARNABLE
 
 
 # What is broken here is a limit of the machine or a habit of the compiler; the meaning of the kernel stays clear.
@@ -43,8 +54,12 @@ _WARNABLE = {"partition-limit", "psum-bank", "stationary-free-limit", "moving-fr
 RULES: dict[str, Rule] = {}
 
 
-def _rule(id: str, says: str, source: str, grade: str = "documented") -> None:
-    RULES[id] = Rule(id, says, source, grade)
+def _rule(id: str, says: str, source: str, grade: str = "documented", advisory: bool = False) -> None:
+    RULES[id] = Rule(id, says, source, grade, advisory)
+
+
+def _nki(id: str, says: str, source: str, grade: str = "documented", advisory: bool = False) -> None:
+    RULES[id] = Rule(id, says, source, grade, advisory, "nki")
 
 
 # shapes and memories
@@ -75,7 +90,9 @@ _rule("psum-capacity", "the tiles live at one time fit in the 8 PSUM banks", "ar
 _rule("hbm-init", "HBM tensors are not created with a value", "errors err_hbm_tensor_with_init_value_not_supported")
 _rule("shared-hbm-level", "shared_hbm tensors are created at the top level of the kernel",
       "errors err_shared_hbm_must_in_kernel_level")
+_rule("element-count", "an operand has the number of elements a partition that the instruction takes", "isa")
 # values and types
+_rule("target", "the instruction, or this form of it, exists on the target", "isa")
 _rule("dtype", "the operand's data type is one the instruction takes", "isa; shared, Supported Data Types")
 _rule("operator", "the operator is one that the instruction and engine have", "shared, Supported Math Operators")
 _rule("engine", "the engine can run the instruction", "isa; shared, Supported Math Operators")
@@ -114,3 +131,37 @@ _rule("affine-dependency", "iterations of an affine_range do not read what its o
       "nl affine_range, sequential_range")
 _rule("output-dependency", "iterations of an affine_range, and program instances, write different elements",
       "errors err_unexpected_output_dependencies")
+# the dialect nki: what its official simulator accepts and its compiler does not
+_nki("nl-divide", "the device has no division: nl.divide is not compiled", "notes 0.3.0 and 0.4.0, Known Issues")
+_nki("nl-modulo", "the device has no remainder: nl.mod and nl.fmod are simulated but not compiled",
+     "notes 0.3.0 and 0.4.0, Known Issues")
+_nki("nl-broadcast", "both operands of an nl operation have the same shape", "notes 0.3.0 and 0.4.0, Known Issues",
+     advisory=True)
+_nki("nl-power-scalar", "nl.power takes two tiles", "notes 0.3.0 and 0.4.0, Known Issues", advisory=True)
+_nki("matmul-transpose-x", "nl.matmul is called with transpose_x=True", "notes 0.3.0 and 0.4.0, Known Issues",
+     advisory=True)
+_nki("python-subset", "the kernel's text keeps to the part of Python that the compiler takes",
+     "guide; migrate 0.2 to 0.3, Language restrictions; sim, Limitations", advisory=True)
+_nki("target-default", "what only trn3 has is used with the target set to trn3",
+     "sim, Target Platform: the official simulator assumes trn3 where no target is set", advisory=True)
+_nki("output-buffer", "output tensors are made in nl.shared_hbm", "notes 0.3.0, Breaking Changes", advisory=True)
+_nki("psum-accumulate", "a matmul accumulates only onto what a matmul wrote", "isa6 nc_matmul; notes 0.6.0",
+     advisory=True)
+_nki("tensor-operator", "tensors have no Python operators: nl and nisa functions compute", "nl6 NkiTensor", "reported")
+_nki("indirect-view", "a view has one run-time index, and the axis it selects on is neither sliced nor selected again",
+     "nl6 NkiTensor.select, vector_select, ap")
+_nki("view-shape", "a view names the elements that the tensor has, as its layout allows", "nl6 NkiTensor")
+_nki("address-overlap", "a tensor is not read after another tensor was written over it",
+     "nl6 ndarray address; sim, Limitations: the official simulator does not check")
+_nki("enum-constant", "options are members of their enumerations, not raw numbers", "notes 0.3.0, Breaking Changes")
+_nki("memset-type", "the value of a memset has the type of the destination", "notes 0.3.0, Breaking Changes")
+_nki("register", "a register is a value of the device: neither Python arithmetic nor writes to a loop's variable",
+     "isa6 VirtualRegister; migrate 0.5 to 0.6; notes 0.4.0")
+_nki("loop-result", "the body of nl.fori_loop returns nothing, that of nl.while_loop the next condition",
+     "migrate 0.5 to 0.6, Rules for migrated loops")
+_nki("lnc", "a kernel runs on 1 or 2 physical cores of a logical one, with the same control flow on each",
+     "isa6 sendrecv, core_barrier; notes 0.3.0, Known Issues")
+_nki("collectives", "collectives connect several devices; one core cannot run them",
+     "sim, Known Gaps; nki.collectives")
+_nki("keyword-argument", "old keyword arguments of nki.jit are no longer honoured", "migrate 0.2 to 0.3",
+     advisory=True)

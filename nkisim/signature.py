@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
-    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width", "general")
+    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
+                 "extra", "width", "general", "redirected")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
                  compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
@@ -35,6 +35,8 @@ class Signature:
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
+        self.into: Callable | None = None
+        """Source arrays and the destination's -> None: computes in place, where that is the same and faster."""
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
@@ -46,6 +48,8 @@ class Signature:
         """Entries of one record of it on the tape."""
         self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements are unknown."""
+        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        """The signatures of this instruction when it writes to a destination of that layout, with those attributes."""
 
 
 def build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
@@ -80,8 +84,18 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
         compute = _shapes(program, plan, meta, extra)
     elif not exact or permuted:
         compute = _casting(program, compute, meta.dtype, permuted)
-    return Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
-                     None if extra is None else extra.meta)
+    signature = Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
+                          None if extra is None else extra.meta)
+    if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
+        if isinstance(compute, np.ufunc):
+            signature.into = compute
+        elif compute is np.ndarray.copy:
+            signature.into = _copy_into
+    return signature
+
+
+def _copy_into(source: np.ndarray, out: np.ndarray) -> None:
+    out[...] = source
 
 
 def _check_sbuf_tile(call: Call, meta: Meta) -> None:

@@ -11,9 +11,11 @@ from . import dtypes, memory
 from . import layout as layouts
 from .dtypes import FLOAT32
 from .errors import KernelError, broken
-from .index import DynamicSlice, Index, Mask, box_of_kept, broadcast
+from .index import DynamicSlice, Index, Mask, RuntimeIndex, box_of_kept, broadcast
 from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
+
+_new: Any = object.__new__
 
 
 class _Force:
@@ -76,7 +78,10 @@ class Tensor:
         whole: Any = self.array
         if type(whole) is ShapeOnly:
             return shape_only(shape, whole.dtype)
-        while whole.size < self.buf.meta.size and isinstance(whole.base, np.ndarray):
+        own = self.buf.meta
+        wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
+        size = own.size * (4 if wide else own.itemsize)
+        while whole.nbytes < size and isinstance(whole.base, np.ndarray):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
@@ -136,13 +141,13 @@ class Tensor:
         cut: list[Any] = []  # the subscript for NumPy
         form: list[Any] = []  # the same without offsets: see layout.Form
         dim = 0
-        for e in key:
+        for e, size, stride in zip(key, shape, strides):
             kind = type(e)
             if kind is DynamicSlice:
                 start = e.start
                 n = e.size
                 stop = start + n
-                if start < 0 or stop > shape[dim] or n < 1:
+                if start < 0 or stop > size or n < 1:
                     self._bad_slice(dim, start, stop, None)
                 cut.append(slice(start, stop))
                 form.append(n)
@@ -151,13 +156,13 @@ class Tensor:
                 if start is None:
                     if stop is None and step is None:
                         cut.append(e)
-                        form.append(shape[dim])
+                        form.append(size)
                         dim += 1
                         continue
                     start = 0
                 if stop is None:
-                    stop = shape[dim]
-                if start < 0 or stop > shape[dim] or start >= stop or (step is not None and step < 1):
+                    stop = size
+                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
                     self._bad_slice(dim, start, stop, step)
                 n = stop - start
                 if type(n) is not int or type(start) is not int or type(step) is not int and step is not None:
@@ -166,7 +171,7 @@ class Tensor:
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
                 start = int(e)
-                if start < 0 or start >= shape[dim]:
+                if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
@@ -179,20 +184,26 @@ class Tensor:
             else:
                 return self._advanced(key)
             if start:
-                off += start * strides[dim]
+                off += start * stride
                 if dim == axis:
                     pstart += start
             dim += 1
         form.append(pstart)
-        known = meta.views.get(tuple(form))
-        if known is None:
-            known = self._subscripted(tuple(form), key)
-        layout, kept = known
-        for dim in kept:
-            cut[dim] = slice(cut[dim], cut[dim] + 1)
+        shape_key = tuple(form)
+        try:
+            layout, kept = meta.views[shape_key]
+        except KeyError:
+            layout, kept = self._subscripted(shape_key, key)
+        if kept:
+            for dim in kept:
+                cut[dim] = slice(cut[dim], cut[dim] + 1)
         array = self.array
-        return Tensor(self.buf, shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)],
-                      layout, off)
+        view: Tensor = _new(Tensor)
+        view.buf = self.buf
+        view.array = shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
+        view.meta = layout
+        view.off = off
+        return view
 
     def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
         """The layout of a view that is seen for the first time."""
@@ -266,7 +277,7 @@ class Tensor:
         for e in key:
             if e is Ellipsis or isinstance(e, (slice, DynamicSlice)):
                 has_slice = True
-            elif isinstance(e, Tensor):
+            elif isinstance(e, (Tensor, RuntimeIndex)):
                 indirect = True
             elif isinstance(e, Mask):
                 broken("mask", f"'{self.label}' is subscripted with a mask", tensor=self.label,
@@ -342,6 +353,9 @@ class Tensor:
         arrays: list[Any] = []
         tiles = []
         for axis, e in enumerate(elements):
+            added = e if isinstance(e, RuntimeIndex) else None
+            if added is not None:
+                e = added.tile
             if isinstance(e, Tensor):
                 if self.meta.space == HBM and axis == len(elements) - 1:
                     broken("indirect-index", f"run-time indices on the last (free) axis of '{self.label}'",
@@ -353,7 +367,12 @@ class Tensor:
                     broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
                            remedy="nl.load the indices into SBUF first.")
                 tiles.append(e)
-                arrays.append(e.array if type(e.array) is ShapeOnly else e.array.astype(np.int64))
+                if type(e.array) is ShapeOnly:
+                    more = () if added is None or not isinstance(added.index, Index) else added.index.sizes
+                    arrays.append(shape_only(np.broadcast_shapes(e.shape, more), np.dtype(np.int64)))
+                    continue
+                offset = e.array.astype(np.int64)
+                arrays.append(offset if added is None else added.values(offset))
             else:
                 arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
         grid = np.broadcast_shapes(*[a.shape for a in arrays])
@@ -563,7 +582,9 @@ class IndexedTensor(Tensor):
                 bad = bad & where
             if bad.any():
                 first = int(full[bad][0])
-                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} of '{self.label}'",
+                # of an access pattern over flat memory the offset is told, as the official simulator does
+                where_to = f"with size {n}" if self.array.ndim == 1 else f"of '{self.label}'"
+                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
             picked.append(np.clip(full, 0, n - 1))
@@ -647,6 +668,17 @@ class IndexedTensor(Tensor):
         plain = flat[first] + sum(np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
                                   for axis, (n, s) in enumerate(zip(shape, strides)))
         return (int(flat[first]), shape, strides) if np.array_equal(flat, np.broadcast_to(plain, shape)) else None
+
+    def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
+        """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
+        picked = self._check(where)
+        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
+        places, which = np.unique(flat, return_inverse=True)
+        at = np.unravel_index(places, self.array.shape)
+        sums = dtypes.to_fp32(self.array[at])
+        np.add.at(sums, which.reshape(-1), dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]))
+        self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
         assert isinstance(self.buf, Allocation)

@@ -38,6 +38,13 @@ def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(flags, shape)
 
 
+def along(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Flags of rows (one a reduction, its axes kept) over a result of `shape`, which may have several elements a row."""
+    if flags.size == int(np.prod(shape)):
+        return flags.reshape(shape)
+    return np.broadcast_to(flags.reshape(flags.shape[:1] + (1,) * (len(shape) - 1)), shape)
+
+
 def rows(flags: np.ndarray, kept: np.ndarray | None, axes: tuple[int, ...], mixed: Callable[[], None]) -> np.ndarray:
     """Flags of a reduction over `axes` of the elements `kept` (None: all); calls `mixed` where known meets unknown."""
     if kept is not None:
@@ -70,8 +77,10 @@ def of_result(plan: Plan, api: str, operands: list[tuple[str, np.ndarray | None]
     for position, (label, flags) in enumerate(operands):
         if flags is None:
             continue
-        if plan.kind == "reduce":
-            reached = rows(flags, where, plan.axes, mixes(label, flags)).reshape(shape)
+        if plan.spread is not None:
+            reached = np.broadcast_to(plan.spread(position, flags, arrays), shape)
+        elif plan.kind == "reduce":
+            reached = along(rows(flags, where, plan.axes, mixes(label, flags)), shape)
         elif plan.kind == "transpose":
             reached = plan.compute(flags).astype(bool)
         elif plan.kind == "whole" and position < 2:  # a contraction: stationary columns are rows, moving ones columns

@@ -56,8 +56,9 @@ COMPILER: dict[str, str] = {
     "Decorators": "skip_middle_end_transformations enable_stack_allocator force_auto_alloc",
 }
 
-# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and j int32 and p
-# uint8 tiles of that shape, v a tile (64, 1), h and o HBM tensors (64, 64). What is not here runs no instruction.
+# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and j int32, p uint8,
+# u uint32 and x uint16 tiles of that shape, r an int32 tile (64, 1) of row numbers, v an fp32 tile (64, 1), h and o HBM
+# tensors (64, 64). What is not here runs no instruction.
 Call = Callable[..., Any]
 
 _UNARY = (
@@ -106,6 +107,13 @@ LANGUAGE_CALLS: dict[str, Call] = {
     "rms_norm": lambda t: nl.rms_norm(t.a, t.b, axis=1, n=64),
     "matmul": lambda t: nl.matmul(t.a, t.b),
     "where": lambda t: nl.where(t.i, t.a, t.b),
+    "rand": lambda t: nl.rand((64, 64)),
+    "random_seed": lambda t: nl.random_seed(1),
+    "dropout": lambda t: nl.dropout(t.a, 0.5),
+    "gather_flattened": lambda t: nl.gather_flattened(t.a, t.u),
+    "atomic_rmw": lambda t: (nl.store(t.o, t.a), nl.atomic_rmw(t.o[t.r, nl.arange(64)[None, :]], t.a, np.add)),
+    "all_reduce": lambda t: nl.all_reduce(t.a, np.add, program_axes=0),
+    "loop_reduce": lambda t: t.a.__setitem__(Ellipsis, nl.loop_reduce(t.b, np.add, [0])),
 }
 
 ISA_CALLS: dict[str, Call] = {
@@ -129,10 +137,24 @@ ISA_CALLS: dict[str, Call] = {
     "iota": lambda t: nisa.iota(nl.arange(64)[:, None] + nl.arange(64)[None, :], dtype=nl.int32),
     "affine_select": lambda t: nisa.affine_select(
         pred=nl.arange(64)[:, None] >= nl.arange(64)[None, :], on_true_tile=t.a, on_false_value=0.0),
-    "select_reduce": lambda t: nisa.select_reduce(dst=t.b, predicate=t.a, on_true=t.a, on_false=0.0),
+    "select_reduce": lambda t: nisa.select_reduce(dst=t.b, predicate=t.p, on_true=t.a, on_false=0.0),
     "memset": lambda t: nisa.memset((64, 64), 0.0, dtype=nl.float32),
     "dma_copy": lambda t: nisa.dma_copy(dst=t.o, src=t.a),
     "dma_transpose": lambda t: nisa.dma_transpose(t.h),
+    "max8": lambda t: nisa.max8(src=t.a),
+    "nc_find_index8": lambda t: nisa.nc_find_index8(data=t.a, vals=t.b[0:64, 0:8]),
+    "nc_match_replace8": lambda t: nisa.nc_match_replace8(data=t.a, vals=t.b[0:64, 0:8], imm=0.0),
+    "bn_stats": lambda t: nisa.bn_stats(t.a),
+    "bn_aggr": lambda t: nisa.bn_aggr(t.a[0:64, 0:6]),
+    "local_gather": lambda t: nisa.local_gather(t.a, t.x),
+    "sequence_bounds": lambda t: nisa.sequence_bounds(segment_ids=t.i[0:1, 0:64]),
+    "dropout": lambda t: nisa.dropout(t.a, 0.5),
+    "nc_stream_shuffle": lambda t: nisa.nc_stream_shuffle(src=t.a, dst=t.b, shuffle_mask=list(range(32))),
+    "tensor_copy_dynamic_src": lambda t: nisa.tensor_copy_dynamic_src(t.a[nl.arange(64)[:, None], t.i[0, 0]]),
+    "tensor_copy_dynamic_dst": lambda t: nisa.tensor_copy_dynamic_dst(
+        dst=t.a[nl.arange(64)[:, None], t.i[0, 0]], src=t.v),
+    "range_select": lambda t: nisa.range_select(
+        on_true_tile=t.a, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=t.v, bound1=t.v),
 }
 
 
@@ -144,6 +166,8 @@ class Tiles:
         self.a, self.b = nl.load(h), nl.load(h)
         self.i, self.j = nl.load(integers), nl.load(integers)
         self.p = nl.load(integers, dtype=nl.uint8)
+        self.u, self.x = nl.load(integers, dtype=nl.uint32), nl.load(integers, dtype=nl.uint16)
+        self.r = nisa.iota(nl.arange(64)[:, None], dtype=nl.int32)
         self.v = nl.load(h[:, 0:1])
 
 

@@ -1,6 +1,6 @@
-"""The instructions of a NeuronCore, one file an engine, each stated once in destination-passing form."""
+"""The instructions of a NeuronCore, by engine and family, each stated once in destination-passing form."""
 
-from . import dma, gpsimd, scalar, tensor_engine, vector
+from . import dma, gpsimd, reduce, scalar, select, tensor_engine, vector
 from .core import TABLE
 
-__all__ = ["TABLE", "dma", "gpsimd", "scalar", "tensor_engine", "vector"]
+__all__ = ["TABLE", "dma", "gpsimd", "reduce", "scalar", "select", "tensor_engine", "vector"]

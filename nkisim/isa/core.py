@@ -20,7 +20,7 @@ from ..target import Target
 from ..tensor import Tensor
 
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
-IDLE, RESET, REDUCE, RESET_REDUCE = 0, 1, 2, 3
+IDLE, RESET, REDUCE, RESET_REDUCE, LOAD_REDUCE = 0, 1, 2, 3, 4
 """What an instruction does with its engine's reduction registers (nisa.reduce_cmd)."""
 
 
@@ -46,6 +46,11 @@ class Plan:
     """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
     chooser: int = 0
     """Of a selection, the source whose values choose."""
+    spread: Callable[..., Any] | None = None
+    """Which elements of the result unknown elements of a source reach, where that is not element by element: (position
+    of the source, its flags, all sources' arrays) -> booleans of the result's shape."""
+    accumulates: bool = False
+    """The first source is added to a destination whose elements explicit indices pick, perhaps one of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
     effect: Callable[[Any], None] | None = None
@@ -144,6 +149,26 @@ class Call:
                       limit=f"a number, or a tile of shape ({partitions}, 1)",
                       remedy="For two full tiles use nisa.tensor_tensor.")
 
+    def generation(self, least: int) -> None:
+        """The instruction needs a NeuronCore of generation `least` or later."""
+        if self.target.nc_version < least:
+            family = {3: "trn2", 4: "trn3"}[least]
+            self.fail("target", f"it needs NeuronCore-v{least} or later", got=f"target {self.target.name}",
+                      limit=f"{family} or later", remedy=f"Choose it with NEURON_PLATFORM_TARGET_OVERRIDE={family}.")
+
+    def one_of(self, operand: Tensor, what: str, allowed: tuple[np.dtype, ...], remedy: str | None = None) -> None:
+        """The data type of `operand`, unless it is a number, must be one of `allowed`."""
+        if operand.meta.space != CONST and operand.dtype not in allowed:
+            self.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
+                      limit=", ".join(dtypes.name(d) for d in allowed), remedy=remedy)
+
+    def per_partition(self, operand: Tensor, what: str, least: int, most: int, why: str = "") -> None:
+        """`operand` must have from `least` to `most` elements a partition."""
+        if not least <= operand.meta.free <= most:
+            self.fail("element-count", f"{what} '{operand.label}' has {operand.meta.free} elements a partition", operand,
+                      limit=f"{least}" if least == most else f"{least} to {most}" + why,
+                      remedy="Slice it along the free axis, or work on it in parts.")
+
     def floating(self, operand: Tensor, what: str) -> None:
         if operand.meta.space != CONST and not dtypes.is_float(operand.dtype):
             self.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
@@ -159,7 +184,10 @@ class Call:
         if dst is None:
             return
         self.tile(dst, "destination")
-        if squeeze(dst.meta.shape) != squeeze(shape):
+        elements = 1
+        for n in shape[1:]:
+            elements *= n
+        if dst.meta.partitions != shape[0] or dst.meta.free != elements:
             self.fail("shape-mismatch", f"destination '{dst.label}' has shape {dst.meta.shape}, the result has {shape}",
                       dst, limit=shape, remedy="Give both the same shape.")
 
@@ -188,6 +216,10 @@ class Registers:
     def write(self, rows: slice, values: Any) -> None:
         self.values[rows] = values
         self.known[rows] = True
+
+    def forget(self, rows: slice) -> None:
+        """Their contents are no longer known: an instruction used the engine's accumulator for itself."""
+        self.known[rows] = False
 
 
 def registers_of(program: Any, engine: str) -> Registers:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from ..memory import HBM, SBUF
-from ..tensor import Tensor
+from ..tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 
-def _endpoint(call: Call, t: Tensor, what: str) -> None:
+def _endpoint(call: Call, t: Tensor, what: str, flat: bool = False) -> None:
     """`t` must be a place that a DMA reaches. DMA engines address memory by the byte, so that of the rules for tiles
-    only the number of partitions remains: no start partition, no limit of the free size."""
+    only the number of partitions remains: no start partition, no limit of the free size. `flat`: one axis will do in HBM."""
     meta = t.meta
     call.memory_of(t, (HBM, SBUF), what, "DMA engines do not reach PSUM: copy the tile to SBUF with "
                    "nisa.tensor_copy first.")
-    if len(meta.shape) < 2:
+    if len(meta.shape) < 2 and not (flat and meta.space == HBM):
         call.fail("rank", f"{what} '{t.label}' has {len(meta.shape)} axis", t,
                   limit="at least 2: partitions and a free axis",
                   remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].")
@@ -40,13 +40,17 @@ def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
 @instruction("dma_copy", "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
              "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store")
 def DMA_COPY(call: Call) -> Plan:
-    """attrs: (add,) where `add` adds to the destination, which is then the second source."""
+    """attrs: (add, by count). `add` adds to the destination, which is then the second source; `by count` (default False)
+    asks only for as many elements on both sides, in row-major order."""
     src, dst = call.srcs[0], call.dst
-    _endpoint(call, src, "source")
+    by_count = len(call.attrs) > 1 and call.attrs[1]
+    _endpoint(call, src, "source", by_count)
     shape = src.meta.shape
     if dst is not None:
-        _endpoint(call, dst, "destination")
-        same_elements(call, src, dst)
+        _endpoint(call, dst, "destination", by_count)
+        if not by_count or src.meta.size != dst.meta.size:
+            same_elements(call, src, dst)
+        shape = dst.meta.shape
     elif call.space == SBUF and src.meta.shape[0] > call.target.partitions:
         call.fail("partition-limit", f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
                   src, limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
@@ -54,7 +58,9 @@ def DMA_COPY(call: Call) -> Plan:
     if call.attrs[0]:
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
-        return Plan(DMA, compute, shape)
+        return Plan(DMA, compute, shape, accumulates=isinstance(dst, IndexedTensor))
+    if shape != src.meta.shape:
+        return Plan(DMA, lambda a: a.reshape(shape).copy(), shape, src.array.dtype)
     return Plan(DMA, np.ndarray.copy, shape, src.array.dtype)
 
 

@@ -32,11 +32,12 @@ def IOTA(call: Call) -> Plan:
 
 @instruction("affine_select", "where an affine predicate holds the tile, elsewhere a number", f"{_ISA} affine_select")
 def AFFINE_SELECT(call: Call) -> Plan:
-    """attrs: (). Sources: tile, predicate (constant array), number."""
+    """attrs: (shape of the predicate, whether 32-bit integers are taken: in NKI 0.6). Sources: tile, predicate (constant
+    array), number."""
     tile, predicate = call.srcs[0], call.srcs[1]
     call.tile(tile, "on_true_tile")
     call.memory_of(tile, (SBUF,), "on_true_tile", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
-    if tile.dtype.itemsize == 4 and not dtypes.is_float(tile.dtype):
+    if not call.attrs[1] and tile.dtype.itemsize == 4 and not dtypes.is_float(tile.dtype):
         call.fail("dtype", f"'{tile.label}' is {dtypes.name(tile.dtype)}", tile, limit="floats, 8- and 16-bit integers")
     shape = tile.meta.shape
     where_shape = np.shape(predicate.array)
@@ -49,10 +50,15 @@ def AFFINE_SELECT(call: Call) -> Plan:
                   limit=shape, remedy="Build the predicate from index grids of the tile's shape.")
     call.result(shape, GPSIMD)
 
+    kept = call.dst.dtype if call.dst is not None else call.dtype
+    exact = tile.dtype.itemsize == 4 and kept == tile.dtype  # 32-bit integers of one type pass as they are
+
     def compute(a: np.ndarray, where: np.ndarray, other: Any) -> np.ndarray:
+        if exact:
+            return np.where(where, a, dtypes.cast(np.full((), other, dtype=np.float32), a.dtype))
         return np.where(where, dtypes.to_fp32(a), np.float32(other))
 
-    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32, chooser=1,
+    return Plan(GPSIMD, compute, shape, None if exact else dtypes.FLOAT32, chooser=1,
                 depends=lambda a, where, other: (where, False, False))
 
 

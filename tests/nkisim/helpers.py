@@ -13,11 +13,18 @@ import numpy as np
 import pytest
 
 import nkisim
+from nkisim.execute import execute
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FP16 = np.dtype(np.float16)
 FP32 = np.dtype(np.float32)
 FLOATS = [FP32, BF16, FP16]
+
+
+def covers(*names: str) -> Callable[[Any], Any]:
+    """Marks the test that holds these instructions against a reference: each one of the machine needs such a test."""
+    return lambda test: test
+
 
 MARK = "# breaks"
 """A kernel's line that breaks a rule ends with this comment."""
@@ -75,6 +82,11 @@ def refused_on_tiles(body: Callable[..., Any], *arrays: np.ndarray, rule: str | 
     if rule is not None:
         assert caught.value.rule == rule, f"refused by {caught.value.rule}:\n{caught.value}"
     return caught.value
+
+
+def instruct(*args: Any, **kwargs: Any) -> Any:
+    """`nkisim.execute.execute`, for instructions that no function of this dialect is (they take dst, srcs, attrs)."""
+    return execute(*args, **kwargs)
 
 
 def marked_line(function: Callable[..., Any]) -> int:

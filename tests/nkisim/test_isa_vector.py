@@ -401,7 +401,7 @@ def test_tensor_copy_predicated_leaves_the_rest_of_its_destination(predicate, re
     got = on_tiles(body, p, x, y)
     chosen = (p == 0) if reverse else (p != 0)
     assert_same_bits(got.values, np.where(chosen, x if source == "tile" else np.float32(2.5), y))
-    assert got.run.count("select") == 1
+    assert got.run.count("tensor_copy_predicated") == 1
 
 
 @pytest.mark.parametrize("on_false", ["number", "vector"])
@@ -425,7 +425,7 @@ def test_select_reduce_selects_and_gives_the_row_maxima_in_one_instruction(on_fa
     expected = np.where((p == 0) if reverse else (p != 0), x, v if on_false == "vector" else np.float32(-9984))
     assert_same_bits(got, expected)
     assert_same_bits(best, expected.max(axis=1, keepdims=True))
-    assert run.count("select") == 1 and len(run) == 6
+    assert run.count("select_reduce") == 1 and len(run) == 6
 
 
 def test_select_reduce_can_carry_the_maximum_over_several_instructions():

@@ -13,15 +13,15 @@ from ...errors import broken
 from ...execute import execute
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
+from ...isa.reduce import TENSOR_REDUCE
 from ...isa.scalar import ACTIVATION, IDLE, RESET_REDUCE
+from ...isa.select import SELECT
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (
     ELEMENTWISE,
     MEMSET,
     RECIPROCAL,
-    SELECT,
     TENSOR_COPY,
-    TENSOR_REDUCE,
     TENSOR_SCALAR,
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
@@ -357,7 +357,7 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
     predicate = tile(condition, "nl.where")
     a, b = operand(x, "nl.where"), operand(y, "nl.where")
     out = want_dtype(dtype, "nl.where") or promoted(a, b)
-    return execute(SELECT, "nl.where", None, (predicate, a, b), (False, None), SBUF, out, mask)
+    return execute(SELECT, "nl.where", None, (predicate, a, b), (), SBUF, out, mask)
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------

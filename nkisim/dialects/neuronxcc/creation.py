@@ -21,7 +21,7 @@ from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 
 
-def _shape(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
+def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     """The shape as plain integers, and the partition axis."""
     if isinstance(shape, (int, np.integer)):
         shape = (shape,)
@@ -80,7 +80,7 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
     only(kwargs, api)
-    sizes, pdim = _shape(shape, api)
+    sizes, pdim = sizes_of(shape, api)
     wanted = want_dtype(dtype, api)
     if wanted is None:
         broken("argument", f"{api}: dtype is missing", remedy="Say dtype=nl.float32, or the dtype of an input.")

@@ -6,7 +6,6 @@ to write to, as kernels of the transition to the destination-passing dialect do;
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,19 +17,16 @@ from ...index import Index, Mask
 from ...isa import alu
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
+from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
 from ...isa.scalar import ACTIVATION
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (
     MEMSET,
     RECIPROCAL,
     SCALAR_TENSOR_TENSOR,
-    SELECT,
     TENSOR_COPY,
-    TENSOR_REDUCE,
     TENSOR_SCALAR,
-    TENSOR_SCALAR_REDUCE,
     TENSOR_TENSOR,
-    TENSOR_TENSOR_SCAN,
     VECTOR_TRANSPOSE,
 )
 from ...memory import HBM, PSUM, SBUF
@@ -38,112 +34,50 @@ from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
+from .isa_select import (
+    bn_aggr,
+    bn_stats,
+    dropout,
+    local_gather,
+    max8,
+    nc_find_index8,
+    nc_match_replace8,
+    nc_stream_shuffle,
+    range_select,
+    select_reduce,
+    sequence_bounds,
+    tensor_copy_dynamic_dst,
+    tensor_copy_dynamic_src,
+    tensor_copy_predicated,
+)
+from .isa_support import (
+    IDLE,
+    UNKNOWN,
+    alu_of,
+    dge_mode,
+    dma_engine,
+    dst_of,
+    engine,
+    engine_name,
+    fp32,
+    get_nc_version,
+    gpsimd_engine,
+    nc_version,
+    oob_mode,
+    reduce_cmd,
+    scalar_engine,
+    tensor_engine,
+    unknown_engine,
+    vector_engine,
+)
 from .support import missing, only, operand, promoted, tile, want_dtype
 
-
-class engine(IntEnum):
-    """The engines of a NeuronCore."""
-
-    unknown = 0
-    tensor = 1
-    scalar = 2
-    gpsimd = 3
-    vector = 5
-    sync = 6
-
-
-tensor_engine, vector_engine, scalar_engine = engine.tensor, engine.vector, engine.scalar
-gpsimd_engine, unknown_engine = engine.gpsimd, engine.unknown
-
-
-class nc_version(IntEnum):
-    """NeuronCore generations."""
-
-    gen2 = 2
-    gen3 = 3
-    gen4 = 4
-
-
-class reduce_cmd(IntEnum):
-    """What an instruction does with the engine's reduction registers."""
-
-    idle = 0
-    reset = 1
-    reduce = 2
-    reset_reduce = 3
-
-
-class oob_mode(IntEnum):
-    """What an indirect DMA does with indices beyond the tensor."""
-
-    error = 0
-    skip = 1
-
-
-class dge_mode(IntEnum):
-    """Who makes the DMA descriptors."""
-
-    none = 0
-    swdge = 1
-    hwdge = 2
-    unknown = 3
-
-
-class dma_engine(IntEnum):
-    """DMA engines."""
-
-    dma = 1
-
-
-def get_nc_version() -> nc_version:
-    """The NeuronCore generation of the target in force."""
-    return nc_version(current("nisa.get_nc_version").config.target.nc_version)
-
-
-_PREDICATES = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32))
-_UNKNOWN = engine.unknown
 _ANY_ENGINE = (None,)
-_IDLE = reduce_cmd.idle
-_ENGINE_NAMES = {e: e.name for e in engine}
-_ALU_OF: dict[Any, alu.AluOp] = {}
-_ACTIVATION_OF: dict[Any, str] = {}
-"""The operator and the activation function of each function object seen so far."""
-
-
-def _engine(wanted: Any, api: str) -> str | None:
-    if wanted is _UNKNOWN or wanted is None:
-        return None
-    if not isinstance(wanted, engine):
-        broken("engine", f"{api}: engine is {wanted!r}", got=repr(wanted),
-               limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
-               remedy="Pass one of these objects, or leave engine= out to let it be chosen.")
-    return _ENGINE_NAMES[wanted]
-
-
-def _alu(op: Any, api: str, what: str = "op") -> alu.AluOp:
-    try:
-        return _ALU_OF[op]
-    except (KeyError, TypeError):
-        pass
-    found = alu.alu(op)
-    if found is None:
-        name = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
-               limit=", ".join(sorted(alu.ALU)),
-               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
-               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
-        raise AssertionError
-    if not isinstance(op, str):
-        _ALU_OF[op] = found
-    return found
-
-
-def _dst(kwargs: dict[str, Any], api: str, *known: str) -> Tensor | None:
-    if not kwargs:
-        return None
-    dst = kwargs.pop("dst", None)
-    only(kwargs, api, *known)
-    return None if dst is None else tile(dst, api)
+_TWO_TILES: dict[tuple, tuple] = {}
+_SCALARS: dict[tuple, tuple] = {}
+_REDUCTIONS: dict[tuple, tuple] = {}
+_FUNCTIONS: dict[Any, tuple] = {}
+"""Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions' attributes."""
 
 
 # -- TensorE -------------------------------------------------------------------------------------------------------
@@ -155,7 +89,7 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
     Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
     if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
@@ -171,9 +105,9 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     TensorE: at most 128 x 128, SBUF to PSUM. VectorE: at most 32 x 32, SBUF or PSUM. By default by shape and memory.
     """
     api = "nisa.nc_transpose"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
-    wanted = None if engine is _UNKNOWN else _engine(engine, api)
+    wanted = None if engine is UNKNOWN else engine_name(engine, api)
     small = t.meta.partitions <= 32 and t.meta.free <= 32
     if wanted not in (None, "tensor", "vector"):
         broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
@@ -197,8 +131,13 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
     to which the registers are read. Returns a tile of the shape of `data`, of `dtype` (default: that of `data`).
     """
     if (bias is None and reduce_op is None and reduce_res is None and not kwargs and isinstance(data, Tensor)
-            and type(scale) is float and scale == 1.0 and op in _ACTIVATION_OF and reduce_cmd is _IDLE):
-        return execute(ACTIVATION, "nisa.activation", None, (data,), (_ACTIVATION_OF[op], False, False, None, 0), SBUF,
+            and type(scale) is float and scale == 1.0 and reduce_cmd is IDLE):
+        try:
+            attrs = _FUNCTIONS[op]
+        except (KeyError, TypeError):
+            attrs = (_function(op, "nisa.activation"), False, False, None, 0)
+            _FUNCTIONS[op] = attrs
+        return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
                        want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
     return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
                        kwargs)
@@ -211,21 +150,22 @@ def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bi
                        int(globals()["reduce_cmd"].reset_reduce), mask, dtype, kwargs)
 
 
-def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
-                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
-    space = str(kwargs.pop("buffer", None) or SBUF)
-    dst = _dst(kwargs, api) if kwargs else None
-    try:
-        name: str | None = _ACTIVATION_OF[op]
-    except (KeyError, TypeError):
-        name = alu.activation(op)
-        if name is not None and not isinstance(op, str):
-            _ACTIVATION_OF[op] = name
+def _function(op: Any, api: str) -> str:
+    """The name of the activation function `op`."""
+    name = alu.activation(op)
     if name is None:
         given = getattr(op, "__name__", repr(op))
         broken("operator", f"{api}: '{given}' is no activation function", got=given,
                limit=", ".join(sorted(alu.ACTIVATIONS)))
         raise AssertionError
+    return name
+
+
+def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
+                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
+    space = str(kwargs.pop("buffer", None) or SBUF)
+    dst = dst_of(kwargs, api) if kwargs else None
+    name = _function(op, api)
     t = data if isinstance(data, Tensor) else tile(data, api)
     srcs = [t]
     has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
@@ -233,7 +173,7 @@ def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: 
         srcs.append(operand(scale, api))
     if bias is not None:
         srcs.append(operand(bias, api))
-    reduction = None if reduce_op is None else _alu(reduce_op, api, "reduce_op")
+    reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
     return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), space,
                    want_dtype(dtype, api) if dtype is not None else None, mask, extra)
@@ -244,14 +184,18 @@ def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: A
                   **kwargs: Any) -> Tensor:
     """data1 op data2 for two tiles of one shape, not both in PSUM."""
     api = "nisa.tensor_tensor"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     a = data1 if isinstance(data1, Tensor) else tile(data1, api)
     b = data2 if isinstance(data2, Tensor) else tile(data2, api)
     if dtype is not None:
         out = want_dtype(dtype, api)
     else:
         out = a.meta.dtype if a.meta.dtype is b.meta.dtype else promoted(a, b)
-    attrs = (_alu(op, api), None if engine is _UNKNOWN else _engine(engine, api))
+    try:
+        attrs = _TWO_TILES[op, engine]
+    except (KeyError, TypeError):
+        attrs = (alu_of(op, api), engine_name(engine, api))
+        _TWO_TILES[op, engine] = attrs
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -260,18 +204,21 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
                   **kwargs: Any) -> Tensor:
     """(data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an operator's inputs."""
     api = "nisa.tensor_scalar"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     if (op1 is None) != (operand1 is None):
         broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
-    runs_on = None if engine is _UNKNOWN else _engine(engine, api)
     out = None if dtype is None else want_dtype(dtype, api)
+    try:
+        attrs = _SCALARS[op0, reverse0, op1, reverse1, engine]
+    except (KeyError, TypeError):
+        attrs = (alu_of(op0, api, "op0"), reverse0, None if op1 is None else alu_of(op1, api, "op1"), reverse1,
+                 engine_name(engine, api))
+        _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
     if op1 is None:
-        attrs: tuple = (_alu(op0, api, "op0"), reverse0, None, reverse1, runs_on)
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
     second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
-    attrs = (_alu(op0, api, "op0"), reverse0, _alu(op1, api, "op1"), reverse1, runs_on)
     return execute(TENSOR_SCALAR, api, dst, (t, first, second), attrs, SBUF, out, mask)
 
 
@@ -279,9 +226,9 @@ def scalar_tensor_tensor(*, data: Any, op0: Any, operand0: Any, op1: Any, operan
                          reverse1: bool = False, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """(data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
     api = "nisa.scalar_tensor_tensor"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
-    attrs = (_alu(op0, api, "op0"), reverse0, _alu(op1, api, "op1"), reverse1)
+    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(op1, api, "op1"), reverse1)
     return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
 
 
@@ -289,10 +236,16 @@ def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any
                   keepdims: bool = False, **kwargs: Any) -> Tensor:
     """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n) tile."""
     api = "nisa.tensor_reduce"
-    dst = _dst(kwargs, api) if kwargs else None
-    axes = tuple(axis) if type(axis) is list else axis
+    dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
-    return execute(TENSOR_REDUCE, api, dst, (t,), (_alu(op, api), axes, negate, keepdims), SBUF,
+    try:
+        attrs = _REDUCTIONS[op, axis, negate, keepdims]
+    except (KeyError, TypeError):
+        axis = tuple(axis) if type(axis) is list else axis
+        attrs = (alu_of(op, api), axis, negate, keepdims)
+        if type(axis) is int:
+            _REDUCTIONS[op, axis, negate, keepdims] = attrs
+    return execute(TENSOR_REDUCE, api, dst, (t,), attrs, SBUF,
                    None if dtype is None else want_dtype(dtype, api), mask)
 
 
@@ -300,8 +253,8 @@ def tensor_scalar_reduce(*, data: Any, op0: Any, operand0: Any, reduce_op: Any, 
                          dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
     api = "nisa.tensor_scalar_reduce"
-    dst = _dst(kwargs, api) if kwargs else None
-    attrs = (_alu(op0, api, "op0"), reverse0, _alu(reduce_op, api, "reduce_op"))
+    dst = dst_of(kwargs, api) if kwargs else None
+    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(reduce_op, api, "reduce_op"))
     return execute(TENSOR_SCALAR_REDUCE, api, dst, (tile(data, api), operand(operand0, api)), attrs, SBUF,
                    want_dtype(dtype, api), mask, tile(reduce_res, api))
 
@@ -310,9 +263,9 @@ def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any,
                        reverse1: bool = False, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """result[:, i] = (data0[:, i] op0 result[:, i - 1]) op1 data1[:, i], starting from `initial`."""
     api = "nisa.tensor_tensor_scan"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     a, b = tile(data0, api), tile(data1, api)
-    attrs = (_alu(op0, api, "op0"), _alu(op1, api, "op1"), reverse0, reverse1)
+    attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), reverse0, reverse1)
     out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
     return execute(TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask)
 
@@ -320,58 +273,17 @@ def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any,
 def reciprocal(data: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """1 / data on VectorE."""
     api = "nisa.reciprocal"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     return execute(RECIPROCAL, api, dst, (tile(data, api),), (), SBUF, want_dtype(dtype, api), mask)
 
 
 def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     t = src if isinstance(src, Tensor) else tile(src, api)
-    return execute(TENSOR_COPY, api, dst, (t,), _ANY_ENGINE if engine is _UNKNOWN else (_engine(engine, api),), SBUF,
+    return execute(TENSOR_COPY, api, dst, (t,), _ANY_ENGINE if engine is UNKNOWN else (engine_name(engine, api),), SBUF,
                    want_dtype(dtype, api) if dtype is not None else None, mask)
-
-
-def tensor_copy_predicated(*, src: Any, dst: Any, predicate: Any, reverse_pred: bool = False, mask: Any = None,
-                           dtype: Any = None, **kwargs: Any) -> None:
-    """Copy `src` (tile or number) to `dst` where the uint8/16/32 tile `predicate` is not zero; elsewhere dst stays."""
-    api = "nisa.tensor_copy_predicated"
-    only(kwargs, api)
-    p, d = tile(predicate, api), tile(dst, api)
-    if p.dtype not in _PREDICATES and p.dtype != dtypes.BOOL:  # a boolean is stored as uint8
-        broken("dtype", f"{api}: predicate '{p.label}' is {dtypes.name(p.dtype)}", tensor=p.label, got=p.meta.describe(),
-               limit="uint8, uint16 or uint32", remedy="Compare with dtype=nl.uint8, e.g. nl.less(a, b, dtype=nl.uint8).")
-    s = operand(src, api)
-    if isinstance(src, Tensor):
-        if s.dtype != d.dtype:
-            broken("dtype", f"{api}: src is {dtypes.name(s.dtype)}, dst is {dtypes.name(d.dtype)}", tensor=d.label,
-                   got=f"{s.meta.describe()} -> {d.meta.describe()}", remedy="Both share one data type.")
-        if s.meta.free != p.meta.free:
-            broken("shape-mismatch", f"{api}: src '{s.label}' has {s.meta.free} elements a partition, the predicate has "
-                   f"{p.meta.free}", tensor=s.label, got=s.meta.describe(), limit=p.shape)
-    execute(SELECT, api, d, (p, s, d), (reverse_pred, None), SBUF, None, mask)
-
-
-def select_reduce(*, dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
-                  reduce_cmd: Any = reduce_cmd.idle, reduce_op: Any = np.amax, reverse_pred: bool = False, mask: Any = None,
-                  dtype: Any = None, **kwargs: Any) -> None:
-    """dst = on_true where `predicate` is not zero, else on_false (number or (p, 1)).
-
-    With `reduce_res` (p, 1) also the row maxima, over those of earlier instructions too if reduce_cmd is `reduce`.
-    """
-    api = "nisa.select_reduce"
-    only(kwargs, api)
-    d, p, t = tile(dst, api), tile(predicate, api), tile(on_true, api)
-    if _alu(reduce_op, api, "reduce_op").name != "maximum":
-        broken("operator", f"{api}: reduce_op '{getattr(reduce_op, '__name__', reduce_op)}'", limit="nl.max")
-    f = operand(on_false, api)
-    if t.meta.free != p.meta.free or isinstance(on_false, Tensor) and f.meta.free != 1:
-        bad, limit = (t, p.shape) if t.meta.free != p.meta.free else (f, (p.shape[0], 1))
-        broken("shape-mismatch", f"{api}: '{bad.label}' has {bad.meta.free} elements a partition", tensor=bad.label,
-               got=bad.meta.describe(), limit=limit)
-    extra = None if reduce_res is None else tile(reduce_res, api)
-    execute(SELECT, api, d, (p, t, f), (reverse_pred, None if extra is None else int(reduce_cmd)), SBUF, None, mask, extra)
 
 
 def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
@@ -382,7 +294,7 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
                remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).")
     only(kwargs, api, "buffer")
     t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
-    attrs = (t.shape, _engine(engine, api))
+    attrs = (t.shape, engine_name(engine, api))
     if mask is not None:
         return execute(MEMSET, api, t, (Const(value),), attrs, SBUF, None, mask)
     return fill(current(api), api, t, value, attrs)
@@ -392,7 +304,7 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
 def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`."""
     api = "nisa.iota"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     if isinstance(expr, (int, np.integer)):
         expr = Index((1, 1), (0, 0), int(expr))
     if not isinstance(expr, Index):
@@ -406,7 +318,7 @@ def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: An
                   **kwargs: Any) -> Tensor:
     """on_true_tile where the affine predicate holds, else the number on_false_value."""
     api = "nisa.affine_select"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     if not isinstance(pred, Mask) or not pred.affine or pred.compound:
         broken("mask", f"{api}: pred is not one affine comparison", got=repr(pred)[:80],
                remedy="Compare one affine expression of nl.arange, e.g. pred=(i_p >= i_f); no & or |. For anything else "
@@ -418,15 +330,15 @@ def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: An
     t = to_sbuf(tile(on_true_tile, api), api)
     where = Const(0)
     where.array = pred.where
-    return execute(AFFINE_SELECT, api, dst, (t, where, Const(on_false_value)), (pred.where.shape,), SBUF,
+    return execute(AFFINE_SELECT, api, dst, (t, where, Const(on_false_value)), (pred.where.shape, False), SBUF,
                    want_dtype(dtype, api) or t.dtype, mask)
 
 
 def tensor_partition_reduce(op: Any, data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A reduction over the partitions: (p, ...) to (1, ...). op: add, max, bitwise_or or bitwise_and."""
     api = "nisa.tensor_partition_reduce"
-    dst = _dst(kwargs, api) if kwargs else None
-    return execute(TENSOR_PARTITION_REDUCE, api, dst, (tile(data, api),), (_alu(op, api),), SBUF, want_dtype(dtype, api),
+    dst = dst_of(kwargs, api) if kwargs else None
+    return execute(TENSOR_PARTITION_REDUCE, api, dst, (tile(data, api),), (alu_of(op, api),), SBUF, want_dtype(dtype, api),
                    mask)
 
 
@@ -460,7 +372,7 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
 def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
     api = "nisa.dma_transpose"
-    dst = _dst(kwargs, api) if kwargs else None
+    dst = dst_of(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
     if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):
@@ -469,14 +381,14 @@ def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = 
 
 
 __all__ = [
-    "activation", "activation_reduce", "affine_select", "dge_mode", "dma_copy", "dma_engine", "dma_transpose", "engine",
-    "get_nc_version", "gpsimd_engine", "iota", "memset", "nc_matmul", "nc_transpose", "nc_version", "oob_mode",
-    "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce", "tensor_copy",
-    "tensor_copy_predicated", "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar",
-    "tensor_scalar_reduce", "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
+    "activation", "activation_reduce", "affine_select", "bn_aggr", "bn_stats", "dge_mode", "dma_copy", "dma_engine",
+    "dma_transpose", "dropout", "engine", "fp32", "get_nc_version", "gpsimd_engine", "iota", "local_gather", "max8",
+    "memset", "nc_find_index8", "nc_match_replace8", "nc_matmul", "nc_stream_shuffle", "nc_transpose", "nc_version",
+    "oob_mode", "range_select", "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce",
+    "sequence_bounds", "tensor_copy", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src", "tensor_copy_predicated",
+    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_reduce",
+    "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = missing("nisa", __all__, (
-        "bn_aggr", "bn_stats", "builtin_custom_op", "dropout", "local_gather", "max8", "nc_find_index8", "nc_match_replace8",
-        "nc_stream_shuffle", "range_select", "sequence_bounds", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src"))
+    __getattr__ = missing("nisa", __all__, ("builtin_custom_op",))

@@ -89,6 +89,18 @@ from .compute import (
     where,
 )
 from .creation import empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like
+from .isa_support import fp32
+from .special import (
+    all_reduce,
+    atomic_rmw,
+    dropout,
+    gather_flattened,
+    gemm_grid,
+    gemm_stationary_grid,
+    loop_reduce,
+    rand,
+    random_seed,
+)
 from .support import ParDim as par_dim
 from .support import hbm, psum, sbuf, shared_hbm
 from .support import missing as _missing
@@ -250,16 +262,6 @@ class _TileSize:
 tile_size = _TileSize()
 
 
-class _Fp32:
-    @property
-    def min(self) -> float:
-        """The smallest finite fp32, bit pattern 0xff7fffff."""
-        return float(np.finfo(np.float32).min)
-
-
-fp32 = _Fp32()
-
-
 class _Bfp16:
     @property
     def min(self) -> float:
@@ -278,20 +280,20 @@ def finfo(dtype: Any) -> Any:
 
 
 __all__ = [
-    "abs", "add", "affine_range", "all", "arange", "arctan", "bfloat16", "bfp16", "bitwise_and", "bitwise_or",
-    "bitwise_xor", "bool_", "broadcast_to", "ceil", "copy", "cos", "device_print", "divide", "ds", "empty_like", "equal",
-    "erf", "erf_dx", "exp", "expand_dims", "finfo", "float16", "float32", "float8_e4m3", "float8_e5m2", "floor", "fmod",
-    "fp32", "full", "gelu", "gelu_apprx_sigmoid", "gelu_apprx_tanh", "gelu_dx", "greater", "greater_equal", "hbm", "int16",
+    "abs", "add", "affine_range", "all", "all_reduce", "arange", "arctan", "atomic_rmw", "bfloat16", "bfp16",
+    "bitwise_and", "bitwise_or", "bitwise_xor", "bool_", "broadcast_to", "ceil", "copy", "cos", "device_print", "divide",
+    "dropout", "ds", "empty_like", "equal", "erf", "erf_dx", "exp", "expand_dims", "finfo", "float16", "float32",
+    "float8_e4m3", "float8_e5m2", "floor", "fmod", "fp32", "full", "gather_flattened", "gelu", "gelu_apprx_sigmoid",
+    "gelu_apprx_tanh", "gelu_dx", "gemm_grid", "gemm_stationary_grid", "greater", "greater_equal", "hbm", "int16",
     "int32", "int8", "invert", "left_shift", "less", "less_equal", "load", "load_transpose2d", "log", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "matmul", "max", "maximum", "mean", "mgrid", "min", "minimum", "mish",
-    "mod", "multiply", "nc", "ndarray", "negative", "not_equal", "num_programs", "ones", "par_dim", "power", "private_hbm",
-    "prod", "program_id", "program_ndim", "psum", "reciprocal", "relu", "right_shift", "rms_norm", "rsqrt", "sbuf",
-    "sequential_range", "shared_constant", "shared_hbm", "shared_identity_matrix", "sigmoid", "sign", "silu", "silu_dx",
-    "sin", "softmax", "softplus", "spmd_dim", "sqrt", "square", "static_cast", "static_range", "store", "subtract", "sum",
-    "tan", "tanh", "tfloat32", "tile_size", "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros",
-    "zeros_like",
+    "logical_not", "logical_or", "logical_xor", "loop_reduce", "matmul", "max", "maximum", "mean", "mgrid", "min",
+    "minimum", "mish", "mod", "multiply", "nc", "ndarray", "negative", "not_equal", "num_programs", "ones", "par_dim",
+    "power", "private_hbm", "prod", "program_id", "program_ndim", "psum", "rand", "random_seed", "reciprocal", "relu",
+    "right_shift", "rms_norm", "rsqrt", "sbuf", "sequential_range", "shared_constant", "shared_hbm",
+    "shared_identity_matrix", "sigmoid", "sign", "silu", "silu_dx", "sin", "softmax", "softplus", "spmd_dim", "sqrt",
+    "square", "static_cast", "static_range", "store", "subtract", "sum", "tan", "tanh", "tfloat32", "tile_size",
+    "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros", "zeros_like",
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = _missing("nl", __all__, ("all_reduce", "atomic_rmw", "dropout", "gather_flattened", "gemm_grid",
-                                           "gemm_stationary_grid", "loop_reduce", "rand", "random_seed"))
+    __getattr__ = _missing("nl", __all__, ())

@@ -9,12 +9,14 @@ import numpy as np
 
 from ...errors import broken
 from ...execute import execute, redirect
+from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import EMPTY, HBM, PARTIAL, PSUM, ZERO, Allocation
 from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
+from .special import LoopReduction
 from .support import tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
@@ -29,6 +31,12 @@ class Operators:
     """The neuronxcc.nki dialect: operators compute, `t[...] = value` writes in place, `psum += matmul` accumulates."""
 
     name = "neuronxcc.nki"
+    tensor = Tensor
+    """The class of its tensors."""
+    writes_inputs = False
+    """Whether kernels may write to their inputs, which then change in place."""
+    scoped_text = True
+    """Whether a tile that is made in a branch or in a loop over Python's range ends with it."""
 
     def __init__(self) -> None:
         self.temporary = {"assign": 0, "inplace": 0}
@@ -43,6 +51,12 @@ class Operators:
         for array in (a, b):
             if isinstance(array, np.ndarray) and array.ndim:
                 tile(array, f"operator {symbol}")
+        if isinstance(a, Index) or isinstance(b, Index):  # a run-time offset in a subscript
+            if op == "add":
+                return RuntimeIndex(b, a) if isinstance(a, Index) else RuntimeIndex(a, b)  # type: ignore[return-value]
+            broken("indirect-index", f"operator {symbol} on a tile and an index grid",
+                   tensor=(b if isinstance(a, Index) else a).label,
+                   remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute the rest on the tile first.")
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return NotImplemented
         if op == "matmul":
@@ -103,6 +117,9 @@ class Operators:
                 broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
                        got=dst.meta.describe(), remedy="Use nl.store(dst, value=number).")
             execute(MEMSET, "assignment", dst, (Const(value),), (dst.shape, None))
+            return
+        if isinstance(value, LoopReduction):
+            value.into(dst)
             return
         tile(value, "assignment")
 

@@ -49,10 +49,20 @@ def tile(x: Any, api: str) -> Tensor:
     raise AssertionError
 
 
+_NUMBERS: dict[float, Const] = {}
+"""Numbers that kernels have used as operands."""
+
+
 def operand(x: Any, api: str) -> Tensor:
     """`x` as a tensor, numbers as constants."""
     if isinstance(x, Tensor):
         return x
+    if type(x) is float and x in _NUMBERS:
+        return _NUMBERS[x]
+    if type(x) is float and x:  # 0.0 and -0.0 would be one key
+        if len(_NUMBERS) < 1024:
+            _NUMBERS[x] = Const(x)
+        return Const(x)
     if isinstance(x, (int, float, np.generic)):
         return Const(x)
     if isinstance(x, np.ndarray) and x.ndim == 0:
@@ -60,15 +70,24 @@ def operand(x: Any, api: str) -> Tensor:
     return tile(x, api)
 
 
+_DTYPES: dict[Any, np.dtype] = {}
+"""What each object that named a data type meant."""
+
+
 def want_dtype(dtype: Any, api: str) -> np.dtype | None:
     """The dtype asked for, resolved; None if none was."""
     if dtype is None:
         return None
     try:
-        return dtypes.resolve(dtype)
+        return _DTYPES[dtype]
+    except (KeyError, TypeError):
+        pass
+    try:
+        found = _DTYPES[dtype] = dtypes.resolve(dtype)
     except TypeError as e:
         broken("dtype", f"{api}: {e}", got=repr(dtype))
         raise
+    return found
 
 
 def dtype_of(x: Tensor) -> np.dtype:

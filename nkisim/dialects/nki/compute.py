@@ -1,0 +1,308 @@
+"""nl functions that compute: each is the instruction, or the sequence of instructions, that the older dialect lowers it to.
+
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+from ... import dtypes, strided
+from ...errors import broken
+from ...execute import execute
+from ...isa import alu
+from ...isa.dma import DMA_TRANSPOSE
+from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
+from ...memory import HBM, PSUM, SBUF
+from ...tensor import Const, Tensor
+from ..neuronxcc import compute as lowering
+from ..neuronxcc import transfer
+from .support import as_tensor, is_const, needs_trn3, operand, tile, want_dtype
+
+
+# -- one operand ---------------------------------------------------------------------------------------------------
+def _unary(name: str, what: str = "") -> Callable[..., Any]:
+    api = f"nl.{name}"
+    lower = getattr(lowering, name)
+
+    def function(x: Any, dtype: Any = None) -> Any:
+        t = tile(x, api)
+        out = want_dtype(dtype, api)
+        return lower(t, dtype=t.dtype if out is None else out)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{what or name} of each element. x: tile (p, ...); returns a tile of its shape (and dtype) in SBUF."
+    return function
+
+
+exp = _unary("exp")
+log = _unary("log")
+sqrt = _unary("sqrt")
+square = _unary("square")
+tanh = _unary("tanh")
+sigmoid = _unary("sigmoid")
+relu = _unary("relu")
+gelu = _unary("gelu")
+gelu_dx = _unary("gelu_dx")
+gelu_apprx_tanh = _unary("gelu_apprx_tanh")
+gelu_apprx_sigmoid = _unary("gelu_apprx_sigmoid")
+silu = _unary("silu")
+silu_dx = _unary("silu_dx")
+softplus = _unary("softplus")
+mish = _unary("mish")
+erf = _unary("erf")
+erf_dx = _unary("erf_dx")
+sin = _unary("sin")
+cos = _unary("cos")
+tan = _unary("tan")
+arctan = _unary("arctan")
+sign = _unary("sign")
+abs = _unary("abs", "the absolute value")
+floor = _unary("floor")
+ceil = _unary("ceil")
+trunc = _unary("trunc")
+reciprocal = _unary("reciprocal", "1 / x")
+negative = _unary("negative", "-x")
+invert = _unary("invert", "the bitwise complement")
+logical_not = _unary("logical_not")
+
+
+def rsqrt(x: Any, dtype: Any = None) -> Any:
+    """1 / sqrt(x) of each element, on GpSimdE, which does not reach PSUM."""
+    api = "nl.rsqrt"
+    return execute(TENSOR_SCALAR, api, None, (tile(x, api), Const(0.0)), (alu.ALU["rsqrt"], False, None, False, "gpsimd"),
+                   SBUF, want_dtype(dtype, api))
+
+
+# -- two operands --------------------------------------------------------------------------------------------------
+def tensor_tensor_engine(op: alu.AluOp, *tiles: Tensor) -> str | None:
+    """Where tensor_tensor runs if nobody says: integers of 32 bits on GpSimdE, unless a tile lies in PSUM."""
+    if not op.bitvec and op.name != "power" and builtins.any(t.meta.space == PSUM for t in tiles):
+        return "vector"
+    return None
+
+
+def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
+    api = f"nl.{name}"
+
+    def function(x: Any, y: Any, dtype: Any = None) -> Any:
+        if trn3:
+            needs_trn3(api)
+        op = alu.ALU[name]
+        a, b = operand(x, api, "x"), operand(y, api, "y")
+        out = want_dtype(dtype, api)
+        if out is None:
+            out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
+        if not is_const(a) and not is_const(b):
+            if a.shape == b.shape:
+                return execute(TENSOR_TENSOR, api, None, (a, b), (op, tensor_tensor_engine(op, a, b)), SBUF, out)
+            _broadcasts(api, a, b)
+        elif name == "power":
+            broken("nl-power-scalar", f"{api}: the exponent or the base is a number", got=f"{x!r}, {y!r}"[:80],
+                   remedy="Pass two tiles; a square is nl.square or nl.multiply(x, x).")
+        return lowering.binary(op, api, a, b, None, out)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{what} of two tiles of one shape, or of a tile and a number."
+    return function
+
+
+def _broadcasts(api: str, a: Tensor, b: Tensor) -> None:
+    if HBM in (a.meta.space, b.meta.space):
+        bad = a if a.meta.space == HBM else b
+        broken("memory", f"{api}: operand '{bad.label}' lies in hbm", tensor=bad.label, got=bad.meta.describe(),
+               limit="sbuf or psum", remedy="Bring it on chip with nl.load or nisa.dma_copy first.")
+    if a.meta.partitions == b.meta.partitions and a.meta.free == b.meta.free:
+        return
+    broken("nl-broadcast", f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes", tensor=b.label,
+           got=f"{a.meta.describe()} and {b.meta.describe()}",
+           remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).")
+
+
+add = _binary("add", "x + y")
+subtract = _binary("subtract", "x - y")
+multiply = _binary("multiply", "x * y")
+maximum = _binary("maximum", "the larger")
+minimum = _binary("minimum", "the smaller")
+power = _binary("power", "x to the power of y")
+abs_max = _binary("abs_max", "the one of larger magnitude (y where they are equal; trn3 only)", True)
+abs_min = _binary("abs_min", "the one of smaller magnitude (y where they are equal; trn3 only)", True)
+equal = _binary("equal", "x == y, as 1 or 0,")
+not_equal = _binary("not_equal", "x != y, as 1 or 0,")
+greater = _binary("greater", "x > y, as 1 or 0,")
+greater_equal = _binary("greater_equal", "x >= y, as 1 or 0,")
+less = _binary("less", "x < y, as 1 or 0,")
+less_equal = _binary("less_equal", "x <= y, as 1 or 0,")
+logical_and = _binary("logical_and", "logical and, as 1 or 0,")
+logical_or = _binary("logical_or", "logical or, as 1 or 0,")
+logical_xor = _binary("logical_xor", "logical exclusive or, as 1 or 0,")
+bitwise_and = _binary("bitwise_and", "bitwise and")
+bitwise_or = _binary("bitwise_or", "bitwise or")
+bitwise_xor = _binary("bitwise_xor", "bitwise exclusive or")
+left_shift = _binary("left_shift", "x shifted left by y bits,")
+right_shift = _binary("right_shift", "x shifted right by y bits, zeros coming in,")
+
+
+def divide(x: Any, y: Any, dtype: Any = None) -> Any:
+    """x / y. The device has no division: refused by the rule nl-divide."""
+    broken("nl-divide", "nl.divide: the device has no division", got="nl.divide(x, y)",
+           remedy="Write nl.multiply(x, nl.reciprocal(y)).")
+
+
+def _modulo(name: str) -> Callable[..., Any]:
+    def function(x: Any, y: Any, dtype: Any = None) -> Any:
+        broken("nl-modulo", f"nl.{name}: the device has no remainder", got=f"nl.{name}(x, y)",
+               remedy="For indices compute it on Python numbers; for powers of two use nl.bitwise_and(x, n - 1).")
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"x {name} y. The device has no remainder: refused by the rule nl-modulo."
+    return function
+
+
+mod = _modulo("mod")
+fmod = _modulo("fmod")
+
+
+def where(condition: Any, x: Any, y: Any, dtype: Any = None) -> Any:
+    """x where the tile `condition` is not zero, else y. x, y: tiles or numbers."""
+    api = "nl.where"
+    return lowering.where(tile(condition, api), operand(x, api), operand(y, api), dtype=want_dtype(dtype, api))
+
+
+# -- reductions ----------------------------------------------------------------------------------------------------
+def _reduction(name: str) -> Callable[..., Any]:
+    api = f"nl.{name}"
+    lower = getattr(lowering, name)
+
+    def function(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
+        t = tile(x, api)
+        out = want_dtype(dtype, api)
+        return lower(t, tuple(axis) if isinstance(axis, list) else axis, dtype=t.dtype if out is None else out,
+                     keepdims=keepdims)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name} over the last free axes `axis`. x: tile (p, ...); (p, 1) for a (p, n) tile."
+    return function
+
+
+sum = _reduction("sum")
+max = _reduction("max")
+min = _reduction("min")
+prod = _reduction("prod")
+mean = _reduction("mean")
+
+
+def all(x: Any, axis: Any, dtype: Any = None) -> Any:
+    """Whether all elements over the last free axes `axis` are not zero, as 1 or 0."""
+    t = tile(x, "nl.all")
+    return lowering.all(t, axis, dtype=want_dtype(dtype, "nl.all") or t.dtype)
+
+
+def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The variance over the last free axes `axis`, which stay as axes of one element."""
+    t = tile(x, "nl.var")
+    return lowering.var(t, axis, dtype=want_dtype(dtype, "nl.var") or t.dtype)
+
+
+def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> Any:
+    """exp(x - max) / sum over the last free axes `axis`."""
+    return lowering.softmax(tile(x, "nl.softmax"), axis, dtype=want_dtype(dtype, "nl.softmax"))
+
+
+def rms_norm(x: Any, w: Any, axis: Any, n: int, epsilon: float = 1e-06, dtype: Any = None, compute_dtype: Any = None) -> Any:
+    """x * rsqrt(sum(x * x) / n + epsilon) * w."""
+    api = "nl.rms_norm"
+    return lowering.rms_norm(tile(x, api), None if w is None else operand(w, api), axis, n, epsilon,
+                             dtype=want_dtype(dtype, api), compute_dtype=want_dtype(compute_dtype, api))
+
+
+# -- moving data ---------------------------------------------------------------------------------------------------
+def load(src: Any, dtype: Any = None) -> Any:
+    """Load the HBM view `src` (partition axis first, at most 128) into a new SBUF tile of its shape, cast to `dtype`."""
+    return transfer.load(tile(src, "nl.load", "source"), dtype=want_dtype(dtype, "nl.load"))
+
+
+def store(dst: Any, value: Any) -> None:
+    """Store the SBUF tile `value` into the HBM view `dst` of the same shape, casting to its dtype."""
+    api = "nl.store"
+    into, source = tile(dst, api, "destination"), tile(value, api, "value")
+    if source.meta.space == PSUM:
+        broken("memory", f"{api}: value '{source.label}' lies in psum", tensor=source.label, got=source.meta.describe(),
+               limit="sbuf", remedy="DMA engines do not reach PSUM: copy the tile to SBUF with nisa.tensor_copy first.")
+    transfer.store(into, source)
+
+
+def load_transpose2d(src: Any, dtype: Any = None) -> Any:
+    """Load the 2-D HBM view `src` (r, c) as a tile (c, r)."""
+    api = "nl.load_transpose2d"
+    t = tile(src, api, "source")
+    if t.meta.space != HBM or t.ndim != 2:
+        return transfer.load_transpose2d(t, dtype=want_dtype(dtype, api))
+    return execute(DMA_TRANSPOSE, api, None, (t,), ((1, 0),), SBUF, want_dtype(dtype, api))
+
+
+def copy(x: Any, dtype: Any = None) -> Any:
+    """A copy of the tile `x`, of SBUF or PSUM, in SBUF; bit by bit where the dtype stays."""
+    return execute(TENSOR_COPY, "nl.copy", None, (tile(x, "nl.copy"),), (None,), SBUF, want_dtype(dtype, "nl.copy"))
+
+
+def broadcast_to(x: Any, shape: Any, dtype: Any = None) -> Any:
+    """`x` repeated to `shape`, of the same rank; a view where only free axes grow and the dtype stays."""
+    api = "nl.broadcast_to"
+    t, out = tile(x, api), want_dtype(dtype, api)
+    wanted = tuple(int(n) for n in shape)
+    made: Tensor = t
+    if len(wanted) == t.ndim and wanted[0] == t.shape[0] and t.meta.space != HBM:
+        for axis, n in enumerate(wanted):
+            if n != made.shape[axis]:
+                made = strided.broadcast(made, axis, n)
+    else:
+        made = lowering.broadcast_to(t, shape=wanted)
+    return made if out is None or out == t.dtype else copy(made, out)
+
+
+def expand_dims(x: Any, axis: int) -> Any:
+    """A view of `x` with an axis of one element at `axis`."""
+    return as_tensor(x, "nl.expand_dims").expand_dims(axis)
+
+
+# -- matrix multiply and transpose -----------------------------------------------------------------------------------
+def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
+    """x.T @ y with transpose_x=True. x, y: SBUF tiles; a new float32 tile in PSUM."""
+    api = "nl.matmul"
+    a, b = tile(x, api, "x"), tile(y, api, "y")
+    if not transpose_x:
+        broken("matmul-transpose-x", f"{api} is called without transpose_x=True", tensor=a.label,
+               remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.")
+        return lowering.matmul(a, b)
+    return execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+
+
+def transpose(x: Any, dtype: Any = None) -> Any:
+    """The 2-D tile `x` (p, f), both at most 128, as a tile (f, p) in PSUM, where TensorE leaves it."""
+    api = "nl.transpose"
+    t, out = tile(x, api), want_dtype(dtype, api)
+    if t.ndim > 2:
+        broken("rank-limit", f"{api}: '{t.label}' has {t.ndim} axes", tensor=t.label, got=t.meta.describe(), limit="2",
+               remedy="Reshape the free axes into one, or transpose slices.")
+    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None)
+    return turned if out is None or out == t.dtype else execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
+
+
+def device_print(print_prefix: str, tensor: Any) -> None:
+    """Print `print_prefix` and the values of `tensor`; the run keeps both in `run.prints`."""
+    transfer.device_print(print_prefix, operand(tensor, "nl.device_print"))
+
+
+__all__ = [
+    "abs", "abs_max", "abs_min", "add", "all", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil",
+    "copy", "cos", "device_print", "divide", "equal", "erf", "erf_dx", "exp", "expand_dims", "floor", "fmod", "gelu",
+    "gelu_apprx_sigmoid", "gelu_apprx_tanh", "gelu_dx", "greater", "greater_equal", "invert", "left_shift", "less",
+    "less_equal", "load", "load_transpose2d", "log", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "mish", "mod", "multiply", "negative", "not_equal", "power", "prod",
+    "reciprocal", "relu", "right_shift", "rms_norm", "rsqrt", "sigmoid", "sign", "silu", "silu_dx", "sin", "softmax",
+    "softplus", "sqrt", "square", "store", "subtract", "sum", "tan", "tanh", "transpose", "trunc", "var", "where",
+]

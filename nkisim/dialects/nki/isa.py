@@ -1,0 +1,33 @@
+"""nki.isa: the names a kernel of this dialect knows as `nisa`.
+
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py. Instructions write to `dst`, their first argument, and return
+a handle for scheduling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import KernelError as NkiValidationError  # noqa: F401
+from .enums import *  # noqa: F403
+from .enums import __all__ as _enum_names
+from .isa_compute import *  # noqa: F403
+from .isa_compute import __all__ as _compute_names
+from .isa_move import *  # noqa: F403
+from .isa_move import __all__ as _move_names
+from .isa_special import *  # noqa: F403
+from .isa_special import __all__ as _special_names
+from .objects import NkiInstruction, VirtualRegister  # noqa: F401
+from .support import missing as _missing
+
+__all__ = sorted([*_enum_names, *_compute_names, *_move_names, *_special_names, "NkiInstruction",  # noqa: PLE0605
+                  "NkiValidationError", "VirtualRegister"])
+
+_GONE = {
+    "tensor_copy_dynamic_src": "use nisa.tensor_copy with src=t.ap(..., scalar_offset=...)",
+    "tensor_copy_dynamic_dst": "use nisa.tensor_copy with dst=t.ap(..., scalar_offset=...)",
+    "builtin_custom_op": "it ended with NKI 0.1",
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = _missing("nisa", __all__, _GONE)

@@ -1,0 +1,75 @@
+"""Reading the arguments of instructions, and handing them over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...errors import broken
+from ...execute import execute
+from ...isa.core import Instruction
+from ...memory import HBM
+from ...tensor import Tensor
+from .enums import engine as _Engine
+from .objects import NkiInstruction
+from .support import as_tensor, option, tile
+
+_NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
+_DONE = NkiInstruction()
+
+
+def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
+    """The engine asked for, by name; None where the choice is left open."""
+    if wanted is None:
+        return None
+    name = _NAMES[option(wanted, _Engine, api, "engine")]
+    if name is not None and allowed and name not in allowed:
+        broken("engine", f"{api} does not run on the {name} engine", got=name, limit=", ".join(allowed),
+               remedy="Leave engine= out to let it be chosen.")
+    return name
+
+
+def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Tensor:
+    """The tensor to write to."""
+    if dst is None or isinstance(dst, (int, float, str)):
+        broken("argument", f"{api}: {what} is {dst!r}", got=repr(dst), limit="a tensor",
+               remedy="Instructions of NKI 0.3 and later write to a tensor that is given first: make it with nl.ndarray.")
+    return tile(as_tensor(dst, api, what), api, what, group=group)
+
+
+def run(instruction: Instruction, api: str, dst: Tensor, srcs: tuple[Tensor, ...], attrs: tuple = (),
+        extra: Tensor | None = None, mask: Any = None) -> NkiInstruction:
+    """Run one instruction into `dst`."""
+    execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
+    return _DONE
+
+
+def on_chip(t: Tensor, api: str, what: str) -> Tensor:
+    """`t`, which must lie on chip."""
+    if t.meta.space == HBM:
+        broken("memory", f"{api}: {what} '{t.label}' lies in hbm", tensor=t.label, got=t.meta.describe(),
+               limit="sbuf or psum", remedy="Bring it on chip with nisa.dma_copy or nl.load first.")
+    return t
+
+
+def done() -> NkiInstruction:
+    """The handle that an instruction returns."""
+    return _DONE
+
+
+def same_dtype(dst: Tensor, src: Tensor, api: str, what: str) -> None:
+    """`dst` and `src` must have one dtype."""
+    if dst.dtype != src.dtype:
+        broken("dtype", f"{api}: '{dst.label}' and {what} '{src.label}' have different types", tensor=dst.label,
+               got=f"{dst.meta.describe()} and {src.meta.describe()}", limit="one data type",
+               remedy="Make the destination with the source's dtype.")
+
+
+def number(value: Any, api: str, what: str) -> Any:
+    """A number known when the kernel is built."""
+    if isinstance(value, (int, float, np.generic)) and not isinstance(value, np.bool_):
+        return value.item() if isinstance(value, np.generic) else value
+    broken("argument", f"{api}: {what} is {type(value).__name__}", got=repr(value)[:80],
+           limit="a number known when the kernel is built")
+    raise AssertionError

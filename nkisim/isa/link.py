@@ -1,0 +1,24 @@
+"""Between the physical cores of a logical one: tiles that cross from one SBUF to the other.
+
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (sendrecv).
+"""
+
+from __future__ import annotations
+
+from ..memory import SBUF
+from .core import DMA, Call, Plan, instruction
+
+
+@instruction("sendrecv", "a tile sent to the other core, and the other core's tile received", "aws-neuron-sdk v2.32.0 "
+             "nki.isa sendrecv")
+def SENDRECV(call: Call) -> Plan:
+    """attrs: (). Sources: the tile that is sent, the values that arrived (a constant)."""
+    src, dst = call.srcs[0], call.dst
+    assert dst is not None
+    for t, what in ((src, "src"), (dst, "dst")):
+        call.memory_of(t, (SBUF,), what, "Copy it to SBUF first.")
+        call.tile(t, what, (SBUF,), streamed=False)
+    if src.meta.shape != dst.meta.shape or src.dtype != dst.dtype:
+        call.fail("shape-mismatch", f"'{src.label}' and '{dst.label}' differ", dst,
+                  got=f"{src.meta.describe()} and {dst.meta.describe()}", limit="one shape and one data type")
+    return Plan(DMA, lambda sent, arrived: arrived, dst.meta.shape, dst.array.dtype)

@@ -1,0 +1,69 @@
+"""Rules over operands that instructions of several engines share, and the step `data op operand`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..memory import CONST, PSUM
+from ..tensor import Tensor
+from . import alu
+from .core import GPSIMD, Call
+
+ISA = "aws-neuron-sdk v2.26.0 nki.isa"
+ISA_32 = "aws-neuron-sdk v2.32.0 nki.isa"
+
+
+def not_both_psum(call: Call, a: Tensor, b: Tensor) -> None:
+    """At most one of two tiles that are read at the same time lies in PSUM."""
+    if a.meta.space == PSUM and b.meta.space == PSUM:
+        call.fail("two-psum-inputs", f"'{a.label}' and '{b.label}' are both in PSUM", b,
+                  remedy="Copy one to SBUF first with nisa.tensor_copy.")
+
+
+def integers_only(call: Call, *operands: Tensor) -> None:
+    """Bitwise operators take integers."""
+    for t in operands:
+        if t.meta.space == CONST:
+            if isinstance(t.array, float):
+                call.fail("dtype", f"a bitwise operator got the number {t.array}", limit="integers")
+        elif not dtypes.is_integer(t.dtype) and t.dtype != dtypes.BOOL:
+            call.fail("dtype", f"a bitwise operator got '{t.label}' of {dtypes.name(t.dtype)}", t, limit="integers",
+                      remedy="Bitwise operators take integer tiles; for floats use the logical operators.")
+
+
+def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:
+    """If `engine` is GpSimdE, no operand lies in PSUM."""
+    if engine != GPSIMD:
+        return
+    for t in operands:
+        if t.meta.space == PSUM:
+            call.fail("gpsimd-psum", f"'{t.label}' lies in PSUM", t, limit="sbuf",
+                      remedy="Copy it to SBUF first, or use nisa.vector_engine.")
+
+
+def _bits(number: int, dtype: np.dtype) -> Any:
+    """A constant of a bitwise operator: of the tile's type if its width is enough, else int32."""
+    width = 8 * dtype.itemsize
+    return alu.bits(number, dtype if -(1 << width - 1) <= number < 1 << width else dtypes.INT32)
+
+
+def stage(op: alu.AluOp, reverse: bool, partitions: int, ndim: int) -> Any:
+    """One (data op operand) step: the operand is a number or one value a partition."""
+    column = (partitions,) + (1,) * (ndim - 1)
+    function = op.function
+
+    def step(x: np.ndarray, operand: Any) -> np.ndarray:
+        if isinstance(operand, np.ndarray):
+            operand = (operand if op.bitvec else dtypes.to_fp32(operand)).reshape(column)
+        elif op.bitvec:
+            operand = _bits(operand, x.dtype)
+        else:
+            operand = np.float32(operand)
+        if op.unary:
+            return function(x, operand)
+        return function(operand, x) if reverse else function(x, operand)
+
+    return step
