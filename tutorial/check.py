@@ -5,6 +5,7 @@ Order: illegal access, then unwritten output, then wrong value, then cost. What 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -76,7 +77,7 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     answers = [_answer(lesson, result) for result in results if result.problem is None]
     if troubled:
         explained = _explained(lesson, kernel, answers, troubled)
-        return explained if explained is not None else _verdict(lesson, _first_problem(troubled), families)
+        return explained if explained is not None else _refused(lesson, kernel, _first_problem(troubled), families)
     if inputs is None and not any(answer.wrong for answer in answers):
         answers += _answers_beyond(lesson, kernel)
     if any(answer.wrong for answer in answers):
@@ -121,6 +122,19 @@ def _explained(lesson: stage.Stage, kernel: Any, answers: list[Answer], troubled
         return None
     return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
                    families=tuple(dict.fromkeys(a.result.case.family for a in answers)), details=found.details)
+
+
+def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[str, ...]) -> Verdict:
+    """The verdict on a broken rule; where a mistake of this stage's own breaks it so, with that mistake's sentence."""
+    verdict = _verdict(lesson, found, families)
+    names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
+    for known in lesson.known:
+        pattern = known.refused
+        for name, own in names.items():
+            pattern = pattern.replace("{" + name + "}", own)
+        if verdict.cause == "illegal access" and pattern and re.search(pattern, verdict.sentence):
+            return replace(verdict, cause=known.key, sentence=f"{verdict.sentence} {known.cause}")
+    return verdict
 
 
 def _verdict(lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()) -> Verdict:

@@ -100,7 +100,7 @@ def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
     return rows, starts
 
 
-def folded(found: Sequence[Episode], name: str, n_heads: int) -> Sequence[Episode]:
+def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
     """Episodes with one element a head where a kernel has its keys on the partitions: m is then the same on every lane, and
     l one sum a lane. Left as they are where they hold no more elements than heads, or m differs between lanes."""
     if sum(e.updates.shape[1] for e in found) <= n_heads:
@@ -115,9 +115,9 @@ def folded(found: Sequence[Episode], name: str, n_heads: int) -> Sequence[Episod
         own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
         if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
             return found
-        fold = (lambda x, o: x[..., o[0]]) if name == "m" else (lambda x, o: x[..., o].sum(axis=-1))
-        made.append(Episode(e.coordinates[[o[0] for o in own]], e.shape, None if e.start is None else
-                            np.array([fold(e.start, o) for o in own]), np.stack([fold(e.updates, o) for o in own], axis=1), e.indices))
+        start = None if e.start is None else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
+        made.append(Episode(e.coordinates[[o[0] for o in own]], e.shape, start, np.stack(updates, axis=1), e.indices))
     return made
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import nkisim
+
 from . import doctor, runner, stage
 from .families import Case
 from .text import table
@@ -32,8 +34,8 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Rung:
-    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says what it brought, or that it did
-    not pay. A rung that is `tried` only is shown and not asked for. `arguments` turns a case into this rung's own layout."""
+    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says what it brought, or that it
+    did not pay. A rung that is `tried` only is shown and not asked for. `arguments` gives a case in this rung's own layout."""
 
     number: int
     name: str
@@ -86,15 +88,13 @@ def measured(run: Any) -> Measured:
 
 
 def measure(key: int | str | stage.Stage, kernel: Any, case: Case | None = None) -> Measured | None:
-    """The kernel at the ladder's size, or on `case`; its values are not looked at. None where the simulator does not run it."""
-    import nkisim
-
+    """The kernel at the ladder's size, or on `case`; on shapes alone. None where the simulator does not run it so."""
     lesson = stage.get(key)
     assert lesson.ladder is not None
     at = lesson.ladder.case() if case is None else case
     try:
-        with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
-            kernel(*(value.copy() for value in at.args.values()), **at.options)
+        with nkisim.record(values=False) as run, contextlib.redirect_stdout(io.StringIO()):
+            kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
     except Exception:  # check says what is wrong with a kernel; here there is nothing to measure
         return None
     return measured(run) if len(run) else None
@@ -127,7 +127,8 @@ def standing(lesson: stage.Stage, found: Measured) -> str:
     at = reached(lesson.ladder, found)
     rungs = [rung for rung in lesson.ladder.rungs if not rung.tried]
     line = f"ladder: rung {at} of {len(rungs)}" + (f" ({rungs[at - 1].name})" if at else "")
-    line += f", {found.counts[TIME]:,g} us on trn2 by the model of time, {100 * found.share['trn2']:.0f} % of achievable bandwidth"
+    share = f"{100 * found.share['trn2']:.0f} % of achievable bandwidth"
+    line += f", {found.counts[TIME]:,.1f} us on trn2 by the model of time, {share}"
     if at == len(rungs):
         return f"{line}."
     return f"{line}. Rung {at + 1}, {rungs[at].name}: {'; '.join(unmet(rungs[at], found))}."
@@ -164,10 +165,10 @@ def ladder(key: int | str | stage.Stage, kernel: Any = None, case: Case | None =
             rows.append(["yours", *_cells(found)])
     if rows:
         print(at.sizes)
-        print(table(["rung", "transfers", "transposes", "instr.", "elements", "trn2 model us", "bound", "share", "trn1 model us",
-                     "bound", "share"], rows))
-        print("model: times are modelled, never measured. instr., elements: on VectorE and ScalarE; share: of the HBM bandwidth\n"
-              "that the DMA engines of a core achieve, by the model.")
+        names = ["rung", "transfers", "transposes", "instr.", "elements", "trn2 model us", "bound", "share"]
+        print(table([*names, "trn1 model us", "bound", "share"], rows))
+        print("model: times are modelled, never measured. instr., elements: on VectorE and ScalarE; share: of the HBM\n"
+              "bandwidth that the DMA engines of a core achieve, by the model.")
     if notes and told:
         print("\n".join(told))
 

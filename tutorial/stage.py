@@ -59,14 +59,21 @@ class Question:
     nudge: str
 
 
+Variant = Callable[[Case, NDArray[Any]], NDArray[Any] | None]
+
+
 @dataclass(frozen=True)
 class Known:
     """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the output's shape, or None
-    where the mistake changes nothing or cannot be made."""
+    where the mistake changes nothing or cannot be made; it may look at what the kernel did answer. Those that are `last`
+    are tried after all mistakes that the attention stages share. `refused` is a pattern of the simulator's message where the
+    mistake breaks a rule; in it {v} is what the kernel calls v."""
 
     key: str
     cause: str
-    variants: tuple[Callable[[Case], NDArray[Any] | None], ...]
+    variants: tuple[Variant, ...]
+    last: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)

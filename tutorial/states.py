@@ -7,7 +7,7 @@ one row a query head and one value a tile, as far as the kernel's own writes tel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,7 +203,7 @@ def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
     return 0.3 if count % n_tiles == 0 else 0.0
 
 
-def _in_passes(found: Mapping[str, Sequence[Episode]]) -> bool:
+def _in_passes(found: dict[str, list[Episode]]) -> bool:
     """Whether m had its last update before l or acc had its first, in a kernel that updates something more than once."""
     if "m" not in found:
         return False
