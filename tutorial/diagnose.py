@@ -52,6 +52,11 @@ class Answer:
         assert self.result.output is not None
         return self.result.output
 
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The output with one row a query head, those of a batch one after another."""
+        return self.output.reshape(-1, self.output.shape[-1])
+
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     """Name the mistake behind the wrong answers of `kernel` (there is at least one)."""
@@ -121,7 +126,7 @@ class _Attention:
             predicted = variant(answer.result.case, answer.output)
         if predicted is None:
             return not answer.wrong
-        return alike(answer.output, predicted, self.agrees)
+        return alike(answer.rows, predicted.reshape(answer.rows.shape), self.agrees)
 
     # -- the known mistakes ----------------------------------------------------------------------------------------
     def _recognised(self) -> Mistake | None:
@@ -152,7 +157,7 @@ class _Attention:
     def _agrees(self, i: int, width: int, recipe: Recipe) -> bool:
         problem = self.problems[i]
         width = width if problem.n % width == 0 else problem.n
-        return alike(self.answers[i].output, _predicted(self.stage, self.answers[i].result.case, width, recipe), self.agrees)
+        return alike(self.answers[i].rows, _predicted(self.stage, self.answers[i].result.case, width, recipe), self.agrees)
 
     def _trace_agreement(self, mistake: Mistake, recipe: Recipe, width: int) -> float:
         """0 to 1: how well the mistake's own trace, or its use of alpha, fits what the kernel did."""
@@ -307,6 +312,8 @@ class _Attention:
         case = self.answers[self.first].result.case
         names = runner.parameter_names(self.kernel, self.stage)
         for name in ("k", "v"):
+            if name not in case.args:
+                continue  # a pool of blocks holds more than what is to be read
             size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name))
             if read is not None and read < size:
                 return f"Only {read:,} of the {size:,} bytes of {name} are read: the loop does not visit all keys."
@@ -358,13 +365,14 @@ def _error(answer: Answer) -> float:
 
 def _output_place(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:
     """Where the output is most wrong: the first bad head, its worst element."""
-    got, want = answer.output.astype(np.float64), answer.expected
+    got, want = (x.astype(np.float64).reshape(-1, x.shape[-1]) for x in (answer.output, answer.expected))
     with np.errstate(all="ignore"):
         error = np.where(np.isfinite(got), np.abs(got - want), np.inf)
-    rows = error.max(axis=1) / np.abs(want).max(axis=1)
+    rows = error.max(axis=1) / np.maximum(np.abs(want).max(axis=1), 1e-30)
     h = int(np.flatnonzero(rows > 1e-5)[0]) if (rows > 1e-5).any() else int(np.argmax(rows))
     i = int(np.argmax(error[h]))
-    head = f"head {h}: " if problem.n_q_heads > 1 else ""
+    label = problem.label(h)
+    head = f"{label}: " if label else ""
     g, w = float(got[h, i]), float(want[h, i])
     details = {"head": h, "quantity": "o", "index": i, "got": g, "expected": w}
     return f"{head}o[{i}] is {short(g)}, expected {short(w)}.", details

@@ -139,8 +139,12 @@ def _of_tile(top: F64, m: F64, rule: str, running: bool) -> F64:
     return (m if running else top)[:, _source(top.shape[1], rule)]
 
 
-def _of_head(top: F64, m: F64, by: int) -> F64:
-    return np.roll(m, by, axis=0) if by else np.broadcast_to(m[:1], m.shape)
+def _of_head(top: F64, m: F64, by: int, group: int) -> F64:
+    """The m of the head `by` further on among `group` neighbours (0: among all), or of their first (by = 0)."""
+    if len(m) % (group or len(m)):
+        return m
+    rows = m.reshape(-1, group or len(m), m.shape[1])
+    return (np.roll(rows, by, axis=1) if by else np.broadcast_to(rows[:, :1], rows.shape)).reshape(m.shape)
 
 
 # -- the place of a head -------------------------------------------------------------------------------------------------------
@@ -242,10 +246,10 @@ MISTAKES = (
     Known("bias of another tile's max", "exp's bias is the max of another tile: a tile's p must be relative to the m_new that "
           "its own alpha was formed with.",
           tuple(partial(_with_bias, width=width, choose=partial(_of_tile, rule=rule, running=running))
-                for width in (128, 512, 2048, 8192) for running in (True, False) for rule in RULES), last=True),
+                for width in (128, 512, 2048, 8192) for running in (True, False) for rule in RULES)),
     Known("bias of another head", "exp's bias is another head's max: column g of the weights is relative to m of head g.",
-          tuple(partial(_with_bias, width=width, choose=partial(_of_head, by=by))
-                for width in (128, 512, 8192) for by in (1, -1, 0)), last=True),
+          tuple(partial(_with_bias, width=width, choose=partial(_of_head, by=by, group=group))
+                for width in (128, 512, 8192) for group in (4, 0) for by in (1, -1, 0)), last=True),
     Known("head on the wrong partition", _PLACE, tuple(_places())),
     Known("head on the wrong partition", _PLACE, (_misplaced,), last=True),
 )

@@ -16,7 +16,9 @@ F64 = NDArray[np.float64]
 class Attention:
     """q (Hq, d), k (Hkv, d, n), v (Hkv, d, n) and the scale; query head h reads KV head h // G.
 
-    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller gave the scale.
+    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller gave the scale. A batch is
+    one Attention too: the heads of its `parts` sequences come after one another, and sequence b has `lengths[b]` keys; what
+    k and v hold from there on is padding. `lengths` is None where every key counts.
     """
 
     q: NDArray[Any]
@@ -24,6 +26,8 @@ class Attention:
     v: NDArray[Any]
     scale: float
     explicit_scale: bool = False
+    lengths: NDArray[Any] | None = None
+    parts: int = 1
 
     @property
     def n_q_heads(self) -> int:
@@ -46,14 +50,28 @@ class Attention:
     def n(self) -> int:
         return int(self.k.shape[2])
 
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """Which keys count for which row, (Hq, n)."""
+        lengths = np.full(self.parts, self.n) if self.lengths is None else np.asarray(self.lengths, np.int64)
+        return np.arange(self.n) < np.repeat(lengths, self.n_q_heads // self.parts)[:, None]
+
+    def label(self, row: int) -> str:
+        """A row's name: "head 3", "sequence 1, head 3"; nothing where there is only one."""
+        part, head = divmod(row, self.n_q_heads // self.parts)
+        names = [f"sequence {part}"] if self.parts > 1 else []
+        return ", ".join(names + ([f"head {head}"] if self.n_q_heads > self.parts else []))
+
     def scores(self) -> F64:
-        """The scaled scores qk (Hq, n), in float64."""
+        """The scaled scores qk (Hq, n), in float64; -inf where a key does not count."""
         q = self.q.astype(np.float64).reshape(self.n_kv_heads, self.group, self.d)
-        return self.scale * (q @ self.k.astype(np.float64)).reshape(self.n_q_heads, self.n)
+        qk = self.scale * (q @ self.k.astype(np.float64)).reshape(self.n_q_heads, self.n)
+        return qk if self.lengths is None else np.where(self.counts, qk, -np.inf)
 
     def values(self) -> F64:
-        """V as every query head sees it, (Hq, d, n), in float64."""
-        return np.repeat(self.v.astype(np.float64), self.group, axis=0)
+        """V as every query head sees it, (Hq, d, n), in float64; 0 where a key does not count."""
+        v = np.repeat(self.v.astype(np.float64), self.group, axis=0)
+        return v if self.lengths is None else np.where(self.counts[:, None], v, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +93,16 @@ def online_states(attention: Attention, tile: int) -> States:
     l, acc = np.zeros_like(m), np.zeros((*m.shape, attention.d))
     for t in range(n_tiles):
         keys = slice(t * tile, (t + 1) * tile)
-        p = np.exp(qk[:, keys] - m[t][:, None])  # (H, tile)
-        alpha = np.exp(m[t - 1] - m[t]) if t else np.zeros_like(m[0])
+        p = np.exp(qk[:, keys] - _finite(m[t])[:, None])  # (H, tile)
+        alpha = np.exp(m[t - 1] - _finite(m[t])) if t else np.zeros_like(m[0])
         l[t] = (l[t - 1] * alpha if t else 0.0) + p.sum(axis=1)
         acc[t] = (acc[t - 1] * alpha[:, None] if t else 0.0) + np.einsum("hj,hdj->hd", p, v[:, :, keys])
     return States(tile_max, m, l, acc)
+
+
+def _finite(m: F64) -> F64:
+    """m, and 0 where it is -inf, so that a key that does not count weighs exp(-inf - 0) = 0."""
+    return np.where(np.isneginf(m), 0.0, m)
 
 
 def pass_states(attention: Attention, tile: int) -> States:
@@ -87,7 +110,7 @@ def pass_states(attention: Attention, tile: int) -> States:
     qk, v = attention.scores(), attention.values()
     n_tiles = attention.n // tile
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)
-    p = np.exp(qk - qk.max(axis=1, keepdims=True)).reshape(-1, n_tiles, tile)
+    p = np.exp(qk - _finite(qk.max(axis=1, keepdims=True))).reshape(-1, n_tiles, tile)
     pv = np.einsum("htj,hdtj->thd", p, v.reshape(*v.shape[:2], n_tiles, tile))
     return States(tile_max, np.maximum.accumulate(tile_max, axis=0), np.cumsum(p.sum(axis=2).T, axis=0),
                   np.cumsum(pv, axis=0))

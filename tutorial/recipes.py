@@ -120,6 +120,9 @@ def _operands(attention: Attention, tile: int, recipe: Recipe) -> tuple[F32, F32
     v = v[_kv_heads(attention, recipe.v_head)][:, :, _source(n_tiles, recipe.v_from)]
     q = attention.q.astype(np.float32)[heads]
     raw = (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
+    if attention.lengths is not None:  # keys that do not count: as low as a kernel can tell it, with the value 0
+        live = attention.counts.reshape(len(heads), n_tiles, tile)
+        raw, v = np.where(live, raw, np.float32(-1e30)), np.where(live[:, None], v, np.float32(0))
     return raw, v
 
 
