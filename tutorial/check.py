@@ -175,7 +175,7 @@ def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], fam
                        families=families)
     short = None
     if lesson.tolerance is not None:
-        short = next((said for r in results if (said := precision.kept_short(r.run.instructions)) is not None), None)
+        short = precision.kept_short([i for r in (results[0], counted) if r.run is not None for i in r.run.instructions])
     if short is not None:
         return Verdict(WRONG, f"The output is within what bfloat16 allows on these inputs, but {short}", lesson.number,
                        lesson.name, counted.case.family, "low precision", families=families, target=counted.run.target)

@@ -67,6 +67,19 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     return _Attention(stage, kernel, answers).diagnosis()
 
 
+class _Instructions(dict[int, list[Any]]):
+    """The instructions of each case's run, made when they are asked for."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def __missing__(self, i: int) -> list[Any]:
+        run = self.answers[i].result.run
+        self[i] = run.instructions if run is not None else []
+        return self[i]
+
+
 class _Attention:
     """The diagnosis of one attention kernel."""
 
@@ -80,8 +93,7 @@ class _Attention:
         failing = [i for i, answer in enumerate(answers) if answer.wrong]
         self.failing = sorted(failing, key=lambda i: self.problems[i].n <= 128)  # several tiles tell more than one
         self.first = self.failing[0]
-        self.instructions = {i: a.result.run.instructions if a.result.run is not None else []
-                             for i, a in enumerate(answers)}
+        self.instructions = _Instructions(answers)
 
     def diagnosis(self) -> Diagnosis:
         known = self._known()
@@ -140,6 +152,8 @@ class _Attention:
         allowed = len(by_size) // 6
         best: tuple[float, Mistake] | None = None
         for width in self._widths(self.first):
+            if self.problems[telling[0]].n > 64 * width:
+                continue  # a kernel that is right on short caches has its tiles as wide as those are
             for mistake, recipe in mistakes.each(max(p.n_q_heads for p in self.problems) > 1):
                 if not any(self._agrees(i, width, recipe) for i in telling):
                     continue
@@ -203,6 +217,8 @@ class _Attention:
     def _widths(self, i: int) -> list[int]:
         observed = self._observed(i)
         found = widths(self.instructions[i], self.problems[i])
+        loads = [made.dst[0].shape[-1] for made in self.instructions[i] if made.op == "dma_copy" and made.srcs[0].name == "k"]
+        found = [w for w in dict.fromkeys(loads) if w > 512 and self.problems[i].n % w == 0] + found
         return list(dict.fromkeys([observed.width, *found] if observed is not None else found))[:4]
 
     def _telling(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,14 +141,18 @@ def _kernels(lesson: stage.Stage) -> list[tuple[Rung, Any]]:
     return [(rung, runner.load(file, lesson)) for rung, file in files if file.is_file()]
 
 
-def ladder(key: int | str | stage.Stage, kernel: Any = None, case: Case | None = None, notes: bool = True) -> None:
-    """Print the worked rungs of a stage, a row each, and `kernel` below them; on `case` instead of the ladder's own size."""
+def ladder(key: int | str | stage.Stage, kernel: Any = None, case: Case | None = None,
+           rungs: Sequence[int] | None = None) -> None:
+    """Print the worked rungs of a stage (or only those of these numbers), a row and a note each, and `kernel` below them; on
+    `case` instead of the ladder's own size."""
     lesson = stage.get(key)
     if lesson.ladder is None:
         raise stage.StageError(f"{lesson.title} has no ladder.")
     at = lesson.ladder.case() if case is None else case
     rows, told = [], []
     for rung, made in _kernels(lesson):
+        if rungs is not None and rung.number not in rungs:
+            continue
         own = Case(at.family, at.reveals, rung.arguments(at), at.options, at.exact) if rung.arguments is not None else at
         found = measure(lesson, made, own)
         if found is not None:
@@ -165,11 +169,11 @@ def ladder(key: int | str | stage.Stage, kernel: Any = None, case: Case | None =
             rows.append(["yours", *_cells(found)])
     if rows:
         print(at.sizes)
-        names = ["rung", "transfers", "transposes", "instr.", "elements", "trn2 model us", "bound", "share"]
-        print(table([*names, "trn1 model us", "bound", "share"], rows))
+        names = ["rung", "transfers", "transposes", "instr.", "elements", "model trn2 us", "bound", "share"]
+        print(table([*names, "model trn1 us", "bound", "share"], rows))
         print("model: times are modelled, never measured. instr., elements: on VectorE and ScalarE; share: of the HBM\n"
               "bandwidth that the DMA engines of a core achieve, by the model.")
-    if notes and told:
+    if told and kernel is None:
         print("\n".join(told))
 
 

@@ -1,7 +1,7 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
-Tried after v7, and it does not pay: K and V of a chunk come in pieces, rows of 4 KiB a partition, so that the first
-matmul waits for a piece and not for a chunk. By the model the smaller transfers cost what the earlier start saves.
+Tried after v7, and it pays next to nothing: K and V of a chunk come in pieces, rows of 4 KiB a partition, so that the
+first matmul waits for a piece and not for a chunk. By the model the smaller transfers cost what the earlier start saves.
 """
 
 import math
