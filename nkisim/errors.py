@@ -85,7 +85,7 @@ _FAMILY: dict[str, type[KernelError]] = {
     "mixed-indexing": KernelIndexError, "indirect-index": KernelIndexError,
     "numpy-on-tile": KernelTypeError, "dtype": KernelTypeError, "operator": KernelTypeError,
     "argument": KernelTypeError, "index-assign": KernelTypeError, "input": KernelTypeError,
-    "truth-value": KernelValueError, "index-condition": KernelValueError,
+    "truth-value": KernelValueError, "index-condition": KernelValueError, "values-needed": KernelValueError,
 }
 
 

@@ -56,7 +56,7 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    return program.tensor(buf, np.ndarray(value.shape, array.dtype, memory), meta, 0)
+    return program.tensor(buf, array, meta, 0)
 
 
 class Kernel:

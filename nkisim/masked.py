@@ -130,7 +130,10 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     program.last_extra = extra
     if program.recording and runs:
         where_from = [x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)]
-        share = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
+        share: tuple | None = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
+        picks = [(t.buf, t.off, t.meta) for s in (*srcs, dst) if isinstance(s, IndexedTensor) for t in s.tiles or ()]
+        if picks:  # who reads the records for their dependencies must know the tiles of indices
+            share = (*(share or (1, 1)), picks)
         program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *where_from, share)
         if program.results is not None:
             program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))

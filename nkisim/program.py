@@ -193,6 +193,10 @@ class Program:
         stored = self.storage(dtype)
         return np.zeros(shape, dtype=stored) if self.values else shape_only(shape, stored)
 
+    def constant(self, values: np.ndarray, dtype: np.dtype) -> Any:
+        """An array for a tensor that holds `values`; without values, what stands for it."""
+        return np.array(self.cast(values, dtype)) if self.values else self.zeros(values.shape, dtype)
+
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
         if not self.values:
@@ -312,7 +316,7 @@ class Program:
     def refuse_input(self, dst: Tensor, api: str) -> None:
         """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
         if self.dialect.writes_inputs:
-            if not dst.array.flags.writeable:
+            if self.values and not dst.array.flags.writeable:
                 broken("input", f"{api}: the input '{dst.label}' is a NumPy array that cannot be written", tensor=dst.label,
                        got="a read-only array", remedy="Pass a copy: x.copy().")
             dst.buf.role = "mutable"  # type: ignore[misc]
@@ -324,7 +328,8 @@ class Program:
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it overwrites there."""
         assert isinstance(t.buf, Allocation)
-        t.array[~self.written_flags(t)] = 0
+        if self.values:
+            t.array[~self.written_flags(t)] = 0
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------

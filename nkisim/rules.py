@@ -157,6 +157,8 @@ _nki("enum-constant", "options are members of their enumerations, not raw number
 _nki("memset-type", "the value of a memset has the type of the destination", "notes 0.3.0, Breaking Changes")
 _nki("register", "a register is a value of the device: neither Python arithmetic nor writes to a loop's variable",
      "isa6 VirtualRegister; migrate 0.5 to 0.6; notes 0.4.0")
+_nki("values-needed", "a kernel that runs on shapes alone loops by no register that was loaded from a tile",
+      "nkisim.record(values=False)", "assumed")
 _nki("loop-result", "the body of nl.fori_loop returns nothing, that of nl.while_loop the next condition",
      "migrate 0.5 to 0.6, Rules for migrated loops")
 _nki("lnc", "a kernel runs on 1 or 2 physical cores of a logical one, with the same control flow on each",

@@ -283,17 +283,18 @@ class Run:
 
     # -- time ------------------------------------------------------------------------------------------------------
     def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 throttle: bool = False, cores: int = 1) -> Timeline:
+                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
         """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
 
         `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
         or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as a compiler
-        would have it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
+        would have it. `reuse`: what an engine would compute again from the same, unchanged tiles takes no time, as if a
+        compiler kept it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
         instances are dealt out to so many cores; on one core they run one after another.
         """
         from .timeline import Timeline
 
-        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, throttle=throttle, cores=cores)
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
 
     def summary(self) -> str:
         """The counters as a few lines of text."""
@@ -313,6 +314,7 @@ class Run:
 
 
 _UNCHECKED = {
+    "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
     "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
                           "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",

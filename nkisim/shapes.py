@@ -9,10 +9,14 @@ import numpy as np
 from . import dtypes
 
 
+class NoValues(ValueError):
+    """Values were asked of a run on shapes alone."""
+
+
 class ShapeOnly:
     """An array of which only the shape and the data type are known. It takes no memory, whatever its size.
 
-    Any use of its values raises a ValueError. Two of one shape and dtype are equal.
+    Any use of its values raises `NoValues`, a ValueError. Two of one shape and dtype are equal.
     """
 
     __slots__ = ("shape", "dtype")
@@ -49,7 +53,9 @@ class ShapeOnly:
         return ShapeOnly(tuple(sizes), self.dtype)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ShapeOnly) and self.shape == other.shape and self.dtype == other.dtype
+        if isinstance(other, ShapeOnly):
+            return self.shape == other.shape and self.dtype == other.dtype
+        return self._no_values() if isinstance(other, (int, float, np.generic, np.ndarray)) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))
@@ -58,7 +64,7 @@ class ShapeOnly:
         return f"<shape {self.shape} {dtypes.name(self.dtype)}, no values>"
 
     def _no_values(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ValueError(f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no values: it comes from a run "
+        raise NoValues(f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no values: it comes from a run "
                          "on shapes alone. Use nkisim.record() without values=False, and arrays as arguments, to compute.")
 
     __array__ = __array_ufunc__ = __array_function__ = _no_values

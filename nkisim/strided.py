@@ -13,12 +13,18 @@ import numpy as np
 from . import dtypes
 from .errors import broken
 from .memory import HBM, contiguous, meta_of
+from .shapes import ShapeOnly, shape_only
 from .state import STATE
 from .tensor import IndexedTensor, Tensor
+
+_INT64 = np.dtype(np.int64)
 
 
 class Register(Protocol):
     """A scalar of the device that a view may be indexed by."""
+
+    known: bool
+    """Whether it has a value that this run knows."""
 
     def read(self, api: str) -> int:
         """Its value."""
@@ -317,9 +323,13 @@ def _retyped(t: Tensor, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[
         broken("dtype", f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps floats as float32",
                tensor=t.label, remedy="Run with NKI_PRECISE_FP=1.")
     array_type = t.array.dtype if dtype == t.dtype else dtypes.storage(dtype)
-    whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
-    item = array_type.itemsize
-    array = np.ndarray(shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides))
+    array: Any
+    if type(t.array) is ShapeOnly:
+        array = shape_only(shape, array_type)
+    else:
+        whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
+        item = array_type.itemsize
+        array = np.ndarray(shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides))
     meta = meta_of(t.meta.space, shape, strides, dtype, 0, pstart if t.meta.space != HBM else 0)
     return type(t)(t.buf, array, meta, off)
 
@@ -362,7 +372,7 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
 
 # -- run-time indices ----------------------------------------------------------------------------------------------
 def _element(t: Tensor, api: str) -> int:
-    """The one integer that the tensor `t` holds."""
+    """The one integer that the tensor `t` holds; 0 in a run without values."""
     assert STATE.program is not None
     if t.size != 1:
         broken("argument", f"{api}: the run-time index '{t.label}' has {t.size} elements", tensor=t.label, got=t.shape,
@@ -370,11 +380,12 @@ def _element(t: Tensor, api: str) -> int:
     t = resolve(t, api)
     STATE.program.check_read(t, api)
     t.buf.last = STATE.program.clock + 1
-    return int(t.array.reshape(-1)[0])
+    return int(t.array.reshape(-1)[0]) if STATE.program.values else 0
 
 
 def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
-    """A view with its run-time index read: a plain view, or picked elements where the index is a vector.
+    """A view with its run-time index read: a plain view, or picked elements where the index is a vector. In a run without
+    values an index that a tile holds counts as 0.
 
     With `skip`, an index out of bounds is no error: the elements that it would pick are left out.
     """
@@ -384,7 +395,10 @@ def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
     if runtime.vector is not None:
         return _gathered(t, runtime, api)
     assert runtime.scalar is not None
-    value = _element(runtime.scalar, api) if isinstance(runtime.scalar, Tensor) else runtime.scalar.read(api)
+    if isinstance(runtime.scalar, Tensor):
+        value = _element(runtime.scalar, api)
+    else:
+        value = runtime.scalar.read(api) if runtime.scalar.known else 0
     off = t.off + value * runtime.scale
     last = off + sum(s * (n - 1) for s, n in zip(t.meta.strides, t.shape))
     total = t.buf.meta.nbytes // t.meta.itemsize
@@ -427,10 +441,12 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
     index = resolve(runtime.vector, api)
     STATE.program.check_read(index, api)
     index.buf.last = STATE.program.clock + 1
-    rows = index.array.T.reshape(-1)[:t.shape[0]].astype(np.int64)
-    if len(rows) < t.shape[0]:
-        broken("shape-mismatch", f"{api}: '{index.label}' has {len(rows)} indices for {t.shape[0]} rows", tensor=index.label,
+    if index.size < t.shape[0]:
+        broken("shape-mismatch", f"{api}: '{index.label}' has {index.size} indices for {t.shape[0]} rows", tensor=index.label,
                got=index.shape, limit=f"at least {t.shape[0]} indices")
+    if not STATE.program.values:
+        return IndexedTensor(_flat(t), (shape_only(t.shape, _INT64),), t.shape, (index,))
+    rows = index.array.T.reshape(-1)[:t.shape[0]].astype(np.int64)
     addresses = _addresses(t) + (rows * runtime.scale).reshape((-1,) + (1,) * (t.ndim - 1))
     outside = (rows < 0) | (rows >= runtime.extent) if t.off == 0 else rows < 0
     if outside.any():  # a row that does not exist, even where its address would lie inside some other one
@@ -446,14 +462,17 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     index.buf.last = STATE.program.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
+    rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], (partitions, count))
+    least = index.size // partitions * min(partitions % group or group, partitions)
+    if least < count:
+        broken("shape-mismatch", f"{api}: '{index.label}' has {least} offsets a group, {count} are used", tensor=index.label,
+               got=index.shape)
+    if not STATE.program.values:
+        return IndexedTensor(flat, (rows, shape_only(rows.shape, _INT64)), (partitions, count), (index,))
     table = index.array.reshape(partitions, -1).astype(np.int64)
     columns = np.empty((partitions, count), dtype=np.int64)
     for first in range(0, partitions, group):
         block = table[first:first + group]
         snake = block.T.reshape(-1)
-        if len(snake) < count:
-            broken("shape-mismatch", f"{api}: '{index.label}' has {len(snake)} offsets a group, {count} are used",
-                   tensor=index.label, got=index.shape)
         columns[first:first + group] = snake[:count]
-    rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], columns.shape)
     return IndexedTensor(flat, (rows, columns), (partitions, count), (index,))

@@ -583,7 +583,7 @@ class IndexedTensor(Tensor):
             if bad.any():
                 first = int(full[bad][0])
                 # of an access pattern over flat memory the offset is told, as the official simulator does
-                where_to = f"with size {n}" if self.array.ndim == 1 else f"of '{self.label}'"
+                where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
                 broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
                        remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
@@ -673,6 +673,8 @@ class IndexedTensor(Tensor):
         """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
         picked = self._check(where)
         keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        if type(self.array) is ShapeOnly:
+            return
         flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
         places, which = np.unique(flat, return_inverse=True)
         at = np.unravel_index(places, self.array.shape)

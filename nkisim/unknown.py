@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import broken
 from .isa.core import Plan
-from .shapes import ShapeOnly
+from .shapes import NoValues
 
 
 def refuse(api: str, label: str, got: str, why: str) -> None:
@@ -70,15 +70,18 @@ def of_result(plan: Plan, api: str, operands: list[tuple[str, np.ndarray | None]
         return lambda: refuse(api, label, got, "they are mixed with known ones here")
 
     out = np.zeros(shape, dtype=bool)
-    depends = None
-    if plan.depends is not None:  # without values, a selection by a tile is taken to leave the unknown elements out
-        unseen = type(arrays[plan.chooser]) is ShapeOnly
-        depends = [at == plan.chooser for at in range(len(arrays))] if unseen else plan.depends(*arrays)
+    try:
+        depends = plan.depends(*arrays) if plan.depends is not None else None
+    except NoValues:  # a selection by a tile, in a run on shapes alone: taken to leave the unknown elements out
+        depends = (False,) * len(arrays)
     for position, (label, flags) in enumerate(operands):
         if flags is None:
             continue
         if plan.spread is not None:
-            reached = np.broadcast_to(plan.spread(position, flags, arrays), shape)
+            try:
+                reached = np.broadcast_to(plan.spread(position, flags, arrays), shape)
+            except NoValues:
+                continue
         elif plan.kind == "reduce":
             reached = along(rows(flags, where, plan.axes, mixes(label, flags)), shape)
         elif plan.kind == "transpose":

@@ -44,8 +44,6 @@ class Plan:
     """The axes of a reduction."""
     depends: Callable[..., Any] | None = None
     """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
-    chooser: int = 0
-    """Of a selection, the source whose values choose."""
     spread: Callable[..., Any] | None = None
     """Which elements of the result unknown elements of a source reach, where that is not element by element: (position
     of the source, its flags, all sources' arrays) -> booleans of the result's shape."""

@@ -58,7 +58,7 @@ def AFFINE_SELECT(call: Call) -> Plan:
             return np.where(where, a, dtypes.cast(np.full((), other, dtype=np.float32), a.dtype))
         return np.where(where, dtypes.to_fp32(a), np.float32(other))
 
-    return Plan(GPSIMD, compute, shape, None if exact else dtypes.FLOAT32, chooser=1,
+    return Plan(GPSIMD, compute, shape, None if exact else dtypes.FLOAT32,
                 depends=lambda a, where, other: (where, False, False))
 
 

@@ -193,4 +193,12 @@ def _with_maximum(call: Call, compute: Callable, depends: Callable, shape: tuple
             registers.forget(rows)
         return (out, best) if reads_out else out
 
-    return Plan(VECTOR, reducing, shape, stateful=True, depends=depends, cost={"accumulate": reads_out})
+    def effect(program: Any) -> None:
+        registers = registers_of(program, VECTOR)
+        if cmd == REDUCE:
+            registers.read(rows, call.api)
+        registers.write(rows, 0)
+        if cmd == IDLE:
+            registers.forget(rows)
+
+    return Plan(VECTOR, reducing, shape, stateful=True, effect=effect, depends=depends, cost={"accumulate": reads_out})

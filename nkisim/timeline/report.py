@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import source
 from .. import target as targets
 from ..isa.core import DMA
+from ..signature import Signature
 from ..target import Target
 from . import timing as timings
 from .cost import ENGINES, Cost
@@ -64,17 +65,20 @@ class Roofline:
         """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
         return self.peak_flops / self.achievable_bandwidth
 
+    matmul_us: float
+    """What the matmuls take at TensorE's peak in their own data types."""
+
     @property
     def bound_us(self) -> float:
-        """The least time that flops and bytes allow."""
-        return max(self.flops / self.peak_flops, self.hbm_bytes / self.achievable_bandwidth) * 1e6
+        """The least time that matmuls and bytes allow."""
+        return max(self.matmul_us, self.hbm_bytes / self.achievable_bandwidth * 1e6)
 
 
 class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
     def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 throttle: bool = False, cores: int = 1) -> None:
+                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> None:
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
         self.launch = launch
@@ -82,18 +86,28 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, throttle=throttle, cores=cores)
+        self.options = Options(hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
-        self._places: list[tuple] | None = None
-        for program in self._programs:
-            at = place(program, at, self.timing, self.target, placed, self.options)
-        self.launch_us = self.timing.launch[launch] * len(run.programs) / 1e3
+        self._records: list[tuple] | None = None
+        begin, calls, side_by_side = 0.0, 0, False
+        for number, program in enumerate(self._programs):
+            # the two cores of a logical one are two programs that share their tensors in HBM
+            second = number > 0 and program.shared is self._programs[number - 1].shared
+            first = not second and number + 1 < len(self._programs) and program.shared is self._programs[number + 1].shared
+            if not second:
+                begin, calls = at, calls + 1
+            end = place(program, begin, self.timing, self.target, placed, self.options, int(second), 1 + (first or second))
+            at = max(at, end)
+            side_by_side = side_by_side or second
+        self.cores = max(cores, 2) if side_by_side else cores
+        """How many cores the lanes are of."""
+        self.launch_us = self.timing.launch[launch] * calls / 1e3
         self.span_ns = at
         """From the first start to the last result."""
-        names = [f"{f'nc{core} ' if cores > 1 else ''}{name}" for core in range(cores) for name in
-                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)))]
+        names = [f"{f'nc{core} ' if self.cores > 1 else ''}{name}" for core in range(self.cores) for name in
+                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
         used = sorted({*range(len(ENGINES)), *placed.lane})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
@@ -104,8 +118,11 @@ class Timeline:
         self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if placed.lane else np.zeros(0, np.int16)
         self.waited_for: NDArray[np.int32] = np.array(placed.waited_for, np.int32)
         self.reason: NDArray[np.uint8] = np.array(placed.reason, np.uint8)
+        self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
+        self.like: dict[tuple, int] = {}
+        """The first record of each instruction and place, as far as somebody asked."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -117,24 +134,27 @@ class Timeline:
 
     @property
     def roofline(self) -> Roofline:
-        """flops and HBM bytes, against what TensorE and the memory can do."""
+        """flops and HBM bytes, against what TensorE and the memory of the cores in use can do."""
         flops = sum(c.flops * c.uses for c in self.costs)
         hbm = round(sum(c.hbm * c.uses for c in self.costs))
-        seconds = self.span_ns * 1e-9
-        return Roofline(flops=flops, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
+        seconds, cores, timing = self.span_ns * 1e-9, self.cores, self.timing
+        matmuls = sum(c.flops / c.flop_rate * c.uses for c in self.costs if c.flops)
+        return Roofline(flops=flops, matmul_us=matmuls / 1e3 / cores, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
                         achieved_flops=flops / seconds if seconds else 0.0,
                         achieved_bandwidth=hbm / seconds if seconds else 0.0,
-                        peak_flops=self.timing.peak_flops_bf16 * 1e9, peak_bandwidth=self.timing.hbm_peak * 1e9,
-                        achievable_bandwidth=self.timing.dma_bandwidth * 1e9)
+                        peak_flops=cores * timing.peak_flops_bf16 * 1e9, peak_bandwidth=cores * timing.hbm_peak * 1e9,
+                        achievable_bandwidth=cores * timing.dma_bandwidth * 1e9)
 
     def utilisation(self) -> dict[str, float]:
         """The share of the time that each resource is busy: the engines, "dma" (the DMA engines together) and "hbm" (bytes
-        against the core's peak HBM bandwidth)."""
-        span = self.span_ns or 1.0
+        against the peak HBM bandwidth). Of several cores, their mean."""
+        span, cores = self.span_ns or 1.0, self.cores
         busy = np.bincount(self.lane, self.busy_end - self.start, len(self.lanes)) if len(self) else np.zeros(len(self.lanes))
-        out = {name: float(busy[k] / span) for k, name in enumerate(self.lanes) if name in ENGINES}
-        out["dma"] = sum(c.occupancy * c.uses for c in self.costs if c.engine == DMA) / span
-        out["hbm"] = self.roofline.achieved_bandwidth / (self.timing.hbm_peak * 1e9)
+        out = {engine: float(sum(busy[k] for k, name in enumerate(self.lanes) if name.split()[-1] == engine)) / span / cores
+               for engine in ENGINES}
+        out["dma"] = sum(c.occupancy * c.uses for c in self.costs if c.engine == DMA) / span / cores
+        roofline = self.roofline
+        out["hbm"] = roofline.achieved_bandwidth / roofline.peak_bandwidth
         return out
 
     @property
@@ -151,12 +171,20 @@ class Timeline:
 
     def step(self, k: int) -> Step:
         """Record `k` as a step."""
-        if self._places is None:
-            self._places = [(r[0], r[1], r[2]) for program in self._programs for r in program.records()]
-        signature, code, lasti = self._places[k]
+        signature, code, lasti, _ = self.record(k)
         place_ = source.line_of(code, lasti)
         return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]),
                     float(self.end[k]), REASONS[self.reason[k]])
+
+    def record(self, k: int) -> tuple:
+        """Of record `k`: its signature, its place in the kernel's code, the buffer that it writes."""
+        if self._records is None:
+            self._records = [r[:4] for program in self._programs for r in program.records()]
+        return self._records[k]
+
+    def cost_of(self, signature: Signature) -> Cost:
+        """What an instruction of this run costs."""
+        return self._cost_of[signature]
 
     def path_shares(self) -> dict[str, float]:
         """Of the critical path's time, the share that passes in each engine ("dma" for transfers)."""

@@ -16,6 +16,7 @@ from ..isa.core import GPSIMD, SCALAR
 from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
+from .broadcast import Broadcasts, spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .regions import AVAIL, ENGINE, OTHERS, READ, READER, WRITER, find, release
 from .timing import Timing
@@ -32,15 +33,21 @@ class Options:
     """How to schedule; see `Run.timeline`."""
 
     hoist_loads: bool = True
+    reuse: bool = False
     throttle: bool = False
     cores: int = 1
+
+
+def lanes_of(timing: Timing) -> int:
+    """Lanes of a core: its engines, the queues of loads and of other transfers, one for instructions that take no time."""
+    return len(ENGINES) + 2 * timing.dma_queues + 1
 
 
 class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
     def __init__(self, number: int, timing: Timing, base: float) -> None:
-        self.first_lane = number * (len(ENGINES) + 2 * timing.dma_queues)
+        self.first_lane = number * lanes_of(timing)
         self.free = [base] * 4
         """Until when each engine is occupied, and by which record."""
         self.last = [-1] * 4
@@ -82,41 +89,55 @@ class Placed:
         """Of each signature that ran."""
 
 
-def _last_uses(tape: list[Any]) -> dict[Any, int]:
-    """Of each buffer, where on the tape the record lies that touches it last."""
+def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
+    """Of each buffer, where on the tape the record lies that touches it last; and the signatures that occur."""
     last: dict[Any, int] = {}
+    kinds = set()
     at, n = 0, len(tape)
     while at < n:
-        end = at + tape[at].width
-        last[tape[at + 3]] = last[tape[at + 5]] = at  # every instruction has a destination and a source
+        signature = tape[at]
+        kinds.add(signature)
+        end = at + signature.width
+        last[tape[at + 3]] = last[tape[at + 5]] = at  # of an instruction without sources the second is None
         if end - at > 8:
             for k in range(at + 7, end - 1, 2):
                 last[tape[k]] = at
+        share = tape[end - 1]
+        if share is not None and len(share) > 2:
+            for buf, _, _ in share[2]:
+                last[buf] = at
         at = end
-    return last
+    return last, kinds
 
 
-def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options) -> float:
+def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options, first_core: int = 0,
+          neighbours: int = 1) -> float:
     """Place the records of `program` from the time `base` on, behind those in `out`; returns when the last result is there.
+
+    It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among them) use its stack of HBM.
 
     One long loop over plain lists, since it is to take 2 microseconds a record: what a record needs of its signature is in its
     `Cost`, what it needs of its operands in their `Region`.
     """
     tape, costs = program.tape, out.costs
-    last_use = _last_uses(tape)
+    last_use, kinds = _survey(tape)
+    rows = Broadcasts(tape) if any(map(spreads_row, kinds)) else None
+    done: dict[tuple, Any] = {}
     regions: dict[Any, Any] = {}
     held: dict[Any, tuple[int, int]] = {}
-    capacity, bank = (target.sbuf_partition_bytes, target.psum_banks), target.psum_bank_bytes
-    cores = [Core(k, timing, base) for k in range(options.cores)]
+    capacity = (int(target.sbuf_partition_bytes * timing.sbuf_share), target.psum_banks)
+    bank = target.psum_bank_bytes
+    cores = [Core(first_core + k, timing, base) for k in range(options.cores)]
     marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
     instance, mark = 0, 0
     core = cores[0]
     start_of, busy_of, end_of, lane_of = out.start.append, out.busy_end.append, out.end.append, out.lane.append
     waited_of, reason_of = out.waited_for.append, out.reason.append
-    handoff = timing.handoff
+    handoff, nowhere = timing.handoff, lanes_of(timing) - 1
     throttle = options.throttle and timing.throttled
     # cores that share a stack of HBM get equal parts of it
-    sharing = max(1.0, min(options.cores, 2) * timing.dma_bandwidth / timing.hbm_stack) if options.cores > 1 else 1.0
+    neighbours = max(neighbours, min(options.cores, 2))
+    sharing = max(1.0, neighbours * timing.dma_bandwidth / timing.hbm_stack) if neighbours > 1 else 1.0
     finish, index, at, n = base, len(out.start), 0, len(tape)
     while at < n:
         if at >= mark:
@@ -129,6 +150,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         cost = costs.get(signature)
         if cost is None:
             cost = costs[signature] = cost_of(signature, timing)
+        if rows is not None and (cost.index == 1 or cost.index == 2):
+            cost = rows.cost(cost, signature, tape, at, costs, timing)
         end_at = at + cost.width
         me = cost.index
         t, why, who = base, START, -1
@@ -140,9 +163,9 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             offset = tape[at + position + 1]
             region = regions.get(buf)
             if region.__class__ is not list or region[0] is not meta or region[1] != offset:
-                if meta.space == HBM and buf.role == "input":  # nobody writes it
+                if buf.role == "input":  # nobody writes it
                     continue
-                region = find(regions, buf, meta, offset)
+                region = find(regions, buf, meta or buf.meta, offset if meta else 0)
             reads.append(region)
             if region[AVAIL] > t:
                 t, why, who = region[AVAIL], DATA, region[WRITER]
@@ -151,16 +174,28 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if other[AVAIL] > t:
                         t, why, who = other[AVAIL], DATA, other[WRITER]
 
+        share = tape[end_at - 1]
+        if share is not None and len(share) > 2:  # the tiles of indices that pick its elements
+            for buf, offset, meta in share[2]:
+                region = find(regions, buf, meta, offset)
+                reads.append(region)
+                for other in (region, *region[OTHERS]):
+                    if other[AVAIL] > t:
+                        t, why, who = other[AVAIL], DATA, other[WRITER]
+
         # what it overwrites must have been read, and written by whoever wrote it before; a tile that is new needs room
         dst = tape[at + 3]
         into = regions.get(dst)
+        meta, offset = cost.dst, tape[at + 4]
+        if meta is None:
+            meta, offset = dst.meta, 0
         if into is None:
-            into = regions[dst] = [signature.dst, tape[at + 4], 0.0, -1, -2, 0.0, -1, ()]
-            if signature.dst.space != HBM:
+            into = regions[dst] = [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
+            if meta.space != HBM:
                 t, why, who = _make_room(dst, held, room, freed, capacity, bank, t, why, who)
         else:
-            if into.__class__ is not list or into[0] is not signature.dst or into[1] != tape[at + 4]:
-                into = find(regions, dst, signature.dst, tape[at + 4])
+            if into.__class__ is not list or into[0] is not meta or into[1] != offset:
+                into = find(regions, dst, meta, offset)
             if into[READ] > t:
                 t, why, who = into[READ], ANTI, into[READER]
             if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
@@ -176,11 +211,18 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             t, why, who = _overwritten((second, *second[OTHERS]), me, t, why, who)
 
         if me < 0:
-            share = tape[end_at - 1]
             part = 1.0 if share is None else share[0] / share[1]
             cost.uses += part
             t, busy, lane, why, who = _transfer(core, cost, part * sharing, t, why, who, index, timing, options.hoist_loads)
             avail = end = busy + timing.dma_done
+        elif rows is not None and at in rows.removed:
+            busy = end = avail = t
+            lane = nowhere
+        elif options.reuse and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
+            if known[AVAIL] > t:
+                t, why, who = known[AVAIL], DATA, known[WRITER]
+            busy = end = avail = t
+            lane = nowhere
         else:
             cost.uses += 1.0
             if free[me] > t:
@@ -228,15 +270,11 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         for k in cost.operands:
             buf = tape[at + k]
             if last_use[buf] == at and buf in held:
-                psum, need = held.pop(buf)
-                region = regions.pop(buf)
-                if region.__class__ is not list:
-                    when, by = release(region)
-                elif region[READ] > region[AVAIL]:
-                    when, by = region[READ], region[READER]
-                else:
-                    when, by = region[AVAIL], region[WRITER]
-                heappush(freed[psum], (when, by, need))
+                _give_back(buf, held, regions, freed, rows)
+        if share is not None and len(share) > 2:
+            for buf, _, _ in share[2]:
+                if last_use[buf] == at and buf in held:
+                    _give_back(buf, held, regions, freed, rows)
         start_of(t)
         busy_of(busy)
         end_of(end)
@@ -248,6 +286,22 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         index += 1
         at = end_at
     return finish
+
+
+def _known(done: dict[tuple, Any], signature: Any, tape: list[Any], at: int, cost: Cost, into: Any,
+           regions: dict[Any, Any]) -> Any:
+    """The region with the result of the same instruction on the same, unchanged operands, if one ran before."""
+    if signature.plan.stateful or len(cost.reads) < len(signature.srcs) or not cost.reads:
+        return None  # of constants only the type is recorded
+    key: tuple = (signature,)
+    for k, meta in cost.reads:
+        buf, offset = tape[at + k], tape[at + k + 1]
+        region = find(regions, buf, meta or buf.meta, offset if meta else 0)
+        key += (buf, offset, region[WRITER], *(other[WRITER] for other in region[OTHERS]))
+    known = done.get(key)
+    if known is None:
+        done[key] = into
+    return known
 
 
 def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], freed: list[list[tuple[float, int, int]]],
@@ -269,6 +323,26 @@ def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], free
         if when > t:
             t, why, who = when, BANK if psum else MEMORY, by
     return t, why, who
+
+
+def _give_back(buf: Any, held: dict[Any, tuple[int, int]], regions: dict[Any, Any],
+               freed: list[list[tuple[float, int, int]]], rows: Broadcasts | None) -> None:
+    """Release the memory of a tile that nothing touches any more, at the time when everything about it is over."""
+    if rows is not None and buf in rows.kept:
+        return
+    psum, need = held.pop(buf)
+    region = regions.pop(buf)
+    if region.__class__ is not list:
+        when, by = release(region)
+    elif region[READ] > region[AVAIL]:
+        when, by = region[READ], region[READER]
+    else:
+        when, by = region[AVAIL], region[WRITER]
+    heappush(freed[psum], (when, by, need))
+    if rows is not None and buf in rows.in_psum:
+        product = rows.in_psum[buf]
+        heappush(freed[1], (when, by, held.pop(product)[1]))
+        del regions[product]
 
 
 def _overwritten(regions: tuple[Any, ...], me: int, t: float, why: int, who: int) -> tuple[float, int, int]:

@@ -9,6 +9,9 @@ from pathlib import Path
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
+import nki as new_nki
+import nki.isa as new_nisa
+import nki.language as new_nl
 import numpy as np
 import pytest
 from hypothesis import given
@@ -197,7 +200,7 @@ def test_a_run_names_the_rules_that_went_unchecked():
     assert full.unchecked == {}
     assert set(alone.unchecked) <= set(nkisim.RULES)
     assert all(f"{rule}: {what}" in alone.summary() for rule, what in alone.unchecked.items())
-    assert set(alone.unchecked) == {"out-of-bounds", "uninitialized-read"}
+    assert set(alone.unchecked) == {"argument", "out-of-bounds", "uninitialized-read"}
 
 
 def test_a_shape_needs_a_run_without_values():
@@ -259,6 +262,45 @@ def test_a_wrong_kernel_is_refused_with_the_same_words(kernel):
     with nkisim.record(values=False), pytest.raises(nkisim.KernelError) as caught:
         nki.simulate_kernel(kernel, nkisim.shape((128, 64)))
     assert str(caught.value) == expected
+
+
+@new_nki.jit
+def loaded_index(table, wanted):
+    """table (8, 128, 64), wanted (1, 1) int32 -> the block of the table that `wanted` names."""
+    out = new_nl.ndarray((128, 64), dtype=table.dtype, buffer=new_nl.shared_hbm)
+    number = new_nisa.register_alloc(new_nl.load(wanted))
+    tile = new_nl.ndarray((128, 64), dtype=table.dtype, buffer=new_nl.sbuf)
+    new_nisa.dma_copy(tile, table.select(0, number))
+    new_nl.store(out, tile)
+    return out
+
+
+@new_nki.jit
+def loaded_trip_count(x, count):
+    """x (128, 64), count (1, 1) int32 -> x times two to the power of `count`."""
+    out = new_nl.ndarray(x.shape, dtype=x.dtype, buffer=new_nl.shared_hbm)
+    tile = new_nl.load(x)
+    new_nl.fori_loop(0, new_nisa.register_alloc(new_nl.load(count)), lambda i: new_nisa.tensor_scalar(
+        tile, tile, op0=new_nl.multiply, operand0=2.0) and None)
+    new_nl.store(out, tile)
+    return out
+
+
+def test_an_index_in_a_register_is_not_needed():
+    wanted = np.zeros((1, 1), np.int32)
+    with nkisim.record() as full:
+        loaded_index(values((8, 128, 64)), wanted)
+    with nkisim.record(values=False) as alone:
+        out = loaded_index(nkisim.shape((8, 128, 64)), nkisim.shape((1, 1), "int32"))
+    assert out == nkisim.shape((128, 64))
+    assert records(alone) == records(full)
+
+
+def test_a_loop_that_needs_a_value_says_so():
+    with nkisim.record(values=False), pytest.raises(nkisim.KernelError, match="fori_loop") as caught:
+        loaded_trip_count(nkisim.shape((128, 64)), nkisim.shape((1, 1), "int32"))
+    assert caught.value.rule == "values-needed"
+    assert isinstance(caught.value, ValueError)
 
 
 @nki.jit

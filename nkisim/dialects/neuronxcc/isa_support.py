@@ -90,8 +90,7 @@ UNKNOWN = engine.unknown
 IDLE = reduce_cmd.idle
 _ENGINE_NAMES = {e: e.name for e in engine}
 _ALU_OF: dict[Any, alu.AluOp] = {}
-ACTIVATION_OF: dict[Any, str] = {}
-"""The operator and the activation function of each function object seen so far."""
+"""The operator of each function object seen so far."""
 
 
 def engine_name(wanted: Any, api: str) -> str | None:

@@ -198,7 +198,7 @@ def shared_constant(constant: Any, dtype: Any = None) -> Any:
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL, "constant")
     buf.role = "constant"
-    return program.tensor(buf, np.array(program.cast(values, wanted)), meta, 0)
+    return program.tensor(buf, program.constant(values, wanted), meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, dst: Any = None) -> Any:

@@ -297,7 +297,7 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
                tensor=dst.label, got=repr(pattern), limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together")
     from ...index import affine_grid
 
-    start = offset.read(api) if hasattr(offset, "read") else int(offset)
+    start = int(offset) if not hasattr(offset, "read") else offset.read(api) if offset.known else 0
     values = affine_grid(dst.meta.partitions, pairs, start, int(channel_multiplier), dst.shape)
     constant = Const(0)
     constant.array = values

@@ -111,7 +111,8 @@ def sendrecv(src: Any, dst: Any, send_to_rank: int, recv_from_rank: int, pipe_id
         if rank == me:
             broken("lnc", f"{api}: core {me} exchanges with itself", got=f"{what}={rank}", limit=f"{what}={1 - me}")
     program.check_read(source, api)
-    received = cores.exchange(("sendrecv", pipe_id), (source.array.copy(), source.meta, source.label), api)
+    received = cores.exchange(("sendrecv", pipe_id), (
+        source.array.copy() if program.values else source.array, source.meta, source.label), api)
     values, meta, label = received
     if meta.shape != into.shape or meta.dtype != into.dtype:
         broken("shape-mismatch", f"{api}: core {1 - me} sends '{label}', which does not fit into '{into.label}'",
@@ -160,7 +161,7 @@ def register_move(dst: Any, src: Any) -> None:
     """Put an integer, or the value of another register, into the register dst."""
     api = "nisa.register_move"
     if isinstance(src, VirtualRegister):
-        value = src.read(api)
+        value = src.read(api) if src.known else None
     elif isinstance(src, (int, np.integer)) and not isinstance(src, bool):
         value = int(src)
     else:
@@ -187,13 +188,14 @@ def register_load(dst: Any, src: Any) -> None:
     program = current(api)
     program.check_read(t, api)
     t.buf.last = program.clock + 1
-    register.write(int(t.array.reshape(-1)[0]), api)
+    register.write(int(t.array.reshape(-1)[0]) if program.values else None, api)
 
 
 def register_store(dst: Any, src: Any) -> None:
     """Store the register src into the one element of dst, in SBUF or HBM."""
     api = "nisa.register_store"
-    value, t = _register(src, api, "src").read(api), _one_element(dst, api, "dst")
+    register, t = _register(src, api, "src"), _one_element(dst, api, "dst")
+    value = register.read(api) if register.known else 0
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return

@@ -16,6 +16,7 @@ from ...launch import Kernel, _home, check_capacity, to_arrays
 from ...launch import simulate as _simulate
 from ...memory import HBM, Buffer
 from ...program import Program
+from ...shapes import ShapeOnly
 from ...state import STATE
 from ...tensor import Tensor
 from . import acceptance, arrays
@@ -48,7 +49,8 @@ class NkiKernel(Kernel):
         if isinstance(value, list):
             broken("python-subset", f"the argument '{name}' of {self.__name__} is a list", got=f"list of {len(value)}",
                    at=_home(self), remedy="Pass a tuple.")
-        if isinstance(annotation, _ShapedMeta) and annotation.shape is not None and isinstance(value, np.ndarray):
+        if isinstance(annotation, _ShapedMeta) and annotation.shape is not None and isinstance(
+                value, (np.ndarray, ShapeOnly)):
             if value.shape != annotation.shape:
                 broken("annotation", f"the argument '{name}' of {self.__name__} does not have the annotated shape",
                        tensor=name, got=value.shape, limit=annotation.shape, at=_home(self))
@@ -67,7 +69,8 @@ class NkiKernel(Kernel):
             broken("lnc", f"{self.__name__}[2]: NeuronCore-v2 has no logical cores of two", at=_home(self),
                    got=f"target {program.config.target.name}", limit="trn2 or trn3",
                    remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2, or launch kernel[1].")
-        other = Program(program.config, program.dialect, program.recording, program.results is not None)
+        other = Program(program.config, program.dialect, program.recording, program.results is not None,
+                        program.values)
         other.kernel_code, other.grid, other.shared = program.kernel_code, program.grid, program.shared
         other.named = {}
         if STATE.run is not None:
@@ -81,7 +84,7 @@ class NkiKernel(Kernel):
     def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         changed = [(t, array) for t, array in mutable if t.buf.role == "mutable"]
         for t, array in changed:
-            if not np.shares_memory(t.array, array):  # a copy was made to run on
+            if program.values and not np.shares_memory(t.array, array):  # a copy was made to run on
                 array[...] = t.array.astype(array.dtype)
         if result is None:
             if not changed:

@@ -139,27 +139,33 @@ class NkiInstruction(NKIObject):
 class VirtualRegister(NKIObject):
     """A scalar register of the device: allocated, loaded and stored by nisa.register_*."""
 
-    __slots__ = ("_value", "frozen")
+    __slots__ = ("_value", "frozen", "known")
 
     def __init__(self, state: int | None = None, frozen: bool = False) -> None:
         self._value = state
         self.frozen = frozen
         """Whether it is the variable of a loop, which cannot be written."""
+        self.known = True
+        """False once a run without values has loaded it from a tile."""
 
     def read(self, api: str) -> int:
         """The value; refused while there is none."""
+        if not self.known:
+            broken("values-needed", f"{api}: what happens next depends on a register that was loaded from a tile",
+                   got="a run on shapes alone", remedy="Record with values: nkisim.record() without values=False.")
         if self._value is None:
             broken("uninitialized-read", f"{api}: a register is read before it is written", got="nisa.register_alloc()",
                    remedy="Give it a value: nisa.register_alloc(0), nisa.register_move or nisa.register_load.")
             raise AssertionError
         return self._value
 
-    def write(self, value: int, api: str) -> None:
-        """Set the value, cut to 32 bits."""
+    def write(self, value: int | None, api: str) -> None:
+        """Set the value, cut to 32 bits; None where there is none, in a run on shapes alone."""
         if self.frozen:
             broken("register", f"{api}: the register is the variable of a loop", got="a write to it",
                    remedy="The loop counts by itself; keep other state in a register or tile of your own.")
-        value &= 0xFFFFFFFF
+        self.known = value is not None
+        value = 0 if value is None else value & 0xFFFFFFFF
         self._value = value - (1 << 32) if value >= 1 << 31 else value
 
     def _refuse(self, what: str) -> None:

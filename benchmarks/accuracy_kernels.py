@@ -1,0 +1,256 @@
+"""Kernels whose latency AWS published, written anew from their description: see `model_accuracy.py`."""
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+
+# -- matrix products: tutorials "matrix multiplication" (trn1, bf16) and "kernel optimization" (trn2, fp32) ---------------
+@nki.jit
+def matmul_tiled(a_t, b):
+    """Each product of two tiles loads both of them anew."""
+    k, m = a_t.shape
+    n = b.shape[1]
+    out = nl.ndarray((m, n), dtype=a_t.dtype, buffer=nl.shared_hbm)
+    for i in nl.affine_range(m // 128):
+        for j in nl.affine_range(n // 512):
+            acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
+            for p in nl.affine_range(k // 128):
+                left = nl.load(a_t[nl.ds(p * 128, 128), nl.ds(i * 128, 128)])
+                right = nl.load(b[nl.ds(p * 128, 128), nl.ds(j * 512, 512)])
+                acc += nisa.nc_matmul(left, right)
+            nl.store(out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(acc, dtype=out.dtype))
+    return out
+
+
+@nki.jit
+def matmul_blocks(a_t, b, rows, columns):
+    """A block of `rows` x `columns` tiles of the result at a time: their tiles of both sides are loaded before it.
+
+    (1, 1) is the tutorials' version with hoisted loads, (2, 2) the one with blocked free dimensions.
+    """
+    k, m = a_t.shape
+    n = b.shape[1]
+    depth = k // 128
+    out = nl.ndarray((m, n), dtype=a_t.dtype, buffer=nl.shared_hbm)
+    for i in nl.affine_range(m // (128 * rows)):
+        left = nl.ndarray((rows, depth, nl.par_dim(128), 128), dtype=a_t.dtype, buffer=nl.sbuf)
+        for r in nl.affine_range(rows):
+            for p in nl.affine_range(depth):
+                left[r, p] = nl.load(a_t[nl.ds(p * 128, 128), nl.ds((i * rows + r) * 128, 128)])
+        for j in nl.affine_range(n // (512 * columns)):
+            right = nl.ndarray((columns, depth, nl.par_dim(128), 512), dtype=b.dtype, buffer=nl.sbuf)
+            for c in nl.affine_range(columns):
+                for p in nl.affine_range(depth):
+                    right[c, p] = nl.load(b[nl.ds(p * 128, 128), nl.ds((j * columns + c) * 512, 512)])
+            for r in nl.affine_range(rows):
+                for c in nl.affine_range(columns):
+                    acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
+                    for p in nl.affine_range(depth):
+                        acc += nisa.nc_matmul(left[r, p], right[c, p])
+                    nl.store(out[nl.ds((i * rows + r) * 128, 128), nl.ds((j * columns + c) * 512, 512)],
+                             value=nl.copy(acc, dtype=out.dtype))
+    return out
+
+
+@nki.jit
+def matmul_all_blocked(a_t, b, rows=16, columns=2, depth=8):
+    """All three dimensions in blocks: sums of `depth` tiles in PSUM, sums of these in SBUF."""
+    k, m = a_t.shape
+    n = b.shape[1]
+    wide, tall = 512 * columns, 128 * rows
+    out = nl.ndarray((m, n), dtype=a_t.dtype, buffer=nl.shared_hbm)
+    for j in nl.affine_range(n // wide):
+        sums = nl.zeros((m // tall, rows, columns, nl.par_dim(128), 512), dtype=a_t.dtype, buffer=nl.sbuf)
+        for p in nl.sequential_range(k // (128 * depth)):
+            right = nl.ndarray((depth, nl.par_dim(128), wide), dtype=b.dtype, buffer=nl.sbuf)
+            for q in nl.affine_range(depth):
+                right[q] = nl.load(b[nl.ds((p * depth + q) * 128, 128), nl.ds(j * wide, wide)])
+            for i in nl.affine_range(m // tall):
+                left = nl.ndarray((depth, nl.par_dim(128), tall), dtype=a_t.dtype, buffer=nl.sbuf)
+                for q in nl.affine_range(depth):
+                    left[q] = nl.load(a_t[nl.ds((p * depth + q) * 128, 128), nl.ds(i * tall, tall)])
+                for c in nl.affine_range(columns):
+                    for r in nl.affine_range(rows):
+                        acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
+                        for q in nl.affine_range(depth):
+                            acc += nisa.nc_matmul(left[q, :, nl.ds(r * 128, 128)], right[q, :, nl.ds(c * 512, 512)])
+                        sums[i, r, c] = nisa.tensor_tensor(sums[i, r, c], acc, op=nl.add)
+        for i in nl.affine_range(m // tall):
+            for r in nl.affine_range(rows):
+                packed = nl.ndarray((128, wide), dtype=out.dtype, buffer=nl.sbuf)
+                for c in nl.affine_range(columns):
+                    packed[:, nl.ds(c * 512, 512)] = nl.copy(sums[i, r, c])
+                nl.store(out[nl.ds(i * tall + r * 128, 128), nl.ds(j * wide, wide)], value=packed)
+    return out
+
+
+# -- exponentials: the example of the profiler's guide (trn1), the example of the DMA overview (trn2) ----------------------
+@nki.jit
+def exponential(x):
+    """exp of every element, 128 rows at a time; the last tile may be shorter."""
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    rows, columns = x.shape
+    for i in nl.affine_range(-(-rows // 128)):
+        height = min(128, rows - i * 128)
+        tile = nl.load(x[nl.ds(i * 128, height), nl.ds(0, columns)])
+        nl.store(out[nl.ds(i * 128, height), nl.ds(0, columns)], value=nl.exp(tile))
+    return out
+
+
+@nki.jit
+def vector_add(a, b):
+    """a + b on one tile: the kernel of the profile in the handout of CS149's assignment."""
+    out = nl.ndarray(a.shape, dtype=a.dtype, buffer=nl.shared_hbm)
+    nl.store(out, value=nisa.tensor_tensor(nl.load(a), nl.load(b), op=nl.add))
+    return out
+
+
+# -- the state-space model of the tutorial "fused Mamba" (trn1, fp32) ------------------------------------------------------
+def _step(delta, u, a, b_row, c_row, initial):
+    """One state's contribution: scan(exp(delta a), delta u b) c, on (128, n)."""
+    n = delta.shape[1]
+    decay = nisa.activation(op=nl.exp, data=delta, scale=a)
+    inflow = nisa.tensor_tensor(delta, u, op=nl.multiply)
+    inflow = nisa.tensor_tensor(inflow, b_row.broadcast_to((128, n)), op=nl.multiply)
+    states = nisa.tensor_tensor_scan(decay, inflow, initial=initial, op0=nl.multiply, op1=nl.add)
+    return states, nisa.tensor_tensor(states, c_row.broadcast_to((128, n)), op=nl.multiply)
+
+
+@nki.jit
+def mamba_states_outside(delta, u, a, b, c):
+    """The tutorial's first version: for every state all channels, which are loaded again each time."""
+    channels, n = delta.shape
+    out = nl.ndarray((channels, n), dtype=delta.dtype, buffer=nl.shared_hbm)
+    tiles = channels // 128
+    total = nl.zeros((128, tiles, n), dtype=delta.dtype, buffer=nl.sbuf)
+    for s in nl.affine_range(a.shape[1]):
+        for t in nl.affine_range(tiles):
+            rows = nl.ds(t * 128, 128)
+            d_tile = nl.load(delta[rows, nl.ds(0, n)])
+            a_tile = nl.load(a[rows, nl.ds(s, 1)])
+            u_tile = nl.load(u[rows, nl.ds(0, n)])
+            _, y = _step(d_tile, u_tile, a_tile, nl.load(b[nl.ds(s, 1), nl.ds(0, n)]), nl.load(c[nl.ds(s, 1), nl.ds(0, n)]), 0)
+            total[:, t, :] = nisa.tensor_tensor(total[:, t, :], y, op=nl.add)
+    for t in nl.affine_range(tiles):
+        nl.store(out[nl.ds(t * 128, 128), nl.ds(0, n)], value=total[:, t, :])
+    return out
+
+
+@nki.jit
+def mamba_tiled(delta, u, a, b, c, width=512):
+    """The tutorial's last version: channels outside, and the sequence in tiles of `width` that hand their state on.
+
+    With one tile it is the second version.
+    """
+    channels, n = delta.shape
+    out = nl.ndarray((channels, n), dtype=delta.dtype, buffer=nl.shared_hbm)
+    for t in nl.affine_range(channels // 128):
+        rows = nl.ds(t * 128, 128)
+        total = nl.zeros((128, n), dtype=delta.dtype, buffer=nl.sbuf)
+        d_tile = nl.load(delta[rows, nl.ds(0, n)])
+        u_tile = nl.load(u[rows, nl.ds(0, n)])
+        for s in nl.affine_range(a.shape[1]):
+            a_tile = nl.load(a[rows, nl.ds(s, 1)])
+            state = nl.zeros((128, 1), dtype=delta.dtype, buffer=nl.sbuf)
+            for w in nl.static_range(n // width):
+                part = nl.ds(w * width, width)
+                b_row, c_row = nl.load(b[nl.ds(s, 1), part]), nl.load(c[nl.ds(s, 1), part])
+                states, y = _step(d_tile[:, part], u_tile[:, part], a_tile, b_row, c_row, state)
+                if n > width:
+                    state[...] = nl.copy(states[:, nl.ds(width - 1, 1)])
+                total[:, part] = nisa.tensor_tensor(total[:, part], y, op=nl.add)
+        nl.store(out[rows, nl.ds(0, n)], value=total)
+    return out
+
+
+# -- normalisation: the tutorial "LayerNorm" (trn1, fp32) ------------------------------------------------------------------
+@nki.jit
+def layernorm_language(x, gamma, beta):
+    """The first version: mean and mean of squares, then four passes over the tile."""
+    rows, n = x.shape
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    g = nl.load(gamma).broadcast_to((128, n))
+    h = nl.load(beta).broadcast_to((128, n))
+    for i in nl.affine_range(rows // 128):
+        tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, n)])
+        mean = nl.mean(tile, axis=1, keepdims=True)
+        variance = nl.mean(nl.square(tile), axis=1, keepdims=True) - mean * mean
+        y = (tile - mean) * nl.rsqrt(variance + 1e-5)
+        y = y * g + h
+        nl.store(out[nl.ds(i * 128, 128), nl.ds(0, n)], value=y)
+    return out
+
+
+@nki.jit
+def layernorm_statistics(x, gamma, beta):
+    """The second version: bn_stats and bn_aggr for mean and variance, shift and scale in one pass."""
+    rows, n = x.shape
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    g = nl.load(gamma).broadcast_to((128, n))
+    h = nl.load(beta).broadcast_to((128, n))
+    for i in nl.affine_range(rows // 128):
+        tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, n)])
+        parts = nl.ndarray((128, n // 512 * 6), dtype=nl.float32, buffer=nl.sbuf)
+        for j in nl.affine_range(n // 512):
+            parts[:, nl.ds(j * 6, 6)] = nisa.bn_stats(tile[:, nl.ds(j * 512, 512)], dtype=nl.float32)
+        both = nisa.bn_aggr(parts)
+        scale = nl.rsqrt(both[:, nl.ds(1, 1)] + 1e-5)
+        y = nisa.tensor_scalar(tile, op0=nl.subtract, operand0=both[:, nl.ds(0, 1)], op1=nl.multiply, operand1=scale)
+        y = y * g + h
+        nl.store(out[nl.ds(i * 128, 128), nl.ds(0, n)], value=y)
+    return out
+
+
+# -- projection after normalisation: the measured limits of nki-samples' rmsnorm_qkv tests -----------------------------------
+@nki.jit
+def rmsnorm_qkv(x, w):
+    """(x / rms(x)) @ w for x (rows, dim) and w (dim, wide): 128 rows at a time, their transposes on TensorE."""
+    rows, dim = x.shape
+    wide = w.shape[1]
+    out = nl.ndarray((rows, wide), dtype=x.dtype, buffer=nl.shared_hbm)
+    weights = nl.ndarray((dim // 128, nl.par_dim(128), wide), dtype=w.dtype, buffer=nl.sbuf)
+    for p in nl.affine_range(dim // 128):
+        weights[p] = nl.load(w[nl.ds(p * 128, 128), nl.ds(0, wide)])
+    for i in nl.affine_range(rows // 128):
+        tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, dim)])
+        square = nl.ndarray((128, 1), dtype=nl.float32, buffer=nl.sbuf)
+        nisa.activation_reduce(op=nl.square, data=tile, reduce_op=nl.add, reduce_res=square)
+        scale = nl.rsqrt(nisa.tensor_scalar(square, op0=nl.multiply, operand0=1.0 / dim, op1=nl.add, operand1=1e-6))
+        normal = nisa.tensor_scalar(tile, op0=nl.multiply, operand0=scale, dtype=x.dtype)
+        acc = nl.zeros((128, wide), dtype=nl.float32, buffer=nl.psum)
+        for p in nl.affine_range(dim // 128):
+            turned = nl.copy(nisa.nc_transpose(normal[:, nl.ds(p * 128, 128)]), dtype=x.dtype)
+            acc += nisa.nc_matmul(turned, weights[p])
+        nl.store(out[nl.ds(i * 128, 128), nl.ds(0, wide)], value=nl.copy(acc, dtype=out.dtype))
+    return out
+
+
+# -- single instructions, for the intervals that published profiles show ---------------------------------------------------
+@nki.jit
+def activations(x):
+    """Two independent exponentials of one tile, and one that waits for the second."""
+    out = nl.ndarray((2, *x.shape), dtype=x.dtype, buffer=nl.shared_hbm)
+    tile = nl.load(x)
+    first = nisa.activation(op=nl.exp, data=tile)
+    second = nisa.activation(op=nl.exp, data=tile)
+    third = nisa.activation(op=nl.exp, data=second)
+    nl.store(out[0], value=first)
+    nl.store(out[1], value=third)
+    return out
+
+
+@nki.jit
+def matmuls(a_t, b):
+    """Four independent products of the same two tiles, then a transpose of the left one."""
+    m, n = a_t.shape[1], b.shape[1]
+    out = nl.ndarray((m, n), dtype=nl.float32, buffer=nl.shared_hbm)
+    left, right = nl.load(a_t), nl.load(b)
+    nisa.nc_matmul(left, right)
+    nisa.nc_matmul(left, right)
+    nisa.nc_matmul(left, right)
+    acc = nisa.nc_matmul(left, right)
+    turned = nisa.nc_transpose(left)
+    nl.copy(turned)
+    nl.store(out, value=nl.copy(acc))
+    return out
