@@ -10,10 +10,11 @@ Importing this package makes `import neuronxcc.nki` work where no real SDK is in
 import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
 from .check import check
+from .decode import generate, reference
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
 from .trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
 
 __all__ = ["CheckFailed", "InputError", "Stage", "StageError", "Trace", "TraceError", "Verdict", "broken", "check", "excerpt",
-           "get", "instructions", "predict", "solution", "solution_text", "stages", "trace"]
+           "generate", "get", "instructions", "predict", "reference", "solution", "solution_text", "stages", "trace"]

@@ -1,4 +1,4 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run`.
+"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run | generate`.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for not attempted,
 unusable, or a command that makes no sense.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import doctor, runner, stage
+from . import charmodel, decode, doctor, runner, smollm2, stage
 from .check import Progress, check, unusable
 from .text import table
 from .trace import TraceError, trace
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     checking = add("check", _check, "check one kernel on all input families")
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
+    writing = add("generate", _generate, "let a language model write, every attention by one kernel, and compare with NumPy")
     blank.add_argument("--out", metavar="PATH", help="write it to this file, which must not exist yet")
     for made in (blank, checking, tracing):
         made.add_argument("stage", metavar="STAGE")
@@ -86,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     tracing.add_argument("--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)")
     running.add_argument("files", nargs="*", metavar="FILE",
                          help="files named like stage3_online_softmax.py, or folders of them; default: solutions")
+    writing.add_argument("prompt", metavar="PROMPT", nargs="?", default=decode.PROMPT,
+                         help=f"what the text begins with; default: {decode.PROMPT!r}")
+    writing.add_argument("--tokens", type=int, default=200, metavar="N", help="how many to write; default: 200")
+    writing.add_argument("--stage", default="4", metavar="STAGE", help="the stage of the kernel; default: 4")
+    writing.add_argument("--kernel", metavar="FILE", help="the kernel; default: the stage's worked solution")
+    writing.add_argument("--step", metavar="FILE", help="an attention step of stage 10, for a kernel of stage 4")
+    writing.add_argument("--model", choices=("char", "smollm2"), default="char",
+                         help="the course's own model of characters (default), or SmolLM2-135M if it is installed")
     return parser
 
 
@@ -190,6 +199,31 @@ def _run(options: argparse.Namespace) -> int:
             if not v.ok:
                 print(f"\n{v}")
     return max((v.exit_code for v in verdicts), default=UNUSABLE)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    """Write a text with a kernel; right is the text that NumPy writes with the same model."""
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
+            step = None if options.step is None else runner.load(options.step, stage.get("generate"))
+            network = smollm2.load() if options.model == "smollm2" else charmodel.load()
+            made = decode.generate(options.prompt, options.tokens, stage=lesson, kernel=kernel, step=step, network=network)
+            wanted = decode.reference(options.prompt, options.tokens, network=network)
+    except (runner.Unusable, smollm2.NotInstalled, stage.StageError) as error:
+        raise Sentence(str(error)) from error
+    except ValueError as error:
+        sentence = str(error)
+        raise Sentence(f"{sentence[:1].upper()}{sentence[1:]}.") from error
+    verdict = made.compare(wanted)
+    same = made.same_as(wanted)
+    if options.json:
+        print(json.dumps({"stage": lesson.number, "name": lesson.name, "model": options.model, "text": made.text, "same": same,
+                          "sentence": verdict, "costs": made.costs()}, indent=2))
+    else:
+        print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
 
 
 def _cut(text: str) -> str:

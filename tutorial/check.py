@@ -46,7 +46,10 @@ def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, rung
 
 def _on_the_ladder(lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung that is wanted."""
-    found = ladder.measure(lesson, kernel)
+    try:
+        found = ladder.measure(lesson, kernel)
+    except Exception as error:
+        return replace(verdict, notes=(*verdict.notes, f"ladder: the kernel does not run at its size: {error}"))
     if found is None:
         return verdict
     missing = [] if wanted is None else ladder.unmet(wanted, found)
@@ -64,6 +67,8 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
 
 
 def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None) -> Verdict:
+    if lesson.judge is not None:
+        return lesson.judge(lesson, kernel, inputs, progress)
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return _verdict(lesson, problem)

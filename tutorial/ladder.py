@@ -88,16 +88,18 @@ def measured(run: Any) -> Measured:
 
 
 def measure(key: int | str | stage.Stage, kernel: Any, case: Case | None = None) -> Measured | None:
-    """The kernel at the ladder's size, or on `case`; on shapes alone. None where the simulator does not run it so."""
+    """The kernel at the ladder's size, or on `case`, on shapes alone; None where the simulator does not run it.
+
+    Raises what the kernel raises.
+    """
     lesson = stage.get(key)
     assert lesson.ladder is not None
     at = lesson.ladder.case() if case is None else case
-    try:
-        with nkisim.record(values=False) as run, contextlib.redirect_stdout(io.StringIO()):
-            kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
-    except Exception:  # check says what is wrong with a kernel; here there is nothing to measure
+    if runner.usable(kernel, lesson) is not None or type(kernel).__module__.split(".")[0] != "nkisim":
         return None
-    return measured(run) if len(run) else None
+    with nkisim.record(values=False) as run, contextlib.redirect_stdout(io.StringIO()):
+        kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
+    return measured(run)
 
 
 def unmet(rung: Rung, found: Measured) -> list[str]:
@@ -162,9 +164,13 @@ def ladder(key: int | str | stage.Stage, kernel: Any = None, case: Case | None =
         print(f"The rungs of {lesson.title} are not here.")
     if kernel is not None:
         problem = runner.usable(kernel, lesson)
-        found = None if problem is not None else measure(lesson, kernel, at)
+        try:
+            found = measure(lesson, kernel, at)
+            why = "There is nothing to count: the simulator does not run it."
+        except Exception as error:  # check says more; this is a table
+            found, why = None, f"Your kernel does not run at this size: {' '.join(str(error).split())}"
         if found is None:
-            print(problem.sentence if problem is not None else "Your kernel does not run at this size.")
+            print(problem.sentence if problem is not None else why)
         else:
             rows.append(["yours", *_cells(found)])
     if rows:

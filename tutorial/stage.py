@@ -22,6 +22,7 @@ from .recipes import Recipe
 
 if TYPE_CHECKING:
     from .ladder import Ladder
+    from .verdict import Verdict
 
 
 class StageError(ValueError):
@@ -98,6 +99,8 @@ class Stage:
     and `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes that only this
     stage allows. `tolerance` gives the largest error of each output element where it is not one of the fixed ones; a stage
     that has it takes 16-bit inputs, and keeps its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels.
+    `judge` is the check of a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress) as
+    in `check`, which it answers for.
     """
 
     number: int
@@ -128,6 +131,7 @@ class Stage:
     known: tuple[Known, ...] = ()
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
+    judge: Callable[[Stage, Any, Any, Any], Verdict] | None = None
 
     @property
     def title(self) -> str:

@@ -11,10 +11,11 @@ import pytest
 from tutorial import StageError, get, stages
 
 STAGES = stages()
+KERNELS = [s for s in STAGES if s.judge is None]  # the others' entry points are not called on a case
 
 
-def test_the_stages_are_numbered_without_a_gap():
-    assert [s.number for s in STAGES] == list(range(len(STAGES)))
+def test_the_stages_are_in_the_order_of_their_numbers():
+    assert [s.number for s in STAGES] == sorted({s.number for s in STAGES})
     assert len({s.name for s in STAGES}) == len(STAGES)
 
 
@@ -38,7 +39,7 @@ def test_there_is_no_other_stage(key):
         get(key)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", KERNELS, ids=lambda s: s.name)
 def test_a_twin_is_short_and_right(stage):
     assert len(inspect.getsource(stage.twin).splitlines()) <= 25
     for case in stage.cases():
@@ -52,7 +53,7 @@ def test_a_twin_is_short_and_right(stage):
         np.testing.assert_allclose(got, expected, atol=1e-6 * np.abs(expected).max() + 1e-30, err_msg=case.family)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", KERNELS, ids=lambda s: s.name)
 def test_a_stage_allows_its_own_cases_and_names_a_case_for_its_costs(stage):
     for case in stage.cases():
         stage.validate({**case.args, **case.options})
