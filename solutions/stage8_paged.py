@@ -1,7 +1,7 @@
 """o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys that block_table[b] points to
 
-Partition p of a chunk of 128 blocks gets block p of the sequence: the table's entries are the indices of the load. Where the
-length ends before an entry, an index out of bounds takes its place, and the DMA skips it; keys past the length are cleared.
+Partition p of a chunk of 128 blocks gets block p: the table's entries are the indices of the load. Where the length ends
+before an entry, an index out of bounds takes its place, and the DMA skips it; keys past the length are cleared.
 """
 
 import math
@@ -44,7 +44,8 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                                            dtype=nl.float32)
                 index = nisa.tensor_scalar(index, op0=nl.add, operand0=n_blocks, dtype=nl.int32)  # its own, or n_blocks
                 for start in range(0, block, S):
-                    k_tile, v_tile = nl.zeros((P, S, d), dtype=q.dtype), nl.zeros((P, S, d), dtype=q.dtype)
+                    k_tile = nisa.memset((P, S, d), 0.0, dtype=q.dtype, engine=nisa.gpsimd_engine)
+                    v_tile = nisa.memset((P, S, d), 0.0, dtype=q.dtype, engine=nisa.gpsimd_engine)
                     for tile, blocks in ((k_tile, k_blocks), (v_tile, v_blocks)):
                         nisa.dma_copy(dst=tile, src=blocks[index[i_3, 0], h, start + i_s, i_d], oob_mode=nisa.oob_mode.skip)
                     key = nisa.iota((first + i_p) * block + start + nl.arange(S)[None, :], dtype=nl.float32)  # (P, S)
@@ -56,7 +57,7 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
 
                     qk = nl.ndarray((P, G, S), dtype=nl.float32)
                     for s in nl.affine_range(S):
-                        k_t = nisa.tensor_copy(nisa.nc_transpose(k_tile[:, s, :]))  # (d, P)
+                        k_t = nisa.tensor_copy(nisa.nc_transpose(k_tile[:, s, :]), engine=nisa.scalar_engine)  # (d, P)
                         qk[:, :, s] = nisa.tensor_scalar(nisa.nc_matmul(k_t, q_tile), op0=nl.add, operand0=past[:, nl.ds(s, 1)])
                     top = nl.max(nisa.nc_transpose(nl.max(qk, axis=2)), axis=1, keepdims=True)  # (G, 1)
                     rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top, op1=nl.multiply, operand1=scale)  # (G, 128)
@@ -73,7 +74,6 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                         pv += nisa.nc_matmul(v_tile[:, s, :], p[:, :, s])  # (d, G)
                     acc[...] = nisa.tensor_tensor(nisa.tensor_tensor(acc, alpha[0:d, :], op=nl.multiply), pv, op=nl.add)
                     m[...] = m_new
-
             total = nisa.reciprocal(nisa.nc_matmul(ones, l))  # (128, G); no key at all: l is not 0, and acc is
             o_t = nisa.tensor_tensor(acc, total[0:d, :], op=nl.multiply)  # (d, G)
             nl.store(o[b, nl.ds(h * G, G), :], value=nisa.tensor_copy(nisa.nc_transpose(o_t)))
