@@ -166,6 +166,8 @@ class _Attention:
                     score = -misses + 0.5 * self._trace_agreement(mistake, recipe, width)
                     if best is None or score > best[0] + 1e-9:
                         best = score, mistake
+            if best is not None and self.stage.known:
+                break  # the widest tiles come first there, and explain it
         return None if best is None else best[1]
 
     def _agrees(self, i: int, width: int, recipe: Recipe) -> bool:

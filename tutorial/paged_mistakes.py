@@ -53,18 +53,19 @@ def keys(case: Case, b: int, count: int, row: int | None = None) -> Keys:
     return Keys(own, j % block, own, j % block)
 
 
-def attend(case: Case, b: int, chosen: Keys, cleared: bool = True) -> F64:
+def attend(case: Case, b: int, chosen: Keys) -> F64:
     """Attention of sequence b over the chosen keys, (Hq, d); zeros if there is none.
 
-    Raises IndexError where a block is out of bounds: such a kernel does not get as far as an answer.
+    A block that is out of bounds counts as zeros, which is what a transfer that skips it leaves.
     """
     n_blocks = size(case)[0]
-    for blocks in (chosen.k_block, chosen.v_block):
-        if ((blocks < 0) | (blocks >= n_blocks)).any():
-            raise IndexError("out of bounds")
     q = case.args["q"][b].astype(np.float64)  # (d, Hq)
-    k = case.args["k_blocks"][chosen.k_block, :, chosen.k_at].astype(np.float64)  # (n, Hkv, d)
-    v = case.args["v_blocks"][chosen.v_block, :, chosen.v_at].astype(np.float64)
+    held = []
+    for name, blocks, at in (("k_blocks", chosen.k_block, chosen.k_at), ("v_blocks", chosen.v_block, chosen.v_at)):
+        inside = (blocks >= 0) & (blocks < n_blocks)
+        rows = case.args[name][np.where(inside, blocks, 0), :, at].astype(np.float64)  # (n, Hkv, d)
+        held.append(np.where(inside[:, None, None], rows, 0.0))
+    k, v = held
     group = q.shape[1] // k.shape[1]
     given = case.options.get("softmax_scale")
     scale = default_scale(q.shape[0]) if given is None else float(given)
@@ -79,7 +80,7 @@ def attend(case: Case, b: int, chosen: Keys, cleared: bool = True) -> F64:
 
 
 def _by(case: Case, got: Any, choose: Choice) -> F64 | None:
-    """The answer where every sequence's keys are chosen so; None where that cannot be computed or is what is right."""
+    """The answer where every sequence's keys are chosen so; None where that is what is right."""
     made = []
     changed = False
     for b in range(len(case.args["q"])):
@@ -89,10 +90,7 @@ def _by(case: Case, got: Any, choose: Choice) -> F64 | None:
         own = keys(case, b, length(case, b))
         same = all(np.array_equal(getattr(chosen, name), getattr(own, name)) for name in ("k_block", "k_at", "v_block", "v_at"))
         changed |= not same
-        try:
-            made.append(attend(case, b, chosen))
-        except IndexError:
-            return None
+        made.append(attend(case, b, chosen) if length(case, b) else np.asarray(got[b], np.float64))
     return np.stack(made) if changed else None
 
 
@@ -147,6 +145,40 @@ def _entry_as_key(case: Case, b: int, for_k: bool, for_v: bool) -> Keys:
     return own
 
 
+ROWS: dict[str, Callable[..., I64]] = {
+    "no block, no h": lambda entry, h, at, heads, block: entry + at,
+    "no block": lambda entry, h, at, heads, block: entry + h * block + at,
+    "heads for block": lambda entry, h, at, heads, block: entry * heads + h + at,
+    "no heads": lambda entry, h, at, heads, block: entry * block + at,
+    "heads inside": lambda entry, h, at, heads, block: (entry * block + at) * heads + h,
+    "heads outside": lambda entry, h, at, heads, block: entry * block + h * block + at,
+}
+"""Rows of the pool, (n_blocks * Hkv * block, d), that are taken for position `at` of KV head h in block `entry`."""
+
+
+def _pool_rows(case: Case, got: Any, rule: str) -> F64 | None:
+    """Keys found by a wrong row number in the pool seen as rows."""
+    n_blocks, block, _ = size(case)
+    q_all, heads = case.args["q"].astype(np.float64), case.args["k_blocks"].shape[1]
+    flat = [case.args[name].reshape(-1, q_all.shape[1]).astype(np.float64) for name in ("k_blocks", "v_blocks")]
+    given = case.options.get("softmax_scale")
+    scale = default_scale(q_all.shape[1]) if given is None else float(given)
+    out = np.array(got, np.float64)
+    for b in range(len(out)):
+        own = keys(case, b, length(case, b))
+        if not len(own.k_at):
+            continue
+        group = out.shape[1] // heads
+        for h in range(heads):
+            rows = np.clip(ROWS[rule](own.k_block, h, own.k_at, heads, block), 0, len(flat[0]) - 1)
+            k, v = (x[rows] for x in flat)
+            for row in range(h * group, (h + 1) * group):
+                qk = scale * k @ q_all[b, :, row]
+                p = np.exp(qk - qk.max())
+                out[b, row] = p / p.sum() @ v
+    return out
+
+
 def _position(case: Case, b: int, rule: str, for_k: bool, for_v: bool) -> Keys:
     """Another position inside the block."""
     own = keys(case, b, length(case, b))
@@ -190,6 +222,9 @@ def _padding(case: Case, got: Any, scored: bool, valued: bool, whole_table: bool
     made = []
     for b in range(len(case.args["q"])):
         n = length(case, b)
+        if not n:  # what a kernel does without keys is its own affair
+            made.append(np.asarray(got[b], np.float64))
+            continue
         full = most * block if whole_table else -(-n // block) * block
         own = keys(case, b, n)
         q = case.args["q"][b].astype(np.float64)
@@ -208,10 +243,9 @@ def _padding(case: Case, got: Any, scored: bool, valued: bool, whole_table: bool
         scale = default_scale(q.shape[0]) if given is None else float(given)
         rows = []
         for h in range(q.shape[1]):
-            qk = np.concatenate([scale * k[:, h // group] @ q[:, h] if n else np.zeros(0),
-                                 np.zeros(rest) if scored else np.full(rest, -np.inf)])
-            p = np.exp(qk - (qk.max() if scored and full or n else 0.0))
-            rows.append(p / p.sum() @ v[:, h // group] if full else np.zeros(q.shape[0]))
+            qk = np.concatenate([scale * k[:, h // group] @ q[:, h], np.zeros(rest) if scored else np.full(rest, -np.inf)])
+            p = np.exp(qk - qk.max())
+            rows.append(p / p.sum() @ v[:, h // group])
         made.append(np.stack(rows))
     return np.stack(made)
 
@@ -245,7 +279,10 @@ MISTAKES = (
     Known("no block table", "The pool's blocks are read in their own order: block j of a sequence is block block_table[b, j] "
           "of the pool.", (partial(_by, choose=_no_table),)),
     Known("entry taken as a key", "An entry of the table is taken as the number of a key: it is the number of a block, whose "
-          "keys are the rows entry * block to entry * block + block - 1.", _both(_entry_as_key)),
+          "keys are the rows entry * block to entry * block + block - 1.",
+          (*_both(_entry_as_key), *(partial(_pool_rows, rule=rule) for rule in ("no block, no h", "no block", "heads for block")))),
+    Known("row of another head", "The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block "
+          "+ s of the pool.", tuple(partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside"))),
     Known("position inside the block", "The position inside the block is wrong: key j lies in block j // block at position "
           "j % block, in K and in V alike.",
           (*(v for rule in ("next", "previous", "first", "last", "after", "before", "reversed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -135,6 +135,7 @@ def cases() -> tuple[Case, ...]:
     )
 
 
+@lru_cache(maxsize=64)
 def attention(case: Case) -> Attention:
     q, k, v = (case.args[name] for name in "qkv")
     given = case.options.get("softmax_scale")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,7 @@ def cases() -> tuple[Case, ...]:
     )
 
 
+@lru_cache(maxsize=64)
 def attention(case: Case) -> Attention:
     """The batch with its keys in a row, and n whole chunks of 128 blocks, the padding 0."""
     q, k_blocks, v_blocks, table, lengths = case.args.values()

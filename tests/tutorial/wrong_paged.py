@@ -41,10 +41,9 @@ WRONG = {
     "8 one key too few": (8, S8, [(LIVE, LIVE.replace("nl.less, operand0=length[0:P, :]",
                                                       "nl.add, operand0=1.0, op1=nl.less, operand1=length[0:P, :]"))],
                           "length off by one", "The length is off by one"),
-    "8 entry as a key": (8, BLOCKS8, [(ROW, "row = nl.add(nl.add(entry, key), float(h * block), dtype=nl.int32)"),
-                                      ("k_blocks.reshape((n_blocks * Hkv * block, d))", "k_blocks.reshape((n_blocks * Hkv * block, d))"),
-                                      ("n_blocks, Hkv, block, _ = k_blocks.shape", "n_blocks, Hkv, block, _ = k_blocks.shape")],
-                         KEY, KEY_SAID),
+    "8 entry as a key": (8, BLOCKS8, [(ROW, "row = nl.add(nl.add(entry, key), float(h * block), dtype=nl.int32)")], KEY, KEY_SAID),
+    "8 row of another head": (8, BLOCKS8, [(ROW, "row = nl.add(nl.multiply(entry, float(block)), key, dtype=nl.int32)")],
+                              "row of another head", "The rows are another head's"),
     "8 V at the next position": (8, S8, [
         ("src=blocks[index[i_3, 0], h, start + i_s, i_d]", "src=blocks[index[i_3, 0], h, start + (i_s if blocks is k_blocks "
          "else S - 1 - i_s), i_d]")], AT, AT_SAID),
