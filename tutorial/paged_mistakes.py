@@ -280,9 +280,11 @@ MISTAKES = (
           "of the pool.", (partial(_by, choose=_no_table),)),
     Known("entry taken as a key", "An entry of the table is taken as the number of a key: it is the number of a block, whose "
           "keys are the rows entry * block to entry * block + block - 1.",
-          (*_both(_entry_as_key), *(partial(_pool_rows, rule=rule) for rule in ("no block, no h", "no block", "heads for block")))),
-    Known("row of another head", "The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block "
-          "+ s of the pool.", tuple(partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside"))),
+          (*_both(_entry_as_key),
+           *(partial(_pool_rows, rule=rule) for rule in ("no block, no h", "no block", "heads for block")))),
+    Known("row of another head", "The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * "
+          "block + s of the pool.",
+          tuple(partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside"))),
     Known("position inside the block", "The position inside the block is wrong: key j lies in block j // block at position "
           "j % block, in K and in V alike.",
           (*(v for rule in ("next", "previous", "first", "last", "after", "before", "reversed")
