@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     for made in (checking, tracing):
         made.add_argument("file", metavar="FILE")
         made.add_argument("--input", metavar="NPZ", help="use the arrays of this .npz file instead of the input families")
+    checking.add_argument("--rung", type=int, metavar="N", help="also ask for the budget of this rung of the stage's ladder")
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument("--heads", help="the query heads to show, e.g. 0,5; default: the first four")
     tracing.add_argument("--html", metavar="PATH", help="also write the step-through view, a page of its own")
@@ -134,12 +135,12 @@ def _blank(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    verdict = _verdict(stage.get(options.stage), options.file, options.input)
+    verdict = _verdict(stage.get(options.stage), options.file, options.input, options.rung)
     print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
     return verdict.exit_code
 
 
-def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None) -> Verdict:
+def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None, rung: int | None = None) -> Verdict:
     """The verdict on one file; what the file prints goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -148,7 +149,7 @@ def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None) -> V
         except runner.Unusable as error:
             return unusable(lesson, str(error))
         with _progress(lesson.title) as progress:
-            return check(lesson, kernel, inputs=inputs, progress=progress)
+            return check(lesson, kernel, inputs=inputs, rung=rung, progress=progress)
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -265,13 +266,17 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     """The arrays of an .npz file by name; single numbers come out as numbers."""
     if path is None:
         return None
+    import ml_dtypes
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not hasattr(archive, "files"):
                 raise runner.Unusable(f"{path} holds one array; save the inputs by name with numpy.savez.")
-            return {name: (archive[name] if archive[name].ndim else archive[name].item()) for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
+            arrays = {name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
+            return {name: x if x.ndim else x.item() for name, x in arrays.items()}
     except (OSError, ValueError) as error:
         raise runner.Unusable(f"{path} is not an .npz file that can be read: {error}") from error
 

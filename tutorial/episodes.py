@@ -106,6 +106,27 @@ def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
     return rows, starts
 
 
+def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
+    """Episodes with one element a head where a kernel has its keys on the partitions: m is then the same on every lane, and
+    l one sum a lane. Left as they are where they hold no more elements than heads, or m differs between lanes."""
+    if sum(e.updates.shape[1] for e in found) <= n_heads:
+        return found
+    made = []
+    for e in found:
+        lanes = len(np.unique(e.coordinates[:, 0]))
+        columns, column_of = np.unique(e.coordinates[:, 1:], axis=0, return_inverse=True)
+        column_of = np.asarray(column_of).reshape(-1)
+        if lanes < 2 or lanes * len(columns) != len(e.coordinates):
+            return found
+        own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
+        if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
+            return found
+        start = None if e.start is None else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
+        made.append(Episode(e.coordinates[[o[0] for o in own]], e.shape, start, np.stack(updates, axis=1), e.indices))
+    return made
+
+
 def vector_rows(found: Sequence[Episode], d: int) -> list[F64]:
     """One series (writes, d) a row; none if no axis has d elements."""
     rows: list[F64] = []

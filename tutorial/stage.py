@@ -21,6 +21,7 @@ from .problem import Attention, States
 from .recipes import Recipe
 
 if TYPE_CHECKING:
+    from .ladder import Ladder
     from .verdict import Verdict
 
 
@@ -59,6 +60,23 @@ class Question:
     nudge: str
 
 
+Variant = Callable[[Case, NDArray[Any]], NDArray[Any] | None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the output's shape, or None
+    where the mistake changes nothing or cannot be made; it may look at what the kernel did answer. Those that are `last`
+    are tried after all mistakes that the attention stages share. `refused` is a pattern of the simulator's message where the
+    mistake breaks a rule; in it {v} is what the kernel calls v."""
+
+    key: str
+    cause: str
+    variants: tuple[Variant, ...]
+    last: bool = False
+    refused: str = ""
+
+
 @dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it, and the recipe that
@@ -87,8 +105,10 @@ class Stage:
     `attention` and `states` translate a case for the trace and the diagnosis; they are None for a stage that is not
     attention. `views` gives the problems whose states a kernel may hold where these are not the whole one's: those of its
     splits. `reads` gives how often the stage's method reads each argument. `questions` and `broken` are what the notebook
-    asks for a prediction and gives to diagnose. `judge` is the check of a stage whose entry point is no kernel of its own:
-    judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
+    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows. `tolerance` gives the largest
+    error of each output element where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps
+    its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry
+    point is no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
     """
 
     number: int
@@ -119,6 +139,9 @@ class Stage:
     cost_beyond: str = ""
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
+    known: tuple[Known, ...] = ()
+    tolerance: Callable[[Case], NDArray[np.float64]] | None = None
+    ladder: Ladder | None = None
     judge: Callable[[Stage, Any, Any, Any], Verdict] | None = None
 
     @property

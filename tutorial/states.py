@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .episodes import Episode, align, close, episodes, scalar_rows, unroll, vector_rows
+from .episodes import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
 from .problem import Attention, online_states
 
 F64 = NDArray[np.float64]
@@ -55,7 +55,7 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     instructions = run.instructions
     batch = attention.lengths is not None
     found = {name: episodes(run.writes(name), name, instructions, batch) for name in NAMES if name in run.names()}
-    found = {name: some for name, some in found.items() if some}
+    found = {name: folded(some, name, attention.n_q_heads) if name != "acc" else some for name, some in found.items() if some}
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():

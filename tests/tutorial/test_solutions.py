@@ -31,7 +31,7 @@ def test_a_solution_is_correct_on_every_family(number, tmp_path):
 def test_a_solution_costs_the_minimum(number, tmp_path):
     verdict = check(number, load(number, solution(number), tmp_path))
     assert {c.name: c.yours for c in verdict.counters} == {c.name: c.minimum for c in verdict.counters}
-    assert verdict.notes == ()
+    assert [note for note in verdict.notes if not note.startswith("ladder:")] == []
 
 
 def test_every_attention_stage_runs_on_real_data():
