@@ -22,7 +22,7 @@ from .problem import Attention
 from .recipes import Recipe, cook
 from .runner import Result
 from .stage import Stage
-from .states import Observed, observe, widths
+from .states import NAMES, Observed, observe, state_of, widths
 from .text import number, short
 
 AGREES = 3e-4  # relative to the largest finite element: two fp32 ways to make the same mistake
@@ -188,9 +188,9 @@ class _Attention:
             for instruction in self.instructions[i]:
                 for operand in instruction.dst:
                     if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith("float8"):
-                        (rows if operand.name in ("m", "l", "acc") or int(np.prod(operand.shape[1:])) == 1 else others)[
-                            operand.name] = operand.dtype
-        names = {name: rows[name] for name in ("m", "l", "acc") if name in rows} or rows or others
+                        name = state_of(operand.name) or operand.name
+                        (rows if name in NAMES or int(np.prod(operand.shape[1:])) == 1 else others)[name] = operand.dtype
+        names = {name: rows[name] for name in NAMES if name in rows} or rows or others
         if not names:
             return None
         shown, kind = list(names)[:4], next(iter(names.values()))

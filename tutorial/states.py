@@ -7,7 +7,8 @@ one row a query head and one value a tile, as far as the kernel's own writes tel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,23 @@ from .problem import Attention, online_states
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")
+_NUMBERED = re.compile(r"(m|l|acc)(?:[ _.\-]?\[?\d+\]?)+")
+
+
+def state_of(name: str) -> str | None:
+    """Which of m, l and acc a tensor's name means: "m" and "m_0", "m0", "m[0]" are m. None for other names."""
+    numbered = _NUMBERED.fullmatch(name)
+    return name if name in NAMES else numbered[1] if numbered else None
+
+
+def named_state(names: Iterable[str]) -> dict[str, list[str]]:
+    """The tensors' names that mean m, l and acc. Numbered ones count where the plain name is not among them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        meant = state_of(name)
+        if meant is not None:
+            found.setdefault(meant, []).append(name)
+    return {meant: [meant] if meant in given else given for meant, given in found.items()}
 
 
 @dataclass(eq=False)
@@ -51,8 +69,11 @@ class Observed:
 def observe(run: Any, attention: Attention) -> Observed | None:
     """The state of the one kernel call in `run`, or None if it named none of m, l, acc."""
     instructions = run.instructions
-    found = {name: episodes(run.writes(name), name, instructions) for name in NAMES if name in run.names()}
-    found = {name: some for name, some in found.items() if some}
+    found: dict[str, list[Episode]] = {}
+    for name, given in named_state(run.names()).items():
+        some = [episode for own in given for episode in episodes(run.writes(own), name, own, instructions)]
+        if some:
+            found[name] = sorted(some, key=lambda e: e.indices[0])
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():
