@@ -20,7 +20,14 @@ class SimulatorError(Exception):
 
 
 class RuleWarning(UserWarning):
-    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory."""
+    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory.
+
+    `error` is the `KernelError` that it would have been.
+    """
+
+    def __init__(self, error: KernelError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class KernelError(Exception):
@@ -112,4 +119,4 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
     if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
-    warnings.warn(str(error), RuleWarning, stacklevel=3)
+    warnings.warn(RuleWarning(error), stacklevel=3)

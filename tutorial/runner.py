@@ -10,6 +10,7 @@ import linecache
 import os
 import sys
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from . import passing
 from .families import Case
 from .stage import Stage
 
@@ -29,22 +31,26 @@ UNUSABLE = "unusable"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own assertion, exception, ..."""
+    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own assertion, exception, ...;
+    `cause` the key of the mistake behind it, where one was recognised."""
 
     outcome: str
     kind: str
     sentence: str
     details: str = ""
+    cause: str | None = None
 
 
 @dataclass(eq=False)
 class Result:
-    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong."""
+    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong. `advice` are
+    the rules that the simulator only warned about, a sentence each."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
     run: Any = None
     problem: Problem | None = None
+    advice: tuple[str, ...] = ()
 
 
 class Unusable(Exception):
@@ -171,7 +177,8 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
         if _package(kernel) in ("neuronxcc", "nki"):
             output = _run_by_the_sdk(kernel, args, case)
         else:
-            with nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()):
+            with (nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()),
+                  _advice(result)):
                 output = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
@@ -185,7 +192,9 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
             result.problem = Problem(UNUSABLE, "no kernel", _plain_function(kernel))
             return result
         kind = "unwritten output" if error.rule in ("unwritten-output", "no-output") else "illegal access"
-        result.problem = Problem(WRONG, kind, _kernel_error(error), str(error))
+        found = passing.refused(error) if passing.ran_in(result.run) == passing.DIALECT else None
+        cause, why = found or (None, None)
+        result.problem = Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
     except Unusable as error:
         result.problem = Problem(UNUSABLE, "no kernel", str(error))
     except AssertionError as error:
@@ -195,11 +204,38 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
     except RecursionError:
         result.problem = Problem(WRONG, "exception", "The kernel calls itself without end.")
     except Exception as error:
-        result.problem = Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
-                                 "".join(traceback.format_exception(error, limit=-3)))
+        cause, why = _old_call(result.run, error)
+        sentence = f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.{why and ' ' + why}"
+        result.problem = Problem(WRONG, "exception", sentence, "".join(traceback.format_exception(error, limit=-3)), cause)
     else:
         _take(result, output, stage, kernel, args)
     return result
+
+
+@contextlib.contextmanager
+def _advice(result: Result) -> Iterator[None]:
+    """Keep what the simulator warns about, once a rule and line; other warnings are shown as ever."""
+    from nkisim import RuleWarning
+
+    said: dict[tuple[str, int], str] = {}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuleWarning)
+            yield
+    finally:
+        for warning in caught:
+            if isinstance(warning.message, RuleWarning):
+                error = warning.message.error
+                said.setdefault((error.rule, error.line), _kernel_error(error))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        result.advice = tuple(said.values())
+
+
+def _old_call(run: Any, error: BaseException) -> tuple[str | None, str]:
+    """(cause, sentence) of an exception that comes of calling an instruction as in another dialect; (None, "") else."""
+    found = passing.raised(error) if passing.ran_in(run) == passing.DIALECT else None
+    return (None, "") if found is None else found
 
 
 def _package(kernel: Any) -> str:
@@ -214,9 +250,13 @@ def _plain_function(kernel: Any) -> str:
 
 def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
     """Run a kernel of the real SDK in the SDK's own simulator, which records nothing."""
-    import neuronxcc.nki as nki
+    if _package(kernel) == "nki":
+        import nki
 
-    return nki.simulate_kernel(kernel, *args, **case.options)
+        return nki.simulate(kernel)(*args, **case.options)
+    import neuronxcc.nki as old
+
+    return old.simulate_kernel(kernel, *args, **case.options)
 
 
 def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:
@@ -227,7 +267,8 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
 
     for name, before, after in zip(stage.parameters, result.case.args.values(), args, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
-            return wrong(f"The kernel changes its input {name}; inputs are read-only.")
+            swapped = " Are destination and source swapped?" if passing.ran_in(result.run) == passing.DIALECT else ""
+            return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")
     if isinstance(output, (tuple, list)):
         if len(output) != 1:
             return wrong(f"The kernel returns {len(output)} values; it must return the output tensor alone.")
@@ -248,12 +289,12 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
     return None
 
 
-def _kernel_error(error: Any) -> str:
-    """One sentence: what the simulator refuses, where, and what to do."""
+def _kernel_error(error: Any, why: str | None = None) -> str:
+    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own remedy."""
     placed = getattr(error, "line", 0) and error.rule != "no-output"
     where = f" (line {error.line}: {without_comment(error.source)})" if placed else ""
-    remedy = f" {error.remedy}" if getattr(error, "remedy", None) else ""
-    return f"{error.headline}{where}.{remedy}"
+    remedy = why or getattr(error, "remedy", None)
+    return f"{error.headline}{where}.{' ' + remedy if remedy else ''}"
 
 
 def without_comment(source: str) -> str:

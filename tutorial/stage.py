@@ -75,7 +75,8 @@ class Stage:
     tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
     are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
-    and `broken` are what the notebook asks for a prediction and gives to diagnose.
+    and `broken` are what the notebook asks for a prediction and gives to diagnose. `dialect` is the one that the kernel must
+    be written in, "nki"; None where either will do.
     """
 
     number: int
@@ -103,6 +104,7 @@ class Stage:
     beyond: Callable[[], tuple[Case, ...]] = tuple
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
+    dialect: str | None = None
 
     @property
     def title(self) -> str:
