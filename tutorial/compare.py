@@ -25,7 +25,8 @@ class Comparison:
     the kernels did not run: then `why` says why. `runs` are the two recorded runs, `differing` is the number of the first
     instruction that differs (None: none)."""
 
-    def __init__(self, heading: str, results: Sequence[runner.Result], states: Sequence[Observed | None], why: str = "") -> None:
+    def __init__(self, heading: str, results: Sequence[runner.Result], states: Sequence[Observed | None],
+                 why: str = "") -> None:
         self.heading = heading
         self.why = why
         self.runs = tuple(result.run for result in results)
@@ -106,7 +107,7 @@ def _of(instruction: Any) -> list[str]:
 
 
 def _states(a: Observed | None, b: Observed | None) -> tuple[bool, str]:
-    states = [(name, getattr(a, name, None), getattr(b, name, None)) for name in NAMES]
+    states: list[tuple[str, Any, Any]] = [(name, getattr(a, name, None), getattr(b, name, None)) for name in NAMES]
     unknown = [name for name, x, y in states if x is None or y is None]
     if unknown:
         return True, f"{', '.join(unknown)}: not named in both kernels, and so not compared."

@@ -54,7 +54,7 @@ def refused(error: Any) -> tuple[str, str] | None:
     key = error.likely
     if key is None and error.rule == "uninitialized-read":
         key = "unwritten"
-    elif key is None and error.rule == "memory" and "nc_" in error.headline and "psum" in (error.got or error.headline):
+    elif key is None and error.rule == "memory" and re.match(r"(nisa\.nc_|nl\.matmul|nl\.transpose).*psum", error.headline):
         key = "evacuate"
     elif key is None and error.rule in ("shape-mismatch", "partition-mismatch") and _elementwise(error):
         key = "broadcast"
@@ -132,8 +132,8 @@ def _added_up(steps: list[Step]) -> tuple[str, str] | None:
         if adds and step.writes in taken:
             name = step.writes.label
             return ("PSUM tile reused", f"The matmul in line {step.line} ({step.text}) adds to the PSUM tile '{name}', whose "
-                    f"sum line {taken[step.writes].line} has taken already: without accumulate= only the first matmul into a tile "
-                    "overwrites, so what earlier tiles left adds up. Make the PSUM tile inside the loop, or pass "
+                    f"sum line {taken[step.writes].line} has taken already: without accumulate= only the first matmul into a "
+                    "tile overwrites, so what earlier tiles left adds up. Make the PSUM tile inside the loop, or pass "
                     "accumulate=False.")
         if not adds:
             taken.pop(step.writes, None)
