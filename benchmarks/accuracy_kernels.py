@@ -182,6 +182,26 @@ def layernorm_language(x, gamma, beta):
     return out
 
 
+@nki.jit
+def layernorm_statistics(x, gamma, beta):
+    """The second version: bn_stats and bn_aggr for mean and variance, shift and scale in one pass."""
+    rows, n = x.shape
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    g = nl.load(gamma).broadcast_to((128, n))
+    h = nl.load(beta).broadcast_to((128, n))
+    for i in nl.affine_range(rows // 128):
+        tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, n)])
+        parts = nl.ndarray((128, n // 512 * 6), dtype=nl.float32, buffer=nl.sbuf)
+        for j in nl.affine_range(n // 512):
+            parts[:, nl.ds(j * 6, 6)] = nisa.bn_stats(tile[:, nl.ds(j * 512, 512)], dtype=nl.float32)
+        both = nisa.bn_aggr(parts)
+        scale = nl.rsqrt(both[:, nl.ds(1, 1)] + 1e-5)
+        y = nisa.tensor_scalar(tile, op0=nl.subtract, operand0=both[:, nl.ds(0, 1)], op1=nl.multiply, operand1=scale)
+        y = y * g + h
+        nl.store(out[nl.ds(i * 128, 128), nl.ds(0, n)], value=y)
+    return out
+
+
 # -- projection after normalisation: the measured limits of nki-samples' rmsnorm_qkv tests -----------------------------------
 @nki.jit
 def rmsnorm_qkv(x, w):
@@ -203,6 +223,46 @@ def rmsnorm_qkv(x, w):
             turned = nl.copy(nisa.nc_transpose(normal[:, nl.ds(p * 128, 128)]), dtype=x.dtype)
             acc += nisa.nc_matmul(turned, weights[p])
         nl.store(out[nl.ds(i * 128, 128), nl.ds(0, wide)], value=nl.copy(acc, dtype=out.dtype))
+    return out
+
+
+# -- self attention: the limits of nki-samples' tests of attention for Stable Diffusion -------------------------------------
+@nki.jit
+def self_attention(q, k, v):
+    """softmax(q.T k.T / 8) v for q (d, n), k and v (n, d), all on chip, 128 queries at a time; matmuls in bf16."""
+    d, n = q.shape
+    tiles = n // 128
+    out = nl.ndarray((n, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    values = nl.ndarray((128, tiles, d), dtype=nl.bfloat16, buffer=nl.sbuf)
+    queries = nl.ndarray((tiles, nl.par_dim(d), 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+    keys = nl.ndarray((tiles, nl.par_dim(d), 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+    for i in nl.affine_range(tiles):
+        rows = nl.ds(i * 128, 128)
+        values[:, i, :] = nl.load(v[rows, nl.ds(0, d)], dtype=nl.bfloat16)
+        queries[i] = nl.load(q[nl.ds(0, d), rows], dtype=nl.bfloat16) * 0.125
+        keys[i] = nl.load_transpose2d(k[rows, nl.ds(0, d)], dtype=nl.bfloat16)
+    for i in nl.affine_range(tiles):
+        scores = nl.ndarray((128, n), dtype=q.dtype, buffer=nl.sbuf)
+        lows = nl.ndarray((128, tiles), dtype=q.dtype, buffer=nl.sbuf)
+        for j in nl.affine_range(tiles):
+            part = nl.ds(j * 128, 128)
+            scores[:, part] = nl.copy(nisa.nc_matmul(queries[i], keys[j]), dtype=q.dtype)
+            lows[:, nl.ds(j, 1)] = nisa.tensor_reduce(nl.max, scores[:, part], axis=1, negate=True, keepdims=True,
+                                                      dtype=q.dtype)
+        low = nisa.tensor_reduce(nl.min, lows, axis=1, keepdims=True, dtype=q.dtype)
+        p = nisa.activation(op=nl.exp, data=scores, bias=low, scale=1.0)
+        total = nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True, dtype=q.dtype)
+        p = nl.copy(p, dtype=nl.bfloat16)
+        scale = nl.copy(nl.broadcast_to(nl.divide(1.0, total), shape=(128, d)), dtype=q.dtype)
+        turned = nl.ndarray((128, tiles, 128), dtype=nl.bfloat16, buffer=nl.sbuf)
+        for j in nl.affine_range(tiles):
+            turned[:, j, :] = nisa.nc_transpose(p[:, nl.ds(j * 128, 128)])
+        acc = nl.zeros((d, 128), dtype=nl.float32, buffer=nl.psum)
+        for j in nl.affine_range(tiles):
+            acc += nisa.nc_matmul(values[:, j, :], turned[:, j, :])
+        result = nl.copy(acc, dtype=q.dtype) * nisa.nc_transpose(scale)
+        i_query, i_column = nl.arange(128)[None, :], nl.arange(d)[:, None]
+        nl.store(out[i * 128 + i_query, i_column], value=result)
     return out
 
 

@@ -38,6 +38,8 @@ class Row(NamedTuple):
     fitted: str
     """The constants that this number served to choose; empty for a number that was held out."""
     source: str
+    compiled: float = 0.0
+    """The model's with `as_compiled=True`; 0 where it was not asked."""
 
     @property
     def ratio(self) -> float:
@@ -51,9 +53,12 @@ def timeline(target: str, kernel: Any, *arguments: Any, **options: Any) -> Timel
     return run.timeline(**options)
 
 
-def latency(target: str, kernel: Any, *arguments: Any, times: int = 1, **options: Any) -> float:
-    """Modelled microseconds of a call, `times` over: for loops whose outermost trips are alike."""
-    return times * timeline(target, kernel, *arguments, **options).latency_us
+def latency(target: str, kernel: Any, *arguments: Any, times: int = 1, **options: Any) -> tuple[float, float]:
+    """Modelled microseconds of a call, as written and `as_compiled`; `times` over where the outermost trips are alike."""
+    with nkisim.record(target=target, values=False) as run:
+        kernel(*arguments)
+    written, compiled = (run.timeline(as_compiled=guess, **options).latency_us for guess in (False, True))
+    return times * written, times * compiled
 
 
 def _shape(dtype: str) -> Callable[..., Any]:
@@ -74,18 +79,19 @@ DMA = "aws-neuron-sdk v2.32.0 nki/get-started/about/nki-dma-overview.rst and its
 CS149 = "stanford-cs149 asst4-trainium2 handout/profiler_gui.png"
 LAYERNORM = "aws-neuron-sdk v2.26.0 general/nki/tutorials/layernorm.rst (script's default size)"
 LIMITS = "aws-neuron nki-samples 0898a77 test/unit/test_rmsnorm_qkv.py"
+ATTENTION = "aws-neuron nki-samples 0898a77 test/unit/test_SD_attention_small_head.py"
 
 
-def kernel_rows() -> list[Row]:
-    """Whole kernels, in microseconds."""
+def kernel_rows(long: bool = True) -> list[Row]:
+    """Whole kernels, in microseconds; without the `long` ones those that take no second."""
     b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
     rows = []
 
-    def add(what: str, target: str, measured: float, model: float, grade: str, fitted: str, source: str) -> None:
-        rows.append(Row(what, target, measured, model, grade, fitted, source))
+    def add(what: str, target: str, measured: float, model: tuple[float, float], grade: str, fitted: str, source: str) -> None:
+        rows.append(Row(what, target, measured, model[0], grade, fitted, source, model[1]))
 
     for dtype, target, measured, source, grade in ((b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
-                                                   (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")):
+                                                   (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")) if long else ():
         a_t, right, narrow = dtype(8192, 4096), dtype(8192, 8192), dtype(8192, 2048)
         part = dtype(8192, 512)  # an eighth of the rows: the outermost loop's trips are alike
         name = f"matmul 4096 x 8192 x 8192 {BF16 if dtype is b else FP32}"
@@ -102,43 +108,47 @@ def kernel_rows() -> list[Row]:
     add("exp of [250, 512] fp32, whole profile", "trn1", 29.26,
         latency("trn1", kernels.exponential, f(250, 512), launch="profile"), "F", "launch", PROFILE)
     add("exp of [4, 4096] bf16, first trigger to last byte", "trn2", 9.94,
-        span_of_transfers(timeline("trn2", kernels.exponential, b(4, 4096))), "P", "scalar_fill, table_load, dma_start", DMA)
+        span_of_transfers("trn2", kernels.exponential, b(4, 4096)), "P", "scalar_fill, table_load, dma_start", DMA)
     add("exp of [128, 128] bf16, first trigger to last byte", "trn2", 4.94,
-        span_of_transfers(timeline("trn2", kernels.exponential, b(128, 128))), "P", "scalar_fill, table_load, dma_run_min", DMA)
+        span_of_transfers("trn2", kernels.exponential, b(128, 128)), "P", "scalar_fill, table_load, dma_run_min", DMA)
     add("a + b of [128, 2000] fp32, whole profile", "trn2", 29.97,
         latency("trn2", kernels.vector_add, f(128, 2000), f(128, 2000), launch="profile"), "F", "launch", CS149)
 
-    for what, measured, kernel, size, times, reuse in (
-            ("states outside, 256 channels x 512", 172.93, kernels.mamba_states_outside, (256, 512), 1, False),
-            ("states outside, 4096 channels x 512", 2340, kernels.mamba_states_outside, (4096, 512), 1, False),
-            ("channels outside, 4096 x 512", 1610, kernels.mamba_tiled, (4096, 512), 1, False),
-            ("tiles of 512, 4096 x 1024", 3300, kernels.mamba_tiled, (512, 1024), 8, False),
-            ("tiles of 512, 4096 x 2048", 6600, kernels.mamba_tiled, (512, 2048), 8, False),
-            ("tiles of 512, 4096 x 4096", 13300, kernels.mamba_tiled, (512, 4096), 8, False),
-            ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8, False),
-            ("channels outside, 4096 x 512, reuse=True", 1610, kernels.mamba_tiled, (4096, 512), 1, True),
-            ("tiles of 512, 4096 x 8192, reuse=True", 27800, kernels.mamba_tiled, (512, 8192), 8, True)):
+    for what, measured, kernel, size, times in (
+            ("states outside, 256 channels x 512", 172.93, kernels.mamba_states_outside, (256, 512), 1),
+            ("states outside, 4096 channels x 512", 2340, kernels.mamba_states_outside, (4096, 512), 1),
+            ("channels outside, 4096 x 512", 1610, kernels.mamba_tiled, (4096, 512), 1),
+            ("tiles of 512, 4096 x 1024", 3300, kernels.mamba_tiled, (512, 1024), 8),
+            ("tiles of 512, 4096 x 2048", 6600, kernels.mamba_tiled, (512, 2048), 8),
+            ("tiles of 512, 4096 x 4096", 13300, kernels.mamba_tiled, (512, 4096), 8),
+            ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8)) if long else ():
         add(f"Mamba, {what}", "trn1", measured,
-            latency("trn1", kernel, *_mamba_inputs(*size), times=times, reuse=reuse,
+            latency("trn1", kernel, *_mamba_inputs(*size), times=times,
                     launch="profile" if times == 1 else "none"), "T", "vector_fill" if "256" in what else "", MAMBA)
 
     norm = [f(4096, 8192), f(1, 8192), f(1, 8192)]
     add("LayerNorm of [4096, 8192] fp32, nl functions", "trn1", 2311,
-        latency("trn1", kernels.layernorm_language, *norm, launch="benchmark"), "T", "", LAYERNORM)
-    if hasattr(kernels, "layernorm_statistics"):
-        add("LayerNorm of [4096, 8192] fp32, bn_stats", "trn1", 1969,
-            latency("trn1", kernels.layernorm_statistics, *norm, launch="benchmark"), "T", "", LAYERNORM)
+        latency("trn1", kernels.layernorm_language, *norm, launch="benchmark"), "T", "sbuf_share", LAYERNORM)
+    add("LayerNorm of [4096, 8192] fp32, bn_stats", "trn1", 1969,
+        latency("trn1", kernels.layernorm_statistics, *norm, launch="benchmark"), "T", "sbuf_share", LAYERNORM)
 
     for size, dtype, measured in (((128, 512, 512), h, 25), ((512, 1024, 384), b, 40), ((128, 1024, 512), b, 28)):
         n, dim, wide = size
         add(f"RMSNorm and projection [{n}, {dim}] @ [{dim}, {wide}], 2 bytes", "trn1", measured,
             latency("trn1", kernels.rmsnorm_qkv, dtype(n, dim), dtype(dim, wide), launch="benchmark"), "L", "launch", LIMITS)
+    for d, dtype, measured in ((128, f, 675), (128, b, 536), (64, h, 600)) if long else ():
+        name = {f: "fp32", b: "bf16", h: "fp16"}[dtype]
+        add(f"self attention, 4096 x 4096, d = {d}, {name}", "trn1", measured,
+            latency("trn1", kernels.self_attention, dtype(d, 4096), dtype(4096, d), dtype(4096, d), launch="benchmark"),
+            "L", "", ATTENTION)
     return rows
 
 
-def span_of_transfers(t: Timeline) -> float:
+def span_of_transfers(target: str, kernel: Any, *arguments: Any) -> tuple[float, float]:
     """Microseconds from the first trigger to the last byte, before the last completion is seen."""
-    return float(t.busy_end.max() - t.start.min()) / 1e3
+    both = (timeline(target, kernel, *arguments, as_compiled=guess) for guess in (False, True))
+    written, compiled = (float(t.busy_end.max() - t.start.min()) / 1e3 for t in both)
+    return written, compiled
 
 
 def interval_rows() -> list[Row]:
@@ -165,7 +175,8 @@ def interval_rows() -> list[Row]:
     add("exp of [128, 512] fp32, second", "trn1", 473, took(t, 2), "P", "scalar_fill", PROFILE)
     add("between two independent exp of [128, 512] fp32", "trn1", 455, float(t.start[2] - t.start[1]), "P",
         "access_cycles", PROFILE)
-    add("activation table, load to first use", "trn1", 375, t.timing.table_load, "F", "table_load", PROFILE)
+    t0 = timeline("trn1", kernels.exponential, f(128, 512))
+    add("activation table, load to first use", "trn1", 375, float(t0.start[1] - t0.end[0]), "F", "table_load", PROFILE)
     t = timeline("trn1", kernels.activations, f(128, 8192))
     add("activation of [128, 8192] fp32", "trn1", 6040, took(t, 1), "P", "", PERF + "fig10.png")
     t = timeline("trn1", kernels.activations, f(128, 1))
@@ -183,7 +194,8 @@ def interval_rows() -> list[Row]:
 
     t = timeline("trn2", kernels.exponential, b(4, 4096))
     add("load of [4, 4096] bf16, data only", "trn2", 1416, flew(t, 0) - t.timing.dma_start, "T", "dma_rate", DMA)
-    add("last byte to ScalarE", "trn2", 361, t.timing.dma_done, "P", "dma_done", DMA)
+    add("last byte to first use, with an activation table", "trn2", 1656, float(t.start[1] - t.busy_end[0]), "P",
+        "dma_done, table_load", DMA)
     add("exp of [4, 4096] bf16", "trn2", 3705, took(t, 1), "P", "scalar_fill", DMA)
     add("store of [4, 4096] bf16, trigger to last byte", "trn2", 2130, flew(t, 2), "P", "dma_start", DMA)
     t = timeline("trn2", kernels.exponential, b(128, 128))
@@ -198,13 +210,14 @@ def interval_rows() -> list[Row]:
 
 
 def _table(rows: list[Row], unit: str) -> list[str]:
-    lines = [f"| what | target | measured, {unit} | model, {unit} | model / measured | grade | served to choose |",
-             "|---|---|---:|---:|---:|---|---|"]
-    digits = 0 if unit == "ns" else None
+    guess = unit == "us"
+    lines = [f"| what | target | measured, {unit} | model, {unit} | model / measured |"
+             + (" as compiled / measured |" if guess else "") + " grade | served to choose |",
+             "|---|---|---:|---:|---:|" + ("---:|" if guess else "") + "---|---|"]
     for r in rows:
-        places = digits if digits is not None else 0 if r.measured >= 1000 else 2
-        lines.append(f"| {r.what} | {r.target} | {r.measured:.{places}f} | {r.model:.{places}f} | {r.ratio:.3f} | "
-                     f"[{r.grade}] | {r.fitted or 'nothing'} |")
+        places = 0 if unit == "ns" or r.measured >= 1000 else 2
+        lines.append(f"| {r.what} | {r.target} | {r.measured:.{places}f} | {r.model:.{places}f} | {r.ratio:.3f} |"
+                     + (f" {r.compiled / r.measured:.3f} |" if guess else "") + f" [{r.grade}] | {r.fitted or 'nothing'} |")
     return lines
 
 
@@ -219,13 +232,15 @@ def _error(rows: list[Row]) -> str:
 def page() -> str:
     """The whole page."""
     whole, inside = kernel_rows(), interval_rows()
-    whole_plain = [r for r in whole if "reuse=True" not in r.what]
-    held, fitted = [r for r in whole_plain if not r.fitted], [r for r in whole_plain if r.fitted]
+    guessed = [r._replace(model=r.compiled) for r in whole]
+    held, fitted = [r for r in whole if not r.fitted], [r for r in whole if r.fitted]
     sources = list(dict.fromkeys(r.source for r in [*whole, *inside]))
     lines = [HEAD,
-             f"- All rows without `reuse`: {_error(whole_plain)}.",
+             f"- The model as it stands, without options: {_error(whole)}.",
              f"- Held out, that is chosen for no constant: {_error(held)}.",
-             f"- Served to choose a constant: {_error(fitted)}.", "",
+             f"- Served to choose a constant: {_error(fitted)}.",
+             f"- With `as_compiled=True`: {_error(guessed)}.",
+             f"- With `as_compiled=True`, held out: {_error([r for r in guessed if not r.fitted])}.", "",
              *_table(whole, "us"), WORDS,
              f"- {_error(inside)}; {sum(abs(r.ratio - 1) <= 0.1 for r in inside)} of {len(inside)} within 10 %.", "",
              *_table(inside, "ns"), UNKNOWN,
@@ -251,12 +266,15 @@ The times of the long kernels are those of an eighth of the rows (a quarter of t
 eight (four): the trips of their outermost loop are alike. Profiles are modelled with `launch="profile"`, limits of tests and
 LayerNorm with `launch="benchmark"`.
 
-Two groups of rows need a word.
+Three groups of rows need a word.
 
 - **Mamba, channels outside, and its tiles.** The kernel multiplies delta and u anew for every state, 16 times. The measured
   times leave room for one such product only: the compiler took it out of the loop. The model runs what is written; with
-  `reuse=True` it takes the result that is there already, as the compiler seems to. That is an option because it is a guess
-  about a compiler.
+  `as_compiled=True` it takes the result that is there already, as the compiler seems to. That is an option because it is a
+  guess about a compiler.
+- **Self attention.** The kernel leaves the engine of its copies open, 64 of them for 128 queries. The compiler is said to share
+  them between VectorE and ScalarE, and the limits leave no room for all on VectorE. The model has them where the simulator
+  records them, on VectorE; `as_compiled=True` gives each to the engine that is free first.
 - **Limits [L]** are what a test allows, not what was measured, and the original kernels are not the ones here.
 
 ## Inside the profiles
@@ -279,8 +297,7 @@ limit that a test asserts.
 - What other cores, collectives and the host do at the same time; how the clock of TensorE behaves (`throttle=True` is the
   documented rule; the published latencies of matmuls show no sign of it).
 - Kernels that spill: they do not fit on chip, and the simulator refuses them. Published Mamba times with spills are left out.
-- Numbers without a kernel: the convolutions of the same course, the attention limits of nki-samples (their reference kernels
-  are long, and another kernel would not be comparable).
+- Numbers whose kernel is not public or not described: the convolutions of the same course, other limits of nki-samples.
 
 ## Sources
 """

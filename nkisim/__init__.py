@@ -1,7 +1,7 @@
 """nkisim: an open, strict, observable CPU simulator of the Neuron Kernel Interface (NKI).
 
-Importing it serves the names `neuronxcc` (and its submodules) where AWS's package is not installed. Nothing here has
-run on a Neuron device.
+Importing it serves the names `neuronxcc` (NKI 0.1) and `nki` (NKI 0.6) with their submodules where AWS's packages are
+not installed. Nothing here has run on a Neuron device.
 
     import nkisim
     import neuronxcc.nki as nki

@@ -17,12 +17,46 @@ Box = tuple[tuple[int, int, int], ...]
 """Of each axis (start, stop, step): the elements start, start + step, ... below stop."""
 
 
-@functools.lru_cache(maxsize=16384)
+@functools.lru_cache(maxsize=4096)
+def _steps(whole: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, int, int], ...] | None:
+    """Of each axis of a row-major tensor, last axis first, its size and the number and step of the elements that a view
+    takes along it; None if an axis of the view does not run along one of the tensor's."""
+    taken: dict[int, tuple[int, int]] = {}
+    units = [1]
+    for size in reversed(whole):
+        units.append(units[-1] * size)
+    for n, s in zip(shape, strides):
+        if n == 1 or s == 0:
+            continue
+        axis = next((a for a in range(len(whole)) if units[a] <= s < units[a + 1]), None)
+        if axis is None or s % units[axis] or axis in taken:
+            return None
+        taken[axis] = n, s // units[axis]
+    return tuple((size, *taken.get(axis, (1, 1))) for axis, size in enumerate(reversed(whole)))
+
+
 def box_of(whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Box | None:
     """Which box of a row-major tensor of shape `whole` a strided view of it covers; None if it is no box.
 
     `off` and `strides` in elements. Order and repetition of elements do not matter (transposed, stride 0).
     """
+    steps = _steps(whole, shape, strides)
+    if steps is not None:
+        found = []
+        rest = off
+        for size, count, step in steps:
+            rest, start = divmod(rest, size)
+            stop = start + (count - 1) * step + 1
+            if stop > size:
+                break
+            found.append((start, stop, step))
+        else:
+            return tuple(reversed(found))
+    return _merged_box(whole, off, shape, strides)
+
+
+def _merged_box(whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Box | None:
+    """`box_of` for views whose axes were split or merged."""
     axes = sorted(((s, n) for n, s in zip(shape, strides) if n > 1 and s), reverse=True)
     runs: list[list[int]] = []  # axes that together walk through memory in equal steps are one: [step, length]
     for s, n in axes:
@@ -64,24 +98,40 @@ class Cells:
 
     def __init__(self, shape: tuple[int, ...], dtype: type, value: int) -> None:
         self.shape = shape
-        self.grain = shape
-        """Elements of one block, along each axis."""
+        self.grain = shape[::-1]
+        """Elements of one block along each axis, last axis first."""
         self.array: np.ndarray = np.full((1,) * len(shape), value, dtype=dtype)
         """The cells. Test and fill them; their number says nothing."""
 
     def view(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A writable view of the cells of exactly the elements of a region (element offset, shape, strides)."""
-        box = box_of(self.shape, off, shape, strides)
+        steps = _steps(self.shape, shape, strides)
+        if steps is None:
+            return self._view_of(box_of(self.shape, off, shape, strides), off, shape, strides)
+        index = []
+        rest = off
+        for (size, count, step), g in zip(steps, self.grain):
+            start = rest % size
+            rest //= size
+            stop = start + (count - 1) * step + 1
+            if stop > size or g != 1 and (step != 1 or start % g or stop % g):
+                return self._view_of(box_of(self.shape, off, shape, strides), off, shape, strides)
+            if g != 1:
+                start //= g
+                stop //= g
+            index.append(slice(start, stop, step))
+        index.reverse()
+        return self.array[tuple(index)]
+
+    def _view_of(self, box: Box | None, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        """The cells of a region that is `box`, with blocks made small enough for it."""
         if box is None:
             return self.each(off, shape, strides)
-        grain = self.grain
-        index = []
-        for (start, stop, step), g in zip(box, grain):
-            if step != 1 != g or start % g or stop % g:
-                self._refine(tuple(gcd(g, a, b) if s == 1 else 1 for (a, b, s), g in zip(box, grain)))
-                return self.view(off, shape, strides)
-            index.append(slice(start // g, stop // g, step))
-        return self.array[tuple(index)]
+        box = box[::-1]
+        grain = tuple(gcd(g, start, stop) if step == 1 else 1 for (start, stop, step), g in zip(box, self.grain))
+        self._refine(grain)
+        index = [slice(start // g, (stop - 1) // g + 1, step) for (start, stop, step), g in zip(box, grain)]
+        return self.array[tuple(index[::-1])]
 
     def each(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A writable view of one cell an element, of the region's shape."""
@@ -90,7 +140,7 @@ class Cells:
         return np.ndarray(shape, self.array.dtype, self.array, off * item, tuple(s * item for s in strides))
 
     def _refine(self, grain: tuple[int, ...]) -> None:
-        for axis, (old, new) in enumerate(zip(self.grain, grain)):
+        for axis, (old, new) in enumerate(zip(self.grain, grain), 1):
             if old != new:
-                self.array = self.array.repeat(old // new, axis)
+                self.array = self.array.repeat(old // new, -axis)
         self.grain = grain

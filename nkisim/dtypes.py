@@ -37,7 +37,8 @@ INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, n
 SUPPORTED = FLOATS + INTEGERS + (BOOL,)
 MATMUL_DTYPES = (float8_e4m3, float8_e5m2, bfloat16, FLOAT16, tfloat32, FLOAT32)
 
-_NAMES = {tfloat32: "tfloat32"}
+_NAMES = {tfloat32: "tfloat32", float8_e4m3fn_x4: "float8_e4m3fn_x4", float8_e5m2_x4: "float8_e5m2_x4",
+          float4_e2m1fn_x4: "float4_e2m1fn_x4"}
 _BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {"bool_": BOOL, "float32r": FLOAT32}
 
 
@@ -72,7 +73,8 @@ def resolve(dtype: Any) -> np.dtype:
     return found
 
 
-_SUPPORTED_SET = frozenset(SUPPORTED)
+PACKED = (float8_e4m3fn_x4, float8_e5m2_x4, float4_e2m1fn_x4)
+_SUPPORTED_SET = frozenset(SUPPORTED + PACKED)
 
 
 def storage(dtype: np.dtype) -> np.dtype:

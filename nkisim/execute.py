@@ -44,6 +44,9 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
     elif n == 2:
         a, b = srcs
         key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta)
+    elif n == 3:
+        a, b, c = srcs
+        key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta, c.meta)
     else:
         key = (instruction, attrs, space if dst is None else dst.meta, dtype, *[s.meta for s in srcs])
     if extra is not None:
@@ -81,6 +84,19 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         a_buf.last = b_buf.last = clock
         if in_place is None:
             result = signature.compute(a.array, b.array)
+    elif n == 3:
+        a_buf, b_buf, c_buf = a.buf, b.buf, c.buf
+        if (a_buf.state != FULL and program.check_read(a, api) or b_buf.state != FULL and program.check_read(b, api)
+                or c_buf.state != FULL and program.check_read(c, api)):
+            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+        if a_buf.scope.closed:
+            program.check_scope(a)
+        if b_buf.scope.closed:
+            program.check_scope(b)
+        if c_buf.scope.closed:
+            program.check_scope(c)
+        a_buf.last = b_buf.last = c_buf.last = clock
+        result = signature.compute(a.array, b.array, c.array)
     else:
         for s in srcs:
             buf = s.buf
@@ -107,6 +123,9 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         made.lasti = lasti
         made.state = FULL
         made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
+        made.asked = False
+        made.name = made.mask = made.owner = made.tracked = made.placed = None
+        made.role = "tile"
         program.buffers.append(made)
         if program.tensor is Tensor:
             dst = _new(Tensor)
@@ -148,7 +167,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
     if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
         _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
-        if extra is not None or n > 2:
+        if extra is not None or n > 3:
             operands = srcs if extra is None else (*srcs, extra)
             where = [x for s in operands for x in (s.buf, s.off)]
             program.tape.extend((signature, code, lasti, into, off, *where, None))
@@ -156,6 +175,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, None))
         elif n == 2:
             program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None))
+        elif n == 3:
+            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, c_buf, c.off, None))
         else:
             program.tape.extend((signature, code, lasti, into, off, None))
         if program.results is not None:
@@ -194,7 +215,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if meta.shape != value.meta.shape:
         return False
     signature = last.redirected.get((meta, attrs))
-    if signature is None:
+    if signature is None:  # checked for the first time
         all_srcs = srcs + (dst,) if held else srcs
         signature = build(program, last.instruction, last.api, dst, all_srcs, last.attrs if attrs is None else attrs,
                           meta.space, last.dtype, program.last_extra)
@@ -207,23 +228,22 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         program.settle(held or reduces(signature, srcs, dst))
     if buf.scope.serial < program.affine:
         program.note_shared_write(dst, held or reduces(signature, srcs, dst))
+    general = last.general
     keep: np.ndarray | None = None
-    if last.general is not None:
-        keep, lost = last.general
+    same = value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype
+    if general is not None:
+        keep, lost = general
         values = value.array
         if held and program.values:
             values = np.where(program.written_flags(dst), dst.array + values, values)
         masked_write(program, last.api, dst, program.cast(values, meta.dtype), keep, lost)
-    elif not program.values:
-        pass
-    elif held:
-        dst.array[...] = program.cast(dst.array + value.array, dst.meta.dtype)
-    elif value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype:
-        dst.array[...] = value.array
-    else:
-        dst.array[...] = program.cast(value.array, dst.meta.dtype)
+    elif program.values:
+        if held:
+            dst.array[...] = program.cast(dst.array + value.array, meta.dtype)
+        else:
+            dst.array[...] = value.array if same else program.cast(value.array, meta.dtype)
     buf.last = program.clock
-    if buf.state != FULL and last.general is None:
+    if buf.state != FULL and general is None:
         program.mark_written(dst)
     value.buf.last = -1
     program.last_result = None
@@ -232,7 +252,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         at = len(tape) - last.width  # the record of the instruction, which now names its new destination
         code, lasti = tape[at + 1], tape[at + 2]
         if buf.tracked is not None:
-            if dst.meta is buf.meta and value.meta.dtype == dst.meta.dtype and not held and last.general is None:
+            if meta is buf.meta and same and not held and general is None:
                 buf.tracked.append((value.array, at, code, lasti, None))  # the temporary is nobody else's
             else:
                 program.note_history(dst, code, lasti, keep, at)

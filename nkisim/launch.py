@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -138,10 +139,23 @@ def _is_mutable(annotation: Any) -> bool:
     return "mutable_tensor" in str(getattr(annotation, "__name__", annotation))
 
 
+_SIGNATURES: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKeyDictionary()
+"""Of the kernels called so far: reading a signature takes longer than a small kernel."""
+
+
+def _signature(function: Any) -> inspect.Signature:
+    if not inspect.isfunction(function):  # an object may change, or have no hash
+        return inspect.signature(function)
+    found = _SIGNATURES.get(function)
+    if found is None:
+        found = _SIGNATURES[function] = inspect.signature(function)
+    return found
+
+
 def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
     """Arguments with arrays turned into tensors; and those that may be written, with the caller's arrays."""
     try:
-        signature = inspect.signature(kernel.function)
+        signature = _signature(kernel.function)
         bound = signature.bind(*args, **kwargs)
     except TypeError as e:
         broken("input", f"{kernel.__name__} cannot be called like this: {e}", at=_home(kernel),
@@ -235,10 +249,15 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
     share room with one another as the kernel wishes (`places`).
     """
     target = program.config.target
-    occupancy = Occupancy([b for b in program.buffers if b.placed is None])
+    buffers = [b for b in program.buffers if b.placed is None]
+    occupancy: Occupancy | None = None
     for space, limit, rule in ((SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
                                (PSUM, target.psum_partition_bytes, "psum-capacity")):
-        total, users, when = occupancy.peak(f"{space}_partition_bytes")
+        what = f"{space}_partition_bytes"
+        if len(buffers) < 1000 and sum(getattr(b.meta, what) for b in buffers) <= limit:  # even if all lived at once
+            continue
+        occupancy = occupancy or Occupancy(buffers)
+        total, users, when = occupancy.peak(what)
         if total <= limit:
             continue
         held = "; ".join(f"{i.label} {i.meta.shape} {i.partition_bytes} B" for i in users[:6])

@@ -11,7 +11,7 @@ from . import dtypes, source, unknown
 from .errors import broken
 from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
-from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO, Allocation
+from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from .program import Program
 from .signature import Signature, build, reduces
 from .tensor import IndexedTensor, Tensor
@@ -115,14 +115,12 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         else:
             masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
     elif fresh:
-        dst.buf.role = "masked"  # type: ignore[misc]
+        dst.buf.role = "masked"
     if extra is not None:  # after the result: it may lie in the same tile
         _write_reduction(program, api, extra, second, where, lost)
     dst.buf.last = program.clock
     if dst.buf.tracked is not None and runs:
         program.note_history(dst, frame.f_code, frame.f_lasti, keep)
-    if extra is not None:
-        _write_reduction(program, api, extra, second, where, lost)
     signature.general = (keep, lost)
     program.last_result = dst if fresh and runs else None
     program.last_signature = signature
@@ -130,7 +128,10 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     program.last_extra = extra
     if program.recording and runs:
         where_from = [x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)]
-        share = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
+        share: tuple | None = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
+        picks = [(t.buf, t.off, t.meta) for s in (*srcs, dst) if isinstance(s, IndexedTensor) for t in s.tiles or ()]
+        if picks:  # who reads the records for their dependencies must know the tiles of indices
+            share = (*(share or (1, 1)), picks)
         program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *where_from, share)
         if program.results is not None:
             program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
@@ -202,7 +203,7 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
             lost = None
         elif dst.meta.space == HBM:
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would be stored here")
-        elif not isinstance(buf, Allocation) or isinstance(dst, IndexedTensor):
+        elif not buf.asked or isinstance(dst, IndexedTensor):
             unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would overwrite known ones")
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
@@ -220,7 +221,6 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
         program.places[dst.meta.space].wrote(dst)
     if buf.state in (FULL, SHARED) and lost is None:
         return
-    assert isinstance(buf, Allocation)
     box = None if lost is not None else box_of_kept(kept)
     if box is not None:
         start, shape = box

@@ -17,7 +17,7 @@ ON_CHIP = (SBUF, PSUM)
 EMPTY, PARTIAL, FULL, ZERO, SHARED = 0, 1, 2, 3, 4
 # ZERO: nl.zeros in PSUM. The first matmul of an accumulation overwrites instead of adding, so no instruction is
 # spent on zeros unless something else reads them first. Meanwhile the written-flags tell what has been overwritten.
-# SHARED: written in full, by iterations of an affine_range around which it was made: see `Allocation.owner`.
+# SHARED: written in full, by iterations of an affine_range around which it was made: see `Buffer.owner`.
 
 
 class Meta:
@@ -117,17 +117,13 @@ class Buffer:
     while the values of a dead tile are freed.
     """
 
-    __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope")
+    # One class for results of instructions and for what the kernel asked for: code that always meets one type reads its
+    # attributes several times as fast.
+    __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope", "asked", "name", "mask", "owner", "tracked",
+                 "placed", "role")
 
-    # What results of instructions never have; `Allocation` does.
-    name: str | None = None
-    mask: Cells | None = None
-    owner: Cells | None = None
-    tracked: list[tuple] | None = None
-    placed: tuple[int, int] | None = None
-    role = "tile"
-
-    def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope) -> None:
+    def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
+                 name: str | None = None, asked: bool = True) -> None:
         self.meta = meta
         self.first = self.last = first
         """Index of the instruction that made it, and of the last that touched it; `last` < `first` once it turns out
@@ -136,6 +132,21 @@ class Buffer:
         self.lasti = lasti
         self.state = state
         self.scope = scope
+        self.asked = asked
+        """Whether the kernel asked for it, or it is a kernel argument: such a buffer may be written in parts, named and
+        followed. If not, it is the result of an instruction (`execute` makes those)."""
+        self.name = name
+        self.mask: Cells | None = None
+        """Which elements have been written, while `state` is PARTIAL."""
+        self.owner: Cells | None = None
+        """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
+        self.tracked: list[tuple] | None = None
+        """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
+        self.placed: tuple[int, int] | None = None
+        """Partition and byte at which the kernel placed it; None where that is left to the compiler."""
+        self.role = "tile"
+        """"tile"; "masked": a tile of which a mask left elements out; "input" (a kernel argument), "mutable" (one that may
+        be written), "output", or "scattered": an output whose rows were chosen at run time; "constant"."""
 
     @property
     def label(self) -> str:
@@ -153,31 +164,12 @@ class Buffer:
         """Bytes on chip of one partition."""
         return self.meta.sbuf_partition_bytes + self.meta.psum_partition_bytes
 
-
-class Allocation(Buffer):
-    """A buffer that the kernel asked for, or a kernel argument: it may be written in parts, named and followed."""
-
-    __slots__ = ("name", "mask", "owner", "tracked", "role", "placed")
-
-    def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
-                 name: str | None) -> None:
-        super().__init__(meta, first, code, lasti, state, scope)
-        self.name = name
-        self.mask: Cells | None = None
-        """Which elements have been written, while `state` is PARTIAL."""
-        self.owner: Cells | None = None
-        """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
-        self.tracked = None
-        """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
-        self.placed: tuple[int, int] | None = None
-        """Partition and byte at which the kernel placed it; None where that is left to the compiler."""
-        self.role = "tile"
-        """"tile"; "masked": a tile of which a mask left elements out; "input" (a kernel argument), "mutable" (one that may
-        be written), "output", or "scattered": an output whose rows were chosen at run time; "constant"."""
-
     def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""
-        return self._mask().view(offset, shape, strides)
+        mask = self._mask()
+        if offset == 0 and shape == self.meta.shape and strides == self.meta.strides:
+            return mask.array
+        return mask.view(offset, shape, strides)
 
     def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, one an element."""
@@ -214,4 +206,4 @@ class Allocation(Buffer):
         """The `owner` of a region, to be filled or tested as a whole (`Cells.view`)."""
         if self.owner is None:
             self.owner = Cells(self.meta.shape, np.int64, 0)
-        return self.owner.view(offset, meta.shape, meta.strides)
+        return self.owner.array if meta is self.meta else self.owner.view(offset, meta.shape, meta.strides)

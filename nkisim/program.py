@@ -20,7 +20,6 @@ from .memory import (
     PSUM,
     SHARED,
     ZERO,
-    Allocation,
     Buffer,
     Meta,
     Scope,
@@ -90,6 +89,10 @@ _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 class Program:
     """The state of one running kernel."""
 
+    # what every instruction touches; slots are read faster than the entries of a dictionary this large
+    __slots__ = ("values", "recording", "results", "tape", "clock", "buffers", "scope", "affine", "suspect", "kernel_code",
+                 "blocks", "signatures", "tensor", "last_result", "last_signature", "last_srcs", "last_extra", "__dict__")
+
     def __init__(self, config: Config, dialect: Any, recording: bool, results: bool = False, values: bool = True) -> None:
         self.config = config
         self.dialect = dialect
@@ -134,7 +137,7 @@ class Program:
         self.active_mask: np.ndarray | None = None
         self.shared: list[Tensor] = []
         self.shared_next = 0
-        self.named: dict[str, list[Allocation]] = {}
+        self.named: dict[str, list[Buffer]] = {}
         """The on-chip tensors with a name, in order of allocation, while recording."""
         self.prints: list[Printed] = []
         self.rng = np.random.default_rng(0)
@@ -216,14 +219,14 @@ class Program:
                 return TextScope(self.scope, block)
         return self.scope
 
-    def new_buffer(self, meta: Meta, state: int, name: str | None = None) -> Allocation:
+    def new_buffer(self, meta: Meta, state: int, name: str | None = None) -> Buffer:
         """Register an allocation made by the kernel line that is executing."""
         frame = source.user_frame(2)
         code, lasti = frame.f_code, frame.f_lasti
         scope = self.root if meta.space == HBM else self.scope_at(code, lasti)
         # on chip a tensor needs its place from the next instruction on, when it can first be written
         first = self.clock if meta.space == HBM else self.clock + 1
-        buf = Allocation(meta, first, code, lasti, state, scope, name)
+        buf = Buffer(meta, first, code, lasti, state, scope, name)
         if name and self.recording and meta.space != HBM:
             buf.tracked = [] if self.values else None
             self.named.setdefault(name, []).append(buf)
@@ -238,7 +241,6 @@ class Program:
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later overwrites it."""
-        assert isinstance(t.buf, Allocation)
         t.buf.placed = (partition, byte)
         if t.meta.space not in self.places:
             target = self.config.target
@@ -246,8 +248,9 @@ class Program:
                 target.psum_partition_bytes, target.sbuf_partition_bytes if t.meta.space != PSUM else 0))
 
     # -- what was written ------------------------------------------------------------------------------------------
-    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None) -> bool:
-        """Refuse to read elements that no instruction has written; `where` tells which are read (None: all).
+    def check_read(self, t: Tensor, api: str, where: np.ndarray | None = None, adds: bool = False) -> bool:
+        """Refuse to read elements that no instruction has written; `where` tells which are read (None: all). `adds`: the
+        instruction adds to what it reads, so that it may be what another iteration left.
 
         True if some of them are unknown because a mask left them out: reading those is no error yet (see `unknown`).
         """
@@ -255,16 +258,16 @@ class Program:
         if buf.placed is not None:
             self.places[t.meta.space].check(t, api, self.written_flags(t))
         if buf.state == ZERO:
-            if not (isinstance(buf, Allocation) and buf.touched(t)):
+            if not buf.touched(t):
                 self.materialize_zeros(t)
             return False
-        if buf.owner is not None and self.affine_loops and not isinstance(t, IndexedTensor):
+        if buf.owner is not None and self.affine_loops and not adds and not isinstance(t, IndexedTensor):
             self._check_carried(t, api)
         if buf.state in (FULL, SHARED):
             return False
         mask = buf.mask
         if mask is not None and where is None and not isinstance(t, IndexedTensor):
-            if mask.view(*buf.region(t)).all():  # type: ignore[attr-defined]
+            if mask.view(*buf.region(t)).all():
                 if mask.array.all():
                     buf.state = FULL if buf.owner is None and buf.placed is None else SHARED
                 return False
@@ -288,7 +291,7 @@ class Program:
         buf = t.buf
         if isinstance(t, IndexedTensor):
             flags = t.written_flags(where)
-        elif buf.state == EMPTY or not isinstance(buf, Allocation):
+        elif buf.state == EMPTY or not buf.asked:
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
             off, shape, strides = buf.region(t)
@@ -300,7 +303,6 @@ class Program:
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last entries of the tape."""
         buf = t.buf
-        assert isinstance(buf, Allocation)
         buf.state, buf.mask = FULL, None
         if self.recording:
             from .isa.vector import MEMSET
@@ -317,7 +319,6 @@ class Program:
 
     def mark_written(self, t: Tensor) -> None:
         buf = t.buf
-        assert isinstance(buf, Allocation)
         if buf.placed is not None:
             self.places[t.meta.space].wrote(t)
         if t.meta.nbytes == buf.meta.nbytes:
@@ -334,7 +335,7 @@ class Program:
             if self.values and not dst.array.flags.writeable:
                 broken("input", f"{api}: the input '{dst.label}' is a NumPy array that cannot be written", tensor=dst.label,
                        got="a read-only array", remedy="Pass a copy: x.copy().")
-            dst.buf.role = "mutable"  # type: ignore[misc]
+            dst.buf.role = "mutable"
             return
         broken("immutable-parameter", f"{api}: '{dst.label}' is an input of the kernel and cannot be written",
                tensor=dst.label, remedy="Make an output: nl.ndarray(shape, dtype, buffer=nl.shared_hbm), write and return "
@@ -342,20 +343,23 @@ class Program:
 
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it overwrites there."""
-        assert isinstance(t.buf, Allocation)
         if self.values:
             t.array[~self.written_flags(t)] = 0
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
-    def _earlier(self, t: Tensor) -> bool:
-        """Whether an earlier iteration of an affine_range that is running wrote elements of `t`."""
-        assert isinstance(t.buf, Allocation)
-        owners = t.buf.owners(t.meta, t.off)
+    def _earlier(self, owners: np.ndarray) -> bool:
+        """Whether an earlier iteration of an affine_range that is running wrote one of the elements with these owners."""
+        if owners.size == 1:
+            owner = owners.item()
+            return any(first <= owner < now for first, now in self.affine_loops)
+        high = int(owners.max())
+        if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
+            return False
         return any(bool(((owners >= first) & (owners < now)).any()) for first, now in self.affine_loops)
 
     def _check_carried(self, t: Tensor, api: str) -> None:
-        if self.suspect is None and self._earlier(t):
+        if self.suspect is None and self._earlier(t.buf.owners(t.meta, t.off)):
             self.suspect = (t, api, source.here(2))
 
     def settle(self, pardoned: bool) -> None:
@@ -372,15 +376,17 @@ class Program:
     def note_shared_write(self, t: Tensor, reduces: bool) -> None:
         """A tensor made outside the running affine_range is written inside it."""
         buf = t.buf
-        if not isinstance(buf, Allocation) or isinstance(t, IndexedTensor):
+        if not buf.asked or isinstance(t, IndexedTensor):
             return
-        if not reduces and buf.owner is not None and self._earlier(t):
+        written = buf.owner is not None
+        owners = buf.owners(t.meta, t.off)
+        if not reduces and written and self._earlier(owners):
             who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
             broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
                    tensor=t.label, got=t.meta.describe(),
                    remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
                           "nl.sequential_range.")
-        buf.owners(t.meta, t.off)[...] = self.scope.serial
+        owners[...] = self.scope.serial
         if buf.state == FULL:
             buf.state = SHARED
 
@@ -450,7 +456,8 @@ class Program:
             for i in values:
                 if scope is not None:
                     scope.closed = True
-                scope = self.open_scope(parent)
+                self.serial += 1
+                scope = self.scope = Scope(parent, self.serial)
                 if affine:
                     if not span:
                         span = [scope.serial, scope.serial]

@@ -80,17 +80,31 @@ class Peak(int):
         return self
 
 
+_ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
+    "nc_matmul": ("is_stationary_onezero", "is_moving_onezero", "is_transpose", "tile_position", "tile_size", "accumulate",
+                  "perf_mode"),
+    "nc_matmul_mx": ("tile_position", "tile_size", "accumulate"),
+    "activation": ("op", None, None, "reduce_op", "reduce_cmd"),
+    "activate2": ("op", "op0", "reverse0", "op1", "reverse1", "reduce_op", "reduce_cmd"),
+    "tensor_tensor": ("op", None), "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
+    "scalar_tensor_tensor": ("op0", "reverse0", "op1", "reverse1"),
+    "tensor_tensor_scan": ("op0", "op1", "reverse0", "reverse1"),
+    "tensor_reduce": ("op", "axis", "negate", "keepdims"),
+    "tensor_scalar_reduce": ("op0", "reverse0", "reduce_op", "reduce_cmd", "reduce_res_negate"),
+    "tensor_scalar_cumulative": ("op0", "reverse0", "op1", "reduce_cmd"), "exponential": ("reduce_cmd",),
+    "tensor_copy_predicated": ("reverse_pred",), "select_reduce": ("reverse_pred", "reduce_cmd"),
+    "range_select": ("comp_op0", "comp_op1", "range_start", "reduce_cmd", None),
+    "tensor_partition_reduce": ("op",), "nc_stream_shuffle": ("shuffle_mask",),
+    "local_gather": ("num_elem_per_idx", "num_valid_indices"), "nonzero_with_count": ("index_offset", "padding_val"),
+    "topk": ("n",), "rng": ("shape", None), "rand": ("shape", None),
+    "memset": ("shape", None), "dma_transpose": ("axes", "dge_mode"), "dma_copy": ("add",),
+}
+"""The readable names of instructions' attributes, in order; None for one that is not shown."""
+
+
 def _attributes(signature: Any) -> dict[str, Any]:
     """The attributes of an instruction by readable name."""
-    names = {
-        "nc_matmul": ("is_stationary_onezero", "is_moving_onezero", "is_transpose", "tile_position", "tile_size",
-                      "accumulate"),
-        "activation": ("op", None, None, "reduce_op", "reduce_cmd"),
-        "tensor_tensor": ("op", None), "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
-        "scalar_tensor_tensor": ("op0", "reverse0", "op1", "reverse1"),
-        "tensor_reduce": ("op", "axis", "negate", "keepdims"), "tensor_scalar_reduce": ("op0", "reverse0", "reduce_op"),
-        "memset": ("shape", None), "dma_transpose": ("axes",), "dma_copy": ("add",),
-    }.get(signature.instruction.name, ())
+    names = _ATTRIBUTES.get(signature.instruction.name, ())
     return {n: getattr(v, "name", v) for n, v in zip(names, signature.attrs) if n is not None}
 
 
@@ -125,6 +139,7 @@ class Run:
         self.config = config
         self.keep_results = keep_results
         self.values = values
+        self.target_asked = False
         """Whether values were computed (`record(values=False)`: they were not)."""
         self.programs: list[Program] = []
 
@@ -284,18 +299,21 @@ class Run:
 
     # -- time ------------------------------------------------------------------------------------------------------
     def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
+                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
         """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
 
-        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none", "profile"
-        or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as a compiler
-        would have it. `reuse`: what an engine would compute again from the same, unchanged tiles takes no time, as if a
-        compiler kept it. `throttle`: TensorE of trn2 and trn3 starts at half its clock (documented). `cores`: program
-        instances are dealt out to so many cores; on one core they run one after another.
+        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none",
+        "profile" or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as
+        a compiler would have it. `as_compiled`: what a compiler seems to have done to published kernels, a guess:
+        what an engine would compute again from the same, unchanged tiles takes no time, and copies for which the
+        kernel names no engine go to VectorE or ScalarE, whichever is free first. `throttle`: TensorE of trn2 and
+        trn3 starts at half its clock (documented). `cores`: program instances are dealt out to so many cores; on
+        one core they run one after another.
         """
         from .timeline import Timeline
 
-        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, as_compiled=as_compiled,
+                        throttle=throttle, cores=cores)
 
     # -- views -----------------------------------------------------------------------------------------------------
     def counters(self) -> str:
@@ -343,8 +361,8 @@ class Run:
 _UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
-    "uninitialized-read": "elements picked by run-time indices (of a tensor of which something is written), elements of a "
-                          "tensor after a store by run-time indices, and elements that a selection by a tile leaves out",
+    "uninitialized-read": "elements picked by run-time indices, all of a tensor once it was stored to by such, and what a "
+                          "selection leaves out",
 }
 
 
@@ -380,6 +398,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
         if keep_results and not values:
             raise ValueError("keep_results=True keeps values, and values=False computes none: choose one")
         self.run = Run(base, keep_results, values)
+        self.run.target_asked = target is not None  # not left to the default
         self._outer: Any = None
 
     def __enter__(self) -> Run:

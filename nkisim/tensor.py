@@ -12,7 +12,7 @@ from . import layout as layouts
 from .dtypes import FLOAT32
 from .errors import KernelError, broken
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, box_of_kept, broadcast
-from .memory import CONST, FULL, HBM, Allocation, Buffer, Meta, Scope, contiguous, meta_of
+from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
 
 _new: Any = object.__new__
@@ -170,7 +170,7 @@ class Tensor:
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
-                start = int(e)
+                start = e if kind is int else int(e)
                 if start < 0 or start >= size:
                     self._bad_int(dim, start)
                 if dim == axis:
@@ -452,7 +452,7 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        _dialect().assign(self if key is Ellipsis else self[key], value)
+        (FORCE.dialect or _dialect()).assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return _dialect().broadcast_to(self, tuple(shape))
@@ -642,7 +642,6 @@ class IndexedTensor(Tensor):
             self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
         if buf.state in (FULL, memory.SHARED):
             return
-        assert isinstance(buf, Allocation)
         region = None if self.tiles is not None else self._region(picked, keep)
         if self.unknown:  # no telling which: all elements count as written from now on
             buf.written(0, buf.meta.shape, buf.meta.strides)[...] = True
@@ -683,12 +682,11 @@ class IndexedTensor(Tensor):
         self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
-        assert isinstance(self.buf, Allocation)
         return self.buf.flags(self.off, self.base.shape, self.base.strides)
 
 
 _CONST_META: dict[np.dtype, Meta] = {}
-_CONST_BUFFER = Buffer(meta_of(CONST, (), (), FLOAT32), 0, None, 0, FULL, Scope(None))
+_CONST_BUFFER = Buffer(meta_of(CONST, (), (), FLOAT32), 0, None, 0, FULL, Scope(None), None, False)
 
 
 class Const(Tensor):
@@ -696,7 +694,8 @@ class Const(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, value: Any) -> None:
+    def __new__(cls, value: Any) -> Const:
+        self: Any = _new(Tensor)  # of the same class as the tiles: see Buffer
         dtype = FLOAT32 if type(value) is float else dtypes.of_scalar(value)
         meta = _CONST_META.get(dtype)
         if meta is None:
@@ -705,3 +704,4 @@ class Const(Tensor):
         self.array = value.item() if isinstance(value, np.generic) else value
         self.meta = meta
         self.off = 0
+        return self

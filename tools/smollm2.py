@@ -1,4 +1,4 @@
-"""SmolLM2-135M in NumPy: the tokenizer and the forward pass, read from one GGUF file.
+"""SmolLM2-135M in NumPy: the forward pass over a whole text, with the weights of one GGUF file.
 
 Used by ``make_real_attention.py`` only. Written to be read: one function a step, no cache. In float64, so that what is
 rounded and stored afterwards does not depend on the BLAS library, its threads or the processor.
@@ -9,84 +9,25 @@ gated feed-forward part, RMS norms before each, rotary position encoding, output
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import gguf
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it also runs in a checkout that is not installed
+
+from tutorial import smollm2 as gguf_file  # noqa: E402
+from tutorial.languagemodel import Config  # noqa: E402
+from tutorial.smollm2 import Tokenizer  # noqa: E402
 
 F64 = NDArray[np.float64]
 
 # One call a layer: (layer, q, k, v, o), shapes (n, Hq, d), (n, Hkv, d), (n, Hkv, d), (n, Hq, d); q and k carry the
 # rotary encoding, o is the attention output before the output projection.
 Watcher = Callable[[int, F64, F64, F64, F64], None]
-
-
-@dataclass(frozen=True)
-class Config:
-    """Sizes of the network, as the GGUF header states them."""
-
-    layers: int
-    q_heads: int
-    kv_heads: int
-    d: int
-    rope_base: float
-    eps: float
-
-
-class Tokenizer:
-    """Byte-level byte-pair encoding with the vocabulary and the merges of the GGUF file."""
-
-    def __init__(self, tokens: list[str], merges: list[str]) -> None:
-        self._tokens = tokens
-        self._ids = {token: i for i, token in enumerate(tokens)}
-        self._ranks = {(a, b): i for i, (a, b) in enumerate(m.split(" ") for m in merges)}
-        self._char_of = _byte_alphabet()
-        self._byte_of = {char: byte for byte, char in self._char_of.items()}
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``; no start token is added, as the GGUF header asks."""
-        return [self._ids[part] for word in _words(text) for part in self._merge(word)]
-
-    def decode(self, ids: list[int]) -> str:
-        """Text of the ids; bytes that are no valid UTF-8 become the replacement character."""
-        joined = "".join(self._tokens[i] for i in ids)
-        return bytes(self._byte_of[char] for char in joined).decode("utf-8", errors="replace")
-
-    def _merge(self, word: str) -> list[str]:
-        parts = [self._char_of[byte] for byte in word.encode("utf-8")]
-        while len(parts) > 1:
-            best = min(pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
-            if best not in self._ranks:
-                break
-            merged, i = [], 0
-            while i < len(parts):
-                step = 2 if tuple(parts[i : i + 2]) == best else 1
-                merged.append("".join(parts[i : i + step]))
-                i += step
-            parts = merged
-        return parts
-
-
-# Contractions, words, punctuation, white space: a space belongs to the word after it.
-_WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+|.")
-
-
-def _words(text: str) -> list[str]:
-    """Pieces that byte-pair merges never cross; every digit stands alone."""
-    return [word for piece in re.split(r"(\d)", text) for word in _WORD.findall(piece)]
-
-
-def _byte_alphabet() -> dict[int, str]:
-    """Byte -> printable character: visible Latin-1 stands for itself, the others follow from code point 256 on."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
 @dataclass(frozen=True)
@@ -177,23 +118,5 @@ def read(path: Path) -> tuple[Model, Tokenizer]:
 
     Raises ValueError where the file is of another architecture.
     """
-    reader = gguf.GGUFReader(path)
-
-    def value(key: str) -> Any:
-        entry = reader.get_field(key)
-        if entry is None:
-            raise ValueError(f"{path}: the GGUF header has no {key!r}; expected a llama model such as SmolLM2-135M")
-        return entry.contents()
-
-    if value("general.architecture") != "llama":
-        raise ValueError(f"{path}: architecture is {value('general.architecture')!r}, expected 'llama'")
-    config = Config(
-        layers=value("llama.block_count"),
-        q_heads=value("llama.attention.head_count"),
-        kv_heads=value("llama.attention.head_count_kv"),
-        d=value("llama.rope.dimension_count"),
-        rope_base=value("llama.rope.freq_base"),
-        eps=value("llama.attention.layer_norm_rms_epsilon"),
-    )
-    weights = {t.name: gguf.dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors}
-    return Model(config, weights), Tokenizer(value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges"))
+    config, weights, tokenizer = gguf_file.read(path)
+    return Model(config, {name: value.astype(np.float64) for name, value in weights.items()}), tokenizer

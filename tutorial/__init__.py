@@ -13,6 +13,7 @@ import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
 from .check import check
 from .compare import Comparison, compare
+from .decode import generate, reference
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
 from .tally import Tally, tally
@@ -20,5 +21,5 @@ from .trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
 
 __all__ = ["CheckFailed", "Comparison", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict",
-           "broken", "check", "compare", "excerpt", "get", "instructions", "predict", "solution", "solution_text", "stages",
-           "tally", "trace"]
+           "broken", "check", "compare", "excerpt", "generate", "get", "instructions", "predict", "reference", "solution",
+           "solution_text", "stages", "tally", "trace"]

@@ -1,4 +1,4 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run`.
+"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run | generate`.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for not attempted,
 unusable, or a command that makes no sense.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import doctor, runner, stage
+from . import charmodel, decode, doctor, runner, smollm2, stage
 from .check import Progress, check, unusable
 from .text import table
 from .trace import TraceError, trace
@@ -73,18 +73,28 @@ def _parser() -> argparse.ArgumentParser:
     checking = add("check", _check, "check one kernel on all input families")
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
+    writing = add("generate", _generate, "let a language model write, every attention by one kernel, and compare with NumPy")
     blank.add_argument("--out", metavar="PATH", help="write it to this file, which must not exist yet")
     for made in (blank, checking, tracing):
         made.add_argument("stage", metavar="STAGE")
     for made in (checking, tracing):
         made.add_argument("file", metavar="FILE")
         made.add_argument("--input", metavar="NPZ", help="use the arrays of this .npz file instead of the input families")
+    checking.add_argument("--rung", type=int, metavar="N", help="also ask for the budget of this rung of the stage's ladder")
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument("--heads", help="the query heads to show, e.g. 0,5; default: the first four")
     tracing.add_argument("--html", metavar="PATH", help="also write the step-through view, a page of its own")
     tracing.add_argument("--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)")
     running.add_argument("files", nargs="*", metavar="FILE",
                          help="files named like stage3_online_softmax.py, or folders of them; default: solutions")
+    writing.add_argument("prompt", metavar="PROMPT", nargs="?", default=decode.PROMPT,
+                         help=f"what the text begins with; default: {decode.PROMPT!r}")
+    writing.add_argument("--tokens", type=int, default=200, metavar="N", help="how many to write; default: 200")
+    writing.add_argument("--stage", default="4", metavar="STAGE", help="the stage of the kernel; default: 4")
+    writing.add_argument("--kernel", metavar="FILE", help="the kernel; default: the stage's worked solution")
+    writing.add_argument("--step", metavar="FILE", help="an attention step of stage 10, for a kernel of stage 4")
+    writing.add_argument("--model", choices=("char", "smollm2"), default="char",
+                         help="the course's own model of characters (default), or SmolLM2-135M if it is installed")
     return parser
 
 
@@ -125,12 +135,12 @@ def _blank(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    verdict = _verdict(stage.get(options.stage), options.file, options.input)
+    verdict = _verdict(stage.get(options.stage), options.file, options.input, options.rung)
     print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
     return verdict.exit_code
 
 
-def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None) -> Verdict:
+def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None, rung: int | None = None) -> Verdict:
     """The verdict on one file; what the file prints goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -139,7 +149,7 @@ def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None) -> V
         except runner.Unusable as error:
             return unusable(lesson, str(error))
         with _progress(lesson.title) as progress:
-            return check(lesson, kernel, inputs=inputs, progress=progress)
+            return check(lesson, kernel, inputs=inputs, rung=rung, progress=progress)
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -191,6 +201,31 @@ def _run(options: argparse.Namespace) -> int:
     return max((v.exit_code for v in verdicts), default=UNUSABLE)
 
 
+def _generate(options: argparse.Namespace) -> int:
+    """Write a text with a kernel; right is the text that NumPy writes with the same model."""
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
+            step = None if options.step is None else runner.load(options.step, stage.get("generate"))
+            network = smollm2.load() if options.model == "smollm2" else charmodel.load()
+            made = decode.generate(options.prompt, options.tokens, stage=lesson, kernel=kernel, step=step, network=network)
+            wanted = decode.reference(options.prompt, options.tokens, network=network)
+    except (runner.Unusable, smollm2.NotInstalled, stage.StageError) as error:
+        raise Sentence(str(error)) from error
+    except ValueError as error:
+        sentence = str(error)
+        raise Sentence(f"{sentence[:1].upper()}{sentence[1:]}.") from error
+    verdict = made.compare(wanted)
+    same = made.same_as(wanted)
+    if options.json:
+        print(json.dumps({"stage": lesson.number, "name": lesson.name, "model": options.model, "text": made.text, "same": same,
+                          "sentence": verdict, "costs": made.costs()}, indent=2))
+    else:
+        print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -231,13 +266,17 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     """The arrays of an .npz file by name; single numbers come out as numbers."""
     if path is None:
         return None
+    import ml_dtypes
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not hasattr(archive, "files"):
                 raise runner.Unusable(f"{path} holds one array; save the inputs by name with numpy.savez.")
-            return {name: (archive[name] if archive[name].ndim else archive[name].item()) for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
+            arrays = {name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
+            return {name: x if x.ndim else x.item() for name, x in arrays.items()}
     except (OSError, ValueError) as error:
         raise runner.Unusable(f"{path} is not an .npz file that can be read: {error}") from error
 

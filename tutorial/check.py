@@ -5,12 +5,14 @@ Order: illegal access, then unwritten output, then wrong value, then cost. What 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from . import cost, passing, runner, stage
+from . import cost, ladder, passing, precision, runner, stage
 from .diagnose import Answer, diagnose
 from .families import Case
 from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
@@ -23,19 +25,40 @@ _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
 
-def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, raise_on_fail: bool = False,
-          progress: Progress | None = None) -> Verdict:
+def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, rung: int | None = None,
+          raise_on_fail: bool = False, progress: Progress | None = None) -> Verdict:
     """Check `kernel` at a stage (number or name) on all of the stage's input families, or on `inputs` alone.
 
-    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `progress(done, all, family)`
+    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `rung` also asks for that rung's
+    budget, at a stage that has a ladder; such a stage always tells which rung is reached. `progress(done, all, family)`
     is called before every family. Returns a `Verdict` and raises nothing, unless `raise_on_fail`: then CheckFailed for
-    every outcome but "correct". Raises StageError if there is no such stage.
+    every outcome but "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
+    wanted = None if rung is None else ladder.rung_of(lesson, rung)
     verdict = _check(lesson, kernel, inputs, progress)
+    if verdict.ok and inputs is None and lesson.ladder is not None:
+        verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
+
+
+def _on_the_ladder(lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None) -> Verdict:
+    """The verdict on a right kernel with its rung, or on one that misses the budget of the rung that is wanted."""
+    try:
+        found = ladder.measure(lesson, kernel)
+    except Exception as error:
+        return replace(verdict, notes=(*verdict.notes, f"ladder: the kernel does not run at its size: {error}"))
+    if found is None:
+        return verdict
+    missing = [] if wanted is None else ladder.unmet(wanted, found)
+    if wanted is not None and missing:
+        return replace(verdict, outcome=WRONG, cause="over the rung's budget", sentence=(
+            f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: {'; '.join(missing)}. The lever: "
+            f"{wanted.lever}."))
+    said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)
+    return replace(verdict, notes=(*verdict.notes, *said, ladder.standing(lesson, found)))
 
 
 def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
@@ -44,6 +67,8 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
 
 
 def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None) -> Verdict:
+    if lesson.judge is not None:
+        return lesson.judge(lesson, kernel, inputs, progress)
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return _verdict(lesson, problem)
@@ -58,16 +83,19 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
         return Verdict(WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families)
     troubled = [result for result in results if result.problem is not None]
+    answers = [_answer(lesson, result) for result in results if result.problem is None]
     if troubled:
-        return _verdict(lesson, _first_problem(troubled), families)
-    answers = [_answer(lesson, result) for result in results]
+        explained = _explained(lesson, kernel, answers, troubled)
+        return explained if explained is not None else _refused(lesson, kernel, _first_problem(troubled), families)
+    beyond: list[Result] = []
     if inputs is None and not any(answer.wrong for answer in answers):
-        answers += _answers_beyond(lesson, kernel)
+        beyond = [result for case in lesson.beyond() if (result := runner.run(kernel, case, lesson)).problem is None]
+        answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers):
         found = diagnose(lesson, kernel, answers)
         return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
                        families=families, target=_target(results), details=found.details)
-    return _judge_cost(lesson, kernel, results, families)
+    return _judge_cost(lesson, kernel, results, beyond, families)
 
 
 def _run_all(lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None) -> list[Result]:
@@ -79,7 +107,8 @@ def _run_all(lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: 
         result = runner.run(kernel, case, lesson)
         results.append(result)
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:
-            break
+            if result.problem.kind != "illegal access" or not lesson.known:
+                break  # else the inputs that the kernel does take may tell which mistake it is
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results
@@ -94,6 +123,30 @@ def _first_problem(troubled: Sequence[Result]) -> Result:
         return rank.get(result.problem.kind, len(rank) if result.problem.outcome == WRONG else -1)
 
     return min(troubled, key=place)
+
+
+def _explained(lesson: stage.Stage, kernel: Any, answers: list[Answer], troubled: Sequence[Result]) -> Verdict | None:
+    """The verdict of a mistake of this stage's own that some inputs show by its values and others by a broken rule."""
+    if not lesson.known or not any(answer.wrong for answer in answers):
+        return None
+    found = diagnose(lesson, kernel, answers)
+    if found.cause not in [known.key for known in lesson.known]:
+        return None
+    return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
+                   families=tuple(dict.fromkeys(a.result.case.family for a in answers)), details=found.details)
+
+
+def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[str, ...]) -> Verdict:
+    """The verdict on a broken rule; where a mistake of this stage's own breaks it so, with that mistake's sentence."""
+    verdict = _verdict(lesson, found, families)
+    names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
+    for known in lesson.known:
+        pattern = known.refused
+        for name, own in names.items():
+            pattern = pattern.replace("{" + name + "}", own)
+        if verdict.cause == "illegal access" and pattern and re.search(pattern, verdict.sentence):
+            return replace(verdict, cause=known.key, sentence=f"{verdict.sentence} {known.cause}")
+    return verdict
 
 
 def _verdict(lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()) -> Verdict:
@@ -112,29 +165,35 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     assert result.output is not None
     with np.errstate(all="ignore"):
         error = np.abs(result.output.astype(np.float64) - expected)
-    largest = np.abs(expected).max(axis=-1, keepdims=True)
-    tolerance = TOLERANCE.get(str(result.output.dtype), 1e-5)
-    return Answer(result, expected, not bool(np.all(error <= tolerance * largest)))
+    if lesson.tolerance is not None:
+        allowed = lesson.tolerance(result.case)
+    else:
+        largest = np.abs(expected).max(axis=-1, keepdims=True)
+        allowed = TOLERANCE.get(str(result.output.dtype), 1e-5) * result.case.allowance * largest
+    return Answer(result, expected, not bool(np.all(error <= allowed)))
 
 
-def _answers_beyond(lesson: stage.Stage, kernel: Any) -> list[Answer]:
-    """Answers to inputs that the stage does not ask for, from a kernel that takes them."""
-    taken = [runner.run(kernel, case, lesson) for case in lesson.beyond()]
-    return [_answer(lesson, result) for result in taken if result.problem is None]
-
-
-def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], families: tuple[str, ...]) -> Verdict:
+def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], beyond: Sequence[Result],
+                families: tuple[str, ...]) -> Verdict:
+    """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not ask for, and that it took."""
     counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
     agreed = (f"The output agrees with the float64 oracle on all {len(families)} input families." if len(families) > 1
               else f"The output agrees with the float64 oracle ({families[0]}).")
     if counted.run is None:
         return Verdict(CORRECT, f"{agreed} Costs are counted by the simulator only.", lesson.number, lesson.name,
                        families=families)
+    short = None
+    if lesson.tolerance is not None:
+        short = precision.kept_short([i for r in (results[0], counted) if r.run is not None for i in r.run.instructions])
+    if short is not None:
+        return Verdict(WRONG, f"The output is within what bfloat16 allows on these inputs, but {short}", lesson.number,
+                       lesson.name, counted.case.family, "low precision", families=families, target=counted.run.target)
     counters = cost.counters(lesson, counted.case, counted.run)
-    over = cost.overrun(lesson, counted.case, counted.run, runner.parameter_names(kernel, lesson))
-    if over is not None:
-        return Verdict(WRONG, over.sentence, lesson.number, lesson.name, counted.case.family, over.cause, counters,
-                       families=families, target=counted.run.target)
+    for result in [counted, *(r for r in beyond if r.case.family == lesson.cost_beyond)]:
+        over = cost.overrun(lesson, result.case, result.run, runner.parameter_names(kernel, lesson))
+        if over is not None:
+            return Verdict(WRONG, over.sentence, lesson.number, lesson.name, result.case.family, over.cause,
+                           cost.counters(lesson, result.case, result.run), families=families, target=result.run.target)
     advice = dict.fromkeys(f"note: {sentence}" for result in results for sentence in result.advice)
     return Verdict(CORRECT, agreed, lesson.number, lesson.name, None, None, counters,
                    (*advice, *cost.notes(lesson, counted.case, counted.run, counters)), families, counted.run.target)

@@ -70,7 +70,8 @@ def _slack(case: Case) -> int:
     q = case.args.get("q")
     if q is None:
         return 0
-    return int(q.nbytes) * max(case.args["k"].shape[-1] // 128, 1)
+    keys = case.args["k"].shape[-1] if "k" in case.args else int(case.args["lengths"].max())
+    return int(q.nbytes) * max(keys // 128, 1)
 
 
 def _repeated(stage: Stage, case: Case, reads: dict[str, int], names: dict[str, str], parameter: str,
@@ -82,9 +83,9 @@ def _repeated(stage: Stage, case: Case, reads: dict[str, int], names: dict[str, 
     attention: Attention | None = stage.attention(case) if stage.attention is not None else None
     if attention is not None and attention.group > 1:
         group = attention.group
-        shared = [p for p in ("k", "v") if times[p] > group - 0.01]
+        shared = [p for p in stage.reads if p[0] in "kv" and times[p] > group - 0.01]
         if shared:
-            what = " and ".join(p.upper() for p in shared)
+            what = " and ".join(map(_shown, shared))
             verb = "are" if len(shared) > 1 else "is"
             often = _times(max(times[p] for p in shared))
             return Overrun("loaded once a query head",
@@ -122,17 +123,18 @@ def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tup
     """Remarks on a right kernel that costs more than it must, short of defeating the lesson."""
     remarks = []
     by_name = {c.name: c for c in found}
+    ladder = stage.ladder is not None  # its rungs tell more
     moved = by_name["DMA transfers"]
-    if moved.yours > 2 * moved.minimum:
+    if not ladder and moved.yours > 2 * moved.minimum:
         remarks.append(f"note: {moved.yours:,} DMA transfers; {moved.minimum:,} are enough with tiles of 128.")
     fewer = [c.name for c in found if c.yours < c.minimum]
-    if fewer:
+    if fewer and not ladder:
         remarks.append(f"note: fewer {' and '.join(fewer)} than this lesson's method needs with tiles of 128.")
     work = by_name["transposes"]
-    if work.yours > 2 * work.minimum:
+    if not ladder and work.yours > 2 * work.minimum:
         remarks.append(f"note: {work.yours:,} transposes; {work.minimum:,} are enough with tiles of 128.")
-    if stage.attention is not None and stage.number >= 2:
-        whole = case.args["k"].nbytes
+    if stage.attention is not None and stage.number >= 2 and not ladder:
+        whole = case.args["k"].nbytes if "k" in case.args else case.args["k_blocks"].nbytes
         if by_name["peak SBUF bytes"].yours > 1.5 * whole:
             remarks.append("note: the whole of K or V is on chip at once; that works until the cache outgrows SBUF.")
     if stage.attention is not None and not named_state(run.names()):

@@ -28,9 +28,14 @@ class Episode:
     indices: list[int]  # of the instructions that wrote
 
 
-def episodes(writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any]) -> list[Episode]:
+def episodes(writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any],
+             batch: bool = False) -> list[Episode]:
     """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc), split where elements start
-    anew, in the order of their first update."""
+    anew, in the order of their first update.
+
+    In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m that follows on a
+    score starts anew.
+    """
     found: list[Episode] = []
     for allocation in sorted({w.allocation for w in writes}):
         own = [w for w in writes if w.allocation == allocation]
@@ -40,7 +45,7 @@ def episodes(writes: Sequence[Any], name: str, tensor: str, instructions: Sequen
         fills = [_is_fill(w, tensor, instructions) for w in own]
         for elements in _alike(touched):
             events = [i for i in range(len(own)) if touched[i, elements[0]]]
-            found += _split(events, elements, shape, values, fills, own, name)
+            found += _split(events, elements, shape, values, fills, own, name, batch)
     return sorted(found, key=lambda e: e.indices[0])
 
 
@@ -55,7 +60,7 @@ def _alike(touched: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
 
 
 def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...], values: F64, fills: list[bool],
-           writes: Sequence[Any], name: str) -> list[Episode]:
+           writes: Sequence[Any], name: str, batch: bool) -> list[Episode]:
     coordinates = np.stack(np.unravel_index(elements, shape), axis=1)
     found: list[Episode] = []
     start: F64 | None = None
@@ -69,6 +74,8 @@ def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...]
     for i in events:
         value = values[i, elements]
         low = bool(np.all(value <= LOW)) if name == "m" else i == events[0] != events[-1] and bool(np.all(value == 0))
+        if low and name == "m" and batch and start is not None and not fills[i]:
+            low = bool(updates) and not np.all(values[updates[-1], elements] <= LOW)
         if fills[i] or low:
             close()
             updates = []
@@ -99,6 +106,27 @@ def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
     if len(found) == 1 and all(np.array_equal(rows[0], r, equal_nan=True) for r in rows[1:]):
         return rows[:1], starts[:1]
     return rows, starts
+
+
+def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
+    """Episodes with one element a head where a kernel has its keys on the partitions: m is then the same on every lane, and
+    l one sum a lane. Left as they are where they hold no more elements than heads, or m differs between lanes."""
+    if sum(e.updates.shape[1] for e in found) <= n_heads:
+        return found
+    made = []
+    for e in found:
+        lanes = len(np.unique(e.coordinates[:, 0]))
+        columns, column_of = np.unique(e.coordinates[:, 1:], axis=0, return_inverse=True)
+        column_of = np.asarray(column_of).reshape(-1)
+        if lanes < 2 or lanes * len(columns) != len(e.coordinates):
+            return found
+        own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
+        if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
+            return found
+        start = None if e.start is None else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
+        made.append(Episode(e.coordinates[[o[0] for o in own]], e.shape, start, np.stack(updates, axis=1), e.indices))
+    return made
 
 
 def vector_rows(found: Sequence[Episode], d: int) -> list[F64]:
@@ -160,6 +188,7 @@ def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64
 
 
 def close(got: Any, want: Any) -> bool:
-    """Whether two states are the same up to 16-bit rounding."""
+    """Whether two states are the same up to 16-bit rounding; where `want` is NaN, any state is."""
     with np.errstate(all="ignore"):
-        return bool(np.all(np.abs(got - want) <= 1e-2 * np.maximum(1e-6, np.abs(want).max())))
+        largest = max(float(np.fmax.reduce(np.ravel(np.abs(want)), initial=1e-6)), 1e-6)
+        return bool(np.all((np.abs(got - want) <= 1e-2 * largest) | np.isnan(want)))

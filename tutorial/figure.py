@@ -31,7 +31,7 @@ def draw(trace: Trace) -> Figure:
     for place, head in enumerate(trace.heads):
         rows = [row for row in trace.rows if row.head == head]
         tiles = [row.tile for row in rows]
-        label = f"head {head}" if trace.n_heads > 1 else None
+        label = rows[0].name if trace.n_heads > 1 and rows else None
         color = f"C{place}"
         axes[0].plot(tiles, [_finite(row.tile_max) for row in rows], "o", color=color, alpha=0.5, markersize=4)
         axes[0].step(tiles, [_finite(row.m_new) for row in rows], where="post", color=color, label=label)
@@ -55,22 +55,26 @@ def draw(trace: Trace) -> Figure:
 def show(trace: Trace) -> None:
     """Print the table; in a notebook, display the picture after it."""
     print(trace)
-    if not trace.rows:
-        return
+    if trace.rows:
+        display_figure(draw(trace), trace.text())
+
+
+def display_figure(figure: Figure, text: str) -> None:
+    """In a notebook, display a figure with its text twin; elsewhere do nothing."""
     try:
         from IPython.core.getipython import get_ipython
         from IPython.display import Image, display
     except ImportError:
         return
     if get_ipython() is not None:  # type: ignore[no-untyped-call, unused-ignore]
-        image = Image(data=png(trace), alt=trace.text())  # type: ignore[no-untyped-call, unused-ignore]
+        image = Image(data=png(figure), alt=text)  # type: ignore[no-untyped-call, unused-ignore]
         display(image)  # type: ignore[no-untyped-call, unused-ignore]
 
 
-def png(trace: Trace) -> bytes:
-    """The figure as a PNG file. Raises TraceError if the trace is empty."""
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
     file = io.BytesIO()
-    draw(trace).savefig(file, format="png", dpi=96, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=96, metadata={"Software": None})
     return file.getvalue()
 
 

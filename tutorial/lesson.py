@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
@@ -117,16 +117,30 @@ def broken(key: int | str) -> Callable[..., Any]:
     try:
         text = solution_text(key)
     except stage.StageError:
-        return StandIn(lesson) if made.recipe is None else _broken_twin(lesson, made.recipe)
-    for old, new in made.changes:
+        if made.recipe is None:
+            return made.stand_in or StandIn(lesson)
+        return _broken_twin(lesson, made.recipe)
+    return variant(key, made.changes, text, "broken")
+
+
+def variant(key: int | str, changes: Iterable[tuple[str, str]], text: str | None = None,
+            what: str = "changed") -> Callable[..., Any]:
+    """The solution of a stage as a kernel after these replacements in its text, each of which must be there once.
+
+    Raises StageError where the solutions are not here.
+    """
+    lesson = stage.get(key)
+    text = solution_text(key) if text is None else text
+    for old, new in changes:
         if text.count(old) != 1:
             raise ValueError(f"the solution of {lesson.title} has {text.count(old)} times, not once: {old}")
         text = text.replace(old, new)
-    name = f"<{lesson.title}, broken>"
+    name = f"<{lesson.title}, {what}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # a kernel's source is read again
     names: dict[str, Any] = {"__name__": name}
     exec(compile(text, name, "exec"), names)
-    return names[lesson.entry]
+    kernel: Callable[..., Any] = names[lesson.entry]
+    return kernel
 
 
 def _broken_twin(lesson: stage.Stage, recipe: Recipe) -> Callable[..., Iterator[dict[str, Any]]]:

@@ -174,7 +174,7 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
     result = Result(case)
     args = [value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()]
     try:
-        if _package(kernel) in ("neuronxcc", "nki"):
+        if of_the_sdk(kernel):
             output = _run_by_the_sdk(kernel, args, case)
         else:
             with (nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()),
@@ -182,31 +182,8 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
                 output = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
-    except NotImplementedError as error:
-        result.problem = Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error))
-    except nkisim.SimulatorError as error:
-        result.problem = Problem(UNUSABLE, "simulator", f"The simulator failed, not your kernel: {_one_line(error)} "
-                                 "Please report it with the kernel.")
-    except nkisim.KernelError as error:
-        if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
-            result.problem = Problem(UNUSABLE, "no kernel", _plain_function(kernel))
-            return result
-        kind = "unwritten output" if error.rule in ("unwritten-output", "no-output") else "illegal access"
-        found = passing.refused(error) if passing.ran_in(result.run) == passing.DIALECT else None
-        cause, why = found or (None, None)
-        result.problem = Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
-    except Unusable as error:
-        result.problem = Problem(UNUSABLE, "no kernel", str(error))
-    except AssertionError as error:
-        said = _one_line(error) if str(error) else f"assertion failed{_line_of(error, kernel)}"
-        result.problem = Problem(WRONG, "own assertion", f"The kernel refuses an input that the stage allows "
-                                 f"({case.sizes}): {said}")
-    except RecursionError:
-        result.problem = Problem(WRONG, "exception", "The kernel calls itself without end.")
     except Exception as error:
-        cause, why = _old_call(result.run, error)
-        sentence = f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.{why and ' ' + why}"
-        result.problem = Problem(WRONG, "exception", sentence, "".join(traceback.format_exception(error, limit=-3)), cause)
+        result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
     else:
         _take(result, output, stage, kernel, args)
     return result
@@ -238,9 +215,43 @@ def _old_call(run: Any, error: BaseException) -> tuple[str | None, str]:
     return (None, "") if found is None else found
 
 
+def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
+    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was called with, `run` is what
+    was recorded of the call."""
+    import nkisim
+
+    if isinstance(error, NotImplementedError):
+        return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error))
+    if isinstance(error, nkisim.SimulatorError):
+        return Problem(UNUSABLE, "simulator", f"The simulator failed, not your kernel: {_one_line(error)} "
+                       "Please report it with the kernel.")
+    if isinstance(error, nkisim.KernelError):
+        if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
+            return Problem(UNUSABLE, "no kernel", _plain_function(kernel))
+        kind = "unwritten output" if error.rule in ("unwritten-output", "no-output") else "illegal access"
+        found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
+        cause, why = found or (None, None)
+        return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
+    if isinstance(error, Unusable):
+        return Problem(UNUSABLE, "no kernel", str(error))
+    if isinstance(error, AssertionError):
+        said = _one_line(error) if str(error) else f"assertion failed{_line_of(error, kernel)}"
+        return Problem(WRONG, "own assertion", f"The kernel refuses an input that the stage allows ({sizes}): {said}")
+    if isinstance(error, RecursionError):
+        return Problem(WRONG, "exception", "The kernel calls itself without end.")
+    cause, why = _old_call(run, error)
+    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.{why and ' ' + why}",
+                   "".join(traceback.format_exception(error, limit=-3)), cause)
+
+
 def _package(kernel: Any) -> str:
     """The package whose decorator made the kernel; a plain function's own module is its author's."""
     return type(kernel).__module__.split(".")[0]
+
+
+def of_the_sdk(kernel: Any) -> bool:
+    """Whether the real SDK made the kernel, so that its own simulator runs it and nothing is recorded."""
+    return _package(kernel) in ("neuronxcc", "nki")
 
 
 def _plain_function(kernel: Any) -> str:

@@ -68,7 +68,7 @@ def real_sdk() -> str | None:
 
 
 def backend() -> str:
-    """Say in a few words what `import neuronxcc` gives in this process.
+    """Say in a few words what `import neuronxcc` and `import nki` give in this process.
 
     Returns:
         `"nkisim fallback"`, `"neuronxcc 2.21.1 (real)"` or `"nki 0.6.0 (real)"` (without the number if the package
@@ -102,7 +102,7 @@ def install() -> None:
 
     Children are reached through `PYTHONPATH`, which gains the directory of a small `sitecustomize.py`. Without that a
     process started by `multiprocessing` with the method `spawn` (the only one on Windows, the default on macOS) would
-    fail on `import neuronxcc`, and a pool would start such processes for ever.
+    fail on `import neuronxcc` or `import nki`, and a pool would start such processes for ever.
     """
     if not forced() and real_sdk() is not None:
         return

@@ -1,6 +1,23 @@
 """The instructions of a NeuronCore, by engine and family, each stated once in destination-passing form."""
 
-from . import dma, gpsimd, reduce, scalar, select, tensor_engine, vector
+from . import (
+    dma,
+    gather,
+    gpsimd,
+    link,
+    move,
+    mx,
+    random,
+    rank,
+    reduce,
+    scalar,
+    search,
+    select,
+    statistics,
+    tensor_engine,
+    vector,
+)
 from .core import TABLE
 
-__all__ = ["TABLE", "dma", "gpsimd", "reduce", "scalar", "select", "tensor_engine", "vector"]
+__all__ = ["TABLE", "dma", "gather", "gpsimd", "link", "move", "mx", "random", "rank", "reduce", "scalar", "search",
+           "select", "statistics", "tensor_engine", "vector"]

@@ -1,6 +1,7 @@
 """The arithmetic and bitwise operators of the engines, and the activation functions of ScalarE.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst (operators and their engines, activation functions).
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst (operators and their engines, activation functions);
+v2.32.0 nki/api/nki.api.shared.rst (abs_max, abs_min, square, relu; prelu, gelu_apprx_sigmoid_dx; sin beyond its range).
 Arithmetic is float32 whatever the operands' types; bitwise operators take integers as they are.
 """
 
@@ -30,6 +31,8 @@ class AluOp:
     unary: bool = False
     boolean: bool = False
     """The result is 1.0 or 0.0."""
+    since: int = 2
+    """The first generation of NeuronCore that has it."""
 
 
 ALU: dict[str, AluOp] = {}
@@ -50,6 +53,19 @@ def _subtract_reduce(a: np.ndarray, axis: Any, keepdims: bool = False) -> np.nda
     flat = a.reshape(lead + (-1,))
     out = flat[..., 0] - flat[..., 1:].sum(axis=-1, dtype=np.float32)
     return out.reshape(lead + (1,) * len(axes)) if keepdims else out
+
+
+def _magnitude(pick: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The reduction that keeps the element of largest or smallest magnitude, with its sign."""
+
+    def reduce(a: np.ndarray, axis: Any, keepdims: bool = False) -> np.ndarray:
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        lead = a.shape[: a.ndim - len(axes)]
+        flat = a.reshape(lead + (-1,))
+        out = np.take_along_axis(flat, pick(np.abs(flat), axis=-1)[..., None], axis=-1)[..., 0]
+        return out.reshape(lead + (1,) * len(axes)) if keepdims else out
+
+    return reduce
 
 
 def _power(a: Any, b: Any) -> np.ndarray:
@@ -93,6 +109,11 @@ _alu("reciprocal", lambda a, b=None: np.reciprocal(a, dtype=np.float32), VECTOR,
 # tensor_scalar documents op0=rsqrt with operand0=0.0: the operand is added before the root.
 _alu("rsqrt", lambda a, b=0.0: 1.0 / np.sqrt(a + np.float32(b)), GPSIMD, SCALAR, unary=True)
 _alu("power", _power, GPSIMD)
+_alu("abs_max", lambda a, b: np.where(np.abs(a) > np.abs(b), a, b), VECTOR, reduce=_magnitude(np.argmax), since=4)
+_alu("abs_min", lambda a, b: np.where(np.abs(a) < np.abs(b), a, b), VECTOR, reduce=_magnitude(np.argmin), identity=math.inf,
+     since=4)
+_alu("square", lambda a, b=None: np.square(a), VECTOR, unary=True, since=4)
+_alu("relu", lambda a, b=None: np.maximum(a, np.float32(0)), VECTOR, unary=True, since=4)
 _alu("bitwise_and", np.bitwise_and, VECTOR, bitvec=True, reduce=np.bitwise_and.reduce, identity=-1)
 _alu("bitwise_or", np.bitwise_or, VECTOR, bitvec=True, reduce=np.bitwise_or.reduce)
 _alu("bitwise_xor", np.bitwise_xor, VECTOR, bitvec=True, reduce=np.bitwise_xor.reduce)
@@ -143,6 +164,18 @@ def _silu_dx(x: np.ndarray) -> np.ndarray:
     return s * (1 + x * (1 - s))
 
 
+def _gelu_sigmoid_dx(x: np.ndarray) -> np.ndarray:
+    s = _sigmoid(np.float32(1.702) * x)
+    return s * (1 + np.float32(1.702) * x * (1 - s))
+
+
+def _sin_of_the_table(x: np.ndarray) -> np.ndarray:
+    """sin in [-pi, pi]; beyond, the cubic of the ends goes on: sin(9) is about 27.65 (v2.32.0 nki.api.shared.rst)."""
+    end = np.copysign(np.float32(math.pi), x)
+    away = x - end
+    return np.where(np.abs(x) <= np.float32(math.pi), np.sin(x), away * away * away / np.float32(6) - away)
+
+
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "copy": lambda x: x,
     "square": np.square,
@@ -169,6 +202,11 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sign": np.sign,
     "abs": np.abs,
 }
+NEWER_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gelu_apprx_sigmoid_dx": _gelu_sigmoid_dx,
+    "sin_table": _sin_of_the_table,
+}
+"""What NKI 0.6 has besides. "sin_table" is sin as its instructions compute it, without reducing the argument to [-pi, pi]."""
 _ACTIVATION_ALIASES = {"absolute": "abs", "identity": "copy"}
 
 
@@ -176,4 +214,9 @@ def activation(op: Any) -> str | None:
     """The name of the activation function meant by an nl function, a NumPy function or a name, or None."""
     name = op if isinstance(op, str) else getattr(op, "__name__", "")
     name = _ACTIVATION_ALIASES.get(name, name)
-    return name if name in ACTIVATIONS else None
+    return name if name in ACTIVATIONS or name in NEWER_ACTIVATIONS else None
+
+
+def activation_function(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function of that name, float32 to float32."""
+    return ACTIVATIONS.get(name) or NEWER_ACTIVATIONS[name]

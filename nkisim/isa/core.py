@@ -114,6 +114,8 @@ class Call:
         if not streamed:
             return
         most = self.target.psum_free_elements_max if meta.space == PSUM else self.target.sbuf_free_elements_max
+        if meta.space == PSUM and self.target.nc_version >= 4 and meta.dtype.itemsize == 2:  # all the banks
+            most = self.target.psum_partition_bytes // 2
         if meta.free > most:
             self.fail("free-size-limit", f"{what} '{operand.label}' has {meta.free} elements a partition", operand,
                       limit=f"{most} in {meta.space}", remedy="Split the free axis into smaller tiles.")

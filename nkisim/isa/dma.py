@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import dtypes
 from ..memory import HBM, SBUF
 from ..tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
@@ -67,10 +68,12 @@ def DMA_COPY(call: Call) -> Plan:
 @instruction("dma_transpose", "copy from HBM or SBUF with the axes permuted",
              "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d")
 def DMA_TRANSPOSE(call: Call) -> Plan:
-    """attrs: (axes,), one of (1, 0), (2, 1, 0), (3, 1, 2, 0)."""
+    """attrs: (axes: one of (1, 0), (2, 1, 0), (3, 1, 2, 0)), and in NKI 0.6 (..., dge_mode: its name)."""
     src = call.srcs[0]
     _endpoint(call, src, "source")
-    axes = call.attrs[0]
+    axes, *more = call.attrs
+    if more:
+        _descriptors(call, src, more[0])
     shape = tuple(src.meta.shape[a] for a in axes)
     if shape[0] > call.target.partitions:
         call.fail("partition-limit", f"the transposed tile of '{src.label}' would have {shape[0]} partitions", src,
@@ -88,3 +91,66 @@ def DMA_TRANSPOSE(call: Call) -> Plan:
         return a.transpose(axes).copy()
 
     return Plan(DMA, compute, shape, kind="transpose")
+
+
+def _descriptors(call: Call, src: Tensor, mode: str) -> None:
+    """What the hardware that makes DMA descriptors, and the software that gathers rows, can transpose."""
+    indirect = isinstance(src, IndexedTensor)
+    allowed = ("unknown", "swdge") if indirect else ("unknown", "hwdge")
+    if mode not in allowed:
+        call.fail("argument", f"dge_mode.{mode} does not transpose {'rows picked at run time' if indirect else 'directly'}",
+                  src, got=mode, limit=", ".join(allowed))
+    if indirect:
+        call.generation(3)
+        rows = src.meta.shape[0]
+        if rows % 16:
+            call.fail("dimension-limit", f"'{src.label}' names {rows} rows", src, limit="a multiple of 16")
+        if len(src.meta.shape) == 4 and 1 not in src.meta.shape[1:3]:
+            call.fail("dimension-limit", f"'{src.label}' has shape {src.meta.shape}", src, limit="axis 1 or 2 of one element")
+    elif mode == "hwdge":
+        call.generation(3)
+        rows = src.meta.shape[0]
+        if len(axes_of := src.meta.shape) == 2 and rows != 16:
+            call.fail("dimension-limit", f"'{src.label}' has {rows} rows", src, limit="16 with dge_mode.hwdge")
+        if len(axes_of) > 2 and (rows not in (1, 2, 4, 8, 16) or rows * axes_of[-2] % 16):
+            call.fail("dimension-limit", f"'{src.label}' has shape {axes_of}", src,
+                      limit="1, 2, 4, 8 or 16 rows, and their number times that of axis -2 a multiple of 16")
+    else:
+        return
+    if src.meta.shape[-1] > 128:
+        call.fail("dimension-limit", f"'{src.label}' has {src.meta.shape[-1]} elements on its last axis", src, limit="128")
+    if src.dtype.itemsize != 2:
+        call.fail("dtype", f"'{src.label}' is {dtypes.name(src.dtype)}", src, limit="a data type of 2 bytes")
+
+
+@instruction("dma_compute", "the sum of several tensors, computed on the way by the DMA engines",
+             "aws-neuron-sdk v2.32.0 nki.isa dma_compute")
+def DMA_COMPUTE(call: Call) -> Plan:
+    """attrs: (). Sources: 1 to 16 tensors in HBM or SBUF with as many elements as the destination; their sum in float32.
+
+    Where explicit indices pick the destination's elements, the sources are the addend and the destination, and an element
+    that is picked several times gets all of its addends.
+    """
+    dst = call.dst
+    assert dst is not None
+    if not 1 <= len(call.srcs) <= 16:
+        call.fail("argument", f"{len(call.srcs)} sources", got=len(call.srcs), limit="1 to 16")
+    picks = any(isinstance(t, IndexedTensor) for t in (dst, *call.srcs))
+    if picks and len(call.srcs) != 2:
+        call.fail("argument", f"{len(call.srcs)} sources with run-time indices", got=len(call.srcs),
+                  limit="2: what is added, and what it is added to")
+    _endpoint(call, dst, "dst", True)
+    for t in call.srcs:
+        _endpoint(call, t, "source", True)
+        if t.meta.size != dst.meta.size:
+            call.fail("dma-element-count", f"'{t.label}' has {t.meta.size} elements, '{dst.label}' has {dst.meta.size}", t,
+                      got=f"{t.meta.describe()} -> {dst.meta.describe()}", limit="as many elements on all sides")
+    shape = dst.meta.shape
+
+    def compute(*arrays: np.ndarray) -> np.ndarray:
+        total = dtypes.to_fp32(arrays[0]).reshape(shape)
+        for a in arrays[1:]:
+            total = total + dtypes.to_fp32(a).reshape(shape)
+        return total.copy() if len(arrays) == 1 else total
+
+    return Plan(DMA, compute, shape, dtypes.FLOAT32, accumulates=isinstance(dst, IndexedTensor))

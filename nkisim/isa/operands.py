@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from .. import dtypes
 from ..memory import CONST, PSUM
 from ..tensor import Tensor
 from . import alu
-from .core import GPSIMD, Call
+from .core import GPSIMD, REDUCE, VECTOR, Call, registers_of
 
 ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 ISA_32 = "aws-neuron-sdk v2.32.0 nki.isa"
@@ -21,6 +22,35 @@ def not_both_psum(call: Call, a: Tensor, b: Tensor) -> None:
     if a.meta.space == PSUM and b.meta.space == PSUM:
         call.fail("two-psum-inputs", f"'{a.label}' and '{b.label}' are both in PSUM", b,
                   remedy="Copy one to SBUF first with nisa.tensor_copy.")
+
+
+def operators_there(call: Call, *ops: alu.AluOp) -> None:
+    """The target's generation has all of these operators."""
+    for op in ops:
+        if call.target.nc_version < op.since:
+            call.fail("target", f"operator '{op.name}' needs NeuronCore-v{op.since} or later", got=f"target {call.target.name}",
+                      limit="trn3", remedy="Choose it with NEURON_PLATFORM_TARGET_OVERRIDE=trn3, or use nisa.activation.")
+
+
+def vector_registers(program: Any, rows: slice, cmd: int, start: Any, api: str) -> np.ndarray:
+    """What the registers of VectorE begin an accumulation with, (p, 1): `start` unless they are to be continued."""
+    if cmd == REDUCE:
+        return registers_of(program, VECTOR).read(rows, api)
+    return np.broadcast_to(np.asarray(start, dtype=np.float32), (rows.stop - rows.start, 1))
+
+
+def registers_effect(rows: slice, cmd: int, api: str, forgets: bool = False) -> Callable[[Any], None]:
+    """What an accumulation in the registers of VectorE checks and sets in a run without values (`Plan.effect`)."""
+
+    def effect(program: Any) -> None:
+        registers = registers_of(program, VECTOR)
+        if cmd == REDUCE:
+            registers.read(rows, api)
+        registers.write(rows, 0)
+        if forgets:
+            registers.forget(rows)
+
+    return effect
 
 
 def integers_only(call: Call, *operands: Tensor) -> None:

@@ -1,19 +1,22 @@
 """VectorE: reductions and scans over the free axes.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (tensor_reduce, tensor_scalar_reduce, tensor_tensor_scan).
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (tensor_reduce, tensor_scalar_reduce, tensor_tensor_scan);
+v2.32.0 nki/api/nki/isa/__init__.py (tensor_scalar_cumulative, exponential, and the registers that they share).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
-from .core import VECTOR, Call, Plan, instruction
+from .core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
-from .operands import integers_only, not_both_psum, stage
+from .operands import ISA_32 as _ISA_32
+from .operands import integers_only, not_both_psum, operators_there, registers_effect, stage, vector_registers
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
@@ -74,33 +77,162 @@ def TENSOR_REDUCE(call: Call) -> Plan:
 
 
 @instruction("tensor_scalar_reduce", "data op operand, and its reduction over all free axes",
-             f"{_ISA} tensor_scalar_reduce")
+             f"{_ISA} tensor_scalar_reduce; {_ISA_32} (reduce_cmd, reduce_init, reduce_res_negate)")
 def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
-    """attrs: (op0, reverse0, reduce operator). Sources: data, operand0. `extra`: reduce_res."""
-    op0, reverse0, reduce_op = call.attrs
+    """attrs: (op0, reverse0, reduce operator), and in NKI 0.6 (..., reduce_cmd, whether what is read out is negated).
+
+    Sources: data, operand0, and with LOAD_REDUCE what the registers begin with (number or fp32 vector). `extra`: reduce_res;
+    in NKI 0.6 it may be missing, and the result stays in the registers of VectorE.
+    """
+    op0, reverse0, reduce_op, *more = call.attrs
+    cmd, negate = more or (RESET_REDUCE, False)
     data, operand0 = call.srcs[:2]
     call.tile(data, "data")
     partitions = data.meta.partitions
     call.vector(operand0, partitions, "operand0")
+    operators_there(call, op0)
+    if reverse0:
+        call.fail("argument", "reverse0 is not supported yet", got="reverse0=True", limit="reverse0=False",
+                  remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.")
     if op0.bitvec:
         call.fail("operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators")
-    if reduce_op.name not in ("add", "subtract", "multiply", "maximum", "minimum"):
+    allowed = ("add", "multiply", "maximum", "minimum") + (() if more else ("subtract",))
+    if reduce_op.name not in allowed:
         call.fail("operator", f"'{reduce_op.name}' is no reduce_op", got=reduce_op.name,
-                  limit="nl.add, nl.subtract, nl.multiply, nl.max, nl.min")
-    assert call.extra is not None
-    call.vector(call.extra, partitions, "reduce_res")
+                  limit="nl.add, nl.multiply, nl.max, nl.min" if more else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min")
+    if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
+        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="reset_reduce, reduce, load_reduce")
+    begins = _begins(call, 2, cmd, "reduce_init", partitions)
+    if call.extra is not None:
+        call.vector(call.extra, partitions, "reduce_res")
+    reads_out = call.extra is not None
     shape = data.meta.shape
     call.result(shape, VECTOR)
     first = stage(op0, reverse0, partitions, len(shape))
     axes = tuple(range(1, len(shape)))
+    rows = slice(data.meta.pstart, data.meta.pstart + partitions)
 
-    def compute(program: Any, x: np.ndarray, o: Any) -> tuple[np.ndarray, np.ndarray]:
+    def compute(program: Any, x: np.ndarray, o: Any, *init: Any) -> Any:
         out = first(dtypes.to_fp32(x), o)
         kept = out if program.active_mask is None else np.where(program.active_mask, out,
                                                                 np.float32(reduce_op.identity))
-        return out, reduce_op.reduce(kept, axis=axes).reshape(partitions, 1)
+        total = reduce_op.reduce(kept, axis=axes).reshape(partitions, 1)
+        if cmd != RESET_REDUCE:
+            start = vector_registers(program, rows, cmd, init[0] if begins else 0.0, call.api)
+            total = reduce_op.function(start, total)
+        registers_of(program, VECTOR).write(rows, total)
+        return (out, -total if negate else total) if reads_out else out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True)
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, effect=registers_effect(rows, cmd, call.api),
+                cost={"accumulate": reads_out})
+
+
+def _begins(call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True) -> bool:
+    """Whether a source tells what the registers begin with: with LOAD_REDUCE, and (`only`) not without."""
+    given = len(call.srcs) > position
+    if given and not only and cmd != LOAD_REDUCE:
+        return False
+    if given != (cmd == LOAD_REDUCE):
+        call.fail("argument", f"{what} is missing" if not given else f"{what} is given without load_reduce",
+                  limit="reduce_cmd.load_reduce with it, any other reduce_cmd without")
+    if given:
+        call.vector(call.srcs[position], partitions, what)
+        call.one_of(call.srcs[position], what, (dtypes.FLOAT32,))
+    return given
+
+
+@instruction("tensor_scalar_cumulative", "a running reduction of data op number along the free axes",
+             f"{_ISA_32} tensor_scalar_cumulative")
+def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
+    """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1 (numbers or fp32 vectors).
+
+    Each element is op1(op0(element, imm0), the one before); the last one stays in the registers of VectorE. An imm1 without
+    LOAD_REDUCE is not used.
+    """
+    op0, reverse0, op1, cmd = call.attrs
+    src, imm0 = call.srcs[:2]
+    call.tile(src, "src")
+    partitions = src.meta.partitions
+    call.vector(imm0, partitions, "imm0")
+    call.one_of(imm0, "imm0", (dtypes.FLOAT32,))
+    operators_there(call, op0)
+    if op0.bitvec or VECTOR not in op0.engines:
+        call.fail("operator", f"op0 '{op0.name}' is no arithmetic operator of VectorE", got=op0.name)
+    if op1.name not in _STARTS:
+        call.fail("operator", f"op1 '{op1.name}' does not accumulate", got=op1.name, limit=", ".join(_STARTS))
+    if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
+        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="reset_reduce, reduce, load_reduce")
+    begins = _begins(call, 2, cmd, "imm1", partitions, only=False)
+    for t, what in ((src, "src"), (call.dst, "dst")):
+        if t is not None and (t.dtype in _WIDE or t.dtype == dtypes.tfloat32):
+            call.fail("dtype", f"{what} '{t.label}' is {dtypes.name(t.dtype)}", t,
+                      limit="float32, bfloat16, float16, float8, 8- and 16-bit integers")
+    shape = src.meta.shape
+    call.result(shape, VECTOR)
+    first = stage(op0, reverse0, partitions, len(shape))
+    rows = slice(src.meta.pstart, src.meta.pstart + partitions)
+
+    def compute(program: Any, x: np.ndarray, o: Any, *init: Any) -> np.ndarray:
+        terms = first(dtypes.to_fp32(x), o).reshape(partitions, -1)
+        state = vector_registers(program, rows, cmd, init[0] if begins else _STARTS[op1.name], call.api)[:, 0]
+        out = np.empty(terms.shape, dtype=np.float32)
+        for i in range(terms.shape[1]):
+            state = out[:, i] = op1.function(terms[:, i], state)
+        registers_of(program, VECTOR).write(rows, state[:, None])
+        return out.reshape(shape)
+
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan", stateful=True,
+                effect=registers_effect(rows, cmd, call.api))
+
+
+_STARTS = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "maximum": -math.inf, "minimum": math.inf}
+_WIDE = (dtypes.INT32, np.dtype(np.uint32))
+
+
+@instruction("exponential", "exp(src - maximum), with an optional running sum", f"{_ISA_32} exponential")
+def EXPONENTIAL(call: Call) -> Plan:
+    """attrs: (reduce_cmd,). Sources: src, max_value, and with LOAD_REDUCE what the sum begins with (numbers, fp32 vectors).
+
+    `extra`: reduce_res, where the sums of VectorE's registers are read to. NeuronCore-v4 and later.
+    """
+    (cmd,) = call.attrs
+    call.generation(4)
+    src, most = call.srcs[:2]
+    call.tile(src, "src")
+    if src.ndim > 4:
+        call.fail("rank-limit", f"src '{src.label}' has {src.ndim} axes", src, limit="4")
+    partitions = src.meta.partitions
+    call.vector(most, partitions, "max_value")
+    call.one_of(most, "max_value", (dtypes.FLOAT32,))
+    if cmd not in (IDLE, REDUCE, RESET_REDUCE, LOAD_REDUCE):
+        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="idle, reset_reduce, reduce, load_reduce")
+    begins = _begins(call, 2, cmd, "reduce_init", partitions)
+    reads_out = call.extra is not None
+    if call.extra is not None:
+        call.vector(call.extra, partitions, "reduce_res")
+        call.floating(call.extra, "reduce_res")
+        if cmd == IDLE:
+            call.fail("argument", "reduce_res is given, but reduce_cmd accumulates nothing", call.extra, got="idle",
+                      limit="reset_reduce, reduce or load_reduce")
+    shape = src.meta.shape
+    call.result(shape, VECTOR)
+    column = (partitions,) + (1,) * (len(shape) - 1)
+    axes = tuple(range(1, len(shape)))
+    rows = slice(src.meta.pstart, src.meta.pstart + partitions)
+
+    def compute(program: Any, x: np.ndarray, m: Any, *init: Any) -> Any:
+        out = np.exp(dtypes.to_fp32(x) - (m.reshape(column) if isinstance(m, np.ndarray) else np.float32(m)))
+        registers = registers_of(program, VECTOR)
+        if cmd == IDLE:
+            registers.forget(rows)
+            return out
+        total = vector_registers(program, rows, cmd, init[0] if begins else 0.0, call.api) + np.add.reduce(
+            out, axis=axes).reshape(partitions, 1)
+        registers.write(rows, total)
+        return (out, total) if reads_out else out
+
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True,
+                effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE), cost={"accumulate": reads_out})
 
 
 @instruction("tensor_tensor_scan", "a running (state op0 data0) op1 data1 along the free axis",

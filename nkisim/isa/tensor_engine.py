@@ -1,7 +1,8 @@
 """TensorE: matrix multiply and transpose, SBUF in, PSUM out.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul, nc_transpose),
-general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine).
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul, nc_transpose),
+general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/nki/isa/__init__.py (performance modes, the
+limits of NeuronCore-v4).
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ def _in_sbuf(call: Call, operand: Any, what: str) -> None:
     call.memory_of(operand, (SBUF,), what, None if operand.meta.space != PSUM else
                    "TensorE reads only SBUF: evacuate the PSUM tile first, t_sbuf = nisa.tensor_copy(t).")
     call.tile(operand, what, (SBUF,))
-    if operand.dtype not in dtypes.MATMUL_DTYPES:
+    if operand.dtype not in dtypes.MATMUL_DTYPES and not (operand.dtype == dtypes.float8_e4m3fn
+                                                          and call.target.nc_version >= 4):
         call.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
                   limit="float32, tfloat32, bfloat16, float16 or float8", remedy="Cast it with nl.copy(t, dtype=...).")
 
 
-def _into_psum(call: Call, remedy: str) -> None:
+def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
+    """The destination lies in PSUM, inside one bank (`whole`: it may take all eight)."""
     space = call.dst.meta.space if call.dst is not None else call.space
     if space != PSUM:
         name = f"'{call.dst.label}' " if call.dst is not None else ""
         call.fail("matmul-destination", f"the destination {name}lies in {space}", call.dst, limit="psum", remedy=remedy)
-    if call.dst is not None and call.dst.meta.free * 4 > call.target.psum_bank_bytes:
+    if call.dst is not None and not whole and call.dst.meta.free * 4 > call.target.psum_bank_bytes:
         call.fail("psum-bank", f"the destination '{call.dst.label}' spans more than one PSUM bank", call.dst,
                   limit=f"{call.target.psum_bank_fp32} fp32 a partition", remedy="Write at most 512 columns at a time.")
 
@@ -57,9 +60,17 @@ def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -
 
 @instruction("nc_matmul", "stationary.T @ moving, into PSUM, optionally added to what is there", f"{_ISA} nc_matmul")
 def NC_MATMUL(call: Call) -> Plan:
-    """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size, accumulate)."""
+    """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size, accumulate), then, where they are
+    not the defaults, (..., performance mode: "none", "double_row" or, in NKI 0.1, "double_row_gen3"; whether the rules of
+    NKI 0.6 hold: types that go together, and what NeuronCore-v4 takes). Sources: stationary, moving, and with `accumulate`
+    the destination.
+
+    Double row: stationary (k, 2, m), moving (k, 2, n) of fp8, contracted over k and the axis of two.
+    """
     stationary, moving = call.srcs[0], call.srcs[1]
-    is_transpose, position, size, accumulate = call.attrs[2], call.attrs[3], call.attrs[4], call.attrs[5]
+    is_transpose, position, size, accumulate, *more = call.attrs[2:]
+    mode = more[0] if more else "none"
+    newer = len(more) > 1 and more[1]
     _in_sbuf(call, stationary, "stationary operand")
     _in_sbuf(call, moving, "moving operand")
     if stationary.meta.partitions != moving.meta.partitions:
@@ -69,20 +80,28 @@ def NC_MATMUL(call: Call) -> Plan:
                   remedy="The contraction axis is the partition axis of both operands: transpose one, or slice both "
                          "to the same rows.")
     rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
+    double = mode != "none"
+    if double:
+        _double_row(call, mode, size)
+        columns, width = columns // 2, width // 2
+    if newer:
+        _together(call, stationary, moving)
+    large = newer and call.target.nc_version >= 4
     if columns > call.target.stationary_free_max:
         call.fail("stationary-free-limit", f"the stationary operand '{stationary.label}' has {columns} free elements",
                   stationary, limit=f"{call.target.stationary_free_max} (nl.tile_size.gemm_stationary_fmax)",
                   remedy="Make the wider tile the moving operand, or split it into blocks of 128 columns.")
-    if width > call.target.moving_free_max:
+    most = call.target.psum_partition_bytes // _result_dtype(call).itemsize if large else call.target.moving_free_max
+    if width > most:
         call.fail("moving-free-limit", f"the moving operand '{moving.label}' has {width} free elements", moving,
-                  limit=f"{call.target.moving_free_max} (nl.tile_size.gemm_moving_fmax)",
-                  remedy="Split it into blocks of 512 columns.")
+                  limit=f"{most}" + ("" if large else " (nl.tile_size.gemm_moving_fmax)"),
+                  remedy=f"Split it into blocks of {most} columns.")
     _tiling(call, position, size, rows, columns)
     _into_psum(call, "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
-                     "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.")
-    shape = (columns,) + moving.meta.shape[1:]
+                     "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.", large)
+    shape = (columns,) + moving.meta.shape[2 if double else 1:]
     call.result(shape, TENSOR)
-    flat_s, flat_m = (rows, columns), (rows, width)
+    flat_s, flat_m = ((2 * rows, columns), (2 * rows, width)) if double else ((rows, columns), (rows, width))
     two_d = stationary.ndim == 2 and moving.ndim == 2
     plain = two_d and stationary.array.dtype == np.float32 and moving.array.dtype == np.float32
 
@@ -99,8 +118,54 @@ def NC_MATMUL(call: Call) -> Plan:
     onezero = (call.attrs[0] and stationary.dtype == np.float32) or (call.attrs[1] and moving.dtype == np.float32)
     passes = (2 if onezero else 4) if fp32 else 1
     return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole",
+                spread=_columns(shape) if double else None,
                 cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose,
-                      "tile_position": position, "tile_size": size})
+                      "tile_position": position, "tile_size": size, "double_row": double})
+
+
+def _result_dtype(call: Call) -> np.dtype:
+    return call.dst.dtype if call.dst is not None else call.dtype or dtypes.FLOAT32
+
+
+def _double_row(call: Call, mode: str, size: tuple) -> None:
+    """The fp8 mode that contracts two elements a row of the array at once."""
+    call.generation(3)
+    if mode not in ("double_row", "double_row_gen3"):
+        call.fail("argument", f"perf_mode '{mode}' is not there", got=mode, limit="double_row")
+    if size and size[1] != 128:
+        call.fail("argument", "double_row does not go with column tiling", got=f"tile_size={size}", limit="128 columns")
+    fp8 = (dtypes.float8_e4m3, dtypes.float8_e5m2) + ((dtypes.float8_e4m3fn,) if call.target.nc_version >= 4 else ())
+    for t, what in zip(call.srcs, ("the stationary operand", "the moving operand")):
+        call.one_of(t, what, fp8, "The double-row mode multiplies fp8 only.")
+        if t.ndim < 3 or t.meta.shape[1] != 2:
+            call.fail("shape-mismatch", f"{what} '{t.label}' has no second axis of two", t,
+                      limit=f"({t.meta.partitions}, 2, n): the contraction is split over partitions and that axis")
+
+
+def _together(call: Call, stationary: Any, moving: Any) -> None:
+    """Which data types NKI 0.6 multiplies with each other, and what it writes."""
+    wide = (dtypes.FLOAT32, dtypes.tfloat32)
+    if (stationary.dtype in wide) != (moving.dtype in wide):
+        call.fail("dtype", f"'{stationary.label}' is {dtypes.name(stationary.dtype)}, '{moving.label}' "
+                  f"{dtypes.name(moving.dtype)}", moving, limit="float32 or tfloat32 with float32 or tfloat32 only",
+                  remedy="Copy one operand to the data type of the other.")
+    if {stationary.dtype, moving.dtype} == {dtypes.float8_e4m3, dtypes.float8_e4m3fn}:
+        call.fail("dtype", "float8_e4m3 and float8_e4m3fn meet in one matmul", moving, limit="one of the two")
+    allowed = (dtypes.FLOAT32, dtypes.bfloat16) if call.target.nc_version >= 4 else (dtypes.FLOAT32,)
+    if call.dst is not None:
+        call.one_of(call.dst, "the destination", allowed, "Make the PSUM tile with dtype=nl.float32.")
+
+
+def _columns(shape: tuple[int, ...]) -> Any:
+    """Where unknown elements of a matmul's operands reach: those of stationary columns rows, those of moving ones columns."""
+
+    def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
+        if position > 1:
+            return flags.reshape(shape)
+        any_of = flags.reshape(flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))).any(axis=(0, 1))
+        return any_of.reshape((-1,) + (1,) * (len(shape) - 1)) if position == 0 else any_of.reshape((1,) + shape[1:])
+
+    return spread
 
 
 @instruction("nc_transpose", "the partition and free axes of a tile swapped, by a matmul with identity",

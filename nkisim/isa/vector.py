@@ -14,7 +14,7 @@ from ..memory import CONST
 from ..tensor import Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
-from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, stage
+from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
 
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 
@@ -27,6 +27,7 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     call.tile(a, "data1")
     call.tile(b, "data2")
     call.same_partitions(a, b)
+    operators_there(call, op)
     if op.unary:
         call.fail("operator", f"'{op.name}' takes one operand", got=op.name, remedy="Use nisa.activation or the nl function.")
     if a.meta.free != b.meta.free:
@@ -73,6 +74,7 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     for number, operand in enumerate(call.srcs[1:]):
         call.vector(operand, partitions, f"operand{number}")
     ops = [op0] if op1 is None else [op0, op1]
+    operators_there(call, *ops)
     if len({op.bitvec for op in ops}) > 1:
         call.fail("operator", f"'{op0.name}' and '{op1.name}' mix bitwise and arithmetic operators",
                   got=f"{op0.name}, {op1.name}", remedy="Use two instructions.")
@@ -138,6 +140,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
         call.fail("shape-mismatch", "operand1 does not have the shape of data", operand1, limit=data.meta.shape,
                   remedy="For a number or one value a partition use nisa.tensor_scalar with op1.")
     not_both_psum(call, data, operand1)
+    operators_there(call, op0, op1)
     for op in (op0, op1):
         if VECTOR not in op.engines:
             call.fail("operator", f"'{op.name}' does not run on VectorE", got=op.name)

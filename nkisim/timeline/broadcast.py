@@ -60,7 +60,7 @@ class Broadcasts:
     def cost(self, cost: Cost, signature: Any, tape: list[Any], at: int, costs: dict[Any, Cost], timing: Timing) -> Cost:
         """The cost of an instruction on VectorE or ScalarE that may read a broadcast row from PSUM."""
         sources = tuple((k - 5) // 2 for k, m in cost.reads if tape[at + k] in self.in_psum)
-        if not sources or len(sources) > 1 or any(m.space == "psum" for _, m in cost.reads):
+        if not sources or len(sources) > 1 or any(m is None or m.space == "psum" for _, m in cost.reads):
             return cost  # no engine reads two operands from PSUM
         key = (signature, sources)
         found = costs.get(key)

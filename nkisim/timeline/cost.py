@@ -37,10 +37,11 @@ class Cost:
     """Position of the engine in `ENGINES`; -1 for DMA."""
     width: int = 0
     """Entries of a record."""
-    reads: tuple[tuple[int, Meta], ...] = ()
-    """Of each source to wait for: where its buffer stands in the record, and its layout."""
-    operands: tuple[int, ...] = ()
-    """Where the buffers of tiles stand in the record."""
+    reads: tuple[tuple[int, Meta | None], ...] = ()
+    """Of each source to wait for: where its buffer stands in the record, and its layout; None if indices pick its elements, so
+    that it may be any part of the buffer."""
+    dst: Meta | None = None
+    """Layout of the destination, in the same way."""
     extra: Meta | None = None
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
@@ -54,6 +55,8 @@ class Cost:
     psum_port: bool = False
     shared: bool = False
     """Whether it uses the way to SBUF, to PSUM, or either, that engines of NeuronCore-v2 share."""
+    on_scalar: Cost | None = None
+    """Its cost on ScalarE, if it is a copy on VectorE for which the kernel named no engine."""
     outbound: int = 0
     """1 for a transfer that is no load from HBM to SBUF."""
     run: int = 0
@@ -76,18 +79,28 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
         signature = copy(signature)
         signature.srcs = tuple(_moved(m) if k in in_psum else m for k, m in enumerate(signature.srcs))
     engine = signature.engine
+    spaces = {m.space for m in (*signature.srcs, signature.dst)}
     tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
     cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
     cost.width = signature.width
-    cost.reads = tuple((k, m) for k, m in tiles if engine != TENSOR or m.space != PSUM)  # accumulating waits for nothing
+    if signature.instruction.name == "tensor_copy" and engine == VECTOR and signature.attrs[:1] == (None,):
+        if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
+            cost.on_scalar = _scalar(signature, t)
+            cost.on_scalar.shared = cost.on_scalar.psum_port = t.shared_ports and PSUM in spaces
+    # matmuls that add up in PSUM wait for nothing but their operands
+    cost.reads = tuple((k, _known(m)) for k, m in tiles if engine != TENSOR or m.space != PSUM)
+    cost.dst = _known(signature.dst)
     cost.extra = signature.extra
-    cost.operands = (3, *(k for k, m in tiles if m.space != HBM), *(() if cost.extra is None else (cost.width - 3,)))
-    spaces = {m.space for m in (*signature.srcs, signature.dst)}
     if t.shared_ports:
         cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces
         cost.psum_port = engine in (VECTOR, SCALAR) and PSUM in spaces
         cost.shared = cost.sbuf_port or cost.psum_port
     return cost
+
+
+def _known(m: Meta) -> Meta | None:
+    """A layout that tells which elements it covers; those of picked elements are shared with nothing (`IndexedTensor`)."""
+    return m if meta_of(m.space, m.shape, m.strides, m.dtype, m.pdim, m.pstart) is m else None
 
 
 def _moved(m: Meta) -> Meta:
@@ -125,9 +138,10 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
     # operands; the first is taken, since it is the interval at which the array starts a matmul.
     occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
     stationary = columns / 4 * passes / t.tensor_ghz  # "fast LoadStationary", four columns a cycle (perf)
-    flops = 0.0 if transpose else 2.0 * data.partitions * columns * width
+    deep = 4 if signature.instruction.name == "nc_matmul_mx" else 1  # four elements a partition (arch-v4)
+    flops = 0.0 if transpose else 2.0 * data.partitions * columns * width * deep
     made = _made(TENSOR, occupancy, occupancy + t.tensor_fill, stationary=stationary, flops=flops,
-                 flop_rate=t.peak_flops_bf16 / passes)
+                 flop_rate=t.peak_flops_bf16 * deep / passes)
     position, size = (plan.get("tile_position") or ()), (plan.get("tile_size") or ())
     if size and size != (128, 128):  # disjoint tiles of the array work in parallel: each takes its share of the engine
         made.tile, made.tile_time = (*position, *size), occupancy
@@ -136,7 +150,8 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
 
 
 # -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------------------------
-_TWO_INPUTS = {"tensor_tensor", "scalar_tensor_tensor", "tensor_tensor_scan", "select"}
+_TWO_INPUTS = {"tensor_tensor", "scalar_tensor_tensor", "tensor_tensor_scan", "tensor_copy_predicated", "select",
+               "select_reduce"}
 _COPIES = {"tensor_copy", "tensor_scalar", "memset"}
 
 
@@ -148,14 +163,19 @@ def _inner_contiguous(m: Meta) -> bool:
     return m.shape[-1] == 1 or m.strides[-1] == 1
 
 
+_CYCLES = {"reciprocal": 8.0, "bn_aggr": 13 / 3, "exponential": 0.25, "quantize_mx": 0.25}
+"""Cycles an element where they are special: isa; arch-v4 for exponential (four times ScalarE's rate) and quantize_mx."""
+
+
 def _vector_factor(signature: Signature, t: Timing) -> float:
     """Cycles an element."""
     name = signature.instruction.name
     srcs = [m for m in signature.srcs if m.space != CONST]
     tiles = [m for m in srcs if m.free > 1] or srcs
     everything = [*tiles, signature.dst]
-    if name == "reciprocal":
-        return 8.0  # isa
+    if name in _CYCLES:
+        return _CYCLES[name]
+    operators = [getattr(a, "name", None) for a in signature.attrs]
     if name in _TWO_INPUTS and len(tiles) > 1:
         mixed = any(m.space == PSUM for m in tiles)
         short = all(_short(m) for m in everything)
@@ -163,39 +183,65 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
             return 2.0
         if t.vector_wide:
             return 0.5 if short and not mixed and name == "tensor_tensor" else 1.0
-        return 1.0 if mixed or (short and name == "tensor_tensor") else 2.0
+        if name == "scalar_tensor_tensor":  # isa: one special case
+            return 1.0 if all(_short(m) for m in tiles) and operators[:3:2] == ["subtract", "multiply"] else 2.0
+        fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
+        return 1.0 if mixed or fast else 2.0
     if name in _COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
             slow = any(m.space == PSUM for m in everything) or not all(map(_inner_contiguous, everything))
             return 0.5 if slow else 0.25
         return 0.5 if name == "memset" else 1.0
-    if name == "tensor_reduce" and all(_short(m) for m in everything):
+    if name == "tensor_reduce" and all(_short(m) for m in everything) and operators[0] in ("add", "maximum"):
         return 0.5
     return 1.0
 
 
+def _stretch(signature: Signature, t: Timing) -> float:
+    """2 if a streamed operand steps by more than 16 bytes from element to element, which halves the bandwidth of its way to
+    memory (arch-v2 [T]; taken to hold for the later generations [A]); else 1."""
+    for m in (*signature.srcs, signature.dst):
+        if m.space in (SBUF, PSUM) and m.free > 1:
+            steps = [s for n, s in zip(m.shape[1:], m.strides[1:]) if n > 1]
+            if steps and abs(steps[-1]) * m.itemsize > t.full_rate_step:
+                return 2.0
+    return 1.0
+
+
 def _vector(signature: Signature, t: Timing) -> Cost:
-    cycles = _elements(signature) * _vector_factor(signature, t) + t.access_cycles
-    if signature.instruction.name == "tensor_scalar_reduce":
+    cycles = _elements(signature) * _vector_factor(signature, t) * _stretch(signature, t) + t.access_cycles
+    if signature.instruction.name == "tensor_scalar_reduce" or signature.plan.cost.get("accumulate"):
         cycles += t.accumulator_read
-    occupancy = max(cycles, t.min_interval) / t.vector_ghz
+    occupancy = max(cycles, _least(signature, t)) / t.vector_ghz
     return _made(VECTOR, occupancy, occupancy + t.vector_fill)
 
 
 def _scalar(signature: Signature, t: Timing) -> Cost:
     wide = t.scalar_wide and all(m.itemsize <= 2 for m in (signature.srcs[0], signature.dst))
-    cycles = _elements(signature) * (0.5 if wide else 1.0) + t.access_cycles
+    cycles = _elements(signature) * (0.5 if wide else 1.0) * _stretch(signature, t) + t.access_cycles
     if signature.extra is not None:
         cycles += t.accumulator_read
-    occupancy = max(cycles, t.min_interval) / t.scalar_ghz
+    occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
     table = signature.attrs[0] if signature.instruction.name == "activation" else None
     if table in EVERYWHERE:
         table = None
     return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)
 
 
+def _least(signature: Signature, t: Timing) -> int:
+    """The least cycles of an instruction: MIN_II, or MIN_II_DYNAMIC for an offset that is known at run time only (isa)."""
+    return t.dynamic_interval if signature.plan.cost.get("dynamic") else t.min_interval
+
+
 def _gpsimd(signature: Signature, t: Timing) -> Cost:
-    occupancy = (t.gpsimd_start + _elements(signature)) / t.gpsimd_ghz
+    plan, n = signature.plan.cost, float(_elements(signature))
+    if signature.instruction.name == "local_gather":  # isa: 150 + gathered elements / C
+        each, size = plan["elements"] or 1, signature.srcs[0].itemsize
+        at_once = ((28 + 4 * each) / (4 * each)) / min(4 / size, each)
+        n = (plan["indices"] or n) * each / at_once
+    elif signature.instruction.name == "topk":  # v2.32.0 nki.isa topk
+        n = 4.0 * n + plan.get("k", 0)
+    occupancy = max(t.gpsimd_start + n, _least(signature, t)) / t.gpsimd_ghz
     return _made(GPSIMD, occupancy, occupancy)
 
 

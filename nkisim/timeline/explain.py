@@ -31,7 +31,7 @@ def explanation(t: Timeline) -> str:
 
 def _latency(t: Timeline) -> str:
     launch = "" if t.launch == "none" else f", {t.launch_us:.1f} us of which are start-up and tear-down ({t.launch})"
-    cores = "" if t.options.cores == 1 else f" on {t.options.cores} cores"
+    cores = "" if t.cores == 1 else f" on {t.cores} cores"
     return f"By the model, the run takes {t.latency_us:.2f} us on {t.target.name}{cores}{launch}."
 
 
@@ -67,7 +67,7 @@ def _waiting(t: Timeline) -> list[str]:
             # records of one line of the kernel are one cause
             key = (REASONS[t.reason[k]], -1 if who < 0 else _first_like(t, who))
             waits[key] = waits.get(key, 0.0) + float(gap)
-    span = t.span_ns * t.options.cores
+    span = t.span_ns * t.cores
     idle = [f"{NAMES[engine]} waits {100 * v / span:.0f} % of the time {_cause(t, *key)}"
             for key, v in sorted(waits.items(), key=lambda kv: -kv[1])[:2] if v >= 0.05 * span and key[0] in _WAITS]
     return ["; ".join(idle) + "."] if idle else []
@@ -132,4 +132,4 @@ def _roof(t: Timeline) -> str:
     return (f"Moving its {_bytes(r.hbm_bytes)} of HBM at the achievable {r.achievable_bandwidth / 1e9:.0f} GB/s "
             f"({100 * r.achievable_bandwidth / r.peak_bandwidth:.0f} % of the peak) would alone take "
             f"{r.hbm_bytes / r.achievable_bandwidth * 1e6:.2f} us"
-            + (f", its matmuls at the peak of bf16 {r.flops / r.peak_flops * 1e6:.2f} us." if r.flops else "."))
+            + (f", its matmuls at TensorE's peak {r.matmul_us:.2f} us." if r.flops else "."))

@@ -17,7 +17,7 @@ from ..target import Target
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
-from .schedule import REASONS, Options, Placed, place
+from .schedule import REASONS, Options, Placed, lanes_of, place
 from .timing import Timing
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class Roofline:
     achievable_bandwidth: float
     """What the DMA engines of a core reach together, bytes/s."""
 
+    matmul_us: float
+    """What the matmuls take at TensorE's peak in their own data types."""
+
     @property
     def knee(self) -> float:
         """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
@@ -71,15 +74,15 @@ class Roofline:
 
     @property
     def bound_us(self) -> float:
-        """The least time that flops and bytes allow."""
-        return max(self.flops / self.peak_flops, self.hbm_bytes / self.achievable_bandwidth) * 1e6
+        """The least time that matmuls and bytes allow."""
+        return max(self.matmul_us, self.hbm_bytes / self.achievable_bandwidth * 1e6)
 
 
 class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
 
     def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 reuse: bool = False, throttle: bool = False, cores: int = 1) -> None:
+                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> None:
         self.run = run
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
@@ -88,19 +91,30 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, reuse=reuse, throttle=throttle, cores=cores)
+        self.options = Options(hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores)
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
         self._records: list[tuple] | None = None
-        for program in self._programs:
-            at = place(program, at, self.timing, self.target, placed, self.options)
-        self.launch_us = self.timing.launch[launch] * len(run.programs) / 1e3
+        begin, calls, side_by_side = 0.0, 0, False
+        for number, program in enumerate(self._programs):
+            # the two cores of a logical one are two programs that share their tensors in HBM
+            second = number > 0 and program.shared is self._programs[number - 1].shared
+            first = not second and number + 1 < len(self._programs) and program.shared is self._programs[number + 1].shared
+            if not second:
+                begin, calls = at, calls + 1
+            end = place(program, begin, self.timing, self.target, placed, self.options, int(second), 1 + (first or second))
+            at = max(at, end)
+            side_by_side = side_by_side or second
+        self.cores = max(cores, 2) if side_by_side else cores
+        """How many cores the lanes are of."""
+        self.launch_us = self.timing.launch[launch] * calls / 1e3
         self.span_ns = at
         """From the first start to the last result."""
-        names = [f"{f'nc{core} ' if cores > 1 else ''}{name}" for core in range(cores) for name in
+        names = [f"{f'nc{core} ' if self.cores > 1 else ''}{name}" for core in range(self.cores) for name in
                  (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
-        used = sorted({*range(len(ENGINES)), *placed.lane})
+        engines = [core * lanes_of(self.timing) + k for core in range(self.cores) for k in range(len(ENGINES))]
+        used = sorted({*engines, *placed.lane})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
@@ -129,8 +143,9 @@ class Timeline:
         """flops and HBM bytes, against what TensorE and the memory of the cores in use can do."""
         flops = sum(c.flops * c.uses for c in self.costs)
         hbm = round(sum(c.hbm * c.uses for c in self.costs))
-        seconds, cores, timing = self.span_ns * 1e-9, self.options.cores, self.timing
-        return Roofline(flops=flops, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
+        seconds, cores, timing = self.span_ns * 1e-9, self.cores, self.timing
+        matmuls = sum(c.flops / c.flop_rate * c.uses for c in self.costs if c.flops)
+        return Roofline(flops=flops, matmul_us=matmuls / 1e3 / cores, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
                         achieved_flops=flops / seconds if seconds else 0.0,
                         achieved_bandwidth=hbm / seconds if seconds else 0.0,
                         peak_flops=cores * timing.peak_flops_bf16 * 1e9, peak_bandwidth=cores * timing.hbm_peak * 1e9,
@@ -139,7 +154,7 @@ class Timeline:
     def utilisation(self) -> dict[str, float]:
         """The share of the time that each resource is busy: the engines, "dma" (the DMA engines together) and "hbm" (bytes
         against the peak HBM bandwidth). Of several cores, their mean."""
-        span, cores = self.span_ns or 1.0, self.options.cores
+        span, cores = self.span_ns or 1.0, self.cores
         busy = np.bincount(self.lane, self.busy_end - self.start, len(self.lanes)) if len(self) else np.zeros(len(self.lanes))
         out = {engine: float(sum(busy[k] for k, name in enumerate(self.lanes) if name.split()[-1] == engine)) / span / cores
                for engine in ENGINES}
@@ -227,7 +242,7 @@ class Timeline:
         return RooflineChart(self)
 
     def save_trace(self, path: str) -> None:
-        """Write a trace file that ui.perfetto.dev and chrome://tracing open."""
+        """Write a trace file that ui.perfetto.dev opens: Chrome's trace-event JSON."""
         from ..views import trace_file
 
         trace_file.save(self, path)

@@ -2,7 +2,8 @@
 
 Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA bandwidth are taken in program
 order, memory in the order in which it is released. So more work, or later work, never makes anything earlier. The one
-exception is physical: an activation may load the table that a later one would have loaded when its data had come.
+exception is physical: an activation may load the table that a later one would have loaded when its data had come. (The
+options `as_compiled` and `throttle` make others.)
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ REASONS = ("start", "engine busy", "data", "anti", "output", "port", "psum bank"
 (START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(len(REASONS))
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to schedule; see `Run.timeline`."""
 
     hoist_loads: bool = True
-    reuse: bool = False
+    as_compiled: bool = False
     throttle: bool = False
     cores: int = 1
 
@@ -89,8 +89,8 @@ class Placed:
         """Of each signature that ran."""
 
 
-def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
-    """Of each buffer, where on the tape the record lies that touches it last; and the signatures that occur."""
+def _survey(tape: list[Any]) -> tuple[dict[int, list[Any]], set[Any]]:
+    """By its place on the tape, the buffers that no later record touches; and the signatures that occur."""
     last: dict[Any, int] = {}
     kinds = set()
     at, n = 0, len(tape)
@@ -98,37 +98,54 @@ def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
         signature = tape[at]
         kinds.add(signature)
         end = at + signature.width
-        last[tape[at + 3]] = last[tape[at + 5]] = at  # every instruction has a destination and a source
+        last[tape[at + 3]] = last[tape[at + 5]] = at  # of an instruction without sources the second is None
         if end - at > 8:
             for k in range(at + 7, end - 1, 2):
                 last[tape[k]] = at
+        share = tape[end - 1]
+        if share is not None and len(share) > 2:
+            for buf, _, _ in share[2]:
+                last[buf] = at
         at = end
-    return last, kinds
+    dying: dict[int, list[Any]] = {}
+    for buf, at in last.items():
+        found = dying.get(at)
+        if found is None:
+            dying[at] = [buf]
+        else:
+            found.append(buf)
+    return dying, kinds
 
 
-def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options) -> float:
+def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options, first_core: int = 0,
+          neighbours: int = 1) -> float:
     """Place the records of `program` from the time `base` on, behind those in `out`; returns when the last result is there.
+
+    It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among them) use its stack of HBM.
 
     One long loop over plain lists, since it is to take 2 microseconds a record: what a record needs of its signature is in its
     `Cost`, what it needs of its operands in their `Region`.
     """
     tape, costs = program.tape, out.costs
-    last_use, kinds = _survey(tape)
+    dying, kinds = _survey(tape)
     rows = Broadcasts(tape) if any(map(spreads_row, kinds)) else None
     done: dict[tuple, Any] = {}
     regions: dict[Any, Any] = {}
     held: dict[Any, tuple[int, int]] = {}
-    capacity, bank = (target.sbuf_partition_bytes, target.psum_banks), target.psum_bank_bytes
-    cores = [Core(k, timing, base) for k in range(options.cores)]
+    capacity = (int(target.sbuf_partition_bytes * timing.sbuf_share), target.psum_banks)
+    bank = target.psum_bank_bytes
+    cores = [Core(first_core + k, timing, base) for k in range(options.cores)]
     marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
     instance, mark = 0, 0
     core = cores[0]
     start_of, busy_of, end_of, lane_of = out.start.append, out.busy_end.append, out.end.append, out.lane.append
     waited_of, reason_of = out.waited_for.append, out.reason.append
+    region_of, cost_known, dies = regions.get, costs.get, dying.get
     handoff, nowhere = timing.handoff, lanes_of(timing) - 1
-    throttle = options.throttle and timing.throttled
+    as_compiled, throttle = options.as_compiled, options.throttle and timing.throttled
     # cores that share a stack of HBM get equal parts of it
-    sharing = max(1.0, min(options.cores, 2) * timing.dma_bandwidth / timing.hbm_stack) if options.cores > 1 else 1.0
+    neighbours = max(neighbours, min(options.cores, 2))
+    sharing = max(1.0, neighbours * timing.dma_bandwidth / timing.hbm_stack) if neighbours > 1 else 1.0
     finish, index, at, n = base, len(out.start), 0, len(tape)
     while at < n:
         if at >= mark:
@@ -138,7 +155,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             mark = marks[instance]
             free, last, room, freed = core.free, core.last, core.room, core.freed
         signature = tape[at]
-        cost = costs.get(signature)
+        cost = cost_known(signature)
         if cost is None:
             cost = costs[signature] = cost_of(signature, timing)
         if rows is not None and (cost.index == 1 or cost.index == 2):
@@ -152,11 +169,11 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         for position, meta in cost.reads:
             buf = tape[at + position]
             offset = tape[at + position + 1]
-            region = regions.get(buf)
+            region = region_of(buf)
             if region.__class__ is not list or region[0] is not meta or region[1] != offset:
-                if meta.space == HBM and buf.role == "input":  # nobody writes it
+                if buf.role == "input":  # nobody writes it
                     continue
-                region = find(regions, buf, meta, offset)
+                region = find(regions, buf, meta or buf.meta, offset if meta else 0)
             reads.append(region)
             if region[AVAIL] > t:
                 t, why, who = region[AVAIL], DATA, region[WRITER]
@@ -165,16 +182,34 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if other[AVAIL] > t:
                         t, why, who = other[AVAIL], DATA, other[WRITER]
 
+        share = tape[end_at - 1]
+        if share is not None and len(share) > 2:  # the tiles of indices that pick its elements
+            for buf, offset, meta in share[2]:
+                region = find(regions, buf, meta, offset)
+                reads.append(region)
+                for other in (region, *region[OTHERS]):
+                    if other[AVAIL] > t:
+                        t, why, who = other[AVAIL], DATA, other[WRITER]
+
         # what it overwrites must have been read, and written by whoever wrote it before; a tile that is new needs room
         dst = tape[at + 3]
-        into = regions.get(dst)
+        into = region_of(dst)
+        meta, offset = cost.dst, tape[at + 4]
+        if meta is None:
+            meta, offset = dst.meta, 0
         if into is None:
-            into = regions[dst] = [signature.dst, tape[at + 4], 0.0, -1, -2, 0.0, -1, ()]
-            if signature.dst.space != HBM:
-                t, why, who = _make_room(dst, held, room, freed, capacity, bank, t, why, who)
+            into = regions[dst] = [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
+            if meta.space != HBM:
+                layout = dst.meta
+                psum = layout.space == PSUM
+                need = -(-layout.psum_partition_bytes // bank) if psum else layout.sbuf_partition_bytes
+                held[dst] = (psum, need)
+                room[psum] += need
+                if room[psum] > capacity[psum]:
+                    t, why, who = _wait_for_room(psum, room, freed, capacity, t, why, who)
         else:
-            if into.__class__ is not list or into[0] is not signature.dst or into[1] != tape[at + 4]:
-                into = find(regions, dst, signature.dst, tape[at + 4])
+            if into.__class__ is not list or into[0] is not meta or into[1] != offset:
+                into = find(regions, dst, meta, offset)
             if into[READ] > t:
                 t, why, who = into[READ], ANTI, into[READER]
             if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
@@ -184,13 +219,16 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         second = None
         if cost.extra is not None:
             buf = tape[end_at - 3]
-            if buf not in regions:
-                t, why, who = _make_room(buf, held, room, freed, capacity, bank, t, why, who)
+            if buf not in regions and buf.meta.space != HBM:
+                psum = buf.meta.space == PSUM
+                need = -(-buf.meta.psum_partition_bytes // bank) if psum else buf.meta.sbuf_partition_bytes
+                held[buf] = (psum, need)
+                room[psum] += need
+                t, why, who = _wait_for_room(psum, room, freed, capacity, t, why, who)
             second = find(regions, buf, cost.extra, tape[end_at - 2])
             t, why, who = _overwritten((second, *second[OTHERS]), me, t, why, who)
 
         if me < 0:
-            share = tape[end_at - 1]
             part = 1.0 if share is None else share[0] / share[1]
             cost.uses += part
             t, busy, lane, why, who = _transfer(core, cost, part * sharing, t, why, who, index, timing, options.hoist_loads)
@@ -198,17 +236,27 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         elif rows is not None and at in rows.removed:
             busy = end = avail = t
             lane = nowhere
-        elif options.reuse and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
+        elif as_compiled and (known := _known(done, signature, tape, at, cost, into, regions)) is not None:
             if known[AVAIL] > t:
                 t, why, who = known[AVAIL], DATA, known[WRITER]
             busy = end = avail = t
             lane = nowhere
         else:
             cost.uses += 1.0
+            waited = (t, why, who) if as_compiled else None
             if free[me] > t:
                 t, why, who = free[me], BUSY, last[me]
             occupancy, latency = cost.occupancy, cost.latency
-            if me == 0:
+            if as_compiled and cost.on_scalar is not None and free[2] < free[1]:
+                other = cost.on_scalar
+                me, occupancy, latency = 2, other.occupancy, other.latency
+                if waited is not None:  # go back to what it waits for besides VectorE
+                    t, why, who = waited
+                if free[me] > t:
+                    t, why, who = free[me], BUSY, last[me]
+                if other.shared:
+                    t, why, who = _ports(core, other, t, why, who)
+            elif me == 0:
                 # TensorE loads the stationary operand behind the matmul before, unless it holds it already
                 stationary = reads[0]
                 key = (tape[at + 5], tape[at + 6], signature.srcs[0], stationary[WRITER])
@@ -237,7 +285,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             free[me], last[me] = busy, index
             lane = me
             if cost.shared:
-                _take_ports(core, cost, busy, index)
+                _take_ports(core, cost if me == cost.index else cost.on_scalar, busy, index)
 
         for region in reads:
             if busy > region[READ]:
@@ -247,24 +295,20 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         into[ENGINE] = me
         if second is not None:
             second[AVAIL], second[WRITER], second[ENGINE] = max(avail, second[AVAIL]), index, me
-        for k in cost.operands:
-            buf = tape[at + k]
-            if last_use[buf] == at and buf in held:
-                if rows is not None and buf in rows.kept:
-                    continue
-                psum, need = held.pop(buf)
-                region = regions.pop(buf)
-                if region.__class__ is not list:
-                    when, by = release(region)
-                elif region[READ] > region[AVAIL]:
-                    when, by = region[READ], region[READER]
-                else:
-                    when, by = region[AVAIL], region[WRITER]
-                heappush(freed[psum], (when, by, need))
-                if rows is not None and buf in rows.in_psum:
-                    buf = rows.in_psum[buf]
-                    heappush(freed[1], (when, by, held.pop(buf)[1]))
-                    del regions[buf]
+        dead = dies(at)
+        if dead is not None:
+            for buf in dead:
+                if buf in held:
+                    region = regions[buf]
+                    if rows is not None or region.__class__ is not list:
+                        _give_back(buf, held, regions, freed, rows)
+                    else:
+                        psum, need = held.pop(buf)
+                        del regions[buf]
+                        if region[READ] > region[AVAIL]:
+                            heappush(freed[psum], (region[READ], region[READER], need))
+                        else:
+                            heappush(freed[psum], (region[AVAIL], region[WRITER], need))
         start_of(t)
         busy_of(busy)
         end_of(end)
@@ -286,7 +330,7 @@ def _known(done: dict[tuple, Any], signature: Any, tape: list[Any], at: int, cos
     key: tuple = (signature,)
     for k, meta in cost.reads:
         buf, offset = tape[at + k], tape[at + k + 1]
-        region = find(regions, buf, meta, offset)
+        region = find(regions, buf, meta or buf.meta, offset if meta else 0)
         key += (buf, offset, region[WRITER], *(other[WRITER] for other in region[OTHERS]))
     known = done.get(key)
     if known is None:
@@ -294,18 +338,13 @@ def _known(done: dict[tuple, Any], signature: Any, tape: list[Any], at: int, cos
     return known
 
 
-def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], freed: list[list[tuple[float, int, int]]],
-               capacity: tuple[int, int], bank: int, t: float, why: int, who: int) -> tuple[float, int, int]:
-    """Give a new tile its bytes of SBUF, or its banks of PSUM, waiting until enough of them are released.
+def _wait_for_room(psum: bool, room: list[int], freed: list[list[tuple[float, int, int]]], capacity: tuple[int, int], t: float,
+                   why: int, who: int) -> tuple[float, int, int]:
+    """Wait until so many bytes of SBUF, or banks of PSUM, are released that those in use have room.
 
-    Tiles whose last reader comes later in the program are never waited for: if they alone are too many (small tiles may share
-    a bank), nobody waits.
+    Tiles that a later record still touches are never waited for: if they alone are too many (small tiles may share a bank),
+    nobody waits.
     """
-    layout = buf.meta
-    psum = int(layout.space == PSUM)
-    need = -(-layout.psum_partition_bytes // bank) if psum else layout.sbuf_partition_bytes
-    held[buf] = (psum, need)
-    room[psum] += need
     heap = freed[psum]
     while room[psum] > capacity[psum] and heap:
         when, by, size = heappop(heap)
@@ -313,6 +352,26 @@ def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], free
         if when > t:
             t, why, who = when, BANK if psum else MEMORY, by
     return t, why, who
+
+
+def _give_back(buf: Any, held: dict[Any, tuple[int, int]], regions: dict[Any, Any],
+               freed: list[list[tuple[float, int, int]]], rows: Broadcasts | None) -> None:
+    """Release the memory of a tile that nothing touches any more, at the time when everything about it is over."""
+    if rows is not None and buf in rows.kept:
+        return
+    psum, need = held.pop(buf)
+    region = regions.pop(buf)
+    if region.__class__ is not list:
+        when, by = release(region)
+    elif region[READ] > region[AVAIL]:
+        when, by = region[READ], region[READER]
+    else:
+        when, by = region[AVAIL], region[WRITER]
+    heappush(freed[psum], (when, by, need))
+    if rows is not None and buf in rows.in_psum:
+        product = rows.in_psum[buf]
+        heappush(freed[1], (when, by, held.pop(product)[1]))
+        del regions[product]
 
 
 def _overwritten(regions: tuple[Any, ...], me: int, t: float, why: int, who: int) -> tuple[float, int, int]:
@@ -369,7 +428,7 @@ def _ports(core: Core, cost: Cost, t: float, why: int, who: int) -> tuple[float,
     return t, why, who
 
 
-def _take_ports(core: Core, cost: Cost, busy: float, index: int) -> None:
+def _take_ports(core: Core, cost: Any, busy: float, index: int) -> None:
     if cost.sbuf_port:
         core.sbuf_port[cost.engine == GPSIMD] = (busy, index)
     if cost.psum_port:

@@ -37,9 +37,13 @@ class Timing:
 
     min_interval: int = 64
     """Cycles between two instructions of an engine at the least: MIN_II (isa), MM_INIT_LATENCY (arch-v2) [T]."""
+    dynamic_interval: int = 600
+    """The same where an operand's offset is known at run time only: MIN_II_DYNAMIC (isa) [T]."""
     access_cycles: int = 64
     """Cycles by which a VectorE or ScalarE instruction occupies its engine beyond one an element: starting an access to SBUF
     or PSUM costs about 60 (arch-v2) [T]; two independent activations of 512 elements follow each other by 637 (profile) [P]."""
+    full_rate_step: int = 16
+    """Bytes from one element to the next up to which VectorE and ScalarE read and write at their full rate (arch-v2) [T]."""
     tensor_fill: float
     """From the last row entering the PE array to the result in PSUM: perf, 188 to 219 ns a matmul of 128 rows [F] on v2;
     590 ns a pass of 430 ns on v3 [F]."""
@@ -74,10 +78,13 @@ class Timing:
     dma_run_rate: float = float("inf")
     """Bytes a ns of one DMA engine in short runs."""
     dma_run_min: float
-    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 30 ns [A], between the 7 ns of 4
-    bytes (perf) [F] and the 36 ns of 256 bytes (mm-v2) [I]."""
+    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 7 ns, what 4 bytes took (perf,
+    fig29) [F]."""
     dma_transpose_rate: float
     """Share of the DMA rate that a transposing transfer reaches (arch-v3: up to 0.9; v2: "much lower", assumed)."""
+    sbuf_share: float = 2 / 3
+    """The share of SBUF that tiles may fill before loads stop running ahead: published profiles show it half used, with loads
+    that wait (fused_mamba.rst), and LayerNorm's latencies leave no room for a load beside its passes (layernorm.rst) [I]."""
     hbm_peak: float
     """HBM bytes a ns: one core's share (arch guides) [T, I]."""
     hbm_stack: float
@@ -107,7 +114,7 @@ TIMINGS = {
     2: Timing(tensor_ghz=2.8, vector_ghz=1.12, scalar_ghz=1.4, gpsimd_ghz=1.4,
               tensor_fill=145.0, vector_fill=5.0, scalar_fill=105.0, table_load=368.0,
               dma_rate=17.0, dma_issue=50.0, dma_start=1270.0, dma_done=250.0,
-              dma_run_time=160.0, dma_run_rate=6.4, dma_run_min=30.0, dma_transpose_rate=0.1,
+              dma_run_time=160.0, dma_run_rate=6.4, dma_run_min=7.0, dma_transpose_rate=0.1,
               hbm_peak=410.0, hbm_stack=820.0, shared_ports=True,
               launch={"none": 0.0, "profile": 19100.0, "benchmark": 6000.0}, peak_flops_bf16=2 * 128 * 128 * 2.8),
     3: Timing(tensor_ghz=2.4, vector_ghz=0.96, scalar_ghz=1.2, gpsimd_ghz=1.2,

@@ -125,7 +125,7 @@ class LaneChart(chart.Chart):
             ax.broken_barh([s for s, k in zip(spans, mine, strict=True) if critical[k]], (row + 0.34, 0.12),
                            facecolor=palette.INK.light, linewidth=0)
             for (start, width), k in zip(spans, mine, strict=True):
-                op = r.kinds[r.kind[k]].op
+                op = r.kind_of(int(k)).op
                 low, high = max(start, self.between[0]), min(start + width, self.between[1])
                 if (high - low) / span > 0.0105 * len(op):
                     ax.text((low + high) / 2, row, op, ha="center", va="center", fontsize=7, color="white", clip_on=True)

@@ -44,7 +44,7 @@ def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np
 def of_run(reading: Reading, columns: int) -> list[Lane]:
     """Without a model of time: which engine executes, over instruction numbers."""
     n = len(reading)
-    engines = np.array([k.engine for k in reading.kinds])[reading.kind]
+    engines = np.array(reading.engines)[reading.pattern]
     edges = np.arange(n + 1.0) if n <= columns else np.linspace(0, n, columns + 1).round()
     counts = np.diff(edges)
     out = []

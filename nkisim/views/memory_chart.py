@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import chart, palette
-from .occupancy import Curve, curve, holders, largest
+from .occupancy import Curve, curve, holders
 from .reading import SPACES, Reading
 from .tables import bars, brief, clip, count, short, size, table
 
@@ -50,9 +50,9 @@ class MemoryChart(chart.Chart):
         peak, capacity = sum(t.partition_bytes * n for t, n in found), r.capacity(space)
         if not peak:
             return f"{space.upper()}: not used."
-        where = (f"instruction {int(moment)}, line {r.kinds[r.kind[int(moment)]].line}" if self.timeline is None else
+        where = (f"instruction {int(moment)}, line {r.kind_of(int(moment)).line}" if self.timeline is None else
                  f"{moment:,.3f} us (model)")
-        head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} a partition ({short(100 * peak / capacity)} %),"
+        head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} {r.unit} ({short(100 * peak / capacity)} %),"
                 f" at {where}")
         rows = []
         for tile, n in found[:12]:
@@ -83,8 +83,8 @@ class MemoryChart(chart.Chart):
             axes = figure.subplots(2, 1, sharex=True)
             note = ""
             for ax, space in zip(axes, SPACES, strict=True):
-                c = curve(self.reading, space, COLUMNS, self.timeline)
-                _draw(ax, c, space, self.reading.capacity(space))
+                c = curve(self.reading, space, COLUMNS, self.timeline, named=NAMED)
+                _draw(ax, c, space, self.reading)
                 if c.folded:
                     note = f"; each of {len(c.total):,} columns shows its fullest moment"
             figure.suptitle(self.caption + note, fontsize=10, x=0.01, ha="left")
@@ -105,12 +105,12 @@ def _even(c: Curve, columns: int) -> list[float]:
     return out
 
 
-def _draw(ax: Axes, c: Curve, space: str, capacity: int) -> None:
+def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
+    capacity = reading.capacity(space)
     peak = int(c.total.max(initial=0))
     unit, per = ("B", 1) if peak < 4096 else ("KiB", 1024)
-    owners = largest(c.owners, NAMED)
     base = np.zeros(len(c.total))
-    for i, (name, held) in enumerate(owners.items()):
+    for i, (name, held) in enumerate(c.owners.items()):
         color = palette.OWNERS[i] if i < NAMED else palette.REST
         top = base + held / per
         ax.fill_between(c.edges, np.append(base, base[-1:]), np.append(top, top[-1:]), step="post", color=color,
@@ -121,7 +121,7 @@ def _draw(ax: Axes, c: Curve, space: str, capacity: int) -> None:
     ax.set_ylabel(f"{unit} a partition")
     ax.set_title(space.upper())
     ax.grid(axis="y")
-    words = f"capacity {size(capacity)} a partition"
+    words = f"capacity {size(capacity)} {reading.unit}"
     near = peak * 5 >= capacity
     ax.set_ylim(0, (max(capacity, peak) * 1.18 if near else peak * 1.3) / per or 1.0)
     place: dict[str, Any] = {"color": palette.LIMIT.light, "ha": "right", "fontsize": 8}
@@ -132,7 +132,7 @@ def _draw(ax: Axes, c: Curve, space: str, capacity: int) -> None:
         above = f", {short(capacity / peak)} times the peak: above this axis" if peak else ""
         ax.annotate(words + above, (1.0, 1.0), (0, 3), xycoords="axes fraction", textcoords="offset points",
                     va="bottom", **place)
-    if owners:
+    if c.owners:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.0, handleheight=1.0)
     else:
         ax.annotate("not used", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")

@@ -24,7 +24,7 @@ class Curve:
     total: NDArray[np.int64]
     """Bytes a partition."""
     owners: dict[str, NDArray[np.int64]]
-    """The same by the name of the tensors, the largest first."""
+    """The same by the name of the tensors, if asked for."""
     folded: int
     """How many changes there were, if a column stands for several of them (it then shows its fullest moment); else 0."""
 
@@ -69,14 +69,21 @@ def held_at(reading: Reading, timeline: Timeline | None, records: Sequence[int])
             held[tile[coming[i]]] = held.get(tile[coming[i]], 0) + 1
             i += 1
         while j < len(going) and last[going[j]] <= moment:
-            held[tile[going[j]]] -= 1
+            t = tile[going[j]]
+            held[t] -= 1
+            if not held[t]:
+                del held[t]
             j += 1
-        out[k] = {t: n for t, n in held.items() if n > 0}
+        out[k] = dict(held)
     return out
 
 
-def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None = None) -> Curve:
-    """The occupancy of `space` in at most `columns` columns: over instruction numbers, or over the time of a model."""
+def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None = None, named: int = 0) -> Curve:
+    """The occupancy of `space` in at most `columns` columns: over instruction numbers, or over the time of a model.
+
+    `named`: how many owners to tell apart, those first that hold most at the fullest moment, then those that hold most over the
+    run; the others are added up.
+    """
     wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
     tile = reading.use_tile[wanted]
     sizes = np.array([t.partition_bytes for t in reading.tiles], np.int64)[tile]
@@ -89,25 +96,23 @@ def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None 
         folded = len(times)
         edges = np.linspace(0.0, length, columns + 1)
         at = _fullest(times, totals, edges)
-    names: dict[str, list[int]] = {}
-    for number, t in enumerate(reading.tiles):
-        if t.space == space:
-            names.setdefault(t.name, []).append(number)
-    owners = {}
-    for name, numbers in names.items():
-        mine = np.isin(tile, numbers)
-        owners[name] = _value_at(*_steps(begin[mine], end[mine], sizes[mine]), at)
-    ranked = dict(sorted(owners.items(), key=lambda kv: (-int(kv[1].max(initial=0)), -int(kv[1].sum()), kv[0])))
-    return Curve(edges, _value_at(times, totals, at), ranked, folded)
-
-
-def largest(owners: dict[str, NDArray[np.int64]], most: int) -> dict[str, NDArray[np.int64]]:
-    """The `most` largest owners, the others added up as "N others"."""
-    if len(owners) <= most + 1:
-        return owners
-    names = list(owners)
-    rest = np.sum([owners[name] for name in names[most:]], axis=0)
-    return {**{name: owners[name] for name in names[:most]}, f"{len(names) - most} others": rest}
+    result = Curve(edges, _value_at(times, totals, at), {}, folded)
+    if named:
+        names: dict[str, int] = {}
+        numbers = np.array([names.setdefault(t.name, len(names)) for t in reading.tiles], np.int64)[tile]
+        fullest = float(times[int(np.argmax(totals))])
+        there = (begin <= fullest) & (fullest < end)
+        peak = np.bincount(numbers, sizes * there, len(names))
+        held = np.bincount(numbers, sizes * (end - begin), len(names))
+        ranked = [n for n in sorted(names, key=lambda n: (-peak[names[n]], -held[names[n]], n)) if held[names[n]]]
+        alone = named if len(ranked) > named + 1 else len(ranked)
+        for name in ranked[:alone]:
+            mine = numbers == names[name]
+            result.owners[name] = _value_at(*_steps(begin[mine], end[mine], sizes[mine]), at)
+        if len(ranked) > alone:
+            rest = result.total - np.sum(list(result.owners.values()), axis=0)
+            result.owners[f"{len(ranked) - alone} others"] = rest
+    return result
 
 
 def _steps(begin: NDArray[np.float64], end: NDArray[np.float64],

@@ -109,10 +109,10 @@
       showSource(kind);
       gauges.forEach(function (g) {
         var used = data[g.space].used[now], capacity = data.capacity[g.space];
-        g.line.textContent = g.space.toUpperCase() + " " + size(used) + " of " + size(capacity) + " a partition";
+        g.line.textContent = g.space.toUpperCase() + " " + size(used) + " of " + size(capacity) + " " + data.unit;
         g.fill.style.width = 100 * Math.min(1, used / capacity) + "%";
         g.fill.style.minWidth = used ? "1px" : 0;
-        g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + " " + h[1]; }).join(", ");
+        g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + ": " + h[1]; }).join("; ");
       });
       showTiles(kind);
       near.textContent = "";
@@ -159,8 +159,8 @@
   function nearby(now, go) {
     var timed = !!data.spans, row = 16, left = data.plot[0], plot = data.plot[1], height = 18 + row * data.lanes.length;
     function span(i) { return timed ? data.spans[i] : [data.records[i], data.records[i] + 1]; }
-    var mine = span(now), width = Math.max(timed ? data.window : 40, 1.5 * (mine[1] - mine[0]));
-    var from = Math.max(0, (mine[0] + mine[1] - width) / 2);
+    var mine = span(now), width = Math.min(Math.max(data.window, 1.5 * (mine[1] - mine[0])), data.length);
+    var from = Math.max(0, Math.min((mine[0] + mine[1] - width) / 2, data.length - width));
     var picture = draw("svg", { viewBox: "0 0 " + data.plot[2] + " " + height, "aria-hidden": "true" });
     data.lanes.forEach(function (lane, k) {
       picture.appendChild(draw("rect", { x: left, y: k * row, width: plot, height: row - 3, fill: "var(--raised)" }));

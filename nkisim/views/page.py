@@ -38,7 +38,7 @@ class Page:
             raise ValueError("the timeline is of another run: make it with timeline = run.timeline()")
         self.reading = Reading(run, timeline)
         self.timeline = timeline
-        self.shown: Shown = choose(self.reading.kind, MOST)
+        self.shown: Shown = choose(self.reading.pattern, MOST)
 
     @property
     def title(self) -> str:
@@ -71,7 +71,7 @@ class Page:
         lines = []
         for i, record in enumerate(self.shown.records.tolist()):
             lines += [f"       ... {gap.text()}" for gap in self.shown.gaps.get(i, ())]
-            kind = self.reading.kinds[self.reading.kind[record]]
+            kind = self.reading.kind_of(record)
             when = ""
             if self.timeline is not None:
                 start, end = (float(a[record]) / 1e3 for a in (self.timeline.start, self.timeline.busy_end))

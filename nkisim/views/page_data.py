@@ -23,6 +23,8 @@ CONTEXT = 5
 """Lines of the kernel's text shown before and after the current one."""
 HOLDERS = 6
 """Tensors named for each memory at each step."""
+NEARBY = 40
+"""Instructions in the strip around the current one, where they are spread evenly."""
 
 
 class Pool:
@@ -45,8 +47,8 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
     """The data of a page; `page.js` says what it does with each part."""
     records = shown.records.tolist()
     kinds = Pool()
-    steps = [kinds.number(int(reading.kind[r])) for r in records]
-    used: list[Kind] = [reading.kinds[k] for k in kinds.items]
+    steps = [kinds.number(kind.key(), kind) for kind in map(reading.kind_of, records)]
+    used: list[Kind] = kinds.items
     files = list(dict.fromkeys(k.filename for k in used))
     data: dict[str, Any] = {
         "total": len(reading), "records": records, "steps": steps,
@@ -62,6 +64,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
         engines = [k.engine for k in used]
         data["lanes"] = [e for e in ENGINES if e in engines]
         data["lane"] = [data["lanes"].index(engines[s]) for s in steps]
+        data["window"], data["length"] = NEARBY, len(reading)
     else:
         data.update(_times(timeline, records))
     return data
@@ -95,7 +98,7 @@ def _file(filename: str, lines: set[int]) -> dict[str, Any]:
 
 def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> dict[str, Any]:
     """Bytes a partition in use at each step, and the tensors that hold most of it."""
-    out: dict[str, Any] = {"capacity": {s: reading.capacity(s) for s in SPACES}}
+    out: dict[str, Any] = {"capacity": {s: reading.capacity(s) for s in SPACES}, "unit": reading.unit}
     named = Pool()
     held: dict[str, list[int]] = {space: [] for space in SPACES}
     used: dict[str, list[int]] = {space: [] for space in SPACES}
@@ -149,7 +152,7 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
         if end > busy:
             text += f", result visible at {end / 1e3:,.3f} us"
         reason, waited = REASONS[int(timeline.reason[r])], int(timeline.waited_for[r])
-        text += f"; start decided by: {reason}" + (f", instruction {waited:,}" if waited >= 0 else "")
+        text += f"; start decided by: {reason}, instruction {waited:,}" if waited >= 0 else "; nothing to wait for"
         words.append(text)
         path.append(int(r in critical))
         at.append(round((start + busy) / 2 / length, 5))
@@ -157,10 +160,10 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
     pool = Pool()
     return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at,
             "spans": spans, "lanes": used, "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
-            "window": round(max(40 * length / len(timeline.start), 1.0), 1)}
+            "window": NEARBY * length / len(timeline.start), "length": length}
 
 
 def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:
     """"at most 2 KiB of 224 KiB a partition"."""
     peak = sum(t.partition_bytes * n for t, n in holders(reading, space, timeline)[1])
-    return f"at most {size(peak)} of {size(reading.capacity(space))} a partition" if peak else "not used"
+    return f"at most {size(peak)} of {size(reading.capacity(space))} {reading.unit}" if peak else "not used"

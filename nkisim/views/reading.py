@@ -3,6 +3,7 @@ on-chip memory while it executes. The only place of the views that knows how rec
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ class Kind:
     line: int
     source: str
 
+    def key(self) -> tuple:
+        """What tells it from another kind, for a reader."""
+        return self.engine, self.op, self.dst, self.srcs, repr(self.attrs), self.filename, self.line
+
     def text(self) -> str:
         """"activation p[128, 64] <- x[128, 64]"."""
         targets = ", ".join(f"{o.name}{list(o.shape)}" for o in self.dst)
@@ -57,54 +62,69 @@ class Tile(NamedTuple):
 
 
 class Reading:
-    """`kinds[kind[i]]` is what record i is; the tensor `tiles[use_tile[j]]` held memory from the record `use_first[j]` to
-    the record `use_last[j]`."""
+    """Record i is of the kind `kind_of(i)`, and of the pattern `pattern[i]`, which records share that one place of the kernel
+    made with operands of the same shapes; the tensor `tiles[use_tile[j]]` held memory from the record `use_first[j]` to the
+    record `use_last[j]`."""
 
     def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
         self.run = run
         self.target: Target = targets.get(run.target) if timeline is None else timeline.target
         """Whose capacities count: the run's target, or the one that the time is modelled for."""
-        self.kinds: list[Kind] = []
+        self.cores = 1 if timeline is None else timeline.cores
         self.kernels: list[str] = []
         """The names of the kernels that were called, in order."""
         self.tiles: list[Tile] = []
+        self._examples: list[tuple] = []
+        self._kinds: dict[int, Kind] = {}
         uses: list[np.ndarray] = [np.empty((3, 0), np.int64)]
         places: dict[tuple, int] = {}
-        numbers: list[int] = []
+        kinds: list[int] = []
+        patterns: list[int] = []
+        alike: dict[tuple, int] = {}  # by identity, which is cheap to look up; all of it lives as long as the run
+        shapes: dict[int, tuple] = {}
         known: dict[tuple, int] = {}
         for program in run.programs:
-            base = len(numbers)
+            base = len(kinds)
             self.kernels.append(getattr(program.kernel_code, "co_name", "kernel"))
             clocks = []
             clock = 0
-            alike: dict[tuple, int] = {}  # by identity, which is cheap to look up; all of it lives as long as the program
             for record in program.records():
-                key = (id(record[0]), id(record[1]), record[2],
+                signature, code, lasti = record[:3]
+                key = (id(signature), id(code), lasti,
                        *[(id(b.code), b.lasti, b.name) for b in record[3:-1:2] if b is not None])
                 number = alike.get(key)
                 if number is None:
-                    number = alike[key] = self._number(record, known)
-                numbers.append(number)
+                    number = alike[key] = len(self._examples)
+                    self._examples.append(record)
+                kinds.append(number)
+                shape = shapes.get(id(signature))
+                if shape is None:
+                    shape = shapes[id(signature)] = (signature.engine, signature.instruction.name, signature.dst.shape,
+                                                     *[m.shape for m in signature.srcs])
+                patterns.append(known.setdefault((shape, id(code), lasti), len(known)))
                 # a clock tick is a record, but where a mask kept nothing there is a tick without one
                 clock += 1
-                if type(record[3]) is Buffer and record[3].first > clock:
+                if not record[3].asked and record[3].first > clock:
                     clock = record[3].first
                 clocks.append(clock)
             uses.append(self._uses(program.buffers, np.asarray(clocks, np.int64), base, places))
-        self.kind = np.asarray(numbers, np.int64)
+        self.pattern = np.asarray(patterns, np.int64)
         self.use_tile, self.use_first, self.use_last = np.concatenate(uses, axis=1)
+        self.example = np.asarray(kinds, np.int64)
+        """Records with the same number here are of one kind."""
+        self.engines = [shape[0] for shape, _, _ in known]
+        """The engine of each pattern."""
 
     def __len__(self) -> int:
-        return len(self.kind)
+        return len(self.example)
 
-    def _number(self, record: tuple, known: dict[tuple, int]) -> int:
-        """The number of the record's kind: a new one only if it differs in something that a reader sees."""
-        kind = _kind(record)
-        key = (kind.engine, kind.op, kind.dst, kind.srcs, repr(kind.attrs), kind.filename, kind.line)
-        number = known.setdefault(key, len(self.kinds))
-        if number == len(self.kinds):
-            self.kinds.append(kind)
-        return number
+    def kind_of(self, record: int) -> Kind:
+        """What record `record` is."""
+        number = int(self.example[record])
+        found = self._kinds.get(number)
+        if found is None:
+            found = self._kinds[number] = _kind(self._examples[number])
+        return found
 
     def _uses(self, buffers: list[Buffer], clocks: np.ndarray, base: int, places: dict[tuple, int]) -> np.ndarray:
         """(tile, first record, last record) of each tensor on chip of one call, as rows of integers."""
@@ -118,7 +138,7 @@ class Reading:
             number = places.get(key)
             if number is None:
                 number = places[key] = len(self.tiles)
-                self.tiles.append(Tile(b.label, b.meta.space, b.meta.shape, dtypes.name(b.meta.dtype), b.nbytes,
+                self.tiles.append(Tile(b.label, b.meta.space, b.meta.shape, _dtype_name(b.meta.dtype), b.nbytes,
                                        b.partition_bytes, source.line_of(b.code, b.lasti).line))
             tile.append(number)
             first.append(b.first)
@@ -130,8 +150,13 @@ class Reading:
 
     # -- memory ----------------------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
-        """Bytes a partition of `space` on the target."""
-        return self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
+        """Bytes a partition of `space` on the target; of several cores side by side, together."""
+        return self.cores * (self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes)
+
+    @property
+    def unit(self) -> str:
+        """By what memory is counted."""
+        return "a partition" if self.cores == 1 else f"a partition of {self.cores} cores together"
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""
@@ -143,6 +168,9 @@ class Reading:
         if len(names) == 1:
             return f"{names[0]}, {len(self.kernels)} calls"
         return f"{names[0]} and {len(self.kernels) - 1} more call{'s' if len(self.kernels) > 2 else ''}"
+
+
+_dtype_name = functools.cache(dtypes.name)
 
 
 def _kind(record: tuple) -> Kind:

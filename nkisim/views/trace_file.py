@@ -1,4 +1,4 @@
-"""A trace file for ui.perfetto.dev and chrome://tracing: the model's schedule in Chrome's trace-event JSON.
+"""A trace file for ui.perfetto.dev: the model's schedule in Chrome's trace-event JSON.
 
 The lanes are threads; memory in use and HBM bandwidth are counters; arrows lead along the critical path. Timestamps are
 microseconds of the model, on a grid of one nanosecond.
@@ -65,15 +65,17 @@ def _slices(timeline: Timeline, reading: Reading) -> Iterator[tuple[int, int, st
     """A slice an instruction, for as long as it occupies its lane: (ns, order among equals, event)."""
     from ..timeline import REASONS
 
-    heads = [_head(kind) for kind in reading.kinds]
-    tails = [_tail(kind) for kind in reading.kinds]
+    said: dict[int, tuple[str, str]] = {}
     rows = zip(_grid(timeline.start), _grid(timeline.busy_end), _grid(timeline.end), timeline.lane.tolist(),
-               timeline.reason.tolist(), timeline.waited_for.tolist(), reading.kind.tolist(), strict=True)
-    for i, (start, busy, end, lane, reason, waited, kind) in enumerate(rows):
+               timeline.reason.tolist(), timeline.waited_for.tolist(), reading.example.tolist(), strict=True)
+    for i, (start, busy, end, lane, reason, waited, example) in enumerate(rows):
+        if example not in said:
+            said[example] = _head(reading.kind_of(i)), _tail(reading.kind_of(i))
+        head, tail = said[example]
         why = f"{REASONS[reason]}, instruction {waited}" if waited >= 0 else REASONS[reason]
         yield start, 1, (f'{{"ph":"X","pid":{PID},"tid":{lane + 1},"ts":{_us(start)},"dur":{_us(max(busy - start, 0))},'
-                         f'{heads[kind]}"instruction":{i},"start decided by":"{why}","result at, us":{_us(end)}'
-                         f'{tails[kind]}}}}}')
+                         f'{head}"instruction":{i},"start decided by":"{why}","result at, us":{_us(end)}'
+                         f'{tail}}}}}')
 
 
 def _head(kind: Kind) -> str:

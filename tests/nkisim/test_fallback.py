@@ -72,6 +72,11 @@ def fake_sdk(directory: Path, *names: str) -> Path:
         ("neuronxcc.nki.isa", "nkisim.dialects.neuronxcc.isa"),
         ("neuronxcc.nki.typing", "nkisim.dialects.neuronxcc.typing"),
         ("neuronxcc.nki.compiler", "nkisim.dialects.neuronxcc.compiler"),
+        ("nki", "nkisim.dialects.nki.nki"),
+        ("nki.language", "nkisim.dialects.nki.language"),
+        ("nki.isa", "nkisim.dialects.nki.isa"),
+        ("nki.typing", "nkisim.dialects.nki.typing"),
+        ("nki.collectives", "nkisim.dialects.nki.collectives"),
     ],
 )
 def test_a_served_module_holds_the_very_objects_of_the_dialect(served: str, origin: str) -> None:
@@ -93,6 +98,11 @@ def test_a_served_module_holds_the_very_objects_of_the_dialect(served: str, orig
         "from neuronxcc.nki.typing import tensor",
         "import neuronxcc.nki.isa as nisa; nisa.constants.oob_mode.error, nisa.constants.engine.tensor",
         "from neuronxcc.nki.isa.constants import dge_mode, oob_mode",
+        "import nki; nki.jit, nki.simulate, nki.language.load, nki.isa.nc_matmul, nki.typing.tensor, nki.collectives",
+        "import nki.language as nl, nki.isa as nisa; nl.ndarray, nisa.tensor_copy, nisa.engine.vector",
+        "from nki.isa import dge_mode, engine, oob_mode, reduce_cmd",
+        "from nki.isa.constants import oob_mode",
+        "import nki.collectives as ncc; ncc.all_reduce",
     ],
 )
 def test_the_import_forms_of_real_kernels_work(statement: str) -> None:
@@ -101,6 +111,7 @@ def test_the_import_forms_of_real_kernels_work(statement: str) -> None:
 
 def test_the_version_is_clearly_not_one_of_the_sdk() -> None:
     assert importlib.import_module("neuronxcc").__version__ == "0.0+nkisim"
+    assert importlib.import_module("nki").__version__ == "0.0+nkisim"
 
 
 def test_a_class_reached_through_the_served_name_pickles_into_a_process_without_the_fallback(
@@ -150,6 +161,40 @@ def test_a_subprocess_inherits_the_fallback(run_python: Run, tmp_path: Path) -> 
         sys.exit(subprocess.run([sys.executable, "my_kernel.py"]).returncode)
         """
     assert printed(run_python("-c", dedent(parent))) == str(TOTAL_OF_ONES)
+
+
+NEWER_KERNEL = dedent(
+    """
+    import nki
+    import nki.isa as nisa
+    import nki.language as nl
+    import numpy as np
+
+    @nki.jit
+    def double(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        tile = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.sbuf)
+        nisa.dma_copy(dst=tile, src=x)
+        nisa.tensor_tensor(dst=tile, data1=tile, data2=tile, op=nl.add)
+        nisa.dma_copy(dst=out, src=tile)
+        return out
+
+    def total(value):
+        return float(np.sum(double(np.full((128, 4), value, np.float32))))
+    """
+)
+
+
+def test_a_kernel_of_the_newer_dialect_runs_in_a_script_its_subprocess_and_a_spawned_pool(
+    run_python: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "my_kernel.py").write_text(NEWER_KERNEL, encoding="utf-8")
+    body = "\n".join("    " + line for line in (SPAWN + "print(totals, flush=True)").splitlines())
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import my_kernel; print(my_kernel.total(1.0))'])"
+    main = f"if __name__ == '__main__':\n    import nkisim\n{body}\n    {child}\n"
+    (tmp_path / "main.py").write_text(main, encoding="utf-8")
+    result = printed(run_python("main.py", env={"PYTHONPATH": str(tmp_path)}))
+    assert result.split("\n") == [str([TOTAL_OF_ONES, 2 * TOTAL_OF_ONES]), str(TOTAL_OF_ONES)]
 
 
 SPAWN = """

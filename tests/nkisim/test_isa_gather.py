@@ -361,3 +361,54 @@ def test_predicated_copies_take_operands_of_other_ranks_with_as_many_elements_as
     assert_same_bits(nki.simulate_kernel(kernel, x, p), np.where(p, x.reshape(4, 24), np.float32(9)))
     refused(nki.jit(lambda x, p: nisa.tensor_copy_predicated(src=nl.load(x), dst=nl.zeros((4, 12), dtype=nl.float32),
                                                              predicate=nl.load(p))), x, p, rule="shape-mismatch")
+
+
+def test_local_gather_writes_into_a_part_of_a_tile_as_2_30_corrects():
+    x = values((16, 32))
+    index = np.random.default_rng(3).integers(0, 32, (16, 1)).astype(np.uint16)
+
+    def body(t, i):
+        d = nl.full((16, 40), 5, dtype=nl.float32)
+        nisa.local_gather(t, i, dst=d[:, 8:24])
+        return d
+
+    want = np.full((16, 40), 5, FP32)
+    want[:, 8:24] = x[:, index[:, 0].astype(int)]
+    assert_same_bits(on_tiles(body, x, index).values, want)
+
+
+@pytest.mark.parametrize("number", [float(np.finfo(np.float32).min), np.finfo(np.float32).min, -3.4028234663852886e38])
+def test_selections_take_a_python_float_as_the_other_value_as_2_32_corrects(number):
+    x, low, high = values((4, 8)), np.zeros((4, 1), FP32), np.full((4, 1), 3, FP32)
+    want = np.where(np.arange(8) < 3, x, np.finfo(np.float32).min)
+    got = on_tiles(lambda t, a, b: nisa.range_select(on_true_tile=t, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=a, bound1=b,
+                                                     on_false_value=number), x, low, high)
+    assert_same_bits(got.values, want)
+    i_f = nl.arange(8)[None, :]
+    assert_same_bits(on_tiles(lambda t: nisa.affine_select(i_f < 3, t, number), x).values, want)
+
+
+def test_a_plain_copy_of_elements_that_run_time_indices_pick_is_refused():
+    x, starts = values((8, 10)), np.array([[4]], np.int32)
+    i_p, i_f = nl.mgrid[0:8, 0:2]
+
+    def assigned(t, s):
+        d = nl.ndarray((8, 2), dtype=nl.float32)
+        d[...] = t[i_p, s[0, 0] + i_f]
+        return d
+
+    for body in (assigned, lambda t, s: nl.copy(t[i_p, s[0, 0] + i_f]), lambda t, s: nisa.tensor_copy(t[i_p, s[0, 0] + i_f])):
+        assert "tensor_copy_dynamic_src" in refused_on_tiles(body, x, starts, rule="indirect-index").remedy
+
+
+def test_records_name_the_attributes_of_searches_and_selections():
+    x = values((32, 16))
+
+    def body(t):
+        nisa.nc_stream_shuffle(src=t, dst=t, shuffle_mask=[0] * 32)
+        zero = nl.zeros((32, 1), dtype=nl.float32)
+        return nisa.range_select(on_true_tile=t, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=zero, bound1=zero, range_start=3)
+
+    seen = {i.op: i.attrs for i in on_tiles(body, x).run.instructions}
+    assert seen["nc_stream_shuffle"] == {"shuffle_mask": (0,) * 32}
+    assert seen["range_select"] == {"comp_op0": "greater_equal", "comp_op1": "less", "range_start": 3, "reduce_cmd": 0}

@@ -167,3 +167,14 @@ def test_random_instructions_refuse_what_the_reference_does_not_allow():
     refused_on_tiles(set_state("vector"), words, rule="target", target="trn2")
     refused_on_tiles(set_state("vector"), words, rule="element-count", target="trn3")
     refused_on_tiles(set_state("gpsimd"), words.astype(np.int32), rule="dtype")
+
+
+def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_tiles_of_any_probabilities_are_taken():
+    def body(t):
+        nl.random_seed(7, mask=False)
+        return nl.rand((4, 8))
+
+    assert_same_bits(on_tiles(body, ONE).values, on_tiles(lambda t: nl.rand((4, 8)), ONE).values)
+    x, p = np.ones((2, 50), np.float32), np.array([[40.0], [0.0]], np.float32)
+    got = on_tiles(lambda t, p: nisa.dropout(t, p), x, p).values
+    assert (got[0] == 0).all() and (got[1] == 1).all()

@@ -419,7 +419,7 @@ def test_every_instruction_is_covered_by_a_reference():
     elsewhere = {name for path in pathlib.Path(__file__).parent.glob("test_isa_*.py")
                  for names in re.findall(r"^@covers\((.*)\)", path.read_text(encoding="utf-8"), re.MULTILINE)
                  for name in re.findall(r'"(\w+)"', names)}
-    assert elsewhere == set(TABLE)
+    assert elsewhere == set(TABLE) - {"sendrecv"}  # which takes two cores: see the tests of the dialect nki
 
 
 def test_every_operator_has_the_engines_of_the_documentation():

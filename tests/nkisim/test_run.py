@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
@@ -228,3 +230,22 @@ def test_a_masked_load_counts_the_bytes_it_moves():
     run = recorded(kernel, X)
     assert run.hbm_bytes_read == 128 * 100 * 4
     assert run.hbm_bytes_written == X.nbytes + 128 * 100 * 4
+
+
+def test_a_recording_takes_less_than_1000_bytes_an_instruction():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        for _ in nl.sequential_range(5_000):
+            t[...] = nl.add(nl.exp(nl.load(x)), nl.multiply(t, 0.5))
+        nl.store(out, value=t)
+        return out
+
+    tracemalloc.start()
+    with nkisim.record() as run:
+        kernel(np.ones((1, 2), np.float32))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(run) == 20_002
+    assert peak < 1000 * len(run), peak

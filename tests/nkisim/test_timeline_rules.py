@@ -162,6 +162,10 @@ def strided(a, b):
     nisa.tensor_scalar(nl.load(a)[:, 0:512:2], op0=nl.multiply, operand0=2.0)
 
 
+def spread_out(a, b):
+    nisa.tensor_scalar(nl.load(a)[:, 0:512:8], op0=nl.multiply, operand0=2.0)  # 32 bytes apart
+
+
 def biggest(a, b):
     nisa.tensor_reduce(nl.max, nl.load(a), axis=1, dtype=nl.bfloat16)
 
@@ -174,7 +178,7 @@ def invert(a, b):
     (add, F32, "trn1", 1024), (add, B16, "trn1", 512), (add_psum, F32, "trn1", 512),
     (add, F32, "trn2", 512), (add, B16, "trn2", 256), (add_psum, F32, "trn2", 512),
     (double, F32, "trn1", 512), (double, B16, "trn1", 512), (double, F32, "trn2", 512), (double, B16, "trn2", 128),
-    (strided, B16, "trn2", 128), (biggest, B16, "trn1", 256), (invert, F32, "trn1", 4096)])
+    (strided, B16, "trn2", 128), (spread_out, F32, "trn1", 128), (biggest, B16, "trn1", 256), (invert, F32, "trn1", 4096)])
 def test_vector_instructions_stream_their_elements_at_the_documented_rate(body, dtype, target, cycles):
     found = vector_cycles(body, shape(128, 512, dtype=dtype), shape(128, 512, dtype=dtype), target=target)
     assert found == pytest.approx(cycles)
@@ -341,6 +345,22 @@ def streaming(x):
     return out
 
 
+def test_a_load_of_rows_that_a_tile_picks_waits_for_that_tile():
+    @nki.jit
+    def gather(x, rows):
+        out = nl.ndarray((128, 64), dtype=x.dtype, buffer=nl.shared_hbm)
+        picked = nl.load(rows)
+        i_f = nl.arange(64)[None, :]
+        nl.store(out, value=nl.load(x[picked[nl.arange(128)[:, None], 0], i_f]))
+        return out
+
+    with nkisim.record(target="trn2") as run:
+        gather(np.zeros((512, 64), np.float32), np.zeros((128, 1), np.int32))
+    t = run.timeline()
+    assert t.start[1] == pytest.approx(t.end[0]) and t.waited_for[1] == 0
+    assert run.hbm_bytes_read == t.roofline.hbm_bytes - 128 * 64 * 4
+
+
 def test_hoisted_loads_do_not_wait_for_stores_and_others_do():
     with nkisim.record(target="trn2", values=False) as run:
         streaming(shape(4, 128, 2048))
@@ -423,7 +443,7 @@ def test_rows_repeated_over_partitions_are_read_from_psum_unless_another_engine_
     assert occupied(copied, copy) > 0
 
 
-def test_reuse_takes_no_time_for_what_has_been_computed_from_the_same_tiles():
+def test_as_compiled_what_has_been_computed_from_the_same_tiles_takes_no_time():
     def body(x, y, changes):
         a, b = nl.load(x), nl.load(y)
         for _ in range(3):
@@ -431,10 +451,25 @@ def test_reuse_takes_no_time_for_what_has_been_computed_from_the_same_tiles():
             if changes:
                 a[...] = nisa.tensor_scalar(a, op0=nl.multiply, operand0=2.0)
 
-    same, other = (schedule(lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), reuse=True)
+    same, other = (schedule(lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), as_compiled=True)
                    for c in (False, True))
     assert [occupied(same, k) > 0 for k in of(same, "tensor_tensor")] == [True, False, False]
     assert [occupied(other, k) > 0 for k in of(other, "tensor_tensor")] == [True, True, True]
+
+
+def test_as_compiled_copies_without_an_engine_go_to_vector_or_scalar_whichever_is_free_first():
+    def body(a, b):
+        tiles = [nl.load(a[k]) for k in range(4)]
+        right = nl.load(b)
+        for left in tiles:
+            nl.copy(nisa.nc_matmul(left, right))
+        nisa.tensor_copy(right, engine=nisa.vector_engine)
+
+    inputs = shape(4, 128, 128, dtype=B16), shape(128, 512, dtype=B16)
+    written, compiled = schedule(body, *inputs), schedule(body, *inputs, as_compiled=True)
+    lanes = [[t.lanes[t.lane[k]] for k in of(t, "tensor_copy")] for t in (written, compiled)]
+    assert lanes[0] == ["vector"] * 5
+    assert set(lanes[1][:4]) == {"vector", "scalar"} and lanes[1][4] == "vector"
 
 
 def test_the_roofline_counts_flops_of_matmuls_and_bytes_of_hbm():
@@ -471,3 +506,22 @@ def test_the_bound_is_the_resource_in_which_the_critical_path_spends_most_of_its
     assert t.bound == "vector" and len(t.critical_path) > 50
     assert t.critical_path[-1].end_ns == pytest.approx(t.latency_us * 1e3)
     assert all(np.diff([s.start_ns for s in t.critical_path]) >= 0)
+
+
+# -- the page about it ---------------------------------------------------------------------------------------------------
+def test_the_page_about_the_model_has_every_constant_with_its_value():
+    import dataclasses
+    import pathlib
+    import re
+
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "hardware-model.md").read_text(encoding="utf-8")
+    rows = {m[1]: [c.strip() for c in m[2].split("|")] for m in re.finditer(r"^\| `(\w+(?:\[\"\w+\"\])?)` \|(.*)\|$", page, re.M)}
+    for field in dataclasses.fields(V2):
+        if field.name == "launch":
+            continue
+        for column, timing in enumerate(TIMINGS.values()):
+            value = getattr(timing, field.name)
+            text = ("yes" if value else "no") if isinstance(value, bool) else f"{value:.6g}" if value < 10000 else f"{value:.1f}"
+            assert rows[field.name][column] == text, field.name
+    for method in ("profile", "benchmark"):
+        assert rows[f'launch["{method}"]'][:3] == [f"{t.launch[method]:.0f}" for t in TIMINGS.values()]

@@ -14,7 +14,7 @@ import nkisim
 from nkisim.views import lanes, tables
 from nkisim.views.occupancy import curve
 from nkisim.views.reading import Reading
-from tests.nkisim.views_runs import SMALL, X, empty, every_engine, large, large_timeline, long_loop, record, small
+from tests.nkisim.views_runs import SMALL, X, empty, every_engine, large, large_timeline, long_loop, on_a_grid, record, small
 
 
 def words_of(figure):
@@ -189,10 +189,10 @@ def test_a_hundred_thousand_instructions_are_drawn_in_seconds_in_columns_and_the
 
 def test_a_folded_curve_keeps_the_peak():
     reading = Reading(large())
-    exact, folded = curve(reading, "sbuf", 10**6), curve(reading, "sbuf", 50)
+    exact, folded = curve(reading, "sbuf", 10**6), curve(reading, "sbuf", 50, named=3)
     assert len(folded.total) == 50 and folded.folded and not exact.folded
     assert folded.total.max() == exact.total.max()
-    assert (sum(folded.owners.values()) == folded.total).all()
+    assert len(folded.owners) == 4 and (sum(folded.owners.values()) == folded.total).all()
 
 
 def test_importing_the_simulator_does_not_import_matplotlib():
@@ -213,3 +213,10 @@ def test_every_run_is_drawn_on_its_own_target():
     with nkisim.record(target="trn1") as run:
         every_engine(X)
     assert "on trn1" in run.memory_chart().text() and "of 192 KiB a partition" in run.memory_chart().text()
+
+
+def test_cores_side_by_side_have_lanes_of_their_own_and_their_memories_are_counted_together():
+    timeline = record(on_a_grid[2], X).timeline(cores=2)
+    assert re.search(r"^  nc1 scalar +\|", timeline.lane_chart().text(), re.MULTILINE)
+    assert "of 448 KiB a partition of 2 cores together" in timeline.memory_chart().text()
+    assert "nc0 scalar" in words_of(timeline.lane_chart().figure())

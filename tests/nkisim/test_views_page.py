@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from pathlib import Path
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
@@ -15,6 +19,7 @@ import neuronxcc.nki.language as nl
 import numpy as np
 import pytest
 
+import nkisim
 from tests.nkisim.views_runs import HOSTILE, SMALL, X, empty, every_engine, hostile, large, record, small
 
 
@@ -203,6 +208,48 @@ def test_a_page_is_written_to_a_file_and_shown_by_a_notebook(tmp_path):
     assert path.read_bytes() == page.html().encode()
     assert page._repr_html_() == page.fragment()
     assert repr(page) == "<Page: every_engine on trn2, 11 instructions>"
+
+
+def test_the_bytes_of_a_page_do_not_depend_on_the_process():
+    code = ("import hashlib, nkisim, tests.nkisim.views_runs as r; run = r.small(); "
+            "print(hashlib.sha256(run.html(timeline=run.timeline()).html().encode()).hexdigest())")
+    root = Path(__file__).resolve().parents[2]
+    found = set()
+    for seed in "12":
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        found.add(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=environment).stdout)
+    assert len(found) == 1
+
+
+def test_a_run_that_ended_in_an_error_can_be_looked_at_up_to_there():
+    @nki.jit
+    def kernel(x):
+        t = nl.load(x)
+        raise RuntimeError(t.shape)
+
+    with nkisim.record() as run, pytest.raises(RuntimeError):
+        kernel(SMALL)
+    assert data_of(run.html(timeline=run.timeline()).html())["records"] == [0]
+
+
+def test_a_run_on_shapes_alone_has_a_page_without_contents():
+    page = record(every_engine, X, values=False).html().html()
+    assert "Recorded on shapes alone" in Reader(page).text and "tiles" not in data_of(page)
+
+
+def test_iterations_that_name_their_tiles_differently_are_one_loop():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        for i in range(2000):
+            mine = nl.ndarray((4, 4), dtype=nl.float32, name=f"tile{i}")
+            mine[...] = nl.add(t, 1.0)
+        nl.store(out, value=t)
+        return out
+
+    page = record(kernel, SMALL).html()
+    assert len(page.shown.records) == 5 and "iterations 3 to 1,999 of 2,000 are folded" in page.text()
 
 
 def test_a_run_of_nothing_has_a_page_too():

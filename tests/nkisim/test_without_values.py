@@ -36,10 +36,13 @@ def records(run: nkisim.Run) -> list[tuple]:
     out = []
     for program in run.programs:
         for signature, code, lasti, dst, offset, *rest in program.records():
+            share = rest[-1]
+            if share is not None:  # elements kept, elements named, index tiles
+                share = (*share[:2], [(b.label, at, m.describe()) for tiles in share[2:] for b, at, m in tiles])
             metas = [signature.dst, *signature.srcs] + ([signature.extra] if signature.extra else [])
             out.append((signature.instruction.name, signature.engine, signature.attrs, nkisim.source.line_of(code, lasti),
                         [(m.describe(), m.strides, m.pstart) for m in metas], dst.label, dst.first, dst.last, offset,
-                        [b.label for b in rest[:-1:2]], rest[1:-1:2], rest[-1], signature.plan.cost))
+                        [b.label for b in rest[:-1:2]], rest[1:-1:2], share, signature.plan.cost))
     return out
 
 

@@ -48,6 +48,15 @@ def long_loop(x, outer, inner):
 
 
 @nki.jit
+def on_a_grid(x):
+    """Each of two program instances: load, exp, store of its 128 columns of x (128, 256)."""
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    columns = nl.ds(nl.program_id(0) * 128, 128)
+    nl.store(out[:, columns], value=nl.exp(nl.load(x[:, columns])))
+    return out
+
+
+@nki.jit
 def hostile(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     t = nl.full((4, 4), 1.0, dtype=nl.float32, name=HOSTILE)

@@ -65,7 +65,7 @@ def test_the_extremes_are_where_they_should_be():
 
 
 def test_the_oracle_is_finite_on_every_case():
-    for stage in stages():
+    for stage in (s for s in stages() if s.judge is None):
         for case in [*stage.cases(), *stage.beyond()]:
             assert np.isfinite(stage.expected(case)).all()
 

@@ -11,10 +11,11 @@ import pytest
 from tutorial import StageError, get, stages
 
 STAGES = stages()
+KERNELS = [s for s in STAGES if s.judge is None]  # the others' entry points are not called on a case
 
 
-def test_the_stages_are_numbered_without_a_gap():
-    assert [s.number for s in STAGES] == list(range(len(STAGES)))
+def test_the_stages_are_in_the_order_of_their_numbers():
+    assert [s.number for s in STAGES] == sorted({s.number for s in STAGES})
     assert len({s.name for s in STAGES}) == len(STAGES)
 
 
@@ -38,21 +39,23 @@ def test_there_is_no_other_stage(key):
         get(key)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", KERNELS, ids=lambda s: s.name)
 def test_a_twin_is_short_and_right(stage):
     assert len(inspect.getsource(stage.twin).splitlines()) <= 25
     for case in stage.cases():
         expected = stage.expected(case)
-        yielded = list(stage.twin(*case.args.values(), **case.options))
+        with np.errstate(all="ignore"):  # padding may hold anything
+            yielded = list(stage.twin(*case.args.values(), **case.options))
         if stage.attention is None:
             got = np.concatenate([state["y"] for state in yielded], axis=1)
         else:
-            last = case.args["k"].shape[-1] - 1
-            got = np.concatenate([state["o"] for state in yielded if "o" in state and state["keys"][1] == last])
-        np.testing.assert_allclose(got, expected, atol=1e-6 * np.abs(expected).max() + 1e-30, err_msg=case.family)
+            last = {state.get("head", 0): state["o"] for state in yielded if "o" in state}
+            got = np.concatenate([last[head] for head in sorted(last)]).reshape(expected.shape)
+        allowed = 1e-6 * np.abs(expected).max() + 1e-30 if stage.tolerance is None else stage.tolerance(case)
+        assert (np.abs(got - expected) <= allowed).all(), case.family
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda s: s.name)
+@pytest.mark.parametrize("stage", KERNELS, ids=lambda s: s.name)
 def test_a_stage_allows_its_own_cases_and_names_a_case_for_its_costs(stage):
     for case in stage.cases():
         stage.validate({**case.args, **case.options})

@@ -29,7 +29,7 @@ from ...isa.vector import (
 from ...memory import CONST, HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
-from .support import is_const, only, operand, promoted, tile, want_dtype
+from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
 
@@ -89,7 +89,8 @@ def _broadcast_partitions(t: Tensor, partitions: int) -> Tensor:
 def copy(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A copy of the tile `src` in SBUF, cast to `dtype` if given."""
     only(kwargs, "nl.copy")
-    return execute(TENSOR_COPY, "nl.copy", None, (tile(src, "nl.copy"),), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask)
+    t = static_source(tile(src, "nl.copy"), "nl.copy")
+    return execute(TENSOR_COPY, "nl.copy", None, (t,), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask)
 
 
 def expand_dims(data: Any, axis: int) -> Tensor:

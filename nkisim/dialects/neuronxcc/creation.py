@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ... import dtypes
 from ...errors import broken
 from ...execute import execute, redirect
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, PSUM, SBUF, ZERO, Allocation, contiguous, meta_of
+from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
 from ...program import Program
 from ...source import user_frame
 from ...state import current
@@ -54,7 +55,7 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
         broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
                limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
                remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
-    free = int(np.prod(shape[pdim + 1:], dtype=np.int64)) * dtype.itemsize
+    free = math.prod(shape[pdim + 1:]) * dtype.itemsize
     if space == SBUF and free > target.sbuf_partition_bytes:
         broken("sbuf-capacity", f"{api}: the tile{label} is larger than SBUF", got=f"{shape}: {free} bytes a partition",
                limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
@@ -119,7 +120,6 @@ def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Ten
 def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named tensor."""
     buf = t.buf
-    assert isinstance(buf, Allocation)
     tracked, buf.tracked = buf.tracked, None
     at = 0
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
@@ -154,7 +154,6 @@ def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, pl
                    got=f"{sizes} {dtypes.name(dtype)}", limit=again.meta.describe())
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
-    assert isinstance(t.buf, Allocation)
     t.buf.role = "output"
     program.shared.append(t)
     return t

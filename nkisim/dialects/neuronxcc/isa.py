@@ -49,6 +49,7 @@ from .isa_select import (
     tensor_copy_dynamic_dst,
     tensor_copy_dynamic_src,
     tensor_copy_predicated,
+    tensor_scalar_cumulative,
 )
 from .isa_support import (
     IDLE,
@@ -70,7 +71,7 @@ from .isa_support import (
     unknown_engine,
     vector_engine,
 )
-from .support import missing, only, operand, promoted, tile, want_dtype
+from .support import missing, only, operand, promoted, static_source, tile, want_dtype
 
 _ANY_ENGINE = (None,)
 _TWO_TILES: dict[tuple, tuple] = {}
@@ -86,16 +87,20 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
               **kwargs: Any) -> Tensor:
     """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <= 128.
 
+    With perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is contracted too.
     Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
+    perf_mode = kwargs.pop("perf_mode", None) if kwargs else None
     dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
     if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
-        attrs = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+        attrs: tuple = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
     else:
         attrs = MATMUL_ATTRS
+    if perf_mode is not None:
+        attrs += (perf_mode if isinstance(perf_mode, str) else perf_mode.value,)
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -108,7 +113,10 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
-    small = t.meta.partitions <= 32 and t.meta.free <= 32
+    meta = t.meta
+    small = meta.partitions <= 32 and meta.free <= 32
+    if wanted is None and dtype is None and not small:
+        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
     on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)
@@ -281,7 +289,7 @@ def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = 
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
     dst = dst_of(kwargs, api) if kwargs else None
-    t = src if isinstance(src, Tensor) else tile(src, api)
+    t = static_source(src if isinstance(src, Tensor) else tile(src, api), api)
     return execute(TENSOR_COPY, api, dst, (t,), _ANY_ENGINE if engine is UNKNOWN else (engine_name(engine, api),), SBUF,
                    want_dtype(dtype, api) if dtype is not None else None, mask)
 
@@ -352,10 +360,19 @@ def _inside(mask: Any, *operands: Tensor) -> Any:
     return mask
 
 
+def _hardware_descriptors(mode: Any, api: str) -> None:
+    """Descriptors made by hardware need NeuronCore-v3."""
+    target = current(api).config.target
+    if mode is dge_mode.hwdge and target.nc_version < 3:
+        broken("target", f"{api}: dge_mode.hwdge needs NeuronCore-v3 or later", got=f"target {target.name}",
+               limit="trn2 or later", remedy="Leave dge_mode out.")
+
+
 def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oob_mode: Any = oob_mode.error,
              dge_mode: Any = dge_mode.unknown) -> None:
     """Copy `src` to `dst` (each in HBM or SBUF, one shape), casting; with dst_rmw_op=np.add, add to dst."""
     api = "nisa.dma_copy"
+    _hardware_descriptors(dge_mode, api)
     d, s = tile(dst, api), tile(src, api)
     if int(oob_mode) == int(globals()["oob_mode"].skip):
         if dst_rmw_op is not None:
@@ -372,6 +389,7 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
 def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
     api = "nisa.dma_transpose"
+    _hardware_descriptors(kwargs.get("dge_mode"), api)
     dst = dst_of(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
@@ -386,7 +404,8 @@ __all__ = [
     "memset", "nc_find_index8", "nc_match_replace8", "nc_matmul", "nc_stream_shuffle", "nc_transpose", "nc_version",
     "oob_mode", "range_select", "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce",
     "sequence_bounds", "tensor_copy", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src", "tensor_copy_predicated",
-    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_reduce",
+    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_cumulative",
+    "tensor_scalar_reduce",
     "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
 ]
 

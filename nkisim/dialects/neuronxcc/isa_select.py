@@ -15,6 +15,7 @@ from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, TENSOR_COPY_DYNAMIC, shuffled_partitions
 from ...isa.random import DROPOUT
+from ...isa.reduce import TENSOR_SCALAR_CUMULATIVE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.statistics import BN_AGGR, BN_STATS
@@ -73,6 +74,20 @@ def range_select(*, on_true_tile: Any, comp_op0: Any, comp_op1: Any, bound0: Any
     srcs = (tile(on_true_tile, api), operand(bound0, api), operand(bound1, api))
     return execute(RANGE_SELECT, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask,
                    None if reduce_res is None else tile(reduce_res, api))
+
+
+def tensor_scalar_cumulative(*, dst: Any, src: Any, op0: Any, op1: Any, imm0: Any, imm1: Any = None,
+                             reduce_cmd: Any = reduce_cmd.reset_reduce, mask: Any = None, **kwargs: Any) -> None:
+    """dst[:, i] = op1(src[:, i] op0 imm0, dst[:, i - 1]), beginning with op1's neutral number, with imm1 (load_reduce), or with
+    what the engine's registers hold (reduce). imm0, imm1: numbers or fp32 tiles (p, 1).
+
+    Of Neuron SDK 2.27, the last with NKI 0.1.
+    """
+    api = "nisa.tensor_scalar_cumulative"
+    only(kwargs, api)
+    numbers = tuple(v if isinstance(v, Tensor) else operand(float(v), api) for v in (imm0, imm1) if v is not None)
+    attrs = (alu_of(op0, api, "op0"), False, alu_of(op1, api, "op1"), int(reduce_cmd))
+    execute(TENSOR_SCALAR_CUMULATIVE, api, tile(dst, api), (tile(src, api), *numbers), attrs, SBUF, None, mask)
 
 
 def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:

@@ -47,6 +47,7 @@ class reduce_cmd(IntEnum):
     reset = 1
     reduce = 2
     reset_reduce = 3
+    load_reduce = 4
 
 
 class oob_mode(IntEnum):
@@ -94,6 +95,7 @@ _ALU_OF: dict[Any, alu.AluOp] = {}
 
 
 def engine_name(wanted: Any, api: str) -> str | None:
+    """The name of the engine asked for, e.g. "vector"; None if the choice is left to the simulator."""
     if wanted is UNKNOWN or wanted is None:
         return None
     if not isinstance(wanted, engine):
@@ -104,6 +106,7 @@ def engine_name(wanted: Any, api: str) -> str | None:
 
 
 def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
+    """The operator of the engines meant by an nl or NumPy function or a name."""
     try:
         return _ALU_OF[op]
     except (KeyError, TypeError):
@@ -122,6 +125,7 @@ def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
 
 
 def dst_of(kwargs: dict[str, Any], api: str, *known: str) -> Tensor | None:
+    """The tile given as `dst=`, if any; no other keywords than `known` may be left."""
     if not kwargs:
         return None
     dst = kwargs.pop("dst", None)

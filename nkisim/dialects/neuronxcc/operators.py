@@ -12,12 +12,12 @@ from ...execute import execute, redirect
 from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PARTIAL, PSUM, ZERO, Allocation
+from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
 from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
 from .special import LoopReduction
-from .support import tile
+from .support import static_source, tile
 
 _SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
            "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
@@ -95,22 +95,21 @@ class Operators:
             self._seen = _getrefcount(value)
             return
         if isinstance(value, Tensor):
-            if value.buf is dst.buf and value.off == dst.off and value.meta is dst.meta:
+            into, made = dst.meta, value.meta
+            if value.buf is dst.buf and value.off == dst.off and made is into:
                 return  # t[i] += x has updated the view in place
-            if dst.meta.space == HBM:
+            if into.space == HBM:
                 broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
-                       got=dst.meta.describe(), limit="sbuf or psum", remedy="Use nl.store(dst, value=tile).")
+                       got=into.describe(), limit="sbuf or psum", remedy="Use nl.store(dst, value=tile).")
             program = STATE.program
-            if program is not None and program.last_result is value and _getrefcount(value) <= (
-                    self.temporary["assign"] + 1) and value.meta.space != HBM:
-                # + 1: the program itself holds its last result
-                if value.meta.space == dst.meta.space or value.meta.space != PSUM:
-                    if value.meta.shape == dst.meta.shape and redirect(dst, value):
-                        return
+            # + 1: the program itself holds its last result
+            if (program is not None and program.last_result is value and _getrefcount(value) <= self.temporary["assign"] + 1
+                    and (made.space == into.space or made.space == SBUF) and redirect(dst, value)):
+                return
             if value.meta.space == HBM:
                 broken("memory", f"'{value.label}' lies in HBM and cannot be assigned to a tile", tensor=value.label,
                        got=value.meta.describe(), limit="sbuf or psum", remedy="Use nl.load.")
-            execute(TENSOR_COPY, "assignment", dst, (value,), (None,))
+            execute(TENSOR_COPY, "assignment", dst, (static_source(value, "assignment"),), (None,))
             return
         if isinstance(value, (int, float, np.generic)):
             if dst.meta.space == HBM:
@@ -159,14 +158,14 @@ class Operators:
             return False
         attrs = last.attrs
         buf = dst.buf
-        if isinstance(buf, Allocation) and not buf.touched(dst):
+        if buf.asked and not buf.touched(dst):
             if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
                 program.materialize_zeros(dst, before=last.width)
-        program.check_read(dst, "accumulation")
-        program.suspect = None  # adding to what another iteration left is what accumulation is for
-        return redirect(dst, value, attrs=attrs[:5] + (True,), held=True)
+        program.suspect = None
+        program.check_read(dst, "accumulation", adds=True)
+        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
 
     # -- calibration -----------------------------------------------------------------------------------------------
     def calibrate(self) -> None:

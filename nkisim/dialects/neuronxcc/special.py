@@ -17,7 +17,8 @@ from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
-from ...memory import EMPTY, HBM, PARTIAL, SBUF, Allocation
+from ...masked import condition
+from ...memory import EMPTY, HBM, PARTIAL, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .compute import broadcast_to, to_sbuf
@@ -42,7 +43,9 @@ def random_seed(seed: Any, *, mask: Any = None, **kwargs: Any) -> None:
     value = operand(seed, "nl.random_seed")
     if is_const(value) and not isinstance(value.array, int):
         broken("argument", "nl.random_seed takes an integer", got=repr(seed), limit="a 32-bit integer")
-    execute(SET_SEED, "nl.random_seed", GENERATOR, (to_sbuf(value, "nl.random_seed"),), (), SBUF, None, mask)
+    kept = condition(mask, "nl.random_seed")
+    if kept is None or kept.any():
+        execute(SET_SEED, "nl.random_seed", GENERATOR, (to_sbuf(value, "nl.random_seed"),))
 
 
 def dropout(x: Any, rate: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
@@ -101,7 +104,7 @@ class LoopReduction:
     def into(self, dst: Tensor) -> Tensor:
         """Combine with what `dst` holds; a place that has never been written takes the value as it is."""
         buf = dst.buf
-        fresh = isinstance(buf, Allocation) and buf.state in (EMPTY, PARTIAL) and not buf.touched(dst, every=False)
+        fresh = buf.asked and buf.state in (EMPTY, PARTIAL) and not buf.touched(dst, every=False)
         if fresh:
             return execute(TENSOR_COPY, "nl.loop_reduce", dst, (self.x,), (None,), SBUF, None, self.mask)
         return execute(TENSOR_TENSOR, "nl.loop_reduce", dst, (dst, self.x), (self.op, None), SBUF, None, self.mask)

@@ -11,7 +11,7 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...memory import CONST, HBM, PSUM, SBUF
-from ...tensor import Const, Tensor
+from ...tensor import Const, IndexedTensor, Tensor
 
 
 class Memory(str):
@@ -113,6 +113,15 @@ def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
     if extra:
         broken("argument", f"{api} has no argument '{extra[0]}'", got=", ".join(extra),
                remedy="Check the name against the nki reference.")
+
+
+def static_source(t: Tensor, api: str) -> Tensor:
+    """`t`, the source of a plain copy on chip, which no run-time indices may pick."""
+    if isinstance(t, IndexedTensor) and t.tiles and t.meta.space != HBM:
+        broken("indirect-index", f"{api}: elements of '{t.label}' are picked by run-time indices", tensor=t.label,
+               got=f"a pick of shape {t.shape}", remedy="Copy them with nisa.tensor_copy_dynamic_src, one offset at a time; to "
+                                                        "gather by a tile of indices use nl.gather_flattened.")
+    return t
 
 
 def is_const(t: Tensor) -> bool:

@@ -5,6 +5,7 @@ Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py (creation operat
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ...errors import broken
 from ...execute import execute
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, SBUF, Allocation, contiguous, meta_of
+from ...memory import FULL, HBM, SBUF, contiguous, meta_of
 from ...program import Program
 from ...state import current
 from ...tensor import Const, Tensor
@@ -51,7 +52,7 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
         broken("partition-limit", f"{api}: the tile{label} has {shape[0]} partitions", got=f"{shape} in {space}",
                limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
                remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
-    free = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    free = math.prod(shape[1:]) * dtype.itemsize
     limit = target.sbuf_partition_bytes if space == SBUF else target.psum_partition_bytes
     start = 0
     if address is not None:
@@ -115,7 +116,6 @@ def _shared(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype,
                    limit=again.meta.describe(), remedy="Make the same nl.shared_hbm tensors in the same order on each core.")
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
-    assert isinstance(t.buf, Allocation)
     t.buf.role = "output"
     program.shared.append(t)
     return t

@@ -15,13 +15,15 @@ from .isa_compute import *  # noqa: F403
 from .isa_compute import __all__ as _compute_names
 from .isa_move import *  # noqa: F403
 from .isa_move import __all__ as _move_names
+from .isa_newer import *  # noqa: F403
+from .isa_newer import __all__ as _newer_names
 from .isa_special import *  # noqa: F403
 from .isa_special import __all__ as _special_names
 from .objects import NkiInstruction, VirtualRegister  # noqa: F401
 from .support import missing as _missing
 
-__all__ = sorted([*_enum_names, *_compute_names, *_move_names, *_special_names, "NkiInstruction",  # noqa: PLE0605
-                  "NkiValidationError", "VirtualRegister"])
+__all__ = sorted([*_enum_names, *_compute_names, *_move_names, *_newer_names, *_special_names,  # noqa: PLE0605
+                  "NkiInstruction", "NkiValidationError", "VirtualRegister"])
 
 _GONE = {
     "tensor_copy_dynamic_src": "use nisa.tensor_copy with src=t.ap(..., scalar_offset=...)",

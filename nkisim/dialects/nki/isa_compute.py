@@ -12,6 +12,7 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
+from ...isa.mx import X4
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
 from ...isa.scalar import ACTIVATION
 from ...isa.select import SELECT_REDUCE, TENSOR_COPY_PREDICATED
@@ -25,7 +26,7 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, EMPTY, PSUM, Allocation
+from ...memory import CONST, EMPTY, PSUM
 from ...state import current
 from ...tensor import Const, Tensor
 from . import enums
@@ -39,7 +40,7 @@ from .support import activation_name, alu_op, needs_trn2, operand, option, same_
 
 
 # -- TensorE -------------------------------------------------------------------------------------------------------
-def _onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
+def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
     """Whether a matmul adds to what is in `dst`; None: to what has been written of it."""
     program = current(api)
     buf = dst.buf
@@ -47,7 +48,7 @@ def _onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
         broken("argument", f"{api}: accumulate is {accumulate!r}", got=repr(accumulate), limit="True, False or None")
     if accumulate is False or buf.state == EMPTY and accumulate is None:
         return False
-    if not isinstance(buf, Allocation) or dst.meta.space != PSUM:
+    if not buf.asked or dst.meta.space != PSUM:
         return bool(accumulate)
     written = program.written_flags(dst)
     if accumulate is None:
@@ -74,12 +75,11 @@ def nc_matmul(dst: Any, stationary: Any, moving: Any, is_stationary_onezero: boo
     into = destination(dst, api, group=32)
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
-    adds = _onto(into, accumulate, api)
+    adds = onto(into, accumulate, api)
     attrs: tuple = (bool(is_stationary_onezero), bool(is_moving_onezero), bool(is_transpose), tuple(tile_position or ()),
-                    tuple(tile_size or ()), adds)
+                    tuple(tile_size or ()), adds, "double_row" if double else "none", True)
     if double:
         needs_trn2(f"{api}(perf_mode=double_row)")
-        attrs += ("double_row",)
     out = run(NC_MATMUL, api, into, (a, b, into) if adds else (a, b), attrs)
     current(api).accumulators.add(into.buf)
     return out
@@ -114,7 +114,9 @@ def _activate(api: str, dst: Any, op: Any, data: Any, bias: Any, scale: Any, red
         srcs.append(b)
     reduction = None if reduce_op is None else alu_op(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
-    return run(ACTIVATION, api, into, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), extra)
+    # ScalarE's sine is a polynomial that is right from -pi to pi only
+    attrs = ("sin_table" if name == "sin" else name, has_scale, bias is not None, reduction, cmd, True)
+    return run(ACTIVATION, api, into, tuple(srcs), attrs, extra)
 
 
 def activation(dst: Any, op: Any, data: Any, bias: Any = None, scale: Any = 1.0, reduce_op: Any = None,
@@ -222,8 +224,12 @@ def tensor_scalar_reduce(dst: Any, data: Any, op0: Any, operand0: Any, reduce_op
     same_size(into, t, api, "data")
     first = alu_op(op0, api, "op0")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
-    return run(TENSOR_SCALAR_REDUCE, api, into, (t, _pair(api, first, operand0, "operand0")),
-               (first, bool(reverse0), alu_op(reduce_op, api, "reduce_op")), extra)
+    cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
+    srcs: tuple[Tensor, ...] = (t, _pair(api, first, operand0, "operand0"))
+    if reduce_init is not None:
+        srcs += (operand(float(reduce_init) if isinstance(reduce_init, int) else reduce_init, api, "reduce_init"),)
+    return run(TENSOR_SCALAR_REDUCE, api, into, srcs, (first, bool(reverse0), alu_op(reduce_op, api, "reduce_op"), cmd.value,
+                                                       bool(reduce_res_negate)), extra)
 
 
 def reciprocal(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
@@ -252,6 +258,10 @@ def memset(dst: Any, value: Any, engine: Any = engine.unknown, name: str | None 
     api = "nisa.memset"
     into = destination(dst, api)
     plain = number(value, api, "value")
+    if into.dtype in X4:
+        if plain != 0:
+            broken("memset-type", f"{api}: '{into.label}' holds packed elements", tensor=into.label, got=repr(value), limit="0")
+        into, plain = into.view(np.dtype(f"u{into.dtype.itemsize}")), 0
     if dtypes.is_integer(into.dtype) and isinstance(plain, float):
         broken("memset-type", f"{api}: the value {plain} is no {dtypes.name(into.dtype)}", tensor=into.label, got=repr(value),
                limit=f"an integer for {dtypes.name(into.dtype)}",

@@ -82,7 +82,7 @@ def dma_transpose(dst: Any, src: Any, axes: Any = None, priority: int | None = N
     if into.dtype != source.dtype:
         broken("dtype", f"{api}: dst and src have different types", tensor=into.label,
                got=f"{source.meta.describe()} -> {into.meta.describe()}", limit="one data type")
-    return run(DMA_TRANSPOSE, api, into, (source,), (order,), mask=mask)
+    return run(DMA_TRANSPOSE, api, into, (source,), (order, dge_mode.name), mask=mask)
 
 
 # -- between the cores of a logical one ------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
 def explicit_target() -> bool:
     """Whether somebody said which target is meant."""
     run = STATE.run
-    if run is not None and run.config.target is not targets.DEFAULT:
+    if run is not None and (run.target_asked or run.config.target is not targets.DEFAULT):
         return True
     return bool(os.environ.get("NEURON_PLATFORM_TARGET_OVERRIDE"))
 

@@ -14,6 +14,7 @@ from ... import dtypes, strided
 from ...errors import broken
 from ...index import DynamicSlice
 from ...memory import HBM, meta_of
+from ...state import STATE
 from ...strided import RuntimeView
 from ...tensor import FORCE, Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
@@ -55,6 +56,9 @@ class NkiTensor(Tensor, NKIObject):
         """The memory region: nl.sbuf, nl.psum, nl.private_hbm or nl.shared_hbm."""
         if self.meta.space != HBM:
             return MemoryRegion(self.meta.space)
+        if self.buf.role in ("input", "mutable"):  # shared where there are two cores to share them
+            program = STATE.program
+            return MemoryRegion.shared_hbm if program is not None and program.grid == (2,) else MemoryRegion.private_hbm
         return MemoryRegion.private_hbm if self.buf.role == "tile" else MemoryRegion.shared_hbm
 
     def is_contiguous(self) -> bool:
