@@ -20,15 +20,25 @@ class SimulatorError(Exception):
 
 
 class RuleWarning(UserWarning):
-    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory."""
+    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory.
+
+    `error` is the `KernelError` that it would have been.
+    """
+
+    def __init__(self, error: KernelError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class KernelError(Exception):
     """The kernel breaks a rule of NKI.
 
     Attributes: `rule` (id), `headline` (one sentence), `tensor`, `got`, `limit`, `remedy` (str or None each),
-    `filename`, `line`, `source` (where in the kernel).
+    `filename`, `line`, `source` (where in the kernel); `likely`, the mistake behind it where the simulator sees more than
+    the broken rule: "swapped" (destination and source), "accumulate" (onto unwritten PSUM), or None.
     """
+
+    likely: str | None = None
 
     def __init__(self, rule: str, headline: str, *, tensor: str | None = None, got: Any = None, limit: Any = None,
                  remedy: str | None = None, at: source.Line | None = None) -> None:
@@ -60,7 +70,13 @@ class KernelError(Exception):
 
     def __reduce__(self) -> tuple:
         place = source.Line(self.filename, self.line, self.source)
-        return _rebuild, (type(self), self.rule, self.headline, self.tensor, self.got, self.limit, self.remedy, place)
+        return _rebuild, (type(self), self.rule, self.headline, self.tensor, self.got, self.limit, self.remedy, place), {
+            "likely": self.likely}
+
+    def suspect(self, likely: str, remedy: str) -> None:
+        """Name the likely mistake, and what to do about it."""
+        self.likely, self.remedy = likely, remedy
+        self.args = (self.message(),)
 
 
 def _rebuild(cls: type, rule: str, headline: str, tensor: str | None, got: str | None, limit: str | None,
@@ -103,4 +119,4 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
     if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
-    warnings.warn(str(error), RuleWarning, stacklevel=3)
+    warnings.warn(RuleWarning(error), stacklevel=3)

@@ -4,6 +4,7 @@
     check(3, decode_attention_fwd)      # an outcome, one sentence, the counters
     trace(3, decode_attention_fwd)      # how m, l and acc move, tile by tile
     tally(3, decode_attention_fwd)      # bytes and instructions counted, time modelled
+    compare(9, old_kernel, new_kernel)  # two kernels, instruction by instruction
 
 Importing this package makes `import neuronxcc.nki` work where no real SDK is installed.
 """
@@ -11,6 +12,7 @@ Importing this package makes `import neuronxcc.nki` work where no real SDK is in
 import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
 from .check import check
+from .compare import Comparison, compare
 from .decode import generate, reference
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
@@ -18,6 +20,6 @@ from .tally import Tally, tally
 from .trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
 
-__all__ = ["CheckFailed", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict", "broken", "check",
-           "excerpt", "generate", "get", "instructions", "predict", "reference", "solution", "solution_text", "stages", "tally",
-           "trace"]
+__all__ = ["CheckFailed", "Comparison", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict",
+           "broken", "check", "compare", "excerpt", "generate", "get", "instructions", "predict", "reference", "solution",
+           "solution_text", "stages", "tally", "trace"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, ladder, precision, runner, stage
+from . import cost, ladder, passing, precision, runner, stage
 from .diagnose import Answer, diagnose
 from .families import Case
 from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
@@ -78,6 +78,10 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
         return unusable(lesson, str(error))
     results = _run_all(lesson, kernel, cases, progress)
     families = tuple(dict.fromkeys(result.case.family for result in results))
+    dialects = {passing.ran_in(result.run) for result in results} - {None}
+    tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
+    if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
+        return Verdict(WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families)
     troubled = [result for result in results if result.problem is not None]
     answers = [_answer(lesson, result) for result in results if result.problem is None]
     if troubled:
@@ -153,7 +157,7 @@ def _verdict(lesson: stage.Stage, found: Problem | Result, families: tuple[str, 
         found = found.problem
     details = {"kind": found.kind, **({"message": found.details} if found.details else {})}
     return Verdict(found.outcome, found.sentence, lesson.number, lesson.name, family if found.outcome == WRONG else None,
-                   found.kind, families=families, details=details)
+                   found.cause or found.kind, families=families, details=details)
 
 
 def _answer(lesson: stage.Stage, result: Result) -> Answer:
@@ -190,8 +194,9 @@ def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], bey
         if over is not None:
             return Verdict(WRONG, over.sentence, lesson.number, lesson.name, result.case.family, over.cause,
                            cost.counters(lesson, result.case, result.run), families=families, target=result.run.target)
+    advice = dict.fromkeys(f"note: {sentence}" for result in results for sentence in result.advice)
     return Verdict(CORRECT, agreed, lesson.number, lesson.name, None, None, counters,
-                   cost.notes(lesson, counted.case, counted.run, counters), families, counted.run.target)
+                   (*advice, *cost.notes(lesson, counted.case, counted.run, counters)), families, counted.run.target)
 
 
 def _target(results: Sequence[Result]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from .families import Case
 from .problem import Attention
 from .stage import Stage
+from .states import named_state
 from .verdict import Counter
 
 
@@ -136,7 +137,7 @@ def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tup
         whole = case.args["k"].nbytes if "k" in case.args else case.args["k_blocks"].nbytes
         if by_name["peak SBUF bytes"].yours > 1.5 * whole:
             remarks.append("note: the whole of K or V is on chip at once; that works until the cache outgrows SBUF.")
-    if stage.attention is not None and not {"m", "l", "acc"} & set(run.names()):
+    if stage.attention is not None and not named_state(run.names()):
         remarks.append('note: the kernel names no state; with nl.full(..., name="m"), "l" and "acc", updated in place, trace '
                        "shows how they move, and a wrong value is placed at its tile.")
     return tuple(remarks)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import divergence, mistakes, precision, runner, splitting
+from . import divergence, mistakes, passing, precision, runner, splitting
 from .families import Case
 from .mistakes import Mistake
 from .problem import Attention
 from .recipes import Recipe, cook
 from .runner import Result
 from .stage import Known, Stage, Variant
-from .states import Observed, widths
+from .states import NAMES, Observed, state_of, widths
 from .text import number, short
 
 AGREES_SHORT = 2e-2  # the same for two bf16 ways
@@ -97,6 +97,9 @@ class _Attention:
         self.instructions = _Instructions(answers)
 
     def diagnosis(self) -> Diagnosis:
+        done = passing.seen(self.answers[self.first].result.run)
+        if done is not None:
+            return self._report(self._telling(), *done)
         known = self._known()
         if known is not None:
             return self._report(self._telling(), known.key, self._fill(known.cause, self.first))
@@ -291,9 +294,9 @@ class _Attention:
             for instruction in self.instructions[i]:
                 for operand in instruction.dst:
                     if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith("float8"):
-                        (rows if operand.name in ("m", "l", "acc") or int(np.prod(operand.shape[1:])) == 1 else others)[
-                            operand.name] = operand.dtype
-        names = {name: rows[name] for name in ("m", "l", "acc") if name in rows} or rows or others
+                        name = state_of(operand.name) or operand.name
+                        (rows if name in NAMES or int(np.prod(operand.shape[1:])) == 1 else others)[name] = operand.dtype
+        names = {name: rows[name] for name in NAMES if name in rows} or rows or others
         if not names:
             return None
         shown, kind = list(names)[:4], next(iter(names.values()))

@@ -28,8 +28,10 @@ class Episode:
     indices: list[int]  # of the instructions that wrote
 
 
-def episodes(writes: Sequence[Any], name: str, instructions: Sequence[Any], batch: bool = False) -> list[Episode]:
-    """The writes to the tensors of one name, split where elements start anew, in the order of their first update.
+def episodes(writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any],
+             batch: bool = False) -> list[Episode]:
+    """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc), split where elements start
+    anew, in the order of their first update.
 
     In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m that follows on a
     score starts anew.
@@ -40,7 +42,7 @@ def episodes(writes: Sequence[Any], name: str, instructions: Sequence[Any], batc
         shape = own[0].value.shape
         touched = np.stack([_region(w, shape).reshape(-1) for w in own])  # (writes, elements)
         values = np.stack([np.asarray(w.value, np.float64).reshape(-1) for w in own])
-        fills = [_is_fill(w, name, instructions) for w in own]
+        fills = [_is_fill(w, tensor, instructions) for w in own]
         for elements in _alike(touched):
             events = [i for i in range(len(own)) if touched[i, elements[0]]]
             found += _split(events, elements, shape, values, fills, own, name, batch)
@@ -89,12 +91,12 @@ def _region(write: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.ones(shape, bool) if region is None else np.asarray(region, bool)
 
 
-def _is_fill(write: Any, name: str, instructions: Sequence[Any]) -> bool:
+def _is_fill(write: Any, tensor: str, instructions: Sequence[Any]) -> bool:
     """Whether a constant was written."""
     if not 0 <= write.index < len(instructions):
         return False
     instruction = instructions[write.index]
-    return instruction.op == "memset" and instruction.dst[0].name == name
+    return instruction.op == "memset" and instruction.dst[0].name == tensor
 
 
 def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:

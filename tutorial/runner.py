@@ -10,6 +10,7 @@ import linecache
 import os
 import sys
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from . import passing
 from .families import Case
 from .stage import Stage
 
@@ -29,22 +31,26 @@ UNUSABLE = "unusable"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own assertion, exception, ..."""
+    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own assertion, exception, ...;
+    `cause` the key of the mistake behind it, where one was recognised."""
 
     outcome: str
     kind: str
     sentence: str
     details: str = ""
+    cause: str | None = None
 
 
 @dataclass(eq=False)
 class Result:
-    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong."""
+    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong. `advice` are
+    the rules that the simulator only warned about, a sentence each."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
     run: Any = None
     problem: Problem | None = None
+    advice: tuple[str, ...] = ()
 
 
 class Unusable(Exception):
@@ -171,19 +177,47 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
         if of_the_sdk(kernel):
             output = _run_by_the_sdk(kernel, args, case)
         else:
-            with nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()):
+            with (nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()),
+                  _advice(result)):
                 output = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
     except Exception as error:
-        result.problem = problem_of(error, kernel, stage, case.sizes)
+        result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
     else:
         _take(result, output, stage, kernel, args)
     return result
 
 
-def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str) -> Problem:
-    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was called with."""
+@contextlib.contextmanager
+def _advice(result: Result) -> Iterator[None]:
+    """Keep what the simulator warns about, once a rule and line; other warnings are shown as ever."""
+    from nkisim import RuleWarning
+
+    said: dict[tuple[str, int], str] = {}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuleWarning)
+            yield
+    finally:
+        for warning in caught:
+            if isinstance(warning.message, RuleWarning):
+                error = warning.message.error
+                said.setdefault((error.rule, error.line), _kernel_error(error))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        result.advice = tuple(said.values())
+
+
+def _old_call(run: Any, error: BaseException) -> tuple[str | None, str]:
+    """(cause, sentence) of an exception that comes of calling an instruction as in another dialect; (None, "") else."""
+    found = passing.raised(error) if passing.ran_in(run) == passing.DIALECT else None
+    return (None, "") if found is None else found
+
+
+def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
+    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was called with, `run` is what
+    was recorded of the call."""
     import nkisim
 
     if isinstance(error, NotImplementedError):
@@ -195,7 +229,9 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str) -> Probl
         if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
             return Problem(UNUSABLE, "no kernel", _plain_function(kernel))
         kind = "unwritten output" if error.rule in ("unwritten-output", "no-output") else "illegal access"
-        return Problem(WRONG, kind, _kernel_error(error), str(error))
+        found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
+        cause, why = found or (None, None)
+        return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
     if isinstance(error, Unusable):
         return Problem(UNUSABLE, "no kernel", str(error))
     if isinstance(error, AssertionError):
@@ -203,8 +239,9 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str) -> Probl
         return Problem(WRONG, "own assertion", f"The kernel refuses an input that the stage allows ({sizes}): {said}")
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
-    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
-                   "".join(traceback.format_exception(error, limit=-3)))
+    cause, why = _old_call(run, error)
+    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.{why and ' ' + why}",
+                   "".join(traceback.format_exception(error, limit=-3)), cause)
 
 
 def _package(kernel: Any) -> str:
@@ -224,9 +261,13 @@ def _plain_function(kernel: Any) -> str:
 
 def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
     """Run a kernel of the real SDK in the SDK's own simulator, which records nothing."""
-    import neuronxcc.nki as nki
+    if _package(kernel) == "nki":
+        import nki
 
-    return nki.simulate_kernel(kernel, *args, **case.options)
+        return nki.simulate(kernel)(*args, **case.options)
+    import neuronxcc.nki as old
+
+    return old.simulate_kernel(kernel, *args, **case.options)
 
 
 def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:
@@ -237,7 +278,8 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
 
     for name, before, after in zip(stage.parameters, result.case.args.values(), args, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
-            return wrong(f"The kernel changes its input {name}; inputs are read-only.")
+            swapped = " Are destination and source swapped?" if passing.ran_in(result.run) == passing.DIALECT else ""
+            return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")
     if isinstance(output, (tuple, list)):
         if len(output) != 1:
             return wrong(f"The kernel returns {len(output)} values; it must return the output tensor alone.")
@@ -258,12 +300,12 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
     return None
 
 
-def _kernel_error(error: Any) -> str:
-    """One sentence: what the simulator refuses, where, and what to do."""
+def _kernel_error(error: Any, why: str | None = None) -> str:
+    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own remedy."""
     placed = getattr(error, "line", 0) and error.rule != "no-output"
     where = f" (line {error.line}: {without_comment(error.source)})" if placed else ""
-    remedy = f" {error.remedy}" if getattr(error, "remedy", None) else ""
-    return f"{error.headline}{where}.{remedy}"
+    remedy = why or getattr(error, "remedy", None)
+    return f"{error.headline}{where}.{' ' + remedy if remedy else ''}"
 
 
 def without_comment(source: str) -> str:

@@ -109,6 +109,7 @@ class Stage:
     error of each output element where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps
     its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry
     point is no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
+    `dialect` is the one that the kernel must be written in, "nki"; None where either will do.
     """
 
     number: int
@@ -139,6 +140,7 @@ class Stage:
     cost_beyond: str = ""
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
+    dialect: str | None = None
     known: tuple[Known, ...] = ()
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None

@@ -8,7 +8,8 @@ one row a query head and one value a tile, as far as the kernel's own writes tel
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,23 @@ from .problem import Attention, online_states
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")
+_NUMBERED = re.compile(r"(m|l|acc)(?:[ _.\-]?\[?\d+\]?)+")
+
+
+def state_of(name: str) -> str | None:
+    """Which of m, l and acc a tensor's name means: "m" and "m_0", "m0", "m[0]" are m. None for other names."""
+    numbered = _NUMBERED.fullmatch(name)
+    return name if name in NAMES else numbered[1] if numbered else None
+
+
+def named_state(names: Iterable[str]) -> dict[str, list[str]]:
+    """The tensors' names that mean m, l and acc. Numbered ones count where the plain name is not among them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        meant = state_of(name)
+        if meant is not None:
+            found.setdefault(meant, []).append(name)
+    return {meant: [meant] if meant in given else given for meant, given in found.items()}
 
 
 @dataclass(eq=False)
@@ -54,8 +72,12 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     run = _of_the_keys(run, attention)
     instructions = run.instructions
     batch = attention.lengths is not None
-    found = {name: episodes(run.writes(name), name, instructions, batch) for name in NAMES if name in run.names()}
-    found = {name: folded(some, name, attention.n_q_heads) if name != "acc" else some for name, some in found.items() if some}
+    found: dict[str, list[Episode]] = {}
+    for name, given in named_state(run.names()).items():
+        some = [e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)]
+        if some:
+            some.sort(key=lambda e: e.indices[0])
+            found[name] = folded(some, name, attention.n_q_heads) if name != "acc" else some
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():

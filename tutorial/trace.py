@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import divergence, runner, stage
+from . import divergence, passing, runner, stage
 from .episodes import LOW
 from .families import Case
 from .problem import Attention
@@ -207,8 +207,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
                      missing="The real SDK runs this kernel and shows no state; the trace needs the simulator.")
     attention, observed = divergence.view(run, lesson.views(attention), lesson.states)
     if observed is None:
+        naming = NAMING.replace("nl.fp32.min", "-3e38") if passing.ran_in(run) == passing.DIALECT else NAMING
         return Trace(lesson.title, case.family, (), attention.n_q_heads, run.target,
-                     missing=f"The kernel names none of m, l and acc. {NAMING}")
+                     missing=f"The kernel names none of m, l and acc. {naming}")
     notes = []
     absent = [name for name in ("m", "l", "acc") if getattr(observed, name) is None]
     if absent:

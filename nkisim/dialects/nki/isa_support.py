@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
+from ...errors import KernelError, broken
 from ...execute import execute
 from ...isa.core import Instruction
-from ...memory import HBM
+from ...memory import CONST, EMPTY, HBM, PSUM, SBUF
+from ...state import current
 from ...tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
@@ -41,8 +42,39 @@ def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Te
 def run(instruction: Instruction, api: str, dst: Tensor, srcs: tuple[Tensor, ...], attrs: tuple = (),
         extra: Tensor | None = None, mask: Any = None) -> NkiInstruction:
     """Run one instruction into `dst`."""
-    execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
+    try:
+        execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
+    except KernelError as error:
+        _look_closer(error, api, dst, srcs)
+        raise
     return _DONE
+
+
+def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
+    """Add what the destination tells about a refusal: that it was swapped with a source, or never overwritten."""
+    unwritten = next((s for s in srcs if s.meta.space != CONST and s.buf.state == EMPTY), None)
+    if unwritten is not None and error.rule in ("uninitialized-read", "shape-mismatch", "partition-mismatch"):
+        if unwritten.buf is dst.buf and dst.meta.space == PSUM:
+            error.suspect("accumulate", "accumulate=True adds to what a matmul wrote there before: leave accumulate out, or "
+                          "pass accumulate=(i > 0), so that the first matmul overwrites.")
+        elif all(s.buf is not dst.buf for s in srcs) and _computed(dst, api):
+            error.suspect("swapped", f"The destination comes first, and '{dst.label}' has been written before: swap the two "
+                          f"if '{unwritten.label}' is to be written here, otherwise write '{unwritten.label}' first.")
+    elif error.rule in ("matmul-destination", "memory") and dst.meta.space == SBUF and api.startswith(
+            ("nisa.nc_matmul", "nisa.nc_transpose")):
+        swapped = next((s for s in srcs if s.meta.space == PSUM), None)
+        if swapped is not None:
+            error.suspect("swapped", f"The destination comes first, and TensorE writes to PSUM and reads SBUF: swap "
+                          f"'{dst.label}' and '{swapped.label}'.")
+
+
+def _computed(t: Tensor, api: str) -> bool:
+    """Whether all of `t` has been written, and by more than a memset."""
+    program = current(api)
+    if not program.written_flags(t).all():
+        return False
+    makers = {record[0].instruction.name for record in program.records() if record[3] is t.buf}
+    return makers != {"memset"}
 
 
 def on_chip(t: Tensor, api: str, what: str) -> Tensor:

@@ -1,0 +1,183 @@
+"""Mistakes of kernels whose instructions are told their destination, as in `nki` 0.3 to 0.6.
+
+Some break a rule of the simulator: `refused` gives the refusal a cause in the course's words. Others run and give wrong
+values: `seen` finds them in what the kernel did, not in its numbers, so that no style hides them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nkisim import source
+
+from .states import named_state, state_of
+
+DIALECT = "nki"
+OLD = ("The kernel imports neuronxcc.nki, the NKI of version 0.1: the port imports nki, nki.isa as nisa and nki.language as "
+       "nl, and names the destination of every instruction.")
+
+SWAPPED = "destination and source swapped"
+_CAUSES = {
+    "swapped": (SWAPPED, "Destination and source look swapped: an instruction writes to its first argument, dst, and reads "
+                "the others."),
+    "accumulate": ("accumulate onto unwritten PSUM", "accumulate=True adds to what an earlier matmul left there, and there is "
+                   "none: leave accumulate out, or pass accumulate=(i > 0)."),
+    "evacuate": ("PSUM not evacuated", "TensorE writes to PSUM and reads SBUF only: evacuate the PSUM tile first, with "
+                 "nisa.tensor_copy(dst=tile_in_sbuf, src=tile_in_psum)."),
+    "unwritten": ("read of an unwritten tile", "nl.ndarray reserves memory and writes nothing to it: the instruction that "
+                  "should write this tile is missing, comes later, or has another destination."),
+    "broadcast": ("operand broadcast", "NumPy would broadcast here, an engine does not: one value a partition goes through "
+                  "nisa.tensor_scalar, as operand0."),
+    "operator": ("Python operator on a tile", "Tiles have no operators here: write the instruction, with the tile that it "
+                 "writes as dst."),
+    "result": ("result of an instruction used", "An instruction returns no tile: make the tile with nl.ndarray, pass it as "
+               "dst, and use it afterwards."),
+    "psum": ("matmul into SBUF", "TensorE writes to PSUM only: make the destination with buffer=nl.psum, and evacuate it "
+             "with nisa.tensor_copy or the next instruction."),
+    "no destination": ("no destination", "An instruction returns no tile any more: make one with nl.ndarray, and pass it "
+                       "first, as dst."),
+    "mask": ("mask is gone", "mask= ended with NKI 0.1: slice the tiles to the elements that are there."),
+}
+
+
+def ran_in(run: Any) -> str | None:
+    """The dialect that the kernel is written in, "nki" or "neuronxcc"; None where nothing of it ran here."""
+    programs = () if run is None else run.programs
+    return programs[-1].dialect.name if programs else None
+
+
+def refused(error: Any) -> tuple[str, str] | None:
+    """(cause, sentence) for a refusal of the simulator in this dialect; None where its own remedy says it best."""
+    key = error.likely
+    if key is None and error.rule == "uninitialized-read":
+        key = "unwritten"
+    elif key is None and error.rule == "memory" and re.match(r"(nisa\.nc_|nl\.matmul|nl\.transpose).*psum", error.headline):
+        key = "evacuate"
+    elif key is None and error.rule in ("shape-mismatch", "partition-mismatch") and _elementwise(error):
+        key = "broadcast"
+    elif error.rule == "tensor-operator":
+        key = "operator"
+    elif error.rule == "matmul-destination" and key is None:
+        key = "psum"
+    elif error.rule == "argument" and "NkiInstruction" in (error.got or ""):
+        key = "result"
+    return None if key is None else _CAUSES[key]
+
+
+def _elementwise(error: Any) -> bool:
+    """Whether two operands of an elementwise instruction differ in size, one of which NumPy would repeat."""
+    sizes = [tuple(map(int, re.findall(r"\d+", shape))) for shape in re.findall(r"\(([\d, ]+)\)", error.got or "")]
+    return len(sizes) == 2 and len(sizes[0]) == len(sizes[1]) and all(
+        1 in pair or pair[0] == pair[1] for pair in zip(*sizes))
+
+
+def raised(error: BaseException) -> tuple[str, str] | None:
+    """(cause, sentence) for an exception of Python that is an old way to call an instruction."""
+    text = str(error)
+    if isinstance(error, TypeError) and re.search(r"missing \d+ required positional argument", text):
+        return _CAUSES["no destination"]
+    if isinstance(error, TypeError) and "unexpected keyword argument 'mask'" in text:
+        return _CAUSES["mask"]
+    return None
+
+
+# -- what was done ---------------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """One instruction: its place, what it is, and the tensors that it writes and reads."""
+
+    line: int
+    text: str
+    op: str
+    writes: Any
+    reads: tuple[Any, ...]
+
+
+@dataclass(eq=False)
+class _Tile:
+    """What is known of one tensor so far: `line` wrote it first, step `read` was the last to read it."""
+
+    line: int = 0
+    written: bool = False
+    computed: bool = False  # by something other than a memset
+    read: int = -1
+
+
+def _steps(run: Any) -> Iterable[Step]:
+    for program in run.programs:
+        for record in program.records():
+            place = source.line_of(record[1], record[2])
+            yield Step(place.line, place.text.partition("  #")[0].rstrip(), record[0].instruction.name, record[3],
+                       tuple(record[5:-1:2][: len(record[0].srcs)]))
+
+
+def seen(run: Any) -> tuple[str, str] | None:
+    """(cause, sentence) for a mistake that shows in which tile was written and read when; None if there is none."""
+    if ran_in(run) != DIALECT:
+        return None
+    steps = list(_steps(run))
+    return _added_up(steps) or _copied_backwards(steps) or _never_updated(steps, run.names())
+
+
+def _added_up(steps: list[Step]) -> tuple[str, str] | None:
+    """A matmul that adds to a PSUM tile after somebody has taken the sum out of it."""
+    taken: dict[Any, Step] = {}  # PSUM tile -> who read it since a matmul overwrote it
+    for step in steps:
+        matmul = step.op.startswith("nc_matmul")
+        adds = matmul and step.writes in step.reads
+        if adds and step.writes in taken:
+            name = step.writes.label
+            return ("PSUM tile reused", f"The matmul in line {step.line} ({step.text}) adds to the PSUM tile '{name}', whose "
+                    f"sum line {taken[step.writes].line} has taken already: without accumulate= only the first matmul into a "
+                    "tile overwrites, so what earlier tiles left adds up. Make the PSUM tile inside the loop, or pass "
+                    "accumulate=False.")
+        if not adds:
+            taken.pop(step.writes, None)
+        for tile in step.reads:
+            if tile is not step.writes and tile.meta.space == "psum":
+                taken[tile] = step
+    return None
+
+
+def _copied_backwards(steps: list[Step]) -> tuple[str, str] | None:
+    """A copy over a computed tile that nobody reads afterwards, from a tile that nothing but a memset ever wrote."""
+    tiles: dict[Any, _Tile] = {}
+    copies: list[tuple[int, bool]] = []
+    for number, step in enumerate(steps):
+        into = tiles.setdefault(step.writes, _Tile())
+        for tile in step.reads:
+            tiles.setdefault(tile, _Tile()).read = number
+        if step.op == "tensor_copy":
+            copies.append((number, into.computed))
+        into.written = True
+        into.computed |= step.op != "memset"
+    for number, over in copies:
+        step = steps[number]
+        (origin,) = step.reads[:1]
+        kept = tiles[origin]
+        if over and origin is not step.writes and kept.written and not kept.computed and tiles[step.writes].read < number:
+            return (SWAPPED, f"Line {step.line} ({step.text}) copies '{origin.label}' over '{step.writes.label}', which nobody "
+                    f"reads afterwards, and '{origin.label}' is never updated. {_CAUSES['swapped'][1]}")
+    return None
+
+
+def _never_updated(steps: list[Step], names: Iterable[str]) -> tuple[str, str] | None:
+    """A named state that only a memset ever wrote, and that one line reads again and again."""
+    state = {name for given in named_state(names).values() for name in given}
+    tiles: dict[Any, _Tile] = {}
+    reads: dict[tuple[Any, int], int] = {}
+    for step in steps:
+        into = tiles.setdefault(step.writes, _Tile(line=step.line))
+        into.written = True
+        into.computed |= step.op != "memset"
+        for tile in step.reads:
+            reads[tile, step.line] = reads.get((tile, step.line), 0) + 1
+    for (tile, _), times in reads.items():
+        if times > 1 and tile.label in state and tile in tiles and not tiles[tile].computed:
+            return ("state never updated", f"{state_of(tile.label)} is never written after it was filled in line "
+                    f"{tiles[tile].line}: the instruction that should update it has another destination, or is not there.")
+    return None
