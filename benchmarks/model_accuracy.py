@@ -76,8 +76,8 @@ LAYERNORM = "aws-neuron-sdk v2.26.0 general/nki/tutorials/layernorm.rst (script'
 LIMITS = "aws-neuron nki-samples 0898a77 test/unit/test_rmsnorm_qkv.py"
 
 
-def kernel_rows() -> list[Row]:
-    """Whole kernels, in microseconds."""
+def kernel_rows(long: bool = True) -> list[Row]:
+    """Whole kernels, in microseconds; without the `long` ones those that take no second."""
     b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
     rows = []
 
@@ -85,7 +85,7 @@ def kernel_rows() -> list[Row]:
         rows.append(Row(what, target, measured, model, grade, fitted, source))
 
     for dtype, target, measured, source, grade in ((b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
-                                                   (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")):
+                                                   (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")) if long else ():
         a_t, right, narrow = dtype(8192, 4096), dtype(8192, 8192), dtype(8192, 2048)
         part = dtype(8192, 512)  # an eighth of the rows: the outermost loop's trips are alike
         name = f"matmul 4096 x 8192 x 8192 {BF16 if dtype is b else FP32}"
@@ -117,7 +117,7 @@ def kernel_rows() -> list[Row]:
             ("tiles of 512, 4096 x 4096", 13300, kernels.mamba_tiled, (512, 4096), 8, False),
             ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8, False),
             ("channels outside, 4096 x 512, reuse=True", 1610, kernels.mamba_tiled, (4096, 512), 1, True),
-            ("tiles of 512, 4096 x 8192, reuse=True", 27800, kernels.mamba_tiled, (512, 8192), 8, True)):
+            ("tiles of 512, 4096 x 8192, reuse=True", 27800, kernels.mamba_tiled, (512, 8192), 8, True)) if long else ():
         add(f"Mamba, {what}", "trn1", measured,
             latency("trn1", kernel, *_mamba_inputs(*size), times=times, reuse=reuse,
                     launch="profile" if times == 1 else "none"), "T", "vector_fill" if "256" in what else "", MAMBA)

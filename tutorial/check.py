@@ -83,13 +83,15 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     if troubled:
         explained = _explained(lesson, kernel, answers, troubled)
         return explained if explained is not None else _refused(lesson, kernel, _first_problem(troubled), families)
+    beyond: list[Result] = []
     if inputs is None and not any(answer.wrong for answer in answers):
-        answers += _answers_beyond(lesson, kernel)
+        beyond = [result for case in lesson.beyond() if (result := runner.run(kernel, case, lesson)).problem is None]
+        answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers):
         found = diagnose(lesson, kernel, answers)
         return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
                        families=families, target=_target(results), details=found.details)
-    return _judge_cost(lesson, kernel, results, families)
+    return _judge_cost(lesson, kernel, results, beyond, families)
 
 
 def _run_all(lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None) -> list[Result]:
@@ -162,17 +164,14 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     if lesson.tolerance is not None:
         allowed = lesson.tolerance(result.case)
     else:
-        allowed = TOLERANCE.get(str(result.output.dtype), 1e-5) * np.abs(expected).max(axis=-1, keepdims=True)
+        largest = np.abs(expected).max(axis=-1, keepdims=True)
+        allowed = TOLERANCE.get(str(result.output.dtype), 1e-5) * result.case.allowance * largest
     return Answer(result, expected, not bool(np.all(error <= allowed)))
 
 
-def _answers_beyond(lesson: stage.Stage, kernel: Any) -> list[Answer]:
-    """Answers to inputs that the stage does not ask for, from a kernel that takes them."""
-    taken = [runner.run(kernel, case, lesson) for case in lesson.beyond()]
-    return [_answer(lesson, result) for result in taken if result.problem is None]
-
-
-def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], families: tuple[str, ...]) -> Verdict:
+def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], beyond: Sequence[Result],
+                families: tuple[str, ...]) -> Verdict:
+    """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not ask for, and that it took."""
     counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
     agreed = (f"The output agrees with the float64 oracle on all {len(families)} input families." if len(families) > 1
               else f"The output agrees with the float64 oracle ({families[0]}).")
@@ -186,10 +185,11 @@ def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], fam
         return Verdict(WRONG, f"The output is within what bfloat16 allows on these inputs, but {short}", lesson.number,
                        lesson.name, counted.case.family, "low precision", families=families, target=counted.run.target)
     counters = cost.counters(lesson, counted.case, counted.run)
-    over = cost.overrun(lesson, counted.case, counted.run, runner.parameter_names(kernel, lesson))
-    if over is not None:
-        return Verdict(WRONG, over.sentence, lesson.number, lesson.name, counted.case.family, over.cause, counters,
-                       families=families, target=counted.run.target)
+    for result in [counted, *(r for r in beyond if r.case.family == lesson.cost_beyond)]:
+        over = cost.overrun(lesson, result.case, result.run, runner.parameter_names(kernel, lesson))
+        if over is not None:
+            return Verdict(WRONG, over.sentence, lesson.number, lesson.name, result.case.family, over.cause,
+                           cost.counters(lesson, result.case, result.run), families=families, target=result.run.target)
     return Verdict(CORRECT, agreed, lesson.number, lesson.name, None, None, counters,
                    cost.notes(lesson, counted.case, counted.run, counters), families, counted.run.target)
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import divergence, mistakes, precision, runner
+from . import divergence, mistakes, precision, runner, splitting
 from .families import Case
 from .mistakes import Mistake
 from .problem import Attention
 from .recipes import Recipe, cook
 from .runner import Result
 from .stage import Known, Stage, Variant
-from .states import Observed, observe, widths
+from .states import Observed, widths
 from .text import number, short
 
 AGREES_SHORT = 2e-2  # the same for two bf16 ways
@@ -89,7 +89,8 @@ class _Attention:
         self.kernel = kernel
         self.answers = answers
         self.agrees = AGREES if stage.tolerance is None else AGREES_SHORT
-        self.problems = [stage.attention(answer.result.case) for answer in answers]
+        self.problems = [_problem(stage, answer.result.case) for answer in answers]
+        self.views = list(self.problems)
         failing = [i for i, answer in enumerate(answers) if answer.wrong]
         self.failing = sorted(failing, key=lambda i: self.problems[i].n <= 128)  # several tiles tell more than one
         self.first = self.failing[0]
@@ -107,7 +108,7 @@ class _Attention:
             return self._report(self._telling(), "low precision", low)
         place = self._divergence(self.first)
         if place is not None and place.cause:
-            cause = next(m for m in mistakes.ATTENTION if m.key == place.cause)
+            cause = next(m for m in mistakes.known(self.problems[0]) if m.key == place.cause)
             return self._report(self.first, cause.key, self._fill(cause.cause, self.first))
         known = self._known(last=True)
         if known is not None:
@@ -138,7 +139,7 @@ class _Attention:
             predicted = variant(answer.result.case, answer.output)
         if predicted is None:
             return not answer.wrong
-        return alike(answer.rows, predicted.reshape(answer.rows.shape), self.agrees)
+        return alike(answer.rows, predicted.reshape(answer.rows.shape), None, self.agrees)
 
     # -- the known mistakes ----------------------------------------------------------------------------------------
     def _recognised(self) -> Mistake | None:
@@ -146,15 +147,16 @@ class _Attention:
 
         One family in six may disagree: a kernel may treat a single tile, or the first one, apart.
         """
-        by_size = sorted(self.failing, key=lambda i: self.problems[i].n * self.problems[i].n_q_heads)
+        by_size = sorted(self.failing, key=lambda i: (not self._says_much(i), self.problems[i].n * self.problems[i].n_q_heads))
         telling = by_size[:2]
         by_size += [i for i in range(len(self.answers)) if i not in by_size]
         allowed = len(by_size) // 6
         best: tuple[float, Mistake] | None = None
+        fewest = allowed + 1
         for width in self._widths(self.first):
-            if self.problems[telling[0]].n > 64 * width:
+            if self.stage.known and self.problems[telling[0]].n > 64 * width:
                 continue  # a kernel that is right on short caches has its tiles as wide as those are
-            for mistake, recipe in mistakes.each(max(p.n_q_heads for p in self.problems) > 1):
+            for mistake, recipe in mistakes.each(self.problems[0], max(p.n_q_heads for p in self.problems) > 1, self._deals()):
                 if not any(self._agrees(i, width, recipe) for i in telling):
                     continue
                 misses = 0
@@ -163,33 +165,63 @@ class _Attention:
                     if misses > allowed:
                         break
                 else:
+                    fewest = min(fewest, misses)
                     score = -misses + 0.5 * self._trace_agreement(mistake, recipe, width)
                     if best is None or score > best[0] + 1e-9:
                         best = score, mistake
             if best is not None and self.stage.known:
                 break  # the widest tiles come first there, and explain it
+            if fewest == 0 and (self.problems[0].lengths is not None or self.problems[0].splits):
+                break  # nothing to explain is left for tiles of another width
         return None if best is None else best[1]
+
+    def _deals(self) -> tuple[str, ...]:
+        """How the kernel deals out its tiles, where its state shows it; else both ways."""
+        for i in self.failing:
+            observed = self._observed(i) if self.problems[i].splits else None
+            if observed is not None and len(observed.heads) == self.views[i].n_q_heads and self._divergence(i) is None:
+                starts = [view.starts for view in self.stage.views(self.problems[i])]
+                if starts[0] != starts[1]:
+                    return (splitting.RIGHT[starts.index(self.views[i].starts)],)
+        return splitting.RIGHT
+
+    def _says_much(self, i: int) -> bool:
+        """Whether a failing case has wrong numbers; in a batch, NaN is what many mistakes give."""
+        rows, problem = self.answers[i].rows, self.problems[i]
+        if problem.lengths is None:
+            return True
+        finite = np.isfinite(rows).all(axis=1)
+        expected = self.answers[i].expected.reshape(rows.shape)
+        return bool((finite & (np.abs(rows - expected).max(axis=1) > 1e-5 * np.abs(expected).max(axis=1))).any())
 
     def _agrees(self, i: int, width: int, recipe: Recipe) -> bool:
         problem = self.problems[i]
-        width = width if problem.n % width == 0 else problem.n
-        return alike(self.answers[i].rows, _predicted(self.stage, self.answers[i].result.case, width, recipe), self.agrees)
+        width = width if problem.tiles(width) else problem.n
+        predicted = _predicted(self.stage, self.answers[i].result.case, width, recipe)
+        return alike(self.answers[i].rows, predicted, self._settled(i), self.agrees)
+
+    def _settled(self, i: int) -> NDArray[np.bool_]:
+        """The rows without keys that the kernel answers rightly: what it does there is its own affair."""
+        answer = self.answers[i]
+        return (self.problems[i].row_lengths == 0) & ~answer.rows.any(axis=1)
 
     def _trace_agreement(self, mistake: Mistake, recipe: Recipe, width: int) -> float:
         """0 to 1: how well the mistake's own trace, or its use of alpha, fits what the kernel did."""
         score = 0.0
         if mistake.alpha_formed is not None and self.instructions[self.first]:
             score += 0.25 if mistake.alpha_formed == self._alpha_formed() else -0.25
+        if mistake.states_right is not None and self._observed(self.first) is not None:
+            score += 0.25 if mistake.states_right == (self._divergence(self.first) is None) else -0.25
         if mistake.overflows is not None and self.overflow is not None:
             score += 0.25 if mistake.overflows == self.overflow[0] else -0.25
         observed = self._observed(self.first)
         problem = self.problems[self.first]
-        if observed is None or observed.width != width or problem.n % width:
+        if problem.splits or observed is None or observed.width != width or not problem.tiles(width):
             return score
         states = cook(problem, width, recipe).states
         if len(states) != observed.tiles or len(observed.heads) != problem.n_q_heads:
             return score
-        return score + 0.75 * _same_states(observed, states)
+        return score + 0.75 * _same_states(observed, states, problem.row_lengths > 0)
 
     def _alpha_formed(self) -> bool:
         """Whether the kernel takes exp of something with one element a row, as alpha has."""
@@ -205,16 +237,27 @@ class _Attention:
     def overflow(self) -> tuple[str, Any] | None:
         """The instruction that made the first infinity or NaN, and whether it has one element a row ("row") or more
         ("tile"); None if there is none in the first failing case."""
-        answer = self.answers[self.first]
+        looked_at = [self.first] if self.problems[0].lengths is None else self.failing
+        at = next((i for i in looked_at if self._is_plain(i)), None)
+        if at is None:
+            return None
+        answer = self.answers[at]
         if answer.result.run is None or np.isfinite(answer.output).all():
             return None
         run = runner.run(self.kernel, answer.result.case, self.stage, keep_results=True).run
         for instruction, value in zip(run.instructions, run.results, strict=True):
             if instruction.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
                 shape = instruction.dst[0].shape
-                small = int(np.prod(shape[1:])) == 1 or int(np.prod(shape)) <= self.problems[self.first].n_q_heads
-                return "row" if small else "tile", instruction
+                small = int(np.prod(shape[1:])) == 1 or int(np.prod(shape)) <= self.problems[at].n_q_heads
+                divides = instruction.op == "reciprocal" or "divide" in map(str, instruction.attrs.values())
+                return "division" if divides else "row" if small else "tile", instruction
         return None
+
+    def _is_plain(self, i: int) -> bool:
+        """Whether there is an infinity or a NaN in the output of a case, and none in its inputs."""
+        args = self.answers[i].result.case.args.values()
+        return (all(np.isfinite(x).all() for x in args if isinstance(x, np.ndarray))
+                and not np.isfinite(self.answers[i].output).all())
 
     def _widths(self, i: int) -> list[int]:
         observed = self._observed(i)
@@ -269,13 +312,13 @@ class _Attention:
         if not hasattr(self, "_cache"):
             self._cache: dict[int, Observed | None] = {}
         if i not in self._cache:
-            self._cache[i] = observe(run, self.problems[i])
+            self.views[i], self._cache[i] = divergence.view(run, self.stage.views(self.problems[i]), self.stage.states)
         return self._cache[i]
 
     def _divergence(self, i: int) -> divergence.Divergence | None:
         observed = self._observed(i)
         assert self.stage.states is not None
-        return None if observed is None else divergence.first(observed, self.problems[i], self.stage.states)
+        return None if observed is None else divergence.first(observed, self.views[i], self.stage.states)
 
     def _report(self, i: int, cause: str | None, text: str) -> Diagnosis:
         place = self._divergence(i)
@@ -288,7 +331,7 @@ class _Attention:
         else:
             where, more = _output_place(answer, self.problems[i])
             details |= more
-            if i == self.first and self.overflow is not None:
+            if i == self.first and self.overflow is not None and self._is_plain(i):
                 made = self.overflow[1]
                 where += f" The first infinity or NaN comes from line {made.line}: {runner.without_comment(made.source)}."
                 details["line"] = made.line
@@ -299,7 +342,7 @@ class _Attention:
         width = self._widths(i)[0]
         root = number(float(np.sqrt(problem.d)), 2)
         values = {"G": max(p.group for p in self.problems), "sqrt_d": root.removesuffix(".00"),
-                  "tiles": max(problem.n // width, 1)}
+                  "tiles": max(problem.n // width, 1), "S": problem.splits}
         for name, value in values.items():
             cause = cause.replace("{" + name + "}", str(value))
         return cause
@@ -341,12 +384,24 @@ class _Attention:
 @lru_cache(maxsize=8192)
 def _predicted(stage: Stage, case: Case, width: int, recipe: Recipe) -> NDArray[np.float32]:
     """The output of a recipe on a case; kept, since every wrong kernel asks for the same ones."""
+    return cook(_problem(stage, case), width, recipe).o
+
+
+@lru_cache(maxsize=256)
+def _problem(stage: Stage, case: Case) -> Attention:
+    """A case as attention: one object a case, so that what is computed from it can be kept."""
     assert stage.attention is not None
-    return cook(stage.attention(case), width, recipe).o
+    return stage.attention(case)
 
 
-def alike(got: NDArray[Any], predicted: NDArray[Any], agrees: float = AGREES) -> bool:
-    """Whether two wrong outputs are the same up to rounding; any NaN or infinity counts as any other."""
+def alike(got: NDArray[Any], predicted: NDArray[Any], settled: NDArray[np.bool_] | None = None,
+          agrees: float = AGREES) -> bool:
+    """Whether two wrong outputs are the same up to rounding; any NaN or infinity counts as any other.
+
+    Rows that are `settled` do not count.
+    """
+    if settled is not None and got.shape == predicted.shape:
+        got, predicted = got[~settled], predicted[~settled]
     finite = np.isfinite(predicted)
     if got.shape != predicted.shape or not np.array_equal(finite, np.isfinite(got)):
         return False
@@ -358,13 +413,14 @@ def alike(got: NDArray[Any], predicted: NDArray[Any], agrees: float = AGREES) ->
     return True
 
 
-def _same_states(observed: Observed, states: list[dict[str, Any]]) -> float:
-    """The share of m, l and acc that a recipe's trace reproduces, as far as the kernel names them."""
+def _same_states(observed: Observed, states: list[dict[str, Any]], heads: NDArray[np.bool_]) -> float:
+    """The share of m, l and acc of these heads that a recipe's trace reproduces, as far as the kernel names them."""
     known = [name for name in ("m", "l", "acc") if getattr(observed, name) is not None]
     good = 0.0
     for name in known:
         got = getattr(observed, name) * (observed.unit if name == "m" else 1.0)
-        rows = [np.asarray(state[name], np.float64).reshape(got.shape[1:]) for state in states]
+        rows = [np.asarray(state[name], np.float64).reshape(got.shape[1:])[heads] for state in states]
+        got = got[:, heads]
         same = []
         for t, want in enumerate(rows):
             if observed.has(name, t):
@@ -383,7 +439,7 @@ def _error(answer: Answer) -> float:
 
 def _output_place(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:
     """Where the output is most wrong: the first bad head, its worst element."""
-    got, want = (x.astype(np.float64).reshape(-1, x.shape[-1]) for x in (answer.output, answer.expected))
+    got, want = answer.rows.astype(np.float64), answer.expected.reshape(-1, answer.expected.shape[-1])
     with np.errstate(all="ignore"):
         error = np.where(np.isfinite(got), np.abs(got - want), np.inf)
     rows = error.max(axis=1) / np.maximum(np.abs(want).max(axis=1), 1e-30)

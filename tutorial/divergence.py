@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .problem import Attention, States, online_states, pass_states
-from .states import Observed
+from .states import Observed, observe
 from .text import short
 
 F64 = NDArray[np.float64]
@@ -27,13 +28,13 @@ class Divergence:
     expected: float
     ratio: str
     cause: str | None
-    grouped: bool
+    label: str
     written: bool = True
 
     @property
     def sentence(self) -> str:
         """"tile 3, head 1: l is 41.2, expected 17.9 (too large by 2.30 = 1/alpha)." """
-        where = f"tile {self.tile}, head {self.head}" if self.grouped else f"tile {self.tile}"
+        where = f"tile {self.tile}, {self.label}" if self.label else f"tile {self.tile}"
         if not self.written:
             return f"{where}: {self.quantity} is not updated, expected {short(self.expected)}."
         what = f"{where}: {self.quantity} is {short(self.got)}, expected {short(self.expected)}"
@@ -72,31 +73,44 @@ def recognise(ratio: float, context: Context) -> str | None:
     return None
 
 
+def view(run: Any, views: Sequence[Attention], states: Callable[[Attention, int], States] | None
+         ) -> tuple[Attention, Observed | None]:
+    """The one of several views of a problem (how its keys may be split) that a kernel's state fits, and the state."""
+    found = [(attention, observe(run, attention)) for attention in views]
+    for attention, observed in found:
+        if observed is not None and states is not None and first(observed, attention, states) is None and len(
+                observed.heads) == attention.n_q_heads:
+            return attention, observed
+    return found[0]
+
+
 def first(observed: Observed, attention: Attention, states: Callable[[Attention, int], States]) -> Divergence | None:
     """The first tile and quantity at which the observed state differs from the oracle's, in the order m, l, acc.
 
     The reference is the one of several right methods (one pass or several, acc divided or not) that the kernel follows
     longest. None if all agree.
     """
-    if attention.n % observed.width or not observed.heads or observed.tiles != attention.n // observed.width:
+    if not observed.heads or observed.tiles != attention.tiles(observed.width):
         return None
     if len(observed.heads) != attention.n_q_heads:
         return None
     methods = [states(attention, observed.width), online_states(attention, observed.width),
                pass_states(attention, observed.width)]
-    references: dict[str, list[F64]] = {
-        "m": [method / observed.unit for m in [methods[0].m] for method in (m, np.broadcast_to(m[-1:], m.shape))],
-        "l": [method.l for method in methods],
-        "acc": [method.acc for method in methods] + [
-            method.acc / divisor[..., None] for method in methods for divisor in (method.l, method.l[-1:])],
-    }
+    known = methods[0].known
+    with np.errstate(all="ignore"):  # a sequence without keys has l = 0
+        references: dict[str, list[F64]] = {
+            "m": [method / observed.unit for m in [methods[0].m] for method in (m, np.broadcast_to(m[-1:], m.shape))],
+            "l": [method.l for method in methods],
+            "acc": [method.acc for method in methods] + [
+                method.acc / divisor[..., None] for method in methods for divisor in (method.l, method.l[-1:])],
+        }
     wrong: list[tuple[int, int, int, str, F64, F64]] = []
     for place, name in enumerate(("m", "l", "acc")):
         got = getattr(observed, name)
         if got is None or not observed.seen[name].any():
             continue
         seen = observed.seen[name]
-        reached = [_first_wrong(got, want, seen) for want in references[name]]
+        reached = [_first_wrong(got, want, seen, known) for want in references[name]]
         patient = [t >= observed.tiles or t >= max(2, reached[0][0] + 2) for t, _ in reached]
         i = max((i for i in range(len(reached)) if i < 3 or patient[i]), key=lambda i: (reached[i][0], -i))
         (t, h), want = reached[i], references[name][i]
@@ -110,14 +124,14 @@ def first(observed: Observed, attention: Attention, states: Callable[[Attention,
 
 
 
-def _first_wrong(got: F64, want: F64, seen: NDArray[np.bool_]) -> tuple[int, int]:
-    """(tile, head) of the first difference; (T, 0) if there is none."""
+def _first_wrong(got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_]) -> tuple[int, int]:
+    """(tile, head) of the first difference where the state is `known`; (T, 0) if there is none."""
     with np.errstate(all="ignore"):
         error = np.abs(got - want)
-        size = np.maximum(np.abs(want), 1e-3 * np.abs(want).max())
+        size = np.maximum(np.abs(want), 1e-3 * np.abs(want[np.isfinite(want)]).max(initial=0))
         if got.ndim == 3:
             error, size = np.linalg.norm(got - want, axis=2), np.maximum(np.linalg.norm(want, axis=2), 1e-6)
-        bad = ~(error <= TOLERANCE * size) & (seen | (np.cumsum(seen) > 0))[:, None]
+        bad = ~(error <= TOLERANCE * size) & (seen | (np.cumsum(seen) > 0))[:, None] & known
     if not bad.any():
         return len(got), 0
     t, h = np.argwhere(bad)[0]
@@ -130,9 +144,10 @@ def _describe(t: int, h: int, name: str, got: F64, want: F64, observed: Observed
     context = Context(float(np.exp(m_old - m_new)) if t else 1.0, float(np.exp(online.tile_max[t, h] - m_new)),
                       float(online.l[t, h]), attention.group, float(np.sqrt(attention.d)), observed.tiles)
     quantity = "|acc|" if name == "acc" else name
+    label = attention.label(observed.heads[h])
     if not observed.has(name, t):
         size = float(np.linalg.norm(want[t, h])) if name == "acc" else float(want[t, h])
-        return Divergence(t, observed.heads[h], quantity, float("nan"), size, "", None, attention.n_q_heads > 1, False)
+        return Divergence(t, observed.heads[h], quantity, float("nan"), size, "", None, label, False)
     with np.errstate(all="ignore"):
         if name == "acc":
             g, w = float(np.linalg.norm(got[t, h])), float(np.linalg.norm(want[t, h]))
@@ -142,8 +157,7 @@ def _describe(t: int, h: int, name: str, got: F64, want: F64, observed: Observed
             ratio, cause = _scalar_ratio(t, h, name, got, want, context, online)
     if not np.isfinite(g):
         ratio = ""
-    return Divergence(t, observed.heads[h], quantity, g, w, ratio, cause,
-                      attention.n_q_heads > 1)
+    return Divergence(t, observed.heads[h], quantity, g, w, ratio, cause, label)
 
 
 def _by(ratio: float) -> str:

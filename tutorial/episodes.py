@@ -28,8 +28,12 @@ class Episode:
     indices: list[int]  # of the instructions that wrote
 
 
-def episodes(writes: Sequence[Any], name: str, instructions: Sequence[Any]) -> list[Episode]:
-    """The writes to the tensors of one name, split where elements start anew, in the order of their first update."""
+def episodes(writes: Sequence[Any], name: str, instructions: Sequence[Any], batch: bool = False) -> list[Episode]:
+    """The writes to the tensors of one name, split where elements start anew, in the order of their first update.
+
+    In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m that follows on a
+    score starts anew.
+    """
     found: list[Episode] = []
     for allocation in sorted({w.allocation for w in writes}):
         own = [w for w in writes if w.allocation == allocation]
@@ -39,7 +43,7 @@ def episodes(writes: Sequence[Any], name: str, instructions: Sequence[Any]) -> l
         fills = [_is_fill(w, name, instructions) for w in own]
         for elements in _alike(touched):
             events = [i for i in range(len(own)) if touched[i, elements[0]]]
-            found += _split(events, elements, shape, values, fills, own, name)
+            found += _split(events, elements, shape, values, fills, own, name, batch)
     return sorted(found, key=lambda e: e.indices[0])
 
 
@@ -54,7 +58,7 @@ def _alike(touched: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
 
 
 def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...], values: F64, fills: list[bool],
-           writes: Sequence[Any], name: str) -> list[Episode]:
+           writes: Sequence[Any], name: str, batch: bool) -> list[Episode]:
     coordinates = np.stack(np.unravel_index(elements, shape), axis=1)
     found: list[Episode] = []
     start: F64 | None = None
@@ -68,6 +72,8 @@ def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...]
     for i in events:
         value = values[i, elements]
         low = bool(np.all(value <= LOW)) if name == "m" else i == events[0] != events[-1] and bool(np.all(value == 0))
+        if low and name == "m" and batch and start is not None and not fills[i]:
+            low = bool(updates) and not np.all(values[updates[-1], elements] <= LOW)
         if fills[i] or low:
             close()
             updates = []
@@ -180,6 +186,7 @@ def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64
 
 
 def close(got: Any, want: Any) -> bool:
-    """Whether two states are the same up to 16-bit rounding."""
+    """Whether two states are the same up to 16-bit rounding; where `want` is NaN, any state is."""
     with np.errstate(all="ignore"):
-        return bool(np.all(np.abs(got - want) <= 1e-2 * np.maximum(1e-6, np.abs(want).max())))
+        largest = max(float(np.fmax.reduce(np.ravel(np.abs(want)), initial=1e-6)), 1e-6)
+        return bool(np.all((np.abs(got - want) <= 1e-2 * largest) | np.isnan(want)))

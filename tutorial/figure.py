@@ -31,7 +31,7 @@ def draw(trace: Trace) -> Figure:
     for place, head in enumerate(trace.heads):
         rows = [row for row in trace.rows if row.head == head]
         tiles = [row.tile for row in rows]
-        label = f"head {head}" if trace.n_heads > 1 else None
+        label = rows[0].name if trace.n_heads > 1 and rows else None
         color = f"C{place}"
         axes[0].plot(tiles, [_finite(row.tile_max) for row in rows], "o", color=color, alpha=0.5, markersize=4)
         axes[0].step(tiles, [_finite(row.m_new) for row in rows], where="post", color=color, label=label)

@@ -81,7 +81,7 @@ def grouped_attention(case: Case) -> Attention:
 
 def _attention(q: Any, k: Any, v: Any, case: Case) -> Attention:
     given = case.options.get("softmax_scale")
-    return Attention(q, k, v, default_scale(k.shape[1]) if given is None else float(given), given is not None)
+    return Attention(q, k, v, default_scale(k.shape[-2]) if given is None else float(given), given is not None)
 
 
 def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
@@ -95,17 +95,17 @@ def default_scale(d: int) -> float:
 
 def validate_one_head(inputs: Mapping[str, Any], most_keys: int | None = None, multiple: int = 1) -> None:
     """Raise InputError unless q is (d, 1), k and v are (d, n), n as allowed, fp32 and finite."""
-    q, k, v = _arrays(inputs, {"q": 2, "k": 2, "v": 2})
+    q, k, v = check_arrays(inputs, {"q": 2, "k": 2, "v": 2})
     d, n = k.shape
     if q.shape != (d, 1):
         raise InputError(f"q must be (d, 1) = {(d, 1)} to fit k {k.shape}, got {q.shape}.")
-    _check_sizes(k, v, d, n, most_keys, multiple)
-    _check_values(inputs)
+    check_sizes(k, v, d, n, most_keys, multiple)
+    check_values(inputs)
 
 
 def validate_grouped(inputs: Mapping[str, Any], multiple: int = TILE) -> None:
     """Raise InputError unless q is (d, Hq), k and v are (Hkv, d, n), Hq % Hkv == 0, n as allowed, fp32 and finite."""
-    q, k, v = _arrays(inputs, {"q": 2, "k": 3, "v": 3})
+    q, k, v = check_arrays(inputs, {"q": 2, "k": 3, "v": 3})
     n_kv, d, n = k.shape
     if q.shape[0] != d:
         raise InputError(f"q must be (d, Hq) with d = {d} to fit k {k.shape}, got {q.shape}.")
@@ -113,11 +113,11 @@ def validate_grouped(inputs: Mapping[str, Any], multiple: int = TILE) -> None:
         raise InputError(f"there must be heads, got Hq = {q.shape[1]} and Hkv = {n_kv}.")
     if q.shape[1] % n_kv:
         raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[1]} and Hkv = {n_kv}.")
-    _check_sizes(k, v, d, n, None, multiple)
-    _check_values(inputs)
+    check_sizes(k, v, d, n, None, multiple)
+    check_values(inputs)
 
 
-def _arrays(inputs: Mapping[str, Any], axes: Mapping[str, int]) -> list[NDArray[Any]]:
+def check_arrays(inputs: Mapping[str, Any], axes: Mapping[str, int]) -> list[NDArray[Any]]:
     for name, ndim in axes.items():
         value = inputs[name]
         if not isinstance(value, np.ndarray):
@@ -129,7 +129,7 @@ def _arrays(inputs: Mapping[str, Any], axes: Mapping[str, int]) -> list[NDArray[
     return [inputs[name] for name in axes]
 
 
-def _check_sizes(k: Any, v: Any, d: int, n: int, most_keys: int | None, multiple: int) -> None:
+def check_sizes(k: Any, v: Any, d: int, n: int, most_keys: int | None, multiple: int) -> None:
     if v.shape != k.shape:
         raise InputError(f"k and v must have the same shape, got {k.shape} and {v.shape}.")
     if not 0 < d <= 128:
@@ -142,7 +142,7 @@ def _check_sizes(k: Any, v: Any, d: int, n: int, most_keys: int | None, multiple
         raise InputError(f"n must be a multiple of {multiple} keys at this stage, got {n}.")
 
 
-def _check_values(inputs: Mapping[str, Any]) -> None:
+def check_values(inputs: Mapping[str, Any]) -> None:
     scale = inputs.get("softmax_scale")
     if scale is not None and not isinstance(scale, (int, float, np.floating, np.integer)):
         raise InputError(f"softmax_scale must be a number or None, got {type(scale).__name__}.")

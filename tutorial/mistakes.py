@@ -1,48 +1,24 @@
 """The known mistakes: for each the recipes that make it, and the sentence that names it.
 
-`cause` may use {G}, {sqrt_d} and {tiles}. Order matters only between mistakes that give the same
-answers on all inputs: the earlier one is named, unless what the kernel did (see `diagnose`) tells them apart.
+Order matters only between mistakes that give the same answers on all inputs: the earlier one is named, unless what the
+kernel did (see `diagnose`) tells them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from . import splitting
+from .batch_mistakes import BATCH
+from .mistake import Mistake
+from .mistake import both as _both
+from .mistake import online as _online
+from .mistake import passes as _passes
+from .mistake import shared as _shared
+from .problem import Attention
 from .recipes import Recipe
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """`alpha_formed`: True if a kernel with this mistake computes alpha, False if not, None if that says nothing.
-    `overflows`: where it makes the first infinity, "row" (one element a row, as alpha) or "tile" (as p).
-    """
-
-    key: str
-    cause: str
-    recipes: tuple[Recipe, ...]
-    grouped: bool = False
-    alpha_formed: bool | None = None
-    overflows: str | None = None
-
-
-def _both(**switches: str | float) -> tuple[Recipe, ...]:
-    """The same mistake in one pass and in several."""
-    one_pass = Recipe(**switches)  # type: ignore[arg-type]
-    return one_pass, replace(one_pass, method="passes")
-
-
-def _online(**switches: str | float) -> tuple[Recipe, ...]:
-    return (Recipe(**switches),)  # type: ignore[arg-type]
-
-
-def _passes(**switches: str | float) -> tuple[Recipe, ...]:
-    return (Recipe(method="passes", **switches),)  # type: ignore[arg-type]
-
-
-def _shared(what: str, over: str) -> tuple[Recipe, ...]:
-    return _both(shared=what, share_over=over)
-
+from .split_mistakes import SPLIT
 
 ATTENTION: tuple[Mistake, ...] = (
     # -- the scale
@@ -224,9 +200,20 @@ ATTENTION: tuple[Mistake, ...] = (
 )
 
 
-def each(grouped: bool) -> Iterator[tuple[Mistake, Recipe]]:
-    """All mistakes with their recipes; those about heads only if there are several."""
-    for mistake in ATTENTION:
+def known(attention: Attention) -> tuple[Mistake, ...]:
+    """The mistakes that can be made with this problem: those with lengths or splits, then those of every attention."""
+    return (BATCH if attention.lengths is not None else SPLIT if attention.splits else ()) + ATTENTION
+
+
+def each(attention: Attention, grouped: bool, deals: Sequence[str] = splitting.RIGHT) -> Iterator[tuple[Mistake, Recipe]]:
+    """The mistakes of a problem with their recipes; those about heads only if there are several.
+
+    With splits, once for each way in which the tiles may be dealt out.
+    """
+    for mistake in known(attention):
         if grouped or not mistake.grouped:
             for recipe in mistake.recipes:
-                yield mistake, recipe
+                if attention.splits and recipe.split_tiles == "all":
+                    yield from ((mistake, replace(recipe, split_tiles=deal)) for deal in deals)
+                else:
+                    yield mistake, recipe

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ F64 = NDArray[np.float64]
 class Attention:
     """q (Hq, d), k (Hkv, d, n), v (Hkv, d, n) and the scale; query head h reads KV head h // G.
 
-    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller gave the scale. A batch is
-    one Attention too: the heads of its `parts` sequences come after one another, and sequence b has `lengths[b]` keys; what
-    k and v hold from there on is padding. `lengths` is None where every key counts.
+    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller gave the scale.
+
+    A batch is one Attention too: the heads of its `parts` sequences come after one another, and sequence b has `lengths[b]`
+    keys; what k and v hold from there on is padding and may be anything. `lengths` is None where every key counts.
+
+    `splits` says among how many program instances the keys are divided; 0 where they are not. What the instances hold is an
+    Attention whose parts are the splits that have keys; part p is split `numbers[p]` and begins at key `starts[p]`.
     """
 
     q: NDArray[Any]
@@ -28,6 +33,10 @@ class Attention:
     explicit_scale: bool = False
     lengths: NDArray[Any] | None = None
     parts: int = 1
+    part_name: str = "sequence"
+    splits: int = 0
+    starts: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @property
     def n_q_heads(self) -> int:
@@ -51,21 +60,48 @@ class Attention:
         return int(self.k.shape[2])
 
     @property
+    def heads_a_part(self) -> int:
+        """Query heads of one sequence."""
+        return self.n_q_heads // self.parts
+
+    @cached_property
+    def row_lengths(self) -> NDArray[np.int64]:
+        """How many keys each row (query head of a sequence) has, (Hq,)."""
+        lengths = np.full(self.parts, self.n) if self.lengths is None else np.asarray(self.lengths, np.int64)
+        return np.repeat(lengths, self.heads_a_part)
+
+    @cached_property
     def counts(self) -> NDArray[np.bool_]:
         """Which keys count for which row, (Hq, n)."""
-        lengths = np.full(self.parts, self.n) if self.lengths is None else np.asarray(self.lengths, np.int64)
-        return np.arange(self.n) < np.repeat(lengths, self.n_q_heads // self.parts)[:, None]
+        return np.arange(self.n) < self.row_lengths[:, None]
+
+    def tiles(self, tile: int) -> int | None:
+        """How many tiles of `tile` keys there are; None if the last would not be whole, and every key counts."""
+        return None if self.lengths is None and self.n % tile else -(-self.n // tile)
+
+    def fit(self, tile: int) -> Attention:
+        """The same problem with n a multiple of `tile`: a batch gets that much more padding."""
+        missing = -self.n % tile
+        if not missing or self.lengths is None:
+            return self
+        k, v = (np.pad(x, ((0, 0), (0, 0), (0, missing)), constant_values=0) for x in (self.k, self.v))
+        return replace(self, k=k, v=v)
+
+    def first_key(self, row: int) -> int:
+        """The key at which a row's part begins."""
+        return self.starts[row // self.heads_a_part] if self.starts else 0
 
     def label(self, row: int) -> str:
         """A row's name: "head 3", "sequence 1, head 3"; nothing where there is only one."""
-        part, head = divmod(row, self.n_q_heads // self.parts)
-        names = [f"sequence {part}"] if self.parts > 1 else []
-        return ", ".join(names + ([f"head {head}"] if self.n_q_heads > self.parts else []))
+        part, head = divmod(row, self.heads_a_part)
+        names = [f"{self.part_name} {self.numbers[part] if self.numbers else part}"] if self.parts > 1 else []
+        return ", ".join(names + ([f"head {head}"] if self.heads_a_part > 1 else []))
 
     def scores(self) -> F64:
         """The scaled scores qk (Hq, n), in float64; -inf where a key does not count."""
         q = self.q.astype(np.float64).reshape(self.n_kv_heads, self.group, self.d)
-        qk = self.scale * (q @ self.k.astype(np.float64)).reshape(self.n_q_heads, self.n)
+        with np.errstate(all="ignore"):
+            qk = self.scale * (q @ self.k.astype(np.float64)).reshape(self.n_q_heads, self.n)
         return qk if self.lengths is None else np.where(self.counts, qk, -np.inf)
 
     def values(self) -> F64:
@@ -76,16 +112,25 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """The running state after every tile: tile_max, m, l are (T, H), acc is (T, H, d)."""
+    """The running state after every tile: tile_max, m, l are (T, H), acc is (T, H, d).
+
+    As long as a row has seen no key that counts, its m is -inf, its l and acc are 0. What a kernel holds there is its own
+    affair: `known` (T, H) leaves these out.
+    """
 
     tile_max: F64
     m: F64
     l: F64
     acc: F64
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.m)
+
 
 def online_states(attention: Attention, tile: int) -> States:
     """What a one-pass kernel holds after each tile: sums relative to the max so far."""
+    attention = attention.fit(tile)
     qk, v = attention.scores(), attention.values()
     n_tiles = attention.n // tile
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)
@@ -93,20 +138,22 @@ def online_states(attention: Attention, tile: int) -> States:
     l, acc = np.zeros_like(m), np.zeros((*m.shape, attention.d))
     for t in range(n_tiles):
         keys = slice(t * tile, (t + 1) * tile)
-        p = np.exp(qk[:, keys] - _finite(m[t])[:, None])  # (H, tile)
-        alpha = np.exp(m[t - 1] - _finite(m[t])) if t else np.zeros_like(m[0])
+        shift = _finite(m[t])
+        p = np.exp(qk[:, keys] - shift[:, None])  # (H, tile)
+        alpha = np.exp(m[t - 1] - shift) if t else np.zeros_like(m[0])
         l[t] = (l[t - 1] * alpha if t else 0.0) + p.sum(axis=1)
         acc[t] = (acc[t - 1] * alpha[:, None] if t else 0.0) + np.einsum("hj,hdj->hd", p, v[:, :, keys])
     return States(tile_max, m, l, acc)
 
 
 def _finite(m: F64) -> F64:
-    """m, and 0 where it is -inf, so that a key that does not count weighs exp(-inf - 0) = 0."""
+    """m, and 0 where it is -inf: exp(-inf - 0) is the weight 0 of a key that does not count."""
     return np.where(np.isneginf(m), 0.0, m)
 
 
 def pass_states(attention: Attention, tile: int) -> States:
     """What a kernel of several passes holds: the sums are relative to the max of all keys."""
+    attention = attention.fit(tile)
     qk, v = attention.scores(), attention.values()
     n_tiles = attention.n // tile
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import masking, splitting
 from .problem import Attention
 
 F32 = NDArray[np.float32]
@@ -47,6 +49,28 @@ class Recipe:
     interleaved             of m, l: one scalar that a group's heads update in turn within every tile
     p_rows                  own | first: which row of the group weighs the values
     q_head, o_head          own | strided: group g has heads g, g + Hkv, ... instead of g G, g G + 1, ...
+
+    In a batch (where the attention has lengths), further:
+    max_mask, exp_mask      how the padding is hidden: low (its scores become `low`) | none | zero | times (its scores by 0) |
+                            added (`low` is added to them) | weights (its p become 0) | weights times (its p by 0)
+    sum_mask, pv_mask       the same for the p of l and of acc, where it is not exp_mask
+    low                     what a hidden score becomes
+    v_mask                  clean | raw | times (by 0) | finite (0 where it is NaN or infinite)
+    length                  own | +1 | -1 | first | last | previous | next | reversed | longest | shortest | at least 1 |
+                            running sum | running max | whole tiles up | whole tiles down
+    position                own | in the tile (from 0 in every tile) | a tile early | a tile late | from 1
+    keep                    own | inverted | last tile only | first tile only | whole tiles | not for length 0
+    tail                    narrow | zero (a last tile is filled up with keys of 0) | skipped
+    empty                   own | nan | mean (of V): what a sequence of length 0 gets
+    q_part, k_part, v_part  own | first | last | previous | next | reversed: whose they are
+    carry_over may be       sequence | head in sequence | group in sequence, too
+
+    In a split (where the attention has `splits`), further:
+    merge                   right | see `splitting.merge`: how the states of the splits are put together
+    split_tiles             all | even (both right) | rest dropped | last overlaps | first split's for all | not last |
+                            not first: what splits visit
+    split_carry             of m, l, acc: what is not cleared from one split to the next
+    empty_m                 what m is in a split without keys
     """
 
     max_scale: str = "right"
@@ -78,6 +102,31 @@ class Recipe:
     p_rows: str = "own"
     q_head: str = "own"
     o_head: str = "own"
+    max_mask: str = "low"
+    exp_mask: str = "low"
+    sum_mask: str = ""
+    pv_mask: str = ""
+    low: float = masking.LOWEST
+    v_mask: str = "clean"
+    length: str = "own"
+    position: str = "own"
+    keep: str = "own"
+    tail: str = "narrow"
+    empty: str = "own"
+    q_part: str = "own"
+    k_part: str = "own"
+    v_part: str = "own"
+    merge: str = "right"
+    split_tiles: str = "all"
+    split_carry: str = ""
+    empty_m: float = -math.inf
+
+
+    @property
+    def is_of_a_split(self) -> bool:
+        """Whether the mistake is in the splits or in their merge, and not in the attention of each."""
+        return bool(self.merge != "right" or self.split_tiles not in splitting.RIGHT or self.split_carry
+                    or self.empty_m > -math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,54 +140,97 @@ class Dish:
 def cook(attention: Attention, tile: int, recipe: Recipe) -> Dish:
     """What a kernel computes that follows the recipe with tiles of `tile` keys."""
     with np.errstate(all="ignore"):
-        raw, v = _operands(attention, tile, recipe)
-        if recipe.interleaved:
-            return Dish(_interleaved(attention, tile, recipe, raw, v), [])
-        if recipe.o_head == "strided":
-            made = _rows(attention, tile, recipe, raw, v, {}).o
-            return Dish(made[np.argsort(_strided(attention), kind="stable")], [])
-        if not recipe.carry:
-            return _rows(attention, tile, recipe, raw, v, {})
-        size = attention.group if recipe.carry_over == "group" else 1
-        left: dict[str, F32] = {}
-        out = []
-        for first in range(0, attention.n_q_heads, size):
-            rows = slice(first, first + size)
-            dish = _rows(attention, tile, recipe, raw[rows], v[rows], left)
-            left = {name: dish.states[-1][name] for name in recipe.carry.split()}
-            out.append(dish.o)
-        return Dish(np.concatenate(out), [])
+        n, attention = attention.n, _fit(attention, tile)
+        keys = None if attention.lengths is None else masking.keys(attention, tile, n, recipe.length, recipe.position,
+                                                                   recipe.keep, recipe.tail)
+        raw = _raw(attention, tile, recipe.q_head, recipe.q_part, recipe.k_head, recipe.k_part, recipe.k_from)
+        v = _values(attention, tile, recipe.v_head, recipe.v_part, recipe.v_from, keys, recipe.v_mask)
+        if attention.splits:
+            return Dish(_split(attention, tile, recipe, raw, v), [])
+        dish = _dish(attention, tile, recipe, raw, v, keys, n)
+        if keys is not None and recipe.empty != "own":
+            mean = (v * keys.there).sum(axis=(2, 3)) / n
+            none = keys.lengths == 0
+            dish.o[none] = np.nan if recipe.empty == "nan" else mean[none]
+        return dish
 
 
-def _operands(attention: Attention, tile: int, recipe: Recipe) -> tuple[F32, F32]:
-    """Unscaled scores (H, T, tile) and values (H, d, T, tile), from the heads and tiles that the recipe reads."""
-    heads = _strided(attention) if recipe.q_head == "strided" else np.arange(attention.n_q_heads)
+def _dish(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, keys: masking.Keys | None, n: int) -> Dish:
+    if recipe.interleaved:
+        return Dish(_interleaved(attention, tile, recipe, raw, v, keys), [])
+    if recipe.o_head == "strided":
+        made = _rows(attention, recipe, raw, v, {}, keys, n).o
+        return Dish(made[np.argsort(_strided(attention), kind="stable")], [])
+    if not recipe.carry:
+        return _rows(attention, recipe, raw, v, {}, keys, n)
+    over, _, inside = recipe.carry_over.partition(" in ")
+    size = {"head": 1, "group": attention.group, "sequence": attention.heads_a_part}[over]
+    left: dict[str, F32] = {}
+    out, runs = [], []
+    for first in range(0, attention.n_q_heads, size):
+        rows = slice(first, first + size)
+        if inside and first % attention.heads_a_part == 0:
+            left = {}
+        dish = _rows(attention, recipe, raw[rows], v[rows], left, None if keys is None else keys.rows(rows), n)
+        left = {name: dish.states[-1][name] for name in recipe.carry.split()}
+        out.append(dish.o)
+        runs.append(dish.states)
+    states: list[dict[str, F32]] = []
+    if attention.splits or attention.lengths is not None:
+        states = [{name: np.concatenate([state[name] for state in tile]) for name in ("m", "l", "acc")}
+                  for tile in zip(*runs, strict=True)]
+    return Dish(np.concatenate(out), states)
+
+
+@lru_cache(maxsize=64)
+def _fit(attention: Attention, tile: int) -> Attention:
+    return attention.fit(tile)
+
+
+@lru_cache(maxsize=64)  # hundreds of recipes are cooked from the same scores and values
+def _raw(attention: Attention, tile: int, q_head: str, q_part: str, k_head: str, k_part: str, k_from: str) -> F32:
+    """Unscaled scores (H, T, tile), from the heads and tiles that are read."""
+    heads = _strided(attention) if q_head == "strided" else np.arange(attention.n_q_heads)
+    heads = heads % attention.heads_a_part + _parts(attention, q_part) * attention.heads_a_part
     n_tiles = attention.n // tile
     k = attention.k.astype(np.float32).reshape(attention.n_kv_heads, attention.d, n_tiles, tile)
-    v = attention.v.astype(np.float32).reshape(attention.n_kv_heads, attention.d, n_tiles, tile)
-    k = k[_kv_heads(attention, recipe.k_head)][:, :, _source(n_tiles, recipe.k_from)]
-    v = v[_kv_heads(attention, recipe.v_head)][:, :, _source(n_tiles, recipe.v_from)]
+    k = k[_kv_heads(attention, k_head, k_part)][:, :, _source(n_tiles, k_from)]
     q = attention.q.astype(np.float32)[heads]
-    raw = (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
-    if attention.lengths is not None:  # keys that do not count: as low as a kernel can tell it, with the value 0
-        live = attention.counts.reshape(len(heads), n_tiles, tile)
-        raw, v = np.where(live, raw, np.float32(-1e30)), np.where(live[:, None], v, np.float32(0))
-    return raw, v
+    return (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
+
+
+@lru_cache(maxsize=32)
+def _values(attention: Attention, tile: int, v_head: str, v_part: str, v_from: str, keys: masking.Keys | None,
+            v_mask: str) -> F32:
+    """Values (H, d, T, tile), from the heads and tiles that are read, with the padding cleaned as `v_mask` says."""
+    n_tiles = attention.n // tile
+    v = attention.v.astype(np.float32).reshape(attention.n_kv_heads, attention.d, n_tiles, tile)
+    v = v[_kv_heads(attention, v_head, v_part)][:, :, _source(n_tiles, v_from)]
+    return v if keys is None else keys.values(v, v_mask)
 
 
 def _strided(attention: Attention) -> NDArray[np.intp]:
-    """Row kv G + g takes query head g Hkv + kv."""
-    return np.arange(attention.n_q_heads).reshape(attention.group, attention.n_kv_heads).T.reshape(-1)
+    """Row kv G + g of a sequence takes its query head g Hkv + kv."""
+    one = np.arange(attention.heads_a_part).reshape(attention.group, -1).T.reshape(-1)
+    return (np.arange(attention.parts)[:, None] * attention.heads_a_part + one).reshape(-1)
 
 
-def _kv_heads(attention: Attention, rule: str) -> NDArray[np.intp]:
-    h, n_kv = np.arange(attention.n_q_heads), attention.n_kv_heads
+def _parts(attention: Attention, rule: str) -> NDArray[np.intp]:
+    """The sequence that each row reads."""
+    part, last = np.arange(attention.n_q_heads) // attention.heads_a_part, attention.parts - 1
+    chosen = {"own": part, "first": 0 * part, "last": 0 * part + last, "previous": np.maximum(part - 1, 0),
+              "next": np.minimum(part + 1, last), "reversed": last - part}
+    return chosen[rule]
+
+
+def _kv_heads(attention: Attention, rule: str, part: str = "own") -> NDArray[np.intp]:
+    h, n_kv = np.arange(attention.n_q_heads) % attention.heads_a_part, attention.n_kv_heads // attention.parts
     chosen = {
         "group": h // attention.group, "modulo": h % n_kv, "first": 0 * h, "last": 0 * h + n_kv - 1,
         "h // Hkv": np.minimum(h // n_kv, n_kv - 1), "head": np.minimum(h, n_kv - 1),
         "reversed": n_kv - 1 - h // attention.group,
     }
-    return chosen[rule]
+    return chosen[rule] + _parts(attention, part) * n_kv
 
 
 def _source(n_tiles: int, rule: str) -> NDArray[np.intp]:
@@ -168,33 +260,43 @@ def _share(attention: Attention, recipe: Recipe, name: str, value: F32) -> F32:
     which, _, how = recipe.shared.partition(" ")
     if which != name:
         return value
-    rows = attention.group if recipe.share_over == "group" else len(value)
+    rows = attention.group if recipe.share_over == "group" else min(attention.heads_a_part, len(value))
     grouped = value.reshape(-1, rows, 1)
     shared = {"max": grouped.max(axis=1, keepdims=True), "sum": grouped.sum(axis=1, keepdims=True),
               "mean": grouped.mean(axis=1, keepdims=True), "first": grouped[:, :1], "last": grouped[:, -1:]}[how]
     return np.broadcast_to(shared, grouped.shape).reshape(value.shape)
 
 
-def _rows(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, left: dict[str, F32]) -> Dish:
+def _rows(attention: Attention, recipe: Recipe, raw: F32, v: F32, left: dict[str, F32], keys: masking.Keys | None,
+          n: int) -> Dish:
     """All rows of `raw` at once: every row has its own state, unless the recipe shares it."""
-    n_rows, n_tiles, _ = raw.shape
-    for_max = raw * _factor(attention, recipe.max_scale)
-    for_sum = raw * _factor(attention, recipe.sum_scale or recipe.exp_scale)
-    for_pv = raw * _factor(attention, recipe.pv_scale or recipe.exp_scale)
-    m = np.full((n_rows, 1), recipe.start, np.float32)
+    n_rows, n_tiles, tile = raw.shape
+    sum_mask, pv_mask = recipe.sum_mask or recipe.exp_mask, recipe.pv_mask or recipe.exp_mask
+
+    def scores(scale: str, mask: str) -> F32:
+        scaled = raw * _factor(attention, scale)
+        return scaled if keys is None else keys.scores(scaled, mask, recipe.low)
+
+    for_max = scores(recipe.max_scale, recipe.max_mask)
+    for_sum = scores(recipe.sum_scale or recipe.exp_scale, sum_mask)
+    for_pv = scores(recipe.pv_scale or recipe.exp_scale, pv_mask)
+    start = recipe.start if keys is None else max(recipe.start, masking.LOWEST)
+    m = np.full((n_rows, 1), start, np.float32)
     l, acc = np.zeros((n_rows, 1), np.float32), np.zeros((n_rows, attention.d), np.float32)
     m, l, acc = left.get("m", m), left.get("l", l), left.get("acc", acc)
     if recipe.method in ("average", "sum"):
-        return Dish(_tile_by_tile(attention, recipe, for_max, for_sum, v), [])
+        return Dish(_tile_by_tile(recipe, for_max, for_sum, v), [])
+    visited = {name: _visited(n // tile if recipe.tail == "skipped" else n_tiles, rule) for name, rule in
+               (("m", recipe.max_tiles), ("l", recipe.l_tiles), ("acc", recipe.acc_tiles))}
     states = []
     if recipe.method == "passes":
-        for t in _visited(n_tiles, recipe.max_tiles):
+        for t in visited["m"]:
             m = _raise(recipe, m, for_max[:, t].max(axis=1, keepdims=True), t)
             m = _share(attention, recipe, "m", m)
     for t in range(n_tiles):
         tile_max = for_max[:, t].max(axis=1, keepdims=True)
         m_old = m
-        if recipe.method == "online" and t in _visited(n_tiles, recipe.max_tiles):
+        if recipe.method == "online" and t in visited["m"]:
             m = _share(attention, recipe, "m", _raise(recipe, m, tile_max, t))
         shifts = {"m": m, "nothing": np.float32(0), "tile": tile_max, "old": m_old}
         if recipe.shift == "flipped":
@@ -202,20 +304,22 @@ def _rows(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, lef
         else:
             p = np.exp(for_sum[:, t] - shifts[recipe.sum_shift or recipe.shift])  # (rows, tile)
         p_acc = p
-        if recipe.pv_scale or recipe.pv_shift or recipe.sum_scale or recipe.sum_shift:
+        if recipe.pv_scale or recipe.pv_shift or recipe.sum_scale or recipe.sum_shift or pv_mask != sum_mask:
             p_acc = np.exp(for_pv[:, t] - shifts[recipe.pv_shift or recipe.shift])
+        if keys is not None:
+            p, p_acc = keys.weights(p, t, sum_mask), keys.weights(p_acc, t, pv_mask)
         alpha = np.exp(m_old - m) if recipe.method == "online" else np.ones_like(m)
         inverse = np.exp(m - m_old)  # inf at the first tile, where it makes the old sum of 0 a NaN
         keep = {"alpha": alpha, "1": np.ones_like(m), "1/alpha": inverse, "0": np.zeros_like(m),
                 "1/alpha after the first tile": inverse if t else np.ones_like(m), "alpha squared": alpha * alpha,
                 "tile": np.exp(tile_max - m), "late": alpha}
-        if t in _visited(n_tiles, recipe.l_tiles):
+        if t in visited["l"]:
             gain = {"sum": p.sum(axis=1, keepdims=True), "count": np.full_like(m, tile), "max": p.max(axis=1, keepdims=True),
                     "mean": p.mean(axis=1, keepdims=True)}[recipe.l_add]
             gain = _share(attention, recipe, "gain", gain)
             l = (l + gain) * alpha if recipe.l_keep == "late" else l * keep[recipe.l_keep] + gain
             l = _share(attention, recipe, "l", l)
-        if t in _visited(n_tiles, recipe.acc_tiles):
+        if t in visited["acc"]:
             weights = p_acc if recipe.p_rows == "own" else np.repeat(p_acc[:: attention.group], attention.group, axis=0)
             pv = np.matmul(v[:, :, t], weights[:, :, None])[:, :, 0]  # (rows, d)
             pv = pv / l if recipe.divide.startswith("pv") else pv
@@ -224,12 +328,35 @@ def _rows(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, lef
                 acc = acc / l
         last_gain = p.sum(axis=1, keepdims=True)
         states.append({"m": m, "l": l, "acc": acc})
-    at_end = {"twice": l * l, "n": np.float32(attention.n), "tile l": last_gain, "sqrt l": np.sqrt(l)}
+    at_end = {"twice": l * l, "n": np.float32(n), "tile l": last_gain, "sqrt l": np.sqrt(l)}
     if recipe.divide.endswith("end"):
         acc = acc / l
     elif recipe.divide in at_end:
         acc = acc / at_end[recipe.divide]
     return Dish(acc.astype(np.float32), states)
+
+
+def _split(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32) -> F32:
+    """The states of all splits and their merge: the mistake is in the splits or their merge, or else in each split's loop."""
+    n_rows = len(raw)
+    inner = Recipe() if recipe.is_of_a_split else recipe
+    states: list[splitting.State] = []
+    left: dict[str, F32] = {}
+    for tiles in splitting.tiles(raw.shape[1], attention.splits, recipe.split_tiles):
+        state = {"m": np.full((n_rows, 1), recipe.empty_m, np.float32), "l": np.zeros((n_rows, 1), np.float32),
+                 "acc": np.zeros((n_rows, attention.d), np.float32), **left}
+        if len(tiles):
+            own, own_v = raw[:, tiles.start : tiles.stop], v[:, :, tiles.start : tiles.stop]
+            if left:
+                state = _rows(attention, inner, own, own_v, left, None, attention.n).states[-1]
+            else:
+                made = _dish(attention, tile, inner, own, own_v, None, attention.n).states
+                state = made[-1] if made else {name: np.full_like(x, np.nan) for name, x in state.items()}
+        left = {name: state[name] for name in recipe.split_carry.split()}
+        states.append(splitting.State(state["m"], state["l"], state["acc"]))
+    if inner.divide != "end" and not inner.divide.endswith(" end"):
+        return splitting.undivided(states, inner.divide).astype(np.float32)
+    return splitting.merge(states, recipe.merge).astype(np.float32)
 
 
 def _raise(recipe: Recipe, m: F32, tile_max: F32, t: int) -> F32:
@@ -242,7 +369,7 @@ def _raise(recipe: Recipe, m: F32, tile_max: F32, t: int) -> F32:
     return np.maximum(m, tile_max)
 
 
-def _tile_by_tile(attention: Attention, recipe: Recipe, for_max: F32, for_exp: F32, v: F32) -> F32:
+def _tile_by_tile(recipe: Recipe, for_max: F32, for_exp: F32, v: F32) -> F32:
     """Every tile's own softmax, then the mean or the sum of the tiles' outputs."""
     p = np.exp(for_exp - for_max.max(axis=2, keepdims=True))  # (H, T, tile)
     p /= p.sum(axis=2, keepdims=True)
@@ -250,13 +377,16 @@ def _tile_by_tile(attention: Attention, recipe: Recipe, for_max: F32, for_exp: F
     return o.mean(axis=1) if recipe.method == "average" else o.sum(axis=1)
 
 
-def _interleaved(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32) -> F32:
+def _interleaved(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32, keys: masking.Keys | None) -> F32:
     """A group's heads take turns on one m, or one l, within every tile."""
     scores = raw * _factor(attention, "right")
+    start = np.float32(-np.inf if keys is None else masking.LOWEST)
+    if keys is not None:
+        scores = keys.scores(scores, recipe.exp_mask, recipe.low)
     out = np.zeros((attention.n_q_heads, attention.d), np.float32)
     for first in range(0, attention.n_q_heads, attention.group):
         heads = range(first, first + attention.group)
-        m = dict.fromkeys(["shared", *heads], np.float32(-np.inf))
+        m = dict.fromkeys(["shared", *heads], start)
         l = dict.fromkeys(["shared", *heads], np.float32(0))
         for t in range(scores.shape[1]):
             for h in heads:

@@ -87,20 +87,26 @@ class Break:
     recipe: Recipe | None
 
 
+def _itself(attention: Attention) -> tuple[Attention, ...]:
+    return (attention,)
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One lesson.
 
-    `parameters` are the positional parameters of the entry point, in order; those in `options` are optional.
+    `parameters` are the positional parameters of the entry point, in order; those in `options` are optional, and a kernel may
+    offer those in `extras`.
     `oracle(*args, **options)` is float64 NumPy; `twin` is the kernel's method in NumPy and yields its state tile by
     tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
-    may refuse them, or return the wrong shape. `attention` and `states` translate a case for the trace and the diagnosis; they
-    are None for a stage that is not attention. `reads` gives how often the stage's method reads each argument. `questions`
-    and `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes that only this
-    stage allows. `tolerance` gives the largest error of each output element where it is not one of the fixed ones; a stage
-    that has it takes 16-bit inputs, and keeps its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels.
-    `judge` is the check of a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress) as
-    in `check`, which it answers for.
+    may refuse them, or return the wrong shape; on `cost_beyond`, the family of one of them, its cost counts as well.
+    `attention` and `states` translate a case for the trace and the diagnosis; they are None for a stage that is not
+    attention. `views` gives the problems whose states a kernel may hold where these are not the whole one's: those of its
+    splits. `reads` gives how often the stage's method reads each argument. `questions` and `broken` are what the notebook
+    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows. `tolerance` gives the largest
+    error of each output element where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
+    state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point
+    is no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
     """
 
     number: int
@@ -123,9 +129,12 @@ class Stage:
     reads: Mapping[str, int]
     attention: Callable[[Case], Attention] | None = None
     states: Callable[[Attention, int], States] | None = None
+    views: Callable[[Attention], tuple[Attention, ...]] = _itself
     mistakes: str = "attention"
     uses_real_data: bool = False
     beyond: Callable[[], tuple[Case, ...]] = tuple
+    extras: tuple[str, ...] = ()
+    cost_beyond: str = ""
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
     known: tuple[Known, ...] = ()
@@ -152,8 +161,8 @@ class Stage:
         return _expected(self.oracle, case)
 
     def case(self, family: str) -> Case:
-        """The first case of that family. Raises StageError if the stage has none."""
-        for case in self.cases():
+        """The first case of that family, among those it asks for and those beyond. Raises StageError if there is none."""
+        for case in (*self.cases(), *self.beyond()):
             if case.family == family:
                 return case
         names = ", ".join(dict.fromkeys(case.family for case in self.cases()))
@@ -173,11 +182,11 @@ class Stage:
             if name not in inputs:
                 raise InputError(f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}.")
         for name in inputs:
-            if name not in self.parameters + self.options:
+            if name not in self.parameters + self.options + self.extras:
                 raise InputError(f"{self.entry} has no parameter {name!r}; it takes {', '.join(self.parameters)}.")
         self.validate(inputs)
         args = {name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x for name in self.parameters}
-        options = {name: inputs[name] for name in self.options if inputs.get(name) is not None}
+        options = {name: inputs[name] for name in self.options + self.extras if inputs.get(name) is not None}
         return Case("your input", "what you are looking for", args, options, exact=False)
 
 

@@ -7,6 +7,7 @@ one row a query head and one value a tile, as far as the kernel's own writes tel
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,8 +51,10 @@ class Observed:
 
 def observe(run: Any, attention: Attention) -> Observed | None:
     """The state of the one kernel call in `run`, or None if it named none of m, l, acc."""
+    run = _of_the_keys(run, attention)
     instructions = run.instructions
-    found = {name: episodes(run.writes(name), name, instructions) for name in NAMES if name in run.names()}
+    batch = attention.lengths is not None
+    found = {name: episodes(run.writes(name), name, instructions, batch) for name in NAMES if name in run.names()}
     found = {name: folded(some, name, attention.n_q_heads) if name != "acc" else some for name, some in found.items() if some}
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
@@ -65,6 +68,10 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     if "m" in found:
         starts = scalar_rows(found["m"])[1]
     width, unit = _tiling(series, attention, instructions)
+    if attention.starts:  # a split with fewer tiles holds its last state on
+        n_tiles = -(-attention.n // width)
+        series = {name: [np.concatenate([row, *[row[-1:]] * (n_tiles - len(row))]) for row in rows]
+                  for name, rows in series.items()}
     rows_of, seen, m_start = _by_head(series, starts, attention, width, unit)
     if not rows_of:
         return None
@@ -85,6 +92,19 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     return Observed(width, heads, start, values["m"], values["l"], values["acc"], unit, passes, seen)
 
 
+def _of_the_keys(run: Any, attention: Attention) -> Any:
+    """Of a run with splits, the kernel calls that read K: a merge of states has names of its own."""
+    if attention.lengths is None or not attention.starts:
+        return run
+    shape = (attention.n_kv_heads // attention.parts, attention.d, int(attention.lengths.sum()))
+    read = [p for p in run.programs if any(b.role == "input" and b.meta.shape == shape for b in p.buffers)]
+    if not read or len(read) == len(run.programs):
+        return run
+    part = copy.copy(run)
+    part.programs = read
+    return part
+
+
 def _chained(rows: list[F64], n_heads: int) -> list[F64]:
     """Tensors that are made anew for every tile hold one update each: string them together, one series a head."""
     if len(rows) <= n_heads or len(rows) % n_heads or any(len(row) != 1 for row in rows):
@@ -95,11 +115,13 @@ def _chained(rows: list[F64], n_heads: int) -> list[F64]:
 def _by_head(series: dict[str, list[F64]], starts: list[float], attention: Attention, width: int,
              unit: float) -> tuple[dict[str, list[F64]], dict[str, NDArray[np.bool_]], list[float]]:
     """Every name's rows (T, ...), a head each where the kernel's writes allow; which tiles were seen; the starts of m."""
-    n_heads, n_tiles = attention.n_q_heads, max(attention.n // width, 1)
-    expected = online_states(attention, width) if attention.n % width == 0 else None
+    n_heads, n_tiles = attention.n_q_heads, max(attention.tiles(width) or attention.n // width, 1)
+    expected = online_states(attention, width) if attention.tiles(width) else None
     want: dict[str, F64] = {}
     if expected is not None:
-        want = {"m": expected.m / unit, "l": expected.l, "acc": expected.acc}
+        known = expected.known
+        want = {"m": np.where(known, expected.m / unit, np.nan), "l": np.where(known, expected.l, np.nan),
+                "acc": np.where(known[..., None], expected.acc, np.nan)}
     rows_of: dict[str, list[F64]] = {}
     seen: dict[str, NDArray[np.bool_]] = {}
     order: list[int] | None = None
@@ -140,7 +162,7 @@ def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:
     """Keys per tile that are worth trying: those that the matmuls show, then the usual ones."""
-    usual = [w for w in (128, 256, 512, 64, 32, attention.n) if w <= attention.n and attention.n % w == 0]
+    usual = [w for w in (128, 256, 512, 64, 32, attention.n) if w <= attention.n and attention.tiles(w)]
     return list(dict.fromkeys([*_shown_widths(instructions, attention)[0], *usual]))
 
 
@@ -151,10 +173,13 @@ def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[li
         if instruction.op == "nc_matmul" and len(instruction.srcs) >= 2:
             stationary, moving = instruction.srcs[0].shape, instruction.srcs[1].shape
             if stationary[0] == attention.d:
-                for free in (moving[-1], stationary[-1]):
-                    if free > 1 and attention.n % free == 0:
+                frees = (moving[-1], stationary[-1])
+                for free in frees if attention.lengths is None else (max(frees),):
+                    if free > 1 and attention.tiles(free):
                         shown[free] = shown.get(free, 0) + 1
     ranked = sorted(shown, key=lambda width: (-shown[width], -width))
+    if attention.lengths is not None:  # a last tile may be narrower than the others
+        return ranked[:1], False
     visited = sum(width * count for width, count in shown.items())
     return ranked, len(ranked) == 1 and visited % attention.n != 0
 
@@ -167,27 +192,40 @@ def _tiling(series: dict[str, list[F64]], attention: Attention, instructions: Se
     n, likely = attention.n, widths(instructions, attention)
     counts = {name: max(len(row) for row in rows) for name, rows in series.items()}
     several = max(counts.values()) > 1
+    if attention.lengths is not None and shown and counts.get("m") == attention.tiles(shown[0]):
+        likely = shown[:1]
     if "m" in counts and (counts["m"] > 1 or not several):
         for step in (1, 2, 3):
-            if counts["m"] % step or n % (counts["m"] // step):
+            if counts["m"] % step:
                 continue
             n_tiles = counts["m"] // step
-            expected = online_states(attention, n // n_tiles)
-            for unit in (1.0, attention.scale):
-                rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
-                if all(any(close(row, expected.m[:, h]) for row in rows) for h in range(attention.n_q_heads)):
-                    return n // n_tiles, unit
+            for width in _widths_of(n_tiles, attention, likely):
+                expected = online_states(attention, width)
+                known = np.where(expected.known, expected.m, np.nan)
+                for unit in (1.0, attention.scale):
+                    rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
+                    if all(any(close(row, known[:, h]) for row in rows) for h in range(attention.n_q_heads)):
+                        return width, unit
     unit = 1.0
     if "m" in counts and counts["m"] == 1 and several:
         top = attention.scores().max(axis=1)
+        top = top[np.isfinite(top)]
         fits = all(any(close(row[-1:] * attention.scale, t) for row in series["m"]) for t in top)
         unit = attention.scale if fits and not any(close(row[-1:], top[0]) for row in series["m"]) else 1.0
     turns = (attention.n_q_heads, attention.n_kv_heads, attention.group)
 
     def plausible(width: int) -> tuple[float, int]:
-        return sum(_regular(count, n // width, turns) for count in counts.values()), -likely.index(width)
+        n_tiles = attention.tiles(width) or n // width
+        return sum(_regular(count, n_tiles, turns) for count in counts.values()), -likely.index(width)
 
     return max(likely, key=plausible), unit
+
+
+def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> list[int]:
+    """The tile widths that give so many tiles: one, unless the last tile may be narrower."""
+    if attention.lengths is None:
+        return [] if attention.n % n_tiles else [attention.n // n_tiles]
+    return [width for width in likely if attention.tiles(width) == n_tiles]
 
 
 def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:

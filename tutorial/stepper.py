@@ -93,7 +93,7 @@ class Steps:
         picture = base64.b64encode(_picture(rows, rows.index(row), self.trace).encode()).decode()
         title = f"tile {row.tile}, keys {row.first_key}..{row.last_key}"
         if self.trace.n_heads > 1:
-            title = f"head {row.head}, {title}"
+            title = f"{row.name}, {title}"
         state = " open" if i == 0 else ""
         return (f"<details{state}><summary>{title}</summary>\n"
                 f'<img width="{WIDTH}" height="{HEIGHT}" alt="{html.escape(words, quote=True)}" '
@@ -133,7 +133,7 @@ def _picture(rows: Sequence[Row], now: int, trace: Trace) -> str:
         return bottom - 10 - (bottom - top - 20) * (value - low) / span
 
     row = rows[now]
-    head = f"head {row.head}  " if trace.n_heads > 1 else ""
+    head = f"{row.name}  " if trace.n_heads > 1 else ""
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" rx="8" fill="var(--card)"/>',
              f'<text x="20" y="28">{head}tile {row.tile}  keys {row.first_key}..{row.last_key}</text>',
              '<text class="soft" x="20" y="46">bars: largest score of each tile; line: m</text>',

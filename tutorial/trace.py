@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import runner, stage
+from . import divergence, runner, stage
 from .episodes import LOW
 from .families import Case
 from .problem import Attention
-from .states import Observed, observe
+from .states import Observed
 from .text import DIGITS, number
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .stepper import Steps
 
 HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
+LOWEST = -1e30  # a max at or below this is that of no keys
 COLUMNS = ("head", "tile", "first_key", "last_key", "tile_max", "m_old", "m_new", "alpha", "l", "acc")
 NAMING = ("To see its state, name it where it is made, and update it in place:\n"
           '    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")\n'
@@ -41,7 +42,10 @@ class TraceError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One tile of one query head. `acc` is the Euclidean norm of the head's row of acc; None is not known."""
+    """One tile of one query head. `acc` is the Euclidean norm of the head's row of acc; None is not known.
+
+    In a batch the heads are counted on: `head` b Hq + h is head h of sequence b, and `name` says so.
+    """
 
     head: int
     tile: int
@@ -53,6 +57,7 @@ class Row:
     alpha: float | None
     l: float | None
     acc: float | None
+    name: str = ""
 
     def line(self, digits: int = DIGITS) -> str:
         """The row as the table shows it, without its head; l and |acc| with no more than `digits` significant digits."""
@@ -69,12 +74,12 @@ class Trace:
     """The rows of one kernel run, and what the kernel was.
 
     `heads` are those shown, l and |acc| with `digits` significant digits. `missing` explains an empty trace, and `outcome`
-    is that of a kernel that did not run.
+    is that of a kernel that did not run. In a batch every sequence has `heads_a_part` heads.
     """
 
     def __init__(self, title: str, family: str, rows: Sequence[Row], n_heads: int, target: str = "",
                  missing: str = "", notes: Sequence[str] = (), outcome: str = "",
-                 digits: int = DIGITS) -> None:
+                 digits: int = DIGITS, heads_a_part: int = 0) -> None:
         self.title = title
         self.family = family
         self.all_rows = tuple(rows)
@@ -84,6 +89,7 @@ class Trace:
         self.notes = tuple(notes)
         self.outcome = outcome
         self.digits = digits
+        self.heads_a_part = heads_a_part or n_heads
         self.heads = tuple(dict.fromkeys(row.head for row in self.all_rows))[:4]
 
     @property
@@ -91,15 +97,19 @@ class Trace:
         """The rows of the shown heads."""
         return tuple(row for row in self.all_rows if row.head in self.heads)
 
-    def only(self, heads: Iterable[int] | int) -> Trace:
-        """The same trace, showing these query heads. Raises ValueError for a head that is not there."""
-        wanted = (heads,) if isinstance(heads, int) else tuple(heads)
+    def only(self, heads: Iterable[int | tuple[int, int]] | int) -> Trace:
+        """The same trace, showing these query heads; in a batch (or a split), pairs: (sequence, head).
+
+        Raises ValueError for a head that is not there.
+        """
+        chosen = (heads,) if isinstance(heads, int) else tuple(heads)
+        wanted = tuple(h if isinstance(h, int) else h[0] * self.heads_a_part + h[1] for h in chosen)
         known = {row.head for row in self.all_rows}
         for head in wanted:
             if self.all_rows and head not in known:
                 raise ValueError(f"there is no head {head}; the trace has heads {sorted(known)}")
         made = Trace(self.title, self.family, self.all_rows, self.n_heads, self.target, self.missing, self.notes,
-                     self.outcome, self.digits)
+                     self.outcome, self.digits, self.heads_a_part)
         made.heads = wanted
         return made
 
@@ -120,10 +130,11 @@ class Trace:
             return self.missing if self.outcome or not self.n_heads else f"{self.caption}\n{self.missing}"
         lines = [self.caption]
         for head in self.heads:
-            if self.n_heads > 1:
-                lines.append(f"head {head}")
+            own = [row for row in self.rows if row.head == head]
+            if self.n_heads > 1 and own:
+                lines.append(own[0].name)
             lines.append(HEADER)
-            lines += [row.line(self.digits) for row in self.rows if row.head == head]
+            lines += [row.line(self.digits) for row in own]
         hidden = self.n_heads - len(self.heads)
         if hidden > 0:
             lines.append(f"({hidden} more heads: .only([...]) shows them)")
@@ -194,7 +205,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if run is None:
         return Trace(lesson.title, case.family, (), attention.n_q_heads,
                      missing="The real SDK runs this kernel and shows no state; the trace needs the simulator.")
-    observed = observe(run, attention)
+    attention, observed = divergence.view(run, lesson.views(attention), lesson.states)
     if observed is None:
         return Trace(lesson.title, case.family, (), attention.n_q_heads, run.target,
                      missing=f"The kernel names none of m, l and acc. {NAMING}")
@@ -208,13 +219,13 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
         notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
     rows = rows_of(observed, attention)
     return Trace(lesson.title, case.family, rows, len({row.head for row in rows}), run.target, notes=notes,
-                 digits=_digits(case))
+                 digits=_digits(case), heads_a_part=attention.heads_a_part)
 
 
 def rows_of(observed: Observed, attention: Attention) -> list[Row]:
-    """One row a head and tile."""
+    """One row a head and tile, as far as there are keys."""
     qk = attention.scores() / observed.unit
-    n_tiles = max(attention.n // observed.width, 1)
+    n_tiles = max(attention.tiles(observed.width) or attention.n // observed.width, 1)
     rows = []
     for r, head in enumerate(observed.heads):
         before = -math.inf if observed.m_start is None else float(observed.m_start[r])
@@ -227,20 +238,34 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
             if m_old is not None and m_new is not None and not observed.passes:
                 with np.errstate(all="ignore"):
                     alpha = float(np.exp(observed.unit * (np.float64(m_old) - m_new)))
+                if _shown_max(m_new, attention) == -math.inf:
+                    alpha = 1.0  # from no keys to no keys
             l = float(observed.l[t, r]) if observed.l is not None and observed.has("l", t) else None
             acc = None
             if observed.acc is not None and observed.has("acc", t):
                 acc = float(np.linalg.norm(observed.acc[t, r]))
-            rows.append(Row(head, t, first, min(first + observed.width, attention.n) - 1, float(qk[head, keys].max()),
-                            m_old if observed.m is not None else None, m_new, alpha, l, acc))
+            begin, end = attention.first_key(head), min(first + observed.width, attention.n) - 1
+            if attention.starts and first >= attention.row_lengths[head]:
+                continue  # a split ends with its last key
+            rows.append(Row(head, t, begin + first, begin + end, float(qk[head, keys].max()),
+                            _shown_max(m_old, attention) if observed.m is not None else None,
+                            _shown_max(m_new, attention), alpha, l, acc, attention.label(head)))
             m_old = m_new
     return rows
 
 
+def _shown_max(m: float | None, attention: Attention) -> float | None:
+    """m as it is shown: the max of no keys, which a kernel may hold as the lowest number there is, is -inf."""
+    return -math.inf if m is not None and attention.lengths is not None and m <= LOWEST else m
+
+
 def _twin_trace(lesson: stage.Stage, case: Case, attention: Attention, twin: Callable[..., Any]) -> Trace:
     """The trace of a NumPy twin, from the states that it yields; those of one tile may come in parts."""
+    attention = lesson.views(attention)[0]
     merged: dict[tuple[int, int], dict[str, Any]] = {}
-    for state in twin(*case.args.values(), **case.options):
+    for state in _quietly(twin(*case.args.values(), **case.options)):
+        if not {"tile_max", "m", "l", "acc"} & set(state):
+            continue  # no tile's state, but an output
         rows = max(np.size(state[name]) for name in ("m", "l") if name in state) if {"m", "l"} & set(state) else 1
         for r in range(rows):
             at = merged.setdefault((int(state.get("head", 0)) + r, int(state["keys"][0])), {"last": state["keys"][1]})
@@ -249,10 +274,17 @@ def _twin_trace(lesson: stage.Stage, case: Case, attention: Attention, twin: Cal
     for head in sorted({head for head, _ in merged}):
         for t, first in enumerate(sorted(first for h, first in merged if h == head)):
             part = merged[head, first]
-            rows_found.append(Row(head, t, first, int(part["last"]), part.get("tile_max"), part.get("m_old"),
-                                  part.get("m"), part.get("alpha"), part.get("l"), part.get("acc")))
+            rows_found.append(Row(head, t, first, int(part["last"]), _shown_max(part.get("tile_max"), attention),
+                                  _shown_max(part.get("m_old"), attention), _shown_max(part.get("m"), attention),
+                                  part.get("alpha"), part.get("l"), part.get("acc"), attention.label(head)))
     return Trace(f"{lesson.title}, NumPy twin", case.family, rows_found, attention.n_q_heads,
-                 digits=_digits(case))
+                 digits=_digits(case), heads_a_part=attention.heads_a_part)
+
+
+def _quietly(states: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The states of a twin, without a warning of what it computes on padding and then drops."""
+    with np.errstate(all="ignore"):
+        yield from states
 
 
 def _parts(state: Mapping[str, Any], r: int, rows: int) -> dict[str, float]:

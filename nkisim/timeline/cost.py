@@ -42,8 +42,6 @@ class Cost:
     that it may be any part of the buffer."""
     dst: Meta | None = None
     """Layout of the destination, in the same way."""
-    operands: tuple[int, ...] = ()
-    """Where the buffers of tiles stand in the record."""
     extra: Meta | None = None
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
@@ -86,7 +84,6 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
     cost.reads = tuple((k, _known(m)) for k, m in tiles if engine != TENSOR or m.space != PSUM)
     cost.dst = _known(signature.dst)
     cost.extra = signature.extra
-    cost.operands = (3, *(k for k, m in tiles if m.space != HBM), *(() if cost.extra is None else (cost.width - 3,)))
     spaces = {m.space for m in (*signature.srcs, signature.dst)}
     if t.shared_ports:
         cost.sbuf_port = engine in (VECTOR, GPSIMD) and SBUF in spaces

@@ -16,7 +16,7 @@ from ..target import Target
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
-from .schedule import REASONS, Options, Placed, place
+from .schedule import REASONS, Options, Placed, lanes_of, place
 from .timing import Timing
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class Timeline:
         """From the first start to the last result."""
         names = [f"{f'nc{core} ' if self.cores > 1 else ''}{name}" for core in range(self.cores) for name in
                  (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
-        used = sorted({*range(len(ENGINES)), *placed.lane})
+        engines = [core * lanes_of(self.timing) + k for core in range(self.cores) for k in range(len(ENGINES))]
+        used = sorted({*engines, *placed.lane})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))

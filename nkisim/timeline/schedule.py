@@ -89,8 +89,8 @@ class Placed:
         """Of each signature that ran."""
 
 
-def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
-    """Of each buffer, where on the tape the record lies that touches it last; and the signatures that occur."""
+def _survey(tape: list[Any]) -> tuple[dict[int, list[Any]], set[Any]]:
+    """By its place on the tape, the buffers that no later record touches; and the signatures that occur."""
     last: dict[Any, int] = {}
     kinds = set()
     at, n = 0, len(tape)
@@ -107,7 +107,14 @@ def _survey(tape: list[Any]) -> tuple[dict[Any, int], set[Any]]:
             for buf, _, _ in share[2]:
                 last[buf] = at
         at = end
-    return last, kinds
+    dying: dict[int, list[Any]] = {}
+    for buf, at in last.items():
+        found = dying.get(at)
+        if found is None:
+            dying[at] = [buf]
+        else:
+            found.append(buf)
+    return dying, kinds
 
 
 def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options, first_core: int = 0,
@@ -120,7 +127,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     `Cost`, what it needs of its operands in their `Region`.
     """
     tape, costs = program.tape, out.costs
-    last_use, kinds = _survey(tape)
+    dying, kinds = _survey(tape)
     rows = Broadcasts(tape) if any(map(spreads_row, kinds)) else None
     done: dict[tuple, Any] = {}
     regions: dict[Any, Any] = {}
@@ -133,6 +140,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     core = cores[0]
     start_of, busy_of, end_of, lane_of = out.start.append, out.busy_end.append, out.end.append, out.lane.append
     waited_of, reason_of = out.waited_for.append, out.reason.append
+    region_of, cost_known, dies = regions.get, costs.get, dying.get
     handoff, nowhere = timing.handoff, lanes_of(timing) - 1
     throttle = options.throttle and timing.throttled
     # cores that share a stack of HBM get equal parts of it
@@ -147,7 +155,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             mark = marks[instance]
             free, last, room, freed = core.free, core.last, core.room, core.freed
         signature = tape[at]
-        cost = costs.get(signature)
+        cost = cost_known(signature)
         if cost is None:
             cost = costs[signature] = cost_of(signature, timing)
         if rows is not None and (cost.index == 1 or cost.index == 2):
@@ -161,7 +169,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         for position, meta in cost.reads:
             buf = tape[at + position]
             offset = tape[at + position + 1]
-            region = regions.get(buf)
+            region = region_of(buf)
             if region.__class__ is not list or region[0] is not meta or region[1] != offset:
                 if buf.role == "input":  # nobody writes it
                     continue
@@ -185,14 +193,20 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
 
         # what it overwrites must have been read, and written by whoever wrote it before; a tile that is new needs room
         dst = tape[at + 3]
-        into = regions.get(dst)
+        into = region_of(dst)
         meta, offset = cost.dst, tape[at + 4]
         if meta is None:
             meta, offset = dst.meta, 0
         if into is None:
             into = regions[dst] = [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
             if meta.space != HBM:
-                t, why, who = _make_room(dst, held, room, freed, capacity, bank, t, why, who)
+                layout = dst.meta
+                psum = layout.space == PSUM
+                need = -(-layout.psum_partition_bytes // bank) if psum else layout.sbuf_partition_bytes
+                held[dst] = (psum, need)
+                room[psum] += need
+                if room[psum] > capacity[psum]:
+                    t, why, who = _wait_for_room(psum, room, freed, capacity, t, why, who)
         else:
             if into.__class__ is not list or into[0] is not meta or into[1] != offset:
                 into = find(regions, dst, meta, offset)
@@ -205,8 +219,12 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         second = None
         if cost.extra is not None:
             buf = tape[end_at - 3]
-            if buf not in regions:
-                t, why, who = _make_room(buf, held, room, freed, capacity, bank, t, why, who)
+            if buf not in regions and buf.meta.space != HBM:
+                psum = buf.meta.space == PSUM
+                need = -(-buf.meta.psum_partition_bytes // bank) if psum else buf.meta.sbuf_partition_bytes
+                held[buf] = (psum, need)
+                room[psum] += need
+                t, why, who = _wait_for_room(psum, room, freed, capacity, t, why, who)
             second = find(regions, buf, cost.extra, tape[end_at - 2])
             t, why, who = _overwritten((second, *second[OTHERS]), me, t, why, who)
 
@@ -267,14 +285,20 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         into[ENGINE] = me
         if second is not None:
             second[AVAIL], second[WRITER], second[ENGINE] = max(avail, second[AVAIL]), index, me
-        for k in cost.operands:
-            buf = tape[at + k]
-            if last_use[buf] == at and buf in held:
-                _give_back(buf, held, regions, freed, rows)
-        if share is not None and len(share) > 2:
-            for buf, _, _ in share[2]:
-                if last_use[buf] == at and buf in held:
-                    _give_back(buf, held, regions, freed, rows)
+        dead = dies(at)
+        if dead is not None:
+            for buf in dead:
+                if buf in held:
+                    region = regions[buf]
+                    if rows is not None or region.__class__ is not list:
+                        _give_back(buf, held, regions, freed, rows)
+                    else:
+                        psum, need = held.pop(buf)
+                        del regions[buf]
+                        if region[READ] > region[AVAIL]:
+                            heappush(freed[psum], (region[READ], region[READER], need))
+                        else:
+                            heappush(freed[psum], (region[AVAIL], region[WRITER], need))
         start_of(t)
         busy_of(busy)
         end_of(end)
@@ -304,18 +328,13 @@ def _known(done: dict[tuple, Any], signature: Any, tape: list[Any], at: int, cos
     return known
 
 
-def _make_room(buf: Any, held: dict[Any, tuple[int, int]], room: list[int], freed: list[list[tuple[float, int, int]]],
-               capacity: tuple[int, int], bank: int, t: float, why: int, who: int) -> tuple[float, int, int]:
-    """Give a new tile its bytes of SBUF, or its banks of PSUM, waiting until enough of them are released.
+def _wait_for_room(psum: bool, room: list[int], freed: list[list[tuple[float, int, int]]], capacity: tuple[int, int], t: float,
+                   why: int, who: int) -> tuple[float, int, int]:
+    """Wait until so many bytes of SBUF, or banks of PSUM, are released that those in use have room.
 
-    Tiles whose last reader comes later in the program are never waited for: if they alone are too many (small tiles may share
-    a bank), nobody waits.
+    Tiles that a later record still touches are never waited for: if they alone are too many (small tiles may share a bank),
+    nobody waits.
     """
-    layout = buf.meta
-    psum = int(layout.space == PSUM)
-    need = -(-layout.psum_partition_bytes // bank) if psum else layout.sbuf_partition_bytes
-    held[buf] = (psum, need)
-    room[psum] += need
     heap = freed[psum]
     while room[psum] > capacity[psum] and heap:
         when, by, size = heappop(heap)

@@ -101,11 +101,25 @@ GROUPED = [
     ("n", (zeros(64, 4), zeros(2, 64, 100), zeros(2, 64, 100)), "n must be a positive multiple of 128"),
     ("dtype", (zeros(64, 4, dtype=np.float16), zeros(2, 64, 128), zeros(2, 64, 128)), "must be float32"),
 ]
+LENGTHS = np.ones((2, 1), np.int32)
+BATCH = [
+    ("heads", (zeros(2, 64, 3), zeros(2, 2, 64, 100), zeros(2, 2, 64, 100), LENGTHS), "Hq must be a multiple of Hkv"),
+    ("q", (zeros(1, 64, 4), zeros(2, 2, 64, 100), zeros(2, 2, 64, 100), LENGTHS), "q must be (B, d, Hq)"),
+    ("v", (zeros(2, 64, 4), zeros(2, 2, 64, 100), zeros(2, 2, 64, 99), LENGTHS), "k and v must be (B, Hkv, d, n)"),
+    ("lengths", (zeros(2, 64, 4), zeros(2, 2, 64, 100), zeros(2, 2, 64, 100), LENGTHS[:, 0]), "lengths must be (B, 1)"),
+    ("max_length", (zeros(2, 64, 4), zeros(2, 2, 64, 100), zeros(2, 2, 64, 100), LENGTHS, None, 101), "max_length must be 1 to n"),
+    ("dtype", (zeros(2, 64, 4, dtype=np.float16), zeros(2, 2, 64, 100), zeros(2, 2, 64, 100), LENGTHS), "must be float32"),
+]
 REFUSED = [
     *[(number, name, args, text) for number in (1, 2, 3) for name, args, text in ONE_HEAD],
     *[(number, "n", (zeros(64, 1), zeros(64, 100), zeros(64, 100)), "multiple of 128") for number in (2, 3)],
     (1, "n", (zeros(64, 1), zeros(64, 256), zeros(64, 256)), "n must be 1 to 128 keys"),
     *[(4, name, args, text) for name, args, text in GROUPED],
+    *[(5, name, args, text) for name, args, text in BATCH],
+    (6, "heads", (zeros(64, 3), zeros(2, 64, 128), zeros(2, 64, 128), 2), "Hq must be a multiple of Hkv"),
+    (6, "n", (zeros(64, 4), zeros(2, 64, 100), zeros(2, 64, 100), 2), "n must be a positive multiple of 128"),
+    (6, "n_splits", (zeros(64, 4), zeros(2, 64, 128), zeros(2, 64, 128), 0), "S = 0"),
+    (6, "v", (zeros(64, 4), zeros(2, 64, 128), zeros(1, 64, 128), 2), "got q"),
     (0, "rows", (zeros(64, 128), 2.0), "x must be (128, n)"),
     (0, "n", (zeros(128, 100), 2.0), "n must be a positive multiple of 128"),
     (0, "dtype", (zeros(128, 128, dtype=np.float16), 2.0), "x must be float32"),
