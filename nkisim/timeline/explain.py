@@ -9,7 +9,7 @@ import numpy as np
 from ..isa.core import DMA
 from ..memory import HBM
 from .cost import ENGINES, Cost
-from .schedule import REASONS
+from .state import REASONS
 
 if TYPE_CHECKING:
     from .report import Timeline

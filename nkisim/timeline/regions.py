@@ -61,24 +61,29 @@ def span(meta: Meta, offset: int) -> tuple[int, int]:
 
 
 Region = list
-"""One view of a buffer, a plain list for speed: [layout, offset, AVAIL, WRITER, ENGINE, READ, READER, OTHERS]."""
-AVAIL, WRITER, ENGINE, READ, READER, OTHERS = range(2, 8)
+"""One view of a buffer, a plain list for speed: [LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED]."""
+LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED = range(10)
 # AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it. ENGINE: who wrote it;
 # writes of one engine do not overtake each other. READ, READER: when the last reader has read it, and which record that is.
-# OTHERS: the regions of the same buffer that share elements with it.
+# OTHERS: the regions of the same buffer that share elements with it. NEED: what the buffer occupies, on the first of its
+# regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written.
+
+Regions = dict[Any, list]
+"""The region of each buffer that was used through one view only; [None, Views] of the others."""
 
 
 def fresh(meta: Meta, offset: int) -> Region:
     """A region that nobody has touched."""
-    return [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
+    return [meta, offset, 0.0, -16, -2, 0.0, -16, (), -1, False]
 
 
 class Views:
     """The regions of a buffer that is used through more than one view."""
 
-    __slots__ = ("regions", "starts", "longest")
+    __slots__ = ("first", "regions", "starts", "longest")
 
     def __init__(self, first: Region) -> None:
+        self.first = first
         self.regions: dict[tuple[Meta, int], Region] = {(first[0], first[1]): first}
         low, high = span(first[0], first[1])
         self.starts: list[tuple[int, int, int, Region]] = [(low, 0, high, first)]
@@ -105,19 +110,20 @@ class Views:
         return made
 
 
-def find(regions: dict[Any, Region | Views], buf: Any, meta: Meta, offset: int) -> Region:
+def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
     """The region of this view of `buf`."""
     found = regions.get(buf)
     if found is None:
         made = regions[buf] = fresh(meta, offset)
         return made
-    if found.__class__ is list:
-        if found[0] is meta and found[1] == offset:
-            return found
-        found = regions[buf] = Views(found)
-    return found.region(meta, offset)  # type: ignore[union-attr]
+    if found[0] is meta and found[1] == offset:
+        return found
+    if found[0] is not None:
+        found = regions[buf] = [None, Views(found)]
+    return found[1].region(meta, offset)
 
 
-def release(views: Views) -> tuple[float, int]:
+def release(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
-    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views.regions.values())
+    views = (entry,) if entry[0] is not None else entry[1].regions.values()
+    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views)

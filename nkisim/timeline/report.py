@@ -17,7 +17,8 @@ from ..target import Target
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
-from .schedule import REASONS, Options, Placed, lanes_of, place
+from .schedule import place
+from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ class Timeline:
         self.start: NDArray[np.float64] = np.array(placed.start, np.float64)
         self.busy_end: NDArray[np.float64] = np.array(placed.busy_end, np.float64)
         self.end: NDArray[np.float64] = np.array(placed.end, np.float64)
-        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if placed.lane else np.zeros(0, np.int16)
-        self.waited_for: NDArray[np.int32] = np.array(placed.waited_for, np.int32)
-        self.reason: NDArray[np.uint8] = np.array(placed.reason, np.uint8)
+        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)]
+        cause = np.array(placed.cause, np.int64)
+        self.waited_for: NDArray[np.int32] = (cause // EACH).astype(np.int32)
+        self.reason: NDArray[np.uint8] = (cause % EACH).astype(np.uint8)
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""

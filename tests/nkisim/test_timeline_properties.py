@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import nkisim
 from nkisim.memory import CONST, PSUM
+from nkisim.timeline import schedule
 
 COLUMNS = 256
 KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
@@ -112,6 +113,22 @@ def _elements(offset, meta):
         grid += (np.arange(n) * step).reshape([-1 if a == axis else 1 for a in range(len(meta.shape))])
     return set(grid[::31, ::31].ravel().tolist()) if grid.ndim == 2 and grid.shape[1] == COLUMNS else set(
         grid.ravel().tolist())
+
+
+OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
+
+
+@given(steps, targets, st.sampled_from(OPTIONS))
+@settings(max_examples=60, deadline=None)
+def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options):
+    run = record(plan, target)
+    short = run.timeline(**options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "_usual", lambda signature, placing: None)
+        general = run.timeline(**options)
+    for name in ("start", "busy_end", "end", "lane", "waited_for", "reason"):
+        assert getattr(short, name).tobytes() == getattr(general, name).tobytes(), name
+    assert [c.uses for c in short.costs] == [c.uses for c in general.costs]
 
 
 @given(steps, targets)
