@@ -12,7 +12,7 @@ from ..program import Program
 from ..target import Target
 from .broadcast import Broadcasts, spreads_row
 from .cost import ENGINES, Cost, cost_of
-from .regions import AVAIL, BANKED, ENGINE, NEED, OTHERS, READ, READER, WRITER, Region, Regions, find, release
+from .regions import AVAIL, BANKED, ENGINE, NEED, OTHERS, READ, READER, WRITER, Region, Regions, find, first_of, release
 from .state import (
     ANTI,
     BANK,
@@ -71,6 +71,8 @@ class Placing:
         last: dict[Any, int] = {}
         kinds = set()
         picks = False
+        self.masked: set[Any] = set()
+        """The signatures of records that a mask or picked elements make special."""
         at, n = 0, len(tape)
         while at < n:
             signature = tape[at]
@@ -82,6 +84,7 @@ class Placing:
                     for k in range(at + 7, end - 1, 2):
                         last[tape[k]] = k
             if tape[end - 1] is not None:
+                self.masked.add(signature)
                 for tiles in tape[end - 1][2:]:
                     picks = True
                     for buf, _, _ in tiles:
@@ -251,16 +254,15 @@ class Placing:
         entry = self.regions.get(buf)
         if entry is None or (self.rows is not None and buf in self.rows.kept):
             return
-        first = entry if entry[0] is not None else entry[1].first
+        first = first_of(entry)
         if first[NEED] < 0:
             return
         when, by = release(entry)
         del self.regions[buf]
         heappush(core.freed[first[BANKED]], (when, by, first[NEED]))
         if self.rows is not None and buf in self.rows.in_psum:
-            product = self.regions.pop(self.rows.in_psum[buf])
-            first = product if product[0] is not None else product[1].first
-            heappush(core.freed[1], (when, by, first[NEED]))
+            product = first_of(self.regions.pop(self.rows.in_psum[buf]))
+            heappush(core.freed[1], (when, by, product[NEED]))
 
 
 def wait_for_room(banked: bool, room: list[int], freed: list[list[tuple[float, int, int]]], capacity: tuple[int, int],

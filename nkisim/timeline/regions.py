@@ -69,7 +69,8 @@ LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED = rang
 # regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written.
 
 Regions = dict[Any, list]
-"""The region of each buffer that was used through one view only; [None, Views] of the others."""
+"""Of each buffer: the region that covers it all, if it was used as a whole only; else [None, region], or [None, Views] if it
+was used through several views."""
 
 
 def fresh(meta: Meta, offset: int) -> Region:
@@ -112,18 +113,30 @@ class Views:
 
 def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
     """The region of this view of `buf`."""
-    found = regions.get(buf)
-    if found is None:
-        made = regions[buf] = fresh(meta, offset)
+    entry = regions.get(buf)
+    if entry is None:
+        made = fresh(meta, offset)
+        regions[buf] = made if meta is buf.meta else [None, made]
         return made
-    if found[0] is meta and found[1] == offset:
-        return found
-    if found[0] is not None:
-        found = regions[buf] = [None, Views(found)]
-    return found[1].region(meta, offset)
+    if entry[0] is meta:
+        return entry
+    found = entry if entry[0] is not None else entry[1]
+    if found.__class__ is list:
+        if found[0] is meta and found[1] == offset:
+            return found
+        found = Views(found)
+        regions[buf] = [None, found]
+    return found.region(meta, offset)
+
+
+def first_of(entry: list) -> Region:
+    """The region that was made first of a buffer, by what `Regions` has of it."""
+    found = entry if entry[0] is not None else entry[1]
+    return found if found.__class__ is list else found.first
 
 
 def release(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
-    views = (entry,) if entry[0] is not None else entry[1].regions.values()
+    found = entry if entry[0] is not None else entry[1]
+    views = (found,) if found.__class__ is list else found.regions.values()
     return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views)

@@ -119,11 +119,11 @@ class Timeline:
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
-        self.start: NDArray[np.float64] = np.array(placed.start, np.float64)
-        self.busy_end: NDArray[np.float64] = np.array(placed.busy_end, np.float64)
-        self.end: NDArray[np.float64] = np.array(placed.end, np.float64)
-        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)]
-        cause = np.array(placed.cause, np.int64)
+        self.start: NDArray[np.float64] = np.fromiter(placed.start, np.float64)
+        self.busy_end: NDArray[np.float64] = np.fromiter(placed.busy_end, np.float64)
+        self.end: NDArray[np.float64] = np.fromiter(placed.end, np.float64)
+        self.lane: NDArray[np.int16] = renumber[np.fromiter(placed.lane, np.int64)]
+        cause = np.fromiter(placed.cause, np.int64)
         self.waited_for: NDArray[np.int32] = (cause // EACH).astype(np.int32)
         self.reason: NDArray[np.uint8] = (cause % EACH).astype(np.uint8)
         self._cost_of = placed.costs

@@ -21,8 +21,7 @@ from ..program import Program
 from ..target import Target
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing, take_ports, wait_for_ports, wait_for_room
-from .regions import AVAIL, BANKED, ENGINE, LAYOUT, NEED, OFFSET, READ, READER, WRITER
-from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE, Options, Placed
+from .state import START, Options, Placed
 from .timing import Timing
 
 
@@ -32,16 +31,19 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
 
     It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among them) use its stack of HBM.
     """
+    # imported here, so that the loop finds them among its local names
+    from .regions import AVAIL, BANKED, ENGINE, LAYOUT, NEED, READ, READER, WRITER
+    from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, STATIONARY, TABLE
+
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
     tape, cores, final, regions, capacity = program.tape, placing.cores, placing.final, placing.regions, placing.capacity
     marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
     core, instance, mark = cores[0], 0, 0
     usuals: dict[Any, tuple | None] = {}
-    start_of, busy_of, end_of = out.start.append, out.busy_end.append, out.end.append
-    lane_of, cause_of, region_of = out.lane.append, out.cause.append, regions.get
-    handoff, sharing, queue_lane = timing.handoff, placing.sharing, len(ENGINES)
+    starts, busy_ends, ends, lanes, causes = out.start, out.busy_end, out.end, out.lane, out.cause
+    region_of, handoff, sharing, from_start = regions.get, timing.handoff, placing.sharing, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
-    before = len(out.start)
+    before = len(starts)
     record, at, n = before * EACH, 0, len(tape)
     while at < n:
         if at >= mark:
@@ -50,24 +52,24 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 instance += 1
             mark = marks[instance]
             free, last, room, freed, first_lane = core.free, core.last, core.room, core.freed, core.first_lane
-            loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
+            first_queue, loads, issued, issuer, data = first_lane + len(ENGINES), core.queues[0], core.issued, core.issuer, core.data
         signature = tape[at]
         try:
             usual = usuals[signature]
         except KeyError:
-            usual = usuals[signature] = _usual(signature, placing)
+            usual = usuals[signature] = None if signature in placing.masked else _usual(signature, placing)
         if usual is None:
             at = placing.place(core, at, record)
             record += EACH
             continue
-        cost, me, end_at, two_layout, one_layout, layout, need, banked, occupancy, latency, special = usual
+        cost, me, end_at, one_layout, two_layout, layout, need, banked, occupancy, latency, special = usual
         end_at += at
         dst = tape[at + 3]
         into = region_of(dst)
-        t, cause = base, NOBODY | START
+        t, cause = base, from_start
 
         if me < 0:
-            if into is not None or dst.meta is not layout or tape[at + 5].role != "input" or tape[end_at - 1] is not None:
+            if into is not None or dst.meta is not layout or tape[at + 5].role != "input":
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
@@ -90,21 +92,21 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             else:
                 insort(loads, (busy, queue, record))
             avail = end = busy + dma_done
-            lane_of(first_lane + queue_lane + queue)
+            lanes.append(first_queue + queue)
         else:
-            one = region_of(tape[at + 5])
-            two = one if two_layout is None else region_of(tape[at + 7])
-            if (one is None or one[LAYOUT] is not one_layout or one[OFFSET] != tape[at + 6] or two is None
-                    or two_layout is not None and (two[LAYOUT] is not two_layout or two[OFFSET] != tape[at + 8])
-                    or tape[end_at - 1] is not None
-                    or (dst.meta is not layout if into is None else into[LAYOUT] is not layout or into[OFFSET] != tape[at + 4])
-                    or end_at - at == 12 and tape[at + 9] is not dst):
+            try:
+                one = regions[tape[at + 5]]
+                two = one if two_layout is None else regions[tape[at + 7]]
+            except KeyError:
+                one = two = (None,)
+            if (one[LAYOUT] is not one_layout or two_layout is not None and two[LAYOUT] is not two_layout
+                    or (dst.meta is not layout if into is None else into[LAYOUT] is not layout)):
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
             if one[AVAIL] > t:
                 t, cause = one[AVAIL], one[WRITER] | DATA
-            if two[AVAIL] > t:
+            if two_layout is not None and two[AVAIL] > t:
                 t, cause = two[AVAIL], two[WRITER] | DATA
             if into is None:
                 room[banked] += need
@@ -125,10 +127,10 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if ready > t:
                         t, cause = ready, cause & -EACH | STATIONARY
                 core.array_start = t
-            else:
+            elif special is not None:
                 if cost.shared:
                     t, cause = wait_for_ports(core, cost, t, cause)
-                if special is not None and special != core.table:
+                if special and special != core.table:
                     core.table = special
                     t, cause = t + timing.table_load, cause & -EACH | TABLE
                 if cost.shared:
@@ -136,46 +138,51 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             busy = t + occupancy
             end = t + latency
             avail = end + handoff
-            free[me], last[me] = busy, record
-            if busy > one[READ]:
-                one[READ], one[READER] = busy, record
+            free[me] = busy
+            last[me] = record
+            lanes.append(first_lane + me)
+            # what dies here is free when its last reader has read it; that was later than its last writer
             if final[at + 5] and one[NEED] >= 0:
                 del regions[tape[at + 5]]
-                heappush(freed[one[BANKED]], (one[READ], one[READER], one[NEED]) if one[READ] > one[AVAIL]
-                         else (one[AVAIL], one[WRITER], one[NEED]))
+                heappush(freed[one[BANKED]], (busy, record, one[NEED]) if busy > one[READ]
+                         else (one[READ], one[READER], one[NEED]))
+            elif busy > one[READ]:
+                one[READ] = busy
+                one[READER] = record
             if two_layout is not None:
-                if busy > two[READ]:
-                    two[READ], two[READER] = busy, record
                 if final[at + 7] and two[NEED] >= 0:
                     del regions[tape[at + 7]]
-                    heappush(freed[two[BANKED]], (two[READ], two[READER], two[NEED]) if two[READ] > two[AVAIL]
-                             else (two[AVAIL], two[WRITER], two[NEED]))
-            lane_of(first_lane + me)
-        cost.uses += 1.0
+                    heappush(freed[two[BANKED]], (busy, record, two[NEED]) if busy > two[READ]
+                             else (two[READ], two[READER], two[NEED]))
+                elif busy > two[READ]:
+                    two[READ] = busy
+                    two[READER] = record
         if into is None:
             if final[at + 3]:
                 heappush(freed[banked], (avail, record, need))
             else:
-                regions[dst] = [layout, tape[at + 4], avail, record, me, 0.0, NOBODY, (), need, banked]
+                regions[dst] = [layout, 0, avail, record, me, 0.0, NOBODY, (), need, banked]
         else:
             if avail > into[AVAIL]:
-                into[AVAIL], into[WRITER] = avail, record
+                into[AVAIL] = avail
+                into[WRITER] = record
             into[ENGINE] = me
             if final[at + 3]:
                 placing.give_back(dst, core)
-        start_of(t)
-        busy_of(busy)
-        end_of(end)
-        cause_of(cause)
+        cost.uses += 1.0
+        starts.append(t)
+        busy_ends.append(busy)
+        ends.append(end)
+        causes.append(cause)
         record += EACH
         at = end_at
-    return max(out.end[before:], default=base)
+    return max(ends[before:], default=base)
 
 
 def _usual(signature: Any, placing: Placing) -> tuple | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general way.
 
-    (cost, engine, entries of a record, layout of the second source or None, of the first, of the destination, what a new
+    (cost, engine, entries of a record, layout of the first source, of the second or None, of the destination, what a new
     destination occupies, whether it does so in PSUM, occupancy, latency, time to load a stationary operand or table)
     """
     options = placing.options
@@ -200,8 +207,8 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
             return None
         special = cost.stationary
     else:
-        special = cost.table
+        special = "" if cost.table is None and cost.shared else cost.table
     if cost.width > 10 and not (me == 0 and others == 1):
         return None
     second = reads[1][1] if len(reads) == 2 else None
-    return cost, me, cost.width, second, reads[0][1], layout, need, banked, cost.occupancy, cost.latency, special
+    return cost, me, cost.width, reads[0][1], second, layout, need, banked, cost.occupancy, cost.latency, special

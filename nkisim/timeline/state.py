@@ -6,7 +6,6 @@ Who made an instruction wait, and why, is one integer, a *cause*: 16 times the r
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +78,10 @@ class Placed:
     """What `place` fills in, one entry a record."""
 
     def __init__(self) -> None:
-        self.start = array("d")
-        self.busy_end = array("d")
-        self.end = array("d")
-        self.lane = array("i")
-        self.cause = array("q")
+        self.start: list[float] = []
+        self.busy_end: list[float] = []
+        self.end: list[float] = []
+        self.lane: list[int] = []
+        self.cause: list[int] = []
         self.costs: dict[Any, Cost] = {}
         """Of each signature that ran."""
