@@ -13,14 +13,14 @@ used through one view only.
 from __future__ import annotations
 
 from bisect import insort
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from ..memory import CONST, HBM, PSUM
 from ..program import Program
 from ..target import Target
 from .cost import ENGINES, Cost, cost_of
-from .place import Placing, take_ports, wait_for_ports, wait_for_room
+from .place import Placing, take_ports, wait_for_ports
 from .state import START, Options, Placed
 from .timing import Timing
 
@@ -33,7 +33,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     """
     # imported here, so that the loop finds them among its local names
     from .regions import AVAIL, BANKED, ENGINE, LAYOUT, NEED, READ, READER, WRITER
-    from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, STATIONARY, TABLE
+    from .state import ANTI, BANK, BUSY, DATA, EACH, MEMORY, NOBODY, ORDER, OUTPUT, QUEUE, STATIONARY, TABLE
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
     tape, cores, final, regions, capacity = program.tape, placing.cores, placing.final, placing.regions, placing.capacity
@@ -66,33 +66,15 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         end_at += at
         dst = tape[at + 3]
         into = region_of(dst)
-        t, cause = base, from_start
+        t = base
+        cause = from_start
 
+        # what it reads must have been written; and whether it is a usual record
         if me < 0:
             if into is not None or dst.meta is not layout or tape[at + 5].role != "input":
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
-            room[banked] += need
-            if room[banked] > capacity[banked]:
-                t, cause = wait_for_room(banked, room, freed, capacity, t, cause)
-            if issued[0] > t:
-                t, cause = issued[0], issuer[0] | ORDER
-            when, queue, user = loads.pop(0)
-            if when > t:
-                t, cause = when, user | QUEUE
-            issued[0], issuer[0] = t + dma_issue, record
-            begins = t + dma_start
-            if data[0] > begins:
-                begins = data[0]
-            data[0] = begins + occupancy * sharing
-            busy = begins + latency * sharing
-            if busy > loads[-1][0]:
-                loads.append((busy, queue, record))
-            else:
-                insort(loads, (busy, queue, record))
-            avail = end = busy + dma_done
-            lanes.append(first_queue + queue)
         else:
             try:
                 one = regions[tape[at + 5]]
@@ -105,20 +87,56 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 record += EACH
                 continue
             if one[AVAIL] > t:
-                t, cause = one[AVAIL], one[WRITER] | DATA
+                t = one[AVAIL]
+                cause = one[WRITER] | DATA
             if two_layout is not None and two[AVAIL] > t:
-                t, cause = two[AVAIL], two[WRITER] | DATA
-            if into is None:
-                room[banked] += need
-                if room[banked] > capacity[banked]:
-                    t, cause = wait_for_room(banked, room, freed, capacity, t, cause)
+                t = two[AVAIL]
+                cause = two[WRITER] | DATA
+
+        # a new tile needs room; what is overwritten must have been read, and written by whoever wrote it before
+        if into is None:
+            room[banked] += need
+            if room[banked] > capacity[banked]:
+                heap = freed[banked]
+                while heap and room[banked] > capacity[banked]:
+                    when, by, size = heappop(heap)
+                    room[banked] -= size
+                    if when > t:
+                        t = when
+                        cause = by | (BANK if banked else MEMORY)
+        else:
+            if into[READ] > t:
+                t = into[READ]
+                cause = into[READER] | ANTI
+            if into[AVAIL] > t and into[ENGINE] != me:
+                t = into[AVAIL]
+                cause = into[WRITER] | OUTPUT
+
+        if me < 0:
+            if issued[0] > t:
+                t = issued[0]
+                cause = issuer[0] | ORDER
+            when, queue, user = loads.pop(0)
+            if when > t:
+                t = when
+                cause = user | QUEUE
+            issued[0] = t + dma_issue
+            issuer[0] = record
+            begins = t + dma_start
+            if data[0] > begins:
+                begins = data[0]
+            data[0] = begins + occupancy * sharing
+            busy = begins + latency * sharing
+            if busy > loads[-1][0]:
+                loads.append((busy, queue, record))
             else:
-                if into[READ] > t:
-                    t, cause = into[READ], into[READER] | ANTI
-                if into[AVAIL] > t and into[ENGINE] != me:
-                    t, cause = into[AVAIL], into[WRITER] | OUTPUT
+                insort(loads, (busy, queue, record))
+            avail = end = busy + dma_done
+            lanes.append(first_queue + queue)
+        else:
             if free[me] > t:
-                t, cause = free[me], last[me] | BUSY
+                t = free[me]
+                cause = last[me] | BUSY
             if me == 0:
                 held = core.stationary
                 if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
@@ -157,6 +175,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 elif busy > two[READ]:
                     two[READ] = busy
                     two[READER] = record
+
         if into is None:
             if final[at + 3]:
                 heappush(freed[banked], (avail, record, need))
