@@ -120,8 +120,8 @@ def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
         return made
     if entry[0] is meta:
         return entry
-    found = entry if entry[0] is not None else entry[1]
-    if found.__class__ is list:
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    if isinstance(found, list):
         if found[0] is meta and found[1] == offset:
             return found
         found = Views(found)
@@ -131,12 +131,12 @@ def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
 
 def first_of(entry: list) -> Region:
     """The region that was made first of a buffer, by what `Regions` has of it."""
-    found = entry if entry[0] is not None else entry[1]
-    return found if found.__class__ is list else found.first
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    return found if isinstance(found, list) else found.first
 
 
 def release(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
-    found = entry if entry[0] is not None else entry[1]
-    views = (found,) if found.__class__ is list else found.regions.values()
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    views = (found,) if isinstance(found, list) else found.regions.values()
     return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views)

@@ -16,7 +16,7 @@ from bisect import insort
 from heapq import heappop, heappush
 from typing import Any
 
-from ..memory import CONST, HBM, PSUM
+from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
 from .cost import ENGINES, Cost, cost_of
@@ -52,17 +52,18 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 instance += 1
             mark = marks[instance]
             free, last, room, freed, first_lane = core.free, core.last, core.room, core.freed, core.first_lane
-            first_queue, loads, issued, issuer, data = first_lane + len(ENGINES), core.queues[0], core.issued, core.issuer, core.data
+            loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
+            first_queue = first_lane + len(ENGINES)
         signature = tape[at]
         try:
             usual = usuals[signature]
         except KeyError:
-            usual = usuals[signature] = None if signature in placing.masked else _usual(signature, placing)
+            usual = usuals[signature] = _usual(signature, placing)
         if usual is None:
             at = placing.place(core, at, record)
             record += EACH
             continue
-        cost, me, end_at, one_layout, two_layout, layout, need, banked, occupancy, latency, special = usual
+        cost, me, end_at, layout, need, banked, occupancy, latency, more = usual
         end_at += at
         dst = tape[at + 3]
         into = region_of(dst)
@@ -76,22 +77,32 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 record += EACH
                 continue
         else:
+            one_layout, two_at, two_layout, three_at, three_layout, special = more
             try:
                 one = regions[tape[at + 5]]
-                two = one if two_layout is None else regions[tape[at + 7]]
+                fits = one[LAYOUT] is one_layout and (dst.meta is layout if into is None else into[LAYOUT] is layout)
+                if two_at:
+                    two = regions[tape[at + two_at]]
+                    fits = fits and two[LAYOUT] is two_layout
+                    if three_at:
+                        three = regions[tape[at + three_at]]
+                        fits = fits and three[LAYOUT] is three_layout
             except KeyError:
-                one = two = (None,)
-            if (one[LAYOUT] is not one_layout or two_layout is not None and two[LAYOUT] is not two_layout
-                    or (dst.meta is not layout if into is None else into[LAYOUT] is not layout)):
+                fits = False
+            if not fits:
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
             if one[AVAIL] > t:
                 t = one[AVAIL]
                 cause = one[WRITER] | DATA
-            if two_layout is not None and two[AVAIL] > t:
-                t = two[AVAIL]
-                cause = two[WRITER] | DATA
+            if two_at:
+                if two[AVAIL] > t:
+                    t = two[AVAIL]
+                    cause = two[WRITER] | DATA
+                if three_at and three[AVAIL] > t:
+                    t = three[AVAIL]
+                    cause = three[WRITER] | DATA
 
         # a new tile needs room; what is overwritten must have been read, and written by whoever wrote it before
         if into is None:
@@ -167,14 +178,22 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             elif busy > one[READ]:
                 one[READ] = busy
                 one[READER] = record
-            if two_layout is not None:
-                if final[at + 7] and two[NEED] >= 0:
-                    del regions[tape[at + 7]]
+            if two_at:
+                if final[at + two_at] and two[NEED] >= 0:
+                    del regions[tape[at + two_at]]
                     heappush(freed[two[BANKED]], (busy, record, two[NEED]) if busy > two[READ]
                              else (two[READ], two[READER], two[NEED]))
                 elif busy > two[READ]:
                     two[READ] = busy
                     two[READER] = record
+                if three_at:
+                    if final[at + three_at] and three[NEED] >= 0:
+                        del regions[tape[at + three_at]]
+                        heappush(freed[three[BANKED]], (busy, record, three[NEED]) if busy > three[READ]
+                                 else (three[READ], three[READER], three[NEED]))
+                    elif busy > three[READ]:
+                        three[READ] = busy
+                        three[READER] = record
 
         if into is None:
             if final[at + 3]:
@@ -201,33 +220,34 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
 def _usual(signature: Any, placing: Placing) -> tuple | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general way.
 
-    (cost, engine, entries of a record, layout of the first source, of the second or None, of the destination, what a new
-    destination occupies, whether it does so in PSUM, occupancy, latency, time to load a stationary operand or table)
+    (cost, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so in
+    PSUM, occupancy, latency, (layout of the first source, place in the record and layout of the second and of the third or
+    0 and None, time to load a stationary operand or table to load))
     """
     options = placing.options
-    if placing.rows is not None or options.as_compiled:
+    if placing.rows is not None or options.as_compiled or signature in placing.masked:
         return None
     cost: Cost | None = placing.costs.get(signature)
     if cost is None:
         cost = placing.costs[signature] = cost_of(signature, placing.timing)
     me, layout, reads = cost.index, cost.dst, cost.reads
-    if (layout is None or layout.space == HBM or cost.extra is not None or not 1 <= len(reads) <= 2
-            or reads[0][0] != 5 or any(m is None for _, m in reads) or len(reads) == 2 and reads[1][0] != 7):
+    if layout is None or layout.space == HBM or cost.extra is not None or any(m is None for _, m in reads):
         return None
-    banked = layout.space == PSUM
-    need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
-    others = sum(m.space != CONST for m in signature.srcs) - len(reads)
-    special: Any = None
+    if not 1 <= len(reads) <= 3 or reads[0][0] != 5:
+        return None
+    special: Any
     if me < 0:
-        if reads[0][1].space != HBM or len(reads) != 1:  # type: ignore[union-attr]
+        if reads[0][1].space != HBM or len(reads) > 1:  # type: ignore[union-attr]
             return None
+        special = None
     elif me == 0:
-        if cost.tile is not None or options.throttle and placing.timing.throttled or others > (cost.width == 12):
+        if cost.tile is not None or options.throttle and placing.timing.throttled:
             return None
         special = cost.stationary
     else:
         special = "" if cost.table is None and cost.shared else cost.table
-    if cost.width > 10 and not (me == 0 and others == 1):
-        return None
-    second = reads[1][1] if len(reads) == 2 else None
-    return cost, me, cost.width, reads[0][1], second, layout, need, banked, cost.occupancy, cost.latency, special
+    banked = layout.space == PSUM
+    need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
+    _, (two_at, two), (three_at, three) = (*reads, (0, None), (0, None))[:3]
+    return (cost, me, cost.width, layout, need, banked, cost.occupancy, cost.latency,
+            (reads[0][1], two_at, two, three_at, three, special))
