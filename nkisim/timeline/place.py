@@ -211,12 +211,16 @@ class Placing:
             held = core.stationary
             if held[0] is not stationary or held[1] != key[1] or held[2] is not key[2]:
                 core.stationary = key
-                ready = max(stationary[AVAIL], core.array_start) + cost.stationary
-                if ready > t:
-                    t, cause = ready, cause & -EACH | STATIONARY
+                began, by = stationary[AVAIL], stationary[WRITER]
+                if core.array_start > began:
+                    began, by = core.array_start, core.last[0]
+                if began + cost.stationary > t:
+                    t, cause = began + cost.stationary, by | STATIONARY
+                    self.out.loading[record] = began
             if cost.tile is not None:
                 if core.tiles.get(cost.tile, self.base) > t:
                     t, cause = core.tiles[cost.tile], core.last[0] | BUSY
+                    self.out.loading.pop(record, None)
                 core.tiles[cost.tile] = t + cost.tile_time
             if self.options.throttle and self.timing.throttled:
                 if _cold(core, t, self.timing):
@@ -228,6 +232,7 @@ class Placing:
                 t, cause = wait_for_ports(core, cost, t, cause)
             if cost.table is not None and cost.table != core.table:
                 core.table = cost.table
+                self.out.loading[record] = t
                 t, cause = t + self.timing.table_load, cause & -EACH | TABLE
         busy = t + occupancy
         core.free[me], core.last[me] = busy, record

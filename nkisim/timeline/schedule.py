@@ -40,7 +40,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
     core, instance, mark = cores[0], 0, 0
     usuals: dict[Any, tuple | None] = {}
-    starts, busy_ends, ends, lanes, causes = out.start, out.busy_end, out.end, out.lane, out.cause
+    starts, busy_ends, ends, lanes, causes, loading = out.start, out.busy_end, out.end, out.lane, out.cause, out.loading
     region_of, handoff, sharing, from_start = regions.get, timing.handoff, placing.sharing, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
     before = len(starts)
@@ -152,16 +152,20 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 held = core.stationary
                 if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
                     core.stationary = (one, one[WRITER], one_layout)
-                    ready = (one[AVAIL] if one[AVAIL] > core.array_start else core.array_start) + special
-                    if ready > t:
-                        t, cause = ready, cause & -EACH | STATIONARY
+                    began, by = (core.array_start, last[0]) if core.array_start > one[AVAIL] else (one[AVAIL], one[WRITER])
+                    if began + special > t:
+                        t = began + special
+                        cause = by | STATIONARY
+                        loading[record] = began
                 core.array_start = t
             elif special is not None:
                 if cost.shared:
                     t, cause = wait_for_ports(core, cost, t, cause)
                 if special and special != core.table:
                     core.table = special
-                    t, cause = t + timing.table_load, cause & -EACH | TABLE
+                    loading[record] = t
+                    t += timing.table_load
+                    cause = cause & -EACH | TABLE
                 if cost.shared:
                     take_ports(core, cost, t + occupancy, record)
             busy = t + occupancy

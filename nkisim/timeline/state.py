@@ -83,5 +83,8 @@ class Placed:
         self.end: list[float] = []
         self.lane: list[int] = []
         self.cause: list[int] = []
+        self.loading: dict[int, float] = {}
+        """When the loading began of the stationary operand or the activation table for which an instruction waited, by record;
+        of the others nothing."""
         self.costs: dict[Any, Cost] = {}
         """Of each signature that ran."""
