@@ -125,7 +125,7 @@ class Placing:
         if share is not None and len(share) > 2:  # the tiles of indices that pick its elements
             reads += [find(regions, buf, meta, offset) for buf, offset, meta in share[2]]
         for region in reads:
-            for other in (region, *region[OTHERS]):
+            for other in (region, *region[OTHERS]) if region[OTHERS] else (region,):
                 if other[AVAIL] > t:
                     t, cause = other[AVAIL], other[WRITER] | DATA
 

@@ -12,6 +12,8 @@ from typing import Any
 from ..memory import Meta
 
 _KNOWN: dict[tuple[Meta, Meta, int], bool] = {}
+_EXTENTS: dict[Meta, tuple[int, int]] = {}
+"""How many elements a view reaches before and behind its first one."""
 
 
 def overlap(a: Meta, a_offset: int, b: Meta, b_offset: int) -> bool:
@@ -55,8 +57,11 @@ def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
 
 def span(meta: Meta, offset: int) -> tuple[int, int]:
     """First and last byte of a view, relative to its buffer."""
-    low = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0)
-    high = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0)
+    extent = _EXTENTS.get(meta)
+    if extent is None:
+        extent = _EXTENTS[meta] = (sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0),
+                                   sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0))
+    low, high = extent
     return (offset + low) * meta.itemsize, (offset + high + 1) * meta.itemsize - 1
 
 
@@ -138,5 +143,6 @@ def first_of(entry: list) -> Region:
 def release(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
-    views = (found,) if isinstance(found, list) else found.regions.values()
-    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views)
+    if isinstance(found, list):
+        return (found[READ], found[READER]) if found[READ] > found[AVAIL] else (found[AVAIL], found[WRITER])
+    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in found.regions.values())
