@@ -9,6 +9,7 @@ on every machine. It takes about a minute. Nothing here ran on a device: the mea
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import statistics
 import sys
@@ -20,7 +21,7 @@ import nkisim  # first: it serves the name neuronxcc where AWS's package is not 
 # isort: split
 import accuracy_kernels as kernels
 
-from nkisim.timeline import Timeline
+from nkisim.timeline import TIMINGS, Timeline
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "model-accuracy.md"
 FP32, BF16, FP16 = "float32", "bfloat16", "float16"
@@ -40,6 +41,8 @@ class Row(NamedTuple):
     source: str
     compiled: float = 0.0
     """The model's with `as_compiled=True`; 0 where it was not asked."""
+    seen: str = ""
+    """What was decided when this number was known: a constant that was changed, an option that was made."""
 
     @property
     def ratio(self) -> float:
@@ -85,10 +88,11 @@ ATTENTION = "aws-neuron nki-samples 0898a77 test/unit/test_SD_attention_small_he
 def kernel_rows(long: bool = True) -> list[Row]:
     """Whole kernels, in microseconds; without the `long` ones those that take no second."""
     b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
-    rows = []
+    rows: list[Row] = []
 
-    def add(what: str, target: str, measured: float, model: tuple[float, float], grade: str, fitted: str, source: str) -> None:
-        rows.append(Row(what, target, measured, model[0], grade, fitted, source, model[1]))
+    def add(what: str, target: str, measured: float, model: tuple[float, float], grade: str, fitted: str, source: str,
+            seen: str = "") -> None:
+        rows.append(Row(what, target, measured, model[0], grade, fitted, source, model[1], seen))
 
     for dtype, target, measured, source, grade in ((b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
                                                    (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")) if long else ():
@@ -124,7 +128,8 @@ def kernel_rows(long: bool = True) -> list[Row]:
             ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8)) if long else ():
         add(f"Mamba, {what}", "trn1", measured,
             latency("trn1", kernel, *_mamba_inputs(*size), times=times,
-                    launch="profile" if times == 1 else "none"), "T", "vector_fill" if "256" in what else "", MAMBA)
+                    launch="profile" if times == 1 else "none"), "T", "vector_fill" if "256" in what else "", MAMBA,
+            "as_compiled")
 
     norm = [f(4096, 8192), f(1, 8192), f(1, 8192)]
     add("LayerNorm of [4096, 8192] fp32, nl functions", "trn1", 2311,
@@ -136,12 +141,33 @@ def kernel_rows(long: bool = True) -> list[Row]:
         n, dim, wide = size
         add(f"RMSNorm and projection [{n}, {dim}] @ [{dim}, {wide}], 2 bytes", "trn1", measured,
             latency("trn1", kernels.rmsnorm_qkv, dtype(n, dim), dtype(dim, wide), launch="benchmark"), "L", "launch", LIMITS)
-    for d, dtype, measured in ((128, f, 675), (128, b, 536), (64, h, 600)) if long else ():
-        name = {f: "fp32", b: "bf16", h: "fp16"}[dtype]
-        add(f"self attention, 4096 x 4096, d = {d}, {name}", "trn1", measured,
-            latency("trn1", kernels.self_attention, dtype(d, 4096), dtype(4096, d), dtype(4096, d), launch="benchmark"),
-            "L", "", ATTENTION)
+    return [*rows, *(attention_rows() if long else ())]
+
+
+def attention_rows() -> list[Row]:
+    """Self attention, in microseconds."""
+    rows = []
+    for d, kind, dtype, measured in ((128, "fp32", FP32, 675), (128, "bf16", BF16, 536), (64, "fp16", FP16, 600)):
+        sized = _shape(dtype)
+        model, compiled = latency("trn1", kernels.self_attention, sized(d, 4096), sized(4096, d), sized(4096, d),
+                                  launch="benchmark")
+        rows.append(Row(f"self attention, 4096 x 4096, d = {d}, {kind}", "trn1", measured, model, "L", "",
+                        ATTENTION, compiled, "as_compiled, dma_run_min"))
     return rows
+
+
+FORMER_RUN_MIN = 30.0
+"""trn1's `dma_run_min` in ns before the rows of self attention were seen."""
+
+
+def attention_rows_before() -> list[Row]:
+    """The rows of self attention with the former `dma_run_min`."""
+    now = TIMINGS[2]
+    TIMINGS[2] = dataclasses.replace(now, dma_run_min=FORMER_RUN_MIN)
+    try:
+        return attention_rows()
+    finally:
+        TIMINGS[2] = now
 
 
 def span_of_transfers(target: str, kernel: Any, *arguments: Any) -> tuple[float, float]:
@@ -217,8 +243,13 @@ def _table(rows: list[Row], unit: str) -> list[str]:
     for r in rows:
         places = 0 if unit == "ns" or r.measured >= 1000 else 2
         lines.append(f"| {r.what} | {r.target} | {r.measured:.{places}f} | {r.model:.{places}f} | {r.ratio:.3f} |"
-                     + (f" {r.compiled / r.measured:.3f} |" if guess else "") + f" [{r.grade}] | {r.fitted or 'nothing'} |")
+                     + (f" {r.compiled / r.measured:.3f} |" if guess else "") + f" [{r.grade}] | {_served(r)} |")
     return lines
+
+
+def _served(r: Row) -> str:
+    """What a row served to choose, and what was decided with it in view."""
+    return f"{r.fitted or 'nothing'}{f' (seen for {r.seen})' if r.seen else ''}"
 
 
 def _error(rows: list[Row]) -> str:
@@ -229,19 +260,32 @@ def _error(rows: list[Row]) -> str:
             f"({worst.what}), {over} over 25 %")
 
 
+def _seen() -> list[str]:
+    """What was decided with rows in view."""
+    before = attention_rows_before()
+    ratios = ", ".join(f"{r.compiled / r.measured:.2f}" for r in before)
+    plain = ", ".join(f"{r.ratio:.2f}" for r in before)
+    text = SEEN.format(former=f"{FORMER_RUN_MIN:.0f}", now=f"{TIMINGS[2].dma_run_min:.0f}", plain=plain, ratios=ratios)
+    return [text.rstrip()]
+
+
 def page() -> str:
     """The whole page."""
     whole, inside = kernel_rows(), interval_rows()
     guessed = [r._replace(model=r.compiled) for r in whole]
     held, fitted = [r for r in whole if not r.fitted], [r for r in whole if r.fitted]
+    unseen = [r for r in guessed if not r.fitted and not r.seen]
     sources = list(dict.fromkeys(r.source for r in [*whole, *inside]))
     lines = [HEAD,
              f"- The model as it stands, without options: {_error(whole)}.",
-             f"- Held out, that is chosen for no constant: {_error(held)}.",
+             f"- Held out, that is chosen for no constant: {_error(held)}. Where the table says \"seen\", "
+             "they are not independent: see below.",
              f"- Served to choose a constant: {_error(fitted)}.",
-             f"- With `as_compiled=True`: {_error(guessed)}.",
-             f"- With `as_compiled=True`, held out: {_error([r for r in guessed if not r.fitted])}.", "",
-             *_table(whole, "us"), WORDS,
+             f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba and self attention in "
+             "view.",
+             f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls, which the "
+             "option hardly changes: for its guesses there is no independent evidence.", "",
+             *_table(whole, "us"), "", *_seen(), WORDS,
              f"- {_error(inside)}; {sum(abs(r.ratio - 1) <= 0.1 for r in inside)} of {len(inside)} within 10 %.", "",
              *_table(inside, "ns"), UNKNOWN,
              *(f"- {s}" for s in sources), ""]
@@ -259,6 +303,21 @@ sources say so, in the handout of a university course. The kernels are written a
 What the model is: [hardware-model.md](hardware-model.md).
 
 ## Whole kernels
+"""
+
+SEEN = """\
+### What was decided with rows in view
+
+A row is evidence only for what was decided without it. These decisions were not:
+
+- **`as_compiled`** was made after its authors had seen the rows of Mamba and of self attention, to explain them. Its figures on
+  these rows are not independent, held out or not: they say that two guesses explain the rows, not that they foretell others.
+- **`dma_run_min` of trn1** was lowered from {former} to {now} ns after its authors had seen the rows of self attention. The
+  value has a source of its own (what 4 bytes took, in the performance guide), but these rows no longer test it. With the former
+  value their ratios, in the order of the table, would be {plain}, and as compiled {ratios}.
+- **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time of their own (see the assumptions in
+  hardware-model.md), since the rows of Mamba were first compared: all of them were known then, not only the one that the table
+  names.
 """
 
 WORDS = """

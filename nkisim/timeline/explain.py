@@ -9,7 +9,7 @@ import numpy as np
 from ..isa.core import DMA
 from ..memory import HBM
 from .cost import ENGINES, Cost
-from .schedule import REASONS
+from .state import REASONS
 
 if TYPE_CHECKING:
     from .report import Timeline
@@ -25,7 +25,7 @@ def explanation(t: Timeline) -> str:
     """The sentences of `Timeline.explain`."""
     if not len(t):
         return f"The model of time has nothing to place: no instruction ran, so 0 us on {t.target.name}."
-    sentences = [_latency(t), _path(t), *_waiting(t), *_rows(t), _roof(t)]
+    sentences = [_latency(t), _path(t), *_loading(t), *_waiting(t), *_rows(t), _roof(t)]
     return " ".join(s for s in sentences if s)
 
 
@@ -47,6 +47,21 @@ def _path(t: Timeline) -> str:
         kind = (f"{who} {verb} busy only {100 * busy:.0f} % of the time: what counts is how long one instruction waits for "
                 "the other, not how much there is to do")
     return f"Its critical path passes {shares}; {kind}."
+
+
+def _loading(t: Timeline) -> list[str]:
+    """What of the critical path is the loading of activation tables and of stationary operands."""
+    told = []
+    for reason, who, one, many in (("table load", "ScalarE", "an activation table", "activation tables"),
+                                   ("stationary load", "TensorE", "a stationary operand", "stationary operands")):
+        steps = [step for step in t.critical_path if step.reason == reason]
+        share = sum(step.start_ns - step.since_ns for step in steps) / t.span_ns if steps else 0.0
+        if share >= 0.05:
+            what, times = (one, "") if len(steps) == 1 else (many, f" {len(steps)} times")
+            lines = [str(line) for line in sorted({step.line for step in steps})]
+            where = f"line {lines[0]}" if len(lines) == 1 else f"lines {', '.join(lines[:4])}{' and others' * (len(lines) > 4)}"
+            told.append(f"{100 * share:.0f} % of the path is {who} loading {what}{times} before it can start {where}.")
+    return told
 
 
 def _waiting(t: Timeline) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 from ..memory import Meta
 
 _KNOWN: dict[tuple[Meta, Meta, int], bool] = {}
+_EXTENTS: dict[Meta, tuple[int, int]] = {}
+"""How many elements a view reaches before and behind its first one."""
 
 
 def overlap(a: Meta, a_offset: int, b: Meta, b_offset: int) -> bool:
@@ -55,30 +57,39 @@ def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
 
 def span(meta: Meta, offset: int) -> tuple[int, int]:
     """First and last byte of a view, relative to its buffer."""
-    low = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0)
-    high = sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0)
+    extent = _EXTENTS.get(meta)
+    if extent is None:
+        extent = _EXTENTS[meta] = (sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0),
+                                   sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0))
+    low, high = extent
     return (offset + low) * meta.itemsize, (offset + high + 1) * meta.itemsize - 1
 
 
 Region = list
-"""One view of a buffer, a plain list for speed: [layout, offset, AVAIL, WRITER, ENGINE, READ, READER, OTHERS]."""
-AVAIL, WRITER, ENGINE, READ, READER, OTHERS = range(2, 8)
+"""One view of a buffer, a plain list for speed: [LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED]."""
+LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED = range(10)
 # AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it. ENGINE: who wrote it;
 # writes of one engine do not overtake each other. READ, READER: when the last reader has read it, and which record that is.
-# OTHERS: the regions of the same buffer that share elements with it.
+# OTHERS: the regions of the same buffer that share elements with it. NEED: what the buffer occupies, on the first of its
+# regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written.
+
+Regions = dict[Any, list]
+"""Of each buffer: the region that covers it all, if it was used as a whole only; else [None, region], or [None, Views] if it
+was used through several views."""
 
 
 def fresh(meta: Meta, offset: int) -> Region:
     """A region that nobody has touched."""
-    return [meta, offset, 0.0, -1, -2, 0.0, -1, ()]
+    return [meta, offset, 0.0, -16, -2, 0.0, -16, (), -1, False]
 
 
 class Views:
     """The regions of a buffer that is used through more than one view."""
 
-    __slots__ = ("regions", "starts", "longest")
+    __slots__ = ("first", "regions", "starts", "longest")
 
     def __init__(self, first: Region) -> None:
+        self.first = first
         self.regions: dict[tuple[Meta, int], Region] = {(first[0], first[1]): first}
         low, high = span(first[0], first[1])
         self.starts: list[tuple[int, int, int, Region]] = [(low, 0, high, first)]
@@ -105,19 +116,33 @@ class Views:
         return made
 
 
-def find(regions: dict[Any, Region | Views], buf: Any, meta: Meta, offset: int) -> Region:
+def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
     """The region of this view of `buf`."""
-    found = regions.get(buf)
-    if found is None:
-        made = regions[buf] = fresh(meta, offset)
+    entry = regions.get(buf)
+    if entry is None:
+        made = fresh(meta, offset)
+        regions[buf] = made if meta is buf.meta else [None, made]
         return made
-    if found.__class__ is list:
+    if entry[0] is meta:
+        return entry
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    if isinstance(found, list):
         if found[0] is meta and found[1] == offset:
             return found
-        found = regions[buf] = Views(found)
-    return found.region(meta, offset)  # type: ignore[union-attr]
+        found = Views(found)
+        regions[buf] = [None, found]
+    return found.region(meta, offset)
 
 
-def release(views: Views) -> tuple[float, int]:
+def first_of(entry: list) -> Region:
+    """The region that was made first of a buffer, by what `Regions` has of it."""
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    return found if isinstance(found, list) else found.first
+
+
+def release(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
-    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in views.regions.values())
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    if isinstance(found, list):
+        return (found[READ], found[READER]) if found[READ] > found[AVAIL] else (found[AVAIL], found[WRITER])
+    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in found.regions.values())

@@ -17,7 +17,8 @@ from ..target import Target
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
-from .schedule import REASONS, Options, Placed, lanes_of, place
+from .schedule import place
+from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Step:
     end_ns: float
     reason: str
     """Why it did not start earlier; one of `REASONS`."""
+    since_ns: float
+    """When the path came to it: `start_ns`, or when the loading of its activation table or stationary operand began."""
+    on_path_ns: float
+    """How much of the path's time is its own: from `since_ns` until the path came to the next step, or to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +123,17 @@ class Timeline:
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
-        self.start: NDArray[np.float64] = np.array(placed.start, np.float64)
-        self.busy_end: NDArray[np.float64] = np.array(placed.busy_end, np.float64)
-        self.end: NDArray[np.float64] = np.array(placed.end, np.float64)
-        self.lane: NDArray[np.int16] = renumber[np.array(placed.lane, np.int64)] if placed.lane else np.zeros(0, np.int16)
-        self.waited_for: NDArray[np.int32] = np.array(placed.waited_for, np.int32)
-        self.reason: NDArray[np.uint8] = np.array(placed.reason, np.uint8)
+        self.start: NDArray[np.float64] = np.fromiter(placed.start, np.float64)
+        self.busy_end: NDArray[np.float64] = np.fromiter(placed.busy_end, np.float64)
+        self.end: NDArray[np.float64] = np.fromiter(placed.end, np.float64)
+        self.lane: NDArray[np.int16] = renumber[np.fromiter(placed.lane, np.int64)]
+        cause = np.fromiter(placed.cause, np.int64)
+        self.waited_for: NDArray[np.int32] = (cause // EACH).astype(np.int32)
+        self.reason: NDArray[np.uint8] = (cause % EACH).astype(np.uint8)
+        self.since: NDArray[np.float64] = self.start.copy()
+        """When a record began to load what it waited for itself, its activation table or its stationary operand; `start` where
+        it loaded nothing."""
+        self.since[[record // EACH for record in placed.loading]] = list(placed.loading.values())
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
@@ -165,7 +175,11 @@ class Timeline:
 
     @functools.cached_property
     def critical_path(self) -> list[Step]:
-        """The instructions that decide the latency, in order: each started when what it waited for allowed."""
+        """The instructions that decide the latency, in order: each started when what it waited for allowed.
+
+        The time in which an instruction's own activation table or stationary operand was loaded is its own, not that of the
+        instruction before it: `Step.on_path_ns` of all steps add up to the latency (without launch overhead).
+        """
         if not len(self):
             return []
         k = int(np.argmax(self.end))
@@ -173,14 +187,17 @@ class Timeline:
         while k >= 0:
             chain.append(k)
             k = int(self.waited_for[k])
-        return [self.step(k) for k in reversed(chain)]
+        chain.reverse()
+        return [self.step(k, None if following is None else float(self.since[following]))
+                for k, following in zip(chain, [*chain[1:], None])]
 
-    def step(self, k: int) -> Step:
-        """Record `k` as a step."""
+    def step(self, k: int, until: float | None = None) -> Step:
+        """Record `k` as a step of a path that goes on at `until` (None: at its end)."""
         signature, code, lasti, _ = self.record(k)
         place_ = source.line_of(code, lasti)
-        return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]),
-                    float(self.end[k]), REASONS[self.reason[k]])
+        since, end = float(self.since[k]), float(self.end[k])
+        return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]), end,
+                    REASONS[self.reason[k]], since, (end if until is None else until) - since)
 
     def record(self, k: int) -> tuple:
         """Of record `k`: its signature, its place in the kernel's code, the buffer that it writes."""
@@ -193,12 +210,11 @@ class Timeline:
         return self._cost_of[signature]
 
     def path_shares(self) -> dict[str, float]:
-        """Of the critical path's time, the share that passes in each engine ("dma" for transfers)."""
-        path = self.critical_path
+        """Of the critical path's time, the share that passes in each engine ("dma" for transfers). Loading an activation
+        table counts for ScalarE, loading a stationary operand for TensorE."""
         out: dict[str, float] = {}
-        for step, following in zip(path, [*path[1:], None]):
-            until = step.end_ns if following is None else following.start_ns
-            out[step.engine] = out.get(step.engine, 0.0) + until - step.start_ns
+        for step in self.critical_path:
+            out[step.engine] = out.get(step.engine, 0.0) + step.on_path_ns
         total = sum(out.values())
         return {k: v / total for k, v in sorted(out.items(), key=lambda kv: -kv[1])} if total else {}
 

@@ -13,6 +13,7 @@ from .tables import bars, clip, count, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ..timeline import Timeline
 
@@ -21,6 +22,8 @@ MOST = 1500
 COLUMNS = 1000
 TEXT_COLUMNS = 56
 LINES = 8
+LOADING = "░"
+"""In the text, a lane that mostly loads an activation table."""
 """Lines of the kernel named in the text's critical path."""
 
 
@@ -51,21 +54,31 @@ class LaneChart(chart.Chart):
         edges = np.linspace(*self.between, TEXT_COLUMNS + 1)
         found = lanes.of_timeline(self.timeline, COLUMNS, edges)
         width = max(len(lane.name) for lane in found)
-        rows = [f"  {lane.name.ljust(width)} |{bars(list(lane.share), 1.0)}| {100 * lane.share.mean():5.1f} % busy"
+        loads = lanes.table_loads(self.timeline, edges)
+        rows = [f"  {lane.name.ljust(width)} |{self._cells(lane, loads.get(lane.name))}| {100 * lane.share.mean():5.1f} % busy"
                 for lane in found]
         low, high = (f"{x:,.2f} us" for x in self.between)
         rows.append(f"  {' ' * width}  {low}{high.rjust(TEXT_COLUMNS - len(low))}  (model)")
         if any(lane.name.endswith(")") for lane in found):
             rows.append(f"  {' ' * width}  (in brackets: of how many queues this is the mean)")
+        if any(LOADING in row for row in rows):
+            rows.append(f"  {' ' * width}  ({LOADING} ScalarE loads an activation table)")
         return "\n".join([self.caption, "", *rows, "", self._path()])
 
+    @staticmethod
+    def _cells(lane: lanes.Lane, loads: NDArray[np.float64] | None) -> str:
+        """A lane as a bar chart, in which `loads` (share of each column) is marked where it is most of what happens."""
+        drawn = bars(list(lane.share), 1.0)
+        if loads is None:
+            return drawn
+        return "".join(LOADING if load > max(share, 0.25) else bar
+                       for bar, share, load in zip(drawn, lane.share, loads, strict=True))
+
     def _path(self) -> str:
-        """Which lines of the kernel the critical path spends its time in."""
-        path = self.timeline.critical_path
-        ends = [step.start_ns for step in path[1:]] + [path[-1].end_ns]
+        """Which lines of the kernel the critical path spends its time in; loading a table counts for the line that needs it."""
         spent: dict[tuple[int, str], list[float]] = {}
-        for step, until in zip(path, ends, strict=True):
-            spent.setdefault((step.line, step.source), []).append(until - step.start_ns)
+        for step in self.timeline.critical_path:
+            spent.setdefault((step.line, step.source), []).append(step.on_path_ns)
         total = sum(map(sum, spent.values())) or 1.0
         ranked = sorted(spent.items(), key=lambda kv: (-round(sum(kv[1]), 3), kv[0]))
         rows = [[str(line), f"{sum(times) / 1e3:,.3f}", f"{100 * sum(times) / total:.1f} %", f"{len(times):,}",
@@ -80,13 +93,14 @@ class LaneChart(chart.Chart):
                           *(f"  {line.rstrip()}  {said}".rstrip() for line, said in zip(body, words, strict=True))])
 
     def figure(self) -> Figure:
-        """A lane a row; instructions one by one where there is room, with the critical path underlined."""
+        """A lane a row; instructions one by one where there is room, with the critical path underlined and the loading of an
+        activation table as a hatched block before the activation that waits for it."""
         from matplotlib.figure import Figure
 
         t = self.timeline
         if not len(t.start):
             return chart.empty(self.caption)
-        inside = (t.end / 1e3 > self.between[0]) & (t.start / 1e3 < self.between[1])
+        inside = (t.end / 1e3 > self.between[0]) & (t.since / 1e3 < self.between[1])
         single = int(inside.sum()) <= MOST
         names = [k for k in range(len(t.lanes)) if np.any(t.lane[inside] == k)]
         note = "critical path underlined"
@@ -94,7 +108,8 @@ class LaneChart(chart.Chart):
             if single and len(names) <= 24:
                 figure = Figure(figsize=(9.6, 1.35 + 0.29 * len(names)), layout="constrained")
                 ax = figure.subplots()
-                self._single(ax, names, inside)
+                if self._single(ax, names, inside):
+                    note += ", activation table loads hatched"
             else:
                 found = lanes.of_timeline(t, COLUMNS, np.linspace(*self.between, COLUMNS + 1))
                 figure = Figure(figsize=(9.6, 1.35 + 0.42 * len(found)), layout="constrained")
@@ -111,8 +126,10 @@ class LaneChart(chart.Chart):
             figure.suptitle(f"{self.caption}\n{note}", fontsize=10, x=0.01, ha="left")
         return figure
 
-    def _single(self, ax: Axes, names: list[int], inside: np.ndarray) -> None:
+    def _single(self, ax: Axes, names: list[int], inside: np.ndarray) -> bool:
+        """Each instruction as a block; returns whether a table load is among them."""
         t, r = self.timeline, self.reading
+        loads = lanes.is_table_load(t)
         span = self.between[1] - self.between[0]
         critical = np.zeros(len(t.start), bool)
         critical[[step.index for step in t.critical_path]] = True
@@ -122,15 +139,21 @@ class LaneChart(chart.Chart):
             spans = [(float(t.start[k]) / 1e3, float(max(t.busy_end[k] - t.start[k], 0.0)) / 1e3) for k in mine]
             ax.broken_barh(spans, (row - 0.34, 0.68), facecolor=color, edgecolor=palette.CARD.light,
                            linewidth=0.4 if len(t.start) <= 300 else 0)
-            ax.broken_barh([s for s, k in zip(spans, mine, strict=True) if critical[k]], (row + 0.34, 0.12),
+            ax.broken_barh([(since, start + width - since) for (start, width), k, since in
+                            zip(spans, mine, t.since[mine] / 1e3, strict=True) if critical[k]], (row + 0.34, 0.12),
                            facecolor=palette.INK.light, linewidth=0)
-            for (start, width), k in zip(spans, mine, strict=True):
-                op = r.kind_of(int(k)).op
+            waits = [(float(t.since[k]) / 1e3, float(t.start[k] - t.since[k]) / 1e3) for k in mine if loads[k]]
+            ax.broken_barh(waits, (row - 0.34, 0.68), facecolor="none", edgecolor=color, hatch="////", linewidth=0.8)
+            named = [(r.kind_of(int(k)).op, "white", "none", where) for k, where in zip(mine, spans, strict=True)]
+            named += [("table load", palette.INK.light, palette.CARD.light, where) for where in waits]
+            for text, ink, behind, (start, width) in named:
                 low, high = max(start, self.between[0]), min(start + width, self.between[1])
-                if (high - low) / span > 0.0105 * len(op):
-                    ax.text((low + high) / 2, row, op, ha="center", va="center", fontsize=7, color="white", clip_on=True)
+                if (high - low) / span > 0.0105 * len(text):
+                    ax.text((low + high) / 2, row, text, ha="center", va="center", fontsize=7, color=ink, clip_on=True,
+                            bbox={"facecolor": behind, "edgecolor": "none", "pad": 1.0})
         ax.set_yticks(range(len(names)), [t.lanes[k] for k in names])
         ax.set_ylim(len(names) - 0.4, -0.6)
+        return bool(np.any(loads & inside))
 
     def _folded(self, ax: Axes, found: list[lanes.Lane]) -> None:
         for row, lane in enumerate(found):

@@ -41,6 +41,23 @@ def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np
     return np.clip(covered / np.maximum(np.diff(edges), 1e-12), 0.0, 1.0)
 
 
+def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
+    """Of each record, whether it waited for an activation table of its own: from `timeline.since` to `timeline.start`."""
+    from ..timeline import REASONS
+
+    return (timeline.reason == REASONS.index("table load")) & (timeline.since < timeline.start)
+
+
+def table_loads(timeline: Timeline, edges: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """By lane, the share of each column (microseconds) in which it loads activation tables; only lanes that load any."""
+    loads = is_table_load(timeline)
+    out = {}
+    for number in np.unique(timeline.lane[loads]):
+        mine = loads & (timeline.lane == number)
+        out[timeline.lanes[number]] = busy(timeline.since[mine] / 1e3, timeline.start[mine] / 1e3, edges)
+    return out
+
+
 def of_run(reading: Reading, columns: int) -> list[Lane]:
     """Without a model of time: which engine executes, over instruction numbers."""
     n = len(reading)

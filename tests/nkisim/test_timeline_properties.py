@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import nkisim
 from nkisim.memory import CONST, PSUM
+from nkisim.timeline import schedule
 
 COLUMNS = 256
 KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
@@ -114,6 +115,22 @@ def _elements(offset, meta):
         grid.ravel().tolist())
 
 
+OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
+
+
+@given(steps, targets, st.sampled_from(OPTIONS))
+@settings(max_examples=60, deadline=None)
+def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options):
+    run = record(plan, target)
+    short = run.timeline(**options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "_usual", lambda signature, placing: None)
+        general = run.timeline(**options)
+    for name in ("since", "start", "busy_end", "end", "lane", "waited_for", "reason"):
+        assert getattr(short, name).tobytes() == getattr(general, name).tobytes(), name
+    assert [c.uses for c in short.costs] == [c.uses for c in general.costs]
+
+
 @given(steps, targets)
 @settings(max_examples=40, deadline=None)
 def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_roofline(plan, target):
@@ -121,6 +138,8 @@ def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_ro
     path = t.critical_path
     assert t.latency_us * 1e3 == pytest.approx(path[-1].end_ns)
     assert all(a.start_ns <= b.start_ns for a, b in zip(path, path[1:]))
+    assert all(step.on_path_ns >= 0 for step in path)
+    assert sum(step.on_path_ns for step in path) == pytest.approx(t.latency_us * 1e3)
     assert t.latency_us >= t.roofline.bound_us - 1e-9
     assert all(0.0 <= share <= 1.0 + 1e-9 for share in t.utilisation().values())
 

@@ -228,6 +228,35 @@ def test_a_table_is_loaded_when_the_function_changes_and_only_then():
     assert t.start[of(t, "activation")[0]] == pytest.approx(t.end[0] + V3.table_load)  # after its data has come
 
 
+def test_the_time_of_a_table_load_is_the_activations_that_needs_it_and_not_the_line_befores():
+    def body(a):
+        doubled = nisa.tensor_scalar(nl.load(a), op0=nl.multiply, operand0=2.0)
+        nisa.tensor_scalar(nisa.activation(op=nl.exp, data=doubled), op0=nl.multiply, operand0=2.0)
+
+    t = schedule(body, shape(128, 64))
+    last = of(t, "tensor_scalar")[1]
+    chain = []
+    while last >= 0:
+        chain.append(last)
+        last = int(t.waited_for[last])
+    assert [t.ops[k] for k in chain] == ["tensor_scalar", "activation", "tensor_scalar", "dma_copy"]
+    after, activation, before, _ = chain
+    assert t.start[activation] - t.since[activation] == pytest.approx(V3.table_load)
+    assert t.since[activation] - t.start[before] == pytest.approx(occupied(t, before) + V3.vector_fill + V3.handoff)
+    assert t.since[after] == t.start[after]
+
+
+def test_a_stationary_load_belongs_to_the_instruction_that_needs_it_and_begins_when_the_operand_is_there():
+    def turn(a):
+        nisa.nc_transpose(nisa.tensor_copy(nl.load(a)))
+
+    t = schedule(turn, shape(128, 128, dtype=B16))
+    (copied,), (turned,) = of(t, "tensor_copy"), of(t, "nc_transpose")
+    assert REASONS[t.reason[turned]] == "stationary load" and t.waited_for[turned] == copied
+    assert t.since[turned] == pytest.approx(t.end[copied] + V3.handoff)
+    assert t.start[turned] - t.since[turned] == pytest.approx(128 / 4 / 2.4)
+
+
 def test_gpsimd_starts_up_for_150_cycles():
     def body(a):
         tile = nl.load(a)
