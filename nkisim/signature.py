@@ -88,7 +88,7 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
                           None if extra is None else extra.meta)
     if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
         if isinstance(compute, np.ufunc):
-            signature.into = compute
+            signature.into = _INTO.get(compute, compute)
         elif compute is np.ndarray.copy:
             signature.into = _copy_into
     return signature
@@ -96,6 +96,18 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
 
 def _copy_into(source: np.ndarray, out: np.ndarray) -> None:
     out[...] = source
+
+
+def _maximum_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(a, b, out=out)
+
+
+def _minimum_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    np.minimum(a, b, out=out)
+
+
+_INTO: dict[Callable, Callable] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
+"""Functions that take no output by position."""
 
 
 def _check_sbuf_tile(call: Call, meta: Meta) -> None:
