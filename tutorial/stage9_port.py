@@ -67,7 +67,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
 '''
 
 QUESTIONS = (
-    Question("How many tiles does nisa.activation(dst=p, op=nl.exp, data=p) allocate?", 0,
+    Question("How many tiles does nisa.activation(dst=t, op=nl.exp, data=t) allocate?", 0,
              "It writes to the tile that it is given, here the one that it reads.",
              "Who makes a tile now, the instruction or you?"),
     Question("qk_psum is made once, before the loop over 4 tiles, and accumulate is left out. The scores of how many tiles "
