@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import passing
+from .recipes import Recipe
 from .stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 
@@ -81,7 +82,7 @@ BROKEN = Break(
     "PSUM tile reused",
     ((f"            {_QK_PSUM}  # made here: a new sum for every tile\n", ""),
      ("        for i in range(n // TILE):\n", f"        {_QK_PSUM}\n        for i in range(n // TILE):\n")),
-    None)
+    Recipe(k_from="sum"))
 
 # What is computed, on what, and what it may cost is stage 4's.
 STAGE = replace(
