@@ -38,8 +38,6 @@ class KernelError(Exception):
     the broken rule: "swapped" (destination and source), "accumulate" (onto unwritten PSUM), or None.
     """
 
-    likely: str | None = None
-
     def __init__(self, rule: str, headline: str, *, tensor: str | None = None, got: Any = None, limit: Any = None,
                  remedy: str | None = None, at: source.Line | None = None) -> None:
         self.rule = rule
@@ -48,6 +46,7 @@ class KernelError(Exception):
         self.got = None if got is None else str(got)
         self.limit = None if limit is None else str(limit)
         self.remedy = remedy
+        self.likely: str | None = None
         place = at if at is not None else source.here(2)
         self.filename, self.line, self.source = place
         super().__init__(self.message())

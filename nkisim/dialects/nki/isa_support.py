@@ -69,7 +69,7 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
 
 
 def _computed(t: Tensor, api: str) -> bool:
-    """Whether all of `t` has been written, and by more than a memset."""
+    """Whether all of `t` has been written, and, as far as instructions are recorded, by more than a memset."""
     program = current(api)
     if not program.written_flags(t).all():
         return False
