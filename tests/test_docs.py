@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ("learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide", "nki-dialect")
+DOCS = ("learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide", "nki-dialect", "views",
+        "hardware-model", "model-accuracy", "performance")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
 HOSTS = {"awsdocs-neuron.readthedocs-hosted.com"}

@@ -282,7 +282,7 @@ def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
     assert capsys.readouterr().out.count("No answer yet.") == len(questions)
     tutorial.predict(lesson.number, *[question.right for question in questions])
     assert capsys.readouterr().out.count(" is right. ") == len(questions)
-    tutorial.predict(lesson.number, *(["nonsense", [1, 2, 3], None, 7][: len(questions)]))
+    tutorial.predict(lesson.number, *(["nonsense", [1, 2, 3], -7, -8][: len(questions)]))
     said = capsys.readouterr().out
     assert said.count(" is not it. ") == len(questions) and not any(q.because in said for q in questions)
 

@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import docs_mistakes
@@ -25,7 +26,6 @@ from tutorial import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = {"tensor": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
-_FILE_ENGINE = {"tensor_engine": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -73,9 +73,16 @@ def _raised() -> set[str]:
 def instructions(_: str) -> str:
     rows = []
     for instruction in TABLE.values():
-        engine = _FILE_ENGINE[instruction.plan.__module__.rpartition(".")[2]]
-        rows.append((f"`{instruction.name}`", engine, instruction.doc, instruction.source.replace("aws-neuron-sdk ", "")))
+        engines = _engines(instruction.plan.__code__)
+        shown = ", ".join(ENGINES[e] for e in ENGINES if e in engines) or "the one asked for"
+        rows.append((f"`{instruction.name}`", shown, instruction.doc, instruction.source.replace("aws-neuron-sdk ", "")))
     return table(("instruction", "engine", "computes", "source"), sorted(rows, key=lambda row: (row[1], row[0])))
+
+
+def _engines(code: CodeType) -> set[str]:
+    """The engines that the code of a plan names."""
+    inner = [_engines(const) for const in code.co_consts if isinstance(const, CodeType)]
+    return {name.lower() for name in code.co_names if name.lower() in ENGINES}.union(*inner)
 
 
 def operators(_: str) -> str:

@@ -157,7 +157,7 @@ class _Attention:
         best: tuple[float, Mistake] | None = None
         fewest = allowed + 1
         for width in self._widths(self.first):
-            if self.problems[telling[0]].n > 64 * width:
+            if self.stage.known and self.problems[telling[0]].n > 64 * width:
                 continue  # a kernel that is right on short caches has its tiles as wide as those are
             for mistake, recipe in mistakes.each(self.problems[0], max(p.n_q_heads for p in self.problems) > 1, self._deals()):
                 if not any(self._agrees(i, width, recipe) for i in telling):

@@ -29,7 +29,6 @@ BLANK = '''\
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
 Line budget: 60 lines in place of the `raise`. Cost budget: K and V are each read once per KV head, in bfloat16.
-Climb the ladder a rung at a time: check(7, kernel, rung=2), then rung=3, ...
 """
 
 import math
@@ -50,7 +49,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
     # Start from stage 4's kernel: V's tiles are v[h, keys, :] now, (keys, d), and only p is transposed.
     # The scores, m, l and acc stay nl.float32; p becomes bf16 (dtype=v.dtype) where it meets V.
-    # Then one lever at a time, and look at the timeline after each.
+    # Then one lever at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
     raise NotImplementedError("stage 7 is not attempted yet")
 '''
 

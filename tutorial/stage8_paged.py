@@ -42,9 +42,7 @@ import neuronxcc.nki.language as nl
 def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, softmax_scale=None):
     """q (B, d, Hq), k_, v_blocks (n_blocks, Hkv, block, d) fp32; block_table (B, most), lengths (B, 1) int32 -> o (B, Hq, d)"""
     (B, d, Hq), (n_blocks, Hkv, block, _), most = q.shape, k_blocks.shape, block_table.shape[1]
-    G = Hq // Hkv
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
     o = nl.ndarray((B, Hq, d), dtype=q.dtype, buffer=nl.shared_hbm)
     # For every sequence b, KV head h, and chunk of up to 128 blocks, one block a partition:
     #   1. load the chunk's entries of block_table as a column, one index a partition; make those that are not used harmless

@@ -247,7 +247,8 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     """The tile widths that give so many tiles: one, unless the last tile may be narrower."""
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
-    return [width for width in likely if attention.tiles(width) == n_tiles]
+    found = [width for width in likely if attention.tiles(width) == n_tiles]
+    return found or ([] if attention.n % n_tiles or attention.starts else [attention.n // n_tiles])
 
 
 def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
