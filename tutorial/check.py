@@ -194,9 +194,12 @@ def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], bey
         if over is not None:
             return Verdict(WRONG, over.sentence, lesson.number, lesson.name, result.case.family, over.cause,
                            cost.counters(lesson, result.case, result.run), families=families, target=result.run.target)
-    advice = dict.fromkeys(f"note: {sentence}" for result in results for sentence in result.advice)
+    advice: dict[tuple[str, int], str] = {}
+    for result in results:
+        advice = {**result.advice, **advice}
+    notes = [f"note: {sentence}" for sentence in advice.values()]
     return Verdict(CORRECT, agreed, lesson.number, lesson.name, None, None, counters,
-                   (*advice, *cost.notes(lesson, counted.case, counted.run, counters)), families, counted.run.target)
+                   (*notes, *cost.notes(lesson, counted.case, counted.run, counters)), families, counted.run.target)
 
 
 def _target(results: Sequence[Result]) -> str | None:

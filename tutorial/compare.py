@@ -36,7 +36,7 @@ class Comparison:
             first, second = self._instructions = tuple(run.instructions for run in self.runs)
             self._rows = [(_of(a), _of(b)) for a, b in zip(first, second, strict=False)]
             self.differing = next((i for i, (a, b) in enumerate(self._rows) if a != b), None)
-            found = [self._compared(), _states(*states), _outputs(*results)]
+            found = [self._compared(), *([_states(*states)] if states else []), _outputs(*results)]
             self.same = all(agree for agree, _ in found)
             self._verdict = [sentence for _, sentence in found]
 
@@ -143,6 +143,5 @@ def compare(key: int | str | stage.Stage, old: Callable[..., Any], new: Callable
         if result.run is None:
             return Comparison("", (), (), "The real SDK runs this kernel and lists no instructions; that needs the simulator.")
         results.append(result)
-    attention = None if lesson.attention is None else lesson.attention(case)
-    states = [None if attention is None else observe(result.run, attention) for result in results]
+    states = [] if lesson.attention is None else [observe(r.run, lesson.attention(case)) for r in results]
     return Comparison(f"{lesson.title}, {case.sizes}, on {results[0].run.target} (simulated)", results, states)

@@ -24,13 +24,13 @@ _CAUSES = {
     "swapped": (SWAPPED, "Destination and source look swapped: an instruction writes to its first argument, dst, and reads "
                 "the others."),
     "accumulate": ("accumulate onto unwritten PSUM", "accumulate=True adds to what an earlier matmul left there, and there is "
-                   "none: leave accumulate out, or pass accumulate=(i > 0)."),
+                   "none: the first matmul into a tile must overwrite, so leave accumulate out."),
     "evacuate": ("PSUM not evacuated", "TensorE writes to PSUM and reads SBUF only: evacuate the PSUM tile first, with "
                  "nisa.tensor_copy(dst=tile_in_sbuf, src=tile_in_psum)."),
     "unwritten": ("read of an unwritten tile", "nl.ndarray reserves memory and writes nothing to it: the instruction that "
                   "should write this tile is missing, comes later, or has another destination."),
     "broadcast": ("operand broadcast", "NumPy would broadcast here, an engine does not: one value a partition goes through "
-                  "nisa.tensor_scalar, as operand0."),
+                  "nisa.tensor_scalar, as operand0, and nothing is repeated over partitions."),
     "operator": ("Python operator on a tile", "Tiles have no operators here: write the instruction, with the tile that it "
                  "writes as dst."),
     "result": ("result of an instruction used", "An instruction returns no tile: make the tile with nl.ndarray, pass it as "
@@ -56,6 +56,8 @@ def refused(error: Any) -> tuple[str, str] | None:
         key = "unwritten"
     elif key is None and error.rule == "memory" and re.match(r"(nisa\.nc_|nl\.matmul|nl\.transpose).*psum", error.headline):
         key = "evacuate"
+    elif key is None and error.rule == "memory" and re.match(r"(nisa\.dma_copy|nl\.store).*psum", error.headline):
+        return _CAUSES["evacuate"][0], error.remedy
     elif key is None and error.rule in ("shape-mismatch", "partition-mismatch") and _elementwise(error):
         key = "broadcast"
     elif error.rule == "tensor-operator":
@@ -132,8 +134,8 @@ def _added_up(steps: list[Step]) -> tuple[str, str] | None:
         if adds and step.writes in taken:
             name = step.writes.label
             return ("PSUM tile reused", f"The matmul in line {step.line} ({step.text}) adds to the PSUM tile '{name}', whose "
-                    f"sum line {taken[step.writes].line} has taken already: without accumulate= only the first matmul into a "
-                    "tile overwrites, so what earlier tiles left adds up. Make the PSUM tile inside the loop, or pass "
+                    f"sum line {taken[step.writes].line} has taken already: only the first matmul into a tile overwrites, "
+                    "unless accumulate=False, so what earlier tiles left adds up. Make the PSUM tile inside the loop, or pass "
                     "accumulate=False.")
         if not adds:
             taken.pop(step.writes, None)

@@ -39,7 +39,8 @@ class Recipe:
                             inside later (not at the first tile) | inside later and end |
                             pv (p v^T by l, every tile, and not at the end) | pv and end | n | tile l | sqrt l
     max_tiles, l_tiles, acc_tiles   all | not last | not first | first | last
-    k_from, v_from          the tile whose K or V is used: own | first | last | previous | next | reversed
+    k_from, v_from          the tile whose K or V is used: own | first | last | previous | next | reversed;
+                            k_from also sum (the scores of all tiles so far, added up)
     k_head, v_head          the KV head: group | modulo | first | last | h // Hkv | head | reversed
     shared                  what (m, l, or gain: the tile's part of l) and how (max, sum, mean, first, last) the rows of
                             `share_over` share
@@ -194,9 +195,10 @@ def _raw(attention: Attention, tile: int, q_head: str, q_part: str, k_head: str,
     heads = heads % attention.heads_a_part + _parts(attention, q_part) * attention.heads_a_part
     n_tiles = attention.n // tile
     k = attention.k.astype(np.float32).reshape(attention.n_kv_heads, attention.d, n_tiles, tile)
-    k = k[_kv_heads(attention, k_head, k_part)][:, :, _source(n_tiles, k_from)]
+    k = k[_kv_heads(attention, k_head, k_part)][:, :, _source(n_tiles, "own" if k_from == "sum" else k_from)]
     q = attention.q.astype(np.float32)[heads]
-    return (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
+    qk = (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
+    return qk.cumsum(axis=1, dtype=np.float32) if k_from == "sum" else qk
 
 
 @lru_cache(maxsize=32)

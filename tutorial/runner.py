@@ -13,7 +13,7 @@ import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,14 @@ class Problem:
 
 @dataclass(eq=False)
 class Result:
-    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong. `advice` are
-    the rules that the simulator only warned about, a sentence each."""
+    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong. `advice` has
+    a sentence for each rule that the simulator only warned about, by rule and line."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
     run: Any = None
     problem: Problem | None = None
-    advice: tuple[str, ...] = ()
+    advice: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 class Unusable(Exception):
@@ -194,7 +194,6 @@ def _advice(result: Result) -> Iterator[None]:
     """Keep what the simulator warns about, once a rule and line; other warnings are shown as ever."""
     from nkisim import RuleWarning
 
-    said: dict[tuple[str, int], str] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuleWarning)
@@ -203,10 +202,9 @@ def _advice(result: Result) -> Iterator[None]:
         for warning in caught:
             if isinstance(warning.message, RuleWarning):
                 error = warning.message.error
-                said.setdefault((error.rule, error.line), _kernel_error(error))
+                result.advice.setdefault((error.rule, error.line), _kernel_error(error))
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        result.advice = tuple(said.values())
 
 
 def _old_call(run: Any, error: BaseException) -> tuple[str | None, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import passing
+from .recipes import Recipe
 from .stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 
@@ -67,7 +68,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
 '''
 
 QUESTIONS = (
-    Question("How many tiles does nisa.activation(dst=p, op=nl.exp, data=p) allocate?", 0,
+    Question("How many tiles does nisa.activation(dst=t, op=nl.exp, data=t) allocate?", 0,
              "It writes to the tile that it is given, here the one that it reads.",
              "Who makes a tile now, the instruction or you?"),
     Question("qk_psum is made once, before the loop over 4 tiles, and accumulate is left out. The scores of how many tiles "
@@ -81,7 +82,7 @@ BROKEN = Break(
     "PSUM tile reused",
     ((f"            {_QK_PSUM}  # made here: a new sum for every tile\n", ""),
      ("        for i in range(n // TILE):\n", f"        {_QK_PSUM}\n        for i in range(n // TILE):\n")),
-    None)
+    Recipe(k_from="sum"))
 
 # What is computed, on what, and what it may cost is stage 4's.
 STAGE = replace(

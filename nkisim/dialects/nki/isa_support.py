@@ -56,8 +56,8 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
     if unwritten is not None and error.rule in ("uninitialized-read", "shape-mismatch", "partition-mismatch"):
         if unwritten.buf is dst.buf and dst.meta.space == PSUM:
             error.suspect("accumulate", "accumulate=True adds to what a matmul wrote there before: leave accumulate out, or "
-                          "pass accumulate=(i > 0), so that the first matmul overwrites.")
-        elif all(s.buf is not dst.buf for s in srcs) and _computed(dst, api):
+                          "pass False to the first matmul into the tile.")
+        elif all(s.buf is not dst.buf for s in srcs) and current(api).written_flags(dst).all():
             error.suspect("swapped", f"The destination comes first, and '{dst.label}' has been written before: swap the two "
                           f"if '{unwritten.label}' is to be written here, otherwise write '{unwritten.label}' first.")
     elif error.rule in ("matmul-destination", "memory") and dst.meta.space == SBUF and api.startswith(
@@ -66,15 +66,6 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
         if swapped is not None:
             error.suspect("swapped", f"The destination comes first, and TensorE writes to PSUM and reads SBUF: swap "
                           f"'{dst.label}' and '{swapped.label}'.")
-
-
-def _computed(t: Tensor, api: str) -> bool:
-    """Whether all of `t` has been written, and by more than a memset."""
-    program = current(api)
-    if not program.written_flags(t).all():
-        return False
-    makers = {record[0].instruction.name for record in program.records() if record[3] is t.buf}
-    return makers != {"memset"}
 
 
 def on_chip(t: Tensor, api: str, what: str) -> Tensor:
