@@ -248,7 +248,7 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
     found = [width for width in likely if attention.tiles(width) == n_tiles]
-    return found or ([] if attention.n % n_tiles or attention.starts else [attention.n // n_tiles])
+    return found or ([] if n_tiles == 1 or attention.n % n_tiles or attention.starts else [attention.n // n_tiles])
 
 
 def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:

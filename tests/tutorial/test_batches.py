@@ -8,7 +8,7 @@ import pytest
 import nkisim
 from tests.tutorial import wrong_ragged
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
-from tutorial import check, get, trace
+from tutorial import broken, check, get, trace
 from tutorial.batch_mistakes import BATCH
 from tutorial.problem import Attention
 from tutorial.recipes import cook
@@ -160,3 +160,9 @@ def test_a_last_tile_of_padding_changes_nothing():
     for width in (3, 4, 10, 64):
         ours, theirs = get(5).states(ragged, width), get(5).states(whole, 7)
         np.testing.assert_allclose(ours.acc[-1] / ours.l[-1][:, None], theirs.acc[-1] / theirs.l[-1][:, None])
+
+
+def test_the_trace_of_a_kernel_whose_max_is_wrong_keeps_the_kernels_own_tiles():
+    """Several updates of m are several tiles, even where only the last of them would fit one wide tile."""
+    text = str(trace(5, broken(5), "huge scores at the edge").only([(1, 0)]))
+    assert [line.split()[1] for line in text.splitlines()[3:6]] == ["0..127", "128..255", "256..299"]
