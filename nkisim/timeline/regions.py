@@ -83,37 +83,114 @@ def fresh(meta: Meta, offset: int) -> Region:
     return [meta, offset, 0.0, -16, -2, 0.0, -16, (), -1, False]
 
 
+_INNER: dict[tuple[Meta, int], tuple[int, int] | None] = {}
+
+
+def within(meta: Meta, offset: int, pitch: int) -> tuple[int, int] | None:
+    """First and last byte of a view inside rows of `pitch` bytes, the same in each row; None if it does not lie so."""
+    inner = _INNER.get((meta, pitch), ())
+    if inner == ():
+        steps = [(s * meta.itemsize, n) for s, n in zip(meta.strides, meta.shape) if n > 1]
+        short = [(s, n) for s, n in steps if s % pitch]
+        low = sum(s * (n - 1) for s, n in short if s < 0)
+        length = sum(abs(s) * (n - 1) for s, n in short) + meta.itemsize
+        inner = _INNER[meta, pitch] = (low, length) if length <= pitch else None
+    if inner is None:
+        return None
+    first = (offset * meta.itemsize + inner[0]) % pitch  # type: ignore[misc]
+    last = first + inner[1] - 1  # type: ignore[misc]
+    return (first, last) if last < pitch else None
+
+
+Entry = tuple[int, int, int, Region]
+"""A region in an index: first byte, serial number, last byte, the region."""
+
+
+class Index:
+    """Regions by an interval of bytes: where they lie in the buffer, or within each of its rows of `pitch` bytes."""
+
+    __slots__ = ("pitch", "sorted", "longest", "loose")
+
+    def __init__(self, pitch: int) -> None:
+        self.pitch = pitch
+        """0: the interval is the one in the buffer."""
+        self.sorted: list[Entry] = []
+        self.longest = 0
+        self.loose: list[Entry] = []
+        """Regions that do not lie alike in each row."""
+
+    def interval(self, meta: Meta, offset: int) -> tuple[int, int] | None:
+        return within(meta, offset, self.pitch) if self.pitch else span(meta, offset)
+
+    def near(self, interval: tuple[int, int]) -> tuple[int, int]:
+        """From where to where in `sorted` the regions stand that can reach into the interval."""
+        low, high = interval
+        return bisect_left(self.sorted, (low - self.longest,)), bisect_left(self.sorted, (high + 1,))
+
+    def add(self, interval: tuple[int, int] | None, serial: int, region: Region) -> None:
+        if interval is None:
+            self.loose.append((0, serial, 0, region))
+        else:
+            low, high = interval
+            insort(self.sorted, (low, serial, high, region))
+            self.longest = max(self.longest, high - low)
+
+
 class Views:
-    """The regions of a buffer that is used through more than one view."""
+    """The regions of a buffer that is used through more than one view.
 
-    __slots__ = ("first", "regions", "starts", "longest")
+    Blocks of rows are told apart by where they lie in the buffer, blocks of columns by where they lie in its rows. The
+    indices for the latter, one an axis, are made when the former leaves many to compare with.
+    """
 
-    def __init__(self, first: Region) -> None:
+    __slots__ = ("first", "regions", "whole", "indices")
+
+    MANY = 8
+
+    def __init__(self, first: Region, whole: Meta) -> None:
         self.first = first
         self.regions: dict[tuple[Meta, int], Region] = {(first[0], first[1]): first}
-        low, high = span(first[0], first[1])
-        self.starts: list[tuple[int, int, int, Region]] = [(low, 0, high, first)]
-        self.longest = high - low
+        self.whole = whole
+        self.indices = [Index(0)]
+        self.indices[0].add(span(first[0], first[1]), 0, first)
 
     def region(self, meta: Meta, offset: int) -> Region:
         """The region of this view, made on first need and linked to those that it overlaps."""
         found = self.regions.get((meta, offset))
         if found is not None:
             return found
-        made = self.regions[meta, offset] = fresh(meta, offset)
-        low, high = span(meta, offset)
+        index = self.indices[0]
+        begin, end = index.near(span(meta, offset))
+        if end - begin > self.MANY:
+            if len(self.indices) == 1:
+                self._index_rows()
+            for other_index in self.indices[1:]:
+                interval = other_index.interval(meta, offset)
+                if interval is not None:
+                    low, high = other_index.near(interval)
+                    if high - low + len(other_index.loose) < end - begin + len(index.loose):
+                        index, begin, end = other_index, low, high
+        made = fresh(meta, offset)
         others = []
-        at = bisect_left(self.starts, (low - self.longest,))
-        while at < len(self.starts) and self.starts[at][0] <= high:
-            _, _, last, other = self.starts[at]
-            if last >= low and overlap(meta, offset, other[0], other[1]):
-                others.append(other)
+        for _, serial, _, other in (*index.sorted[begin:end], *index.loose):
+            if overlap(meta, offset, other[0], other[1]):
+                others.append((span(other[0], other[1])[0], serial, other))
                 other[OTHERS] += (made,)
-            at += 1
-        made[OTHERS] = tuple(others)
-        insort(self.starts, (low, len(self.starts), high, made))
-        self.longest = max(self.longest, high - low)
+        # in one order, whichever index found them: of two that end at one time the first is waited for
+        made[OTHERS] = tuple(other for _, _, other in sorted(others, key=lambda entry: entry[:2]))
+        for index in self.indices:
+            index.add(index.interval(meta, offset), len(self.regions), made)
+        self.regions[meta, offset] = made
         return made
+
+    def _index_rows(self) -> None:
+        """Make the indices by rows, one for each axis before the last."""
+        whole = self.whole
+        for pitch in sorted({s * whole.itemsize for s, n in zip(whole.strides[:-1], whole.shape) if n > 1 and s > 1}):
+            index = Index(pitch)
+            for serial, ((meta, offset), region) in enumerate(self.regions.items()):
+                index.add(index.interval(meta, offset), serial, region)
+            self.indices.append(index)
 
 
 def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
@@ -129,7 +206,7 @@ def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
     if isinstance(found, list):
         if found[0] is meta and found[1] == offset:
             return found
-        found = Views(found)
+        found = Views(found, buf.meta)
         regions[buf] = [None, found]
     return found.region(meta, offset)
 

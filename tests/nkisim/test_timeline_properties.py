@@ -173,3 +173,24 @@ def test_two_views_overlap_exactly_if_they_share_a_byte(shape, strides, other_sh
         return {p * meta.itemsize + k for p in places for k in range(meta.itemsize)}
 
     assert overlap(a, 20, b, offset) == bool(touched(a, 20) & touched(b, offset))
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=12, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(boxes):
+    from nkisim.memory import meta_of
+    from nkisim.timeline.regions import OTHERS, Views, fresh
+
+    kind = np.dtype(np.float32)
+    whole = meta_of("sbuf", (11, 16), (16, 1), kind)
+    views: Views | None = None
+    seen = {}
+    for row, rows, column, columns in boxes:
+        meta, offset = meta_of("sbuf", (rows, columns), (16, 1), kind), row * 16 + column
+        if views is None:
+            views = Views(fresh(meta, offset), whole)
+        cells = {(r, c) for r in range(row, row + rows) for c in range(column, column + columns)}
+        seen[id(views.region(meta, offset))] = views.region(meta, offset), cells
+    for region, cells in seen.values():
+        expected = {k for k, (other, theirs) in seen.items() if other is not region and cells & theirs}
+        assert {id(other) for other in region[OTHERS]} == expected
