@@ -14,7 +14,6 @@ from ... import dtypes
 from ...errors import broken
 from ...execute import execute
 from ...index import Index, Mask
-from ...isa import alu
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -32,6 +31,7 @@ from ...isa.vector import (
 from ...memory import HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
+from ..functions import activation_name, alu_of
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
 from .isa_select import (
@@ -54,7 +54,6 @@ from .isa_select import (
 from .isa_support import (
     IDLE,
     UNKNOWN,
-    alu_of,
     dge_mode,
     dma_engine,
     dst_of,
@@ -143,7 +142,7 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
         try:
             attrs = _FUNCTIONS[op]
         except (KeyError, TypeError):
-            attrs = (_function(op, "nisa.activation"), False, False, None, 0)
+            attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
         return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
                        want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
@@ -158,22 +157,11 @@ def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bi
                        int(globals()["reduce_cmd"].reset_reduce), mask, dtype, kwargs)
 
 
-def _function(op: Any, api: str) -> str:
-    """The name of the activation function `op`."""
-    name = alu.activation(op)
-    if name is None:
-        given = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: '{given}' is no activation function", got=given,
-               limit=", ".join(sorted(alu.ACTIVATIONS)))
-        raise AssertionError
-    return name
-
-
 def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
                 dtype: Any, kwargs: dict[str, Any]) -> Tensor:
     space = str(kwargs.pop("buffer", None) or SBUF)
     dst = dst_of(kwargs, api) if kwargs else None
-    name = _function(op, api)
+    name = activation_name(op, api)
     t = data if isinstance(data, Tensor) else tile(data, api)
     srcs = [t]
     has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)

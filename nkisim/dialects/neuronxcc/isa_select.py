@@ -22,7 +22,8 @@ from ...isa.statistics import BN_AGGR, BN_STATS
 from ...masked import condition
 from ...memory import SBUF
 from ...tensor import Const, Tensor
-from .isa_support import UNKNOWN, alu_of, dst_of, engine_name, reduce_cmd
+from ..functions import alu_of
+from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype
 
 

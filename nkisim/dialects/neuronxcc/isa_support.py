@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ...errors import broken
-from ...isa import alu
 from ...state import current
 from ...tensor import Tensor
 from .support import only, tile
@@ -90,8 +89,6 @@ def get_nc_version() -> nc_version:
 UNKNOWN = engine.unknown
 IDLE = reduce_cmd.idle
 _ENGINE_NAMES = {e: e.name for e in engine}
-_ALU_OF: dict[Any, alu.AluOp] = {}
-"""The operator of each function object seen so far."""
 
 
 def engine_name(wanted: Any, api: str) -> str | None:
@@ -103,25 +100,6 @@ def engine_name(wanted: Any, api: str) -> str | None:
                limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
                remedy="Pass one of these objects, or leave engine= out to let it be chosen.")
     return _ENGINE_NAMES[wanted]
-
-
-def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
-    """The operator of the engines meant by an nl or NumPy function or a name."""
-    try:
-        return _ALU_OF[op]
-    except (KeyError, TypeError):
-        pass
-    found = alu.alu(op)
-    if found is None:
-        name = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
-               limit=", ".join(sorted(alu.ALU)),
-               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
-               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
-        raise AssertionError
-    if not isinstance(op, str):
-        _ALU_OF[op] = found
-    return found
 
 
 def dst_of(kwargs: dict[str, Any], api: str, *known: str) -> Tensor | None:

@@ -21,9 +21,9 @@ from ...masked import condition
 from ...memory import EMPTY, HBM, PARTIAL, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
+from ..functions import alu_of
 from .compute import broadcast_to, to_sbuf
 from .creation import sizes_of
-from .isa_support import alu_of
 from .support import is_const, only, operand, tile, want_dtype
 
 

@@ -29,6 +29,7 @@ from ...isa.vector import (
 from ...memory import CONST, EMPTY, PSUM
 from ...state import current
 from ...tensor import Const, Tensor
+from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
 from .compute import maximum as _maximum
@@ -36,7 +37,7 @@ from .compute import tensor_tensor_engine
 from .enums import engine, matmul_perf_mode, reduce_cmd
 from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
 from .objects import NkiInstruction
-from .support import activation_name, alu_op, needs_trn2, operand, option, same_size, tile
+from .support import needs_trn2, operand, option, same_size, tile
 
 
 # -- TensorE -------------------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def _activate(api: str, dst: Any, op: Any, data: Any, bias: Any, scale: Any, red
         if b.meta.space == CONST:
             needs_trn2(f"{api} with a number as bias")
         srcs.append(b)
-    reduction = None if reduce_op is None else alu_op(reduce_op, api, "reduce_op")
+    reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     # ScalarE's sine is a polynomial that is right from -pi to pi only
     attrs = ("sin_table" if name == "sin" else name, has_scale, bias is not None, reduction, cmd, True)
@@ -148,7 +149,7 @@ def tensor_tensor(dst: Any, data1: Any, data2: Any, op: Any, engine: Any = engin
     into, a, b = destination(dst, api), tile(data1, api, "data1"), tile(data2, api, "data2")
     same_size(into, a, api, "data1")
     same_size(a, b, api, "data2")
-    what = alu_op(op, api)
+    what = alu_of(op, api)
     runs_on = engine_name(engine, api, "vector", "gpsimd") or tensor_tensor_engine(what, a, b, into)
     if runs_on is None and into.dtype not in (dtypes.INT32, np.dtype(np.uint32)) and what.name != "power":
         runs_on = "vector"  # only where all three are integers of 32 bits the arithmetic is an integer one
@@ -171,14 +172,14 @@ def tensor_scalar(dst: Any, data: Any, op0: Any, operand0: Any, reverse0: bool =
     api = "nisa.tensor_scalar"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
-    first = alu_op(op0, api, "op0")
+    first = alu_of(op0, api, "op0")
     runs_on = engine_name(engine, api, "vector", "scalar", "gpsimd")
     if op1 is None:
         if operand1 is not None:
             broken("argument", f"{api}: operand1 is given without op1", got=repr(operand1)[:80])
         return run(TENSOR_SCALAR, api, into, (t, _pair(api, first, operand0, "operand0")),
                    (first, bool(reverse0), None, bool(reverse1), runs_on))
-    second = alu_op(op1, api, "op1")
+    second = alu_of(op1, api, "op1")
     srcs = (t, _pair(api, first, operand0, "operand0"), _pair(api, second, operand1, "operand1"))
     return run(TENSOR_SCALAR, api, into, srcs, (first, bool(reverse0), second, bool(reverse1), runs_on))
 
@@ -192,7 +193,7 @@ def scalar_tensor_tensor(dst: Any, data: Any, op0: Any, operand0: Any, op1: Any,
     same_size(into, t, api, "data")
     same_size(t, other, api, "operand1")
     return run(SCALAR_TENSOR_TENSOR, api, into, (t, operand(operand0, api, "operand0"), other),
-               (alu_op(op0, api, "op0"), bool(reverse0), alu_op(op1, api, "op1"), bool(reverse1)))
+               (alu_of(op0, api, "op0"), bool(reverse0), alu_of(op1, api, "op1"), bool(reverse1)))
 
 
 def tensor_reduce(dst: Any, op: Any, data: Any, axis: Any, negate: bool = False, keepdims: bool = False,
@@ -201,7 +202,7 @@ def tensor_reduce(dst: Any, op: Any, data: Any, axis: Any, negate: bool = False,
     api = "nisa.tensor_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
     axes = tuple(axis) if isinstance(axis, (list, tuple)) else axis
-    return run(TENSOR_REDUCE, api, into, (t,), (alu_op(op, api), axes, bool(negate), bool(keepdims)))
+    return run(TENSOR_REDUCE, api, into, (t,), (alu_of(op, api), axes, bool(negate), bool(keepdims)))
 
 
 def tensor_tensor_scan(dst: Any, data0: Any, data1: Any, initial: Any, op0: Any, op1: Any, reverse0: bool = False,
@@ -212,7 +213,7 @@ def tensor_tensor_scan(dst: Any, data0: Any, data1: Any, initial: Any, op0: Any,
     same_size(into, a, api, "data0")
     same_size(a, b, api, "data1")
     return run(TENSOR_TENSOR_SCAN, api, into, (a, b, operand(initial, api, "initial")),
-               (alu_op(op0, api, "op0"), alu_op(op1, api, "op1"), bool(reverse0), bool(reverse1)))
+               (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), bool(reverse0), bool(reverse1)))
 
 
 def tensor_scalar_reduce(dst: Any, data: Any, op0: Any, operand0: Any, reduce_op: Any, reduce_res: Any = None,
@@ -222,13 +223,13 @@ def tensor_scalar_reduce(dst: Any, data: Any, op0: Any, operand0: Any, reduce_op
     api = "nisa.tensor_scalar_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
-    first = alu_op(op0, api, "op0")
+    first = alu_of(op0, api, "op0")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     srcs: tuple[Tensor, ...] = (t, _pair(api, first, operand0, "operand0"))
     if reduce_init is not None:
         srcs += (operand(float(reduce_init) if isinstance(reduce_init, int) else reduce_init, api, "reduce_init"),)
-    return run(TENSOR_SCALAR_REDUCE, api, into, srcs, (first, bool(reverse0), alu_op(reduce_op, api, "reduce_op"), cmd.value,
+    return run(TENSOR_SCALAR_REDUCE, api, into, srcs, (first, bool(reverse0), alu_of(reduce_op, api, "reduce_op"), cmd.value,
                                                        bool(reduce_res_negate)), extra)
 
 
@@ -290,7 +291,7 @@ def select_reduce(dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_
     into, p, a = destination(dst, api), tile(predicate, api, "predicate"), tile(on_true, api, "on_true")
     b = operand(on_false, api, "on_false")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
-    if alu_op(reduce_op, api, "reduce_op").name != "maximum":
+    if alu_of(reduce_op, api, "reduce_op").name != "maximum":
         broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.maximum")
     same_size(into, p, api, "predicate")
     same_size(into, a, api, "on_true")
@@ -330,7 +331,7 @@ def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile:
     api = "nisa.affine_select"
     into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
     same_size(into, t, api, "on_true_tile")
-    op = alu_op(cmp_op, api, "cmp_op")
+    op = alu_of(cmp_op, api, "cmp_op")
     if not op.boolean or op.name.startswith("logical"):
         broken("operator", f"{api}: cmp_op '{op.name}' compares nothing", got=op.name,
                limit="nl.equal, not_equal, greater, greater_equal, less, less_equal")
@@ -343,7 +344,7 @@ def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile:
 def tensor_partition_reduce(dst: Any, op: Any, data: Any, name: str | None = None) -> NkiInstruction:
     """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, maximum, bitwise_or or bitwise_and."""
     api = "nisa.tensor_partition_reduce"
-    return run(TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (alu_op(op, api),))
+    return run(TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (alu_of(op, api),))
 
 
 def get_nc_version() -> enums.nc_version:

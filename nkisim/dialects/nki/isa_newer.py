@@ -16,12 +16,13 @@ from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
 from ...state import current
 from ...tensor import IndexedTensor, Tensor
+from ..functions import activation_name, alu_of
 from . import enums
 from .enums import oob_mode, reduce_cmd
 from .isa_compute import onto
 from .isa_support import destination, run
 from .objects import NkiInstruction
-from .support import activation_name, alu_op, as_tensor, needs_trn2, needs_trn3, operand, option, same_size, tile
+from .support import as_tensor, needs_trn2, needs_trn3, operand, option, same_size, tile
 
 
 def _vector(value: Any, api: str, what: str) -> Tensor:
@@ -47,12 +48,12 @@ def activate2(dst: Any, op: Any, data: Any, imm0: Any, imm1: Any, op0: Any, op1:
     same_size(into, t, api, "data")
 
     def stage(o: Any, what: str) -> Any:
-        return None if o is None or getattr(o, "__name__", "") == "bypass" else alu_op(o, api, what)
+        return None if o is None or getattr(o, "__name__", "") == "bypass" else alu_of(o, api, what)
 
     function = "prelu" if getattr(op, "__name__", "") == "prelu" else activation_name(op, api)
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     attrs = (function, stage(op0, "op0"), bool(reverse0), stage(op1, "op1"), bool(reverse1),
-             None if reduce_op is None else alu_op(reduce_op, api, "reduce_op"), cmd.value)
+             None if reduce_op is None else alu_of(reduce_op, api, "reduce_op"), cmd.value)
     srcs = (t, _vector(imm0, api, "imm0"), _vector(imm1, api, "imm1"), _vector(relu_param, api, "relu_param"))
     return run(ACTIVATE2, api, into, srcs, attrs, _extra(reduce_res, api))
 
@@ -80,7 +81,7 @@ def tensor_scalar_cumulative(dst: Any, src: Any, op0: Any, op1: Any, imm0: Any, 
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     srcs = (t, _vector(imm0, api, "imm0"), *(() if imm1 is None else (_vector(imm1, api, "imm1"),)))
     return run(TENSOR_SCALAR_CUMULATIVE, api, into, srcs,
-               (alu_op(op0, api, "op0"), False, alu_op(op1, api, "op1"), cmd.value))
+               (alu_of(op0, api, "op0"), False, alu_of(op1, api, "op1"), cmd.value))
 
 
 # -- GpSimdE -----------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def dma_compute(dst: Any, srcs: Any, reduce_op: Any, scales: Any = None, unique_
                 oob_mode: Any = oob_mode.error, name: str | None = None) -> NkiInstruction:
     """dst = the sum of srcs (at most 16) in HBM or SBUF; with run-time rows, what is added and what it is added to."""
     api = "nisa.dma_compute"
-    if alu_op(reduce_op, api, "reduce_op").name != "add":
+    if alu_of(reduce_op, api, "reduce_op").name != "add":
         broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.add")
     if scales is not None and any(s != 1.0 for s in scales):
         broken("argument", f"{api}: scales are not all 1.0", got=repr(scales), limit="None or 1.0 for each source",

@@ -14,7 +14,6 @@ import numpy as np
 from ... import dtypes, strided
 from ... import target as targets
 from ...errors import broken
-from ...isa import alu
 from ...memory import CONST, HBM
 from ...state import STATE, current
 from ...tensor import Const, Tensor
@@ -84,47 +83,6 @@ def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
     broken("enum-constant", f"{api}: {what} is {value!r}", got=repr(value), limit=names,
            remedy=f"Pass a member of nisa.{kind.__name__}.")
     raise AssertionError
-
-
-_ALU_OF: dict[Any, alu.AluOp] = {}
-_ACTIVATION_OF: dict[Any, str] = {}
-"""The operator and the activation function of each function object seen so far."""
-
-
-def alu_op(op: Any, api: str, what: str = "op") -> alu.AluOp:
-    """The operator of the engines meant by an nl function."""
-    try:
-        return _ALU_OF[op]
-    except (KeyError, TypeError):
-        pass
-    found = alu.alu(op)
-    if found is None:
-        name = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
-               limit=", ".join(sorted(alu.ALU)),
-               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
-               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
-        raise AssertionError
-    if not isinstance(op, str):
-        _ALU_OF[op] = found
-    return found
-
-
-def activation_name(op: Any, api: str) -> str:
-    """The activation function meant by an nl function."""
-    try:
-        return _ACTIVATION_OF[op]
-    except (KeyError, TypeError):
-        pass
-    name = alu.activation(op)
-    if name is None:
-        given = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: '{given}' is no activation function", got=given,
-               limit=", ".join(sorted(alu.ACTIVATIONS)))
-        raise AssertionError
-    if not isinstance(op, str):
-        _ACTIVATION_OF[op] = name
-    return name
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:

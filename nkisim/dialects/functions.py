@@ -1,0 +1,48 @@
+"""Which operator or activation function of the engines a function object of a dialect, or of NumPy, means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import broken
+from ..isa import alu
+
+_ALU_OF: dict[Any, alu.AluOp] = {}
+_ACTIVATION_OF: dict[Any, str] = {}
+"""The operator and the activation function of each function object seen so far."""
+
+
+def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
+    """The operator of the engines meant by an nl or NumPy function or a name."""
+    try:
+        return _ALU_OF[op]
+    except (KeyError, TypeError):
+        pass
+    found = alu.alu(op)
+    if found is None:
+        name = getattr(op, "__name__", repr(op))
+        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
+               limit=", ".join(sorted(alu.ALU)),
+               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
+               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
+        raise AssertionError
+    if not isinstance(op, str):
+        _ALU_OF[op] = found
+    return found
+
+
+def activation_name(op: Any, api: str) -> str:
+    """The activation function meant by an nl function."""
+    try:
+        return _ACTIVATION_OF[op]
+    except (KeyError, TypeError):
+        pass
+    name = alu.activation(op)
+    if name is None:
+        given = getattr(op, "__name__", repr(op))
+        broken("operator", f"{api}: '{given}' is no activation function", got=given,
+               limit=", ".join(sorted(alu.ACTIVATIONS)))
+        raise AssertionError
+    if not isinstance(op, str):
+        _ACTIVATION_OF[op] = name
+    return name
