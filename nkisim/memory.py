@@ -24,7 +24,7 @@ class Meta:
     """Layout of a view, shared by all views that look alike; the identity is the key of the signature cache."""
 
     __slots__ = ("space", "shape", "strides", "dtype", "pdim", "pstart", "size", "partitions", "free", "itemsize",
-                 "dense", "nbytes", "axis", "views", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
+                 "nbytes", "axis", "views", "sbuf_bytes", "psum_bytes", "sbuf_partition_bytes", "psum_partition_bytes")
 
     def __init__(self, space: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, pdim: int,
                  pstart: int) -> None:
@@ -53,7 +53,6 @@ class Meta:
         whole, partition = self.nbytes // blocks, self.free * self.itemsize // blocks
         self.sbuf_bytes, self.sbuf_partition_bytes = (whole, partition) if space == SBUF else (0, 0)
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
-        self.dense = strides == contiguous(shape)
         self.axis = pdim if space != HBM else -1
         """The partition axis; -1 in HBM."""
         self.views: dict[tuple, tuple[Meta, tuple[int, ...]]] = {}

@@ -12,10 +12,9 @@ import numpy as np
 
 from ... import dtypes as _dtypes
 from ... import index as _index
-from ... import target as _target
 from ...errors import broken as _broken
-from ...state import STATE as _STATE
 from ...state import current as _current
+from ..limits import TileSize as _TileSize
 from .compute import (
     abs,
     add,
@@ -211,55 +210,8 @@ def spmd_dim(outer: int, inner: int) -> int:
     return int(outer) * int(inner)
 
 
-class _TileSize:
-    """nl.tile_size: the limits of the target in force."""
-
-    @property
-    def _target(self) -> _target.Target:
-        return _STATE.program.config.target if _STATE.program is not None else _target.DEFAULT
-
-    @property
-    def pmax(self) -> int:
-        """Partitions of a tile."""
-        return self._target.partitions
-
-    @property
-    def psum_fmax(self) -> int:
-        """fp32 elements of a PSUM tile a partition."""
-        return self._target.psum_bank_fp32
-
-    @property
-    def gemm_stationary_fmax(self) -> int:
-        """Free size of the stationary matmul operand."""
-        return self._target.stationary_free_max
-
-    @property
-    def gemm_moving_fmax(self) -> int:
-        """Free size of the moving matmul operand."""
-        return self._target.moving_free_max
-
-    @property
-    def bn_stats_fmax(self) -> int:
-        """Free size of bn_stats."""
-        return self._target.bn_stats_free_max
-
-    @property
-    def psum_min_align(self) -> int:
-        """Byte alignment in PSUM."""
-        return 4
-
-    @property
-    def sbuf_min_align(self) -> int:
-        """Byte alignment in SBUF."""
-        return 1
-
-    @property
-    def total_available_sbuf_size(self) -> int:
-        """Bytes of SBUF a partition."""
-        return self._target.sbuf_partition_bytes
-
-
 tile_size = _TileSize()
+"""The limits of the target in force."""
 
 
 class _Bfp16:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import dtypes as _dtypes
-from ... import target as _target
 from ...errors import broken as _broken
-from ...state import STATE as _STATE
 from ...state import current as _current
+from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
 from .compute import __all__ as _compute_names
 from .creation import *  # noqa: F403
@@ -89,22 +88,8 @@ def program_ndim() -> int:
     return len(_current("nl.program_ndim").grid)
 
 
-class _TileSize:
-    """nl.tile_size: the limits of the target in force."""
-
-    @property
-    def _target(self) -> _target.Target:
-        return _STATE.program.config.target if _STATE.program is not None else _target.DEFAULT
-
-    @property
-    def pmax(self) -> int:
-        """Partitions of a tile."""
-        return self._target.partitions
-
-    @property
-    def psum_fmax(self) -> int:
-        """fp32 elements of a PSUM bank a partition (deprecated: psum_bank_fmax)."""
-        return self._target.psum_bank_fp32
+class _TileSize(_SharedTileSize):
+    """nl.tile_size: the limits of the target in force, with those that NKI 0.4 added."""
 
     @property
     def psum_bank_fmax(self) -> int:
@@ -122,31 +107,6 @@ class _TileSize:
         return self._target.psum_banks
 
     @property
-    def gemm_stationary_fmax(self) -> int:
-        """Free size of the stationary matmul operand."""
-        return self._target.stationary_free_max
-
-    @property
-    def gemm_moving_fmax(self) -> int:
-        """Free size of the moving matmul operand."""
-        return self._target.moving_free_max
-
-    @property
-    def bn_stats_fmax(self) -> int:
-        """Free size of bn_stats."""
-        return self._target.bn_stats_free_max
-
-    @property
-    def psum_min_align(self) -> int:
-        """Byte alignment in PSUM."""
-        return 4
-
-    @property
-    def sbuf_min_align(self) -> int:
-        """Byte alignment in SBUF."""
-        return 1
-
-    @property
     def sbuf_size_bytes(self) -> int:
         """Bytes of SBUF, all partitions together."""
         return self._target.sbuf_partition_bytes * self._target.partitions
@@ -159,11 +119,6 @@ class _TileSize:
     @property
     def sbuf_fmax_bytes(self) -> int:
         """Bytes of SBUF a partition."""
-        return self._target.sbuf_partition_bytes
-
-    @property
-    def total_available_sbuf_size(self) -> int:
-        """Bytes of SBUF a partition (deprecated: sbuf_fmax_bytes)."""
         return self._target.sbuf_partition_bytes
 
 
