@@ -67,8 +67,7 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
     if isinstance(kernel, StandIn):
         print(f"The solution of {lesson.title} is not here.")
         return
-    problem = runner.usable(kernel, lesson)
-    result = runner.Result(lesson.cases()[0], problem=problem) if problem else runner.run(kernel, lesson.cases()[0], lesson)
+    result = runner.attempt(kernel, lesson.cases()[0], lesson)
     if result.problem is not None:
         print(result.problem.sentence)
     elif result.run is None:

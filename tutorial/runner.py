@@ -167,26 +167,35 @@ def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
 def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Result:
     """Call the kernel on copies of the case's arguments, recording the run where the simulator runs it.
 
-    `keep_results` also keeps what every instruction wrote.
+    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only (`nkisim.shape`) make it a run on
+    shapes alone, which has no output.
     """
     import nkisim
 
     result = Result(case)
+    values = not any(isinstance(value, nkisim.ShapeOnly) for value in case.args.values())
     args = [value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()]
     try:
         if of_the_sdk(kernel):
             output = _run_by_the_sdk(kernel, args, case)
         else:
-            with (nkisim.record(keep_results=keep_results) as result.run, contextlib.redirect_stdout(io.StringIO()),
-                  _advice(result)):
+            with (nkisim.record(keep_results=keep_results, values=values) as result.run,
+                  contextlib.redirect_stdout(io.StringIO()), _advice(result)):
                 output = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
     except Exception as error:
         result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
     else:
-        _take(result, output, stage, kernel, args)
+        if values:
+            _take(result, output, stage, kernel, args)
     return result
+
+
+def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
+    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage, or an empty one."""
+    problem = usable(kernel, stage)
+    return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
 
 
 @contextlib.contextmanager

@@ -78,21 +78,14 @@ def tally(key: int | str | stage.Stage, kernel: Any, inputs: Mapping[str, Any] |
     `inputs` by name: arrays, or `nkisim.shape(...)` of any size, for which nothing is computed. What keeps the kernel from
     running is the text of the answer, in one sentence. Times are modelled, never measured.
     """
-    import nkisim
-
     lesson = stage.get(key)
     if isinstance(kernel, StandIn):
         return Tally("", None, f"The solution of {lesson.title} is not here.")
-    problem = runner.usable(kernel, lesson)
-    if problem is not None:
-        return Tally("", None, problem.sentence)
-    case = lesson.case(lesson.cost_case) if inputs is None else Case("your input", "", dict(inputs))
+    case = lesson.case(lesson.cost_case) if inputs is None else Case(
+        "your input", "", {name: inputs[name] for name in inputs if name not in lesson.options},
+        {name: inputs[name] for name in inputs if name in lesson.options})
     heading = f"{lesson.title}, {case.sizes}"
-    if any(isinstance(value, nkisim.ShapeOnly) for value in case.args.values()):
-        with nkisim.record(values=False) as run:
-            kernel(*case.args.values())
-        return Tally(heading, run)
-    result = runner.run(kernel, case, lesson)
+    result = runner.attempt(kernel, case, lesson)
     if result.problem is not None:
         return Tally(heading, None, result.problem.sentence)
     if result.run is None:

@@ -1,5 +1,7 @@
 """What a kernel costs, as the notebooks print it: counted, modelled, unknown."""
 
+import neuronxcc.nki as nki
+import neuronxcc.nki.language as nl
 import numpy as np
 import pytest
 
@@ -58,3 +60,14 @@ def test_the_kernel_cannot_change_the_inputs_it_was_given():
     before = q.copy()
     tutorial.tally(1, tutorial.solution(1), {"q": q, "k": k, "v": v})
     assert (q == before).all()
+
+
+@nki.jit
+def unloaded(q, k, v, softmax_scale=None):
+    return nl.exp(q)
+
+
+def test_a_kernel_that_breaks_a_rule_on_shapes_gets_its_sentence():
+    shapes = {"q": nkisim.shape((64, 1)), "k": nkisim.shape((64, 256)), "v": nkisim.shape((64, 256))}
+    made = tutorial.tally(3, unloaded, shapes)
+    assert made.run is None and "'q'" in str(made) and "hbm" in str(made)
