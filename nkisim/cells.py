@@ -1,4 +1,4 @@
-"""One value an element of a tensor, kept for blocks of elements that have always been treated alike.
+"""What is known of each element of a tensor, kept for blocks of elements that have always been treated alike.
 
 Whether an element has been written, and which loop iteration wrote it, is asked of tensors of gigabytes; but a kernel
 writes them tile by tile. So the tensor is cut into equal blocks, one cell each, as large as the regions named so far
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -92,55 +93,76 @@ def _merged_box(whole: tuple[int, ...], off: int, shape: tuple[int, ...], stride
 
 
 class Cells:
-    """A value an element of a row-major tensor of `shape`, all of them `value` at first."""
+    """Of each element of a row-major tensor of `shape` whether it has been written, and by whom."""
 
-    __slots__ = ("shape", "grain", "array")
+    __slots__ = ("shape", "grain", "written", "owner")
 
-    def __init__(self, shape: tuple[int, ...], dtype: type, value: int) -> None:
+    def __init__(self, shape: tuple[int, ...], written: bool) -> None:
         self.shape = shape
         self.grain = shape[::-1]
         """Elements of one block along each axis, last axis first."""
-        self.array: np.ndarray = np.full((1,) * len(shape), value, dtype=dtype)
-        """The cells. Test and fill them; their number says nothing."""
+        self.written: np.ndarray = np.full((1,) * len(shape), written)
+        """Whether each block has been written."""
+        self.owner: np.ndarray | None = None
+        """The number of the scope that wrote each block last, 0 if none did; None until `own` is called."""
 
-    def view(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """A writable view of the cells of exactly the elements of a region (element offset, shape, strides)."""
+    def own(self) -> np.ndarray:
+        """`owner`, kept from now on."""
+        if self.owner is None:
+            self.owner = np.zeros(self.written.shape, dtype=np.int64)
+        return self.owner
+
+    def index(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+        """The subscript for `written` and `owner` of exactly the elements of a region (element offset, shape, strides).
+
+        The call may make the blocks smaller and the two arrays anew: take them after it, and use the index before the next.
+        """
         steps = _steps(self.shape, shape, strides)
         if steps is None:
-            return self._view_of(box_of(self.shape, off, shape, strides), off, shape, strides)
-        index = []
+            return self._refined(off, shape, strides)
+        index: list[int | slice] = []
         rest = off
         for (size, count, step), g in zip(steps, self.grain):
             start = rest % size
             rest //= size
-            stop = start + (count - 1) * step + 1
-            if stop > size or g != 1 and (step != 1 or start % g or stop % g):
-                return self._view_of(box_of(self.shape, off, shape, strides), off, shape, strides)
-            if g != 1:
+            if g == 1:
+                stop = start + (count - 1) * step + 1
+                if stop > size:
+                    break
+                index.append(start if count == 1 else slice(start, stop, step))
+            elif step == 1 and not start % g and not count % g and start + count <= size:
                 start //= g
-                stop //= g
-            index.append(slice(start, stop, step))
-        index.reverse()
-        return self.array[tuple(index)]
+                index.append(start if count == g else slice(start, start + count // g))
+            else:
+                break
+        else:
+            index.reverse()
+            return tuple(index)
+        return self._refined(off, shape, strides)
 
-    def _view_of(self, box: Box | None, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """The cells of a region that is `box`, with blocks made small enough for it."""
+    def _refined(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+        """`index` of a region that is not made of whole blocks: these are made smaller."""
+        box = box_of(self.shape, off, shape, strides)
         if box is None:
-            return self.each(off, shape, strides)
+            self._refine((1,) * len(self.shape))
+            places = off + sum(np.arange(n).reshape((-1,) + (1,) * (len(shape) - axis - 1)) * s
+                               for axis, (n, s) in enumerate(zip(shape, strides)))
+            return np.unravel_index(np.ravel(places), self.shape)
         box = box[::-1]
         grain = tuple(gcd(g, start, stop) if step == 1 else 1 for (start, stop, step), g in zip(box, self.grain))
         self._refine(grain)
         index = [slice(start // g, (stop - 1) // g + 1, step) for (start, stop, step), g in zip(box, grain)]
-        return self.array[tuple(index[::-1])]
+        return tuple(index[::-1])
 
     def each(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """A writable view of one cell an element, of the region's shape."""
+        """A writable view of `written` with one flag an element, of the region's shape."""
         self._refine((1,) * len(self.shape))
-        item = self.array.itemsize
-        return np.ndarray(shape, self.array.dtype, self.array, off * item, tuple(s * item for s in strides))
+        return np.ndarray(shape, np.bool_, self.written, off, strides)
 
     def _refine(self, grain: tuple[int, ...]) -> None:
         for axis, (old, new) in enumerate(zip(self.grain, grain), 1):
             if old != new:
-                self.array = self.array.repeat(old // new, -axis)
+                self.written = self.written.repeat(old // new, -axis)
+                if self.owner is not None:
+                    self.owner = self.owner.repeat(old // new, -axis)
         self.grain = grain

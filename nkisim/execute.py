@@ -124,7 +124,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         made.state = FULL
         made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
         made.asked = False
-        made.name = made.mask = made.owner = made.tracked = made.placed = None
+        made.name = made.cells = made.tracked = made.placed = None
         made.role = "tile"
         program.buffers.append(made)
         if program.tensor is Tensor:
@@ -149,8 +149,9 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             program.refuse_input(dst, api)
         if program.suspect is not None:
             program.settle(reduces(signature, srcs, dst))
+        index = None
         if into.scope.serial < program.affine:
-            program.note_shared_write(dst, reduces(signature, srcs, dst))
+            index = program.note_shared_write(dst, reduces(signature, srcs, dst))
         if in_place is None:
             if program.values:
                 dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
@@ -160,7 +161,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             in_place(a.array, b.array, dst.array)
         into.last = clock
         if into.state != FULL:
-            program.mark_written(dst)
+            program.mark_written(dst, index)
         if into.tracked is not None:
             program.note_history(dst, code, lasti)
         program.last_result = None

@@ -336,10 +336,10 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
     if buf.state == EMPTY:
         flags = np.broadcast_to(np.False_, shape)
     else:
-        assert buf.mask is not None
-        if buf.mask.array.all():
+        assert buf.cells is not None
+        if buf.cells.written.all():
             return
-        flags = buf.mask.each(0, shape, contiguous(shape))
+        flags = buf.cells.each(0, shape, contiguous(shape))
     if buf.role == "scattered":  # which rows it gets is known at run time only; the others hold garbage
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan

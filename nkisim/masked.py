@@ -227,7 +227,7 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
         if 0 in shape:
             return
         off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
-        buf.written(off, shape, dst.meta.strides)[...] = True
+        buf.fill(off, shape, dst.meta.strides)
     else:
         written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
         written[kept] = True

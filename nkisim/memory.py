@@ -17,7 +17,7 @@ ON_CHIP = (SBUF, PSUM)
 EMPTY, PARTIAL, FULL, ZERO, SHARED = 0, 1, 2, 3, 4
 # ZERO: nl.zeros in PSUM. The first matmul of an accumulation overwrites instead of adding, so no instruction is
 # spent on zeros unless something else reads them first. Meanwhile the written-flags tell what has been overwritten.
-# SHARED: written in full, by iterations of an affine_range around which it was made: see `Buffer.owner`.
+# SHARED: written in full, by iterations of an affine_range around which it was made: see `Cells.owner`.
 
 
 class Meta:
@@ -118,8 +118,8 @@ class Buffer:
 
     # One class for results of instructions and for what the kernel asked for: code that always meets one type reads its
     # attributes several times as fast.
-    __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope", "asked", "name", "mask", "owner", "tracked",
-                 "placed", "role")
+    __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope", "asked", "name", "cells", "tracked", "placed",
+                 "role")
 
     def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
                  name: str | None = None, asked: bool = True) -> None:
@@ -135,10 +135,9 @@ class Buffer:
         """Whether the kernel asked for it, or it is a kernel argument: such a buffer may be written in parts, named and
         followed. If not, it is the result of an instruction (`execute` makes those)."""
         self.name = name
-        self.mask: Cells | None = None
-        """Which elements have been written, while `state` is PARTIAL."""
-        self.owner: Cells | None = None
-        """Which scope wrote each element last, for a tensor written inside an affine_range around which it was made."""
+        self.cells: Cells | None = None
+        """Which elements have been written, while `state` does not tell; and which scope wrote each last, for a tensor
+        written inside an affine_range around which it was made."""
         self.tracked: list[tuple] | None = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if it is not."""
         self.placed: tuple[int, int] | None = None
@@ -163,21 +162,33 @@ class Buffer:
         """Bytes on chip of one partition."""
         return self.meta.sbuf_partition_bytes + self.meta.psum_partition_bytes
 
-    def written(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """The written-flags of a region, to be filled or tested as a whole (`Cells.view`)."""
-        mask = self._mask()
-        if offset == 0 and shape == self.meta.shape and strides == self.meta.strides:
-            return mask.array
-        return mask.view(offset, shape, strides)
+    @property
+    def owned(self) -> bool:
+        """Whether it is noted which scope wrote what."""
+        return self.cells is not None and self.cells.owner is not None
+
+    def known(self) -> Cells:
+        """`cells`, made where there are none."""
+        if self.cells is None:
+            self.cells = Cells(self.meta.shape, self.state in (FULL, SHARED))
+        return self.cells
+
+    def fill(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        """Note that all elements of a region have been written."""
+        cells = self.known()
+        index = cells.index(offset, shape, strides)
+        cells.written[index] = True
+
+    def filled(self) -> None:
+        """Note that all elements of the buffer have been written."""
+        if self.owned:
+            self.cells.written[...] = True  # type: ignore[union-attr]
+        else:
+            self.cells = None
 
     def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """The written-flags of a region, one an element."""
-        return self._mask().each(offset, shape, strides)
-
-    def _mask(self) -> Cells:
-        if self.mask is None:
-            self.mask = Cells(self.meta.shape, np.bool_, self.state in (FULL, SHARED))
-        return self.mask
+        return self.known().each(offset, shape, strides)
 
     def region(self, view: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
         """Offset, shape and strides of a `view`, counted in elements of this buffer.
@@ -196,13 +207,8 @@ class Buffer:
 
     def touched(self, view: Any, every: bool = True) -> bool:
         """Whether all elements (or any) of a `view` of this buffer have been written since it was made."""
-        if self.mask is None:
+        if self.cells is None:
             return self.state in (FULL, SHARED)
-        flags = self.written(*self.region(view))
+        index = self.cells.index(*self.region(view))
+        flags = self.cells.written[index]
         return bool(flags.all() if every else flags.any())
-
-    def owners(self, meta: Meta, offset: int) -> np.ndarray:
-        """The `owner` of a region, to be filled or tested as a whole (`Cells.view`)."""
-        if self.owner is None:
-            self.owner = Cells(self.meta.shape, np.int64, 0)
-        return self.owner.array if meta is self.meta else self.owner.view(offset, meta.shape, meta.strides)

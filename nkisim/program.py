@@ -261,16 +261,18 @@ class Program:
             if not buf.touched(t):
                 self.materialize_zeros(t)
             return False
-        if buf.owner is not None and self.affine_loops and not adds and not isinstance(t, IndexedTensor):
-            self._check_carried(t, api)
+        cells = buf.cells
+        if cells is not None and not isinstance(t, IndexedTensor):
+            index = cells.index(*buf.region(t))
+            if cells.owner is not None and self.affine_loops and not adds and self.suspect is None and self._earlier(
+                    cells.owner[index]):
+                self.suspect = (t, api, source.here(1))
+            if where is None and buf.state == PARTIAL and cells.written[index].all():
+                if cells.written.all():
+                    self._full(buf)
+                return False
         if buf.state in (FULL, SHARED):
             return False
-        mask = buf.mask
-        if mask is not None and where is None and not isinstance(t, IndexedTensor):
-            if mask.view(*buf.region(t)).all():
-                if mask.array.all():
-                    buf.state = FULL if buf.owner is None and buf.placed is None else SHARED
-                return False
         flags = self.written_flags(t, where)
         if flags.all():
             return False
@@ -303,7 +305,8 @@ class Program:
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last entries of the tape."""
         buf = t.buf
-        buf.state, buf.mask = FULL, None
+        buf.state = FULL
+        buf.filled()
         if self.recording:
             from .isa.vector import MEMSET
 
@@ -317,17 +320,26 @@ class Program:
                                     t._strided(0, buf.meta.shape, buf.meta.strides).copy())
             self.clock += 1
 
-    def mark_written(self, t: Tensor) -> None:
+    def mark_written(self, t: Tensor, index: Any = None) -> None:
+        """Note that `t` has been written; `index` is that of its cells, where it is known."""
         buf = t.buf
         if buf.placed is not None:
             self.places[t.meta.space].wrote(t)
         if t.meta.nbytes == buf.meta.nbytes:
-            # of what is placed each read and write is looked at: it never counts as simply full
-            buf.state, buf.mask = FULL if buf.owner is None and buf.placed is None else SHARED, None
+            self._full(buf)
         elif buf.state not in (FULL, SHARED):
-            buf.written(*buf.region(t))[...] = True
+            if index is None:
+                buf.fill(*buf.region(t))
+            else:
+                buf.known().written[index] = True
             if buf.state != ZERO:
                 buf.state = PARTIAL
+
+    def _full(self, buf: Buffer) -> None:
+        """All elements of `buf` have been written."""
+        # of what is placed, or written by several iterations, each read and write is looked at: never simply full
+        buf.state = SHARED if buf.owned or buf.placed is not None else FULL
+        buf.filled()
 
     def refuse_input(self, dst: Tensor, api: str) -> None:
         """Refuse to write to an argument of the kernel, unless the dialect updates them in place."""
@@ -348,7 +360,7 @@ class Program:
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
-    def _earlier(self, owners: np.ndarray) -> bool:
+    def _earlier(self, owners: Any) -> bool:
         """Whether an earlier iteration of an affine_range that is running wrote one of the elements with these owners."""
         if owners.size == 1:
             owner = owners.item()
@@ -357,10 +369,6 @@ class Program:
         if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
             return False
         return any(bool(((owners >= first) & (owners < now)).any()) for first, now in self.affine_loops)
-
-    def _check_carried(self, t: Tensor, api: str) -> None:
-        if self.suspect is None and self._earlier(t.buf.owners(t.meta, t.off)):
-            self.suspect = (t, api, source.here(2))
 
     def settle(self, pardoned: bool) -> None:
         """Decide on the suspect: a reduction into what it read is pardoned, anything else is refused."""
@@ -373,22 +381,25 @@ class Program:
                    remedy="Iterations of an affine_range may run in any order and at once: use nl.sequential_range where "
                           "one needs the result of the one before.")
 
-    def note_shared_write(self, t: Tensor, reduces: bool) -> None:
-        """A tensor made outside the running affine_range is written inside it."""
+    def note_shared_write(self, t: Tensor, reduces: bool) -> Any:
+        """A tensor made outside the running affine_range is written inside it. The index of its cells, if it has any."""
         buf = t.buf
         if not buf.asked or isinstance(t, IndexedTensor):
-            return
-        written = buf.owner is not None
-        owners = buf.owners(t.meta, t.off)
-        if not reduces and written and self._earlier(owners):
+            return None
+        cells = buf.known()
+        new = cells.owner is None
+        index = cells.index(*buf.region(t))
+        owner = cells.own()  # after `index`, which may make it anew
+        if not new and not reduces and self._earlier(owner[index]):
             who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
             broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
                    tensor=t.label, got=t.meta.describe(),
                    remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
                           "nl.sequential_range.")
-        owners[...] = self.scope.serial
+        owner[index] = self.scope.serial
         if buf.state == FULL:
             buf.state = SHARED
+        return index
 
     def check_scope(self, t: Tensor) -> None:
         """Refuse a tile outside the loop iteration or branch that made it."""

@@ -644,9 +644,9 @@ class IndexedTensor(Tensor):
             return
         region = None if self.tiles is not None else self._region(picked, keep)
         if self.unknown:  # no telling which: all elements count as written from now on
-            buf.written(0, buf.meta.shape, buf.meta.strides)[...] = True
+            buf.fill(0, buf.meta.shape, buf.meta.strides)
         elif region is not None:
-            buf.written(*region)[...] = True
+            buf.fill(*region)
         else:
             self._flags()[tuple(p[keep] for p in picked) if chosen is None else chosen] = True
         buf.state = memory.PARTIAL

@@ -33,33 +33,40 @@ def test_cells_tell_of_every_region_what_one_value_an_element_would(shape):
     rng = np.random.default_rng(len(shape))
     item = 8
     for trial in range(60):
-        cells, plain = Cells(shape, np.int64, 0), np.zeros(shape, dtype=np.int64)
+        cells, plain = Cells(shape, False), np.zeros(shape, dtype=np.int64)
+        cells.own()
         for step in range(1, 8):
             view = region(rng, plain)
             start = view.__array_interface__["data"][0] - plain.__array_interface__["data"][0]
             place = (start // item, view.shape, tuple(s // item for s in view.strides))
-            expected = set(np.unique(view))
-            assert set(np.unique(cells.view(*place))) == expected, (trial, step, place)
-            np.testing.assert_array_equal(cells.each(*place) if trial % 3 == 0 else view, view)
-            cells.view(*place)[...] = step
+            index = cells.index(*place)
+            assert set(np.unique(cells.owner[index])) == set(np.unique(view)), (trial, step, place)
+            assert set(np.unique(cells.written[index])) == set(np.unique(view > 0)), (trial, step, place)
+            if trial % 3 == 0:
+                np.testing.assert_array_equal(cells.each(*place), view > 0)
+                index = cells.index(*place)
+            cells.owner[index] = step
+            cells.written[index] = True
             np.ndarray(view.shape, np.int64, plain, start, view.strides)[...] = step
 
 
 def test_a_tensor_written_tile_by_tile_has_one_cell_a_tile():
-    cells = Cells((4096, 8192), np.bool_, False)
+    cells = Cells((4096, 8192), False)
     for m in range(0, 4096, 128):
         for n in range(0, 8192, 512):
-            cells.view(m * 8192 + n, (128, 512), (8192, 1))[...] = True
-        assert cells.array.all() == (m == 4096 - 128)
-    assert cells.array.shape == (32, 16)
+            tile = cells.index(m * 8192 + n, (128, 512), (8192, 1))
+            cells.written[tile] = True
+        assert cells.written.all() == (m == 4096 - 128)
+    assert cells.written.shape == (32, 16)
 
 
 def test_a_last_smaller_tile_makes_the_blocks_no_smaller_than_it_needs():
-    cells = Cells((1000, 64), np.bool_, False)
+    cells = Cells((1000, 64), False)
     for start in range(0, 1000, 128):
-        cells.view(start * 64, (min(128, 1000 - start), 64), (64, 1))[...] = True
-    assert cells.array.shape == (125, 1)
-    assert cells.array.all()
+        rows = cells.index(start * 64, (min(128, 1000 - start), 64), (64, 1))
+        cells.written[rows] = True
+    assert cells.written.shape == (125, 1)
+    assert cells.written.all()
 
 
 def test_a_diagonal_is_no_box():
