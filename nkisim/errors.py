@@ -105,9 +105,10 @@ _FAMILY: dict[str, type[KernelError]] = {
 
 
 class _Policy:
-    """Which rules the kernel that is running is only warned about."""
+    """Which rules the kernel that is running is only warned about, and how many warnings there have been."""
 
     warn: Mapping[str, bool] = {}
+    warnings = 0
 
 
 POLICY = _Policy()
@@ -118,4 +119,5 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
     if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
+    POLICY.warnings += 1
     warnings.warn(RuleWarning(error), stacklevel=3)

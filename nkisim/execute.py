@@ -57,7 +57,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):  # their layouts are never known
             return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
         signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-        if not program.config.warn:
+        if not signature.warned:
             program.signatures[key] = signature
     if program.suspect is not None:
         program.settle(False)
@@ -220,7 +220,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         all_srcs = srcs + (dst,) if held else srcs
         signature = build(program, last.instruction, last.api, dst, all_srcs, last.attrs if attrs is None else attrs,
                           meta.space, last.dtype, program.last_extra)
-        if not program.config.warn and last.general is None:
+        if not signature.warned and last.general is None:
             last.redirected[meta, attrs] = signature
     buf = dst.buf
     if buf.scope.closed:

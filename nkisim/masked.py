@@ -145,13 +145,16 @@ def _signature(program: Program, instruction: Instruction, api: str, dst: Tensor
                attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
     """A signature of this call's own, from one that was checked before if there is one."""
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
-    if program.config.warn or any(type(t) is IndexedTensor for t in tiles):
+    if any(type(t) is IndexedTensor for t in tiles):
         return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-    key = (program.config.target.name, program.config.precise_fp, program.values, instruction, attrs, space, dtype, dst is None,
-           extra is None, *[t.meta for t in tiles])
+    config = program.config
+    key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())), program.values, instruction, attrs,
+           space, dtype, dst is None, extra is None, *[t.meta for t in tiles])
     found = _PLANNED.get(key)
     if found is None:
-        found = _PLANNED[key] = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        found = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        if not found.warned:
+            _PLANNED[key] = found
     return copy.copy(found)
 
 

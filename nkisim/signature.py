@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .errors import SimulatorError
+from .errors import POLICY, SimulatorError
 from .isa.core import Call, Instruction, Plan
 from .memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from .shapes import shape_only
@@ -23,7 +23,7 @@ class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
     __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width", "general", "redirected")
+                 "extra", "width", "general", "redirected", "warned")
 
     def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
                  compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
@@ -46,6 +46,8 @@ class Signature:
         self.extra = extra
         self.width = 6 + 2 * len(srcs) + (0 if extra is None else 2)
         """Entries of one record of it on the tape."""
+        self.warned = False
+        """Whether making it warned of a rule that the configuration does not insist on: then each call shall."""
         self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements are unknown."""
         self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
@@ -56,6 +58,7 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
            attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
     """Check the rules of a new signature and make its plan."""
     asked = dtype
+    warnings = POLICY.warnings
     call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
     try:
         plan = instruction.plan(call)
@@ -86,6 +89,7 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
         compute = _casting(program, compute, meta.dtype, permuted)
     signature = Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
                           None if extra is None else extra.meta)
+    signature.warned = bool(program.config.warn) and POLICY.warnings != warnings
     if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
         if isinstance(compute, np.ufunc):
             signature.into = _INTO.get(compute, compute)

@@ -340,6 +340,24 @@ def test_a_rule_that_can_be_a_warning_warns_instead(rule):
     assert any(issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}:" in str(w.message) for w in seen)
 
 
+def test_a_rule_that_is_warned_about_warns_at_every_call():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        tile = nl.load(x)
+        turned = nisa.nc_transpose(tile, engine=nisa.tensor_engine)
+        for _ in nl.sequential_range(3):
+            nisa.tensor_tensor(turned, turned, op=nl.add)
+        nl.store(out, tile)
+        return out
+
+    config = nkisim.Config(warn={"two-psum-inputs": True})
+    with warnings.catch_warnings(record=True) as seen, nkisim.record(config=config):
+        warnings.simplefilter("always")
+        kernel(np.ones((8, 8), np.float32))
+    assert [w.message.error.rule for w in seen] == ["two-psum-inputs"] * 3
+
+
 def test_an_unknown_rule_or_one_without_which_nothing_is_left_cannot_be_a_warning():
     with pytest.raises(ValueError, match="no rule has the id 'no-such'"):
         nkisim.Config(warn={"no-such": True})
