@@ -21,8 +21,8 @@ from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, conti
 from .program import Program
 from .run import Occupancy
 from .shapes import ShapeOnly
-from .state import STATE
-from .tensor import FORCE, Tensor
+from .state import FORCE, STATE
+from .tensor import Tensor
 
 
 def _is_array(value: Any) -> bool:

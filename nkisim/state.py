@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import broken
 
@@ -20,6 +20,23 @@ class _State:
 
 
 STATE = _State()
+
+
+class _Force:
+    """The dialect of the kernel that is running gives operators their meaning."""
+
+    dialect: Any = None
+
+
+FORCE = _Force()
+
+
+def dialect() -> Any:
+    """The dialect in force; refuses the use of a tensor outside its kernel."""
+    if FORCE.dialect is None:
+        broken("outside-kernel", "a tensor was used outside its kernel",
+               remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.")
+    return FORCE.dialect
 
 
 def current(api: str) -> Program:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, subscripts
 from .errors import broken
 from .memory import HBM, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
@@ -93,7 +93,7 @@ def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tens
                    remedy="Bounds are integers known when the kernel is built; for run-time indices use select.")
     n = t.shape[dim]
     if step < 1 or start < 0 or end > n or start >= end:
-        t._bad_slice(dim, int(start), int(end), None if step == 1 else int(step))
+        subscripts.bad_slice(t, dim, int(start), int(end), None if step == 1 else int(step))
     if (start, end, step) != (0, n, 1):
         _free_of_index(t, dim, "slice")
     count = -(-(int(end) - int(start)) // int(step))

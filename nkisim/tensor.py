@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
-from . import dtypes, memory
+from . import dtypes, memory, refusals, subscripts
 from . import layout as layouts
 from .dtypes import FLOAT32
-from .errors import KernelError, broken
-from .index import DynamicSlice, Index, Mask, RuntimeIndex, box_of_kept, broadcast
+from .errors import broken
+from .index import DynamicSlice, box_of_kept
 from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
 from .shapes import ShapeOnly, shape_only
+from .state import FORCE, dialect
 
 _new: Any = object.__new__
-
-
-class _Force:
-    """The dialect of the kernel that is running gives operators their meaning."""
-
-    dialect: Any = None
-
-
-FORCE = _Force()
-
-
-def _dialect() -> Any:
-    if FORCE.dialect is None:
-        broken("outside-kernel", "a tensor was used outside its kernel",
-               remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.")
-    return FORCE.dialect
-
-
-class KernelAttributeError(KernelError, AttributeError):
-    """A tile does not have the attribute asked for."""
-
-
-_NUMPY_TO_NL = {
-    "absolute": "nl.abs", "amax": "nl.max", "amin": "nl.min", "true_divide": "nl.divide", "matmul": "nl.matmul",
-    "dot": "nl.matmul", "concatenate": "slices of one larger tile", "float_power": "nl.power", "bitwise_not": "nl.invert",
-    "copyto": "an assignment, t[...] = value", "reshape": "t.reshape((p, n))",
-}
-
-
-def refuse_numpy(what: str, tensor: Tensor) -> None:
-    """Raise the error for NumPy (or Python maths) applied to a tile."""
-    if what in ("float", "array"):
-        asked = "a Python number" if what == "float" else "a NumPy array"
-        broken("numpy-on-tile", f"{asked} was asked of '{tensor.label}', which is a tile of the device",
-               tensor=tensor.label, got=tensor.meta.describe(),
-               remedy="Its values exist only on the device, while it runs. Compute on the tile itself with nl and nisa "
-                      "functions (not math or NumPy); return it to see its values.")
-    use = _NUMPY_TO_NL.get(what) or (f"nl.{what}" if FORCE.dialect is None or FORCE.dialect.has(what) else None)
-    broken("numpy-on-tile", f"np.{what} was called on '{tensor.label}', which is a tile of the device",
-           tensor=tensor.label, got=tensor.meta.describe(),
-           remedy=(f"Use {use}. " if use else f"NKI has no function of the name {what}: build it from nl functions. ")
-           + "NumPy runs on the host and never sees the values of a tile.")
 
 
 class Tensor:
@@ -134,7 +92,7 @@ class Tensor:
         shape = meta.shape
         strides = meta.strides
         if len(key) > len(shape):
-            key = self._spelled_out(key)
+            key = subscripts.spelled_out(self, key)
         axis = meta.axis
         pstart = meta.pstart
         off = self.off
@@ -148,7 +106,7 @@ class Tensor:
                 n = e.size
                 stop = start + n
                 if start < 0 or stop > size or n < 1:
-                    self._bad_slice(dim, start, stop, None)
+                    subscripts.bad_slice(self, dim, start, stop, None)
                 cut.append(slice(start, stop))
                 form.append(n)
             elif kind is slice:
@@ -163,16 +121,16 @@ class Tensor:
                 if stop is None:
                     stop = size
                 if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
-                    self._bad_slice(dim, start, stop, step)
+                    subscripts.bad_slice(self, dim, start, stop, step)
                 n = stop - start
                 if type(n) is not int or type(start) is not int or type(step) is not int and step is not None:
-                    start, n, step = self._integers(key, start, n, step)
+                    start, n, step = subscripts.integers(self, key, start, n, step)
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
-                    self._bad_int(dim, start)
+                    subscripts.bad_int(self, dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
                     form.append(1)
@@ -180,7 +138,7 @@ class Tensor:
                     cut.append(start)
                     form.append(0)
             elif e is Ellipsis:
-                return self[self._spelled_out(key)]
+                return self[subscripts.spelled_out(self, key)]
             else:
                 return self._advanced(key)
             if start:
@@ -217,169 +175,14 @@ class Tensor:
         meta.views[form] = known
         return known
 
-    def _spelled_out(self, key: tuple) -> tuple:
-        """The subscript with `...` written as slices."""
-        dots = [i for i, e in enumerate(key) if e is Ellipsis]
-        if len(key) - len(dots) > self.ndim:
-            self._too_many(key)
-        if not dots:
-            return key
-        whole = (slice(None),)
-        rest = tuple(e for e in key[dots[0] + 1:] if e is not Ellipsis)
-        return key[:dots[0]] + whole * (self.ndim - dots[0] - len(rest)) + rest
-
-    def _integers(self, key: tuple, *bounds: Any) -> tuple[Any, ...]:
-        """The bounds of a slice as Python integers."""
-        try:
-            return tuple(None if b is None else operator.index(b) for b in bounds)
-        except TypeError:
-            broken("argument", f"the subscript of '{self.label}' has a bound that is no integer", tensor=self.label,
-                   got=repr(key), remedy="Bounds are integers known when the kernel is built; use // instead of /.")
-            raise
-
-    def _too_many(self, key: tuple) -> None:
-        broken("rank-limit", f"'{self.label}' has {self.ndim} axes but the subscript names {len(key)}",
-               tensor=self.label, got=f"{len(key)} subscripts", limit=f"{self.ndim} axes, shape {self.shape}")
-
-    def _bad_int(self, dim: int, index: int) -> None:
-        n = self.meta.shape[dim]
-        if index < 0:
-            broken("negative-index", f"index {index} on axis {dim} of '{self.label}' is negative", tensor=self.label,
-                   got=index, limit=f"0..{n - 1}", remedy=f"Count from the front: {n} {index} = {n + index}.".replace(
-                       f"{n} -", f"{n} - "))
-        broken("out-of-bounds", f"index {index} is out of bounds for axis {dim} of '{self.label}'", tensor=self.label,
-               got=index, limit=f"0..{n - 1} (shape {self.shape})",
-               remedy="Check the loop's trip count and the tile offset.")
-
-    def _bad_slice(self, dim: int, start: int, stop: int, step: int | None) -> None:
-        n = self.meta.shape[dim]
-        got = f"{start}:{stop}" + (f":{step}" if step is not None else "")
-        if step is not None and step < 1:
-            broken("argument", f"slice {got} on axis {dim} of '{self.label}' has a step below 1", tensor=self.label,
-                   got=got, remedy="Steps are positive.")
-        if start < 0 or stop < 0:
-            broken("negative-index", f"slice {got} on axis {dim} of '{self.label}' has a negative end",
-                   tensor=self.label, got=got, limit=f"0..{n}", remedy="Count from the front.")
-        if start >= stop and start <= n:
-            broken("out-of-bounds", f"slice {got} on axis {dim} of '{self.label}' is empty", tensor=self.label,
-                   got=got, limit=f"at least one element of 0..{n - 1}", remedy="Check the tile size and offset.")
-        broken("out-of-bounds", f"slice {got} is out of bounds for axis {dim} of '{self.label}'", tensor=self.label,
-               got=got, limit=f"0..{n} (shape {self.shape}); NKI does not clip a slice",
-               remedy="Check the trip count, or make the last tile smaller (with index grids: mask=).")
-
     def _advanced(self, key: tuple) -> Tensor:
-        """Subscripts with index grids, or with a tile of run-time indices."""
+        """A subscript that is not made of slices and numbers alone."""
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
-        elements: list[Any] = []
-        has_slice = False
-        indirect = False
-        for e in key:
-            if e is Ellipsis or isinstance(e, (slice, DynamicSlice)):
-                has_slice = True
-            elif isinstance(e, (Tensor, RuntimeIndex)):
-                indirect = True
-            elif isinstance(e, Mask):
-                broken("mask", f"'{self.label}' is subscripted with a mask", tensor=self.label,
-                       remedy="Pass the condition as mask= of the function.")
-            elif isinstance(e, (np.ndarray, list)):
-                broken("numpy-on-tile", f"'{self.label}' is subscripted with a NumPy array", tensor=self.label,
-                       got=type(e).__name__, remedy="Build index grids with nl.arange or nl.mgrid.")
-            elif e is None or isinstance(e, (float, bool, np.bool_, np.floating, str)) or not isinstance(
-                    e, (int, np.integer, Index)):
-                broken("argument", f"'{self.label}' cannot be subscripted with {e!r}", tensor=self.label, got=repr(e),
-                       remedy="Use integers, slices, nl.ds, nl.arange or nl.mgrid.")
-            elements.append(e)
-        if has_slice:
-            broken("mixed-indexing", f"the subscript of '{self.label}' mixes slices with index grids",
-                   tensor=self.label, remedy="Use slices on every axis, or index grids (nl.arange) on every axis.")
-        if len(elements) > self.ndim:
-            self._too_many(key)
-        if len(elements) < self.ndim:
-            if indirect:
-                broken("indirect-index", f"'{self.label}' has {self.ndim} axes, the indirect subscript names "
-                       f"{len(elements)}", tensor=self.label, remedy="Name every axis: t[idx[i_p, 0], i_f].")
-            # trailing axes are whole, as dense grid axes after those given
-            missing = self.meta.shape[len(elements):]
-            elements = [e[(slice(None),) * e.ndim + (None,) * len(missing)] if isinstance(e, Index) else e
-                        for e in elements]
-            for axis, n in enumerate(missing):
-                sizes = (n,) + (1,) * (len(missing) - axis - 1)
-                elements.append(Index(sizes, (1,) + (0,) * (len(sizes) - 1), 0))
-        if indirect:
-            return self._indirect(elements)
-        grid = broadcast([e.sizes for e in elements if isinstance(e, Index)])
-        if len(grid) < 2:
-            broken("arange-1d", f"'{self.label}' is subscripted with a one-dimensional nl.arange", tensor=self.label,
-                   got=f"a grid of shape {grid}", remedy="Write nl.arange(n)[:, None] and nl.arange(m)[None, :].")
-        return self._grid(elements, grid)
-
-    def _grid(self, elements: list[Any], grid: tuple[int, ...]) -> Tensor:
-        meta = self.meta
-        n = len(grid)
-        off = self.off
-        strides = [0] * n
-        pstart = meta.pstart
-        on_chip = meta.space != HBM
-        for dim, e in enumerate(elements):
-            if not isinstance(e, Index):
-                e = Index((1,) * n, (0,) * n, int(e))
-            low, high = e.range()
-            if low < 0 or high >= meta.shape[dim] or not e.affine:
-                return IndexedTensor(self, tuple(
-                    x.array() if isinstance(x, Index) else np.int64(x) for x in elements), grid, None)
-            own = (0,) * (n - e.ndim) + e.strides
-            off += e.start * meta.strides[dim]
-            for axis in range(n):
-                strides[axis] += own[axis] * meta.strides[dim]
-            if dim == meta.pdim and on_chip:
-                pstart += e.start
-                moving = [axis for axis in range(n) if own[axis] and grid[axis] > 1]
-                if moving not in ([], [0]) or (moving and own[0] != 1):
-                    broken("partition-axis", f"the partition axis of '{self.label}' must follow the first grid axis, "
-                           "one by one", tensor=self.label,
-                           remedy="Index partitions with nl.arange(p)[:, None] and free axes with [None, :].")
-            elif on_chip and n and own[0] and grid[0] > 1:
-                broken("partition-axis", f"a free axis of '{self.label}' follows the first grid axis, which is the "
-                       "partition axis of the tile", tensor=self.label,
-                       remedy="Index partitions with nl.arange(p)[:, None] and free axes with [None, :].")
-        if on_chip and grid[0] > 1 and strides[0] == 0:
-            broken("partition-axis", f"one partition of '{self.label}' is read as {grid[0]} partitions",
-                   tensor=self.label, remedy="Broadcast over partitions with .broadcast_to or nl.broadcast_to.")
-        layout = meta_of(meta.space, grid, tuple(strides), meta.dtype, 0, pstart if on_chip else 0)
-        return Tensor(self.buf, self._strided(off, grid, tuple(strides)), layout, off)
-
-    def _indirect(self, elements: list[Any]) -> Tensor:
-        arrays: list[Any] = []
-        tiles = []
-        for axis, e in enumerate(elements):
-            added = e if isinstance(e, RuntimeIndex) else None
-            if added is not None:
-                e = added.tile
-            if isinstance(e, Tensor):
-                if self.meta.space == HBM and axis == len(elements) - 1:
-                    broken("indirect-index", f"run-time indices on the last (free) axis of '{self.label}'",
-                           tensor=self.label, remedy="Run-time indices select rows; keep the free axis an nl.arange.")
-                if not dtypes.is_integer(e.dtype):
-                    broken("dtype", f"'{e.label}' is used as an index but holds {dtypes.name(e.dtype)}",
-                           tensor=e.label, remedy="Load the indices as nl.int32 or nl.uint32.")
-                if e.meta.space == HBM:
-                    broken("memory", f"'{e.label}' is used as an index but lies in HBM", tensor=e.label,
-                           remedy="nl.load the indices into SBUF first.")
-                tiles.append(e)
-                if type(e.array) is ShapeOnly:
-                    more = () if added is None or not isinstance(added.index, Index) else added.index.sizes
-                    arrays.append(shape_only(np.broadcast_shapes(e.shape, more), np.dtype(np.int64)))
-                    continue
-                offset = e.array.astype(np.int64)
-                arrays.append(offset if added is None else added.values(offset))
-            else:
-                arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
-        grid = np.broadcast_shapes(*[a.shape for a in arrays])
-        if len(grid) < 2:
-            broken("arange-1d", f"'{self.label}' is subscripted with a one-dimensional index", tensor=self.label,
-                   remedy="Write t[idx[i_p, 0], i_f] with i_p = nl.arange(p)[:, None].")
-        return IndexedTensor(self, tuple(arrays), grid, tuple(tiles))
+        read = subscripts.advanced(self, key, Tensor)
+        if isinstance(read, subscripts.Picked):
+            return IndexedTensor(self, *read)
+        return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements under another shape; on chip, the partition axis stays the first."""
@@ -452,13 +255,13 @@ class Tensor:
 
     # -- computing, through the dialect in force -------------------------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        (FORCE.dialect or _dialect()).assign(self if key is Ellipsis else self[key], value)
+        (FORCE.dialect or dialect()).assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return _dialect().broadcast_to(self, tuple(shape))
+        return dialect().broadcast_to(self, tuple(shape))
 
     def astype(self, dtype: Any) -> Tensor:
-        return _dialect().astype(self, dtype)
+        return dialect().astype(self, dtype)
 
     # -- refusals ----------------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -467,16 +270,16 @@ class Tensor:
             reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
             if reflected is not None:  # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
                 return reflected(inputs[0])
-        return refuse_numpy(ufunc.__name__, self)
+        return refusals.refuse_numpy(ufunc.__name__, self)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return refuse_numpy(func.__name__, self)
+        return refusals.refuse_numpy(func.__name__, self)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        return refuse_numpy("array", self)
+        return refusals.refuse_numpy("array", self)
 
     def __float__(self) -> float:
-        refuse_numpy("float", self)
+        refusals.refuse_numpy("float", self)
         return 0.0
 
     __int__ = __index__ = __float__
@@ -497,11 +300,7 @@ class Tensor:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        hints = {"T": "nl.transpose(t)", "sum": "nl.sum(t, axis=1)", "max": "nl.max(t, axis=1)",
-                 "mean": "nl.mean(t, axis=1)", "copy": "nl.copy(t)", "transpose": "nl.transpose(t)",
-                 "exp": "nl.exp(t)", "min": "nl.min(t, axis=1)"}
-        raise KernelAttributeError("argument", f"a tensor has no attribute '{name}'", tensor=self.label,
-                                   remedy=f"Use {hints[name]}." if name in hints else None)
+        refusals.refuse_attribute(name, self)
 
     def __repr__(self) -> str:
         return f"<{self.label}: {self.meta.describe()}>"
@@ -520,16 +319,16 @@ def _install_operators() -> None:
              "rshift": "right_shift", "mod": "mod", "matmul": "matmul", "floordiv": "floor_divide"}
 
     def binary(op: str) -> Any:
-        return lambda self, other: _dialect().operator(op, self, other)
+        return lambda self, other: dialect().operator(op, self, other)
 
     def reflected(op: str) -> Any:
-        return lambda self, other: _dialect().operator(op, other, self)
+        return lambda self, other: dialect().operator(op, other, self)
 
     def inplace(op: str) -> Any:
-        return lambda self, other: _dialect().inplace(op, self, other)
+        return lambda self, other: dialect().inplace(op, self, other)
 
     def unary(op: str) -> Any:
-        return lambda self: _dialect().unary(op, self)
+        return lambda self: dialect().unary(op, self)
 
     for short, op in names.items():
         setattr(Tensor, f"__{short}__", binary(op))

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes, strided
+from ... import dtypes, strided, subscripts
 from ...errors import broken
 from ...index import DynamicSlice
 from ...memory import HBM, meta_of
-from ...state import STATE
+from ...state import FORCE, STATE
 from ...strided import RuntimeView
-from ...tensor import FORCE, Tensor
+from ...tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
 
 
@@ -86,7 +86,7 @@ class NkiTensor(Tensor, NKIObject):
             at = next(i for i, e in enumerate(keys) if e is Ellipsis)
             keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1:]
         if len(keys) > ndim:
-            self._too_many(keys)
+            subscripts.too_many(self, keys)
         on_chip = meta.space != HBM
         off, pstart = self.off, meta.pstart
         out_shape: list[int] = []
@@ -102,7 +102,7 @@ class NkiTensor(Tensor, NKIObject):
             elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
                 start = int(e)
                 if start < -n or start >= n:
-                    self._bad_int(dim, start) if start >= 0 else self._far_back(dim, start)
+                    subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(dim, start)
                 start, count, step = start % n, 1, 1
                 if not (dim == 0 and on_chip):
                     dropped.append(len(out_shape))
@@ -111,7 +111,7 @@ class NkiTensor(Tensor, NKIObject):
             elif kind is DynamicSlice:
                 start, count, step = e.start, e.size, 1
                 if start < 0 or start + count > n or count < 1:
-                    self._bad_slice(dim, start, start + count, None)
+                    subscripts.bad_slice(self, dim, start, start + count, None)
             elif isinstance(e, (VirtualRegister, RuntimeSlice)):
                 register = e.start if isinstance(e, RuntimeSlice) else e
                 self._one_index(dim, on_chip)
@@ -154,7 +154,7 @@ class NkiTensor(Tensor, NKIObject):
         start = 0 if start is None else int(start) + n if start < 0 else int(start)
         stop = n if stop is None else int(stop) + n if stop < 0 else int(stop)
         if step < 1 or start < 0 or stop > n or start >= stop:
-            self._bad_slice(dim, start, stop, None if step == 1 else int(step))
+            subscripts.bad_slice(self, dim, start, stop, None if step == 1 else int(step))
         return start, -(-(stop - start) // int(step)), int(step)
 
     def _far_back(self, dim: int, index: int) -> None:
