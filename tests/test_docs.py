@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ("learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide", "nki-dialect", "views",
+DOCS = ("index", "learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide", "nki-dialect", "views",
         "hardware-model", "model-accuracy", "performance")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
@@ -21,7 +21,7 @@ HOSTS = {"awsdocs-neuron.readthedocs-hosted.com"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is the test run itself.
-NOT_RUN = re.compile(r"pip install|python -m pytest$|jupyter|git archive|import neuronxcc\.nki'$|\.venv")
+NOT_RUN = re.compile(r"pip install|python -m pytest$|python -m sphinx|jupyter|git archive|import neuronxcc\.nki'$|\.venv")
 
 
 def text_of(page: Path) -> str:

@@ -1,0 +1,17 @@
+"""The site: these pages, and the notebooks with their stored outputs. `docs/index.md` tells how to build it."""
+
+project = "Decode attention in NKI"
+author = "The nki-decode-tutorial authors"
+project_copyright = author
+
+extensions = ["myst_nb"]
+root_doc = "docs/index"
+include_patterns = ["docs/*.md", "notebooks/*.ipynb", "tutorial/data/README.md", "CHANGELOG.md", "AGENTS.md",
+                    "README.md"]
+nb_execution_mode = "off"  # what is stored was made by executing; the tests prove that it still holds
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
