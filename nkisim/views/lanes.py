@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
 
 
+TABLE_LOAD = "activation table load"
+"""What ScalarE does from `timeline.since` to `timeline.start` before an activation that needs another table."""
+
+
 class Lane(NamedTuple):
     """One lane in columns: `share[i]` of the time from `edges[i]` to `edges[i + 1]` it is busy (0 to 1)."""
 

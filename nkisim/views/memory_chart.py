@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import chart, palette
-from .occupancy import Curve, curve, holders
+from .occupancy import Curve, curve, holders, unit_of
 from .reading import SPACES, Reading
 from .tables import bars, brief, clip, count, short, size, table
 
@@ -108,7 +108,7 @@ def _even(c: Curve, columns: int) -> list[float]:
 def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
     capacity = reading.capacity(space)
     peak = int(c.total.max(initial=0))
-    unit, per = ("B", 1) if peak < 4096 else ("KiB", 1024)
+    unit, per = unit_of(peak)
     base = np.zeros(len(c.total))
     for i, (name, held) in enumerate(c.owners.items()):
         color = palette.OWNERS[i] if i < NAMED else palette.REST

@@ -74,14 +74,8 @@ def _kind(kind: Kind, file: int) -> dict[str, Any]:
     def operands(which: tuple) -> list[list[str]]:
         return [[brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype] for o in which if o.space != CONST]
 
-    return {"engine": kind.engine, "op": kind.op, "attrs": attributes(kind), "dst": operands(kind.dst),
+    return {"engine": kind.engine, "op": kind.op, "attrs": kind.attributes(), "dst": operands(kind.dst),
             "srcs": operands(kind.srcs), "file": file, "line": kind.line}
-
-
-def attributes(kind: Kind) -> str:
-    """The attributes that say something: "op0=subtract, op1=multiply"."""
-    said = [(n, v) for n, v in kind.attrs if v is not None and v is not False and v != () and v != 0]
-    return ", ".join(f"{n}={v if isinstance(v, (str, int, float, tuple)) else type(v).__name__}" for n, v in said)
 
 
 def _file(filename: str, lines: set[int]) -> dict[str, Any]:
