@@ -143,7 +143,7 @@ class LaneChart(chart.Chart):
             color = palette.shade(t.lanes[lane]).light
             spans = [(float(t.start[k]) / 1e3, float(max(t.busy_end[k] - t.start[k], 0.0)) / 1e3) for k in mine]
             ax.broken_barh(spans, (row - 0.34, 0.68), facecolor=color, edgecolor=palette.CARD.light,
-                           linewidth=0.4 if len(t.start) <= 300 else 0)
+                           linewidth=0.4 if len(mine) <= 150 else 0)
             ax.broken_barh([(since, start + width - since) for (start, width), k, since in
                             zip(spans, mine, t.since[mine] / 1e3, strict=True) if critical[k]], (row + 0.34, 0.12),
                            facecolor=palette.INK.light, linewidth=0)

@@ -36,7 +36,8 @@ class MemoryChart(chart.Chart):
     def caption(self) -> str:
         """What is shown, in a line."""
         r = self.reading
-        return f"Memory of {r.title()} on {r.target.name}: {count(len(r), 'instruction')}"
+        when = "" if self.timeline is None else f"{self.timeline.latency_us:,.2f} us (model), "
+        return f"Memory of {r.title()} on {r.target.name}: {when}{count(len(r), 'instruction')}"
 
     def text(self) -> str:
         """For each memory: the fullest moment, who holds it then, and a coarse bar chart over the run."""
