@@ -33,6 +33,8 @@ ENGINES = {
     "gpsimd": Shade("#7a1553", "#e08dba"),
     "dma": Shade("#6b7280", "#c9d0d8"),
 }
+LINES = tuple(shade.light for shade in ENGINES.values())
+"""Curves side by side on a light card."""
 OTHER = Shade("#8a6d00", "#d9c04a")
 """Lanes that are no engine."""
 
