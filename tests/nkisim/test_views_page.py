@@ -179,6 +179,20 @@ def test_a_tensor_in_hbm_is_read_back_as_it_was_stored():
     assert [data["partWords"][data["parts"][i][0][0]] for i in (1, 3, 5)] == ["from [0, 0] of 4 x 4", "from [2, 0] of 4 x 4", ""]
 
 
+def test_rows_that_run_time_indices_pick_are_shown_as_the_transfer_wrote_them():
+    @nki.jit
+    def kernel(table, rows):
+        out = nl.ndarray((2, 4), dtype=table.dtype, buffer=nl.shared_hbm)
+        picked = nl.load(rows)
+        nl.store(out, value=nl.load(table[picked, nl.arange(4)[None, :]]))
+        return out
+
+    data = data_of(record(kernel, SMALL, np.array([[3], [1]], np.int32), keep_results=True).html().fragment())
+    assert data["partWords"][data["parts"][1][1][0]] == "elements of 4 x 4"
+    assert data["read"][1] == data["written"][1]
+    assert data["tiles"][data["read"][1][0]][3].endswith("first row " + " ".join(f"{v:.4g}" for v in SMALL[3]))
+
+
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 def test_a_second_destination_is_shown_when_it_is_written_and_when_it_is_read(masked):
     @nki.jit
@@ -211,7 +225,9 @@ def test_what_two_cores_write_in_an_unknown_order_is_not_shown_as_known():
         mine, other = slice(me * 64, (me + 1) * 64), slice((1 - me) * 64, (2 - me) * 64)
         newer_nl.store(shared[mine], newer_nl.load(x[mine]))
         newer_isa.core_barrier(shared, (0, 1))
-        newer_nl.store(out[mine], newer_nl.load(shared[other]))
+        tile = newer_nl.ndarray((64, 256), dtype=newer_nl.bfloat16, buffer=newer_nl.sbuf)
+        newer_isa.dma_copy(tile, shared[other])  # a cast: what is written is not what was read
+        newer_isa.dma_copy(out[mine], tile)
         return out
 
     run = record(kernel[2], X, keep_results=True)
