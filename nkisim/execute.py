@@ -182,6 +182,7 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             program.tape.extend((signature, code, lasti, into, off, None))
         if program.results is not None:
             program.results.append(dst.array.copy())
+            program.seconds.append(None if extra is None else extra.array.copy())
     return dst
 
 

@@ -57,6 +57,7 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
+    program.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 
 

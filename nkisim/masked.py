@@ -135,6 +135,7 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *where_from, share)
         if program.results is not None:
             program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
+            program.seconds.append(None if extra is None or isinstance(extra, IndexedTensor) else extra.array.copy())
     return dst
 
 

@@ -103,6 +103,10 @@ class Program:
         """Whether values are computed. If not, every array is a `ShapeOnly`."""
         self.results: list[np.ndarray] | None = [] if results else None
         """A copy of what each instruction wrote, if asked for."""
+        self.seconds: list[np.ndarray | None] = []
+        """With `results`, for each of them: a copy of what the instruction wrote to its second destination, if it has one."""
+        self.initial: dict[Buffer, np.ndarray] = {}
+        """With `results`: what the inputs and constants in HBM held when the kernel began."""
         self.tape: list[Any] = []
         """The records, end to end: signature, code, lasti, dst buffer, dst offset, then buffer and offset of each source
         and of the second destination where there is one (reduce_res), then the share that a mask kept, or None. One flat
@@ -302,6 +306,11 @@ class Program:
                 flags = np.full(t.shape, flags.all())
         return flags if where is None else flags | ~where
 
+    def keep_initial(self, buf: Buffer, array: np.ndarray) -> None:
+        """Note what an input or a constant holds, if results are kept. The array may be the caller's: it is copied."""
+        if self.results is not None:
+            self.initial[buf] = array.copy()
+
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last entries of the tape."""
         buf = t.buf
@@ -318,6 +327,7 @@ class Program:
             if self.results is not None:
                 self.results.insert(len(self.results) - (1 if before else 0),
                                     t._strided(0, buf.meta.shape, buf.meta.strides).copy())
+                self.seconds.insert(len(self.seconds) - (1 if before else 0), None)
             self.clock += 1
 
     def mark_written(self, t: Tensor, index: Any = None) -> None:

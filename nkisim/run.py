@@ -379,7 +379,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
     """Record every kernel call in the block: `with nkisim.record() as run: kernel(q, k, v)`.
 
     `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. `keep_results`: also keep a
-    copy of what every instruction wrote, as `run.results`. Nested blocks record into the innermost.
+    copy of what every instruction wrote, as `run.results`, and of the inputs. Nested blocks record into the innermost.
 
     `values=False` runs the kernels on shapes alone: the same records, counters and rules (`run.unchecked` names the
     exceptions), no arithmetic and no memory for tensors. Arguments are arrays or `nkisim.shape(shape, dtype)`, outputs are

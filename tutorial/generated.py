@@ -161,13 +161,13 @@ class Generated:
         keys = [step.keys for step in self.steps]
         bytes_.step(keys, [(step.hbm_bytes_read or 0) / 1024 for step in self.steps], where="mid", label="HBM KiB read")
         bytes_.plot(keys, [self.key_bytes * n / 1024 for n in keys], "--", label="KiB of K and V there are")
-        bytes_.set_ylim(bottom=0)
+        bytes_.set_ylabel("KiB")
         bytes_.legend(fontsize=8)
         time.step(keys, [math.nan if step.model_us is None else step.model_us for step in self.steps], where="mid")
-        time.set_ylim(bottom=0)
         time.set_ylabel("time by the model, us")
         time.set_xlabel("keys in the cache")
         for axes in (bytes_, time):
+            axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
             axes.grid(alpha=0.3)
         return figure
 

@@ -1,7 +1,7 @@
 """What tiles held while a run executed, small enough for a page: a grid of levels, and the same in numbers.
 
-The values are those that `nkisim.record(keep_results=True)` kept: what each instruction wrote. What an instruction read is put
-together from the writes before it, buffer by buffer, so records must be asked for in ascending order.
+The values are those that `nkisim.record(keep_results=True)` kept: what inputs held, and what each instruction wrote. What an
+instruction read is put together from the writes before it, buffer by buffer, so records must be asked for in ascending order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..memory import ON_CHIP, Buffer, Meta, meta_of
+from ..memory import CONST, HBM, Buffer, Meta, meta_of
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -35,43 +35,77 @@ class Preview(NamedTuple):
 
 
 class Contents:
-    """The tiles that the records `wanted` (ascending) wrote and read."""
+    """The tiles, on chip and of tensors in HBM, that the records `wanted` (ascending) wrote and read."""
 
     def __init__(self, run: Run, wanted: list[int], grid: tuple[int, int]) -> None:
         self.grid = grid
         self._results = run.results
+        self._seconds = [second for program in run.programs for second in program.seconds]
         self._records: dict[int, tuple] = {}
         self._shadows: dict[int, _Shadow] = {}
+        initial = {buffer: values for program in run.programs for buffer, values in program.initial.items()}
         chosen = set(wanted)
-        for number, record in _numbered(run):
+        for number, record in numbered(run):
             if number in chosen:
                 self._records[number] = record
                 for buffer, meta in _read(record):
-                    if meta.space in ON_CHIP:
-                        self._shadows.setdefault(id(buffer), _Shadow(buffer))
+                    if meta.space != CONST and id(buffer) not in self._shadows:
+                        self._shadows[id(buffer)] = _Shadow(buffer, initial.get(buffer))
         shadows = self._shadows
-        for number, record in _numbered(run):
-            if id(record[3]) in shadows:
-                shadows[id(record[3])].writes.append((number, record[0].dst, record[4]))
-            if record[0].extra is not None and id(record[-3]) in shadows:
-                shadows[id(record[-3])].writes.append((number, None, 0))  # of that one no copy was kept
+        cores = [core for core, program in enumerate(run.programs) for _ in program.records()]
+        for (number, record), core in zip(numbered(run), cores, strict=True):
+            signature = record[0]
+            shadow = shadows.get(id(record[3]))
+            if shadow is not None:
+                shadow.wrote(core, number, signature.dst, record[4], self._results)
+            if signature.extra is not None:
+                shadow = shadows.get(id(record[-3]))
+                if shadow is not None:
+                    shadow.wrote(core, number, signature.extra, record[-2], self._seconds)
+            for buffer, meta in _read(record):
+                if meta.space == HBM and id(buffer) in shadows:
+                    shadows[id(buffer)].touched.add(core)
 
     def of(self, number: int) -> tuple[list[Preview | None], list[Preview | None]]:
         """What record `number` wrote (by destination) and what it read (by source); None where that is not known."""
         record = self._records[number]
         written: list[Preview | None] = [preview(self._results[number], self.grid)]
         if record[0].extra is not None:
-            written.append(None)
+            second = self._seconds[number]
+            written.append(None if second is None else preview(second, self.grid))
         read: list[Preview | None] = []
         for at, (buffer, meta) in enumerate(_read(record)):
             shadow = self._shadows.get(id(buffer))
-            values = None if shadow is None else shadow.before(number, meta, record[6 + 2 * at], self._results)
-            read.append(None if values is None else preview(values, self.grid))
+            values = None if shadow is None else shadow.before(number, meta, record[6 + 2 * at])
+            if values is None and _copies(record):  # of picked elements: what was written is what was read
+                read.append(written[0])
+            else:
+                read.append(None if values is None else preview(values, self.grid))
         return written, read
 
 
-def _numbered(run: Run) -> Iterator[tuple[int, tuple]]:
+def numbered(run: Run) -> Iterator[tuple[int, tuple]]:
+    """Each record with its number."""
     return enumerate(record for program in run.programs for record in program.records())
+
+
+def hbm_parts(record: tuple) -> list[str]:
+    """Of each operand of a record that is a part of a tensor in HBM, where it begins, destinations first; "" of the others."""
+    signature = record[0]
+    operands = [(record[3], signature.dst, record[4])]
+    if signature.extra is not None:
+        operands.append((record[-3], signature.extra, record[-2]))
+    operands += [(b, m, record[6 + 2 * at]) for at, (b, m) in enumerate(_read(record))]
+    return ["" if meta.space != HBM else _part(buffer.meta, meta, offset) for buffer, meta, offset in operands]
+
+
+def _part(tensor: Meta, view: Meta, offset: int) -> str:
+    whole = " x ".join(map(str, tensor.shape))
+    if not _regular(view) or view.itemsize != tensor.itemsize:
+        return f"elements of {whole}"
+    if view.size == tensor.size:
+        return ""
+    return f"from {[int(i) for i in np.unravel_index(offset, tensor.shape)]} of {whole}"
 
 
 def _read(record: tuple) -> list[tuple[Buffer, Meta]]:
@@ -79,19 +113,31 @@ def _read(record: tuple) -> list[tuple[Buffer, Meta]]:
 
 
 class _Shadow:
-    """The values of a buffer, rebuilt from what was written to it."""
+    """The values of a buffer, rebuilt from what it held at first and what was written to it."""
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, initial: np.ndarray | None) -> None:
         self.meta = buffer.meta
-        self.writes: list[tuple[int, Meta | None, int]] = []
+        self.touched: set[int] = set()
+        """The programs that read or write it. Two of them run side by side, in an order that the records do not tell."""
+        self._writes: list[tuple[int, Meta, int, list[Any]]] = []
         self._done = 0
-        self._values: np.ndarray | None = None
-        self._known = False
+        self._values = initial
+        self._own = False
+        """Whether `_values` may be written to."""
+        self._known = initial is not None
 
-    def before(self, number: int, meta: Meta, offset: int, results: list[np.ndarray]) -> np.ndarray | None:
+    def wrote(self, core: int, number: int, meta: Meta, offset: int, values: list[Any]) -> None:
+        """Note a write: by record `number`, of `values[number]`."""
+        self.touched.add(core)
+        self._writes.append((number, meta, offset, values))
+
+    def before(self, number: int, meta: Meta, offset: int) -> np.ndarray | None:
         """The view that record `number` read; None if it cannot be known."""
-        while self._done < len(self.writes) and self.writes[self._done][0] < number:
-            self._write(*self.writes[self._done], results)
+        if self._writes and len(self.touched) > 1:
+            return None
+        while self._done < len(self._writes) and self._writes[self._done][0] < number:
+            written, where, at, values = self._writes[self._done]
+            self._write(where, at, values[written])
             self._done += 1
         if self._values is None or not self._known:
             return None
@@ -109,13 +155,14 @@ class _Shadow:
         step = values.itemsize
         return np.ndarray(meta.shape, values.dtype, values, offset * step, tuple(s * step for s in meta.strides))
 
-    def _write(self, number: int, meta: Meta | None, offset: int, results: list[np.ndarray]) -> None:
-        if meta is None:
+    def _write(self, meta: Meta, offset: int, result: np.ndarray | None) -> None:
+        if result is None:  # nobody kept what was written
             self._known = False
             return
-        result = results[number]
         if self._values is None:
-            self._values, self._known = np.zeros(self.meta.shape, result.dtype), True
+            self._values, self._known, self._own = np.zeros(self.meta.shape, result.dtype), True, True
+        elif not self._own:
+            self._values, self._own = self._values.copy(), True
         view = self._view(meta, offset)
         if view is None or view.shape != result.shape:
             self._known = False
@@ -123,6 +170,14 @@ class _Shadow:
         view[...] = result
         if meta.size == self.meta.size:
             self._known = True
+
+
+def _copies(record: tuple) -> bool:
+    """Whether a record writes exactly what it reads: a transfer of one source, whole, without a cast or an addition."""
+    signature, share = record[0], record[-1]
+    return (signature.instruction.name == "dma_copy" and len(signature.srcs) == 1 and not signature.attrs[0]
+            and signature.srcs[0].shape == signature.dst.shape and signature.srcs[0].dtype == signature.dst.dtype
+            and (share is None or share[0] == share[1]))
 
 
 def _regular(meta: Meta) -> bool:

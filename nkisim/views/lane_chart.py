@@ -13,7 +13,6 @@ from .tables import bars, clip, count, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from ..timeline import Timeline
 
@@ -22,9 +21,11 @@ MOST = 1500
 COLUMNS = 1000
 TEXT_COLUMNS = 56
 LINES = 8
+"""Lines of the kernel named in the text's critical path."""
 LOADING = "░"
 """In the text, a lane that mostly loads an activation table."""
-"""Lines of the kernel named in the text's critical path."""
+HATCH = "////"
+"""In the figure, the loading of an activation table."""
 
 
 class LaneChart(chart.Chart):
@@ -54,7 +55,7 @@ class LaneChart(chart.Chart):
         edges = np.linspace(*self.between, TEXT_COLUMNS + 1)
         found = lanes.of_timeline(self.timeline, COLUMNS, edges)
         width = max(len(lane.name) for lane in found)
-        loads = lanes.table_loads(self.timeline, edges)
+        loads = lanes.table_loads(self.timeline, COLUMNS, edges)
         rows = [f"  {lane.name.ljust(width)} |{self._cells(lane, loads.get(lane.name))}| {100 * lane.share.mean():5.1f} % busy"
                 for lane in found]
         low, high = (f"{x:,.2f} us" for x in self.between)
@@ -66,13 +67,13 @@ class LaneChart(chart.Chart):
         return "\n".join([self.caption, "", *rows, "", self._path()])
 
     @staticmethod
-    def _cells(lane: lanes.Lane, loads: NDArray[np.float64] | None) -> str:
-        """A lane as a bar chart, in which `loads` (share of each column) is marked where it is most of what happens."""
+    def _cells(lane: lanes.Lane, loads: lanes.Lane | None) -> str:
+        """A lane as a bar chart, in which `loads` is marked where it is most of what happens."""
         drawn = bars(list(lane.share), 1.0)
         if loads is None:
             return drawn
         return "".join(LOADING if load > max(share, 0.25) else bar
-                       for bar, share, load in zip(drawn, lane.share, loads, strict=True))
+                       for bar, share, load in zip(drawn, lane.share, loads.share, strict=True))
 
     def _path(self) -> str:
         """Which lines of the kernel the critical path spends its time in; loading a table counts for the line that needs it."""
@@ -111,12 +112,16 @@ class LaneChart(chart.Chart):
                 if self._single(ax, names, inside):
                     note += ", activation table loads hatched"
             else:
-                found = lanes.of_timeline(t, COLUMNS, np.linspace(*self.between, COLUMNS + 1))
+                edges = np.linspace(*self.between, COLUMNS + 1)
+                found = lanes.of_timeline(t, COLUMNS, edges)
                 figure = Figure(figsize=(9.6, 1.35 + 0.42 * len(found)), layout="constrained")
                 ax = figure.subplots()
-                self._folded(ax, found)
+                loads = lanes.table_loads(t, COLUMNS, edges)
+                self._folded(ax, found, loads)
                 note = (f"{int(inside.sum()):,} instructions in {COLUMNS:,} columns of time: a bar is as high as its lane is "
                         "busy")
+                if any(load.share.any() for load in loads.values()):
+                    note += "; activation table loads hatched"
             ax.set_xlim(*self.between)
             ax.set_xlabel("time, us (model)")
             ax.xaxis.set_major_formatter("{x:,.6g}")
@@ -138,12 +143,12 @@ class LaneChart(chart.Chart):
             color = palette.shade(t.lanes[lane]).light
             spans = [(float(t.start[k]) / 1e3, float(max(t.busy_end[k] - t.start[k], 0.0)) / 1e3) for k in mine]
             ax.broken_barh(spans, (row - 0.34, 0.68), facecolor=color, edgecolor=palette.CARD.light,
-                           linewidth=0.4 if len(t.start) <= 300 else 0)
+                           linewidth=0.4 if len(mine) <= 150 else 0)
             ax.broken_barh([(since, start + width - since) for (start, width), k, since in
                             zip(spans, mine, t.since[mine] / 1e3, strict=True) if critical[k]], (row + 0.34, 0.12),
                            facecolor=palette.INK.light, linewidth=0)
             waits = [(float(t.since[k]) / 1e3, float(t.start[k] - t.since[k]) / 1e3) for k in mine if loads[k]]
-            ax.broken_barh(waits, (row - 0.34, 0.68), facecolor="none", edgecolor=color, hatch="////", linewidth=0.8)
+            ax.broken_barh(waits, (row - 0.34, 0.68), facecolor="none", edgecolor=color, hatch=HATCH, linewidth=0.8)
             named = [(r.kind_of(int(k)).op, "white", "none", where) for k, where in zip(mine, spans, strict=True)]
             named += [("table load", palette.INK.light, palette.CARD.light, where) for where in waits]
             for text, ink, behind, (start, width) in named:
@@ -155,11 +160,15 @@ class LaneChart(chart.Chart):
         ax.set_ylim(len(names) - 0.4, -0.6)
         return bool(np.any(loads & inside))
 
-    def _folded(self, ax: Axes, found: list[lanes.Lane]) -> None:
+    def _folded(self, ax: Axes, found: list[lanes.Lane], loads: dict[str, lanes.Lane]) -> None:
         for row, lane in enumerate(found):
             ax.axhspan(row - 0.4, row + 0.4, color=palette.RAISED.light, linewidth=0)
             ax.stairs(row + 0.4 - 0.8 * lane.share, lane.edges, baseline=row + 0.4, fill=True,
                       color=palette.shade(lane.name).light)
+            if lane.name in loads:
+                floor = row + 0.4 - 0.8 * lane.share
+                ax.stairs(floor - 0.8 * loads[lane.name].share, lane.edges, baseline=floor, fill=True, facecolor="none",
+                          edgecolor=palette.shade(lane.name).light, hatch=HATCH, linewidth=0)
             ax.annotate(f"{100 * float(lane.share.mean()):.1f} %", (1.0, row), (4, 0), va="center", fontsize=8,
                         xycoords=("axes fraction", "data"), textcoords="offset points")
         ax.set_yticks(range(len(found)), [lane.name for lane in found])

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
 
 
+TABLE_LOAD = "activation table load"
+"""What ScalarE does from `timeline.since` to `timeline.start` before an activation that needs another table."""
+
+
 class Lane(NamedTuple):
     """One lane in columns: `share[i]` of the time from `edges[i]` to `edges[i + 1]` it is busy (0 to 1)."""
 
@@ -48,14 +52,23 @@ def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
     return (timeline.reason == REASONS.index("table load")) & (timeline.since < timeline.start)
 
 
-def table_loads(timeline: Timeline, edges: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """By lane, the share of each column (microseconds) in which it loads activation tables; only lanes that load any."""
+def table_loads(timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None) -> dict[str, Lane]:
+    """How each lane that loads activation tables is busy with that alone, in columns as in `of_timeline`, by its name."""
     loads = is_table_load(timeline)
+    length = float(timeline.end.max(initial=0.0)) / 1e3
     out = {}
     for number in np.unique(timeline.lane[loads]):
         mine = loads & (timeline.lane == number)
-        out[timeline.lanes[number]] = busy(timeline.since[mine] / 1e3, timeline.start[mine] / 1e3, edges)
+        since, start = timeline.since[mine] / 1e3, timeline.start[mine] / 1e3
+        edges = _columns(columns, length, since, start) if cut is None else cut
+        out[timeline.lanes[number]] = Lane(timeline.lanes[number], edges, busy(since, start, edges))
     return out
+
+
+def _columns(most: int, length: float, *moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The moments as edges of columns; columns of equal width where they would be more than `most`."""
+    edges = np.unique(np.concatenate([[0.0, length], *moments]))
+    return edges if len(edges) <= most else np.linspace(0.0, length, most + 1)
 
 
 def of_run(reading: Reading, columns: int) -> list[Lane]:
@@ -82,12 +95,7 @@ def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | Non
     out = []
     for name, numbers in groups.items():
         mine = np.isin(timeline.lane, numbers)
-        if cut is not None:
-            edges = cut
-        else:
-            edges = np.unique(np.concatenate([[0.0, length], timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3]))
-            if len(edges) > columns:
-                edges = np.linspace(0.0, length, columns + 1)
+        edges = _columns(columns, length, timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3) if cut is None else cut
         share = np.zeros(len(edges) - 1)
         for number in numbers:
             those = timeline.lane == number

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import chart, palette
-from .occupancy import Curve, curve, holders
+from .occupancy import Curve, curve, holders, unit_of
 from .reading import SPACES, Reading
 from .tables import bars, brief, clip, count, short, size, table
 
@@ -36,7 +36,8 @@ class MemoryChart(chart.Chart):
     def caption(self) -> str:
         """What is shown, in a line."""
         r = self.reading
-        return f"Memory of {r.title()} on {r.target.name}: {count(len(r), 'instruction')}"
+        when = "" if self.timeline is None else f"{self.timeline.latency_us:,.2f} us (model), "
+        return f"Memory of {r.title()} on {r.target.name}: {when}{count(len(r), 'instruction')}"
 
     def text(self) -> str:
         """For each memory: the fullest moment, who holds it then, and a coarse bar chart over the run."""
@@ -108,7 +109,7 @@ def _even(c: Curve, columns: int) -> list[float]:
 def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
     capacity = reading.capacity(space)
     peak = int(c.total.max(initial=0))
-    unit, per = ("B", 1) if peak < 4096 else ("KiB", 1024)
+    unit, per = unit_of(peak)
     base = np.zeros(len(c.total))
     for i, (name, held) in enumerate(c.owners.items()):
         color = palette.OWNERS[i] if i < NAMED else palette.REST

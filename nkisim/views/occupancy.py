@@ -29,6 +29,11 @@ class Curve:
     """How many changes there were, if a column stands for several of them (it then shows its fullest moment); else 0."""
 
 
+def unit_of(peak: int) -> tuple[str, int]:
+    """In what to count a memory of which at most `peak` bytes a partition are in use: the unit, and how many bytes it is."""
+    return ("B", 1) if peak < 4096 else ("KiB", 1024)
+
+
 def spans(reading: Reading, timeline: Timeline | None) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """From when until when each use of a tensor lasts, and how long the run is: in instruction numbers, or in the
     microseconds of a model (from the start of the first instruction that touches it to the result of the last)."""

@@ -28,7 +28,7 @@ STYLE = (f":root{{{palette.variables(dark=False)}}}"
          f"@media (prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}"
          "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}"
          "path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}"
-         ".c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 3}")
+         ".h{stroke:var(--scalar);stroke-width:1.5}.c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 3}")
 
 
 def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
@@ -39,12 +39,20 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     parts = []
     y = 26.0
     title = "busy engines" if timeline is not None else "which engine executes"
+    loads = lanes.table_loads(timeline, COLUMNS) if timeline is not None else {}
+    if loads:
+        title += "; hatched: an activation table is loaded"
+        parts.append('<pattern id="h" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+                     '<path class="h" d="M1 0v4"/></pattern>')
     parts.append(f'<text class="s" x="{LEFT}" y="15">{title}</text>')
     for lane in shown:
         parts.append(f'<text x="{LEFT - 8}" y="{y + 12:.0f}" text-anchor="end">{html.escape(lane.name)}</text>')
         parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
         parts.append(f'<path fill="var(--{palette.engine(lane.name)})" '
                      f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>')
+        if lane.name in loads:
+            load = loads[lane.name]
+            parts.append(f'<path fill="url(#h)" d="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>')
         y += LANE + GAP
     for space in SPACES:
         c = curve(reading, space, COLUMNS, timeline)

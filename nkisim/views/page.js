@@ -1,7 +1,8 @@
 (function (name, data) {
   "use strict";
   // data: records[i] is the number of the instruction of step i, kinds[steps[i]] says what it is; gaps[i] stands before step i;
-  // sbuf and psum: bytes used and holders at each step; tiles, written, read: contents, if they were kept; times: a model's.
+  // sbuf and psum: bytes used and holders at each step; tiles, written, read: contents, if they were kept; times: a model's;
+  // loads: the activation tables that steps load before they start.
   var LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+";
   var COLORS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116],
     [195, 179, 105], [225, 204, 85], [254, 232, 56]]; // cividis
@@ -19,7 +20,9 @@
     root.dataset.ready = "1";
     var last = data.steps.length - 1, now = 0;
     var picture = root.querySelector("img"), stage = make("div", "stage"), cursor = make("div", "cursor");
-    picture.parentNode.insertBefore(stage, picture);
+    var scroll = make("div", "scroll");
+    picture.parentNode.insertBefore(scroll, picture);
+    scroll.appendChild(stage);
     stage.appendChild(picture);
     stage.appendChild(cursor);
     cursor.style.top = 100 * 20 / data.plot[3] + "%"; // beside the rows of the picture, above its axis
@@ -58,6 +61,9 @@
     var gap = make("p", "gap"), grid = make("div", "grid"), left = make("div"), right = make("div"), tiles = make("div", data.tiles ? "tiles full" : "tiles");
     var file = make("h3"), source = make("div", "source mono"), what = make("p", "what"), note = make("p", "note soft");
     what.setAttribute("aria-live", "polite");
+    source.tabIndex = 0; // it scrolls
+    source.setAttribute("role", "region");
+    source.setAttribute("aria-label", "the kernel's text");
     if (Object.keys(data.gaps).length) app.appendChild(gap);
     left.appendChild(file);
     left.appendChild(source);
@@ -74,15 +80,16 @@
     grid.appendChild(right);
     app.appendChild(grid);
     app.appendChild(tiles);
-    if (data.tiles) app.appendChild(make("p", "legend soft", "Contents: dark is the smallest value, yellow the largest, red not " +
-      "finite; of a large tile each cell is the mean of the elements that it covers."));
-    stage.parentNode.insertBefore(app, stage.nextSibling);
+    app.appendChild(make("p", "legend soft", "Keys: left and right arrow step, Home and End go to the first and last instruction." +
+      (data.tiles ? " Contents: dark is the smallest value, yellow the largest, red not finite; of a large tile each cell is the " +
+      "mean of the elements that it covers, of a tensor in HBM the part is shown that the instruction touches." : "")));
+    scroll.parentNode.insertBefore(app, scroll.nextSibling);
 
     var keys = { ArrowLeft: function () { return now - 1; }, ArrowRight: function () { return now + 1; },
       Home: function () { return 0; }, End: function () { return last; } };
     function pressed(event) {
       if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      if (event.target === range || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+      if (event.target === range || event.target === source || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
       go(keys[event.key]());
       event.preventDefault();
       event.stopPropagation();
@@ -90,13 +97,23 @@
     root.tabIndex = 0;
     (root.dataset.page ? document : root).addEventListener("keydown", pressed);
     go(0);
+    var drawn = near.clientWidth;
+    window.addEventListener("resize", function () {
+      if (near.clientWidth !== drawn) strip();
+    });
+
+    function strip() {
+      drawn = near.clientWidth;
+      near.textContent = "";
+      near.appendChild(nearby(now, Math.max(320, Math.min(data.plot[2], drawn || data.plot[2])), go));
+    }
 
     function go(step) {
       now = Math.max(0, Math.min(last, step));
       var kind = data.kinds[data.steps[now]], number = data.records[now];
       range.value = now;
       range.setAttribute("aria-valuetext", "instruction " + number + ": " + kind.engine + " " + kind.op);
-      where.textContent = "step " + (now + 1) + " of " + (last + 1) + ", instruction " + number;
+      where.textContent = "step " + count(now + 1) + " of " + count(last + 1) + ", instruction " + count(number);
       cursor.style.left = 100 * (data.plot[0] + data.plot[1] * data.at[now]) / data.plot[2] + "%";
       gap.textContent = (data.gaps[now] || []).map(function (g) { return "Before this one, " + g + "."; }).join(" ");
       what.textContent = "";
@@ -115,8 +132,9 @@
         g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + ": " + h[1]; }).join("; ");
       });
       showTiles(kind);
-      near.textContent = "";
-      near.appendChild(nearby(now, go));
+      strip();
+      if (scroll.scrollWidth > scroll.clientWidth)
+        scroll.scrollLeft = cursor.offsetLeft - scroll.clientWidth / 2;
     }
 
     function showSource(kind) {
@@ -135,16 +153,17 @@
 
     function showTiles(kind) {
       tiles.textContent = "";
-      add("writes", kind.dst, data.written && data.written[now]);
-      add("reads", kind.srcs, data.read && data.read[now]);
+      add("writes", kind.dst, data.parts[now][0], data.written && data.written[now]);
+      add("reads", kind.srcs, data.parts[now][1], data.read && data.read[now]);
     }
 
-    function add(role, operands, contents) {
+    function add(role, operands, parts, contents) {
       operands.forEach(function (o, i) {
         var box = make("div", "tile");
         box.appendChild(make("span", "soft", role + " "));
         box.appendChild(make("b", "mono", o[0]));
-        box.appendChild(make("div", "soft", o[1].toUpperCase() + ", " + o[2] + ", " + o[3]));
+        var part = data.partWords[parts[i]];
+        box.appendChild(make("div", "soft", o[1].toUpperCase() + ", " + o[2] + (part ? ", " + part : "") + ", " + o[3]));
         var tile = contents && contents[i] >= 0 ? data.tiles[contents[i]] : null;
         if (tile) {
           if (tile[0] * tile[1] > 1) box.appendChild(heat(tile));
@@ -156,19 +175,22 @@
   }
 
   // The lanes around one step: over the model's time if there is one, else over instruction numbers.
-  function nearby(now, go) {
-    var timed = !!data.spans, row = 16, left = data.plot[0], plot = data.plot[1], height = 18 + row * data.lanes.length;
+  function nearby(now, wide, go) {
+    var timed = !!data.spans, row = 16, left = data.plot[0], plot = wide - (data.plot[2] - data.plot[1]);
+    var height = 18 + row * data.lanes.length;
     function span(i) { return timed ? data.spans[i] : [data.records[i], data.records[i] + 1]; }
     var mine = span(now), width = Math.min(Math.max(data.window, 1.5 * (mine[1] - mine[0])), data.length);
     var from = Math.max(0, Math.min((mine[0] + mine[1] - width) / 2, data.length - width));
-    var picture = draw("svg", { viewBox: "0 0 " + data.plot[2] + " " + height, "aria-hidden": "true" });
+    var picture = draw("svg", { viewBox: "0 0 " + wide + " " + height, "aria-hidden": "true" });
     data.lanes.forEach(function (lane, k) {
       picture.appendChild(draw("rect", { x: left, y: k * row, width: plot, height: row - 3, fill: "var(--raised)" }));
       picture.appendChild(draw("text", { x: left - 8, y: k * row + 11, "text-anchor": "end" }, lane));
     });
-    for (var i = 0; i < data.steps.length; i++) {
+    var order = data.steps.map(function (_, i) { return i; });
+    order.splice(now, 1);
+    order.concat(now).forEach(function (i) { // the current one last, over those of other queues of its lane
       var s = span(i), a = Math.max(s[0], from), b = Math.min(s[1], from + width), kind = data.kinds[data.steps[i]];
-      if (i !== now && (b < a || s[1] < from || s[0] > from + width)) continue;
+      if (i !== now && (b < a || s[1] < from || s[0] > from + width)) return;
       var bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[i] * row, height: row - 3,
         width: Math.max(1.5, plot * (b - a) / width - 1), fill: "var(--" + kind.engine + ",var(--other))",
         "fill-opacity": i === now ? 1 : 0.5 });
@@ -177,11 +199,23 @@
       bar.style.cursor = "pointer";
       bar.addEventListener("click", go.bind(null, i));
       picture.appendChild(bar);
-    }
-    [0, 0.5, 1].forEach(function (f) {
-      var at = from + f * width, label = timed ? (at / 1000).toFixed(2) + " us (model)" : Math.floor(at).toLocaleString("en");
+    });
+    Object.keys(data.loads || {}).forEach(function (i) {
+      var load = data.loads[i], a = Math.max(load[0], from), b = Math.min(load[1], from + width), step = Number(i);
+      if (b <= a) return;
+      var long = plot * (b - a) / width, bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[step] * row + 0.5,
+        width: Math.max(1.5, long - 1), height: row - 4, fill: "var(--card)", stroke: "var(--scalar)", "stroke-dasharray": "3 2" });
+      bar.appendChild(draw("title", {}, data.loadName + " for " + data.records[step]));
+      bar.style.cursor = "pointer";
+      bar.addEventListener("click", go.bind(null, step));
+      picture.appendChild(bar);
+      if (long > 70) picture.appendChild(draw("text", { x: left + plot * ((a + b) / 2 - from) / width, y: data.lane[step] * row + 10.5,
+        "text-anchor": "middle", "class": "faint", "pointer-events": "none" }, long > 130 ? data.loadName : "table load"));
+    });
+    (plot < 300 ? [0, 1] : [0, 0.5, 1]).forEach(function (f) {
+      var at = from + f * width, label = timed ? (at / 1000).toFixed(2) + " us (model)" : count(Math.floor(at));
       picture.appendChild(draw("text", { x: left + plot * f, y: height - 3, class: "faint",
-        "text-anchor": ["start", "middle", "end"][2 * f] }, f || timed ? label : "instruction " + Math.floor(Math.max(at, 0))));
+        "text-anchor": ["start", "middle", "end"][2 * f] }, f || timed ? label : "instruction " + count(Math.floor(Math.max(at, 0)))));
     });
     return picture;
   }
@@ -223,6 +257,8 @@
     context.putImageData(pixels, 0, 0);
     return canvas;
   }
+
+  function count(n) { return n.toLocaleString("en"); }
 
   function size(bytes) {
     var units = ["B", "KiB", "MiB"], u = 0;

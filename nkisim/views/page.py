@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import markup, overview, palette
 from .folding import Shown, choose
+from .lanes import TABLE_LOAD, is_table_load
 from .memory_chart import MemoryChart
 from .page_data import collect, occupied
 from .reading import SPACES, Reading
@@ -69,6 +70,7 @@ class Page:
     def text(self) -> str:
         """The instructions shown, as text."""
         lines = []
+        loads = is_table_load(self.timeline) if self.timeline is not None else ()
         for i, record in enumerate(self.shown.records.tolist()):
             lines += [f"       ... {gap.text()}" for gap in self.shown.gaps.get(i, ())]
             kind = self.reading.kind_of(record)
@@ -76,6 +78,8 @@ class Page:
             if self.timeline is not None:
                 start, end = (float(a[record]) / 1e3 for a in (self.timeline.start, self.timeline.busy_end))
                 when = f"   model {start:.3f} to {end:.3f} us"
+                if loads[record]:
+                    when += f", after an {TABLE_LOAD} from {float(self.timeline.since[record]) / 1e3:.3f} us"
             lines.append(f"{record:6d}  {kind.engine:<6} {kind.text()}   line {kind.line}{when}")
         lines += [f"       ... {gap.text()}" for gap in self.shown.gaps.get(len(self.shown.records), ())]
         return "\n".join(lines) or "No instruction ran."

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..memory import CONST
-from .contents import Contents, Preview
+from .contents import Contents, Preview, hbm_parts, numbered
 from .folding import Shown
-from .lanes import group
+from .lanes import TABLE_LOAD, group, is_table_load
 from .occupancy import held_at, holders
 from .palette import ENGINES
 from .reading import SPACES, Kind, Reading, file_label
@@ -55,6 +55,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
         "kinds": [_kind(k, files.index(k.filename)) for k in used],
         "files": [_file(name, {k.line for k in used if k.filename == name}) for name in files],
         "gaps": {str(place): [g.text() for g in gaps] for place, gaps in shown.gaps.items()},
+        **_parts(reading, records, used, steps),
         **_memory(reading, records, timeline),
     }
     if reading.run.keep_results:
@@ -74,14 +75,8 @@ def _kind(kind: Kind, file: int) -> dict[str, Any]:
     def operands(which: tuple) -> list[list[str]]:
         return [[brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype] for o in which if o.space != CONST]
 
-    return {"engine": kind.engine, "op": kind.op, "attrs": attributes(kind), "dst": operands(kind.dst),
+    return {"engine": kind.engine, "op": kind.op, "attrs": kind.attributes(), "dst": operands(kind.dst),
             "srcs": operands(kind.srcs), "file": file, "line": kind.line}
-
-
-def attributes(kind: Kind) -> str:
-    """The attributes that say something: "op0=subtract, op1=multiply"."""
-    said = [(n, v) for n, v in kind.attrs if v is not None and v is not False and v != () and v != 0]
-    return ", ".join(f"{n}={v if isinstance(v, (str, int, float, tuple)) else type(v).__name__}" for n, v in said)
 
 
 def _file(filename: str, lines: set[int]) -> dict[str, Any]:
@@ -121,19 +116,37 @@ def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> 
     return out
 
 
+def _parts(reading: Reading, records: list[int], used: list[Kind], steps: list[int]) -> dict[str, Any]:
+    """Of tensors in HBM, which part each step touches, by its operands: "from [0, 128] of 64 x 4096"; "" of other operands."""
+    pool = Pool()
+    chosen: dict[int, list[str]] = {number: [] for number in records}
+    for number, found in numbered(reading.run):
+        if number in chosen:
+            chosen[number] = hbm_parts(found)
+
+    def numbers(words: list[str], operands: tuple) -> list[int]:
+        return [pool.number(w) for w, o in zip(words, operands, strict=True) if o.space != CONST]
+
+    parts = []
+    for record, step in zip(records, steps, strict=True):
+        n, kind = len(used[step].dst), used[step]
+        parts.append([numbers(chosen[record][:n], kind.dst), numbers(chosen[record][n:], kind.srcs)])
+    return {"parts": parts, "partWords": pool.items}
+
+
 def _contents(reading: Reading, records: list[int], used: list[Kind], steps: list[int]) -> dict[str, Any]:
     grid = (16, 32) if len(records) <= 400 else (8, 16)
     contents = Contents(reading.run, records, grid)
     tiles = Pool()
 
-    def numbered(found: list[Preview | None], operands: tuple) -> list[int]:
+    def numbers(found: list[Preview | None], operands: tuple) -> list[int]:
         return [-1 if p is None else tiles.number(p) for p, o in zip(found, operands, strict=False) if o.space != CONST]
 
     before, after = [], []
     for record, step in zip(records, steps, strict=True):
         written, read = contents.of(record)
-        after.append(numbered(written, used[step].dst))
-        before.append(numbered(read, used[step].srcs))
+        after.append(numbers(written, used[step].dst))
+        before.append(numbers(read, used[step].srcs))
     return {"tiles": [list(t) for t in tiles.items], "written": after, "read": before}
 
 
@@ -145,20 +158,27 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
     critical = {step.index for step in timeline.critical_path}
     names = [group(lane) for lane in timeline.lanes]
     used = list(dict.fromkeys(names[int(k)] for k in np.unique(timeline.lane)))
-    words, path, at, spans = [], [], [], []
-    for r in records:
+    loading = is_table_load(timeline)
+    words, path, at, spans, loads = [], [], [], [], {}
+    for step, r in enumerate(records):
         start, busy, end = (float(a[r]) for a in (timeline.start, timeline.busy_end, timeline.end))
         text = f"{start / 1e3:,.3f} to {busy / 1e3:,.3f} us on {timeline.lanes[int(timeline.lane[r])]}"
         if end > busy:
             text += f", result visible at {end / 1e3:,.3f} us"
         reason, waited = REASONS[int(timeline.reason[r])], int(timeline.waited_for[r])
-        text += f"; start decided by: {reason}, instruction {waited:,}" if waited >= 0 else "; nothing to wait for"
+        text += f"; start decided by: {reason}, instruction {waited:,}" if waited >= 0 else (
+            f"; start decided by: {reason}" if loading[r] else "; nothing to wait for")
+        if loading[r]:
+            since = float(timeline.since[r])
+            text += f"; {TABLE_LOAD} from {since / 1e3:,.3f} to {start / 1e3:,.3f} us"
+            loads[str(step)] = [round(since), round(start)]
         words.append(text)
         path.append(int(r in critical))
         at.append(round((start + busy) / 2 / length, 5))
         spans.append([round(start), round(busy)])
     pool = Pool()
     return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at,
+            "loads": loads, "loadName": TABLE_LOAD,
             "spans": spans, "lanes": used, "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
             "window": NEARBY * length / len(timeline.start), "length": length}
 

@@ -30,15 +30,17 @@ ENGINES = {
     "tensor": Shade("#0072b2", "#56a8e0"),
     "vector": Shade("#b65a00", "#f0a04b"),
     "scalar": Shade("#00795a", "#35bf95"),
-    "gpsimd": Shade("#a8477f", "#e08dba"),
-    "dma": Shade("#6b7280", "#a3acb8"),
+    "gpsimd": Shade("#7a1553", "#e08dba"),
+    "dma": Shade("#6b7280", "#c9d0d8"),
 }
+LINES = tuple(shade.light for shade in ENGINES.values())
+"""Curves side by side on a light card."""
 OTHER = Shade("#8a6d00", "#d9c04a")
 """Lanes that are no engine."""
 
-OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a500", "#5c4d9e")
-"""Areas stacked by owner, on a light card; the remainder is `REST`."""
-REST = "#b8bec6"
+OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+"""Areas stacked by owner, on a light card, under a line in ink: what is light needs no more; the remainder is `REST`."""
+REST = "#e1e5ea"
 
 
 def engine(lane: str) -> str:

@@ -41,6 +41,11 @@ class Kind:
         """What tells it from another kind, for a reader."""
         return self.engine, self.op, self.dst, self.srcs, repr(self.attrs), self.filename, self.line
 
+    def attributes(self) -> str:
+        """The attributes that say something: "op0=subtract, op1=multiply"."""
+        said = [(n, v) for n, v in self.attrs if v is not None and v is not False and v != () and v != 0]
+        return ", ".join(f"{n}={v if isinstance(v, (str, int, float, tuple)) else type(v).__name__}" for n, v in said)
+
     def text(self) -> str:
         """"activation p[128, 64] <- x[128, 64]"."""
         targets = ", ".join(f"{o.name}{list(o.shape)}" for o in self.dst)

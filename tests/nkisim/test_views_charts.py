@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.views import lanes, tables
+from nkisim.views import lane_chart, lanes, palette, tables
 from nkisim.views.occupancy import curve
 from nkisim.views.reading import Reading
 from tests.nkisim.views_runs import SMALL, X, empty, every_engine, large, large_timeline, long_loop, on_a_grid, record, small
@@ -60,6 +60,13 @@ def test_occupancy_agrees_with_the_peak_that_the_run_reports():
     for space in ("sbuf", "psum"):
         totals = curve(reading, space, 10**6).total
         assert totals.max() * 128 == run.peak_bytes(space)  # every tile of this kernel spans 128 partitions
+
+
+def test_a_memory_map_over_time_says_in_its_caption_how_long_the_run_is_by_the_model():
+    timeline = small().timeline()
+    chart = timeline.memory_chart()
+    caption = f"Memory of every_engine on trn2: {timeline.latency_us:.2f} us (model), 11 instructions"
+    assert chart.text().startswith(caption + "\n") and caption in words_of(chart.figure())
 
 
 def test_a_memory_that_nothing_used_is_said_to_be_unused():
@@ -117,6 +124,30 @@ def test_a_part_of_the_time_can_be_drawn():
     assert "0.50 us" in chart.text() and "1.00 us  (model)" in chart.text()
     with pytest.raises(ValueError, match="between"):
         timeline.lane_chart(between=(2.0, 1.0))
+
+
+@pytest.mark.parametrize("most", [lane_chart.MOST, 1], ids=["one by one", "in columns"])
+def test_a_table_load_is_hatched_before_its_activation(most, monkeypatch):
+    monkeypatch.setattr(lane_chart, "MOST", most)
+    timeline = small().timeline()
+    (k,) = np.flatnonzero(lanes.is_table_load(timeline))
+    figure = timeline.lane_chart().figure()
+    assert "activation table loads hatched" in " ".join(words_of(figure))
+    (hatched,) = [a for a in figure.axes[0].get_children() if getattr(a, "get_hatch", lambda: None)() and drawn(a) is not None]
+    low, high = drawn(hatched)
+    column = float(timeline.end.max()) / 1e3 / (1000 if most == 1 else 1e6)
+    assert low == pytest.approx(timeline.since[k] / 1e3, abs=1.01 * column)
+    assert high == pytest.approx(timeline.start[k] / 1e3, abs=1.01 * column)
+
+
+def drawn(artist):
+    """From where to where along the x axis something is drawn; None if it is empty."""
+    if hasattr(artist, "get_data"):  # steps
+        values, edges, base = artist.get_data()
+        there = np.flatnonzero(np.asarray(base) - values > 1e-9)
+        return (edges[there[0]], edges[there[-1] + 1]) if len(there) else None
+    paths = [path.vertices[:, 0] for path in artist.get_paths()]
+    return (min(map(np.min, paths)), max(map(np.max, paths))) if paths else None
 
 
 # -- roofline ----------------------------------------------------------------------------------------------------------
@@ -220,3 +251,32 @@ def test_cores_side_by_side_have_lanes_of_their_own_and_their_memories_are_count
     assert re.search(r"^  nc1 scalar +\|", timeline.lane_chart().text(), re.MULTILINE)
     assert "of 448 KiB a partition of 2 cores together" in timeline.memory_chart().text()
     assert "nc0 scalar" in words_of(timeline.lane_chart().figure())
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+SEEN_AS = {
+    "by most": np.eye(3),
+    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency" (2009), severity 1
+    "without red cones": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "without green cones": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "without blue cones": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def as_lab(color, seen):
+    """A colour such as "#0072b2" in CIELAB, as somebody with the given vision sees it."""
+    rgb = np.array(matplotlib.colors.to_rgb(color))
+    rgb = np.clip(np.asarray(seen) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ rgb / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", SEEN_AS)
+@pytest.mark.parametrize(("what", "colors"), [
+    ("owners", [*palette.OWNERS, palette.REST]), ("engines, light", [shade.light for shade in palette.ENGINES.values()]),
+    ("engines, dark", [shade.dark for shade in palette.ENGINES.values()])], ids=lambda value: value if isinstance(value, str) else "")
+def test_any_two_colours_of_a_picture_are_told_apart_by_everybody(what, colors, vision):
+    seen = [as_lab(color, SEEN_AS[vision]) for color in colors]
+    closest = min((float(np.linalg.norm(a - b)), i, j) for i, a in enumerate(seen) for j, b in enumerate(seen) if i < j)
+    assert closest[0] > 10, (what, *(colors[k] for k in closest[1:]))

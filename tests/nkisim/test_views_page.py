@@ -16,6 +16,9 @@ from pathlib import Path
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
+import nki as newer
+import nki.isa as newer_isa
+import nki.language as newer_nl
 import numpy as np
 import pytest
 
@@ -53,6 +56,12 @@ def data_of(html):
     """What the page's script works on."""
     (text,) = re.findall(r'^\}\)\("run-[0-9a-f]{12}",(.*)\);</script>$', html, re.MULTILINE)
     return json.loads(text)
+
+
+def picture_of(html):
+    """The overview picture, an SVG."""
+    (text,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', html)
+    return base64.b64decode(text).decode()
 
 
 def stripped(html):
@@ -131,6 +140,103 @@ def test_a_tile_that_was_written_in_parts_is_read_as_a_whole():
     assert words.startswith(f"{whole.min():.4g} to {whole.max():.4g}, ")
 
 
+def test_the_part_of_an_input_that_a_load_reads_is_shown_with_where_it_begins():
+    data = data_of(small().html().fragment())
+    loads = [i for i, s in enumerate(data["steps"]) if data["kinds"][s]["op"] == "dma_copy" and data["kinds"][s]["srcs"][0][0] == "x"]
+    assert [data["partWords"][data["parts"][i][1][0]] for i in loads] == ["from [0, 0] of 128 x 256", "from [0, 128] of 128 x 256"]
+    for i in loads:
+        assert data["read"][i] == data["written"][i] != [-1]  # a load copies
+    assert data["read"][loads[0]] != data["read"][loads[1]]
+
+
+def test_what_an_input_held_is_shown_though_the_caller_changed_the_array_since():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        nl.store(out, value=nl.load(x))
+        return out
+
+    array = SMALL.copy()
+    run = record(kernel, array, keep_results=True)
+    array[...] = 7.0
+    data = data_of(run.html().fragment())
+    assert data["read"][0] == data["written"][0]
+    assert data["tiles"][data["read"][0][0]][3].startswith("0 to 1, ")
+
+
+def test_a_tensor_in_hbm_is_read_back_as_it_was_stored():
+    @nki.jit
+    def kernel(x):
+        between = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.private_hbm)
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        nl.store(between[0:2], value=nl.load(x[0:2]))
+        nl.store(between[2:4], value=nl.load(x[0:2]))
+        nl.store(out, value=nl.load(between))
+        return out
+
+    data = data_of(record(kernel, SMALL, keep_results=True).html().fragment())
+    assert data["tiles"][data["read"][4][0]][3].startswith(f"0 to {SMALL[1, 3]:.4g}, mean {SMALL[:2].mean():.4g}")
+    assert [data["partWords"][data["parts"][i][0][0]] for i in (1, 3, 5)] == ["from [0, 0] of 4 x 4", "from [2, 0] of 4 x 4", ""]
+
+
+def test_rows_that_run_time_indices_pick_are_shown_as_the_transfer_wrote_them():
+    @nki.jit
+    def kernel(table, rows):
+        out = nl.ndarray((2, 4), dtype=table.dtype, buffer=nl.shared_hbm)
+        picked = nl.load(rows)
+        nl.store(out, value=nl.load(table[picked, nl.arange(4)[None, :]]))
+        return out
+
+    data = data_of(record(kernel, SMALL, np.array([[3], [1]], np.int32), keep_results=True).html().fragment())
+    assert data["partWords"][data["parts"][1][1][0]] == "elements of 4 x 4"
+    assert data["read"][1] == data["written"][1]
+    assert data["tiles"][data["read"][1][0]][3].endswith("first row " + " ".join(f"{v:.4g}" for v in SMALL[3]))
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+def test_a_second_destination_is_shown_when_it_is_written_and_when_it_is_read(masked):
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((4, 1), dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        total = nl.full((4, 1), 0.0, dtype=nl.float32, name="total")
+        i_p, i_f = nl.mgrid[0:4, 0:4]
+        nisa.activation_reduce(nl.exp, t, reduce_op=nl.add, reduce_res=total, mask=i_p + 0 * i_f < 2 if masked else None)
+        nl.store(out, value=total)
+        return out
+
+    run = record(kernel, SMALL, keep_results=True)
+    data = data_of(run.html().fragment())
+    (step,) = [i for i, k in enumerate(run.instructions) if len(k.dst) == 2]
+    rows = np.exp(SMALL).sum(axis=1)
+    rows[2 if masked else 4:] = 0.0
+    shown = data["tiles"][data["written"][step][1]]
+    assert shown[:2] == [4, 1] and f"first row {rows[0]:.4g}" in shown[3]
+    stored = data["tiles"][data["read"][step + 1][0]]
+    assert stored[3].startswith(f"{rows.min():.4g} to {rows.max():.4g}, ")
+
+
+def test_what_two_cores_write_in_an_unknown_order_is_not_shown_as_known():
+    @newer.jit
+    def kernel(x):
+        me = newer_nl.program_id()
+        shared = newer_nl.ndarray(x.shape, dtype=x.dtype, buffer=newer_nl.shared_hbm)
+        out = newer_nl.ndarray(x.shape, dtype=x.dtype, buffer=newer_nl.shared_hbm)
+        mine, other = slice(me * 64, (me + 1) * 64), slice((1 - me) * 64, (2 - me) * 64)
+        newer_nl.store(shared[mine], newer_nl.load(x[mine]))
+        newer_isa.core_barrier(shared, (0, 1))
+        tile = newer_nl.ndarray((64, 256), dtype=newer_nl.bfloat16, buffer=newer_nl.sbuf)
+        newer_isa.dma_copy(tile, shared[other])  # a cast: what is written is not what was read
+        newer_isa.dma_copy(out[mine], tile)
+        return out
+
+    run = record(kernel[2], X, keep_results=True)
+    steps = [(i, k) for i, k in enumerate(run.instructions) if k.op == "dma_copy"]
+    data = data_of(run.html().fragment())
+    read = {k.srcs[0].name: data["read"][i][0] for i, k in steps if k.srcs[0].space == "hbm"}
+    assert read["x"] >= 0 and read["shared"] == -1
+
+
 def test_values_that_are_not_finite_are_told_and_marked():
     @nki.jit
     def kernel(x):
@@ -188,6 +294,20 @@ def test_a_timeline_gives_every_step_its_modelled_interval():
     for i, text in enumerate(words):
         assert text.startswith(f"{timeline.start[i] / 1e3:,.3f} to {timeline.busy_end[i] / 1e3:,.3f} us on ")
     assert [i for i, c in enumerate(data["critical"]) if c] == [s.index for s in timeline.critical_path]
+
+
+def test_a_table_load_is_told_at_its_step_drawn_in_the_lanes_and_said_in_the_text():
+    run = small()
+    timeline = run.timeline()
+    k = next(i for i, step in enumerate(run.instructions) if step.op == "activation")
+    page = run.html(timeline=timeline)
+    data = data_of(page.fragment())
+    since, start = timeline.since[k] / 1e3, timeline.start[k] / 1e3
+    assert data["loads"] == {str(k): [round(timeline.since[k]), round(timeline.start[k])]}
+    assert f"activation table load from {since:,.3f} to {start:,.3f} us" in data["timeWords"][data["times"][k]]
+    assert f"after an activation table load from {since:.3f} us" in page.text().splitlines()[k]
+    assert "an activation table is loaded" in picture_of(page.fragment())
+    assert "table" not in picture_of(run.html().fragment())
 
 
 def test_a_timeline_of_another_run_is_refused():

@@ -77,7 +77,8 @@ def test_lost_values_are_drawn_and_told(tmp_path):
     )
     lost = trace(3, load(3, text, tmp_path))
     assert "Now l is nan and |acc| is nan." in lost.steps().html()
-    lost.figure()
+    (legend,) = lost.figure().legends
+    assert "NaN or infinite" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_an_empty_trace_says_so_in_its_view(tmp_path):
@@ -91,6 +92,20 @@ def test_the_figure_has_a_line_a_head(made, tmp_path):
     assert [ax.get_ylabel() for ax in axes] == ["m (line), tile max", "alpha", "l", "|acc|"]
     assert [len(ax.lines) for ax in axes] == [8, 4, 4, 4]
     figure.savefig(tmp_path / "trace.svg")
+
+
+def test_heads_differ_by_more_than_their_colour_and_are_named_outside_the_curves(made):
+    figure = made.figure()
+    lines = figure.axes[3].lines
+    assert len({line.get_marker() for line in lines}) == len(lines) == 4
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"head {h}" for h in made.heads]
+    assert not any(axes.get_legend() for axes in figure.axes)
+
+
+def test_a_panel_that_is_empty_says_so(tmp_path):
+    alpha = trace(2, load(2, solution(2), tmp_path)).figure().axes[1]
+    assert [text.get_text() for text in alpha.texts] == ["none in this trace"] and "none" not in str(alpha.get_ylabel())
 
 
 def test_show_prints_the_text_first(made, capsys):

@@ -204,7 +204,9 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
-    return Tensor(buf, program.constant(values, wanted), meta, 0)
+    array = program.constant(values, wanted)
+    program.keep_initial(buf, array)
+    return Tensor(buf, array, meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tensor:

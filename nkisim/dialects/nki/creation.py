@@ -198,7 +198,9 @@ def shared_constant(constant: Any, dtype: Any = None) -> Any:
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL, "constant")
     buf.role = "constant"
-    return program.tensor(buf, program.constant(values, wanted), meta, 0)
+    array = program.constant(values, wanted)
+    program.keep_initial(buf, array)
+    return program.tensor(buf, array, meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, dst: Any = None) -> Any:
