@@ -10,6 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .cost import ENGINES, Cost
 from .timing import Timing
 
@@ -37,13 +40,29 @@ def lanes_of(timing: Timing) -> int:
     return len(ENGINES) + 2 * timing.dma_queues + 1
 
 
+Freed = deque[tuple[float, int, int]]
+"""Memory that is released: when, by which record, how much; soonest first. Tiles are released nearly in order, which makes this
+cheaper than a heap."""
+
+
+def release(freed: Freed, entry: tuple[float, int, int]) -> None:
+    """Note that memory is released: when, by which record, how much."""
+    freed.append(entry)
+    if len(freed) > 1 and freed[-2] > entry:
+        freed.pop()
+        k = len(freed)
+        while k and freed[k - 1] > entry:
+            k -= 1
+        freed.insert(k, entry)
+
+
 class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
     __slots__ = ("first_lane", "free", "last", "sbuf_port", "psum_port", "array_start", "stationary", "tiles", "warm", "table",
-                 "queues", "issued", "issuer", "data", "room", "freed")
+                 "queues", "issued", "issuer", "data", "spare", "freed", "usuals")
 
-    def __init__(self, number: int, timing: Timing, base: float) -> None:
+    def __init__(self, number: int, timing: Timing, base: float, capacity: tuple[int, int]) -> None:
         self.first_lane = number * lanes_of(timing)
         self.free = [base] * 4
         """Until when each engine is occupied, and by which record."""
@@ -68,23 +87,64 @@ class Core:
         self.issuer = [NOBODY, NOBODY]
         self.data = [base, base]
         """Until when DMA bandwidth is given away: to loads and everything before, and to other transfers."""
-        self.room = [0, 0]
-        """Bytes a partition of SBUF, banks of PSUM that are taken."""
-        self.freed: list[list[tuple[float, int, int]]] = [[], []]
-        """Memory that is released: when, by which record, how much; a heap each."""
+        self.spare = list(capacity)
+        """Bytes a partition of SBUF, banks of PSUM that nothing takes."""
+        self.freed: tuple[Freed, Freed] = (deque(), deque())
+        """Memory that is released, of SBUF and of PSUM."""
+        self.usuals: dict[Any, tuple | None] = {}
+        """Of each signature, what the short way of `schedule.place` knows of it."""
 
 
 class Placed:
-    """What `place` fills in, one entry a record."""
+    """What `place` fills in. Of a record on an engine all but the start and the cause follows from its kind."""
 
     def __init__(self) -> None:
         self.start: list[float] = []
+        self.cause: list[int] = []
+        self.kind: list[int] = []
+        """One entry a record, of the program that is being placed. The kind stands in `kinds`."""
         self.busy_end: list[float] = []
         self.end: list[float] = []
         self.lane: list[int] = []
-        self.cause: list[int] = []
+        """One entry a record of kind 0."""
+        self.kinds: list[tuple[float, float, int]] = [(0.0, 0.0, 0)]
+        """Occupancy, latency and lane of the records of a kind."""
+        self.counted: list[Cost] = []
+        """The cost of each kind from the second on, in which its records are not yet counted."""
         self.loading: dict[int, float] = {}
         """When the loading began of the stationary operand or the activation table for which an instruction waited, by record;
         of the others nothing."""
         self.costs: dict[Any, Cost] = {}
         """Of each signature that ran."""
+        self.before = 0
+        """How many records were placed before this program."""
+        self.closed: list[tuple[NDArray, ...]] = []
+        """Of each program placed: start, end of occupancy, end, lane, cause of its records."""
+
+    def kind_of(self, cost: Cost, lane: int) -> int:
+        """A new kind: instructions of one cost on one engine."""
+        self.kinds.append((cost.occupancy, cost.latency, lane))
+        self.counted.append(cost)
+        return len(self.kinds) - 1
+
+    def close(self, base: float) -> float:
+        """Make arrays of what the program that was placed from the time `base` on has filled in; returns its last end."""
+        n = len(self.start)
+        start, kind = np.fromiter(self.start, np.float64, n), np.fromiter(self.kind, np.intp, n)
+        occupancy, latency, lane = (np.array(column)[kind] for column in zip(*self.kinds))
+        busy_end, end, own = start + occupancy, start + latency, kind == 0
+        busy_end[own], end[own], lane[own] = self.busy_end, self.end, self.lane
+        for cost, uses in zip(self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()):
+            cost.uses += uses
+        self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
+        self.before += n
+        for filled in (self.start, self.cause, self.kind, self.busy_end, self.end, self.lane, self.counted):
+            filled.clear()
+        del self.kinds[1:]
+        return float(end.max(initial=base))
+
+    def columns(self) -> list[NDArray]:
+        """Start, end of occupancy, end, lane, cause of all records."""
+        if not self.closed:
+            self.close(0.0)
+        return [np.concatenate(parts) for parts in zip(*self.closed)]
