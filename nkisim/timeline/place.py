@@ -15,11 +15,9 @@ from .cost import ENGINES, Cost, cost_of
 from .regions import AVAIL, BANKED, ENGINE, LAST, NEED, OTHERS, READ, READER, WRITER, Region, find, first_of, last_use, over
 from .state import (
     ANTI,
-    BANK,
     BUSY,
     DATA,
     EACH,
-    MEMORY,
     NOBODY,
     ORDER,
     OUTPUT,
@@ -32,7 +30,6 @@ from .state import (
     Options,
     Placed,
     lanes_of,
-    release,
 )
 from .timing import Timing
 
@@ -80,7 +77,9 @@ class Placing:
         """The signatures of records that a mask or picked elements make special."""
         widths: dict[Any, int] = {}
         at, n = 0, len(tape)
-        while at < n:
+        while True:  # see `schedule.place`
+            if at >= n:
+                break
             signature = tape[at]
             try:
                 width = widths[signature]
@@ -91,7 +90,10 @@ class Placing:
                 tape[at + 5].mark = at
                 if width > 8:
                     tape[at + 7].mark = at
-                    for k in range(at + 9, at + width - 1, 2):
+                if width > 10:
+                    tape[at + 9].mark = at
+                if width > 12:
+                    for k in range(at + 11, at + width - 1, 2):
                         tape[k].mark = at
             share = tape[at + width - 1]
             if share is not None:
@@ -197,8 +199,7 @@ class Placing:
             into[NEED] = -(-layout.psum_partition_bytes // self.bank) if into[BANKED] else layout.sbuf_partition_bytes
             if meta is layout:
                 into[LAST] = last
-            core.spare[into[BANKED]] -= into[NEED]
-            t, cause = wait_for_room(core, into[BANKED], t, cause)
+            t, cause = core.pools[into[BANKED]].take(into[NEED], t, cause)
         for other in (into, *into[OTHERS]):
             if other[READ] > t:
                 t, cause = other[READ], other[READER] | ANTI
@@ -283,26 +284,11 @@ class Placing:
             return
         when, by = over(entry)
         buf.mark = -1
-        release(core.freed[first[BANKED]], (when, by, first[NEED]))
+        core.pools[first[BANKED]].release(when, by, first[NEED])
         if self.rows is not None and buf in self.rows.in_psum:
             held = self.rows.in_psum[buf]
             product, held.mark = first_of(held.mark), -1
-            release(core.freed[1], (when, by, product[NEED]))
-
-
-def wait_for_room(core: Core, banked: bool, t: float, cause: int) -> tuple[float, int]:
-    """Wait until so many bytes of SBUF, or banks of PSUM, are released that those in use have room.
-
-    Tiles that a later record still touches are never waited for: if they alone are too many (small tiles may share a bank),
-    nobody waits.
-    """
-    spare, freed = core.spare, core.freed[banked]
-    while spare[banked] < 0 and freed:
-        when, by, size = freed.popleft()
-        spare[banked] += size
-        if when > t:
-            t, cause = when, by | (BANK if banked else MEMORY)
-    return t, cause
+            core.pools[1].release(when, by, product[NEED])
 
 
 def _transfer(core: Core, cost: Cost, part: float, t: float, cause: int, record: int, timing: Timing,

@@ -20,7 +20,7 @@ from ..program import Program
 from ..target import Target
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing, take_ports, wait_for_ports
-from .state import Options, Placed, release
+from .state import Options, Placed
 from .timing import Timing
 
 
@@ -32,7 +32,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     """
     # imported here, so that the loop finds them among its local names
     from .regions import AVAIL, BANKED, ENGINE, LAST, LAYOUT, NEED, READ, READER, WRITER
-    from .state import ANTI, BANK, BUSY, DATA, EACH, MEMORY, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE
+    from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
     tape, read, destination, give_back = program.tape, placing.read, placing.destination, placing.give_back
@@ -42,10 +42,12 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
     record, at = out.before * EACH, 0
     for core, mark in placing.turns():
-        usuals, free, last, spare, freed = core.usuals, core.free, core.last, core.spare, core.freed
+        usuals, free, last, pools = core.usuals, core.free, core.last, core.pools
         loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
         first_queue = core.first_lane + len(ENGINES)
-        while at < mark:
+        while True:  # and not `while at < mark`, which CPython 3.11 speeds up only from the eighth call of the function on
+            if at >= mark:
+                break
             signature = tape[at]
             try:
                 usual = usuals[signature]
@@ -55,14 +57,14 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
-            (cost, kind, me, width, layout, need, banked, occupancy, latency, one_layout, two_at, two_layout, three_at,
+            (cost, kind, me, width, layout, need, banked, pool, occupancy, latency, one_layout, two_at, two_layout, three_at,
              three_layout, special) = usual
             t = base
             cause = from_start
             viewed = False
 
             # what it reads must have been written
-            if me >= 0:
+            if one_layout is not None:
                 try:
                     one = tape[at + 5].mark
                     if one[LAYOUT] is not one_layout:
@@ -71,7 +73,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     elif one[AVAIL] > t:
                         t = one[AVAIL]
                         cause = one[WRITER] | DATA
-                    if two_at:
+                    if two_at is not None:
                         two = tape[at + two_at].mark
                         if two[LAYOUT] is not two_layout:
                             two, t, cause = read(tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause)
@@ -79,7 +81,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                         elif two[AVAIL] > t:
                             t = two[AVAIL]
                             cause = two[WRITER] | DATA
-                        if three_at:
+                        if three_at is not None:
                             three = tape[at + three_at].mark
                             if three[LAYOUT] is not three_layout:
                                 three, t, cause = read(tape[at + three_at], three_layout, tape[at + three_at + 1], t, cause)
@@ -101,16 +103,18 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             into = dst.mark
             if into.__class__ is int and dst.meta is layout:
                 new = True
-                left = spare[banked] - need
+                left = pool.spare - need
                 if left < 0:
-                    gone = freed[banked]
-                    while left < 0 and gone:
-                        when, by, size = gone.popleft()
-                        left += size
+                    ready = pool.ready
+                    while ready and ready[-1][0] < pool.least or pool.sort():
+                        when, by, size = ready.pop()
                         if when > t:
                             t = when
-                            cause = by | (BANK if banked else MEMORY)
-                spare[banked] = left
+                            cause = by | pool.reason
+                        left += size
+                        if left >= 0:
+                            break
+                pool.spare = left
             elif into.__class__ is list and into[LAYOUT] is layout:
                 new = False
                 if into[READ] > t:
@@ -124,62 +128,73 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 into, t, cause = destination(core, dst, layout, tape[at + 4], me, t, cause)
                 viewed = True
 
-            if me >= 0:
+            if one_layout is not None:
                 if free[me] > t:
                     t = free[me]
                     cause = last[me] | BUSY
-                if me == 0:
-                    held = core.stationary
-                    if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
-                        core.stationary = (one, one[WRITER], one_layout)
-                        began, by = (core.array_start, last[0]) if core.array_start > one[AVAIL] else (one[AVAIL], one[WRITER])
-                        if began + special > t:
-                            t = began + special
-                            cause = by | STATIONARY
-                            loading[record] = began
-                    core.array_start = t
-                elif special is not None:
-                    if cost.shared:
-                        t, cause = wait_for_ports(core, cost, t, cause)
-                    if special and special != core.table:
-                        core.table = special
-                        loading[record] = t
-                        t += timing.table_load
-                        cause = cause & -EACH | TABLE
-                    if cost.shared:
-                        take_ports(core, cost, t + occupancy, record)
+                if special is not None:
+                    if me == 0:
+                        held = core.stationary
+                        if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
+                            core.stationary = (one, one[WRITER], one_layout)
+                            began = core.array_start
+                            by = last[0]
+                            if one[AVAIL] >= began:
+                                began = one[AVAIL]
+                                by = one[WRITER]
+                            if began + special > t:
+                                t = began + special
+                                cause = by | STATIONARY
+                                loading[record] = began
+                        core.array_start = t
+                    else:
+                        if cost.shared:
+                            t, cause = wait_for_ports(core, cost, t, cause)
+                        if special and special != core.table:
+                            core.table = special
+                            loading[record] = t
+                            t += timing.table_load
+                            cause = cause & -EACH | TABLE
+                        if cost.shared:
+                            take_ports(core, cost, t + occupancy, record)
                 free[me] = busy = t + occupancy
                 last[me] = record
                 avail = t + latency + handoff
                 # a tile that nobody else touches is free when it has been read; that is later than it was written
                 if one[LAST] == at and one is not into:
                     tape[at + 5].mark = at
-                    entry = (busy, record, one[NEED]) if busy > one[READ] else (one[READ], one[READER], one[NEED])
-                    gone = freed[one[BANKED]]
-                    if gone and gone[-1] > entry:
-                        release(gone, entry)
-                    else:
-                        gone.append(entry)
+                    given = pools[one[BANKED]]
+                    when = busy
+                    by = record
+                    if one[READ] >= busy:
+                        when = one[READ]
+                        by = one[READER]
+                    given.late.append((when, by, one[NEED]))
+                    if when < given.least:
+                        given.least = when
                 elif busy > one[READ]:
                     one[READ] = busy
                     one[READER] = record
-                if two_at:
+                if two_at is not None:
                     if two[LAST] == at and two is not into and two is not one:
                         tape[at + two_at].mark = at
-                        entry = (busy, record, two[NEED]) if busy > two[READ] else (two[READ], two[READER], two[NEED])
-                        gone = freed[two[BANKED]]
-                        if gone and gone[-1] > entry:
-                            release(gone, entry)
-                        else:
-                            gone.append(entry)
+                        given = pools[two[BANKED]]
+                        when = busy
+                        by = record
+                        if two[READ] >= busy:
+                            when = two[READ]
+                            by = two[READER]
+                        given.late.append((when, by, two[NEED]))
+                        if when < given.least:
+                            given.least = when
                     elif busy > two[READ]:
                         two[READ] = busy
                         two[READER] = record
-                    if three_at:
+                    if three_at is not None:
                         if three[LAST] == at and three is not into and three is not two and three is not one:
                             tape[at + three_at].mark = at
-                            release(freed[three[BANKED]], (busy, record, three[NEED]) if busy > three[READ]
-                                    else (three[READ], three[READER], three[NEED]))
+                            pools[three[BANKED]].release(*((busy, record) if busy > three[READ] else
+                                                           (three[READ], three[READER])), three[NEED])
                         elif busy > three[READ]:
                             three[READ] = busy
                             three[READER] = record
@@ -212,7 +227,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 if into != at:
                     dst.mark = [layout, 0, avail, record, me, 0.0, NOBODY, (), need, banked, into]
                 else:  # nobody reads it
-                    release(freed[banked], (avail, record, need))
+                    pool.release(avail, record, need)
             else:
                 if avail > into[AVAIL]:
                     into[AVAIL] = avail
@@ -263,7 +278,7 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
         special = "" if cost.table is None and cost.shared else cost.table
     banked = layout.space == PSUM
     need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
-    _, (two_at, two), (three_at, three) = (*reads, (0, None), (0, None))[:3]
+    _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
     kind = 0 if me < 0 else placing.out.kind_of(cost, placing.core.first_lane + me)
-    return (cost, kind, me, cost.width, layout, need, banked, cost.occupancy, cost.latency,
-            reads[0][1], two_at, two, three_at, three, special)
+    return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy, cost.latency,
+            None if me < 0 else reads[0][1], two_at, two, three_at, three, special)

@@ -6,6 +6,7 @@ Who made an instruction wait, and why, is one integer, a *cause*: 16 times the r
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -40,27 +41,60 @@ def lanes_of(timing: Timing) -> int:
     return len(ENGINES) + 2 * timing.dma_queues + 1
 
 
-Freed = deque[tuple[float, int, int]]
-"""Memory that is released: when, by which record, how much; soonest first. Tiles are released nearly in order, which makes this
-cheaper than a heap."""
+class Pool:
+    """The memory of a core for tiles: SBUF in bytes of a partition, or PSUM in banks.
 
+    What is released is taken soonest first. Tiles are released nearly in order and taken much later, so they are sorted by
+    many at a time: that is cheaper than a heap.
+    """
 
-def release(freed: Freed, entry: tuple[float, int, int]) -> None:
-    """Note that memory is released: when, by which record, how much."""
-    freed.append(entry)
-    if len(freed) > 1 and freed[-2] > entry:
-        freed.pop()
-        k = len(freed)
-        while k and freed[k - 1] > entry:
-            k -= 1
-        freed.insert(k, entry)
+    __slots__ = ("spare", "late", "least", "ready", "reason")
+
+    def __init__(self, capacity: int, reason: int) -> None:
+        self.spare = capacity
+        """What nothing takes; negative where tiles that are in use are too many."""
+        self.late: list[tuple[float, int, int]] = []
+        """Memory that was released lately: when, by which record, how much."""
+        self.least = math.inf
+        """The soonest time in `late`."""
+        self.ready: list[tuple[float, int, int]] = []
+        """The same of what was released before, soonest last."""
+        self.reason = reason
+        """Why who waits for this memory waits."""
+
+    def release(self, when: float, by: int, size: int) -> None:
+        self.late.append((when, by, size))
+        if when < self.least:
+            self.least = when
+
+    def sort(self) -> bool:
+        """Make the soonest of all the last of `ready`; False if nothing is released."""
+        self.ready += self.late
+        self.ready.sort(reverse=True)
+        self.late.clear()
+        self.least = math.inf
+        return bool(self.ready)
+
+    def take(self, need: int, t: float, cause: int) -> tuple[float, int]:
+        """Wait until there is room.
+
+        Tiles that a later record still touches are never waited for: if they alone are too many (small tiles may share a
+        bank), nobody waits.
+        """
+        ready, self.spare = self.ready, self.spare - need
+        while self.spare < 0 and (ready and ready[-1][0] < self.least or self.sort()):
+            when, by, size = ready.pop()
+            self.spare += size
+            if when > t:
+                t, cause = when, by | self.reason
+        return t, cause
 
 
 class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
     __slots__ = ("first_lane", "free", "last", "sbuf_port", "psum_port", "array_start", "stationary", "tiles", "warm", "table",
-                 "queues", "issued", "issuer", "data", "spare", "freed", "usuals")
+                 "queues", "issued", "issuer", "data", "pools", "usuals")
 
     def __init__(self, number: int, timing: Timing, base: float, capacity: tuple[int, int]) -> None:
         self.first_lane = number * lanes_of(timing)
@@ -87,10 +121,8 @@ class Core:
         self.issuer = [NOBODY, NOBODY]
         self.data = [base, base]
         """Until when DMA bandwidth is given away: to loads and everything before, and to other transfers."""
-        self.spare = list(capacity)
-        """Bytes a partition of SBUF, banks of PSUM that nothing takes."""
-        self.freed: tuple[Freed, Freed] = (deque(), deque())
-        """Memory that is released, of SBUF and of PSUM."""
+        self.pools = (Pool(capacity[0], MEMORY), Pool(capacity[1], BANK))
+        """SBUF and PSUM."""
         self.usuals: dict[Any, tuple | None] = {}
         """Of each signature, what the short way of `schedule.place` knows of it."""
 
