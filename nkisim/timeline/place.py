@@ -74,7 +74,7 @@ class Placing:
         """
         tape = self.tape
         self.masked: set[Any] = set()
-        """The signatures of records that a mask or picked elements make special."""
+        """The signatures of records that a mask or picked elements make special. Each has one record (`masked._signature`)."""
         widths: dict[Any, int] = {}
         at, n = 0, len(tape)
         while True:  # see `schedule.place`
@@ -85,22 +85,25 @@ class Placing:
                 width = widths[signature]
             except KeyError:
                 width = widths[signature] = signature.width
+                share = tape[at + width - 1]
+                if share is not None:
+                    self.masked.add(signature)
+                    for tiles in share[2:]:
+                        for buf, _, _ in tiles:
+                            buf.mark = at
             tape[at + 3].mark = at
-            if width > 6:
+            if width == 8:  # the usual numbers of sources, as fast as can be
                 tape[at + 5].mark = at
-                if width > 8:
-                    tape[at + 7].mark = at
-                if width > 10:
-                    tape[at + 9].mark = at
-                if width > 12:
-                    for k in range(at + 11, at + width - 1, 2):
-                        tape[k].mark = at
-            share = tape[at + width - 1]
-            if share is not None:
-                self.masked.add(signature)
-                for tiles in share[2:]:
-                    for buf, _, _ in tiles:
-                        buf.mark = at
+            elif width == 10:
+                tape[at + 5].mark = at
+                tape[at + 7].mark = at
+            elif width == 12:
+                tape[at + 5].mark = at
+                tape[at + 7].mark = at
+                tape[at + 9].mark = at
+            else:
+                for k in range(at + 5, at + width - 1, 2):
+                    tape[k].mark = at
             at += width
         return widths
 

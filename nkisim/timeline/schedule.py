@@ -38,7 +38,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     tape, read, destination, give_back = program.tape, placing.read, placing.destination, placing.give_back
     starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
     busy_ends, ends, lanes = out.busy_end, out.end, out.lane
-    handoff, sharing, from_start = timing.handoff, placing.sharing, NOBODY | START
+    handoff, from_start = timing.handoff, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
     record, at = out.before * EACH, 0
     for core, mark in placing.turns():
@@ -211,8 +211,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 begins = t + dma_start
                 if data[0] > begins:
                     begins = data[0]
-                data[0] = begins + occupancy * sharing
-                busy = begins + latency * sharing
+                data[0] = begins + occupancy
+                busy = begins + latency
                 if busy > loads[-1][0]:
                     loads.append((busy, queue, record))
                 else:
@@ -279,6 +279,8 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
     banked = layout.space == PSUM
     need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
     _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
-    kind = 0 if me < 0 else placing.out.kind_of(cost, placing.core.first_lane + me)
-    return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy, cost.latency,
-            None if me < 0 else reads[0][1], two_at, two, three_at, three, special)
+    # a load shares the bandwidth of HBM with the cores beside; its end is no matter of its kind
+    first, kind, part = ((None, 0, placing.sharing) if me < 0 else
+                         (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0))
+    return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy * part,
+            cost.latency * part, first, two_at, two, three_at, three, special)

@@ -164,14 +164,15 @@ class Placed:
         n = len(self.start)
         start, kind = np.fromiter(self.start, np.float64, n), np.fromiter(self.kind, np.intp, n)
         occupancy, latency, lane = (np.array(column)[kind] for column in zip(*self.kinds))
-        busy_end, end, own = start + occupancy, start + latency, kind == 0
-        busy_end[own], end[own], lane[own] = self.busy_end, self.end, self.lane
+        busy_end, end, own = start + occupancy, start + latency, np.flatnonzero(kind == 0)
+        for column, filled in ((busy_end, self.busy_end), (end, self.end), (lane, self.lane)):
+            column[own] = np.fromiter(filled, column.dtype, len(own))
         for cost, uses in zip(self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()):
             cost.uses += uses
         self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
         self.before += n
-        for filled in (self.start, self.cause, self.kind, self.busy_end, self.end, self.lane, self.counted):
-            filled.clear()
+        for done in (self.start, self.cause, self.kind, self.busy_end, self.end, self.lane, self.counted):
+            done.clear()
         del self.kinds[1:]
         return float(end.max(initial=base))
 
