@@ -18,6 +18,7 @@ from typing import Any
 from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
+from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing, take_ports, wait_for_ports
 from .state import Options, Placed
@@ -35,7 +36,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
-    tape, read, destination, give_back = program.tape, placing.read, placing.destination, placing.give_back
+    tape, view, destination, give_back = program.tape, placing.view, placing.destination, placing.give_back
     starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
     busy_ends, ends, lanes = out.busy_end, out.end, out.lane
     handoff, from_start = timing.handoff, NOBODY | START
@@ -68,7 +69,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 try:
                     one = tape[at + 5].mark
                     if one[LAYOUT] is not one_layout:
-                        one, t, cause = read(tape[at + 5], one_layout, tape[at + 6], t, cause)
+                        one, t, cause = view(tape[at + 5], one_layout, tape[at + 6], t, cause)
                         viewed = True
                     elif one[AVAIL] > t:
                         t = one[AVAIL]
@@ -76,7 +77,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if two_at is not None:
                         two = tape[at + two_at].mark
                         if two[LAYOUT] is not two_layout:
-                            two, t, cause = read(tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause)
+                            two, t, cause = view(tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause)
                             viewed = True
                         elif two[AVAIL] > t:
                             t = two[AVAIL]
@@ -84,7 +85,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                         if three_at is not None:
                             three = tape[at + three_at].mark
                             if three[LAYOUT] is not three_layout:
-                                three, t, cause = read(tape[at + three_at], three_layout, tape[at + three_at + 1], t, cause)
+                                three, t, cause = view(tape[at + three_at], three_layout, tape[at + three_at + 1], t, cause)
                                 viewed = True
                             elif three[AVAIL] > t:
                                 t = three[AVAIL]
@@ -253,7 +254,9 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
     0 and None, time to load a stationary operand or table to load))
     """
     options = placing.options
-    if placing.rows is not None or options.as_compiled or signature in placing.masked:
+    if options.as_compiled or signature in placing.masked:
+        return None
+    if placing.rows is not None and (spreads_row(signature) or signature.instruction.name == "tensor_copy"):
         return None
     cost: Cost | None = placing.costs.get(signature)
     if cost is None:
