@@ -14,6 +14,10 @@ from nkisim.timeline import schedule
 
 COLUMNS = 256
 KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
+SPECIAL = ("square", "reload", "masked", "repeated row", "columns", "sum of products", "wide", "exp")
+"""Steps that the short way of `schedule.place` and the general one could tell apart."""
+WIDE = 12288
+"""Columns of tiles of which SBUF holds few."""
 
 
 def _apply(kind, number, tiles, x, out):
@@ -43,6 +47,38 @@ def _apply(kind, number, tiles, x, out):
         nl.store(out[number % 4], value=a)
     elif kind == "gpsimd":
         tiles.append(nisa.tensor_tensor(a, b, op=nl.add, engine=nisa.gpsimd_engine))
+    else:
+        _apply_special(kind, number, tiles, a, b, x)
+
+
+def _apply_special(kind, number, tiles, a, b, x):
+    if kind == "square":
+        tiles.append(nisa.tensor_tensor(a, a, op=nl.multiply))
+    elif kind == "reload" and number % 2:
+        a[...] = nl.load(x[number % 4])
+    elif kind == "reload":
+        a[:, nl.ds(64, 128)] = nl.load(x[number % 4, :, nl.ds(0, 128)])
+    elif kind == "masked":
+        i_p, i_f = nl.mgrid[0:128, 0:COLUMNS]
+        a[i_p, i_f] = nl.add(b[i_p, i_f], 1.0, mask=i_p < 1 + number)
+        a[i_p, i_f] = nl.load(x[0, i_p, i_f], mask=i_f < 1 + number)
+    elif kind == "repeated row":
+        row = nl.load(x[number % 4, 0:1, :]).broadcast_to((128, COLUMNS))
+        tiles.append(nisa.tensor_tensor(a, row, op=nl.add))
+        if number % 3 == 0:
+            tiles.append(nisa.tensor_tensor(b, row, op=nl.add, engine=nisa.gpsimd_engine if number % 2 else nisa.vector_engine))
+    elif kind == "columns":
+        tiles.append(nisa.tensor_scalar(a, op0=nl.multiply, operand0=b[:, 0:1], op1=nl.add, operand1=a[:, number:number + 1]))
+    elif kind == "sum of products":
+        total = nl.zeros((128, COLUMNS), nl.float32, buffer=nl.psum)
+        for k in range(1 + number % 3):
+            total += nl.matmul(a[:, nl.ds(0, 128)], b if k % 2 else a, transpose_x=True)
+        tiles.append(nisa.tensor_copy(total))
+    elif kind == "wide":
+        wide = nisa.tensor_scalar(nisa.memset((128, WIDE), 1.0, dtype=nl.float32), op0=nl.multiply, operand0=a[:, 0:1])
+        tiles.append(nisa.activation(op=nl.copy, data=wide[:, nl.ds(number, COLUMNS)]))
+    elif kind == "exp":
+        tiles.append(nisa.activation(op=nl.exp if number % 2 else nl.tanh, data=a))
 
 
 @nki.jit
@@ -118,14 +154,16 @@ def _elements(offset, meta):
 OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
 
 
-@given(steps, targets, st.sampled_from(OPTIONS))
-@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(KINDS + SPECIAL), st.integers(0, 97)), min_size=1, max_size=30), targets,
+       st.sampled_from(OPTIONS))
+@settings(max_examples=100, deadline=None)
 def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options):
     run = record(plan, target)
     short = run.timeline(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "_usual", lambda signature, placing: None)
         general = run.timeline(**options)
+    assert short.lanes == general.lanes
     for name in ("since", "start", "busy_end", "end", "lane", "waited_for", "reason"):
         assert getattr(short, name).tobytes() == getattr(general, name).tobytes(), name
     assert [c.uses for c in short.costs] == [c.uses for c in general.costs]
@@ -194,3 +232,55 @@ def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(box
     for region, cells in seen.values():
         expected = {k for k, (other, theirs) in seen.items() if other is not region and cells & theirs}
         assert {id(other) for other in region[OTHERS]} == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=2, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_what_views_overlap_is_remembered_as_it_would_be_found_anew(boxes):
+    from nkisim.memory import meta_of
+    from nkisim.timeline.regions import OTHERS, Views, fresh
+
+    kind = np.dtype(np.float32)
+    whole = meta_of("sbuf", (11, 16), (16, 1), kind)
+    used = [(meta_of("sbuf", (rows, columns), (16, 1), kind), row * 16 + column) for row, rows, column, columns in boxes]
+
+    def links():
+        views = Views(fresh(*used[0]), whole)
+        regions = [views.region(*view) for view in used]
+        return [[(other[0], other[1]) for other in region[OTHERS]] for region in regions]
+
+    first, again = links(), links()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Views, "REMEMBERED", 0)
+        patch.setattr("nkisim.timeline.regions._LINKS", {})
+        assert first == again == links()
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(0, 12)), max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_released_memory_is_taken_soonest_first(events):
+    from heapq import heappop, heappush
+
+    from nkisim.timeline.state import EACH, MEMORY, Pool
+
+    pool, heap, spare = Pool(20, MEMORY), [], 20
+    for number, (when, size, need) in enumerate(events):
+        pool.release(float(when), number * EACH, size)
+        heappush(heap, (float(when), number * EACH, size))
+        spare -= need
+        t, cause = 5.0, -EACH
+        while spare < 0 and heap:
+            at, by, freed = heappop(heap)
+            spare += freed
+            if at > t:
+                t, cause = at, by | MEMORY
+        assert pool.take(need, 5.0, -EACH) == (t, cause) and pool.spare == spare
+
+
+def test_a_record_that_a_mask_or_picked_elements_make_special_has_a_signature_of_its_own():
+    # so that the survey of a timeline need not look at every record
+    plan = [("masked", k % 5) for k in range(12)] + [("scale", k) for k in range(12)]
+    records = [r for p in record(plan, "trn2").programs for r in p.records()]
+    special = [r[0] for r in records if r[-1] is not None]
+    assert len(special) == len(set(special)) == 24
+    assert not set(special) & {r[0] for r in records if r[-1] is None}
