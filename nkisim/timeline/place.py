@@ -190,7 +190,7 @@ class Placing:
         return region, t, cause
 
     def view(self, buf: Any, meta: Any, offset: int, t: float, cause: int) -> tuple[Region, float, int]:
-        """`read` for the short way: of a tile that is not simply one region. TypeError if the record must go the general way."""
+        """`read` for the short way, of a tile that is not simply one region. TypeError: the record must go the general way."""
         if self.rows is not None and buf in self.rows.in_psum:
             raise TypeError("how long it takes depends on where this source really lies")
         return self.read(buf, meta, offset, t, cause)

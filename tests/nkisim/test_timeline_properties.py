@@ -1,5 +1,7 @@
 """Properties of every schedule, on random kernels."""
 
+from dataclasses import replace
+
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
@@ -14,10 +16,8 @@ from nkisim.timeline import schedule
 
 COLUMNS = 256
 KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
-SPECIAL = ("square", "reload", "masked", "repeated row", "columns", "sum of products", "wide", "exp")
+SPECIAL = ("square", "reload", "masked", "repeated row", "columns", "sum of products", "in place", "back", "exp")
 """Steps that the short way of `schedule.place` and the general one could tell apart."""
-WIDE = 12288
-"""Columns of tiles of which SBUF holds few."""
 
 
 def _apply(kind, number, tiles, x, out):
@@ -48,10 +48,10 @@ def _apply(kind, number, tiles, x, out):
     elif kind == "gpsimd":
         tiles.append(nisa.tensor_tensor(a, b, op=nl.add, engine=nisa.gpsimd_engine))
     else:
-        _apply_special(kind, number, tiles, a, b, x)
+        _apply_special(kind, number, tiles, a, b, x, out)
 
 
-def _apply_special(kind, number, tiles, a, b, x):
+def _apply_special(kind, number, tiles, a, b, x, out):
     if kind == "square":
         tiles.append(nisa.tensor_tensor(a, a, op=nl.multiply))
     elif kind == "reload" and number % 2:
@@ -74,9 +74,12 @@ def _apply_special(kind, number, tiles, a, b, x):
         for k in range(1 + number % 3):
             total += nl.matmul(a[:, nl.ds(0, 128)], b if k % 2 else a, transpose_x=True)
         tiles.append(nisa.tensor_copy(total))
-    elif kind == "wide":
-        wide = nisa.tensor_scalar(nisa.memset((128, WIDE), 1.0, dtype=nl.float32), op0=nl.multiply, operand0=a[:, 0:1])
-        tiles.append(nisa.activation(op=nl.copy, data=wide[:, nl.ds(number, COLUMNS)]))
+    elif kind == "in place":
+        t = nisa.tensor_tensor(a, b, op=nl.subtract)
+        t[...] = nisa.tensor_tensor(t, t if number % 2 else b, op=nl.add)
+    elif kind == "back":
+        nl.store(out[number % 4], value=a)
+        tiles.append(nl.load(out[number % 4]))
     elif kind == "exp":
         tiles.append(nisa.activation(op=nl.exp if number % 2 else nl.tanh, data=a))
 
@@ -155,10 +158,13 @@ OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS + SPECIAL), st.integers(0, 97)), min_size=1, max_size=30), targets,
-       st.sampled_from(OPTIONS))
-@settings(max_examples=100, deadline=None)
-def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options):
+       st.sampled_from(OPTIONS), st.sampled_from([None, (3 << 10, 2), (5 << 10, 1)]))
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options, memory):
     run = record(plan, target)
+    if memory:  # so little that tiles wait for each other
+        chip = nkisim.target.get(target)
+        options = options | {"target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])}
     short = run.timeline(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "_usual", lambda signature, placing: None)
