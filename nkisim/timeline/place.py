@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..isa.core import GPSIMD, SCALAR
 from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
 from .broadcast import Broadcasts, spreads_row
-from .cost import ENGINES, Cost, cost_of
+from .cost import Cost, cost_of
 from .regions import AVAIL, BANKED, ENGINE, LAST, NEED, OTHERS, READ, READER, WRITER, Region, find, first_of, last_use, over
+from .resources import is_cold, take_ports, transfer, wait_for_ports
 from .state import (
     ANTI,
     BUSY,
     DATA,
     EACH,
     NOBODY,
-    ORDER,
     OUTPUT,
-    PORT,
-    QUEUE,
     START,
     STATIONARY,
     TABLE,
@@ -47,6 +43,8 @@ class Placing:
         self.costs = out.costs
         kinds = self._survey()
         self.rows = Broadcasts(self.tape) if any(map(spreads_row, kinds)) else None
+        self.written: list[Any] = []
+        """The tensors in HBM that were written, whose marks nobody else clears."""
         self.done: dict[tuple, Region] = {}
         """What is there already, by what it was made of (`as_compiled`)."""
         self.bank = target.psum_bank_bytes
@@ -66,6 +64,8 @@ class Placing:
         for number, end in enumerate(ends):
             self.core = self.cores[number % len(self.cores)]
             yield self.core, end
+        for buf in self.written:
+            buf.mark = None
 
     def _survey(self) -> Iterable[Any]:
         """Mark each buffer with the place on the tape of the record that touches it last; returns the signatures that occur.
@@ -142,8 +142,8 @@ class Placing:
         if me < 0:
             part = 1.0 if share is None else share[0] / share[1]
             cost.uses += part
-            t, busy, lane, cause = _transfer(core, cost, part * self.sharing, t, cause, record, timing,
-                                             self.options.hoist_loads)
+            t, busy, lane, cause = transfer(core, cost, part * self.sharing, t, cause, record, timing,
+                                            self.options.hoist_loads)
             avail = end = busy + timing.dma_done
         elif self.rows is not None and at in self.rows.removed:
             busy = end = avail = t
@@ -202,7 +202,9 @@ class Placing:
             meta, offset = buf.meta, 0
         last = buf.mark
         into = find(buf, meta, offset)
-        if last.__class__ is int and meta.space != HBM:
+        if last.__class__ is int and meta.space == HBM:
+            self.written.append(buf)
+        elif last.__class__ is int:
             layout = buf.meta
             into[BANKED] = layout.space == PSUM
             into[NEED] = -(-layout.psum_partition_bytes // self.bank) if into[BANKED] else layout.sbuf_partition_bytes
@@ -243,7 +245,7 @@ class Placing:
                     self.out.loading.pop(record, None)
                 core.tiles[cost.tile] = t + cost.tile_time
             if self.options.throttle and self.timing.throttled:
-                if _cold(core, t, self.timing):
+                if is_cold(core, t, self.timing):
                     occupancy, latency = 2 * occupancy, latency + occupancy
                 core.warm.append((t, t + occupancy))
             core.array_start = t
@@ -300,64 +302,3 @@ class Placing:
             held = self.rows.in_psum[buf]
             product, held.mark = first_of(held.mark), -1
             core.pools[1].release(when, by, product[NEED])
-
-
-def _transfer(core: Core, cost: Cost, part: float, t: float, cause: int, record: int, timing: Timing,
-              hoist_loads: bool) -> tuple[float, float, int, int]:
-    """Place a transfer that could start at `t`: (start, end of its data, lane, cause).
-
-    Loads are triggered in program order, and so are the others (stores, copies, gathers on chip). With `hoist_loads`
-    the two do not wait for each other; without, all are one sequence. The engines' bandwidth is given away in that order too.
-    The others take theirs from the loads at their place in the program, so that no byte is moved for nothing, whenever
-    they really start.
-    """
-    other = cost.outbound
-    stream = other if hoist_loads else 0
-    if core.issued[stream] > t:
-        t, cause = core.issued[stream], core.issuer[stream] | ORDER
-    queues = core.queues[other]
-    when, queue, user = queues.pop(0)
-    if when > t:
-        t, cause = when, user | QUEUE
-    core.issued[stream], core.issuer[stream] = t + timing.dma_issue, record
-    pool, alone = cost.occupancy * part, cost.latency * part
-    begins = t + timing.dma_start
-    if stream == 0:
-        if core.data[0] > begins:
-            begins = core.data[0]
-        core.data[0] = begins + pool
-        busy = begins + alone
-    else:
-        core.data[0] += pool
-        if core.data[1] > begins:
-            begins = core.data[1]
-        core.data[1] = begins + pool
-        busy = max(begins + alone, core.data[0])
-    insort(queues, (busy, queue, record))
-    return t, busy, len(ENGINES) + other * timing.dma_queues + queue, cause
-
-
-def wait_for_ports(core: Core, cost: Cost, t: float, cause: int) -> tuple[float, int]:
-    """Wait until the other engine leaves the ports that both need (NeuronCore-v2)."""
-    for needed, port, mine in ((cost.sbuf_port, core.sbuf_port, cost.engine == GPSIMD),
-                               (cost.psum_port, core.psum_port, cost.engine == SCALAR)):
-        if needed and port[not mine][0] > t:
-            t, cause = port[not mine][0], port[not mine][1] | PORT
-    return t, cause
-
-
-def take_ports(core: Core, cost: Cost, busy: float, record: int) -> None:
-    """Note that an instruction uses its ports until `busy`."""
-    if cost.sbuf_port:
-        core.sbuf_port[cost.engine == GPSIMD] = (busy, record)
-    if cost.psum_port:
-        core.psum_port[cost.engine == SCALAR] = (busy, record)
-
-
-def _cold(core: Core, t: float, timing: Timing) -> bool:
-    """Whether TensorE was busy for less than half of the window before `t`, so that its clock is halved."""
-    begin = t - timing.throttle_window
-    while core.warm and core.warm[0][1] <= begin:
-        core.warm.popleft()
-    busy = sum(end - max(start, begin) for start, end in core.warm)
-    return busy < 0.5 * timing.throttle_window

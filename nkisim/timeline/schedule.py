@@ -6,8 +6,9 @@ exception is physical: an activation may load the table that a later one would h
 options `as_compiled` and `throttle` make others.)
 
 The rules are in `place.Placing.place`, which places any record. The loop here does the same, inline, for the records that
-make up nearly all of a run: a load of an input into a new tile, and an instruction whose sources and destination are each
-used through one view only.
+make up nearly all of a run: a load of an input into a tile, and an instruction of one to three sources and one destination on
+chip. Fastest are those that use each of them as a whole; a part of a tile costs a call. Which records are left to the general
+way, `_usual` tells of an instruction, and the loop where it depends on the operands.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ..program import Program
 from ..target import Target
 from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
-from .place import Placing, take_ports, wait_for_ports
+from .place import Placing
+from .resources import take_ports, wait_for_ports
 from .state import Options, Placed
 from .timing import Timing
 
@@ -194,8 +196,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if three_at is not None:
                         if three[LAST] == at and three is not into and three is not two and three is not one:
                             tape[at + three_at].mark = at
-                            pools[three[BANKED]].release(*((busy, record) if busy > three[READ] else
-                                                           (three[READ], three[READER])), three[NEED])
+                            when, by = (busy, record) if busy > three[READ] else (three[READ], three[READER])
+                            pools[three[BANKED]].release(when, by, three[NEED])
                         elif busy > three[READ]:
                             three[READ] = busy
                             three[READER] = record
@@ -249,9 +251,9 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
 def _usual(signature: Any, placing: Placing) -> tuple | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general way.
 
-    (cost, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so in
-    PSUM, occupancy, latency, (layout of the first source, place in the record and layout of the second and of the third or
-    0 and None, time to load a stationary operand or table to load))
+    (cost, kind, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so
+    in PSUM, the pool it takes it from, occupancy, latency, layout of the first source or None if it is a load, place in the
+    record and layout of the second source and of the third or None, time to load a stationary operand or table to load)
     """
     options = placing.options
     if options.as_compiled or signature in placing.masked:
