@@ -23,7 +23,7 @@ from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing
 from .resources import take_ports, wait_for_ports
-from .state import Options, Placed
+from .state import QUEUED, Options, Placed
 from .timing import Timing
 
 
@@ -40,7 +40,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
     tape, view, destination, give_back = program.tape, placing.view, placing.destination, placing.give_back
     starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
-    busy_ends, ends, lanes = out.busy_end, out.end, out.lane
+    busy_ends, lanes = out.busy_end, out.lane
     handoff, from_start = timing.handoff, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
     record, at = out.before * EACH, 0
@@ -62,20 +62,21 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 continue
             (cost, kind, me, width, layout, need, banked, pool, occupancy, latency, one_layout, two_at, two_layout, three_at,
              three_layout, special) = usual
-            t = base
-            cause = from_start
             viewed = False
 
             # what it reads must have been written
             if one_layout is not None:
                 try:
                     one = tape[at + 5].mark
-                    if one[LAYOUT] is not one_layout:
-                        one, t, cause = view(tape[at + 5], one_layout, tape[at + 6], t, cause)
-                        viewed = True
-                    elif one[AVAIL] > t:
+                    if one[LAYOUT] is one_layout:
                         t = one[AVAIL]
                         cause = one[WRITER] | DATA
+                        if t <= base:
+                            t = base
+                            cause = from_start
+                    else:
+                        one, t, cause = view(tape[at + 5], one_layout, tape[at + 6], base, from_start)
+                        viewed = True
                     if two_at is not None:
                         two = tape[at + two_at].mark
                         if two[LAYOUT] is not two_layout:
@@ -96,7 +97,10 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     at = placing.place(core, at, record)
                     record += EACH
                     continue
-            elif tape[at + 5].role != "input":
+            elif tape[at + 5].role == "input":  # which nobody writes
+                t = base
+                cause = from_start
+            else:
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
@@ -221,9 +225,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 else:
                     insort(loads, (busy, queue, record))
                 avail = busy + dma_done
-                cost.uses += 1.0
                 busy_ends.append(busy)
-                ends.append(avail)
                 lanes.append(first_queue + queue)
 
             if new:
@@ -245,7 +247,7 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
             kinds.append(kind)
             record += EACH
             at += width
-    return out.close(base)
+    return out.close(base, timing)
 
 
 def _usual(signature: Any, placing: Placing) -> tuple | None:
@@ -284,8 +286,7 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
     banked = layout.space == PSUM
     need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
     _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
-    # a load shares the bandwidth of HBM with the cores beside; its end is no matter of its kind
-    first, kind, part = ((None, 0, placing.sharing) if me < 0 else
+    first, kind, part = ((None, placing.out.kind_of(cost, QUEUED), placing.sharing) if me < 0 else
                          (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0))
     return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy * part,
             cost.latency * part, first, two_at, two, three_at, three, special)

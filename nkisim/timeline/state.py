@@ -127,6 +127,10 @@ class Core:
         """Of each signature, what the short way of `schedule.place` knows of it."""
 
 
+QUEUED = -1
+"""The lane of a kind of records of which each has its own."""
+
+
 class Placed:
     """What `place` fills in. Of a record on an engine all but the start and the cause follows from its kind."""
 
@@ -136,10 +140,11 @@ class Placed:
         self.kind: list[int] = []
         """One entry a record, of the program that is being placed. The kind stands in `kinds`."""
         self.busy_end: list[float] = []
-        self.end: list[float] = []
         self.lane: list[int] = []
-        """One entry a record of kind 0."""
-        self.kinds: list[tuple[float, float, int]] = [(0.0, 0.0, 0)]
+        """One entry a record of the kinds that are `QUEUED`: loads, and kind 0, which is all that is told one by one."""
+        self.end: list[float] = []
+        """One entry a record of kind 0. A load is done `dma_done` after its last byte."""
+        self.kinds: list[tuple[float, float, int]] = [(0.0, 0.0, QUEUED)]
         """Occupancy, latency and lane of the records of a kind."""
         self.counted: list[Cost] = []
         """The cost of each kind from the second on, in which its records are not yet counted."""
@@ -159,14 +164,16 @@ class Placed:
         self.counted.append(cost)
         return len(self.kinds) - 1
 
-    def close(self, base: float) -> float:
+    def close(self, base: float, timing: Timing) -> float:
         """Make arrays of what the program that was placed from the time `base` on has filled in; returns its last end."""
         n = len(self.start)
         start, kind = np.fromiter(self.start, np.float64, n), np.fromiter(self.kind, np.intp, n)
         occupancy, latency, lane = (np.array(column)[kind] for column in zip(*self.kinds))
-        busy_end, end, own = start + occupancy, start + latency, np.flatnonzero(kind == 0)
-        for column, filled in ((busy_end, self.busy_end), (end, self.end), (lane, self.lane)):
-            column[own] = np.fromiter(filled, column.dtype, len(own))
+        busy_end, end, own = start + occupancy, start + latency, np.flatnonzero(lane == QUEUED)
+        busy_end[own] = np.fromiter(self.busy_end, np.float64, len(own))
+        lane[own] = np.fromiter(self.lane, np.int64, len(own))
+        end[own] = busy_end[own] + timing.dma_done
+        end[kind == 0] = np.fromiter(self.end, np.float64, len(self.end))
         for cost, uses in zip(self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()):
             cost.uses += uses
         self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
@@ -179,5 +186,5 @@ class Placed:
     def columns(self) -> list[NDArray]:
         """Start, end of occupancy, end, lane, cause of all records."""
         if not self.closed:
-            self.close(0.0)
+            return [np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64)]
         return [np.concatenate(parts) for parts in zip(*self.closed)]
