@@ -171,14 +171,12 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 if one[LAST] == at and one is not into:
                     tape[at + 5].mark = at
                     given = pools[one[BANKED]]
-                    when = busy
-                    by = record
-                    if one[READ] >= busy:
-                        when = one[READ]
-                        by = one[READER]
-                    given.late.append((when, by, one[NEED]))
-                    if when < given.least:
-                        given.least = when
+                    if one[READ] < busy:
+                        given.late.append((busy, record, one[NEED]))
+                        if busy < given.least:
+                            given.least = busy
+                    else:
+                        given.release(one[READ], one[READER], one[NEED])
                 elif busy > one[READ]:
                     one[READ] = busy
                     one[READER] = record
@@ -186,14 +184,12 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                     if two[LAST] == at and two is not into and two is not one:
                         tape[at + two_at].mark = at
                         given = pools[two[BANKED]]
-                        when = busy
-                        by = record
-                        if two[READ] >= busy:
-                            when = two[READ]
-                            by = two[READER]
-                        given.late.append((when, by, two[NEED]))
-                        if when < given.least:
-                            given.least = when
+                        if two[READ] < busy:
+                            given.late.append((busy, record, two[NEED]))
+                            if busy < given.least:
+                                given.least = busy
+                        else:
+                            given.release(two[READ], two[READER], two[NEED])
                     elif busy > two[READ]:
                         two[READ] = busy
                         two[READER] = record
