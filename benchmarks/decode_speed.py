@@ -9,7 +9,9 @@ round, on one BLAS thread. Printed are the medians of the rounds, and the median
 is what holds on a machine that does other work beside.
 
 Then: the time and memory of a recording of 100,000 instructions, and of two kernels on shapes alone that no memory would
-hold; and, where it is installed, triton-viz's interpreter of NKI on a kernel that it can run (`triton_viz_side.py`).
+hold; what `run.timeline()` takes of runs with usual instructions only (stage 4, a matrix product) and of one that uses tiles in
+parts and repeats rows (stage 8); and, where it is installed, triton-viz's interpreter of NKI on a kernel that it can run
+(`triton_viz_side.py`).
 
 Targets, for stage 4 at Hq=32, Hkv=8, d=128, fp32, n=8192, KV tile 128, recorded: at most 3 microseconds an instruction,
 at most 3 times bare NumPy. The exit status is 1 if one is missed.
@@ -218,6 +220,24 @@ def on_shapes_alone(name: str, kernel: Any, *shapes: Any) -> dict:
     return {"kernel": name, "instructions": n, "us": times[0] / n, "seconds": times[0] / 1e6}
 
 
+def scheduling(name: str, kernel: Any, arguments: tuple, repeats: int, values: bool = False) -> dict:
+    """Microseconds a record that a timeline of one run takes: the first in this process of that run, and the median."""
+    times: list[float] = []
+    with nkisim.record(values=values) as run:
+        kernel(*arguments)
+    for _ in range(repeats):
+        timed(run.timeline, times)
+    n = len(run)
+    return {"kernel": name, "records": n, "us_first": times[0] / n, "us": statistics.median(times) / n}
+
+
+def paged_arguments() -> tuple:
+    """Of stage 8: 4 sequences of up to 1,024 keys in blocks of 128, 8 query heads, 2 KV heads, d=128."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal(s).astype(np.float32) for s in ((4, 128, 8), (32, 2, 128, 128), (32, 2, 128, 128)))
+    return q, k, v, np.arange(32, dtype=np.int32).reshape(4, 8), np.array([[1000], [3], [0], [500]], np.int32)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=9, help="rounds per row; medians are printed (default 9)")
@@ -249,9 +269,17 @@ def main() -> int:
                         shape((8192, 8192), "bfloat16")),
         on_shapes_alone("stage 4, Hq=32, Hkv=8, n=131072", gqa, shape((d, 32)), shape((8, d, 131072)), shape((8, d, 131072))),
     ]
+    timelines = [
+        scheduling("stage 4, Hq=32, Hkv=8, n=8192", gqa, (shape((d, 32)), shape((8, d, n)), shape((8, d, n))), options.repeats),
+        scheduling("product 4096 x 4096 x 8192", nki.jit(product), (shape((4096, 4096), "bfloat16"),
+                                                                    shape((4096, 8192), "bfloat16")), options.repeats),
+        scheduling("stage 8, 4 sequences", load_kernel("stage8_paged", "decode_attention_paged_fwd"), paged_arguments(),
+                   options.repeats, values=True),
+    ]
     viz = triton_viz_side.compare(options.repeats)
     if options.json:
-        print(json.dumps({"rows": rows, "met": met, "recording": long, "shapes": alone, "triton_viz": viz}, indent=2))
+        print(json.dumps({"rows": rows, "met": met, "recording": long, "shapes": alone, "timelines": timelines,
+                          "triton_viz": viz}, indent=2))
         return 0 if met else 1
     print(f"microseconds an instruction, d=128, fp32, KV tile 128; medians of {options.repeats} rounds")
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
@@ -263,6 +291,8 @@ def main() -> int:
     print(f"\n{long['kernel']}: {long['instructions']} instructions, {long['us']:.2f} us each, {long['kept_mb']:.1f} MB kept")
     for r in alone:
         print(f"{r['kernel']}, on shapes alone: {r['instructions']} instructions, {r['us']:.2f} us each, {r['seconds']:.1f} s")
+    for r in timelines:
+        print(f"timeline of {r['kernel']}: {r['records']} records, {r['us']:.2f} us each, the first time {r['us_first']:.2f}")
     print(triton_viz_side.sentence(viz))
     print(f"\ntargets for stage 4, recorded: 3.00 us an instruction, 3.00 times bare NumPy: {'met' if met else 'MISSED'}")
     return 0 if met else 1

@@ -119,7 +119,7 @@ class Buffer:
     # One class for results of instructions and for what the kernel asked for: code that always meets one type reads its
     # attributes several times as fast.
     __slots__ = ("meta", "first", "last", "code", "lasti", "state", "scope", "asked", "name", "cells", "tracked", "placed",
-                 "role")
+                 "role", "mark")
 
     def __init__(self, meta: Meta, first: int, code: CodeType | None, lasti: int, state: int, scope: Scope,
                  name: str | None = None, asked: bool = True) -> None:
@@ -145,6 +145,8 @@ class Buffer:
         self.role = "tile"
         """"tile"; "masked": a tile of which a mask left elements out; "input" (a kernel argument), "mutable" (one that may
         be written), "output", or "scattered": an output whose rows were chosen at run time; "constant"."""
+        self.mark: Any = None
+        """Where a walk over the records notes what it knows of this buffer. It means nothing before or after the walk."""
 
     @property
     def label(self) -> str:

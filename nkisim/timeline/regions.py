@@ -66,21 +66,17 @@ def span(meta: Meta, offset: int) -> tuple[int, int]:
 
 
 Region = list
-"""One view of a buffer, a plain list for speed: [LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED]."""
-LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED = range(10)
+"""One view of a buffer, a plain list for speed, in this order:"""
+LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED, LAST = range(11)
 # AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it. ENGINE: who wrote it;
 # writes of one engine do not overtake each other. READ, READER: when the last reader has read it, and which record that is.
 # OTHERS: the regions of the same buffer that share elements with it. NEED: what the buffer occupies, on the first of its
-# regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written.
-
-Regions = dict[Any, list]
-"""Of each buffer: the region that covers it all, if it was used as a whole only; else [None, region], or [None, Views] if it
-was used through several views."""
-
+# regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written. LAST: where on the
+# tape the record lies that touches the buffer last, if it has a NEED and is used as a whole only; else -1.
 
 def fresh(meta: Meta, offset: int) -> Region:
     """A region that nobody has touched."""
-    return [meta, offset, 0.0, -16, -2, 0.0, -16, (), -1, False]
+    return [meta, offset, 0.0, -16, -2, 0.0, -16, (), -1, False, -1]
 
 
 _INNER: dict[tuple[Meta, int], tuple[int, int] | None] = {}
@@ -136,6 +132,25 @@ class Index:
             self.longest = max(self.longest, high - low)
 
 
+class Links:
+    """Which views overlap, of a buffer whose views are first used in a certain order: a step of that order.
+
+    The tiles of a loop are used alike in every trip, so what was found for one holds for the others.
+    """
+
+    __slots__ = ("overlapped", "next")
+
+    def __init__(self, overlapped: tuple[int, ...]) -> None:
+        self.overlapped = overlapped
+        """The places in the order of the views before that the newest one overlaps, as `Views` sorts them."""
+        self.next: dict[tuple[Meta, int], Links] = {}
+        """The step after this one, by the view that comes next."""
+
+
+_LINKS: dict[tuple[Meta, Meta, int], Links] = {}
+"""The first step, by the layout of the buffer and the first view."""
+
+
 class Views:
     """The regions of a buffer that is used through more than one view.
 
@@ -143,23 +158,51 @@ class Views:
     indices for the latter, one an axis, are made when the former leaves many to compare with.
     """
 
-    __slots__ = ("first", "regions", "whole", "indices")
+    __slots__ = ("first", "regions", "made", "whole", "links", "indices", "indexed")
 
     MANY = 8
+    REMEMBERED = 64
+    """Views of a buffer up to which is remembered what they overlap: a buffer with more is not often made again."""
 
     def __init__(self, first: Region, whole: Meta) -> None:
         self.first = first
         self.regions: dict[tuple[Meta, int], Region] = {(first[0], first[1]): first}
+        self.made = [first]
+        """The regions in the order of their first use."""
         self.whole = whole
-        self.indices = [Index(0)]
-        self.indices[0].add(span(first[0], first[1]), 0, first)
+        self.links: Links | None = _LINKS.get((whole, first[0], first[1]))
+        if self.links is None:
+            self.links = _LINKS[whole, first[0], first[1]] = Links(())
+        self.indices: list[Index] = []
+        self.indexed = 0
+        """How many of the regions are in the indices."""
 
     def region(self, meta: Meta, offset: int) -> Region:
         """The region of this view, made on first need and linked to those that it overlaps."""
-        found = self.regions.get((meta, offset))
+        view = (meta, offset)
+        found = self.regions.get(view)
         if found is not None:
             return found
-        index = self.indices[0]
+        step = None if self.links is None else self.links.next.get(view)
+        if step is None:
+            step = Links(self._overlapped(meta, offset))
+            if self.links is not None:
+                self.links.next[view] = step
+        region = fresh(meta, offset)
+        made = self.made
+        if step.overlapped:
+            others = region[OTHERS] = tuple([made[serial] for serial in step.overlapped])
+            for other in others:
+                other[OTHERS] += (region,)
+        made.append(region)
+        self.links = step if len(made) < self.REMEMBERED else None
+        self.regions[view] = region
+        return region
+
+    def _overlapped(self, meta: Meta, offset: int) -> tuple[int, ...]:
+        """The places in `made` of the regions that this view overlaps, by where they begin, then by age: of two that end at
+        one time the first is waited for."""
+        index = self._index()
         begin, end = index.near(span(meta, offset))
         if end - begin > self.MANY:
             if len(self.indices) == 1:
@@ -170,54 +213,67 @@ class Views:
                     low, high = other_index.near(interval)
                     if high - low + len(other_index.loose) < end - begin + len(index.loose):
                         index, begin, end = other_index, low, high
-        made = fresh(meta, offset)
-        others = []
-        for _, serial, _, other in (*index.sorted[begin:end], *index.loose):
-            if overlap(meta, offset, other[0], other[1]):
-                others.append((span(other[0], other[1])[0], serial, other))
-                other[OTHERS] += (made,)
-        # in one order, whichever index found them: of two that end at one time the first is waited for
-        made[OTHERS] = tuple(other for _, _, other in sorted(others, key=lambda entry: entry[:2]))
-        for index in self.indices:
-            index.add(index.interval(meta, offset), len(self.regions), made)
-        self.regions[meta, offset] = made
-        return made
+        found = [(span(other[0], other[1])[0], serial) for _, serial, _, other in (*index.sorted[begin:end], *index.loose)
+                 if overlap(meta, offset, other[0], other[1])]
+        return tuple([serial for _, serial in sorted(found)])
+
+    def _index(self) -> Index:
+        """The index of all regions by where they lie in the buffer."""
+        if not self.indices:
+            self.indices.append(Index(0))
+        for serial in range(self.indexed, len(self.made)):
+            region = self.made[serial]
+            for index in self.indices:
+                index.add(index.interval(region[0], region[1]), serial, region)
+        self.indexed = len(self.made)
+        return self.indices[0]
 
     def _index_rows(self) -> None:
         """Make the indices by rows, one for each axis before the last."""
         whole = self.whole
         for pitch in sorted({s * whole.itemsize for s, n in zip(whole.strides[:-1], whole.shape) if n > 1 and s > 1}):
             index = Index(pitch)
-            for serial, ((meta, offset), region) in enumerate(self.regions.items()):
-                index.add(index.interval(meta, offset), serial, region)
+            for serial, region in enumerate(self.made):
+                index.add(index.interval(region[0], region[1]), serial, region)
             self.indices.append(index)
 
 
-def find(regions: Regions, buf: Any, meta: Meta, offset: int) -> Region:
-    """The region of this view of `buf`."""
-    entry = regions.get(buf)
-    if entry is None:
+def find(buf: Any, meta: Meta, offset: int) -> Region:
+    """The region of this view of `buf`, whose mark knows it from now on.
+
+    The mark of a buffer that is used is the region that covers it all, if it was used as a whole only; else
+    [None, the only region or the `Views` there are, where on the tape the record lies that touches the buffer last].
+    """
+    entry = buf.mark
+    if entry.__class__ is int:
         made = fresh(meta, offset)
-        regions[buf] = made if meta is buf.meta else [None, made]
+        buf.mark = made if meta is buf.meta else [None, made, entry]
         return made
     if entry[0] is meta:
         return entry
-    found: Region | Views = entry if entry[0] is not None else entry[1]
+    if entry[0] is not None:
+        buf.mark = entry = [None, entry, entry[LAST]]
+    found: Region | Views = entry[1]
     if isinstance(found, list):
         if found[0] is meta and found[1] == offset:
             return found
-        found = Views(found, buf.meta)
-        regions[buf] = [None, found]
+        found[LAST] = -1
+        found = entry[1] = Views(found, buf.meta)
     return found.region(meta, offset)
 
 
 def first_of(entry: list) -> Region:
-    """The region that was made first of a buffer, by what `Regions` has of it."""
+    """The region that was made first of a buffer, by its mark."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
     return found if isinstance(found, list) else found.first
 
 
-def release(entry: list) -> tuple[float, int]:
+def last_use(entry: list) -> int:
+    """Where on the tape the record lies that touches a buffer last, by its mark."""
+    return entry[2] if entry[0] is None else entry[LAST]
+
+
+def over(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
     if isinstance(found, list):

@@ -119,21 +119,21 @@ class Timeline:
         names = [f"{f'nc{core} ' if self.cores > 1 else ''}{name}" for core in range(self.cores) for name in
                  (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
         engines = [core * lanes_of(self.timing) + k for core in range(self.cores) for k in range(len(ENGINES))]
-        used = sorted({*engines, *placed.lane})
+        starts, busy_ends, ends, lane, cause = placed.columns()
+        used = sorted({*engines, *np.flatnonzero(np.bincount(lane)).tolist()})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
-        self.start: NDArray[np.float64] = np.fromiter(placed.start, np.float64)
-        self.busy_end: NDArray[np.float64] = np.fromiter(placed.busy_end, np.float64)
-        self.end: NDArray[np.float64] = np.fromiter(placed.end, np.float64)
-        self.lane: NDArray[np.int16] = renumber[np.fromiter(placed.lane, np.int64)]
-        cause = np.fromiter(placed.cause, np.int64)
+        self.start: NDArray[np.float64] = starts
+        self.busy_end: NDArray[np.float64] = busy_ends
+        self.end: NDArray[np.float64] = ends
+        self.lane: NDArray[np.int16] = renumber[lane]
         self.waited_for: NDArray[np.int32] = (cause // EACH).astype(np.int32)
         self.reason: NDArray[np.uint8] = (cause % EACH).astype(np.uint8)
         self.since: NDArray[np.float64] = self.start.copy()
         """When a record began to load what it waited for itself, its activation table or its stationary operand; `start` where
         it loaded nothing."""
-        self.since[[record // EACH for record in placed.loading]] = list(placed.loading.values())
+        self.since[np.fromiter(placed.loading, np.int64) // EACH] = np.fromiter(placed.loading.values(), np.float64)
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""

@@ -6,22 +6,24 @@ exception is physical: an activation may load the table that a later one would h
 options `as_compiled` and `throttle` make others.)
 
 The rules are in `place.Placing.place`, which places any record. The loop here does the same, inline, for the records that
-make up nearly all of a run: a load of an input into a new tile, and an instruction whose sources and destination are each
-used through one view only.
+make up nearly all of a run: a load of an input into a tile, and an instruction of one to three sources and one destination on
+chip. Fastest are those that use each of them as a whole; a part of a tile costs a call. Which records are left to the general
+way, `_usual` tells of an instruction, and the loop where it depends on the operands.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from heapq import heappop, heappush
 from typing import Any
 
 from ..memory import HBM, PSUM
 from ..program import Program
 from ..target import Target
+from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
-from .place import Placing, take_ports, wait_for_ports
-from .state import START, Options, Placed
+from .place import Placing
+from .resources import take_ports, wait_for_ports
+from .state import QUEUED, Options, Placed
 from .timing import Timing
 
 
@@ -32,204 +34,229 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
     It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among them) use its stack of HBM.
     """
     # imported here, so that the loop finds them among its local names
-    from .regions import AVAIL, BANKED, ENGINE, LAYOUT, NEED, READ, READER, WRITER
-    from .state import ANTI, BANK, BUSY, DATA, EACH, MEMORY, NOBODY, ORDER, OUTPUT, QUEUE, STATIONARY, TABLE
+    from .regions import AVAIL, BANKED, ENGINE, LAST, LAYOUT, NEED, READ, READER, WRITER
+    from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
-    tape, cores, final, regions, capacity = program.tape, placing.cores, placing.final, placing.regions, placing.capacity
-    marks = [*program.instances, len(tape)] if options.cores > 1 else [0, len(tape)]
-    core, instance, mark = cores[0], 0, 0
-    usuals: dict[Any, tuple | None] = {}
-    starts, busy_ends, ends, lanes, causes, loading = out.start, out.busy_end, out.end, out.lane, out.cause, out.loading
-    region_of, handoff, sharing, from_start = regions.get, timing.handoff, placing.sharing, NOBODY | START
+    tape, view, destination, give_back = program.tape, placing.view, placing.destination, placing.give_back
+    starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
+    busy_ends, lanes = out.busy_end, out.lane
+    handoff, from_start = timing.handoff, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
-    before = len(starts)
-    record, at, n = before * EACH, 0, len(tape)
-    while at < n:
-        if at >= mark:
-            while at >= marks[instance]:
-                core = cores[instance % options.cores]
-                instance += 1
-            mark = marks[instance]
-            free, last, room, freed, first_lane = core.free, core.last, core.room, core.freed, core.first_lane
-            loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
-            first_queue = first_lane + len(ENGINES)
-        signature = tape[at]
-        try:
-            usual = usuals[signature]
-        except KeyError:
-            usual = usuals[signature] = _usual(signature, placing)
-        if usual is None:
-            at = placing.place(core, at, record)
-            record += EACH
-            continue
-        cost, me, end_at, layout, need, banked, occupancy, latency, more = usual
-        end_at += at
-        dst = tape[at + 3]
-        into = region_of(dst)
-        t = base
-        cause = from_start
-
-        # what it reads must have been written; and whether it is a usual record
-        if me < 0:
-            if into is not None or dst.meta is not layout or tape[at + 5].role != "input":
-                at = placing.place(core, at, record)
-                record += EACH
-                continue
-        else:
-            one_layout, two_at, two_layout, three_at, three_layout, special = more
+    record, at = out.before * EACH, 0
+    for core, mark in placing.turns():
+        usuals, free, last, pools = core.usuals, core.free, core.last, core.pools
+        loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
+        first_queue = core.first_lane + len(ENGINES)
+        while True:  # and not `while at < mark`, which CPython 3.11 speeds up only from the eighth call of the function on
+            if at >= mark:
+                break
+            signature = tape[at]
             try:
-                one = regions[tape[at + 5]]
-                fits = one[LAYOUT] is one_layout and (dst.meta is layout if into is None else into[LAYOUT] is layout)
-                if two_at:
-                    two = regions[tape[at + two_at]]
-                    fits = fits and two[LAYOUT] is two_layout
-                    if three_at:
-                        three = regions[tape[at + three_at]]
-                        fits = fits and three[LAYOUT] is three_layout
+                usual = usuals[signature]
             except KeyError:
-                fits = False
-            if not fits:
+                usual = usuals[signature] = _usual(signature, placing)
+            if usual is None:
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
-            if one[AVAIL] > t:
-                t = one[AVAIL]
-                cause = one[WRITER] | DATA
-            if two_at:
-                if two[AVAIL] > t:
-                    t = two[AVAIL]
-                    cause = two[WRITER] | DATA
-                if three_at and three[AVAIL] > t:
-                    t = three[AVAIL]
-                    cause = three[WRITER] | DATA
+            (cost, kind, me, width, layout, need, banked, pool, occupancy, latency, one_layout, two_at, two_layout, three_at,
+             three_layout, special) = usual
+            viewed = False
 
-        # a new tile needs room; what is overwritten must have been read, and written by whoever wrote it before
-        if into is None:
-            room[banked] += need
-            if room[banked] > capacity[banked]:
-                heap = freed[banked]
-                while heap and room[banked] > capacity[banked]:
-                    when, by, size = heappop(heap)
-                    room[banked] -= size
-                    if when > t:
-                        t = when
-                        cause = by | (BANK if banked else MEMORY)
-        else:
-            if into[READ] > t:
-                t = into[READ]
-                cause = into[READER] | ANTI
-            if into[AVAIL] > t and into[ENGINE] != me:
-                t = into[AVAIL]
-                cause = into[WRITER] | OUTPUT
-
-        if me < 0:
-            if issued[0] > t:
-                t = issued[0]
-                cause = issuer[0] | ORDER
-            when, queue, user = loads.pop(0)
-            if when > t:
-                t = when
-                cause = user | QUEUE
-            issued[0] = t + dma_issue
-            issuer[0] = record
-            begins = t + dma_start
-            if data[0] > begins:
-                begins = data[0]
-            data[0] = begins + occupancy * sharing
-            busy = begins + latency * sharing
-            if busy > loads[-1][0]:
-                loads.append((busy, queue, record))
+            # what it reads must have been written
+            if one_layout is not None:
+                try:
+                    one = tape[at + 5].mark
+                    if one[LAYOUT] is one_layout:
+                        t = one[AVAIL]
+                        cause = one[WRITER] | DATA
+                        if t <= base:
+                            t = base
+                            cause = from_start
+                    else:
+                        one, t, cause = view(tape[at + 5], one_layout, tape[at + 6], base, from_start)
+                        viewed = True
+                    if two_at is not None:
+                        two = tape[at + two_at].mark
+                        if two[LAYOUT] is not two_layout:
+                            two, t, cause = view(tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause)
+                            viewed = True
+                        elif two[AVAIL] > t:
+                            t = two[AVAIL]
+                            cause = two[WRITER] | DATA
+                        if three_at is not None:
+                            three = tape[at + three_at].mark
+                            if three[LAYOUT] is not three_layout:
+                                three, t, cause = view(tape[at + three_at], three_layout, tape[at + three_at + 1], t, cause)
+                                viewed = True
+                            elif three[AVAIL] > t:
+                                t = three[AVAIL]
+                                cause = three[WRITER] | DATA
+                except TypeError:  # a tile that nobody wrote has no region
+                    at = placing.place(core, at, record)
+                    record += EACH
+                    continue
+            elif tape[at + 5].role == "input":  # which nobody writes
+                t = base
+                cause = from_start
             else:
-                insort(loads, (busy, queue, record))
-            avail = end = busy + dma_done
-            lanes.append(first_queue + queue)
-        else:
-            if free[me] > t:
-                t = free[me]
-                cause = last[me] | BUSY
-            if me == 0:
-                held = core.stationary
-                if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
-                    core.stationary = (one, one[WRITER], one_layout)
-                    began, by = (core.array_start, last[0]) if core.array_start > one[AVAIL] else (one[AVAIL], one[WRITER])
-                    if began + special > t:
-                        t = began + special
-                        cause = by | STATIONARY
-                        loading[record] = began
-                core.array_start = t
-            elif special is not None:
-                if cost.shared:
-                    t, cause = wait_for_ports(core, cost, t, cause)
-                if special and special != core.table:
-                    core.table = special
-                    loading[record] = t
-                    t += timing.table_load
-                    cause = cause & -EACH | TABLE
-                if cost.shared:
-                    take_ports(core, cost, t + occupancy, record)
-            busy = t + occupancy
-            end = t + latency
-            avail = end + handoff
-            free[me] = busy
-            last[me] = record
-            lanes.append(first_lane + me)
-            # what dies here is free when its last reader has read it; that was later than its last writer
-            if final[at + 5] and one[NEED] >= 0:
-                del regions[tape[at + 5]]
-                heappush(freed[one[BANKED]], (busy, record, one[NEED]) if busy > one[READ]
-                         else (one[READ], one[READER], one[NEED]))
-            elif busy > one[READ]:
-                one[READ] = busy
-                one[READER] = record
-            if two_at:
-                if final[at + two_at] and two[NEED] >= 0:
-                    del regions[tape[at + two_at]]
-                    heappush(freed[two[BANKED]], (busy, record, two[NEED]) if busy > two[READ]
-                             else (two[READ], two[READER], two[NEED]))
-                elif busy > two[READ]:
-                    two[READ] = busy
-                    two[READER] = record
-                if three_at:
-                    if final[at + three_at] and three[NEED] >= 0:
-                        del regions[tape[at + three_at]]
-                        heappush(freed[three[BANKED]], (busy, record, three[NEED]) if busy > three[READ]
-                                 else (three[READ], three[READER], three[NEED]))
-                    elif busy > three[READ]:
-                        three[READ] = busy
-                        three[READER] = record
+                at = placing.place(core, at, record)
+                record += EACH
+                continue
 
-        if into is None:
-            if final[at + 3]:
-                heappush(freed[banked], (avail, record, need))
+            # a new tile needs room; what is overwritten must have been read, and written by whoever wrote it before
+            dst = tape[at + 3]
+            into = dst.mark
+            if into.__class__ is int and dst.meta is layout:
+                new = True
+                left = pool.spare - need
+                if left < 0:
+                    ready = pool.ready
+                    while ready and ready[-1][0] < pool.least or pool.sort():
+                        when, by, size = ready.pop()
+                        if when > t:
+                            t = when
+                            cause = by | pool.reason
+                        left += size
+                        if left >= 0:
+                            break
+                pool.spare = left
+            elif into.__class__ is list and into[LAYOUT] is layout:
+                new = False
+                if into[READ] > t:
+                    t = into[READ]
+                    cause = into[READER] | ANTI
+                if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
+                    t = into[AVAIL]
+                    cause = into[WRITER] | OUTPUT
             else:
-                regions[dst] = [layout, 0, avail, record, me, 0.0, NOBODY, (), need, banked]
-        else:
-            if avail > into[AVAIL]:
-                into[AVAIL] = avail
-                into[WRITER] = record
-            into[ENGINE] = me
-            if final[at + 3]:
-                placing.give_back(dst, core)
-        cost.uses += 1.0
-        starts.append(t)
-        busy_ends.append(busy)
-        ends.append(end)
-        causes.append(cause)
-        record += EACH
-        at = end_at
-    return max(ends[before:], default=base)
+                new = False
+                into, t, cause = destination(core, dst, layout, tape[at + 4], me, t, cause)
+                viewed = True
+
+            if one_layout is not None:
+                if free[me] > t:
+                    t = free[me]
+                    cause = last[me] | BUSY
+                if special is not None:
+                    if me == 0:
+                        held = core.stationary
+                        if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
+                            core.stationary = (one, one[WRITER], one_layout)
+                            began = core.array_start
+                            by = last[0]
+                            if one[AVAIL] >= began:
+                                began = one[AVAIL]
+                                by = one[WRITER]
+                            if began + special > t:
+                                t = began + special
+                                cause = by | STATIONARY
+                                loading[record] = began
+                        core.array_start = t
+                    else:
+                        if cost.shared:
+                            t, cause = wait_for_ports(core, cost, t, cause)
+                        if special and special != core.table:
+                            core.table = special
+                            loading[record] = t
+                            t += timing.table_load
+                            cause = cause & -EACH | TABLE
+                        if cost.shared:
+                            take_ports(core, cost, t + occupancy, record)
+                free[me] = busy = t + occupancy
+                last[me] = record
+                avail = t + latency + handoff
+                # a tile that nobody else touches is free when it has been read; that is later than it was written
+                if one[LAST] == at and one is not into:
+                    tape[at + 5].mark = at
+                    given = pools[one[BANKED]]
+                    if one[READ] < busy:
+                        given.late.append((busy, record, one[NEED]))
+                        if busy < given.least:
+                            given.least = busy
+                    else:
+                        given.release(one[READ], one[READER], one[NEED])
+                elif busy > one[READ]:
+                    one[READ] = busy
+                    one[READER] = record
+                if two_at is not None:
+                    if two[LAST] == at and two is not into and two is not one:
+                        tape[at + two_at].mark = at
+                        given = pools[two[BANKED]]
+                        if two[READ] < busy:
+                            given.late.append((busy, record, two[NEED]))
+                            if busy < given.least:
+                                given.least = busy
+                        else:
+                            given.release(two[READ], two[READER], two[NEED])
+                    elif busy > two[READ]:
+                        two[READ] = busy
+                        two[READER] = record
+                    if three_at is not None:
+                        if three[LAST] == at and three is not into and three is not two and three is not one:
+                            tape[at + three_at].mark = at
+                            when, by = (busy, record) if busy > three[READ] else (three[READ], three[READER])
+                            pools[three[BANKED]].release(when, by, three[NEED])
+                        elif busy > three[READ]:
+                            three[READ] = busy
+                            three[READER] = record
+            else:
+                if issued[0] > t:
+                    t = issued[0]
+                    cause = issuer[0] | ORDER
+                when, queue, user = loads.pop(0)
+                if when > t:
+                    t = when
+                    cause = user | QUEUE
+                issued[0] = t + dma_issue
+                issuer[0] = record
+                begins = t + dma_start
+                if data[0] > begins:
+                    begins = data[0]
+                data[0] = begins + occupancy
+                busy = begins + latency
+                if busy > loads[-1][0]:
+                    loads.append((busy, queue, record))
+                else:
+                    insort(loads, (busy, queue, record))
+                avail = busy + dma_done
+                busy_ends.append(busy)
+                lanes.append(first_queue + queue)
+
+            if new:
+                if into != at:
+                    dst.mark = [layout, 0, avail, record, me, 0.0, NOBODY, (), need, banked, into]
+                else:  # nobody reads it
+                    pool.release(avail, record, need)
+            else:
+                if avail > into[AVAIL]:
+                    into[AVAIL] = avail
+                    into[WRITER] = record
+                into[ENGINE] = me
+                if into[LAST] == at:
+                    give_back(dst, core)
+            if viewed:
+                placing.finish(core, at, at + width - 1)
+            starts.append(t)
+            causes.append(cause)
+            kinds.append(kind)
+            record += EACH
+            at += width
+    return out.close(base, timing)
 
 
 def _usual(signature: Any, placing: Placing) -> tuple | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general way.
 
-    (cost, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so in
-    PSUM, occupancy, latency, (layout of the first source, place in the record and layout of the second and of the third or
-    0 and None, time to load a stationary operand or table to load))
+    (cost, kind, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so
+    in PSUM, the pool it takes it from, occupancy, latency, layout of the first source or None if it is a load, place in the
+    record and layout of the second source and of the third or None, time to load a stationary operand or table to load)
     """
     options = placing.options
-    if placing.rows is not None or options.as_compiled or signature in placing.masked:
+    if options.as_compiled or signature in placing.masked:
+        return None
+    if placing.rows is not None and (spreads_row(signature) or signature.instruction.name == "tensor_copy"):
         return None
     cost: Cost | None = placing.costs.get(signature)
     if cost is None:
@@ -239,9 +266,11 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
         return None
     if not 1 <= len(reads) <= 3 or reads[0][0] != 5:
         return None
+    if any((m.space == HBM) != (me < 0) for _, m in reads):  # type: ignore[union-attr]
+        return None
     special: Any
     if me < 0:
-        if reads[0][1].space != HBM or len(reads) > 1:  # type: ignore[union-attr]
+        if len(reads) > 1:
             return None
         special = None
     elif me == 0:
@@ -252,6 +281,8 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
         special = "" if cost.table is None and cost.shared else cost.table
     banked = layout.space == PSUM
     need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
-    _, (two_at, two), (three_at, three) = (*reads, (0, None), (0, None))[:3]
-    return (cost, me, cost.width, layout, need, banked, cost.occupancy, cost.latency,
-            (reads[0][1], two_at, two, three_at, three, special))
+    _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
+    first, kind, part = ((None, placing.out.kind_of(cost, QUEUED), placing.sharing) if me < 0 else
+                         (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0))
+    return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy * part,
+            cost.latency * part, first, two_at, two, three_at, three, special)

@@ -1,5 +1,7 @@
 """Properties of every schedule, on random kernels."""
 
+from dataclasses import replace
+
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
@@ -14,6 +16,8 @@ from nkisim.timeline import schedule
 
 COLUMNS = 256
 KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
+SPECIAL = ("square", "reload", "masked", "repeated row", "columns", "sum of products", "in place", "back", "exp")
+"""Steps that the short way of `schedule.place` and the general one could tell apart."""
 
 
 def _apply(kind, number, tiles, x, out):
@@ -43,6 +47,41 @@ def _apply(kind, number, tiles, x, out):
         nl.store(out[number % 4], value=a)
     elif kind == "gpsimd":
         tiles.append(nisa.tensor_tensor(a, b, op=nl.add, engine=nisa.gpsimd_engine))
+    else:
+        _apply_special(kind, number, tiles, a, b, x, out)
+
+
+def _apply_special(kind, number, tiles, a, b, x, out):
+    if kind == "square":
+        tiles.append(nisa.tensor_tensor(a, a, op=nl.multiply))
+    elif kind == "reload" and number % 2:
+        a[...] = nl.load(x[number % 4])
+    elif kind == "reload":
+        a[:, nl.ds(64, 128)] = nl.load(x[number % 4, :, nl.ds(0, 128)])
+    elif kind == "masked":
+        i_p, i_f = nl.mgrid[0:128, 0:COLUMNS]
+        a[i_p, i_f] = nl.add(b[i_p, i_f], 1.0, mask=i_p < 1 + number)
+        a[i_p, i_f] = nl.load(x[0, i_p, i_f], mask=i_f < 1 + number)
+    elif kind == "repeated row":
+        row = nl.load(x[number % 4, 0:1, :]).broadcast_to((128, COLUMNS))
+        tiles.append(nisa.tensor_tensor(a, row, op=nl.add))
+        if number % 3 == 0:
+            tiles.append(nisa.tensor_tensor(b, row, op=nl.add, engine=nisa.gpsimd_engine if number % 2 else nisa.vector_engine))
+    elif kind == "columns":
+        tiles.append(nisa.tensor_scalar(a, op0=nl.multiply, operand0=b[:, 0:1], op1=nl.add, operand1=a[:, number:number + 1]))
+    elif kind == "sum of products":
+        total = nl.zeros((128, COLUMNS), nl.float32, buffer=nl.psum)
+        for k in range(1 + number % 3):
+            total += nl.matmul(a[:, nl.ds(0, 128)], b if k % 2 else a, transpose_x=True)
+        tiles.append(nisa.tensor_copy(total))
+    elif kind == "in place":
+        t = nisa.tensor_tensor(a, b, op=nl.subtract)
+        t[...] = nisa.tensor_tensor(t, t if number % 2 else b, op=nl.add)
+    elif kind == "back":
+        nl.store(out[number % 4], value=a)
+        tiles.append(nl.load(out[number % 4]))
+    elif kind == "exp":
+        tiles.append(nisa.activation(op=nl.exp if number % 2 else nl.tanh, data=a))
 
 
 @nki.jit
@@ -118,14 +157,19 @@ def _elements(offset, meta):
 OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
 
 
-@given(steps, targets, st.sampled_from(OPTIONS))
-@settings(max_examples=60, deadline=None)
-def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options):
+@given(st.lists(st.tuples(st.sampled_from(KINDS + SPECIAL), st.integers(0, 97)), min_size=1, max_size=30), targets,
+       st.sampled_from(OPTIONS), st.sampled_from([None, (3 << 10, 2), (5 << 10, 1)]))
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options, memory):
     run = record(plan, target)
+    if memory:  # so little that tiles wait for each other
+        chip = nkisim.target.get(target)
+        options = options | {"target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])}
     short = run.timeline(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "_usual", lambda signature, placing: None)
         general = run.timeline(**options)
+    assert short.lanes == general.lanes
     for name in ("since", "start", "busy_end", "end", "lane", "waited_for", "reason"):
         assert getattr(short, name).tobytes() == getattr(general, name).tobytes(), name
     assert [c.uses for c in short.costs] == [c.uses for c in general.costs]
@@ -194,3 +238,55 @@ def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(box
     for region, cells in seen.values():
         expected = {k for k, (other, theirs) in seen.items() if other is not region and cells & theirs}
         assert {id(other) for other in region[OTHERS]} == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=2, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_what_views_overlap_is_remembered_as_it_would_be_found_anew(boxes):
+    from nkisim.memory import meta_of
+    from nkisim.timeline.regions import OTHERS, Views, fresh
+
+    kind = np.dtype(np.float32)
+    whole = meta_of("sbuf", (11, 16), (16, 1), kind)
+    used = [(meta_of("sbuf", (rows, columns), (16, 1), kind), row * 16 + column) for row, rows, column, columns in boxes]
+
+    def links():
+        views = Views(fresh(*used[0]), whole)
+        regions = [views.region(*view) for view in used]
+        return [[(other[0], other[1]) for other in region[OTHERS]] for region in regions]
+
+    first, again = links(), links()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Views, "REMEMBERED", 0)
+        patch.setattr("nkisim.timeline.regions._LINKS", {})
+        assert first == again == links()
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.integers(0, 12)), max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_released_memory_is_taken_soonest_first(events):
+    from heapq import heappop, heappush
+
+    from nkisim.timeline.state import EACH, MEMORY, Pool
+
+    pool, heap, spare = Pool(20, MEMORY), [], 20
+    for number, (when, size, need) in enumerate(events):
+        pool.release(float(when), number * EACH, size)
+        heappush(heap, (float(when), number * EACH, size))
+        spare -= need
+        t, cause = 5.0, -EACH
+        while spare < 0 and heap:
+            at, by, freed = heappop(heap)
+            spare += freed
+            if at > t:
+                t, cause = at, by | MEMORY
+        assert pool.take(need, 5.0, -EACH) == (t, cause) and pool.spare == spare
+
+
+def test_a_record_that_a_mask_or_picked_elements_make_special_has_a_signature_of_its_own():
+    # so that the survey of a timeline need not look at every record
+    plan = [("masked", k % 5) for k in range(12)] + [("scale", k) for k in range(12)]
+    records = [r for p in record(plan, "trn2").programs for r in p.records()]
+    special = [r[0] for r in records if r[-1] is not None]
+    assert len(special) == len(set(special)) == 24
+    assert not set(special) & {r[0] for r in records if r[-1] is None}
