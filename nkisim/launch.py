@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, scopes, source
+from . import calls, dtypes, scopes, source
 from . import target as targets
 from .config import Config
 from .errors import POLICY, broken
@@ -232,6 +232,9 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
             result = kernel.run_on(program, call_args, call_kwargs)
             return kernel.outputs(program, result, mutable)
+    except TypeError as error:
+        calls.explain(error)
+        raise
     finally:
         STATE.program = None
         FORCE.dialect = None

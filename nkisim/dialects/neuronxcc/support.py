@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import dtypes
+from ...calls import no_argument
 from ...errors import broken
 from ...memory import CONST, HBM, PSUM, SBUF
 from ...tensor import Const, IndexedTensor, Tensor
@@ -104,6 +107,7 @@ def promoted(*operands: Tensor) -> np.dtype:
     return found
 
 
+_MODULES = {"nl": "language", "nisa": "isa"}
 _IGNORED = {"name", "dge_mode", "precise_schedule", "lazy_initialization"}
 
 
@@ -111,8 +115,17 @@ def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
     """Refuse keyword arguments that the function does not have."""
     extra = [k for k in kwargs if k not in _IGNORED and k not in known]
     if extra:
-        broken("argument", f"{api} has no argument '{extra[0]}'", got=", ".join(extra),
-               remedy="Check the name against the nki reference.")
+        no_argument(api, extra[0], [*_parameters(api), *known])
+
+
+def _parameters(api: str) -> list[str]:
+    """The named arguments of the function that a kernel calls `api`."""
+    module, _, name = api.partition(".")
+    function = getattr(sys.modules.get(f"{__package__}.{_MODULES.get(module, module)}"), name, None)
+    if function is None:
+        return []
+    takes = inspect.signature(function).parameters.values()
+    return [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def static_source(t: Tensor, api: str) -> Tensor:
