@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from ...isa.vector import (
 from ...memory import CONST, HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
+from ..functions import whole
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -93,9 +94,19 @@ def copy(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
     return execute(TENSOR_COPY, "nl.copy", None, (t,), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask)
 
 
-def expand_dims(data: Any, axis: int) -> Tensor:
-    """A view of `data` with an axis of one element after its last."""
-    return tile(data, "nl.expand_dims").expand_dims(axis)
+def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
+    """A view of `data` with axes of one element after its last, in the places `axis`: of a 2-D tile 2, -1 or (2, 3)."""
+    api = "nl.expand_dims"
+    t = tile(data, api)
+    axes = [whole(a, api, "axis") for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    rank = t.ndim + len(axes)
+    placed = sorted(a + rank if a < 0 else a for a in axes)
+    if placed != list(range(t.ndim, rank)):
+        rule = "partition-axis" if placed[:1] == [0] else "argument"
+        broken(rule, f"{api}: new axes of '{t.label}' come after its last one", tensor=t.label,
+               got=f"axis={axis!r} for {t.ndim} axes", limit=", ".join(map(str, range(t.ndim, rank))),
+               remedy="Use .reshape for another place.")
+    return t.reshape((*t.shape, *(1 for _ in axes)))
 
 
 # -- one operand ---------------------------------------------------------------------------------------------------
