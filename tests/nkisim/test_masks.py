@@ -349,3 +349,22 @@ def test_an_index_beyond_the_tensor_is_fine_under_the_mask_and_refused_beside_it
     assert_same_bits(run_kernel(kernel, x, 16)[0], np.pad(x, ((0, 0), (0, 8))))
     error = refused(kernel, x, 17, rule="out-of-bounds")
     assert error.line == marked_line(kernel) and error.tensor == "x" and isinstance(error, IndexError)
+
+
+def test_adding_a_matmul_that_its_mask_leaves_out_changes_nothing_and_begins_with_nothing():
+    x = values((16, 8))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((3, 8, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        for i in nl.static_range(3):
+            total = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.psum)
+            total += nisa.nc_matmul(t, t, mask=i > 0)
+            total += nisa.nc_matmul(t, t, mask=i > 1)
+            nl.store(out[i], nl.copy(total))
+        return out
+
+    got, _ = run_kernel(kernel, x)
+    product = x.astype(np.float64).T @ x
+    np.testing.assert_allclose(got, [0 * product, product, 2 * product], rtol=1e-5, atol=1e-5)

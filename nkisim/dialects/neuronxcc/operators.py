@@ -134,6 +134,10 @@ class Operators:
             broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
                    got=dst.meta.describe(), remedy="nl.load it, update the tile, and nl.store the result.")
         if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
+            if value.buf.role == "masked" and value.buf.state == EMPTY:  # the mask left all of the matmul out
+                if dst.buf.state == EMPTY and dst.size == dst.buf.meta.size:
+                    dst.buf.state = ZERO  # a sum of nothing, so far
+                return dst
             # a product that has a name of its own may be used again, so that it must be stored where it is
             if _getrefcount(value) <= self.temporary["inplace"] + 1 and self._accumulate(dst, value):
                 return dst
