@@ -368,3 +368,48 @@ def test_adding_a_matmul_that_its_mask_leaves_out_changes_nothing_and_begins_wit
     got, _ = run_kernel(kernel, x)
     product = x.astype(np.float64).T @ x
     np.testing.assert_allclose(got, [0 * product, product, 2 * product], rtol=1e-5, atol=1e-5)
+
+
+def test_assigning_what_a_mask_left_out_altogether_keeps_the_tile_as_it_was():
+    x = values((16, 8))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((2, 16, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        for i in nl.static_range(2):
+            t = nl.load(x)
+            t[...] = nl.exp(t, mask=i > 0)
+            nl.store(out[i], t)
+        return out
+
+    got, run = run_kernel(kernel, x)
+    np.testing.assert_allclose(got, [x, np.exp(x)], rtol=1e-6)
+    assert run.counts() == {"dma_copy": 4, "activation": 1}
+
+
+def test_a_named_tile_that_a_mask_left_out_has_no_values_to_assign():
+    @nki.jit
+    def kernel(x):
+        t, other = nl.load(x), nl.ndarray((16, 8), dtype=nl.float32)
+        nothing = nl.exp(t, mask=False)
+        other[...] = nothing
+        out = nl.ndarray((16, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        nl.store(out, other)
+        return out
+
+    refused(kernel, values((16, 8)), rule="uninitialized-read")
+
+
+def test_an_instruction_that_its_mask_leaves_out_reads_none_of_its_operands():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        unwritten = nl.ndarray((16, 8), dtype=nl.float32)
+        total = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.psum)
+        for i in nl.static_range(2):
+            total += nisa.nc_matmul(nl.load(x) if i else unwritten, nl.load(x), mask=i > 0)
+        nl.store(out, total)
+        return out
+
+    x = values((16, 8))
+    np.testing.assert_allclose(run_kernel(kernel, x)[0], x.T @ x, rtol=1e-5, atol=1e-5)
