@@ -413,3 +413,22 @@ def test_an_instruction_that_its_mask_leaves_out_reads_none_of_its_operands():
 
     x = values((16, 8))
     np.testing.assert_allclose(run_kernel(kernel, x)[0], x.T @ x, rtol=1e-5, atol=1e-5)
+
+
+def test_a_reduction_over_axes_that_are_not_the_last_ones_takes_a_mask_over_the_tile():
+    """A pooling window of three rows and columns at the lower end of an image: rows beyond it are masked."""
+    x = values((20, 9))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((18, 7), dtype=x.dtype, buffer=nl.shared_hbm)
+        i_h, i_k, i_w = nl.mgrid[0:32, 0:3, 0:9]
+        rows = nl.load(x[i_h + i_k, i_w], mask=i_h < 18)
+        i_h, i_k, i_w, j_k = nl.mgrid[0:32, 0:3, 0:7, 0:3]
+        best = nl.max(rows[i_h, i_k, i_w + j_k], axis=[1, 3], mask=i_h < 18)
+        i_h, i_w = nl.mgrid[0:32, 0:7]
+        nl.store(out[i_h, i_w], best, mask=i_h < 18)
+        return out
+
+    window = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+    assert_same_bits(run_kernel(kernel, x)[0], window.max(axis=(2, 3)))

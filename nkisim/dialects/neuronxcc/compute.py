@@ -11,6 +11,7 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...execute import execute
+from ...index import Mask
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
@@ -373,17 +374,24 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------
-def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]] | None:
-    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, and the
-    shape with ones in their place. Access patterns take the free axes in any order (programming model, indexing case
-    3: a pooling window), so that it costs nothing. None where no view is needed."""
+def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, the
+    shape with ones in their place, and the order of the view's axes. Access patterns take the free axes in any order
+    (programming model, indexing case 3: a pooling window), so that it costs nothing. None where no view is needed."""
     axes = tuple(sorted({a % t.ndim for a in axis}))
     if type(t) is not Tensor or 0 in axes or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim)):
         return None
     order = tuple(a for a in builtins.range(t.ndim) if a not in axes) + axes
     view = t.permuted(order)
     kept = tuple(1 if a in axes else n for a, n in enumerate(t.shape))
-    return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept
+    return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept, order
+
+
+def _mask_in_order(mask: Any, shape: tuple[int, ...], order: tuple[int, ...]) -> Any:
+    """A mask over a tile of `shape`, for the view of it with its axes in `order`."""
+    if not isinstance(mask, Mask) or mask.where.ndim != len(shape):
+        return mask
+    return Mask(mask.where.transpose(order), mask.affine, mask.compound)
 
 
 def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., Tensor]:
@@ -399,11 +407,12 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
         out = (dtypes.BOOL if boolean else None) if dtype is None or dtype is bool else want_dtype(dtype, api)
         if type(axis) is list:
             axis = tuple(axis)
-        if type(axis) is tuple and len(axis) > 1 and mask is None:
+        if type(axis) is tuple and len(axis) > 1:
             scattered = _scattered(x, axis)
             if scattered is not None:
-                view, last, kept = scattered
-                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out)
+                view, last, kept, order = scattered
+                mask = _mask_in_order(mask, x.shape, order)
+                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out, mask)
                 return result.reshape(kept) if keepdims else result
         return execute(TENSOR_REDUCE, api, None, (x,), (op, axis, False, keepdims), SBUF, out, mask)
 
