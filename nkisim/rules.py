@@ -48,7 +48,7 @@ _WARNABLE = {"partition-limit", "psum-bank", "stationary-free-limit", "moving-fr
              "start-partition", "partition-stride", "sbuf-capacity", "psum-capacity", "memory", "two-psum-inputs",
              "gpsimd-psum", "engine", "uninitialized-read", "unwritten-output", "shared-hbm-level", "scope",
              "output-memory", "immutable-parameter", "mutable-not-returned", "operator-broadcast", "affine-dependency",
-             "output-dependency"}
+             "output-dependency", "allocated-bias", "allocated-init", "allocated-transpose", "allocated-place"}
 
 
 RULES: dict[str, Rule] = {}
@@ -129,6 +129,13 @@ _rule("outside-kernel", "NKI functions are called inside a kernel", "errors err_
 _rule("annotation", "a value has the shape of its annotation", "errors err_annotation_shape_mismatch")
 _rule("affine-dependency", "iterations of an affine_range do not read what its other iterations wrote, sums and maxima aside",
       "nl affine_range, sequential_range")
+_rule("allocated-bias", "in a kernel that places its tiles itself, an activation has a bias tile",
+      "errors err_bias_tensor_must_be_specified_in_allocation")
+_rule("allocated-init", "tensors that the kernel places itself are not created with a value",
+      "errors err_tensor_creation_on_scratchpad_with_init_value_not_supported")
+_rule("allocated-transpose", "a kernel that places its tiles itself brings the identity matrix of its transposes on TensorE",
+      "errors err_transpose_on_tensor_engine_not_allowed_in_allocated_kernel")
+_rule("allocated-place", "a tile that the kernel places itself lies where there is memory", "alloc; nki.compiler sbuf, psum")
 _rule("output-dependency", "iterations of an affine_range, and program instances, write different elements",
       "errors err_unexpected_output_dependencies")
 # the dialect nki: what its official simulator accepts and its compiler does not

@@ -31,6 +31,7 @@ from ...memory import CONST, HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import whole
+from .allocated import PLACED, needs_bias, no_transpose
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -122,6 +123,8 @@ def _activation(name: str) -> Callable[..., Tensor]:
             tile(x, api)
         if dtype is not None:
             dtype = want_dtype(dtype, api)
+        if PLACED.buffers is not None:
+            needs_bias(api)
         return execute(ACTIVATION, api, None, (x,), attrs, SBUF, dtype, mask)
 
     function.__name__ = function.__qualname__ = name
@@ -499,6 +502,7 @@ def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwa
 def _transposed(t: Tensor, api: str, dtype: np.dtype) -> Tensor:
     if t.meta.partitions <= 32 and t.meta.free <= 32:
         return execute(VECTOR_TRANSPOSE, api, None, (t,), (), SBUF, dtype)
+    no_transpose(api)
     t = to_sbuf(t, api)
     if t.dtype not in dtypes.MATMUL_DTYPES:
         t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtypes.FLOAT32)

@@ -32,6 +32,7 @@ from ...memory import HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
+from .allocated import PLACED, needs_bias, no_transpose
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
 from .isa_select import (
@@ -114,6 +115,8 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
+    if PLACED.buffers is not None and (wanted == "tensor" or wanted is None and not small):
+        no_transpose(api)
     if wanted is None and dtype is None and not small:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
@@ -144,6 +147,8 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
         except (KeyError, TypeError):
             attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
+        if PLACED.buffers is not None:
+            needs_bias("nisa.activation")
         return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
                        want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
     return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
@@ -169,6 +174,8 @@ def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: 
         srcs.append(operand(scale, api))
     if bias is not None:
         srcs.append(operand(bias, api))
+    elif PLACED.buffers is not None:
+        needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
     return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), space,

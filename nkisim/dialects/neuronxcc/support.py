@@ -21,11 +21,13 @@ class Memory(str):
     """A place for tensors: compares equal to its space's name."""
 
     shared: bool
-    init_allowed: bool
+    placed: bool
+    """Whether the kernel chose the addresses itself."""
 
-    def __new__(cls, space: str, *, shared: bool = False) -> Memory:
+    def __new__(cls, space: str, *, shared: bool = False, placed: bool = False) -> Memory:
         self = super().__new__(cls, space)
         self.shared = shared
+        self.placed = placed
         return self
 
     def __repr__(self) -> str:
