@@ -432,3 +432,24 @@ def test_a_reduction_over_axes_that_are_not_the_last_ones_takes_a_mask_over_the_
 
     window = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
     assert_same_bits(run_kernel(kernel, x)[0], window.max(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (64, 100)])
+def test_a_masked_transpose_moves_what_the_mask_keeps(shape):
+    x = values(shape)
+    p, f = shape
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((f, p), dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        i_p, i_f = nl.arange(p)[:, None], nl.arange(f)[None, :]
+        whole = nl.zeros((f, p), dtype=x.dtype)
+        turned = nl.transpose(t[i_p, i_f], mask=i_f < 5)
+        j_p, j_f = nl.arange(f)[:, None], nl.arange(p)[None, :]
+        whole[j_p, j_f] = nl.copy(turned[j_p, j_f], mask=j_p < 5)
+        nl.store(out, whole)
+        return out
+
+    got, _ = run_kernel(kernel, x)
+    assert_same_bits(got, np.where(np.arange(f)[:, None] < 5, x.T, 0).astype(np.float32))

@@ -499,15 +499,18 @@ def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwa
     return execute(NC_MATMUL, "nl.matmul", None, (a, b), MATMUL_ATTRS, PSUM, dtypes.FLOAT32, mask)
 
 
-def _transposed(t: Tensor, api: str, dtype: np.dtype) -> Tensor:
+def _transposed(t: Tensor, api: str, dtype: np.dtype, mask: Any = None) -> Tensor:
     if t.meta.partitions <= 32 and t.meta.free <= 32:
-        return execute(VECTOR_TRANSPOSE, api, None, (t,), (), SBUF, dtype)
+        return execute(VECTOR_TRANSPOSE, api, None, (t,), (), SBUF, dtype, mask)
     no_transpose(api)
-    t = to_sbuf(t, api)
+    if t.meta.space == PSUM:
+        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, None, mask)
     if t.dtype not in dtypes.MATMUL_DTYPES:
-        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtypes.FLOAT32)
-    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, t.dtype)
-    return execute(TENSOR_COPY, api, None, (turned,), (None,), SBUF, dtype)
+        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtypes.FLOAT32, mask)
+    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, t.dtype, mask)
+    if isinstance(mask, Mask):  # it is over `t`
+        mask = Mask(np.broadcast_to(mask.where, t.shape).T, mask.affine, mask.compound)
+    return execute(TENSOR_COPY, api, None, (turned,), (None,), SBUF, dtype, mask)
 
 
 def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
@@ -517,9 +520,7 @@ def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> 
     if t.ndim > 2:
         broken("rank-limit", f"nl.transpose: '{t.label}' has {t.ndim} axes", tensor=t.label, got=t.meta.describe(),
                limit="2", remedy="Reshape the free axes into one, or transpose slices.")
-    if mask is not None:
-        broken("argument", "nl.transpose: mask is not simulated here", remedy="Slice the tile instead of masking it.")
-    return _transposed(t, "nl.transpose", want_dtype(dtype, "nl.transpose") or t.dtype)
+    return _transposed(t, "nl.transpose", want_dtype(dtype, "nl.transpose") or t.dtype, mask)
 
 
 def static_cast(input_data: Any, dtype: Any) -> Any:
