@@ -69,11 +69,11 @@ def AFFINE_SELECT(call: Call) -> Plan:
 
 @instruction("tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce")
 def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
-    """attrs: (operator,); add, maximum, bitwise_or or bitwise_and."""
+    """attrs: (operator,); add, maximum, bitwise_or, bitwise_and, or in NKI 0.6 alu.AVERAGE."""
     op, data = call.attrs[0], call.srcs[0]
     call.tile(data, "data")
     call.memory_of(data, (SBUF,), "data", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
-    if op.name not in ("add", "maximum", "bitwise_or", "bitwise_and"):
+    if op.name not in ("add", "maximum", "bitwise_or", "bitwise_and", "average"):
         call.fail("operator", f"'{op.name}' does not reduce over partitions", got=op.name,
                   limit="add, max, bitwise_or, bitwise_and",
                   remedy="Transpose with nisa.nc_transpose and use nisa.tensor_reduce.")
