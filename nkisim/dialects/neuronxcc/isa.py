@@ -71,7 +71,7 @@ from .isa_support import (
     unknown_engine,
     vector_engine,
 )
-from .support import missing, only, operand, promoted, static_source, tile, want_dtype
+from .support import missing, only, operand, promoted, rows_only, static_source, tile, want_dtype
 
 _ANY_ENGINE = (None,)
 _TWO_TILES: dict[tuple, tuple] = {}
@@ -369,6 +369,8 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
     api = "nisa.dma_copy"
     _hardware_descriptors(dge_mode, api)
     d, s = tile(dst, api), tile(src, api)
+    rows_only(d, api)
+    rows_only(s, api)
     if int(oob_mode) == int(globals()["oob_mode"].skip):
         if dst_rmw_op is not None:
             broken("argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip")

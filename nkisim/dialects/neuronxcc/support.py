@@ -139,6 +139,15 @@ def static_source(t: Tensor, api: str) -> Tensor:
     return t
 
 
+def rows_only(t: Tensor, api: str) -> None:
+    """Run-time indices pick rows of `t`: one index a partition."""
+    for index in t.tiles or () if isinstance(t, IndexedTensor) else ():
+        if index.meta.free != 1:
+            broken("indirect-index", f"{api}: '{t.label}' is indexed by '{index.label}', which names an element, not a row",
+                   tensor=t.label, got=f"indices of shape {index.shape}", limit=f"one index a partition: ({index.shape[0]}, 1)",
+                   remedy="Index the rows with nl.arange, not nl.mgrid: i_p = nl.arange(p)[:, None]; t[idx[i_p, 0], i_f].")
+
+
 def is_const(t: Tensor) -> bool:
     return t.meta.space == CONST
 
