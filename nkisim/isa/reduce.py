@@ -56,7 +56,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if op.bitvec:
         integers_only(call, data)
         if negate:
-            call.fail("argument", "negate applies to arithmetic operators only", got=op.name)
+            call.fail("argument", "negate applies to arithmetic operators only", got=op.name, limit="negate=False",
+                      remedy="Negate the result with an instruction of its own.")
     axes = free_axes(call, data, axis)
     kept = data.meta.shape[: data.ndim - len(axes)]
     shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
@@ -250,7 +251,8 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     call.vector(initial, partitions, "initial")
     for op in (op0, op1):
         if op.bitvec or op.unary or VECTOR not in op.engines:
-            call.fail("operator", f"'{op.name}' is no binary arithmetic operator of VectorE", got=op.name)
+            call.fail("operator", f"'{op.name}' is no binary arithmetic operator of VectorE", got=op.name,
+                      limit="add, subtract, multiply, maximum, minimum, the comparisons and the logical operators")
     not_both_psum(call, data0, data1)
     if data0.meta.free != data1.meta.free:
         call.fail("shape-mismatch", f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "

@@ -209,7 +209,8 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
     api = "nisa.tensor_scalar"
     dst = dst_of(kwargs, api) if kwargs else None
     if (op1 is None) != (operand1 is None):
-        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
+        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80],
+               limit="both, or none", remedy="Pass both, or leave both out.")
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
     out = None if dtype is None else want_dtype(dtype, api)
