@@ -45,7 +45,8 @@ def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -
         return
     if len(position) != 2 or len(size) != 2:
         call.fail("argument", "tile_position and tile_size are given together, as (row, column)",
-                  got=f"tile_position={position}, tile_size={size}", limit="both, or none", remedy="Pass both, or leave both out.")
+                  got=f"tile_position={position}, tile_size={size}", limit="both, or none",
+                  remedy="Pass both, or leave both out.")
     if any(v % 32 for v in position + size):
         call.fail("argument", "tile_position and tile_size are multiples of 32",
                   got=f"tile_position={position}, tile_size={size}", limit="0, 32, 64, 96 and 32, 64, 128")
