@@ -31,9 +31,9 @@ def _is_array(value: Any) -> bool:
 
 def _as_array(value: Any) -> Any:
     """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else as it is."""
-    if hasattr(type(value), "__array__") and hasattr(value, "ndim") and not isinstance(value, (np.ndarray, np.generic, Tensor)):
-        return np.asarray(value)
-    return value
+    if _is_array(value) or isinstance(value, (np.generic, Tensor)):
+        return value
+    return np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
 
 
 def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
