@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import source
-from .rules import RULES
+from .rules import REMEDIES, RULES
 
 
 class SimulatorError(Exception):
@@ -45,7 +45,7 @@ class KernelError(Exception):
         self.tensor = tensor
         self.got = None if got is None else str(got)
         self.limit = None if limit is None else str(limit)
-        self.remedy = remedy
+        self.remedy = remedy if remedy is not None or limit is None else REMEDIES.get(rule)
         self.likely: str | None = None
         place = at if at is not None else source.here(2)
         self.filename, self.line, self.source = place

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, scopes, source
+from . import calls, dtypes, scopes, source
 from . import target as targets
 from .config import Config
 from .errors import POLICY, broken
@@ -27,6 +27,13 @@ from .tensor import Tensor
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, ShapeOnly))
+
+
+def _as_array(value: Any) -> Any:
+    """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else as it is."""
+    if _is_array(value) or isinstance(value, (np.generic, Tensor)):
+        return value
+    return np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
 
 
 def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
@@ -86,7 +93,7 @@ class Kernel:
         self.options = options or {}
 
     def __getitem__(self, grid: Any) -> Kernel:
-        sizes = tuple(int(g) for g in (grid if isinstance(grid, tuple) else (grid,)))
+        sizes = _grid(self, grid if isinstance(grid, tuple) else (grid,))
         if STATE.program is not None:
             broken("nested-grid", f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
                    remedy="Call the function without a grid, or launch it from outside.")
@@ -127,6 +134,14 @@ class Kernel:
         return f"<nki kernel {self.__name__}{grid}>"
 
 
+def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
+    """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels write it."""
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, (bool, np.bool_)) and n >= 0 for n in grid):
+        broken("argument", f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid are no integers from 0 on",
+               got=repr(grid), limit="integers, one an axis", remedy="Divide sizes with //.", at=_home(kernel))
+    return tuple(int(n) for n in grid)
+
+
 def _unpickle(cls: type, module: str, qualname: str) -> Any:
     import importlib
 
@@ -165,6 +180,7 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
     mutable: list[tuple[Tensor, Any]] = []
 
     def convert(name: str, value: Any, may_write: bool) -> Any:
+        value = _as_array(value)
         if _is_array(value) and value.ndim:
             tensor = _input(program, name, value, may_write)
             if may_write or program.dialect.writes_inputs:
@@ -233,6 +249,9 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
             result = kernel.run_on(program, call_args, call_kwargs)
             return kernel.outputs(program, result, mutable)
+    except TypeError as error:
+        calls.explain(error)
+        raise
     finally:
         STATE.program = None
         FORCE.dialect = None
@@ -317,7 +336,7 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
                    remedy="nl.store the result into an output parameter.")
         if program.values:
             for tensor, array in mutable:
-                array[...] = tensor.array.astype(array.dtype)
+                _write_back(kernel, tensor, array)
         return None
     outputs = to_arrays(program, kernel, result, returned)
     for tensor, array in mutable:
@@ -325,8 +344,19 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
             broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
                    tensor=tensor.label, at=_home(kernel), remedy=f"Return it: return ..., {tensor.label}")
         if program.values:
-            array[...] = tensor.array.astype(array.dtype)
+            _write_back(kernel, tensor, array)
     return outputs
+
+
+def _write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
+    """Give the caller's array the values of the parameter that it was passed for."""
+    values = tensor.array.astype(array.dtype)
+    if array.flags.writeable:
+        array[...] = values
+    elif values.tobytes() != array.tobytes():
+        broken("input", f"the parameter '{tensor.label}' of {kernel.__name__} is written, and the array given for it cannot be",
+               tensor=tensor.label, got="a read-only array", limit="an array that may be written", at=_home(kernel),
+               remedy="Pass a copy: x.copy().")
 
 
 def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:

@@ -75,6 +75,8 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         if s.buf.scope.closed:
             program.check_scope(s)
         own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
+        if where is not None and s.meta.space != CONST and not where.any():
+            own = np.zeros(s.shape, dtype=bool)  # left out altogether, it reads nothing
         if where is not None and plan.kind == "reduce" and position and s.meta.space != CONST:  # it is over the first
             own = unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
         operands.append((s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None))

@@ -48,7 +48,7 @@ _WARNABLE = {"partition-limit", "psum-bank", "stationary-free-limit", "moving-fr
              "start-partition", "partition-stride", "sbuf-capacity", "psum-capacity", "memory", "two-psum-inputs",
              "gpsimd-psum", "engine", "uninitialized-read", "unwritten-output", "shared-hbm-level", "scope",
              "output-memory", "immutable-parameter", "mutable-not-returned", "operator-broadcast", "affine-dependency",
-             "output-dependency"}
+             "output-dependency", "allocated-bias", "allocated-init", "allocated-transpose", "allocated-place"}
 
 
 RULES: dict[str, Rule] = {}
@@ -129,6 +129,13 @@ _rule("outside-kernel", "NKI functions are called inside a kernel", "errors err_
 _rule("annotation", "a value has the shape of its annotation", "errors err_annotation_shape_mismatch")
 _rule("affine-dependency", "iterations of an affine_range do not read what its other iterations wrote, sums and maxima aside",
       "nl affine_range, sequential_range")
+_rule("allocated-bias", "in a kernel that places its tiles itself, an activation has a bias tile",
+      "errors err_bias_tensor_must_be_specified_in_allocation")
+_rule("allocated-init", "tensors that the kernel places itself are not created with a value",
+      "errors err_tensor_creation_on_scratchpad_with_init_value_not_supported")
+_rule("allocated-transpose", "a kernel that places its tiles itself brings the identity matrix of its transposes on TensorE",
+      "errors err_transpose_on_tensor_engine_not_allowed_in_allocated_kernel")
+_rule("allocated-place", "a tile that the kernel places itself lies where there is memory", "alloc; nki.compiler sbuf, psum")
 _rule("output-dependency", "iterations of an affine_range, and program instances, write different elements",
       "errors err_unexpected_output_dependencies")
 # the dialect nki: what its official simulator accepts and its compiler does not
@@ -167,3 +174,28 @@ _nki("collectives", "collectives connect several devices; one core cannot run th
      "sim, Known Gaps; nki.collectives")
 _nki("keyword-argument", "keyword arguments of older versions are left out", "migrate 0.2 to 0.3; notes 2.27",
      advisory=True)
+
+
+REMEDIES: dict[str, str] = {
+    "argument": "Pass what the limit names.",
+    "contraction-mismatch": "Slice or transpose one operand, so that both have the contraction axis on the same partitions.",
+    "dimension-limit": "Split the axis into blocks that fit.",
+    "dma-element-count": "Slice or reshape one side so that both name the same elements.",
+    "dtype": "Copy the values into a tile of such a data type with nisa.tensor_copy, or make the result with one.",
+    "element-count": "Slice it along the free axis, or work on it in parts.",
+    "engine": "Name one of these engines, or leave engine= out to let it be chosen.",
+    "indirect-view": "Apply the run-time index to the whole tensor, once, and slice what comes out.",
+    "lnc": "Exchange with the other core: ranks 0 and 1 of a kernel launched with kernel[2](...).",
+    "matmul-destination": "Make the destination with nl.ndarray(..., buffer=nl.psum).",
+    "memory": "Copy it to such a memory first: from HBM with a load, from PSUM with nisa.tensor_copy.",
+    "moving-free-limit": "Split the moving operand into blocks of columns.",
+    "operator": "Use an operator that the limit names, or another instruction.",
+    "out-of-bounds": "Check the index against the shape.",
+    "partition-limit": "Split the first axis into tiles of at most 128.",
+    "rank": "Keep a partition axis and a free axis, e.g. t[0:128, 0:1].",
+    "rank-limit": "Reshape its free axes into fewer.",
+    "shape-mismatch": "Slice or reshape one of them until the shapes fit.",
+    "start-partition": "Start the tile at such a partition, or put the rows on the free axis.",
+    "stationary-free-limit": "Split the stationary operand into blocks of columns.",
+}
+"""What to do about a broken rule where the place that found it says nothing more fitting; read after the limit."""

@@ -87,7 +87,7 @@ def _targets(text: str) -> dict[_Span, str]:
 
 
 @functools.cache
-def _span(code: CodeType, lasti: int) -> _Span | None:
+def span(code: CodeType, lasti: int) -> _Span | None:
     """Line, column, end line, end column of the expression that the instruction at byte `lasti` evaluates."""
     line, end_line, column, end_column = next(itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4)
     if line is None or end_line is None or column is None or end_column is None:
@@ -98,10 +98,10 @@ def _span(code: CodeType, lasti: int) -> _Span | None:
 @functools.cache
 def assigned_name(code: CodeType | None, lasti: int) -> str | None:
     """The variable to which the expression at this place is assigned as a whole, if it is."""
-    span = None if code is None else _span(code, lasti)
-    if code is None or span is None:
+    place = None if code is None else span(code, lasti)
+    if code is None or place is None:
         return None
-    return _targets("".join(linecache.getlines(code.co_filename))).get(span)
+    return _targets("".join(linecache.getlines(code.co_filename))).get(place)
 
 
 def expression_label(code: CodeType | None, lasti: int) -> str:
@@ -109,9 +109,9 @@ def expression_label(code: CodeType | None, lasti: int) -> str:
     place = line_of(code, lasti)
     if code is None or not place.line:
         return "a tile"
-    span = _span(code, lasti)
+    at = span(code, lasti)
     raw = linecache.getline(code.co_filename, place.line).encode()  # columns count bytes of UTF-8
-    text = "" if span is None else raw[span[1]:span[3] if span[2] == span[0] else None].decode(errors="replace").strip()
+    text = "" if at is None else raw[at[1]:at[3] if at[2] == at[0] else None].decode(errors="replace").strip()
     match = _CALLEE.match(text)
     what = f"{match.group(0)}(...)" if match else text if 0 < len(text) <= 40 else "the value"
     return f"{what} of line {place.line}"

@@ -66,6 +66,10 @@ def refused(error: Any) -> tuple[str, str] | None:
         key = "psum"
     elif error.rule == "argument" and "NkiInstruction" in (error.got or ""):
         key = "result"
+    elif error.rule == "argument" and error.headline.endswith("is missing"):
+        key = "no destination"
+    elif error.rule == "argument" and error.headline.endswith("has no argument 'mask'"):
+        key = "mask"
     return None if key is None else _CAUSES[key]
 
 
@@ -74,16 +78,6 @@ def _elementwise(error: Any) -> bool:
     sizes = [tuple(map(int, re.findall(r"\d+", shape))) for shape in re.findall(r"\(([\d, ]+)\)", error.got or "")]
     return len(sizes) == 2 and len(sizes[0]) == len(sizes[1]) and all(
         1 in pair or pair[0] == pair[1] for pair in zip(*sizes))
-
-
-def raised(error: BaseException) -> tuple[str, str] | None:
-    """(cause, sentence) for an exception of Python that is an old way to call an instruction."""
-    text = str(error)
-    if isinstance(error, TypeError) and re.search(r"missing \d+ required positional argument", text):
-        return _CAUSES["no destination"]
-    if isinstance(error, TypeError) and "unexpected keyword argument 'mask'" in text:
-        return _CAUSES["mask"]
-    return None
 
 
 # -- what was done ---------------------------------------------------------------------------------------------------------

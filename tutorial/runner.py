@@ -216,12 +216,6 @@ def _advice(result: Result) -> Iterator[None]:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def _old_call(run: Any, error: BaseException) -> tuple[str | None, str]:
-    """(cause, sentence) of an exception that comes of calling an instruction as in another dialect; (None, "") else."""
-    found = passing.raised(error) if passing.ran_in(run) == passing.DIALECT else None
-    return (None, "") if found is None else found
-
-
 def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
     """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was called with, `run` is what
     was recorded of the call."""
@@ -246,9 +240,8 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any
         return Problem(WRONG, "own assertion", f"The kernel refuses an input that the stage allows ({sizes}): {said}")
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
-    cause, why = _old_call(run, error)
-    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.{why and ' ' + why}",
-                   "".join(traceback.format_exception(error, limit=-3)), cause)
+    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
+                   "".join(traceback.format_exception(error, limit=-3)))
 
 
 def _package(kernel: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import broken
 from ..isa import alu
 
@@ -46,3 +48,12 @@ def activation_name(op: Any, api: str) -> str:
     if not isinstance(op, str):
         _ACTIVATION_OF[op] = name
     return name
+
+
+def whole(value: Any, api: str, what: str) -> int:
+    """An integer known when the kernel is built."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+        return int(value)
+    broken("argument", f"{api}: {what} is {type(value).__name__}", got=repr(value)[:80], limit="an integer",
+           remedy=f"Pass {what}= a Python integer.")
+    raise AssertionError

@@ -121,6 +121,9 @@ _alu("left_shift", np.left_shift, VECTOR, bitvec=True)
 _alu("right_shift", _logical_right_shift, VECTOR, bitvec=True)
 _alu("invert", lambda a, b=None: np.invert(a), VECTOR, bitvec=True, unary=True)
 
+AVERAGE = AluOp("average", np.add, (GPSIMD,), reduce=np.mean)
+"""What tensor_partition_reduce has besides in NKI 0.6; no other instruction does."""
+
 _ALIASES = {"max": "maximum", "min": "minimum", "amax": "maximum", "amin": "minimum", "sum": "add", "prod": "multiply",
             "absolute": "abs", "power": "power", "float_power": "power", "bitwise_not": "invert", "all": "logical_and",
             "any": "logical_or"}

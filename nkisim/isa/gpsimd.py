@@ -12,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..memory import SBUF
 from .core import GPSIMD, Call, Plan, instruction
+from .operands import integers_only
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
@@ -37,8 +38,12 @@ def AFFINE_SELECT(call: Call) -> Plan:
     tile, predicate = call.srcs[0], call.srcs[1]
     call.tile(tile, "on_true_tile")
     call.memory_of(tile, (SBUF,), "on_true_tile", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
-    if not call.attrs[1] and tile.dtype.itemsize == 4 and not dtypes.is_float(tile.dtype):
-        call.fail("dtype", f"'{tile.label}' is {dtypes.name(tile.dtype)}", tile, limit="floats, 8- and 16-bit integers")
+    if not call.attrs[1]:
+        out = call.dst.dtype if call.dst is not None else call.dtype or tile.dtype
+        for dtype, what in ((tile.dtype, f"'{tile.label}'"), (out, "the result")):
+            if dtype.itemsize == 4 and not dtypes.is_float(dtype):
+                call.fail("dtype", f"{what} is {dtypes.name(dtype)}", tile, limit="floats, 8- and 16-bit integers",
+                          remedy="Copy it to a float32 tile first, or use nl.where.")
     shape = tile.meta.shape
     where_shape = np.shape(predicate.array)
     try:
@@ -64,13 +69,16 @@ def AFFINE_SELECT(call: Call) -> Plan:
 
 @instruction("tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce")
 def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
-    """attrs: (operator,); add, maximum, bitwise_or or bitwise_and."""
+    """attrs: (operator,); add, maximum, bitwise_or, bitwise_and, or in NKI 0.6 alu.AVERAGE."""
     op, data = call.attrs[0], call.srcs[0]
     call.tile(data, "data")
     call.memory_of(data, (SBUF,), "data", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.")
-    if op.name not in ("add", "maximum", "bitwise_or", "bitwise_and"):
+    if op.name not in ("add", "maximum", "bitwise_or", "bitwise_and", "average"):
         call.fail("operator", f"'{op.name}' does not reduce over partitions", got=op.name,
-                  limit="add, max, bitwise_or, bitwise_and")
+                  limit="add, max, bitwise_or, bitwise_and",
+                  remedy="Transpose with nisa.nc_transpose and use nisa.tensor_reduce.")
+    if op.bitvec:
+        integers_only(call, data)
     shape = (1,) + data.meta.shape[1:]
     call.result(shape, GPSIMD)
 

@@ -54,14 +54,20 @@ def registers_effect(rows: slice, cmd: int, api: str, forgets: bool = False) -> 
 
 
 def integers_only(call: Call, *operands: Tensor) -> None:
-    """Bitwise operators take integers."""
+    """Bitwise operators take integers, and leave integers."""
     for t in operands:
         if t.meta.space == CONST:
             if isinstance(t.array, float):
-                call.fail("dtype", f"a bitwise operator got the number {t.array}", limit="integers")
+                call.fail("dtype", f"a bitwise operator got the number {t.array}", got=t.array, limit="integers",
+                          remedy="Write it as an integer.")
         elif not dtypes.is_integer(t.dtype) and t.dtype != dtypes.BOOL:
             call.fail("dtype", f"a bitwise operator got '{t.label}' of {dtypes.name(t.dtype)}", t, limit="integers",
                       remedy="Bitwise operators take integer tiles; for floats use the logical operators.")
+    out = call.dst.dtype if call.dst is not None else call.dtype
+    if out is not None and not dtypes.is_integer(out) and out != dtypes.BOOL:
+        call.fail("dtype", f"the result of a bitwise operator would be {dtypes.name(out)}", call.dst,
+                  got=dtypes.name(out), limit="an integer type: it leaves bits, and casts nothing",
+                  remedy="Take the result as integers and cast it with nisa.tensor_copy.")
 
 
 def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:

@@ -38,6 +38,9 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
     if ordered != tuple(range(data.ndim - len(ordered), data.ndim)):
         call.fail("argument", f"axes {ordered} of '{data.label}' are not the last, consecutive axes", data,
                   limit=f"axes that end with {data.ndim - 1}", remedy="Reorder the free axes with an index grid.")
+    if len(ordered) > 4:
+        call.fail("rank-limit", f"{len(ordered)} axes of '{data.label}' are reduced at once", data, limit="4 free axes",
+                  remedy="Reshape the free axes into fewer.")
     return ordered
 
 
@@ -53,7 +56,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if op.bitvec:
         integers_only(call, data)
         if negate:
-            call.fail("argument", "negate applies to arithmetic operators only", got=op.name)
+            call.fail("argument", "negate applies to arithmetic operators only", got=op.name, limit="negate=False",
+                      remedy="Negate the result with an instruction of its own.")
     axes = free_axes(call, data, axis)
     kept = data.meta.shape[: data.ndim - len(axes)]
     shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
@@ -247,21 +251,25 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     call.vector(initial, partitions, "initial")
     for op in (op0, op1):
         if op.bitvec or op.unary or VECTOR not in op.engines:
-            call.fail("operator", f"'{op.name}' is no binary arithmetic operator of VectorE", got=op.name)
+            call.fail("operator", f"'{op.name}' is no binary arithmetic operator of VectorE", got=op.name,
+                      limit="add, subtract, multiply, maximum, minimum, the comparisons and the logical operators")
     not_both_psum(call, data0, data1)
-    if data0.meta.shape != data1.meta.shape or data0.ndim != 2:
-        call.fail("shape-mismatch", f"'{data0.label}' and '{data1.label}' are not two tiles of one 2-D shape", data1)
+    if data0.meta.free != data1.meta.free:
+        call.fail("shape-mismatch", f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "
+                  f"{data1.meta.free}", data1, got=f"{data0.meta.describe()} and {data1.meta.describe()}",
+                  limit=data0.meta.shape, remedy="Slice both to the same shape.")
     shape = data0.meta.shape
     call.result(shape, VECTOR)
+    flat = (partitions, data0.meta.free)
 
     def compute(x: np.ndarray, y: np.ndarray, start: Any) -> np.ndarray:
-        x, y = dtypes.to_fp32(x), dtypes.to_fp32(y)
-        out = np.empty(shape, dtype=np.float32)
-        state = dtypes.to_fp32(start)[:, 0] if isinstance(start, np.ndarray) else np.full(partitions, start, np.float32)
-        for i in range(shape[1]):
+        x, y = dtypes.to_fp32(x).reshape(flat), dtypes.to_fp32(y).reshape(flat)
+        out = np.empty(flat, dtype=np.float32)
+        state = dtypes.to_fp32(start).reshape(-1) if isinstance(start, np.ndarray) else np.full(partitions, start, np.float32)
+        for i in range(flat[1]):
             inner = op0.function(state, x[:, i]) if reverse0 else op0.function(x[:, i], state)
             state = op1.function(y[:, i], inner) if reverse1 else op1.function(inner, y[:, i])
             out[:, i] = state
-        return out
+        return out.reshape(shape)
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan")

@@ -145,9 +145,10 @@ def RANGE_SELECT(call: Call) -> Plan:
     if np.float32(other) != np.float32(FP32_MIN):
         call.fail("argument", "on_false_value is not the least fp32", got=other,
                   limit="nl.fp32.min, which the hardware writes")
-    if not isinstance(start, int) or not 0 <= start <= 2**24 - tile.meta.free:
+    if not -(2**24) <= start <= 2**24 - tile.meta.free:
         call.fail("argument", "range_start plus the place in the free axis leaves the integers that fp32 holds exactly",
-                  got=start, limit="an integer from 0 on, below 2**24 with the tile's elements added")
+                  got=start, limit="from -2**24 to 2**24, with the tile's elements added",
+                  remedy="Subtract the same number from range_start and from both bounds.")
     shape = tile.meta.shape
     call.result(shape, VECTOR)
     places = (start + np.arange(tile.meta.free, dtype=np.float32)).reshape((1,) + shape[1:])

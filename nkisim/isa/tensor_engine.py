@@ -45,17 +45,20 @@ def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -
         return
     if len(position) != 2 or len(size) != 2:
         call.fail("argument", "tile_position and tile_size are given together, as (row, column)",
-                  got=f"tile_position={position}, tile_size={size}")
+                  got=f"tile_position={position}, tile_size={size}", limit="both, or none",
+                  remedy="Pass both, or leave both out.")
     if any(v % 32 for v in position + size):
         call.fail("argument", "tile_position and tile_size are multiples of 32",
-                  got=f"tile_position={position}, tile_size={size}")
+                  got=f"tile_position={position}, tile_size={size}", limit="0, 32, 64, 96 and 32, 64, 128")
     if size[0] < rows or size[1] < columns:
         call.fail("argument", "tile_size is smaller than the stationary tile", got=size, limit=f"({rows}, {columns})")
     if position[0] + size[0] > 128 or position[1] + size[1] > 128:
         call.fail("argument", "the PE tile reaches beyond the 128 x 128 array",
-                  got=f"tile_position={position}, tile_size={size}")
+                  got=f"tile_position={position}, tile_size={size}", limit="position + size of at most (128, 128)",
+                  remedy="Move the PE tile, or make it smaller.")
     if call.target.nc_version == 2 and tuple(size) == (32, 32):
-        call.fail("argument", "a 32 x 32 PE tile needs NeuronCore-v3 or later", got=f"target {call.target.name}")
+        call.fail("argument", "a 32 x 32 PE tile needs NeuronCore-v3 or later", got=f"target {call.target.name}",
+                  limit="trn2 or later", remedy="Make the rows or the columns 64 or 128.")
 
 
 @instruction("nc_matmul", "stationary.T @ moving, into PSUM, optionally added to what is there", f"{_ISA} nc_matmul")

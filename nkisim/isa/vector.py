@@ -14,6 +14,7 @@ from ..memory import CONST
 from ..tensor import Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
+from .operands import ISA_32 as _ISA_32
 from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
 
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
@@ -93,6 +94,9 @@ def TENSOR_SCALAR(call: Call) -> Plan:
                       got=wanted, limit="rsqrt (and power, add, multiply)")
         engine = GPSIMD
     else:
+        if wanted not in (None, VECTOR):
+            call.fail("engine", f"tensor_scalar does not run on the {wanted} engine", got=wanted,
+                      limit="vector, scalar, gpsimd", remedy="Leave engine= out to let it be chosen.")
         only_gpsimd = [op for op in ops if VECTOR not in op.engines]
         engine = GPSIMD if only_gpsimd and wanted is None else VECTOR
         for op in ops:
@@ -127,7 +131,7 @@ def TENSOR_SCALAR(call: Call) -> Plan:
 
 
 @instruction("scalar_tensor_tensor", "(data op0 operand0) op1 operand1, operand1 being a tile",
-             f"{_ISA} scalar_tensor_tensor")
+             f"{_ISA} scalar_tensor_tensor; {_ISA_32} (no bitwise operators)")
 def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reverse1). Sources: data, operand0 (number or vector), operand1 (tile)."""
     op0, reverse0, op1, reverse1 = call.attrs
@@ -142,18 +146,20 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     not_both_psum(call, data, operand1)
     operators_there(call, op0, op1)
     for op in (op0, op1):
-        if VECTOR not in op.engines:
-            call.fail("operator", f"'{op.name}' does not run on VectorE", got=op.name)
+        if op.bitvec or VECTOR not in op.engines:
+            call.fail("operator", f"'{op.name}' is no arithmetic operator of VectorE", got=op.name,
+                      limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, comparisons, ...",
+                      remedy="Use nisa.tensor_scalar and nisa.tensor_tensor.")
     shape = data.meta.shape
     call.result(shape, VECTOR)
     first = stage(op0, reverse0, partitions, len(shape))
 
     def compute(x: np.ndarray, o0: Any, y: np.ndarray) -> np.ndarray:
-        left = first(x if op0.bitvec else dtypes.to_fp32(x), o0)
-        right = (y if op1.bitvec else dtypes.to_fp32(y)).reshape(shape)
+        left = first(dtypes.to_fp32(x), o0)
+        right = dtypes.to_fp32(y).reshape(shape)
         return op1.function(right, left) if reverse1 else op1.function(left, right)
 
-    return Plan(VECTOR, compute, shape, None if op1.bitvec else dtypes.FLOAT32)
+    return Plan(VECTOR, compute, shape, dtypes.FLOAT32)
 
 
 @instruction("reciprocal", "1 / data, at VectorE's precision", f"{_ISA} reciprocal")

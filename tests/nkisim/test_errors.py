@@ -475,3 +475,10 @@ def test_a_tensor_kept_beyond_its_kernel_cannot_be_computed_on():
     with pytest.raises(nkisim.KernelError) as caught:
         kept[0] + 1.0
     assert caught.value.rule == "outside-kernel"
+
+
+def test_an_error_with_a_limit_has_a_remedy_even_where_the_instruction_has_none_of_its_own():
+    error = refused(nki.jit(lambda x: nisa.tensor_copy(nl.load(x), engine=nisa.tensor_engine)), X, rule="engine")
+    assert error.limit == "vector, scalar, gpsimd"
+    assert "leave engine= out" in error.remedy
+    assert f"  remedy  {error.remedy}\n" in str(error)

@@ -365,3 +365,23 @@ def test_the_shared_identity_matrix_has_ones_on_its_diagonal():
         return out
 
     assert_same_bits(run_kernel(kernel, values((1, 1)))[0], np.eye(16).astype(BF16))
+
+
+@pytest.mark.parametrize("move", ["load", "store", "dma_copy"])
+def test_a_run_time_index_for_each_element_is_refused_as_the_error_list_says_of_mgrid(move):
+    rows = np.array([[3], [0], [2]], np.int32)
+
+    def kernel(x, i):
+        out = nl.ndarray((3, 8), dtype=x.dtype, buffer=nl.shared_hbm)
+        scattered = nl.ndarray((4, 8), dtype=x.dtype, buffer=nl.shared_hbm)
+        index = nl.load(i)
+        i_p, i_f = nl.mgrid[0:3, 0:8]
+        if move == "load":
+            nl.store(out, nl.load(x[index[i_p, 0], i_f]))
+        elif move == "store":
+            nl.store(scattered[index[i_p, 0], i_f], nl.load(x[0:3]))
+        else:
+            nisa.dma_copy(dst=out[0:3], src=x[index[i_p, 0], i_f])
+        return out
+
+    assert "nl.arange" in refused(nki.jit(kernel), values((4, 8)), rows, rule="indirect-index").remedy

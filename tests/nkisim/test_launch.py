@@ -16,6 +16,8 @@ import pytest
 
 import nkisim
 
+from .helpers import refused
+
 X = np.arange(128 * 8, dtype=np.float32).reshape(128, 8)
 
 
@@ -220,3 +222,46 @@ def test_a_kernel_without_readable_source_runs():
     exec("def kernel(x):\n out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)\n"
          " for i in range(2): t = nl.load(x)\n nl.store(out, nl.load(x))\n return out", space)
     assert np.array_equal(nki.jit(space["kernel"])(X), X)
+
+
+class Borrowed:
+    """An array of another library, as NumPy sees it."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.ndim, self.dtype = values, values.shape, values.ndim, "float32"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+@nki.jit
+def increased(x: nt.mutable_tensor):
+    nl.store(x, nl.load(x) + 1)
+    return x
+
+
+def test_arrays_of_other_libraries_are_taken_on_their_own_memory():
+    x = np.zeros((4, 4), np.float32)
+    assert isinstance(increased(Borrowed(x)), np.ndarray)
+    assert (x == 1).all()
+
+
+def test_a_read_only_array_serves_as_an_input_and_not_as_what_is_written():
+    x = np.zeros((4, 4), np.float32)
+    x.flags.writeable = False
+
+    def copied(source, target):
+        nl.store(target, nl.load(source))
+
+    target = np.ones((4, 4), np.float32)
+    nki.simulate_kernel(nki.trace(copied), x, target)
+    assert (target == 0).all()
+    assert "read-only" in refused(increased, x, rule="input").got
+    assert "read-only" in refused(nki.trace(copied), target + 1, x, rule="input").got
+
+
+@pytest.mark.parametrize("grid", [2.5, -1, (2, True), ("2",)])
+def test_the_sizes_of_a_grid_are_integers(grid):
+    with pytest.raises(nkisim.KernelError) as caught:
+        increased[grid]
+    assert caught.value.rule == "argument"

@@ -349,3 +349,107 @@ def test_an_index_beyond_the_tensor_is_fine_under_the_mask_and_refused_beside_it
     assert_same_bits(run_kernel(kernel, x, 16)[0], np.pad(x, ((0, 0), (0, 8))))
     error = refused(kernel, x, 17, rule="out-of-bounds")
     assert error.line == marked_line(kernel) and error.tensor == "x" and isinstance(error, IndexError)
+
+
+def test_adding_a_matmul_that_its_mask_leaves_out_changes_nothing_and_begins_with_nothing():
+    x = values((16, 8))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((3, 8, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        for i in nl.static_range(3):
+            total = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.psum)
+            total += nisa.nc_matmul(t, t, mask=i > 0)
+            total += nisa.nc_matmul(t, t, mask=i > 1)
+            nl.store(out[i], nl.copy(total))
+        return out
+
+    got, _ = run_kernel(kernel, x)
+    product = x.astype(np.float64).T @ x
+    np.testing.assert_allclose(got, [0 * product, product, 2 * product], rtol=1e-5, atol=1e-5)
+
+
+def test_assigning_what_a_mask_left_out_altogether_keeps_the_tile_as_it_was():
+    x = values((16, 8))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((2, 16, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        for i in nl.static_range(2):
+            t = nl.load(x)
+            t[...] = nl.exp(t, mask=i > 0)
+            nl.store(out[i], t)
+        return out
+
+    got, run = run_kernel(kernel, x)
+    np.testing.assert_allclose(got, [x, np.exp(x)], rtol=1e-6)
+    assert run.counts() == {"dma_copy": 4, "activation": 1}
+
+
+def test_a_named_tile_that_a_mask_left_out_has_no_values_to_assign():
+    @nki.jit
+    def kernel(x):
+        t, other = nl.load(x), nl.ndarray((16, 8), dtype=nl.float32)
+        nothing = nl.exp(t, mask=False)
+        other[...] = nothing
+        out = nl.ndarray((16, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        nl.store(out, other)
+        return out
+
+    refused(kernel, values((16, 8)), rule="uninitialized-read")
+
+
+def test_an_instruction_that_its_mask_leaves_out_reads_none_of_its_operands():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        unwritten = nl.ndarray((16, 8), dtype=nl.float32)
+        total = nl.ndarray((8, 8), dtype=nl.float32, buffer=nl.psum)
+        for i in nl.static_range(2):
+            total += nisa.nc_matmul(nl.load(x) if i else unwritten, nl.load(x), mask=i > 0)
+        nl.store(out, total)
+        return out
+
+    x = values((16, 8))
+    np.testing.assert_allclose(run_kernel(kernel, x)[0], x.T @ x, rtol=1e-5, atol=1e-5)
+
+
+def test_a_reduction_over_axes_that_are_not_the_last_ones_takes_a_mask_over_the_tile():
+    """A pooling window of three rows and columns at the lower end of an image: rows beyond it are masked."""
+    x = values((20, 9))
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((18, 7), dtype=x.dtype, buffer=nl.shared_hbm)
+        i_h, i_k, i_w = nl.mgrid[0:32, 0:3, 0:9]
+        rows = nl.load(x[i_h + i_k, i_w], mask=i_h < 18)
+        i_h, i_k, i_w, j_k = nl.mgrid[0:32, 0:3, 0:7, 0:3]
+        best = nl.max(rows[i_h, i_k, i_w + j_k], axis=[1, 3], mask=i_h < 18)
+        i_h, i_w = nl.mgrid[0:32, 0:7]
+        nl.store(out[i_h, i_w], best, mask=i_h < 18)
+        return out
+
+    window = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+    assert_same_bits(run_kernel(kernel, x)[0], window.max(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (64, 100)])
+def test_a_masked_transpose_moves_what_the_mask_keeps(shape):
+    x = values(shape)
+    p, f = shape
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((f, p), dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        i_p, i_f = nl.arange(p)[:, None], nl.arange(f)[None, :]
+        whole = nl.zeros((f, p), dtype=x.dtype)
+        turned = nl.transpose(t[i_p, i_f], mask=i_f < 5)
+        j_p, j_f = nl.arange(f)[:, None], nl.arange(p)[None, :]
+        whole[j_p, j_f] = nl.copy(turned[j_p, j_f], mask=j_p < 5)
+        nl.store(out, whole)
+        return out
+
+    got, _ = run_kernel(kernel, x)
+    assert_same_bits(got, np.where(np.arange(f)[:, None] < 5, x.T, 0).astype(np.float32))

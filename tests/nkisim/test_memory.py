@@ -35,7 +35,7 @@ ONE = np.zeros((1, 1), np.float32)
     (lambda t: nl.zeros((nl.par_dim(8), 4), dtype=np.float16, buffer=nl.sbuf), 0), (lambda t: nl.ones(shape=(8, 4), dtype=nl.int8), 1),
     (lambda t: nl.full((np.int64(8), 4), nl.fp32.min, dtype=nl.float32), np.finfo(np.float32).min),
     (lambda t: nl.full((8, 4), 1.0, dtype=nl.float32, buffer=nl.psum), 1), (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.psum.auto_alloc()), 0),
-    (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0)), 0),
+    (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.sbuf.auto_alloc()), 0),
 ])
 def test_tensors_are_made_with_the_value_type_and_memory_asked_for(make, expected):
     got = on_tiles(make, ONE)

@@ -7,6 +7,7 @@ import warnings
 
 import ml_dtypes
 import neuronxcc.nki as nki
+import neuronxcc.nki.compiler as ncc
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 import neuronxcc.nki.typing as nt
@@ -287,6 +288,27 @@ def output_dependency(x):
 def element_count(x):
     t = nl.load(x)
     return nisa.max8(src=t[:, 0:4])  # here
+
+
+def allocated_bias(x):
+    t = nl.ndarray((128, 512), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0))
+    t[...] = nl.load(x)
+    return nl.exp(t)  # here
+
+
+def allocated_init(x):
+    t = nl.zeros((128, 512), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0))  # here
+    return t
+
+
+def allocated_transpose(x):
+    t = nl.ndarray((128, 512), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0))
+    t[...] = nl.load(x)
+    return nisa.nc_transpose(t[:, 0:128])  # here
+
+
+def allocated_place(x):
+    return nl.ndarray((128, 512), dtype=nl.float32, buffer=ncc.psum.mod_alloc(base_bank=8))  # here
 
 
 BREAKS = {name.replace("_", "-"): function for name, function in list(globals().items())

@@ -393,7 +393,9 @@ def decorated_and_allocated(x):
         tile = nl.ndarray((1, par_dim(128), 512), dtype=x.dtype, buffer=ncc.sbuf.mod_alloc(base_addr=0, num_free_tiles=(1,)))
         tile[0] = nl.load(x)
         result = nl.ndarray((par_dim(128), 512), dtype=x.dtype, buffer=ncc.sbuf.alloc(lambda idx, pdim, fdim: (0, 4096)))
-        result[...] = nisa.activation(op=nl.exp, data=tile[0])
+        zeros = nl.ndarray((par_dim(128), 1), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=8192))
+        zeros[...] = 0
+        result[...] = nisa.activation(op=nl.exp, data=tile[0], bias=zeros)
         nl.store(out, result)
     return out
 

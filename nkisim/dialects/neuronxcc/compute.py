@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ... import dtypes
 from ...errors import broken
 from ...execute import execute
+from ...index import Mask
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
@@ -29,6 +30,8 @@ from ...isa.vector import (
 from ...memory import CONST, HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
+from ..functions import whole
+from .allocated import PLACED, needs_bias, no_transpose
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -93,9 +96,19 @@ def copy(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
     return execute(TENSOR_COPY, "nl.copy", None, (t,), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask)
 
 
-def expand_dims(data: Any, axis: int) -> Tensor:
-    """A view of `data` with an axis of one element after its last."""
-    return tile(data, "nl.expand_dims").expand_dims(axis)
+def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
+    """A view of `data` with axes of one element after its last, in the places `axis`: of a 2-D tile 2, -1 or (2, 3)."""
+    api = "nl.expand_dims"
+    t = tile(data, api)
+    axes = [whole(a, api, "axis") for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    rank = t.ndim + len(axes)
+    placed = sorted(a + rank if a < 0 else a for a in axes)
+    if placed != list(range(t.ndim, rank)):
+        rule = "partition-axis" if placed[:1] == [0] else "argument"
+        broken(rule, f"{api}: new axes of '{t.label}' come after its last one", tensor=t.label,
+               got=f"axis={axis!r} for {t.ndim} axes", limit=", ".join(map(str, range(t.ndim, rank))),
+               remedy="Use .reshape for another place.")
+    return t.reshape((*t.shape, *(1 for _ in axes)))
 
 
 # -- one operand ---------------------------------------------------------------------------------------------------
@@ -110,6 +123,8 @@ def _activation(name: str) -> Callable[..., Tensor]:
             tile(x, api)
         if dtype is not None:
             dtype = want_dtype(dtype, api)
+        if PLACED.buffers is not None:
+            needs_bias(api)
         return execute(ACTIVATION, api, None, (x,), attrs, SBUF, dtype, mask)
 
     function.__name__ = function.__qualname__ = name
@@ -362,17 +377,24 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
 
 
 # -- reductions ----------------------------------------------------------------------------------------------------
-def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]] | None:
-    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, and the
-    shape with ones in their place. Access patterns take the free axes in any order (programming model, indexing case
-    3: a pooling window), so that it costs nothing. None where no view is needed."""
+def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, the
+    shape with ones in their place, and the order of the view's axes. Access patterns take the free axes in any order
+    (programming model, indexing case 3: a pooling window), so that it costs nothing. None where no view is needed."""
     axes = tuple(sorted({a % t.ndim for a in axis}))
     if type(t) is not Tensor or 0 in axes or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim)):
         return None
     order = tuple(a for a in builtins.range(t.ndim) if a not in axes) + axes
     view = t.permuted(order)
     kept = tuple(1 if a in axes else n for a, n in enumerate(t.shape))
-    return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept
+    return view, tuple(builtins.range(t.ndim - len(axes), t.ndim)), kept, order
+
+
+def _mask_in_order(mask: Any, shape: tuple[int, ...], order: tuple[int, ...]) -> Any:
+    """A mask over a tile of `shape`, for the view of it with its axes in `order`."""
+    if not isinstance(mask, Mask) or mask.where.ndim != len(shape):
+        return mask
+    return Mask(mask.where.transpose(order), mask.affine, mask.compound)
 
 
 def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., Tensor]:
@@ -388,11 +410,12 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
         out = (dtypes.BOOL if boolean else None) if dtype is None or dtype is bool else want_dtype(dtype, api)
         if type(axis) is list:
             axis = tuple(axis)
-        if type(axis) is tuple and len(axis) > 1 and mask is None:
+        if type(axis) is tuple and len(axis) > 1:
             scattered = _scattered(x, axis)
             if scattered is not None:
-                view, last, kept = scattered
-                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out)
+                view, last, kept, order = scattered
+                mask = _mask_in_order(mask, x.shape, order)
+                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out, mask)
                 return result.reshape(kept) if keepdims else result
         return execute(TENSOR_REDUCE, api, None, (x,), (op, axis, False, keepdims), SBUF, out, mask)
 
@@ -476,14 +499,18 @@ def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwa
     return execute(NC_MATMUL, "nl.matmul", None, (a, b), MATMUL_ATTRS, PSUM, dtypes.FLOAT32, mask)
 
 
-def _transposed(t: Tensor, api: str, dtype: np.dtype) -> Tensor:
+def _transposed(t: Tensor, api: str, dtype: np.dtype, mask: Any = None) -> Tensor:
     if t.meta.partitions <= 32 and t.meta.free <= 32:
-        return execute(VECTOR_TRANSPOSE, api, None, (t,), (), SBUF, dtype)
-    t = to_sbuf(t, api)
+        return execute(VECTOR_TRANSPOSE, api, None, (t,), (), SBUF, dtype, mask)
+    no_transpose(api)
+    if t.meta.space == PSUM:
+        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, None, mask)
     if t.dtype not in dtypes.MATMUL_DTYPES:
-        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtypes.FLOAT32)
-    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, t.dtype)
-    return execute(TENSOR_COPY, api, None, (turned,), (None,), SBUF, dtype)
+        t = execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtypes.FLOAT32, mask)
+    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, t.dtype, mask)
+    if isinstance(mask, Mask):  # it is over `t`
+        mask = Mask(np.broadcast_to(mask.where, t.shape).T, mask.affine, mask.compound)
+    return execute(TENSOR_COPY, api, None, (turned,), (None,), SBUF, dtype, mask)
 
 
 def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
@@ -493,9 +520,7 @@ def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> 
     if t.ndim > 2:
         broken("rank-limit", f"nl.transpose: '{t.label}' has {t.ndim} axes", tensor=t.label, got=t.meta.describe(),
                limit="2", remedy="Reshape the free axes into one, or transpose slices.")
-    if mask is not None:
-        broken("argument", "nl.transpose: mask is not simulated here", remedy="Slice the tile instead of masking it.")
-    return _transposed(t, "nl.transpose", want_dtype(dtype, "nl.transpose") or t.dtype)
+    return _transposed(t, "nl.transpose", want_dtype(dtype, "nl.transpose") or t.dtype, mask)
 
 
 def static_cast(input_data: Any, dtype: Any) -> Any:

@@ -17,6 +17,7 @@ from ...program import Program
 from ...source import user_frame
 from ...state import current
 from ...tensor import Const, Tensor
+from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
@@ -94,6 +95,10 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
                    remedy="Make it with nl.ndarray and nl.store the value into it.")
         return _hbm(program, api, sizes, wanted, place, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
+    if place.placed:
+        note()
+        if value is not None:
+            no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
     if value is None:
         return t

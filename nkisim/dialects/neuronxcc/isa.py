@@ -32,6 +32,7 @@ from ...memory import HBM, PSUM, SBUF
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
+from .allocated import PLACED, needs_bias, no_transpose
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
 from .isa_select import (
@@ -70,7 +71,7 @@ from .isa_support import (
     unknown_engine,
     vector_engine,
 )
-from .support import missing, only, operand, promoted, static_source, tile, want_dtype
+from .support import missing, only, operand, promoted, rows_only, static_source, tile, want_dtype
 
 _ANY_ENGINE = (None,)
 _TWO_TILES: dict[tuple, tuple] = {}
@@ -114,6 +115,8 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
+    if PLACED.buffers is not None and (wanted == "tensor" or wanted is None and not small):
+        no_transpose(api)
     if wanted is None and dtype is None and not small:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
@@ -144,6 +147,8 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
         except (KeyError, TypeError):
             attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
+        if PLACED.buffers is not None:
+            needs_bias("nisa.activation")
         return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
                        want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
     return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
@@ -169,6 +174,8 @@ def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: 
         srcs.append(operand(scale, api))
     if bias is not None:
         srcs.append(operand(bias, api))
+    elif PLACED.buffers is not None:
+        needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
     return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), space,
@@ -202,7 +209,8 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
     api = "nisa.tensor_scalar"
     dst = dst_of(kwargs, api) if kwargs else None
     if (op1 is None) != (operand1 is None):
-        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80])
+        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80],
+               limit="both, or none", remedy="Pass both, or leave both out.")
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
     out = None if dtype is None else want_dtype(dtype, api)
@@ -362,6 +370,8 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
     api = "nisa.dma_copy"
     _hardware_descriptors(dge_mode, api)
     d, s = tile(dst, api), tile(src, api)
+    rows_only(d, api)
+    rows_only(s, api)
     if int(oob_mode) == int(globals()["oob_mode"].skip):
         if dst_rmw_op is not None:
             broken("argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip")

@@ -22,7 +22,7 @@ from ...isa.statistics import BN_AGGR, BN_STATS
 from ...masked import condition
 from ...memory import SBUF
 from ...tensor import Const, Tensor
-from ..functions import alu_of
+from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype
 
@@ -69,9 +69,8 @@ def range_select(*, on_true_tile: Any, comp_op0: Any, comp_op1: Any, bound0: Any
     api = "nisa.range_select"
     dst = dst_of(kwargs, api) if kwargs else None
     _maximum(reduce_op, api)
-    start = int(range_start) if isinstance(range_start, (int, np.integer)) else range_start
-    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), start, int(reduce_cmd),
-             float(on_false_value))
+    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), whole(range_start, api, "range_start"),
+             int(reduce_cmd), float(on_false_value))
     srcs = (tile(on_true_tile, api), operand(bound0, api), operand(bound1, api))
     return execute(RANGE_SELECT, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask,
                    None if reduce_res is None else tile(reduce_res, api))

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...launch import Kernel, simulate
+from ...program import Program
 from ...tensor import Tensor as tensor
+from .annotations import watching
 from .operators import OPERATORS
 
 _MODES = ("auto", "simulation", "trace", "baremetal", "benchmark", "jax", "torchxla", "profile")
@@ -18,7 +20,16 @@ class NoDeviceError(RuntimeError):
     """A function that needs a NeuronDevice was called where there is none."""
 
 
-class DeviceKernel(Kernel):
+class NkiKernel(Kernel):
+    """A kernel of this dialect."""
+
+    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+        """Run the function for each program instance of the grid; what the last one returns."""
+        with watching(self.function):
+            return super().run_on(program, args, kwargs)
+
+
+class DeviceKernel(NkiKernel):
     """A kernel for nki.baremetal, nki.benchmark or nki.profile: it can be made anywhere, and runs on a device only."""
 
     needs = "nki.baremetal"
@@ -58,12 +69,12 @@ def jit(func: Any = None, mode: str = "auto", **kwargs: Any) -> Any:
     """
     if mode not in _MODES:
         raise ValueError(f"nki.jit has no mode {mode!r}; there are {', '.join(_MODES)}")
-    return _decorator(_BY_MODE.get(mode, Kernel), func, bool(kwargs.pop("kernel_return", True)), kwargs)
+    return _decorator(_BY_MODE.get(mode, NkiKernel), func, bool(kwargs.pop("kernel_return", True)), kwargs)
 
 
 def trace(func: Any = None, **kwargs: Any) -> Any:
     """A kernel in the older style: it returns nothing and writes its last parameters in place."""
-    return _decorator(Kernel, func, False, kwargs)
+    return _decorator(NkiKernel, func, False, kwargs)
 
 
 def baremetal(kernel: Any = None, **kwargs: Any) -> Any:
@@ -84,7 +95,7 @@ def profile(func: Any = None, **kwargs: Any) -> Any:
 def simulate_kernel(kernel: Any, *args: Any, **kwargs: Any) -> Any:
     """Run `kernel` on the CPU with NumPy arrays; returns NumPy arrays. `kernel[grid]` runs it on a grid."""
     if not isinstance(kernel, Kernel) or isinstance(kernel, DeviceKernel):
-        kernel = Kernel(kernel, OPERATORS, kernel_return=getattr(kernel, "kernel_return", True),
+        kernel = NkiKernel(kernel, OPERATORS, kernel_return=getattr(kernel, "kernel_return", True),
                         grid=getattr(kernel, "grid", ()))
     return simulate(kernel, args, kwargs)
 

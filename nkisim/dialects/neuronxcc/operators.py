@@ -98,6 +98,8 @@ class Operators:
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:
                 return  # t[i] += x has updated the view in place
+            if self._left_out(value, "assign"):
+                return
             if into.space == HBM:
                 broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
                        got=into.describe(), limit="sbuf or psum", remedy="Use nl.store(dst, value=tile).")
@@ -122,6 +124,11 @@ class Operators:
             return
         tile(value, "assignment")
 
+    def _left_out(self, value: Tensor, where: str) -> bool:
+        """Whether `value` is the nameless result of an instruction that its mask left out altogether."""
+        buf = value.buf  # + 1: this function holds the value too
+        return buf.role == "masked" and buf.state == EMPTY and _getrefcount(value) <= self.temporary[where] + 1
+
     def inplace(self, op: str, dst: Tensor, value: Any) -> Tensor:
         """`t += value` and its kin: in place. A matmul added to a PSUM tile accumulates there."""
         if self._measuring:
@@ -134,6 +141,10 @@ class Operators:
             broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
                    got=dst.meta.describe(), remedy="nl.load it, update the tile, and nl.store the result.")
         if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
+            if self._left_out(value, "inplace"):
+                if dst.buf.state == EMPTY and dst.size == dst.buf.meta.size:
+                    dst.buf.state = ZERO  # a sum of nothing, so far
+                return dst
             # a product that has a name of its own may be used again, so that it must be stored where it is
             if _getrefcount(value) <= self.temporary["inplace"] + 1 and self._accumulate(dst, value):
                 return dst

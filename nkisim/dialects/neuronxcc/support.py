@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import dtypes
+from ...calls import no_argument
 from ...errors import broken
 from ...memory import CONST, HBM, PSUM, SBUF
 from ...tensor import Const, IndexedTensor, Tensor
@@ -18,11 +21,13 @@ class Memory(str):
     """A place for tensors: compares equal to its space's name."""
 
     shared: bool
-    init_allowed: bool
+    placed: bool
+    """Whether the kernel chose the addresses itself."""
 
-    def __new__(cls, space: str, *, shared: bool = False) -> Memory:
+    def __new__(cls, space: str, *, shared: bool = False, placed: bool = False) -> Memory:
         self = super().__new__(cls, space)
         self.shared = shared
+        self.placed = placed
         return self
 
     def __repr__(self) -> str:
@@ -104,6 +109,7 @@ def promoted(*operands: Tensor) -> np.dtype:
     return found
 
 
+_MODULES = {"nl": "language", "nisa": "isa"}
 _IGNORED = {"name", "dge_mode", "precise_schedule", "lazy_initialization"}
 
 
@@ -111,8 +117,17 @@ def only(kwargs: dict[str, Any], api: str, *known: str) -> None:
     """Refuse keyword arguments that the function does not have."""
     extra = [k for k in kwargs if k not in _IGNORED and k not in known]
     if extra:
-        broken("argument", f"{api} has no argument '{extra[0]}'", got=", ".join(extra),
-               remedy="Check the name against the nki reference.")
+        no_argument(api, extra[0], [*_parameters(api), *known])
+
+
+def _parameters(api: str) -> list[str]:
+    """The named arguments of the function that a kernel calls `api`."""
+    module, _, name = api.partition(".")
+    function = getattr(sys.modules.get(f"{__package__}.{_MODULES.get(module, module)}"), name, None)
+    if function is None:
+        return []
+    takes = inspect.signature(function).parameters.values()
+    return [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def static_source(t: Tensor, api: str) -> Tensor:
@@ -122,6 +137,15 @@ def static_source(t: Tensor, api: str) -> Tensor:
                got=f"a pick of shape {t.shape}", remedy="Copy them with nisa.tensor_copy_dynamic_src, one offset at a time; to "
                                                         "gather by a tile of indices use nl.gather_flattened.")
     return t
+
+
+def rows_only(t: Tensor, api: str) -> None:
+    """Run-time indices pick rows of `t`: one index a partition."""
+    for index in t.tiles or () if isinstance(t, IndexedTensor) else ():
+        if index.meta.free != 1:
+            broken("indirect-index", f"{api}: '{t.label}' is indexed by '{index.label}', which names an element, not a row",
+                   tensor=t.label, got=f"indices of shape {index.shape}", limit=f"one index a partition: ({index.shape[0]}, 1)",
+                   remedy="Index the rows with nl.arange, not nl.mgrid: i_p = nl.arange(p)[:, None]; t[idx[i_p, 0], i_f].")
 
 
 def is_const(t: Tensor) -> bool:

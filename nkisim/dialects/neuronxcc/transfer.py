@@ -16,7 +16,7 @@ from ...program import Printed
 from ...source import here
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
-from .support import only, tile, want_dtype
+from .support import only, rows_only, tile, want_dtype
 
 _NO_ADD = (False,)
 
@@ -33,6 +33,8 @@ def load(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
     t = src if isinstance(src, Tensor) else tile(src, "nl.load")
     if t.meta.space != HBM:
         _not_hbm(t, "nl.load", "source", "It is on chip already: use it as it is, or nl.copy it.")
+    if type(t) is IndexedTensor:
+        rows_only(t, "nl.load")
     return execute(DMA_COPY, "nl.load", None, (t,), _NO_ADD, SBUF,
                    want_dtype(dtype, "nl.load") if dtype is not None else None, mask)
 
@@ -44,6 +46,8 @@ def store(dst: Any, value: Any, *, mask: Any = None, **kwargs: Any) -> None:
     t = dst if isinstance(dst, Tensor) else tile(dst, "nl.store")
     if t.meta.space != HBM:
         _not_hbm(t, "nl.store", "destination", "Only HBM tensors are stored to; assign to a tile with t[...] = value.")
+    if type(t) is IndexedTensor:
+        rows_only(t, "nl.store")
     if isinstance(value, (int, float, np.generic)):
         value = execute(MEMSET, "nl.store", None, (Const(value),), (t.shape, None), SBUF, t.dtype)
     if not isinstance(value, Tensor):

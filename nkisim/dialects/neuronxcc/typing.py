@@ -19,8 +19,7 @@ class _ShapedMeta(type):
 
 
 class tensor(metaclass=_ShapedMeta):
-    """nt.tensor or nt.tensor[p, f]: a tensor (of that shape). Python does not evaluate annotations of local names,
-    so a shape is documentation here; t.assert_shape((p, f)) checks one."""
+    """nt.tensor or nt.tensor[p, f]: a tensor (of that shape, which is checked where a local name is annotated)."""
 
 
 class mutable_tensor(tensor):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import dtypes
 from ...errors import broken
+from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -342,9 +343,10 @@ def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile:
 
 
 def tensor_partition_reduce(dst: Any, op: Any, data: Any, name: str | None = None) -> NkiInstruction:
-    """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, maximum, bitwise_or or bitwise_and."""
+    """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, average, maximum, bitwise_or, bitwise_and."""
     api = "nisa.tensor_partition_reduce"
-    return run(TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (alu_of(op, api),))
+    what = AVERAGE if getattr(op, "__name__", op) == "average" else alu_of(op, api)
+    return run(TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (what,))
 
 
 def get_nc_version() -> enums.nc_version:

@@ -50,10 +50,9 @@ def dma_copy(dst: Any, src: Any, priority: int | None = None, oob_mode: Any = oo
     api = "nisa.dma_copy"
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
     hardware = option(dge_mode, enums.dge_mode, api, "dge_mode") is enums.dge_mode.hwdge
-    if engine_name(engine, api, "sync", "scalar", "gpsimd", "vector", "tensor", "dma") is not None and not hardware:
-        if engine_name(engine, api) in ("sync", "scalar") and option(
-                dge_mode, enums.dge_mode, api, "dge_mode") is not enums.dge_mode.unknown:
-            broken("argument", f"{api}: engine= goes with dge_mode.hwdge", got=repr(dge_mode))
+    if engine_name(engine, api, "sync", "scalar") is not None and not hardware:
+        broken("argument", f"{api}: engine= goes with dge_mode.hwdge", got=repr(dge_mode), limit="nisa.dge_mode.hwdge",
+               remedy="Pass dge_mode=nisa.dge_mode.hwdge too, or leave engine= out.")
     if hardware:
         needs_trn2(f"{api}(dge_mode=hwdge)")
         if into.dtype != source.dtype:

@@ -18,7 +18,7 @@ from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...tensor import Const
-from ..functions import alu_of
+from ..functions import alu_of, whole
 from . import enums
 from .compute import maximum as _maximum
 from .enums import engine, reduce_cmd
@@ -66,8 +66,8 @@ def range_select(dst: Any, on_true_tile: Any, comp_op0: Any, comp_op1: Any, boun
     if alu_of(reduce_op, api, "reduce_op").name != "maximum":
         broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.maximum")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
-    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), int(range_start), cmd.value,
-             float(number(on_false_value, api, "on_false_value")))
+    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), whole(range_start, api, "range_start"),
+             cmd.value, float(number(on_false_value, api, "on_false_value")))
     return run(RANGE_SELECT, api, into, (t, operand(bound0, api, "bound0"), operand(bound1, api, "bound1")), attrs,
                None if reduce_res is None else destination(reduce_res, api, "reduce_res"))
 

@@ -268,3 +268,17 @@ def test_tiles_that_are_used_up_make_room():
         return total
 
     assert (on_tiles(body, A, V) == sum(range(16))).all()
+
+
+def test_a_partition_reduction_may_average():
+    got = on_tiles(lambda a: into((1, 64))(nisa.tensor_partition_reduce, nl.average, a), A)
+    np.testing.assert_allclose(got, A.mean(axis=0, keepdims=True), rtol=1e-5, atol=1e-5)
+    refused(lambda a: COLUMN(nisa.tensor_reduce, nl.average, a, axis=1), A, rule="operator")
+
+
+def test_dma_copy_takes_sync_or_scalar_as_the_engine_of_its_hardware_descriptors():
+    hardware = nisa.dge_mode.hwdge
+    for engine in (nisa.engine.sync, nisa.engine.scalar):
+        assert (on_tiles(lambda a: SAME(nisa.dma_copy, a, dge_mode=hardware, engine=engine), A) == A).all()  # noqa: B023
+    refused(lambda a: SAME(nisa.dma_copy, a, dge_mode=hardware, engine=nisa.engine.vector), A, rule="engine")
+    refused(lambda a: SAME(nisa.dma_copy, a, engine=nisa.engine.sync), A, rule="argument")
