@@ -7,6 +7,7 @@ Conversion from a float to an integer type rounds to nearest, ties to even, and 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -42,6 +43,7 @@ _NAMES = {tfloat32: "tfloat32", float8_e4m3fn_x4: "float8_e4m3fn_x4", float8_e5m
 _BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {"bool_": BOOL, "float32r": FLOAT32}
 
 
+@cache
 def name(dtype: np.dtype) -> str:
     """The NKI name of `dtype`, e.g. "bfloat16"."""
     return _NAMES.get(dtype) or dtype.name

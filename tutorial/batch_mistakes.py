@@ -84,32 +84,34 @@ BATCH: tuple[Mistake, ...] = (
     # -- the length
     Mistake("length off by one, too long", "The length is off by one: the key at position lengths[b] counts, and must not. "
             f"{PAST}",
-            _each_value(("clean", "raw"), length="+1")),
+            _each_value(("clean", "raw", "right"), length="+1")),
     Mistake("length off by one, too short", "The length is off by one: the sequence's last key, at position lengths[b] - 1, "
             f"does not count, and must. {PAST}",
-            _each_value(("clean", "raw"), length="-1") + _each_value(("clean", "raw"), position="from 1")),
+            _each_value(("clean", "raw", "right"), length="-1") + _each_value(("clean", "raw", "right"), position="from 1")),
     Mistake("position restarts in every tile", "The positions start from 0 in every tile: the first key of tile i has position "
-            "i times the tile's width.", _each_value(("clean", "raw"), position="in the tile")),
+            "i times the tile's width.", _each_value(("clean", "raw", "right"), position="in the tile")),
     Mistake("position a tile off", "The positions are a tile off: the first key of tile i has position i times the "
             "tile's width.",
-            _each_value(("clean", "raw"), position="a tile early") + _each_value(("clean", "raw"), position="a tile late")),
+            _each_value(("clean", "raw", "right"), position="a tile early")
+            + _each_value(("clean", "raw", "right"), position="a tile late")),
     Mistake("length of another sequence", "A sequence is masked by another sequence's length: sequence b has lengths[b] keys.",
             tuple(r for rule in ("first", "last", "previous", "next", "reversed", "running sum", "running max")
-                  for r in _each_value(("clean", "raw"), length=rule))),
+                  for r in _each_value(("clean", "raw", "right"), length=rule))),
     Mistake("the longest length for all", "All sequences are masked by the longest length: sequence b has lengths[b] keys.",
-            _each_value(("clean", "raw"), length="longest")),
+            _each_value(("clean", "raw", "right"), length="longest")),
     Mistake("the shortest length for all", "All sequences are masked by the shortest length: sequence b has lengths[b] keys.",
             _each_value(("clean", "raw"), length="shortest")),
     # -- no keys
     Mistake("length 0 divides by 0", "A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see "
-            "to it that l is not 0 there.", both(empty="nan"), overflows="division"),
+            "to it that l is not 0 there.", both(empty="nan"), overflows="division", without_keys=True),
     Mistake("length 0 gives inf - inf", "A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf is "
-            "NaN. Use the lowest finite number (nl.fp32.min) for both.", both(empty="nan")),
+            "NaN. Use the lowest finite number (nl.fp32.min) for both.", both(empty="nan"), without_keys=True),
     Mistake("length 0 gives the mean of V", "A sequence of length 0 gets the mean of V: where all scores are equally low, all "
             "weights are alike. Its output must be 0.",
-            both(empty="mean", v_mask="raw") + both(v_mask="finite") + _each_value(("clean", "raw"), keep="not for length 0")),
+            both(empty="mean", v_mask="raw") + both(v_mask="finite") + _each_value(("clean", "raw"), keep="not for length 0"),
+            without_keys=True),
     Mistake("length 0 taken as 1", "A sequence of length 0 is given one key: its output must be 0.",
-            _each_value(("clean", "raw"), length="at least 1")),
+            _each_value(("clean", "raw"), length="at least 1"), without_keys=True),
     # -- which keys, whose
     Mistake("last keys skipped", "The keys after the last whole tile are skipped: n need not be a multiple of the tile's "
             "width, so the last tile may be narrower.", both(tail="skipped")),
@@ -122,6 +124,8 @@ BATCH: tuple[Mistake, ...] = (
             tuple(r for rule in ("first", "last") for r in _each_value(("clean", "raw"), k_part=rule))),
     Mistake("sequence 0's q for all", "All sequences use the same query: sequence b has its own, q[b].",
             tuple(r for rule in ("first", "last") for r in both(q_part=rule))),
+    Mistake("output of another sequence", "The outputs are stored as other sequences': what is computed for sequence b goes to "
+            "o[b].", tuple(r for rule in ("reversed", "next", "previous") for r in both(o_part=rule))),
     Mistake("state not cleared between sequences", "The state m, l and acc is carried from one sequence to the next: the next "
             "starts from what the one before left, and must start afresh.", _carried("m l acc")),
     Mistake("l and acc not cleared between sequences", "l and acc are carried from one sequence to the next: they must start "

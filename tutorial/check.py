@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import cost, ladder, passing, precision, runner, stage
-from .diagnose import Answer, diagnose
+from .answer import Answer
+from .diagnose import diagnose
 from .families import Case
 from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
 from .verdict import CheckFailed, Verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
         size = case.args[parameter].nbytes
         times = reads.get(names.get(parameter, parameter), 0) / size
         if times > allowed * 1.001:
-            return _repeated(stage, case, reads, names, parameter, allowed)
+            return _repeated(stage, case, reads, names, parameter, allowed, _reads_all(run, names.get("k", "k"), case))
     if run.hbm_bytes_read > least.hbm_bytes_read * 1.02 + _slack(case):
         return Overrun("needless HBM traffic", f"The kernel reads {run.hbm_bytes_read:,} bytes from HBM where "
                        f"{least.hbm_bytes_read:,} are enough: {_worst(reads, names, case)}")
@@ -63,6 +64,18 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
         return Overrun("needless HBM traffic", f"The kernel writes {run.hbm_bytes_written:,} bytes to HBM where "
                        f"{least.hbm_bytes_written:,} are enough: keep intermediate tiles in SBUF, and store only the output.")
     return None
+
+
+def _reads_all(run: Any, name: str, case: Case) -> bool:
+    """Whether one program instance reads as many bytes of K as there are."""
+    if "k" not in case.args:
+        return False
+    for program in run.programs:
+        part = copy.copy(run)
+        part.programs = [program]
+        if part.hbm_reads.get(name, 0) >= case.args["k"].nbytes:
+            return True
+    return False
 
 
 def _slack(case: Case) -> int:
@@ -74,13 +87,18 @@ def _slack(case: Case) -> int:
     return int(q.nbytes) * max(keys // 128, 1)
 
 
-def _repeated(stage: Stage, case: Case, reads: dict[str, int], names: dict[str, str], parameter: str,
-              allowed: int) -> Overrun:
+def _repeated(stage: Stage, case: Case, reads: dict[str, int], names: dict[str, str], parameter: str, allowed: int,
+              whole: bool) -> Overrun:
+    """The sentence for a parameter that is read too often; `whole` says that some program instance reads all of it."""
     times = {p: reads.get(names.get(p, p), 0) / case.args[p].nbytes for p in stage.reads}
     least = stage.minimum(case).hbm_bytes_read
     total = sum(reads.values())
     bytes_ = f"{total:,} bytes from HBM where {least:,} are enough"
     attention: Attention | None = stage.attention(case) if stage.attention is not None else None
+    splits = attention.splits if attention is not None else 0
+    if splits > 1 and all(abs(times[p] - splits) < 0.01 for p in stage.reads if p[0] in "kv") and whole:
+        return Overrun("all keys in every split", f"Every split reads all of K and V: {bytes_}. The output is right, since the "
+                       f"{splits} states are alike and merge to the same; split s visits its own tiles, by nl.program_id(0).")
     if attention is not None and attention.group > 1:
         group = attention.group
         shared = [p for p in stage.reads if p[0] in "kv" and times[p] > group - 0.01]

@@ -99,7 +99,8 @@ def first(observed: Observed, attention: Attention, states: Callable[[Attention,
     known = methods[0].known
     with np.errstate(all="ignore"):  # a sequence without keys has l = 0
         references: dict[str, list[F64]] = {
-            "m": [method / observed.unit for m in [methods[0].m] for method in (m, np.broadcast_to(m[-1:], m.shape))],
+            "m": [m / observed.unit for m in (methods[0].m, np.broadcast_to(methods[0].m[-1:], methods[0].m.shape))
+                  [observed.at_once:]],
             "l": [method.l for method in methods],
             "acc": [method.acc for method in methods] + [
                 method.acc / divisor[..., None] for method in methods for divisor in (method.l, method.l[-1:])],

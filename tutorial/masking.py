@@ -16,11 +16,17 @@ LOWEST = float(np.finfo(np.float32).min)
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """`keep` (rows, T, tile): what the recipe takes for keys. `there` (T, tile): what the kernel's tiles hold at all."""
+    """`keep` (rows, T, tile): what the recipe takes for keys. `there` (T, tile): what the kernel's tiles hold at all.
+    `lengths` (rows,) are the right ones."""
 
     keep: NDArray[np.bool_]
     there: NDArray[np.bool_]
     lengths: NDArray[np.int64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which keys count, (rows, T, tile)."""
+        return (np.arange(self.there.size) < self.lengths[:, None]).reshape(self.keep.shape)
 
     def rows(self, which: slice) -> Keys:
         return Keys(self.keep[which], self.there, self.lengths[which])
@@ -48,7 +54,9 @@ class Keys:
     def values(self, v: F32, how: str) -> F32:
         """The values (rows, d, T, tile) after those of the padding have been cleaned."""
         keep = self.keep[:, None]
-        cleaned = {"clean": lambda: np.where(keep, v, np.float32(0)), "raw": lambda: v, "times": lambda: v * keep,
+        cleaned = {"clean": lambda: np.where(keep, v, np.float32(0)),
+                   "right": lambda: np.where(self.right[:, None], v, np.float32(0)),
+                   "raw": lambda: v, "times": lambda: v * keep,
                    "finite": lambda: np.where(np.isfinite(v), v, np.float32(0))}
         return cleaned[how]()
 

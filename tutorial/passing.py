@@ -101,6 +101,8 @@ class _Tile:
     written: bool = False
     computed: bool = False  # by something other than a memset
     read: int = -1
+    made: int = -1  # the last instruction that wrote it
+    used: bool = False  # read by something other than a copy
 
 
 def _steps(run: Any) -> Iterable[Step]:
@@ -140,24 +142,29 @@ def _added_up(steps: list[Step]) -> tuple[str, str] | None:
 
 
 def _copied_backwards(steps: list[Step]) -> tuple[str, str] | None:
-    """A copy over a computed tile that nobody reads afterwards, from a tile that nothing but a memset ever wrote."""
+    """A copy over a computed tile from one that nothing but a memset ever wrote, and that is no mere constant: others read it
+    too, or the value that is overwritten has no reader."""
     tiles: dict[Any, _Tile] = {}
-    copies: list[tuple[int, bool]] = []
+    copies: list[tuple[int, bool, bool]] = []
     for number, step in enumerate(steps):
         into = tiles.setdefault(step.writes, _Tile())
         for tile in step.reads:
             tiles.setdefault(tile, _Tile()).read = number
+            tiles[tile].used |= step.op != "tensor_copy"
         if step.op == "tensor_copy":
-            copies.append((number, into.computed))
-        into.written = True
+            copies.append((number, into.computed, into.read < into.made))
+        into.written, into.made = True, number
         into.computed |= step.op != "memset"
-    for number, over in copies:
+    for number, over, lost in copies:
         step = steps[number]
         (origin,) = step.reads[:1]
         kept = tiles[origin]
-        if over and origin is not step.writes and kept.written and not kept.computed and tiles[step.writes].read < number:
-            return (SWAPPED, f"Line {step.line} ({step.text}) copies '{origin.label}' over '{step.writes.label}', which nobody "
-                    f"reads afterwards, and '{origin.label}' is never updated. {_CAUSES['swapped'][1]}")
+        unread = ("which nobody reads afterwards" if tiles[step.writes].read < number else
+                  "whose value nobody has read" if lost else "which has just been computed")
+        if over and origin is not step.writes and kept.written and not kept.computed and (
+                lost or kept.used or tiles[step.writes].read < number):
+            return (SWAPPED, f"Line {step.line} ({step.text}) copies '{origin.label}' over '{step.writes.label}', "
+                    f"{unread}, and '{origin.label}' is never updated. {_CAUSES['swapped'][1]}")
     return None
 
 

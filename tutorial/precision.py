@@ -15,7 +15,7 @@ With p_j / l the softmax weights, all sums over keys divide by l.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,18 @@ def kept_short(instructions: Sequence[Any]) -> str | None:
     """A sentence if a kernel keeps in 16 bits what must be float32: the running state, sums over keys, or the scores."""
     state: dict[str, str] = {}
     scores: dict[str, str] = {}
+    makers: dict[str, Any] = {}
     for made in instructions:
+        makers[made.dst[0].name] = made
         for place, out in enumerate(made.dst):
             if out.dtype not in SHORT or out.space == "hbm":
                 continue
             if out.name in ("m", "l", "acc") or (place == 1 and made.op == "activation") or _sums(made):
                 state.setdefault(out.name, out.dtype)
-        if made.op == "activation" and made.attrs.get("op") == "exp" and made.srcs[0].dtype in SHORT:
-            scores.setdefault(made.srcs[0].name, made.srcs[0].dtype)
+        if made.op == "activation" and made.attrs.get("op") == "exp":
+            for operand in _computed(made.srcs[0], makers):
+                if operand.dtype in SHORT and operand.shape == made.srcs[0].shape and operand.shape[-1] > 1:  # not m
+                    scores.setdefault(operand.name, operand.dtype)
     for found, advice in ((state, "which has too few digits to carry a running max or sum: in bf16 256 + 1 stays 256."),
                           (scores, "but scores of 1000 then come in steps of 4: what exp sees must be float32.")):
         if found:
@@ -62,6 +66,16 @@ def kept_short(instructions: Sequence[Any]) -> str | None:
             verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
             return f"{' and '.join(names)} {verb} kept in {found[names[0]]}, {advice} Keep {them} in float32."
     return None
+
+
+def _computed(operand: Any, makers: Mapping[str, Any], depth: int = 3) -> Iterator[Any]:
+    """An operand, and what it was computed from, back to the matmul and not beyond."""
+    yield operand
+    maker = makers.get(operand.name)
+    if maker is not None and depth and maker.op not in ("nc_matmul", "dma_copy"):
+        for source in maker.srcs:
+            if source.name != operand.name and source.space not in ("hbm", "constant"):
+                yield from _computed(source, makers, depth - 1)
 
 
 def _sums(made: Any) -> bool:

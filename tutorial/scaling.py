@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .diagnose import Answer, Diagnosis
+from .answer import Answer, Diagnosis
 from .text import short
 
 F32 = NDArray[np.float32]

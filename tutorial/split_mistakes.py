@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from .mistake import Mistake
 from .recipes import Recipe
+from .splitting import DEALS
 
 MERGE = "m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise."
 
 
 def _merged(*rules: str) -> tuple[Recipe, ...]:
     return tuple(Recipe(merge=rule) for rule in rules)
+
+
+def _skipped(rule: str) -> tuple[Recipe, ...]:
+    return tuple(Recipe(split_tiles=f"{rule} of {deal}") for deal in DEALS)
 
 
 SPLIT: tuple[Mistake, ...] = (
@@ -54,16 +59,16 @@ SPLIT: tuple[Mistake, ...] = (
     Mistake("first split only", "The output is the first split's: all splits must be merged.", _merged("first"),
             states_right=True),
     Mistake("never divided after the merge", "The merged acc is not divided by the merged l: o = acc / l.",
-            _merged("not divided", "not divided by l")),
+            _merged("not divided", "not divided by l"), divides=False),
     # -- the other splits
     Mistake("rest of the tiles dropped", "With n // S tiles a split the rest is dropped: round up, and let the last splits "
             "have fewer tiles, or none.", (Recipe(split_tiles="rest dropped"),)),
     Mistake("tiles visited twice", "The last split is moved back so that it is full: tiles that another split has "
             "are counted twice.",
             (Recipe(split_tiles="last overlaps"),)),
-    Mistake("last split skipped", "The last split is not merged: all {S} splits must be.", (Recipe(split_tiles="not last"),)),
+    Mistake("last split skipped", "The last split is not merged: all {S} splits must be.", _skipped("not last")),
     Mistake("first split skipped", "The first split is not merged: all {S} splits must be.",
-            (Recipe(split_tiles="not first"),)),
+            _skipped("not first")),
     Mistake("state not cleared between splits", "The state is carried from one split to the next: every split must start from "
             "(lowest, 0, 0), or keys count several times.",
             (Recipe(split_carry="m l acc"),)),

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 RIGHT = ("all", "even")
 """The usual ways to deal out tiles: as many as there are tiles a split, rounded up; or sizes that differ by one at most."""
+DEALS = (*RIGHT, "strided")
+"""And one more: split s has the tiles s, s + S, s + 2 S, ..."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ def merged(a: State, b: State) -> State:
 def tiles(n_tiles: int, n_splits: int, rule: str = "all") -> list[range]:
     """The tiles of every split, by a rule of `RIGHT` or a wrong one."""
     up, down = math.ceil(n_tiles / n_splits), n_tiles // n_splits
+    if rule == "strided":
+        return [range(s, n_tiles, n_splits) for s in range(n_splits)]
     if rule == "even":
         return [range(s * n_tiles // n_splits, (s + 1) * n_tiles // n_splits) for s in range(n_splits)]
     if rule == "first split's for all":
@@ -47,10 +51,11 @@ def tiles(n_tiles: int, n_splits: int, rule: str = "all") -> list[range]:
         return [range(s * down, (s + 1) * down) for s in range(n_splits)]
     if rule == "last overlaps":
         return [range(min(s * up, n_tiles - up), min(s * up, n_tiles - up) + up) for s in range(n_splits)]
-    made = [range(min(s * up, n_tiles), min((s + 1) * up, n_tiles)) for s in range(n_splits)]
-    if rule == "not last":
-        return made[:-1] or [range(0)]
-    return (made[1:] or [range(0)]) if rule == "not first" else made
+    skipped, _, dealt = rule.rpartition(" of ")
+    if skipped:
+        made = tiles(n_tiles, n_splits, dealt)
+        return (made[:-1] if skipped == "not last" else made[1:]) or [range(0)]
+    return [range(min(s * up, n_tiles), min((s + 1) * up, n_tiles)) for s in range(n_splits)]
 
 
 def undivided(states: list[State], rule: str) -> NDArray[np.floating]:

@@ -45,7 +45,8 @@ class Observed:
     """What a kernel held after each tile: values are (T, R) or (T, R, d); `seen[name]` (T,) tells which it wrote.
 
     `heads[r]` is the query head of row r. `unit` turns the kernel's m into scaled scores (1 for most kernels; the scale
-    where m is the max of the unscaled scores). `passes` says that m was complete before the sums began.
+    where m is the max of the unscaled scores). `passes` says that m was complete before the sums began, `at_once` that it
+    was written once, for all tiles.
     """
 
     width: int
@@ -56,6 +57,7 @@ class Observed:
     acc: F64 | None
     unit: float = 1.0
     passes: bool = False
+    at_once: bool = False
     seen: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
@@ -70,10 +72,13 @@ class Observed:
 def observe(run: Any, attention: Attention) -> Observed | None:
     """The state of the one kernel call in `run`, or None if it named none of m, l, acc."""
     run = _of_the_keys(run, attention)
+    named = named_state(run.names())
+    if not named:
+        return None
     instructions = run.instructions
     batch = attention.lengths is not None
     found: dict[str, list[Episode]] = {}
-    for name, given in named_state(run.names()).items():
+    for name, given in named.items():
         some = [e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)]
         if some:
             some.sort(key=lambda e: e.indices[0])
@@ -108,10 +113,11 @@ def observe(run: Any, attention: Attention) -> Observed | None:
     else:
         start = np.repeat(np.array(m_start), count // len(m_start)) if count % len(m_start) == 0 else None
     passes = _in_passes(found)
-    if passes and values["m"] is not None and int(seen["m"].sum()) == 1 and len(seen["m"]) > 1:
+    at_once = passes and values["m"] is not None and int(seen["m"].sum()) == 1 and len(seen["m"]) > 1
+    if at_once and values["m"] is not None:
         values["m"] = np.broadcast_to(values["m"][-1:], values["m"].shape)  # made once, before the sums: it holds for all
         seen["m"] = np.ones_like(seen["m"])
-    return Observed(width, heads, start, values["m"], values["l"], values["acc"], unit, passes, seen)
+    return Observed(width, heads, start, values["m"], values["l"], values["acc"], unit, passes, at_once, seen)
 
 
 def _of_the_keys(run: Any, attention: Attention) -> Any:
@@ -183,9 +189,16 @@ def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
 
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:
-    """Keys per tile that are worth trying: those that the matmuls show, then the usual ones."""
-    usual = [w for w in (128, 256, 512, 64, 32, attention.n) if w <= attention.n and attention.tiles(w)]
-    return list(dict.fromkeys([*_shown_widths(instructions, attention)[0], *usual]))
+    """Keys per tile that are worth trying: those that the matmuls show, then the usual ones, unless a matmul is wider."""
+    shown = _shown_widths(instructions, attention)[0]
+    usual = [w for w in (128, 256, 512, 64, 32, attention.n)
+             if (w == 128 or max(shown, default=0) <= w) and w <= attention.n and attention.tiles(w)]
+    return list(dict.fromkeys([*shown, *usual]))
+
+
+def widest(instructions: Sequence[Any], attention: Attention) -> int:
+    """The most keys of a matmul that contracts over d; all where none shows."""
+    return max(_shown_widths(instructions, attention)[0], default=attention.n)
 
 
 def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[list[int], bool]:
@@ -232,7 +245,7 @@ def _tiling(series: dict[str, list[F64]], attention: Attention, instructions: Se
     if "m" in counts and counts["m"] == 1 and several:
         top = attention.scores().max(axis=1)
         top = top[np.isfinite(top)]
-        fits = all(any(close(row[-1:] * attention.scale, t) for row in series["m"]) for t in top)
+        fits = len(top) > 0 and all(any(close(row[-1:] * attention.scale, t) for row in series["m"]) for t in top)
         unit = attention.scale if fits and not any(close(row[-1:], top[0]) for row in series["m"]) else 1.0
     turns = (attention.n_q_heads, attention.n_kv_heads, attention.group)
 

@@ -414,7 +414,7 @@ WRONG = {
         S3,
         [(P_SHIFT, P_SHIFT.replace("m_new", "m"))],
         "p with the old max",
-        "p is formed with the max of the tiles before this one",
+        "p is formed with a max that leaves this tile's scores out",
     ),
     "3 m starts at 0": (
         3,
