@@ -370,15 +370,16 @@ class Program:
         self.mark_written(t)
 
     # -- independence of affine_range iterations ----------------------------------------------------------------------
-    def _earlier(self, owners: Any) -> bool:
-        """Whether an earlier iteration of an affine_range that is running wrote one of the elements with these owners."""
+    def _earlier(self, owners: Any) -> list[int] | None:
+        """Which of the affine_ranges that are running (the grid is the outermost) has an earlier iteration that wrote one of
+        the elements with these owners; None if none has."""
         if owners.size == 1:
             owner = owners.item()
-            return any(first <= owner < now for first, now in self.affine_loops)
+            return next((loop for loop in self.affine_loops if loop[0] <= owner < loop[1]), None)
         high = int(owners.max())
         if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
-            return False
-        return any(bool(((owners >= first) & (owners < now)).any()) for first, now in self.affine_loops)
+            return None
+        return next((loop for loop in self.affine_loops if ((owners >= loop[0]) & (owners < loop[1])).any()), None)
 
     def settle(self, pardoned: bool) -> None:
         """Decide on the suspect: a reduction into what it read is pardoned, anything else is refused."""
@@ -400,12 +401,15 @@ class Program:
         new = cells.owner is None
         index = cells.index(*buf.region(t))
         owner = cells.own()  # after `index`, which may make it anew
-        if not new and not reduces and self._earlier(owner[index]):
-            who = "program instance" if len(self.affine_loops) == 1 and self.position else "iteration of the nl.affine_range"
+        loop = None if new or reduces else self._earlier(owner[index])
+        if loop is not None:
+            instances = self.position and loop is self.affine_loops[0]
+            who = "program instance" if instances else "iteration of the nl.affine_range"
             broken("output-dependency", f"'{t.label}' is overwritten: another {who} wrote the same elements",
                    tensor=t.label, got=t.meta.describe(),
-                   remedy="Make the tile inside the loop, or index it with the loop variable; if the order matters use "
-                          "nl.sequential_range.")
+                   remedy="Each instance of the grid writes a part of its own: index it with nl.program_id(axis)." if instances
+                          else "Make the tile inside the loop, or index it with the loop variable; if the order matters use "
+                               "nl.sequential_range.")
         owner[index] = self.scope.serial
         if buf.state == FULL:
             buf.state = SHARED

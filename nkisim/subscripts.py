@@ -58,6 +58,15 @@ def integers(t: Any, key: tuple, *bounds: Any) -> tuple[Any, ...]:
         raise
 
 
+def sizes(t: Any, given: tuple, shape: Any) -> tuple:
+    """The shape that `reshape` is given, as one argument, as several, or by name."""
+    if given and shape is not None or not given and shape is None:
+        broken("argument", f"reshape of '{t.label}' takes one shape", tensor=t.label, got=repr((*given, shape)),
+               remedy="Write t.reshape((p, n)).")
+    wanted = given if shape is None else (shape,)
+    return tuple(wanted[0]) if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)) else wanted
+
+
 def too_many(t: Any, key: tuple) -> None:
     """Refuse a subscript with more parts than there are axes."""
     broken("rank-limit", f"'{t.label}' has {t.ndim} axes but the subscript names {len(key)}",

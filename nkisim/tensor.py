@@ -184,9 +184,9 @@ class Tensor:
             return IndexedTensor(self, *read)
         return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same elements under another shape; on chip, the partition axis stays the first."""
-        wanted = tuple(int(n) for n in (shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape))
+    def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
+        """The same elements under another shape (or sizes); on chip, the partition axis stays the first."""
+        wanted = tuple(int(n) for n in subscripts.sizes(self, sizes, shape))
         if -1 in wanted:
             known = 1
             for n in wanted:
@@ -385,7 +385,9 @@ class IndexedTensor(Tensor):
                 where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
                 broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
                        tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
-                       remedy="Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
+                       remedy="The index is data: let entries that stand for nothing point at an element that is there, and "
+                              "mask what it brings." if self.tiles else
+                              "Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
             picked.append(np.clip(full, 0, n - 1))
         return picked
 
@@ -402,7 +404,7 @@ class IndexedTensor(Tensor):
             return self
         return self._not_again("subscripted")
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         return self._not_again("reshaped")
 
     def view(self, dtype: Any) -> Tensor:

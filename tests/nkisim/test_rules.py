@@ -477,7 +477,20 @@ def test_program_instances_may_not_write_the_same_elements():
     assert nki.jit(kernel)[1](X).shape == (128, 512)
     with pytest.raises(nkisim.KernelError) as caught:
         nki.jit(kernel)[2](X)
-    assert caught.value.rule == "output-dependency"
+    assert caught.value.rule == "output-dependency" and "another program instance" in caught.value.headline
+
+
+def test_instances_that_collide_inside_a_loop_are_told_apart_from_the_loops_iterations():
+    def kernel(x):
+        out = nl.ndarray((256, 512), dtype=x.dtype, buffer=nl.shared_hbm)
+        for i in nl.affine_range(2):
+            nl.store(out[nl.ds(i * 128, 128)], nl.load(x))
+        return out
+
+    assert nki.jit(kernel)(X).shape == (256, 512)
+    with pytest.raises(nkisim.KernelError, match="another program instance") as caught:
+        nki.jit(kernel)[2](X)
+    assert "nl.program_id" in caught.value.remedy
 
 
 def test_bfloat16_inputs_are_inputs():

@@ -141,6 +141,7 @@ def test_block_axes_are_taken_by_number_slice_or_grid():
 def test_reshapes_see_the_same_elements():
     x = values((8, 24))
     assert_same_bits(on_tiles(lambda t: nl.copy(t.reshape((8, 4, 6))), x).values, x.reshape(8, 4, 6))
+    assert_same_bits(on_tiles(lambda t: nl.copy(t.reshape(shape=(8, 4, 6))), x).values, x.reshape(8, 4, 6))
     assert_same_bits(on_tiles(lambda t: nl.copy(t.reshape(8, 2, -1)[:, 1, :]), x).values, np.ascontiguousarray(x[:, 12:]))
     assert_same_bits(on_tiles(lambda t: nl.copy(t[:, 0:12].reshape((8, 12))), x).values, np.ascontiguousarray(x[:, :12]))
     assert_same_bits(on_tiles(lambda t: nl.copy(nl.expand_dims(t, 2)), x).values, x[:, :, None])
@@ -204,7 +205,8 @@ OUT_OF_PLACE = [
     (lambda t: t[nl.arange(16)[:, None] * 0, nl.arange(24)[None, :]], "partition-axis"),
     (lambda t: t[nl.arange(16)[:, None], nl.arange(16)[:, None]], "partition-axis"),
     (lambda t: t.reshape((24, 16)), "partition-axis"), (lambda t: t.reshape((16, 25)), "shape-mismatch"),
-    (lambda t: t.reshape((4, 4, 24)), "partition-axis"),
+    (lambda t: t.reshape((4, 4, 24)), "partition-axis"), (lambda t: t.reshape(), "argument"),
+    (lambda t: t.reshape((16, 24), shape=(16, 24)), "argument"),
     (lambda t: t.assert_shape((16, 23)), "annotation"), (lambda t: nl.expand_dims(t, 0), "partition-axis"),
     (lambda t: iter(t), "argument"), (lambda t: list(t), "argument"),
 ]

@@ -63,8 +63,8 @@ class Operators:
             broken("operator", "tiles have no operator @", remedy="Use nl.matmul(x, y, transpose_x=True) or "
                                                                   "nisa.nc_matmul(stationary, moving).")
         if op == "floor_divide":
-            broken("operator", "tiles have no operator //", remedy="Use nl.floor(nl.divide(x, y)); for sizes and offsets "
-                                                                   "use // on Python numbers.")
+            broken("operator", "tiles have no operator //", remedy="Use nl.floor(nl.divide(x, y)). Sizes, offsets and "
+                   "bounds of loops are Python numbers, known when the kernel is built: a tile cannot give them.")
         if op == "divide":
             return compute.divided(a, b, partitions=False)
         if op == "mod":

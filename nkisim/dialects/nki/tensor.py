@@ -255,10 +255,9 @@ class NkiTensor(Tensor, NKIObject):
         """Axes `start_dim` to `end_dim` (inclusive), contiguous in memory, as one."""
         return strided.merge(self, start_dim, end_dim)
 
-    def reshape(self, *shape: Any) -> Any:
-        """The same elements under another shape; on chip axis 0 stays as it is."""
-        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        return strided.reshape(self, wanted)
+    def reshape(self, *sizes: Any, shape: Any = None) -> Any:
+        """The same elements under another shape (or sizes); on chip axis 0 stays as it is."""
+        return strided.reshape(self, subscripts.sizes(self, sizes, shape))
 
     def rearrange(self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None) -> Any:
         """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'), {'h': 4})."""
