@@ -228,8 +228,9 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         program.check_scope(dst)
     if program.suspect is not None:
         program.settle(held or reduces(signature, srcs, dst))
+    index = None
     if buf.scope.serial < program.affine:
-        program.note_shared_write(dst, held or reduces(signature, srcs, dst))
+        index = program.note_shared_write(dst, held or reduces(signature, srcs, dst))
     general = last.general
     keep: np.ndarray | None = None
     same = value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype
@@ -246,7 +247,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
             dst.array[...] = value.array if same else program.cast(value.array, meta.dtype)
     buf.last = program.clock
     if buf.state != FULL and general is None:
-        program.mark_written(dst)
+        program.mark_written(dst, index)
     value.buf.last = -1
     program.last_result = None
     if program.recording:

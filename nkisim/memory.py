@@ -209,8 +209,10 @@ class Buffer:
 
     def touched(self, view: Any, every: bool = True) -> bool:
         """Whether all elements (or any) of a `view` of this buffer have been written since it was made."""
+        if self.state in (FULL, SHARED):
+            return True
         if self.cells is None:
-            return self.state in (FULL, SHARED)
+            return False
         index = self.cells.index(*self.region(view))
         flags = self.cells.written[index]
         return bool(flags.all() if every else flags.any())

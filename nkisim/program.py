@@ -267,7 +267,7 @@ class Program:
             return False
         cells = buf.cells
         if cells is not None and not isinstance(t, IndexedTensor):
-            index = cells.index(*buf.region(t))
+            index: Any = ... if t.meta is buf.meta else cells.index(*buf.region(t))
             if cells.owner is not None and self.affine_loops and not adds and self.suspect is None and self._earlier(
                     cells.owner[index]):
                 self.suspect = (t, api, source.here(1))
@@ -335,6 +335,8 @@ class Program:
         buf = t.buf
         if buf.placed is not None:
             self.places[t.meta.space].wrote(t)
+        elif buf.state == SHARED:
+            return
         if t.meta.nbytes == buf.meta.nbytes:
             self._full(buf)
         elif buf.state not in (FULL, SHARED):
@@ -399,7 +401,7 @@ class Program:
             return None
         cells = buf.known()
         new = cells.owner is None
-        index = cells.index(*buf.region(t))
+        index: Any = ... if t.meta is buf.meta else cells.index(*buf.region(t))
         owner = cells.own()  # after `index`, which may make it anew
         loop = None if new or reduces else self._earlier(owner[index])
         if loop is not None:
