@@ -23,7 +23,7 @@ from .run import Instruction, Operand, Peak, Run, record
 from .shapes import ShapeOnly, shape
 from .target import TARGETS, Target
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "ShapeOnly",
            "SimulatorError", "TARGETS", "Target", "fallback", "record", "shape"]
 
