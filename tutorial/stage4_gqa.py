@@ -27,12 +27,12 @@ from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
-The G query heads of a group become the rows of one score tile, so K and V are each read once per KV head."""
+The G query heads of a group become the rows of one score tile, so each KV head's K and V are read once."""
 
 BLANK = '''\
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
 
-Line budget: 30 lines in place of the `raise`. Cost budget: K and V are each read once per KV head.
+Line budget: 30 lines in place of the `raise`. Cost budget: each KV head's K and V are read once.
 """
 
 import math
@@ -145,7 +145,7 @@ STAGE = Stage(
     problem=PROBLEM,
     blank=BLANK,
     line_budget=30,
-    cost_budget="K and V are each read once per KV head",
+    cost_budget="each KV head's K and V are read once",
     oracle=oracle,
     twin=twin,
     cases=cases,

@@ -1,4 +1,4 @@
-"""Stage 5: a batch of sequences that differ in length. Masking without NaN, before padding that may hold anything."""
+"""Stage 5: a batch of sequences that differ in length. Masking without NaN, whatever the padding holds."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ STAGE = Stage(
     options=("softmax_scale",),
     extras=("max_length",),
     layout="q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d)",
-    idea="masking without NaN, before padding that may hold anything, and a length of 0",
+    idea="masking without NaN, whatever the padding holds; a length of 0",
     problem=PROBLEM,
     blank=BLANK,
     line_budget=40,

@@ -23,12 +23,12 @@ KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSU
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), all bfloat16 -> o (Hq, d).
-The scores, m, l and acc stay in float32. K and V are each read once per KV head, as fast as the DMA engines bring them."""
+The scores, m, l and acc stay in float32. each KV head's K and V are read once, as fast as the DMA engines bring them."""
 
 BLANK = '''\
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
-Line budget: 60 lines in place of the `raise`. Cost budget: K and V are each read once per KV head, in bfloat16.
+Line budget: 60 lines in place of the `raise`. Cost budget: each KV head's K and V are read once, in bfloat16.
 """
 
 import math
@@ -205,7 +205,7 @@ def _v_as_in_stage_4(case: Case) -> dict[str, Any]:
 RUNGS = (
     Rung(1, "bf16", "v1_bf16.py", "half the bytes, and one pass of TensorE where float32 takes four",
          {"HBM bytes": 34_300_000, TIME: 1700},
-         "The method of stage 4, V still (Hkv, d, n). VectorE bounds it: 14 small instructions for every 128 keys.",
+         "The method of stage 4, V still (Hkv, d, n). VectorE bounds it: 12 of the 14 small instructions for every 128 keys.",
          arguments=_v_as_in_stage_4),
     Rung(2, "V in rows", "v2_v_rows.py", "V stored (n, d): its keys arrive on the partitions, and V needs no transpose",
          {"HBM bytes": 34_300_000, "transposes": 520, TIME: 1600},
@@ -213,17 +213,18 @@ RUNGS = (
          "128 keys at a time."),
     Rung(3, "wide tiles", "v3_wide_tiles.py", "512 keys move through one matmul: a fourth of the updates of m, l and acc",
          {"HBM bytes": 34_300_000, "instructions": 2400, TIME: 950},
-         "The same work in a fourth of the instructions. VectorE still bounds it."),
+         "Nearly the same work in less than a third of the instructions. VectorE still bounds it."),
     Rung(4, "large transfers", "v4_large_transfers.py",
          "8192 keys a transfer, 16 KiB a partition, so that V's neighbours lie on one partition",
          {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
-         "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, and will be at rung 7."),
+         "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, and will be from rung 6 on."),
     Rung(5, "fused exp", "v5_fused_exp.py", "one activation subtracts the max, takes exp, rounds to bf16 and sums in float32",
          {"HBM bytes": 34_300_000, "elements": 250_000, TIME: 560},
          "Two of five passes over the scores are gone from VectorE."),
     Rung(6, "heads packed", "v6_heads_packed.py", "all heads on the partitions of one tile, through zero-padded operands",
          {"HBM bytes": 34_300_000, "elements": 60_000, TIME: 165},
-         "4 of 128 partitions worked before, 32 do now: an eighth of the vector work. TensorE multiplies zeros for it."),
+         "4 of 128 partitions worked before, 32 do now: the passes over the scores take an eighth, VectorE and ScalarE in all "
+         "a fifth. TensorE multiplies zeros for it."),
     Rung(7, "keys on partitions", "v7_keys_on_partitions.py",
          "K stationary, Q moving: all 128 partitions work, and p needs no transpose",
          {"HBM bytes": 34_300_000, "elements": 12_000, TIME: 120},
@@ -261,7 +262,7 @@ STAGE = Stage(
     problem=PROBLEM,
     blank=BLANK,
     line_budget=60,
-    cost_budget="K and V are each read once per KV head, in bfloat16",
+    cost_budget="each KV head's K and V are read once, in bfloat16",
     oracle=oracle,
     twin=twin,
     cases=cases,

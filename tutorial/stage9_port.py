@@ -16,7 +16,7 @@ Every instruction writes to a tile that you have made, in SBUF or PSUM; nothing 
 BLANK = '''\
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
 
-Line budget: 55 lines in place of the `raise`. Cost budget: K and V are each read once per KV head.
+Line budget: 55 lines in place of the `raise`. Cost budget: each KV head's K and V are read once.
 """
 
 import math

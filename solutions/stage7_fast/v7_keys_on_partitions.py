@@ -1,7 +1,7 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
 Keys on the partitions: K is stationary and Q moves, so the scores come out as the weighted sum needs them, and
-nothing but the max is transposed. m is the same on all 128 lanes; l is one sum a lane, added up at the end.
+nothing but the max is transposed. m is the same on all 128 partitions; l is one sum a partition, added up at the end.
 """
 
 import math
@@ -31,7 +31,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     assert G <= 128, f"a group's query heads share a PSUM bank: 128 at most, got {G}"
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     assert scale >= 0, f"softmax_scale must not be negative, got {scale}"
-    T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each lane
+    T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each partition
     chunk = 128 * T
 
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
@@ -42,16 +42,16 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     zeros = nl.zeros((G, 128), dtype=nl.float32)
 
     for h in nl.affine_range(n_kv_heads):
-        m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every lane
-        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a lane
+        m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every partition
+        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a partition
         acc = nl.full((d, G), 0.0, dtype=nl.float32, name="acc")
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 
         for i in nl.sequential_range(n // chunk):
             k_tile = nl.load(k[h, :, nl.ds(i * chunk, chunk)])  # (d, chunk)
-            v_tile = nl.load(v[h, i * chunk + i_p * T + i_vt, i_vd])  # (128, T, d): lane p has keys p T + t
+            v_tile = nl.load(v[h, i * chunk + i_p * T + i_vt, i_vd])  # (128, T, d): partition p has keys p T + t
             qk = nl.ndarray((128, T, G), dtype=nl.float32, buffer=nl.psum)
-            for t in nl.affine_range(T):  # lane p must have key p T + t here too: every T-th column of K
+            for t in nl.affine_range(T):  # partition p must have key p T + t here too: every T-th column of K
                 qk[:, t, :] = nisa.nc_matmul(k_tile[i_kd, i_kp * T + t], q_tile)  # (128, G)
 
             lane_max = nisa.tensor_reduce(nl.maximum, qk[i_p, i_t, i_g], axis=2)  # (128, G)
@@ -74,7 +74,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
             acc[...] = nisa.tensor_tensor(nisa.tensor_tensor(acc, alpha[0:d, :], op=nl.multiply), pv, op=nl.add)
             m[...] = m_new
 
-        total = nisa.reciprocal(nisa.nc_matmul(ones, l))  # (128, G): 1 / l on every lane
+        total = nisa.reciprocal(nisa.nc_matmul(ones, l))  # (128, G): 1 / l on every partition
         o_t = nisa.tensor_tensor(acc, total[0:d, :], op=nl.multiply)  # (d, G)
         nl.store(o[nl.ds(h * G, G), :], value=nisa.tensor_copy(nisa.nc_transpose(o_t), dtype=q.dtype))
     return o

@@ -11,7 +11,7 @@ import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 KEYS = 8192  # a chunk at most: one update of m, l and acc
-PIECE = 16  # keys on each lane of a piece at most: rows of 4 KiB a partition in every transfer
+PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB a partition in every transfer
 BANK = 512  # fp32 values a partition in a PSUM bank
 
 
@@ -22,8 +22,8 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     n_q_heads = q.shape[1]
     G = n_q_heads // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each lane
-    S = max(s for s in range(1, PIECE + 1) if T % s == 0)  # keys of a piece on each lane
+    T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each partition
+    S = max(s for s in range(1, PIECE + 1) if T % s == 0)  # keys of a piece on each partition
     chunk, piece = 128 * T, 128 * S
 
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
@@ -34,8 +34,8 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     zeros = nl.zeros((G, 128), dtype=nl.float32)
 
     for h in nl.affine_range(n_kv_heads):
-        m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every lane
-        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a lane
+        m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every partition
+        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a partition
         acc = nl.full((d, G), 0.0, dtype=nl.float32, name="acc")
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 
@@ -44,7 +44,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
             v_tile = nl.ndarray((128, T, d), dtype=v.dtype)
             for j in nl.affine_range(T // S):
                 k_tile[:, nl.ds(j * piece, piece)] = nl.load(k[h, :, nl.ds(i * chunk + j * piece, piece)])  # (d, piece)
-            for j in nl.affine_range(T // S):  # lane p of piece j has keys p S + s
+            for j in nl.affine_range(T // S):  # partition p of piece j has keys p S + s
                 v_tile[:, nl.ds(j * S, S), :] = nl.load(v[h, i * chunk + j * piece + i_p * S + i_s, i_d])  # (128, S, d)
             qk = nl.ndarray((128, T, G), dtype=nl.float32, buffer=nl.psum)
             for j in nl.affine_range(T // S):
@@ -71,7 +71,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
             acc[...] = nisa.tensor_tensor(nisa.tensor_tensor(acc, alpha[0:d, :], op=nl.multiply), pv, op=nl.add)
             m[...] = m_new
 
-        total = nisa.reciprocal(nisa.nc_matmul(ones, l))  # (128, G): 1 / l on every lane
+        total = nisa.reciprocal(nisa.nc_matmul(ones, l))  # (128, G): 1 / l on every partition
         o_t = nisa.tensor_tensor(acc, total[0:d, :], op=nl.multiply)  # (d, G)
         nl.store(o[nl.ds(h * G, G), :], value=nisa.tensor_copy(nisa.nc_transpose(o_t), dtype=q.dtype))
     return o

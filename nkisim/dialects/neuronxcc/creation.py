@@ -51,7 +51,8 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
     if len(shape) < 2:
         broken("rank", f"{api}: the tile{label} has {len(shape)} axis", got=shape,
                limit="at least 2: a partition axis and a free axis",
-               remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.")
+               remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row."
+               if shape and shape[0] > 1 else "Write (1, 1): a partition axis and a free axis, also for a single number.")
     if shape[pdim] > target.partitions:
         broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
                limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
