@@ -73,10 +73,11 @@ def recognise(ratio: float, context: Context) -> str | None:
     return None
 
 
-def view(run: Any, views: Sequence[Attention], states: Callable[[Attention, int], States] | None
-         ) -> tuple[Attention, Observed | None]:
-    """The one of several views of a problem (how its keys may be split) that a kernel's state fits, and the state."""
-    found = [(attention, observe(run, attention)) for attention in views]
+def view(run: Any, views: Sequence[Attention], states: Callable[[Attention, int], States] | None,
+         made: Callable[[], Sequence[Any]] | None = None) -> tuple[Attention, Observed | None]:
+    """The one of several views of a problem (how its keys may be split) that a kernel's state fits, and the state. `made` gives
+    the run's instructions, where somebody keeps them."""
+    found = [(attention, observe(run, attention, made)) for attention in views]
     for attention, observed in found:
         if observed is not None and states is not None and first(observed, attention, states) is None and len(
                 observed.heads) == attention.n_q_heads:

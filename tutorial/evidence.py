@@ -13,7 +13,7 @@ from .answer import Answer
 from .families import Case
 from .problem import Attention
 from .stage import Stage
-from .states import NAMES, Observed, state_of, widest, widths
+from .states import NAMES, Observed, queries, state_of, widest, widths
 
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 
@@ -64,7 +64,8 @@ class Evidence:
         if run is None:
             return None
         if i not in self._states:
-            self.views[i], self._states[i] = divergence.view(run, self.stage.views(self.problems[i]), self.stage.states)
+            self.views[i], self._states[i] = divergence.view(run, self.stage.views(self.problems[i]), self.stage.states,
+                                                             lambda: self.instructions(i))
         return self._states[i]
 
     def divergence(self, i: int) -> divergence.Divergence | None:
@@ -88,7 +89,9 @@ class Evidence:
             found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block a partition
         loads = [made.dst[0].shape[-1] for made in self.instructions(i) if made.op == "dma_copy" and made.srcs[0].name == "k"]
         found = [w for w in dict.fromkeys(loads) if w > 512 and self.problems[i].n % w == 0] + found
-        return list(dict.fromkeys([observed.width, *found] if observed is not None else found))[:4]
+        likely = list(dict.fromkeys([observed.width, *found] if observed is not None else found))[:4]
+        few = queries(self.instructions(i), self.problems[i])  # tiles as narrow as that take long to try, and fit nothing
+        return [w for w in likely if w not in few or observed is not None and w == observed.width] or likely
 
     def width(self, i: int, width: int) -> int:
         """`width` as case i has it: n where the tiles of that width do not fit; where it is 0, what its own matmuls show."""
@@ -102,9 +105,10 @@ class Evidence:
     @cached_property
     def tail(self) -> str:
         """What a kernel of a batch makes of a last tile that is not whole: "zero" if it fills it up, else "narrow"."""
+        usual = self.widths(self.first)[0]
         for i in self.failing:
             problem = self.problems[i]
-            if problem.lengths is not None and problem.n > 1:
+            if problem.lengths is not None and problem.n > 1 and problem.n % usual:
                 width = self.widths(i)[0]
                 shown = {max(made.srcs[0].shape[-1], made.srcs[1].shape[-1]) for made in self.instructions(i)
                          if made.op == "nc_matmul" and len(made.srcs) >= 2 and made.srcs[0].shape[0] == problem.d}

@@ -9,7 +9,7 @@ from .recipes import Recipe
 
 @dataclass(frozen=True)
 class Mistake:
-    """`cause` may use {G}, {sqrt_d} and {tiles}.
+    """`cause` may use {G}, {sqrt_d}, {tiles} and {S}.
 
     `alpha_formed`: True if a kernel with this mistake computes alpha, False if not, None if that says nothing.
     `overflows`: where it makes the first infinity: "row" (one element a row, as alpha), "tile" (as p), or "division" (by 0).

@@ -60,6 +60,12 @@ SPLIT: tuple[Mistake, ...] = (
             states_right=True),
     Mistake("never divided after the merge", "The merged acc is not divided by the merged l: o = acc / l.",
             _merged("not divided", "not divided by l"), divides=False),
+    Mistake("multiplied by the number of splits", "The output is {S} times what it must be, and {S} is the number of splits: "
+            "the merge sums acc and averages l, or counts the splits once too often. Sum both alike; o = acc / l.",
+            _merged("mean l"), states_right=True),
+    Mistake("divided by the number of splits", "The output is 1/{S} of what it must be, and {S} is the number of splits: the "
+            "merge averages acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.",
+            _merged("mean acc"), states_right=True),
     # -- the other splits
     Mistake("rest of the tiles dropped", "With n // S tiles a split the rest is dropped: round up, and let the last splits "
             "have fewer tiles, or none.", (Recipe(split_tiles="rest dropped"),)),
@@ -71,11 +77,11 @@ SPLIT: tuple[Mistake, ...] = (
             _skipped("not first")),
     Mistake("state not cleared between splits", "The state is carried from one split to the next: every split must start from "
             "(lowest, 0, 0), or keys count several times.",
-            (Recipe(split_carry="m l acc"),)),
+            (Recipe(split_carry="m l acc"),), states_right=False),
     Mistake("l not cleared between splits", "l is carried from one split to the next: it must start at 0 in every split.",
-            (Recipe(split_carry="m l"),)),
+            (Recipe(split_carry="m l"),), states_right=False),
     Mistake("acc not cleared between splits", "acc is carried from one split to the next: it must start at 0 in every split.",
-            (Recipe(split_carry="m acc"),)),
+            (Recipe(split_carry="m acc"),), states_right=False),
     Mistake("empty split's m is too high", "A split without keys leaves an m above the real ones, so that every weight "
             "underflows in the merge: its m is the lowest number (nl.fp32.min).",
             tuple(Recipe(empty_m=m) for m in (0.0, 1.0, -1.0, -10.0, -100.0))),

@@ -71,7 +71,8 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
     (l and acc added as they are) | weighted by l (the outputs, by l alone) | weighted by exp(m) (the outputs, by exp(m - max)
     alone) | normalised (outputs merged as if they were acc, l as it is) | normalised twice (acc / l, of outputs, with l
     merged as 1) | l not rescaled | acc not rescaled | inverted | best (only the split with the largest m) | last | first |
-    first's m (a common factor from the first split's m) | last's m | m of 0 | mean l | not divided | empty is nan
+    first's m (a common factor from the first split's m) | last's m | m of 0 | mean l (over the splits; acc is summed) |
+    mean acc | not divided | empty is nan
     """
     m, l, acc = (np.stack([getattr(state, name) for state in states]) for name in ("m", "l", "acc"))  # (S, rows, ...)
     empty = l == 0
@@ -103,6 +104,8 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
         "m of 0": lambda: (acc * np.exp(m)).sum(axis=0) / (l * np.exp(m)).sum(axis=0),
         "not divided": lambda: (acc * weight).sum(axis=0),
         "not divided by l": lambda: np.where(empty, 0, o * weight * l).sum(axis=0),
+        "mean l": lambda: (acc * weight).sum(axis=0) / (l * weight).mean(axis=0),
+        "mean acc": lambda: (acc * weight).mean(axis=0) / total,
         "empty is nan": lambda: np.where(empty.any(axis=0), np.nan, (acc * weight).sum(axis=0) / total),
     }
     if rule in simple:

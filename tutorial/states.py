@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,13 +69,14 @@ class Observed:
         return name in self.seen and bool(self.seen[name][t])
 
 
-def observe(run: Any, attention: Attention) -> Observed | None:
-    """The state of the one kernel call in `run`, or None if it named none of m, l, acc."""
-    run = _of_the_keys(run, attention)
+def observe(run: Any, attention: Attention, made: Callable[[], Sequence[Any]] | None = None) -> Observed | None:
+    """The state of the one kernel call in `run`, or None if it named none of m, l, acc. `made` gives the run's instructions,
+    where somebody keeps them."""
+    whole, run = run, _of_the_keys(run, attention)
     named = named_state(run.names())
     if not named:
         return None
-    instructions = run.instructions
+    instructions = run.instructions if made is None or run is not whole else made()
     batch = attention.lengths is not None
     found: dict[str, list[Episode]] = {}
     for name, given in named.items():
@@ -201,8 +202,17 @@ def widest(instructions: Sequence[Any], attention: Attention) -> int:
     return max(_shown_widths(instructions, attention)[0], default=attention.n)
 
 
-def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[list[int], bool]:
-    """Keys per matmul that contracts over d, most frequent first; and whether these matmuls miss some keys."""
+def queries(instructions: Sequence[Any], attention: Attention) -> set[int]:
+    """The widths of `widths` that are rather numbers of queries: tiles of so few keys would not see a quarter of one head's,
+    where those of another width see all."""
+    visited = {width: width * count for width, count in _shown(instructions, attention).items()}
+    if max(visited.values(), default=0) < attention.n:
+        return set()
+    return {width for width, keys in visited.items() if 4 * keys < attention.n}
+
+
+def _shown(instructions: Sequence[Any], attention: Attention) -> dict[int, int]:
+    """How many matmuls that contract over d have an operand with so many keys; or so many queries, which looks alike."""
     shown: dict[int, int] = {}
     for instruction in instructions:
         if instruction.op == "nc_matmul" and len(instruction.srcs) >= 2:
@@ -212,6 +222,12 @@ def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[li
                 for free in frees if attention.lengths is None else (max(frees),):
                     if free > 1 and attention.tiles(free):
                         shown[free] = shown.get(free, 0) + 1
+    return shown
+
+
+def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[list[int], bool]:
+    """Keys per matmul that contracts over d, most frequent first; and whether these matmuls miss some keys."""
+    shown = _shown(instructions, attention)
     ranked = sorted(shown, key=lambda width: (-shown[width], -width))
     if attention.lengths is not None:  # a last tile may be narrower than the others
         return ranked[:1], False

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import nkisim
 from tests.tutorial import wrong_split
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
-from tutorial import check, get, trace
+from tutorial import check, get, matching, trace
 from tutorial.recipes import cook
 from tutorial.split_mistakes import SPLIT
 from tutorial.splitting import RIGHT, State, identity, merged, tiles
@@ -165,3 +165,18 @@ def test_a_number_of_splits_that_is_none_is_refused(n_splits):
     q, k, v, _ = get(6).case("one split").args.values()
     with pytest.raises(InputError, match="n_splits must be a whole number of 1 or more"):
         get(6).custom_case({"q": q, "k": k, "v": v, "n_splits": n_splits})
+
+
+def test_the_query_heads_of_a_group_are_not_tried_as_a_tile_of_keys(tmp_path, monkeypatch):
+    tried = set()
+
+    def cooked(attention, tile, recipe):
+        tried.add(tile)
+        return cook(attention, tile, recipe)
+
+    for kept in (matching._predicted, matching._predicted_row):
+        kept.cache_clear()
+    monkeypatch.setattr(matching, "cook", cooked)
+    _, base, changes, cause, _ = wrong_split.WRONG["6 last skipped"]
+    assert check(6, load(6, changed(base, *changes), tmp_path)).cause == cause
+    assert 128 in tried and min(tried) >= 128  # the matmuls have 2, 4 and 128 columns

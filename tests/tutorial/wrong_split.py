@@ -23,6 +23,7 @@ LOOP6 = """            m = nl.full((G, 1), -1e30, dtype=nl.float32, name="m")
 BEFORE6 = "        for s in nl.static_range(n_splits):\n"
 MEAN = [(L, "l[...] = nl.add(l, nl.minimum(nl.multiply(l_s, 1e30), 1.0))"),
         (ACC, "acc[...] = nl.add(acc, nl.divide(acc_s, nl.maximum(l_s, 1e-30)))")]
+TIMES, SAID_TIMES = "multiplied by the number of splits", "The output is 4 times what it must be, and 4 is the number of splits"
 
 WRONG = {
     "6 averaged": (6, S6, [(L, "l[...] = nl.add(l, 1.0)"), MEAN[1]], "splits averaged", "outputs are averaged"),
@@ -34,6 +35,10 @@ WRONG = {
                         "splits averaged, empty ones too", "0 / 0"),
     "6 summed": (6, S6, [(L, "l[...] = nl.full((n_q_heads, 1), 1.0, dtype=nl.float32)"), MEAN[1]], "splits summed",
                  "outputs are added"),
+    "6 times S": (6, S6, [(END, END.replace("reciprocal(l)", "reciprocal(l / float(m_parts.shape[0]))"))], TIMES, SAID_TIMES),
+    "6 times S, l averaged": (6, style("stage6_log_sum"), [("den += w", "den += w * (1.0 / S)")], TIMES, SAID_TIMES),
+    "6 over S": (6, style("stage6_log_sum"), [("num += nl.load(os_[j]) * w", "num += nl.load(os_[j]) * w * (1.0 / S)")],
+                 "divided by the number of splits", "The output is 1/4 of what it must be, and 4 is the number of splits"),
     "6 by l": (6, S6, [(L, "l[...] = nl.add(l, l_s)"), (ACC, "acc[...] = nl.add(acc, acc_s)")], "merge without the max",
                "without their m"),
     "6 by l, one kernel": (6, ONE, [("w = nl.exp(ms - top)", "w = nl.exp(nl.multiply(ms - top, 0.0))")], "merge without the max",
