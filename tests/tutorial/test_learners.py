@@ -8,6 +8,8 @@ from tests.tutorial.kernels import changed, load, style
 from tests.tutorial.wrong_learners import WRONG
 from tutorial import check
 
+pytestmark = pytest.mark.filterwarnings("ignore:nl.*_range is deprecated:DeprecationWarning")  # in stage 9, by kernels in the old way
+
 RIGHT = ("stage1_columns", "stage1_by_vector_engine", "stage1_transposed", "stage2_row_of_maxima", "stage2_language",
          "stage3_negated", "stage3_wide", "stage3_unscaled", "stage3_states_merged", "stage3_recursive", "stage4_tiles_outside",
          "stage4_row_state", "stage4_heads_inside", "stage4_wide", "stage5_range_select", "stage5_filled_up", "stage6_strided",
