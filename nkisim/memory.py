@@ -175,6 +175,10 @@ class Buffer:
             self.cells = Cells(self.meta.shape, self.state in (FULL, SHARED))
         return self.cells
 
+    def index(self, view: Any) -> Any:
+        """The subscript for the arrays of `known()` of exactly the elements of a `view`. See `Cells.index`."""
+        return ... if view.meta is self.meta else self.known().index(*self.region(view))
+
     def fill(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         """Note that all elements of a region have been written."""
         cells = self.known()
@@ -213,6 +217,6 @@ class Buffer:
             return True
         if self.cells is None:
             return False
-        index = self.cells.index(*self.region(view))
+        index = self.index(view)
         flags = self.cells.written[index]
         return bool(flags.all() if every else flags.any())

@@ -267,7 +267,7 @@ class Program:
             return False
         cells = buf.cells
         if cells is not None and not isinstance(t, IndexedTensor):
-            index: Any = ... if t.meta is buf.meta else cells.index(*buf.region(t))
+            index = buf.index(t)
             if cells.owner is not None and self.affine_loops and not adds and self.suspect is None and self._earlier(
                     cells.owner[index]):
                 self.suspect = (t, api, source.here(1))
@@ -341,9 +341,8 @@ class Program:
             self._full(buf)
         elif buf.state not in (FULL, SHARED):
             if index is None:
-                buf.fill(*buf.region(t))
-            else:
-                buf.known().written[index] = True
+                index = buf.index(t)
+            buf.known().written[index] = True
             if buf.state != ZERO:
                 buf.state = PARTIAL
 
@@ -401,7 +400,7 @@ class Program:
             return None
         cells = buf.known()
         new = cells.owner is None
-        index: Any = ... if t.meta is buf.meta else cells.index(*buf.region(t))
+        index = buf.index(t)
         owner = cells.own()  # after `index`, which may make it anew
         loop = None if new or reduces else self._earlier(owner[index])
         if loop is not None:

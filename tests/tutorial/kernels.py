@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tutorial import runner, stage
+from tutorial import check, runner, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = Path(__file__).resolve().parent / "styles"
@@ -43,3 +43,15 @@ def load(number: int, text: str, folder: Path) -> Any:
     file = folder / "kernel.py"
     file.write_text(text, encoding="utf-8")
     return runner.load(file, stage.get(number))
+
+
+def refused(mistake: tuple[int, str, Any, str, str], folder: Path, named: bool = True) -> Any:
+    """The verdict on a wrong kernel (stage, text, changes to it, cause, words of its sentence), which must be its own."""
+    number, base, changes, cause, words = mistake
+    text = changed(base, *changes)
+    verdict = check(number, load(number, text if named else unnamed(text), folder))
+    assert verdict.outcome == "wrong", verdict.sentence
+    assert verdict.cause == cause, verdict.sentence
+    assert words in verdict.sentence, verdict.sentence
+    assert "\n" not in verdict.sentence
+    return verdict

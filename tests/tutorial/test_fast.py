@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from tests.tutorial.kernels import ROOT, changed, load, solution, style
+from tests.tutorial.kernels import ROOT, load, refused, solution, style
 from tests.tutorial.wrong_fast import WRONG, rung
 from tutorial import StageError, check, get, ladder, precision, runner, trace
 from tutorial.stage7_fast import RUNGS, ladder_case
@@ -93,10 +93,7 @@ def test_the_unit_is_the_largest_relative_error_of_rounding_to_bfloat16():
 
 @pytest.mark.parametrize("name", list(WRONG))
 def test_a_wrong_kernel_is_caught_with_its_own_sentence(name, tmp_path):
-    number, base, changes, cause, words = WRONG[name]
-    verdict = check(number, load(number, changed(base, *changes), tmp_path))
-    assert (verdict.outcome, verdict.cause) == ("wrong", cause), verdict.sentence
-    assert words in verdict.sentence and "\n" not in verdict.sentence
+    refused(WRONG[name], tmp_path)
 
 
 def test_a_right_kernel_in_another_style_is_right(tmp_path):
