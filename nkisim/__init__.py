@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from . import fallback
 from .config import Config
-from .errors import KernelError, RuleWarning, SimulatorError
 from .rules import RULES
+from .rules.errors import KernelError, RuleWarning, SimulatorError
 from .run import Instruction, Operand, Peak, Run, record
 from .shapes import ShapeOnly, shape
 from .target import TARGETS, Target

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from . import source
-from .errors import broken
 from .program import Program
+from .rules import source
+from .rules.errors import broken
 from .state import STATE
 
 

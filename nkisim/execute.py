@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import source
 from .isa.core import Instruction
 from .masked import condition, execute_masked, masked_write
 from .memory import FULL, SBUF, Buffer
 from .program import Program
+from .rules import source
 from .signature import build, reduces
 from .state import STATE, current
 from .tensor import IndexedTensor, Tensor

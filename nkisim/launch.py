@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from . import calls, dtypes, scopes, source
+from . import dtypes
 from . import target as targets
 from .config import Config
-from .errors import POLICY, broken
 from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
 from .program import Program
+from .rules import calls, scopes, source
+from .rules.errors import POLICY, broken
 from .run import Occupancy
 from .shapes import ShapeOnly
 from .state import FORCE, STATE

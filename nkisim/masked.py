@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, source, unknown
-from .errors import broken
+from . import dtypes, unknown
 from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
 from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from .program import Program
+from .rules import source
+from .rules.errors import broken
 from .signature import Signature, build, reduces
 from .tensor import IndexedTensor, Tensor
 

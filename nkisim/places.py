@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import broken
 from .memory import Buffer
+from .rules.errors import broken
 from .tensor import IndexedTensor, Tensor
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, scopes, source
+from . import dtypes
 from .config import Config
-from .errors import broken
 from .isa.core import Call
 from .memory import (
     EMPTY,
@@ -28,6 +27,8 @@ from .memory import (
     meta_of,
 )
 from .places import Places
+from .rules import scopes, source
+from .rules.errors import broken
 from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor

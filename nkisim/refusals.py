@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from .errors import KernelError, broken
+from .rules.errors import KernelError, broken
 from .state import FORCE
 
 

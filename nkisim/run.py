@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import dtypes, source
+from . import dtypes
 from .config import Config
 from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
 from .program import Printed, Program, Write
+from .rules import source
 from .state import STATE
 
 if TYPE_CHECKING:

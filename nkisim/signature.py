@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .errors import POLICY, SimulatorError
 from .isa.core import Call, Instruction, Plan
 from .memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from .rules.errors import POLICY, SimulatorError
 from .shapes import shape_only
 from .state import STATE
 from .tensor import Tensor

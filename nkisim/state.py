@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import broken
+from .rules.errors import broken
 
 if TYPE_CHECKING:
     from .program import Program

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import dtypes, subscripts
-from .errors import broken
 from .memory import HBM, contiguous, meta_of
+from .rules.errors import broken
 from .shapes import ShapeOnly, shape_only
 from .state import STATE
 from .tensor import IndexedTensor, Tensor

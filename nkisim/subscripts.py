@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dtypes
-from .errors import broken
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
 from .memory import HBM, Meta, meta_of
+from .rules.errors import broken
 from .shapes import ShapeOnly, shape_only
 
 

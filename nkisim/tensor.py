@@ -9,9 +9,9 @@ import numpy as np
 from . import dtypes, memory, refusals, subscripts
 from . import layout as layouts
 from .dtypes import FLOAT32
-from .errors import broken
 from .index import DynamicSlice, box_of_kept
 from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+from .rules.errors import broken
 from .shapes import ShapeOnly, shape_only
 from .state import FORCE, dialect
 

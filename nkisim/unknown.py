@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import broken
 from .isa.core import Plan
+from .rules.errors import broken
 from .shapes import NoValues
 
 

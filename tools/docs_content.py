@@ -53,9 +53,9 @@ def rules(_: str) -> str:
 
 
 def rule_sources(_: str) -> str:
-    import nkisim.rules
+    from nkisim.rules import rules as module
 
-    named = re.findall(r"^  (\w+) +(aws.*)$", nkisim.rules.__doc__ or "", re.MULTILINE)
+    named = re.findall(r"^  (\w+) +(aws.*)$", module.__doc__ or "", re.MULTILINE)
     return table(("source", "document"), ((f"`{name}`", where) for name, where in named))
 
 

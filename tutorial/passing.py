@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nkisim import source
+from nkisim.rules import source
 
 from .states import named_state, state_of
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import broken
 from ..isa import alu
+from ..rules.errors import broken
 
 _ALU_OF: dict[Any, alu.AluOp] = {}
 _ACTIVATION_OF: dict[Any, str] = {}

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import dtypes
 from ..config import Config
-from ..errors import broken
 from ..memory import CONST, HBM, PSUM, SBUF
+from ..rules.errors import broken
 from ..target import Target
 from ..tensor import Tensor
 

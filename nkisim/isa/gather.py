@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import broken
 from ..memory import SBUF
+from ..rules.errors import broken
 from ..tensor import Tensor
 from .core import GPSIMD, Call, Plan, instruction
 from .operands import ISA as _ISA

@@ -16,8 +16,8 @@ import ml_dtypes
 import numpy as np
 
 from .. import dtypes
-from ..errors import broken
 from ..memory import PSUM, SBUF, meta_of
+from ..rules.errors import broken
 from ..tensor import IndexedTensor, Tensor
 from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32

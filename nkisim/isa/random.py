@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import broken
 from ..memory import CONST, FULL, SBUF, Buffer, Scope, meta_of
+from ..rules.errors import broken
 from ..tensor import Tensor
 from .core import GPSIMD, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA

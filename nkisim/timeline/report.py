@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import source
 from .. import target as targets
 from ..isa.core import DMA
+from ..rules import source
 from ..signature import Signature
 from ..target import Target
 from . import timing as timings

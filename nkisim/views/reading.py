@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes, source
+from .. import dtypes
 from .. import target as targets
 from ..memory import CONST, PSUM, SBUF, Buffer
+from ..rules import source
 from ..run import Operand, _attributes
 from ..target import Target
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.errors import KernelIndexError, KernelTypeError, KernelValueError
 from nkisim.execute import execute
+from nkisim.rules.errors import KernelIndexError, KernelTypeError, KernelValueError
 
 from .helpers import marked_line, refused, values
 

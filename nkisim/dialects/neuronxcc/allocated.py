@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import Any
 
-from ...errors import broken
+from ...rules.errors import broken
 from ...state import STATE
 
 

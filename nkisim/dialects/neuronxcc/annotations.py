@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from ... import source
-from ...errors import broken
+from ...rules import source
+from ...rules.errors import broken
 from ...tensor import Tensor
 from .typing import tensor as annotated
 

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import broken
 from ...memory import PSUM, SBUF
+from ...rules.errors import broken
 from ...state import current
 from .allocated import AUTOMATIC
 from .support import Memory

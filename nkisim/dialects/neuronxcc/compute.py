@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
 from ...execute import execute
 from ...index import Mask
 from ...isa import alu
@@ -28,6 +27,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...memory import CONST, HBM, PSUM, SBUF
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import whole

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
 from ...execute import execute, redirect
 from ...isa.vector import MEMSET
 from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
 from ...program import Program
-from ...source import user_frame
+from ...rules.errors import broken
+from ...rules.source import user_frame
 from ...state import current
 from ...tensor import Const, Tensor
 from .allocated import no_value, note

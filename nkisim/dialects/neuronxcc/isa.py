@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
 from ...execute import execute
 from ...index import Index, Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
@@ -29,6 +28,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...memory import HBM, PSUM, SBUF
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...execute import execute
 from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
@@ -21,6 +20,7 @@ from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PRE
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...masked import condition
 from ...memory import SBUF
+from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd

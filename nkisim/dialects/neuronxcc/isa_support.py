@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Tensor
 from .support import only, tile

@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import dtypes as _dtypes
 from ... import index as _index
-from ...errors import broken as _broken
+from ...rules.errors import broken as _broken
 from ...state import current as _current
 from ..limits import TileSize as _TileSize
 from .compute import (

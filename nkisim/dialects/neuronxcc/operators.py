@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...execute import execute, redirect
 from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
+from ...rules.errors import broken
 from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute

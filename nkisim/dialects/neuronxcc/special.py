@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import source as _source
-from ...errors import broken
 from ...execute import execute
 from ...index import MGrid, mgrid
 from ...isa.dma import DMA_COPY
@@ -19,6 +17,8 @@ from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
 from ...masked import condition
 from ...memory import EMPTY, HBM, PARTIAL, SBUF
+from ...rules import source as _source
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import alu_of

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...calls import no_argument
-from ...errors import broken
 from ...memory import CONST, HBM, PSUM, SBUF
+from ...rules.calls import no_argument
+from ...rules.errors import broken
 from ...tensor import Const, IndexedTensor, Tensor
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...execute import execute
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import HBM, PSUM, SBUF
 from ...program import Printed
-from ...source import here
+from ...rules.errors import broken
+from ...rules.source import here
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .support import only, rows_only, tile, want_dtype

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ... import source
-from ...errors import broken
+from ...rules import source
+from ...rules.errors import broken
 
 
 class Finding(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
+from ...rules.errors import broken
 
 _SIXTEEN = {"bfloat16": dtypes.bfloat16}
 _EIGHT = {"float8_e4m3fn": dtypes.float8_e4m3fn, "float8_e5m2": dtypes.float8_e5m2, "float8_e8m0fnu": dtypes.float8_e8m0fnu}

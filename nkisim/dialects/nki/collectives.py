@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import broken
+from ...rules.errors import broken
 from ...state import current
 from .objects import NKIObject
 

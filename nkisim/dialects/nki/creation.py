@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
 from ...execute import execute
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...memory import FULL, HBM, SBUF, contiguous, meta_of
 from ...program import Program
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, Tensor
 from .objects import MemoryRegion

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import KernelError as NkiValidationError  # noqa: F401
+from ...rules.errors import KernelError as NkiValidationError  # noqa: F401
 from .enums import *  # noqa: F403
 from .enums import __all__ as _enum_names
 from .isa_compute import *  # noqa: F403

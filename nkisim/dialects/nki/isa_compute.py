@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
-from ...errors import broken
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -28,6 +27,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...memory import CONST, EMPTY, PSUM
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, Tensor
 from ..functions import activation_name, alu_of

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...index import Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
 from ...memory import HBM, SBUF
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from . import enums

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import broken
 from ...index import Mask
 from ...isa.dma import DMA_COMPUTE
 from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
 from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
+from ...rules.errors import broken
 from ...state import current
 from ...tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, N_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, shuffled_partitions
@@ -17,6 +16,7 @@ from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
+from ...rules.errors import broken
 from ...tensor import Const
 from ..functions import alu_of, whole
 from . import enums

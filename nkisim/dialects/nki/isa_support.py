@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import KernelError, broken
 from ...execute import execute
 from ...isa.core import Instruction
 from ...memory import CONST, EMPTY, HBM, PSUM, SBUF
+from ...rules.errors import KernelError, broken
 from ...state import current
 from ...tensor import Tensor
 from .enums import engine as _Engine

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import dtypes as _dtypes
-from ...errors import broken as _broken
+from ...rules.errors import broken as _broken
 from ...state import current as _current
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
+from ...rules.errors import broken
 from ...state import current
 from .objects import VirtualRegister
 

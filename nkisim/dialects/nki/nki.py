@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...cores import Cores
-from ...errors import broken
 from ...launch import Kernel, _home, check_capacity, to_arrays
 from ...launch import simulate as _simulate
 from ...memory import HBM, Buffer
 from ...program import Program
+from ...rules.errors import broken
 from ...shapes import ShapeOnly
 from ...state import STATE
 from ...tensor import Tensor

@@ -11,8 +11,8 @@ import warnings
 from enum import Enum
 from typing import Any
 
-from ...errors import broken
 from ...memory import HBM, ON_CHIP, PSUM, SBUF
+from ...rules.errors import broken
 
 
 class MemoryRegion(Enum):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
 from ...execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...memory import HBM
+from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor

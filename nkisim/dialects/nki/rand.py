@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import broken
 from ...execute import execute
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...memory import SBUF
+from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from .creation import make, sbuf
 from .support import operand, tile, want_dtype

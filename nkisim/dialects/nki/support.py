@@ -13,8 +13,8 @@ import numpy as np
 
 from ... import dtypes, strided
 from ... import target as targets
-from ...errors import broken
 from ...memory import CONST, HBM
+from ...rules.errors import broken
 from ...state import STATE, current
 from ...tensor import Const, Tensor
 from .objects import VirtualRegister

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes, strided, subscripts
-from ...errors import broken
 from ...index import DynamicSlice
 from ...memory import HBM, meta_of
+from ...rules.errors import broken
 from ...state import FORCE, STATE
 from ...strided import RuntimeView
 from ...tensor import Tensor

@@ -12,7 +12,7 @@ import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # The files of the simulator itself: a frame in one of them is never "the kernel".
 INTERNAL_FILES: set[str] = set()
