@@ -16,12 +16,12 @@ not installed. Nothing here has run on a Neuron device.
 from __future__ import annotations
 
 from . import fallback
-from .config import Config
+from .machine.config import Config
+from .machine.shapes import ShapeOnly, shape
+from .machine.target import TARGETS, Target
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 from .run import Instruction, Operand, Peak, Run, record
-from .shapes import ShapeOnly, shape
-from .target import TARGETS, Target
 
 __version__ = "0.3.0"
 __all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "ShapeOnly",

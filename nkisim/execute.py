@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from .isa.core import Instruction
+from .machine.memory import FULL, SBUF, Buffer
+from .machine.running import STATE, current
 from .masked import condition, execute_masked, masked_write
-from .memory import FULL, SBUF, Buffer
 from .program import Program
 from .rules import source
 from .signature import build, reduces
-from .state import STATE, current
 from .tensor import IndexedTensor, Tensor
 
 _getframe = sys._getframe

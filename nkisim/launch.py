@@ -13,16 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
-from . import target as targets
-from .config import Config
-from .memory import EMPTY, FULL, HBM, ON_CHIP, PSUM, SBUF, SHARED, Buffer, contiguous, meta_of
+from .machine import dtypes
+from .machine import target as targets
+from .machine.config import Config
+from .machine.memory import (
+    EMPTY,
+    FULL,
+    HBM,
+    ON_CHIP,
+    PSUM,
+    SBUF,
+    SHARED,
+    Buffer,
+    contiguous,
+    meta_of,
+)
+from .machine.running import FORCE, STATE
+from .machine.shapes import ShapeOnly
 from .program import Program
 from .rules import calls, scopes, source
 from .rules.errors import POLICY, broken
 from .run import Occupancy
-from .shapes import ShapeOnly
-from .state import FORCE, STATE
 from .tensor import Tensor
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, unknown
+from . import unknown
 from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
-from .memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
+from .machine import dtypes
+from .machine.memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from .program import Program
 from .rules import source
 from .rules.errors import broken

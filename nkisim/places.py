@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .memory import Buffer
+from .machine.memory import Buffer
 from .rules.errors import broken
 from .tensor import IndexedTensor, Tensor
 

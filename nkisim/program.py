@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
-from .config import Config
 from .isa.core import Call
-from .memory import (
+from .machine import dtypes
+from .machine.config import Config
+from .machine.memory import (
     EMPTY,
     FULL,
     HBM,
@@ -26,10 +26,10 @@ from .memory import (
     contiguous,
     meta_of,
 )
+from .machine.shapes import ShapeOnly, shape_only
 from .places import Places
 from .rules import scopes, source
 from .rules.errors import broken
-from .shapes import ShapeOnly, shape_only
 from .signature import Signature
 from .tensor import IndexedTensor, Tensor
 

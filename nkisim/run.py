@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import dtypes
-from .config import Config
-from .memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
+from .machine import dtypes
+from .machine.config import Config
+from .machine.memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
+from .machine.running import STATE
 from .program import Printed, Program, Write
 from .rules import source
-from .state import STATE
 
 if TYPE_CHECKING:
-    from .target import Target
+    from .machine.target import Target
     from .timeline import Timeline
     from .views.memory_chart import MemoryChart
     from .views.page import Page
@@ -389,7 +389,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
 
     def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False,
                  values: bool = True) -> None:
-        from . import target as targets
+        from .machine import target as targets
 
         base = config if config is not None else Config.from_environment()
         if target is not None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import dtypes
 from .isa.core import Call, Instruction, Plan
-from .memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from .machine import dtypes
+from .machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from .machine.running import STATE
+from .machine.shapes import shape_only
 from .rules.errors import POLICY, SimulatorError
-from .shapes import shape_only
-from .state import STATE
 from .tensor import Tensor
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import dtypes
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
-from .memory import HBM, Meta, meta_of
+from .machine import dtypes
+from .machine.memory import HBM, Meta, meta_of
+from .machine.shapes import ShapeOnly, shape_only
 from .rules.errors import broken
-from .shapes import ShapeOnly, shape_only
 
 
 class Strided(NamedTuple):

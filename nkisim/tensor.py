@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, memory, refusals, subscripts
-from . import layout as layouts
-from .dtypes import FLOAT32
+from . import refusals, subscripts
 from .index import DynamicSlice, box_of_kept
-from .memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+from .machine import dtypes, memory
+from .machine import layout as layouts
+from .machine.dtypes import FLOAT32
+from .machine.memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+from .machine.running import FORCE, dialect
+from .machine.shapes import ShapeOnly, shape_only
 from .rules.errors import broken
-from .shapes import ShapeOnly, shape_only
-from .state import FORCE, dialect
 
 _new: Any = object.__new__
 

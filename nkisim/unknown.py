@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from .isa.core import Plan
+from .machine.shapes import NoValues
 from .rules.errors import broken
-from .shapes import NoValues
 
 
 def refuse(api: str, label: str, got: str, why: str) -> None:

@@ -17,10 +17,10 @@ import docs_surface
 
 import nkisim
 import tutorial
-from nkisim import target as targets
 from nkisim.dialects.neuronxcc import compiler, isa, language, nki
 from nkisim.isa import TABLE
 from nkisim.isa.alu import ACTIVATIONS, ALU
+from nkisim.machine import target as targets
 from nkisim.rules import RULES
 from tutorial import runner
 

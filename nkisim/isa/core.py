@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..config import Config
-from ..memory import CONST, HBM, PSUM, SBUF
+from ..machine import dtypes
+from ..machine.config import Config
+from ..machine.memory import CONST, HBM, PSUM, SBUF
+from ..machine.target import Target
 from ..rules.errors import broken
-from ..target import Target
 from ..tensor import Tensor
 
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"

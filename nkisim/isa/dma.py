@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import HBM, SBUF
+from ..machine import dtypes
+from ..machine.memory import HBM, SBUF
 from ..tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 

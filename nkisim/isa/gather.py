@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import SBUF
+from ..machine import dtypes
+from ..machine.memory import SBUF
 from ..rules.errors import broken
 from ..tensor import Tensor
 from .core import GPSIMD, Call, Plan, instruction

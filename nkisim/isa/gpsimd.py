@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import SBUF
+from ..machine import dtypes
+from ..machine.memory import SBUF
 from .core import GPSIMD, Call, Plan, instruction
 from .operands import integers_only
 

@@ -5,7 +5,7 @@ Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (sendrecv).
 
 from __future__ import annotations
 
-from ..memory import SBUF
+from ..machine.memory import SBUF
 from .core import DMA, Call, Plan, instruction
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import SBUF
+from ..machine.memory import SBUF
 from ..tensor import IndexedTensor, Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA

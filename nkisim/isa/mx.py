@@ -15,8 +15,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from .. import dtypes
-from ..memory import PSUM, SBUF, meta_of
+from ..machine import dtypes
+from ..machine.memory import PSUM, SBUF, meta_of
 from ..rules.errors import broken
 from ..tensor import IndexedTensor, Tensor
 from .core import TENSOR, VECTOR, Call, Plan, instruction

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, PSUM
+from ..machine import dtypes
+from ..machine.memory import CONST, PSUM
 from ..tensor import Tensor
 from . import alu
 from .core import GPSIMD, REDUCE, VECTOR, Call, registers_of

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, FULL, SBUF, Buffer, Scope, meta_of
+from ..machine import dtypes
+from ..machine.memory import CONST, FULL, SBUF, Buffer, Scope, meta_of
 from ..rules.errors import broken
 from ..tensor import Tensor
 from .core import GPSIMD, VECTOR, Call, Plan, instruction

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from ..machine import dtypes
 from ..tensor import Tensor
 from .core import GPSIMD, Call, Plan, instruction
 from .gather import CORE, in_sbuf

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, PSUM, SBUF
+from ..machine import dtypes
+from ..machine.memory import CONST, PSUM, SBUF
 from ..tensor import Tensor
 from . import alu
 from .core import IDLE, REDUCE, RESET, RESET_REDUCE, SCALAR, Call, Plan, instruction, registers_of

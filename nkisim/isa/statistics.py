@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from ..machine import dtypes
 from .core import VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import PSUM, SBUF
+from ..machine import dtypes
+from ..machine.memory import PSUM, SBUF
 from .core import TENSOR, Call, Plan, instruction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST
+from ..machine import dtypes
+from ..machine.memory import CONST
 from ..tensor import Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA

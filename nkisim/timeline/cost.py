@@ -10,9 +10,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from .. import dtypes
 from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
-from ..memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
+from ..machine import dtypes
+from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
 from ..signature import Signature
 from .timing import Timing
 

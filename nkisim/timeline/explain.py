@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..isa.core import DMA
-from ..memory import HBM
+from ..machine.memory import HBM
 from .cost import ENGINES, Cost
 from .state import REASONS
 

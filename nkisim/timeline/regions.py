@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from math import gcd
 from typing import Any
 
-from ..memory import Meta
+from ..machine.memory import Meta
 
 _KNOWN: dict[tuple[Meta, Meta, int], bool] = {}
 _EXTENTS: dict[Meta, tuple[int, int]] = {}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..target import Target
+from ..machine.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)

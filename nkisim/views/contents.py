@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, HBM, Buffer, Meta, meta_of
+from ..machine import dtypes
+from ..machine.memory import CONST, HBM, Buffer, Meta, meta_of
 
 if TYPE_CHECKING:
     from ..run import Run

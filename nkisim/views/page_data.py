@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..memory import CONST
+from ..machine.memory import CONST
 from .contents import Contents, Preview, hbm_parts, numbered
 from .folding import Shown
 from .lanes import TABLE_LOAD, group, is_table_load

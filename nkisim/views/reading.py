@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes
-from .. import target as targets
-from ..memory import CONST, PSUM, SBUF, Buffer
+from ..machine import dtypes
+from ..machine import target as targets
+from ..machine.memory import CONST, PSUM, SBUF, Buffer
+from ..machine.target import Target
 from ..rules import source
 from ..run import Operand, _attributes
-from ..target import Target
 
 if TYPE_CHECKING:
     from ..run import Run

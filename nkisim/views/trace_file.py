@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..isa.core import DMA
-from ..memory import CONST
+from ..machine.memory import CONST
 from ..run import _hbm
 from .lanes import TABLE_LOAD, is_table_load
 from .occupancy import curve, unit_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkisim.cells import Cells, box_of
+from nkisim.machine.cells import Cells, box_of
 
 
 def region(rng: np.random.Generator, whole: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkisim import dtypes
+from nkisim.machine import dtypes
 
 BF16, FP16, FP32 = dtypes.bfloat16, dtypes.FLOAT16, dtypes.FLOAT32
 TF32, E4M3, E5M2 = dtypes.tfloat32, dtypes.float8_e4m3, dtypes.float8_e5m2

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkisim import dtypes
+from nkisim.machine import dtypes
 
 from .helpers import (
     BF16,

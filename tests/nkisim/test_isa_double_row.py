@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkisim.isa.tensor_engine import NC_MATMUL
-from nkisim.state import STATE
+from nkisim.machine.running import STATE
 
 from .helpers import (
     BF16,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkisim import dtypes
 from nkisim.isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
-from nkisim.state import STATE
+from nkisim.machine import dtypes
+from nkisim.machine.running import STATE
 
 from .helpers import (
     BF16,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim import target
+from nkisim.machine import target
 
 from .helpers import (
     BF16,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nkisim
-from nkisim.memory import CONST, PSUM
+from nkisim.machine.memory import CONST, PSUM
 from nkisim.timeline import schedule
 
 COLUMNS = 256
@@ -203,7 +203,7 @@ def test_one_more_instruction_never_makes_a_kernel_faster(plan, extra, data, tar
        st.integers(0, 30), st.sampled_from([4, 2]), st.sampled_from([4, 2]))
 @settings(max_examples=150, deadline=None)
 def test_two_views_overlap_exactly_if_they_share_a_byte(shape, strides, other_shape, other_strides, offset, size, other_size):
-    from nkisim.memory import meta_of
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import overlap
 
     kinds = {4: np.dtype(np.float32), 2: np.dtype(np.float16)}
@@ -222,7 +222,7 @@ def test_two_views_overlap_exactly_if_they_share_a_byte(shape, strides, other_sh
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=12, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(boxes):
-    from nkisim.memory import meta_of
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import OTHERS, Views, fresh
 
     kind = np.dtype(np.float32)
@@ -243,7 +243,7 @@ def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(box
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=2, max_size=20))
 @settings(max_examples=60, deadline=None)
 def test_what_views_overlap_is_remembered_as_it_would_be_found_anew(boxes):
-    from nkisim.memory import meta_of
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import OTHERS, Views, fresh
 
     kind = np.dtype(np.float32)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import CodeType
 from typing import Any
 
+from ...machine.running import STATE
 from ...rules.errors import broken
-from ...state import STATE
 
 
 class _Placed:

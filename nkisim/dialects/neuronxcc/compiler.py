@@ -9,9 +9,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ...memory import PSUM, SBUF
+from ...machine.memory import PSUM, SBUF
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from .allocated import AUTOMATIC
 from .support import Memory
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
 from ...execute import execute
 from ...index import Mask
 from ...isa import alu
@@ -26,9 +25,10 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, HBM, PSUM, SBUF
+from ...machine import dtypes
+from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import whole
 from .allocated import PLACED, needs_bias, no_transpose

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
 from ...execute import execute, redirect
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine import dtypes
+from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine.running import current
 from ...program import Program
 from ...rules.errors import broken
 from ...rules.source import user_frame
-from ...state import current
 from ...tensor import Const, Tensor
 from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import dtypes
 from ...execute import execute
 from ...index import Index, Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
@@ -27,9 +26,10 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import HBM, PSUM, SBUF
+from ...machine import dtypes
+from ...machine.memory import HBM, PSUM, SBUF
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from .allocated import PLACED, needs_bias, no_transpose

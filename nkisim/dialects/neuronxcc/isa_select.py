@@ -18,8 +18,8 @@ from ...isa.reduce import TENSOR_SCALAR_CUMULATIVE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.statistics import BN_AGGR, BN_STATS
+from ...machine.memory import SBUF
 from ...masked import condition
-from ...memory import SBUF
 from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from ..functions import alu_of, whole

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Tensor
 from .support import only, tile
 

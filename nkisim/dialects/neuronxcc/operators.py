@@ -11,9 +11,9 @@ from ...execute import execute, redirect
 from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
+from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
+from ...machine.running import STATE
 from ...rules.errors import broken
-from ...state import STATE
 from ...tensor import Const, Tensor
 from . import compute
 from .special import LoopReduction

@@ -15,11 +15,11 @@ from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
+from ...machine.memory import EMPTY, HBM, PARTIAL, SBUF
+from ...machine.running import current
 from ...masked import condition
-from ...memory import EMPTY, HBM, PARTIAL, SBUF
 from ...rules import source as _source
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from ..functions import alu_of
 from .compute import broadcast_to, to_sbuf

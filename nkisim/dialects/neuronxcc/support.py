@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...memory import CONST, HBM, PSUM, SBUF
+from ...machine import dtypes
+from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...rules.calls import no_argument
 from ...rules.errors import broken
 from ...tensor import Const, IndexedTensor, Tensor

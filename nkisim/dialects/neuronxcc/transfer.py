@@ -10,11 +10,11 @@ from ...execute import execute
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import HBM, PSUM, SBUF
+from ...machine.memory import HBM, PSUM, SBUF
+from ...machine.running import current
 from ...program import Printed
 from ...rules.errors import broken
 from ...rules.source import here
-from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from .support import only, rows_only, tile, want_dtype
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
+from ...machine import dtypes
 from ...rules.errors import broken
 
 _SIXTEEN = {"bfloat16": dtypes.bfloat16}

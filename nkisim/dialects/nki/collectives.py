@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from .objects import NKIObject
 
 

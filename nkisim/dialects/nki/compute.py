@@ -9,13 +9,14 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ... import dtypes, strided
+from ... import strided
 from ...execute import execute
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
-from ...memory import HBM, PSUM, SBUF
+from ...machine import dtypes
+from ...machine.memory import HBM, PSUM, SBUF
 from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from ..neuronxcc import compute as lowering

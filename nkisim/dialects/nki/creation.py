@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
 from ...execute import execute
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, SBUF, contiguous, meta_of
+from ...machine import dtypes
+from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
+from ...machine.running import current
 from ...program import Program
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, Tensor
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype

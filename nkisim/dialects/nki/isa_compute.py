@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -26,9 +25,10 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, EMPTY, PSUM
+from ...machine import dtypes
+from ...machine.memory import CONST, EMPTY, PSUM
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, Tensor
 from ..functions import activation_name, alu_of
 from . import enums

@@ -13,9 +13,9 @@ from ...index import Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
-from ...memory import HBM, SBUF
+from ...machine.memory import HBM, SBUF
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import Const, IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode

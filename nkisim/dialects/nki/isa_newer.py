@@ -13,8 +13,8 @@ from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
 from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from ...tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums

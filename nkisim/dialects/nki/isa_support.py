@@ -8,9 +8,9 @@ import numpy as np
 
 from ...execute import execute
 from ...isa.core import Instruction
-from ...memory import CONST, EMPTY, HBM, PSUM, SBUF
+from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
+from ...machine.running import current
 from ...rules.errors import KernelError, broken
-from ...state import current
 from ...tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction

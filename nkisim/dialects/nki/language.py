@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import dtypes as _dtypes
+from ...machine import dtypes as _dtypes
+from ...machine.running import current as _current
 from ...rules.errors import broken as _broken
-from ...state import current as _current
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
 from .compute import __all__ as _compute_names

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.running import current
 from ...rules.errors import broken
-from ...state import current
 from .objects import VirtualRegister
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from ...cores import Cores
 from ...launch import Kernel, _home, check_capacity, to_arrays
 from ...launch import simulate as _simulate
-from ...memory import HBM, Buffer
+from ...machine.memory import HBM, Buffer
+from ...machine.running import STATE
+from ...machine.shapes import ShapeOnly
 from ...program import Program
 from ...rules.errors import broken
-from ...shapes import ShapeOnly
-from ...state import STATE
 from ...tensor import Tensor
 from . import acceptance, arrays
 from .operators import OPERATORS

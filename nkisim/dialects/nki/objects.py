@@ -11,7 +11,7 @@ import warnings
 from enum import Enum
 from typing import Any
 
-from ...memory import HBM, ON_CHIP, PSUM, SBUF
+from ...machine.memory import HBM, ON_CHIP, PSUM, SBUF
 from ...rules.errors import broken
 
 

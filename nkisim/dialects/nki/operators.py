@@ -8,7 +8,7 @@ import numpy as np
 
 from ...execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import HBM
+from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from .support import as_tensor, same_size, tile

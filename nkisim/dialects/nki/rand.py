@@ -10,7 +10,7 @@ from typing import Any
 from ...execute import execute
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
-from ...memory import SBUF
+from ...machine.memory import SBUF
 from ...rules.errors import broken
 from ...tensor import Const, Tensor
 from .creation import make, sbuf

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes, strided
-from ... import target as targets
-from ...memory import CONST, HBM
+from ... import strided
+from ...machine import dtypes
+from ...machine import target as targets
+from ...machine.memory import CONST, HBM
+from ...machine.running import STATE, current
 from ...rules.errors import broken
-from ...state import STATE, current
 from ...tensor import Const, Tensor
 from .objects import VirtualRegister
 from .tensor import NkiTensor

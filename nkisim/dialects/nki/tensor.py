@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes, strided, subscripts
+from ... import strided, subscripts
 from ...index import DynamicSlice
-from ...memory import HBM, meta_of
+from ...machine import dtypes
+from ...machine.memory import HBM, meta_of
+from ...machine.running import FORCE, STATE
 from ...rules.errors import broken
-from ...state import FORCE, STATE
 from ...strided import RuntimeView
 from ...tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..rules import source
 from . import dtypes
 from .cells import Cells
-from .rules import source
 
 HBM, SBUF, PSUM, CONST = "hbm", "sbuf", "psum", "const"
 ON_CHIP = (SBUF, PSUM)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .rules.errors import broken
+from ..rules.errors import broken
 
 if TYPE_CHECKING:
-    from .program import Program
-    from .run import Run
+    from ..program import Program
+    from ..run import Run
 
 
 class _State:

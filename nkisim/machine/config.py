@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..rules import RULES
 from . import target as _target
-from .rules import RULES
 
 
 @dataclass(frozen=True, kw_only=True)
