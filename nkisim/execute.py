@@ -18,7 +18,7 @@ from .masked import condition, execute_masked, masked_write
 from .program import Program
 from .rules import source
 from .signature import build, reduces
-from .tensor import IndexedTensor, Tensor
+from .tensors.tensor import IndexedTensor, Tensor
 
 _getframe = sys._getframe
 _new: Any = object.__new__

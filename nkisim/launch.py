@@ -34,7 +34,7 @@ from .program import Program
 from .rules import calls, scopes, source
 from .rules.errors import POLICY, broken
 from .run import Occupancy
-from .tensor import Tensor
+from .tensors.tensor import Tensor
 
 
 def _is_array(value: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from . import unknown
-from .index import Mask, box_of_kept
 from .isa.core import Instruction, Plan
 from .machine import dtypes
 from .machine.memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
@@ -16,7 +15,8 @@ from .program import Program
 from .rules import source
 from .rules.errors import broken
 from .signature import Signature, build, reduces
-from .tensor import IndexedTensor, Tensor
+from .tensors.index import Mask, box_of_kept
+from .tensors.tensor import IndexedTensor, Tensor
 
 
 def condition(mask: Any, api: str) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .machine.memory import Buffer
 from .rules.errors import broken
-from .tensor import IndexedTensor, Tensor
+from .tensors.tensor import IndexedTensor, Tensor
 
 
 class Places:

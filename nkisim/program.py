@@ -31,7 +31,7 @@ from .places import Places
 from .rules import scopes, source
 from .rules.errors import broken
 from .signature import Signature
-from .tensor import IndexedTensor, Tensor
+from .tensors.tensor import IndexedTensor, Tensor
 
 
 class Write:

@@ -13,7 +13,7 @@ from .machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from .machine.running import STATE
 from .machine.shapes import shape_only
 from .rules.errors import POLICY, SimulatorError
-from .tensor import Tensor
+from .tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from .program import Program

@@ -17,7 +17,7 @@ from ..machine.config import Config
 from ..machine.memory import CONST, HBM, PSUM, SBUF
 from ..machine.target import Target
 from ..rules.errors import broken
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
 IDLE, RESET, REDUCE, RESET_REDUCE, LOAD_REDUCE = 0, 1, 2, 3, 4

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.memory import HBM, SBUF
-from ..tensor import IndexedTensor, Tensor
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 

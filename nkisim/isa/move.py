@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..machine.memory import SBUF
-from ..tensor import IndexedTensor, Tensor
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import no_psum_on_gpsimd

@@ -18,7 +18,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import PSUM, SBUF, meta_of
 from ..rules.errors import broken
-from ..tensor import IndexedTensor, Tensor
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.memory import CONST, PSUM
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from . import alu
 from .core import GPSIMD, REDUCE, VECTOR, Call, registers_of
 

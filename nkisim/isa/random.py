@@ -16,7 +16,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import CONST, FULL, SBUF, Buffer, Scope, meta_of
 from ..rules.errors import broken
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from .core import GPSIMD, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from .core import GPSIMD, Call, Plan, instruction
 from .gather import CORE, in_sbuf
 from .operands import ISA_32 as _ISA_32

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from .core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32

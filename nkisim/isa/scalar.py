@@ -13,7 +13,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.memory import CONST, PSUM, SBUF
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from . import alu
 from .core import IDLE, REDUCE, RESET, RESET_REDUCE, SCALAR, Call, Plan, instruction, registers_of
 

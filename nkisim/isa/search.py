@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
-from ..tensor import Tensor
+from ..tensors.tensor import Tensor
 from .core import VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nkisim
-from nkisim import index
+from nkisim.tensors import index
 
 SIZES = st.integers(1, 6)
 

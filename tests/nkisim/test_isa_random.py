@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nkisim.isa.random import GENERATOR, GET_STATE, RAND, RNG, SET_STATE, Generator
-from nkisim.tensor import Const
+from nkisim.tensors.tensor import Const
 
 from .helpers import BF16, FP32, assert_same_bits, covers, instruct, on_tiles, refused_on_tiles, values
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkisim.index import Mask
 from nkisim.isa.rank import NONZERO, TOPK, first_partitions
+from nkisim.tensors.index import Mask
 
 from .helpers import (
     BF16,

@@ -12,7 +12,7 @@ import nkisim
 from nkisim.isa import alu
 from nkisim.isa.core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE
 from nkisim.isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE, TENSOR_SCALAR_REDUCE
-from nkisim.tensor import Const
+from nkisim.tensors.tensor import Const
 
 from .helpers import (
     FLOATS,

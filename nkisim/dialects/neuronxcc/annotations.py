@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ...rules import source
 from ...rules.errors import broken
-from ...tensor import Tensor
+from ...tensors.tensor import Tensor
 from .typing import tensor as annotated
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ...execute import execute
-from ...index import Mask
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
@@ -29,7 +28,8 @@ from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import whole
 from .allocated import PLACED, needs_bias, no_transpose
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype

@@ -16,7 +16,7 @@ from ...machine.running import current
 from ...program import Program
 from ...rules.errors import broken
 from ...rules.source import user_frame
-from ...tensor import Const, Tensor
+from ...tensors.tensor import Const, Tensor
 from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 

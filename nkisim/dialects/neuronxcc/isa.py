@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...execute import execute
-from ...index import Index, Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -30,7 +29,8 @@ from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.index import Index, Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from .allocated import PLACED, needs_bias, no_transpose
 from .compute import MATMUL_ATTRS, to_sbuf

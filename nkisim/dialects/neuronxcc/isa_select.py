@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ...execute import execute
-from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, TENSOR_COPY_DYNAMIC, shuffled_partitions
 from ...isa.random import DROPOUT
@@ -21,7 +20,8 @@ from ...isa.statistics import BN_AGGR, BN_STATS
 from ...machine.memory import SBUF
 from ...masked import condition
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, Tensor
 from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import Tensor
+from ...tensors.tensor import Tensor
 from .support import only, tile
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import index as _index
 from ...machine import dtypes as _dtypes
 from ...machine.running import current as _current
 from ...rules.errors import broken as _broken
+from ...tensors import index as _index
 from ..limits import TileSize as _TileSize
 from .compute import (
     abs,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...launch import Kernel, simulate
 from ...program import Program
-from ...tensor import Tensor as tensor
+from ...tensors.tensor import Tensor as tensor
 from .annotations import watching
 from .operators import OPERATORS
 

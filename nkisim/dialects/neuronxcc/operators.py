@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ...execute import execute, redirect
-from ...index import Index, RuntimeIndex
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
 from ...machine.running import STATE
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors.index import Index, RuntimeIndex
+from ...tensors.tensor import Const, Tensor
 from . import compute
 from .special import LoopReduction
 from .support import static_source, tile

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ...execute import execute
-from ...index import MGrid, mgrid
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
@@ -20,7 +19,8 @@ from ...machine.running import current
 from ...masked import condition
 from ...rules import source as _source
 from ...rules.errors import broken
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.index import MGrid, mgrid
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import alu_of
 from .compute import broadcast_to, to_sbuf
 from .creation import sizes_of

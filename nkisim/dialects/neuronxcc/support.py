@@ -14,7 +14,7 @@ from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...rules.calls import no_argument
 from ...rules.errors import broken
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 
 
 class Memory(str):

@@ -15,7 +15,7 @@ from ...machine.running import current
 from ...program import Printed
 from ...rules.errors import broken
 from ...rules.source import here
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from .support import only, rows_only, tile, want_dtype
 
 _NO_ADD = (False,)

@@ -9,7 +9,6 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ... import strided
 from ...execute import execute
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
@@ -18,7 +17,8 @@ from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors import strided
+from ...tensors.tensor import Const, Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
 from .support import as_tensor, is_const, needs_trn3, operand, tile, want_dtype

@@ -19,7 +19,7 @@ from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
 from ...machine.running import current
 from ...program import Program
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors.tensor import Const, Tensor
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype
 

@@ -29,7 +29,7 @@ from ...machine import dtypes
 from ...machine.memory import CONST, EMPTY, PSUM
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors.tensor import Const, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
@@ -310,7 +310,7 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
     if len(pairs) > 4 or free != dst.meta.free:
         broken("shape-mismatch", f"{api}: the pattern names {free} elements a partition, '{dst.label}' has {dst.meta.free}",
                tensor=dst.label, got=repr(pattern), limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together")
-    from ...index import affine_grid
+    from ...tensors.index import affine_grid
 
     start = int(offset) if not hasattr(offset, "read") else offset.read(api) if offset.known else 0
     values = affine_grid(dst.meta.partitions, pairs, start, int(channel_multiplier), dst.shape)

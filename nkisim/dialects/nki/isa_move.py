@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...index import Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
 from ...machine.memory import HBM, SBUF
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import Const, IndexedTensor, Tensor
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode
 from .isa_support import destination, done, engine_name, run

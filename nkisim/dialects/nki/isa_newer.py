@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...index import Mask
 from ...isa.dma import DMA_COMPUTE
 from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
@@ -15,7 +14,8 @@ from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
 from ...machine.running import current
 from ...rules.errors import broken
-from ...tensor import IndexedTensor, Tensor
+from ...tensors.index import Mask
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .enums import oob_mode, reduce_cmd

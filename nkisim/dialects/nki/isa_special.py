@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, N_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, shuffled_partitions
 from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SET_STATE
@@ -17,7 +16,8 @@ from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...rules.errors import broken
-from ...tensor import Const
+from ...tensors.index import Mask
+from ...tensors.tensor import Const
 from ..functions import alu_of, whole
 from . import enums
 from .compute import maximum as _maximum

@@ -11,7 +11,7 @@ from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
 from ...machine.running import current
 from ...rules.errors import KernelError, broken
-from ...tensor import Tensor
+from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
 from .support import as_tensor, option, tile, want_dtype

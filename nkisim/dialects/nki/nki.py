@@ -18,7 +18,7 @@ from ...machine.running import STATE
 from ...machine.shapes import ShapeOnly
 from ...program import Program
 from ...rules.errors import broken
-from ...tensor import Tensor
+from ...tensors.tensor import Tensor
 from . import acceptance, arrays
 from .operators import OPERATORS
 from .tensor import NkiTensor as tensor

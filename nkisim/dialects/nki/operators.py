@@ -10,7 +10,7 @@ from ...execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors.tensor import Const, Tensor
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 

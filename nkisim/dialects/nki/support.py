@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import strided
 from ...machine import dtypes
 from ...machine import target as targets
 from ...machine.memory import CONST, HBM
 from ...machine.running import STATE, current
 from ...rules.errors import broken
-from ...tensor import Const, Tensor
+from ...tensors import strided
+from ...tensors.tensor import Const, Tensor
 from .objects import VirtualRegister
 from .tensor import NkiTensor
 

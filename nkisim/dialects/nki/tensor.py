@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ... import strided, subscripts
-from ...index import DynamicSlice
 from ...machine import dtypes
 from ...machine.memory import HBM, meta_of
 from ...machine.running import FORCE, STATE
 from ...rules.errors import broken
-from ...strided import RuntimeView
-from ...tensor import Tensor
+from ...tensors import strided, subscripts
+from ...tensors.index import DynamicSlice
+from ...tensors.strided import RuntimeView
+from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
 
 

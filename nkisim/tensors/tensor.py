@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ..machine import dtypes, memory
+from ..machine import layout as layouts
+from ..machine.dtypes import FLOAT32
+from ..machine.memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
+from ..machine.running import FORCE, dialect
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules.errors import broken
 from . import refusals, subscripts
 from .index import DynamicSlice, box_of_kept
-from .machine import dtypes, memory
-from .machine import layout as layouts
-from .machine.dtypes import FLOAT32
-from .machine.memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
-from .machine.running import FORCE, dialect
-from .machine.shapes import ShapeOnly, shape_only
-from .rules.errors import broken
 
 _new: Any = object.__new__
 

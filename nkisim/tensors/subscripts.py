@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..machine import dtypes
+from ..machine.memory import HBM, Meta, meta_of
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules.errors import broken
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
-from .machine import dtypes
-from .machine.memory import HBM, Meta, meta_of
-from .machine.shapes import ShapeOnly, shape_only
-from .rules.errors import broken
 
 
 class Strided(NamedTuple):

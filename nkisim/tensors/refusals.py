@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from .machine.running import FORCE
-from .rules.errors import KernelError, broken
+from ..machine.running import FORCE
+from ..rules.errors import KernelError, broken
 
 
 class KernelAttributeError(KernelError, AttributeError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .rules.errors import broken
+from ..rules.errors import broken
 
 
 def _broadcast_axis(a: int, b: int) -> int:

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..machine import dtypes
+from ..machine.memory import HBM, contiguous, meta_of
+from ..machine.running import STATE
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules.errors import broken
 from . import subscripts
-from .machine import dtypes
-from .machine.memory import HBM, contiguous, meta_of
-from .machine.running import STATE
-from .machine.shapes import ShapeOnly, shape_only
-from .rules.errors import broken
 from .tensor import IndexedTensor, Tensor
 
 _INT64 = np.dtype(np.int64)
