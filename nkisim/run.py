@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .execution.execution import Printed, Program, Write
 from .machine import dtypes
 from .machine.config import Config
 from .machine.memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
 from .machine.running import STATE
-from .program import Printed, Program, Write
 from .rules import source
 
 if TYPE_CHECKING:

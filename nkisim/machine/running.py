@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..rules.errors import broken
 
 if TYPE_CHECKING:
-    from ..program import Program
+    from ..execution.execution import Program
     from ..run import Run
 
 

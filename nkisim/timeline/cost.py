@@ -10,10 +10,10 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from ..execution.signature import Signature
 from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
 from ..machine import dtypes
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
-from ..signature import Signature
 from .timing import Timing
 
 ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..execution.execution import Program
 from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
-from ..program import Program
 from .broadcast import Broadcasts, spreads_row
 from .cost import Cost, cost_of
 from .regions import AVAIL, BANKED, ENGINE, LAST, NEED, OTHERS, READ, READER, WRITER, Region, find, first_of, last_use, over

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..execution.signature import Signature
 from ..isa.core import DMA
 from ..machine import target as targets
 from ..machine.target import Target
 from ..rules import source
-from ..signature import Signature
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation

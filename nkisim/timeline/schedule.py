@@ -16,9 +16,9 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
+from ..execution.execution import Program
 from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
-from ..program import Program
 from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing

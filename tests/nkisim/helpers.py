@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execute import execute
+from nkisim.execution.execute import execute
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FP16 = np.dtype(np.float16)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execute import execute
+from nkisim.execution.execute import execute
 from nkisim.rules.errors import KernelIndexError, KernelTypeError, KernelValueError
 
 from .helpers import marked_line, refused, values

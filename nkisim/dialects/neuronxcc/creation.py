@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute, redirect
+from ...execution.execute import execute, redirect
+from ...execution.execution import Program
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
 from ...machine.running import current
-from ...program import Program
 from ...rules.errors import broken
 from ...rules.source import user_frame
 from ...tensors.tensor import Const, Tensor

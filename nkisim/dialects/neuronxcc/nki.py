@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...launch import Kernel, simulate
-from ...program import Program
+from ...execution.execution import Program
+from ...execution.launch import Kernel, simulate
 from ...tensors.tensor import Tensor as tensor
 from .annotations import watching
 from .operators import OPERATORS

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute, redirect
+from ...execution.execute import execute, redirect
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO

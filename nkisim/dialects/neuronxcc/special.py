@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute
+from ...execution.execute import execute
+from ...execution.masked import condition
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
 from ...machine.memory import EMPTY, HBM, PARTIAL, SBUF
 from ...machine.running import current
-from ...masked import condition
 from ...rules import source as _source
 from ...rules.errors import broken
 from ...tensors.index import MGrid, mgrid

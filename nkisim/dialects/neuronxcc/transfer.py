@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute
+from ...execution.execute import execute
+from ...execution.execution import Printed
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM, PSUM, SBUF
 from ...machine.running import current
-from ...program import Printed
 from ...rules.errors import broken
 from ...rules.source import here
 from ...tensors.tensor import Const, IndexedTensor, Tensor

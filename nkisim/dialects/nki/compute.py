@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE

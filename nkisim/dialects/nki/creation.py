@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute
+from ...execution.execute import execute
+from ...execution.execution import Program
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
 from ...machine.running import current
-from ...program import Program
 from ...rules.errors import broken
 from ...tensors.tensor import Const, Tensor
 from .objects import MemoryRegion

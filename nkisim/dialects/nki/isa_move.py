@@ -202,7 +202,7 @@ def register_store(dst: Any, src: Any) -> None:
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return
-    from ...execute import execute
+    from ...execution.execute import execute
 
     block = execute(MEMSET, api, None, (Const(value),), ((1, 1), None), SBUF, t.dtype)
     run(DMA_COPY, api, t, (block,), (False, True))

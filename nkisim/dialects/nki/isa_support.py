@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
 from ...machine.running import current

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ...cores import Cores
-from ...launch import Kernel, _home, check_capacity, to_arrays
-from ...launch import simulate as _simulate
+from ...execution.cores import Cores
+from ...execution.execution import Program
+from ...execution.launch import Kernel, _home, check_capacity, to_arrays
+from ...execution.launch import simulate as _simulate
 from ...machine.memory import HBM, Buffer
 from ...machine.running import STATE
 from ...machine.shapes import ShapeOnly
-from ...program import Program
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
 from . import acceptance, arrays

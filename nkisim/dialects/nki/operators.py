@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken

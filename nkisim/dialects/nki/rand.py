@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...machine.memory import SBUF

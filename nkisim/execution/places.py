@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .machine.memory import Buffer
-from .rules.errors import broken
-from .tensors.tensor import IndexedTensor, Tensor
+from ..machine.memory import Buffer
+from ..rules.errors import broken
+from ..tensors.tensor import IndexedTensor, Tensor
 
 
 class Places:

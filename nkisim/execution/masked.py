@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..isa.core import Instruction, Plan
+from ..machine import dtypes
+from ..machine.memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
+from ..rules import source
+from ..rules.errors import broken
+from ..tensors.index import Mask, box_of_kept
+from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
-from .isa.core import Instruction, Plan
-from .machine import dtypes
-from .machine.memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
-from .program import Program
-from .rules import source
-from .rules.errors import broken
+from .execution import Program
 from .signature import Signature, build, reduces
-from .tensors.index import Mask, box_of_kept
-from .tensors.tensor import IndexedTensor, Tensor
 
 
 def condition(mask: Any, api: str) -> np.ndarray | None:

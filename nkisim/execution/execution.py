@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .isa.core import Call
-from .machine import dtypes
-from .machine.config import Config
-from .machine.memory import (
+from ..isa.core import Call
+from ..machine import dtypes
+from ..machine.config import Config
+from ..machine.memory import (
     EMPTY,
     FULL,
     HBM,
@@ -26,12 +26,12 @@ from .machine.memory import (
     contiguous,
     meta_of,
 )
-from .machine.shapes import ShapeOnly, shape_only
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules import scopes, source
+from ..rules.errors import broken
+from ..tensors.tensor import IndexedTensor, Tensor
 from .places import Places
-from .rules import scopes, source
-from .rules.errors import broken
 from .signature import Signature
-from .tensors.tensor import IndexedTensor, Tensor
 
 
 class Write:
@@ -318,7 +318,7 @@ class Program:
         buf.state = FULL
         buf.filled()
         if self.recording:
-            from .isa.vector import MEMSET
+            from ..isa.vector import MEMSET
 
             call = Call("nl.zeros", None, (), (buf.meta.shape, None), buf.meta.space, buf.meta.dtype, self.config)
             plan = MEMSET.plan(call)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .isa.core import Plan
-from .machine.shapes import NoValues
-from .rules.errors import broken
+from ..isa.core import Plan
+from ..machine.shapes import NoValues
+from ..rules.errors import broken
 
 
 def refuse(api: str, label: str, got: str, why: str) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .machine.running import STATE
-from .program import Program
-from .rules import source
-from .rules.errors import broken
+from ..machine.running import STATE
+from ..rules import source
+from ..rules.errors import broken
+from .execution import Program
 
 
 class _Abandoned(BaseException):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .isa.core import Call, Instruction, Plan
-from .machine import dtypes
-from .machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
-from .machine.running import STATE
-from .machine.shapes import shape_only
-from .rules.errors import POLICY, SimulatorError
-from .tensors.tensor import Tensor
+from ..isa.core import Call, Instruction, Plan
+from ..machine import dtypes
+from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
+from ..machine.running import STATE
+from ..machine.shapes import shape_only
+from ..rules.errors import POLICY, SimulatorError
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
-    from .program import Program
+    from .execution import Program
 
 
 class Signature:

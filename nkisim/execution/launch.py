@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .machine import dtypes
-from .machine import target as targets
-from .machine.config import Config
-from .machine.memory import (
+from ..machine import dtypes
+from ..machine import target as targets
+from ..machine.config import Config
+from ..machine.memory import (
     EMPTY,
     FULL,
     HBM,
@@ -28,13 +28,13 @@ from .machine.memory import (
     contiguous,
     meta_of,
 )
-from .machine.running import FORCE, STATE
-from .machine.shapes import ShapeOnly
-from .program import Program
-from .rules import calls, scopes, source
-from .rules.errors import POLICY, broken
-from .run import Occupancy
-from .tensors.tensor import Tensor
+from ..machine.running import FORCE, STATE
+from ..machine.shapes import ShapeOnly
+from ..rules import calls, scopes, source
+from ..rules.errors import POLICY, broken
+from ..run import Occupancy
+from ..tensors.tensor import Tensor
+from .execution import Program
 
 
 def _is_array(value: Any) -> bool:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .isa.core import Instruction
-from .machine.memory import FULL, SBUF, Buffer
-from .machine.running import STATE, current
+from ..isa.core import Instruction
+from ..machine.memory import FULL, SBUF, Buffer
+from ..machine.running import STATE, current
+from ..rules import source
+from ..tensors.tensor import IndexedTensor, Tensor
+from .execution import Program
 from .masked import condition, execute_masked, masked_write
-from .program import Program
-from .rules import source
 from .signature import build, reduces
-from .tensors.tensor import IndexedTensor, Tensor
 
 _getframe = sys._getframe
 _new: Any = object.__new__
