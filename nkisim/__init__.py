@@ -19,9 +19,9 @@ from . import fallback
 from .machine.config import Config
 from .machine.shapes import ShapeOnly, shape
 from .machine.target import TARGETS, Target
+from .program.run import Instruction, Operand, Peak, Run, record
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
-from .run import Instruction, Operand, Peak, Run, record
 
 __version__ = "0.3.0"
 __all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "ShapeOnly",

@@ -30,9 +30,9 @@ from ..machine.memory import (
 )
 from ..machine.running import FORCE, STATE
 from ..machine.shapes import ShapeOnly
+from ..program.run import Occupancy
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, broken
-from ..run import Occupancy
 from ..tensors.tensor import Tensor
 from .execution import Program
 

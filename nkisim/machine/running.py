@@ -8,7 +8,7 @@ from ..rules.errors import broken
 
 if TYPE_CHECKING:
     from ..execution.execution import Program
-    from ..run import Run
+    from ..program.run import Run
 
 
 class _State:

@@ -22,7 +22,7 @@ from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..views.lane_chart import LaneChart
     from ..views.memory_chart import MemoryChart
     from ..views.roofline_chart import RooflineChart

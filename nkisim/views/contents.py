@@ -16,7 +16,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST, HBM, Buffer, Meta, meta_of
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
 
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"
 LOST = "/"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .tables import count, short, size, table
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
 
 
 def text(run: Run) -> str:

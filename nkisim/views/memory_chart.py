@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 COLUMNS = 1000

@@ -22,7 +22,7 @@ from .reading import SPACES, Reading
 from .tables import count
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 MOST = 1500

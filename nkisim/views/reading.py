@@ -15,11 +15,11 @@ from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.memory import CONST, PSUM, SBUF, Buffer
 from ..machine.target import Target
+from ..program.run import Operand, _attributes
 from ..rules import source
-from ..run import Operand, _attributes
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 SPACES = (SBUF, PSUM)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..isa.core import DMA
 from ..machine.memory import CONST
-from ..run import _hbm
+from ..program.run import _hbm
 from .lanes import TABLE_LOAD, is_table_load
 from .occupancy import curve, unit_of
 from .reading import SPACES, Kind, Reading

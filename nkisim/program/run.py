@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .execution.execution import Printed, Program, Write
-from .machine import dtypes
-from .machine.config import Config
-from .machine.memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
-from .machine.running import STATE
-from .rules import source
+from ..execution.execution import Printed, Program, Write
+from ..machine import dtypes
+from ..machine.config import Config
+from ..machine.memory import CONST, HBM, ON_CHIP, PSUM, SBUF, Buffer
+from ..machine.running import STATE
+from ..rules import source
 
 if TYPE_CHECKING:
-    from .machine.target import Target
-    from .timeline import Timeline
-    from .views.memory_chart import MemoryChart
-    from .views.page import Page
+    from ..machine.target import Target
+    from ..timeline import Timeline
+    from ..views.memory_chart import MemoryChart
+    from ..views.page import Page
 
 
 class Operand(NamedTuple):
@@ -311,7 +311,7 @@ class Run:
         trn3 starts at half its clock (documented). `cores`: program instances are dealt out to so many cores; on
         one core they run one after another.
         """
-        from .timeline import Timeline
+        from ..timeline import Timeline
 
         return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, as_compiled=as_compiled,
                         throttle=throttle, cores=cores)
@@ -319,13 +319,13 @@ class Run:
     # -- views -----------------------------------------------------------------------------------------------------
     def counters(self) -> str:
         """Tables of what was counted: instructions by engine and operation, HBM traffic by tensor."""
-        from .views import counters
+        from ..views import counters
 
         return counters.text(self)
 
     def memory_chart(self) -> MemoryChart:
         """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with `.figure()`."""
-        from .views.memory_chart import MemoryChart
+        from ..views.memory_chart import MemoryChart
 
         return MemoryChart(self)
 
@@ -335,7 +335,7 @@ class Run:
         `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if it is another run's.
         Contents of tiles are shown if the run was recorded with `keep_results=True`.
         """
-        from .views.page import Page
+        from ..views.page import Page
 
         page = Page(self, timeline)
         if path is not None:
@@ -389,7 +389,7 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
 
     def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False,
                  values: bool = True) -> None:
-        from .machine import target as targets
+        from ..machine import target as targets
 
         base = config if config is not None else Config.from_environment()
         if target is not None:
