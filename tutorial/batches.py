@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import families, realdata
 from .families import FAMILIES, Case
 from .layouts import TILE, check_arrays, check_sizes, check_values, default_scale, softmax_attention
-from .problem import Attention
+from .reference.attention import Attention
 from .stage import InputError
 
 F32 = NDArray[np.float32]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .families import Case
-from .problem import Attention
+from .reference.attention import Attention
 from .stage import Stage
 from .states import named_state
 from .verdict import Counter

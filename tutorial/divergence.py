@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .problem import Attention, States, online_states, pass_states
+from .reference.attention import Attention, States, online_states, pass_states
 from .states import Observed, observe
 from .text import short
 

@@ -11,7 +11,7 @@ import numpy as np
 from . import divergence, precision, runner
 from .answer import Answer
 from .families import Case
-from .problem import Attention
+from .reference.attention import Attention
 from .stage import Stage
 from .states import NAMES, Observed, queries, state_of, widest, widths
 

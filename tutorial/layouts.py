@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import families, realdata
 from .families import FAMILIES, Case
-from .problem import Attention, not_finite
+from .reference.attention import Attention, not_finite
 from .stage import InputError
 
 TILE = 128  # keys per tile in the stages' own method: keys become partitions, of which there are 128

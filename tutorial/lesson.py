@@ -12,7 +12,7 @@ import numpy as np
 from . import doctor, runner, stage
 from .families import Case
 from .layouts import TILE
-from .recipes import Recipe, cook
+from .reference.recipes import Recipe, cook
 
 
 def solution_text(key: int | str) -> str:

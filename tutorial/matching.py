@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mistakes, splitting
+from . import mistakes
 from .answer import AGREES, AGREES_SHORT, alike
 from .evidence import Evidence, problem_of
 from .families import Case
 from .mistakes import Mistake
-from .problem import Attention
-from .recipes import Recipe, cook
+from .reference import splitting
+from .reference.attention import Attention
+from .reference.recipes import Recipe, cook
 from .stage import Known, Stage, Variant
 from .states import Observed
 

@@ -10,7 +10,7 @@ from . import runner
 from .answer import Answer, alike
 from .divergence import Context
 from .evidence import Evidence
-from .problem import Attention, online_states
+from .reference.attention import Attention, online_states
 from .text import short
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .families import Case
-from .problem import Attention, States
-from .recipes import Recipe
+from .reference.attention import Attention, States
+from .reference.recipes import Recipe
 
 if TYPE_CHECKING:
     from .ladder import Ladder

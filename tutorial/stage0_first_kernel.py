@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .families import Case, grid, seed
-from .problem import not_finite
+from .reference.attention import not_finite
 from .stage import Break, Budget, InputError, Question, Stage
 
 TILE = 128

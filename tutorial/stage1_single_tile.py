@@ -21,8 +21,8 @@ from .layouts import (
     two_row_cases,
     validate_one_head,
 )
-from .problem import online_states
-from .recipes import Recipe
+from .reference.attention import online_states
+from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\

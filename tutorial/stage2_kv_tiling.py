@@ -22,8 +22,8 @@ from .layouts import (
     two_row_cases,
     validate_one_head,
 )
-from .problem import pass_states
-from .recipes import Recipe
+from .reference.attention import pass_states
+from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\

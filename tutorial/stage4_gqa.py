@@ -21,8 +21,8 @@ from .layouts import (
     softmax_attention,
 )
 from .layouts import validate_grouped as validate
-from .problem import online_states
-from .recipes import Recipe
+from .reference.attention import online_states
+from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\

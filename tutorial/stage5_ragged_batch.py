@@ -24,8 +24,8 @@ from .batches import (
 from .batches import validate_batch as validate
 from .families import FAMILIES, Case
 from .layouts import TILE, default_scale, on_chip_peaks
-from .problem import online_states
-from .recipes import Recipe
+from .reference.attention import online_states
+from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage
 
 PROBLEM = """\

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import realdata, splitting
+from . import realdata
 from .families import FAMILIES, Case
 from .layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
-from .problem import Attention, online_states
-from .recipes import Recipe
+from .reference import splitting
+from .reference.attention import Attention, online_states
+from .reference.recipes import Recipe
 from .stage import Break, Budget, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 

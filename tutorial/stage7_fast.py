@@ -15,7 +15,7 @@ from . import families, fast_mistakes, precision, realdata
 from .families import FAMILIES, Case
 from .ladder import TIME, Ladder, Rung
 from .layouts import default_scale, softmax_attention
-from .problem import Attention, not_finite, online_states
+from .reference.attention import Attention, not_finite, online_states
 from .stage import Break, Budget, InputError, Question, Stage
 
 BF16 = ml_dtypes.bfloat16

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import families, paged_mistakes, realdata
 from .families import FAMILIES, Case
 from .layouts import default_scale
-from .problem import Attention, online_states
+from .reference.attention import Attention, online_states
 from .stage import Break, Budget, InputError, Question, Stage
 
 F32 = NDArray[np.float32]

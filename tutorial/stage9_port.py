@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import passing
-from .recipes import Recipe
+from .reference.recipes import Recipe
 from .stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 

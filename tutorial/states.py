@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .episodes import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
-from .problem import Attention, online_states
+from .reference.attention import Attention, online_states
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")

@@ -18,7 +18,7 @@ import numpy as np
 from . import divergence, passing, runner, stage
 from .episodes import LOW
 from .families import Case
-from .problem import Attention
+from .reference.attention import Attention
 from .states import Observed
 from .text import DIGITS, number
 

@@ -1,1 +1,1 @@
-"""The machine under a kernel: data types, targets, configuration, memories, what is known of each element, which kernel runs."""
+"""The machine under a kernel: data types, targets, memories, what is known of elements."""

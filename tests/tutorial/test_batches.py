@@ -10,8 +10,8 @@ from tests.tutorial import wrong_ragged
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
 from tutorial import broken, check, get, trace
 from tutorial.batch_mistakes import BATCH
-from tutorial.problem import Attention
-from tutorial.recipes import cook
+from tutorial.reference.attention import Attention
+from tutorial.reference.recipes import cook
 from tutorial.stage import InputError
 
 STYLES = ("where", "columns", "guarded", "three_pass")

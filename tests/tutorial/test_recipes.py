@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tutorial import get, mistakes
-from tutorial.recipes import Recipe, cook
+from tutorial.reference.recipes import Recipe, cook
 
 
 def answers(number):

@@ -13,9 +13,9 @@ import nkisim
 from tests.tutorial import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
 from tutorial import check, get, matching, trace
-from tutorial.recipes import cook
+from tutorial.reference.recipes import cook
+from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.split_mistakes import SPLIT
-from tutorial.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.stage import InputError
 
 STYLES = ("one_kernel", "outputs")

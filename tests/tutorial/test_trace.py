@@ -9,7 +9,7 @@ import pytest
 
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
 from tutorial import TraceError, get, stages, trace
-from tutorial.problem import online_states, pass_states
+from tutorial.reference.attention import online_states, pass_states
 from tutorial.stage import InputError, StageError
 from tutorial.text import number, short, table
 

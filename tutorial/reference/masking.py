@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .problem import Attention
+from .attention import Attention
 
 F32 = NDArray[np.float32]
 LOWEST = float(np.finfo(np.float32).min)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import masking, splitting
-from .problem import Attention
+from .attention import Attention
 
 F32 = NDArray[np.float32]
 
