@@ -17,7 +17,7 @@ import pytest
 
 import tutorial
 from tutorial import lesson as lessons
-from tutorial import realdata
+from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [pytest.param(s, id=f"stage{s.number}") for s in tutorial.stages()]

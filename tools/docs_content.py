@@ -22,7 +22,7 @@ from nkisim.isa import TABLE
 from nkisim.isa.alu import ACTIVATIONS, ALU
 from nkisim.machine import target as targets
 from nkisim.rules import RULES
-from tutorial import runner
+from tutorial.running import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = {"tensor": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
@@ -197,7 +197,7 @@ def wrong_trace(name: str) -> str:
 
 
 def families(_: str) -> str:
-    from tutorial.families import FAMILIES
+    from tutorial.inputs.families import FAMILIES
 
     return table(("input family", "what cannot hide in it"), ((f.name, f.reveals) for f in FAMILIES.values()))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutorial import get, runner
+from tutorial import get
+from tutorial.running import runner
 
 SOLUTIONS = Path(__file__).resolve().parent.parent / "solutions"
 _FOLDER = tempfile.TemporaryDirectory()

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import charmodel, decode, doctor, runner, smollm2, stage
+from . import charmodel, decode, doctor, smollm2, stage
 from .check import Progress, check, unusable
+from .running import runner
 from .text import table
 from .trace import TraceError, trace
 from .verdict import EXIT_CODES, Verdict

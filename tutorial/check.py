@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, ladder, passing, precision, runner, stage
-from .answer import Answer
+from . import cost, ladder, passing, stage
 from .diagnose import diagnose
-from .families import Case
-from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
+from .inputs.families import Case
+from .running import precision, runner
+from .running.answer import Answer
+from .running.runner import CORRECT, UNUSABLE, WRONG, Problem, Result
 from .verdict import CheckFailed, Verdict
 
 # Relative to the largest output of the row. The families' scores are exact in fp32, so an honest fp32 kernel is within

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import runner, stage
+from . import stage
 from .lesson import StandIn
+from .running import runner
 from .states import NAMES, Observed, observe
 from .text import table
 

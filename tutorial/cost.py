@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from .families import Case
+from .inputs.families import Case
 from .reference.attention import Attention
 from .stage import Stage
 from .states import named_state

@@ -16,11 +16,12 @@ import numpy as np
 
 import nkisim
 
-from . import charmodel, lesson, runner
+from . import charmodel, lesson
 from . import stage as stages
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, Step
 from .languagemodel import F32, LanguageModel, Tokenizer
+from .running import runner
 
 PROMPT = "The rabbit-hole went"
 AttentionStep = Callable[..., Any]

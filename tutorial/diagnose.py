@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import mistakes, passing, placing, runner
-from .answer import Answer, Diagnosis
+from . import mistakes, passing, placing
 from .evidence import Evidence
 from .matching import Matcher
+from .running import runner
+from .running.answer import Answer, Diagnosis
 from .scaling import diagnose_scaling
 from .stage import Stage
 

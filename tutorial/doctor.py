@@ -30,7 +30,7 @@ def findings() -> dict[str, Any]:
     backend, target, trouble = _backend()
     advice += trouble
     try:
-        from . import realdata
+        from .inputs import realdata
 
         real = f"layers {', '.join(map(str, realdata.layers()))} at {', '.join(map(str, realdata.lengths()))} tokens"
     except Exception as error:

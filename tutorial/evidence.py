@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from . import divergence, precision, runner
-from .answer import Answer
-from .families import Case
+from . import divergence
+from .inputs.families import Case
 from .reference.attention import Attention
+from .running import precision, runner
+from .running.answer import Answer
 from .stage import Stage
 from .states import NAMES, Observed, queries, state_of, widest, widths
 

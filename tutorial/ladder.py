@@ -16,8 +16,9 @@ from typing import Any
 
 import nkisim
 
-from . import doctor, runner, stage
-from .families import Case
+from . import doctor, stage
+from .inputs.families import Case
+from .running import runner
 from .text import table
 
 TARGETS = ("trn2", "trn1")

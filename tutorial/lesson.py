@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from . import doctor, runner, stage
-from .families import Case
-from .layouts import TILE
+from . import doctor, stage
+from .inputs.families import Case
+from .inputs.layouts import TILE
 from .reference.recipes import Recipe, cook
+from .running import runner
 
 
 def solution_text(key: int | str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import mistakes
-from .answer import AGREES, AGREES_SHORT, alike
 from .evidence import Evidence, problem_of
-from .families import Case
+from .inputs.families import Case
 from .mistakes import Mistake
 from .reference import splitting
 from .reference.attention import Attention
 from .reference.recipes import Recipe, cook
+from .running.answer import AGREES, AGREES_SHORT, alike
 from .stage import Known, Stage, Variant
 from .states import Observed
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case
-from .layouts import default_scale
+from .inputs.families import Case
+from .inputs.layouts import default_scale
 from .stage import Known, Variant
 
 F64 = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 import nkisim
 
 from . import lesson, stage
-from .families import Case
+from .inputs.families import Case
 from .stage8_paged import paged, sequence
 from .text import table
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from . import runner
-from .answer import Answer, alike
 from .divergence import Context
 from .evidence import Evidence
 from .reference.attention import Attention, online_states
+from .running import runner
+from .running.answer import Answer, alike
 from .text import short
 
 

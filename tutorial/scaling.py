@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .answer import Answer, Diagnosis
+from .running.answer import Answer, Diagnosis
 from .scaling_places import exchanged, same_values, span, transposed
 from .text import short
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case
+from .inputs.families import Case
 from .reference.attention import Attention, States
 from .reference.recipes import Recipe
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case, grid, seed
+from .inputs.families import Case, grid, seed
 from .reference.attention import not_finite
 from .stage import Break, Budget, InputError, Question, Stage
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case
-from .layouts import softmax_attention
+from .inputs.families import Case
+from .inputs.layouts import softmax_attention
 from .slips import Slip
 from .stage import Break, Budget, Question, Stage
 from .stepcheck import judge, least, own_walk

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import FAMILIES, Case
-from .layouts import (
+from .inputs.families import FAMILIES, Case
+from .inputs.layouts import (
     default_scale,
     on_chip_peaks,
     one_head_attention,

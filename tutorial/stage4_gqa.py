@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import FAMILIES, Case
-from .layouts import (
+from .inputs.families import FAMILIES, Case
+from .inputs.layouts import (
     TILE,
     default_scale,
     grouped_attention,
@@ -20,7 +20,7 @@ from .layouts import (
     real_grouped_cases,
     softmax_attention,
 )
-from .layouts import validate_grouped as validate
+from .inputs.layouts import validate_grouped as validate
 from .reference.attention import online_states
 from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage

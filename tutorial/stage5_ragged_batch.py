@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .batches import (
+from .inputs.batches import (
     LENGTHS,
     PADDING,
     batch_attention,
@@ -21,9 +21,9 @@ from .batches import (
     real_batch_case,
     tiles_of,
 )
-from .batches import validate_batch as validate
-from .families import FAMILIES, Case
-from .layouts import TILE, default_scale, on_chip_peaks
+from .inputs.batches import validate_batch as validate
+from .inputs.families import FAMILIES, Case
+from .inputs.layouts import TILE, default_scale, on_chip_peaks
 from .reference.attention import online_states
 from .reference.recipes import Recipe
 from .stage import Break, Budget, Question, Stage

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import realdata
-from .families import FAMILIES, Case
-from .layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
+from .inputs import realdata
+from .inputs.families import FAMILIES, Case
+from .inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
 from .reference import splitting
 from .reference.attention import Attention, online_states
 from .reference.recipes import Recipe

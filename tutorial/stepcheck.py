@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from . import charmodel, decode, runner, slips, stage
+from . import charmodel, decode, slips, stage
 from .caches import whole_tiles
-from .families import Case
 from .generated import Generated
+from .inputs.families import Case
 from .lesson import StandIn
-from .runner import CORRECT, UNUSABLE, WRONG, Problem
+from .running import runner
+from .running.runner import CORRECT, UNUSABLE, WRONG, Problem
 from .stage import Budget, InputError, Stage
 from .text import short
 from .verdict import Counter, Verdict

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import divergence, passing, runner, stage
+from . import divergence, passing, stage
 from .episodes import LOW
-from .families import Case
+from .inputs.families import Case
 from .reference.attention import Attention
+from .running import runner
 from .states import Observed
 from .text import DIGITS, number
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
+from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}

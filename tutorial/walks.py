@@ -12,9 +12,9 @@ import numpy as np
 
 from . import charmodel
 from .caches import TILE, NumpyCache, TiledCache
-from .families import seed
+from .inputs.families import seed
+from .inputs.layouts import softmax_attention, validate_grouped
 from .languagemodel import F32, Config, LanguageModel
-from .layouts import softmax_attention, validate_grouped
 
 BOOK = ("Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once or "
         "twice she had peeped into the book")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tutorial import check, runner, stage
+from tutorial import check, stage
+from tutorial.running import runner
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = Path(__file__).resolve().parent / "styles"

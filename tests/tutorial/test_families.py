@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from tutorial import families, get, stages
-from tutorial.families import FAMILIES
+from tutorial import get, stages
+from tutorial.inputs import families
+from tutorial.inputs.families import FAMILIES
 
 SHAPED = [name for name, family in FAMILIES.items() if family.scores is not None]
 

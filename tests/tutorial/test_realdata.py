@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tutorial import realdata
+from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tutorial" / "data"

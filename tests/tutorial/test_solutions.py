@@ -9,7 +9,8 @@ import pytest
 
 import nkisim
 from tests.tutorial.kernels import ROOT, load, solution
-from tutorial import check, realdata, stages
+from tutorial import check, stages
+from tutorial.inputs import realdata
 from tutorial.stage import get
 
 STAGES = [s.number for s in stages()]

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from . import passing
-from .families import Case
-from .stage import Stage
+from .. import passing
+from ..inputs.families import Case
+from ..stage import Stage
 
 NOT_ATTEMPTED = "not attempted"
 WRONG = "wrong"

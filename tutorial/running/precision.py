@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference.attention import Attention
+from ..reference.attention import Attention
 
 UNIT = 2.0**-8  # rounding a value in [1, 2) to multiples of 2**-7 moves it by 2**-8 at most
 _FP32 = 1e-5  # what the float32 steps may add, as in the float32 stages, relative to the row's largest output

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.attention import Attention, not_finite
+from ..stage import InputError
 from . import families, realdata
 from .families import FAMILIES, Case
-from .reference.attention import Attention, not_finite
-from .stage import InputError
 
 TILE = 128  # keys per tile in the stages' own method: keys become partitions, of which there are 128
 

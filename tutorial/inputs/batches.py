@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.attention import Attention
+from ..stage import InputError
 from . import families, realdata
 from .families import FAMILIES, Case
 from .layouts import TILE, check_arrays, check_sizes, check_values, default_scale, softmax_attention
-from .reference.attention import Attention
-from .stage import InputError
 
 F32 = NDArray[np.float32]
 
