@@ -17,7 +17,7 @@ from .decode import generate, reference
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
 from .tally import Tally, tally
-from .trace import Trace, TraceError, trace
+from .trace.trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
 
 __all__ = ["CheckFailed", "Comparison", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict",

@@ -18,7 +18,7 @@ from . import charmodel, decode, doctor, smollm2, stage
 from .check import Progress, check, unusable
 from .running import runner
 from .text import table
-from .trace import TraceError, trace
+from .trace.trace import TraceError, trace
 from .verdict import EXIT_CODES, Verdict
 
 UNUSABLE = EXIT_CODES[runner.UNUSABLE]

@@ -15,8 +15,8 @@ import numpy as np
 from . import stage
 from .lesson import StandIn
 from .running import runner
-from .states import NAMES, Observed, observe
 from .text import table
+from .trace.states import NAMES, Observed, observe
 
 ENGINES = {"tensor": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
 

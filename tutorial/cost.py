@@ -9,7 +9,7 @@ from typing import Any
 from .inputs.families import Case
 from .reference.attention import Attention
 from .stage import Stage
-from .states import named_state
+from .trace.states import named_state
 from .verdict import Counter
 
 

@@ -18,7 +18,7 @@ from .reference.attention import Attention
 from .reference.recipes import Recipe, cook
 from .running.answer import AGREES, AGREES_SHORT, alike
 from .stage import Known, Stage, Variant
-from .states import Observed
+from .trace.states import Observed
 
 EXCUSED = 0.05  # what it counts against a mistake that the kernel is right where there is but one tile
 

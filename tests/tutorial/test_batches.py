@@ -8,11 +8,12 @@ import pytest
 import nkisim
 from tests.tutorial import wrong_ragged
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import broken, check, get, trace
+from tutorial import broken, check, get
 from tutorial.batch_mistakes import BATCH
 from tutorial.reference.attention import Attention
 from tutorial.reference.recipes import cook
 from tutorial.stage import InputError
+from tutorial.trace import trace
 
 STYLES = ("where", "columns", "guarded", "three_pass")
 UNNAMED = ("5 padding scored 0", "5 after the max, where", "5 V raw", "5 too long", "5 too short", "5 state carried",

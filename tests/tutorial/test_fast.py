@@ -9,9 +9,10 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import ROOT, load, refused, solution, style
 from tests.tutorial.wrong_fast import WRONG, rung
-from tutorial import StageError, check, get, ladder, trace
+from tutorial import StageError, check, get, ladder
 from tutorial.running import precision, runner
 from tutorial.stage7_fast import RUNGS, ladder_case
+from tutorial.trace import trace
 
 STAGE = get(7)
 BF16 = ml_dtypes.bfloat16

@@ -9,8 +9,9 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import changed, load, solution, style
 from tests.tutorial.wrong_port import PORT, QK_LINE, S9, WRONG
-from tutorial import broken, check, compare, get, trace
-from tutorial.states import named_state, state_of
+from tutorial import broken, check, compare, get
+from tutorial.trace import trace
+from tutorial.trace.states import named_state, state_of
 
 RIGHT = ["language", "fused", "rowwise"]
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 import nkisim
 from tests.tutorial import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import check, get, matching, trace
+from tutorial import check, get, matching
 from tutorial.reference.recipes import cook
 from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.split_mistakes import SPLIT
 from tutorial.stage import InputError
+from tutorial.trace import trace
 
 STYLES = ("one_kernel", "outputs")
 UNNAMED = ("6 averaged", "6 by l", "6 normalised", "6 normalised, nan", "6 rest dropped", "6 empty m of 0", "6 max alone")

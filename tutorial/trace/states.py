@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .episodes import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
-from .reference.attention import Attention, online_states
+from ..reference.attention import Attention, online_states
+from .updates import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference.attention import Attention, States, online_states, pass_states
+from ..reference.attention import Attention, States, online_states, pass_states
+from ..text import short
 from .states import Observed, observe
-from .text import short
 
 F64 = NDArray[np.float64]
 TOLERANCE = 2e-3  # of a state, against its oracle: far above fp32 rounding, far below any mistake

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import divergence, passing, stage
-from .episodes import LOW
-from .inputs.families import Case
-from .reference.attention import Attention
-from .running import runner
+from .. import passing, stage
+from ..inputs.families import Case
+from ..reference.attention import Attention
+from ..running import runner
+from ..text import DIGITS, number
+from . import divergence
 from .states import Observed
-from .text import DIGITS, number
+from .updates import LOW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from nkisim.views import markup
 
-from .text import DIGITS, number
+from ..text import DIGITS, number
 
 if TYPE_CHECKING:
     from .trace import Row, Trace
