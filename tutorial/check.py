@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, ladder, passing, stage
-from .diagnose import diagnose
+from . import cost, ladder, stage
+from .diagnosis import order as passing
+from .diagnosis.diagnose import diagnose
 from .inputs.families import Case
 from .running import precision, runner
 from .running.answer import Answer

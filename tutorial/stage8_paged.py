@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import paged_mistakes
 from .inputs import families, realdata
 from .inputs.families import FAMILIES, Case
 from .inputs.layouts import default_scale
+from .mistakes import paged as paged_mistakes
 from .reference.attention import Attention, online_states
 from .stage import Break, Budget, InputError, Question, Stage
 

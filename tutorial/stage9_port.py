@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import passing
+from .diagnosis import order as passing
 from .reference.recipes import Recipe
 from .stage import Break, Question
 from .stage4_gqa import STAGE as GQA

@@ -9,7 +9,7 @@ import nkisim
 from tests.tutorial import wrong_ragged
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
 from tutorial import broken, check, get
-from tutorial.batch_mistakes import BATCH
+from tutorial.mistakes.batches import BATCH
 from tutorial.reference.attention import Attention
 from tutorial.reference.recipes import cook
 from tutorial.stage import InputError

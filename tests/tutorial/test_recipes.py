@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tutorial import get, mistakes
+from tutorial import get
+from tutorial.mistakes import attention as mistakes
 from tutorial.reference.recipes import Recipe, cook
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import nkisim
 from tests.tutorial import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import check, get, matching
+from tutorial import check, get
+from tutorial.diagnosis import matching
+from tutorial.mistakes.splits import SPLIT
 from tutorial.reference.recipes import cook
 from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
-from tutorial.split_mistakes import SPLIT
 from tutorial.stage import InputError
 from tutorial.trace import trace
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import passing
+from ..diagnosis import order as passing
 from ..inputs.families import Case
 from ..stage import Stage
 

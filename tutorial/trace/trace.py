@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import passing, stage
+from .. import stage
+from ..diagnosis import order as passing
 from ..inputs.families import Case
 from ..reference.attention import Attention
 from ..running import runner

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nkisim.rules import source
 
-from .trace.states import named_state, state_of
+from ..trace.states import named_state, state_of
 
 DIALECT = "nki"
 OLD = ("The kernel imports neuronxcc.nki, the NKI of version 0.1: the port imports nki, nki.isa as nisa and nki.language as "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..reference.masking import LOWEST
+from ..reference.recipes import Recipe
 from .mistake import Mistake, both
-from .reference.masking import LOWEST
-from .reference.recipes import Recipe
 
 PAST = "A key counts if its position is below the length: padding = position >= length."
 OVER_SEQUENCES = ("sequence", "group", "head")

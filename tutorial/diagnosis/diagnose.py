@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from . import mistakes, passing, placing
+from ..mistakes import attention as mistakes
+from ..running import runner
+from ..running.answer import Answer, Diagnosis
+from ..stage import Stage
+from . import order as passing
+from . import place as placing
 from .evidence import Evidence
+from .first_kernel import diagnose_scaling
 from .matching import Matcher
-from .running import runner
-from .running.answer import Answer, Diagnosis
-from .scaling import diagnose_scaling
-from .stage import Stage
 
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .batch_mistakes import BATCH
+from ..reference import splitting
+from ..reference.attention import Attention
+from ..reference.recipes import Recipe
+from .batches import BATCH
 from .mistake import Mistake
 from .mistake import both as _both
 from .mistake import online as _online
 from .mistake import passes as _passes
 from .mistake import shared as _shared
-from .reference import splitting
-from .reference.attention import Attention
-from .reference.recipes import Recipe
-from .split_mistakes import SPLIT
+from .splits import SPLIT
 
 
 def _scaled(rule: str) -> tuple[Recipe, ...]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.attention import Attention, online_states
+from ..running import runner
+from ..running.answer import Answer, alike
+from ..text import short
+from ..trace.divergence import Context
 from .evidence import Evidence
-from .reference.attention import Attention, online_states
-from .running import runner
-from .running.answer import Answer, alike
-from .text import short
-from .trace.divergence import Context
 
 
 def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:

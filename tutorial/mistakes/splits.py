@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..reference.recipes import Recipe
+from ..reference.splitting import DEALS
 from .mistake import Mistake
-from .reference.recipes import Recipe
-from .reference.splitting import DEALS
 
 MERGE = "m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise."
 

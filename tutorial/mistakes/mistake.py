@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .reference.recipes import Recipe
+from ..reference.recipes import Recipe
 
 
 @dataclass(frozen=True)

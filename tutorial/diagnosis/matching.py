@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mistakes
+from ..inputs.families import Case
+from ..mistakes import attention as mistakes
+from ..mistakes.attention import Mistake
+from ..reference import splitting
+from ..reference.attention import Attention
+from ..reference.recipes import Recipe, cook
+from ..running.answer import AGREES, AGREES_SHORT, alike
+from ..stage import Known, Stage, Variant
+from ..trace.states import Observed
 from .evidence import Evidence, problem_of
-from .inputs.families import Case
-from .mistakes import Mistake
-from .reference import splitting
-from .reference.attention import Attention
-from .reference.recipes import Recipe, cook
-from .running.answer import AGREES, AGREES_SHORT, alike
-from .stage import Known, Stage, Variant
-from .trace.states import Observed
 
 EXCUSED = 0.05  # what it counts against a mistake that the kernel is right where there is but one tile
 

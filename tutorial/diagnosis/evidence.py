@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .inputs.families import Case
-from .reference.attention import Attention
-from .running import precision, runner
-from .running.answer import Answer
-from .stage import Stage
-from .trace import divergence
-from .trace.states import NAMES, Observed, queries, state_of, widest, widths
+from ..inputs.families import Case
+from ..reference.attention import Attention
+from ..running import precision, runner
+from ..running.answer import Answer
+from ..stage import Stage
+from ..trace import divergence
+from ..trace.states import NAMES, Observed, queries, state_of, widest, widths
 
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 

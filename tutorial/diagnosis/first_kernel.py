@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .running.answer import Answer, Diagnosis
-from .scaling_places import exchanged, same_values, span, transposed
-from .text import short
+from ..running.answer import Answer, Diagnosis
+from ..text import short
+from .first_kernel_places import exchanged, same_values, span, transposed
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
