@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it also runs in a checkout that is not installed
 
-from tutorial import smollm2 as gguf_file  # noqa: E402
-from tutorial.languagemodel import Config  # noqa: E402
-from tutorial.smollm2 import Tokenizer  # noqa: E402
+from tutorial.writing import smollm2 as gguf_file  # noqa: E402
+from tutorial.writing.languagemodel import Config  # noqa: E402
+from tutorial.writing.smollm2 import Tokenizer  # noqa: E402
 
 F64 = NDArray[np.float64]
 

@@ -12,13 +12,13 @@ Importing this package makes `import neuronxcc.nki` work where no real SDK is in
 import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
 from .check import check
-from .compare import Comparison, compare
-from .decode import generate, reference
+from .cost.compare import Comparison, compare
+from .cost.tally import Tally, tally
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
-from .tally import Tally, tally
 from .trace.trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
+from .writing.decode import generate, reference
 
 __all__ = ["CheckFailed", "Comparison", "InputError", "Stage", "StageError", "Tally", "Trace", "TraceError", "Verdict",
            "broken", "check", "compare", "excerpt", "generate", "get", "instructions", "predict", "reference", "solution",

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import charmodel, decode, doctor, smollm2, stage
+from . import doctor, stage
 from .check import Progress, check, unusable
 from .running import runner
 from .text import table
 from .trace.trace import TraceError, trace
 from .verdict import EXIT_CODES, Verdict
+from .writing import charmodel, decode, smollm2
 
 UNUSABLE = EXIT_CODES[runner.UNUSABLE]
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, ladder, stage
+from . import stage
+from .cost import budget as cost
+from .cost import ladder
 from .diagnosis import order as passing
 from .diagnosis.diagnose import diagnose
 from .inputs.families import Case

@@ -21,7 +21,7 @@ from .reference.attention import Attention, States
 from .reference.recipes import Recipe
 
 if TYPE_CHECKING:
-    from .ladder import Ladder
+    from .cost.ladder import Ladder
     from .verdict import Verdict
 
 

@@ -11,10 +11,10 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from .cost.ladder import TIME, Ladder, Rung
 from .inputs import families, realdata
 from .inputs.families import FAMILIES, Case
 from .inputs.layouts import default_scale, softmax_attention
-from .ladder import TIME, Ladder, Rung
 from .mistakes import fast as fast_mistakes
 from .reference.attention import Attention, not_finite, online_states
 from .running import precision

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution
-from tutorial import check, get, slips, stepcheck, walks
+from tutorial import check, get
+from tutorial.writing import mistakes as slips
+from tutorial.writing import stepcheck
+from tutorial.writing import stretches as walks
 
 K_COLUMN = "cache.k[layer, :, :d, position] = rotate(k, position)  # (Hkv, d)\n"
 MARK = "    cache.k[layer, :, d, position] = 0.0\n"

@@ -9,7 +9,8 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import ROOT, load, refused, solution, style
 from tests.tutorial.wrong_fast import WRONG, rung
-from tutorial import StageError, check, get, ladder
+from tutorial import StageError, check, get
+from tutorial.cost import ladder
 from tutorial.running import precision, runner
 from tutorial.stage7_fast import RUNGS, ladder_case
 from tutorial.trace import trace

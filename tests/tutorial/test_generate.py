@@ -9,9 +9,11 @@ import pytest
 
 import tutorial
 from tests.tutorial.kernels import ROOT, changed, load, solution
-from tutorial import caches, charmodel, decode, lesson, smollm2, stage, walks
+from tutorial import lesson, stage
 from tutorial.__main__ import main
-from tutorial.languagemodel import Config
+from tutorial.writing import caches, charmodel, decode, smollm2
+from tutorial.writing import stretches as walks
+from tutorial.writing.languagemodel import Config
 
 PROMPT = "The rabbit-hole went"
 TOKENS = 200

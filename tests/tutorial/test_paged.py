@@ -9,8 +9,8 @@ import nkisim
 from tests.tutorial.kernels import load, refused, solution, style
 from tests.tutorial.wrong_paged import WRONG
 from tutorial import InputError, check, get, lesson
+from tutorial.cost.paging import IN_A_ROW, compare, one_sequence, shared_prefix
 from tutorial.inputs import realdata
-from tutorial.paging import IN_A_ROW, compare, one_sequence, shared_prefix
 from tutorial.trace import trace
 
 STAGE = get(8)

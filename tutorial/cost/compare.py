@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import stage
-from .lesson import StandIn
-from .running import runner
-from .text import table
-from .trace.states import NAMES, Observed, observe
+from .. import stage
+from ..lesson import StandIn
+from ..running import runner
+from ..text import table
+from ..trace.states import NAMES, Observed, observe
 
 ENGINES = {"tensor": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
 

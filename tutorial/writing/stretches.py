@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..inputs.families import seed
+from ..inputs.layouts import softmax_attention, validate_grouped
 from . import charmodel
 from .caches import TILE, NumpyCache, TiledCache
-from .inputs.families import seed
-from .inputs.layouts import softmax_attention, validate_grouped
 from .languagemodel import F32, Config, LanguageModel
 
 BOOK = ("Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once or "
@@ -128,7 +128,7 @@ class StandInKernel:
         self.calls: list[Call] = []
 
     def __call__(self, q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> F32:
-        from .stage import InputError
+        from ..stage import InputError
 
         try:
             validate_grouped({"q": q, "k": k, "v": v, "softmax_scale": softmax_scale})

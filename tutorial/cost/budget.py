@@ -6,11 +6,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from .inputs.families import Case
-from .reference.attention import Attention
-from .stage import Stage
-from .trace.states import named_state
-from .verdict import Counter
+from ..inputs.families import Case
+from ..reference.attention import Attention
+from ..stage import Stage
+from ..trace.states import named_state
+from ..verdict import Counter
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from . import charmodel, decode, slips, stage
+from .. import stage
+from ..inputs.families import Case
+from ..lesson import StandIn
+from ..running import runner
+from ..running.runner import CORRECT, UNUSABLE, WRONG, Problem
+from ..stage import Budget, InputError, Stage
+from ..text import short
+from ..verdict import Counter, Verdict
+from . import charmodel, decode
+from . import mistakes as slips
 from .caches import whole_tiles
 from .generated import Generated
-from .inputs.families import Case
-from .lesson import StandIn
-from .running import runner
-from .running.runner import CORRECT, UNUSABLE, WRONG, Problem
-from .stage import Budget, InputError, Stage
-from .text import short
-from .verdict import Counter, Verdict
-from .walks import Call, Place, Refusal, StandInKernel, Walk, of_text, take, walks
+from .stretches import Call, Place, Refusal, StandInKernel, Walk, of_text, take, walks
 
 TOLERANCE = 1e-4  # of the largest value; an fp32 step is within 1e-6 of the model's own attention
 TOKENS = 200  # of the text that a right step writes at last

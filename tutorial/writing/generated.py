@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..text import short, table
+from ..trace.figure import display_figure
 from .caches import TILE, whole_tiles
 from .languagemodel import F32, Tokenizer
-from .text import short, table
-from .trace.figure import display_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

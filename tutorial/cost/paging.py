@@ -7,10 +7,10 @@ from typing import Any
 
 import nkisim
 
-from . import lesson, stage
-from .inputs.families import Case
-from .stage8_paged import paged, sequence
-from .text import table
+from .. import lesson, stage
+from ..inputs.families import Case
+from ..stage8_paged import paged, sequence
+from ..text import table
 
 IN_A_ROW = (("src=blocks[index[i_3, 0], h, start + i_s, i_d]", "src=blocks[first + i_3, h, start + i_s, i_d]"),
             ("table = nl.load(block_table[b, first + i_p])", "table = nl.zeros((P, 1), dtype=nl.int32)"))

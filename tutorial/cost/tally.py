@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import stage
-from .inputs.families import Case
-from .lesson import StandIn
-from .running import runner
+from .. import stage
+from ..inputs.families import Case
+from ..lesson import StandIn
+from ..running import runner
 
 if TYPE_CHECKING:
     from nkisim.timeline import Timeline

@@ -16,10 +16,10 @@ from typing import Any
 
 import nkisim
 
-from . import doctor, stage
-from .inputs.families import Case
-from .running import runner
-from .text import table
+from .. import doctor, stage
+from ..inputs.families import Case
+from ..running import runner
+from ..text import table
 
 TARGETS = ("trn2", "trn1")
 TIME = "model us on trn2"

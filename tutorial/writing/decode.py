@@ -16,12 +16,13 @@ import numpy as np
 
 import nkisim
 
-from . import charmodel, lesson
-from . import stage as stages
+from .. import lesson
+from .. import stage as stages
+from ..running import runner
+from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, Step
 from .languagemodel import F32, LanguageModel, Tokenizer
-from .running import runner
 
 PROMPT = "The rabbit-hole went"
 AttentionStep = Callable[..., Any]
