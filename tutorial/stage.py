@@ -202,7 +202,7 @@ def _expected(oracle: Callable[..., NDArray[np.float64]], case: Case) -> NDArray
 @cache
 def stages() -> tuple[Stage, ...]:
     """All stages, by number."""
-    package = importlib.import_module(__package__ or "tutorial")
+    package = importlib.import_module("tutorial.stages")
     found = []
     for module in pkgutil.iter_modules(package.__path__):
         if re.fullmatch(r"stage\d+_\w+", module.name):

@@ -12,7 +12,7 @@ from tests.tutorial.wrong_fast import WRONG, rung
 from tutorial import StageError, check, get
 from tutorial.cost import ladder
 from tutorial.running import precision, runner
-from tutorial.stage7_fast import RUNGS, ladder_case
+from tutorial.stages.stage7_fast import RUNGS, ladder_case
 from tutorial.trace import trace
 
 STAGE = get(7)

@@ -9,7 +9,7 @@ import nkisim
 
 from .. import lesson, stage
 from ..inputs.families import Case
-from ..stage8_paged import paged, sequence
+from ..stages.stage8_paged import paged, sequence
 from ..text import table
 
 IN_A_ROW = (("src=blocks[index[i_3, 0], h, start + i_s, i_d]", "src=blocks[first + i_3, h, start + i_s, i_d]"),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import FAMILIES, Case
-from .inputs.layouts import (
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
     TILE,
     default_scale,
     grouped_attention,
@@ -20,10 +20,10 @@ from .inputs.layouts import (
     real_grouped_cases,
     softmax_attention,
 )
-from .inputs.layouts import validate_grouped as validate
-from .reference.attention import online_states
-from .reference.recipes import Recipe
-from .stage import Break, Budget, Question, Stage
+from ..inputs.layouts import validate_grouped as validate
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).

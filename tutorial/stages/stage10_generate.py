@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import Case
-from .inputs.layouts import softmax_attention
-from .stage import Break, Budget, Question, Stage
-from .writing.mistakes import Slip
-from .writing.stepcheck import judge, least, own_walk
-from .writing.stretches import Walk, walks
+from ..inputs.families import Case
+from ..inputs.layouts import softmax_attention
+from ..stage import Break, Budget, Question, Stage
+from ..writing.mistakes import Slip
+from ..writing.stepcheck import judge, least, own_walk
+from ..writing.stretches import Walk, walks
 
 PROBLEM = """\
 o = kernel(q, K, V) for one new token of one layer, K and V having grown by its key and value.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .diagnosis import order as passing
-from .reference.recipes import Recipe
-from .stage import Break, Question
+from ..diagnosis import order as passing
+from ..reference.recipes import Recipe
+from ..stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 
 PROBLEM = """\

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import FAMILIES, Case
-from .inputs.layouts import (
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
     default_scale,
     on_chip_peaks,
     one_head_attention,
@@ -21,9 +21,9 @@ from .inputs.layouts import (
     two_row_cases,
     validate_one_head,
 )
-from .reference.attention import online_states
-from .reference.recipes import Recipe
-from .stage import Break, Budget, Question, Stage
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T for one query q (d, 1), keys k (d, n) and values v (d, n), with n <= 128: one tile.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import Case, grid, seed
-from .reference.attention import not_finite
-from .stage import Break, Budget, InputError, Question, Stage
+from ..inputs.families import Case, grid, seed
+from ..reference.attention import not_finite
+from ..stage import Break, Budget, InputError, Question, Stage
 
 TILE = 128
 

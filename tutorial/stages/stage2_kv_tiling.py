@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import FAMILIES, Case
-from .inputs.layouts import (
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
     TILE,
     default_scale,
     on_chip_peaks,
@@ -22,9 +22,9 @@ from .inputs.layouts import (
     two_row_cases,
     validate_one_head,
 )
-from .reference.attention import pass_states
-from .reference.recipes import Recipe
-from .stage import Break, Budget, Question, Stage
+from ..reference.attention import pass_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.

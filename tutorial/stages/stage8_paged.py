@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import families, realdata
-from .inputs.families import FAMILIES, Case
-from .inputs.layouts import default_scale
-from .mistakes import paged as paged_mistakes
-from .reference.attention import Attention, online_states
-from .stage import Break, Budget, InputError, Question, Stage
+from ..inputs import families, realdata
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import default_scale
+from ..mistakes import paged as paged_mistakes
+from ..reference.attention import Attention, online_states
+from ..stage import Break, Budget, InputError, Question, Stage
 
 F32 = NDArray[np.float32]
 LANES, STEP = 128, 16  # partitions; positions of a block that the solution takes at a time

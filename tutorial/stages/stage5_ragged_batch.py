@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.batches import (
+from ..inputs.batches import (
     LENGTHS,
     PADDING,
     batch_attention,
@@ -21,12 +21,12 @@ from .inputs.batches import (
     real_batch_case,
     tiles_of,
 )
-from .inputs.batches import validate_batch as validate
-from .inputs.families import FAMILIES, Case
-from .inputs.layouts import TILE, default_scale, on_chip_peaks
-from .reference.attention import online_states
-from .reference.recipes import Recipe
-from .stage import Break, Budget, Question, Stage
+from ..inputs.batches import validate_batch as validate
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import TILE, default_scale, on_chip_peaks
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
 
 PROBLEM = """\
 o[b, h] = softmax(scale * q[b, h]^T k[b, h // G]) v[b, h // G]^T over the first lengths[b] keys of sequence b; zeros if there
