@@ -1,8 +1,10 @@
-"""Two physical cores that run one kernel side by side, in turns: one runs until it waits for the other, then that one runs.
+"""Two physical cores that run one kernel side by side, in turns: one runs until it waits for the
+other, then that one runs.
 
-Each core has its own `Program` (memory on chip, registers, records); HBM tensors are shared. Turns are handed over at
-`Cores.wait` only, core 0 first, so that a run is the same every time. Source: aws-neuron-sdk v2.32.0
-nki/guides/nki_simulator.rst (LNC2 kernels), nki/api/nki/isa/__init__.py (sendrecv, core_barrier).
+Each core has its own `Program` (memory on chip, registers, records); HBM tensors are shared. Turns
+are handed over at `Cores.wait` only, core 0 first, so that a run is the same every time. Source:
+aws-neuron-sdk v2.32.0 nki/guides/nki_simulator.rst (LNC2 kernels), nki/api/nki/isa/__init__.py
+(sendrecv, core_barrier).
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from .execution import Program
 
 
 class _Abandoned(BaseException):
-    """Unwinds a core that waits after the other one has failed. No handler of a kernel shall catch it."""
+    """Unwinds a core that waits after the other one has failed. No handler of a kernel shall catch
+    it."""
 
 
 class _Core:
@@ -58,7 +61,8 @@ class Cores:
         self.back = threading.Semaphore(0)
         self.abandoned = False
         self.posted: dict[tuple, Any] = {}
-        """What a core has laid out for another: kind, core and number of the exchange -> the thing."""
+        """What a core has laid out for another: kind, core and number of the exchange -> the
+        thing."""
         self.counts: dict[tuple, int] = {}
         """How many exchanges of a kind each core has begun."""
 
@@ -95,11 +99,23 @@ class Cores:
     def _stuck(self) -> None:
         waiting = [(i, c) for i, c in enumerate(self.cores) if not c.done]
         number, core = waiting[0]
-        others = "the other has ended" if len(waiting) == 1 else "the other waits too: " + "; ".join(
-            f"core {i} in {c.what}, line {c.place.line if c.place else 0}" for i, c in waiting[1:])
-        broken("lnc", f"core {number} waits in {core.what} for ever: {others}", got=f"{len(waiting)} of "
-               f"{len(self.cores)} cores wait", at=core.place,
-               remedy="Both cores run the same nisa.sendrecv and nisa.core_barrier calls, in the same order, with one pipe_id.")
+        others = (
+            ("the other has ended")
+            if len(waiting) == 1
+            else "the other waits too: "
+            + "; ".join(
+                f"core {i} in {c.what}, line {c.place.line if c.place else 0}"
+                for i, c in waiting[1:]
+            )
+        )
+        broken(
+            "lnc",
+            f"core {number} waits in {core.what} for ever: {others}",
+            got=f"{len(waiting)} of {len(self.cores)} cores wait",
+            at=core.place,
+            remedy="Both cores run the same nisa.sendrecv and nisa.core_barrier calls, in the "
+            "same order, with one pipe_id.",
+        )
 
     def number(self, program: Program) -> int:
         """Which of the cores runs `program`."""
@@ -119,7 +135,8 @@ class Cores:
         core.ready = lambda: True
 
     def exchange(self, kind: tuple, mine: Any, what: str) -> Any:
-        """Lay out `mine` for the other core and take what it lays out in its exchange of this kind with the same number."""
+        """Lay out `mine` for the other core and take what it lays out in its exchange of this kind
+        with the same number."""
         assert STATE.program is not None
         me = self.number(STATE.program)
         count = self.counts[kind, me] = self.counts.get((kind, me), 0) + 1

@@ -1,7 +1,8 @@
-"""The one way to the machine: `execute` runs an instruction, `redirect` changes where the last one wrote.
+"""The one way to the machine: `execute` runs an instruction, `redirect` changes where the last one
+wrote.
 
-`execute` looks the call's signature up (rules are checked once for each distinct one), checks that what is read was
-written and is in scope, computes, writes, and records.
+`execute` looks the call's signature up (rules are checked once for each distinct one), checks that
+what is read was written and is in scope, computes, writes, and records.
 """
 
 from __future__ import annotations
@@ -25,18 +26,29 @@ _new: Any = object.__new__
 _INTERNAL = source.INTERNAL_FILES
 
 
-def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...], attrs: tuple = (),
-            space: str = SBUF, dtype: np.dtype | None = None, mask: Any = None, extra: Tensor | None = None) -> Tensor:
+def execute(
+    instruction: Instruction,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple = (),
+    space: str = SBUF,
+    dtype: np.dtype | None = None,
+    mask: Any = None,
+    extra: Tensor | None = None,
+) -> Tensor:
     """Run one instruction and return its destination.
 
-    `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a second destination
-    (reduce_res). `mask` limits the positions that are read and written.
+    `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
+    second destination (reduce_res). `mask` limits the positions that are read and written.
     """
     program = STATE.program
     if program is None:
         program = current(api)
     if mask is not None and condition(mask, api) is not None:
-        return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        return execute_masked(
+            program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
+        )
     n = len(srcs)
     if n == 1:
         (a,) = srcs
@@ -46,16 +58,33 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta)
     elif n == 3:
         a, b, c = srcs
-        key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta, c.meta)
+        key = (
+            instruction,
+            attrs,
+            space if dst is None else dst.meta,
+            dtype,
+            a.meta,
+            b.meta,
+            c.meta,
+        )
     else:
-        key = (instruction, attrs, space if dst is None else dst.meta, dtype, *[s.meta for s in srcs])
+        key = (
+            instruction,
+            attrs,
+            space if dst is None else dst.meta,
+            dtype,
+            *[s.meta for s in srcs],
+        )
     if extra is not None:
         key += (extra.meta,)
     try:
         signature = program.signatures[key]
     except KeyError:
-        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):  # their layouts are never known
-            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        # their layouts are never known
+        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):
+            return execute_masked(
+                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
+            )
         signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
         if not signature.warned:
             program.signatures[key] = signature
@@ -63,11 +92,14 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         program.settle(False)
     clock = program.clock = program.clock + 1
     in_place = signature.into
-    # what every source must be: written, in scope; unrolled, for this is the innermost loop of a simulation
+    # what every source must be: written, in scope; unrolled, for this is the innermost loop of a
+    # simulation
     if n == 1:
         a_buf = a.buf
         if a_buf.state != FULL and program.check_read(a, api):  # some elements are unknown
-            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+            return execute_masked(
+                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
+            )
         if a_buf.scope.closed:
             program.check_scope(a)
         a_buf.last = clock
@@ -75,8 +107,15 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             result = signature.compute(a.array)
     elif n == 2:
         a_buf, b_buf = a.buf, b.buf
-        if a_buf.state != FULL and program.check_read(a, api) or b_buf.state != FULL and program.check_read(b, api):
-            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+        if (
+            a_buf.state != FULL
+            and program.check_read(a, api)
+            or b_buf.state != FULL
+            and program.check_read(b, api)
+        ):
+            return execute_masked(
+                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
+            )
         if a_buf.scope.closed:
             program.check_scope(a)
         if b_buf.scope.closed:
@@ -86,9 +125,17 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             result = signature.compute(a.array, b.array)
     elif n == 3:
         a_buf, b_buf, c_buf = a.buf, b.buf, c.buf
-        if (a_buf.state != FULL and program.check_read(a, api) or b_buf.state != FULL and program.check_read(b, api)
-                or c_buf.state != FULL and program.check_read(c, api)):
-            return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+        if (
+            a_buf.state != FULL
+            and program.check_read(a, api)
+            or b_buf.state != FULL
+            and program.check_read(b, api)
+            or c_buf.state != FULL
+            and program.check_read(c, api)
+        ):
+            return execute_masked(
+                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
+            )
         if a_buf.scope.closed:
             program.check_scope(a)
         if b_buf.scope.closed:
@@ -101,7 +148,19 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         for s in srcs:
             buf = s.buf
             if buf.state != FULL and program.check_read(s, api):
-                return execute_masked(program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True)
+                return execute_masked(
+                    program,
+                    instruction,
+                    api,
+                    dst,
+                    srcs,
+                    attrs,
+                    space,
+                    dtype,
+                    mask,
+                    extra,
+                    counted=True,
+                )
             if buf.scope.closed:
                 program.check_scope(s)
             buf.last = clock
@@ -154,7 +213,9 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
             index = program.note_shared_write(dst, reduces(signature, srcs, dst))
         if in_place is None:
             if program.values:
-                dst.array[...] = result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
+                dst.array[...] = (
+                    result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
+                )
         elif n == 1:
             in_place(a.array, dst.array)
         else:
@@ -165,7 +226,8 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         if into.tracked is not None:
             program.note_history(dst, code, lasti)
         program.last_result = None
-    if extra is not None:  # read out by an instruction of its own, after the result: it may lie in the same tile
+    # read out by an instruction of its own, after the result: it may lie in the same tile
+    if extra is not None:
         _write(program, extra, program.cast(second, extra.meta.dtype))
     if program.recording:
         if extra is not None or n > 3:
@@ -175,9 +237,13 @@ def execute(instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[
         elif n == 1:
             program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, None))
         elif n == 2:
-            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None))
+            program.tape.extend(
+                (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None)
+            )
         elif n == 3:
-            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, c_buf, c.off, None))
+            program.tape.extend(
+                (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, c_buf, c.off, None)
+            )
         else:
             program.tape.extend((signature, code, lasti, into, off, None))
         if program.results is not None:
@@ -204,8 +270,9 @@ def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
 def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool = False) -> bool:
     """Make the instruction that has just run write to `dst` instead of the temporary `value`.
 
-    What an assignment `t[...] = nl.exp(x)` compiles to. `attrs` replaces the instruction's attributes and `held`
-    adds `dst` as its last source (a matmul that accumulates). False if it cannot be; then nothing has changed.
+    What an assignment `t[...] = nl.exp(x)` compiles to. `attrs` replaces the instruction's
+    attributes and `held` adds `dst` as its last source (a matmul that accumulates). False if it
+    cannot be; then nothing has changed.
     """
     program = STATE.program
     assert program is not None
@@ -219,8 +286,17 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     signature = last.redirected.get((meta, attrs))
     if signature is None:  # checked for the first time
         all_srcs = srcs + (dst,) if held else srcs
-        signature = build(program, last.instruction, last.api, dst, all_srcs, last.attrs if attrs is None else attrs,
-                          meta.space, last.dtype, program.last_extra)
+        signature = build(
+            program,
+            last.instruction,
+            last.api,
+            dst,
+            all_srcs,
+            last.attrs if attrs is None else attrs,
+            meta.space,
+            last.dtype,
+            program.last_extra,
+        )
         if not signature.warned and last.general is None:
             last.redirected[meta, attrs] = signature
     buf = dst.buf
@@ -252,11 +328,13 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     program.last_result = None
     if program.recording:
         tape = program.tape
-        at = len(tape) - last.width  # the record of the instruction, which now names its new destination
+        # the record of the instruction, which now names its new destination
+        at = len(tape) - last.width
         code, lasti = tape[at + 1], tape[at + 2]
         if buf.tracked is not None:
             if meta is buf.meta and same and not held and general is None:
-                buf.tracked.append((value.array, at, code, lasti, None))  # the temporary is nobody else's
+                # the temporary is nobody else's
+                buf.tracked.append((value.array, at, code, lasti, None))
             else:
                 program.note_history(dst, code, lasti, keep, at)
         tape[at] = signature

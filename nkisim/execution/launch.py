@@ -1,4 +1,5 @@
-"""Calling a kernel: arguments become HBM tensors, the function runs as Python, outputs become NumPy arrays."""
+"""Calling a kernel: arguments become HBM tensors, the function runs as Python, outputs become NumPy
+arrays."""
 
 from __future__ import annotations
 
@@ -42,10 +43,13 @@ def _is_array(value: Any) -> bool:
 
 
 def _as_array(value: Any) -> Any:
-    """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else as it is."""
+    """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else
+    as it is."""
     if _is_array(value) or isinstance(value, (np.generic, Tensor)):
         return value
-    return np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
+    return (
+        np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
+    )
 
 
 def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
@@ -53,24 +57,44 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
     if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
         dtype = value.dtype
     else:
-        hint = {"float64": "x.astype(np.float32)", "int64": "x.astype(np.int32)"}.get(value.dtype.name, "x.astype(...)")
-        broken("input", f"the input '{name}' is a NumPy array of {value.dtype}", tensor=name,
-               got=f"{value.shape} {value.dtype}", limit="an NKI data type: float32, bfloat16, float16, int32, ...",
-               remedy=f"Convert it before the call: {hint}.")
+        hint = {"float64": "x.astype(np.float32)", "int64": "x.astype(np.int32)"}.get(
+            value.dtype.name, "x.astype(...)"
+        )
+        broken(
+            "input",
+            f"the input '{name}' is a NumPy array of {value.dtype}",
+            tensor=name,
+            got=f"{value.shape} {value.dtype}",
+            limit="an NKI data type: float32, bfloat16, float16, int32, ...",
+            remedy=f"Convert it before the call: {hint}.",
+        )
     if 0 in value.shape:
-        broken("input", f"the input '{name}' is empty", tensor=name, got=value.shape,
-               remedy="Every axis needs at least one element.")
+        broken(
+            "input",
+            f"the input '{name}' is empty",
+            tensor=name,
+            got=value.shape,
+            remedy="Every axis needs at least one element.",
+        )
     if not program.values:
         array: Any = program.zeros(value.shape, dtype)
     elif isinstance(value, ShapeOnly):
-        broken("input", f"the input '{name}' is a shape without values", tensor=name, got=repr(value), limit="a NumPy array",
-               remedy="Pass an array, or run the kernel on shapes alone: with nkisim.record(values=False) as run: ...")
+        broken(
+            "input",
+            f"the input '{name}' is a shape without values",
+            tensor=name,
+            got=repr(value),
+            limit="a NumPy array",
+            remedy="Pass an array, or run the kernel on shapes alone: with "
+            "nkisim.record(values=False) as run: ...",
+        )
         raise AssertionError
     else:
         array = value.copy() if mutable else np.ascontiguousarray(value)
         if not program.config.precise_fp and dtypes.is_float(dtype):
             array = array.astype(np.float32)
-        # views find the start of their memory by walking to it: it is this array's, whatever array this one is a part of
+        # views find the start of their memory by walking to it: it is this array's, whatever array
+        # this one is a part of
         memory = memoryview(array.reshape(-1).view(np.uint8))
         array = np.ndarray(value.shape, array.dtype, memory)
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
@@ -81,7 +105,8 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
 
 
 class Kernel:
-    """A function that runs as a kernel when it is called with NumPy arrays. `kernel[grid](...)` runs it on a grid."""
+    """A function that runs as a kernel when it is called with NumPy arrays. `kernel[grid](...)`
+    runs it on a grid."""
 
     __test__ = False  # pytest shall not collect a kernel that is called test_...
 
@@ -89,8 +114,16 @@ class Kernel:
     function: Callable[..., Any]
     platform_target: str | None
 
-    def __init__(self, function: Callable[..., Any], dialect: Any, *, platform_target: str | None = None,
-                 kernel_return: bool = True, grid: tuple[int, ...] = (), options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        dialect: Any,
+        *,
+        platform_target: str | None = None,
+        kernel_return: bool = True,
+        grid: tuple[int, ...] = (),
+        options: dict[str, Any] | None = None,
+    ) -> None:
         if isinstance(function, Kernel):
             platform_target = platform_target or function.platform_target
             function = function.function
@@ -107,10 +140,19 @@ class Kernel:
     def __getitem__(self, grid: Any) -> Kernel:
         sizes = _grid(self, grid if isinstance(grid, tuple) else (grid,))
         if STATE.program is not None:
-            broken("nested-grid", f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
-                   remedy="Call the function without a grid, or launch it from outside.")
-        return type(self)(self.function, self.dialect, platform_target=self.platform_target,
-                          kernel_return=self.kernel_return, grid=sizes, options=self.options)
+            broken(
+                "nested-grid",
+                f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
+                remedy="Call the function without a grid, or launch it from outside.",
+            )
+        return type(self)(
+            self.function,
+            self.dialect,
+            platform_target=self.platform_target,
+            kernel_return=self.kernel_return,
+            grid=sizes,
+            options=self.options,
+        )
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -125,7 +167,9 @@ class Kernel:
 
     def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
-        positions = list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
+        positions = (
+            list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
+        )
         result: Any = None
         for position in positions:
             program.start_instance(position)
@@ -147,10 +191,21 @@ class Kernel:
 
 
 def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
-    """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels write it."""
-    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, (bool, np.bool_)) and n >= 0 for n in grid):
-        broken("argument", f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid are no integers from 0 on",
-               got=repr(grid), limit="integers, one an axis", remedy="Divide sizes with //.", at=_home(kernel))
+    """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels
+    write it."""
+    if not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, (bool, np.bool_)) and n >= 0
+        for n in grid
+    ):
+        broken(
+            "argument",
+            f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid "
+            "are no integers from 0 on",
+            got=repr(grid),
+            limit="integers, one an axis",
+            remedy="Divide sizes with //.",
+            at=_home(kernel),
+        )
     return tuple(int(n) for n in grid)
 
 
@@ -180,14 +235,21 @@ def _signature(function: Any) -> inspect.Signature:
     return found
 
 
-def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
-    """Arguments with arrays turned into tensors; and those that may be written, with the caller's arrays."""
+def _bind(
+    program: Program, kernel: Kernel, args: tuple, kwargs: dict
+) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
+    """Arguments with arrays turned into tensors; and those that may be written, with the caller's
+    arrays."""
     try:
         signature = _signature(kernel.function)
         bound = signature.bind(*args, **kwargs)
     except TypeError as e:
-        broken("input", f"{kernel.__name__} cannot be called like this: {e}", at=_home(kernel),
-               remedy="Check the number and the names of the arguments.")
+        broken(
+            "input",
+            f"{kernel.__name__} cannot be called like this: {e}",
+            at=_home(kernel),
+            remedy="Check the number and the names of the arguments.",
+        )
         raise
     mutable: list[tuple[Tensor, Any]] = []
 
@@ -206,8 +268,11 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
         if hasattr(value, "__nki_convert__"):
             return value.__nki_convert__(lambda field, v: convert(f"{name}.{field}", v, may_write))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changed = {f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
-                       for f in dataclasses.fields(value) if _is_array(getattr(value, f.name))}
+            changed = {
+                f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
+                for f in dataclasses.fields(value)
+                if _is_array(getattr(value, f.name))
+            }
             return dataclasses.replace(value, **changed) if changed else value
         return value
 
@@ -217,7 +282,9 @@ def _bind(program: Program, kernel: Kernel, args: tuple, kwargs: dict) -> tuple[
         may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
         kernel.check_argument(name, value, parameter.annotation)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            bound.arguments[name] = tuple(convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value))
+            bound.arguments[name] = tuple(
+                convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value)
+            )
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             bound.arguments[name] = {k: convert(k, v, may_write) for k, v in value.items()}
         else:
@@ -231,11 +298,14 @@ def _home(kernel: Kernel) -> source.Line:
 
 
 def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
-    """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel returns one).
+    """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel
+    returns one).
 
-    Inside `nkisim.record(values=False)`: on arrays or shapes (`nkisim.shape`); the outputs are shapes.
+    Inside `nkisim.record(values=False)`: on arrays or shapes (`nkisim.shape`); the outputs are
+    shapes.
 
-    Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out unchanged.
+    Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out
+    unchanged.
     """
     if STATE.program is not None:
         return kernel.function(*args, **kwargs)
@@ -243,11 +313,19 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     config = run.config if run is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(config, kernel.dialect, run is not None, run is not None and run.keep_results,
-                      run is None or run.values)
+    program = Program(
+        config,
+        kernel.dialect,
+        run is not None,
+        run is not None and run.keep_results,
+        run is None or run.values,
+    )
     program.kernel_code = getattr(kernel.function, "__code__", None)
-    program.blocks = (kernel.dialect.scoped_text and program.kernel_code is not None
-                      and bool(scopes.blocks_of(program.kernel_code)))
+    program.blocks = (
+        kernel.dialect.scoped_text
+        and program.kernel_code is not None
+        and bool(scopes.blocks_of(program.kernel_code))
+    )
     program.grid = kernel.grid
     if run is not None:
         run.programs.append(program)
@@ -277,16 +355,19 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
 def check_capacity(program: Program, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be.
 
-    Those that the kernel placed itself do not count: each was held against the memory's end when it was made, and they
-    share room with one another as the kernel wishes (`places`).
+    Those that the kernel placed itself do not count: each was held against the memory's end when it
+    was made, and they share room with one another as the kernel wishes (`places`).
     """
     target = program.config.target
     buffers = [b for b in program.buffers if b.placed is None]
     occupancy: Occupancy | None = None
-    for space, limit, rule in ((SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
-                               (PSUM, target.psum_partition_bytes, "psum-capacity")):
+    for space, limit, rule in (
+        (SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
+        (PSUM, target.psum_partition_bytes, "psum-capacity"),
+    ):
         what = f"{space}_partition_bytes"
-        if len(buffers) < 1000 and sum(getattr(b.meta, what) for b in buffers) <= limit:  # even if all lived at once
+        # even if all lived at once
+        if len(buffers) < 1000 and sum(getattr(b.meta, what) for b in buffers) <= limit:
             continue
         occupancy = occupancy or Occupancy(buffers)
         total, users, when = occupancy.peak(what)
@@ -295,14 +376,23 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
         held = "; ".join(f"{i.label} {i.meta.shape} {i.partition_bytes} B" for i in users[:6])
         more = f"; and {len(users) - 6} more" if len(users) > 6 else ""
         last = next((b for b in reversed(users) if b.first == when), users[0])
-        broken(rule, f"{space.upper()} overflows: {len(users)} tiles in use at one time need {total} bytes a partition",
-               tensor=last.label, got=held + more,
-               limit=f"{limit} bytes a partition on {target.name}" + (
-                   f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""),
-               remedy="Work on smaller tiles, or use each tile up before the next is made. (The compiler would have "
-                      "to spill to slower memory.)" if space == SBUF else
-                      "Copy each PSUM tile to SBUF (nisa.tensor_copy) before making the next.",
-               at=source.line_of(last.code, last.lasti))
+        broken(
+            rule,
+            f"{space.upper()} overflows: {len(users)} tiles in use at one time need "
+            f"{total} bytes a partition",
+            tensor=last.label,
+            got=held + more,
+            limit=f"{limit} bytes a partition on {target.name}"
+            + (
+                f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""
+            ),
+            remedy="Work on smaller tiles, or use each tile up before the next is made. (The "
+            "compiler would have "
+            "to spill to slower memory.)"
+            if space == SBUF
+            else "Copy each PSUM tile to SBUF (nisa.tensor_copy) before making the next.",
+            at=source.line_of(last.code, last.lasti),
+        )
 
 
 def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
@@ -311,41 +401,68 @@ def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buff
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
             if value.meta.space in ON_CHIP:
-                broken("output-memory", f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
-                       tensor=value.label,
-                       got=value.meta.describe(), at=_home(kernel), limit="hbm",
-                       remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), nl.store the tile into it "
-                              "and return that.")
+                broken(
+                    "output-memory",
+                    f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
+                    tensor=value.label,
+                    got=value.meta.describe(),
+                    at=_home(kernel),
+                    limit="hbm",
+                    remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), "
+                    "nl.store the tile into it "
+                    "and return that.",
+                )
             returned.append(value.buf)
             _check_output(program, kernel, value)
             return value.array.copy() if program.values else value.array
         if isinstance(value, (tuple, list)):
             return tuple(convert(v) for v in value)
         if isinstance(value, (np.ndarray, np.generic)):
-            broken("no-output", f"{kernel.__name__} returns a NumPy value that no instruction of the device computed",
-                   got=f"{type(value).__name__} {getattr(value, 'shape', '')}", at=_home(kernel),
-                   remedy="Compute on tiles with nl and nisa functions, store the result into an nl.shared_hbm tensor "
-                          "and return that tensor.")
-        broken("no-output", f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
-               at=_home(kernel), remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), nl.store into it, "
-                                        "and return it.")
+            broken(
+                "no-output",
+                f"{kernel.__name__} returns a NumPy value that no instruction of "
+                "the device computed",
+                got=f"{type(value).__name__} {getattr(value, 'shape', '')}",
+                at=_home(kernel),
+                remedy="Compute on tiles with nl and nisa functions, store the result into an "
+                "nl.shared_hbm tensor "
+                "and return that tensor.",
+            )
+        broken(
+            "no-output",
+            f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
+            at=_home(kernel),
+            remedy="Make an output with nl.ndarray(..., "
+            "buffer=nl.shared_hbm), nl.store into it, "
+            "and return it.",
+        )
         return None
 
     outputs = convert(result)
     if isinstance(outputs, tuple) and not outputs:
-        broken("no-output", f"{kernel.__name__} returns an empty tuple", at=_home(kernel),
-               remedy="Return the output tensors.")
+        broken(
+            "no-output",
+            f"{kernel.__name__} returns an empty tuple",
+            at=_home(kernel),
+            remedy="Return the output tensors.",
+        )
     return outputs
 
 
-def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+def _outputs(
+    program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
+) -> Any:
     returned: list[Buffer] = []
     if not kernel.kernel_return:
         if result is not None:
             return to_arrays(program, kernel, result, returned)
         if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
-            broken("no-output", f"{kernel.__name__} writes to none of its parameters", at=_home(kernel),
-                   remedy="nl.store the result into an output parameter.")
+            broken(
+                "no-output",
+                f"{kernel.__name__} writes to none of its parameters",
+                at=_home(kernel),
+                remedy="nl.store the result into an output parameter.",
+            )
         if program.values:
             for tensor, array in mutable:
                 _write_back(kernel, tensor, array)
@@ -353,8 +470,13 @@ def _outputs(program: Program, kernel: Kernel, result: Any, mutable: list[tuple[
     outputs = to_arrays(program, kernel, result, returned)
     for tensor, array in mutable:
         if tensor.buf not in returned:
-            broken("mutable-not-returned", f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
-                   tensor=tensor.label, at=_home(kernel), remedy=f"Return it: return ..., {tensor.label}")
+            broken(
+                "mutable-not-returned",
+                f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
+                tensor=tensor.label,
+                at=_home(kernel),
+                remedy=f"Return it: return ..., {tensor.label}",
+            )
         if program.values:
             _write_back(kernel, tensor, array)
     return outputs
@@ -366,9 +488,16 @@ def _write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
     if array.flags.writeable:
         array[...] = values
     elif values.tobytes() != array.tobytes():
-        broken("input", f"the parameter '{tensor.label}' of {kernel.__name__} is written, and the array given for it cannot be",
-               tensor=tensor.label, got="a read-only array", limit="an array that may be written", at=_home(kernel),
-               remedy="Pass a copy: x.copy().")
+        broken(
+            "input",
+            f"the parameter '{tensor.label}' of {kernel.__name__} is written, and the "
+            "array given for it cannot be",
+            tensor=tensor.label,
+            got="a read-only array",
+            limit="an array that may be written",
+            at=_home(kernel),
+            remedy="Pass a copy: x.copy().",
+        )
 
 
 def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
@@ -383,14 +512,23 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
         if buf.cells.written.all():
             return
         flags = buf.cells.each(0, shape, contiguous(shape))
-    if buf.role == "scattered":  # which rows it gets is known at run time only; the others hold garbage
+    # which rows it gets is known at run time only; the others hold garbage
+    if buf.role == "scattered":
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
     missing = flags.size - int(np.count_nonzero(flags))
     first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
-    part = "never written" if missing == flags.size else f"not written in {missing} of {flags.size} elements"
-    broken("unwritten-output", f"the output '{value.label}' of {kernel.__name__} is {part}",
-           tensor=value.label,
-           got=f"first unwritten element {first} of shape {value.shape}", at=source.line_of(buf.code, buf.lasti),
-           remedy="nl.store every element; check the loop's trip count and the store's slice.")
+    part = (
+        "never written"
+        if missing == flags.size
+        else (f"not written in {missing} of {flags.size} elements")
+    )
+    broken(
+        "unwritten-output",
+        f"the output '{value.label}' of {kernel.__name__} is {part}",
+        tensor=value.label,
+        got=f"first unwritten element {first} of shape {value.shape}",
+        at=source.line_of(buf.code, buf.lasti),
+        remedy="nl.store every element; check the loop's trip count and the store's slice.",
+    )

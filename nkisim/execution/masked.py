@@ -1,4 +1,5 @@
-"""Executing the general way: masks, unknown elements, run-time indices, index grids that reach out of bounds."""
+"""Executing the general way: masks, unknown elements, run-time indices, index grids that reach out
+of bounds."""
 
 from __future__ import annotations
 
@@ -26,11 +27,20 @@ def condition(mask: Any, api: str) -> np.ndarray | None:
     if isinstance(mask, (bool, np.bool_)):
         return None if mask else np.zeros((1, 1), dtype=bool)
     if not isinstance(mask, Mask):
-        broken("mask", f"{api}: mask is a {type(mask).__name__}", got=repr(mask)[:80],
-               remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & (i_f < m).")
+        broken(
+            "mask",
+            f"{api}: mask is a {type(mask).__name__}",
+            got=repr(mask)[:80],
+            remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & "
+            "(i_f < m).",
+        )
     if not mask.affine:
-        broken("mask", f"{api}: the mask is not an affine expression", got=repr(mask),
-               remedy="Masks may add, subtract and multiply by constants; // and % are not affine.")
+        broken(
+            "mask",
+            f"{api}: the mask is not an affine expression",
+            got=repr(mask),
+            remedy="Masks may add, subtract and multiply by constants; // and % are not affine.",
+        )
     return None if mask.where.all() else mask.where
 
 
@@ -38,13 +48,19 @@ def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
     try:
         return np.broadcast_to(where, shape)
     except ValueError:
-        broken("mask", f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
-               got=where.shape, limit=shape, remedy="Build the mask from the index grids that select the tile.")
+        broken(
+            "mask",
+            f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
+            got=where.shape,
+            limit=shape,
+            remedy="Build the mask from the index grids that select the tile.",
+        )
         raise
 
 
 def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the partitions."""
+    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the
+    partitions."""
     if t.meta.space == CONST:
         return None
     if t.shape == shape:
@@ -54,9 +70,19 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
     return None
 
 
-def execute_masked(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-                   attrs: tuple, space: str, dtype: np.dtype | None, mask: Any, extra: Tensor | None,
-                   counted: bool = False) -> Tensor:
+def execute_masked(
+    program: Program,
+    instruction: Instruction,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple,
+    space: str,
+    dtype: np.dtype | None,
+    mask: Any,
+    extra: Tensor | None,
+    counted: bool = False,
+) -> Tensor:
     """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds.
 
     `counted`: the fast way has counted the instruction before it found that it is none of its own.
@@ -79,9 +105,12 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
         own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
         if where is not None and s.meta.space != CONST and not where.any():
             own = np.zeros(s.shape, dtype=bool)  # left out altogether, it reads nothing
-        if where is not None and plan.kind == "reduce" and position and s.meta.space != CONST:  # it is over the first
+        # it is over the first
+        if where is not None and plan.kind == "reduce" and position and s.meta.space != CONST:
             own = unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
-        operands.append((s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None))
+        operands.append(
+            (s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None)
+        )
         values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
         if own is not None and plan.kind == "reduce" and not position and program.values:
             values = _others(own, values, plan.identity)
@@ -102,7 +131,9 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     fresh = dst is None
     if dst is None:
         meta = signature.dst
-        dst = program.tensor(program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0)
+        dst = program.tensor(
+            program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0
+        )
     else:
         if dst.buf.role == "input":
             program.refuse_input(dst, api)
@@ -131,30 +162,69 @@ def execute_masked(program: Program, instruction: Instruction, api: str, dst: Te
     program.last_srcs = srcs
     program.last_extra = extra
     if program.recording and runs:
-        where_from = [x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)]
+        where_from = [
+            x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)
+        ]
         share: tuple | None = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
-        picks = [(t.buf, t.off, t.meta) for s in (*srcs, dst) if isinstance(s, IndexedTensor) for t in s.tiles or ()]
+        picks = [
+            (t.buf, t.off, t.meta)
+            for s in (*srcs, dst)
+            if isinstance(s, IndexedTensor)
+            for t in s.tiles or ()
+        ]
         if picks:  # who reads the records for their dependencies must know the tiles of indices
             share = (*(share or (1, 1)), picks)
-        program.tape += (signature, frame.f_code, frame.f_lasti, dst.buf, dst.off, *where_from, share)
+        program.tape += (
+            signature,
+            frame.f_code,
+            frame.f_lasti,
+            dst.buf,
+            dst.off,
+            *where_from,
+            share,
+        )
         if program.results is not None:
-            program.results.append(np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array))
-            program.seconds.append(None if extra is None or isinstance(extra, IndexedTensor) else extra.array.copy())
+            program.results.append(
+                np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
+            )
+            program.seconds.append(
+                None if extra is None or isinstance(extra, IndexedTensor) else extra.array.copy()
+            )
     return dst
 
 
 _PLANNED: dict[tuple, Signature] = {}
 
 
-def _signature(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-               attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
+def _signature(
+    program: Program,
+    instruction: Instruction,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple,
+    space: str,
+    dtype: np.dtype | None,
+    extra: Tensor | None,
+) -> Signature:
     """A signature of this call's own, from one that was checked before if there is one."""
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
     if any(type(t) is IndexedTensor for t in tiles):
         return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
     config = program.config
-    key = (config.target.name, config.precise_fp, tuple(sorted(config.warn.items())), program.values, instruction, attrs,
-           space, dtype, dst is None, extra is None, *[t.meta for t in tiles])
+    key = (
+        config.target.name,
+        config.precise_fp,
+        tuple(sorted(config.warn.items())),
+        program.values,
+        instruction,
+        attrs,
+        space,
+        dtype,
+        dst is None,
+        extra is None,
+        *[t.meta for t in tiles],
+    )
     found = _PLANNED.get(key)
     if found is None:
         found = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
@@ -181,28 +251,54 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     return where
 
 
-def _write_reduction(program: Program, api: str, extra: Tensor, values: np.ndarray, where: np.ndarray | None,
-                     lost: np.ndarray | None) -> None:
+def _write_reduction(
+    program: Program,
+    api: str,
+    extra: Tensor,
+    values: np.ndarray,
+    where: np.ndarray | None,
+    lost: np.ndarray | None,
+) -> None:
     """Write `reduce_res` in the rows that the mask keeps."""
     kept = gone = None
     if where is not None:
-        kept = unknown.along(np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape)
+        kept = unknown.along(
+            np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape
+        )
     if lost is not None:
         got = f"{int(lost.sum())} of {lost.size} elements left out"
-        gone = unknown.along(unknown.rows(lost, where, tuple(range(1, lost.ndim)), lambda: unknown.refuse(
-            api, extra.label, got, "they are mixed with known ones here")), extra.shape)
+        gone = unknown.along(
+            unknown.rows(
+                lost,
+                where,
+                tuple(range(1, lost.ndim)),
+                lambda: unknown.refuse(
+                    api, extra.label, got, "they are mixed with known ones here"
+                ),
+            ),
+            extra.shape,
+        )
     if extra.buf.scope.closed:
         program.check_scope(extra)
-    masked_write(program, api, extra, program.cast(values, extra.meta.dtype).reshape(extra.shape), kept, gone)
+    masked_write(
+        program, api, extra, program.cast(values, extra.meta.dtype).reshape(extra.shape), kept, gone
+    )
     extra.buf.last = program.clock
     if extra.buf.tracked is not None:
         frame = source.user_frame(2)
         program.note_history(extra, frame.f_code, frame.f_lasti, kept)
 
 
-def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, keep: np.ndarray | None,
-                 lost: np.ndarray | None) -> None:
-    """Write `values` to `dst` where `keep` holds (None: everywhere); of these, the elements `lost` become unknown."""
+def masked_write(
+    program: Program,
+    api: str,
+    dst: Tensor,
+    values: np.ndarray,
+    keep: np.ndarray | None,
+    lost: np.ndarray | None,
+) -> None:
+    """Write `values` to `dst` where `keep` holds (None: everywhere); of these, the elements `lost`
+    become unknown."""
     buf = dst.buf
     if lost is not None:
         lost = unknown.fit(lost, dst.shape)
@@ -210,9 +306,19 @@ def masked_write(program: Program, api: str, dst: Tensor, values: np.ndarray, ke
         if not lost.any():
             lost = None
         elif dst.meta.space == HBM:
-            unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would be stored here")
+            unknown.refuse(
+                api,
+                dst.label,
+                f"{int(lost.sum())} of {lost.size} elements",
+                "they would be stored here",
+            )
         elif not buf.asked or isinstance(dst, IndexedTensor):
-            unknown.refuse(api, dst.label, f"{int(lost.sum())} of {lost.size} elements", "they would overwrite known ones")
+            unknown.refuse(
+                api,
+                dst.label,
+                f"{int(lost.sum())} of {lost.size} elements",
+                "they would overwrite known ones",
+            )
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
         return

@@ -1,8 +1,9 @@
 """Tensors that the kernel placed itself: which of them wrote each byte of SBUF and PSUM last.
 
-Two tensors may be placed over one another, so that one takes the room of the other once it is used up. A read of the
-first after the second was written gets the second's bytes on the device. Source: aws-neuron-sdk v2.32.0
-nki/api/nki/language/__init__.py (ndarray, address), nki/guides/nki_simulator.rst (Memory Model: not checked there).
+Two tensors may be placed over one another, so that one takes the room of the other once it is used
+up. A read of the first after the second was written gets the second's bytes on the device. Source:
+aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py (ndarray, address),
+nki/guides/nki_simulator.rst (Memory Model: not checked there).
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Places:
             self._bytes(t)[...] = number
 
     def check(self, t: Tensor, api: str, written: np.ndarray) -> None:
-        """Refuse to read bytes of `t`, among the elements `written`, that another tensor has been written over."""
+        """Refuse to read bytes of `t`, among the elements `written`, that another tensor has been
+        written over."""
         number = self.numbers.get(t.buf)
         if number is None or isinstance(t, IndexedTensor):
             return
@@ -52,7 +54,13 @@ class Places:
         if wrong.size:
             other = self.buffers[int(wrong[0]) - 1]
             assert t.buf.placed is not None and other.placed is not None
-            broken("address-overlap", f"{api}: '{t.label}' is read after '{other.label}' was written over it", tensor=t.label,
-                   got=f"'{t.label}' {t.buf.meta.shape} at byte {t.buf.placed[1]}, '{other.label}' {other.meta.shape} at byte "
-                       f"{other.placed[1]} of {t.meta.space.upper()}",
-                   remedy="Place them apart, or read the first for the last time before the second is written.")
+            broken(
+                "address-overlap",
+                f"{api}: '{t.label}' is read after '{other.label}' was written over it",
+                tensor=t.label,
+                got=f"'{t.label}' {t.buf.meta.shape} at byte {t.buf.placed[1]}, "
+                f"'{other.label}' {other.meta.shape} at byte "
+                f"{other.placed[1]} of {t.meta.space.upper()}",
+                remedy="Place them apart, or read the first for the last time before the "
+                "second is written.",
+            )

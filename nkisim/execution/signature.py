@@ -1,4 +1,5 @@
-"""Signatures: what is checked and planned once for all calls that look alike, and then remembered."""
+"""Signatures: what is checked and planned once for all calls that look alike, and then
+remembered."""
 
 from __future__ import annotations
 
@@ -22,11 +23,38 @@ if TYPE_CHECKING:
 class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
-    __slots__ = ("instruction", "api", "attrs", "dtype", "plan", "compute", "into", "engine", "dst", "srcs", "read", "written",
-                 "extra", "width", "general", "redirected", "warned")
+    __slots__ = (
+        "instruction",
+        "api",
+        "attrs",
+        "dtype",
+        "plan",
+        "compute",
+        "into",
+        "engine",
+        "dst",
+        "srcs",
+        "read",
+        "written",
+        "extra",
+        "width",
+        "general",
+        "redirected",
+        "warned",
+    )
 
-    def __init__(self, instruction: Instruction, api: str, attrs: tuple, dtype: np.dtype | None, plan: Plan,
-                 compute: Callable, dst: Meta, srcs: tuple[Meta, ...], extra: Meta | None) -> None:
+    def __init__(
+        self,
+        instruction: Instruction,
+        api: str,
+        attrs: tuple,
+        dtype: np.dtype | None,
+        plan: Plan,
+        compute: Callable,
+        dst: Meta,
+        srcs: tuple[Meta, ...],
+        extra: Meta | None,
+    ) -> None:
         self.instruction = instruction
         self.api = api
         """The name under which the reader first called it, for messages."""
@@ -36,7 +64,8 @@ class Signature:
         self.plan = plan
         self.compute = compute
         self.into: Callable | None = None
-        """Source arrays and the destination's -> None: computes in place, where that is the same and faster."""
+        """Source arrays and the destination's -> None: computes in place, where that is the same
+        and faster."""
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
@@ -47,15 +76,27 @@ class Signature:
         self.width = 6 + 2 * len(srcs) + (0 if extra is None else 2)
         """Entries of one record of it on the tape."""
         self.warned = False
-        """Whether making it warned of a rule that the configuration does not insist on: then each call shall."""
+        """Whether making it warned of a rule that the configuration does not insist on: then each
+        call shall."""
         self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
-        """Of an instruction that ran the general way: what its mask kept, and which of its elements are unknown."""
+        """Of an instruction that ran the general way: what its mask kept, and which of its elements
+        are unknown."""
         self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
-        """The signatures of this instruction when it writes to a destination of that layout, with those attributes."""
+        """The signatures of this instruction when it writes to a destination of that layout, with
+        those attributes."""
 
 
-def build(program: Program, instruction: Instruction, api: str, dst: Tensor | None, srcs: tuple[Tensor, ...],
-           attrs: tuple, space: str, dtype: np.dtype | None, extra: Tensor | None) -> Signature:
+def build(
+    program: Program,
+    instruction: Instruction,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple,
+    space: str,
+    dtype: np.dtype | None,
+    extra: Tensor | None,
+) -> Signature:
     """Check the rules of a new signature and make its plan."""
     asked = dtype
     warnings = POLICY.warnings
@@ -73,24 +114,46 @@ def build(program: Program, instruction: Instruction, api: str, dst: Tensor | No
             dtype = srcs[0].meta.dtype
         meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
         if space == PSUM and meta.free * meta.itemsize > program.config.target.psum_bank_bytes:
-            call.fail("psum-bank", "the result does not fit in one PSUM bank", got=meta.describe(),
-                      limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
-                      remedy="Work on at most 512 fp32 columns at a time.")
+            call.fail(
+                "psum-bank",
+                "the result does not fit in one PSUM bank",
+                got=meta.describe(),
+                limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
+                remedy="Work on at most 512 fp32 columns at a time.",
+            )
         _check_sbuf_tile(call, meta)
     want = program.storage(meta.dtype)
     compute = plan.compute
     permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
-    exact = plan.dtype is not None and plan.dtype == want and dtypes.storage(meta.dtype) == want == meta.dtype
+    exact = (
+        plan.dtype is not None
+        and plan.dtype == want
+        and dtypes.storage(meta.dtype) == want == meta.dtype
+    )
     if plan.stateful:
         compute = _with_registers(compute)
     if not program.values:
         compute = _shapes(program, plan, meta, extra)
     elif not exact or permuted:
         compute = _casting(program, compute, meta.dtype, permuted)
-    signature = Signature(instruction, api, attrs, asked, plan, compute, meta, tuple(s.meta for s in srcs),
-                          None if extra is None else extra.meta)
+    signature = Signature(
+        instruction,
+        api,
+        attrs,
+        asked,
+        plan,
+        compute,
+        meta,
+        tuple(s.meta for s in srcs),
+        None if extra is None else extra.meta,
+    )
     signature.warned = bool(program.config.warn) and POLICY.warnings != warnings
-    if dst is not None and compute is plan.compute and plan.shape == meta.shape and len(srcs) in (1, 2):
+    if (
+        dst is not None
+        and compute is plan.compute
+        and plan.shape == meta.shape
+        and len(srcs) in (1, 2)
+    ):
         if isinstance(compute, np.ufunc):
             signature.into = _INTO.get(compute, compute)
         elif compute is np.ndarray.copy:
@@ -117,9 +180,13 @@ _INTO: dict[Callable, Callable] = {np.maximum: _maximum_into, np.minimum: _minim
 def _check_sbuf_tile(call: Call, meta: Meta) -> None:
     limit = call.target.sbuf_partition_bytes
     if meta.space == SBUF and meta.free * meta.itemsize > limit:
-        call.fail("sbuf-capacity", "the tile is larger than SBUF", got=f"{meta.describe()}: "
-                  f"{meta.free * meta.itemsize} bytes a partition", limit=f"{limit} bytes a partition on {call.target.name}",
-                  remedy="Work on a smaller tile of the free axis at a time.")
+        call.fail(
+            "sbuf-capacity",
+            "the tile is larger than SBUF",
+            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes a partition",
+            limit=f"{limit} bytes a partition on {call.target.name}",
+            remedy="Work on a smaller tile of the free axis at a time.",
+        )
 
 
 def _row_major(meta: Meta) -> bool:
@@ -154,7 +221,9 @@ def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> C
     return compute
 
 
-def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool) -> Callable[..., Any]:
+def _casting(
+    program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool
+) -> Callable[..., Any]:
     cast = program.cast
 
     def compute(*arrays: Any) -> Any:
@@ -167,12 +236,23 @@ def _casting(program: Program, inner: Callable[..., Any], dtype: np.dtype, permu
     return compute
 
 
-_ASSOCIATIVE = {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logical_xor", "bitwise_and",
-                "bitwise_or", "bitwise_xor"}
+_ASSOCIATIVE = {
+    "add",
+    "multiply",
+    "maximum",
+    "minimum",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+}
 
 
 def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step of a reduction."""
+    """Whether the instruction combines `dst` with something else by an associative operator: a step
+    of a reduction."""
     name, attrs = signature.instruction.name, signature.attrs
     if name == "nc_matmul":
         return bool(attrs[5])
@@ -184,4 +264,6 @@ def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool
         associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
     else:
         return False
-    return associative and any(s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs)
+    return associative and any(
+        s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+    )

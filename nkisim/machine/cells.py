@@ -1,9 +1,11 @@
-"""What is known of each element of a tensor, kept for blocks of elements that have always been treated alike.
+"""What is known of each element of a tensor, kept for blocks of elements that have always been
+treated alike.
 
-Whether an element has been written, and which loop iteration wrote it, is asked of tensors of gigabytes; but a kernel
-writes them tile by tile. So the tensor is cut into equal blocks, one cell each, as large as the regions named so far
-allow: along each axis the block length is the greatest common divisor of all bounds seen. What is said of a region is
-exact, always: a region that is no box of whole blocks makes the blocks smaller, down to one element.
+Whether an element has been written, and which loop iteration wrote it, is asked of tensors of
+gigabytes; but a kernel writes them tile by tile. So the tensor is cut into equal blocks, one cell
+each, as large as the regions named so far allow: along each axis the block length is the greatest
+common divisor of all bounds seen. What is said of a region is exact, always: a region that is no
+box of whole blocks makes the blocks smaller, down to one element.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ Box = tuple[tuple[int, int, int], ...]
 
 
 @functools.lru_cache(maxsize=4096)
-def _steps(whole: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, int, int], ...] | None:
-    """Of each axis of a row-major tensor, last axis first, its size and the number and step of the elements that a view
-    takes along it; None if an axis of the view does not run along one of the tensor's."""
+def _steps(
+    whole: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[tuple[int, int, int], ...] | None:
+    """Of each axis of a row-major tensor, last axis first, its size and the number and step of the
+    elements that a view takes along it; None if an axis of the view does not run along one of the
+    tensor's."""
     taken: dict[int, tuple[int, int]] = {}
     units = [1]
     for size in reversed(whole):
@@ -36,10 +41,14 @@ def _steps(whole: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, .
     return tuple((size, *taken.get(axis, (1, 1))) for axis, size in enumerate(reversed(whole)))
 
 
-def box_of(whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Box | None:
-    """Which box of a row-major tensor of shape `whole` a strided view of it covers; None if it is no box.
+def box_of(
+    whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Box | None:
+    """Which box of a row-major tensor of shape `whole` a strided view of it covers; None if it is
+    no box.
 
-    `off` and `strides` in elements. Order and repetition of elements do not matter (transposed, stride 0).
+    `off` and `strides` in elements. Order and repetition of elements do not matter (transposed,
+    stride 0).
     """
     steps = _steps(whole, shape, strides)
     if steps is not None:
@@ -56,10 +65,13 @@ def box_of(whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tu
     return _merged_box(whole, off, shape, strides)
 
 
-def _merged_box(whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Box | None:
+def _merged_box(
+    whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Box | None:
     """`box_of` for views whose axes were split or merged."""
     axes = sorted(((s, n) for n, s in zip(shape, strides) if n > 1 and s), reverse=True)
-    runs: list[list[int]] = []  # axes that together walk through memory in equal steps are one: [step, length]
+    # axes that together walk through memory in equal steps are one: [step, length]
+    runs: list[list[int]] = []
     for s, n in axes:
         if s < 0:
             return None
@@ -104,7 +116,8 @@ class Cells:
         self.written: np.ndarray = np.full((1,) * len(shape), written)
         """Whether each block has been written."""
         self.owner: np.ndarray | None = None
-        """The number of the scope that wrote each block last, 0 if none did; None until `own` is called."""
+        """The number of the scope that wrote each block last, 0 if none did; None until `own` is
+        called."""
 
     def own(self) -> np.ndarray:
         """`owner`, kept from now on."""
@@ -113,9 +126,11 @@ class Cells:
         return self.owner
 
     def index(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-        """The subscript for `written` and `owner` of exactly the elements of a region (element offset, shape, strides).
+        """The subscript for `written` and `owner` of exactly the elements of a region (element
+        offset, shape, strides).
 
-        The call may make the blocks smaller and the two arrays anew: take them after it, and use the index before the next.
+        The call may make the blocks smaller and the two arrays anew: take them after it, and use
+        the index before the next.
         """
         steps = _steps(self.shape, shape, strides)
         if steps is None:
@@ -145,13 +160,21 @@ class Cells:
         box = box_of(self.shape, off, shape, strides)
         if box is None:
             self._refine((1,) * len(self.shape))
-            places = off + sum(np.arange(n).reshape((-1,) + (1,) * (len(shape) - axis - 1)) * s
-                               for axis, (n, s) in enumerate(zip(shape, strides)))
+            places = off + sum(
+                np.arange(n).reshape((-1,) + (1,) * (len(shape) - axis - 1)) * s
+                for axis, (n, s) in enumerate(zip(shape, strides))
+            )
             return np.unravel_index(np.ravel(places), self.shape)
         box = box[::-1]
-        grain = tuple(gcd(g, start, stop) if step == 1 else 1 for (start, stop, step), g in zip(box, self.grain))
+        grain = tuple(
+            gcd(g, start, stop) if step == 1 else 1
+            for (start, stop, step), g in zip(box, self.grain)
+        )
         self._refine(grain)
-        index = [slice(start // g, (stop - 1) // g + 1, step) for (start, stop, step), g in zip(box, grain)]
+        index = [
+            slice(start // g, (stop - 1) // g + 1, step)
+            for (start, stop, step), g in zip(box, grain)
+        ]
         return tuple(index[::-1])
 
     def each(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

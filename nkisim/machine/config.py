@@ -15,15 +15,19 @@ class Config:
     """How a kernel is simulated."""
 
     target: _target.Target = _target.DEFAULT
-    """The NeuronCore imitated. Environment: NEURON_PLATFORM_TARGET_OVERRIDE ("trn1", "inf2", "trn2", "trn3")."""
+    """The NeuronCore imitated. Environment: NEURON_PLATFORM_TARGET_OVERRIDE ("trn1", "inf2",
+    "trn2", "trn3")."""
     precise_fp: bool = True
-    """True: bf16, fp16 and fp8 tiles are stored in, and rounded to, their own type. False: stored as float32,
-    never rounded, to tell an algorithm's error from its rounding. Environment: NKI_PRECISE_FP ("1" or "0")."""
+    """True: bf16, fp16 and fp8 tiles are stored in, and rounded to, their own type. False: stored
+    as float32, never rounded, to tell an algorithm's error from its rounding. Environment:
+    NKI_PRECISE_FP ("1" or "0")."""
     warn: Mapping[str, bool] = field(default_factory=dict)
-    """Rule ids whose breach is a warning instead of an error, e.g. {"sbuf-capacity": True}. Only rules without which
-    something sensible is left to simulate: `RULES[id].warnable`. ValueError for any other."""
+    """Rule ids whose breach is a warning instead of an error, e.g. {"sbuf-capacity": True}. Only
+    rules without which something sensible is left to simulate: `RULES[id].warnable`. ValueError for
+    any other."""
     print_to_stdout: bool = True
-    """Whether nl.device_print prints. Inside `nkisim.record()` it does not: there `run.prints` captures the values."""
+    """Whether nl.device_print prints. Inside `nkisim.record()` it does not: there `run.prints`
+    captures the values."""
 
     def __post_init__(self) -> None:
         for rule in self.warn:
@@ -31,8 +35,11 @@ class Config:
                 raise ValueError(f"no rule has the id '{rule}'; nkisim.RULES has them all")
             if not RULES[rule].warnable:
                 allowed = ", ".join(r for r in RULES if RULES[r].warnable)
-                raise ValueError(f"the rule '{rule}' cannot be a warning: without it there is nothing sensible to "
-                                 f"simulate; these can: {allowed}")
+                raise ValueError(
+                    f"the rule '{rule}' cannot be a warning: without it there is "
+                    "nothing sensible to "
+                    f"simulate; these can: {allowed}"
+                )
 
     @staticmethod
     def from_environment() -> Config:

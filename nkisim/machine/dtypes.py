@@ -1,8 +1,8 @@
 """NKI data types on NumPy and ml_dtypes: names, promotion, rounding, saturation.
 
-Source: aws-neuron-sdk v2.26.0 `general/nki/api/nki.api.shared.rst` (supported data types, type promotion).
-Conversion from a float to an integer type rounds to nearest, ties to even, and saturates
-(aws-neuron-sdk v2.32.0 release notes of NKI: what hardware does).
+Source: aws-neuron-sdk v2.26.0 `general/nki/api/nki.api.shared.rst` (supported data types, type
+promotion). Conversion from a float to an integer type rounds to nearest, ties to even, and
+saturates (aws-neuron-sdk v2.32.0 release notes of NKI: what hardware does).
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
 float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
 float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
 float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
-# A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of the
-# official package, an opaque four-byte type names it and float32 arrays store it.
+# A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of
+# the official package, an opaque four-byte type names it and float32 arrays store it.
 tfloat32 = np.dtype("V4")
 
-# Four elements in 32 bits, for the matmul of micro-scaled formats; their bytes are unpacked by the instructions only.
+# Four elements in 32 bits, for the matmul of micro-scaled formats; their bytes are unpacked by the
+# instructions only.
 float8_e4m3fn_x4 = np.dtype([("float8_e4m3fn_x4", np.uint32)])
 float8_e5m2_x4 = np.dtype([("float8_e5m2_x4", np.uint32)])
 float4_e2m1fn_x4 = np.dtype([("float4_e2m1fn_x4", np.uint16)])
@@ -33,14 +34,30 @@ INT32 = np.dtype(np.int32)
 UINT8 = np.dtype(np.uint8)
 BOOL = np.dtype(np.bool_)
 
-FLOATS = (FLOAT32, tfloat32, bfloat16, FLOAT16, float8_e4m3, float8_e5m2, float8_e4m3fn, float8_e8m0fnu)
+FLOATS = (
+    FLOAT32,
+    tfloat32,
+    bfloat16,
+    FLOAT16,
+    float8_e4m3,
+    float8_e5m2,
+    float8_e4m3fn,
+    float8_e8m0fnu,
+)
 INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32))
 SUPPORTED = FLOATS + INTEGERS + (BOOL,)
 MATMUL_DTYPES = (float8_e4m3, float8_e5m2, bfloat16, FLOAT16, tfloat32, FLOAT32)
 
-_NAMES = {tfloat32: "tfloat32", float8_e4m3fn_x4: "float8_e4m3fn_x4", float8_e5m2_x4: "float8_e5m2_x4",
-          float4_e2m1fn_x4: "float4_e2m1fn_x4"}
-_BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {"bool_": BOOL, "float32r": FLOAT32}
+_NAMES = {
+    tfloat32: "tfloat32",
+    float8_e4m3fn_x4: "float8_e4m3fn_x4",
+    float8_e5m2_x4: "float8_e5m2_x4",
+    float4_e2m1fn_x4: "float4_e2m1fn_x4",
+}
+_BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {
+    "bool_": BOOL,
+    "float32r": FLOAT32,
+}
 
 
 @cache
@@ -58,12 +75,16 @@ def resolve(dtype: Any) -> np.dtype:
         found = dtype
     elif isinstance(dtype, str):
         if dtype not in _BY_NAME:
-            raise TypeError(f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}")
+            raise TypeError(
+                f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}"
+            )
         return _BY_NAME[dtype]
     elif dtype is bool:
         return BOOL
     elif dtype is float or dtype is int:
-        raise TypeError(f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ...")
+        raise TypeError(
+            f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
+        )
     else:
         try:
             found = np.dtype(dtype)
@@ -102,8 +123,9 @@ def _round_tf32(values: np.ndarray) -> np.ndarray:
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`values` rounded to `dtype`, in an array of its storage type (may be `values` itself).
 
-    Float to a narrower float: nearest, ties to even; beyond the range, infinity. Float to integer: nearest,
-    ties to even, saturating, NaN to 0. Anything to bool: 1 where not zero. Integer to integer: saturating.
+    Float to a narrower float: nearest, ties to even; beyond the range, infinity. Float to integer:
+    nearest, ties to even, saturating, NaN to 0. Anything to bool: 1 where not zero. Integer to
+    integer: saturating.
     """
     if dtype == tfloat32:
         return _round_tf32(values)
@@ -115,7 +137,9 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         info = np.iinfo(dtype)
         if values.dtype in INTEGERS:
             return np.clip(values.astype(np.int64), info.min, info.max).astype(dtype)
-        wide = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min)
+        wide = np.nan_to_num(
+            np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min
+        )
         return np.clip(wide, info.min, info.max).astype(dtype)
     with np.errstate(over="ignore"):
         return values.astype(dtype)
@@ -140,8 +164,16 @@ def of_scalar(value: Any) -> np.dtype:
     return FLOAT32
 
 
-_FLOAT_RANK = {float8_e4m3: 0, float8_e5m2: 0, float8_e4m3fn: 0, float8_e8m0fnu: 0, bfloat16: 1, FLOAT16: 1,
-               tfloat32: 2, FLOAT32: 3}
+_FLOAT_RANK = {
+    float8_e4m3: 0,
+    float8_e5m2: 0,
+    float8_e4m3fn: 0,
+    float8_e8m0fnu: 0,
+    bfloat16: 1,
+    FLOAT16: 1,
+    tfloat32: 2,
+    FLOAT32: 3,
+}
 
 
 def promote(a: np.dtype, b: np.dtype) -> np.dtype:

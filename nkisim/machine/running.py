@@ -34,8 +34,11 @@ FORCE = _Force()
 def dialect() -> Any:
     """The dialect in force; refuses the use of a tensor outside its kernel."""
     if FORCE.dialect is None:
-        broken("outside-kernel", "a tensor was used outside its kernel",
-               remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.")
+        broken(
+            "outside-kernel",
+            "a tensor was used outside its kernel",
+            remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.",
+        )
     return FORCE.dialect
 
 
@@ -43,8 +46,12 @@ def current(api: str) -> Program:
     """The running program; refuses calls outside a kernel."""
     program = STATE.program
     if program is None:
-        broken("outside-kernel", f"{api} was called outside a kernel",
-               remedy="Call it inside a function decorated with @nki.jit, and run that with NumPy arrays or "
-                      "nki.simulate_kernel.")
+        broken(
+            "outside-kernel",
+            f"{api} was called outside a kernel",
+            remedy="Call it inside a function decorated with @nki.jit, and run that with NumPy "
+            "arrays or "
+            "nki.simulate_kernel.",
+        )
     assert program is not None
     return program

@@ -14,7 +14,8 @@ class NoValues(ValueError):
 
 
 class ShapeOnly:
-    """An array of which only the shape and the data type are known. It takes no memory, whatever its size.
+    """An array of which only the shape and the data type are known. It takes no memory, whatever
+    its size.
 
     Any use of its values raises `NoValues`, a ValueError. Two of one shape and dtype are equal.
     """
@@ -55,7 +56,11 @@ class ShapeOnly:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ShapeOnly):
             return self.shape == other.shape and self.dtype == other.dtype
-        return self._no_values() if isinstance(other, (int, float, np.generic, np.ndarray)) else NotImplemented
+        return (
+            self._no_values()
+            if isinstance(other, (int, float, np.generic, np.ndarray))
+            else NotImplemented
+        )
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))
@@ -64,8 +69,12 @@ class ShapeOnly:
         return f"<shape {self.shape} {dtypes.name(self.dtype)}, no values>"
 
     def _no_values(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NoValues(f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no values: it comes from a run "
-                         "on shapes alone. Use nkisim.record() without values=False, and arrays as arguments, to compute.")
+        raise NoValues(
+            f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no "
+            "values: it comes from a run "
+            "on shapes alone. Use nkisim.record() without values=False, and arrays "
+            "as arguments, to compute."
+        )
 
     __array__ = __array_ufunc__ = __array_function__ = _no_values
     __getitem__ = __setitem__ = __iter__ = __float__ = __int__ = __bool__ = _no_values
@@ -74,8 +83,8 @@ class ShapeOnly:
 def shape(shape: tuple[int, ...] | int, dtype: Any = "float32") -> ShapeOnly:
     """A kernel argument that is a shape and a data type only, for `nkisim.record(values=False)`.
 
-    `nkisim.shape((8, 128, 1_000_000), "bfloat16")`: a NumPy dtype, an nl dtype or its name. TypeError for a dtype that
-    NKI does not have, ValueError for a size below 1.
+    `nkisim.shape((8, 128, 1_000_000), "bfloat16")`: a NumPy dtype, an nl dtype or its name.
+    TypeError for a dtype that NKI does not have, ValueError for a size below 1.
     """
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     for n in sizes:

@@ -23,7 +23,8 @@ class Target:
     nc_version: int
     """NeuronCore generation: 2 (trn1, inf2), 3 (trn2), 4 (trn3)."""
     sbuf_partition_bytes: int
-    """SBUF of one partition: 192 KiB (arch-v2), 224 KiB (arch-v3), 256 KiB (arch-v4: 32 MiB over 128)."""
+    """SBUF of one partition: 192 KiB (arch-v2), 224 KiB (arch-v3), 256 KiB (arch-v4: 32 MiB over
+    128)."""
     partitions: int = 128
     """Partitions of SBUF and of PSUM (model, TC#1)."""
     psum_bank_bytes: int = 2 * KIB
@@ -60,7 +61,8 @@ DEFAULT = TRN2
 
 
 def get(name: str | Target | None) -> Target:
-    """The target called `name` ("trn1", "inf2", "trn2", "trn3"; "gen2".."gen4" too). ValueError if there is none."""
+    """The target called `name` ("trn1", "inf2", "trn2", "trn3"; "gen2".."gen4" too). ValueError if
+    there is none."""
     if isinstance(name, Target):
         return name
     if name is None:

@@ -1,4 +1,5 @@
-"""What a kernel did: the records of one or more kernel calls, read as instructions, bytes, memory and values."""
+"""What a kernel did: the records of one or more kernel calls, read as instructions, bytes, memory
+and values."""
 
 from __future__ import annotations
 
@@ -55,7 +56,10 @@ class Instruction:
     def __str__(self) -> str:
         sources = ", ".join(f"{o.name}{list(o.shape)}" for o in self.srcs if o.space != "const")
         targets = ", ".join(f"{o.name}{list(o.shape)}" for o in self.dst)
-        return f"{self.index:5d}  {self.engine:<6} {self.op:<16} {targets} <- {sources}   line {self.line}"
+        return (
+            f"{self.index:5d}  {self.engine:<6} {self.op:<16} {targets} <- {sources}   line "
+            f"{self.line}"
+        )
 
 
 class Holder(NamedTuple):
@@ -69,7 +73,8 @@ class Holder(NamedTuple):
 
 
 class Peak(int):
-    """Peak bytes, with who held them: `.holders`, largest first, and `.line`, the kernel line of the moment."""
+    """Peak bytes, with who held them: `.holders`, largest first, and `.line`, the kernel line of
+    the moment."""
 
     holders: list[Holder]
     line: int
@@ -82,23 +87,39 @@ class Peak(int):
 
 
 _ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
-    "nc_matmul": ("is_stationary_onezero", "is_moving_onezero", "is_transpose", "tile_position", "tile_size", "accumulate",
-                  "perf_mode"),
+    "nc_matmul": (
+        "is_stationary_onezero",
+        "is_moving_onezero",
+        "is_transpose",
+        "tile_position",
+        "tile_size",
+        "accumulate",
+        "perf_mode",
+    ),
     "nc_matmul_mx": ("tile_position", "tile_size", "accumulate"),
     "activation": ("op", None, None, "reduce_op", "reduce_cmd"),
     "activate2": ("op", "op0", "reverse0", "op1", "reverse1", "reduce_op", "reduce_cmd"),
-    "tensor_tensor": ("op", None), "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
+    "tensor_tensor": ("op", None),
+    "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
     "scalar_tensor_tensor": ("op0", "reverse0", "op1", "reverse1"),
     "tensor_tensor_scan": ("op0", "op1", "reverse0", "reverse1"),
     "tensor_reduce": ("op", "axis", "negate", "keepdims"),
     "tensor_scalar_reduce": ("op0", "reverse0", "reduce_op", "reduce_cmd", "reduce_res_negate"),
-    "tensor_scalar_cumulative": ("op0", "reverse0", "op1", "reduce_cmd"), "exponential": ("reduce_cmd",),
-    "tensor_copy_predicated": ("reverse_pred",), "select_reduce": ("reverse_pred", "reduce_cmd"),
+    "tensor_scalar_cumulative": ("op0", "reverse0", "op1", "reduce_cmd"),
+    "exponential": ("reduce_cmd",),
+    "tensor_copy_predicated": ("reverse_pred",),
+    "select_reduce": ("reverse_pred", "reduce_cmd"),
     "range_select": ("comp_op0", "comp_op1", "range_start", "reduce_cmd", None),
-    "tensor_partition_reduce": ("op",), "nc_stream_shuffle": ("shuffle_mask",),
-    "local_gather": ("num_elem_per_idx", "num_valid_indices"), "nonzero_with_count": ("index_offset", "padding_val"),
-    "topk": ("n",), "rng": ("shape", None), "rand": ("shape", None),
-    "memset": ("shape", None), "dma_transpose": ("axes", "dge_mode"), "dma_copy": ("add",),
+    "tensor_partition_reduce": ("op",),
+    "nc_stream_shuffle": ("shuffle_mask",),
+    "local_gather": ("num_elem_per_idx", "num_valid_indices"),
+    "nonzero_with_count": ("index_offset", "padding_val"),
+    "topk": ("n",),
+    "rng": ("shape", None),
+    "rand": ("shape", None),
+    "memset": ("shape", None),
+    "dma_transpose": ("axes", "dge_mode"),
+    "dma_copy": ("add",),
 }
 """The readable names of instructions' attributes, in order; None for one that is not shown."""
 
@@ -110,8 +131,8 @@ def _attributes(signature: Any) -> dict[str, Any]:
 
 
 class Occupancy:
-    """Who occupies the on-chip memories when: each tensor from the instruction that makes it to the last that touches
-    it, which is what the best allocator there can be would need."""
+    """Who occupies the on-chip memories when: each tensor from the instruction that makes it to the
+    last that touches it, which is what the best allocator there can be would need."""
 
     def __init__(self, buffers: list[Buffer]) -> None:
         n = len(buffers)
@@ -121,8 +142,11 @@ class Occupancy:
         self.end = int(max(self.first.max(initial=0), self.last.max(initial=0))) + 2
 
     def peak(self, attribute: str) -> tuple[int, list[Buffer], int]:
-        """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and when."""
-        sizes = np.fromiter(map(attrgetter("meta." + attribute), self.buffers), np.int64, len(self.buffers))
+        """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and
+        when."""
+        sizes = np.fromiter(
+            map(attrgetter("meta." + attribute), self.buffers), np.int64, len(self.buffers)
+        )
         sizes[self.last < self.first] = 0  # redirected results were never stored
         change = np.bincount(self.first, sizes, self.end)
         change -= np.bincount(np.maximum(self.last, self.first) + 1, sizes, self.end)
@@ -146,22 +170,26 @@ class Run:
 
     @property
     def target(self) -> str:
-        """The name of the target, e.g. "trn2": the kernels' own if they all asked for one (`platform_target`)."""
+        """The name of the target, e.g. "trn2": the kernels' own if they all asked for one
+        (`platform_target`)."""
         ran_on = {program.config.target.name for program in self.programs}
         return ran_on.pop() if len(ran_on) == 1 else self.config.target.name
 
     @property
     def unchecked(self) -> dict[str, str]:
-        """The rules that need values and so were not held to, or not wholly: rule id -> what went unchecked. Empty for a
-        run with values."""
+        """The rules that need values and so were not held to, or not wholly: rule id -> what went
+        unchecked. Empty for a run with values."""
         return {} if self.values else dict(_UNCHECKED)
 
     def _need_values(self, what: str) -> None:
         if not self.values:
-            raise ValueError(f"{what} holds values, and this run has none: it was recorded with values=False. Record without "
-                             "that argument to have them.")
+            raise ValueError(
+                f"{what} holds values, and this run has none: it was recorded with "
+                "values=False. Record without "
+                "that argument to have them."
+            )
 
-    # -- instructions ----------------------------------------------------------------------------------------------
+    # -- instructions ------------------------------------------------------------------------------
     def _raw(self) -> Iterator[tuple[Program, tuple]]:
         for program in self.programs:
             for record in program.records():
@@ -172,7 +200,8 @@ class Run:
 
     @property
     def instructions(self) -> list[Instruction]:
-        """Every instruction in program order, as objects (made anew on each access: keep the list)."""
+        """Every instruction in program order, as objects (made anew on each access: keep the
+        list)."""
         out = []
         for index, (_, record) in enumerate(self._raw()):
             signature, code, lasti = record[0], record[1], record[2]
@@ -180,18 +209,44 @@ class Run:
             written_to = [(record[3], signature.dst)]
             if signature.extra is not None:
                 written_to.append((record[-3], signature.extra))
-            dst = tuple(Operand(b.label, m.space, m.shape, dtypes.name(m.dtype)) for b, m in written_to)
-            srcs = tuple(Operand(b.label if m.space != CONST else "constant", m.space, m.shape, dtypes.name(m.dtype))
-                         for b, m in zip(record[5:-1:2], signature.srcs))
+            dst = tuple(
+                Operand(b.label, m.space, m.shape, dtypes.name(m.dtype)) for b, m in written_to
+            )
+            srcs = tuple(
+                Operand(
+                    b.label if m.space != CONST else "constant",
+                    m.space,
+                    m.shape,
+                    dtypes.name(m.dtype),
+                )
+                for b, m in zip(record[5:-1:2], signature.srcs)
+            )
             read, written = _hbm(record)
-            out.append(Instruction(index, signature.engine, signature.instruction.name, dst, srcs, read, written,
-                                   place.filename, place.line, place.text, _attributes(signature)))
+            out.append(
+                Instruction(
+                    index,
+                    signature.engine,
+                    signature.instruction.name,
+                    dst,
+                    srcs,
+                    read,
+                    written,
+                    place.filename,
+                    place.line,
+                    place.text,
+                    _attributes(signature),
+                )
+            )
         return out
 
     def count(self, op: str | None = None, engine: str | None = None) -> int:
         """How many instructions have this op and run on this engine (None: any)."""
-        return sum(1 for _, r in self._raw() if (op is None or r[0].instruction.name == op)
-                   and (engine is None or r[0].engine == engine))
+        return sum(
+            1
+            for _, r in self._raw()
+            if (op is None or r[0].instruction.name == op)
+            and (engine is None or r[0].engine == engine)
+        )
 
     def counts(self) -> dict[str, int]:
         """Instructions by op, most frequent first."""
@@ -200,7 +255,7 @@ class Run:
             found[r[0].instruction.name] = found.get(r[0].instruction.name, 0) + 1
         return dict(sorted(found.items(), key=lambda kv: (-kv[1], kv[0])))
 
-    # -- traffic ---------------------------------------------------------------------------------------------------
+    # -- traffic -----------------------------------------------------------------------------------
     @property
     def hbm_bytes_read(self) -> int:
         """Bytes that DMA engines read from HBM."""
@@ -237,11 +292,12 @@ class Run:
                 out[label] = out.get(label, 0) + _scaled(r[0].dst.nbytes, r[-1])
         return out
 
-    # -- memory ----------------------------------------------------------------------------------------------------
+    # -- memory ------------------------------------------------------------------------------------
     def peak_bytes(self, space: str) -> Peak:
         """Most bytes of "sbuf" or "psum" in use at one moment, with `.holders`.
 
-        A tile counts from the instruction that makes it to the last that touches it: what a perfect allocator needs.
+        A tile counts from the instruction that makes it to the last that touches it: what a perfect
+        allocator needs.
         """
         if space not in ON_CHIP:
             raise ValueError(f"peak_bytes takes 'sbuf' or 'psum', not {space!r}")
@@ -249,23 +305,32 @@ class Run:
         for program in self.programs:
             total, users, when = Occupancy(program.buffers).peak(f"{space}_bytes")
             if total > best or not best.holders:
-                holders = [Holder(i.label, i.meta.shape, dtypes.name(i.meta.dtype), i.nbytes,
-                                  source.line_of(i.code, i.lasti).line) for i in users]
+                holders = [
+                    Holder(
+                        i.label,
+                        i.meta.shape,
+                        dtypes.name(i.meta.dtype),
+                        i.nbytes,
+                        source.line_of(i.code, i.lasti).line,
+                    )
+                    for i in users
+                ]
                 starts = [i for i in users if i.first == when]
                 line = source.line_of(starts[-1].code, starts[-1].lasti).line if starts else 0
                 best = Peak(total, holders, line)
         return best
 
-    # -- values ----------------------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
     @property
     def prints(self) -> list[Printed]:
-        """Every nl.device_print, in order: `.prefix`, `.value` (without values a shape that says so), `.line`."""
+        """Every nl.device_print, in order: `.prefix`, `.value` (without values a shape that says
+        so), `.line`."""
         return [p for program in self.programs for p in program.prints]
 
     def writes(self, name: str) -> list[Write]:
-        """Every write to the tensors called `name`, in order: `.value` (the whole tensor after it), `.index` of the
-        instruction, `.line`, `.region` written, and `.allocation`, which counts the tensors of that name. ValueError if
-        the run was recorded with values=False."""
+        """Every write to the tensors called `name`, in order: `.value` (the whole tensor after it),
+        `.index` of the instruction, `.line`, `.region` written, and `.allocation`, which counts the
+        tensors of that name. ValueError if the run was recorded with values=False."""
         self._need_values("run.writes")
         found: list[Write] = []
         index = allocation = 0
@@ -276,14 +341,17 @@ class Run:
         return found
 
     def history(self, name: str) -> list[np.ndarray]:
-        """Every value that the tensors called `name` took, in order; the initial fill is the first. ValueError if the run
-        was recorded with values=False."""
+        """Every value that the tensors called `name` took, in order; the initial fill is the first.
+        ValueError if the run was recorded with values=False."""
         self._need_values("run.history")
         found = self.writes(name)
         if not found and name not in self.names():
             known = ", ".join(self.names()) or "none"
-            raise KeyError(f"no tensor named {name!r} was written (named tensors: {known}); give it a name where it "
-                           f"is made: nl.full(..., name={name!r})")
+            raise KeyError(
+                f"no tensor named {name!r} was written (named tensors: {known}); give "
+                "it a name where it "
+                f"is made: nl.full(..., name={name!r})"
+            )
         return [w.value for w in found]
 
     @property
@@ -298,42 +366,62 @@ class Run:
         """The names given to on-chip tensors with name=, sorted."""
         return sorted({n for program in self.programs for n in program.named})
 
-    # -- time ------------------------------------------------------------------------------------------------------
-    def timeline(self, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> Timeline:
+    # -- time --------------------------------------------------------------------------------------
+    def timeline(
+        self,
+        target: str | Target | None = None,
+        *,
+        launch: str = "none",
+        hoist_loads: bool = True,
+        as_compiled: bool = False,
+        throttle: bool = False,
+        cores: int = 1,
+    ) -> Timeline:
         """When each instruction would run, by the model of time: see `nkisim.timeline.Timeline`.
 
-        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the latency: "none",
-        "profile" or "benchmark". `hoist_loads`: loads do not wait for stores that the kernel issues before them, as
-        a compiler would have it. `as_compiled`: what a compiler seems to have done to published kernels, a guess:
-        what an engine would compute again from the same, unchanged tiles takes no time, and copies for which the
-        kernel names no engine go to VectorE or ScalarE, whichever is free first. `throttle`: TensorE of trn2 and
-        trn3 starts at half its clock (documented). `cores`: program instances are dealt out to so many cores; on
-        one core they run one after another.
+        `target`: the run's own if None. `launch`: which start-up and tear-down to add to the
+        latency: "none", "profile" or "benchmark". `hoist_loads`: loads do not wait for stores that
+        the kernel issues before them, as a compiler would have it. `as_compiled`: what a compiler
+        seems to have done to published kernels, a guess: what an engine would compute again from
+        the same, unchanged tiles takes no time, and copies for which the kernel names no engine go
+        to VectorE or ScalarE, whichever is free first. `throttle`: TensorE of trn2 and trn3 starts
+        at half its clock (documented). `cores`: program instances are dealt out to so many cores;
+        on one core they run one after another.
         """
         from ..timeline import Timeline
 
-        return Timeline(self, target, launch=launch, hoist_loads=hoist_loads, as_compiled=as_compiled,
-                        throttle=throttle, cores=cores)
+        return Timeline(
+            self,
+            target,
+            launch=launch,
+            hoist_loads=hoist_loads,
+            as_compiled=as_compiled,
+            throttle=throttle,
+            cores=cores,
+        )
 
-    # -- views -----------------------------------------------------------------------------------------------------
+    # -- views -------------------------------------------------------------------------------------
     def counters(self) -> str:
-        """Tables of what was counted: instructions by engine and operation, HBM traffic by tensor."""
+        """Tables of what was counted: instructions by engine and operation, HBM traffic by
+        tensor."""
         from ..views import counters
 
         return counters.text(self)
 
     def memory_chart(self) -> MemoryChart:
-        """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with `.figure()`."""
+        """How full SBUF and PSUM are over the instructions, by owner: print it, or draw it with
+        `.figure()`."""
         from ..views.memory_chart import MemoryChart
 
         return MemoryChart(self)
 
     def html(self, path: str | None = None, timeline: Timeline | None = None) -> Page:
-        """A page to step through the instructions, which a notebook shows; written to `path` if one is given.
+        """A page to step through the instructions, which a notebook shows; written to `path` if one
+        is given.
 
-        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if it is another run's.
-        Contents of tiles are shown if the run was recorded with `keep_results=True`.
+        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if
+        it is another run's. Contents of tiles are shown if the run was recorded with
+        `keep_results=True`.
         """
         from ..views.page import Page
 
@@ -346,9 +434,15 @@ class Run:
         """The counters as a few lines of text."""
         lines = [f"target {self.target}: {len(self)} instructions"]
         lines += [f"  {n:6d}  {op}" for op, n in self.counts().items()]
-        lines.append(f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} bytes, "
-                     f"{self.dma_transfers} DMA transfers")
-        lines.append(f"  peak SBUF {int(self.peak_bytes(SBUF))} bytes, peak PSUM {int(self.peak_bytes(PSUM))} bytes")
+        lines.append(
+            f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} "
+            "bytes, "
+            f"{self.dma_transfers} DMA transfers"
+        )
+        lines.append(
+            f"  peak SBUF {int(self.peak_bytes(SBUF))} bytes, peak PSUM "
+            f"{int(self.peak_bytes(PSUM))} bytes"
+        )
         if self.unchecked:
             lines.append("  on shapes alone, no values; not checked:")
             lines += [f"    {rule}: {what}" for rule, what in self.unchecked.items()]
@@ -356,14 +450,19 @@ class Run:
 
     def __repr__(self) -> str:
         alone = "" if self.values else ", without values"
-        return f"<Run on {self.target}: {len(self.programs)} kernel calls, {len(self)} instructions{alone}>"
+        return (
+            f"<Run on {self.target}: {len(self.programs)} kernel calls, {len(self)} "
+            f"instructions{alone}>"
+        )
 
 
 _UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
-    "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all count as inside",
-    "uninitialized-read": "elements picked by run-time indices, all of a tensor once it was stored to by such, and what a "
-                          "selection leaves out",
+    "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all "
+    "count as inside",
+    "uninitialized-read": "elements picked by run-time indices, all of a tensor once it was "
+    "stored to by such, and what a "
+    "selection leaves out",
 }
 
 
@@ -379,16 +478,24 @@ def _hbm(record: tuple) -> tuple[int, int]:
 class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
     """Record every kernel call in the block: `with nkisim.record() as run: kernel(q, k, v)`.
 
-    `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead. `keep_results`: also keep a
-    copy of what every instruction wrote, as `run.results`, and of the inputs. Nested blocks record into the innermost.
+    `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead.
+    `keep_results`: also keep a copy of what every instruction wrote, as `run.results`, and of the
+    inputs. Nested blocks record into the innermost.
 
-    `values=False` runs the kernels on shapes alone: the same records, counters and rules (`run.unchecked` names the
-    exceptions), no arithmetic and no memory for tensors. Arguments are arrays or `nkisim.shape(shape, dtype)`, outputs are
-    shapes. ValueError together with `keep_results`.
+    `values=False` runs the kernels on shapes alone: the same records, counters and rules
+    (`run.unchecked` names the exceptions), no arithmetic and no memory for tensors. Arguments are
+    arrays or `nkisim.shape(shape, dtype)`, outputs are shapes. ValueError together with
+    `keep_results`.
     """
 
-    def __init__(self, target: str | None = None, *, config: Config | None = None, keep_results: bool = False,
-                 values: bool = True) -> None:
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        config: Config | None = None,
+        keep_results: bool = False,
+        values: bool = True,
+    ) -> None:
         from ..machine import target as targets
 
         base = config if config is not None else Config.from_environment()
@@ -397,7 +504,9 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
 
             base = replace(base, target=targets.get(target))
         if keep_results and not values:
-            raise ValueError("keep_results=True keeps values, and values=False computes none: choose one")
+            raise ValueError(
+                "keep_results=True keeps values, and values=False computes none: choose one"
+            )
         self.run = Run(base, keep_results, values)
         self.run.target_asked = target is not None  # not left to the default
         self._outer: Any = None

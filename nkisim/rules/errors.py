@@ -1,7 +1,8 @@
-"""Two families of errors: the kernel is wrong (`KernelError`), the simulator is wrong (`SimulatorError`).
+"""Two families of errors: the kernel is wrong (`KernelError`), the simulator is wrong
+(`SimulatorError`).
 
-A `KernelError` says what is wrong, what it got, what the limit is, what to do, which tensor and which line of the
-kernel, and the rule by which it was refused.
+A `KernelError` says what is wrong, what it got, what the limit is, what to do, which tensor and
+which line of the kernel, and the rule by which it was refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class SimulatorError(Exception):
 
 
 class RuleWarning(UserWarning):
-    """A rule was broken that is only warned about: by the configuration's choice, or because it is advisory.
+    """A rule was broken that is only warned about: by the configuration's choice, or because it is
+    advisory.
 
     `error` is the `KernelError` that it would have been.
     """
@@ -33,13 +35,23 @@ class RuleWarning(UserWarning):
 class KernelError(Exception):
     """The kernel breaks a rule of NKI.
 
-    Attributes: `rule` (id), `headline` (one sentence), `tensor`, `got`, `limit`, `remedy` (str or None each),
-    `filename`, `line`, `source` (where in the kernel); `likely`, the mistake behind it where the simulator sees more than
-    the broken rule: "swapped" (destination and source), "accumulate" (onto unwritten PSUM), or None.
+    Attributes: `rule` (id), `headline` (one sentence), `tensor`, `got`, `limit`, `remedy` (str or
+    None each), `filename`, `line`, `source` (where in the kernel); `likely`, the mistake behind it
+    where the simulator sees more than the broken rule: "swapped" (destination and source),
+    "accumulate" (onto unwritten PSUM), or None.
     """
 
-    def __init__(self, rule: str, headline: str, *, tensor: str | None = None, got: Any = None, limit: Any = None,
-                 remedy: str | None = None, at: source.Line | None = None) -> None:
+    def __init__(
+        self,
+        rule: str,
+        headline: str,
+        *,
+        tensor: str | None = None,
+        got: Any = None,
+        limit: Any = None,
+        remedy: str | None = None,
+        at: source.Line | None = None,
+    ) -> None:
         self.rule = rule
         self.headline = headline
         self.tensor = tensor
@@ -59,7 +71,12 @@ class KernelError(Exception):
             ("got", self.got),
             ("limit", self.limit),
             ("remedy", self.remedy),
-            ("line", f"{os.path.basename(self.filename)}:{self.line}: {self.source}" if self.line else None),
+            (
+                "line",
+                f"{os.path.basename(self.filename)}:{self.line}: {self.source}"
+                if self.line
+                else None,
+            ),
             ("rule", f"{self.rule}: {known.says} ({known.grade}; {known.source})"),
         ]
         return "\n".join([self.headline] + [f"  {label:<7} {text}" for label, text in rows if text])
@@ -69,8 +86,20 @@ class KernelError(Exception):
 
     def __reduce__(self) -> tuple:
         place = source.Line(self.filename, self.line, self.source)
-        return _rebuild, (type(self), self.rule, self.headline, self.tensor, self.got, self.limit, self.remedy, place), {
-            "likely": self.likely}
+        return (
+            _rebuild,
+            (
+                type(self),
+                self.rule,
+                self.headline,
+                self.tensor,
+                self.got,
+                self.limit,
+                self.remedy,
+                place,
+            ),
+            {"likely": self.likely},
+        )
 
     def suspect(self, likely: str, remedy: str) -> None:
         """Name the likely mistake, and what to do about it."""
@@ -78,8 +107,16 @@ class KernelError(Exception):
         self.args = (self.message(),)
 
 
-def _rebuild(cls: type, rule: str, headline: str, tensor: str | None, got: str | None, limit: str | None,
-             remedy: str | None, at: source.Line) -> KernelError:
+def _rebuild(
+    cls: type,
+    rule: str,
+    headline: str,
+    tensor: str | None,
+    got: str | None,
+    limit: str | None,
+    remedy: str | None,
+    at: source.Line,
+) -> KernelError:
     return cls(rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at)
 
 
@@ -96,16 +133,26 @@ class KernelValueError(KernelError, ValueError):
 
 
 _FAMILY: dict[str, type[KernelError]] = {
-    "out-of-bounds": KernelIndexError, "negative-index": KernelIndexError, "arange-1d": KernelIndexError,
-    "mixed-indexing": KernelIndexError, "indirect-index": KernelIndexError,
-    "numpy-on-tile": KernelTypeError, "dtype": KernelTypeError, "operator": KernelTypeError,
-    "argument": KernelTypeError, "index-assign": KernelTypeError, "input": KernelTypeError,
-    "truth-value": KernelValueError, "index-condition": KernelValueError, "values-needed": KernelValueError,
+    "out-of-bounds": KernelIndexError,
+    "negative-index": KernelIndexError,
+    "arange-1d": KernelIndexError,
+    "mixed-indexing": KernelIndexError,
+    "indirect-index": KernelIndexError,
+    "numpy-on-tile": KernelTypeError,
+    "dtype": KernelTypeError,
+    "operator": KernelTypeError,
+    "argument": KernelTypeError,
+    "index-assign": KernelTypeError,
+    "input": KernelTypeError,
+    "truth-value": KernelValueError,
+    "index-condition": KernelValueError,
+    "values-needed": KernelValueError,
 }
 
 
 class _Policy:
-    """Which rules the kernel that is running is only warned about, and how many warnings there have been."""
+    """Which rules the kernel that is running is only warned about, and how many warnings there have
+    been."""
 
     warn: Mapping[str, bool] = {}
     warnings = 0
@@ -115,8 +162,11 @@ POLICY = _Policy()
 
 
 def broken(rule: str, headline: str, **details: Any) -> None:
-    """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration says so."""
-    error = _FAMILY.get(rule, KernelError)(rule, headline, at=details.pop("at", None) or source.here(2), **details)
+    """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration
+    says so."""
+    error = _FAMILY.get(rule, KernelError)(
+        rule, headline, at=details.pop("at", None) or source.here(2), **details
+    )
     if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
     POLICY.warnings += 1

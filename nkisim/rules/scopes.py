@@ -1,7 +1,9 @@
-"""Scopes that only the kernel's text shows: branches on a loop variable, and loops over Python's range.
+"""Scopes that only the kernel's text shows: branches on a loop variable, and loops over Python's
+range.
 
-A tile made inside such a block may not be used after it (errors err_local_variable_used_out_of_scope). Loops over the
-nl ranges are followed while they run (`program.LoopRange`); these two cannot be, so the function's source is read once.
+A tile made inside such a block may not be used after it (errors
+err_local_variable_used_out_of_scope). Loops over the nl ranges are followed while they run
+(`program.LoopRange`); these two cannot be, so the function's source is read once.
 """
 
 from __future__ import annotations
@@ -38,8 +40,11 @@ def _span(body: list[ast.stmt], shift: int) -> tuple[int, int]:
 
 
 def _is_python_range(node: ast.For) -> bool:
-    return isinstance(node.iter, ast.Call) and isinstance(node.iter.func, ast.Name) and node.iter.func.id in (
-        "range", "enumerate", "zip")
+    return (
+        isinstance(node.iter, ast.Call)
+        and isinstance(node.iter.func, ast.Name)
+        and node.iter.func.id in ("range", "enumerate", "zip")
+    )
 
 
 class _Finder(ast.NodeVisitor):

@@ -80,16 +80,28 @@ def _targets(text: str) -> dict[_Span, str]:
     for node in ast.walk(tree):
         value = getattr(node, "value", None)
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) and value is not None:
-            span = (value.lineno, value.col_offset, value.end_lineno or 0, value.end_col_offset or 0)
+        if (
+            isinstance(node, (ast.Assign, ast.AnnAssign))
+            and isinstance(target, ast.Name)
+            and value is not None
+        ):
+            span = (
+                value.lineno,
+                value.col_offset,
+                value.end_lineno or 0,
+                value.end_col_offset or 0,
+            )
             found[span] = target.id
     return found
 
 
 @functools.cache
 def span(code: CodeType, lasti: int) -> _Span | None:
-    """Line, column, end line, end column of the expression that the instruction at byte `lasti` evaluates."""
-    line, end_line, column, end_column = next(itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4)
+    """Line, column, end line, end column of the expression that the instruction at byte `lasti`
+    evaluates."""
+    line, end_line, column, end_column = next(
+        itertools.islice(code.co_positions(), lasti // 2, None), (None,) * 4
+    )
     if line is None or end_line is None or column is None or end_column is None:
         return None
     return line, column, end_line, end_column
@@ -111,7 +123,11 @@ def expression_label(code: CodeType | None, lasti: int) -> str:
         return "a tile"
     at = span(code, lasti)
     raw = linecache.getline(code.co_filename, place.line).encode()  # columns count bytes of UTF-8
-    text = "" if at is None else raw[at[1]:at[3] if at[2] == at[0] else None].decode(errors="replace").strip()
+    text = (
+        ""
+        if at is None
+        else raw[at[1] : at[3] if at[2] == at[0] else None].decode(errors="replace").strip()
+    )
     match = _CALLEE.match(text)
     what = f"{match.group(0)}(...)" if match else text if 0 < len(text) <= 40 else "the value"
     return f"{what} of line {place.line}"

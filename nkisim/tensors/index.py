@@ -1,7 +1,9 @@
-"""Index grids and masks: affine expressions of nl.arange and nl.mgrid, known before the kernel runs.
+"""Index grids and masks: affine expressions of nl.arange and nl.mgrid, known before the kernel
+runs.
 
-An `Index` is `start + sum(stride[a] * position on grid axis a)` over a grid of `sizes`; it broadcasts like a NumPy
-array of that shape, without ever being one. A comparison of two gives a `Mask`.
+An `Index` is `start + sum(stride[a] * position on grid axis a)` over a grid of `sizes`; it
+broadcasts like a NumPy array of that shape, without ever being one. A comparison of two gives a
+`Mask`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ def _broadcast_axis(a: int, b: int) -> int:
         return a
     if a == 1:
         return b
-    broken("shape-mismatch", f"index grids of {a} and {b} elements on one axis do not broadcast",
-           got=f"{a} and {b}", remedy="Give both grids the same size on that axis, or put them on different axes.")
+    broken(
+        "shape-mismatch",
+        f"index grids of {a} and {b} elements on one axis do not broadcast",
+        got=f"{a} and {b}",
+        remedy="Give both grids the same size on that axis, or put them on different axes.",
+    )
     raise AssertionError
 
 
@@ -40,8 +46,13 @@ class Index:
     __slots__ = ("sizes", "strides", "start", "values")
     __array_ufunc__ = None
 
-    def __init__(self, sizes: tuple[int, ...], strides: tuple[int, ...], start: int,
-                 values: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        strides: tuple[int, ...],
+        start: int,
+        values: np.ndarray | None = None,
+    ) -> None:
         self.sizes = sizes
         self.strides = strides
         self.start = start
@@ -83,10 +94,18 @@ class Index:
 
     def __getitem__(self, key: Any) -> Index:
         keys = key if isinstance(key, tuple) else (key,)
-        if any(k is not None and k != slice(None) for k in keys) or sum(k is not None for k in keys) > self.ndim:
-            broken("arange-1d", "an index grid takes only None and ':' in its subscript", got=repr(key),
-                   remedy="Write nl.arange(n)[:, None] for rows and nl.arange(n)[None, :] for columns; "
-                          "shift it by adding a number.")
+        if (
+            any(k is not None and k != slice(None) for k in keys)
+            or sum(k is not None for k in keys) > self.ndim
+        ):
+            broken(
+                "arange-1d",
+                "an index grid takes only None and ':' in its subscript",
+                got=repr(key),
+                remedy="Write nl.arange(n)[:, None] for rows and nl.arange(n)[None, :] for "
+                "columns; "
+                "shift it by adding a number.",
+            )
         keys = keys + (slice(None),) * (self.ndim - sum(k is not None for k in keys))
         sizes: list[int] = []
         strides: list[int] = []
@@ -103,11 +122,18 @@ class Index:
         return Index(tuple(sizes), tuple(strides), self.start, values)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        broken("index-assign", "an index grid cannot be assigned to", remedy="Make a tile of it with nisa.iota first.")
+        broken(
+            "index-assign",
+            "an index grid cannot be assigned to",
+            remedy="Make a tile of it with nisa.iota first.",
+        )
 
     def __bool__(self) -> bool:
-        broken("index-condition", "control flow depends on nl.arange or nl.mgrid",
-               remedy="Pass the condition as mask= instead.")
+        broken(
+            "index-condition",
+            "control flow depends on nl.arange or nl.mgrid",
+            remedy="Pass the condition as mask= instead.",
+        )
         return False
 
     def _combine(self, other: Any, sign: int) -> Index:
@@ -141,13 +167,20 @@ class Index:
 
     def __mul__(self, other: Any) -> Index:
         if isinstance(other, Index):
-            broken("argument", "the product of two index grids is not affine", got=f"{self!r} * {other!r}",
-                   remedy="Multiply a grid by numbers only; add grids to combine axes: i_p * 512 + i_f.")
+            broken(
+                "argument",
+                "the product of two index grids is not affine",
+                got=f"{self!r} * {other!r}",
+                remedy="Multiply a grid by numbers only; add grids to combine axes: i_p * 512 "
+                "+ i_f.",
+            )
         if not isinstance(other, (int, np.integer)):
             return NotImplemented
         factor = int(other)
         values = None if self.values is None else self.values * factor
-        return Index(self.sizes, tuple(s * factor for s in self.strides), self.start * factor, values)
+        return Index(
+            self.sizes, tuple(s * factor for s in self.strides), self.start * factor, values
+        )
 
     __rmul__ = __mul__
 
@@ -163,11 +196,17 @@ class Index:
         if isinstance(other, (int, float, np.integer, np.floating)):
             low, high = self.range()
             first = bool(op(low, other))
-            if op not in (np.equal, np.not_equal) and first == bool(op(high, other)):  # the same all over the grid
+            # the same all over the grid
+            if op not in (np.equal, np.not_equal) and first == bool(op(high, other)):
                 return Mask(np.broadcast_to(np.bool_(first), self.sizes), affine=self.affine)
             return Mask(op(self.array(), other), affine=self.affine)
-        broken("mask", "a mask compares index expressions with numbers", got=type(other).__name__,
-               remedy="Masks must be known at compile time: build them from nl.arange, loop indices and numbers only.")
+        broken(
+            "mask",
+            "a mask compares index expressions with numbers",
+            got=type(other).__name__,
+            remedy="Masks must be known at compile time: build them from nl.arange, loop "
+            "indices and numbers only.",
+        )
         raise AssertionError
 
     def __lt__(self, other: Any) -> Mask:
@@ -235,29 +274,40 @@ class Mask:
         return Mask(~self.where, self.affine, True)
 
     def __bool__(self) -> bool:
-        broken("index-condition", "a mask was used as a truth value",
-               remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=.")
+        broken(
+            "index-condition",
+            "a mask was used as a truth value",
+            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=.",
+        )
         return False
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        broken("index-assign", "a mask cannot be assigned to", remedy="Build the mask in one expression.")
+        broken(
+            "index-assign",
+            "a mask cannot be assigned to",
+            remedy="Build the mask in one expression.",
+        )
 
     def __repr__(self) -> str:
         return f"Mask{self.where.shape}"
 
 
 def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Where the box of the elements that a mask keeps starts, and its shape; None if they are no box."""
+    """Where the box of the elements that a mask keeps starts, and its shape; None if they are no
+    box."""
     start, shape = [], []
     for axis in range(kept.ndim):
         there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
         start.append(int(there[0]) if len(there) else 0)
         shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
-    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
+    return (
+        (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
+    )
 
 
 class RuntimeIndex:
-    """A run-time offset plus an affine index: `offsets[0, j] + nl.arange(n)[None, :]`, one axis of a subscript."""
+    """A run-time offset plus an affine index: `offsets[0, j] + nl.arange(n)[None, :]`, one axis of
+    a subscript."""
 
     __slots__ = ("tile", "index")
 
@@ -268,12 +318,20 @@ class RuntimeIndex:
         """An `Index` or an int."""
 
     def __add__(self, other: Any) -> RuntimeIndex:
-        return RuntimeIndex(self.tile, self.index + other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+        return (
+            RuntimeIndex(self.tile, self.index + other)
+            if isinstance(other, (int, np.integer, Index))
+            else NotImplemented
+        )
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> RuntimeIndex:
-        return RuntimeIndex(self.tile, self.index - other) if isinstance(other, (int, np.integer, Index)) else NotImplemented
+        return (
+            RuntimeIndex(self.tile, self.index - other)
+            if isinstance(other, (int, np.integer, Index))
+            else NotImplemented
+        )
 
     def values(self, offset: np.ndarray) -> np.ndarray:
         """The places, for the value of the offset."""
@@ -283,11 +341,20 @@ class RuntimeIndex:
 def arange(*args: int) -> Index:
     """nl.arange(stop) or nl.arange(start, stop): consecutive integers for one grid axis."""
     if len(args) not in (1, 2) or not all(isinstance(a, (int, np.integer)) for a in args):
-        broken("argument", "nl.arange takes (stop) or (start, stop), both integers", got=repr(args),
-               remedy="For a stride write nl.arange(n) * stride.")
+        broken(
+            "argument",
+            "nl.arange takes (stop) or (start, stop), both integers",
+            got=repr(args),
+            remedy="For a stride write nl.arange(n) * stride.",
+        )
     start, stop = (0, int(args[0])) if len(args) == 1 else (int(args[0]), int(args[1]))
     if stop <= start:
-        broken("argument", "nl.arange is empty", got=f"arange({start}, {stop})", remedy="An index grid needs one element.")
+        broken(
+            "argument",
+            "nl.arange is empty",
+            got=f"arange({start}, {stop})",
+            remedy="An index grid needs one element.",
+        )
     return Index((stop - start,), (1,), start)
 
 
@@ -321,10 +388,19 @@ class _MGridMaker:
         ranges = []
         for k in keys:
             if not isinstance(k, slice) or k.stop is None or isinstance(k.step, complex):
-                broken("argument", "nl.mgrid takes slices with a stop: nl.mgrid[0:128, 0:512]", got=repr(key))
+                broken(
+                    "argument",
+                    "nl.mgrid takes slices with a stop: nl.mgrid[0:128, 0:512]",
+                    got=repr(key),
+                )
             ranges.append(range(k.start or 0, k.stop, k.step or 1))
             if not len(ranges[-1]):
-                broken("argument", "nl.mgrid has an empty axis", got=repr(k), remedy="An index grid needs one element.")
+                broken(
+                    "argument",
+                    "nl.mgrid has an empty axis",
+                    got=repr(k),
+                    remedy="An index grid needs one element.",
+                )
         sizes = tuple(len(r) for r in ranges)
         grids = []
         for axis, r in enumerate(ranges):
@@ -354,8 +430,11 @@ class DynamicSlice:
         return f"ds({self.start}, {self.size})"
 
 
-def affine_grid(rows: int, pattern: list[tuple[int, int]], offset: int, row_step: int, shape: tuple[int, ...]) -> np.ndarray:
-    """offset + row * row_step + the steps of `pattern` ([(step, count), ...], the last fastest), int32 of `shape`."""
+def affine_grid(
+    rows: int, pattern: list[tuple[int, int]], offset: int, row_step: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """offset + row * row_step + the steps of `pattern` ([(step, count), ...], the last fastest),
+    int32 of `shape`."""
     total = np.zeros(1, dtype=np.int64)
     for step, count in pattern:
         total = (total[:, None] + np.arange(count, dtype=np.int64) * step).reshape(-1)

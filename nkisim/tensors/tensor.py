@@ -1,4 +1,5 @@
-"""Views on buffers: slices, index grids, reshapes; and the operators that tiles have in the current dialect."""
+"""Views on buffers: slices, index grids, reshapes; and the operators that tiles have in the current
+dialect."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Tensor:
     def __init__(self, buf: Buffer, array: Any, meta: Meta, off: int) -> None:
         self.buf = buf
         self.array = array
-        """A NumPy view of the values, which it keeps alive; a `ShapeOnly` where a kernel runs on shapes alone."""
+        """A NumPy view of the values, which it keeps alive; a `ShapeOnly` where a kernel runs on
+        shapes alone."""
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
@@ -38,15 +40,20 @@ class Tensor:
         if type(whole) is ShapeOnly:
             return shape_only(shape, whole.dtype)
         own = self.buf.meta
-        wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)  # the storage of every float where none is rounded
+        # the storage of every float where none is rounded
+        wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)
         size = own.size * (4 if wide else own.itemsize)
-        while (whole.nbytes < size or not whole.flags.c_contiguous) and isinstance(whole.base, np.ndarray):
+        while (whole.nbytes < size or not whole.flags.c_contiguous) and isinstance(
+            whole.base, np.ndarray
+        ):
             whole = whole.base
         item = self.array.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
-        return np.ndarray(shape, self.array.dtype, raw, offset * item, tuple(s * item for s in strides))
+        return np.ndarray(
+            shape, self.array.dtype, raw, offset * item, tuple(s * item for s in strides)
+        )
 
-    # -- what a kernel may ask ---------------------------------------------------------------------------------
+    # -- what a kernel may ask ---------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int, ...]:
         return self.meta.shape
@@ -79,11 +86,16 @@ class Tensor:
 
     def assert_shape(self, shape: tuple[int, ...]) -> Tensor:
         if tuple(shape) != self.meta.shape:
-            broken("annotation", f"'{self.label}' does not have the asserted shape", tensor=self.label,
-                   got=self.meta.shape, limit=tuple(shape))
+            broken(
+                "annotation",
+                f"'{self.label}' does not have the asserted shape",
+                tensor=self.label,
+                got=self.meta.shape,
+                limit=tuple(shape),
+            )
         return self
 
-    # -- views -------------------------------------------------------------------------------------------------
+    # -- views -------------------------------------------------------------------------------------
     def __getitem__(self, key: Any) -> Tensor:
         if key is Ellipsis:
             return self
@@ -124,11 +136,20 @@ class Tensor:
                 if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
                     subscripts.bad_slice(self, dim, start, stop, step)
                 n = stop - start
-                if type(n) is not int or type(start) is not int or type(step) is not int and step is not None:
+                if (
+                    type(n) is not int
+                    or type(start) is not int
+                    or type(step) is not int
+                    and step is not None
+                ):
                     start, n, step = subscripts.integers(self, key, start, n, step)
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
-            elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
+            elif (
+                kind is int
+                or isinstance(e, (int, np.integer))
+                and not isinstance(e, (bool, np.bool_))
+            ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
                     subscripts.bad_int(self, dim, start)
@@ -159,7 +180,9 @@ class Tensor:
         array = self.array
         view: Tensor = _new(Tensor)
         view.buf = self.buf
-        view.array = shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
+        view.array = (
+            shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
+        )
         view.meta = layout
         view.off = off
         return view
@@ -169,9 +192,18 @@ class Tensor:
         meta = self.meta
         known = layouts.subscripted(meta, form)
         layout = known[0]
-        if meta.axis >= 0 and layout.partitions > 1 and layout.strides[layout.pdim] != meta.strides[meta.axis]:
-            broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
-                   tensor=self.label, got=repr(key), remedy="Step along a free axis; partitions are consecutive.")
+        if (
+            meta.axis >= 0
+            and layout.partitions > 1
+            and layout.strides[layout.pdim] != meta.strides[meta.axis]
+        ):
+            broken(
+                "partition-stride",
+                f"'{self.label}' is sliced with a step along its partition axis",
+                tensor=self.label,
+                got=repr(key),
+                remedy="Step along a free axis; partitions are consecutive.",
+            )
             return known  # a warning, and again the next time
         meta.views[form] = known
         return known
@@ -186,7 +218,8 @@ class Tensor:
         return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
-        """The same elements under another shape (or sizes); on chip, the partition axis stays the first."""
+        """The same elements under another shape (or sizes); on chip, the partition axis stays the
+        first."""
         wanted = tuple(int(n) for n in subscripts.sizes(self, sizes, shape))
         if -1 in wanted:
             known = 1
@@ -197,21 +230,39 @@ class Tensor:
         for n in wanted:
             total *= n
         if total != self.size:
-            broken("shape-mismatch", f"'{self.label}' of {self.size} elements cannot take shape {wanted}",
-                   tensor=self.label, got=self.shape, limit=wanted)
+            broken(
+                "shape-mismatch",
+                f"'{self.label}' of {self.size} elements cannot take shape {wanted}",
+                tensor=self.label,
+                got=self.shape,
+                limit=wanted,
+            )
         pdim = 0
         if self.meta.space != HBM:
             pdim = self.meta.pdim
             before = wanted[:pdim]
-            if len(wanted) <= pdim or before != self.shape[:pdim] or wanted[pdim] != self.shape[pdim]:
-                broken("partition-axis", f"reshape would move data of '{self.label}' across partitions",
-                       tensor=self.label, got=f"{self.shape} -> {wanted}",
-                       remedy="Keep the partition axis; to move data across partitions use nl.transpose or a DMA.")
+            if (
+                len(wanted) <= pdim
+                or before != self.shape[:pdim]
+                or wanted[pdim] != self.shape[pdim]
+            ):
+                broken(
+                    "partition-axis",
+                    f"reshape would move data of '{self.label}' across partitions",
+                    tensor=self.label,
+                    got=f"{self.shape} -> {wanted}",
+                    remedy="Keep the partition axis; to move data across partitions use "
+                    "nl.transpose or a DMA.",
+                )
         strides = layouts.reshaped(self.shape, self.meta.strides, wanted)
         if strides is None:
-            broken("shape-mismatch", f"the view of '{self.label}' is not contiguous and cannot be reshaped to {wanted}",
-                   tensor=self.label, got=f"{self.shape} with strides {self.meta.strides}",
-                   remedy="Reshape the whole tensor before slicing it.")
+            broken(
+                "shape-mismatch",
+                f"the view of '{self.label}' is not contiguous and cannot be reshaped to {wanted}",
+                tensor=self.label,
+                got=f"{self.shape} with strides {self.meta.strides}",
+                remedy="Reshape the whole tensor before slicing it.",
+            )
             raise AssertionError
         layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
@@ -220,28 +271,46 @@ class Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
         axis = axis + self.ndim + 1 if axis < 0 else axis
         if axis == 0 and self.meta.space != HBM:
-            broken("partition-axis", f"a new axis cannot come before the partition axis of '{self.label}'",
-                   tensor=self.label, got=f"axis {axis}", limit="1 or more")
+            broken(
+                "partition-axis",
+                f"a new axis cannot come before the partition axis of '{self.label}'",
+                tensor=self.label,
+                got=f"axis {axis}",
+                limit="1 or more",
+            )
         return self.reshape(self.shape[:axis] + (1,) + self.shape[axis:])
 
     def view(self, dtype: Any) -> Tensor:
-        """The same bytes read as another dtype of the same width, or of another width along the last axis."""
+        """The same bytes read as another dtype of the same width, or of another width along the
+        last axis."""
         wanted = dtypes.resolve(dtype)
         known = layouts.retyped(self.meta, self.off, wanted)
         stored = self.array.dtype.itemsize == self.meta.itemsize
         if known is None or not stored:
-            broken("dtype", f"'{self.label}' cannot be viewed as {dtypes.name(wanted)}", tensor=self.label,
-                   got=f"{self.meta.describe()} with strides {self.meta.strides}", remedy="The last axis must be contiguous "
-                   "and hold a whole number of the new elements." if stored else "Values are stored as float32 while "
-                   "precise_fp is off, so that their bytes cannot be read as another type.")
+            broken(
+                "dtype",
+                f"'{self.label}' cannot be viewed as {dtypes.name(wanted)}",
+                tensor=self.label,
+                got=f"{self.meta.describe()} with strides {self.meta.strides}",
+                remedy="The last axis must be contiguous "
+                "and hold a whole number of the new "
+                "elements."
+                if stored
+                else "Values are stored as float32 while "
+                "precise_fp is off, so that their bytes cannot be read as another type.",
+            )
             raise AssertionError
         layout, off = known
-        return Tensor(self.buf, self._as(layout, lambda a: a.view(dtypes.storage(wanted))), layout, off)
+        return Tensor(
+            self.buf, self._as(layout, lambda a: a.view(dtypes.storage(wanted))), layout, off
+        )
 
     def repeated(self, shape: tuple[int, ...]) -> Tensor:
         """A view with free axes of one element repeated to `shape`: stride 0, no instruction."""
         layout = layouts.broadcast(self.meta, shape)
-        return Tensor(self.buf, self._as(layout, lambda a: np.broadcast_to(a, shape)), layout, self.off)
+        return Tensor(
+            self.buf, self._as(layout, lambda a: np.broadcast_to(a, shape)), layout, self.off
+        )
 
     def permuted(self, order: tuple[int, ...]) -> Tensor:
         """A view with the axes in another order; the partition axis must stay where it is."""
@@ -251,10 +320,13 @@ class Tensor:
     def _as(self, layout: Meta, of_array: Any) -> Any:
         """The array of a view with this layout, made by `of_array` where there are values."""
         if type(self.array) is ShapeOnly:
-            return shape_only(layout.shape, dtypes.storage(layout.dtype) if layout.dtype != self.dtype else self.array.dtype)
+            return shape_only(
+                layout.shape,
+                dtypes.storage(layout.dtype) if layout.dtype != self.dtype else self.array.dtype,
+            )
         return of_array(self.array)
 
-    # -- computing, through the dialect in force -------------------------------------------------------------------
+    # -- computing, through the dialect in force ---------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
         (FORCE.dialect or dialect()).assign(self if key is Ellipsis else self[key], value)
 
@@ -264,12 +336,21 @@ class Tensor:
     def astype(self, dtype: Any) -> Tensor:
         return dialect().astype(self, dtype)
 
-    # -- refusals ----------------------------------------------------------------------------------------------
+    # -- refusals ----------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and len(inputs) == 2 and not kwargs and (
-                isinstance(inputs[0], np.generic) or isinstance(inputs[0], np.ndarray) and not inputs[0].ndim):
+        if (
+            method == "__call__"
+            and len(inputs) == 2
+            and not kwargs
+            and (
+                isinstance(inputs[0], np.generic)
+                or isinstance(inputs[0], np.ndarray)
+                and not inputs[0].ndim
+            )
+        ):
             reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
-            if reflected is not None:  # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
+            # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
+            if reflected is not None:
                 return reflected(inputs[0])
         return refusals.refuse_numpy(ufunc.__name__, self)
 
@@ -286,17 +367,26 @@ class Tensor:
     __int__ = __index__ = __float__
 
     def __bool__(self) -> bool:
-        broken("truth-value", f"the truth value of '{self.label}' is asked for while the kernel is built",
-               tensor=self.label, got=self.meta.describe(),
-               remedy="Use nl.where or a mask; to ask whether an argument was given, write 'is not None'.")
+        broken(
+            "truth-value",
+            f"the truth value of '{self.label}' is asked for while the kernel is built",
+            tensor=self.label,
+            got=self.meta.describe(),
+            remedy="Use nl.where or a mask; to ask whether an argument was given, write 'is "
+            "not None'.",
+        )
         return False
 
     def __len__(self) -> int:
         return self.meta.shape[0]
 
     def __iter__(self) -> Any:
-        broken("argument", f"'{self.label}' cannot be iterated over", tensor=self.label,
-               remedy="Loop over tile indices with nl.affine_range and slice the tensor.")
+        broken(
+            "argument",
+            f"'{self.label}' cannot be iterated over",
+            tensor=self.label,
+            remedy="Loop over tile indices with nl.affine_range and slice the tensor.",
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -309,15 +399,38 @@ class Tensor:
     __hash__ = object.__hash__
 
 
-_REFLECTED = {"add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
-              "true_divide": "__rtruediv__", "power": "__rpow__", "less": "__gt__", "greater": "__lt__",
-              "less_equal": "__ge__", "greater_equal": "__le__", "equal": "__eq__", "not_equal": "__ne__"}
+_REFLECTED = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "true_divide": "__rtruediv__",
+    "power": "__rpow__",
+    "less": "__gt__",
+    "greater": "__lt__",
+    "less_equal": "__ge__",
+    "greater_equal": "__le__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+}
 
 
 def _install_operators() -> None:
-    names = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
-             "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift",
-             "rshift": "right_shift", "mod": "mod", "matmul": "matmul", "floordiv": "floor_divide"}
+    names = {
+        "add": "add",
+        "sub": "subtract",
+        "mul": "multiply",
+        "truediv": "divide",
+        "pow": "power",
+        "and": "bitwise_and",
+        "or": "bitwise_or",
+        "xor": "bitwise_xor",
+        "lshift": "left_shift",
+        "rshift": "right_shift",
+        "mod": "mod",
+        "matmul": "matmul",
+        "floordiv": "floor_divide",
+    }
 
     def binary(op: str) -> Any:
         return lambda self, other: dialect().operator(op, self, other)
@@ -335,10 +448,21 @@ def _install_operators() -> None:
         setattr(Tensor, f"__{short}__", binary(op))
         setattr(Tensor, f"__r{short}__", reflected(op))
         setattr(Tensor, f"__i{short}__", inplace(op))
-    for short, op in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
-                      "ne": "not_equal"}.items():
+    for short, op in {
+        "lt": "less",
+        "le": "less_equal",
+        "gt": "greater",
+        "ge": "greater_equal",
+        "eq": "equal",
+        "ne": "not_equal",
+    }.items():
         setattr(Tensor, f"__{short}__", binary(op))
-    for short, op in {"neg": "negative", "abs": "abs", "invert": "invert", "pos": "positive"}.items():
+    for short, op in {
+        "neg": "negative",
+        "abs": "abs",
+        "invert": "invert",
+        "pos": "positive",
+    }.items():
         setattr(Tensor, f"__{short}__", unary(op))
 
 
@@ -346,30 +470,35 @@ _install_operators()
 
 
 class IndexedTensor(Tensor):
-    """Elements picked by explicit indices: run-time rows, non-affine grids, or grids that reach out of bounds and
-    need a mask. Bounds are checked when an instruction uses it, under that instruction's mask."""
+    """Elements picked by explicit indices: run-time rows, non-affine grids, or grids that reach out
+    of bounds and need a mask. Bounds are checked when an instruction uses it, under that
+    instruction's mask."""
 
     __slots__ = ("indices", "tiles", "base")
 
-    def __init__(self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None) -> None:
+    def __init__(
+        self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None
+    ) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
         super().__init__(base.buf, base.array, layout, base.off)
         self.base = base.meta
         """The layout of what is picked from."""
         self.indices = indices
-        """An integer or an array of integers for each axis; a `ShapeOnly` where run-time values are not computed."""
+        """An integer or an array of integers for each axis; a `ShapeOnly` where run-time values are
+        not computed."""
         self.tiles = tiles
         """The index tiles, where the indices are run-time values; None for static grids."""
 
     @property
     def unknown(self) -> bool:
-        """Whether the indices are run-time values in a run without values: which elements it picks is not known."""
+        """Whether the indices are run-time values in a run without values: which elements it picks
+        is not known."""
         return self.tiles is not None and type(self.array) is ShapeOnly
 
     def _check(self, where: np.ndarray | None) -> list[Any]:
-        """The indices of each axis over the grid, bounds checked where `where` holds; None for run-time indices of a run
-        without values."""
+        """The indices of each axis over the grid, bounds checked where `where` holds; None for
+        run-time indices of a run without values."""
         picked: list[Any] = []
         for dim, index in enumerate(self.indices):
             if type(index) is ShapeOnly:
@@ -382,13 +511,22 @@ class IndexedTensor(Tensor):
                 bad = bad & where
             if bad.any():
                 first = int(full[bad][0])
-                # of an access pattern over flat memory the offset is told, as the official simulator does
+                # of an access pattern over flat memory the offset is told, as the official
+                # simulator does
                 where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
-                broken("out-of-bounds", f"index {first} is out of bounds for axis {dim} {where_to}",
-                       tensor=self.label, got=f"{int(full.min())}..{int(full.max())}", limit=f"0..{n - 1}",
-                       remedy="The index is data: let entries that stand for nothing point at an element that is there, and "
-                              "mask what it brings." if self.tiles else
-                              "Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).")
+                broken(
+                    "out-of-bounds",
+                    f"index {first} is out of bounds for axis {dim} {where_to}",
+                    tensor=self.label,
+                    got=f"{int(full.min())}..{int(full.max())}",
+                    limit=f"0..{n - 1}",
+                    remedy="The index is data: let entries that stand for nothing point at an "
+                    "element that is there, and "
+                    "mask what it brings."
+                    if self.tiles
+                    else "Pass mask= to leave out what lies beyond the tensor, e.g. "
+                    "mask=(i_f < n).",
+                )
             picked.append(np.clip(full, 0, n - 1))
         return picked
 
@@ -412,9 +550,14 @@ class IndexedTensor(Tensor):
         return self._not_again("viewed as another type")
 
     def _not_again(self, what: str) -> Tensor:
-        broken("indirect-index", f"elements of '{self.label}' that explicit indices picked cannot be {what}",
-               tensor=self.label, got=f"a pick of shape {self.shape}",
-               remedy="Copy them first: picked = nl.copy(t[i_p, i_f]) on chip, nl.load(t[i_p, i_f]) from HBM.")
+        broken(
+            "indirect-index",
+            f"elements of '{self.label}' that explicit indices picked cannot be {what}",
+            tensor=self.label,
+            got=f"a pick of shape {self.shape}",
+            remedy="Copy them first: picked = nl.copy(t[i_p, i_f]) on chip, nl.load(t[i_p, "
+            "i_f]) from HBM.",
+        )
         raise AssertionError
 
     def gather(self, where: np.ndarray | None) -> Any:
@@ -436,7 +579,9 @@ class IndexedTensor(Tensor):
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
         picked = self._check(where)
-        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        keep = (
+            np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        )
         buf = self.buf
         chosen: tuple | None = None
         if type(self.array) is not ShapeOnly:
@@ -455,32 +600,54 @@ class IndexedTensor(Tensor):
         if self.tiles is not None and buf.role == "output":
             buf.role = "scattered"
 
-    def _region(self, picked: list[np.ndarray], keep: np.ndarray) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
-        """Offset, shape and strides in the buffer of the elements that `keep` leaves, if they are a strided region."""
+    def _region(
+        self, picked: list[np.ndarray], keep: np.ndarray
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
+        """Offset, shape and strides in the buffer of the elements that `keep` leaves, if they are a
+        strided region."""
         box = box_of_kept(keep)
         if box is None or 0 in box[1]:
             return None
         start, shape = box
         inner = tuple(slice(a, a + n) for a, n in zip(start, shape))
-        flat: Any = sum((p[inner] * s for p, s in zip(picked, self.base.strides)), np.int64(self.off))
+        flat: Any = sum(
+            (p[inner] * s for p, s in zip(picked, self.base.strides)), np.int64(self.off)
+        )
         first = (0,) * len(shape)
-        strides = tuple(int(flat[tuple(int(a == axis) for a in range(len(shape)))] - flat[first]) if n > 1 else 0
-                        for axis, n in enumerate(shape))
-        plain = flat[first] + sum(np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
-                                  for axis, (n, s) in enumerate(zip(shape, strides)))
-        return (int(flat[first]), shape, strides) if np.array_equal(flat, np.broadcast_to(plain, shape)) else None
+        strides = tuple(
+            int(flat[tuple(int(a == axis) for a in range(len(shape)))] - flat[first])
+            if n > 1
+            else 0
+            for axis, n in enumerate(shape)
+        )
+        plain = flat[first] + sum(
+            np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
+            for axis, (n, s) in enumerate(zip(shape, strides))
+        )
+        return (
+            (int(flat[first]), shape, strides)
+            if np.array_equal(flat, np.broadcast_to(plain, shape))
+            else None
+        )
 
     def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
-        """Add `values`, in float32, to the picked elements where `where` holds; those picked several times get each."""
+        """Add `values`, in float32, to the picked elements where `where` holds; those picked
+        several times get each."""
         picked = self._check(where)
-        keep = np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        keep = (
+            np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
+        )
         if type(self.array) is ShapeOnly:
             return
         flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
         places, which = np.unique(flat, return_inverse=True)
         at = np.unravel_index(places, self.array.shape)
         sums = dtypes.to_fp32(self.array[at])
-        np.add.at(sums, which.reshape(-1), dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]))
+        np.add.at(
+            sums,
+            which.reshape(-1),
+            dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]),
+        )
         self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:

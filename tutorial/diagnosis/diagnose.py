@@ -1,8 +1,9 @@
-"""From wrong values to a sentence: where the kernel first goes wrong, and which mistake makes it so.
+"""From wrong values to a sentence: where the kernel first goes wrong, and which mistake makes it
+so.
 
-Two witnesses. The outputs on all families are compared with what the known mistakes would answer (`matching`); this
-needs nothing of the kernel's style. The state trace, where the kernel has one, gives the place and the ratio
-(`divergence`), and decides between mistakes that answer alike.
+Two witnesses. The outputs on all families are compared with what the known mistakes would answer
+(`matching`); this needs nothing of the kernel's style. The state trace, where the kernel has one,
+gives the place and the ratio (`divergence`), and decides between mistakes that answer alike.
 """
 
 from __future__ import annotations
@@ -58,17 +59,28 @@ def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnos
     """The place in case i, and then the text."""
     place = evidence.divergence(i)
     answer = evidence.answers[i]
-    details: dict[str, Any] = {"failing": [evidence.answers[j].result.case.family for j in evidence.failing]}
+    details: dict[str, Any] = {
+        "failing": [evidence.answers[j].result.case.family for j in evidence.failing]
+    }
     if place is not None:
-        details |= {"tile": place.tile, "head": place.head, "quantity": place.quantity, "got": place.got,
-                    "expected": place.expected, "ratio": place.ratio}
+        details |= {
+            "tile": place.tile,
+            "head": place.head,
+            "quantity": place.quantity,
+            "got": place.got,
+            "expected": place.expected,
+            "ratio": place.ratio,
+        }
         where = place.sentence
     else:
         where, more = placing.in_the_output(answer, evidence.problems[i])
         details |= more
         if i == evidence.first and evidence.overflow is not None and evidence.is_plain(i):
             made = evidence.overflow[1]
-            where += f" The first infinity or NaN comes from line {made.line}: {runner.without_comment(made.source)}."
+            where += (
+                f" The first infinity or NaN comes from line {made.line}: "
+                f"{runner.without_comment(made.source)}."
+            )
             details["line"] = made.line
     return Diagnosis(f"{where} {text}", answer.result.case.family, cause, details)
 
@@ -79,7 +91,12 @@ def _fill(evidence: Evidence, cause: str) -> str:
     problem = evidence.problems[i]
     group = problem.group if problem.group > 1 else max(p.group for p in evidence.problems)
     root = f"{float(np.sqrt(problem.d)):.2f}".removesuffix(".00")
-    values = {"G": group, "sqrt_d": root, "tiles": max(problem.n // evidence.widths(i)[0], 1), "S": problem.splits}
+    values = {
+        "G": group,
+        "sqrt_d": root,
+        "tiles": max(problem.n // evidence.widths(i)[0], 1),
+        "S": problem.splits,
+    }
     for name, value in values.items():
         cause = cause.replace("{" + name + "}", str(value))
     return cause

@@ -30,28 +30,40 @@ def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, An
 
 
 def factor(evidence: Evidence) -> str:
-    """A sentence where every wrong row is the right one times a number; it names the number if that is the same quantity in
-    all failing cases. Nothing otherwise."""
+    """A sentence where every wrong row is the right one times a number; it names the number if that
+    is the same quantity in all failing cases. Nothing otherwise."""
     shown = 0.0
     names: set[str] | None = None
     for i in evidence.failing:
         answer, problem = evidence.answers[i], evidence.problems[i]
         sums = online_states(problem, problem.n).l[-1]
-        for h, (got, want) in enumerate(zip(answer.rows.astype(np.float64), answer.expected_rows, strict=True)):
+        for h, (got, want) in enumerate(
+            zip(answer.rows.astype(np.float64), answer.expected_rows, strict=True)
+        ):
             ratio = _ratio(got, want)
             if ratio is None:
                 return ""
             if abs(ratio - 1) < 5e-3:
                 continue
             shown = shown or ratio
-            made = Context(1.0, 1.0, float(sums[h]), problem.group, float(np.sqrt(problem.d)), max(problem.n // 128, 1))
+            made = Context(
+                1.0,
+                1.0,
+                float(sums[h]),
+                problem.group,
+                float(np.sqrt(problem.d)),
+                max(problem.n // 128, 1),
+            )
             fitting = {name for name, value in made.names() if np.isclose(ratio, value, rtol=2e-3)}
             names = fitting if names is None else names & fitting
     if not shown:
         return ""
     name = f", which is {sorted(names)[0]} of that row" if names else ""
-    return (f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it is divided by something else "
-            "than l.")
+    return (
+        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it "
+        "is divided by something else "
+        "than l."
+    )
 
 
 def _ratio(got: Any, want: Any) -> float | None:
@@ -60,19 +72,30 @@ def _ratio(got: Any, want: Any) -> float | None:
     if not np.isfinite(got).all() or not size:
         return None
     ratio = float(got @ want) / size
-    return ratio if abs(ratio) > 1e-30 and np.abs(got - ratio * want).max() <= 1e-3 * np.abs(got).max() else None
+    return (
+        ratio
+        if abs(ratio) > 1e-30 and np.abs(got - ratio * want).max() <= 1e-3 * np.abs(got).max()
+        else None
+    )
 
 
 def moved(evidence: Evidence, agrees: float) -> str | None:
-    """A sentence if every wrong row holds the right answer of another row: the numbers are right, their place is not."""
+    """A sentence if every wrong row holds the right answer of another row: the numbers are right,
+    their place is not."""
     first: tuple[int, int] | None = None
     for i in evidence.failing:
         got, want = evidence.answers[i].rows, evidence.answers[i].expected_rows
         for r in range(len(got)):
             if alike(got[r : r + 1], want[r : r + 1], agrees=agrees):
                 continue
-            source = next((s for s in range(len(want)) if want[s].any() and alike(got[r : r + 1], want[s : s + 1],
-                                                                                  agrees=agrees)), None)
+            source = next(
+                (
+                    s
+                    for s in range(len(want))
+                    if want[s].any() and alike(got[r : r + 1], want[s : s + 1], agrees=agrees)
+                ),
+                None,
+            )
             if source is None:
                 return None
             if i == evidence.first and first is None:
@@ -81,33 +104,52 @@ def moved(evidence: Evidence, agrees: float) -> str | None:
         return None
     problem = evidence.problems[evidence.first]
     here, there = (problem.label(row) or f"row {row}" for row in first)
-    return (f"Row {first[0]} of the output ({here}) holds what belongs to {there}, and every other wrong row is another row's "
-            "answer too: look at which q is read, and at which row of o is written.")
+    return (
+        f"Row {first[0]} of the output ({here}) holds what belongs to {there}, and every "
+        "other wrong row is another row's "
+        "answer too: look at which q is read, and at which row of o is written."
+    )
 
 
 def advice(evidence: Evidence, placed: bool) -> str:
     """What to look at when no known mistake fits."""
     right = [a.result.case.family for a in evidence.answers if not a.wrong]
-    shape = (f"Right on {len(right)} of {len(evidence.answers)} input families" if right
-             else "Wrong on every input family")
+    shape = (
+        f"Right on {len(right)} of {len(evidence.answers)} input families"
+        if right
+        else "Wrong on every input family"
+    )
     missing = _read(evidence)
     if missing:
         return f"{shape}. {missing}"
     if not placed and (said := factor(evidence)):
         return f"{shape}.{said}"
     if placed:
-        return f"{shape}. No known mistake gives these values: look at the line that computes this quantity for this tile."
+        return (
+            f"{shape}. No known mistake gives these values: look at the line that computes "
+            "this quantity for this tile."
+        )
     if evidence.observed(evidence.first) is not None:
-        return (f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: look at what comes after "
-                "the last tile, o = acc / l, and where it is stored.")
+        return (
+            f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: "
+            "look at what comes after "
+            "the last tile, o = acc / l, and where it is stored."
+        )
     case = evidence.answers[evidence.first].result.case
-    reveals = f" The family {case.family} reveals {case.reveals}." if any(name.startswith("random") for name in right) else ""
-    return (f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
-            "which tile it goes wrong.")
+    reveals = (
+        (f" The family {case.family} reveals {case.reveals}.")
+        if any(name.startswith("random") for name in right)
+        else ""
+    )
+    return (
+        f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
+        "which tile it goes wrong."
+    )
 
 
 def _read(evidence: Evidence) -> str | None:
-    """A sentence if a part of K or V is never read, or read more often than the stage's method needs."""
+    """A sentence if a part of K or V is never read, or read more often than the stage's method
+    needs."""
     answer = evidence.answers[evidence.first]
     run, case = answer.result.run, answer.result.case
     if run is None:
@@ -118,8 +160,14 @@ def _read(evidence: Evidence) -> str | None:
             continue  # a pool of blocks holds more than what is to be read
         size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name))
         if read is not None and read < size:
-            return f"Only {read:,} of the {size:,} bytes of {name} are read: the loop does not visit all keys."
+            return (
+                f"Only {read:,} of the {size:,} bytes of {name} are read: the loop does not "
+                "visit all keys."
+            )
         if read is not None and read > 1.001 * size * evidence.stage.reads.get(name, 1):
-            return (f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys more often than others, "
-                    "or all of them too often.")
+            return (
+                f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some "
+                "keys more often than others, "
+                "or all of them too often."
+            )
     return None

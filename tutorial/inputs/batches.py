@@ -1,4 +1,5 @@
-"""The layout of a batch whose sequences differ in length: its cases, the check of a caller's inputs, the oracle."""
+"""The layout of a batch whose sequences differ in length: its cases, the check of a caller's
+inputs, the oracle."""
 
 from __future__ import annotations
 
@@ -27,15 +28,26 @@ PADDING = {
     "NaN in K": ("scores that are masked after the max, or by a multiplication", np.nan, 0.0),
     "NaN in V": ("values that are not cleaned: a weight of 0 times NaN is NaN", 0.0, np.nan),
 }
-"""What k and v hold beyond the length: what that reveals, and the number added to what a sequence before left there."""
+"""What k and v hold beyond the length: what that reveals, and the number added to what a sequence
+before left there."""
 
 
-def batch_case(name: str, lengths: Sequence[int], n_q: int, n_kv: int, d: int, n: int, padding: str = "ordinary",
-               family: str | None = None, reveals: str | None = None, **options: float) -> Case:
+def batch_case(
+    name: str,
+    lengths: Sequence[int],
+    n_q: int,
+    n_kv: int,
+    d: int,
+    n: int,
+    padding: str = "ordinary",
+    family: str | None = None,
+    reveals: str | None = None,
+    **options: float,
+) -> Case:
     """A family for a batch: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32.
 
-    Sequence b is the family's own input at lengths[b] keys, so that what must stand at a family's last key stands at the
-    sequence's last one.
+    Sequence b is the family's own input at lengths[b] keys, so that what must stand at a family's
+    last key stands at the sequence's last one.
     """
     q = np.zeros((len(lengths), d, n_q), np.float32)
     k, v = (np.zeros((len(lengths), n_kv, d, n), np.float32) for _ in "kv")
@@ -44,7 +56,9 @@ def batch_case(name: str, lengths: Sequence[int], n_q: int, n_kv: int, d: int, n
         q[b], own_k, own_v = families.heads(name, n_q, n_kv, d, max(length, 1))
         k[b, :, :, :length], v[b, :, :, :length] = own_k[..., :length], own_v[..., :length]
         if length < n:
-            _, k[b, :, :, length:], v[b, :, :, length:] = families.heads("random", n_q, n_kv, d, n - length)
+            _, k[b, :, :, length:], v[b, :, :, length:] = families.heads(
+                "random", n_q, n_kv, d, n - length
+            )
             k[b, :, :, length:] += np.float32(in_k)
             v[b, :, :, length:] += np.float32(in_v)
     args = {"q": q, "k": k, "v": v, "lengths": np.array(lengths, np.int32)[:, None]}
@@ -53,11 +67,14 @@ def batch_case(name: str, lengths: Sequence[int], n_q: int, n_kv: int, d: int, n
 
 def padded_case(padding: str, lengths: Sequence[int], n: int) -> Case:
     """Random sequences before padding of one kind."""
-    return batch_case("random", lengths, 2, 1, 64, n, padding, f"padding: {padding}", PADDING[padding][0])
+    return batch_case(
+        "random", lengths, 2, 1, 64, n, padding, f"padding: {padding}", PADDING[padding][0]
+    )
 
 
 def edge_case(lengths: Sequence[int], n: int) -> Case:
-    """The last key of every sequence outweighs all others, and the first key of the padding would outweigh that."""
+    """The last key of every sequence outweighs all others, and the first key of the padding would
+    outweigh that."""
     made = batch_case("scores near 50", lengths, 2, 1, 64, n)
     q, k, v, _ = (np.array(x) for x in made.args.values())
     for b, length in enumerate(lengths):
@@ -70,13 +87,28 @@ def edge_case(lengths: Sequence[int], n: int) -> Case:
 
 
 def real_batch_case() -> Case:
-    """Decode steps of the real model at its stored lengths, as one batch: one layer, one sequence a length."""
+    """Decode steps of the real model at its stored lengths, as one batch: one layer, one sequence a
+    length."""
     lengths = [length for length in realdata.lengths() if length <= 512]
     steps = [realdata.load(None, length) for length in lengths]
     n = max(lengths)
-    k, v = (np.stack([np.pad(getattr(step, name), ((0, 0), (0, 0), (0, n - step.n)), constant_values=np.nan)
-                      for step in steps]) for name in "kv")
-    args = {"q": np.stack([step.q for step in steps]), "k": k, "v": v, "lengths": np.array(lengths, np.int32)[:, None]}
+    k, v = (
+        np.stack(
+            [
+                np.pad(
+                    getattr(step, name), ((0, 0), (0, 0), (0, n - step.n)), constant_values=np.nan
+                )
+                for step in steps
+            ]
+        )
+        for name in "kv"
+    )
+    args = {
+        "q": np.stack([step.q for step in steps]),
+        "k": k,
+        "v": v,
+        "lengths": np.array(lengths, np.int32)[:, None],
+    }
     return Case("real data", "what a language model really asks for", args, exact=False)
 
 
@@ -87,12 +119,19 @@ def batch_attention(case: Case) -> Attention:
     n = min(k.shape[-1], int(case.options.get("max_length") or k.shape[-1]))
     given = case.options.get("softmax_scale")
     return Attention(
-        q.transpose(0, 2, 1).reshape(n_seqs * n_q, d), k[..., :n].reshape(-1, d, n), v[..., :n].reshape(-1, d, n),
-        default_scale(d) if given is None else float(given), given is not None, lengths[:, 0], n_seqs)
+        q.transpose(0, 2, 1).reshape(n_seqs * n_q, d),
+        k[..., :n].reshape(-1, d, n),
+        v[..., :n].reshape(-1, d, n),
+        default_scale(d) if given is None else float(given),
+        given is not None,
+        lengths[:, 0],
+        n_seqs,
+    )
 
 
 def batch_oracle(q: Any, k: Any, v: Any, lengths: Any, scale: float) -> NDArray[np.float64]:
-    """Attention over the first lengths[b] keys of every sequence, in float64; zeros where there are none: (B, Hq, d)."""
+    """Attention over the first lengths[b] keys of every sequence, in float64; zeros where there are
+    none: (B, Hq, d)."""
     n_seqs, d, n_q = q.shape
     n_kv = k.shape[1]
     o = np.zeros((n_seqs, n_kv, n_q // n_kv, d))
@@ -104,16 +143,22 @@ def batch_oracle(q: Any, k: Any, v: Any, lengths: Any, scale: float) -> NDArray[
 
 
 def validate_batch(inputs: Mapping[str, Any]) -> None:
-    """Raise InputError unless q is (B, d, Hq), k and v are (B, Hkv, d, n), fp32, and lengths (B, 1) integers of 0 to n.
+    """Raise InputError unless q is (B, d, Hq), k and v are (B, Hkv, d, n), fp32, and lengths (B, 1)
+    integers of 0 to n.
 
     What k and v hold beyond the lengths may be anything.
     """
     q, k, v = check_arrays(inputs, {"q": 3, "k": 4, "v": 4})
     n_seqs, n_kv, d, n = k.shape
     if q.shape[:2] != (n_seqs, d):
-        raise InputError(f"q must be (B, d, Hq) with B = {n_seqs} and d = {d} to fit k {k.shape}, got {q.shape}.")
+        raise InputError(
+            f"q must be (B, d, Hq) with B = {n_seqs} and d = {d} to fit k {k.shape}, got {q.shape}."
+        )
     if n_seqs == 0 or n_kv == 0 or q.shape[2] == 0:
-        raise InputError(f"there must be sequences and heads, got B = {n_seqs}, Hq = {q.shape[2]} and Hkv = {n_kv}.")
+        raise InputError(
+            f"there must be sequences and heads, got B = {n_seqs}, Hq = {q.shape[2]} "
+            f"and Hkv = {n_kv}."
+        )
     if q.shape[2] % n_kv:
         raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[2]} and Hkv = {n_kv}.")
     check_sizes(k, v, d, n, None, 1)
@@ -128,10 +173,16 @@ def validate_batch(inputs: Mapping[str, Any]) -> None:
         raise InputError(f"max_length must be 1 to n = {n}, got {most}.")
     outside = [int(x) for x in lengths[:, 0] if not 0 <= x <= (n if most is None else most)]
     if outside:
-        raise InputError(f"a length must be 0 to {'n' if most is None else 'max_length'} = "
-                         f"{n if most is None else most}, got {outside[0]}.")
+        raise InputError(
+            f"a length must be 0 to {'n' if most is None else 'max_length'} = "
+            f"{n if most is None else most}, got {outside[0]}."
+        )
     real = [(b, int(length)) for b, length in enumerate(lengths[:, 0])]
-    parts = {f"{name} of sequence {b}": x[b, :, :, :length] for name, x in (("k", k), ("v", v)) for b, length in real}
+    parts = {
+        f"{name} of sequence {b}": x[b, :, :, :length]
+        for name, x in (("k", k), ("v", v))
+        for b, length in real
+    }
     check_values({"q": q, **parts, "softmax_scale": inputs.get("softmax_scale")})
 
 

@@ -1,8 +1,9 @@
 """Input families: the named kinds of input on which every kernel is checked.
 
-A wrong kernel is right on most inputs. Each family is built so that some mistakes cannot hide in it. All numbers are
-small binary fractions, so that the scores q^T k come out exact in fp32 on every machine, whatever the order of the
-additions: what is left to tell two kernels apart is what they do with the scores.
+A wrong kernel is right on most inputs. Each family is built so that some mistakes cannot hide in
+it. All numbers are small binary fractions, so that the scores q^T k come out exact in fp32 on every
+machine, whatever the order of the additions: what is left to tell two kernels apart is what they do
+with the scores.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ F64 = NDArray[np.float64]
 class Case:
     """One call of an entry point.
 
-    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says which mistakes
-    cannot hide here. `exact` says that the scores come out the same on every machine. `allowance` is how many times the usual
-    error is allowed: a max and a sum of weights kept as one number, m + log l, have fewer digits the larger they are.
+    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
+    which mistakes cannot hide here. `exact` says that the scores come out the same on every
+    machine. `allowance` is how many times the usual error is allowed: a max and a sum of weights
+    kept as one number, m + log l, have fewer digits the larger they are.
     """
 
     family: str
@@ -52,8 +54,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Family:
-    """`scores(rng, groups, G, n)` gives the scaled scores wanted, (groups, G, n); `noise` lets the unused dimensions
-    of q and k add to them. `many_rows` families say something only with more than one query head."""
+    """`scores(rng, groups, G, n)` gives the scaled scores wanted, (groups, G, n); `noise` lets the
+    unused dimensions of q and k add to them. `many_rows` families say something only with more than
+    one query head."""
 
     name: str
     reveals: str
@@ -67,14 +70,18 @@ def _around(centre: float, spread: float) -> Callable[[np.random.Generator, int,
 
 
 def _slope(rise: float) -> Callable[[np.random.Generator, int, int, int], F64]:
-    """Scores that rise (or fall) by `rise` from the first key to the last: so do the maxima of tiles of any width."""
+    """Scores that rise (or fall) by `rise` from the first key to the last: so do the maxima of
+    tiles of any width."""
     return lambda rng, groups, g, n: (
-        rise * np.arange(n) / n + 0.25 * rng.standard_normal((groups, g, n)) + np.arange(g)[:, None] / 4
+        rise * np.arange(n) / n
+        + 0.25 * rng.standard_normal((groups, g, n))
+        + np.arange(g)[:, None] / 4
     )
 
 
 def _one_key_dominates(last: bool) -> Callable[[np.random.Generator, int, int, int], F64]:
-    """One key, within 16 of the end or of the start, outweighs all others; another one for every row."""
+    """One key, within 16 of the end or of the start, outweighs all others; another one for every
+    row."""
 
     def scores(rng: np.random.Generator, groups: int, g: int, n: int) -> F64:
         made = rng.standard_normal((groups, g, n))
@@ -96,16 +103,41 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("random", "wrong indices, wrong or missing scale", None),
-        Family("equal", "anything that weighs the keys unequally; a sum that stops growing", _around(2.5, 0.0), False),
+        Family(
+            "equal",
+            "anything that weighs the keys unequally; a sum that stops growing",
+            _around(2.5, 0.0),
+            False,
+        ),
         Family("ascending", "sums that are not rescaled when the max rises", _slope(12.0)),
         Family("descending", "a tile's own max used where the running max belongs", _slope(-12.0)),
-        Family("last tile dominates", "a last tile that is skipped, a V tile that is not its own", _one_key_dominates(True)),
-        Family("first tile dominates", "a max that falls back, a max of the last tile only", _one_key_dominates(False)),
-        Family("scores near 50", "a scale on the scores but not on their max: every weight underflows", _around(50.0, 2.0)),
-        Family("scores near 1000", "exp without the max subtracted: it overflows", _around(1000.0, 2.0)),
-        Family("scores near -1000", "a max that starts too high: every weight underflows", _around(-1000.0, 2.0)),
+        Family(
+            "last tile dominates",
+            "a last tile that is skipped, a V tile that is not its own",
+            _one_key_dominates(True),
+        ),
+        Family(
+            "first tile dominates",
+            "a max that falls back, a max of the last tile only",
+            _one_key_dominates(False),
+        ),
+        Family(
+            "scores near 50",
+            "a scale on the scores but not on their max: every weight underflows",
+            _around(50.0, 2.0),
+        ),
+        Family(
+            "scores near 1000", "exp without the max subtracted: it overflows", _around(1000.0, 2.0)
+        ),
+        Family(
+            "scores near -1000",
+            "a max that starts too high: every weight underflows",
+            _around(-1000.0, 2.0),
+        ),
         Family("scores below -110", "a max that starts at 0", _around(-150.0, 2.0)),
-        Family("rows of different scale", "a max or a sum shared by rows", _rows_apart, many_rows=True),
+        Family(
+            "rows of different scale", "a max or a sum shared by rows", _rows_apart, many_rows=True
+        ),
     )
 }
 
@@ -123,8 +155,8 @@ def grid(values: F64, step: float) -> F32:
 def heads(name: str, n_q_heads: int, n_kv_heads: int, d: int, n: int) -> tuple[F32, F32, F32]:
     """The family's q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), for the scale 1/sqrt(d).
 
-    Families with wanted scores need d = 64, where the scale is a power of two, and at least one dimension a row:
-    row g of a group reads its score from dimension g of k.
+    Families with wanted scores need d = 64, where the scale is a power of two, and at least one
+    dimension a row: row g of a group reads its score from dimension g of k.
     """
     family = FAMILIES[name]
     rng = seed(name, n_q_heads, n_kv_heads, d, n)
@@ -135,7 +167,9 @@ def heads(name: str, n_q_heads: int, n_kv_heads: int, d: int, n: int) -> tuple[F
         k = grid(rng.standard_normal((n_kv_heads, d, n)), 2.0**-4)
         return q, k, v
     if d != 64 or g >= d:
-        raise ValueError(f"family {name!r} is made for d = 64 and groups smaller than that, got d = {d}, G = {g}")
+        raise ValueError(
+            f"family {name!r} is made for d = 64 and groups smaller than that, got d = {d}, G = {g}"
+        )
     q = np.zeros((d, n_q_heads), np.float32)
     k = np.zeros((n_kv_heads, d, n), np.float32)
     if family.noise:

@@ -1,4 +1,5 @@
-"""What the attention stages share: the cases in their layout, the check of a caller's inputs, and the oracle."""
+"""What the attention stages share: the cases in their layout, the check of a caller's inputs, and
+the oracle."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from ..stage import InputError
 from . import families, realdata
 from .families import FAMILIES, Case
 
-TILE = 128  # keys per tile in the stages' own method: keys become partitions, of which there are 128
+# keys per tile in the stages' own method: keys become partitions, of which there are 128
+TILE = 128
 
 
 def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:
@@ -32,19 +34,26 @@ def one_head_case(name: str, d: int, n: int, family: str | None = None, **option
 
 
 def two_row_cases(d: int, n: int) -> tuple[Case, ...]:
-    """Two query rows over one K and V: q (d, 2). No stage before GQA asks for them; some kernels take them."""
-    return tuple(Case(f"two query rows, {name}", FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]})
-                 for name in ("random", "rows of different scale") for q, k, v in [families.heads(name, 2, 1, d, n)])
+    """Two query rows over one K and V: q (d, 2). No stage before GQA asks for them; some kernels
+    take them."""
+    return tuple(
+        Case(f"two query rows, {name}", FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]})
+        for name in ("random", "rows of different scale")
+        for q, k, v in [families.heads(name, 2, 1, d, n)]
+    )
 
 
-def grouped_case(name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: float) -> Case:
+def grouped_case(
+    name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: float
+) -> Case:
     """A family for groups: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n)."""
     q, k, v = families.heads(name, n_q, n_kv, d, n)
     return Case(family or name, FAMILIES[name].reveals, {"q": q, "k": k, "v": v}, options)
 
 
 REAL_HEADS = (8, 2, 8)
-"""Of each stored layer, a head worth watching: its max moves several times, moves at the end, never moves."""
+"""Of each stored layer, a head worth watching: its max moves several times, moves at the end, never
+moves."""
 
 
 def real_one_head_cases(n: int) -> tuple[Case, ...]:
@@ -52,7 +61,9 @@ def real_one_head_cases(n: int) -> tuple[Case, ...]:
     made = []
     for place, (layer, head) in enumerate(zip(realdata.layers(), REAL_HEADS, strict=True)):
         q, k, v, _ = realdata.load(layer, n).head(head)
-        made.append(_real_case({"q": q, "k": k, "v": v}, f", layer {layer} head {head}" if place else ""))
+        made.append(
+            _real_case({"q": q, "k": k, "v": v}, f", layer {layer} head {head}" if place else "")
+        )
     return tuple(made)
 
 
@@ -61,7 +72,9 @@ def real_grouped_cases(n: int, n_others: int) -> tuple[Case, ...]:
     made = []
     for place, layer in enumerate(realdata.layers()):
         real = realdata.load(layer, n_others if place else n)
-        made.append(_real_case({"q": real.q, "k": real.k, "v": real.v}, f", layer {layer}" if place else ""))
+        made.append(
+            _real_case({"q": real.q, "k": real.k, "v": real.v}, f", layer {layer}" if place else "")
+        )
     return tuple(made)
 
 
@@ -81,11 +94,14 @@ def grouped_attention(case: Case) -> Attention:
 
 def _attention(q: Any, k: Any, v: Any, case: Case) -> Attention:
     given = case.options.get("softmax_scale")
-    return Attention(q, k, v, default_scale(k.shape[-2]) if given is None else float(given), given is not None)
+    return Attention(
+        q, k, v, default_scale(k.shape[-2]) if given is None else float(given), given is not None
+    )
 
 
 def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
-    """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile, m, l and acc; and a transposed V tile."""
+    """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile, m, l and acc; and a transposed
+    V tile."""
     return 4 * (group * d + 2 * d * keys + 2 * group + group * d), 4 * d * keys
 
 
@@ -93,7 +109,9 @@ def default_scale(d: int) -> float:
     return 1.0 / math.sqrt(d)
 
 
-def validate_one_head(inputs: Mapping[str, Any], most_keys: int | None = None, multiple: int = 1) -> None:
+def validate_one_head(
+    inputs: Mapping[str, Any], most_keys: int | None = None, multiple: int = 1
+) -> None:
     """Raise InputError unless q is (d, 1), k and v are (d, n), n as allowed, fp32 and finite."""
     q, k, v = check_arrays(inputs, {"q": 2, "k": 2, "v": 2})
     d, n = k.shape
@@ -104,7 +122,8 @@ def validate_one_head(inputs: Mapping[str, Any], most_keys: int | None = None, m
 
 
 def validate_grouped(inputs: Mapping[str, Any], multiple: int = TILE) -> None:
-    """Raise InputError unless q is (d, Hq), k and v are (Hkv, d, n), Hq % Hkv == 0, n as allowed, fp32 and finite."""
+    """Raise InputError unless q is (d, Hq), k and v are (Hkv, d, n), Hq % Hkv == 0, n as allowed,
+    fp32 and finite."""
     q, k, v = check_arrays(inputs, {"q": 2, "k": 3, "v": 3})
     n_kv, d, n = k.shape
     if q.shape[0] != d:

@@ -1,7 +1,9 @@
-"""Attention inputs of a real language model: q, K and V of SmolLM2-135M as it reads a page of English.
+"""Attention inputs of a real language model: q, K and V of SmolLM2-135M as it reads a page of
+English.
 
-``load(layer, n)`` gives one decode step: the query of token n-1 against the keys and values of tokens 0..n-1, in the
-course's layout, with the attention output of the model as the answer. Provenance and licence: ``data/README.md``.
+``load(layer, n)`` gives one decode step: the query of token n-1 against the keys and values of
+tokens 0..n-1, in the course's layout, with the attention output of the model as the answer.
+Provenance and licence: ``data/README.md``.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RealCase:
-    """One decode step of one layer; q and k carry the position encoding, and no softmax scale (it is 1/sqrt(d) = 1/8).
+    """One decode step of one layer; q and k carry the position encoding, and no softmax scale (it
+    is 1/sqrt(d) = 1/8).
 
-    Every value of q, k and v is a float16 number held in float32, so casting to fp16 on the way into a kernel loses
-    nothing. ``o`` is attention on exactly these values, computed in float64. ``o_model`` is what the model itself
-    computed before q, k and v were rounded for storage; it differs from ``o`` by less than 0.5 % of its largest value.
+    Every value of q, k and v is a float16 number held in float32, so casting to fp16 on the way
+    into a kernel loses nothing. ``o`` is attention on exactly these values, computed in float64.
+    ``o_model`` is what the model itself computed before q, k and v were rounded for storage; it
+    differs from ``o`` by less than 0.5 % of its largest value.
     """
 
     q: F32  # (d, Hq) = (64, 9)
@@ -40,12 +44,19 @@ class RealCase:
         return "".join(self.tokens)
 
     def head(self, h: int) -> tuple[F32, F32, F32, F32]:
-        """Query head h alone: q (d, 1), k (d, n), v (d, n), o (1, d). Raises ValueError if there is no such head."""
+        """Query head h alone: q (d, 1), k (d, n), v (d, n), o (1, d). Raises ValueError if there is
+        no such head."""
         g = self._kv_head(h)
-        return self.q[:, h : h + 1].copy(), self.k[g].copy(), self.v[g].copy(), self.o[h : h + 1].copy()
+        return (
+            self.q[:, h : h + 1].copy(),
+            self.k[g].copy(),
+            self.v[g].copy(),
+            self.o[h : h + 1].copy(),
+        )
 
     def looks_at(self, h: int, count: int = 4) -> list[tuple[int, str, float]]:
-        """Where query head h looks: (position, text, softmax weight) of ``count`` tokens, the largest weight first.
+        """Where query head h looks: (position, text, softmax weight) of ``count`` tokens, the
+        largest weight first.
 
         Raises ValueError if there is no such head.
         """
@@ -60,21 +71,29 @@ class RealCase:
         """The key/value head that query head h reads."""
         q_heads: int = self.q.shape[1]
         if not 0 <= h < q_heads:
-            raise ValueError(f"query head {h!r} does not exist; the model has heads 0 to {q_heads - 1}")
+            raise ValueError(
+                f"query head {h!r} does not exist; the model has heads 0 to {q_heads - 1}"
+            )
         return h // (q_heads // len(self.k))
 
 
 def load(layer: int | None = None, n: int = 1024) -> RealCase:
-    """The decode step of ``layer`` (None: the first stored one) after n tokens; fresh arrays at each call.
+    """The decode step of ``layer`` (None: the first stored one) after n tokens; fresh arrays at
+    each call.
 
-    Raises ValueError for a layer or a length that is not stored, FileNotFoundError if the data file is missing.
+    Raises ValueError for a layer or a length that is not stored, FileNotFoundError if the data file
+    is missing.
     """
     if layer is None:
         layer = layers()[0]
     if layer not in layers():
-        raise ValueError(f"layer {layer!r} is not stored; the stored layers of the model are {_listed(layers())}")
+        raise ValueError(
+            f"layer {layer!r} is not stored; the stored layers of the model are {_listed(layers())}"
+        )
     if n not in lengths():
-        raise ValueError(f"length n = {n!r} is not stored; the stored lengths are {_listed(lengths())}")
+        raise ValueError(
+            f"length n = {n!r} is not stored; the stored lengths are {_listed(lengths())}"
+        )
     data, a, b = _data(), layers().index(layer), lengths().index(n)
     return RealCase(
         q=data["q"][a, b].astype(np.float32),
@@ -99,7 +118,8 @@ def lengths() -> list[int]:
 
 
 def tokens(n: int = 1024) -> list[str]:
-    """Text of the first n tokens that the model read. Raises ValueError unless 1 <= n <= the longest stored length."""
+    """Text of the first n tokens that the model read. Raises ValueError unless 1 <= n <= the
+    longest stored length."""
     stored = _data()["tokens"]
     if not 1 <= n <= len(stored):
         raise ValueError(f"{n} tokens are not stored; there are 1 to {len(stored)}")

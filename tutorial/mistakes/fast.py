@@ -1,7 +1,8 @@
-"""The mistakes of stage 7: what kernels answer that mix up V's layout, the order of the keys, or the place of a head.
+"""The mistakes of stage 7: what kernels answer that mix up V's layout, the order of the keys, or
+the place of a head.
 
-Each variant is NumPy on the case's own layout, in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d). A variant that says
-nothing about a case (None) is not compared there.
+Each variant is NumPy on the case's own layout, in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d).
+A variant that says nothing about a case (None) is not compared there.
 """
 
 from __future__ import annotations
@@ -51,14 +52,16 @@ def _weigh(p: F64, v: F64) -> F64:
 
 
 def _in_chunk(n: int, most: int) -> int:
-    """Tiles of 128 in a chunk of at most `most` of them (0: no limit): the largest number that divides the cache's."""
+    """Tiles of 128 in a chunk of at most `most` of them (0: no limit): the largest number that
+    divides the cache's."""
     tiles = n // LANES
     return tiles if not most else max(t for t in range(1, most + 1) if tiles % t == 0)
 
 
-# -- the layout of V ---------------------------------------------------------------------------------------------------------
+# -- the layout of V -------------------------------------------------------------------------------
 def _tiles_transposed(case: Case, got: Any) -> F64 | None:
-    """Every (128, d) tile of V transposed, as if it had come as (d, keys); only a square tile takes that."""
+    """Every (128, d) tile of V transposed, as if it had come as (d, keys); only a square tile takes
+    that."""
     _, _, v, _ = _arrays(case)
     n_kv, n, d = v.shape
     if d != LANES:
@@ -73,7 +76,7 @@ def _reinterpreted(case: Case, got: Any) -> F64 | None:
     return _weigh(_weights(case), v.reshape(n_kv, d, n).swapaxes(1, 2))
 
 
-# -- the order of the keys ---------------------------------------------------------------------------------------------------
+# -- the order of the keys -------------------------------------------------------------------------
 def _orders(n: int, most: int) -> NDArray[np.intp]:
     """place[t * 128 + p] = p * T + t inside chunks of T tiles."""
     T = _in_chunk(n, most)
@@ -92,9 +95,10 @@ def _other_order(case: Case, got: Any, most: int, of_v: bool) -> F64 | None:
     return _weigh(p, v[:, order]) if of_v else _weigh(p[:, order], v)
 
 
-# -- whose weights -----------------------------------------------------------------------------------------------------------
+# -- whose weights ---------------------------------------------------------------------------------
 def _other_tile(case: Case, got: Any, width: int, most: int, rule: str) -> F64 | None:
-    """The values of every tile weighed by the p of another one of its chunk: l is right, acc is not."""
+    """The values of every tile weighed by the p of another one of its chunk: l is right, acc is
+    not."""
     _, _, v, _ = _arrays(case)
     p = _weights(case)
     chunk = LANES * _in_chunk(p.shape[1], most)
@@ -107,15 +111,23 @@ def _other_tile(case: Case, got: Any, width: int, most: int, rule: str) -> F64 |
 
 def _source(tiles: int, rule: str) -> NDArray[np.intp]:
     t = np.arange(tiles)
-    return {"first": 0 * t, "last": 0 * t + tiles - 1, "next": np.minimum(t + 1, tiles - 1), "on": (t + 1) % tiles,
-            "previous": np.maximum(t - 1, 0), "back": (t - 1) % tiles, "reversed": t[::-1]}[rule]
+    return {
+        "first": 0 * t,
+        "last": 0 * t + tiles - 1,
+        "next": np.minimum(t + 1, tiles - 1),
+        "on": (t + 1) % tiles,
+        "previous": np.maximum(t - 1, 0),
+        "back": (t - 1) % tiles,
+        "reversed": t[::-1],
+    }[rule]
 
 
 RULES = ("first", "previous", "back", "next", "on", "last", "reversed")
 
 
 def _with_bias(case: Case, got: Any, width: int, choose: Callable[[F64, F64], F64]) -> F64 | None:
-    """p = exp(qk - bias), where the sums of tile t are still rescaled as if the bias had been m after tile t.
+    """p = exp(qk - bias), where the sums of tile t are still rescaled as if the bias had been m
+    after tile t.
 
     `choose` gives the bias (Hq, T) from the tiles' own maxima and the running ones, both (Hq, T).
     """
@@ -130,7 +142,10 @@ def _with_bias(case: Case, got: Any, width: int, choose: Callable[[F64, F64], F6
     if np.array_equal(bias, m):
         return None
     with np.errstate(all="ignore"):
-        p = np.exp(by_tile - bias[:, :, None]).astype(np.float32) * np.exp(m - m[:, -1:])[:, :, None]
+        p = (
+            np.exp(by_tile - bias[:, :, None]).astype(np.float32)
+            * np.exp(m - m[:, -1:])[:, :, None]
+        )
         weighed = _weigh(p.reshape(qk.shape), v)
         return weighed / p.reshape(qk.shape).sum(axis=1, keepdims=True)
 
@@ -140,15 +155,20 @@ def _of_tile(top: F64, m: F64, rule: str, running: bool) -> F64:
 
 
 def _of_head(top: F64, m: F64, by: int, group: int) -> F64:
-    """The m of the head `by` further on among `group` neighbours (0: among all), or of their first (by = 0)."""
+    """The m of the head `by` further on among `group` neighbours (0: among all), or of their first
+    (by = 0)."""
     if len(m) % (group or len(m)):
         return m
     rows = m.reshape(-1, group or len(m), m.shape[1])
-    return (np.roll(rows, by, axis=1) if by else np.broadcast_to(rows[:, :1], rows.shape)).reshape(m.shape)
+    return (np.roll(rows, by, axis=1) if by else np.broadcast_to(rows[:, :1], rows.shape)).reshape(
+        m.shape
+    )
 
 
-# -- the place of a head -------------------------------------------------------------------------------------------------------
-def _moved(case: Case, got: Any, order: Callable[[int, int], NDArray[np.intp]], what: str) -> F64 | None:
+# -- the place of a head ---------------------------------------------------------------------------
+def _moved(
+    case: Case, got: Any, order: Callable[[int, int], NDArray[np.intp]], what: str
+) -> F64 | None:
     """The rows of o, of p, or of q, in another order of the heads."""
     q, k, v, _ = _arrays(case)
     rows = order(len(q), len(q) // len(k))
@@ -200,11 +220,25 @@ def _strided_back(hq: int, g: int) -> NDArray[np.intp]:
     return np.arange(hq).reshape(-1, g).T.reshape(-1)
 
 
-_PLACE = ("A head stands on another head's partition: query head h is row h of o, and its group, the rows h // G * G to "
-          "h // G * G + G - 1, must meet KV head h // G in the scores and in the weighted sum alike.")
+_PLACE = (
+    "A head stands on another head's partition: query head h is row h of o, and its group, "
+    "the rows h // G * G to "
+    "h // G * G + G - 1, must meet KV head h // G in the scores and in the weighted sum "
+    "alike."
+)
 _PLACES: tuple[Callable[[int, int], NDArray[np.intp]], ...] = (
-    partial(_roll, 1), partial(_roll, -1), partial(_roll_groups, 1), partial(_roll_groups, -1), _reverse, _reverse_groups,
-    _reverse_within, _swap, _first_group, _strided, _strided_back)
+    partial(_roll, 1),
+    partial(_roll, -1),
+    partial(_roll_groups, 1),
+    partial(_roll_groups, -1),
+    _reverse,
+    _reverse_groups,
+    _reverse_within,
+    _swap,
+    _first_group,
+    _strided,
+    _strided_back,
+)
 
 
 def _places() -> Iterator[Variant]:
@@ -214,8 +248,9 @@ def _places() -> Iterator[Variant]:
 
 
 def _misplaced(case: Case, got: Any) -> F64 | None:
-    """What the kernel answered, if every row of it is along some head's weights over some KV head's V, and not every row along
-    its own. Found by direction, so that it holds whatever row's l a row was divided by."""
+    """What the kernel answered, if every row of it is along some head's weights over some KV head's
+    V, and not every row along its own. Found by direction, so that it holds whatever row's l a row
+    was divided by."""
     q, _, v, _ = _arrays(case)
     p, group = _weights(case), len(q) // len(v)
     made = np.einsum("hj,bjd->hbd", p, v)  # every head's weights over every KV head's V
@@ -232,24 +267,67 @@ def _misplaced(case: Case, got: Any) -> F64 | None:
 
 
 MISTAKES = (
-    Known("V read as untransposed", "V is stored (Hkv, n, d) here, its keys in rows, and was read as if it were (Hkv, d, n): a "
-          "tile v[h, keys, :] has its keys on the partitions already and needs no transpose.",
-          (_tiles_transposed, _reinterpreted),
-          refused=r"'{v}' (would have|has) \d+ partitions|out of bounds for axis \d of '{v}'"),
-    Known("keys of K and V in different order", "The weights and V are in a different order of the keys: where partition p of "
-          "V holds the keys p T + t, column t of the weights must be key p T + t too, every T-th column of K.",
-          tuple(partial(_other_order, most=most, of_v=of_v) for most in (0, 64, 32, 16, 8, 4, 2) for of_v in (False, True))),
-    Known("p of another tile", "The values of a tile are weighed by another tile's p: l sums the right weights, acc does not. "
-          "Read p where this tile's exp wrote it.",
-          tuple(partial(_other_tile, width=width, most=most, rule=rule) for width, most in (
-              (128, 4), (128, 16), (128, 64), (128, 0), (512, 0), (2048, 0), (8192, 0)) for rule in RULES)),
-    Known("bias of another tile's max", "exp's bias is the max of another tile: a tile's p must be relative to the m_new that "
-          "its own alpha was formed with.",
-          tuple(partial(_with_bias, width=width, choose=partial(_of_tile, rule=rule, running=running))
-                for width in (128, 512, 2048, 8192) for running in (True, False) for rule in RULES)),
-    Known("bias of another head", "exp's bias is another head's max: column g of the weights is relative to m of head g.",
-          tuple(partial(_with_bias, width=width, choose=partial(_of_head, by=by, group=group))
-                for width in (128, 512, 8192) for group in (4, 0) for by in (1, -1, 0)), last=True),
+    Known(
+        "V read as untransposed",
+        "V is stored (Hkv, n, d) here, its keys in rows, and was read as if it "
+        "were (Hkv, d, n): a "
+        "tile v[h, keys, :] has its keys on the partitions already and needs no transpose.",
+        (_tiles_transposed, _reinterpreted),
+        refused=r"'{v}' (would have|has) \d+ partitions|out of bounds for axis \d of '{v}'",
+    ),
+    Known(
+        "keys of K and V in different order",
+        "The weights and V are in a different order of the keys: where partition p of "
+        "V holds the keys p T + t, column t of the weights must be key p T + t too, every T-th "
+        "column of K.",
+        tuple(
+            partial(_other_order, most=most, of_v=of_v)
+            for most in (0, 64, 32, 16, 8, 4, 2)
+            for of_v in (False, True)
+        ),
+    ),
+    Known(
+        "p of another tile",
+        "The values of a tile are weighed by another tile's p: l sums the right "
+        "weights, acc does not. "
+        "Read p where this tile's exp wrote it.",
+        tuple(
+            partial(_other_tile, width=width, most=most, rule=rule)
+            for width, most in (
+                (128, 4),
+                (128, 16),
+                (128, 64),
+                (128, 0),
+                (512, 0),
+                (2048, 0),
+                (8192, 0),
+            )
+            for rule in RULES
+        ),
+    ),
+    Known(
+        "bias of another tile's max",
+        "exp's bias is the max of another tile: a tile's p must be relative to the m_new "
+        "that "
+        "its own alpha was formed with.",
+        tuple(
+            partial(_with_bias, width=width, choose=partial(_of_tile, rule=rule, running=running))
+            for width in (128, 512, 2048, 8192)
+            for running in (True, False)
+            for rule in RULES
+        ),
+    ),
+    Known(
+        "bias of another head",
+        "exp's bias is another head's max: column g of the weights is relative to m of head g.",
+        tuple(
+            partial(_with_bias, width=width, choose=partial(_of_head, by=by, group=group))
+            for width in (128, 512, 8192)
+            for group in (4, 0)
+            for by in (1, -1, 0)
+        ),
+        last=True,
+    ),
     Known("head on the wrong partition", _PLACE, tuple(_places())),
     Known("head on the wrong partition", _PLACE, (_misplaced,), last=True),
 )

@@ -11,12 +11,12 @@ from ..reference.recipes import Recipe
 class Mistake:
     """`cause` may use {G}, {sqrt_d}, {tiles} and {S}.
 
-    `alpha_formed`: True if a kernel with this mistake computes alpha, False if not, None if that says nothing.
-    `overflows`: where it makes the first infinity: "row" (one element a row, as alpha), "tile" (as p), or "division" (by 0).
-    `states_right`: whether the states that a kernel with it names are right, None if that says nothing.
-    `divides`: whether a kernel with it divides by anything, None if that says nothing.
-    `does`: an operator that every kernel with it uses, "" if there is none.
-    `without_keys`: whether it is about rows that have no keys.
+    `alpha_formed`: True if a kernel with this mistake computes alpha, False if not, None if that
+    says nothing. `overflows`: where it makes the first infinity: "row" (one element a row, as
+    alpha), "tile" (as p), or "division" (by 0). `states_right`: whether the states that a kernel
+    with it names are right, None if that says nothing. `divides`: whether a kernel with it divides
+    by anything, None if that says nothing. `does`: an operator that every kernel with it uses, ""
+    if there is none. `without_keys`: whether it is about rows that have no keys.
     """
 
     key: str

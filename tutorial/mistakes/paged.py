@@ -1,7 +1,8 @@
-"""The mistakes of stage 8: what kernels answer that read the wrong block, the wrong place in it, or too many keys of it.
+"""The mistakes of stage 8: what kernels answer that read the wrong block, the wrong place in it, or
+too many keys of it.
 
-Each variant is NumPy in float64 on the case's own layout: q (B, d, Hq), k_blocks and v_blocks (n_blocks, Hkv, block, d),
-block_table (B, most), lengths (B, 1).
+Each variant is NumPy in float64 on the case's own layout: q (B, d, Hq), k_blocks and v_blocks
+(n_blocks, Hkv, block, d), block_table (B, most), lengths (B, 1).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ I64 = NDArray[np.int64]
 
 @dataclass
 class Keys:
-    """The keys of one sequence: where K and V of each lie (block, position), and what is added to the scores."""
+    """The keys of one sequence: where K and V of each lie (block, position), and what is added to
+    the scores."""
 
     k_block: I64
     k_at: I64
@@ -61,7 +63,10 @@ def attend(case: Case, b: int, chosen: Keys) -> F64:
     n_blocks = size(case)[0]
     q = case.args["q"][b].astype(np.float64)  # (d, Hq)
     held = []
-    for name, blocks, at in (("k_blocks", chosen.k_block, chosen.k_at), ("v_blocks", chosen.v_block, chosen.v_at)):
+    for name, blocks, at in (
+        ("k_blocks", chosen.k_block, chosen.k_at),
+        ("v_blocks", chosen.v_block, chosen.v_at),
+    ):
         inside = (blocks >= 0) & (blocks < n_blocks)
         rows = case.args[name][np.where(inside, blocks, 0), :, at].astype(np.float64)  # (n, Hkv, d)
         held.append(np.where(inside[:, None, None], rows, 0.0))
@@ -88,13 +93,16 @@ def _by(case: Case, got: Any, choose: Choice) -> F64 | None:
         if chosen is None:
             return None
         own = keys(case, b, length(case, b))
-        same = all(np.array_equal(getattr(chosen, name), getattr(own, name)) for name in ("k_block", "k_at", "v_block", "v_at"))
+        same = all(
+            np.array_equal(getattr(chosen, name), getattr(own, name))
+            for name in ("k_block", "k_at", "v_block", "v_at")
+        )
         changed |= not same
         made.append(attend(case, b, chosen) if length(case, b) else np.asarray(got[b], np.float64))
     return np.stack(made) if changed else None
 
 
-# -- which entry of the table ------------------------------------------------------------------------------------------------
+# -- which entry of the table ----------------------------------------------------------------------
 def _entry(case: Case, b: int, rule: str, for_k: bool, for_v: bool) -> Keys:
     """Block j through another entry of the sequence's own row."""
     own = keys(case, b, length(case, b))
@@ -103,9 +111,17 @@ def _entry(case: Case, b: int, rule: str, for_k: bool, for_v: bool) -> Keys:
     j = np.arange(len(own.k_block)) // block
     used = max(-(-length(case, b) // block), 1)
     chunk = 128 * (j // 128)  # entries are loaded 128 at a time
-    source = {"previous": np.maximum(j - 1, 0), "back": (j - 1) % used, "first": 0 * j, "next": np.minimum(j + 1, used - 1),
-              "on": (j + 1) % used, "last": 0 * j + used - 1, "reversed": used - 1 - j, "chunk": j - chunk,
-              "chunk before": np.where(chunk > 0, j - 128, j)}[rule]
+    source = {
+        "previous": np.maximum(j - 1, 0),
+        "back": (j - 1) % used,
+        "first": 0 * j,
+        "next": np.minimum(j + 1, used - 1),
+        "on": (j + 1) % used,
+        "last": 0 * j + used - 1,
+        "reversed": used - 1 - j,
+        "chunk": j - chunk,
+        "chunk before": np.where(chunk > 0, j - 128, j),
+    }[rule]
     if for_k:
         own.k_block = row[source]
     if for_v:
@@ -132,9 +148,10 @@ def _no_table(case: Case, b: int) -> Keys:
     return own
 
 
-# -- where in the pool ---------------------------------------------------------------------------------------------------------
+# -- where in the pool -----------------------------------------------------------------------------
 def _entry_as_key(case: Case, b: int, for_k: bool, for_v: bool) -> Keys:
-    """The entry taken as the number of a key: rows entry + position of the pool's keys, instead of entry * block + position."""
+    """The entry taken as the number of a key: rows entry + position of the pool's keys, instead of
+    entry * block + position."""
     own = keys(case, b, length(case, b))
     block = size(case)[1]
     row = own.k_block + own.k_at
@@ -153,14 +170,18 @@ ROWS: dict[str, Callable[..., I64]] = {
     "heads inside": lambda entry, h, at, heads, block: (entry * block + at) * heads + h,
     "heads outside": lambda entry, h, at, heads, block: entry * block + h * block + at,
 }
-"""Rows of the pool, (n_blocks * Hkv * block, d), that are taken for position `at` of KV head h in block `entry`."""
+"""Rows of the pool, (n_blocks * Hkv * block, d), that are taken for position `at` of KV head h in
+block `entry`."""
 
 
 def _pool_rows(case: Case, got: Any, rule: str) -> F64 | None:
     """Keys found by a wrong row number in the pool seen as rows."""
     n_blocks, block, _ = size(case)
     q_all, heads = case.args["q"].astype(np.float64), case.args["k_blocks"].shape[1]
-    flat = [case.args[name].reshape(-1, q_all.shape[1]).astype(np.float64) for name in ("k_blocks", "v_blocks")]
+    flat = [
+        case.args[name].reshape(-1, q_all.shape[1]).astype(np.float64)
+        for name in ("k_blocks", "v_blocks")
+    ]
     given = case.options.get("softmax_scale")
     scale = default_scale(q_all.shape[1]) if given is None else float(given)
     out = np.array(got, np.float64)
@@ -184,8 +205,15 @@ def _position(case: Case, b: int, rule: str, for_k: bool, for_v: bool) -> Keys:
     own = keys(case, b, length(case, b))
     block = size(case)[1]
     at = own.k_at
-    moved = {"first": 0 * at, "last": 0 * at + block - 1, "next": (at + 1) % block, "previous": (at - 1) % block,
-             "after": np.minimum(at + 1, block - 1), "before": np.maximum(at - 1, 0), "reversed": block - 1 - at}[rule]
+    moved = {
+        "first": 0 * at,
+        "last": 0 * at + block - 1,
+        "next": (at + 1) % block,
+        "previous": (at - 1) % block,
+        "after": np.minimum(at + 1, block - 1),
+        "before": np.maximum(at - 1, 0),
+        "reversed": block - 1 - at,
+    }[rule]
     if for_k:
         own.k_at = moved
     if for_v:
@@ -194,7 +222,8 @@ def _position(case: Case, b: int, rule: str, for_k: bool, for_v: bool) -> Keys:
 
 
 def _turned(case: Case, b: int, for_k: bool) -> Keys | None:
-    """Keys counted across the blocks (position by position) on one side, along them on the other."""
+    """Keys counted across the blocks (position by position) on one side, along them on the
+    other."""
     own = keys(case, b, length(case, b))
     block = size(case)[1]
     n = len(own.k_at)
@@ -208,16 +237,26 @@ def _turned(case: Case, b: int, for_k: bool) -> Keys | None:
     return own
 
 
-# -- how many keys -------------------------------------------------------------------------------------------------------------
+# -- how many keys ---------------------------------------------------------------------------------
 def _count(case: Case, b: int, rule: str) -> Keys:
     _, block, most = size(case)
     n = length(case, b)
-    return keys(case, b, {"whole blocks": -(-n // block) * block, "dropped": n // block * block, "whole table": most * block,
-                          "one less": max(n - 1, 0), "one more": min(n + 1, most * block)}[rule])
+    return keys(
+        case,
+        b,
+        {
+            "whole blocks": -(-n // block) * block,
+            "dropped": n // block * block,
+            "whole table": most * block,
+            "one less": max(n - 1, 0),
+            "one more": min(n + 1, most * block),
+        }[rule],
+    )
 
 
 def _padding(case: Case, got: Any, scored: bool, valued: bool, whole_table: bool) -> F64 | None:
-    """Padding that counts with the score 0 (`scored`; else its own), or with the value 0 (not `valued`)."""
+    """Padding that counts with the score 0 (`scored`; else its own), or with the value 0 (not
+    `valued`)."""
     _, block, most = size(case)
     made = []
     for b in range(len(case.args["q"])):
@@ -243,7 +282,12 @@ def _padding(case: Case, got: Any, scored: bool, valued: bool, whole_table: bool
         scale = default_scale(q.shape[0]) if given is None else float(given)
         rows = []
         for h in range(q.shape[1]):
-            qk = np.concatenate([scale * k[:, h // group] @ q[:, h], np.zeros(rest) if scored else np.full(rest, -np.inf)])
+            qk = np.concatenate(
+                [
+                    scale * k[:, h // group] @ q[:, h],
+                    np.zeros(rest) if scored else np.full(rest, -np.inf),
+                ]
+            )
             p = np.exp(qk - qk.max())
             rows.append(p / p.sum() @ v[:, h // group])
         made.append(np.stack(rows))
@@ -252,42 +296,117 @@ def _padding(case: Case, got: Any, scored: bool, valued: bool, whole_table: bool
 
 def _both(make: Callable[..., Keys | None], **options: Any) -> tuple[Variant, ...]:
     """The choice for K and V, for K alone, for V alone."""
-    return tuple(partial(_by, choose=partial(make, **options, for_k=k, for_v=v))
-                 for k, v in ((True, True), (True, False), (False, True)))
+    return tuple(
+        partial(_by, choose=partial(make, **options, for_k=k, for_v=v))
+        for k, v in ((True, True), (True, False), (False, True))
+    )
 
 
 MISTAKES = (
-    Known("last block not masked", "The last block is not masked: a sequence ends inside it, and its keys from lengths[b] on "
-          "are padding, whatever the block holds there. Their weights must be 0.",
-          (partial(_by, choose=partial(_count, rule="whole blocks")), partial(_by, choose=partial(_count, rule="whole table")),
-           partial(_padding, scored=True, valued=True, whole_table=False),
-           partial(_padding, scored=True, valued=False, whole_table=False),
-           partial(_padding, scored=True, valued=False, whole_table=True))),
-    Known("padding times 0", "The padding of the last block has the weight 0, and is multiplied all the same: 0 * NaN is NaN. "
-          "Clear the keys past the length in V (and in K, before anything is computed with them).",
-          (partial(_padding, scored=False, valued=True, whole_table=False),)),
-    Known("last block dropped", "The last block is dropped where a sequence ends inside it: the number of blocks is the length "
-          "over the block's size, rounded up.", (partial(_by, choose=partial(_count, rule="dropped")),)),
-    Known("length off by one", "The length is off by one: the keys of sequence b are 0 .. lengths[b] - 1.",
-          (partial(_by, choose=partial(_count, rule="one less")), partial(_by, choose=partial(_count, rule="one more")))),
-    Known("block of another sequence", "The blocks are another sequence's: sequence b reads through row b of block_table.",
-          tuple(v for by in (-1, 1, None) for v in _both(_row, by=by))),
-    Known("stale block table", "The block table is stale: block j is read through an entry that was loaded for another step. "
-          "Load the entries of the blocks that this step reads.",
-          tuple(v for rule in ("previous", "back", "first", "chunk before", "chunk", "next", "on", "last", "reversed")
-                for v in _both(_entry, rule=rule))),
-    Known("no block table", "The pool's blocks are read in their own order: block j of a sequence is block block_table[b, j] "
-          "of the pool.", (partial(_by, choose=_no_table),)),
-    Known("entry taken as a key", "An entry of the table is taken as the number of a key: it is the number of a block, whose "
-          "keys are the rows entry * block to entry * block + block - 1.",
-          (*_both(_entry_as_key),
-           *(partial(_pool_rows, rule=rule) for rule in ("no block, no h", "no block", "heads for block")))),
-    Known("row of another head", "The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * "
-          "block + s of the pool.",
-          tuple(partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside"))),
-    Known("position inside the block", "The position inside the block is wrong: key j lies in block j // block at position "
-          "j % block, in K and in V alike.",
-          (*(v for rule in ("next", "previous", "first", "last", "after", "before", "reversed")
-             for v in _both(_position, rule=rule)),
-           partial(_by, choose=partial(_turned, for_k=True)), partial(_by, choose=partial(_turned, for_k=False)))),
+    Known(
+        "last block not masked",
+        "The last block is not masked: a sequence ends inside it, and its keys from "
+        "lengths[b] on "
+        "are padding, whatever the block holds there. Their weights must be 0.",
+        (
+            partial(_by, choose=partial(_count, rule="whole blocks")),
+            partial(_by, choose=partial(_count, rule="whole table")),
+            partial(_padding, scored=True, valued=True, whole_table=False),
+            partial(_padding, scored=True, valued=False, whole_table=False),
+            partial(_padding, scored=True, valued=False, whole_table=True),
+        ),
+    ),
+    Known(
+        "padding times 0",
+        "The padding of the last block has the weight 0, and is multiplied "
+        "all the same: 0 * NaN is NaN. "
+        "Clear the keys past the length in V (and in K, before anything is computed with them).",
+        (partial(_padding, scored=False, valued=True, whole_table=False),),
+    ),
+    Known(
+        "last block dropped",
+        "The last block is dropped where a sequence ends inside it: the number of "
+        "blocks is the length "
+        "over the block's size, rounded "
+        "up.",
+        (partial(_by, choose=partial(_count, rule="dropped")),),
+    ),
+    Known(
+        "length off by one",
+        "The length is off by one: the keys of sequence b are 0 .. lengths[b] - 1.",
+        (
+            partial(_by, choose=partial(_count, rule="one less")),
+            partial(_by, choose=partial(_count, rule="one more")),
+        ),
+    ),
+    Known(
+        "block of another sequence",
+        "The blocks are another sequence's: sequence b reads through row b of block_table.",
+        tuple(v for by in (-1, 1, None) for v in _both(_row, by=by)),
+    ),
+    Known(
+        "stale block table",
+        "The block table is stale: block j is read through an entry that was loaded "
+        "for another step. "
+        "Load the entries of the blocks that this step reads.",
+        tuple(
+            v
+            for rule in (
+                "previous",
+                "back",
+                "first",
+                "chunk before",
+                "chunk",
+                "next",
+                "on",
+                "last",
+                "reversed",
+            )
+            for v in _both(_entry, rule=rule)
+        ),
+    ),
+    Known(
+        "no block table",
+        "The pool's blocks are read in their own order: block j of a sequence "
+        "is block block_table[b, j] "
+        "of the pool.",
+        (partial(_by, choose=_no_table),),
+    ),
+    Known(
+        "entry taken as a key",
+        "An entry of the table is taken as the number of a key: it is the number of a "
+        "block, whose "
+        "keys are the rows entry * block to entry * block + block - 1.",
+        (
+            *_both(_entry_as_key),
+            *(
+                partial(_pool_rows, rule=rule)
+                for rule in ("no block, no h", "no block", "heads for block")
+            ),
+        ),
+    ),
+    Known(
+        "row of another head",
+        "The rows are another head's: in block i, position s of KV head h is row (i * "
+        "Hkv + h) * "
+        "block + s of the pool.",
+        tuple(
+            partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside")
+        ),
+    ),
+    Known(
+        "position inside the block",
+        "The position inside the block is wrong: key j lies in block j // block at "
+        "position "
+        "j % block, in K and in V alike.",
+        (
+            *(
+                v
+                for rule in ("next", "previous", "first", "last", "after", "before", "reversed")
+                for v in _both(_position, rule=rule)
+            ),
+            partial(_by, choose=partial(_turned, for_k=True)),
+            partial(_by, choose=partial(_turned, for_k=False)),
+        ),
+    ),
 )

@@ -1,4 +1,5 @@
-"""Attention as it is, whatever layout a stage gives it: the common ground of oracle, trace and diagnosis."""
+"""Attention as it is, whatever layout a stage gives it: the common ground of oracle, trace and
+diagnosis."""
 
 from __future__ import annotations
 
@@ -17,13 +18,16 @@ F64 = NDArray[np.float64]
 class Attention:
     """q (Hq, d), k (Hkv, d, n), v (Hkv, d, n) and the scale; query head h reads KV head h // G.
 
-    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller gave the scale.
+    Made by a stage from its own layout (`Stage.attention`). `explicit_scale` says that the caller
+    gave the scale.
 
-    A batch is one Attention too: the heads of its `parts` sequences come after one another, and sequence b has `lengths[b]`
-    keys; what k and v hold from there on is padding and may be anything. `lengths` is None where every key counts.
+    A batch is one Attention too: the heads of its `parts` sequences come after one another, and
+    sequence b has `lengths[b]` keys; what k and v hold from there on is padding and may be
+    anything. `lengths` is None where every key counts.
 
-    `splits` says among how many program instances the keys are divided; 0 where they are not. What the instances hold is an
-    Attention whose parts are the splits that have keys; part p is split `numbers[p]` and begins at key `starts[p]`.
+    `splits` says among how many program instances the keys are divided; 0 where they are not. What
+    the instances hold is an Attention whose parts are the splits that have keys; part p is split
+    `numbers[p]` and begins at key `starts[p]`.
     """
 
     q: NDArray[Any]
@@ -67,7 +71,11 @@ class Attention:
     @cached_property
     def row_lengths(self) -> NDArray[np.int64]:
         """How many keys each row (query head of a sequence) has, (Hq,)."""
-        lengths = np.full(self.parts, self.n) if self.lengths is None else np.asarray(self.lengths, np.int64)
+        lengths = (
+            np.full(self.parts, self.n)
+            if self.lengths is None
+            else np.asarray(self.lengths, np.int64)
+        )
         return np.repeat(lengths, self.heads_a_part)
 
     @cached_property
@@ -76,7 +84,8 @@ class Attention:
         return np.arange(self.n) < self.row_lengths[:, None]
 
     def tiles(self, tile: int) -> int | None:
-        """How many tiles of `tile` keys there are; None if the last would not be whole, and every key counts."""
+        """How many tiles of `tile` keys there are; None if the last would not be whole, and every
+        key counts."""
         return None if self.lengths is None and self.n % tile else -(-self.n // tile)
 
     def fit(self, tile: int) -> Attention:
@@ -84,7 +93,9 @@ class Attention:
         missing = -self.n % tile
         if not missing or self.lengths is None:
             return self
-        k, v = (np.pad(x, ((0, 0), (0, 0), (0, missing)), constant_values=0) for x in (self.k, self.v))
+        k, v = (
+            np.pad(x, ((0, 0), (0, 0), (0, missing)), constant_values=0) for x in (self.k, self.v)
+        )
         return replace(self, k=k, v=v)
 
     def first_key(self, row: int) -> int:
@@ -94,7 +105,11 @@ class Attention:
     def label(self, row: int) -> str:
         """A row's name: "head 3", "sequence 1, head 3"; nothing where there is only one."""
         part, head = divmod(row, self.heads_a_part)
-        names = [f"{self.part_name} {self.numbers[part] if self.numbers else part}"] if self.parts > 1 else []
+        names = (
+            [f"{self.part_name} {self.numbers[part] if self.numbers else part}"]
+            if self.parts > 1
+            else []
+        )
         return ", ".join(names + ([f"head {head}"] if self.heads_a_part > 1 else []))
 
     def scores(self) -> F64:
@@ -114,8 +129,8 @@ class Attention:
 class States:
     """The running state after every tile: tile_max, m, l are (T, H), acc is (T, H, d).
 
-    As long as a row has seen no key that counts, its m is -inf, its l and acc are 0. What a kernel holds there is its own
-    affair: `known` (T, H) leaves these out.
+    As long as a row has seen no key that counts, its m is -inf, its l and acc are 0. What a kernel
+    holds there is its own affair: `known` (T, H) leaves these out.
     """
 
     tile_max: F64
@@ -142,7 +157,9 @@ def online_states(attention: Attention, tile: int) -> States:
         p = np.exp(qk[:, keys] - shift[:, None])  # (H, tile)
         alpha = np.exp(m[t - 1] - shift) if t else np.zeros_like(m[0])
         l[t] = (l[t - 1] * alpha if t else 0.0) + p.sum(axis=1)
-        acc[t] = (acc[t - 1] * alpha[:, None] if t else 0.0) + np.einsum("hj,hdj->hd", p, v[:, :, keys])
+        acc[t] = (acc[t - 1] * alpha[:, None] if t else 0.0) + np.einsum(
+            "hj,hdj->hd", p, v[:, :, keys]
+        )
     return States(tile_max, m, l, acc)
 
 
@@ -159,8 +176,12 @@ def pass_states(attention: Attention, tile: int) -> States:
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)
     p = np.exp(qk - _finite(qk.max(axis=1, keepdims=True))).reshape(-1, n_tiles, tile)
     pv = np.einsum("htj,hdtj->thd", p, v.reshape(*v.shape[:2], n_tiles, tile))
-    return States(tile_max, np.maximum.accumulate(tile_max, axis=0), np.cumsum(p.sum(axis=2).T, axis=0),
-                  np.cumsum(pv, axis=0))
+    return States(
+        tile_max,
+        np.maximum.accumulate(tile_max, axis=0),
+        np.cumsum(p.sum(axis=2).T, axis=0),
+        np.cumsum(pv, axis=0),
+    )
 
 
 def not_finite(arrays: Mapping[str, Any]) -> str | None:
@@ -172,5 +193,8 @@ def not_finite(arrays: Mapping[str, Any]) -> str | None:
             where = tuple(int(i) for i in np.argwhere(bad)[0]) if array.ndim else ()
             what = "NaN" if np.isnan(array[where]) else "infinity"
             at = f" at {list(where)}" if where else ""
-            return f"{name} holds {what}{at}: attention over it is not a number, so there is nothing to check."
+            return (
+                f"{name} holds {what}{at}: attention over it is not a number, so there is "
+                "nothing to check."
+            )
     return None

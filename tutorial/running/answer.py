@@ -16,7 +16,8 @@ AGREES_SHORT = 2e-2  # the same for two bf16 ways
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The sentence, the family it is about, the recognised mistake (or None), and where, for machines."""
+    """The sentence, the family it is about, the recognised mistake (or None), and where, for
+    machines."""
 
     sentence: str
     family: str
@@ -48,9 +49,14 @@ class Answer:
         return self.expected.reshape(-1, self.expected.shape[-1])
 
 
-def alike(got: NDArray[Any], predicted: NDArray[Any], settled: NDArray[np.bool_] | None = None,
-          agrees: float = AGREES) -> bool:
-    """Whether two wrong outputs are the same up to rounding; any NaN or infinity counts as any other.
+def alike(
+    got: NDArray[Any],
+    predicted: NDArray[Any],
+    settled: NDArray[np.bool_] | None = None,
+    agrees: float = AGREES,
+) -> bool:
+    """Whether two wrong outputs are the same up to rounding; any NaN or infinity counts as any
+    other.
 
     Rows that are `settled` do not count.
     """

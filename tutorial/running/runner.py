@@ -1,4 +1,5 @@
-"""Running a learner's kernel: load it from a file, call it on a case, and say in one sentence what went wrong."""
+"""Running a learner's kernel: load it from a file, call it on a case, and say in one sentence what
+went wrong."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ UNUSABLE = "unusable"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own assertion, exception, ...;
-    `cause` the key of the mistake behind it, where one was recognised."""
+    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own
+    assertion, exception, ...; `cause` the key of the mistake behind it, where one was
+    recognised."""
 
     outcome: str
     kind: str
@@ -43,8 +45,9 @@ class Problem:
 
 @dataclass(eq=False)
 class Result:
-    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is wrong. `advice` has
-    a sentence for each rule that the simulator only warned about, by rule and line."""
+    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is
+    wrong. `advice` has a sentence for each rule that the simulator only warned about, by rule and
+    line."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
@@ -66,7 +69,9 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
         raise Unusable(f"{file} does not exist.")
     name = f"_learner_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}"
     linecache.checkcache(str(file))
-    spec = importlib.util.spec_from_file_location(name, file, loader=None if file.suffix == ".py" else _loader(name, file))
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=None if file.suffix == ".py" else _loader(name, file)
+    )
     if spec is None or spec.loader is None:
         raise Unusable(f"{file} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
@@ -76,7 +81,9 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
             spec.loader.exec_module(module)
     except SyntaxError as error:
         where = f" line {error.lineno}" if error.lineno else ""
-        raise Unusable(f"{file}{where}: {type(error).__name__}: {error.msg}, so the file does not import.") from error
+        raise Unusable(
+            f"{file}{where}: {type(error).__name__}: {error.msg}, so the file does not import."
+        ) from error
     except (Exception, SystemExit) as error:
         place = _line_in(error, str(file))
         raise Unusable(f"{file}{place}: the file does not import: {_one_line(error)}") from error
@@ -115,12 +122,18 @@ def function_of(kernel: Any) -> Any:
 
 
 def usable(kernel: Any, stage: Stage) -> Problem | None:
-    """Why `kernel` need not be run: it is no entry point of this stage, or an empty one. None if it can be."""
+    """Why `kernel` need not be run: it is no entry point of this stage, or an empty one. None if it
+    can be."""
     if kernel is None or kernel is Ellipsis:
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     if not callable(kernel):
-        return Problem(UNUSABLE, "no kernel", f"{stage.entry} is a {type(kernel).__name__}, not a kernel: check takes "
-                       "the function itself.")
+        return Problem(
+            UNUSABLE,
+            "no kernel",
+            f"{stage.entry} is a {type(kernel).__name__}, not a "
+            "kernel: check takes "
+            "the function itself.",
+        )
     try:
         signature = inspect.signature(function_of(kernel))
     except (TypeError, ValueError):
@@ -129,14 +142,17 @@ def usable(kernel: Any, stage: Stage) -> Problem | None:
         signature.bind(*stage.parameters, **dict.fromkeys(stage.options))
     except TypeError:
         name = getattr(kernel, "__name__", stage.entry)
-        return Problem(UNUSABLE, "signature", f"{name}{signature} cannot be called as {stage.call}.")
+        return Problem(
+            UNUSABLE, "signature", f"{name}{signature} cannot be called as {stage.call}."
+        )
     if is_blank(kernel):
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     return None
 
 
 def is_blank(kernel: Any) -> bool:
-    """Whether the function's body is empty: nothing but a docstring, `...`, `pass` or a bare return."""
+    """Whether the function's body is empty: nothing but a docstring, `...`, `pass` or a bare
+    return."""
     import ast
     import textwrap
 
@@ -148,7 +164,10 @@ def is_blank(kernel: Any) -> bool:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return all(
                 isinstance(s, ast.Pass)
-                or (isinstance(s, ast.Return) and (s.value is None or isinstance(s.value, ast.Constant)))
+                or (
+                    isinstance(s, ast.Return)
+                    and (s.value is None or isinstance(s.value, ast.Constant))
+                )
                 or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
                 for s in node.body
             )
@@ -156,7 +175,8 @@ def is_blank(kernel: Any) -> bool:
 
 
 def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
-    """The stage's parameters under the names that the kernel gives them: stage name -> the kernel's name."""
+    """The stage's parameters under the names that the kernel gives them: stage name -> the kernel's
+    name."""
     try:
         names = list(inspect.signature(function_of(kernel)).parameters)
     except (TypeError, ValueError):
@@ -165,22 +185,28 @@ def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
 
 
 def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Result:
-    """Call the kernel on copies of the case's arguments, recording the run where the simulator runs it.
+    """Call the kernel on copies of the case's arguments, recording the run where the simulator runs
+    it.
 
-    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only (`nkisim.shape`) make it a run on
-    shapes alone, which has no output.
+    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only
+    (`nkisim.shape`) make it a run on shapes alone, which has no output.
     """
     import nkisim
 
     result = Result(case)
     values = not any(isinstance(value, nkisim.ShapeOnly) for value in case.args.values())
-    args = [value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()]
+    args = [
+        value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()
+    ]
     try:
         if of_the_sdk(kernel):
             output = _run_by_the_sdk(kernel, args, case)
         else:
-            with (nkisim.record(keep_results=keep_results, values=values) as result.run,
-                  contextlib.redirect_stdout(io.StringIO()), _advice(result)):
+            with (
+                nkisim.record(keep_results=keep_results, values=values) as result.run,
+                contextlib.redirect_stdout(io.StringIO()),
+                _advice(result),
+            ):
                 output = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
@@ -193,14 +219,16 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
 
 
 def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
-    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage, or an empty one."""
+    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage,
+    or an empty one."""
     problem = usable(kernel, stage)
     return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
 
 
 @contextlib.contextmanager
 def _advice(result: Result) -> Iterator[None]:
-    """Keep what the simulator warns about, once a rule and line; other warnings are shown as ever."""
+    """Keep what the simulator warns about, once a rule and line; other warnings are shown as
+    ever."""
     from nkisim import RuleWarning
 
     try:
@@ -213,23 +241,36 @@ def _advice(result: Result) -> Iterator[None]:
                 error = warning.message.error
                 result.advice.setdefault((error.rule, error.line), _kernel_error(error))
             else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
 
 
 def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
-    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was called with, `run` is what
-    was recorded of the call."""
+    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was
+    called with, `run` is what was recorded of the call."""
     import nkisim
 
     if isinstance(error, NotImplementedError):
-        return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error))
+        return Problem(
+            NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error)
+        )
     if isinstance(error, nkisim.SimulatorError):
-        return Problem(UNUSABLE, "simulator", f"The simulator failed, not your kernel: {_one_line(error)} "
-                       "Please report it with the kernel.")
+        return Problem(
+            UNUSABLE,
+            "simulator",
+            "The simulator failed, not your kernel: "
+            f"{_one_line(error)} "
+            "Please report it with the kernel.",
+        )
     if isinstance(error, nkisim.KernelError):
         if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
             return Problem(UNUSABLE, "no kernel", _plain_function(kernel))
-        kind = "unwritten output" if error.rule in ("unwritten-output", "no-output") else "illegal access"
+        kind = (
+            ("unwritten output")
+            if error.rule in ("unwritten-output", "no-output")
+            else "illegal access"
+        )
         found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
         cause, why = found or (None, None)
         return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
@@ -237,20 +278,30 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any
         return Problem(UNUSABLE, "no kernel", str(error))
     if isinstance(error, AssertionError):
         said = _one_line(error) if str(error) else f"assertion failed{_line_of(error, kernel)}"
-        return Problem(WRONG, "own assertion", f"The kernel refuses an input that the stage allows ({sizes}): {said}")
+        return Problem(
+            WRONG,
+            "own assertion",
+            f"The kernel refuses an input that the stage allows ({sizes}): {said}",
+        )
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
-    return Problem(WRONG, "exception", f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
-                   "".join(traceback.format_exception(error, limit=-3)))
+    return Problem(
+        WRONG,
+        "exception",
+        f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
+        "".join(traceback.format_exception(error, limit=-3)),
+    )
 
 
 def _package(kernel: Any) -> str:
-    """The package whose decorator made the kernel; a plain function's own module is its author's."""
+    """The package whose decorator made the kernel; a plain function's own module is its
+    author's."""
     return type(kernel).__module__.split(".")[0]
 
 
 def of_the_sdk(kernel: Any) -> bool:
-    """Whether the real SDK made the kernel, so that its own simulator runs it and nothing is recorded."""
+    """Whether the real SDK made the kernel, so that its own simulator runs it and nothing is
+    recorded."""
     return _package(kernel) in ("neuronxcc", "nki")
 
 
@@ -278,19 +329,32 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
 
     for name, before, after in zip(stage.parameters, result.case.args.values(), args, strict=True):
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
-            swapped = " Are destination and source swapped?" if passing.ran_in(result.run) == passing.DIALECT else ""
+            swapped = (
+                (" Are destination and source swapped?")
+                if passing.ran_in(result.run) == passing.DIALECT
+                else ""
+            )
             return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")
     if isinstance(output, (tuple, list)):
         if len(output) != 1:
-            return wrong(f"The kernel returns {len(output)} values; it must return the output tensor alone.")
+            return wrong(
+                f"The kernel returns {len(output)} values; it must return the output tensor alone."
+            )
         output = output[0]
     if output is None:
-        return wrong("The kernel returns nothing: allocate an output in nl.shared_hbm, store into it, and return it.")
+        return wrong(
+            "The kernel returns nothing: allocate an output in nl.shared_hbm, store into "
+            "it, and return it."
+        )
     if not isinstance(output, np.ndarray):
-        return wrong(f"The kernel returns a {type(output).__name__}; it must return its output tensor.")
+        return wrong(
+            f"The kernel returns a {type(output).__name__}; it must return its output tensor."
+        )
     expected = stage.expected(result.case)
     if output.shape != expected.shape:
-        return wrong(f"The output has shape {output.shape}, expected {expected.shape} ({stage.layout}).")
+        return wrong(
+            f"The output has shape {output.shape}, expected {expected.shape} ({stage.layout})."
+        )
     dtype = next(v.dtype for v in result.case.args.values() if isinstance(v, np.ndarray))
     if output.dtype != dtype:
         return wrong(f"The output is {output.dtype}, expected {dtype} like the inputs.")
@@ -301,7 +365,8 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
 
 
 def _kernel_error(error: Any, why: str | None = None) -> str:
-    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own remedy."""
+    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own
+    remedy."""
     placed = getattr(error, "line", 0) and error.rule != "no-output"
     where = f" (line {error.line}: {without_comment(error.source)})" if placed else ""
     remedy = why or getattr(error, "remedy", None)
@@ -315,7 +380,11 @@ def without_comment(source: str) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text and not isinstance(error, AssertionError) else text or type(error).__name__
+    return (
+        (f"{type(error).__name__}: {text}")
+        if text and not isinstance(error, AssertionError)
+        else text or type(error).__name__
+    )
 
 
 def _line_of(error: BaseException, kernel: Any) -> str:
@@ -324,8 +393,12 @@ def _line_of(error: BaseException, kernel: Any) -> str:
 
 
 def _line_in(error: BaseException, filename: str) -> str:
-    """", line N: source" of the innermost frame in that file, or nothing."""
+    """ ", line N: source" of the innermost frame in that file, or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename == filename:
-            return f", line {frame.lineno}: {without_comment(frame.line)}" if frame.line else f", line {frame.lineno}"
+            return (
+                (f", line {frame.lineno}: {without_comment(frame.line)}")
+                if frame.line
+                else f", line {frame.lineno}"
+            )
     return ""

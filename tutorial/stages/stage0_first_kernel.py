@@ -73,7 +73,9 @@ def cases() -> tuple[Case, ...]:
 def validate(inputs: Mapping[str, Any]) -> None:
     x, scale = inputs["x"], inputs["scale"]
     if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[0] != 128:
-        raise InputError(f"x must be a (128, n) array, got {getattr(x, 'shape', type(x).__name__)}.")
+        raise InputError(
+            f"x must be a (128, n) array, got {getattr(x, 'shape', type(x).__name__)}."
+        )
     if x.shape[1] == 0 or x.shape[1] % TILE:
         raise InputError(f"n must be a positive multiple of {TILE}, got {x.shape[1]}.")
     if x.dtype != np.float32:
@@ -91,17 +93,28 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("x is (128, 1024) fp32. How many bytes does the kernel read from HBM?", 128 * 1024 * 4,
-             "128 * 1024 numbers of 4 bytes, each read once.", "Every number is read once; fp32 is 32 bits."),
-    Question("With tiles of 128 columns, how many DMA transfers are there in all?", 16,
-             "8 tiles, each loaded once and stored once.", "Count the tiles; each goes in and comes out."),
+    Question(
+        "x is (128, 1024) fp32. How many bytes does the kernel read from HBM?",
+        128 * 1024 * 4,
+        "128 * 1024 numbers of 4 bytes, each read once.",
+        "Every number is read once; fp32 is 32 bits.",
+    ),
+    Question(
+        "With tiles of 128 columns, how many DMA transfers are there in all?",
+        16,
+        "8 tiles, each loaded once and stored once.",
+        "Count the tiles; each goes in and comes out.",
+    ),
 )
 
 BROKEN = Break(
     "read too often",
-    (("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
-     ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],")),
-    None)
+    (
+        ("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
+        ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],"),
+    ),
+    None,
+)
 
 STAGE = Stage(
     number=0,

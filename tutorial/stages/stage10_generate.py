@@ -1,4 +1,5 @@
-"""Stage 10: generate. The kernel inside a language model: a decode loop whose every attention is the reader's kernel."""
+"""Stage 10: generate. The kernel inside a language model: a decode loop whose every attention is
+the reader's kernel."""
 
 from __future__ import annotations
 
@@ -50,16 +51,25 @@ def attention_step(q, k, v, layer, position, cache, rotate, kernel):
 '''
 
 
-def oracle(q: Any, k: Any, v: Any, layer: int, position: int, cache: Any, rotate: Any, kernel: Any) -> NDArray[np.float64]:
-    """The step with its attention in float64 and without the kernel; it fills the cache like the learner's: (Hq * d,)."""
+def oracle(
+    q: Any, k: Any, v: Any, layer: int, position: int, cache: Any, rotate: Any, kernel: Any
+) -> NDArray[np.float64]:
+    """The step with its attention in float64 and without the kernel; it fills the cache like the
+    learner's: (Hq * d,)."""
     cache.append(layer, position, rotate(k, position), v)
     d, keys = q.shape[1], slice(0, position + 1)
-    groups = zip(np.split(rotate(q, position), len(k)), cache.k[layer, :, :d, keys], cache.v[layer, :, :d, keys], strict=True)
+    groups = zip(
+        np.split(rotate(q, position), len(k)),
+        cache.k[layer, :, :d, keys],
+        cache.v[layer, :, :d, keys],
+        strict=True,
+    )
     return np.concatenate([softmax_attention(*group, d**-0.5) for group in groups]).reshape(-1)
 
 
 def cases() -> tuple[Case, ...]:
-    """The stretches of text that the check walks over; a case has the text, and how much of it is in the cache already."""
+    """The stretches of text that the check walks over; a case has the text, and how much of it is
+    in the cache already."""
     return tuple(Case(walk.family, walk.reveals, _arguments(walk)) for walk in walks())
 
 
@@ -73,25 +83,37 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    """The least for all steps of a stretch of text: stage 4's, a call a layer, on the tiles that hold keys."""
+    """The least for all steps of a stretch of text: stage 4's, a call a layer, on the tiles that
+    hold keys."""
     return least(next(walk for walk in walks() if walk.family == case.family))
 
 
 QUESTIONS = (
-    Question("The token at position 127 has just been cached. How many keys is the kernel given for it?", 128,
-             "Positions 0 to 127 are 128 keys: one whole tile, no padding.", "Positions count from 0."),
-    Question("And for the token at position 128?", 256,
-             "129 keys need two tiles; 127 columns of the second one are padding, and cost as many bytes as keys do.",
-             "The kernel takes whole tiles of 128 keys."),
+    Question(
+        "The token at position 127 has just been cached. How many keys is the kernel given for it?",
+        128,
+        "Positions 0 to 127 are 128 keys: one whole tile, no padding.",
+        "Positions count from 0.",
+    ),
+    Question(
+        "And for the token at position 128?",
+        256,
+        "129 keys need two tiles; 127 columns of the second one are padding, and cost as "
+        "many bytes as keys do.",
+        "The kernel takes whole tiles of 128 keys.",
+    ),
 )
 
 BROKEN = Break(
     "cache one position off",
-    (("cache.k[layer, :, :d, position]", "cache.k[layer, :, :d, position + 1]"),
-     ("cache.k[layer, :, d, position]", "cache.k[layer, :, d, position + 1]"),
-     ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]")),
+    (
+        ("cache.k[layer, :, :d, position]", "cache.k[layer, :, :d, position + 1]"),
+        ("cache.k[layer, :, d, position]", "cache.k[layer, :, d, position + 1]"),
+        ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]"),
+    ),
     None,
-    Slip(shift=1).step)
+    Slip(shift=1).step,
+)
 
 STAGE = Stage(
     number=10,
@@ -99,7 +121,8 @@ STAGE = Stage(
     entry="attention_step",
     parameters=("q", "k", "v", "layer", "position", "cache", "rotate", "kernel"),
     options=(),
-    layout="q (Hq, d), k and v (Hkv, d), a cache (layers, Hkv, d + 1, capacity) and stage 4's kernel -> o (Hq * d,)",
+    layout="q (Hq, d), k and v (Hkv, d), a cache (layers, Hkv, d + 1, capacity) and stage 4's "
+    "kernel -> o (Hq * d,)",
     idea="a decode loop whose every attention is your kernel",
     problem=PROBLEM,
     blank=BLANK,

@@ -62,7 +62,9 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale)
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
 
 
 def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator[dict[str, Any]]:
@@ -74,7 +76,15 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator
     p = np.exp(qk - m)  # (1, n)
     l = p.sum(axis=1, keepdims=True)  # (1, 1)
     acc = p @ v.T  # (1, d)
-    yield {"keys": (0, n - 1), "tile_max": m, "m_old": -np.inf, "m": m, "l": l, "acc": acc, "o": acc / l}
+    yield {
+        "keys": (0, n - 1),
+        "tile_max": m,
+        "m_old": -np.inf,
+        "m": m,
+        "l": l,
+        "acc": acc,
+        "o": acc / l,
+    }
 
 
 @cache
@@ -84,7 +94,11 @@ def cases() -> tuple[Case, ...]:
         one_head_case("random", 128, 128, "random, d = 128"),
         one_head_case("random", 32, 80, "random, 80 keys"),
         one_head_case("random", 64, 128, "softmax_scale = 0.5", softmax_scale=0.5),
-        *(one_head_case(name, 64, 128) for name, f in FAMILIES.items() if f.scores and not f.many_rows),
+        *(
+            one_head_case(name, 64, 128)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
         *real_one_head_cases(128),
     )
 
@@ -113,18 +127,25 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("d = 64, n = 128. On how many partitions does the score tile qk lie?", 1,
-             "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
-             "The first axis of a tile is the partition axis. What shape has qk?"),
-    Question("All 128 scores are equal to 7. What is l?", 128,
-             "m is 7, so every weight is exp(0) = 1, and there are 128 of them.",
-             "l sums the weights after the max was subtracted."),
+    Question(
+        "d = 64, n = 128. On how many partitions does the score tile qk lie?",
+        1,
+        "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
+        "The first axis of a tile is the partition axis. What shape has qk?",
+    ),
+    Question(
+        "All 128 scores are equal to 7. What is l?",
+        128,
+        "m is 7, so every weight is exp(0) = 1, and there are 128 of them.",
+        "l sums the weights after the max was subtracted.",
+    ),
 )
 
 BROKEN = Break(
     "no max subtraction",
     (("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),),
-    Recipe(shift="nothing"))
+    Recipe(shift="nothing"),
+)
 
 STAGE = Stage(
     number=1,

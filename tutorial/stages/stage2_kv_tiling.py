@@ -64,14 +64,22 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale)
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
 
 
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE) -> Iterator[dict[str, Any]]:
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state after every tile of every pass."""
     d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l, acc = np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.float32), np.zeros((1, d), np.float32)
+    m, l, acc = (
+        np.full((1, 1), -np.inf, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros((1, d), np.float32),
+    )
     for start in range(0, n, tile):  # pass 1
         qk = scale * (q.T @ k[:, start : start + tile])  # (1, tile)
         m_old, m = m, np.maximum(m, qk.max(axis=1, keepdims=True))
@@ -93,7 +101,11 @@ def cases() -> tuple[Case, ...]:
         one_head_case("random", 128, 256, "random, d = 128"),
         one_head_case("random", 64, 128, "random, one tile"),
         one_head_case("random", 64, 512, "softmax_scale = 0.5", softmax_scale=0.5),
-        *(one_head_case(name, 64, 1024) for name, f in FAMILIES.items() if f.scores and not f.many_rows),
+        *(
+            one_head_case(name, 64, 1024)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
         one_head_case("equal", 64, 8192, "equal, 8192 keys"),
         *real_one_head_cases(512),
     )
@@ -124,17 +136,28 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("How many times does the three-pass kernel read K from HBM?", 3,
-             "The max needs all scores, the sum needs the max, the weights are needed again for V: K in every pass.",
-             "Which of the three loops of the twin use k?"),
-    Question("And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"),
+    Question(
+        "How many times does the three-pass kernel read K from HBM?",
+        3,
+        "The max needs all scores, the sum needs the max, the weights are needed again for "
+        "V: K in every pass.",
+        "Which of the three loops of the twin use k?",
+    ),
+    Question(
+        "And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"
+    ),
 )
 
 BROKEN = Break(
     "last tile skipped in the sum",
-    (("# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE):",
-      "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):"),),
-    Recipe(method="passes", l_tiles="not last"))
+    (
+        (
+            "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE):",
+            "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):",
+        ),
+    ),
+    Recipe(method="passes", l_tiles="not last"),
+)
 
 STAGE = Stage(
     number=2,

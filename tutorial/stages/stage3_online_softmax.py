@@ -66,14 +66,22 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale)
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
 
 
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE) -> Iterator[dict[str, Any]]:
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state after every tile."""
     d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l, acc = np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.float32), np.zeros((1, d), np.float32)
+    m, l, acc = (
+        np.full((1, 1), -np.inf, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros((1, d), np.float32),
+    )
     for start in range(0, n, tile):
         keys = slice(start, start + tile)
         qk = scale * (q.T @ k[:, keys])  # (1, tile)
@@ -82,8 +90,16 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int =
         p = np.exp(qk - m_new)  # (1, tile)
         l = l * alpha + p.sum(axis=1, keepdims=True)
         acc = acc * alpha + p @ v[:, keys].T
-        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m, "m": m_new,
-               "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
+        yield {
+            "keys": (start, start + tile - 1),
+            "tile_max": qk.max(),
+            "m_old": m,
+            "m": m_new,
+            "alpha": alpha,
+            "l": l,
+            "acc": acc,
+            "o": acc / l,
+        }
         m = m_new
 
 
@@ -94,7 +110,11 @@ def cases() -> tuple[Case, ...]:
         one_head_case("random", 128, 256, "random, d = 128"),
         one_head_case("random", 64, 128, "random, one tile"),
         one_head_case("random", 64, 512, "softmax_scale = 0.5", softmax_scale=0.5),
-        *(one_head_case(name, 64, 1024) for name, f in FAMILIES.items() if f.scores and not f.many_rows),
+        *(
+            one_head_case(name, 64, 1024)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
         one_head_case("equal", 64, 8192, "equal, 8192 keys"),
         *real_one_head_cases(1024),
     )
@@ -125,17 +145,31 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("The tiles' maxima are 2, 1, 4, 4, 3. In which tiles does m change? (a list)", [0, 2],
-             "m goes from -inf to 2 in tile 0 and to 4 in tile 2; a tile that only equals m changes nothing.",
-             "m is the largest score so far. Tile 0 counts too: before it, m is -inf."),
-    Question("What is alpha in tile 1?", 1.0,
-             "m stays 2, so alpha = exp(2 - 2) = 1 and nothing is rescaled.", "alpha = exp(m_old - m_new)."),
+    Question(
+        "The tiles' maxima are 2, 1, 4, 4, 3. In which tiles does m change? (a list)",
+        [0, 2],
+        "m goes from -inf to 2 in tile 0 and to 4 in tile 2; a tile that only equals m "
+        "changes nothing.",
+        "m is the largest score so far. Tile 0 counts too: before it, m is -inf.",
+    ),
+    Question(
+        "What is alpha in tile 1?",
+        1.0,
+        "m stays 2, so alpha = exp(2 - 2) = 1 and nothing is rescaled.",
+        "alpha = exp(m_old - m_new).",
+    ),
 )
 
 BROKEN = Break(
     "p with the tile's max",
-    (("tensor_scalar(qk, op0=nl.subtract, operand0=m_new)", "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)"),),
-    Recipe(shift="tile"))
+    (
+        (
+            "tensor_scalar(qk, op0=nl.subtract, operand0=m_new)",
+            "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)",
+        ),
+    ),
+    Recipe(shift="tile"),
+)
 
 STAGE = Stage(
     number=3,

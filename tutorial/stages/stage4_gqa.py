@@ -67,17 +67,26 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o (Hq, d)."""
     scale = default_scale(k.shape[1]) if softmax_scale is None else softmax_scale
     groups = np.split(q.T, k.shape[0])  # Hkv times (G, d)
-    return np.concatenate([softmax_attention(*group, scale) for group in zip(groups, k, v, strict=True)])
+    return np.concatenate(
+        [softmax_attention(*group, scale) for group in zip(groups, k, v, strict=True)]
+    )
 
 
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields a group's state, one row a query head, after every tile."""
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state, one row a query head, after every
+    tile."""
     n_kv_heads, d, n = k.shape
     G = q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for h in range(n_kv_heads):
         q_group = q[:, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32), np.zeros((G, d), np.float32)
+        m, l, acc = (
+            np.full((G, 1), -np.inf, np.float32),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
         for start in range(0, n, tile):
             keys = slice(start, start + tile)
             qk = scale * (q_group.T @ k[h, :, keys])  # (G, tile)
@@ -86,8 +95,17 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int =
             p = np.exp(qk - m_new)  # (G, tile)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v[h, :, keys].T
-            yield {"head": h * G, "keys": (start, start + tile - 1), "tile_max": qk.max(axis=1), "m_old": m, "m": m_new,
-                   "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
+            yield {
+                "head": h * G,
+                "keys": (start, start + tile - 1),
+                "tile_max": qk.max(axis=1),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / l,
+            }
             m = m_new
 
 
@@ -121,18 +139,25 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("Hq = 8, Hkv = 2. Which KV head does query head 5 use?", 1,
-             "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
-             "G = Hq // Hkv, and query head h uses KV head h // G."),
-    Question("n = 512, tiles of 128. How many tiles of K does the kernel load in all?", 8,
-             "4 tiles for each of the 2 KV heads; the query heads add none.",
-             "The query heads of a group share a load."),
+    Question(
+        "Hq = 8, Hkv = 2. Which KV head does query head 5 use?",
+        1,
+        "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
+        "G = Hq // Hkv, and query head h uses KV head h // G.",
+    ),
+    Question(
+        "n = 512, tiles of 128. How many tiles of K does the kernel load in all?",
+        8,
+        "4 tiles for each of the 2 KV heads; the query heads add none.",
+        "The query heads of a group share a load.",
+    ),
 )
 
 BROKEN = Break(
     "q heads strided",
     (("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),),
-    Recipe(q_head="strided"))
+    Recipe(q_head="strided"),
+)
 
 STAGE = Stage(
     number=4,

@@ -1,4 +1,5 @@
-"""Stage 5: a batch of sequences that differ in length. Masking without NaN, whatever the padding holds."""
+"""Stage 5: a batch of sequences that differ in length. Masking without NaN, whatever the padding
+holds."""
 
 from __future__ import annotations
 
@@ -71,21 +72,35 @@ def decode_attention_ragged_fwd(q, k, v, lengths, softmax_scale=None, max_length
 '''
 
 
-def oracle(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None,
-           max_length: int | None = None) -> NDArray[np.float64]:
-    """The answer in float64: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) -> o (B, Hq, d)."""
-    return batch_oracle(q, k, v, lengths, default_scale(k.shape[2]) if softmax_scale is None else softmax_scale)
+def oracle(
+    q: Any,
+    k: Any,
+    v: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+    max_length: int | None = None,
+) -> NDArray[np.float64]:
+    """The answer in float64: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) -> o (B, Hq,
+    d)."""
+    return batch_oracle(
+        q, k, v, lengths, default_scale(k.shape[2]) if softmax_scale is None else softmax_scale
+    )
 
 
-def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None,
-         tile: int = TILE) -> Iterator[dict[str, Any]]:
+def twin(
+    q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state of a group of a sequence after every tile."""
     n_seqs, n_kv_heads, d, n = k.shape
     G, lowest = q.shape[2] // n_kv_heads, np.finfo(np.float32).min
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(n_seqs, n_kv_heads):
         q_group = q[b, :, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = np.full((G, 1), lowest), np.zeros((G, 1), np.float32), np.zeros((G, d), np.float32)
+        m, l, acc = (
+            np.full((G, 1), lowest),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
         for start in range(0, n, tile):
             keys = np.arange(start, min(start + tile, n))
             padding = keys >= lengths[b]  # (w,)
@@ -96,8 +111,17 @@ def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = Non
             p = np.exp(qk - m_new)  # (G, w)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ values.T
-            yield {"head": (b * n_kv_heads + h) * G, "keys": (start, keys[-1]), "tile_max": qk.max(axis=1), "m_old": m,
-                   "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
+            yield {
+                "head": (b * n_kv_heads + h) * G,
+                "keys": (start, keys[-1]),
+                "tile_max": qk.max(axis=1),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / l,
+            }
             m = m_new
 
 
@@ -109,12 +133,46 @@ def cases() -> tuple[Case, ...]:
         *(padded_case(padding, LENGTHS, n) for padding in PADDING if padding != "ordinary"),
         edge_case(LENGTHS, n),
         *(batch_case(name, LENGTHS, 2, 1, 64, n) for name, f in FAMILIES.items() if f.scores),
-        batch_case("random", (0, 256, 5, 0, 129), 4, 2, 64, 256, "NaN", "the first sequence is empty"),
-        batch_case("random", (0, 0), 2, 1, 64, 130, "NaN", "no keys at all", "what a sequence of length 0 gets"),
-        batch_case("random", (130, 130), 2, 2, 128, 130, "NaN", "no padding, d = 128", "a last tile that is not whole"),
-        batch_case("random", (77,), 6, 2, 64, 100, "NaN", "one sequence, n = 100", "a tile that is not whole"),
+        batch_case(
+            "random", (0, 256, 5, 0, 129), 4, 2, 64, 256, "NaN", "the first sequence is empty"
+        ),
+        batch_case(
+            "random",
+            (0, 0),
+            2,
+            1,
+            64,
+            130,
+            "NaN",
+            "no keys at all",
+            "what a sequence of length 0 gets",
+        ),
+        batch_case(
+            "random",
+            (130, 130),
+            2,
+            2,
+            128,
+            130,
+            "NaN",
+            "no padding, d = 128",
+            "a last tile that is not whole",
+        ),
+        batch_case(
+            "random",
+            (77,),
+            6,
+            2,
+            64,
+            100,
+            "NaN",
+            "one sequence, n = 100",
+            "a tile that is not whole",
+        ),
         batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", "a tile that is not whole"),
-        batch_case("random", (200, 60), 4, 1, 64, 256, "NaN", "softmax_scale = 0.5", softmax_scale=0.5),
+        batch_case(
+            "random", (200, 60), 4, 1, 64, 256, "NaN", "softmax_scale = 0.5", softmax_scale=0.5
+        ),
         real_batch_case(),
     )
 
@@ -122,8 +180,20 @@ def cases() -> tuple[Case, ...]:
 @cache
 def beyond() -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
-    return (batch_case("random", (1, 130, 0), 4, 2, 64, 1024, "NaN", "max_length = 130", "tiles that nobody asked for",
-                       max_length=130),)
+    return (
+        batch_case(
+            "random",
+            (1, 130, 0),
+            4,
+            2,
+            64,
+            1024,
+            "NaN",
+            "max_length = 130",
+            "tiles that nobody asked for",
+            max_length=130,
+        ),
+    )
 
 
 def minimum(case: Case) -> Budget:
@@ -132,7 +202,8 @@ def minimum(case: Case) -> Budget:
     read = min(tiles_of(longest) * TILE, n)
     tiles = n_seqs * n_kv * tiles_of(longest)
     sbuf, psum = on_chip_peaks(n_q // n_kv, d, min(TILE, n))
-    masks = 4 * 128 * TILE + 4 * 128 * n_seqs + 128 * min(TILE, n)  # the positions, the lengths, and which keys are padding
+    # the positions, the lengths, and which keys are padding
+    masks = 4 * 128 * TILE + 4 * 128 * n_seqs + 128 * min(TILE, n)
     return Budget(
         hbm_bytes_read=4 * n_seqs * (d * n_q + 2 * n_kv * d * read + 1),
         hbm_bytes_written=4 * n_seqs * d * n_q,
@@ -145,18 +216,28 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("n = 300, tiles of 128, lengths[b] = 129. Of the 44 keys of the last tile, how many count?", 0,
-             "Keys 256 to 299 are all padding. The tile is read all the same: nobody knew when the kernel was built.",
-             "A key counts if its position is below the length; the last tile starts at 256."),
-    Question("In a row whose keys are all padding the scores are LOWEST, and so is m. What is p = exp(qk - m) there?", 1.0,
-             "LOWEST - LOWEST = 0 and exp(0) = 1, so l counts the padding; the values are 0, so the answer is 0 / l = 0.",
-             "LOWEST is a finite number."),
+    Question(
+        "n = 300, tiles of 128, lengths[b] = 129. Of the 44 keys of the last tile, how many count?",
+        0,
+        "Keys 256 to 299 are all padding. The tile is read all the same: nobody knew when "
+        "the kernel was built.",
+        "A key counts if its position is below the length; the last tile starts at 256.",
+    ),
+    Question(
+        "In a row whose keys are all padding the scores are LOWEST, and so is m. What is p = "
+        "exp(qk - m) there?",
+        1.0,
+        "LOWEST - LOWEST = 0 and exp(0) = 1, so l counts the padding; the values are 0, so "
+        "the answer is 0 / l = 0.",
+        "LOWEST is a finite number.",
+    ),
 )
 
 BROKEN = Break(
     "length off by one, too long",
     (("op1=nl.greater_equal,", "op1=nl.greater,"),),
-    Recipe(length="+1"))
+    Recipe(length="+1"),
+)
 
 STAGE = Stage(
     number=5,

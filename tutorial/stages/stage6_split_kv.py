@@ -1,4 +1,5 @@
-"""Stage 6: the keys of one sequence split over program instances. (m, l, acc) merge, in any order."""
+"""Stage 6: the keys of one sequence split over program instances. (m, l, acc) merge, in any
+order."""
 
 from __future__ import annotations
 
@@ -64,22 +65,29 @@ def decode_attention_split_fwd(q, k, v, n_splits, softmax_scale=None):
 '''
 
 
-def oracle(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None) -> NDArray[np.float64]:
-    """The answer in float64, which no split changes: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o (Hq, d)."""
+def oracle(
+    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None
+) -> NDArray[np.float64]:
+    """The answer in float64, which no split changes: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o
+    (Hq, d)."""
     return whole_oracle(q, k, v, softmax_scale)
 
 
-def twin(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None,
-         tile: int = TILE) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state of a group in a split after every tile, and at the end the output."""
+def twin(
+    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state of a group in a split after every tile, and at
+    the end the output."""
     n_kv_heads, d, n = k.shape
     n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    a_split = tile * math.ceil(n // tile / n_splits)  # keys of a split; the last may have fewer, or none
+    # keys of a split; the last may have fewer, or none
+    a_split = tile * math.ceil(n // tile / n_splits)
     states = [splitting.identity(n_q_heads, d) for _ in range(n_splits)]
     for s, h in np.ndindex(n_splits, n_kv_heads):
         rows = slice(h * G, (h + 1) * G)
-        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]  # views: the split's own rows
+        # views: the split's own rows
+        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]
         for start in range(s * a_split, min((s + 1) * a_split, n), tile):
             keys, m_old = slice(start, start + tile), m.copy()
             qk = scale * (q[:, rows].T @ k[h, :, keys])  # (G, tile)
@@ -87,20 +95,41 @@ def twin(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = No
             alpha, p = np.exp(m_old - m), np.exp(qk - m)
             l[...] = l * alpha + p.sum(axis=1, keepdims=True)
             acc[...] = acc * alpha + p @ v[h, :, keys].T
-            yield {"head": s * n_q_heads + h * G, "keys": (start, start + tile - 1), "tile_max": qk.max(axis=1),
-                   "m_old": m_old, "m": m.copy(), "alpha": alpha, "l": l.copy(), "acc": acc.copy()}
+            yield {
+                "head": s * n_q_heads + h * G,
+                "keys": (start, start + tile - 1),
+                "tile_max": qk.max(axis=1),
+                "m_old": m_old,
+                "m": m.copy(),
+                "alpha": alpha,
+                "l": l.copy(),
+                "acc": acc.copy(),
+            }
     done = splitting.identity(n_q_heads, d)
     for state in states:
         done = splitting.merged(done, state)
     yield {"keys": (0, n - 1), "o": done.acc / done.l}
 
 
-def split_case(name: str, n_splits: int, n_q: int, n_kv: int, d: int, n: int, family: str | None = None,
-               reveals: str | None = None, **options: float) -> Case:
+def split_case(
+    name: str,
+    n_splits: int,
+    n_q: int,
+    n_kv: int,
+    d: int,
+    n: int,
+    family: str | None = None,
+    reveals: str | None = None,
+    **options: float,
+) -> Case:
     """A family of stage 4, and the number of splits."""
     made = grouped_case(name, n_q, n_kv, d, n, family, **options)
-    return replace(made, reveals=reveals or made.reveals, args={**made.args, "n_splits": n_splits},
-                   allowance=10.0 if "1000" in name or "110" in name else 1.0)
+    return replace(
+        made,
+        reveals=reveals or made.reveals,
+        args={**made.args, "n_splits": n_splits},
+        allowance=10.0 if "1000" in name or "110" in name else 1.0,
+    )
 
 
 def maxima_apart(apart: float, falling: bool = False) -> Case:
@@ -111,8 +140,12 @@ def maxima_apart(apart: float, falling: bool = False) -> Case:
     split = np.arange(512) // 128
     k[:, 0] = apart * ((3 - split) if falling else split) - 1.5 * apart
     how = "falling" if falling else "rising"
-    return Case(f"maxima {apart:g} apart, {how}", "splits that are averaged, or merged without their max",
-                {"q": q, "k": k, "v": v, "n_splits": 4}, allowance=10.0)
+    return Case(
+        f"maxima {apart:g} apart, {how}",
+        "splits that are averaged, or merged without their max",
+        {"q": q, "k": k, "v": v, "n_splits": 4},
+        allowance=10.0,
+    )
 
 
 @cache
@@ -122,17 +155,42 @@ def cases() -> tuple[Case, ...]:
         split_case("random", 4, 8, 2, 64, 1024),
         split_case("random", 1, 4, 2, 64, 256, "one split", "a merge that needs two"),
         split_case("random", 2, 4, 2, 128, 256, "two splits, d = 128"),
-        split_case("random", 4, 4, 2, 64, 640, "unequal splits", "tiles that are left over, or visited twice"),
-        split_case("random", 3, 6, 3, 64, 512, "three splits of four tiles", "tiles that are left over, or visited twice"),
+        split_case(
+            "random",
+            4,
+            4,
+            2,
+            64,
+            640,
+            "unequal splits",
+            "tiles that are left over, or visited twice",
+        ),
+        split_case(
+            "random",
+            3,
+            6,
+            3,
+            64,
+            512,
+            "three splits of four tiles",
+            "tiles that are left over, or visited twice",
+        ),
         split_case("random", 8, 4, 2, 64, 384, "fewer tiles than splits", "a split without keys"),
         split_case("random", 2, 4, 1, 64, 128, "one tile, two splits", "a split without keys"),
         split_case("scores below -110", 8, 4, 2, 64, 384, "empty splits, scores below -110", EMPTY),
         split_case("scores near -1000", 5, 4, 2, 64, 256, "empty splits, scores near -1000", EMPTY),
-        maxima_apart(50.0), maxima_apart(50.0, falling=True), maxima_apart(120.0), maxima_apart(120.0, falling=True),
+        maxima_apart(50.0),
+        maxima_apart(50.0, falling=True),
+        maxima_apart(120.0),
+        maxima_apart(120.0, falling=True),
         *(split_case(name, 3, 4, 2, 64, 512) for name, f in FAMILIES.items() if f.scores),
         split_case("random", 3, 8, 2, 64, 256, "softmax_scale = 0.5", softmax_scale=0.5),
-        Case("real data", "what a language model really asks for",
-             {"q": real.q, "k": real.k, "v": real.v, "n_splits": 3}, exact=False),
+        Case(
+            "real data",
+            "what a language model really asks for",
+            {"q": real.q, "k": real.k, "v": real.v, "n_splits": 3},
+            exact=False,
+        ),
     )
 
 
@@ -141,23 +199,43 @@ def attention(case: Case) -> Attention:
 
 
 def views(whole: Attention) -> tuple[Attention, ...]:
-    """What the splits hold, one row a split and query head, for both usual ways to deal out the tiles."""
+    """What the splits hold, one row a split and query head, for both usual ways to deal out the
+    tiles."""
     return tuple(_split(whole, rule) for rule in splitting.RIGHT)
 
 
 def _split(whole: Attention, rule: str) -> Attention:
-    dealt = {s: tiles for s, tiles in enumerate(splitting.tiles(whole.n // TILE, whole.splits, rule)) if len(tiles)}
-    sizes, starts = [TILE * len(tiles) for tiles in dealt.values()], [TILE * tiles.start for tiles in dealt.values()]
+    dealt = {
+        s: tiles
+        for s, tiles in enumerate(splitting.tiles(whole.n // TILE, whole.splits, rule))
+        if len(tiles)
+    }
+    sizes, starts = (
+        [TILE * len(tiles) for tiles in dealt.values()],
+        [TILE * tiles.start for tiles in dealt.values()],
+    )
     k, v = (np.zeros((len(dealt), whole.n_kv_heads, whole.d, max(sizes)), np.float32) for _ in "kv")
     for s, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-        k[s, :, :, :size], v[s, :, :, :size] = whole.k[..., start : start + size], whole.v[..., start : start + size]
-    return replace(whole, q=np.tile(whole.q, (len(dealt), 1)), k=k.reshape(-1, whole.d, max(sizes)),
-                   v=v.reshape(-1, whole.d, max(sizes)), lengths=np.array(sizes), parts=len(dealt), part_name="split",
-                   starts=tuple(starts), numbers=tuple(dealt))
+        k[s, :, :, :size], v[s, :, :, :size] = (
+            whole.k[..., start : start + size],
+            whole.v[..., start : start + size],
+        )
+    return replace(
+        whole,
+        q=np.tile(whole.q, (len(dealt), 1)),
+        k=k.reshape(-1, whole.d, max(sizes)),
+        v=v.reshape(-1, whole.d, max(sizes)),
+        lengths=np.array(sizes),
+        parts=len(dealt),
+        part_name="split",
+        starts=tuple(starts),
+        numbers=tuple(dealt),
+    )
 
 
 def validate(inputs: Mapping[str, Any]) -> None:
-    """Raise InputError unless the inputs are stage 4's, and n_splits is a whole number of 1 or more."""
+    """Raise InputError unless the inputs are stage 4's, and n_splits is a whole number of 1 or
+    more."""
     n_splits = inputs["n_splits"]
     if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)) or n_splits < 1:
         raise InputError(f"n_splits must be a whole number of 1 or more, got {n_splits!r}.")
@@ -165,7 +243,11 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    (d, n_q), (n_kv, _, n), n_splits = case.args["q"].shape, case.args["k"].shape, int(case.args["n_splits"])
+    (d, n_q), (n_kv, _, n), n_splits = (
+        case.args["q"].shape,
+        case.args["k"].shape,
+        int(case.args["n_splits"]),
+    )
     tiles = n_kv * (n // TILE)
     states = 4 * n_splits * n_q * (d + 2)
     sbuf, psum = on_chip_peaks(n_q // n_kv, d, TILE)
@@ -182,18 +264,35 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("Two splits end with (m, l) = (2, 3) and (2, 5). What is the merged l?", 8.0,
-             "Both are relative to the same max, so both factors are exp(2 - 2) = 1.", "m = max(2, 2)."),
-    Question("n = 640, tiles of 128, 4 splits of ceil(5 / 4) = 2 tiles. How many tiles has each split? (a list)", [2, 2, 1, 0],
-             "The third split gets what is left, the last nothing: its state is the identity.",
-             "Split s has tiles 2 s and 2 s + 1, as far as they exist."),
+    Question(
+        "Two splits end with (m, l) = (2, 3) and (2, 5). What is the merged l?",
+        8.0,
+        "Both are relative to the same max, so both factors are exp(2 - 2) = 1.",
+        "m = max(2, 2).",
+    ),
+    Question(
+        "n = 640, tiles of 128, 4 splits of ceil(5 / 4) = 2 tiles. How many tiles has each "
+        "split? (a list)",
+        [2, 2, 1, 0],
+        "The third split gets what is left, the last nothing: its state is the identity.",
+        "Split s has tiles 2 s and 2 s + 1, as far as they exist.",
+    ),
 )
 
 BROKEN = Break(
     "merge without the max",
-    (("l[...] = nl.add(nl.multiply(l, alpha), nl.multiply(l_s, beta))", "l[...] = nl.add(l, l_s)"),
-     ("acc[...] = nl.add(nl.multiply(acc, alpha), nl.multiply(acc_s, beta))", "acc[...] = nl.add(acc, acc_s)")),
-    Recipe(merge="by l"))
+    (
+        (
+            "l[...] = nl.add(nl.multiply(l, alpha), nl.multiply(l_s, beta))",
+            "l[...] = nl.add(l, l_s)",
+        ),
+        (
+            "acc[...] = nl.add(nl.multiply(acc, alpha), nl.multiply(acc_s, beta))",
+            "acc[...] = nl.add(acc, acc_s)",
+        ),
+    ),
+    Recipe(merge="by l"),
+)
 
 STAGE = Stage(
     number=6,

@@ -1,4 +1,5 @@
-"""Stage 8: paged. K and V lie in blocks behind a block table, and the load finds its rows at run time."""
+"""Stage 8: paged. K and V lie in blocks behind a block table, and the load finds its rows at run
+time."""
 
 from __future__ import annotations
 
@@ -55,46 +56,97 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
 '''
 
 
-def oracle(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any,
-           softmax_scale: float | None = None) -> NDArray[np.float64]:
+def oracle(
+    q: Any,
+    k_blocks: Any,
+    v_blocks: Any,
+    block_table: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+) -> NDArray[np.float64]:
     """The answer in float64, (B, Hq, d)."""
     options = {} if softmax_scale is None else {"softmax_scale": softmax_scale}
-    args = {"q": q, "k_blocks": k_blocks, "v_blocks": v_blocks, "block_table": block_table, "lengths": lengths}
+    args = {
+        "q": q,
+        "k_blocks": k_blocks,
+        "v_blocks": v_blocks,
+        "block_table": block_table,
+        "lengths": lengths,
+    }
     case = Case("", "", dict(args), options)
-    return np.stack([paged_mistakes.attend(case, b, paged_mistakes.keys(case, b, int(lengths[b, 0]))) for b in range(len(q))])
+    return np.stack(
+        [
+            paged_mistakes.attend(case, b, paged_mistakes.keys(case, b, int(lengths[b, 0])))
+            for b in range(len(q))
+        ]
+    )
 
 
-def twin(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any, softmax_scale: float | None = None,
-         entries: int = LANES) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: `entries` blocks at a time, found through the table, up to the sequence's length."""
+def twin(
+    q: Any,
+    k_blocks: Any,
+    v_blocks: Any,
+    block_table: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+    entries: int = LANES,
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: `entries` blocks at a time, found through the table, up to the
+    sequence's length."""
     (B, d, Hq), (_, Hkv, block, _) = q.shape, k_blocks.shape
     G, scale = Hq // Hkv, 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(B, Hkv):
         q_group, length = q[b, :, h * G : (h + 1) * G], int(lengths[b, 0])  # (d, G)
-        m, l, acc = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32), np.zeros((G, d), np.float32)
+        m, l, acc = (
+            np.full((G, 1), -np.inf, np.float32),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
         for start in range(0, max(length, 1), entries * block):
             n = min(length - start, entries * block)  # keys of this chunk that count
             blocks = block_table[b, start // block :][: -(-n // block)]
-            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))  # (n, d), the padding left out
+            # (n, d), the padding left out
+            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))
             qk = scale * (q_group.T @ k.T)  # (G, n)
             m_new = np.maximum(m, qk.max(axis=1, keepdims=True, initial=-1e30))
             alpha = np.exp(m - m_new)
             p = np.exp(qk - m_new)  # (G, n)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v
-            yield {"head": b * Hq + h * G, "keys": (start, start + max(n, 1) - 1), "tile_max": qk.max(axis=1, initial=-1e30),
-                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / np.where(l, l, 1)}
+            yield {
+                "head": b * Hq + h * G,
+                "keys": (start, start + max(n, 1) - 1),
+                "tile_max": qk.max(axis=1, initial=-1e30),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / np.where(l, l, 1),
+            }
             m = m_new
 
 
-# -- inputs ------------------------------------------------------------------------------------------------------------------
-def paged(family: str, reveals: str, sequences: Sequence[tuple[F32, F32, F32]], block: int, *, most: int = 0, shared: int = 0,
-          padding: str = "old", unused: str = "none", spare: int = 3, exact: bool = True, **options: Any) -> Case:
+# -- inputs ----------------------------------------------------------------------------------------
+def paged(
+    family: str,
+    reveals: str,
+    sequences: Sequence[tuple[F32, F32, F32]],
+    block: int,
+    *,
+    most: int = 0,
+    shared: int = 0,
+    padding: str = "old",
+    unused: str = "none",
+    spare: int = 3,
+    exact: bool = True,
+    **options: Any,
+) -> Case:
     """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
 
-    `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0 for all. What is past a
-    length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused` entries are "old" (blocks of others), or "none"
-    (numbers of no block).
+    `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
+    for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
+    entries are "old" (blocks of others), or "none" (numbers of no block).
     """
     n_kv, d = sequences[0][1].shape[:2]
     lengths = [k.shape[2] for _, k, _ in sequences]
@@ -121,8 +173,13 @@ def paged(family: str, reveals: str, sequences: Sequence[tuple[F32, F32, F32]], 
         rest = most - counts[b]
         no_block = rng.choice(np.array([-1, n_blocks, n_blocks + 7, 2**31 - 1, -(2**31)]), rest)
         table[b] = [*ids, *(rng.integers(0, n_blocks, rest) if unused == "old" else no_block)]
-    args = {"q": np.stack([q for q, _, _ in sequences]), "k_blocks": pool[0], "v_blocks": pool[1], "block_table": table,
-            "lengths": np.array(lengths, np.int32)[:, None]}
+    args = {
+        "q": np.stack([q for q, _, _ in sequences]),
+        "k_blocks": pool[0],
+        "v_blocks": pool[1],
+        "block_table": table,
+        "lengths": np.array(lengths, np.int32)[:, None],
+    }
     return Case(family, reveals, args, options, exact)
 
 
@@ -132,8 +189,14 @@ def sequence(name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0) -> t
     return q, k[:, :, k.shape[2] - n :], v[:, :, v.shape[2] - n :]
 
 
-def paged_case(name: str, lengths: Sequence[int], block: int, family: str | None = None,
-               heads: tuple[int, int, int] = (4, 2, 64), **how: Any) -> Case:
+def paged_case(
+    name: str,
+    lengths: Sequence[int],
+    block: int,
+    family: str | None = None,
+    heads: tuple[int, int, int] = (4, 2, 64),
+    **how: Any,
+) -> Case:
     """A family as a batch of sequences of these lengths."""
     made = [sequence(name, *heads, n, turn) for turn, n in enumerate(lengths)]
     return paged(family or name, FAMILIES[name].reveals, made, block, **how)
@@ -142,8 +205,15 @@ def paged_case(name: str, lengths: Sequence[int], block: int, family: str | None
 def _real(layer: int, n: int, family: str) -> Case:
     real = realdata.load(layer, n)
     cut = realdata.load(layer, realdata.lengths()[0])
-    return paged(family, "what a language model really asks for",
-                 [(real.q, real.k, real.v), (cut.q, cut.k, cut.v)], 32, shared=cut.n // 32, most=n // 32 + 2, exact=False)
+    return paged(
+        family,
+        "what a language model really asks for",
+        [(real.q, real.k, real.v), (cut.q, cut.k, cut.v)],
+        32,
+        shared=cut.n // 32,
+        most=n // 32 + 2,
+        exact=False,
+    )
 
 
 COUNTED = "whole blocks"
@@ -163,7 +233,9 @@ def cases() -> tuple[Case, ...]:
         paged_case("random", (0, 1, 15, 16, 17), 16, "lengths 0, 1, 15, 16, 17", most=3),
         paged_case("random", (90, 150), 16, "old entries", most=12, unused="old", spare=0),
         paged_case("random", (90, 150), 16, "poisoned padding, NaN", most=12, padding="NaN"),
-        paged_case("random", (90, 150), 16, "poisoned padding, 1e4", most=12, padding="1e4", unused="old"),
+        paged_case(
+            "random", (90, 150), 16, "poisoned padding, 1e4", most=12, padding="1e4", unused="old"
+        ),
         paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), spare=0),
         *(paged_case(name, (75, 90), 16, most=7) for name, f in FAMILIES.items() if f.scores),
         paged_case("ascending", (4700,), 16, "ascending, 4700 keys", (2, 1, 64)),
@@ -178,39 +250,68 @@ def attention(case: Case) -> Attention:
     B, block, most = len(q), k_blocks.shape[2], table.shape[1]
     chunk = block * min(LANES, most)
     n = -(-most * block // chunk) * chunk
-    k, v = (np.zeros((B, blocks.shape[1], q.shape[1], n), np.float32) for blocks in (k_blocks, v_blocks))
+    k, v = (
+        np.zeros((B, blocks.shape[1], q.shape[1], n), np.float32) for blocks in (k_blocks, v_blocks)
+    )
     for b in range(B):
         held = paged_mistakes.keys(case, b, int(lengths[b, 0]))
         for out, blocks in ((k, k_blocks), (v, v_blocks)):
             out[b, :, :, : len(held.k_at)] = blocks[held.k_block, :, held.k_at].transpose(1, 2, 0)
     given = case.options.get("softmax_scale")
-    return Attention(q.swapaxes(1, 2).reshape(-1, q.shape[1]), k.reshape(-1, *k.shape[2:]), v.reshape(-1, *v.shape[2:]),
-                     default_scale(q.shape[1]) if given is None else float(given), given is not None, lengths[:, 0], B)
+    return Attention(
+        q.swapaxes(1, 2).reshape(-1, q.shape[1]),
+        k.reshape(-1, *k.shape[2:]),
+        v.reshape(-1, *v.shape[2:]),
+        default_scale(q.shape[1]) if given is None else float(given),
+        given is not None,
+        lengths[:, 0],
+        B,
+    )
 
 
 def validate(inputs: Mapping[str, Any]) -> None:
-    """Raise InputError unless the shapes fit, lengths fit the table, and every used entry is a block."""
-    kinds = {"q": (3, np.float32), "k_blocks": (4, np.float32), "v_blocks": (4, np.float32), "block_table": (2, np.int32),
-             "lengths": (2, np.int32)}
+    """Raise InputError unless the shapes fit, lengths fit the table, and every used entry is a
+    block."""
+    kinds = {
+        "q": (3, np.float32),
+        "k_blocks": (4, np.float32),
+        "v_blocks": (4, np.float32),
+        "block_table": (2, np.int32),
+        "lengths": (2, np.int32),
+    }
     for name, (axes, dtype) in kinds.items():
         value = inputs[name]
         if not isinstance(value, np.ndarray) or value.ndim != axes or value.dtype != dtype:
-            got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise InputError(f"{name} must be an array of {np.dtype(dtype)} with {axes} axes, got {got}.")
+            got = (
+                (f"{value.dtype} {value.shape}")
+                if isinstance(value, np.ndarray)
+                else type(value).__name__
+            )
+            raise InputError(
+                f"{name} must be an array of {np.dtype(dtype)} with {axes} axes, got {got}."
+            )
     q, k, v, table, lengths = (inputs[name] for name in kinds)
     n_blocks, n_kv, block, d = k.shape
     if v.shape != k.shape:
-        raise InputError(f"k_blocks and v_blocks must have the same shape, got {k.shape} and {v.shape}.")
+        raise InputError(
+            f"k_blocks and v_blocks must have the same shape, got {k.shape} and {v.shape}."
+        )
     if q.shape[1] != d or not 0 < d <= LANES:
         raise InputError(f"q must be (B, d, Hq) with d = {d}, 1 to 128, got {q.shape}.")
     if not n_kv or not q.shape[2] or q.shape[2] % n_kv:
         raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[2]} and Hkv = {n_kv}.")
     if len(table) != len(q) or lengths.shape != (len(q), 1):
-        raise InputError(f"block_table must be (B, most) and lengths (B, 1) with B = {len(q)}, got {table.shape} and "
-                         f"{lengths.shape}.")
+        raise InputError(
+            f"block_table must be (B, most) and lengths (B, 1) with B = {len(q)}, "
+            f"got {table.shape} and "
+            f"{lengths.shape}."
+        )
     for b, n in enumerate(lengths[:, 0]):
         if not 0 <= n <= table.shape[1] * block:
-            raise InputError(f"lengths[{b}] must be 0 to {table.shape[1] * block}, what the table holds, got {n}.")
+            raise InputError(
+                f"lengths[{b}] must be 0 to {table.shape[1] * block}, what the table "
+                f"holds, got {n}."
+            )
         wrong = [int(i) for i in table[b, : -(-n // block)] if not 0 <= i < n_blocks]
         if wrong:
             raise InputError(f"block_table[{b}] uses block {wrong[0]}; there are {n_blocks}.")
@@ -225,7 +326,8 @@ def minimum(case: Case) -> Budget:
     chunks = -(-most // LANES)
     steps, lanes = chunks * (block // step), min(most, LANES)
     state = 2 * LANES * group + 2 * d * group  # m and l; acc and q
-    tiles = 2 * lanes * step * d + d * lanes + lanes * group * step + lanes * step  # K and V; a transpose, scores, the mask
+    # K and V; a transpose, scores, the mask
+    tiles = 2 * lanes * step * d + d * lanes + lanes * group * step + lanes * step
     sbuf = tiles + state + LANES * LANES + LANES * group + LANES
     return Budget(
         hbm_bytes_read=4 * (B * d * n_q + 2 * live * n_kv * block * d + B + B * n_kv * most),
@@ -239,17 +341,37 @@ def minimum(case: Case) -> Budget:
 
 
 QUESTIONS = (
-    Question("Blocks of 16 keys. In which entry of its row of the table does a sequence find key 77?", 4,
-             "77 // 16: entry 4, and position 77 % 16 = 13 of that block.", "A block holds 16 keys in a row."),
-    Question("A sequence has 77 keys. How many keys of its last block are padding?", 3,
-             "5 blocks hold 80 keys; the last three are whatever the block held before.", "5 blocks hold 5 * 16 keys."),
-    Question("Four sequences of 512 keys share their first 256, in blocks of 16. How many blocks do they take in the pool?", 80,
-             "16 shared, and 4 times 16 of their own: 80 instead of 128.", "256 keys are 16 blocks, shared or not."),
+    Question(
+        "Blocks of 16 keys. In which entry of its row of the table does a sequence find key 77?",
+        4,
+        "77 // 16: entry 4, and position 77 % 16 = 13 of that block.",
+        "A block holds 16 keys in a row.",
+    ),
+    Question(
+        "A sequence has 77 keys. How many keys of its last block are padding?",
+        3,
+        "5 blocks hold 80 keys; the last three are whatever the block held before.",
+        "5 blocks hold 5 * 16 keys.",
+    ),
+    Question(
+        "Four sequences of 512 keys share their first 256, in blocks of 16. How many blocks "
+        "do they take in the pool?",
+        80,
+        "16 shared, and 4 times 16 of their own: 80 instead of 128.",
+        "256 keys are 16 blocks, shared or not.",
+    ),
 )
 
-BROKEN = Break("last block not masked",
-               (("live = nisa.tensor_scalar(key, op0=nl.less, operand0=length[0:P, :])",
-                 "live = nisa.tensor_scalar(key, op0=nl.greater_equal, operand0=0.0)"),), None)
+BROKEN = Break(
+    "last block not masked",
+    (
+        (
+            "live = nisa.tensor_scalar(key, op0=nl.less, operand0=length[0:P, :])",
+            "live = nisa.tensor_scalar(key, op0=nl.greater_equal, operand0=0.0)",
+        ),
+    ),
+    None,
+)
 
 STAGE = Stage(
     number=8,
@@ -257,7 +379,8 @@ STAGE = Stage(
     entry="decode_attention_paged_fwd",
     parameters=("q", "k_blocks", "v_blocks", "block_table", "lengths"),
     options=("softmax_scale",),
-    layout="q (B, d, Hq), k_blocks, v_blocks (n_blocks, Hkv, block, d), block_table (B, most), lengths (B, 1) -> o (B, Hq, d)",
+    layout="q (B, d, Hq), k_blocks, v_blocks (n_blocks, Hkv, block, d), block_table (B, most), "
+    "lengths (B, 1) -> o (B, Hq, d)",
     idea="indirect loads: the rows that a transfer reads are chosen at run time",
     problem=PROBLEM,
     blank=BLANK,

@@ -20,7 +20,8 @@ DASHES = ("-", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 def draw(trace: Trace) -> Figure:
-    """A figure of the shown heads, four panels above one another. Raises TraceError if the trace is empty.
+    """A figure of the shown heads, four panels above one another. Raises TraceError if the trace is
+    empty.
 
     It belongs to no backend: save it, or hand it to a notebook.
     """
@@ -41,10 +42,18 @@ def draw(trace: Trace) -> Figure:
         tiles = [row.tile for row in rows]
         label = rows[0].name if trace.n_heads > 1 and rows else None
         # curves may lie on one another: dashes let the lower one through, and the marks differ
-        look: dict[str, Any] = {"color": LINES[place % len(LINES)], "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
+        look: dict[str, Any] = {
+            "color": LINES[place % len(LINES)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "markersize": 5,
+        }
         line = {**look, "linestyle": DASHES[place % len(DASHES)]}
-        axes[0].plot(tiles, [_finite(row.tile_max) for row in rows], **look, linestyle="none", alpha=0.5)
-        axes[0].step(tiles, [_finite(row.m_new) for row in rows], where="post", **{**line, "marker": "none"})
+        axes[0].plot(
+            tiles, [_finite(row.tile_max) for row in rows], **look, linestyle="none", alpha=0.5
+        )
+        axes[0].step(
+            tiles, [_finite(row.m_new) for row in rows], where="post", **{**line, "marker": "none"}
+        )
         axes[1].plot(tiles, [_finite(row.alpha) for row in rows], **line)
         axes[2].plot(tiles, [_finite(row.l) for row in rows], **line)
         axes[3].plot(tiles, [_finite(row.acc) for row in rows], **line, label=label)
@@ -57,12 +66,21 @@ def draw(trace: Trace) -> Figure:
             ax.set_ylabel(name, rotation=0, ha="right", va="center", family="DejaVu Serif")
         ax.grid(alpha=0.3)
     if all(row.alpha is None for row in trace.rows):
-        axes[1].annotate("none in this trace", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=9)
+        axes[1].annotate(
+            "none in this trace",
+            (0.5, 0.5),
+            xycoords="axes fraction",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
     if all(row.alpha is None or row.alpha <= 1 for row in trace.rows):
         axes[1].set_ylim(-0.05, 1.05)
     axes[3].set_xlabel("KV tile")
     axes[3].xaxis.set_major_locator(MaxNLocator(integer=True))
-    named = axes[3].get_legend_handles_labels()[0] + ([Line2D([], [], color=LOST, label="NaN or infinite")] if lost else [])
+    named = axes[3].get_legend_handles_labels()[0] + (
+        [Line2D([], [], color=LOST, label="NaN or infinite")] if lost else []
+    )
     if named:
         figure.legend(handles=named, loc="outside lower center", fontsize=8, ncols=5)
     return figure
@@ -99,7 +117,8 @@ def _finite(value: float | None) -> float:
 
 
 def _mark_lost(axes: list[Axes], row: Row) -> bool:
-    """A red line where a value is NaN or infinite, so that a gap is not taken for missing data; whether there is one."""
+    """A red line where a value is NaN or infinite, so that a gap is not taken for missing data;
+    whether there is one."""
     lost = False
     for ax, value in zip(axes, (row.m_new, row.alpha, row.l, row.acc), strict=True):
         if value is not None and not math.isfinite(value):

@@ -1,8 +1,9 @@
 """The running state of the reader's own kernel, found in a run by the names m, l and acc.
 
-Kernels differ in style: one tensor for all heads or one a head; a row or a column; several updates a tile; any start
-that is low enough; any tile width; a max of the unscaled scores; heads in any order. `observe` undoes all that and gives
-one row a query head and one value a tile, as far as the kernel's own writes tell.
+Kernels differ in style: one tensor for all heads or one a head; a row or a column; several updates
+a tile; any start that is low enough; any tile width; a max of the unscaled scores; heads in any
+order. `observe` undoes all that and gives one row a query head and one value a tile, as far as the
+kernel's own writes tell.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ _NUMBERED = re.compile(r"(m|l|acc)(?:[ _.\-]?\[?\d+\]?)+")
 
 
 def state_of(name: str) -> str | None:
-    """Which of m, l and acc a tensor's name means: "m" and "m_0", "m0", "m[0]" are m. None for other names."""
+    """Which of m, l and acc a tensor's name means: "m" and "m_0", "m0", "m[0]" are m. None for
+    other names."""
     numbered = _NUMBERED.fullmatch(name)
     return name if name in NAMES else numbered[1] if numbered else None
 
 
 def named_state(names: Iterable[str]) -> dict[str, list[str]]:
-    """The tensors' names that mean m, l and acc. Numbered ones count where the plain name is not among them."""
+    """The tensors' names that mean m, l and acc. Numbered ones count where the plain name is not
+    among them."""
     found: dict[str, list[str]] = {}
     for name in names:
         meant = state_of(name)
@@ -42,11 +45,12 @@ def named_state(names: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(eq=False)
 class Observed:
-    """What a kernel held after each tile: values are (T, R) or (T, R, d); `seen[name]` (T,) tells which it wrote.
+    """What a kernel held after each tile: values are (T, R) or (T, R, d); `seen[name]` (T,) tells
+    which it wrote.
 
-    `heads[r]` is the query head of row r. `unit` turns the kernel's m into scaled scores (1 for most kernels; the scale
-    where m is the max of the unscaled scores). `passes` says that m was complete before the sums began, `at_once` that it
-    was written once, for all tiles.
+    `heads[r]` is the query head of row r. `unit` turns the kernel's m into scaled scores (1 for
+    most kernels; the scale where m is the max of the unscaled scores). `passes` says that m was
+    complete before the sums began, `at_once` that it was written once, for all tiles.
     """
 
     width: int
@@ -69,9 +73,11 @@ class Observed:
         return name in self.seen and bool(self.seen[name][t])
 
 
-def observe(run: Any, attention: Attention, made: Callable[[], Sequence[Any]] | None = None) -> Observed | None:
-    """The state of the one kernel call in `run`, or None if it named none of m, l, acc. `made` gives the run's instructions,
-    where somebody keeps them."""
+def observe(
+    run: Any, attention: Attention, made: Callable[[], Sequence[Any]] | None = None
+) -> Observed | None:
+    """The state of the one kernel call in `run`, or None if it named none of m, l, acc. `made`
+    gives the run's instructions, where somebody keeps them."""
     whole, run = run, _of_the_keys(run, attention)
     named = named_state(run.names())
     if not named:
@@ -80,7 +86,9 @@ def observe(run: Any, attention: Attention, made: Callable[[], Sequence[Any]] | 
     batch = attention.lengths is not None
     found: dict[str, list[Episode]] = {}
     for name, given in named.items():
-        some = [e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)]
+        some = [
+            e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)
+        ]
         if some:
             some.sort(key=lambda e: e.indices[0])
             found[name] = folded(some, name, attention.n_q_heads) if name != "acc" else some
@@ -98,35 +106,56 @@ def observe(run: Any, attention: Attention, made: Callable[[], Sequence[Any]] | 
     width, unit = _tiling(series, attention, instructions)
     if attention.starts:  # a split with fewer tiles holds its last state on
         n_tiles = -(-attention.n // width)
-        series = {name: [np.concatenate([row, *[row[-1:]] * (n_tiles - len(row))]) for row in rows]
-                  for name, rows in series.items()}
+        series = {
+            name: [np.concatenate([row, *[row[-1:]] * (n_tiles - len(row))]) for row in rows]
+            for name, rows in series.items()
+        }
     rows_of, seen, m_start = _by_head(series, starts, attention, width, unit)
     if not rows_of:
         return None
     count = max(len(rows) for rows in rows_of.values())
-    heads = [r * (attention.n_q_heads // count) if attention.n_q_heads % count == 0 else r for r in range(count)]
+    heads = [
+        r * (attention.n_q_heads // count) if attention.n_q_heads % count == 0 else r
+        for r in range(count)
+    ]
     values: dict[str, F64 | None] = dict.fromkeys(NAMES)
     for name, rows in rows_of.items():
         if count % len(rows) == 0:
-            values[name] = np.stack([row for row in rows for _ in range(count // len(rows))], axis=1)
+            values[name] = np.stack(
+                [row for row in rows for _ in range(count // len(rows))], axis=1
+            )
     if values["m"] is None or len(m_start) == 0:
         start = None
     else:
-        start = np.repeat(np.array(m_start), count // len(m_start)) if count % len(m_start) == 0 else None
+        start = (
+            np.repeat(np.array(m_start), count // len(m_start))
+            if count % len(m_start) == 0
+            else None
+        )
     passes = _in_passes(found)
-    at_once = passes and values["m"] is not None and int(seen["m"].sum()) == 1 and len(seen["m"]) > 1
+    at_once = (
+        passes and values["m"] is not None and int(seen["m"].sum()) == 1 and len(seen["m"]) > 1
+    )
     if at_once and values["m"] is not None:
-        values["m"] = np.broadcast_to(values["m"][-1:], values["m"].shape)  # made once, before the sums: it holds for all
+        # made once, before the sums: it holds for all
+        values["m"] = np.broadcast_to(values["m"][-1:], values["m"].shape)
         seen["m"] = np.ones_like(seen["m"])
-    return Observed(width, heads, start, values["m"], values["l"], values["acc"], unit, passes, at_once, seen)
+    return Observed(
+        width, heads, start, values["m"], values["l"], values["acc"], unit, passes, at_once, seen
+    )
 
 
 def _of_the_keys(run: Any, attention: Attention) -> Any:
-    """Of a run with splits, the kernel calls that read K: a merge of states has names of its own."""
+    """Of a run with splits, the kernel calls that read K: a merge of states has names of its
+    own."""
     if attention.lengths is None or not attention.starts:
         return run
     shape = (attention.n_kv_heads // attention.parts, attention.d, int(attention.lengths.sum()))
-    read = [p for p in run.programs if any(b.role == "input" and b.meta.shape == shape for b in p.buffers)]
+    read = [
+        p
+        for p in run.programs
+        if any(b.role == "input" and b.meta.shape == shape for b in p.buffers)
+    ]
     if not read or len(read) == len(run.programs):
         return run
     part = copy.copy(run)
@@ -135,22 +164,28 @@ def _of_the_keys(run: Any, attention: Attention) -> Any:
 
 
 def _chained(rows: list[F64], n_heads: int) -> list[F64]:
-    """Tensors that are made anew for every tile hold one update each: string them together, one series a head."""
+    """Tensors that are made anew for every tile hold one update each: string them together, one
+    series a head."""
     if len(rows) <= n_heads or len(rows) % n_heads or any(len(row) != 1 for row in rows):
         return rows
     return [np.concatenate(rows[h::n_heads]) for h in range(n_heads)]
 
 
-def _by_head(series: dict[str, list[F64]], starts: list[float], attention: Attention, width: int,
-             unit: float) -> tuple[dict[str, list[F64]], dict[str, NDArray[np.bool_]], list[float]]:
-    """Every name's rows (T, ...), a head each where the kernel's writes allow; which tiles were seen; the starts of m."""
+def _by_head(
+    series: dict[str, list[F64]], starts: list[float], attention: Attention, width: int, unit: float
+) -> tuple[dict[str, list[F64]], dict[str, NDArray[np.bool_]], list[float]]:
+    """Every name's rows (T, ...), a head each where the kernel's writes allow; which tiles were
+    seen; the starts of m."""
     n_heads, n_tiles = attention.n_q_heads, max(attention.tiles(width) or attention.n // width, 1)
     expected = online_states(attention, width) if attention.tiles(width) else None
     want: dict[str, F64] = {}
     if expected is not None:
         known = expected.known
-        want = {"m": np.where(known, expected.m / unit, np.nan), "l": np.where(known, expected.l, np.nan),
-                "acc": np.where(known[..., None], expected.acc, np.nan)}
+        want = {
+            "m": np.where(known, expected.m / unit, np.nan),
+            "l": np.where(known, expected.l, np.nan),
+            "acc": np.where(known[..., None], expected.acc, np.nan),
+        }
     rows_of: dict[str, list[F64]] = {}
     seen: dict[str, NDArray[np.bool_]] = {}
     order: list[int] | None = None
@@ -162,11 +197,16 @@ def _by_head(series: dict[str, list[F64]], starts: list[float], attention: Atten
                 starts = [starts[0], *(float(row[-1]) for row in taking_turns[:-1])]
             continue
         if any(len(row) > n_tiles + 1 and len(row) % n_tiles for row in rows):
-            continue  # so many updates for some tiles and so many for others: nobody knows which is which
+            # so many updates for some tiles and so many for others: nobody knows which is which
+            continue
         aligned = [align(row, n_tiles) for row in rows]
         own = _order([values for values, _ in aligned], want.get(name), n_heads)
         if own is None:
-            own = order if order is not None and len(order) == len(rows) else list(range(len(rows)))[:n_heads]
+            own = (
+                order
+                if order is not None and len(order) == len(rows)
+                else list(range(len(rows)))[:n_heads]
+            )
         if order is None:
             order = own
         rows_of[name] = [aligned[i][0] for i in own]
@@ -190,10 +230,14 @@ def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
 
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:
-    """Keys per tile that are worth trying: those that the matmuls show, then the usual ones, unless a matmul is wider."""
+    """Keys per tile that are worth trying: those that the matmuls show, then the usual ones, unless
+    a matmul is wider."""
     shown = _shown_widths(instructions, attention)[0]
-    usual = [w for w in (128, 256, 512, 64, 32, attention.n)
-             if (w == 128 or max(shown, default=0) <= w) and w <= attention.n and attention.tiles(w)]
+    usual = [
+        w
+        for w in (128, 256, 512, 64, 32, attention.n)
+        if (w == 128 or max(shown, default=0) <= w) and w <= attention.n and attention.tiles(w)
+    ]
     return list(dict.fromkeys([*shown, *usual]))
 
 
@@ -203,8 +247,8 @@ def widest(instructions: Sequence[Any], attention: Attention) -> int:
 
 
 def queries(instructions: Sequence[Any], attention: Attention) -> set[int]:
-    """The widths of `widths` that are rather numbers of queries: tiles of so few keys would not see a quarter of one head's,
-    where those of another width see all."""
+    """The widths of `widths` that are rather numbers of queries: tiles of so few keys would not see
+    a quarter of one head's, where those of another width see all."""
     visited = {width: width * count for width, count in _shown(instructions, attention).items()}
     if max(visited.values(), default=0) < attention.n:
         return set()
@@ -212,7 +256,8 @@ def queries(instructions: Sequence[Any], attention: Attention) -> set[int]:
 
 
 def _shown(instructions: Sequence[Any], attention: Attention) -> dict[int, int]:
-    """How many matmuls that contract over d have an operand with so many keys; or so many queries, which looks alike."""
+    """How many matmuls that contract over d have an operand with so many keys; or so many queries,
+    which looks alike."""
     shown: dict[int, int] = {}
     for instruction in instructions:
         if instruction.op == "nc_matmul" and len(instruction.srcs) >= 2:
@@ -226,7 +271,8 @@ def _shown(instructions: Sequence[Any], attention: Attention) -> dict[int, int]:
 
 
 def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[list[int], bool]:
-    """Keys per matmul that contracts over d, most frequent first; and whether these matmuls miss some keys."""
+    """Keys per matmul that contracts over d, most frequent first; and whether these matmuls miss
+    some keys."""
     shown = _shown(instructions, attention)
     ranked = sorted(shown, key=lambda width: (-shown[width], -width))
     if attention.lengths is not None:  # a last tile may be narrower than the others
@@ -235,7 +281,9 @@ def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[li
     return ranked, len(ranked) == 1 and visited % attention.n != 0
 
 
-def _tiling(series: dict[str, list[F64]], attention: Attention, instructions: Sequence[Any]) -> tuple[int, float]:
+def _tiling(
+    series: dict[str, list[F64]], attention: Attention, instructions: Sequence[Any]
+) -> tuple[int, float]:
     """The tile width, and the unit of m."""
     shown, incomplete = _shown_widths(instructions, attention)
     if incomplete:
@@ -255,19 +303,30 @@ def _tiling(series: dict[str, list[F64]], attention: Attention, instructions: Se
                 known = np.where(expected.known, expected.m, np.nan)
                 for unit in (1.0, attention.scale):
                     rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
-                    if all(any(close(row, known[:, h]) for row in rows) for h in range(attention.n_q_heads)):
+                    if all(
+                        any(close(row, known[:, h]) for row in rows)
+                        for h in range(attention.n_q_heads)
+                    ):
                         return width, unit
     unit = 1.0
     if "m" in counts and counts["m"] == 1 and several:
         top = attention.scores().max(axis=1)
         top = top[np.isfinite(top)]
-        fits = len(top) > 0 and all(any(close(row[-1:] * attention.scale, t) for row in series["m"]) for t in top)
-        unit = attention.scale if fits and not any(close(row[-1:], top[0]) for row in series["m"]) else 1.0
+        fits = len(top) > 0 and all(
+            any(close(row[-1:] * attention.scale, t) for row in series["m"]) for t in top
+        )
+        unit = (
+            attention.scale
+            if fits and not any(close(row[-1:], top[0]) for row in series["m"])
+            else 1.0
+        )
     turns = (attention.n_q_heads, attention.n_kv_heads, attention.group)
 
     def plausible(width: int) -> tuple[float, int]:
         n_tiles = attention.tiles(width) or n // width
-        return sum(_regular(count, n_tiles, turns) for count in counts.values()), -likely.index(width)
+        return sum(_regular(count, n_tiles, turns) for count in counts.values()), -likely.index(
+            width
+        )
 
     return max(likely, key=plausible), unit
 
@@ -277,11 +336,16 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
     found = [width for width in likely if attention.tiles(width) == n_tiles]
-    return found or ([] if n_tiles == 1 or attention.n % n_tiles or attention.starts else [attention.n // n_tiles])
+    return found or (
+        []
+        if n_tiles == 1 or attention.n % n_tiles or attention.starts
+        else [attention.n // n_tiles]
+    )
 
 
 def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
-    """How plausible `count` updates are for so many tiles: one a tile, one a tile and head, a few a tile, one more."""
+    """How plausible `count` updates are for so many tiles: one a tile, one a tile and head, a few a
+    tile, one more."""
     if count == n_tiles:
         return 1.0
     if count in [n_tiles * turn for turn in turns]:
@@ -294,7 +358,8 @@ def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
 
 
 def _in_passes(found: dict[str, list[Episode]]) -> bool:
-    """Whether m had its last update before l or acc had its first, in a kernel that updates something more than once."""
+    """Whether m had its last update before l or acc had its first, in a kernel that updates
+    something more than once."""
     if "m" not in found:
         return False
     sums = [e for name in ("l", "acc") for e in found.get(name, [])]

@@ -1,7 +1,8 @@
 """From the writes to a named tensor to series of values: one a head, one value an update.
 
-A tensor may hold one head or all, be made anew for every head or started anew, be written whole or in slices. An
-`Episode` is the life of some elements from one start to the next; a series is one element's, or one row's, updates.
+A tensor may hold one head or all, be made anew for every head or started anew, be written whole or
+in slices. An `Episode` is the life of some elements from one start to the next; a series is one
+element's, or one row's, updates.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class Episode:
     indices: list[int]  # of the instructions that wrote
 
 
-def episodes(writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any],
-             batch: bool = False) -> list[Episode]:
-    """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc), split where elements start
-    anew, in the order of their first update.
+def episodes(
+    writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any], batch: bool = False
+) -> list[Episode]:
+    """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc),
+    split where elements start anew, in the order of their first update.
 
-    In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m that follows on a
-    score starts anew.
+    In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m
+    that follows on a score starts anew.
     """
     found: list[Episode] = []
     for allocation in sorted({w.allocation for w in writes}):
@@ -59,8 +61,16 @@ def _alike(touched: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
     return [np.array(group) for group in groups.values() if touched[:, group[0]].any()]
 
 
-def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...], values: F64, fills: list[bool],
-           writes: Sequence[Any], name: str, batch: bool) -> list[Episode]:
+def _split(
+    events: list[int],
+    elements: NDArray[np.intp],
+    shape: tuple[int, ...],
+    values: F64,
+    fills: list[bool],
+    writes: Sequence[Any],
+    name: str,
+    batch: bool,
+) -> list[Episode]:
     coordinates = np.stack(np.unravel_index(elements, shape), axis=1)
     found: list[Episode] = []
     start: F64 | None = None
@@ -68,12 +78,23 @@ def _split(events: list[int], elements: NDArray[np.intp], shape: tuple[int, ...]
 
     def close() -> None:
         if updates:
-            found.append(Episode(coordinates, shape, start, values[updates][:, elements],
-                                 [writes[i].index for i in updates]))
+            found.append(
+                Episode(
+                    coordinates,
+                    shape,
+                    start,
+                    values[updates][:, elements],
+                    [writes[i].index for i in updates],
+                )
+            )
 
     for i in events:
         value = values[i, elements]
-        low = bool(np.all(value <= LOW)) if name == "m" else i == events[0] != events[-1] and bool(np.all(value == 0))
+        low = (
+            bool(np.all(value <= LOW))
+            if name == "m"
+            else i == events[0] != events[-1] and bool(np.all(value == 0))
+        )
         if low and name == "m" and batch and start is not None and not fills[i]:
             low = bool(updates) and not np.all(values[updates[-1], elements] <= LOW)
         if fills[i] or low:
@@ -100,17 +121,23 @@ def _is_fill(write: Any, tensor: str, instructions: Sequence[Any]) -> bool:
 
 
 def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
-    """One series (writes,) and one start an element; a broadcast, the same series in all elements, counts once."""
+    """One series (writes,) and one start an element; a broadcast, the same series in all elements,
+    counts once."""
     rows = [e.updates[:, i] for e in found for i in range(e.updates.shape[1])]
-    starts = [-np.inf if e.start is None else float(e.start[i]) for e in found for i in range(e.updates.shape[1])]
+    starts = [
+        -np.inf if e.start is None else float(e.start[i])
+        for e in found
+        for i in range(e.updates.shape[1])
+    ]
     if len(found) == 1 and all(np.array_equal(rows[0], r, equal_nan=True) for r in rows[1:]):
         return rows[:1], starts[:1]
     return rows, starts
 
 
 def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
-    """Episodes with one element a head where a kernel has its keys on the partitions: m is then the same on every lane, and
-    l one sum a lane. Left as they are where they hold no more elements than heads, or m differs between lanes."""
+    """Episodes with one element a head where a kernel has its keys on the partitions: m is then the
+    same on every lane, and l one sum a lane. Left as they are where they hold no more elements than
+    heads, or m differs between lanes."""
     if sum(e.updates.shape[1] for e in found) <= n_heads:
         return found
     made = []
@@ -123,9 +150,21 @@ def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
         own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
         if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
             return found
-        start = None if e.start is None else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        start = (
+            None
+            if e.start is None
+            else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        )
         updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
-        made.append(Episode(e.coordinates[[o[0] for o in own]], e.shape, start, np.stack(updates, axis=1), e.indices))
+        made.append(
+            Episode(
+                e.coordinates[[o[0] for o in own]],
+                e.shape,
+                start,
+                np.stack(updates, axis=1),
+                e.indices,
+            )
+        )
     return made
 
 
@@ -161,13 +200,18 @@ def align(series: F64, n_tiles: int) -> tuple[F64, NDArray[np.bool_]]:
 
 
 def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64] | None:
-    """The series of all heads (T, ...), where the heads took turns on fewer rows; None if they did not.
+    """The series of all heads (T, ...), where the heads took turns on fewer rows; None if they did
+    not.
 
-    Who came when is what fits `want` (T, H, ...) best: head after head, or all heads of a tile; neighbouring heads on a
-    row, or heads a stride apart.
+    Who came when is what fits `want` (T, H, ...) best: head after head, or all heads of a tile;
+    neighbouring heads on a row, or heads a stride apart.
     """
     turns = n_heads // max(len(series), 1)
-    if len(series) >= n_heads or len(series) * turns != n_heads or len({len(s) for s in series}) != 1:
+    if (
+        len(series) >= n_heads
+        or len(series) * turns != n_heads
+        or len({len(s) for s in series}) != 1
+    ):
         return None
     step, rest = divmod(len(series[0]), n_tiles * turns)
     if rest or not step:
@@ -180,7 +224,9 @@ def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64
     for made in (by_head, by_tile):
         for ordered in (made, made.swapaxes(0, 1)):
             heads = ordered.reshape(n_heads, n_tiles, *tail)
-            fits = sum(close(heads[h, t], want[t, h]) for h in range(n_heads) for t in range(n_tiles))
+            fits = sum(
+                close(heads[h, t], want[t, h]) for h in range(n_heads) for t in range(n_tiles)
+            )
             if best is None or fits > best[0]:
                 best = fits, list(heads)
     assert best is not None

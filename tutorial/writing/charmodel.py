@@ -24,7 +24,10 @@ class Alphabet:
         """The ids of the characters. ValueError for one that the book does not have."""
         for character in text:
             if character not in self.characters:
-                raise ValueError(f"the model knows no character {character!r}; its book has {self.characters.strip()}")
+                raise ValueError(
+                    f"the model knows no character {character!r}; its book has "
+                    f"{self.characters.strip()}"
+                )
         return [self.characters.index(character) for character in text]
 
     def decode(self, ids: list[int]) -> str:
@@ -39,9 +42,14 @@ def load() -> tuple[LanguageModel, Alphabet]:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{source} is missing: install the package with its data files, or make it anew with "
-                                "tools/train_char_model.py") from None
+        raise FileNotFoundError(
+            f"{source} is missing: install the package with its data files, "
+            "or make it anew with "
+            "tools/train_char_model.py"
+        ) from None
     sizes = {name: int(arrays[name]) for name in ("layers", "q_heads", "kv_heads", "d", "context")}
     config = Config(**sizes, rope_base=float(arrays["rope_base"]), eps=float(arrays["eps"]))
-    weights = {name: value.astype(np.float32) for name, value in arrays.items() if name.endswith(".weight")}
+    weights = {
+        name: value.astype(np.float32) for name, value in arrays.items() if name.endswith(".weight")
+    }
     return LanguageModel(config, weights), Alphabet(str(arrays["alphabet"]))

