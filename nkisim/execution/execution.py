@@ -606,9 +606,10 @@ class Program:
         else:
             values = t._strided(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
+        assert buf.tracked is not None
         buf.tracked.append(
             (values.copy(), len(self.tape) if at is None else at, code, lasti, where)
-        )  # type: ignore[union-attr]
+        )
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""

@@ -71,7 +71,7 @@ def test_errors_survive_pickling_with_all_they_know():
     assert vars(copy) == vars(error)
 
 
-def test_the_traceback_ends_in_the_simulator_but_the_line_is_the_kernels_own_even_through_a_helper():
+def test_the_traceback_ends_in_the_simulator_and_the_line_is_the_kernels_own_through_a_helper():
     def helper(tile):
         return nl.exp(tile[:, 0:513])  # breaks
 

@@ -278,7 +278,8 @@ def test_a_child_runs_the_sitecustomize_that_ours_hides_and_keeps_a_clean_path(
         import json, os, sys
         import sitecustomize, neuronxcc.nki
         on_path = [entry for entry in sys.path if entry.endswith("children")]
-        print(json.dumps([ran, sitecustomize.__file__, on_path, os.environ["PYTHONPATH"].split(os.pathsep)]))
+        paths = os.environ["PYTHONPATH"].split(os.pathsep)
+        print(json.dumps([ran, sitecustomize.__file__, on_path, paths]))
         """
     result = run_python(
         "-c", dedent(code), env={"PYTHONPATH": os.pathsep.join([str(CHILDREN), str(site)])}

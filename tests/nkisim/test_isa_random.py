@@ -203,7 +203,7 @@ def test_random_instructions_refuse_what_the_reference_does_not_allow():
     refused_on_tiles(set_state("gpsimd"), words.astype(np.int32), rule="dtype")
 
 
-def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_tiles_of_any_probabilities_are_taken():
+def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_any_probabilities_are_taken():
     def body(t):
         nl.random_seed(7, mask=False)
         return nl.rand((4, 8))

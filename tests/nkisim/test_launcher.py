@@ -24,7 +24,8 @@ import json, os, sys
 main = sys.modules["__main__"]
 class Thing: pass
 print(json.dumps({
-    "argv": sys.argv, "path": sys.path, "cwd": os.getcwd(), "name": __name__, "file": __file__, "package": __package__,
+    "argv": sys.argv, "path": sys.path, "cwd": os.getcwd(), "name": __name__,
+    "file": __file__, "package": __package__,
     "spec": __spec__ and __spec__.name, "loader": type(__loader__).__name__, "doc": __doc__,
     "main is this": vars(main) is globals(), "class": Thing.__module__,
 }))

@@ -39,7 +39,7 @@ def test_a_chain_runs_one_instruction_after_another():
     assert t.latency_us == t.end[-1] / 1e3
 
 
-def test_waiting_for_a_table_counts_for_the_line_that_needs_it_in_the_path_the_words_and_the_lanes():
+def test_waiting_for_a_table_counts_for_the_line_that_needs_it_in_path_words_and_lanes():
     t = timeline(chain, np.zeros((128, 512), np.float32))
     steps = {step.op: step for step in t.critical_path}
     table = t.timing.table_load

@@ -60,7 +60,7 @@ def products(columns, width, times=3):
 
 
 @pytest.mark.parametrize("width, cycles", [(512, 512), (128, 128), (64, 64), (1, 64)])
-def test_matmuls_that_share_a_stationary_tile_follow_each_other_after_the_moving_columns_and_64_cycles_at_least(
+def test_matmuls_with_one_stationary_tile_follow_after_the_moving_columns_and_at_least_64_cycles(
     width, cycles
 ):
     t = schedule(products(128, width), shape(128, 128, dtype=B16), shape(128, 512, dtype=B16))
@@ -229,7 +229,7 @@ def test_the_number_of_partitions_does_not_change_the_time_of_a_vector_instructi
     )
 
 
-def test_an_instruction_that_needs_the_result_of_the_one_before_waits_for_the_pipeline_and_the_semaphore():
+def test_an_instruction_that_needs_the_last_result_waits_for_the_pipeline_and_the_semaphore():
     def body(a):
         tile = nl.load(a)
         first = nisa.activation(op=nl.copy, data=tile)
@@ -291,7 +291,7 @@ def test_the_time_of_a_table_load_is_the_activations_that_needs_it_and_not_the_l
     assert t.since[after] == t.start[after]
 
 
-def test_a_stationary_load_belongs_to_the_instruction_that_needs_it_and_begins_when_the_operand_is_there():
+def test_a_stationary_load_belongs_to_its_instruction_and_begins_when_the_operand_is_there():
     def turn(a):
         nisa.nc_transpose(nisa.tensor_copy(nl.load(a)))
 
@@ -602,7 +602,7 @@ def test_the_roofline_counts_flops_of_matmuls_and_bytes_of_hbm():
     assert r.bound_us <= t.latency_us
 
 
-def test_the_explanation_names_what_the_busiest_engine_waits_for_and_how_well_rows_use_the_bandwidth():
+def test_the_explanation_names_what_the_busiest_engine_waits_for_and_how_rows_use_the_bandwidth():
     def body(a, b):
         for k in range(16):
             left = nl.load(a[k])

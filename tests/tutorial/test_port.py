@@ -118,7 +118,8 @@ stage 9 port, q (64, 8), k (2, 64, 512), v (2, 64, 512), on trn2 (simulated)
 5      DMA   dma_copy  64x128 sbuf float32                      64x128 hbm float32     32,768
 6  TensorE  nc_matmul   4x128 psum float32  64x4 sbuf float32, 64x128 sbuf float32          0
 (167 more)
-174 and 174 instructions: one by one the same engine, operation, shapes, memories, data types and HBM bytes.
+174 and 174 instructions: one by one the same engine, operation, shapes, memories, data types \
+and HBM bytes.
 m, l, acc: the same bits after each of 4 tiles, for all 8 query heads.
 output: the same bits."""
     )

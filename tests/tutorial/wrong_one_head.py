@@ -43,7 +43,8 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     q_tile = nl.load(q)
     for i in nl.affine_range(n // 128):
         s = nl.matmul(q_tile, nl.load(k[:, i * 128 : (i + 1) * 128]), transpose_x=True) * scale
-        mean += nl.matmul(nl.softmax(s, axis=1), nl.transpose(nl.load(v[:, i * 128 : (i + 1) * 128])))
+        v_t = nl.transpose(nl.load(v[:, i * 128 : (i + 1) * 128]))
+        mean += nl.matmul(nl.softmax(s, axis=1), v_t)
     nl.store(out, mean * (128 / n))
     return out
 """

@@ -27,7 +27,8 @@ STATE = """            m = nl.full((G, 1), LOWEST, dtype=nl.float32, name="m")  
             acc = nl.full((G, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum
 """
 BEFORE = "    for b in nl.affine_range(n_seqs):\n        for h in nl.affine_range(n_kv_heads):\n"
-KEEP = """                keep = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1.0, op1=nl.add, operand1=1.0, dtype=nl.float32)
+KEEP = """                keep = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1.0, op1=nl.add,
+                                            operand1=1.0, dtype=nl.float32)
 """
 ROW = "                m_tile = nisa"
 L_UPDATE = "nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile)"
@@ -230,7 +231,8 @@ WRONG = {
         [
             (
                 MASK_QK,
-                """                bias = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1e9, dtype=nl.float32)
+                """                bias = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1e9,
+                                            dtype=nl.float32)
                 qk = nisa.tensor_tensor(qk, bias[0:G, :], op=nl.add)
 """,
             )

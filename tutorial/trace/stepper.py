@@ -25,8 +25,8 @@ WIDTH, HEIGHT = 640, 300
 STYLE = """\
 :root{--ink:#1b1f24;--soft:#6a737d;--card:#ffffff;--line:#d0d7de;\
 --now:#0b62c4;--bar:#9ec5f0;--old:#e3a008}
-@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--card:#161b22;--line:#3d444d;\
---now:#6cb6ff;
+@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--card:#161b22;\
+--line:#3d444d;--now:#6cb6ff;
 --bar:#1f4b7a;--old:#d4a72c}}
 text{font:13px ui-monospace,Menlo,Consolas,monospace;fill:var(--ink)}.soft{fill:var(--soft)}
 .axis{stroke:var(--line);stroke-width:1}.now{fill:var(--now)}.bar{fill:var(--bar)}.m{stroke:var(--now);stroke-width:2;
@@ -37,7 +37,8 @@ var root=document.getElementById("ID");if(!root||root.dataset.ready)return;root.
 var steps=Array.prototype.slice.call(root.querySelectorAll("details"));if(steps.length<2)return;
 var bar=document.createElement("div"),range=document.createElement("input"),\
 said=document.createElement("output");
-function button(text,label,by){var b=document.createElement("button");b.type="button";b.textContent=text;
+function button(text,label,by){\
+var b=document.createElement("button");b.type="button";b.textContent=text;
 b.setAttribute("aria-label",label);b.onclick=function(){go(Number(range.value)+by)};return b}
 range.type="range";range.min=0;range.max=steps.length-1;range.value=0;range.style.width="60%";
 range.setAttribute("aria-label","step");said.setAttribute("aria-live","polite");

@@ -360,12 +360,13 @@ def _match_partitions(a: Tensor, b: Tensor, api: str, allowed: bool) -> tuple[Te
             got=f"{a.meta.describe()} and {b.meta.describe()}",
             remedy="Slice both to the same partitions, or transpose one.",
         )
+    assert one is not None  # where the rule is a warning, one of both has a single partition
     if not allowed:
         broken(
             "operator-broadcast",
-            f"{api}: the operator would broadcast '{one.label}' over partitions",  # type: ignore[union-attr]
+            f"{api}: the operator would broadcast '{one.label}' over partitions",
             tensor=one.label,
-            got=f"{a.meta.describe()} and {b.meta.describe()}",  # type: ignore[union-attr]
+            got=f"{a.meta.describe()} and {b.meta.describe()}",
             remedy="Use the nl function (nl.add, nl.multiply, ...) or .broadcast_to.",
         )
     n = builtins.max(a.shape[0], b.shape[0])

@@ -4,6 +4,7 @@ to."""
 from __future__ import annotations
 
 import inspect
+from functools import partial
 
 import nki
 import nki.isa as nisa
@@ -412,9 +413,8 @@ def test_a_partition_reduction_may_average():
 def test_dma_copy_takes_sync_or_scalar_as_the_engine_of_its_hardware_descriptors():
     hardware = nisa.dge_mode.hwdge
     for engine in (nisa.engine.sync, nisa.engine.scalar):
-        assert (
-            on_tiles(lambda a: SAME(nisa.dma_copy, a, dge_mode=hardware, engine=engine), A) == A
-        ).all()  # noqa: B023
+        copy = partial(nisa.dma_copy, dge_mode=hardware, engine=engine)
+        assert (on_tiles(partial(SAME, copy), A) == A).all()
     refused(
         lambda a: SAME(nisa.dma_copy, a, dge_mode=hardware, engine=nisa.engine.vector),
         A,

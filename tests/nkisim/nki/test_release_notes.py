@@ -302,7 +302,7 @@ def test_2_31_a_gathering_transpose_does_not_overwrite_what_is_there_with_zeros(
     np.testing.assert_array_equal(kernel(x, rows), expected)
 
 
-def test_2_31_accumulating_onto_psum_that_nothing_wrote_is_refused_where_the_official_simulator_warns():
+def test_2_31_accumulating_onto_psum_nothing_wrote_is_refused_where_the_official_simulator_warns():
     refused(
         lambda t: nisa.nc_matmul(tile((64, 64), buffer=nl.psum), t, t, accumulate=True),
         X,
