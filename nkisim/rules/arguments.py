@@ -36,7 +36,7 @@ def integer(value: Any, api: str, what: str, *, least: int = -LARGEST, most: int
             "argument",
             f"{api}: {what} is {value}",
             got=value,
-            limit=bounds if least != -LARGEST or most != LARGEST else "64 bits",
+            limit="64 bits" if least == -LARGEST and most == LARGEST else bounds,
         )
     return int(value)
 
@@ -91,15 +91,24 @@ def array(value: Any, api: str, what: str) -> np.ndarray:
     raise AssertionError
 
 
-def pairs(value: Any, api: str, what: str) -> list[tuple[int, int]]:
-    """A list of pairs of integers, as access patterns are written: [[step, count], ...]."""
+def several(value: Any, api: str, what: str) -> list[Any]:
+    """A list or tuple of things."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    broken("argument", f"{api}: {what} is {_kind(value)}", got=shown(value), limit="a list")
+    raise AssertionError
+
+
+def pairs(value: Any, api: str, what: str, *, most: int = LARGEST) -> list[tuple[int, int]]:
+    """A list of pairs of integers, as access patterns are written: [[step, count], ...]; none of
+    them beyond `most` or below its negative."""
     if not isinstance(value, (list, tuple)) or not value:
         _no_pairs(value, api, what)
     found = []
     for i, pair in enumerate(value):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             _no_pairs(value, api, what)
-        step, count = (integer(n, api, f"{what}[{i}]") for n in pair)
+        step, count = (integer(n, api, f"{what}[{i}]", least=-most, most=most) for n in pair)
         found.append((step, count))
     return found
 

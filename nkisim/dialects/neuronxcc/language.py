@@ -150,6 +150,13 @@ class _Range:
                 got=repr(args),
                 remedy="Trip counts are known when the kernel is built; use // instead of /.",
             )
+        if len(args) > 3 or len(args) == 3 and not args[2]:
+            _broken(
+                "argument",
+                f"nl.{kind} takes (stop) or (start, stop[, step]), with a step that is not 0",
+                got=repr(args),
+                limit="one to three integers",
+            )
         self.kind = kind
         self.values = range(*[int(a) for a in args])
 

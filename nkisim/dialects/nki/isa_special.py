@@ -16,10 +16,11 @@ from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.index import Mask
 from ...tensors.tensor import Const
-from ..functions import alu_of, whole
+from ..functions import alu_of
 from . import enums
 from .compute import maximum as _maximum
 from .enums import engine, reduce_cmd
@@ -104,7 +105,7 @@ def range_select(
     attrs = (
         alu_of(comp_op0, api, "comp_op0"),
         alu_of(comp_op1, api, "comp_op1"),
-        whole(range_start, api, "range_start"),
+        arguments.integer(range_start, api, "range_start"),
         cmd.value,
         float(number(on_false_value, api, "on_false_value")),
     )
@@ -130,7 +131,10 @@ def local_gather(
     """Elements of each partition of src_buffer at the places that its group of 16 partitions lists
     in index (uint16)."""
     api = "nisa.local_gather"
-    attrs = (num_elem_per_idx, None if num_valid_indices is None else int(num_valid_indices))
+    valid = num_valid_indices
+    if valid is not None:
+        valid = arguments.integer(valid, api, "num_valid_indices")
+    attrs = (arguments.integer(num_elem_per_idx, api, "num_elem_per_idx"), valid)
     srcs = (tile(src_buffer, api, "src_buffer"), tile(index, api, "index"))
     return run(LOCAL_GATHER, api, destination(dst, api), srcs, attrs)
 
@@ -177,16 +181,7 @@ def nc_stream_shuffle(
     255 leaves it as it is."""
     api = "nisa.nc_stream_shuffle"
     into, t = destination(dst, api), tile(src, api, "src")
-    if not isinstance(shuffle_mask, (list, tuple)) or not all(
-        isinstance(v, (int, np.integer)) for v in shuffle_mask
-    ):
-        broken(
-            "argument",
-            f"{api}: shuffle_mask is no list of integers",
-            got=repr(shuffle_mask)[:80],
-            limit="32 integers",
-        )
-    pattern = tuple(int(v) for v in shuffle_mask)
+    pattern = arguments.integers(shuffle_mask, api, "shuffle_mask")
     written = shuffled_partitions(pattern, into.shape) if len(pattern) == 32 else None
     return run(
         STREAM_SHUFFLE, api, into, (t,), (pattern,), mask=None if written is None else Mask(written)

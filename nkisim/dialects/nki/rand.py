@@ -12,6 +12,7 @@ from ...execution.execute import execute
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...machine.memory import SBUF
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.tensor import Const, Tensor
 from .creation import make, sbuf
@@ -54,7 +55,7 @@ def gather_flattened(data: Any, indices: Any, axis: int = 0, dtype: Any = None) 
     """Elements of each partition of `data` at the places that `indices` (uint32, same partitions)
     lists for it."""
     api = "nl.gather_flattened"
-    if axis not in (0, 1):
+    if arguments.integer(axis, api, "axis") not in (0, 1):
         broken(
             "argument",
             f"{api}: axis is {axis!r}",

@@ -91,7 +91,7 @@ def kind_of(api: str, parameter: str, right: Any) -> str | None:
     """What the parameter takes, by its name and a right value; None where several things will do."""
     if parameter in ("value", "dim") and not isinstance(right, (int, float)):
         return "tensor" if parameter == "value" else None
-    if parameter == "axis" and isinstance(right, tuple):
+    if right is None or parameter == "axis" and isinstance(right, tuple):
         return None
     if parameter in KINDS:
         return KINDS[parameter]

@@ -87,7 +87,6 @@ NOT_A_SHAPE = (
     "{}",
     "an object",
     "a function",
-    "-1",
     "0",
     "[None]",
 )
