@@ -1,13 +1,15 @@
-"""Compare the names and signatures of the simulator's NKI with those that the documentation gives, and with the real SDK.
+"""Compare the names and signatures of the simulator's NKI with those that the documentation gives,
+and with the real SDK.
 
 usage: python tools/api_check.py                    the simulator against the stored tables
-       python tools/api_check.py --real             the installed SDK against both (needs neuronxcc or nki)
-       python tools/api_check.py --make CHECKOUT    write the tables anew from a clone of aws-neuron-sdk
+       python tools/api_check.py --real             the installed SDK against both
+       python tools/api_check.py --make CHECKOUT    the tables anew, from a clone of aws-neuron-sdk
        python tools/api_check.py --dump PACKAGE     the table of an importable package
 
-A table has one line a name: a function with its parameters and their defaults, a member of an enumeration with its value,
-or the bare name of a constant, a class or a property. The stored tables were made from the stubs of the documentation,
-`general/nki/api/nki` at tag v2.26.0 and `nki/api/nki` at tag v2.32.0. Where the simulator differs on purpose,
+A table has one line a name: a function with its parameters and their defaults, a member of an
+enumeration with its value, or the bare name of a constant, a class or a property. The stored tables
+were made from the stubs of the documentation, `general/nki/api/nki` at tag v2.26.0 and
+`nki/api/nki` at tag v2.32.0. Where the simulator differs on purpose,
 `tools/data/api_differences.toml` says why. The exit status is 0 if nothing else differs.
 """
 
@@ -188,7 +190,8 @@ def _of_live_class(name: str, cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _of_live(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """What `name` stands for, and its members where it is a class or an object of a class of the package."""
+    """What `name` stands for, and its members where it is a class or an object of a class of the
+    package."""
     kind = value if isinstance(value, type) else type(value)
     foreign = kind.__module__.partition(".")[0] in ("numpy", "builtins", "ml_dtypes")
     if isinstance(value, types.FunctionType):
@@ -203,7 +206,8 @@ def _of_live(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _members(cls: type, instance: Any) -> Iterator[tuple[str, str]]:
-    """The public methods, properties and constants of a class, as an instance (if there is one) has them."""
+    """The public methods, properties and constants of a class, as an instance (if there is one) has
+    them."""
     for key in dir(cls):
         if key.startswith("_"):
             continue
@@ -273,7 +277,8 @@ def stored(release: Release) -> Table:
 
 
 def _fits(documented: str, found: str) -> bool:
-    """Whether a line says the same. Of a bare name, and of a default that is written "...", the stubs tell no more."""
+    """Whether a line says the same. Of a bare name, and of a default that is written "...", the
+    stubs tell no more."""
     if not documented or documented == found:
         return True
     if documented.startswith("(") != found.startswith("("):

@@ -87,11 +87,13 @@ def resolve(dtype: Any) -> np.dtype:
         raise TypeError(
             f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
         )
-    else:
+    elif isinstance(dtype, type):
         try:
             found = np.dtype(dtype)
         except TypeError:
             raise TypeError(f"{dtype!r} is not an NKI data type") from None
+    else:  # NumPy takes more: whatever has a dtype of its own, and the numbers of its types
+        raise TypeError(f"{dtype!r} is not an NKI data type")
     if found not in _SUPPORTED_SET:
         hint = "; convert with x.astype(np.float32)" if found == np.float64 else ""
         raise TypeError(f"{found} is not an NKI data type{hint}")
@@ -99,7 +101,7 @@ def resolve(dtype: Any) -> np.dtype:
 
 
 def wanted(dtype: Any, api: str) -> np.dtype:
-    """`resolve` for an argument of a kernel's call: what is no data type breaks the rule "dtype"."""
+    """`resolve` for an argument of a kernel: what is no data type breaks the rule "dtype"."""
     try:
         return resolve(dtype)
     except TypeError as error:

@@ -167,6 +167,14 @@ def real(value: Any, api: str, what: str) -> float:
     return float(number(value, api, what))
 
 
+def probability(value: Any, api: str, what: str) -> float:
+    """A number from 0 to 1."""
+    found = real(value, api, what)
+    if not 0 <= found <= 1:
+        broken("argument", f"{api}: {what} is no probability", got=found, limit="0 to 1")
+    return found
+
+
 def word(value: Any, api: str, what: str) -> str:
     """A text; None is the empty one."""
     if value is None or isinstance(value, str):

@@ -16,7 +16,6 @@ from typing import Any
 from . import source
 from .rules import REMEDIES, RULES
 
-
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 

@@ -338,7 +338,7 @@ def dropout(data: Any, prob: Any, *, mask: Any = None, dtype: Any = None, **kwar
     """
     api = "nisa.dropout"
     dst = dst_of(kwargs, api) if kwargs else None
-    rate = _number(prob, api, "prob")
+    rate = prob if isinstance(prob, Tensor) else Const(arguments.probability(prob, api, "prob"))
     return execute(
         DROPOUT, api, dst, (tile(data, api), rate), (), SBUF, want_dtype(dtype, api), mask
     )

@@ -73,7 +73,7 @@ def dropout(x: Any, rate: Any, *, dtype: Any = None, mask: Any = None, **kwargs:
     only(kwargs, api)
     t = tile(x, api)
     probability = (
-        rate if isinstance(rate, Tensor) else operand(arguments.real(rate, api, "rate"), api)
+        rate if isinstance(rate, Tensor) else operand(arguments.probability(rate, api, "rate"), api)
     )
     if not is_const(probability) and probability.meta.size == 1 and t.shape[0] > 1:
         probability = broadcast_to(probability, shape=(t.shape[0], 1))

@@ -44,7 +44,6 @@ from .isa_support import destination, engine_name, number, old_dtype, run, same_
 from .objects import NkiInstruction, VirtualRegister
 from .support import needs_trn2, operand, option, same_size, tile
 
-
 _WORD = 2**31
 """Affine values are integers of 32 bits."""
 

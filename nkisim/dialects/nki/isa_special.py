@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ...isa.gather import LOCAL_GATHER, N_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, shuffled_partitions
 from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SET_STATE
@@ -19,7 +17,7 @@ from ...isa.statistics import BN_AGGR, BN_STATS
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.index import Mask
-from ...tensors.tensor import Const
+from ...tensors.tensor import Const, Tensor
 from ..functions import alu_of
 from . import enums
 from .compute import maximum as _maximum
@@ -206,10 +204,13 @@ def rand2(dst: Any, min: Any, max: Any, name: str | None = None) -> NkiInstructi
     api = "nisa.rand2"
     needs_trn3(api)
     into = destination(dst, api)
-    bounds = [
-        operand(float(v) if isinstance(v, int) else v, api, what)
+    low, high = (
+        v if isinstance(v, Tensor) else arguments.real(v, api, what)
         for v, what in ((min, "min"), (max, "max"))
-    ]
+    )
+    if isinstance(low, float) and isinstance(high, float) and not low < high:
+        broken("argument", f"{api}: min is not below max", got=f"{low} and {high}")
+    bounds = [operand(low, api, "min"), operand(high, api, "max")]
     return run(RAND, api, into, tuple(bounds), (into.shape, 4))
 
 
@@ -246,12 +247,9 @@ def dropout(dst: Any, data: Any, prob: Any, name: str | None = None) -> NkiInstr
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
     same_dtype(into, t, api, "data")
-    return run(
-        DROPOUT,
-        api,
-        into,
-        (t, operand(float(prob) if isinstance(prob, int) else prob, api, "prob")),
-    )
+    if not isinstance(prob, Tensor):
+        prob = arguments.probability(prob, api, "prob")
+    return run(DROPOUT, api, into, (t, operand(prob, api, "prob")))
 
 
 __all__ = [

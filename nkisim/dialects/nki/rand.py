@@ -45,7 +45,9 @@ def dropout(x: Any, rate: Any, dtype: Any = None) -> Any:
     """The tile `x` with elements replaced by zeros, with the probability `rate`: a number or a tile
     (p, 1)."""
     api = "nl.dropout"
-    probability = operand(float(rate) if isinstance(rate, int) else rate, api, "rate")
+    if not isinstance(rate, Tensor):
+        rate = arguments.probability(rate, api, "rate")
+    probability = operand(rate, api, "rate")
     return execute(
         DROPOUT, api, None, (tile(x, api), probability), (), SBUF, want_dtype(dtype, api)
     )

@@ -1,4 +1,4 @@
-"""Make malformed calls inside a kernel, and tell which of them are not refused as they should be."""
+"""Make malformed calls inside a kernel, and tell which are not refused as they should be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 import nkisim
 from tests.nkisim.malformed_calls import calls
-from tests.nkisim.malformed_calls.calls import Attempt, Dialect, H, I, Tiles, kind_of
+from tests.nkisim.malformed_calls.calls import HALF, WHOLE, Attempt, Dialect, Tiles, kind_of
 from tests.nkisim.malformed_calls.wrong_values import MUST_BE_REFUSED
 
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
@@ -50,7 +50,7 @@ def outcome(attempt: Attempt) -> tuple[str | None, BaseException | None]:
 
 
 def fault_of(attempt: Attempt, right: Any) -> Iterator[Fault]:
-    """What is wrong with the answer to `attempt`, of which `right` is the value that was replaced."""
+    """What is wrong with the answer to `attempt`; `right` is the value that was replaced."""
     rule, error = outcome(attempt)
     if error is not None and rule is None:
         said = str(error).splitlines()[0][:100] if str(error) else ""
@@ -70,6 +70,25 @@ def fault_of(attempt: Attempt, right: Any) -> Iterator[Fault]:
             yield Fault("taken silently", attempt.name, "")
 
 
+def told(attempt: Attempt) -> str:
+    """The rule that refuses `attempt`, or that it is taken, or the raw error."""
+    rule, error = outcome(attempt)
+    return rule or ("taken" if error is None else f"raw {type(error).__name__}")
+
+
+def rules_of(dialect: Dialect, values: bool, chosen: Callable[[int], bool]) -> dict[str, str]:
+    """What becomes of each malformed call, by its name."""
+    found: dict[str, str] = {}
+
+    def work(t: Tiles) -> None:
+        for number, attempt in enumerate(calls.attempts(dialect, t)):
+            if chosen(number):
+                found[f"{number} {attempt.name}"] = told(attempt)
+
+    in_a_kernel(dialect, values, work)
+    return found
+
+
 def in_a_kernel(
     dialect: Dialect, values: bool, work: Callable[[Tiles], None], target: str = "trn3"
 ) -> None:
@@ -77,16 +96,15 @@ def in_a_kernel(
 
     def kernel(h: Any, integers: Any) -> Any:
         out = dialect.nl.ndarray((64, 64), dtype=h.dtype, buffer=dialect.nl.shared_hbm)
-        t = Tiles(dialect.nl, h, integers, out)
-        work(t)
-        dialect.nl.store(out, t.b)
+        dialect.nl.store(out, dialect.nl.load(h))
+        work(Tiles(dialect.nl, h, integers, out))
         return out
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             with nkisim.record(target, values=values):
-                dialect.nki.jit(kernel)(H, I)
+                dialect.nki.jit(kernel)(HALF, WHOLE)
         except nkisim.KernelError as error:
             if not error.rule.endswith("-capacity"):  # all the tiles of all the calls at once
                 raise
@@ -95,7 +113,8 @@ def in_a_kernel(
 def judged(
     dialect: Dialect, values: bool, chosen: Callable[[int], bool], count: list[int] | None = None
 ) -> list[Fault]:
-    """The faults of the malformed calls whose numbers are `chosen`; how many were made is added to `count`."""
+    """The faults of the malformed calls whose numbers are `chosen`; how many were made is added to
+    `count`."""
     faults: list[Fault] = []
 
     def work(t: Tiles) -> None:

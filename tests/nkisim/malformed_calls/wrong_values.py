@@ -24,7 +24,7 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "a word": lambda: "free",
     "an empty text": lambda: "",
     "bytes": lambda: b"x",
-    "[]": lambda: [],
+    "[]": list,
     "[1]": lambda: [1],
     "[None]": lambda: [None],
     "()": lambda: (),
