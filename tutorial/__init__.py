@@ -18,9 +18,11 @@ from . import stages as _stages_room, trace as _trace_room  # noqa: F401  isort:
 from .check import check
 from .cost.compare import Comparison, compare
 from .cost.tally import Tally, tally
-from .lesson import broken, excerpt, instructions, predict, solution, solution_text
+from .lesson import broken, excerpt, instructions, predict
+from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
-from .trace.trace import Trace, TraceError, trace
+from .trace.rows import TraceError
+from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .writing.decode import generate, reference
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs.families import Case
 from ..reference.attention import Attention
 from ..running import precision, runner
 from ..running.answer import Answer
-from ..stage import Stage
+from ..stage import Case, Stage
 from ..trace import divergence
 from ..trace.states import NAMES, Observed, queries, state_of, widest, widths
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import Case
 from ..inputs.layouts import softmax_attention
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import Slip
 from ..writing.stepcheck import judge, least, own_walk
 from ..writing.stretches import Walk, walks

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import realdata
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
 EMPTY = "an empty split whose m is not -inf"

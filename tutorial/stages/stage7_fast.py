@@ -12,14 +12,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cost.ladder import TIME, Ladder, Rung
 from ..inputs import families, realdata
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import default_scale, softmax_attention
 from ..mistakes import fast as fast_mistakes
 from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
 
 BF16 = ml_dtypes.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
