@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 
 import tutorial
+from tutorial import stage
 from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -63,8 +63,9 @@ class Row:
             return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
 
         return (
-            f"{self.tile:4d}  "
-            f"{keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
+            f"{self.tile:4d}  {keys:<10}{cell(self.tile_max, 2, 8)}"
+            f"{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}"
+            f"{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
         )
 
 
@@ -76,6 +77,8 @@ class Table(Protocol):
 
     @property
     def caption(self) -> str: ...
+
+    def text(self) -> str: ...
 
     heads: tuple[int, ...]
     n_heads: int
