@@ -219,7 +219,7 @@ def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_w
 ):
     run = record(plan, target)
     if memory:  # so little that tiles wait for each other
-        chip = nkisim.target.get(target)
+        chip = nkisim.TARGETS[target]
         options = options | {
             "target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])
         }
