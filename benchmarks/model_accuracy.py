@@ -608,7 +608,7 @@ A row is evidence only for what was decided without it. These decisions were not
 - **`dma_run_min` of trn1** was lowered from {former} to {now} ns after its authors had seen the rows of self attention. The
   value has a separate source (what 4 bytes took, in the performance guide), but these rows no longer test it. With the former
   value their ratios, in the order of the table, would be {plain}, and as compiled {ratios}.
-- **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time of their own (see the assumptions in
+- **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time (see the assumptions in
   hardware-model.md), since the rows of Mamba were first compared: all of them were known then, not only the one that the table
   names.
 """

@@ -22,7 +22,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is
 # the test run itself.
 NOT_RUN = re.compile(
-    r"pip install|python -m pytest$|python -m sphinx|jupyter|git archive|import "
+    r"pip install|python -m pytest|python -m sphinx|jupyter|git archive|import "
     r"neuronxcc\.nki'$|\.venv"
 )
 

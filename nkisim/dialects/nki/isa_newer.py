@@ -27,7 +27,7 @@ from .support import as_tensor, needs_trn2, needs_trn3, operand, option, same_si
 
 
 def _vector(value: Any, api: str, what: str) -> Tensor:
-    """A number, as a float, or a tile of one element a partition."""
+    """A number, as a float, or a tile of one element per partition."""
     return operand(float(value) if isinstance(value, int) else value, api, what)
 
 
