@@ -86,7 +86,7 @@ MEANING = {
     "transfers": "DMA transfers",
     "transposes": "transposes",
     "instructions": "instructions on VectorE and ScalarE",
-    "elements": "elements a partition through VectorE and ScalarE",
+    "elements": "elements per partition through VectorE and ScalarE",
     TIME: "us on trn2 by the model of time",
 }
 """The counters that a rung of a ladder may limit, in words."""

@@ -98,7 +98,7 @@ class Evidence:
         found = widths(self.instructions(i), self.problems[i])
         blocks = self.answers[i].result.case.args.get("k_blocks")
         if blocks is not None:
-            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block a partition
+            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block per partition
         loads = [
             made.dst[0].shape[-1]
             for made in self.instructions(i)

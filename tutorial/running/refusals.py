@@ -35,7 +35,7 @@ CAUSES = {
     ),
     "broadcast": (
         "operand broadcast",
-        "NumPy would broadcast here, an engine does not: one value a partition goes through "
+        "NumPy would broadcast here, an engine does not: one value per partition goes through "
         "nisa.tensor_scalar, as operand0, and nothing is repeated over partitions.",
     ),
     "operator": (

@@ -1,4 +1,4 @@
-"""Stage 7: fast. The timeline says what the kernel waits for; one lever a rung, until it waits for
+"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits for
 memory only."""
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
     # Start from stage 4's kernel: V's tiles are v[h, keys, :] now, (keys, d), and only p is transposed.
     # The scores, m, l and acc stay nl.float32; p becomes bf16 (dtype=v.dtype) where it meets V.
-    # Then one lever at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
+    # Then make one change at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
     raise NotImplementedError("stage 7 is not attempted yet")
 '''
 
@@ -299,7 +299,7 @@ RUNGS = (
         4,
         "large transfers",
         "v4_large_transfers.py",
-        "8192 keys a transfer, 16 KiB a partition, so that V's neighbours lie on one partition",
+        "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
         "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, "
         "and will be from rung 6 on.",
@@ -327,14 +327,14 @@ RUNGS = (
         "v7_keys_on_partitions.py",
         "K stationary, Q moving: all 128 partitions work, and p needs no transpose",
         {"HBM bytes": 34_300_000, "elements": 12_000, TIME: 120},
-        "The heads need no packing any more: that lever is undone. The bound is the DMA engines, "
+        "The heads need no packing any more: that change is undone. The bound is the DMA engines, "
         "as it should be.",
     ),
     Rung(
         8,
         "pieces",
         "v8_pieces.py",
-        "transfers of 4 KiB a partition, so that the first matmul starts sooner",
+        "transfers of 4 KiB per partition, so that the first matmul starts sooner",
         {},
         "Tried, and it pays next to nothing: what the earlier start saves, the smaller transfers "
         "cost.",
@@ -353,7 +353,7 @@ QUESTIONS = (
     Question(
         "d = 128, bf16. How many keys of V make a row of 4 KiB on one partition?",
         16,
-        "A key is 256 bytes, so a tile of one key a partition moves rows of 256 bytes only.",
+        "A key is 256 bytes, so a tile of one key per partition moves rows of 256 bytes only.",
         "A key of V is d values of 2 bytes.",
     ),
     Question(
@@ -378,7 +378,7 @@ STAGE = Stage(
     parameters=("q", "k", "v"),
     options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
-    idea="reading the timeline: a lever a rung, until the kernel waits for memory only",
+    idea="reading the timeline: one change per rung, until the kernel waits for memory only",
     problem=PROBLEM,
     blank=BLANK,
     line_budget=60,
