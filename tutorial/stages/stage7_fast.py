@@ -68,22 +68,18 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, keys: int = KEYS
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy, a chunk at a time: float32 throughout, but for p where it meets
-    V."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         keys: int = KEYS) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy, a chunk at a time: float32, but for p where it meets V."""
     n_kv_heads, d, n = k.shape
     G = q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     q32, k32, v32 = (x.astype(np.float32) for x in (q, k, v))
     for h in range(n_kv_heads):
         q_group = q32[:, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, keys):
             chunk = slice(start, min(start + keys, n))
             qk = scale * (q_group.T @ k32[h][:, chunk])  # (G, keys)
@@ -91,20 +87,11 @@ def twin(
             alpha = np.exp(m - m_new)  # (G, 1)
             p = np.exp(qk - m_new)  # (G, keys), and its sum in float32
             l = l * alpha + p.sum(axis=1, keepdims=True)
-            # the one place that rounds p
-            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]
-            yield {
-                "head": h * G,
-                "keys": (start, chunk.stop - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]  # rounds p
+            yield {"head": h * G, "keys": (start, chunk.stop - 1), "tile_max": qk.max(axis=1),
+                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 # -- inputs ----------------------------------------------------------------------------------------

@@ -83,49 +83,31 @@ def oracle(
     )
 
 
-def twin(
-    q: Any,
-    k_blocks: Any,
-    v_blocks: Any,
-    block_table: Any,
-    lengths: Any,
-    softmax_scale: float | None = None,
-    entries: int = LANES,
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: `entries` blocks at a time, found through the table, up to the
-    sequence's length."""
+# fmt: off
+def twin(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any,
+         softmax_scale: float | None = None, entries: int = LANES) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: `entries` blocks at a time, found through the table."""
     (B, d, Hq), (_, Hkv, block, _) = q.shape, k_blocks.shape
     G, scale = Hq // Hkv, 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(B, Hkv):
         q_group, length = q[b, :, h * G : (h + 1) * G], int(lengths[b, 0])  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, max(length, 1), entries * block):
             n = min(length - start, entries * block)  # keys of this chunk that count
             blocks = block_table[b, start // block :][: -(-n // block)]
-            # (n, d), the padding left out
-            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))
+            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))  # (n, d)
             qk = scale * (q_group.T @ k.T)  # (G, n)
             m_new = np.maximum(m, qk.max(axis=1, keepdims=True, initial=-1e30))
             alpha = np.exp(m - m_new)
             p = np.exp(qk - m_new)  # (G, n)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v
-            yield {
-                "head": b * Hq + h * G,
-                "keys": (start, start + max(n, 1) - 1),
-                "tile_max": qk.max(axis=1, initial=-1e30),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / np.where(l, l, 1),
-            }
+            yield {"head": b * Hq + h * G, "keys": (start, start + max(n, 1) - 1),
+                   "tile_max": qk.max(axis=1, initial=-1e30), "m_old": m, "m": m_new,
+                   "alpha": alpha, "l": l, "acc": acc, "o": acc / np.where(l, l, 1)}
             m = m_new
+# fmt: on
 
 
 # -- inputs ----------------------------------------------------------------------------------------
