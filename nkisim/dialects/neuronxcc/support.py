@@ -15,7 +15,8 @@ from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.calls import no_argument
 from ...rules.errors import broken
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import IndexedTensor, Tensor
 
 
 class Memory(str):

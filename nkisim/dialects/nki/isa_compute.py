@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import current
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -29,11 +30,11 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import CONST, EMPTY, PSUM
-from ...machine.running import current
 from ...rules import arguments
 from ...rules.arguments import flag, integer, integers, pairs
 from ...rules.errors import broken, shown
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
@@ -42,7 +43,8 @@ from .compute import tensor_tensor_engine
 from .enums import engine, matmul_perf_mode, reduce_cmd
 from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
 from .objects import NkiInstruction, VirtualRegister
-from .support import needs_trn2, operand, option, same_size, tile
+from .support import operand, option, same_size, tile
+from .targets import needs_trn2
 
 _WORD = 2**31
 """Affine values are integers of 32 bits."""
@@ -572,7 +574,7 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
     if len(steps) > 4 or free != dst.meta.free or min(count for _, count in steps) < 1:
         broken(
             "shape-mismatch",
-            f"{api}: the pattern names {free} elements a partition, "
+            f"{api}: the pattern names {free} elements per partition, "
             f"'{dst.label}' has {dst.meta.free}",
             tensor=dst.label,
             got=shown(pattern),
