@@ -35,22 +35,24 @@ from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, Policy, broken
 from ..tensors.tensor import Tensor
+from . import foreign
 from .execute import spend_memset
 from .execution import Execution, running
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, ShapeOnly))
+    """Whether it is an array: NumPy's, another library's, or a shape that stands for one."""
+    return isinstance(value, (np.ndarray, ShapeOnly)) or (
+        not isinstance(value, Tensor) and foreign.is_foreign(value)
+    )
 
 
-def _as_array(value: Any) -> Any:
+def _as_array(name: str, value: Any) -> Any:
     """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else
     as it is."""
-    if _is_array(value) or isinstance(value, (np.generic, Tensor)):
+    if isinstance(value, Tensor) or not foreign.is_foreign(value):
         return value
-    return (
-        np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
-    )
+    return foreign.as_array(value, name)
 
 
 def _input(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
@@ -255,7 +257,7 @@ def _bind(
     mutable: list[tuple[Tensor, Any]] = []
 
     def convert(name: str, value: Any, may_write: bool) -> Any:
-        value = _as_array(value)
+        value = _as_array(name, value)
         if _is_array(value) and value.ndim:
             tensor = _input(program, name, value, may_write)
             if may_write or program.dialect.writes_inputs:
@@ -281,6 +283,7 @@ def _bind(
     for name, value in bound.arguments.items():
         parameter = parameters[name]
         may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
+        value = bound.arguments[name] = _as_array(name, value)
         kernel.check_argument(name, value, parameter.annotation)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             bound.arguments[name] = tuple(
@@ -504,7 +507,7 @@ def _check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
         assert buf.cells is not None
         if buf.cells.written.all():
             return
-        flags = buf.cells.each(0, shape, contiguous(shape))
+        flags = buf.written(0, shape, contiguous(shape), buf.meta.itemsize)
     # which rows it gets is known at run time only; the others hold garbage
     if buf.role == "scattered":
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):

@@ -346,9 +346,9 @@ def masked_write(
         if 0 in shape:
             return
         off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
-        buf.fill(off, shape, dst.meta.strides)
+        buf.fill(off, shape, dst.meta.strides, dst.meta.itemsize)
     else:
-        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
+        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides, dst.meta.itemsize)
         written[kept] = True
         if lost is not None:
             written[lost] = False

@@ -617,12 +617,16 @@ def mean(
 
 def var(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """The variance over the last free axes: mean, difference, square, mean."""
+    only(kwargs, "nl.var")
     t = tile(x, "nl.var")
-    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True, **kwargs)
+    return variance(t, axis, want_dtype(dtype, "nl.var") or t.dtype, mask, False)
+
+
+def variance(t: Tensor, axis: Any, dtype: np.dtype, mask: Any, keepdims: bool) -> Tensor:
+    """The lowering of nl.var. `keepdims`: whether the axes stay, with one element each."""
+    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True)
     off = subtract(t, center, dtype=dtypes.FLOAT32, mask=mask)
-    return mean(
-        square(off, mask=mask), axis, dtype=want_dtype(dtype, "nl.var") or t.dtype, mask=mask
-    )
+    return mean(square(off, mask=mask), axis, dtype=dtype, mask=mask, keepdims=keepdims)
 
 
 def softmax(

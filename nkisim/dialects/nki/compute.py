@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
@@ -264,7 +265,8 @@ def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
     """The variance over the last free axes `axis`, which stay as axes of one element."""
     t = tile(x, "nl.var")
     arguments.flag(keepdims, "nl.var", "keepdims")
-    return lowering.var(t, axis, dtype=want_dtype(dtype, "nl.var") or t.dtype)
+    out = want_dtype(dtype, "nl.var") or t.dtype
+    return lowering.variance(t, arguments.axes(axis, "nl.var"), out, None, True)
 
 
 def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> Any:
@@ -375,7 +377,9 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
             remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.",
         )
         return lowering.matmul(a, b)
-    return execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+    made = execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+    current(api).accumulators.add(made.buf)
+    return made
 
 
 def transpose(x: Any, dtype: Any = None) -> Any:
@@ -393,6 +397,7 @@ def transpose(x: Any, dtype: Any = None) -> Any:
             remedy="Reshape the free axes into one, or transpose slices.",
         )
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None)
+    current(api).accumulators.add(turned.buf)
     return (
         turned
         if out is None or out == t.dtype
