@@ -3,7 +3,7 @@ dialect."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,13 @@ class Tensor:
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    if TYPE_CHECKING:  # the operators are made at the end of this file, all in one way
+
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
 
     def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
