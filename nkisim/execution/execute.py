@@ -76,7 +76,7 @@ def execute(
             *[s.meta for s in srcs],
         )
     if extra is not None:
-        key += (extra.meta,)
+        key += ("and", extra.meta)  # no third source
     try:
         signature = program.signatures[key]
     except KeyError:
