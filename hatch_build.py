@@ -1,8 +1,8 @@
 """What `pyproject.toml` cannot say of the distribution: the course's files, and links that work.
 
 The wheel carries the notebooks, the solutions and the pages of `docs/` inside the package, so that
-`python -m tutorial start FOLDER` can write them anywhere. A checkout without one of these folders (a
-fork that has removed the solutions) builds all the same, without it.
+`python -m tutorial start FOLDER` can write them anywhere. A checkout without one of these folders
+(a fork that has removed the solutions) builds all the same, without it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 
 import repository  # noqa: E402
 
-MATERIAL = {
-    "notebooks": "*.ipynb",
-    "solutions": "**/*[!_].*",
-    "docs": "*.md",
-    "tutorial/data": "README.md",
-}
+MATERIAL = {"notebooks": "*.ipynb", "solutions": "**/*", "docs": "*.md"}
 KINDS = (".ipynb", ".py", ".md")
 
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
-CODE = re.compile(r"(```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+# what comes first wins: a link may hold code in its words, and code may look like a link
+LINK = re.compile(
+    r"^```.*?^```|(?<!!)\[([^\]]*)\]\(([^)\s]+)\)|`[^`\n]+`", re.DOTALL | re.MULTILINE
+)
 
 
 def address(root: Path = ROOT) -> str | None:
@@ -74,13 +76,12 @@ def relink(text: str, new: Callable[[str], str | None]) -> str:
 
     def changed(found: re.Match[str]) -> str:
         words, target = found[1], found[2]
-        if "://" in target or target.startswith(("#", "mailto:")):
+        if target is None or "://" in target or target.startswith(("#", "mailto:")):
             return found[0]
         led = new(target)
         return words if led is None else f"[{words}]({led})"
 
-    parts = CODE.split(text)
-    return "".join(part if i % 2 else LINK.sub(changed, part) for i, part in enumerate(parts))
+    return LINK.sub(changed, text)
 
 
 def readme(root: Path = ROOT) -> str:

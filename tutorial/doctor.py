@@ -9,6 +9,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from .workspace import material
+
 PACKAGES = ("numpy", "ml_dtypes", "matplotlib", "jupyterlab", "pytest", "nbval")
 NEEDED = ("numpy", "ml_dtypes")
 
@@ -90,12 +92,9 @@ def _backend() -> tuple[str, str, list[str]]:
 
 
 def solutions_folder() -> Path | None:
-    """The `solutions` folder beside the package, or in the working directory; None if there is
-    none."""
-    for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (base / "solutions").is_dir():
-            return base / "solutions"
-    return None
+    """The solutions: those of the clone, of the working directory, or of the installed package;
+    None if there are none."""
+    return material.folder("solutions")
 
 
 def report(found: dict[str, Any]) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
 
+OVER_THE_RUNG = "over the rung's budget"
+"""The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""
+
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
 
 
