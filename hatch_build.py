@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 
 import repository  # noqa: E402
 
-MATERIAL = {"notebooks": "*.ipynb", "solutions": "**/*", "docs": "*.md"}
+MATERIAL = {"notebooks": "*.ipynb", "solutions": "**/*", "docs": "**/*.md"}
 KINDS = (".ipynb", ".py", ".md")
 
 

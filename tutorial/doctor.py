@@ -9,8 +9,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from .workspace import material
-
 PACKAGES = ("numpy", "ml_dtypes", "matplotlib", "jupyterlab", "pytest", "nbval")
 NEEDED = ("numpy", "ml_dtypes")
 
@@ -47,7 +45,7 @@ def findings() -> dict[str, Any]:
     except Exception as error:
         real = "missing"
         advice.append(f"the real attention data cannot be read: {error}")
-    from .stage import stages
+    from .stage import solutions_folder, stages
 
     folder = solutions_folder()
     return {
@@ -89,12 +87,6 @@ def _backend() -> tuple[str, str, list[str]]:
         "the SDK's own",
         [],
     )
-
-
-def solutions_folder() -> Path | None:
-    """The solutions: those of the clone, of the working directory, or of the installed package;
-    None if there are none."""
-    return material.folder("solutions")
 
 
 def report(found: dict[str, Any]) -> str:

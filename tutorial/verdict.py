@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
+
+NOT_ATTEMPTED = "not attempted"
+WRONG = "wrong"
+CORRECT = "correct"
+UNUSABLE = "unusable"
 
 OVER_THE_RUNG = "over the rung's budget"
 """The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""

@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..stage import stages
+from ..stage import solutions_folder, stages
 from ..text import table
 from ..verdict import CORRECT, OVER_THE_RUNG, WRONG, Verdict
-from . import material
 
 FILE = "progress.json"
 EMPTY = '{"stages": {}}\n'
@@ -110,6 +109,6 @@ def _is_own(kernel: Any, home: Path) -> bool:
     code = getattr(function, "__code__", None)
     if code is None or code.co_filename.startswith("<stage "):
         return False
-    solutions = (material.folder("solutions"), home / "solutions")
+    solutions = (solutions_folder(), home / "solutions")
     above = Path(code.co_filename).resolve().parents
     return not any(folder is not None and folder.resolve() in above for folder in solutions)

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..stage import Stage, get, stages
-from . import material, progress
+from ..stage import PACKAGE, Stage, course_folder, get, stages
+from . import progress
 
 EXERCISES = "exercises"
 DATA_PAGE = "tutorial/data/README.md"
-LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\.?/[^)\s#]*|[\w-]+\.(?:md|ipynb))(#[^)\s]*)?\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\.?/)*[\w./-]*(?:\.(?:md|ipynb|py)|/))(#[^)\s]*)?\)")
 
 
 class CannotStart(Exception):
@@ -90,21 +90,24 @@ def _files(solutions: bool) -> dict[str, str]:
     found = {progress.FILE: progress.EMPTY, "README.md": _readme()}
     for lesson in stages():
         found[f"{EXERCISES}/{lesson.file_name}.py"] = exercise(lesson)
-    notebooks = material.folder("notebooks")
+    notebooks = course_folder("notebooks")
     if notebooks is None:
         raise CannotStart("The notebooks are not part of this installation.")
     found |= {f"notebooks/{path.name}": _text(path) for path in sorted(notebooks.glob("*.ipynb"))}
-    docs = material.folder("docs")
+    docs = course_folder("docs")
     if docs is not None:
-        found |= {f"docs/{path.name}": _text(path) for path in sorted(docs.glob("*.md"))}
-    found["docs/data.md"] = _text(material.DATA_PAGE)
+        found |= {
+            f"docs/{path.relative_to(docs).as_posix()}": _text(path)
+            for path in sorted(docs.rglob("*.md"))
+        }
+    found["docs/data.md"] = _text(PACKAGE / "data" / "README.md")
     if solutions:
         found |= _solutions()
     return {name: _relinked(name, text, found) for name, text in found.items()}
 
 
 def _solutions() -> dict[str, str]:
-    folder = material.folder("solutions")
+    folder = course_folder("solutions")
     if folder is None:
         raise CannotStart("The solutions are not part of this installation.")
     files = (path for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".ipynb"))
@@ -124,8 +127,8 @@ def _relinked(name: str, text: str, files: dict[str, str]) -> str:
     def changed(found: re.Match[str]) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
         if target.endswith(DATA_PAGE):
-            up = "" if name.startswith("docs/") else "../docs/"
-            return f"[{words}]({up}data.md{anchor})"
+            up = "../" * name.count("/")
+            return f"[{words}]({up}docs/data.md{anchor})"
         led = Path(_normal(home / target)).relative_to("/").as_posix()
         return found[0] if led in files else words
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import tutorial
+from tutorial import stage
 from tutorial.__main__ import main
-from tutorial.workspace import material, start
+from tutorial.workspace import start
 
 ROOT = Path(__file__).resolve().parents[3]
-CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
+CODE = re.compile(r"```.*?```", re.DOTALL)
 
 
 @pytest.fixture
@@ -99,9 +100,9 @@ def test_a_folder_that_cannot_be_written_gets_one_sentence(
 def test_an_installation_without_solutions_says_so(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = material.folder
+    real = stage.course_folder
     monkeypatch.setattr(
-        material, "folder", lambda name: None if name == "solutions" else real(name)
+        start, "course_folder", lambda name: None if name == "solutions" else real(name)
     )
     assert main(["start", "course", "--solutions"]) == 2
     assert "solutions are not part of this installation" in capsys.readouterr().err
@@ -113,8 +114,8 @@ def test_a_folder_of_that_name_beside_an_installed_package_is_not_taken_for_the_
 ) -> None:
     (here / "site" / "solutions").mkdir(parents=True)
     (here / "site" / "solutions" / "other.py").write_text("", encoding="utf-8")
-    monkeypatch.setattr(material, "CLONE", here / "site")
-    assert material.folder("solutions") is None
+    monkeypatch.setattr(stage, "CLONE", here / "site")
+    assert stage.solutions_folder() is None
 
 
 def test_a_link_is_led_to_the_file_or_becomes_words() -> None:
