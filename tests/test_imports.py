@@ -16,8 +16,8 @@ ROOMS = {
         __init__ __main__ pytest_plugin
     """.split(),
     "tutorial": """
-        text reference verdict stage inputs running trace mistakes diagnosis cost writing stages
-        lesson doctor check __init__ __main__
+        reference verdict stage inputs running trace mistakes diagnosis cost writing stages
+        workspace check __init__ __main__
     """.split(),
 }
 """The rooms of each package, the lowest first."""

@@ -24,13 +24,14 @@ from .cost.compare import Comparison, compare
 from .cost.ladder import ladder, measure
 from .cost.tally import Tally, tally
 from .inputs import realdata
-from .lesson import broken, excerpt, instructions, predict
 from .running import precision
 from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
 from .trace.rows import TraceError
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
+from .workspace import lesson as _lesson
+from .workspace.lesson import broken, excerpt, instructions, predict
 from .writing import charmodel, decode, smollm2
 from .writing.decode import generate, reference
 
@@ -73,6 +74,7 @@ _MOVED = {
     "charmodel": charmodel,
     "decode": decode,
     "ladder": _ladder,
+    "lesson": _lesson,
     "paging": paging,
     "precision": precision,
     "realdata": realdata,
