@@ -359,7 +359,8 @@ def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
     if not execution.recording:
         return
     attrs = (buf.meta.shape, None)
-    call = Call("nl.zeros", None, (), attrs, buf.meta.space, buf.meta.dtype, execution.config)
+    named = MEMSET.attributes(*attrs)
+    call = Call("nl.zeros", None, (), named, buf.meta.space, buf.meta.dtype, execution.config)
     plan = MEMSET.plan(call)
     signature = Signature(MEMSET, "nl.zeros", attrs, None, plan, plan.compute, buf.meta, (), None)
     tape = execution.tape
