@@ -82,7 +82,7 @@ def MAX8(call: Call) -> Plan:
 
 @instruction(
     "nc_find_index8",
-    "where each of 8 values a partition occurs first",
+    "where each of 8 values per partition occurs first",
     f"{_ISA} nc_find_index8",
     attrs=("most_axes",),
     hidden=("most_axes",),
@@ -137,7 +137,7 @@ def _take(
 
 @instruction(
     "nc_match_replace8",
-    "each of 8 values a partition replaced, where it occurs first, by a number",
+    "each of 8 values per partition replaced, where it occurs first, by a number",
     f"{_ISA} nc_match_replace8",
     attrs=(
         "missing",
