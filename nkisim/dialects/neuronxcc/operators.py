@@ -255,7 +255,7 @@ class Operators:
                 program.materialize_zeros(dst, before=last.width)
         program.suspect = None
         program.check_read(dst, "accumulation", adds=True)
-        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
+        return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
 
     # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:
