@@ -105,7 +105,7 @@ def test_the_same_run_gives_the_same_bytes_and_another_run_another_id():
 
 def test_no_path_of_this_machine_is_in_a_page():
     page = small().html().html()
-    assert data_of(page)["files"][0]["name"] == "views_runs.py"
+    assert data_of(page)["files"][0]["name"] == "runs.py"
     folder = every_engine.function.__code__.co_filename.rpartition("/")[0]
     assert folder and folder not in page
 
@@ -408,7 +408,7 @@ def test_a_page_is_written_to_a_file_and_shown_by_a_notebook(tmp_path):
 
 def test_the_bytes_of_a_page_do_not_depend_on_the_process():
     code = (
-        "import hashlib, nkisim, tests.nkisim.views_runs as r; run = r.small(); "
+        "import hashlib, nkisim, tests.nkisim.views.runs as r; run = r.small(); "
         "print(hashlib.sha256(run.html(timeline=run.timeline()).html().encode()).hexdigest())"
     )
     root = Path(__file__).resolve().parents[3]
