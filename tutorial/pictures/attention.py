@@ -104,7 +104,7 @@ def groups(n_q_heads: int, n_kv_heads: int) -> Picture:
     side = min(56.0, 448 / n_q_heads)
     left = (480 - side * n_q_heads) / 2
     c = Canvas(206)
-    c.words(left, 24, f"{n_q_heads} query heads", "bold")
+    c.words(16, 24, f"{n_q_heads} query heads", "bold")
     for head in range(n_q_heads):
         x = left + side * head
         label = str(head) if side >= 20 else ""
@@ -118,11 +118,11 @@ def groups(n_q_heads: int, n_kv_heads: int) -> Picture:
         x = left + side * group * kv
         label = f"K, V of {kv}" if side * group >= 90 else str(kv)
         c.box(x + 2, 124, side * group - 5, 36, "k", f"kv{kv}", label, size=SMALL)
-    c.words(left, 186, f"{n_kv_heads} KV heads: one load of a tile serves {group}", "bold")
+    c.words(16, 186, f"{n_kv_heads} KV heads: one load of a tile serves {group}", "bold")
+    share = f"{group} query heads share" if group > 1 else "one query head has"
     return c.picture(
-        f"{n_q_heads} query heads over {n_kv_heads} KV heads, {group} query heads to a KV head: "
-        f"query head h uses KV head h // {group}. One load of a tile of K and V serves all {group} "
-        "of its group."
+        f"{n_q_heads} query heads over {n_kv_heads} KV heads: {share} a KV head. Query head h uses "
+        f"KV head h // {group}, and one load of a tile of K and V serves its whole group."
     )
 
 

@@ -39,7 +39,7 @@ TONES = {
     "gpsimd": "#a8459a",
     "dma": "#6a7380",
 }
-"""Fills. White letters on each reach 4.5:1, and each reaches 3:1 on white pages and on dark ones."""
+"""Fills. White letters on each reach 4.5:1; each reaches 3:1 on white pages and on dark ones."""
 INK = Shade("#626b76", "#919ba7")
 """Words: 4.5:1 and more on a page of the scheme that the browser tells, and still about 3:1 on one
 of the other scheme."""

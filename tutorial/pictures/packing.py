@@ -26,36 +26,24 @@ def packings(n_q_heads: int, n_kv_heads: int, n: int) -> Picture:
         raise ValueError(f"Hq = {n_q_heads}, Hkv = {n_kv_heads}, n = {n} cannot be packed")
     group = n_q_heads // n_kv_heads
     scores = n_q_heads * n
-    rungs = (
-        (5, "a group's heads", group),
-        (6, "all heads", n_q_heads),
-        (7, "keys", LANES),
-    )
+    rungs = ((5, "a group's heads", group), (6, "all heads", n_q_heads), (7, "keys", LANES))
     left, unit = 14.0, 440 / (scores / group)
     c = Canvas(60)
     c.words(left, 22, f"{n_q_heads} heads x {n:,} keys = {scores:,} scores", "bold")
     y = 36.0
     for rung, what, lanes in rungs:
         free = scores // lanes
-        c.words(left, y + 14, f"rung {rung}: {what} on the partitions", size=SMALL)
-        tall = float(lanes)
-        c.box(
-            left,
-            y + 24,
-            458,
-            tall if lanes == LANES else max(tall + 8, 16),
-            "room",
-            f"lanes {rung}",
-        )
-        c.box(left, y + 24, max(free * unit, 2.0), tall, "p", f"rung {rung}")
         text = f"{lanes} of {LANES} partitions, {free:,} each"
-        if free * unit > 300:
-            y += 24 + max(tall + 8, 16) + 16
-            c.words(left, y, text, size=SMALL)
-            y += 14
-            continue
-        c.words(left + free * unit + 12, y + 24 + min(tall / 2 + 5, 60), text, size=SMALL)
-        y += 24 + (tall if lanes == LANES else max(tall + 8, 16)) + 14
+        room = LANES if lanes == LANES else max(lanes + 8, 16)
+        c.words(left, y + 14, f"rung {rung}: {what} on the partitions", size=SMALL)
+        c.box(left, y + 24, 458, room, "room", f"lanes {rung}")
+        c.box(left, y + 24, max(free * unit, 2.0), lanes, "p", f"rung {rung}")
+        beside = free * unit < 150
+        if beside:
+            c.words(left + free * unit + 12, y + 24 + min(room / 2 + 5, 60), text, size=SMALL)
+        else:
+            c.words(left, y + 24 + room + 16, text, size=SMALL)
+        y += 24 + room + (14 if beside else 30)
     c.words(left, y + 14, "height: partitions at work. Width: time of one pass.", size=SMALL)
     c.height = y + 26
     said = " ".join(
@@ -124,15 +112,16 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
     c = Canvas(72 + side * P + 34)
     second = 240.0
     tones = ("q", "k", "v", "p")
+    apart = [[t * P + p for t in range(T)] for p in range(P)]
+    together = [[p * T + t for t in range(T)] for p in range(P)]
     ways = (
-        (14.0, f"t {P} + p", "short rows", lambda p, t: t * P + p),
-        (second, f"p {T} + t", "one long row", lambda p, t: p * T + t),
+        (14.0, f"t {P} + p", "short rows", apart),
+        (second, f"p {T} + t", "one long row", together),
     )
-    for x, formula, note, key in ways:
+    for x, formula, note, places in ways:
         c.words(x, 24, f"key {formula}", "bold code", size=SMALL)
         c.words(x, 44, f"in HBM: {note}", size=SMALL)
-        for p in range(P):
-            keys = [key(p, t) for t in range(T)]
+        for p, keys in enumerate(places):
             tone = [tones[k // T % len(tones)] for k in keys]
             c.cells(x, 56 + side * p, side, map(str, keys), tone, f"{formula}, partition {p}")
     c.words(

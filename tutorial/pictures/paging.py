@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from .canvas import SMALL, Canvas, Picture
 
 
+OWN = ("q", "k", "v", "state")
+"""The tone of each sequence."""
+
+
 def block_table(
     table: Sequence[Sequence[int]], lengths: Sequence[int], block: int, n_blocks: int
 ) -> Picture:
@@ -17,30 +21,64 @@ def block_table(
     Raises ValueError for more than 12 blocks, 4 sequences or 6 entries, and for a used entry that
     is no block.
     """
-    if not 0 < n_blocks <= 12 or not 0 < len(table) <= 4 or len(table) != len(lengths):
-        raise ValueError("1 to 12 blocks, and 1 to 4 sequences with a length each")
-    used = [row[: -(-length // block)] for row, length in zip(table, lengths)]
-    if any(len(row) > 6 for row in table) or any(
-        n > block * len(row) for row, n in zip(table, lengths)
-    ):
-        raise ValueError("at most 6 entries a sequence, and as many as its length needs")
-    if any(not 0 <= entry < n_blocks for row in used for entry in row):
-        raise ValueError(f"an entry that is used is no block of 0 to {n_blocks - 1}")
+    used = _used(table, lengths, block, n_blocks)
     owners = [[s for s, row in enumerate(used) if b in row] for b in range(n_blocks)]
-    tones = ("q", "k", "v", "state")
     side = min(56.0, 464 / n_blocks)
     pool_y = 50.0 + 44 * len(table) + 66
     c = Canvas(pool_y + 96)
     c.words(8, 22, "block table", "bold")
+    _entries(c, table, used, lengths, side, pool_y)
+    for b, owner in enumerate(owners):
+        x = 8 + side * b
+        tone = "p" if len(owner) > 1 else OWN[owner[0]] if owner else ""
+        c.box(x + 2, pool_y, side - 4, 36, tone, f"block {b}", str(b), dashed=not owner)
+    c.words(8, pool_y + 58, f"pool of {n_blocks} blocks of {block} keys", "bold")
+    shared = [str(b) for b, owner in enumerate(owners) if len(owner) > 1]
+    legend = "purple: shared. " if shared else ""
+    c.words(8, pool_y + 78, f"{legend}Dashed: not used, whatever it holds.", size=SMALL)
+    said = " ".join(
+        f"Sequence {s} has {length} keys in blocks {', '.join(map(str, row)) or 'none'}."
+        for s, (length, row) in enumerate(zip(lengths, used))
+    )
+    both = f" Shared: block {', '.join(shared)}." if shared else ""
+    return c.picture(
+        f"A block table over a pool of {n_blocks} blocks of {block} keys. {said}{both} Entries "
+        "past a sequence's last block are not used, whatever they hold."
+    )
+
+
+def _used(
+    table: Sequence[Sequence[int]], lengths: Sequence[int], block: int, n_blocks: int
+) -> list[Sequence[int]]:
+    """The entries of each sequence that its length needs. Raises ValueError as `block_table`."""
+    if not 0 < n_blocks <= 12 or not 0 < len(table) <= len(OWN) or len(table) != len(lengths):
+        raise ValueError("1 to 12 blocks, and 1 to 4 sequences with a length each")
+    if any(len(row) > 6 or n > block * len(row) for row, n in zip(table, lengths)):
+        raise ValueError("at most 6 entries a sequence, and as many as its length needs")
+    used = [row[: -(-length // block)] for row, length in zip(table, lengths)]
+    if any(not 0 <= entry < n_blocks for row in used for entry in row):
+        raise ValueError(f"an entry that is used is no block of 0 to {n_blocks - 1}")
+    return used
+
+
+def _entries(
+    c: Canvas,
+    table: Sequence[Sequence[int]],
+    used: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    side: float,
+    pool_y: float,
+) -> None:
+    """The rows of the table. Arrows go first, so that a box that one passes stays whole."""
     drop = 36.0 + 44 * len(table)
     places = [
-        (s, j, 176.0 + 26 * (s % 2) + 52 * j)
+        (s, j, 172.0 + 24 * (s % 2) + 48 * j)
         for s, row in enumerate(table)
         for j in range(len(row))
     ]
     for s, j, x in places:
         if j < len(used[s]):
-            entry, tone = used[s][j], tones[s]
+            entry, tone = used[s][j], OWN[s]
             end = 8 + side * (entry + 0.5) + 6 * (s - (len(table) - 1) / 2)
             c.arrow(x + 13, 60 + 44 * s, x + 13, drop, tone, head=False, stroke=1.5)
             c.arrow(x + 13, drop, end, pool_y, tone, name=f"{s},{j} to {entry}", stroke=1.5)
@@ -52,7 +90,7 @@ def block_table(
             36.0 + 44 * s,
             28,
             28,
-            tones[s] if live else "",
+            OWN[s] if live else "",
             f"entry {s},{j}",
             label,
             dashed=not live,
@@ -60,23 +98,6 @@ def block_table(
         )
     for s, length in enumerate(lengths):
         c.words(8, 55 + 44 * s, f"sequence {s}: {length} keys", size=SMALL)
-    for b, owner in enumerate(owners):
-        x = 8 + side * b
-        tone = "p" if len(owner) > 1 else tones[owner[0]] if owner else ""
-        c.box(x + 2, pool_y, side - 4, 36, tone, f"block {b}", str(b), dashed=not owner)
-    c.words(8, pool_y + 58, f"pool of {n_blocks} blocks of {block} keys", "bold")
-    shared = [str(b) for b, owner in enumerate(owners) if len(owner) > 1]
-    legend = "purple: shared. " if shared else ""
-    c.words(8, pool_y + 78, f"{legend}Dashed: not used, whatever it holds.", size=SMALL)
-    said = " ".join(
-        f"Sequence {s} has {length} keys in blocks {', '.join(map(str, row)) or 'none'}."
-        for s, (length, row) in enumerate(zip(lengths, used))
-    )
-    both = f" Block {' and '.join(shared)} is shared." if shared else ""
-    return c.picture(
-        f"A block table over a pool of {n_blocks} blocks of {block} keys. {said}{both} Entries "
-        "past a sequence's last block are not used, whatever they hold."
-    )
 
 
 def cache(keys: int, tile: int = 128, d: int = 32) -> Picture:
