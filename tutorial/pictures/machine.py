@@ -249,7 +249,7 @@ def transpose(rows: int, columns: int, name: str = "p") -> Picture:
         c.box(x, middle - px(down) / 2, px(across), px(down), tone, f"{memory} {label}")
     for x, word, tone in ((126.0, "TensorE", "tensor"), (294.0, "copy", "vector")):
         c.arrow(x, middle, x + 44, middle, tone, name=word)
-        c.words(x + 20, middle - 12, word, anchor="middle", size=SMALL)
+        c.words(x + 24, middle - 12, word, anchor="middle", size=SMALL)
     foot = 60 + tall
     c.words(8, foot + 22, "nc_transpose: a matmul with the identity. A matmul", size=SMALL)
     c.words(8, foot + 40, "reads SBUF, so the result is copied out of PSUM first.", size=SMALL)

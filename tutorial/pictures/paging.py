@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from .canvas import SMALL, Canvas, Picture
 
-
 OWN = ("q", "k", "v", "state")
 """The tone of each sequence."""
 
