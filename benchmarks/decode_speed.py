@@ -387,9 +387,8 @@ def main() -> int:
         "rounds"
     )
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, "
-        "one BLAS thread\n"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy "
+        f"{np.__version__}, one BLAS thread\n"
     )
     print(
         f"{'kernel':<33} {'instr.':>7} {'recorded':>9} {'unrec.':>7} {'shapes':>7} {'NumPy':>7} "
@@ -398,9 +397,8 @@ def main() -> int:
     for r in rows:
         print(
             f"{r['kernel']:<33} {r['instructions']:>7} {r['us_recorded']:>9.2f} "
-            f"{r['us_unrecorded']:>7.2f} "
-            f"{r['us_shapes']:>7.2f} {r['us_bare']:>7.2f} {r['ratio_recorded']:>6.2f} "
-            f"{r['ratio_unrecorded']:>7.2f}"
+            f"{r['us_unrecorded']:>7.2f} {r['us_shapes']:>7.2f} {r['us_bare']:>7.2f} "
+            f"{r['ratio_recorded']:>6.2f} {r['ratio_unrecorded']:>7.2f}"
         )
     print(
         f"\n{long['kernel']}: {long['instructions']} instructions, {long['us']:.2f} us each, "

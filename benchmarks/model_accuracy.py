@@ -529,8 +529,7 @@ def _error(rows: list[Row]) -> str:
     over = sum(e > 0.25 for e in errors)
     return (
         f"{len(rows)} rows, median error {100 * statistics.median(errors):.1f} %, largest "
-        f"{100 * max(errors):.1f} % "
-        f"({worst.what}), {over} over 25 %"
+        f"{100 * max(errors):.1f} % ({worst.what}), {over} over 25 %"
     )
 
 
@@ -565,12 +564,10 @@ def page() -> str:
         '"seen", '
         "they are not independent: see below.",
         f"- Served to choose a constant: {_error(fitted)}.",
-        f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of "
-        "Mamba and self attention in "
-        "view.",
-        f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are "
-        "matmuls, which the "
-        "option hardly changes: for its guesses there is no independent evidence.",
+        f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba "
+        "and self attention in view.",
+        f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls, "
+        "which the option hardly changes: for its guesses there is no independent evidence.",
         "",
         *_table(whole, "us"),
         "",

@@ -143,7 +143,6 @@ def sentence(found: dict[str, float] | None) -> str:
         return "triton-viz is not installed: no comparison with its interpreter"
     return (
         f"load, matmul, exp, sum, store of {TILES} tiles: nkisim, checked and recorded, "
-        f"{found['us_nkisim']:.2f} us an "
-        f"instruction; triton-viz {found['us_triton_viz']:.2f} us, {found['ratio']:.2f} times "
-        "as long"
+        f"{found['us_nkisim']:.2f} us an instruction; triton-viz {found['us_triton_viz']:.2f} us, "
+        f"{found['ratio']:.2f} times as long"
     )

@@ -21,12 +21,9 @@ LANGUAGE: dict[str, str] = {
     "shared_identity_matrix",
     "Mathematics": (
         "add subtract multiply divide power maximum minimum max min mean var sum prod all abs "
-        "negative sign trunc floor "
-        "ceil mod fmod exp log cos sin tan tanh arctan sqrt rsqrt sigmoid relu gelu gelu_dx "
-        "gelu_apprx_tanh "
-        "gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square softmax rms_norm dropout "
-        "matmul transpose "
-        "reciprocal"
+        "negative sign trunc floor ceil mod fmod exp log cos sin tan tanh arctan sqrt rsqrt "
+        "sigmoid relu gelu gelu_dx gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx "
+        "softplus mish square softmax rms_norm dropout matmul transpose reciprocal"
     ),
     "Bitwise": "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift",
     "Comparison and logic": (
@@ -49,14 +46,11 @@ LANGUAGE: dict[str, str] = {
 ISA: dict[str, str] = {
     "Instructions": (
         "nc_matmul nc_transpose activation activation_reduce tensor_reduce "
-        "tensor_partition_reduce tensor_tensor "
-        "tensor_tensor_scan scalar_tensor_tensor tensor_scalar tensor_scalar_reduce tensor_copy "
-        "tensor_copy_dynamic_src "
+        "tensor_partition_reduce tensor_tensor tensor_tensor_scan scalar_tensor_tensor "
+        "tensor_scalar tensor_scalar_reduce tensor_copy tensor_copy_dynamic_src "
         "tensor_copy_dynamic_dst tensor_copy_predicated reciprocal iota dropout affine_select "
-        "range_select "
-        "select_reduce sequence_bounds memset bn_stats bn_aggr local_gather dma_copy "
-        "dma_transpose max8 nc_find_index8 "
-        "nc_match_replace8 nc_stream_shuffle"
+        "range_select select_reduce sequence_bounds memset bn_stats bn_aggr local_gather dma_copy "
+        "dma_transpose max8 nc_find_index8 nc_match_replace8 nc_stream_shuffle"
     ),
     "Enumerations": "engine reduce_cmd dge_mode",
     "Target": "nc_version get_nc_version",
@@ -77,15 +71,12 @@ Call = Callable[..., Any]
 
 _UNARY = (
     "abs negative sign trunc floor ceil exp log cos sin tanh arctan sqrt rsqrt sigmoid relu gelu "
-    "gelu_dx "
-    "gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square reciprocal "
-    "logical_not copy "
-    "transpose"
+    "gelu_dx gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square "
+    "reciprocal logical_not copy transpose"
 ).split()
 _BINARY = (
     "add subtract multiply divide power maximum minimum mod fmod equal not_equal greater "
-    "greater_equal less less_equal "
-    "logical_and logical_or logical_xor"
+    "greater_equal less less_equal logical_and logical_or logical_xor"
 ).split()
 _REDUCTIONS = "max min mean var sum prod all softmax".split()
 _INTEGER = "bitwise_and bitwise_or bitwise_xor left_shift right_shift".split()

@@ -82,8 +82,7 @@ def main() -> int:
     )
     print(
         f"chapters 1 to {CHAPTERS}: {len(text):,} characters, sha256 "
-        f"{hashlib.sha256(text.encode()).hexdigest()}; "
-        f"{len(alphabet)} different ones in the book"
+        f"{hashlib.sha256(text.encode()).hexdigest()}; {len(alphabet)} different ones in the book"
     )
     model = train(ids, held_out, len(alphabet), args.steps)
     arrays = {
@@ -95,9 +94,8 @@ def main() -> int:
             value.copy_(torch.from_numpy(arrays[name].astype(np.float32)))
     print(
         f"rounded to float16: {loss_on(model, ids):.3f} nats a character on the text it was "
-        "trained on, "
-        f"{loss_on(model, held_out):.3f} on chapter {CHAPTERS + 1}, which it has not read; "
-        f"{sum(a.size for a in arrays.values()):,} parameters, torch {torch.__version__}"
+        f"trained on, {loss_on(model, held_out):.3f} on chapter {CHAPTERS + 1}, which it has not "
+        f"read; {sum(a.size for a in arrays.values()):,} parameters, torch {torch.__version__}"
     )
     sizes = {"layers": LAYERS, "q_heads": Q_HEADS, "kv_heads": KV_HEADS, "d": D, "context": CONTEXT}
     with args.out.open("wb") as file:
@@ -246,8 +244,7 @@ def train(ids: Tensor, held_out: Tensor, vocabulary: int, steps: int) -> Model:
         if (step + 1) % 100 == 0:
             print(
                 f"step {step + 1:5d}  loss {loss.item():.3f}  held out "
-                f"{loss_on(model, held_out):.3f}  "
-                f"{time.perf_counter() - started:.0f} s",
+                f"{loss_on(model, held_out):.3f}  {time.perf_counter() - started:.0f} s",
                 flush=True,
             )
     return model

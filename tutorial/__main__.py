@@ -382,8 +382,7 @@ def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
         ]
         if not own:
             raise Sentence(
-                f"{path} is not named after a stage; use 'check STAGE {path}', or name "
-                "it like "
+                f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
                 f"{lessons[-1].file_name}.py."
             )
         pairs.append((own[0], path))

@@ -81,8 +81,7 @@ def _on_the_ladder(
             cause="over the rung's budget",
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
-                f"{'; '.join(missing)}. The lever: "
-                f"{wanted.lever}."
+                f"{'; '.join(missing)}. The lever: {wanted.lever}."
             ),
         )
     said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)

@@ -170,9 +170,7 @@ class Call:
         if meta.pstart not in starts:
             self.fail(
                 "start-partition",
-                f"{what} '{operand.label}' of {meta.partitions} "
-                "partitions starts at "
-                "partition "
+                f"{what} '{operand.label}' of {meta.partitions} partitions starts at partition "
                 f"{meta.pstart}",
                 operand,
                 limit=f"a start at {', '.join(map(str, starts))}",
@@ -187,8 +185,7 @@ class Call:
             if other.meta.partitions != first.meta.partitions:
                 self.fail(
                     "partition-mismatch",
-                    f"'{first.label}' has {first.meta.partitions} partitions, "
-                    f"'{other.label}' has "
+                    f"'{first.label}' has {first.meta.partitions} partitions, '{other.label}' has "
                     f"{other.meta.partitions}",
                     other,
                     got=f"{first.meta.describe()} and {other.meta.describe()}",

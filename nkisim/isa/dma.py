@@ -42,9 +42,8 @@ def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
     if squeeze(dst.meta.shape) != squeeze(src.meta.shape):
         call.fail(
             "dma-element-count",
-            f"'{dst.label}' takes shape {dst.meta.shape} "
-            f"({dst.meta.size} elements), "
-            f"'{src.label}' has {src.meta.shape} ({src.meta.size} elements)",
+            f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), '{src.label}' "
+            f"has {src.meta.shape} ({src.meta.size} elements)",
             dst,
             got=f"{src.meta.describe()} -> {dst.meta.describe()}",
             limit="the same shape on both sides",
@@ -117,8 +116,7 @@ def DMA_TRANSPOSE(call: Call) -> Plan:
         if squeeze(dst.meta.shape) != squeeze(shape):
             call.fail(
                 "dma-element-count",
-                f"'{dst.label}' takes shape {dst.meta.shape}, the "
-                f"transposed '{src.label}' has "
+                f"'{dst.label}' takes shape {dst.meta.shape}, the transposed '{src.label}' has "
                 f"{shape}",
                 dst,
                 got=f"{src.meta.describe()} -> {dst.meta.describe()}",

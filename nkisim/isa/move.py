@@ -64,8 +64,7 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     if src.meta.free != dst.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{src.label}' has {src.meta.free} elements a partition, "
-            f"'{dst.label}' has "
+            f"'{src.label}' has {src.meta.free} elements a partition, '{dst.label}' has "
             f"{dst.meta.free}",
             dst,
             got=f"{src.meta.describe()} -> {dst.meta.describe()}",

@@ -66,9 +66,8 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
     if len(meta.shape) != 2 or meta.shape[1] != free or meta.partitions < least:
         broken(
             "shape-mismatch",
-            f"{api}: {what} '{t.label}' does not hold the scales of "
-            f"({partitions}, {free}) "
-            "packed elements",
+            f"{api}: {what} '{t.label}' does not hold the scales of ({partitions}, {free}) packed "
+            "elements",
             tensor=t.label,
             got=meta.shape,
             limit=f"({least} or more, {free})",
@@ -181,9 +180,8 @@ def QUANTIZE_MX(call: Call) -> Plan:
 
 @instruction(
     "nc_matmul_mx",
-    "stationary.T @ moving of packed, micro-scaled elements, into PSUM, "
-    "optionally added to what is "
-    "there",
+    "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
+    "is there",
     f"{_ISA_32} nc_matmul_mx",
 )
 def NC_MATMUL_MX(call: Call) -> Plan:
@@ -207,8 +205,7 @@ def NC_MATMUL_MX(call: Call) -> Plan:
     if moving.meta.partitions != rows:
         call.fail(
             "contraction-mismatch",
-            f"'{stationary.label}' has {rows} partitions, "
-            f"'{moving.label}' has "
+            f"'{stationary.label}' has {rows} partitions, '{moving.label}' has "
             f"{moving.meta.partitions}",
             moving,
             got=f"{stationary.meta.describe()} and {moving.meta.describe()}",

@@ -72,8 +72,7 @@ def _as_large(
     if operand.meta.free != predicate.meta.free and not (or_vector and operand.meta.free == 1):
         call.fail(
             "shape-mismatch",
-            f"{what} '{operand.label}' has {operand.meta.free} elements a "
-            "partition, the predicate "
+            f"{what} '{operand.label}' has {operand.meta.free} elements a partition, the predicate "
             f"has {predicate.meta.free}",
             operand,
             limit=predicate.meta.shape,
@@ -132,8 +131,7 @@ def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
 
 @instruction(
     "select_reduce",
-    "elements of a tile where a predicate tile is not zero, else of a "
-    "vector; optionally the row "
+    "elements of a tile where a predicate tile is not zero, else of a vector; optionally the row "
     "maxima",
     f"{_ISA} select_reduce",
 )
@@ -175,9 +173,8 @@ def SELECT_REDUCE(call: Call) -> Plan:
 
 @instruction(
     "range_select",
-    "elements whose place in the free axis lies in a range, else the "
-    "least fp32; optionally the row "
-    "maxima",
+    "elements whose place in the free axis lies in a range, else the least fp32; optionally the "
+    "row maxima",
     f"{_ISA} range_select",
 )
 def RANGE_SELECT(call: Call) -> Plan:

@@ -131,9 +131,8 @@ def NC_MATMUL(call: Call) -> Plan:
     if stationary.meta.partitions != moving.meta.partitions:
         call.fail(
             "contraction-mismatch",
-            f"'{stationary.label}' has {stationary.meta.partitions} "
-            "partitions, "
-            f"'{moving.label}' has {moving.meta.partitions}",
+            f"'{stationary.label}' has {stationary.meta.partitions} partitions, '{moving.label}' "
+            f"has {moving.meta.partitions}",
             moving,
             got=f"{stationary.meta.describe()} and {moving.meta.describe()}",
             remedy="The contraction axis is the partition axis of both operands: transpose "
@@ -173,8 +172,7 @@ def NC_MATMUL(call: Call) -> Plan:
     _tiling(call, position, size, rows, columns)
     _into_psum(
         call,
-        "Take the result as a new PSUM tile, or make it with nl.ndarray(..., "
-        "dtype=nl.float32, "
+        "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
         "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.",
         large,
     )
@@ -258,8 +256,7 @@ def _together(call: Call, stationary: Any, moving: Any) -> None:
     if (stationary.dtype in wide) != (moving.dtype in wide):
         call.fail(
             "dtype",
-            f"'{stationary.label}' is {dtypes.name(stationary.dtype)}, "
-            f"'{moving.label}' "
+            f"'{stationary.label}' is {dtypes.name(stationary.dtype)}, '{moving.label}' "
             f"{dtypes.name(moving.dtype)}",
             moving,
             limit="float32 or tfloat32 with float32 or tfloat32 only",

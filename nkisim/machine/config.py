@@ -36,9 +36,8 @@ class Config:
             if not RULES[rule].warnable:
                 allowed = ", ".join(r for r in RULES if RULES[r].warnable)
                 raise ValueError(
-                    f"the rule '{rule}' cannot be a warning: without it there is "
-                    "nothing sensible to "
-                    f"simulate; these can: {allowed}"
+                    f"the rule '{rule}' cannot be a warning: without it there is nothing sensible "
+                    f"to simulate; these can: {allowed}"
                 )
 
     @staticmethod

@@ -70,10 +70,9 @@ class ShapeOnly:
 
     def _no_values(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise NoValues(
-            f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no "
-            "values: it comes from a run "
-            "on shapes alone. Use nkisim.record() without values=False, and arrays "
-            "as arguments, to compute."
+            f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no values: it comes "
+            "from a run on shapes alone. Use nkisim.record() without values=False, and arrays as "
+            "arguments, to compute."
         )
 
     __array__ = __array_ufunc__ = __array_function__ = _no_values

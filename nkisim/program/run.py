@@ -184,9 +184,8 @@ class Run:
     def _need_values(self, what: str) -> None:
         if not self.values:
             raise ValueError(
-                f"{what} holds values, and this run has none: it was recorded with "
-                "values=False. Record without "
-                "that argument to have them."
+                f"{what} holds values, and this run has none: it was recorded with values=False. "
+                "Record without that argument to have them."
             )
 
     # -- instructions ------------------------------------------------------------------------------
@@ -348,9 +347,8 @@ class Run:
         if not found and name not in self.names():
             known = ", ".join(self.names()) or "none"
             raise KeyError(
-                f"no tensor named {name!r} was written (named tensors: {known}); give "
-                "it a name where it "
-                f"is made: nl.full(..., name={name!r})"
+                f"no tensor named {name!r} was written (named tensors: {known}); give it a name "
+                f"where it is made: nl.full(..., name={name!r})"
             )
         return [w.value for w in found]
 
@@ -435,8 +433,7 @@ class Run:
         lines = [f"target {self.target}: {len(self)} instructions"]
         lines += [f"  {n:6d}  {op}" for op, n in self.counts().items()]
         lines.append(
-            f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} "
-            "bytes, "
+            f"  HBM read {self.hbm_bytes_read} bytes, written {self.hbm_bytes_written} bytes, "
             f"{self.dma_transfers} DMA transfers"
         )
         lines.append(

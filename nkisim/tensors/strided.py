@@ -531,8 +531,7 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
     if off < 0 or last >= total:
         broken(
             "out-of-bounds",
-            f"ap: index {last if off >= 0 else off} is out of bounds for the "
-            f"{total} elements of "
+            f"ap: index {last if off >= 0 else off} is out of bounds for the {total} elements of "
             f"'{t.label}'",
             tensor=t.label,
             got=f"offset {off}, pattern {pattern!r}",

@@ -259,9 +259,8 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
             if moving not in ([], [0]) or (moving and own[0] != 1):
                 broken(
                     "partition-axis",
-                    f"the partition axis of '{t.label}' must follow the "
-                    "first grid axis, "
-                    "one by one",
+                    f"the partition axis of '{t.label}' must follow the first grid axis, one by "
+                    "one",
                     tensor=t.label,
                     remedy="Index partitions with nl.arange(p)[:, None] and free axes with "
                     "[None, :].",
@@ -269,9 +268,8 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
         elif on_chip and n and own[0] and grid[0] > 1:
             broken(
                 "partition-axis",
-                f"a free axis of '{t.label}' follows the first grid axis, "
-                "which is the "
-                "partition axis of the tile",
+                f"a free axis of '{t.label}' follows the first grid axis, which is the partition "
+                "axis of the tile",
                 tensor=t.label,
                 remedy="Index partitions with nl.arange(p)[:, None] and free axes with [None, :].",
             )

@@ -69,9 +69,8 @@ def _path(t: Timeline) -> str:
         )
     else:
         kind = (
-            f"{who} {verb} busy only {100 * busy:.0f} % of the time: what counts is how long "
-            "one instruction waits for "
-            "the other, not how much there is to do"
+            f"{who} {verb} busy only {100 * busy:.0f} % of the time: what counts is how long one "
+            "instruction waits for the other, not how much there is to do"
         )
     return f"Its critical path passes {shares}; {kind}."
 
@@ -201,8 +200,7 @@ def _roof(t: Timeline) -> str:
     return (
         f"Moving its {_bytes(r.hbm_bytes)} of HBM at the achievable "
         f"{r.achievable_bandwidth / 1e9:.0f} GB/s "
-        f"({100 * r.achievable_bandwidth / r.peak_bandwidth:.0f} % of the peak) would alone "
-        "take "
+        f"({100 * r.achievable_bandwidth / r.peak_bandwidth:.0f} % of the peak) would alone take "
         f"{r.hbm_bytes / r.achievable_bandwidth * 1e6:.2f} us"
         + (f", its matmuls at TensorE's peak {r.matmul_us:.2f} us." if r.flops else ".")
     )

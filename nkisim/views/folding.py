@@ -36,8 +36,7 @@ class Gap:
         if not self.iterations:
             return f"{self.count:,} instructions ({self.first:,} to {last:,}) are left out"
         return (
-            f"iterations {HEAD + 1:,} to {HEAD + self.iterations:,} of {self.total:,} are "
-            "folded: "
+            f"iterations {HEAD + 1:,} to {HEAD + self.iterations:,} of {self.total:,} are folded: "
             f"{self.count:,} instructions ({self.first:,} to {last:,}) like those before"
         )
 

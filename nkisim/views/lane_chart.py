@@ -52,8 +52,7 @@ class LaneChart(chart.Chart):
         """What is shown, in a line."""
         t = self.timeline
         return (
-            f"Lanes of {self.reading.title()} on {t.target.name}: {t.latency_us:,.2f} us "
-            "(model), "
+            f"Lanes of {self.reading.title()} on {t.target.name}: {t.latency_us:,.2f} us (model), "
             f"{count(len(t.start), 'instruction')}"
         )
 
@@ -159,9 +158,8 @@ class LaneChart(chart.Chart):
                 loads = lanes.table_loads(t, COLUMNS, edges)
                 self._folded(ax, found, loads)
                 note = (
-                    f"{int(inside.sum()):,} instructions in {COLUMNS:,} columns of time: a "
-                    "bar is as high as its lane is "
-                    "busy"
+                    f"{int(inside.sum()):,} instructions in {COLUMNS:,} columns of time: a bar is "
+                    "as high as its lane is busy"
                 )
                 if any(load.share.any() for load in loads.values()):
                     note += "; activation table loads hatched"

@@ -62,8 +62,7 @@ class MemoryChart(chart.Chart):
         )
         head = (
             f"{space.upper()}: at most {size(peak)} of {size(capacity)} {r.unit} "
-            f"({short(100 * peak / capacity)} %),"
-            f" at {where}"
+            f"({short(100 * peak / capacity)} %), at {where}"
         )
         rows = []
         for tile, n in found[:12]:

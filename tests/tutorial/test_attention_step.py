@@ -247,10 +247,9 @@ WRONG = {
         [
             (
                 f"o = {CALL}",
-                "o = np.concatenate([kernel(queries[:, [h]], "
-                "cache.k[layer, h * len(k) // n_q_heads, None, :, :keys], "
-                "cache.v[layer, h * len(k) // n_q_heads, None, :, :keys], 1.0 / "
-                "math.sqrt(d)) for h in range(n_q_heads)])",
+                "o = np.concatenate([kernel(queries[:, [h]], cache.k[layer, h * len(k) // "
+                "n_q_heads, None, :, :keys], cache.v[layer, h * len(k) // n_q_heads, None, :, "
+                ":keys], 1.0 / math.sqrt(d)) for h in range(n_q_heads)])",
             )
         ],
         "called too often",

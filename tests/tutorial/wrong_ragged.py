@@ -15,9 +15,8 @@ MASK_QK = (
     ":])  # before the max: it may be NaN\n"
 )
 MASK_V = (
-    "                nisa.tensor_copy_predicated(src=0.0, dst=v_tile, "
-    "predicate=padding[0:d, :])"
-    "  # a weight of 0 times NaN is NaN\n"
+    "                nisa.tensor_copy_predicated(src=0.0, dst=v_tile, predicate=padding[0:d, :])  "
+    "# a weight of 0 times NaN is NaN\n"
 )
 M_TILE = "m_tile = nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)  # (G, 1)\n"
 PADDING = "op1=nl.greater_equal,"
@@ -27,8 +26,8 @@ STATE = """            m = nl.full((G, 1), LOWEST, dtype=nl.float32, name="m")  
             acc = nl.full((G, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum
 """
 BEFORE = "    for b in nl.affine_range(n_seqs):\n        for h in nl.affine_range(n_kv_heads):\n"
-KEEP = """                keep = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1.0, op1=nl.add,
-                                            operand1=1.0, dtype=nl.float32)
+KEEP = """                keep = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1.0,
+                                            op1=nl.add, operand1=1.0, dtype=nl.float32)
 """
 ROW = "                m_tile = nisa"
 L_UPDATE = "nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile)"
@@ -124,8 +123,7 @@ WRONG = {
             (MASK_QK, ""),
             (
                 "                qk = nisa",
-                "                nisa.tensor_copy_predicated(src=0.0, "
-                "dst=k_tile, "
+                "                nisa.tensor_copy_predicated(src=0.0, dst=k_tile, "
                 "predicate=padding[0:d, :])\n                qk = nisa",
             ),
         ],
@@ -231,8 +229,8 @@ WRONG = {
         [
             (
                 MASK_QK,
-                """                bias = nisa.tensor_scalar(padding, op0=nl.multiply, operand0=-1e9,
-                                            dtype=nl.float32)
+                """                bias = nisa.tensor_scalar(padding, op0=nl.multiply,
+                                            operand0=-1e9, dtype=nl.float32)
                 qk = nisa.tensor_tensor(qk, bias[0:G, :], op=nl.add)
 """,
             )

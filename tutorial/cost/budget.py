@@ -132,10 +132,9 @@ def _repeated(
     ):
         return Overrun(
             "all keys in every split",
-            f"Every split reads all of K and V: {bytes_}. The output is "
-            "right, since the "
-            f"{splits} states are alike and merge to the same; split s visits its own "
-            "tiles, by nl.program_id(0).",
+            f"Every split reads all of K and V: {bytes_}. The output is right, since the {splits} "
+            "states are alike and merge to the same; split s visits its own tiles, by "
+            "nl.program_id(0).",
         )
     if attention is not None and attention.group > 1:
         group = attention.group
@@ -146,16 +145,14 @@ def _repeated(
             often = _times(max(times[p] for p in shared))
             return Overrun(
                 "loaded once a query head",
-                f"{what} {verb} loaded once a query head: read {often} (G = {group}), "
-                f"{bytes_}. The output is "
-                "right; load each tile once per KV head and let the group's query "
+                f"{what} {verb} loaded once a query head: read {often} (G = {group}), {bytes_}. "
+                "The output is right; load each tile once per KV head and let the group's query "
                 "heads share it.",
             )
     shown = ", ".join(f"{_shown(p)} {_times(times[p])}" for p in stage.reads if p != "q")
     return Overrun(
         "read too often",
-        f"{_shown(parameter)} is read {_times(times[parameter])}, "
-        "and this stage's budget is "
+        f"{_shown(parameter)} is read {_times(times[parameter])}, and this stage's budget is "
         f"{_times(allowed)} ({shown}; {bytes_}): {stage.cost_budget}.",
     )
 

@@ -61,9 +61,8 @@ class Comparison:
         if a != b:
             return False, f"{a} and {b} instructions; the first {min(a, b)} agree."
         return True, (
-            f"{a} and {b} instructions: one by one the same engine, operation, shapes, "
-            "memories, data types and HBM "
-            "bytes."
+            f"{a} and {b} instructions: one by one the same engine, operation, shapes, memories, "
+            "data types and HBM bytes."
         )
 
     def text(self, shown: int = 12) -> str:

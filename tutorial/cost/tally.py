@@ -81,9 +81,7 @@ class Tally:
             [
                 self.heading,
                 f"counted   {run.hbm_bytes_read:,} HBM bytes read, {run.hbm_bytes_written:,} "
-                "written; "
-                f"{len(run):,} instructions: "
-                f"{engines}",
+                f"written; {len(run):,} instructions: {engines}",
                 f"modelled  {times}",
                 f"          on trn2 mostly {_NAMES.get(at.bound, at.bound)}, {share:.1f} % of "
                 "achievable HBM bandwidth (model)",

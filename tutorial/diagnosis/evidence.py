@@ -256,9 +256,8 @@ class Evidence:
         them = "it" if len(shown) == 1 else "them"
         if rows:
             return (
-                f"{what}, which has too few digits to carry a running max or sum: in bf16 256 "
-                f"+ 1 stays 256. Keep {them} "
-                "in float32."
+                f"{what}, which has too few digits to carry a running max or sum: in bf16 256 + 1 "
+                f"stays 256. Keep {them} in float32."
             )
         return (
             f"{what}: the inputs of this stage are float32, and so must be what is computed "

@@ -39,8 +39,7 @@ def transposed(pairs: Pairs) -> tuple[str, str] | None:
         ):
             return (
                 "tiles transposed",
-                f"Every tile of {width} rows and {width} columns is "
-                "transposed: an elementwise "
+                f"Every tile of {width} rows and {width} columns is transposed: an elementwise "
                 "instruction keeps rows on their partitions, so leave the transpose out.",
             )
     return None

@@ -18,41 +18,35 @@ from ..trace.states import named_state, state_of
 
 DIALECT = "nki"
 OLD = (
-    "The kernel imports neuronxcc.nki, the NKI of version 0.1: the port imports nki, nki.isa "
-    "as nisa and nki.language as "
-    "nl, and names the destination of every instruction."
+    "The kernel imports neuronxcc.nki, the NKI of version 0.1: the port imports nki, nki.isa as "
+    "nisa and nki.language as nl, and names the destination of every instruction."
 )
 
 SWAPPED = "destination and source swapped"
 _CAUSES = {
     "swapped": (
         SWAPPED,
-        "Destination and source look swapped: an instruction writes to its first "
-        "argument, dst, and reads "
-        "the others.",
+        "Destination and source look swapped: an instruction writes to its first argument, dst, "
+        "and reads the others.",
     ),
     "accumulate": (
         "accumulate onto unwritten PSUM",
-        "accumulate=True adds to what an earlier matmul left there, and there "
-        "is "
-        "none: the first matmul into a tile must overwrite, so leave accumulate out.",
+        "accumulate=True adds to what an earlier matmul left there, and there is none: the first "
+        "matmul into a tile must overwrite, so leave accumulate out.",
     ),
     "evacuate": (
         "PSUM not evacuated",
-        "TensorE writes to PSUM and reads SBUF only: evacuate the "
-        "PSUM tile first, with "
+        "TensorE writes to PSUM and reads SBUF only: evacuate the PSUM tile first, with "
         "nisa.tensor_copy(dst=tile_in_sbuf, src=tile_in_psum).",
     ),
     "unwritten": (
         "read of an unwritten tile",
-        "nl.ndarray reserves memory and writes nothing to it: the instruction "
-        "that "
-        "should write this tile is missing, comes later, or has another destination.",
+        "nl.ndarray reserves memory and writes nothing to it: the instruction that should write "
+        "this tile is missing, comes later, or has another destination.",
     ),
     "broadcast": (
         "operand broadcast",
-        "NumPy would broadcast here, an engine does not: one value "
-        "a partition goes through "
+        "NumPy would broadcast here, an engine does not: one value a partition goes through "
         "nisa.tensor_scalar, as operand0, and nothing is repeated over partitions.",
     ),
     "operator": (
@@ -66,15 +60,13 @@ _CAUSES = {
     ),
     "psum": (
         "matmul into SBUF",
-        "TensorE writes to PSUM only: make the destination with buffer=nl.psum, and "
-        "evacuate it "
+        "TensorE writes to PSUM only: make the destination with buffer=nl.psum, and evacuate it "
         "with nisa.tensor_copy or the next instruction.",
     ),
     "no destination": (
         "no destination",
-        "An instruction returns no tile any more: make one with "
-        "nl.ndarray, and pass it "
-        "first, as dst.",
+        "An instruction returns no tile any more: make one with nl.ndarray, and pass it first, as "
+        "dst.",
     ),
     "mask": (
         "mask is gone",
@@ -199,13 +191,10 @@ def _added_up(steps: list[Step]) -> tuple[str, str] | None:
             name = step.writes.label
             return (
                 "PSUM tile reused",
-                f"The matmul in line {step.line} ({step.text}) adds to the PSUM "
-                f"tile '{name}', whose "
-                f"sum line {taken[step.writes].line} has taken already: only the first matmul "
-                "into a tile overwrites, "
-                "unless accumulate=False, so what earlier tiles left adds up. Make the PSUM "
-                "tile inside the loop, or pass "
-                "accumulate=False.",
+                f"The matmul in line {step.line} ({step.text}) adds to the PSUM tile '{name}', "
+                f"whose sum line {taken[step.writes].line} has taken already: only the first "
+                "matmul into a tile overwrites, unless accumulate=False, so what earlier tiles "
+                "left adds up. Make the PSUM tile inside the loop, or pass accumulate=False.",
             )
         if not adds:
             taken.pop(step.writes, None)
@@ -271,8 +260,7 @@ def _never_updated(steps: list[Step], names: Iterable[str]) -> tuple[str, str] |
         if times > 1 and tile.label in state and tile in tiles and not tiles[tile].computed:
             return (
                 "state never updated",
-                f"{state_of(tile.label)} is never written after it was filled in "
-                "line "
+                f"{state_of(tile.label)} is never written after it was filled in line "
                 f"{tiles[tile].line}: the instruction that should update it has another "
                 "destination, or is not there.",
             )

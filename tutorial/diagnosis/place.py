@@ -60,9 +60,8 @@ def factor(evidence: Evidence) -> str:
         return ""
     name = f", which is {sorted(names)[0]} of that row" if names else ""
     return (
-        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it "
-        "is divided by something else "
-        "than l."
+        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it is "
+        "divided by something else than l."
     )
 
 
@@ -131,9 +130,8 @@ def advice(evidence: Evidence, placed: bool) -> str:
         )
     if evidence.observed(evidence.first) is not None:
         return (
-            f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: "
-            "look at what comes after "
-            "the last tile, o = acc / l, and where it is stored."
+            f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: look at "
+            "what comes after the last tile, o = acc / l, and where it is stored."
         )
     case = evidence.answers[evidence.first].result.case
     reveals = (
@@ -166,8 +164,7 @@ def _read(evidence: Evidence) -> str | None:
             )
         if read is not None and read > 1.001 * size * evidence.stage.reads.get(name, 1):
             return (
-                f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some "
-                "keys more often than others, "
-                "or all of them too often."
+                f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys "
+                "more often than others, or all of them too often."
             )
     return None

@@ -32,8 +32,7 @@ ATTENTION: tuple[Mistake, ...] = (
     # -- the scale
     Mistake(
         "scale missing",
-        "The scale is missing: qk must be softmax_scale * q^T k, and "
-        "softmax_scale is 1/sqrt(d) = "
+        "The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) = "
         "1/{sqrt_d} unless the caller gives one.",
         _both(max_scale="none", exp_scale="none")
         + _both(max_scale="none by default", exp_scale="none by default")
@@ -41,16 +40,14 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "scale only on the max",
-        "The scale is applied to the max but not to the scores that exp sees: both "
-        "must be "
+        "The scale is applied to the max but not to the scores that exp sees: both must be "
         "scaled, or the max is not the max of what exp sees.",
         _both(exp_scale="none"),
     ),
     Mistake(
         "scale only on the scores",
-        "The scale is applied to the scores but not to the max that is subtracted "
-        "from "
-        "them: both must be scaled.",
+        "The scale is applied to the scores but not to the max that is subtracted from them: both "
+        "must be scaled.",
         _both(max_scale="none"),
         overflows="division",
     ),
@@ -71,25 +68,21 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "scale is 1/sqrt(n)",
-        "The scale is 1/sqrt(n), from the number of keys; it must be "
-        "1/sqrt(d), from the size of a "
-        "head.",
+        "The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of "
+        "a head.",
         _scaled("1/sqrt(n)"),
     ),
     Mistake(
         "scale ignored",
-        "softmax_scale is ignored: it is None by default, and then means "
-        "1/sqrt(d), but a given "
+        "softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given "
         "value must be used.",
         _both(max_scale="default", exp_scale="default"),
     ),
     # -- the max
     Mistake(
         "no max subtraction",
-        "The max is not subtracted before exp: p must be exp(qk - m), "
-        "or large scores "
-        "overflow and very negative ones all become "
-        "0.",
+        "The max is not subtracted before exp: p must be exp(qk - m), or large scores overflow "
+        "and very negative ones all become 0.",
         _both(shift="nothing", l_keep="1", acc_keep="1"),
     ),
     Mistake(
@@ -119,31 +112,26 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "max of the absolute values",
-        "The max is taken of the absolute values: m must be the largest score, and "
-        "where all "
-        "scores are negative their largest absolute value is far above "
-        "them.",
+        "The max is taken of the absolute values: m must be the largest score, and where all "
+        "scores are negative their largest absolute value is far above them.",
         _both(max_of="abs"),
         does="abs",
     ),
     Mistake(
         "minimum of the scores",
-        "The minimum of the scores is taken for m: it must be their maximum, or "
-        "exp(qk - m) "
+        "The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) "
         "overflows.",
         _both(max_of="min"),
     ),
     Mistake(
         "m starts at 0",
-        "m starts at 0, which is above all the scores here, so every weight "
-        "underflows: start it "
+        "m starts at 0, which is above all the scores here, so every weight underflows: start it "
         "at -inf (nl.fp32.min).",
         _both(start=0.0) + _both(start=1.0),
     ),
     Mistake(
         "m starts too high",
-        "m starts too high, above all the scores here, so every weight underflows: "
-        "start it at "
+        "m starts too high, above all the scores here, so every weight underflows: start it at "
         "-inf (nl.fp32.min).",
         tuple(r for s in (-1.0, -10.0, -50.0, -100.0, -500.0) for r in _both(start=s)),
     ),
@@ -155,15 +143,13 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "l with the tile's max",
-        "l adds weights that are relative to the tile's own max: what a tile adds to l "
-        "and to acc "
+        "l adds weights that are relative to the tile's own max: what a tile adds to l and to acc "
         "must be relative to m_new, p = exp(qk - m_new).",
         _both(sum_shift="tile"),
     ),
     Mistake(
         "acc with the tile's max",
-        "acc adds weights that are relative to the tile's own max: what a tile adds to "
-        "l and to "
+        "acc adds weights that are relative to the tile's own max: what a tile adds to l and to "
         "acc must be relative to m_new, p = exp(qk - m_new).",
         _both(pv_shift="tile"),
     ),
@@ -179,9 +165,8 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "all weights are 1",
-        "All keys get the same weight: max and sum must be taken over the keys, the "
-        "axis of qk along "
-        "which one query's scores lie, and not over the other one.",
+        "All keys get the same weight: max and sum must be taken over the keys, the axis of qk "
+        "along which one query's scores lie, and not over the other one.",
         _both(shift="all") + _both(shift="all", divide="never"),
     ),
     Mistake(
@@ -217,18 +202,15 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "m overwritten before alpha",
-        "m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, "
-        "so alpha was always 1: form alpha first, update m "
-        "last.",
+        "m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, so alpha was "
+        "always 1: form alpha first, update m last.",
         _online(l_keep="1", acc_keep="1"),
         alpha_formed=True,
     ),
     Mistake(
         "nothing rescaled",
-        "Neither l nor acc was rescaled by alpha = exp(m_old - m_new) "
-        "when m rose: "
-        "l = l alpha + sum p, and acc "
-        "likewise.",
+        "Neither l nor acc was rescaled by alpha = exp(m_old - m_new) when m rose: l = l alpha + "
+        "sum p, and acc likewise.",
         _online(l_keep="1", acc_keep="1"),
         alpha_formed=False,
     ),
@@ -257,17 +239,14 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "p with the old max",
-        "p is formed with a max that leaves this tile's scores out, so that exp "
-        "overflows: p = "
-        "exp(qk - m_new), with m_new the larger of the old m and the tile's "
-        "max.",
+        "p is formed with a max that leaves this tile's scores out, so that exp overflows: p = "
+        "exp(qk - m_new), with m_new the larger of the old m and the tile's max.",
         _online(shift="old"),
         overflows="tile",
     ),
     Mistake(
         "rescaled too late",
-        "The new tile's part is rescaled by alpha too: first rescale the old sum, "
-        "then add the "
+        "The new tile's part is rescaled by alpha too: first rescale the old sum, then add the "
         "tile's part, which is relative to m_new already.",
         _online(l_keep="late", acc_keep="late") + _online(l_keep="late") + _online(acc_keep="late"),
     ),
@@ -292,8 +271,7 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "alpha in another scale",
-        "alpha is not in the scale of p: where m is kept unscaled, alpha is "
-        "exp(softmax_scale * "
+        "alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale * "
         "(m_old - m_new)), and where it is scaled already, exp(m_old - m_new).",
         tuple(
             r
@@ -316,10 +294,8 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "m never updated",
-        "m stays what it was before the loop, so that alpha = exp(m_old - "
-        "m_new) drops all that came "
-        "before the last tile: end every tile with m = "
-        "m_new.",
+        "m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops all that "
+        "came before the last tile: end every tile with m = m_new.",
         _online(m_update="never"),
         alpha_formed=True,
     ),
@@ -344,10 +320,8 @@ ATTENTION: tuple[Mistake, ...] = (
     Mistake("divided twice", "The output is divided by l twice.", _both(divide="twice")),
     Mistake(
         "divided inside the loop",
-        "acc is divided by l inside the loop: l is not complete before the last tile, "
-        "so "
-        "divide once, after the "
-        "loop.",
+        "acc is divided by l inside the loop: l is not complete before the last tile, so divide "
+        "once, after the loop.",
         tuple(
             r
             for how in (
@@ -374,15 +348,13 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "softmax averaged",
-        "The softmax was taken tile by tile and the tiles' outputs "
-        "averaged: tiles with larger "
+        "The softmax was taken tile by tile and the tiles' outputs averaged: tiles with larger "
         "scores must weigh more, so divide by the sum over all tiles, relative to one max.",
         _online(method="average"),
     ),
     Mistake(
         "softmax summed",
-        "The softmax was taken tile by tile and the tiles' outputs added: "
-        "divide once, by the sum "
+        "The softmax was taken tile by tile and the tiles' outputs added: divide once, by the sum "
         "over all tiles, relative to one max.",
         _online(method="sum"),
     ),
@@ -502,9 +474,8 @@ ATTENTION: tuple[Mistake, ...] = (
     # -- heads
     Mistake(
         "KV head is h % Hkv",
-        "The KV head was taken as h % Hkv: query head h reads KV head h // G, with G = "
-        "Hq // "
-        "Hkv = {G}.",
+        "The KV head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv "
+        "= {G}.",
         _both(k_head="modulo", v_head="modulo"),
         grouped=True,
     ),
@@ -524,34 +495,29 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "one KV head for all",
-        "All query heads read the same KV head: query head h reads KV head h // G, "
-        "with G = "
-        "Hq // Hkv = "
-        "{G}.",
+        "All query heads read the same KV head: query head h reads KV head h // G, with G = Hq // "
+        "Hkv = {G}.",
         tuple(r for which in ("first", "last") for r in _both(k_head=which, v_head=which)),
         grouped=True,
     ),
     Mistake(
         "V of one KV head",
-        "All query heads read the same head of V: query head h reads KV head h // G, "
-        "with G = Hq "
+        "All query heads read the same head of V: query head h reads KV head h // G, with G = Hq "
         "// Hkv = {G}.",
         tuple(r for which in ("first", "last") for r in _both(v_head=which)),
         grouped=True,
     ),
     Mistake(
         "K of one KV head",
-        "All query heads read the same head of K: query head h reads KV head h // G, "
-        "with G = Hq "
+        "All query heads read the same head of K: query head h reads KV head h // G, with G = Hq "
         "// Hkv = {G}.",
         tuple(r for which in ("first", "last") for r in _both(k_head=which)),
         grouped=True,
     ),
     Mistake(
         "KV head is another",
-        "Query heads read the wrong KV head: query head h reads KV head h // G, "
-        "with G = Hq "
-        "// Hkv = {G}.",
+        "Query heads read the wrong KV head: query head h reads KV head h // G, with G = Hq // "
+        "Hkv = {G}.",
         tuple(
             r
             for which in ("h // Hkv", "head", "reversed", "next")
@@ -561,42 +527,35 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "KV head of K is another",
-        "K is read from the wrong KV head: query head h reads KV head h // G of K "
-        "and of V, "
-        "with G = Hq // Hkv = "
-        "{G}.",
+        "K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with "
+        "G = Hq // Hkv = {G}.",
         tuple(r for which in ("reversed", "next") for r in _both(k_head=which)),
         grouped=True,
     ),
     Mistake(
         "KV head of V is another",
-        "V is read from the wrong KV head: query head h reads KV head h // G of K "
-        "and of V, "
-        "with G = Hq // Hkv = "
-        "{G}.",
+        "V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with "
+        "G = Hq // Hkv = {G}.",
         tuple(r for which in ("reversed", "next") for r in _both(v_head=which)),
         grouped=True,
     ),
     Mistake(
         "q heads strided",
-        "The query heads of a group are taken with a stride: group h has "
-        "the query heads h G to h G "
-        "+ G - 1, with G = Hq // Hkv = {G}.",
+        "The query heads of a group are taken with a stride: group h has the query heads h G to h "
+        "G + G - 1, with G = Hq // Hkv = {G}.",
         _both(q_head="strided"),
         grouped=True,
     ),
     Mistake(
         "output heads strided",
-        "The output rows of a group are stored with a stride: group h has the "
-        "query heads h G "
-        "to h G + G - 1, with G = Hq // Hkv = {G}.",
+        "The output rows of a group are stored with a stride: group h has the query heads h G to "
+        "h G + G - 1, with G = Hq // Hkv = {G}.",
         _both(o_head="strided"),
         grouped=True,
     ),
     Mistake(
         "one max for all rows",
-        "One max is shared by all rows of the tile, the {G} query heads of a group: "
-        "each needs "
+        "One max is shared by all rows of the tile, the {G} query heads of a group: each needs "
         "its own m, or the rows with smaller scores underflow.",
         _shared("m max", "group") + _shared("m max", "all"),
         grouped=True,
@@ -676,8 +635,7 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "one row of p",
-        "The values of a group are all weighed by the same row of p: each of "
-        "its {G} query heads "
+        "The values of a group are all weighed by the same row of p: each of its {G} query heads "
         "has its own.",
         _both(p_rows="first"),
         grouped=True,

@@ -33,10 +33,9 @@ BATCH: tuple[Mistake, ...] = (
     # -- the values (first: with one tile, masks of the first or the last tile only are right)
     Mistake(
         "V's padding not cleaned",
-        "The scores are masked, but V's padding is not cleaned: NaN stays NaN, "
-        "whether its "
-        "weight is 0 or it is multiplied by 0, and a sequence of length 0 gets the mean of it. "
-        "Overwrite the values of the padding with 0.",
+        "The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight "
+        "is 0 or it is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite "
+        "the values of the padding with 0.",
         _each_value(("raw", "times")) + _each_value(("raw", "times"), exp_mask="weights"),
     ),
     # -- the mask
@@ -48,32 +47,27 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "scores not masked",
-        "V's padding is cleaned, but the scores are not masked: the padding gets "
-        "weights, and they "
-        "count in l.",
+        "V's padding is cleaned, but the scores are not masked: the padding gets weights, and "
+        "they count in l.",
         both(max_mask="none", exp_mask="none")
         + both(max_mask="none", exp_mask="none", tail="zero"),
     ),
     Mistake(
         "padding scored 0",
-        "The padding's scores are set to 0, which is a score like any "
-        "other and above all negative "
-        "ones: they must become the lowest number (nl.fp32.min) before the max is taken.",
+        "The padding's scores are set to 0, which is a score like any other and above all "
+        "negative ones: they must become the lowest number (nl.fp32.min) before the max is taken.",
         _each_value(("clean", "raw", "times"), max_mask="zero", exp_mask="zero")
         + _each_value(("clean", "raw"), max_mask="low", exp_mask="zero"),
     ),
     Mistake(
         "padding scored 0 by a product",
-        "The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is "
-        "a score "
-        "like any other. Overwrite them with the lowest number (nl.fp32.min) before the max "
-        "is taken.",
+        "The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like "
+        "any other. Overwrite them with the lowest number (nl.fp32.min) before the max is taken.",
         _each_value(("clean", "raw", "times"), max_mask="times", exp_mask="times"),
     ),
     Mistake(
         "mask after the max",
-        "The mask is applied after the max: m must be the max of the keys that count, "
-        "or NaN and "
+        "The mask is applied after the max: m must be the max of the keys that count, or NaN and "
         "large numbers of the padding get into it. Mask the scores first.",
         _each_value(("clean", "raw", "times"), max_mask="none", exp_mask="low")
         + _each_value(("clean", "raw", "times"), max_mask="none", exp_mask="weights")
@@ -88,15 +82,13 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "mask added",
-        "The mask is added to the scores: NaN plus any number is NaN. Overwrite "
-        "the scores of the padding "
-        "instead (nisa.tensor_copy_predicated, nl.where), and its values.",
+        "The mask is added to the scores: NaN plus any number is NaN. Overwrite the scores of the "
+        "padding instead (nisa.tensor_copy_predicated, nl.where), and its values.",
         tuple(r for low in (LOWEST, -1e9, -1e30, -float("inf")) for r in _hidden(low)),
     ),
     Mistake(
         "mask only in the max",
-        "The mask is applied to the max but not to the scores that exp sees: the "
-        "padding gets "
+        "The mask is applied to the max but not to the scores that exp sees: the padding gets "
         "weights.",
         _each_value(("clean", "raw"), exp_mask="none"),
     ),
@@ -116,9 +108,8 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "mask not low enough",
-        "The padding's scores are set to a number that real scores can lie below: "
-        "it must be lower "
-        "than any score, nl.fp32.min.",
+        "The padding's scores are set to a number that real scores can lie below: it must be "
+        "lower than any score, nl.fp32.min.",
         tuple(
             r
             for low in (-1.0, -10.0, -50.0, -100.0, -200.0, -500.0, -1000.0)
@@ -143,18 +134,15 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "whole tiles masked",
-        "A tile counts as a whole or not at all: in the tile in which a sequence "
-        "ends, the keys from "
-        "the length on must be masked too.",
+        "A tile counts as a whole or not at all: in the tile in which a sequence ends, the keys "
+        "from the length on must be masked too.",
         _each_value(("clean", "raw"), keep="whole tiles")
         + _each_value(("clean", "raw"), length="whole tiles up"),
     ),
     Mistake(
         "length rounded down",
-        "The keys of a sequence's last tile are dropped unless they fill it: the tile "
-        "in which a "
-        "sequence ends counts up to the "
-        "length.",
+        "The keys of a sequence's last tile are dropped unless they fill it: the tile in which a "
+        "sequence ends counts up to the length.",
         _each_value(("clean", "raw"), length="whole tiles down"),
     ),
     # -- the length
@@ -165,18 +153,15 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "length off by one, too short",
-        "The length is off by one: the sequence's last key, at position lengths[b] - "
-        "1, "
-        f"does not count, and must. {PAST}",
+        "The length is off by one: the sequence's last key, at position lengths[b] - 1, does not "
+        f"count, and must. {PAST}",
         _each_value(("clean", "raw", "right"), length="-1")
         + _each_value(("clean", "raw", "right"), position="from 1"),
     ),
     Mistake(
         "position restarts in every tile",
-        "The positions start from 0 in every tile: the first key of tile i has "
-        "position "
-        "i times the tile's "
-        "width.",
+        "The positions start from 0 in every tile: the first key of tile i has position i times "
+        "the tile's width.",
         _each_value(("clean", "raw", "right"), position="in the tile"),
     ),
     Mistake(
@@ -216,28 +201,23 @@ BATCH: tuple[Mistake, ...] = (
     # -- no keys
     Mistake(
         "length 0 divides by 0",
-        "A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be "
-        "0, so see "
-        "to it that l is not 0 "
-        "there.",
+        "A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see "
+        "to it that l is not 0 there.",
         both(empty="nan"),
         overflows="division",
         without_keys=True,
     ),
     Mistake(
         "length 0 gives inf - inf",
-        "A row without keys gives NaN: with m and the masked scores at -inf, -inf - "
-        "-inf is "
-        "NaN. Use the lowest finite number (nl.fp32.min) for "
-        "both.",
+        "A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf is NaN. "
+        "Use the lowest finite number (nl.fp32.min) for both.",
         both(empty="nan"),
         without_keys=True,
     ),
     Mistake(
         "length 0 gives the mean of V",
-        "A sequence of length 0 gets the mean of V: where all scores are equally low, "
-        "all "
-        "weights are alike. Its output must be 0.",
+        "A sequence of length 0 gets the mean of V: where all scores are equally low, all weights "
+        "are alike. Its output must be 0.",
         both(empty="mean", v_mask="raw")
         + both(v_mask="finite")
         + _each_value(("clean", "raw"), keep="not for length 0"),
@@ -252,8 +232,7 @@ BATCH: tuple[Mistake, ...] = (
     # -- which keys, whose
     Mistake(
         "last keys skipped",
-        "The keys after the last whole tile are skipped: n need not be a multiple "
-        "of the tile's "
+        "The keys after the last whole tile are skipped: n need not be a multiple of the tile's "
         "width, so the last tile may be narrower.",
         both(tail="skipped"),
     ),
@@ -289,9 +268,8 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "state not cleared between sequences",
-        "The state m, l and acc is carried from one sequence to the next: the "
-        "next "
-        "starts from what the one before left, and must start afresh.",
+        "The state m, l and acc is carried from one sequence to the next: the next starts from "
+        "what the one before left, and must start afresh.",
         _carried("m l acc"),
     ),
     Mistake(
@@ -312,9 +290,8 @@ BATCH: tuple[Mistake, ...] = (
     ),
     Mistake(
         "m not cleared between sequences",
-        "m is carried from one sequence to the next: it still holds the max of "
-        "the one "
-        "before, and must start at the lowest number for every sequence.",
+        "m is carried from one sequence to the next: it still holds the max of the one before, "
+        "and must start at the lowest number for every sequence.",
         _carried("m"),
     ),
 )

@@ -221,10 +221,9 @@ def _strided_back(hq: int, g: int) -> NDArray[np.intp]:
 
 
 _PLACE = (
-    "A head stands on another head's partition: query head h is row h of o, and its group, "
-    "the rows h // G * G to "
-    "h // G * G + G - 1, must meet KV head h // G in the scores and in the weighted sum "
-    "alike."
+    "A head stands on another head's partition: query head h is row h of o, and its group, the "
+    "rows h // G * G to h // G * G + G - 1, must meet KV head h // G in the scores and in the "
+    "weighted sum alike."
 )
 _PLACES: tuple[Callable[[int, int], NDArray[np.intp]], ...] = (
     partial(_roll, 1),
@@ -269,17 +268,15 @@ def _misplaced(case: Case, got: Any) -> F64 | None:
 MISTAKES = (
     Known(
         "V read as untransposed",
-        "V is stored (Hkv, n, d) here, its keys in rows, and was read as if it "
-        "were (Hkv, d, n): a "
-        "tile v[h, keys, :] has its keys on the partitions already and needs no transpose.",
+        "V is stored (Hkv, n, d) here, its keys in rows, and was read as if it were (Hkv, d, n): "
+        "a tile v[h, keys, :] has its keys on the partitions already and needs no transpose.",
         (_tiles_transposed, _reinterpreted),
         refused=r"'{v}' (would have|has) \d+ partitions|out of bounds for axis \d of '{v}'",
     ),
     Known(
         "keys of K and V in different order",
-        "The weights and V are in a different order of the keys: where partition p of "
-        "V holds the keys p T + t, column t of the weights must be key p T + t too, every T-th "
-        "column of K.",
+        "The weights and V are in a different order of the keys: where partition p of V holds the "
+        "keys p T + t, column t of the weights must be key p T + t too, every T-th column of K.",
         tuple(
             partial(_other_order, most=most, of_v=of_v)
             for most in (0, 64, 32, 16, 8, 4, 2)
@@ -288,9 +285,8 @@ MISTAKES = (
     ),
     Known(
         "p of another tile",
-        "The values of a tile are weighed by another tile's p: l sums the right "
-        "weights, acc does not. "
-        "Read p where this tile's exp wrote it.",
+        "The values of a tile are weighed by another tile's p: l sums the right weights, acc does "
+        "not. Read p where this tile's exp wrote it.",
         tuple(
             partial(_other_tile, width=width, most=most, rule=rule)
             for width, most in (
@@ -307,9 +303,8 @@ MISTAKES = (
     ),
     Known(
         "bias of another tile's max",
-        "exp's bias is the max of another tile: a tile's p must be relative to the m_new "
-        "that "
-        "its own alpha was formed with.",
+        "exp's bias is the max of another tile: a tile's p must be relative to the m_new that its "
+        "own alpha was formed with.",
         tuple(
             partial(_with_bias, width=width, choose=partial(_of_tile, rule=rule, running=running))
             for width in (128, 512, 2048, 8192)

@@ -305,8 +305,7 @@ def _both(make: Callable[..., Keys | None], **options: Any) -> tuple[Variant, ..
 MISTAKES = (
     Known(
         "last block not masked",
-        "The last block is not masked: a sequence ends inside it, and its keys from "
-        "lengths[b] on "
+        "The last block is not masked: a sequence ends inside it, and its keys from lengths[b] on "
         "are padding, whatever the block holds there. Their weights must be 0.",
         (
             partial(_by, choose=partial(_count, rule="whole blocks")),
@@ -325,10 +324,8 @@ MISTAKES = (
     ),
     Known(
         "last block dropped",
-        "The last block is dropped where a sequence ends inside it: the number of "
-        "blocks is the length "
-        "over the block's size, rounded "
-        "up.",
+        "The last block is dropped where a sequence ends inside it: the number of blocks is the "
+        "length over the block's size, rounded up.",
         (partial(_by, choose=partial(_count, rule="dropped")),),
     ),
     Known(
@@ -346,9 +343,8 @@ MISTAKES = (
     ),
     Known(
         "stale block table",
-        "The block table is stale: block j is read through an entry that was loaded "
-        "for another step. "
-        "Load the entries of the blocks that this step reads.",
+        "The block table is stale: block j is read through an entry that was loaded for another "
+        "step. Load the entries of the blocks that this step reads.",
         tuple(
             v
             for rule in (
@@ -367,16 +363,14 @@ MISTAKES = (
     ),
     Known(
         "no block table",
-        "The pool's blocks are read in their own order: block j of a sequence "
-        "is block block_table[b, j] "
-        "of the pool.",
+        "The pool's blocks are read in their own order: block j of a sequence is block "
+        "block_table[b, j] of the pool.",
         (partial(_by, choose=_no_table),),
     ),
     Known(
         "entry taken as a key",
-        "An entry of the table is taken as the number of a key: it is the number of a "
-        "block, whose "
-        "keys are the rows entry * block to entry * block + block - 1.",
+        "An entry of the table is taken as the number of a key: it is the number of a block, "
+        "whose keys are the rows entry * block to entry * block + block - 1.",
         (
             *_both(_entry_as_key),
             *(
@@ -387,8 +381,7 @@ MISTAKES = (
     ),
     Known(
         "row of another head",
-        "The rows are another head's: in block i, position s of KV head h is row (i * "
-        "Hkv + h) * "
+        "The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * "
         "block + s of the pool.",
         tuple(
             partial(_pool_rows, rule=rule) for rule in ("no heads", "heads inside", "heads outside")
@@ -396,9 +389,8 @@ MISTAKES = (
     ),
     Known(
         "position inside the block",
-        "The position inside the block is wrong: key j lies in block j // block at "
-        "position "
-        "j % block, in K and in V alike.",
+        "The position inside the block is wrong: key j lies in block j // block at position j % "
+        "block, in K and in V alike.",
         (
             *(
                 v

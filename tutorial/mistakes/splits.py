@@ -29,8 +29,7 @@ SPLIT: tuple[Mistake, ...] = (
     # -- the merge
     Mistake(
         "splits averaged",
-        "The splits' outputs are averaged: a split with larger scores must "
-        "weigh more. Merge the "
+        "The splits' outputs are averaged: a split with larger scores must weigh more. Merge the "
         f"states: {MERGE}",
         _merged("average", "average of the others"),
     ),
@@ -47,32 +46,25 @@ SPLIT: tuple[Mistake, ...] = (
     ),
     Mistake(
         "merge without the max",
-        "The splits are merged by l alone, without their m: each split's l and acc are "
-        "relative "
-        "to its own max, and must be brought to a common one. "
-        f"{MERGE}",
+        "The splits are merged by l alone, without their m: each split's l and acc are relative "
+        f"to its own max, and must be brought to a common one. {MERGE}",
         _merged("by l", "weighted by l"),
     ),
     Mistake(
         "merge by the max alone",
-        "The splits' outputs are weighted by exp(m_s - m) alone, without their l: a "
-        "split with "
-        "many good keys must weigh more than one with a single such key. "
-        f"{MERGE}",
+        "The splits' outputs are weighted by exp(m_s - m) alone, without their l: a split with "
+        f"many good keys must weigh more than one with a single such key. {MERGE}",
         _merged("weighted by exp(m)"),
     ),
     Mistake(
         "normalised states merged",
-        "The splits leave acc / l, and it is merged as if it were acc: leave acc "
-        "undivided and "
-        "divide once, after the merge (or weigh each split's output with its "
-        "l).",
+        "The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and "
+        "divide once, after the merge (or weigh each split's output with its l).",
         _merged("normalised"),
     ),
     Mistake(
         "empty split divided by 0",
-        "A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: "
-        "leave acc "
+        "A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc "
         "undivided; then an empty split is (lowest, 0, 0), and changes nothing.",
         _merged("normalised, nan", "weighted, nan", "empty is nan"),
     ),
@@ -105,23 +97,20 @@ SPLIT: tuple[Mistake, ...] = (
     ),
     Mistake(
         "one factor for both",
-        "In the merge both states are rescaled by the same factor: each has its own, "
-        "exp(m_a - m) "
+        "In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) "
         "and exp(m_b - m).",
         _merged("one factor", "one factor, from the identity"),
     ),
     Mistake(
         "m not raised in the merge",
-        "m is not raised in the merge: it must be the larger of the two, or exp(m_s "
-        "- m) "
+        "m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) "
         "overflows.",
         _merged("first's m", "m not updated", "last's m"),
     ),
     Mistake(
         "no max in the merge",
-        "The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or "
-        "underflows for "
-        "all splits.",
+        "The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows "
+        "for all splits.",
         _merged("m of 0"),
     ),
     Mistake(
@@ -148,34 +137,30 @@ SPLIT: tuple[Mistake, ...] = (
     ),
     Mistake(
         "multiplied by the number of splits",
-        "The output is {S} times what it must be, and {S} is the number of splits: "
-        "the merge sums acc and averages l, or counts the splits once too often. Sum both "
-        "alike; o = acc / l.",
+        "The output is {S} times what it must be, and {S} is the number of splits: the merge sums "
+        "acc and averages l, or counts the splits once too often. Sum both alike; o = acc / l.",
         _merged("mean l"),
         states_right=True,
     ),
     Mistake(
         "divided by the number of splits",
-        "The output is 1/{S} of what it must be, and {S} is the number of splits: "
-        "the "
-        "merge averages acc and sums l, or averages what is merged already. Sum both alike; o "
-        "= acc / l.",
+        "The output is 1/{S} of what it must be, and {S} is the number of splits: the merge "
+        "averages acc and sums l, or averages what is merged already. Sum both alike; o = acc / "
+        "l.",
         _merged("mean acc"),
         states_right=True,
     ),
     # -- the other splits
     Mistake(
         "rest of the tiles dropped",
-        "With n // S tiles a split the rest is dropped: round up, and let the last "
-        "splits "
-        "have fewer tiles, or none.",
+        "With n // S tiles a split the rest is dropped: round up, and let the last splits have "
+        "fewer tiles, or none.",
         (Recipe(split_tiles="rest dropped"),),
     ),
     Mistake(
         "tiles visited twice",
-        "The last split is moved back so that it is full: tiles that another split "
-        "has "
-        "are counted twice.",
+        "The last split is moved back so that it is full: tiles that another split has are "
+        "counted twice.",
         (Recipe(split_tiles="last overlaps"),),
     ),
     Mistake(
@@ -190,9 +175,8 @@ SPLIT: tuple[Mistake, ...] = (
     ),
     Mistake(
         "state not cleared between splits",
-        "The state is carried from one split to the next: every split must start "
-        "from "
-        "(lowest, 0, 0), or keys count several times.",
+        "The state is carried from one split to the next: every split must start from (lowest, 0, "
+        "0), or keys count several times.",
         (Recipe(split_carry="m l acc"),),
         states_right=False,
     ),

@@ -130,9 +130,8 @@ def usable(kernel: Any, stage: Stage) -> Problem | None:
         return Problem(
             UNUSABLE,
             "no kernel",
-            f"{stage.entry} is a {type(kernel).__name__}, not a "
-            "kernel: check takes "
-            "the function itself.",
+            f"{stage.entry} is a {type(kernel).__name__}, not a kernel: check takes the function "
+            "itself.",
         )
     try:
         signature = inspect.signature(function_of(kernel))
@@ -259,9 +258,8 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any
         return Problem(
             UNUSABLE,
             "simulator",
-            "The simulator failed, not your kernel: "
-            f"{_one_line(error)} "
-            "Please report it with the kernel.",
+            f"The simulator failed, not your kernel: {_one_line(error)} Please report it with the "
+            "kernel.",
         )
     if isinstance(error, nkisim.KernelError):
         if error.rule == "outside-kernel" and _package(kernel) != "nkisim":

@@ -286,8 +286,7 @@ RUNGS = (
         "V stored (n, d): its keys arrive on the partitions, and V needs no transpose",
         {"HBM bytes": 34_300_000, "transposes": 520, TIME: 1600},
         "Half the transposes go, and the copies out of PSUM behind them. It pays little: the "
-        "softmax still takes "
-        "128 keys at a time.",
+        "softmax still takes 128 keys at a time.",
     ),
     Rung(
         3,
@@ -320,9 +319,8 @@ RUNGS = (
         "v6_heads_packed.py",
         "all heads on the partitions of one tile, through zero-padded operands",
         {"HBM bytes": 34_300_000, "elements": 60_000, TIME: 165},
-        "4 of 128 partitions worked before, 32 do now: the passes over the scores take an "
-        "eighth, VectorE and ScalarE in all "
-        "a fifth. TensorE multiplies zeros for it.",
+        "4 of 128 partitions worked before, 32 do now: the passes over the scores take an eighth, "
+        "VectorE and ScalarE in all a fifth. TensorE multiplies zeros for it.",
     ),
     Rung(
         7,

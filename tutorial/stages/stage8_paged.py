@@ -302,9 +302,8 @@ def validate(inputs: Mapping[str, Any]) -> None:
         raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[2]} and Hkv = {n_kv}.")
     if len(table) != len(q) or lengths.shape != (len(q), 1):
         raise InputError(
-            f"block_table must be (B, most) and lengths (B, 1) with B = {len(q)}, "
-            f"got {table.shape} and "
-            f"{lengths.shape}."
+            f"block_table must be (B, most) and lengths (B, 1) with B = {len(q)}, got "
+            f"{table.shape} and {lengths.shape}."
         )
     for b, n in enumerate(lengths[:, 0]):
         if not 0 <= n <= table.shape[1] * block:

@@ -77,8 +77,7 @@ QUESTIONS = (
     ),
     Question(
         "qk_psum is made once, before the loop over 4 tiles, and accumulate is left out. The "
-        "scores of how many tiles "
-        "does it hold after the last matmul?",
+        "scores of how many tiles does it hold after the last matmul?",
         4,
         "The first matmul into a PSUM tile overwrites, the later ones add.",
         "accumulate=None: the first write overwrites. And the second?",

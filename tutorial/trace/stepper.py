@@ -85,9 +85,8 @@ class Steps:
     def html(self) -> str:
         """The view as a page that needs nothing else."""
         style = (
-            "body{font-family:system-ui,sans-serif;max-width:52rem;margin:2rem "
-            "auto;padding:0 1rem}img{max-width:100%}"
-            "pre{overflow-x:auto}"
+            "body{font-family:system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 "
+            "1rem}img{max-width:100%}pre{overflow-x:auto}"
         )
         table = html.escape(self.trace.text())
         return markup.document(
@@ -169,8 +168,7 @@ def _picture(rows: Sequence[Row], now: int, trace: Trace) -> str:
             kind = "now" if i == now else "bar"
             parts.append(
                 f'<rect class="{kind}" x="{x + 0.15 * slot:.1f}" y="{y(r.tile_max):.1f}" '
-                f'width="{0.7 * slot:.1f}" '
-                f'height="{bottom - y(r.tile_max):.1f}"/>'
+                f'width="{0.7 * slot:.1f}" height="{bottom - y(r.tile_max):.1f}"/>'
             )
         if i <= now and r.m_new is not None and math.isfinite(r.m_new):
             line += [f"{x:.1f},{y(r.m_new):.1f}", f"{x + slot:.1f},{y(r.m_new):.1f}"]

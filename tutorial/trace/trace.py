@@ -88,9 +88,7 @@ class Row:
 
         return (
             f"{self.tile:4d}  "
-            f"{keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}"
-            f"{cell(self.m_new, 2, 10)}"
-            f"{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
+            f"{keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
         )
 
 

@@ -119,9 +119,8 @@ def _capacity(prompt: str, tokens: int, network: Network) -> int:
         raise ValueError(f"there is nothing to write: {tokens} tokens are asked for")
     if length + tokens > model.config.context:
         raise ValueError(
-            f"the model looks back over {model.config.context} tokens at most, and "
-            f"the prompt's {length} with "
-            f"{tokens} more are {length + tokens}"
+            f"the model looks back over {model.config.context} tokens at most, and the prompt's "
+            f"{length} with {tokens} more are {length + tokens}"
         )
     return length + tokens - 1
 

@@ -63,8 +63,7 @@ class Divergence:
     def __str__(self) -> str:
         return (
             f"token {self.token} ({self.text!r}), layer {self.layer}: o[{self.head}, "
-            f"{self.dimension}] is "
-            f"{short(self.got)}, expected {short(self.expected)}"
+            f"{self.dimension}] is {short(self.got)}, expected {short(self.expected)}"
         )
 
 
@@ -139,8 +138,7 @@ class Generated:
         decode = self.tokenizer.decode
         sentence = (
             f"After {parted} equal tokens it writes {decode([self.ids[parted]])!r} where "
-            f"{other.title} writes "
-            f"{decode([other.ids[parted]])!r}, which led by "
+            f"{other.title} writes {decode([other.ids[parted]])!r}, which led by "
             f"{short(other.steps[self.n_prompt - 1 + parted].margin)}."
         )
         return (
@@ -265,8 +263,7 @@ class Generated:
         last = self.steps[-1]
         return (
             f"{self.title}: {last.keys} keys, {last.hbm_bytes_read:,} HBM bytes read, "
-            f"{last.transfers} transfers, "
-            f"model time in us: {last.model_us:.1f}"
+            f"{last.transfers} transfers, model time in us: {last.model_us:.1f}"
         )
 
     def report(self) -> str:

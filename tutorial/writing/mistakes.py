@@ -153,8 +153,7 @@ MISTAKES = (
     Mistake(
         "new key not appended",
         "The new key and value are not in the cache when the kernel runs: a token attends to "
-        "itself too, so they join the "
-        "cache first.",
+        "itself too, so they join the cache first.",
         tuple(
             Slip(append=when, mark=mark)
             for when in ("after", "never")
@@ -173,9 +172,8 @@ MISTAKES = (
     ),
     Mistake(
         "cache one position off",
-        "The new token is written one column off: it belongs into column `position`, or it "
-        "falls out of the tiles that the "
-        "kernel is given, or onto another token's column.",
+        "The new token is written one column off: it belongs into column `position`, or it falls "
+        "out of the tiles that the kernel is given, or onto another token's column.",
         tuple(Slip(shift=by, shifted=what) for what in SHIFTED for by in (1, -1)),
     ),
     Mistake("k and v swapped", "K and V are swapped.", (Slip(swap="cache"), Slip(swap="call"))),
@@ -225,9 +223,8 @@ MISTAKES = (
     ),
     Mistake(
         "scale of the padding row",
-        "The scale is that of d + 1 dimensions: by default the kernel takes 1/sqrt of the "
-        "rows that it sees, and the "
-        "padding row is one of them. Give softmax_scale=1/sqrt(d).",
+        "The scale is that of d + 1 dimensions: by default the kernel takes 1/sqrt of the rows "
+        "that it sees, and the padding row is one of them. Give softmax_scale=1/sqrt(d).",
         (Slip(scale="default"),),
     ),
     Mistake(

@@ -380,16 +380,14 @@ def _overrun(answers: Sequence[Answers]) -> tuple[str, str] | None:
                 return "kernel not called", f"{where}: the step never calls the kernel."
             if len(calls) > 1:
                 return ("called too often"), (
-                    f"{where}: the step calls the kernel {len(calls)} times; one "
-                    "call is enough, for "
-                    "all heads and all keys so far."
+                    f"{where}: the step calls the kernel {len(calls)} times; one call is enough, "
+                    "for all heads and all keys so far."
                 )
             if calls[0].k.shape[2] > needed:
                 return "too many tiles", (
-                    f"{where}: the kernel is given {calls[0].k.shape[2]} "
-                    f"keys where {needed} columns "
-                    "hold all that there are: hand over the tiles that hold "
-                    "keys, not the whole cache."
+                    f"{where}: the kernel is given {calls[0].k.shape[2]} keys where {needed} "
+                    "columns hold all that there are: hand over the tiles that hold keys, not the "
+                    "whole cache."
                 )
     return None
 

@@ -18,9 +18,8 @@ from .caches import TILE, NumpyCache, TiledCache
 from .languagemodel import F32, Config, LanguageModel
 
 BOOK = (
-    "Alice was beginning to get very tired of sitting by her sister on the bank, and of "
-    "having nothing to do: once or "
-    "twice she had peeped into the book"
+    "Alice was beginning to get very tired of sitting by her sister on the bank, and of having "
+    "nothing to do: once or twice she had peeped into the book"
 )
 
 

@@ -353,8 +353,7 @@ def _match_partitions(a: Tensor, b: Tensor, api: str, allowed: bool) -> tuple[Te
             )
         broken(
             "partition-mismatch",
-            f"{api}: '{a.label}' has {a.meta.partitions} partitions, "
-            f"'{b.label}' has "
+            f"{api}: '{a.label}' has {a.meta.partitions} partitions, '{b.label}' has "
             f"{b.meta.partitions}",
             tensor=b.label,
             got=f"{a.meta.describe()} and {b.meta.describe()}",
@@ -573,9 +572,8 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"{name} over the last free axes `axis` (tensor_reduce on VectorE). x: "
-        "tile (p, ...); "
-        "a tile keeps two axes: (p, 1) for a (p, n) tile."
+        f"{name} over the last free axes `axis` (tensor_reduce on VectorE). x: tile (p, ...); a "
+        "tile keeps two axes: (p, 1) for a (p, n) tile."
     )
     return function
 

@@ -38,10 +38,9 @@ class DeviceKernel(NkiKernel):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NoDeviceError(
             f"{self.needs} runs '{self.__name__}' on a NeuronDevice, and this is nkisim, a CPU "
-            "simulator without one. "
-            f"To simulate it call nki.simulate_kernel({self.__name__}, ...); to measure it run "
-            "the same file on a "
-            "Trainium or Inferentia2 instance with AWS's neuronxcc."
+            f"simulator without one. To simulate it call nki.simulate_kernel({self.__name__}, "
+            "...); to measure it run the same file on a Trainium or Inferentia2 instance with "
+            "AWS's neuronxcc."
         )
 
 

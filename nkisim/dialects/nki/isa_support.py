@@ -80,16 +80,14 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
         if unwritten.buf is dst.buf and dst.meta.space == PSUM:
             error.suspect(
                 "accumulate",
-                "accumulate=True adds to what a matmul wrote there "
-                "before: leave accumulate out, or "
-                "pass False to the first matmul into the tile.",
+                "accumulate=True adds to what a matmul wrote there before: leave accumulate out, "
+                "or pass False to the first matmul into the tile.",
             )
         elif all(s.buf is not dst.buf for s in srcs) and current(api).written_flags(dst).all():
             error.suspect(
                 "swapped",
-                f"The destination comes first, and '{dst.label}' has been "
-                "written before: swap the two "
-                f"if '{unwritten.label}' is to be written here, otherwise write "
+                f"The destination comes first, and '{dst.label}' has been written before: swap the "
+                f"two if '{unwritten.label}' is to be written here, otherwise write "
                 f"'{unwritten.label}' first.",
             )
     elif (
@@ -101,8 +99,7 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
         if swapped is not None:
             error.suspect(
                 "swapped",
-                "The destination comes first, and TensorE writes to PSUM "
-                "and reads SBUF: swap "
+                "The destination comes first, and TensorE writes to PSUM and reads SBUF: swap "
                 f"'{dst.label}' and '{swapped.label}'.",
             )
 

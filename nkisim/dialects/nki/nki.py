@@ -224,9 +224,8 @@ class NoDeviceError(RuntimeError):
 def _gone(name: str) -> Any:
     def function(*args: Any, **kwargs: Any) -> Any:
         raise NoDeviceError(
-            f"nki.{name} needs a NeuronDevice and ended with NKI 0.1; this is "
-            "nkisim, a CPU simulator. "
-            "To simulate a kernel call it with NumPy arrays, or "
+            f"nki.{name} needs a NeuronDevice and ended with NKI 0.1; this is nkisim, a CPU "
+            "simulator. To simulate a kernel call it with NumPy arrays, or "
             "nki.simulate(kernel)(...)."
         )
 

@@ -116,8 +116,7 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     if a.partitions != b.partitions:
         broken(
             "partition-mismatch",
-            f"{api}: '{dst.label}' has {a.partitions} partitions, {what} "
-            f"'{src.label}' has "
+            f"{api}: '{dst.label}' has {a.partitions} partitions, {what} '{src.label}' has "
             f"{b.partitions}",
             tensor=src.label,
             got=f"{a.describe()} and {b.describe()}",

@@ -298,9 +298,8 @@ class NkiTensor(Tensor, NKIObject):
         if self.meta.space != HBM:
             broken(
                 "indirect-view",
-                f"'{self.label}' lies in {self.meta.space}: a vector of "
-                "run-time indices picks rows of "
-                "HBM tensors",
+                f"'{self.label}' lies in {self.meta.space}: a vector of run-time indices picks "
+                "rows of HBM tensors",
                 tensor=self.label,
                 got=self.meta.describe(),
                 remedy="On chip use nisa.nc_n_gather, nisa.local_gather or .indirect(index).",
