@@ -14,7 +14,7 @@ from tutorial.mistakes.batches import BATCH
 from tutorial.reference.attention import Attention
 from tutorial.reference.recipes import cook
 from tutorial.stage import InputError
-from tutorial.trace import trace
+from tutorial import trace
 
 STYLES = ("where", "columns", "guarded", "three_pass")
 UNNAMED = (

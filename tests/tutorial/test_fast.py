@@ -13,7 +13,7 @@ from tutorial import StageError, check, get
 from tutorial.cost import ladder
 from tutorial.running import precision, runner
 from tutorial.stages.stage7_fast import RUNGS, ladder_case
-from tutorial.trace import trace
+from tutorial import trace
 
 STAGE = get(7)
 BF16 = ml_dtypes.bfloat16

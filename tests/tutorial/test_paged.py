@@ -11,7 +11,7 @@ from tests.tutorial.wrong_paged import WRONG
 from tutorial import InputError, check, get, lesson
 from tutorial.cost.paging import IN_A_ROW, compare, one_sequence, shared_prefix
 from tutorial.inputs import realdata
-from tutorial.trace import trace
+from tutorial import trace
 
 STAGE = get(8)
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, unnamed
-from tutorial.trace import trace
+from tutorial import trace
 
 
 @pytest.fixture

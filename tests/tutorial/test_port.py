@@ -12,7 +12,7 @@ from tests.tutorial.kernels import changed, load, solution, style
 from tests.tutorial.wrong_port import PORT, QK_LINE, S9, WRONG
 from tutorial import broken, check, get
 from tutorial.cost import compare
-from tutorial.trace import trace
+from tutorial import trace
 from tutorial.trace.states import named_state, state_of
 
 RIGHT = ["language", "fused", "rowwise"]

@@ -19,7 +19,7 @@ from tutorial.mistakes.splits import SPLIT
 from tutorial.reference.recipes import cook
 from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.stage import InputError
-from tutorial.trace import trace
+from tutorial import trace
 
 STYLES = ("one_kernel", "outputs")
 UNNAMED = (

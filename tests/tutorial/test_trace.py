@@ -13,7 +13,7 @@ from tutorial import TraceError, get, stages
 from tutorial.reference.attention import online_states, pass_states
 from tutorial.stage import InputError, StageError
 from tutorial.text import number, short, table
-from tutorial.trace import trace
+from tutorial import trace
 
 # the others: tests of their own
 ATTENTION = [s.number for s in stages() if s.attention is not None and not s.known]

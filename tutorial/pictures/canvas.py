@@ -53,6 +53,12 @@ text{{fill:{INK.light}}}
 .bold{{font-weight:600}}
 @media (prefers-color-scheme:dark){{text{{fill:{INK.dark}}}}}
 text.on{{fill:#fff}}"""
+MOVING = """
+.fades{opacity:0}
+@media (prefers-reduced-motion:no-preference){
+.fades{transform-box:fill-box;transform-origin:left;animation:fade 1s ease-in-out}
+@keyframes fade{from{opacity:.9}to{opacity:0;transform:scaleX(var(--to))}}}"""
+"""What a box with `fades_to` does: once, from the moment that the picture is shown."""
 
 
 class Box(NamedTuple):
@@ -71,6 +77,9 @@ class Box(NamedTuple):
     """Whether the fill lets the page through: what was there, and is there no more."""
     tip: str = ""
     """What a mouse that rests on it is told, where the picture is a page of its own."""
+    fades_to: float | None = None
+    """It shows for a moment only, while it shrinks to this part of its width; not at all where
+    nothing moves."""
 
 
 class Words(NamedTuple):
@@ -135,10 +144,12 @@ class Picture:
     def svg(self) -> str:
         """The drawing as an SVG file."""
         body = "\n".join(_drawn(shape) for shape in self.shapes)
+        moves = any(isinstance(s, Box) and s.fades_to is not None for s in self.shapes)
+        style = STYLE + MOVING if moves else STYLE
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
             f'width="{self.width}" height="{self.height}" role="img">\n'
-            f"<title>{html.escape(self.alt)}</title>\n<style>{STYLE}</style>\n{body}\n</svg>\n"
+            f"<title>{html.escape(self.alt)}</title>\n<style>{style}</style>\n{body}\n</svg>\n"
         )
 
     def save(self, path: str) -> None:
@@ -182,9 +193,10 @@ class Canvas:
         faint: bool = False,
         size: int = SIZE,
         tip: str = "",
+        fades_to: float | None = None,
     ) -> Box:
         """A box, and its label in the middle of it: white on a fill, in ink on a frame."""
-        made = Box(x, y, width, height, tone, name, dashed, faint, tip)
+        made = Box(x, y, width, height, tone, name, dashed, faint, tip, fades_to)
         self.shapes.append(made)
         if label:
             look = "on" if tone in TONES and not faint else ""
@@ -263,6 +275,8 @@ def _drawn_box(box: Box) -> str:
         look = f'fill="{EDGE}" fill-opacity="0.14" stroke="{EDGE}"'
     else:
         look = f'fill="none" stroke="{EDGE}"'
+    if box.fades_to is not None:
+        look += f' class="fades" style="--to:{box.fades_to:.4g}"'
     if box.dashed:
         look += ' stroke-dasharray="4 3"'
     radius = min(3.0, box.width / 4, box.height / 4)
