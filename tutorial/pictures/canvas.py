@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nkisim.views import markup
-from nkisim.views.palette import Shade
+from nkisim.views.palette import ENGINES
 
 WIDTH = 480
 """Pixels of a usual picture: three quarters of that, on a phone, is still readable."""
@@ -27,20 +27,16 @@ EM = 0.6
 """The widest mean width of a letter, in units of its size: that of the monospaced fonts."""
 
 TONES = {
-    "q": "#0072b2",
+    "q": "#2266cc",
     "k": "#b35900",
     "v": "#007f5f",
     "p": "#a8459a",
     "state": "#6a7380",
     "wrong": "#c93a31",
-    "tensor": "#0072b2",
-    "vector": "#b35900",
-    "scalar": "#007f5f",
-    "gpsimd": "#a8459a",
-    "dma": "#6a7380",
+    **{name: shade.either for name, shade in ENGINES.items()},
 }
 """Fills. White letters on each reach 4.5:1; each reaches 3:1 on white pages and on dark ones."""
-INK = Shade("#626b76", "#919ba7")
+INK, INK_IN_THE_DARK = "#626b76", "#919ba7"
 """Words: 4.5:1 and more on a page of the scheme that the browser tells, and still about 3:1 on one
 of the other scheme."""
 EDGE = "#858e99"
@@ -48,10 +44,10 @@ EDGE = "#858e99"
 
 STYLE = f"""\
 text{{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}}
-text{{fill:{INK.light}}}
+text{{fill:{INK}}}
 .code{{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}}
 .bold{{font-weight:600}}
-@media (prefers-color-scheme:dark){{text{{fill:{INK.dark}}}}}
+@media (prefers-color-scheme:dark){{text{{fill:{INK_IN_THE_DARK}}}}}
 text.on{{fill:#fff}}"""
 MOVING = """
 .fades{opacity:0}

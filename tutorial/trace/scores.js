@@ -8,7 +8,7 @@
   var still = root.querySelector("img"), words = root.querySelector("pre");
   var fields = document.createElement("div"), call = document.createElement("code");
   var drawing = document.createElementNS(SVG, "svg");
-  var tone = { score: "#6a7380", top: "#a8459a", m: "#0072b2", kept: "#b35900", added: "#007f5f" };
+  var tone = { score: "#6a7380", top: "#a8459a", m: "#2266cc", kept: "#b35900", added: "#007f5f" };
 
   function add(kind, attributes, text) {
     var made = document.createElementNS(SVG, kind);

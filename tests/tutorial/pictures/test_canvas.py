@@ -11,7 +11,18 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from tests.tutorial.pictures.samples import SAMPLES
-from tutorial.pictures.canvas import EDGE, INK, SMALL, TONES, Arrow, Box, Canvas, Words, plain
+from tutorial.pictures.canvas import (
+    EDGE,
+    INK,
+    INK_IN_THE_DARK,
+    SMALL,
+    TONES,
+    Arrow,
+    Box,
+    Canvas,
+    Words,
+    plain,
+)
 
 DARK = ("#111111", "#131416", "#181c22")
 """Pages that are dark: JupyterLab's, the site's, and that of the course's own pages."""
@@ -126,9 +137,9 @@ def test_fills_read_under_white_letters_and_stand_out_from_light_and_dark_pages(
 
 
 def test_words_and_frames_read_on_pages_of_either_scheme():
-    assert contrast(INK.light, "#ffffff") >= 4.5
-    assert all(contrast(INK.dark, page) >= 4.5 for page in DARK)
-    assert contrast(INK.dark, "#ffffff") >= 2.7 and all(contrast(INK.light, p) >= 3 for p in DARK)
+    assert contrast(INK, "#ffffff") >= 4.5
+    assert all(contrast(INK_IN_THE_DARK, page) >= 4.5 for page in DARK)
+    assert contrast(INK_IN_THE_DARK, "#ffffff") >= 2.7 and all(contrast(INK, p) >= 3 for p in DARK)
     assert contrast(EDGE, "#ffffff") >= 3 and all(contrast(EDGE, page) >= 3 for page in DARK)
 
 
@@ -136,7 +147,7 @@ def test_the_dark_scheme_changes_words_and_nothing_else():
     made = Canvas(40)
     made.words(0, 20, "word")
     svg = made.picture("A word that stands alone in a picture, for a test of it.").svg
-    assert f"@media (prefers-color-scheme:dark){{text{{fill:{INK.dark}}}}}" in svg
+    assert f"@media (prefers-color-scheme:dark){{text{{fill:{INK_IN_THE_DARK}}}}}" in svg
     assert "background" not in svg and '<rect width="480"' not in svg
 
 
