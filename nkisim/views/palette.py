@@ -25,7 +25,7 @@ CARD = Shade("#ffffff", "#161b22", "none")
 RAISED = Shade("#f3f5f8", "#1f2630", "#80808020")
 LINE = Shade("#d0d7de", "#3d444d", "#858e9980")
 FOCUS = Shade("#0b62c4", "#6cb6ff", "#2f7fd0")
-LIMIT = Shade("#b3261e", "#ff8f7a", "#d4483c")
+LIMIT = Shade("#b3261e", "#ff8f7a", "#c93a31")
 """Capacities and roofs: what cannot be passed."""
 
 ENGINES = {

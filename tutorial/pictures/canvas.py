@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nkisim.views import markup
-from nkisim.views.palette import ENGINES
+from nkisim.views.palette import ENGINES, LIMIT
 
 WIDTH = 480
 """Pixels of a usual picture: three quarters of that, on a phone, is still readable."""
@@ -32,7 +32,7 @@ TONES = {
     "v": "#007f5f",
     "p": "#a8459a",
     "state": "#6a7380",
-    "wrong": "#c93a31",
+    "wrong": LIMIT.either,
     **{name: shade.either for name, shade in ENGINES.items()},
 }
 """Fills. White letters on each reach 4.5:1; each reaches 3:1 on white pages and on dark ones."""
