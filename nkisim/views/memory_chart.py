@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..program.run import Run
+from ..timeline import Timeline
 from . import chart, palette
 from .occupancy import Curve, curve, holders, unit_of
 from .reading import SPACES, Reading
@@ -14,9 +16,6 @@ from .tables import bars, brief, clip, count, short, size, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..program.run import Run
-    from ..timeline import Timeline
 
 COLUMNS = 1000
 """Of the figure: about one a pixel."""

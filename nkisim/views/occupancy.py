@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import Timeline
 from .reading import Reading, Tile
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 
 @dataclass

@@ -8,18 +8,15 @@ reader's light or dark scheme by itself.
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import Timeline
 from . import lanes, palette
 from .occupancy import curve
 from .reading import SPACES, Reading
 from .tables import short, size
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 WIDTH, LEFT, RIGHT = 960, 92, 16
 COLUMNS = 430

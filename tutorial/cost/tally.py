@@ -12,7 +12,7 @@ from ..lesson import StandIn
 from ..running import runner
 
 if TYPE_CHECKING:
-    from nkisim.timeline import Timeline
+    from nkisim.record import Timeline
     from nkisim.views.chart import Chart
 
 TARGETS = ("trn1", "trn2")

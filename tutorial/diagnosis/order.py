@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nkisim.rules import source
-
 from ..trace.states import named_state, state_of
 
 DIALECT = "nki"
@@ -162,13 +160,13 @@ class _Tile:
 def _steps(run: Any) -> Iterable[Step]:
     for program in run.programs:
         for record in program.records():
-            place = source.line_of(record[1], record[2])
+            place = record.place
             yield Step(
                 place.line,
                 place.text.partition("  #")[0].rstrip(),
-                record[0].instruction.name,
-                record[3],
-                tuple(record[5:-1:2][: len(record[0].srcs)]),
+                record.signature.instruction.name,
+                record.buffer,
+                tuple(read.buffer for read in record.srcs),
             )
 
 

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ...execution.execution import current
 from ...machine.memory import PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
 from .allocated import AUTOMATIC
 from .support import Memory

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
-from ...execution.execution import Program
+from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
-from ...machine.running import current
 from ...rules.errors import broken
 from ...rules.source import user_frame
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
@@ -54,7 +54,7 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
 
 
 def _check_on_chip(
-    program: Program,
+    program: Execution,
     api: str,
     space: str,
     shape: tuple[int, ...],
@@ -163,7 +163,7 @@ def make(
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
@@ -174,14 +174,14 @@ def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Ten
     return t
 
 
-def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
+def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
     buf = t.buf
     tracked, buf.tracked = buf.tracked, None
     at = 0
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape)
+        at = len(program.tape.entries)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
     buf.tracked = tracked
@@ -191,7 +191,7 @@ def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -
 
 
 def _hbm(
-    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
+    program: Execution, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
 ) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
@@ -296,7 +296,7 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
-    program.keep_initial(buf, array)
+    program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 
 

@@ -21,8 +21,9 @@ from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PRE
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...machine.memory import SBUF
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, Tensor
+from ...tensors.tensor import Tensor
 from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype
