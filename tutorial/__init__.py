@@ -3,6 +3,7 @@
     from tutorial import check, trace
     check(3, decode_attention_fwd)      # an outcome, one sentence, the counters
     trace(3, decode_attention_fwd)      # how m, l and acc move, tile by tile
+    picture(3, decode_attention_fwd)    # what it reads, and every instruction with its tile
     tally(3, decode_attention_fwd)      # bytes and instructions counted, time modelled
     compare(9, old_kernel, new_kernel)  # two kernels, instruction by instruction
 
@@ -19,6 +20,7 @@ from .check import check
 from .cost.compare import Comparison, compare
 from .cost.tally import Tally, tally
 from .lesson import broken, excerpt, instructions, predict, solution, solution_text
+from .picture import picture
 from .stage import InputError, Stage, StageError, get, stages
 from .trace.trace import Trace, TraceError, trace
 from .verdict import CheckFailed, Verdict
@@ -41,6 +43,7 @@ __all__ = [
     "generate",
     "get",
     "instructions",
+    "picture",
     "predict",
     "reference",
     "solution",
