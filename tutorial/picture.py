@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from . import doctor, stage
-from .inputs.families import Case
+from . import stage
 from .pictures.canvas import Canvas, Picture
 from .pictures.kernel import draw
 from .pictures.reading import Flow, read
 from .running import runner
+from .stage import Case
 
 
 def picture(
@@ -59,7 +59,7 @@ def _case(lesson: stage.Stage, family: str | None, inputs: Any) -> Case:
 
 def _worked(lesson: stage.Stage, case: Case) -> Flow | None:
     """What the worked kernel does on the same input; None where it is not here."""
-    folder = doctor.solutions_folder()
+    folder = stage.solutions_folder()
     path = None if folder is None else folder / f"{lesson.file_name}.py"
     if path is None or not path.is_file():
         return None

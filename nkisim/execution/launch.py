@@ -372,10 +372,10 @@ def check_capacity(program: Execution, kernel: Kernel) -> None:
         broken(
             rule,
             f"{space.upper()} overflows: {len(users)} tiles in use at one time need "
-            f"{total} bytes a partition",
+            f"{total} bytes per partition",
             tensor=last.label,
             got=held + more,
-            limit=f"{limit} bytes a partition on {target.name}"
+            limit=f"{limit} bytes per partition on {target.name}"
             + (
                 f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""
             ),

@@ -119,7 +119,7 @@ def build(
                 "psum-bank",
                 "the result does not fit in one PSUM bank",
                 got=meta.describe(),
-                limit=f"{config.target.psum_bank_bytes} bytes a partition",
+                limit=f"{config.target.psum_bank_bytes} bytes per partition",
                 remedy="Work on at most 512 fp32 columns at a time.",
             )
         _check_sbuf_tile(call, meta)
@@ -184,8 +184,8 @@ def _check_sbuf_tile(call: Call, meta: Meta) -> None:
         call.fail(
             "sbuf-capacity",
             "the tile is larger than SBUF",
-            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes a partition",
-            limit=f"{limit} bytes a partition on {call.target.name}",
+            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes per partition",
+            limit=f"{limit} bytes per partition on {call.target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 

@@ -112,7 +112,7 @@ def _file(filename: str, lines: set[int]) -> dict[str, Any]:
 
 
 def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> dict[str, Any]:
-    """Bytes a partition in use at each step, and the tensors that hold most of it."""
+    """Bytes per partition in use at each step, and the tensors that hold most of it."""
     out: dict[str, Any] = {
         "capacity": {s: reading.capacity(s) for s in SPACES},
         "unit": reading.unit,
@@ -238,7 +238,7 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
 
 
 def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:
-    """ "at most 2 KiB of 224 KiB a partition"."""
+    """ "at most 2 KiB of 224 KiB per partition"."""
     peak = sum(t.partition_bytes * n for t, n in holders(reading, space, timeline)[1])
     return (
         (f"at most {size(peak)} of {size(reading.capacity(space))} {reading.unit}")

@@ -186,7 +186,7 @@ class Reading:
 
     # -- memory ------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
-        """Bytes a partition of `space` on the target; of several cores side by side, together."""
+        """Bytes per partition of `space` on the target; of several cores side by side, together."""
         return self.cores * (
             self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
         )
@@ -194,7 +194,9 @@ class Reading:
     @property
     def unit(self) -> str:
         """By what memory is counted."""
-        return "a partition" if self.cores == 1 else f"a partition of {self.cores} cores together"
+        return (
+            "per partition" if self.cores == 1 else f"per partition of {self.cores} cores together"
+        )
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""

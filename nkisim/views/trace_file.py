@@ -198,7 +198,7 @@ def _counters(timeline: Timeline, reading: Reading) -> Iterator[tuple[int, int, 
         many = "" if reading.cores == 1 else f" of {reading.cores} cores"
         yield from _counter(
             f"{space.upper()} in use",
-            f"({unit} a partition{many})",
+            f"({unit} per partition{many})",
             _grid(c.edges[:-1] * 1e3),
             (c.total / per).tolist(),
         )

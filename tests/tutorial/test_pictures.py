@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, unnamed
-from tutorial import trace
+from tutorial.trace import trace
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
-from tutorial import TraceError, get, stages
+from tutorial import TraceError, get, stages, trace
 from tutorial.reference.attention import online_states, pass_states
 from tutorial.stage import InputError, StageError
 from tutorial.text import number, short, table
-from tutorial import trace
 
 # the others: tests of their own
 ATTENTION = [s.number for s in stages() if s.attention is not None and not s.known]

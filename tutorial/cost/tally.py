@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import stage
-from ..inputs.families import Case
-from ..lesson import StandIn
 from ..running import runner
+from ..running.worked import StandIn
+from ..stage import Case
 
 if TYPE_CHECKING:
     from nkisim.record import Timeline

@@ -132,6 +132,11 @@ class Picture:
         return {s.name: s for s in self.shapes if isinstance(s, Box) and s.name}
 
     @property
+    def drawn(self) -> bool:
+        """Whether there is more to see than words."""
+        return any(not isinstance(shape, Words) for shape in self.shapes)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """All words that stand in the drawing, in order."""
         return tuple(s.text for s in self.shapes if isinstance(s, Words))

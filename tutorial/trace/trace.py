@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import stage
-from ..diagnosis import order as passing
-from ..inputs.families import Case
 from ..reference.attention import Attention
-from ..running import runner
+from ..running import refusals, runner
+from ..stage import Case
 from ..text import DIGITS
 from . import divergence, figure
-from .rows import LOWEST, NAMING, Row, Table, TraceError, Wrong
+from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of
 from .states import Observed
 from .stepper import Steps
@@ -32,7 +31,7 @@ from .updates import LOW
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Row", "Trace", "TraceError", "of_run", "rows_of", "trace"]
+__all__ = ["Row", "Trace", "of_run", "rows_of", "trace"]
 BINS = 24  # bars of a tile's scores in a picture
 NO_KEYS = -math.inf
 
@@ -143,7 +142,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if observed is None:
         naming = (
             NAMING.replace("nl.fp32.min", "-3e38")
-            if passing.ran_in(run) == passing.DIALECT
+            if refusals.ran_in(run) == refusals.DIALECT
             else NAMING
         )
         return Trace(

@@ -37,7 +37,7 @@ def needs_bias(api: str) -> None:
             "allocated-bias",
             f"{api} has no bias tile, in a kernel that places its tiles itself",
             got="no bias",
-            limit="a bias tile of one element a partition, which the kernel has placed too",
+            limit="a bias tile of one element per partition, which the kernel has placed too",
             remedy="Use nisa.activation(op, data, bias=zeros), with zeros a placed tile that "
             "holds 0.",
         )

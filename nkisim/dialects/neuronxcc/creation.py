@@ -70,7 +70,7 @@ def _check_on_chip(
             f"{api}: the tile{label} has {len(shape)} axis",
             got=shape,
             limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for "
+            remedy=f"Write ({shape[0]}, 1) for one value per partition, or (1, {shape[0]}) for "
             "one row."
             if shape and shape[0] > 1
             else "Write (1, 1): a partition axis and a free axis, also for a single number.",
@@ -88,8 +88,8 @@ def _check_on_chip(
         broken(
             "sbuf-capacity",
             f"{api}: the tile{label} is larger than SBUF",
-            got=f"{shape}: {free} bytes a partition",
-            limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition",
+            limit=f"{target.sbuf_partition_bytes} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
     bank, banks = target.psum_bank_bytes, target.psum_banks
@@ -97,7 +97,7 @@ def _check_on_chip(
         broken(
             "psum-bank",
             f"{api}: the PSUM tile{label} does not fit in one bank",
-            got=f"{shape}: {free} bytes a partition",
+            got=f"{shape}: {free} bytes per partition",
             limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
             remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as "
             "(128, banks, 512).",

@@ -155,7 +155,7 @@ def _broadcasts(api: str, a: Tensor, b: Tensor) -> None:
         f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes",
         tensor=b.label,
         got=f"{a.meta.describe()} and {b.meta.describe()}",
-        remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).",
+        remedy="For one value per partition use nisa.tensor_scalar(dst, data, op0, operand0).",
     )
 
 

@@ -99,8 +99,8 @@ def _check_on_chip(
             f"{api}: the tile{label} is larger than {space.upper()}"
             if not start
             else f"{api}: the tile{label} at byte {start} ends beyond {space.upper()}",
-            got=f"{shape}: {free} bytes a partition" + (f" from byte {start}" if start else ""),
-            limit=f"{limit} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition" + (f" from byte {start}" if start else ""),
+            limit=f"{limit} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 

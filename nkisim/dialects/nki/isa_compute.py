@@ -537,7 +537,7 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
     if len(pairs) > 4 or free != dst.meta.free:
         broken(
             "shape-mismatch",
-            f"{api}: the pattern names {free} elements a partition, "
+            f"{api}: the pattern names {free} elements per partition, "
             f"'{dst.label}' has {dst.meta.free}",
             tensor=dst.label,
             got=repr(pattern),

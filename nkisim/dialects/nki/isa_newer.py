@@ -28,7 +28,7 @@ from .targets import needs_trn2, needs_trn3
 
 
 def _vector(value: Any, api: str, what: str) -> Tensor:
-    """A number, as a float, or a tile of one element a partition."""
+    """A number, as a float, or a tile of one element per partition."""
     return operand(float(value) if isinstance(value, int) else value, api, what)
 
 

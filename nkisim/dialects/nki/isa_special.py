@@ -52,8 +52,8 @@ def nc_find_index8(dst: Any, data: Any, vals: Any, name: str | None = None) -> N
 def nc_match_replace8(
     dst: Any, data: Any, vals: Any, imm: float, dst_idx: Any = None, name: str | None = None
 ) -> NkiInstruction:
-    """dst = data with each of the 8 values a partition of vals replaced, where it occurs first, by
-    the number imm.
+    """dst = data with each of the 8 values per partition of vals replaced, where it occurs first,
+    by the number imm.
 
     dst_idx (p, 8): the places. Of a value that vals has several times, the first place goes to its
     last slot.

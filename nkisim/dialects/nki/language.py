@@ -109,7 +109,7 @@ class _TileSize(_SharedTileSize):
 
     @property
     def psum_num_banks(self) -> int:
-        """PSUM banks a partition."""
+        """PSUM banks per partition."""
         return self._target.psum_banks
 
     @property

@@ -65,7 +65,7 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
             "register",
             f"{api}: {what} is a register",
             got=repr(x),
-            remedy="Store it into a tile of one element a partition with nisa.register_store, "
+            remedy="Store it into a tile of one element per partition with nisa.register_store, "
             "and pass that.",
         )
     return as_tensor(x, api, what)
@@ -105,8 +105,8 @@ def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
-    """Two tiles must have the same partitions and the same number of elements a partition: nothing
-    is broadcast."""
+    """Two tiles must have the same partitions and the same number of elements per partition:
+    nothing is broadcast."""
     a, b = dst.meta, src.meta
     if b.space == CONST or HBM in (a.space, b.space):
         return
@@ -123,11 +123,11 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     if a.free != b.free:
         broken(
             "shape-mismatch",
-            f"{api}: '{dst.label}' has {a.free} elements a partition, {what} "
+            f"{api}: '{dst.label}' has {a.free} elements per partition, {what} "
             f"'{src.label}' has {b.free}",
             tensor=src.label,
             got=f"{a.describe()} and {b.describe()}",
-            remedy="Nothing is broadcast: for one value a partition use nisa.tensor_scalar, or "
+            remedy="Nothing is broadcast: for one value per partition use nisa.tensor_scalar, or "
             "repeat the tile with "
             ".broadcast(dim, size).",
         )
