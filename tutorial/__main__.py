@@ -1,5 +1,4 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | picture | trace |
-run | generate`.
+"""The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense.

@@ -2,8 +2,6 @@
   var root = document.getElementById(id);
   if (!root || root.dataset.ready) return;
   root.dataset.ready = "1";
-  // JupyterLab would take keys that belong to the fields
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
   var SVG = "http://www.w3.org/2000/svg", TILES = 4, EACH = 4;
   var still = root.querySelector("img"), words = root.querySelector("pre");
   var fields = document.createElement("div"), call = document.createElement("code");
@@ -75,6 +73,8 @@
     field.step = "0.5";
     field.value = score;
     field.style.cssText = "width:42%;box-sizing:border-box;font:inherit";
+    // JupyterLab would take the arrow keys: it asks what has the focus
+    field.setAttribute("data-lm-suppress-shortcuts", "true");
     field.setAttribute("aria-label", "score " + i + ", tile " + Math.floor(i / EACH));
     field.oninput = function () {
       var typed = parseFloat(field.value);

@@ -4,8 +4,6 @@
   var steps = Array.prototype.slice.call(root.querySelectorAll("details"));
   if (steps.length < 2) return;
   root.dataset.ready = "1";
-  // JupyterLab would take the arrow keys and go to another cell
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
   var bar = document.createElement("div");
   var range = document.createElement("input");
   var said = document.createElement("output");
@@ -49,9 +47,12 @@
   root.addEventListener("click", function (event) {
     if (event.target.tagName === "IMG") range.focus({ preventScroll: true });
   });
-  bar.appendChild(button("\u25c0", "previous tile", -1));
-  bar.appendChild(range);
-  bar.appendChild(button("\u25b6", "next tile", 1));
+  [button("\u25c0", "previous tile", -1), range, button("\u25b6", "next tile", 1)]
+    .forEach(function (control) {
+      // JupyterLab would take the arrow keys and go to another cell: it asks what has the focus
+      control.setAttribute("data-lm-suppress-shortcuts", "true");
+      bar.appendChild(control);
+    });
   bar.appendChild(said);
   root.insertBefore(bar, steps[0]);
   go(0);
