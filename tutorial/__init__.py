@@ -24,6 +24,7 @@ from .picture import picture
 from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
 from .trace.rows import TraceError
+from .trace.scores import EditableScores
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .writing.decode import generate, reference
@@ -31,6 +32,7 @@ from .writing.decode import generate, reference
 __all__ = [
     "CheckFailed",
     "Comparison",
+    "EditableScores",
     "InputError",
     "Stage",
     "StageError",

@@ -32,7 +32,7 @@ def picture(
     """
     lesson = stage.get(key)
     if lesson.judge is not None:
-        return _said(f"{lesson.title} is no kernel of its own: draw the one that it calls.")
+        return _said(f"{lesson.title} has no kernel: draw the one that it calls.")
     if getattr(kernel, "lesson", None) is lesson:  # the stand-in for a solution that is not here
         return _said(f"The solution of {lesson.title} is not here.")
     case = _case(lesson, family, inputs)

@@ -82,7 +82,7 @@ def _without_line(sentence: str) -> tuple[str, Line | None]:
 
 
 def _table(counted: str, costs: Sequence[Cost]) -> str:
-    """The counters, each with a bar beside that of the minimum, on a scale of its own."""
+    """The counters, each with a bar beside that of the minimum, each pair to its own scale."""
     head = "".join(
         f'<th style="{_CELL}{side}">{html.escape(name)}</th>'
         for name, side in (

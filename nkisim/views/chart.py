@@ -54,7 +54,7 @@ class Chart:
 
 def style() -> AbstractContextManager[None]:
     """matplotlib's settings while a chart is made, whatever style the reader has chosen: no
-    background of its own, and colours that read on a light page and on a dark one."""
+    background, and colours that read on a light page and on a dark one."""
     import matplotlib
 
     ink, soft, line, card = (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 class Shade(NamedTuple):
     """One colour on a light card, on a dark one, and where nobody knows on which: in a drawing that
-    has no background of its own."""
+    has no background."""
 
     light: str
     dark: str

@@ -2,7 +2,7 @@
 written as SVG.
 
 A picture is shown as an `<img>` with a data URI, which notebooks that are not trusted yet and
-static pages keep (they drop inline SVG, styles and scripts). It has no background of its own. Boxes
+static pages keep (they drop inline SVG, styles and scripts). It has no background. Boxes
 are in tones on which white letters read and that stand out from a white page and from a dark one;
 other words follow the reader's light or dark scheme, in shades that are still legible where a
 notebook's own theme is dark and the browser says light.
@@ -72,7 +72,7 @@ class Box(NamedTuple):
     faint: bool = False
     """Whether the fill lets the page through: what was there, and is there no more."""
     tip: str = ""
-    """What a mouse that rests on it is told, where the picture is a page of its own."""
+    """What a mouse that rests on it is told, where the picture is opened as a page."""
     fades_to: float | None = None
     """It shows for a moment only, while it shrinks to this part of its width; not at all where
     nothing moves."""

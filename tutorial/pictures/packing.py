@@ -59,7 +59,7 @@ def packings(n_q_heads: int, n_kv_heads: int, n: int) -> Picture:
 
 
 def padded(n_q_heads: int, n_kv_heads: int, d: int = 128) -> Picture:
-    """Rung 6's stationary operand: for every KV head all query columns, those of its own group
+    """Rung 6's stationary operand: for every KV head all query columns, those of that head's group
     filled, the others 0; and where the matmuls' sum puts each group's scores. Raises ValueError
     unless Hkv divides Hq, 32 and 8 at most.
     """
@@ -93,7 +93,7 @@ def padded(n_q_heads: int, n_kv_heads: int, d: int = 128) -> Picture:
         f"holds the {group} queries of that head's group in their own columns, and zeros "
         f"elsewhere. Multiplied by that head's K, it gives {n_q_heads} rows of scores, of which "
         f"only {group} are not zero. PSUM adds the {n_kv_heads} products, so that every head's "
-        f"scores end in a row of their own: {n_q_heads} partitions work in place of {group}."
+        f"scores end in a separate row: {n_q_heads} partitions work in place of {group}."
     )
 
 

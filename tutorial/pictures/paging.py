@@ -18,7 +18,7 @@ def block_table(
     faint; they may hold anything.
 
     Raises ValueError for more than 12 blocks, 4 sequences or 6 entries, and for a used entry that
-    is no block.
+    does not name a block.
     """
     used = _used(table, lengths, block, n_blocks)
     owners = [[s for s, row in enumerate(used) if b in row] for b in range(n_blocks)]
@@ -56,7 +56,7 @@ def _used(
         raise ValueError("at most 6 entries a sequence, and as many as its length needs")
     used = [row[: -(-length // block)] for row, length in zip(table, lengths)]
     if any(not 0 <= entry < n_blocks for row in used for entry in row):
-        raise ValueError(f"an entry that is used is no block of 0 to {n_blocks - 1}")
+        raise ValueError(f"every entry that is used must name a block of 0 to {n_blocks - 1}")
     return used
 
 

@@ -106,7 +106,7 @@ def _scores(
     area: tuple[float, float, float, float],
     name: str = "",
 ) -> None:
-    """The tile's scores as bars, the largest in a tone of its own."""
+    """The tile's scores as bars, the largest in another tone."""
     x, y, width, height = area
     scores = row.scores or ((row.tile_max,) if row.tile_max is not None else ())
     slot = width / max(len(scores), 1)

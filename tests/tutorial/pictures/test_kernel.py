@@ -169,4 +169,4 @@ def test_a_kernel_that_does_not_run_gives_a_picture_that_says_so(tmp_path):
     made = picture(3, load(3, blank, tmp_path))
     assert made.alt == "stage 3 online_softmax is not attempted yet."
     assert made.words == ("stage 3 online_softmax is not attempted yet.",)
-    assert "no kernel of its own" in picture(10, lambda: None).alt
+    assert "has no kernel" in picture(10, lambda: None).alt

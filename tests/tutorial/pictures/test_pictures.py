@@ -222,7 +222,7 @@ def test_entries_point_to_the_blocks_that_the_lengths_need():
 
 
 def test_a_used_entry_that_is_no_block_is_refused():
-    with pytest.raises(ValueError, match="no block"):
+    with pytest.raises(ValueError, match="name a block"):
         pictures.block_table([[7]], [1], 4, 6)
 
 
