@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nkisim.rules import source
+
 MEMORIES = ("hbm", "sbuf", "psum")
 
 
@@ -140,8 +142,6 @@ def _tile(tiles: dict[int, Tile], operand: Any) -> Tile:
 
 
 def _line(buffer: Any) -> int:
-    from nkisim.rules import source
-
     return source.line_of(buffer.code, buffer.lasti).line
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from ..pictures.canvas import SMALL, WIDTH, Canvas, Picture
-from ..text import number
+from ..reference.text import number
 from .rows import Row, Table
 
 PER_LINE = 4  # small frames side by side in a strip

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from ..text import DIGITS, number
+from ..reference.text import DIGITS, number
 
 HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
 LOWEST = -1e30  # a max at or below this is that of no keys

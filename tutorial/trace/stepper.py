@@ -16,7 +16,7 @@ from importlib import resources
 
 from nkisim.views import markup
 
-from ..text import DIGITS, number
+from ..reference.text import DIGITS, number
 from . import frames
 from .rows import Row, Table
 

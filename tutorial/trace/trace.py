@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from .. import stage
 from ..reference.attention import Attention
+from ..reference.text import DIGITS
 from ..running import refusals, runner
 from ..stage import Case
-from ..text import DIGITS
 from . import divergence, figure
 from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of

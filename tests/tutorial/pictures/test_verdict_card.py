@@ -10,8 +10,8 @@ import pytest
 
 from tests.tutorial.kernels import changed, load, solution
 from tutorial import Verdict, check
+from tutorial.pictures.verdict_card import LONGEST, OVER, RIGHT, WRONG
 from tutorial.verdict import Counter
-from tutorial.verdict_card import LONGEST, OVER, RIGHT, WRONG
 
 
 def words(fragment):

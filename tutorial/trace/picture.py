@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from . import stage
-from .pictures.canvas import Canvas, Picture
-from .pictures.kernel import draw
-from .pictures.reading import Flow, read
-from .running import runner
-from .stage import Case
+from .. import stage
+from ..pictures.canvas import Canvas, Picture
+from ..pictures.kernel import draw
+from ..pictures.reading import Flow, read
+from ..running import runner
+from ..stage import Case
 
 
 def picture(
