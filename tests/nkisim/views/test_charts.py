@@ -228,14 +228,40 @@ def test_a_chart_is_the_same_twice_and_shows_in_a_notebook_with_its_text(name):
 
 
 @pytest.mark.parametrize("name", ["memory", "lanes", "roofline"])
-def test_a_figure_brings_its_own_light_card_whatever_the_readers_style(name):
+def test_a_figure_has_no_background_of_its_own_whatever_the_readers_style(name):
     with matplotlib.rc_context(
         {"axes.facecolor": "black", "text.color": "white", "figure.facecolor": "black"}
     ):
         figure = CHARTS[name](small()).figure()
-    assert matplotlib.colors.to_hex(figure.get_facecolor()) == "#ffffff"
-    assert all(matplotlib.colors.to_hex(ax.get_facecolor()) == "#ffffff" for ax in figure.axes)
-    assert matplotlib.colors.to_hex(figure._suptitle.get_color()) == "#1b1f24"
+    backgrounds = [figure.get_facecolor(), *(ax.get_facecolor() for ax in figure.axes)]
+    assert all(matplotlib.colors.to_rgba(color)[3] == 0 for color in backgrounds)
+    assert matplotlib.colors.to_hex(figure._suptitle.get_color()) == palette.INK.either
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#111111", "#131416"])
+def test_words_and_lanes_stand_out_from_light_and_dark_pages(page):
+    assert contrast(palette.INK.either, page) >= 4
+    assert all(contrast(shade.either, page) >= 3 for shade in palette.ENGINES.values())
+    assert contrast(palette.LIMIT.either, page) >= 3
+
+
+def contrast(one, other):
+    """How much two colours differ in luminance, from 1 to 21 (WCAG 2)."""
+
+    def luminance(color):
+        rgb = np.array(matplotlib.colors.to_rgb(color))
+        linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_queues_of_one_direction_share_a_band():
+    ax = CHARTS["lanes"](small()).figure().axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert sum(name.startswith("dma in") for name in names) == 1
+    assert sum(name.startswith("dma out") for name in names) == 1
 
 
 @pytest.mark.parametrize("name", ["memory", "memory, timed", "lanes"])
@@ -350,6 +376,7 @@ def as_lab(color, seen):
         ("owners", [*palette.OWNERS, palette.REST]),
         ("engines, light", [shade.light for shade in palette.ENGINES.values()]),
         ("engines, dark", [shade.dark for shade in palette.ENGINES.values()]),
+        ("engines, either", [shade.either for shade in palette.ENGINES.values()]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -9,12 +9,11 @@ import pytest
 import nkisim
 from tests.tutorial.diagnosis import wrong_ragged
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import broken, check, get
+from tutorial import broken, check, get, trace
 from tutorial.mistakes.batches import BATCH
 from tutorial.reference.attention import Attention
 from tutorial.reference.recipes import cook
 from tutorial.stage import InputError
-from tutorial.trace import trace
 
 STYLES = ("where", "columns", "guarded", "three_pass")
 UNNAMED = (

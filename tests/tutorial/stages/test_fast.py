@@ -9,11 +9,10 @@ import pytest
 import nkisim
 from tests.tutorial.diagnosis.wrong_fast import WRONG, rung
 from tests.tutorial.kernels import ROOT, load, refused, solution, style
-from tutorial import StageError, check, get
+from tutorial import StageError, check, get, trace
 from tutorial.cost import ladder
 from tutorial.running import precision, runner
 from tutorial.stages.stage7_fast import RUNGS, ladder_case
-from tutorial.trace import trace
 
 STAGE = get(7)
 BF16 = ml_dtypes.bfloat16

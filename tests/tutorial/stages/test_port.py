@@ -10,9 +10,8 @@ import pytest
 import nkisim
 from tests.tutorial.diagnosis.wrong_port import PORT, QK_LINE, S9, WRONG
 from tests.tutorial.kernels import changed, load, solution, style
-from tutorial import broken, check, get
+from tutorial import broken, check, get, trace
 from tutorial.cost import compare
-from tutorial.trace import trace
 from tutorial.trace.states import named_state, state_of
 
 RIGHT = ["language", "fused", "rowwise"]

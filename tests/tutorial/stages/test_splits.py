@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 import nkisim
 from tests.tutorial.diagnosis import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import check, get
+from tutorial import check, get, trace
 from tutorial.diagnosis import matching
 from tutorial.mistakes.splits import SPLIT
 from tutorial.reference.recipes import cook
 from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.stage import InputError
-from tutorial.trace import trace
 
 STYLES = ("one_kernel", "outputs")
 UNNAMED = (
