@@ -17,14 +17,19 @@ from . import stages as _stages_room  # noqa: F401  isort: skip
 
 from .check import check
 from .cost.compare import Comparison, compare
+from .cost.ladder import ladder, measure
+from .cost.paging import compare as compare_paging, shared_prefix
 from .cost.tally import Tally, tally
+from .inputs import realdata
 from .lesson import broken, excerpt, instructions, predict
 from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
+from .stages.stage7_fast import ladder_case, tolerance as rounding_bound
 from .trace.rows import TraceError
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
-from .writing.decode import generate, reference
+from .writing import charmodel, smollm2
+from .writing.decode import generate, reference, writers
 
 __all__ = [
     "CheckFailed",
@@ -37,17 +42,27 @@ __all__ = [
     "TraceError",
     "Verdict",
     "broken",
+    "charmodel",
     "check",
     "compare",
+    "compare_paging",
     "excerpt",
     "generate",
     "get",
     "instructions",
+    "ladder",
+    "ladder_case",
+    "measure",
     "predict",
+    "realdata",
     "reference",
+    "rounding_bound",
+    "shared_prefix",
+    "smollm2",
     "solution",
     "solution_text",
     "stages",
     "tally",
     "trace",
+    "writers",
 ]
