@@ -9,6 +9,8 @@
 Importing this package makes `import neuronxcc.nki` work where no real SDK is installed.
 """
 
+import sys as _sys
+
 import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
 # The room `stages` shares its name with a function of this package. Once imported, a room does not
@@ -16,20 +18,22 @@ import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 from . import stages as _stages_room  # noqa: F401  isort: skip
 
 from .check import check
+from .cost import ladder as _ladder
+from .cost import paging
 from .cost.compare import Comparison, compare
 from .cost.ladder import ladder, measure
-from .cost.paging import compare as compare_paging, shared_prefix
 from .cost.tally import Tally, tally
 from .inputs import realdata
-from .lesson import broken, excerpt, instructions, predict
+from .running import precision
 from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
-from .stages.stage7_fast import ladder_case, tolerance as rounding_bound
 from .trace.rows import TraceError
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
-from .writing import charmodel, smollm2
-from .writing.decode import generate, reference, writers
+from .workspace import lesson as _lesson
+from .workspace.lesson import broken, excerpt, instructions, predict
+from .writing import charmodel, decode, smollm2
+from .writing.decode import generate, reference
 
 __all__ = [
     "CheckFailed",
@@ -45,24 +49,35 @@ __all__ = [
     "charmodel",
     "check",
     "compare",
-    "compare_paging",
+    "decode",
     "excerpt",
     "generate",
     "get",
     "instructions",
     "ladder",
-    "ladder_case",
     "measure",
+    "paging",
+    "precision",
     "predict",
     "realdata",
     "reference",
-    "rounding_bound",
-    "shared_prefix",
     "smollm2",
     "solution",
     "solution_text",
     "stages",
     "tally",
     "trace",
-    "writers",
 ]
+
+# The paths that these modules had in version 0.3, for one release.
+_MOVED = {
+    "charmodel": charmodel,
+    "decode": decode,
+    "ladder": _ladder,
+    "lesson": _lesson,
+    "paging": paging,
+    "precision": precision,
+    "realdata": realdata,
+    "smollm2": smollm2,
+}
+_sys.modules.update({f"{__name__}.{name}": module for name, module in _MOVED.items()})
