@@ -12,6 +12,7 @@ import numpy as np
 
 from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
+from ...machine import narrow as _narrow
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
 from ..limits import TileSize as _TileSize
@@ -251,9 +252,7 @@ bfp16 = _Bfp16()
 
 def finfo(dtype: Any) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
-    import ml_dtypes
-
-    return ml_dtypes.finfo(_dtypes.resolve(dtype))
+    return _narrow.finfo(_dtypes.resolve(dtype))
 
 
 __all__ = [
