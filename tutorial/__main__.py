@@ -17,14 +17,15 @@ from typing import Any, NoReturn
 
 from nkisim.machine import narrow
 
-from . import doctor, stage
+from . import stage
 from .check import Progress, check, unusable
+from .reference.text import table
 from .running import runner
-from .text import table
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
 from .workspace import commands as workspace
+from .workspace import doctor
 from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,6 @@ class Stage:
     layout: str
     idea: str
     problem: str
-    blank: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
@@ -229,6 +229,12 @@ class Stage:
     def file_name(self) -> str:
         """The name of this stage's module, solution and notebook, without an ending."""
         return f"stage{self.number}_{self.name}"
+
+    @property
+    def blank(self) -> str:
+        """The exercise: the text of the file that the learner completes."""
+        source = resources.files("tutorial.stages") / "exercises" / f"{self.file_name}.py"
+        return source.read_text(encoding="utf-8")
 
     @property
     def call(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .text import table
+from .reference.text import table
 
 NOT_ATTEMPTED = "not attempted"
 WRONG = "wrong"

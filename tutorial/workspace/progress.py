@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..reference.text import table
 from ..stage import solutions_folder, stages
-from ..text import table
 from ..verdict import CORRECT, OVER_THE_RUNG, WRONG, Verdict
 
 FILE = "progress.json"

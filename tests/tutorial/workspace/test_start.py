@@ -76,7 +76,7 @@ def test_a_check_without_a_file_checks_the_exercise_of_the_folder(
 ) -> None:
     main(["start", "."])
     own = here / "exercises" / "stage0_first_kernel.py"
-    own.write_text(tutorial.lesson.solution_text(0), encoding="utf-8")
+    own.write_text(tutorial.solution_text(0), encoding="utf-8")
     capsys.readouterr()
     assert main(["check", "0"]) == 0
     assert "first_kernel: correct" in capsys.readouterr().out
