@@ -12,19 +12,10 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
+from ..rules.errors import broken, shown
 from . import narrow
 from .narrow import bfloat16, float8_e4m3, float8_e4m3fn, float8_e5m2, float8_e8m0fnu
 
-=======
-from ..rules.errors import broken, shown
-
-bfloat16 = np.dtype(ml_dtypes.bfloat16)
-float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
-float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
-float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
-float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
->>>>>>> main
 # A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of
 # the official package, an opaque four-byte type names it and float32 arrays store it.
 tfloat32 = np.dtype("V4")

@@ -12,11 +12,8 @@ import numpy as np
 
 from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
-<<<<<<< HEAD
 from ...machine import narrow as _narrow
-=======
 from ...rules import arguments as _arguments
->>>>>>> main
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
 from ..limits import TileSize as _TileSize
@@ -269,16 +266,10 @@ bfp16 = _Bfp16()
 
 def finfo(dtype: Any) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
-<<<<<<< HEAD
-    return _narrow.finfo(_dtypes.resolve(dtype))
-=======
-    import ml_dtypes
-
     found = _dtypes.wanted(dtype, "nl.finfo")
     if not _dtypes.is_float(found):
         _broken("dtype", f"nl.finfo: {found} is no float", got=found, limit="a floating-point type")
-    return ml_dtypes.finfo(_dtypes.storage(found))
->>>>>>> main
+    return _narrow.finfo(_dtypes.storage(found))
 
 
 __all__ = [
