@@ -33,7 +33,7 @@ from ..machine.running import FORCE, STATE
 from ..machine.shapes import ShapeOnly
 from ..program.run import Occupancy
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, broken
+from ..rules.errors import POLICY, KernelError, broken
 from ..tensors.tensor import Tensor
 from .execution import Program
 
@@ -339,13 +339,18 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
             result = kernel.run_on(program, call_args, call_kwargs)
             return kernel.outputs(program, result, mutable)
-    except TypeError as error:
-        calls.explain(error)
+    except KernelError:
+        raise
+    except Exception as error:
+        if isinstance(error, TypeError):
+            calls.explain(error)
+        if POLICY.lowered is not None and source.is_internal(error):  # it cannot go on without it
+            raise POLICY.lowered from None
         raise
     finally:
         STATE.program = None
         FORCE.dialect = None
-        POLICY.warn = {}
+        POLICY.warn, POLICY.lowered = {}, None
         if collecting:
             gc.enable()
         program.last_result = None

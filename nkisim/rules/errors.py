@@ -156,6 +156,8 @@ class _Policy:
 
     warn: Mapping[str, bool] = {}
     warnings = 0
+    lowered: KernelError | None = None
+    """The last error that the configuration turned into a warning."""
 
 
 POLICY = _Policy()
@@ -170,4 +172,12 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     if not POLICY.warn.get(rule, RULES[rule].advisory):
         raise error
     POLICY.warnings += 1
-    warnings.warn(RuleWarning(error), stacklevel=3)
+    if rule in POLICY.warn:
+        POLICY.lowered = error
+    warnings.warn_explicit(
+        RuleWarning(error),
+        RuleWarning,
+        error.filename or "<kernel>",
+        error.line,
+        registry=source.user_frame(2).f_globals.setdefault("__warningregistry__", {}),
+    )

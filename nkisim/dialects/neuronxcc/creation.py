@@ -53,6 +53,28 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     return tuple(sizes), pdim
 
 
+def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape of a tile for which one axis is named: one value a partition."""
+    label = f" '{name}'" if name else ""
+    if not shape:
+        broken(
+            "rank",
+            f"{api}: the tile{label} has no axis",
+            got=shape,
+            limit="at least 2: a partition axis and a free axis",
+            remedy="Write (1, 1): a partition axis and a free axis, also for a single number.",
+        )
+        return 1, 1
+    broken(
+        "one-axis-tile",
+        f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
+        got=shape,
+        limit="at least 2: a partition axis and a free axis",
+        remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.",
+    )
+    return shape[0], 1
+
+
 def _check_on_chip(
     program: Program,
     api: str,
@@ -64,17 +86,6 @@ def _check_on_chip(
 ) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
-    if len(shape) < 2:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has {len(shape)} axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for "
-            "one row."
-            if shape and shape[0] > 1
-            else "Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
     if shape[pdim] > target.partitions:
         broken(
             "partition-limit",
@@ -144,6 +155,8 @@ def make(
                 remedy="Make it with nl.ndarray and nl.store the value into it.",
             )
         return _hbm(program, api, sizes, wanted, place, name)
+    if len(sizes) < 2:
+        sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
     if place.placed:
         note()

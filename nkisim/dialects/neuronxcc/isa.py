@@ -34,8 +34,9 @@ from ...tensors.index import Index, Mask
 from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from .allocated import PLACED, needs_bias, no_transpose
-from .compute import MATMUL_ATTRS, to_sbuf
+from .compute import MATMUL_ATTRS
 from .creation import fill, make
+from .inserted import free_axes_in_order, in_sbuf, same_free_size, tile_for_vector
 from .isa_select import (
     bn_aggr,
     bn_stats,
@@ -120,6 +121,10 @@ def nc_matmul(
         attrs = MATMUL_ATTRS
     if perf_mode is not None:
         attrs += (perf_mode if isinstance(perf_mode, str) else perf_mode.value,)
+    if a.meta.space == PSUM:
+        a = in_sbuf(a, api, "the stationary operand")
+    if b.meta.space == PSUM:
+        b = in_sbuf(b, api, "the moving operand")
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -140,7 +145,7 @@ def nc_transpose(
     if PLACED.buffers is not None and (wanted == "tensor" or wanted is None and not small):
         no_transpose(api)
     if wanted is None and dtype is None and not small:
-        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+        return execute(NC_TRANSPOSE, api, dst, (in_sbuf(t, api, "the tile"),), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken(
             "engine",
@@ -153,6 +158,7 @@ def nc_transpose(
     if on_vector:
         space = dst.meta.space if dst is not None else t.meta.space
         return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
+    t = in_sbuf(t, api, "the tile")
     if out is None or out == t.dtype:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None, mask)
@@ -316,6 +322,8 @@ def tensor_tensor(
     except (KeyError, TypeError):
         attrs = (alu_of(op, api), engine_name(engine, api))
         _TWO_TILES[op, engine] = attrs
+    if a.meta.free != b.meta.free:
+        a, b = same_free_size(a, b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -359,6 +367,16 @@ def tensor_scalar(
             engine_name(engine, api),
         )
         _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
+    tiled = None if first.meta.free == 1 else tile_for_vector(t, first, api, "operand0")
+    if tiled is not None:  # two tiles, and what is left of the instruction
+        pair = (tiled, t) if reverse0 else (t, tiled)
+        if op1 is None:
+            return execute(TENSOR_TENSOR, api, dst, pair, (attrs[0], attrs[4]), SBUF, out, mask)
+        middle = (attrs[0], attrs[4])
+        t = execute(TENSOR_TENSOR, "compiler", None, pair, middle, SBUF, dtypes.FLOAT32, mask)
+        out = out or data.dtype
+        op1, operand1, first = None, None, operand(operand1, api)
+        attrs = (attrs[2], reverse1, None, False, attrs[4])
     if op1 is None:
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
     second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
@@ -410,6 +428,8 @@ def tensor_reduce(
         attrs = (alu_of(op, api), axis, negate, keepdims)
         if type(axis) is int:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
+    if axis not in (-1, t.ndim - 1):
+        free_axes_in_order(t, axis, api)
     return execute(
         TENSOR_REDUCE,
         api,
@@ -573,9 +593,8 @@ def affine_select(
             f"{api}: on_false_value is a {type(on_false_value).__name__}",
             limit="a number",
         )
-    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all
-    # the same, so that the compiler must be copying the tile for them
-    t = to_sbuf(tile(on_true_tile, api), api)
+    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it
+    t = in_sbuf(tile(on_true_tile, api), api, "on_true_tile")
     where = Const(0)
     where.array = pred.where
     return execute(

@@ -53,6 +53,18 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def par_dim(n: int) -> int:
+    """The mark that NKI 0.1 and 0.2 put on the partition axis: the number itself, with a
+    warning."""
+    broken(
+        "keyword-argument",
+        "nl.par_dim is left out: axis 0 is the partition axis of every tensor on chip",
+        got=f"nl.par_dim({n!r})",
+        remedy=f"Write {n!r}.",
+    )
+    return n
+
+
 def _check_on_chip(
     program: Program,
     api: str,
@@ -107,7 +119,7 @@ def _check_on_chip(
 
 def region(buffer: Any, api: str) -> MemoryRegion:
     """The memory region meant by `buffer`."""
-    if isinstance(buffer, str):
+    if isinstance(buffer, str) and buffer in ("sbuf", "psum", "hbm", "private_hbm", "shared_hbm"):
         broken(
             "enum-constant",
             f"{api}: buffer is the text {buffer!r}",
@@ -115,6 +127,7 @@ def region(buffer: Any, api: str) -> MemoryRegion:
             limit="nl.sbuf, nl.psum, nl.private_hbm, nl.shared_hbm",
             remedy=f"Write buffer=nl.{buffer}.",
         )
+        buffer = {"hbm": "private_hbm"}.get(buffer, buffer)
     return option(buffer, MemoryRegion, api, "buffer")
 
 
@@ -284,6 +297,7 @@ __all__ = [
     "hbm",
     "ndarray",
     "ones",
+    "par_dim",
     "private_hbm",
     "psum",
     "sbuf",

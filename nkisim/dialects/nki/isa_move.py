@@ -216,8 +216,10 @@ def core_barrier(
     then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
+    if cores in (0, (0,), [0]):  # a core has not to wait for itself
+        return done()
     group = _both(api)
-    if tuple(cores) != (0, 1):
+    if not isinstance(cores, (tuple, list)) or tuple(cores) != (0, 1):
         broken("lnc", f"{api}: cores is {cores!r}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
         broken(

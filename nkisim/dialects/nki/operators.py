@@ -11,6 +11,7 @@ from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.tensor import Const, Tensor
+from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 
@@ -118,15 +119,9 @@ class Operators:
         """`t[...] = value`: a tensor_copy of a tile, a memset of a number."""
         api = "assignment"
         into = tile(dst, api, "destination")
-        if into.meta.space == HBM:
-            broken(
-                "memory",
-                f"'{into.label}' lies in HBM and cannot be assigned to",
-                tensor=into.label,
-                got=into.meta.describe(),
-                limit="sbuf or psum",
-                remedy="Use nl.store(dst, value=tile) or nisa.dma_copy(dst=..., src=...).",
-            )
+        if into.meta.space == HBM:  # a store
+            transfer.store(into, value)
+            return
         if isinstance(value, (int, float, np.generic)):
             execute(MEMSET, api, into, (Const(value),), (into.shape, None))
             return
