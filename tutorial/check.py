@@ -16,13 +16,12 @@ import numpy as np
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis import order as passing
 from .diagnosis.diagnose import diagnose
-from .inputs.families import Case
-from .running import precision, runner
+from .running import precision, refusals, runner
 from .running.answer import Answer
-from .running.runner import CORRECT, UNUSABLE, WRONG, Problem, Result
-from .verdict import CheckFailed, Verdict
+from .running.runner import Problem, Result
+from .stage import Case
+from .verdict import CORRECT, UNUSABLE, WRONG, CheckFailed, Verdict
 
 # Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
 # fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
@@ -105,11 +104,11 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
         return unusable(lesson, str(error))
     results = _run_all(lesson, kernel, cases, progress)
     families = tuple(dict.fromkeys(result.case.family for result in results))
-    dialects = {passing.ran_in(result.run) for result in results} - {None}
+    dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
         return Verdict(
-            WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families
+            WRONG, refusals.OLD, lesson.number, lesson.name, cause="old dialect", families=families
         )
     troubled = [result for result in results if result.problem is not None]
     answers = [_answer(lesson, result) for result in results if result.problem is None]

@@ -45,7 +45,7 @@ def findings() -> dict[str, Any]:
     except Exception as error:
         real = "missing"
         advice.append(f"the real attention data cannot be read: {error}")
-    from .stage import stages
+    from .stage import solutions_folder, stages
 
     folder = solutions_folder()
     return {
@@ -87,15 +87,6 @@ def _backend() -> tuple[str, str, list[str]]:
         "the SDK's own",
         [],
     )
-
-
-def solutions_folder() -> Path | None:
-    """The `solutions` folder beside the package, or in the working directory; None if there is
-    none."""
-    for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (base / "solutions").is_dir():
-            return base / "solutions"
-    return None
 
 
 def report(found: dict[str, Any]) -> str:

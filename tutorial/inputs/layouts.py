@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, not_finite
-from ..stage import InputError
+from ..stage import Case, InputError
 from . import families, realdata
-from .families import FAMILIES, Case
+from .families import FAMILIES
 
 # keys per tile in the stages' own method: keys become partitions, of which there are 128
 TILE = 128

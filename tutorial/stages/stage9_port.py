@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..diagnosis import order as passing
 from ..reference.recipes import Recipe
+from ..running import refusals
 from ..stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 
@@ -108,5 +108,5 @@ STAGE = replace(
     line_budget=55,
     questions=QUESTIONS,
     broken=BROKEN,
-    dialect=passing.DIALECT,
+    dialect=refusals.DIALECT,
 )
