@@ -209,10 +209,10 @@ def execute(
         if into.role == "input":
             program.refuse_input(dst, api)
         if program.suspect is not None:
-            program.settle(reduces(signature, srcs, dst))
+            program.settle(reduces(signature, srcs, dst, api))
         index = None
         if into.scope.serial < program.affine:
-            index = program.note_shared_write(dst, reduces(signature, srcs, dst))
+            index = program.note_shared_write(dst, reduces(signature, srcs, dst, api))
         if in_place is None:
             if program.values:
                 dst.array[...] = (
@@ -306,10 +306,11 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if buf.scope.closed:
         program.check_scope(dst)
     if program.suspect is not None:
-        program.settle(held or reduces(signature, srcs, dst))
+        # of the tile that is assigned to, the assignment itself is the fault
+        program.settle(held or program.suspect[0].buf is buf)
     index = None
     if buf.scope.serial < program.affine:
-        index = program.note_shared_write(dst, held or reduces(signature, srcs, dst))
+        index = program.note_shared_write(dst, held)
     general = last.general
     keep: np.ndarray | None = None
     same = value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype

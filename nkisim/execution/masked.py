@@ -141,11 +141,11 @@ def execute_masked(
         if dst.buf.scope.closed:
             program.check_scope(dst)
     if program.suspect is not None and not fresh:
-        program.settle(reduces(signature, srcs, dst))
+        program.settle(reduces(signature, srcs, dst, api))
     runs = keep is None or bool(keep.any())
     if runs:
         if dst.buf.scope.serial < program.affine and keep is None:
-            program.note_shared_write(dst, reduces(signature, srcs, dst))
+            program.note_shared_write(dst, reduces(signature, srcs, dst, api))
         if plan.accumulates and isinstance(dst, IndexedTensor):
             dst.accumulate(arrays[0], keep)
         else:

@@ -251,14 +251,21 @@ _ASSOCIATIVE = {
 }
 
 
-def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step
-    of a reduction."""
+def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
+    """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
+    matmul or a DMA that adds to what is there, or `dst op= value` with an associative operator.
+
+    Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
+    gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
+    compiler sees one iteration overwrite what another wrote.
+    """
     name, attrs = signature.instruction.name, signature.attrs
     if name == "nc_matmul":
         return bool(attrs[5])
     if name == "dma_copy":
         return bool(attrs[0])
+    if not api.endswith("="):
+        return False
     if name == "tensor_tensor":
         associative = attrs[0].name in _ASSOCIATIVE
     elif name == "tensor_scalar":

@@ -312,8 +312,8 @@ _rule(
 )
 _rule(
     "affine-dependency",
-    "iterations of an affine_range do not read what its other iterations "
-    "wrote, sums and maxima aside",
+    "iterations of an affine_range do not read what its other iterations wrote; matmuls summed in "
+    "PSUM and t += x aside",
     "nl affine_range, sequential_range",
 )
 _rule(

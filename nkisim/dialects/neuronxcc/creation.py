@@ -18,6 +18,7 @@ from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from .allocated import no_value, note
+from .allocated import places_tiles as kernel_places_tiles
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
@@ -158,8 +159,11 @@ def make(
     if len(sizes) < 2:
         sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
-    if place.placed:
+    if place.placed is not None:
         note()
+        if kernel_places_tiles():
+            block = math.prod(sizes[pdim + 1 :]) * wanted.itemsize
+            place.placed(api, sizes[:pdim], sizes[pdim], block)
         if value is not None:
             no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
