@@ -317,7 +317,7 @@ def _shown_traces():
 def test_a_shown_trace_reads_the_same_where_fp32_rounds_a_little_differently(made):
     """BLAS libraries and vector units add in different orders: sums differ by an ulp or two, real
     scores by a few more."""
-    exact = made.digits == tutorial.text.DIGITS
+    exact = made.digits == tutorial.reference.text.DIGITS
     off = (
         {"l": 3e-7, "acc": 3e-7}
         if exact

@@ -309,6 +309,7 @@ def mistake(name: str) -> str:
 
 MAKERS: dict[str, Callable[[str], str]] = {
     "rules": rules,
+    "rule-evidence": rule_evidence,
     "rule-sources": rule_sources,
     "instructions": instructions,
     "operators": operators,

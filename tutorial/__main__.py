@@ -1,5 +1,5 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run |
-generate`.
+"""The course on the command line: `python -m tutorial start | list | doctor | blank | check |
+trace | run | generate | progress | device-check`.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense.
@@ -15,13 +15,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import doctor, stage
+from . import stage
 from .check import Progress, check, unusable
+from .reference.text import table
 from .running import runner
-from .text import table
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
+from .workspace import commands as workspace
+from .workspace import doctor
+from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
 UNUSABLE = EXIT_CODES[runner.UNUSABLE]
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print JSON for machines")
         return made
 
+    workspace.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
@@ -92,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     for made in (blank, checking, tracing):
         made.add_argument("stage", metavar="STAGE")
     for made in (checking, tracing):
-        made.add_argument("file", metavar="FILE")
+        made.add_argument(
+            "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
+        )
         made.add_argument(
             "--input",
             metavar="NPZ",
@@ -190,7 +196,7 @@ def _blank(options: argparse.Namespace) -> int:
     if options.out:
         try:
             with open(options.out, "x", encoding="utf-8") as file:
-                file.write(lesson.blank)
+                file.write(exercise(lesson, options.out))
         except OSError as error:
             why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
             print(f"python -m tutorial blank: cannot write {options.out}: {why}.", file=sys.stderr)
@@ -209,7 +215,9 @@ def _blank(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    verdict = _verdict(stage.get(options.stage), options.file, options.input, options.rung)
+    lesson = stage.get(options.stage)
+    file = workspace.file_of(lesson, options.file)
+    verdict = _verdict(lesson, file, options.input, options.rung)
     print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
     return verdict.exit_code
 
@@ -230,10 +238,11 @@ def _verdict(
 
 def _trace(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
+    file = workspace.file_of(lesson, options.file)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             inputs = _inputs(options.input)
-            made = trace(lesson, runner.load(options.file, lesson), options.family, inputs=inputs)
+            made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
         if options.heads is not None:
             made = made.only(int(h) for h in options.heads.split(","))
         if options.html is not None:
@@ -242,6 +251,11 @@ def _trace(options: argparse.Namespace) -> int:
             made.figure().savefig(options.figure)
     except (runner.Unusable, TraceError, stage.InputError) as error:
         raise Sentence(str(error)) from error
+    except ModuleNotFoundError as error:
+        raise Sentence(
+            f"--figure needs {error.name}, which is not installed here: python -m pip install "
+            f"{error.name}"
+        ) from error
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:

@@ -21,7 +21,8 @@ from .running import precision, refusals, runner
 from .running.answer import Answer
 from .running.runner import Problem, Result
 from .stage import Case
-from .verdict import CORRECT, UNUSABLE, WRONG, CheckFailed, Verdict
+from .verdict import CORRECT, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .workspace import progress as record
 
 # Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
 # fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
@@ -54,6 +55,8 @@ def check(
     verdict = _check(lesson, kernel, inputs, progress)
     if verdict.ok and inputs is None and lesson.ladder is not None:
         verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
+    if inputs is None:
+        record.note(verdict, kernel)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
@@ -72,12 +75,14 @@ def _on_the_ladder(
         )
     if found is None:
         return verdict
+    assert lesson.ladder is not None
+    verdict = replace(verdict, details={"rung": ladder.reached(lesson.ladder, found)})
     missing = [] if wanted is None else ladder.unmet(wanted, found)
     if wanted is not None and missing:
         return replace(
             verdict,
             outcome=WRONG,
-            cause="over the rung's budget",
+            cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
                 f"{'; '.join(missing)}. The lever: {wanted.lever}."

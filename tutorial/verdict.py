@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .text import table
+from .reference.text import table
 
 NOT_ATTEMPTED = "not attempted"
 WRONG = "wrong"
 CORRECT = "correct"
 UNUSABLE = "unusable"
+
+OVER_THE_RUNG = "over the rung's budget"
+"""The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
 

@@ -32,6 +32,8 @@ from .written import Written
 
 _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
+_MOST = 1 << 16
+"""Of one configuration; then it begins anew with the next kernel."""
 
 
 class Execution(Written):
@@ -121,6 +123,8 @@ class Execution(Written):
             tuple(sorted(config.warn.items())),
         )
         self.signatures = _SIGNATURES.setdefault(key, {})
+        if len(self.signatures) > _MOST:
+            self.signatures = _SIGNATURES[key] = {}
 
     def records(self) -> Iterator[Record]:
         """Each instruction that was recorded, in order."""

@@ -58,12 +58,19 @@ def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
     "dma_copy",
     "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
     "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store",
+    attrs=(
+        "add",
+        "by_count",
+    ),
+    defaults=(False,),
+    hidden=("by_count",),
+    reduces=lambda attrs: bool(attrs.add),
 )
 def DMA_COPY(call: Call) -> Plan:
     """attrs: (add, by count). `add` adds to the destination, which is then the second source; `by
     count` (default False) asks only for as many elements on both sides, in row-major order."""
     src, dst = call.srcs[0], call.dst
-    by_count = len(call.attrs) > 1 and call.attrs[1]
+    by_count = call.attrs.by_count
     _endpoint(call, src, "source")
     shape = src.meta.shape
     if dst is not None:
@@ -85,7 +92,7 @@ def DMA_COPY(call: Call) -> Plan:
         )
     elif call.space == SBUF and len(shape) == 1:
         shape = (*shape, 1)  # a vector is loaded as a column
-    if call.attrs[0]:
+    if call.attrs.add:
 
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
@@ -100,15 +107,20 @@ def DMA_COPY(call: Call) -> Plan:
     "dma_transpose",
     "copy from HBM or SBUF with the axes permuted",
     "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d",
+    attrs=(
+        "axes",
+        "dge_mode",
+    ),
+    defaults=(None,),
 )
 def DMA_TRANSPOSE(call: Call) -> Plan:
     """attrs: (axes: one of (1, 0), (2, 1, 0), (3, 1, 2, 0)), and in NKI 0.6 (..., dge_mode: its
     name)."""
     src = call.srcs[0]
     _endpoint(call, src, "source")
-    axes, *more = call.attrs
-    if more:
-        _descriptors(call, src, more[0])
+    axes, mode = call.attrs
+    if mode is not None:
+        _descriptors(call, src, mode)
     shape = tuple(src.meta.shape[a] for a in axes)
     if shape[0] > call.target.partitions:
         call.fail(

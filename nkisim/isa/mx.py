@@ -117,6 +117,7 @@ def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     "quantize_mx",
     "elements divided by a power of two that 32 of them share, and rounded to fp8",
     f"{_ISA_32} quantize_mx",
+    pace=0.25,
 )
 def QUANTIZE_MX(call: Call) -> Plan:
     """attrs: (). src (p, f), fp16 or bf16 -> a packed tile (p, f / 4). `extra`: its scales, as
@@ -183,6 +184,11 @@ def QUANTIZE_MX(call: Call) -> Plan:
     "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
     "is there",
     f"{_ISA_32} nc_matmul_mx",
+    attrs=(
+        "tile_position",
+        "tile_size",
+        "accumulate",
+    ),
 )
 def NC_MATMUL_MX(call: Call) -> Plan:
     """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),

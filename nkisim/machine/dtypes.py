@@ -13,6 +13,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from ..rules.errors import broken, shown
+
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
 float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
 float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
@@ -85,15 +87,27 @@ def resolve(dtype: Any) -> np.dtype:
         raise TypeError(
             f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
         )
-    else:
+    elif isinstance(dtype, type):
         try:
             found = np.dtype(dtype)
         except TypeError:
             raise TypeError(f"{dtype!r} is not an NKI data type") from None
+    else:  # NumPy takes more: whatever has a dtype of its own, and the numbers of its types
+        raise TypeError(f"{dtype!r} is not an NKI data type")
     if found not in _SUPPORTED_SET:
         hint = "; convert with x.astype(np.float32)" if found == np.float64 else ""
         raise TypeError(f"{found} is not an NKI data type{hint}")
     return found
+
+
+def wanted(dtype: Any, api: str) -> np.dtype:
+    """`resolve` for an argument of a kernel: what is no data type breaks the rule "dtype"."""
+    try:
+        return resolve(dtype)
+    except TypeError as error:
+        said = str(error)
+    broken("dtype", f"{api}: {said}", got=shown(dtype), limit="an NKI data type, e.g. nl.float32")
+    raise AssertionError
 
 
 PACKED = (float8_e4m3fn_x4, float8_e5m2_x4, float4_e2m1fn_x4)

@@ -12,7 +12,11 @@ import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 # The files of the simulator itself: a frame in one of them is never "the kernel".
 INTERNAL_FILES: set[str] = set()
@@ -38,7 +42,10 @@ class Line(NamedTuple):
 def user_frame(depth: int = 1) -> FrameType:
     """The nearest calling frame outside the simulator."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename in INTERNAL_FILES:
+    while frame is not None and (
+        frame.f_code.co_filename in INTERNAL_FILES
+        or frame.f_code.co_filename.startswith(_NUMPY)  # it asks a tile for its value
+    ):
         frame = frame.f_back
     return frame if frame is not None else sys._getframe(depth)
 

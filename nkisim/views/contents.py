@@ -189,7 +189,7 @@ def _copies(record: Record) -> bool:
     return (
         signature.instruction.name == "dma_copy"
         and len(signature.srcs) == 1
-        and not signature.attrs[0]
+        and not signature.attrs.add
         and signature.srcs[0].shape == signature.dst.shape
         and signature.srcs[0].dtype == signature.dst.dtype
         and (share is None or share.kept == share.size)

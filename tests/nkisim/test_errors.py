@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import namedtuple
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
@@ -15,6 +16,7 @@ import pytest
 
 import nkisim
 from nkisim.execution.execute import execute
+from nkisim.isa.core import Instruction
 from nkisim.rules.errors import KernelIndexError, KernelTypeError, KernelValueError
 
 from .helpers import marked_line, refused, values
@@ -82,15 +84,13 @@ def test_the_traceback_ends_in_the_simulator_and_the_line_is_the_kernels_own_thr
 
 
 def test_a_fault_of_the_simulator_is_called_one():
-    class Broken:
-        name = "broken"
+    def plan(call):
+        raise KeyError("missing")
 
-        @staticmethod
-        def plan(call):
-            raise KeyError("missing")
+    broken = Instruction("broken", plan, "fails", "nowhere", namedtuple("attributes", ["op"]))
 
     def kernel(x):
-        execute(Broken(), "nl.broken", None, (nl.load(x),), ("test",))
+        execute(broken, "nl.broken", None, (nl.load(x),), ("test",))
 
     with pytest.raises(nkisim.SimulatorError, match="nl.broken: KeyError"):
         nki.simulate_kernel(kernel, X)

@@ -92,7 +92,7 @@ def test_a_directory_is_not_a_file(tmp_path, capsys):
     [
         ([], "The following arguments are required: COMMAND"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
-        (["check", "3"], "The following arguments are required: FILE"),
+        (["check"], "The following arguments are required: STAGE"),
         (["check", "42", "x.py"], "There is no stage '42'"),
         (["trace", "3", "nowhere.py"], "nowhere.py does not exist."),
         (["run", "something.py"], "something.py is not named after a stage"),

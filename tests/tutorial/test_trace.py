@@ -11,8 +11,8 @@ import pytest
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
 from tutorial import TraceError, get, stages
 from tutorial.reference.attention import online_states, pass_states
+from tutorial.reference.text import number, short, table
 from tutorial.stage import InputError, StageError
-from tutorial.text import number, short, table
 from tutorial.trace import trace
 
 # the others: tests of their own

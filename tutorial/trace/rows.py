@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..text import DIGITS, number
+from ..reference.text import DIGITS, number
 
 HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
 LOWEST = -1e30  # a max at or below this is that of no keys

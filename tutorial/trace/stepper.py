@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from nkisim.views import markup
 
-from ..text import DIGITS, number
+from ..reference.text import DIGITS, number
 from .rows import Row, Table
 
 WIDTH, HEIGHT = 640, 300

@@ -17,9 +17,9 @@ import numpy as np
 
 from .. import stage
 from ..reference.attention import Attention
+from ..reference.text import DIGITS
 from ..running import refusals, runner
 from ..stage import Case
-from ..text import DIGITS
 from . import divergence, figure
 from .rows import COLUMNS, HEADER, LOWEST, NAMING, Row
 from .states import Observed

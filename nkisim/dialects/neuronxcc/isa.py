@@ -29,6 +29,7 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.index import Index, Mask
@@ -68,6 +69,7 @@ from .isa_support import (
     gpsimd_engine,
     nc_version,
     oob_mode,
+    option,
     reduce_cmd,
     scalar_engine,
     tensor_engine,
@@ -77,6 +79,8 @@ from .isa_support import (
 from .support import missing, only, operand, promoted, rows_only, static_source, tile, want_dtype
 
 _ANY_ENGINE = (None,)
+_REDUCE_CMD, _OOB_MODE = reduce_cmd, oob_mode
+"""The enumerations, under names that no parameter has."""
 _TWO_TILES: dict[tuple, tuple] = {}
 _SCALARS: dict[tuple, tuple] = {}
 _REDUCTIONS: dict[tuple, tuple] = {}
@@ -109,19 +113,22 @@ def nc_matmul(
     dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
-    if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
+    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
+    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
+    if not plain or not untiled:
         attrs: tuple = (
-            is_stationary_onezero,
-            is_moving_onezero,
-            is_transpose,
-            tuple(tile_position),
-            tuple(tile_size),
+            arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
+            arguments.flag(is_moving_onezero, api, "is_moving_onezero"),
+            arguments.flag(is_transpose, api, "is_transpose"),
+            arguments.integers(tile_position, api, "tile_position"),
+            arguments.integers(tile_size, api, "tile_size"),
             False,
         )
     else:
         attrs = MATMUL_ATTRS
     if perf_mode is not None:
-        attrs += (perf_mode if isinstance(perf_mode, str) else perf_mode.value,)
+        mode = getattr(perf_mode, "value", perf_mode)
+        attrs += (arguments.word(mode, api, "perf_mode"),)
     if a.meta.space == PSUM:
         a = in_sbuf(a, api, "the stationary operand")
     if b.meta.space == PSUM:
@@ -223,7 +230,7 @@ def activation(
         scale,
         reduce_op,
         reduce_res,
-        int(reduce_cmd),
+        option(reduce_cmd, _REDUCE_CMD, "nisa.activation", "reduce_cmd"),
         mask,
         dtype,
         kwargs,
@@ -362,9 +369,9 @@ def tensor_scalar(
     except (KeyError, TypeError):
         attrs = (
             alu_of(op0, api, "op0"),
-            reverse0,
+            arguments.flag(reverse0, api, "reverse0"),
             None if op1 is None else alu_of(op1, api, "op1"),
-            reverse1,
+            arguments.flag(reverse1, api, "reverse1"),
             engine_name(engine, api),
         )
         _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
@@ -402,7 +409,12 @@ def scalar_tensor_tensor(
     api = "nisa.scalar_tensor_tensor"
     dst = dst_of(kwargs, api) if kwargs else None
     srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
-    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(op1, api, "op1"), reverse1)
+    attrs = (
+        alu_of(op0, api, "op0"),
+        arguments.flag(reverse0, api, "reverse0"),
+        alu_of(op1, api, "op1"),
+        arguments.flag(reverse1, api, "reverse1"),
+    )
     return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
 
 
@@ -425,8 +437,9 @@ def tensor_reduce(
     try:
         attrs = _REDUCTIONS[op, axis, negate, keepdims]
     except (KeyError, TypeError):
-        axis = tuple(axis) if type(axis) is list else axis
-        attrs = (alu_of(op, api), axis, negate, keepdims)
+        where = arguments.axes(axis, api)
+        flags = arguments.flag(negate, api, "negate"), arguments.flag(keepdims, api, "keepdims")
+        attrs = (alu_of(op, api), where, *flags)
         if type(axis) is int:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
     if axis not in (-1, t.ndim - 1):
@@ -458,7 +471,11 @@ def tensor_scalar_reduce(
     """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
     api = "nisa.tensor_scalar_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
-    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(reduce_op, api, "reduce_op"))
+    attrs = (
+        alu_of(op0, api, "op0"),
+        arguments.flag(reverse0, api, "reverse0"),
+        alu_of(reduce_op, api, "reduce_op"),
+    )
     return execute(
         TENSOR_SCALAR_REDUCE,
         api,
@@ -490,7 +507,8 @@ def tensor_tensor_scan(
     api = "nisa.tensor_tensor_scan"
     dst = dst_of(kwargs, api) if kwargs else None
     a, b = tile(data0, api), tile(data1, api)
-    attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), reverse0, reverse1)
+    flags = arguments.flag(reverse0, api, "reverse0"), arguments.flag(reverse1, api, "reverse1")
+    attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), *flags)
     out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
     return execute(
         TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask
@@ -542,7 +560,8 @@ def memset(
             remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).",
         )
     only(kwargs, api, "buffer")
-    t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
+    value = arguments.number(value, api, "value")
+    t = make(api, shape, dtype, kwargs.get("buffer"), "", None, {})
     attrs = (t.shape, engine_name(engine, api))
     if mask is not None:
         return execute(MEMSET, api, t, (Const(value),), attrs, SBUF, None, mask)
@@ -555,7 +574,7 @@ def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     api = "nisa.iota"
     dst = dst_of(kwargs, api) if kwargs else None
     if isinstance(expr, (int, np.integer)):
-        expr = Index((1, 1), (0, 0), int(expr))
+        expr = Index((1, 1), (0, 0), arguments.integer(expr, api, "expr"))
     if not isinstance(expr, Index):
         broken(
             "argument",
@@ -588,12 +607,7 @@ def affine_select(
             "or |. For anything else "
             "use nl.where.",
         )
-    if not isinstance(on_false_value, (int, float, np.generic)):
-        broken(
-            "argument",
-            f"{api}: on_false_value is a {type(on_false_value).__name__}",
-            limit="a number",
-        )
+    on_false_value = arguments.number(on_false_value, api, "on_false_value")
     # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it
     t = in_sbuf(tile(on_true_tile, api), api, "on_true_tile")
     where = Const(0)
@@ -642,6 +656,8 @@ def _inside(mask: Any, *operands: Tensor) -> Any:
 
 def _hardware_descriptors(mode: Any, api: str) -> None:
     """Descriptors made by hardware need NeuronCore-v3."""
+    if mode is not None:
+        option(mode, dge_mode, api, "dge_mode")
     target = current(api).config.target
     if mode is dge_mode.hwdge and target.nc_version < 3:
         broken(
@@ -666,10 +682,11 @@ def dma_copy(
     dst."""
     api = "nisa.dma_copy"
     _hardware_descriptors(dge_mode, api)
+    skips = option(oob_mode, _OOB_MODE, api, "oob_mode") == _OOB_MODE.skip
     d, s = tile(dst, api), tile(src, api)
     rows_only(d, api)
     rows_only(s, api)
-    if int(oob_mode) == int(globals()["oob_mode"].skip):
+    if skips:
         if dst_rmw_op is not None:
             broken(
                 "argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip"
@@ -693,7 +710,8 @@ def dma_transpose(
     dst = dst_of(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
-    if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):
+    order = None if axes is None else arguments.integers(axes, api, "axes")
+    if t.ndim not in allowed or order not in (None, allowed[t.ndim]):
         broken(
             "argument",
             f"{api}: axes {axes} for {t.ndim} axes",

@@ -80,8 +80,10 @@ class Operators:
                 remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute "
                 "the rest on the tile first.",
             )
-        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-            return NotImplemented
+        if op in ("equal", "not_equal"):
+            other = b if isinstance(a, Tensor) else a
+            if other is None or isinstance(other, str):
+                return NotImplemented  # t == None asks whether an argument was given
         if op == "matmul":
             broken(
                 "operator",
@@ -255,7 +257,7 @@ class Operators:
                 program.materialize_zeros(dst, before=last.width)
         program.suspect = None
         program.check_read(dst, "accumulation", adds=True)
-        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
+        return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
 
     # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:

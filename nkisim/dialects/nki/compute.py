@@ -17,6 +17,7 @@ from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided
 from ...tensors.const import Const
@@ -242,7 +243,7 @@ def _reduction(name: str) -> Callable[..., Any]:
         out = want_dtype(dtype, api)
         return lower(
             t,
-            tuple(axis) if isinstance(axis, list) else axis,
+            arguments.axes(axis, api),
             dtype=t.dtype if out is None else out,
             keepdims=keepdims,
         )
@@ -270,6 +271,7 @@ def all(x: Any, axis: Any, dtype: Any = None) -> Any:
 def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
     """The variance over the last free axes `axis`, which stay as axes of one element."""
     t = tile(x, "nl.var")
+    arguments.flag(keepdims, "nl.var", "keepdims")
     return lowering.var(t, axis, dtype=want_dtype(dtype, "nl.var") or t.dtype)
 
 
@@ -352,7 +354,7 @@ def broadcast_to(x: Any, shape: Any, dtype: Any = None) -> Any:
     stays."""
     api = "nl.broadcast_to"
     t, out = tile(x, api), want_dtype(dtype, api)
-    wanted = tuple(int(n) for n in shape)
+    wanted = arguments.sizes(shape, api)
     made: Tensor = t
     if len(wanted) == t.ndim and wanted[0] == t.shape[0] and t.meta.space != HBM:
         for axis, n in enumerate(wanted):
@@ -373,7 +375,7 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
     """x.T @ y with transpose_x=True. x, y: SBUF tiles; a new float32 tile in PSUM."""
     api = "nl.matmul"
     a, b = tile(x, api, "x"), tile(y, api, "y")
-    if not transpose_x:
+    if not arguments.flag(transpose_x, api, "transpose_x"):
         broken(
             "matmul-transpose-x",
             f"{api} is called without transpose_x=True",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
+from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
@@ -70,8 +71,9 @@ gelu_apprx_sigmoid_dx = _operator_only(
 # -- program instances -----------------------------------------------------------------------------
 def _cores(api: str, axes: Any, default: int) -> int:
     program = _current(api)
-    chosen = axes if isinstance(axes, (tuple, list)) else (axes,)
+    chosen = axes if isinstance(axes, (tuple, list)) and axes else (axes,)
     for axis in chosen:
+        axis = _arguments.integer(axis, api, "an axis")
         if axis != 0:
             _broken("argument", f"{api}: the launch grid has one axis", got=axis, limit="0")
     return program.grid[0] if program.grid else default

@@ -230,6 +230,9 @@ class VirtualRegister(NKIObject):
 
     __int__ = __float__ = __index__
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return self._refuse("be computed with")
+
     def _arithmetic(self, other: Any) -> Any:
         return self._refuse("be computed with")
 

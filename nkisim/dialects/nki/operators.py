@@ -59,10 +59,8 @@ class Operators:
     scoped_text = False
 
     def operator(self, op: str, a: Any, b: Any) -> Any:
-        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-            return NotImplemented  # t == None asks whether an argument was given
         if op in ("equal", "not_equal") and not all(
-            isinstance(x, (Tensor, int, float, np.generic)) for x in (a, b)
+            isinstance(x, (Tensor, int, float, np.generic, np.ndarray)) for x in (a, b)
         ):
             return NotImplemented
         t = a if isinstance(a, Tensor) else b

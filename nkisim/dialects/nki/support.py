@@ -11,6 +11,7 @@ import numpy as np
 
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided
 from ...tensors.const import Const
@@ -56,10 +57,8 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x` as the instruction sees it, numbers as constants."""
     if isinstance(x, Tensor):
         return tile(x, api, what)
-    if isinstance(x, (int, float, np.generic)):
-        return Const(x)
-    if isinstance(x, np.ndarray) and x.ndim == 0:
-        return Const(x[()])
+    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+        return Const(arguments.number(x, api, what))
     if isinstance(x, VirtualRegister):
         broken(
             "register",
@@ -79,11 +78,7 @@ def want_dtype(dtype: Any, api: str) -> np.dtype | None:
     """The dtype asked for, resolved; None if none was."""
     if dtype is None:
         return None
-    try:
-        return dtypes.resolve(dtype)
-    except TypeError as e:
-        broken("dtype", f"{api}: {e}", got=repr(dtype))
-        raise
+    return dtypes.wanted(dtype, api)
 
 
 def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:

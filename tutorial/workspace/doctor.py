@@ -36,7 +36,7 @@ def findings() -> dict[str, Any]:
     backend, target, trouble = _backend()
     advice += trouble
     try:
-        from .inputs import realdata
+        from ..inputs import realdata
 
         real = (
             f"layers {', '.join(map(str, realdata.layers()))} at "
@@ -45,7 +45,7 @@ def findings() -> dict[str, Any]:
     except Exception as error:
         real = "missing"
         advice.append(f"the real attention data cannot be read: {error}")
-    from .stage import solutions_folder, stages
+    from ..stage import solutions_folder, stages
 
     folder = solutions_folder()
     return {

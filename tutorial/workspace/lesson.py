@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import stage
-from .inputs.layouts import TILE
-from .reference.recipes import Recipe, cook
-from .running import runner
-from .running.worked import StandIn, solution_text, variant
-from .stage import Case
+from .. import stage
+from ..inputs.layouts import TILE
+from ..reference.recipes import Recipe, cook
+from ..running import runner
+from ..running.worked import StandIn, solution_text, variant
+from ..stage import Case
 
 
 def excerpt(key: int | str, start: str, end: str | None = None) -> None:
