@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkisim
+
 from ..helpers import assert_same_bits, marked_line, refused, run_kernel, values
 
 
@@ -341,12 +343,21 @@ def test_comparing_an_index_with_a_tile_is_refused_where_it_happens():
     assert refused(kernel, values((8, 16)), rule="mask").line == marked_line(kernel)
 
 
-def test_joining_masks_with_and_is_refused_with_advice():
+def test_masks_joined_with_and_are_the_second_one_and_a_warning_says_so():
+    @nki.jit
     def kernel(x):
         i_p, i_f = nl.arange(8)[:, None], nl.arange(16)[None, :]
-        return nl.load(x[i_p, i_f], mask=(i_p < 8 and i_f < 16))
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.zeros(x.shape, dtype=x.dtype)
+        t[i_p, i_f] = nl.load(x[i_p, i_f], mask=(i_p < 4 and i_f < 8))
+        nl.store(out, t)
+        return out
 
-    assert "&" in refused(kernel, values((8, 16)), rule="index-condition").remedy
+    x = values((8, 16))
+    with pytest.warns(nkisim.RuleWarning, match="mask-truth") as seen:
+        got = kernel(x)
+    assert "&" in seen[0].message.error.remedy
+    np.testing.assert_array_equal(got, np.where(np.arange(16) < 8, x, 0))
 
 
 def test_a_mask_of_another_shape_is_refused():

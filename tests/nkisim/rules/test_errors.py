@@ -244,7 +244,7 @@ LEARNERS = {
         ["moving operand", "128"],
         X,
     ),
-    too_few_dimensions: ("rank", "x", ["1 axis"], ["t[i:i + 1, 0:n]"], X),
+    too_few_dimensions: ("partition-limit", "x", ["512"], ["t[i:i + 1, 0:n]"], X),
     matmul_into_sbuf: (
         "matmul-destination",
         "scores",

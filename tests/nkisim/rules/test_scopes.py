@@ -239,23 +239,42 @@ def test_a_running_state_in_an_affine_range_is_refused_and_in_a_sequential_range
 @pytest.mark.parametrize(
     "update",
     [
-        lambda t, x: t.__iadd__(x),
         lambda t, x: t.__setitem__(Ellipsis, nl.add(t, x)),
+        lambda t, x: t.__setitem__(Ellipsis, t + x),
         lambda t, x: t.__setitem__(Ellipsis, nl.maximum(x, t)),
+        lambda t, x: t.__setitem__(Ellipsis, nl.subtract(t, x)),
         lambda t, x: t.__setitem__(Ellipsis, nisa.tensor_tensor(t, x, op=nl.multiply)),
         lambda t, x: nisa.tensor_tensor(t, x, op=nl.add, dst=t),
     ],
 )
-def test_sums_products_and_maxima_over_an_affine_range_are_reductions_and_fine(update):
-    def kernel(x):
+def test_an_assignment_that_reduces_over_an_affine_range_is_refused(update):
+    def kernel(x, loop):
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
         total = nl.full(x.shape, 1.0, dtype=nl.float32)
-        for _ in nl.affine_range(3):
+        for _ in loop(3):
             update(total, nl.load(x))
         nl.store(out, total)
         return out
 
-    run_kernel(kernel, X)
+    error = refused(kernel, X, nl.affine_range)
+    assert error.rule in ("output-dependency", "affine-dependency") and error.tensor == "total"
+    assert "sequential_range" in error.remedy
+    run_kernel(kernel, X, nl.sequential_range)
+
+
+def test_sums_by_augmented_assignment_over_an_affine_range_are_reductions_and_fine():
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        total, part = nl.zeros(x.shape, dtype=nl.float32), nl.zeros(x.shape, dtype=nl.float32)
+        for _ in nl.affine_range(3):
+            t = nl.load(x)
+            total += t
+            part[:, 0:8] += t[:, 0:8]
+        nl.store(out, nl.add(total, part))
+        return out
+
+    got, _ = run_kernel(kernel, X)
+    np.testing.assert_allclose(got, 3 * X + 3 * np.where(np.arange(16) < 8, X, 0), rtol=1e-6)
 
 
 def test_two_iterations_that_write_one_tile_are_refused():

@@ -124,5 +124,16 @@ def test_the_product_of_two_index_grids_is_refused_as_not_affine():
 def test_an_index_is_no_condition_and_neither_is_a_mask():
     for thing in (index.arange(4)[:, None], index.arange(4)[:, None] < 2):
         with pytest.raises(nkisim.KernelError) as caught:
-            bool(thing)
+            if thing:
+                pass
         assert caught.value.rule == "index-condition"
+
+
+def test_and_between_masks_is_the_second_one_as_python_has_it_with_a_warning():
+    first, second = index.arange(4)[:, None] < 2, index.arange(4)[:, None] < 3
+    with pytest.warns(nkisim.RuleWarning, match="mask-truth"):
+        both = first and second
+    assert both is second
+    with pytest.warns(nkisim.RuleWarning, match="mask-truth"):
+        either = first or second
+    assert either is first

@@ -199,9 +199,28 @@ def test_every_rule_of_this_dialect_names_its_source_and_grade():
     assert all(rule.warnable for rule in rules if rule.advisory)
 
 
+@pytest.mark.parametrize(
+    "name, reference", [("divide", np.divide), ("mod", np.mod), ("fmod", np.fmod)]
+)
+def test_division_and_remainder_are_refused_and_computed_where_the_rule_is_lowered(name, reference):
+    x = np.abs(X) + 1
+
+    def body(t):
+        return getattr(nl, name)(t, nl.add(t, 0.5))
+
+    rule = "nl-divide" if name == "divide" else "nl-modulo"
+    refused(body, x, rule=rule)
+    with (
+        nkisim.record(config=nkisim.Config(warn={rule: True})),
+        pytest.warns(nkisim.RuleWarning, match=rule),
+    ):
+        got = body_kernel(body)(x)
+    np.testing.assert_allclose(got, reference(x, x + np.float32(0.5)), rtol=1e-5, atol=1e-5)
+
+
 def test_an_advisory_rule_is_silent_nowhere():
     with pytest.raises(ValueError, match="cannot be a warning"):
-        nkisim.Config(warn={"nl-divide": True})
+        nkisim.Config(warn={"view-shape": True})
     kernel = body_kernel(lambda t, c: nl.add(t, c))
     for _ in range(2):  # also where everything about the call is known already
         with pytest.warns(nkisim.RuleWarning, match="have different shapes"):

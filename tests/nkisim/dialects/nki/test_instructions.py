@@ -314,15 +314,15 @@ REFUSED = {
         lambda a, v: nisa.tensor_reduce(tile((1, 64)), nl.add, a, axis=0),
         "partition-axis",
     ),
-    "a raw number for an engine": (
-        lambda a, v: nisa.tensor_copy(tile((128, 64)), a, engine=5),
-        "enum-constant",
+    "a number for an engine that is none": (
+        lambda a, v: nisa.tensor_copy(tile((128, 64)), a, engine=17),
+        "argument",
     ),
     "a text for a buffer": (
-        lambda a, v: nl.ndarray((128, 64), nl.float32, "sbuf"),
-        "enum-constant",
+        lambda a, v: nl.ndarray((128, 64), nl.float32, "vram"),
+        "argument",
     ),
-    "a float into integers": (lambda a, v: nisa.memset(tile((4, 4), np.int32), 2.0), "memset-type"),
+    "a float into integers": (lambda a, v: nisa.memset(tile((4, 4), np.int32), 2.5), "dtype"),
     "a register as an operand": (
         lambda a, v: nisa.tensor_scalar(tile((128, 64)), a, nl.add, nisa.register_alloc(1)),
         "register",

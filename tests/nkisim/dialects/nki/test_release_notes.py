@@ -591,9 +591,16 @@ def test_2_29_dma_copy_does_not_read_psum():
 
 
 def test_2_29_memset_wants_the_type_of_its_destination():
-    error = refused(lambda t: nisa.memset(tile((4, 4), np.int32), 2.0), X, rule="memset-type")
-    assert error.remedy == "Write value=2."
-    refused(lambda t: nisa.memset(tile((4, 4), nl.float8_e5m2_x4), 1), X, rule="memset-type")
+    def two(t):
+        out = tile((4, 4), np.int32)
+        nisa.memset(out, 2.0)
+        return out
+
+    with pytest.warns(nkisim.RuleWarning, match="memset-type") as seen:
+        assert (on_tiles(two, X) == 2).all()
+    assert seen[0].message.error.remedy == "Write value=2."
+    refused(lambda t: nisa.memset(tile((4, 4), np.int32), 2.5), X, rule="dtype")
+    refused(lambda t: nisa.memset(tile((4, 4), nl.float8_e5m2_x4), 1), X, rule="dtype")
 
 
 def test_2_28_a_bias_has_one_element_a_partition():

@@ -8,8 +8,6 @@ import nki.language as nl
 import numpy as np
 import pytest
 
-import nkisim
-
 from .kernels import on_tiles, refused, tile, values
 
 X = values(128, 4, 6)
@@ -372,5 +370,17 @@ def test_whether_an_argument_was_given_may_be_asked_with_equality():
 
 def test_numpy_on_a_tile_is_refused():
     refused(lambda t: np.exp(t), X, rule="numpy-on-tile")
-    with pytest.raises(nkisim.KernelError, match="truth value"):
-        on_tiles(lambda t: copy_of(t) if t else t, X)
+
+
+def test_a_tensor_is_true_and_a_missing_argument_is_not():
+    @nki.jit
+    def kernel(x, bias=None):
+        t = nl.load(x)
+        if bias:
+            t = nl.add(t, nl.load(bias))
+        out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nl.store(out, t)
+        return out
+
+    np.testing.assert_array_equal(kernel(X), X)
+    np.testing.assert_array_equal(kernel(X, 0 * X), X)
