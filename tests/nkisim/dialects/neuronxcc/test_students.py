@@ -12,7 +12,7 @@ import pytest
 
 import nkisim
 
-from .helpers import values
+from ...helpers import values
 
 P = 128
 

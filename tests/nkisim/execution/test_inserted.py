@@ -11,7 +11,7 @@ import pytest
 
 import nkisim
 
-from .helpers import on_tiles, refused_on_tiles, values
+from ..helpers import on_tiles, refused_on_tiles, values
 
 X = values((128, 64))
 
