@@ -32,6 +32,8 @@ from .written import Written
 
 _SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
+_MOST = 1 << 16
+"""Of one configuration; then it begins anew with the next kernel."""
 
 
 class Execution(Written):
@@ -90,6 +92,8 @@ class Execution(Written):
         """How many blocks of nl.no_reorder are open."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
+        self.first_addresses: dict[tuple[CodeType, int], int] = {}
+        """Of each place in the text that gave an allocator an address: the first iteration's."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
@@ -119,6 +123,8 @@ class Execution(Written):
             tuple(sorted(config.warn.items())),
         )
         self.signatures = _SIGNATURES.setdefault(key, {})
+        if len(self.signatures) > _MOST:
+            self.signatures = _SIGNATURES[key] = {}
 
     def records(self) -> Iterator[Record]:
         """Each instruction that was recorded, in order."""

@@ -25,6 +25,7 @@ class Signature:
         "instruction",
         "api",
         "attrs",
+        "given",
         "dtype",
         "plan",
         "compute",
@@ -56,7 +57,10 @@ class Signature:
         self.instruction = instruction
         self.api = api
         """The name under which the reader first called it, for messages."""
-        self.attrs = attrs
+        self.attrs: Any = instruction.attributes(*attrs)
+        """The attributes by name."""
+        self.given = len(attrs)
+        """How many of them the dialect gave."""
         self.dtype = dtype
         """The dtype asked for."""
         self.plan = plan
@@ -83,6 +87,11 @@ class Signature:
         """The signatures of this instruction when it writes to a destination of that layout, with
         those attributes."""
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The attributes that a reader is shown."""
+        return self.instruction.shown(self.attrs, self.given)
+
 
 def build(
     config: Config,
@@ -101,7 +110,7 @@ def build(
     asked = dtype
     policy = POLICY.get()
     warnings = policy.warnings
-    call = Call(api, dst, srcs, attrs, space, dtype, config, extra)
+    call = Call(api, dst, srcs, instruction.attributes(*attrs), space, dtype, config, extra)
     try:
         plan = instruction.plan(call)
     except (AssertionError, AttributeError, KeyError) as e:
@@ -237,34 +246,24 @@ def _casting(
     return compute
 
 
-_ASSOCIATIVE = {
-    "add",
-    "multiply",
-    "maximum",
-    "minimum",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-}
+_ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
+"""Instructions that add to what their destination holds, of themselves."""
 
 
-def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step
-    of a reduction."""
-    name, attrs = signature.instruction.name, signature.attrs
-    if name == "nc_matmul":
-        return bool(attrs[5])
-    if name == "dma_copy":
-        return bool(attrs[0])
-    if name == "tensor_tensor":
-        associative = attrs[0].name in _ASSOCIATIVE
-    elif name == "tensor_scalar":
-        associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
-    else:
-        return False
-    return associative and any(
-        s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
+    """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
+    matmul or a DMA that adds to what is there, or `dst op= value` with an associative operator.
+
+    Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
+    gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
+    compiler sees one iteration overwrite what another wrote.
+    """
+    rule = signature.instruction.reduces
+    return (
+        rule is not None
+        and (api.endswith("=") or signature.instruction.name in _ADD_ON_THE_WAY)
+        and rule(signature.attrs)
+        and any(
+            s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+        )
     )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ..machine import dtypes
@@ -24,8 +23,8 @@ from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32
 
 _ELEMENTS = {
-    dtypes.float8_e4m3fn_x4: np.dtype(ml_dtypes.float8_e4m3fn),
-    dtypes.float8_e5m2_x4: np.dtype(ml_dtypes.float8_e5m2),
+    dtypes.float8_e4m3fn_x4: dtypes.float8_e4m3fn,
+    dtypes.float8_e5m2_x4: dtypes.float8_e5m2,
 }
 _LARGEST = {dtypes.float8_e4m3fn_x4: 8, dtypes.float8_e5m2_x4: 15}
 """The largest exponent of an element."""
@@ -117,6 +116,7 @@ def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     "quantize_mx",
     "elements divided by a power of two that 32 of them share, and rounded to fp8",
     f"{_ISA_32} quantize_mx",
+    pace=0.25,
 )
 def QUANTIZE_MX(call: Call) -> Plan:
     """attrs: (). src (p, f), fp16 or bf16 -> a packed tile (p, f / 4). `extra`: its scales, as
@@ -183,6 +183,11 @@ def QUANTIZE_MX(call: Call) -> Plan:
     "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
     "is there",
     f"{_ISA_32} nc_matmul_mx",
+    attrs=(
+        "tile_position",
+        "tile_size",
+        "accumulate",
+    ),
 )
 def NC_MATMUL_MX(call: Call) -> Plan:
     """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),

@@ -113,7 +113,16 @@ def _on(call: Call, engine: str, vector_from: int, gpsimd_from: int) -> None:
     call.generation(vector_from if engine == VECTOR else gpsimd_from)
 
 
-@instruction("rng", "random bits", f"{_ISA_32} rng")
+@instruction(
+    "rng",
+    "random bits",
+    f"{_ISA_32} rng",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=("engine",),
+)
 def RNG(call: Call) -> Plan:
     """attrs: (shape, engine). The result is of an integer type: the low bits of 32 random ones an
     element."""
@@ -148,6 +157,11 @@ def RNG(call: Call) -> Plan:
     "rand",
     "random numbers, uniform between two bounds",
     f"{_ISA_32} rand2; v2.26.0 nki.language rand, of which the lowering is assumed",
+    attrs=(
+        "shape",
+        "least_generation",
+    ),
+    hidden=("least_generation",),
 )
 def RAND(call: Call) -> Plan:
     """attrs: (shape, least generation: 2 in NKI 0.1, 4 in NKI 0.6). Sources: lower and upper bound,
@@ -228,7 +242,11 @@ def SET_SEED(call: Call) -> Plan:
 
 
 @instruction(
-    "rand_set_state", "the states of an engine's generator set", f"{_ISA_32} rand_set_state"
+    "rand_set_state",
+    "the states of an engine's generator set",
+    f"{_ISA_32} rand_set_state",
+    attrs=("engine",),
+    hidden=("engine",),
 )
 def SET_STATE(call: Call) -> Plan:
     """attrs: (engine,). Source: uint32 tile (p, 6) for GpSimdE, (p, 24) for VectorE. Destination:
@@ -250,7 +268,19 @@ def SET_STATE(call: Call) -> Plan:
     return Plan(engine, compute, (), stateful=True)
 
 
-@instruction("rand_get_state", "the states of an engine's generator", f"{_ISA_32} rand_get_state")
+@instruction(
+    "rand_get_state",
+    "the states of an engine's generator",
+    f"{_ISA_32} rand_get_state",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=(
+        "shape",
+        "engine",
+    ),
+)
 def GET_STATE(call: Call) -> Plan:
     """attrs: (shape, engine). The result is a uint32 tile (p, 6) for GpSimdE, (p, 24) for
     VectorE."""
@@ -278,7 +308,11 @@ def GET_STATE(call: Call) -> Plan:
     return Plan(engine, compute, shape, _UINT32, stateful=True)
 
 
-@instruction("dropout", "elements replaced by zero with a probability", f"{_ISA} dropout")
+@instruction(
+    "dropout",
+    "elements replaced by zero with a probability",
+    f"{_ISA} dropout",
+)
 def DROPOUT(call: Call) -> Plan:
     """attrs: (). Sources: data (p, ...), probability of a zero: number or vector. What is kept is
     not scaled."""

@@ -19,6 +19,7 @@ from .core import (
     LOAD_REDUCE,
     REDUCE,
     RESET_REDUCE,
+    TWO_INPUTS,
     VECTOR,
     Call,
     Plan,
@@ -38,7 +39,7 @@ from .operands import (
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
-    """The reduction axes, checked: free, consecutive, ending with the last."""
+    """The reduction axes, checked: free axes, in order. A dialect may ask for more."""
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     resolved = []
     for a in axes:
@@ -60,14 +61,6 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
             )
         resolved.append(a)
     ordered = tuple(sorted(set(resolved)))
-    if ordered != tuple(range(data.ndim - len(ordered), data.ndim)):
-        call.fail(
-            "argument",
-            f"axes {ordered} of '{data.label}' are not the last, consecutive axes",
-            data,
-            limit=f"axes that end with {data.ndim - 1}",
-            remedy="Reorder the free axes with an index grid.",
-        )
     if len(ordered) > 4:
         call.fail(
             "rank-limit",
@@ -79,7 +72,17 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
     return ordered
 
 
-@instruction("tensor_reduce", "a reduction over the last free axes", f"{_ISA} tensor_reduce")
+@instruction(
+    "tensor_reduce",
+    "a reduction over free axes",
+    f"{_ISA} tensor_reduce",
+    attrs=(
+        "op",
+        "axis",
+        "negate",
+        "keepdims",
+    ),
+)
 def TENSOR_REDUCE(call: Call) -> Plan:
     """attrs: (operator, axis, negate, keepdims)."""
     op, axis, negate, keepdims = call.attrs
@@ -103,14 +106,18 @@ def TENSOR_REDUCE(call: Call) -> Plan:
                 remedy="Negate the result with an instruction of its own.",
             )
     axes = free_axes(call, data, axis)
-    kept = data.meta.shape[: data.ndim - len(axes)]
-    shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
-    if len(kept) < 2 and not keepdims:
-        shape = kept + (1,)
+    whole = data.meta.shape
+    kept = tuple(n for a, n in enumerate(whole) if a not in axes)
+    ones = tuple(1 if a in axes else n for a, n in enumerate(whole))
+    shape = ones if keepdims else kept if len(kept) > 1 else (*kept, 1)
     call.result(shape, VECTOR)
     reduce = op.reduce
-    keep = shape == kept + (1,) * len(axes)
+    last = axes[0] == data.ndim - len(axes)
+    keep = last and shape == ones
     where = axes[0] if len(axes) == 1 else axes
+    if not last:  # read in another order, so that they are
+        order = (*(a for a in range(data.ndim) if a not in axes), *axes)
+        where = tuple(range(data.ndim - len(axes), data.ndim))
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
 
         def fast(x: np.ndarray) -> np.ndarray:
@@ -121,9 +128,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
         )
 
     def compute(x: np.ndarray) -> np.ndarray:
-        out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(
-            shape
-        )
+        x = x if op.bitvec else dtypes.to_fp32(x)
+        out = reduce(x if last else x.transpose(order), axis=where, keepdims=True).reshape(shape)
         return -out if negate else out
 
     identity = int(op.identity) if op.bitvec else op.identity
@@ -134,6 +140,14 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     "tensor_scalar_reduce",
     "data op operand, and its reduction over all free axes",
     f"{_ISA} tensor_scalar_reduce; {_ISA_32} (reduce_cmd, reduce_init, reduce_res_negate)",
+    attrs=(
+        "op0",
+        "reverse0",
+        "reduce_op",
+        "reduce_cmd",
+        "reduce_res_negate",
+    ),
+    defaults=(None, False),
 )
 def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     """attrs: (op0, reverse0, reduce operator), and in NKI 0.6 (..., reduce_cmd, whether what is
@@ -143,8 +157,9 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     vector). `extra`: reduce_res; in NKI 0.6 it may be missing, and the result stays in the
     registers of VectorE.
     """
-    op0, reverse0, reduce_op, *more = call.attrs
-    cmd, negate = more or (RESET_REDUCE, False)
+    op0, reverse0, reduce_op, cmd, negate = call.attrs
+    newer = cmd is not None
+    cmd = RESET_REDUCE if cmd is None else cmd
     data, operand0 = call.srcs[:2]
     call.tile(data, "data")
     partitions = data.meta.partitions
@@ -162,14 +177,14 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
         call.fail(
             "operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators"
         )
-    allowed = ("add", "multiply", "maximum", "minimum") + (() if more else ("subtract",))
+    allowed = ("add", "multiply", "maximum", "minimum") + (() if newer else ("subtract",))
     if reduce_op.name not in allowed:
         call.fail(
             "operator",
             f"'{reduce_op.name}' is no reduce_op",
             got=reduce_op.name,
             limit="nl.add, nl.multiply, nl.max, nl.min"
-            if more
+            if newer
             else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min",
         )
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
@@ -238,6 +253,12 @@ def _begins(
     "tensor_scalar_cumulative",
     "a running reduction of data op number along the free axes",
     f"{_ISA_32} tensor_scalar_cumulative",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reduce_cmd",
+    ),
 )
 def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1
@@ -312,7 +333,11 @@ _WIDE = (dtypes.INT32, np.dtype(np.uint32))
 
 
 @instruction(
-    "exponential", "exp(src - maximum), with an optional running sum", f"{_ISA_32} exponential"
+    "exponential",
+    "exp(src - maximum), with an optional running sum",
+    f"{_ISA_32} exponential",
+    attrs=("reduce_cmd",),
+    pace=0.25,
 )
 def EXPONENTIAL(call: Call) -> Plan:
     """attrs: (reduce_cmd,). Sources: src, max_value, and with LOAD_REDUCE what the sum begins with
@@ -384,6 +409,13 @@ def EXPONENTIAL(call: Call) -> Plan:
     "tensor_tensor_scan",
     "a running (state op0 data0) op1 data1 along the free axis",
     f"{_ISA} tensor_tensor_scan",
+    attrs=(
+        "op0",
+        "op1",
+        "reverse0",
+        "reverse1",
+    ),
+    pace=TWO_INPUTS,
 )
 def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     """attrs: (op0, op1, reverse0, reverse1). Sources: data0, data1, initial."""

@@ -15,7 +15,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import IDLE, REDUCE, RESET, VECTOR, Call, Plan, instruction, registers_of
+from .core import IDLE, REDUCE, RESET, TWO_INPUTS, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
 from .operands import not_both_psum
 
@@ -81,6 +81,7 @@ def _as_large(
     "select",
     "elements of one operand or the other, by a predicate tile",
     "assumed: one pass of VectorE, as tensor_copy_predicated; nki.language where",
+    pace=TWO_INPUTS,
 )
 def SELECT(call: Call) -> Plan:
     """attrs: (). Sources: predicate (tile), on_true, on_false (each a tile, a vector or a
@@ -99,6 +100,8 @@ def SELECT(call: Call) -> Plan:
     "tensor_copy_predicated",
     "a tile or number copied to where a predicate tile is not zero",
     f"{_ISA} tensor_copy_predicated",
+    attrs=("reverse_pred",),
+    pace=TWO_INPUTS,
 )
 def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     """attrs: (reverse,). Sources: predicate (uint8/16/32), src (tile of the destination's type, or
@@ -123,7 +126,7 @@ def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     _as_large(call, predicate, held, "dst", or_vector=False)
     not_both_psum(call, predicate, src)
     call.result(predicate.meta.shape, VECTOR)
-    compute, depends = _choice(predicate, src, held, call.attrs[0])
+    compute, depends = _choice(predicate, src, held, call.attrs.reverse_pred)
     return Plan(VECTOR, compute, predicate.meta.shape, depends=depends)
 
 
@@ -132,6 +135,11 @@ def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     "elements of a tile where a predicate tile is not zero, else of a vector; optionally the row "
     "maxima",
     f"{_ISA} select_reduce",
+    attrs=(
+        "reverse_pred",
+        "reduce_cmd",
+    ),
+    pace=TWO_INPUTS,
 )
 def SELECT_REDUCE(call: Call) -> Plan:
     """attrs: (reverse, reduce_cmd). Sources: predicate (8- or 16-bit integers), on_true (tile),
@@ -174,6 +182,14 @@ def SELECT_REDUCE(call: Call) -> Plan:
     "elements whose place in the free axis lies in a range, else the least fp32; optionally the "
     "row maxima",
     f"{_ISA} range_select",
+    attrs=(
+        "comp_op0",
+        "comp_op1",
+        "range_start",
+        "reduce_cmd",
+        "fill_value",
+    ),
+    hidden=("fill_value",),
 )
 def RANGE_SELECT(call: Call) -> Plan:
     """attrs: (comparison 0, comparison 1, start, reduce_cmd, number where the range does not hold).

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
+from ..machine.counts import size_of
 from ..machine.memory import PSUM, SBUF
 from .core import TENSOR, Call, Plan, instruction
 
@@ -111,6 +112,19 @@ def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -
     "nc_matmul",
     "stationary.T @ moving, into PSUM, optionally added to what is there",
     f"{_ISA} nc_matmul",
+    attrs=(
+        "is_stationary_onezero",
+        "is_moving_onezero",
+        "is_transpose",
+        "tile_position",
+        "tile_size",
+        "accumulate",
+        "perf_mode",
+        "newer",
+    ),
+    defaults=("none", False),
+    hidden=("newer",),
+    reduces=lambda attrs: bool(attrs.accumulate),
 )
 def NC_MATMUL(call: Call) -> Plan:
     """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size,
@@ -123,9 +137,7 @@ def NC_MATMUL(call: Call) -> Plan:
     two.
     """
     stationary, moving = call.srcs[0], call.srcs[1]
-    is_transpose, position, size, accumulate, *more = call.attrs[2:]
-    mode = more[0] if more else "none"
-    newer = len(more) > 1 and more[1]
+    is_transpose, position, size, accumulate, mode, newer = call.attrs[2:]
     _in_sbuf(call, stationary, "stationary operand")
     _in_sbuf(call, moving, "moving operand")
     if stationary.meta.partitions != moving.meta.partitions:
@@ -196,8 +208,8 @@ def NC_MATMUL(call: Call) -> Plan:
             return dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
 
     fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
-    onezero = (call.attrs[0] and stationary.dtype == np.float32) or (
-        call.attrs[1] and moving.dtype == np.float32
+    onezero = (call.attrs.is_stationary_onezero and stationary.dtype == np.float32) or (
+        call.attrs.is_moving_onezero and moving.dtype == np.float32
     )
     passes = (2 if onezero else 4) if fp32 else 1
     return Plan(
@@ -286,7 +298,7 @@ def _columns(shape: tuple[int, ...]) -> Any:
         if position > 1:
             return flags.reshape(shape)
         any_of = flags.reshape(
-            flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))
+            flags.shape[0], -1, shape[0] if position == 0 else size_of(shape[1:])
         ).any(axis=(0, 1))
         return (
             any_of.reshape((-1,) + (1,) * (len(shape) - 1))

@@ -13,7 +13,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
-from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
+from .core import ASSOCIATIVE, COPIES, GPSIMD, SCALAR, TWO_INPUTS, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
 from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
@@ -21,7 +21,18 @@ from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 
 
-@instruction("tensor_tensor", "an operator on two tiles of one shape", f"{_ISA} tensor_tensor")
+@instruction(
+    "tensor_tensor",
+    "an operator on two tiles of one shape",
+    f"{_ISA} tensor_tensor",
+    attrs=(
+        "op",
+        "engine",
+    ),
+    hidden=("engine",),
+    reduces=lambda attrs: attrs.op.name in ASSOCIATIVE,
+    pace=TWO_INPUTS,
+)
 def TENSOR_TENSOR(call: Call) -> Plan:
     """attrs: (operator, engine or None)."""
     op, wanted = call.attrs
@@ -93,6 +104,16 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     "tensor_scalar",
     "(data op0 operand0) op1 operand1, operands being numbers or one value per partition",
     f"{_ISA} tensor_scalar",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reverse1",
+        "engine",
+    ),
+    hidden=("engine",),
+    reduces=lambda attrs: attrs.op0.name in ASSOCIATIVE and attrs.op1 is None,
+    pace=COPIES,
 )
 def TENSOR_SCALAR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0,
@@ -198,6 +219,13 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     "scalar_tensor_tensor",
     "(data op0 operand0) op1 operand1, operand1 being a tile",
     f"{_ISA} scalar_tensor_tensor; {_ISA_32} (no bitwise operators)",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reverse1",
+    ),
+    pace=TWO_INPUTS,
 )
 def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reverse1). Sources: data, operand0 (number or vector), operand1
@@ -240,7 +268,12 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)
 
 
-@instruction("reciprocal", "1 / data, at VectorE's precision", f"{_ISA} reciprocal")
+@instruction(
+    "reciprocal",
+    "1 / data, at VectorE's precision",
+    f"{_ISA} reciprocal",
+    pace=8.0,
+)
 def RECIPROCAL(call: Call) -> Plan:
     """attrs: ()."""
     data = call.srcs[0]
@@ -253,11 +286,19 @@ def RECIPROCAL(call: Call) -> Plan:
     return Plan(VECTOR, compute, data.meta.shape, dtypes.FLOAT32)
 
 
-@instruction("tensor_copy", "a copy, casting if the dtypes differ", f"{_ISA} tensor_copy")
+@instruction(
+    "tensor_copy",
+    "a copy, casting if the dtypes differ",
+    f"{_ISA} tensor_copy",
+    attrs=("engine", "by_compiler"),
+    defaults=(False,),
+    hidden=("engine",),
+    pace=COPIES,
+)
 def TENSOR_COPY(call: Call) -> Plan:
-    """attrs: (engine or None,). The destination may be larger: a source axis of one is then
-    repeated."""
-    engine = call.attrs[0] or VECTOR
+    """attrs: (engine or None, whether the compiler inserted it). The destination may be larger: a
+    source axis of one is then repeated."""
+    engine = call.attrs.engine or VECTOR
     src = call.srcs[0]
     call.tile(src, "source")
     if engine not in (VECTOR, SCALAR, GPSIMD):
@@ -313,7 +354,17 @@ def _assignable(call: Call, src: Tensor) -> tuple[int, ...]:
     return want
 
 
-@instruction("memset", "a tile filled with a number", f"{_ISA} memset")
+@instruction(
+    "memset",
+    "a tile filled with a number",
+    f"{_ISA} memset",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=("engine",),
+    pace=COPIES,
+)
 def MEMSET(call: Call) -> Plan:
     """attrs: (shape, engine or None). Source: the number."""
     shape, wanted = call.attrs
@@ -376,6 +427,8 @@ _ASSUMED = {
     "elementwise",
     "functions of nki.language whose lowering the documents do not give: " + ", ".join(_ASSUMED),
     "assumed: one pass of VectorE",
+    attrs=("function",),
+    hidden=("function",),
 )
 def ELEMENTWISE(call: Call) -> Plan:
     """attrs: (function name,). Sources: a tile, and for mod and fmod a tile of its shape or a
@@ -393,7 +446,7 @@ def ELEMENTWISE(call: Call) -> Plan:
                 limit=shape,
             )
     call.result(shape, VECTOR)
-    function = _ASSUMED[call.attrs[0]]
+    function = _ASSUMED[call.attrs.function]
 
     def compute(*operands: Any) -> np.ndarray:
         return function(

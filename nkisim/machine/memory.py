@@ -103,6 +103,8 @@ class Meta:
 
 
 _METAS: dict[tuple, Meta] = {}
+"""Every layout there has been: a few hundred bytes each. None may be forgotten, since layouts are
+compared by identity."""
 
 
 def meta_of(

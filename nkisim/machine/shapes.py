@@ -93,6 +93,7 @@ def shape(shape: tuple[int, ...] | int, dtype: Any = "float32") -> ShapeOnly:
 
 
 _KNOWN: dict[tuple[tuple[int, ...], np.dtype], ShapeOnly] = {}
+_MOST = 1 << 16
 
 
 def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> ShapeOnly:
@@ -100,5 +101,7 @@ def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> ShapeOnly:
     key = (shape, dtype)
     found = _KNOWN.get(key)
     if found is None:
+        if len(_KNOWN) >= _MOST:
+            _KNOWN.clear()
         found = _KNOWN[key] = ShapeOnly(shape, dtype)
     return found

@@ -4,7 +4,7 @@ dialect."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,13 @@ class Tensor:
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    if TYPE_CHECKING:  # the operators are made at the end of this file, all in one way
+
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
 
     def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
@@ -266,6 +273,19 @@ class Tensor:
             raise AssertionError
         layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
+
+    def unblocked(self) -> Tensor:
+        """The view without the block axes of one element that stand before its partition axis."""
+        meta = self.meta
+        axis = meta.pdim
+        if not axis or meta.space == HBM or any(n != 1 for n in meta.shape[:axis]):
+            return self
+        layout = meta_of(
+            meta.space, meta.shape[axis:], meta.strides[axis:], meta.dtype, 0, meta.pstart
+        )
+        return Tensor(
+            self.buf, self._as(layout, lambda a: a.reshape(layout.shape)), layout, self.off
+        )
 
     def expand_dims(self, axis: int) -> Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..execution.signature import Signature
-from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
+from ..isa.core import COPIES, DMA, GPSIMD, SCALAR, TENSOR, TWO_INPUTS, VECTOR
 from ..machine import dtypes
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
 from .timing import Timing
@@ -91,7 +91,7 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
     if (
         signature.instruction.name == "tensor_copy"
         and engine == VECTOR
-        and signature.attrs[:1] == (None,)
+        and signature.attrs.engine is None
     ):
         if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
             cost.on_scalar = _scalar(signature, t)
@@ -171,17 +171,6 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
 
 
 # -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------
-_TWO_INPUTS = {
-    "tensor_tensor",
-    "scalar_tensor_tensor",
-    "tensor_tensor_scan",
-    "tensor_copy_predicated",
-    "select",
-    "select_reduce",
-}
-_COPIES = {"tensor_copy", "tensor_scalar", "memset"}
-
-
 def _short(m: Meta) -> bool:
     return m.itemsize <= 2 and dtypes.is_float(m.dtype)
 
@@ -190,21 +179,14 @@ def _inner_contiguous(m: Meta) -> bool:
     return m.shape[-1] == 1 or m.strides[-1] == 1
 
 
-_CYCLES = {"reciprocal": 8.0, "bn_aggr": 13 / 3, "exponential": 0.25, "quantize_mx": 0.25}
-"""Cycles an element where they are special: isa; arch-v4 for exponential (four times ScalarE's
-rate) and quantize_mx."""
-
-
 def _vector_factor(signature: Signature, t: Timing) -> float:
     """Cycles an element."""
-    name = signature.instruction.name
+    name, pace = signature.instruction.name, signature.instruction.pace
     srcs = [m for m in signature.srcs if m.space != CONST]
     tiles = [m for m in srcs if m.free > 1] or srcs
     everything = [*tiles, signature.dst]
-    if name in _CYCLES:
-        return _CYCLES[name]
     operators = [getattr(a, "name", None) for a in signature.attrs]
-    if name in _TWO_INPUTS and len(tiles) > 1:
+    if pace == TWO_INPUTS and len(tiles) > 1:
         mixed = any(m.space == PSUM for m in tiles)
         short = all(_short(m) for m in everything)
         if name == "tensor_tensor_scan":
@@ -219,7 +201,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
             )
         fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
         return 1.0 if mixed or fast else 2.0
-    if name in _COPIES and all(_short(m) for m in everything):
+    if pace == COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
             slow = any(m.space == PSUM for m in everything) or not all(
                 map(_inner_contiguous, everything)
@@ -232,7 +214,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
         and operators[0] in ("add", "maximum")
     ):
         return 0.5
-    return 1.0
+    return 1.0 if isinstance(pace, str) else pace
 
 
 def _stretch(signature: Signature, t: Timing) -> float:
@@ -268,7 +250,7 @@ def _scalar(signature: Signature, t: Timing) -> Cost:
     if signature.extra is not None:
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
-    table = signature.attrs[0] if signature.instruction.name == "activation" else None
+    table = signature.attrs.op if signature.instruction.name == "activation" else None
     if table in EVERYWHERE:
         table = None
     return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)

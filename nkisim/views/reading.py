@@ -17,7 +17,7 @@ from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.memory import CONST, PSUM, SBUF, Buffer
 from ..machine.target import Target
-from ..program.instruction import Operand, attributes, operand
+from ..program.instruction import Operand, operand
 from ..program.run import Run
 from ..rules import source
 from ..timeline import Timeline
@@ -223,7 +223,7 @@ def _kind(record: Record) -> Kind:
         signature.instruction.name,
         tuple(map(operand, record.written)),
         tuple(map(operand, record.srcs)),
-        tuple(attributes(signature).items()),
+        tuple(signature.shown.items()),
         place.filename,
         place.line,
         place.text,

@@ -132,6 +132,8 @@ class Operators:
         if self._measuring:
             self._seen = _getrefcount(value)
             return
+        if dst.meta.pdim:
+            dst = dst.unblocked()
         if isinstance(value, Tensor):
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:
@@ -255,7 +257,7 @@ class Operators:
                 program.materialize_zeros(dst, before=last.width)
         program.suspect = None
         program.check_read(dst, "accumulation", adds=True)
-        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
+        return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
 
     # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:
