@@ -14,6 +14,7 @@ from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
+from ...isa.scalar import ACTIVATION, IDLE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
@@ -77,6 +78,15 @@ reciprocal = _unary("reciprocal", "1 / x")
 negative = _unary("negative", "-x")
 invert = _unary("invert", "the bitwise complement")
 logical_not = _unary("logical_not")
+
+
+def gelu_apprx_sigmoid_dx(x: Any, dtype: Any = None) -> Any:
+    """The derivative of x * sigmoid(1.702 x), on ScalarE. x: tile (p, ...); returns a tile of its
+    shape in SBUF."""
+    api = "nl.gelu_apprx_sigmoid_dx"
+    attrs = ("gelu_apprx_sigmoid_dx", False, False, None, IDLE)
+    t = tile(x, api)
+    return execute(ACTIVATION, api, None, (t,), attrs, SBUF, want_dtype(dtype, api))
 
 
 def rsqrt(x: Any, dtype: Any = None) -> Any:
@@ -443,6 +453,7 @@ __all__ = [
     "fmod",
     "gelu",
     "gelu_apprx_sigmoid",
+    "gelu_apprx_sigmoid_dx",
     "gelu_apprx_tanh",
     "gelu_dx",
     "greater",
