@@ -79,10 +79,10 @@ class Cores:
         self.cores: list[_Core] = []
         self.back = threading.Semaphore(0)
         self.abandoned = False
-        self.posted: dict[tuple, Any] = {}
+        self.posted: dict[tuple[Any, ...], Any] = {}
         """What a core has laid out for another: kind, core and number of the exchange -> the
         thing."""
-        self.counts: dict[tuple, int] = {}
+        self.counts: dict[tuple[Any, ...], int] = {}
         """How many exchanges of a kind each core has begun."""
 
     def run(self, programs: list[Execution], work: Callable[[], Any]) -> list[Any]:
@@ -149,7 +149,7 @@ class Cores:
                 raise _Abandoned
         core.ready = lambda: True
 
-    def exchange(self, kind: tuple, mine: Any, what: str) -> Any:
+    def exchange(self, kind: tuple[Any, ...], mine: Any, what: str) -> Any:
         """Lay out `mine` for the other core and take what it lays out in its exchange of this kind
         with the same number."""
         program = running()

@@ -30,7 +30,7 @@ from .signature import Signature
 from .tape import Record, Tape
 from .written import Written
 
-_SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
+_SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
 _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
@@ -110,7 +110,7 @@ class Execution(Written):
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        self.signatures: dict[tuple, Signature] = {}
+        self.signatures: dict[tuple[Any, ...], Signature] = {}
         self.retarget(config)
 
     def retarget(self, config: Config) -> None:

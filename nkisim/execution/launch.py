@@ -166,7 +166,7 @@ class Kernel:
     def check_argument(self, name: str, value: Any, annotation: Any) -> None:
         """Refuse an argument that the dialect does not take."""
 
-    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         positions = (
             list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
@@ -183,7 +183,7 @@ class Kernel:
         """The NumPy arrays of the tensors that the function returned."""
         return _outputs(program, self, result, mutable)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ class Kernel:
         return f"<nki kernel {self.__name__}{grid}>"
 
 
-def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
+def _grid(kernel: Kernel, grid: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels
     write it."""
     if not all(
@@ -237,8 +237,8 @@ def _signature(function: Any) -> inspect.Signature:
 
 
 def _bind(
-    program: Execution, kernel: Kernel, args: tuple, kwargs: dict
-) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
+    program: Execution, kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]
+) -> tuple[list[Any], dict[Any, Any], list[tuple[Tensor, Any]]]:
     """Arguments with arrays turned into tensors; and those that may be written, with the caller's
     arrays."""
     try:
@@ -298,7 +298,7 @@ def _home(kernel: Kernel) -> source.Line:
     return source.line_of(code, 0) if code is not None else source.Line("", 0, "")
 
 
-def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel
     returns one).
 

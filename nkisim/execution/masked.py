@@ -206,7 +206,7 @@ def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Sh
     return Share(1, 1, picks) if share is None else share._replace(picks=picks)
 
 
-_PLANNED: dict[tuple, Signature] = {}
+_PLANNED: dict[tuple[Any, ...], Signature] = {}
 _MOST = 1 << 14
 """Plans remembered; then all are forgotten."""
 
@@ -217,7 +217,7 @@ def _signature(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -286,7 +286,8 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     if plan.kind == "reduce":
         return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
     if plan.kind == "transpose":
-        return plan.compute(where).astype(bool)
+        found: np.ndarray | None = plan.compute(where).astype(bool)
+        return found
     return where
 
 

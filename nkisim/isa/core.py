@@ -345,7 +345,8 @@ def registers_of(program: Any, engine: str) -> Registers:
     found = program.registers.get(engine)
     if found is None:
         found = program.registers[engine] = Registers()
-    return found
+    result: Registers = found
+    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
 from ...rules import arguments
-from ...rules.errors import broken
+from ...rules.errors import broken, shown
 from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
@@ -110,7 +110,7 @@ def _place(buffer: Any, api: str) -> Memory:
         return buffer
     broken(
         "argument",
-        f"{api}: buffer is {arguments.shown(buffer)}",
+        f"{api}: buffer is {shown(buffer)}",
         got=type(buffer).__name__,
         limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm",
     )
@@ -118,7 +118,13 @@ def _place(buffer: Any, api: str) -> Memory:
 
 
 def make(
-    api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict
+    api: str,
+    shape: Any,
+    dtype: Any,
+    buffer: Any,
+    name: str,
+    value: float | None,
+    kwargs: dict[Any, Any],
 ) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
@@ -168,7 +174,7 @@ def make(
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, ...]) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
