@@ -545,7 +545,11 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
         )
     from ...tensors.index import affine_grid
 
-    start = int(offset) if not hasattr(offset, "read") else offset.read(api) if offset.known else 0
+    start = 0
+    if not hasattr(offset, "read"):
+        start = int(offset)
+    elif offset.known or current(api).lowering is not None:
+        start = offset.read(api)
     values = affine_grid(dst.meta.partitions, pairs, start, int(channel_multiplier), dst.shape)
     constant = Const(0)
     constant.array = values
