@@ -143,17 +143,18 @@ def _pattern(pattern: Pattern, blocks: _Blocks) -> list[Any]:
 
 
 def _call(call: Call, blocks: _Blocks, paths: bool) -> dict[str, Any]:
-    numbers: dict[Meta, int] = {}
+    numbers: dict[tuple[Any, ...], int] = {}
     layouts: list[Any] = []
 
     def layout(m: Meta | None) -> int | None:
         if m is None:
             return None
-        if m not in numbers:
-            numbers[m] = len(layouts)
+        key = (m.space, m.shape, m.strides, m.dtype, m.pdim)
+        if key not in numbers:
+            numbers[key] = len(layouts)
             strides = list(m.strides)
             layouts.append([m.space, list(m.shape), strides, dtypes.name(m.dtype), m.pdim])
-        return numbers[m]
+        return numbers[key]
 
     def view(v: View) -> list[int | None]:
         return [v.buffer, v.offset, layout(v.meta)]
