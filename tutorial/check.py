@@ -16,12 +16,14 @@ import numpy as np
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis.diagnose import diagnose
+from .diagnosis.diagnose import Diagnosis, diagnose
 from .running import precision, refusals, runner
 from .running.answer import Answer
 from .running.runner import Problem, Result
 from .stage import Case
-from .verdict import CORRECT, UNUSABLE, WRONG, CheckFailed, Verdict
+from .trace.lines import line_of
+from .verdict import CORRECT, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .workspace import progress as record
 
 # Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
 # fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
@@ -54,6 +56,8 @@ def check(
     verdict = _check(lesson, kernel, inputs, progress)
     if verdict.ok and inputs is None and lesson.ladder is not None:
         verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
+    if inputs is None:
+        record.note(verdict, kernel)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
@@ -72,12 +76,14 @@ def _on_the_ladder(
         )
     if found is None:
         return verdict
+    assert lesson.ladder is not None
+    verdict = replace(verdict, details={"rung": ladder.reached(lesson.ladder, found)})
     missing = [] if wanted is None else ladder.unmet(wanted, found)
     if wanted is not None and missing:
         return replace(
             verdict,
             outcome=WRONG,
-            cause="over the rung's budget",
+            cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
                 f"{'; '.join(missing)}. The lever: {wanted.lever}."
@@ -138,9 +144,19 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
             found.cause,
             families=families,
             target=_target(results),
-            details=found.details,
+            details={**found.details, **_line_of(found, answers)},
         )
     return _judge_cost(lesson, kernel, results, beyond, families)
+
+
+def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The kernel's line that keeps the first wrong quantity, where one does: for `details`."""
+    quantity = found.details.get("quantity")
+    runs = [a.result.run for a in answers if a.result.case.family == found.family]
+    if quantity is None or not runs or runs[0] is None:
+        return {}
+    line = line_of(runs[0], quantity)
+    return {} if line is None else {"line": line[0], "source": line[1]}
 
 
 def _run_all(

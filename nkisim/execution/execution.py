@@ -118,6 +118,8 @@ class Execution(Written):
         """The history that `pause_history` laid aside."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
+        self.first_addresses: dict[tuple[CodeType, int], int] = {}
+        """Of each place in the text that gave an allocator an address: the first iteration's."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None

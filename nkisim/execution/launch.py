@@ -34,7 +34,7 @@ from ..machine.occupancy import Occupancy
 from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, Policy, broken
+from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors.tensor import Tensor
 from .execute import spend_memset
 from .execution import Execution, running
@@ -355,8 +355,14 @@ def launched(execution: Execution) -> Iterator[None]:
     try:
         with np.errstate(all="ignore"):
             yield
-    except TypeError as error:
-        calls.explain(error)
+    except KernelError:
+        raise
+    except Exception as error:
+        if isinstance(error, TypeError):
+            calls.explain(error)
+        lowered = POLICY.get().lowered
+        if lowered is not None and source.is_internal(error):  # it cannot go on without the rule
+            raise lowered from None
         raise
     finally:
         RUNNING.reset(token)

@@ -176,8 +176,8 @@ def MATCH_REPLACE8(call: Call) -> Plan:
     shape = data.meta.shape
     call.result(shape, VECTOR)
     wants_places = call.extra is not None
-    if missing is not None and missing < 0 and call.extra is not None:
-        missing = np.iinfo(call.extra.dtype).max
+    if missing < 0:  # all ones, as wide as the places are
+        missing = 0 if call.extra is None else np.iinfo(call.extra.dtype).max
 
     def compute(x: np.ndarray, v: np.ndarray, number: Any, *searched: np.ndarray) -> Any:
         rows, targets = _flat(x), _flat(v)

@@ -8,6 +8,7 @@ which line of the kernel, and the rule by which it was refused.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -15,6 +16,22 @@ from typing import Any
 
 from . import source
 from .rules import REMEDIES, RULES
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _plain(text: str) -> str:
+    """`text` without addresses of objects, which differ from run to run."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it: its repr, cut short."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class SimulatorError(Exception):
@@ -54,10 +71,10 @@ class KernelError(Exception):
         at: source.Line | None = None,
     ) -> None:
         self.rule = rule
-        self.headline = headline
+        self.headline = _plain(headline)
         self.tensor = tensor
-        self.got = None if got is None else str(got)
-        self.limit = None if limit is None else str(limit)
+        self.got = None if got is None else _plain(str(got))
+        self.limit = None if limit is None else _plain(str(limit))
         self.remedy = remedy if remedy is not None or limit is None else REMEDIES.get(rule)
         self.likely: str | None = None
         place = at if at is not None else source.here(2)
@@ -155,11 +172,13 @@ class Policy:
     """Which rules the kernel that is running is only warned about, and how many warnings there have
     been."""
 
-    __slots__ = ("warn", "warnings")
+    __slots__ = ("warn", "warnings", "lowered")
 
     def __init__(self, warn: Mapping[str, bool]) -> None:
         self.warn = warn
         self.warnings = 0
+        self.lowered: KernelError | None = None
+        """The last error that the configuration turned into a warning."""
 
 
 POLICY: ContextVar[Policy] = ContextVar("nkisim_policy", default=Policy({}))  # noqa: B039
@@ -174,6 +193,14 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     )
     policy = POLICY.get()
     if not policy.warn.get(rule, RULES[rule].advisory):
-        raise error
+        raise error from None  # what the simulator tried before is no part of the story
     policy.warnings += 1
-    warnings.warn(RuleWarning(error), stacklevel=3)
+    if rule in policy.warn:
+        policy.lowered = error
+    warnings.warn_explicit(
+        RuleWarning(error),
+        RuleWarning,
+        error.filename or "<kernel>",
+        error.line,
+        registry=source.user_frame(2).f_globals.setdefault("__warningregistry__", {}),
+    )

@@ -7,7 +7,6 @@ are made in `tensor`.
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,8 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import HBM, Meta, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
-from ..rules.errors import broken
+from ..rules import arguments
+from ..rules.errors import broken, shown
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
 
 
@@ -55,17 +55,19 @@ def spelled_out(t: Any, key: tuple) -> tuple:
 
 def integers(t: Any, key: tuple, *bounds: Any) -> tuple[Any, ...]:
     """The bounds of a slice as Python integers."""
-    try:
-        return tuple(None if b is None else operator.index(b) for b in bounds)
-    except TypeError:
-        broken(
-            "argument",
-            f"the subscript of '{t.label}' has a bound that is no integer",
-            tensor=t.label,
-            got=repr(key),
-            remedy="Bounds are integers known when the kernel is built; use // instead of /.",
-        )
-        raise
+    for b in bounds:
+        if b is not None and (
+            not isinstance(b, (int, np.integer)) or isinstance(b, (bool, np.bool_))
+        ):
+            broken(
+                "argument",
+                f"the subscript of '{t.label}' has a bound that is no integer",
+                tensor=t.label,
+                got=shown(key),
+                remedy="Bounds are integers known when the kernel is built; use // instead of /.",
+            )
+            raise AssertionError
+    return tuple(None if b is None else int(b) for b in bounds)
 
 
 def sizes(t: Any, given: tuple, shape: Any) -> tuple:
@@ -79,7 +81,9 @@ def sizes(t: Any, given: tuple, shape: Any) -> tuple:
             remedy="Write t.reshape((p, n)).",
         )
     wanted = given if shape is None else (shape,)
-    return tuple(wanted[0]) if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)) else wanted
+    if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
+        wanted = tuple(wanted[0])
+    return arguments.integers(wanted, f"reshape of '{t.label}'", "the shape")
 
 
 def too_many(t: Any, key: tuple) -> None:

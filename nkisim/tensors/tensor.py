@@ -3,7 +3,8 @@ dialect."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..machine.dtypes import FLOAT32
 from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of
 from ..machine.running import dialect
 from ..machine.shapes import ShapeOnly, shape_only
+from ..rules import arguments
 from ..rules.errors import broken
 from . import refusals, subscripts
 from .index import DynamicSlice, box_of_kept
@@ -33,6 +35,13 @@ class Tensor:
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    if TYPE_CHECKING:  # the operators are made at the end of this file, all in one way
+
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
 
     def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
@@ -85,13 +94,14 @@ class Tensor:
         return self.buf.label
 
     def assert_shape(self, shape: tuple[int, ...]) -> Tensor:
-        if tuple(shape) != self.meta.shape:
+        wanted = arguments.sizes(shape, "assert_shape")
+        if wanted != self.meta.shape:
             broken(
                 "annotation",
                 f"'{self.label}' does not have the asserted shape",
                 tensor=self.label,
                 got=self.meta.shape,
-                limit=tuple(shape),
+                limit=wanted,
             )
         return self
 
@@ -133,16 +143,17 @@ class Tensor:
                     start = 0
                 if stop is None:
                     stop = size
-                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
-                    subscripts.bad_slice(self, dim, start, stop, step)
-                n = stop - start
                 if (
-                    type(n) is not int
-                    or type(start) is not int
+                    type(start) is not int
+                    or type(stop) is not int
                     or type(step) is not int
                     and step is not None
                 ):
-                    start, n, step = subscripts.integers(self, key, start, n, step)
+                    start, stop, step = subscripts.integers(self, key, start, stop, step)
+                    e = slice(start, stop, step)
+                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
+                    subscripts.bad_slice(self, dim, start, stop, step)
+                n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif (
@@ -220,16 +231,12 @@ class Tensor:
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         """The same elements under another shape (or sizes); on chip, the partition axis stays the
         first."""
-        wanted = tuple(int(n) for n in subscripts.sizes(self, sizes, shape))
-        if -1 in wanted:
-            known = 1
-            for n in wanted:
-                known *= n if n != -1 else 1
+        wanted = subscripts.sizes(self, sizes, shape)
+        known = math.prod(n for n in wanted if n != -1)
+        if wanted.count(-1) == 1 and known > 0 and self.size % known == 0:
             wanted = tuple(self.size // known if n == -1 else n for n in wanted)
-        total = 1
-        for n in wanted:
-            total *= n
-        if total != self.size:
+            known = self.size
+        if known != self.size or min(wanted, default=1) < 1:
             broken(
                 "shape-mismatch",
                 f"'{self.label}' of {self.size} elements cannot take shape {wanted}",
@@ -267,8 +274,30 @@ class Tensor:
         layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
 
+    def unblocked(self) -> Tensor:
+        """The view without the block axes of one element that stand before its partition axis."""
+        meta = self.meta
+        axis = meta.pdim
+        if not axis or meta.space == HBM or any(n != 1 for n in meta.shape[:axis]):
+            return self
+        layout = meta_of(
+            meta.space, meta.shape[axis:], meta.strides[axis:], meta.dtype, 0, meta.pstart
+        )
+        return Tensor(
+            self.buf, self._as(layout, lambda a: a.reshape(layout.shape)), layout, self.off
+        )
+
     def expand_dims(self, axis: int) -> Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
+        axis = arguments.integer(axis, "expand_dims", "axis")
+        if not -self.ndim - 1 <= axis <= self.ndim:
+            broken(
+                "argument",
+                f"expand_dims: '{self.label}' has no place {axis} for an axis",
+                tensor=self.label,
+                got=f"axis {axis}",
+                limit=f"0 to {self.ndim}",
+            )
         axis = axis + self.ndim + 1 if axis < 0 else axis
         if axis == 0 and self.meta.space != HBM:
             broken(
@@ -283,7 +312,7 @@ class Tensor:
     def view(self, dtype: Any) -> Tensor:
         """The same bytes read as another dtype of the same width, or of another width along the
         last axis."""
-        wanted = dtypes.resolve(dtype)
+        wanted = dtypes.wanted(dtype, "view")
         known = layouts.retyped(self.meta, self.off, wanted)
         stored = self.array.dtype.itemsize == self.meta.itemsize
         if known is None or not stored:
@@ -331,7 +360,7 @@ class Tensor:
         dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return dialect().broadcast_to(self, tuple(shape))
+        return dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
 
     def astype(self, dtype: Any) -> Tensor:
         return dialect().astype(self, dtype)

@@ -1,4 +1,4 @@
-"""A pytest plugin: every kernel call of a test is also lowered, saved, loaded and replayed, and both
+"""A pytest plugin: every kernel call of a test is also lowered, saved, loaded and replayed. Both
 ways must agree bit by bit, in outputs, records, kept results, histories and prints."""
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from .. import stage
+from ..reference.text import short
 from ..running import runner
 from ..running.runner import Problem
 from ..running.worked import StandIn
 from ..stage import Budget, Case, InputError, Stage
-from ..text import short
 from ..verdict import CORRECT, UNUSABLE, WRONG, Counter, Verdict
 from . import charmodel, decode
 from . import mistakes as slips

@@ -80,8 +80,10 @@ class Operators:
                 remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute "
                 "the rest on the tile first.",
             )
-        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-            return NotImplemented
+        if op in ("equal", "not_equal"):
+            other = b if isinstance(a, Tensor) else a
+            if other is None or isinstance(other, str):
+                return NotImplemented  # t == None asks whether an argument was given
         if op == "matmul":
             broken(
                 "operator",
@@ -130,6 +132,8 @@ class Operators:
         if self._measuring:
             self._seen = _getrefcount(value)
             return
+        if dst.meta.pdim:
+            dst = dst.unblocked()
         if isinstance(value, Tensor):
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:

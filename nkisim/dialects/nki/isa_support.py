@@ -10,7 +10,8 @@ from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
-from ...rules.errors import KernelError, broken
+from ...rules import arguments
+from ...rules.errors import KernelError, broken, shown
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
@@ -41,8 +42,8 @@ def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Te
     if dst is None or isinstance(dst, (int, float, str)):
         broken(
             "argument",
-            f"{api}: {what} is {dst!r}",
-            got=repr(dst),
+            f"{api}: {what} is {shown(dst)}",
+            got=shown(dst),
             limit="a tensor",
             remedy="Instructions of NKI 0.3 and later write to a tensor that is given first: "
             "make it with nl.ndarray.",
@@ -161,12 +162,5 @@ def old_dtype(dtype: Any, dst: Tensor, api: str) -> None:
 
 def number(value: Any, api: str, what: str) -> Any:
     """A number known when the kernel is built."""
-    if isinstance(value, (int, float, np.generic)) and not isinstance(value, np.bool_):
-        return value.item() if isinstance(value, np.generic) else value
-    broken(
-        "argument",
-        f"{api}: {what} is {type(value).__name__}",
-        got=repr(value)[:80],
-        limit="a number known when the kernel is built",
-    )
-    raise AssertionError
+    found = arguments.number(value, api, what)
+    return found.item() if isinstance(found, np.generic) else found
