@@ -48,6 +48,8 @@ class _Core:
     def _run(self, work: Callable[[], Any], group: Cores) -> None:
         RUNNING.set(self.program)
         self.turn.acquire()
+        if self.program.lowering is not None:
+            self.program.lowering.switch(group.number(self.program))
         try:
             if not group.abandoned:
                 with np.errstate(all="ignore"):
@@ -147,6 +149,9 @@ class Cores:
             core.turn.acquire()
             if self.abandoned:
                 raise _Abandoned
+            assert program is not None
+            if program.lowering is not None:
+                program.lowering.switch(self.number(program))
         core.ready = lambda: True
 
     def exchange(self, kind: tuple[Any, ...], mine: Any, what: str) -> Any:

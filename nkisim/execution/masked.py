@@ -138,6 +138,10 @@ def execute_masked(
         if execution.tape.results is not None:
             written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
         execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
+    if execution.lowering is not None:
+        given = None if fresh else dst
+        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, kept, shared=False)
     return dst
 
 

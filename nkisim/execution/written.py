@@ -21,6 +21,7 @@ from ..machine.memory import (
 from ..rules import source
 from ..rules.errors import broken
 from ..tensors.tensor import IndexedTensor, Tensor
+from .lowering import CLEAR, Lowering
 from .places import Places
 
 
@@ -39,6 +40,7 @@ class Written:
     )
 
     values: bool
+    lowering: Lowering | None
     dialect: Any
     position: tuple[int, ...]
 
@@ -184,6 +186,8 @@ class Written:
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it
         overwrites there."""
+        if self.lowering is not None:
+            self.lowering.step(CLEAR, 0, *self.lowering.view(t))
         if self.values:
             t.array[~self.written_flags(t)] = 0
         self.mark_written(t)

@@ -370,6 +370,9 @@ class Instruction:
     """How fast VectorE streams it: cycles an element, or TWO_INPUTS or COPIES, whose pace depends
     on data types and memories (`timeline.cost`)."""
 
+    version: int = 1
+    """Of its attributes and semantics; a program's file names it, and newer ones read older."""
+
     def shown(self, attrs: tuple[Any, ...], given: int) -> dict[str, Any]:
         """The attributes that a reader is shown, of the first `given`: operators by name."""
         names = attrs._fields  # type: ignore[attr-defined]

@@ -37,6 +37,8 @@ class Picked(NamedTuple):
     """The shape of what is picked."""
     tiles: tuple[Any, ...] | None
     """The tiles that hold run-time indices; None for indices known when the kernel is built."""
+    recipe: tuple
+    """Of each axis a tile of run-time indices, or None, and the integers added to it."""
 
 
 def spelled_out(t: Any, key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -249,11 +251,9 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
             e = Index((1,) * n, (0,) * n, int(e))
         low, high = e.range()
         if low < 0 or high >= meta.shape[dim] or not e.affine:
-            return Picked(
-                tuple(x.array() if isinstance(x, Index) else np.int64(x) for x in elements),
-                grid,
-                None,
-            )
+            places = tuple(x.array() if isinstance(x, Index) else np.int64(x) for x in elements)
+            recipe = [x for place in places for x in (None, np.asarray(place))]
+            return Picked(places, grid, None, tuple(recipe))
         own = (0,) * (n - e.ndim) + e.strides
         off += e.start * meta.strides[dim]
         for axis in range(n):
@@ -291,6 +291,7 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
 
 def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
     arrays: list[Any] = []
+    recipe: list[Any] = []
     tiles = []
     for axis, e in enumerate(elements):
         added = e if isinstance(e, RuntimeIndex) else None
@@ -319,6 +320,8 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
                     remedy="nl.load the indices into SBUF first.",
                 )
             tiles.append(e)
+            more = 0 if added is None else added.index
+            recipe += [e, more.array() if isinstance(more, Index) else np.asarray(more)]
             if type(e.array) is ShapeOnly:
                 more = (
                     () if added is None or not isinstance(added.index, Index) else added.index.sizes
@@ -329,6 +332,7 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
             arrays.append(offset if added is None else added.values(offset))
         else:
             arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
+            recipe += [None, np.asarray(arrays[-1])]
     grid = np.broadcast_shapes(*[a.shape for a in arrays])
     if len(grid) < 2:
         broken(
@@ -337,4 +341,4 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
             tensor=t.label,
             remedy="Write t[idx[i_p, 0], i_f] with i_p = nl.arange(p)[:, None].",
         )
-    return Picked(tuple(arrays), grid, tuple(tiles))
+    return Picked(tuple(arrays), grid, tuple(tiles), tuple(recipe))

@@ -227,7 +227,7 @@ class Tensor:
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
-            return IndexedTensor(self, *read)
+            return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
         return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
@@ -507,7 +507,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip")
 
     def __init__(
         self,
@@ -515,6 +515,7 @@ class IndexedTensor(Tensor):
         indices: tuple[Any, ...],
         grid: tuple[int, ...],
         tiles: tuple[Any, ...] | None,
+        recipe: tuple[Any, ...] = (),
     ) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
@@ -526,6 +527,10 @@ class IndexedTensor(Tensor):
         not computed."""
         self.tiles = tiles
         """The index tiles, where the indices are run-time values; None for static grids."""
+        self.recipe = recipe
+        """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
+        self.skip = False
+        """Whether elements out of bounds are left out."""
 
     @property
     def unknown(self) -> bool:
@@ -568,7 +573,9 @@ class IndexedTensor(Tensor):
         return picked
 
     def inside(self) -> np.ndarray:
-        """Which positions have all their indices inside the tensor, shape `shape`."""
+        """Which positions have all their indices inside the tensor, shape `shape`: the others are
+        skipped."""
+        self.skip = True
         good = np.ones(self.shape, dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
             if type(index) is not ShapeOnly:

@@ -12,7 +12,7 @@ from ...execution.execute import execute, redirect
 from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments
 from ...rules.errors import broken, shown
 from ...rules.source import user_frame
@@ -165,9 +165,7 @@ def make(
         return t
     if space == PSUM and value == 0:
         # the first matmul of an accumulation overwrites: nothing is spent on zeros
-        t.buf.state = ZERO
-        if t.buf.tracked is not None:
-            program.note_history(t, t.buf.code, t.buf.lasti)
+        program.zero(t)
         return t
     if pdim:
         return _fill_blocks(program, api, t, pdim, value)
@@ -181,23 +179,18 @@ def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, 
         return execute(MEMSET, api, t, (Const(value),), attrs)
     made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
     redirect(t, made)
-    program.last_result = t
+    program.offer(t)
     return t
 
 
 def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
-    buf = t.buf
-    tracked, buf.tracked = buf.tracked, None
-    at = 0
+    program.pause_history(t.buf)
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape.entries)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
-    buf.tracked = tracked
-    if tracked is not None:
-        tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+    program.resume_history(t)
     return t
 
 
@@ -301,6 +294,7 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
+    program.built_with(buf, values)
     program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 
