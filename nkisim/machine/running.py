@@ -29,7 +29,13 @@ class RunningKernel(Protocol):
     """Whether values are computed; on shapes alone they are not."""
 
     def check_read(
-        self, t: Any, api: str, where: np.ndarray | None = None, adds: bool = False
+        self,
+        t: Any,
+        api: str,
+        where: np.ndarray | None = None,
+        adds: bool = False,
+        follows: bool = False,
+        decides: bool = False,
     ) -> bool:
         """Refuse to read elements that no instruction has written."""
 

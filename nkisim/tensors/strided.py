@@ -628,7 +628,7 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    kernel.check_read(t, api)
+    kernel.check_read(t, api, decides=True)
     t.buf.last = kernel.clock + 1
     return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
@@ -701,7 +701,7 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
     kernel = running()
     assert kernel is not None and runtime.vector is not None
     index = resolve(runtime.vector, api)
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
@@ -731,7 +731,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     group, i // group]."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
