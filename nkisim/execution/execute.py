@@ -101,6 +101,8 @@ def execute(
             values = execution.cast(second, extra.meta.dtype)
             extra.array[...] = values.reshape(extra.meta.shape)
         noted(execution, extra, code, lasti, index)
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         execution.tape.add(signature, code, lasti, dst, srcs, extra)
     return dst

@@ -132,6 +132,8 @@ def execute_masked(
     if runs:
         noted(execution, dst, *place, index, keep, marked=True)
     dst.buf.last = execution.clock
+    if execution.cores is not None and runs:
+        execution.cores.touches(execution, api, dst, srcs)
     signature.general = (keep, lost, origin)
     execution.last_result = dst if fresh and runs else None
     execution.last_signature, execution.last_srcs = signature, srcs

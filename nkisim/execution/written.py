@@ -10,6 +10,7 @@ import numpy as np
 from ..machine.memory import (
     EMPTY,
     FULL,
+    HBM,
     PARTIAL,
     PSUM,
     SHARED,
@@ -41,6 +42,7 @@ class Written:
 
     values: bool
     dialect: Any
+    cores: Any
     origins: dict[Buffer, KernelError]
     position: tuple[int, ...]
 
@@ -107,6 +109,11 @@ class Written:
         flags = self.written_flags(t, where)
         if flags.all():
             return False
+        if self.cores is not None and t.meta.space == HBM and buf.role != "tile":
+            self.cores.let_the_other_go_on()  # it may write them, in no order with this read
+            flags = self.written_flags(t, where)
+            if flags.all():
+                return False
         error = self.origins.get(buf)
         if error is None and buf.role != "masked":
             error = self._never_written(t, api, flags)
