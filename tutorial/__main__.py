@@ -1,5 +1,4 @@
-"""The course on the command line: `python -m tutorial start | list | doctor | blank | check |
-trace | run | generate | progress | device-check`.
+"""The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense.
@@ -15,10 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nkisim.machine import narrow
+
 from . import stage
 from .check import Progress, check, unusable
 from .reference.text import table
 from .running import runner
+from .trace.picture import picture
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
@@ -83,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
+    drawing = add(
+        "picture", _picture, "say or draw what a kernel reads, and each instruction's tile"
+    )
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
     writing = add(
@@ -93,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
-    for made in (blank, checking, tracing):
+    for made in (blank, checking, drawing, tracing):
         made.add_argument("stage", metavar="STAGE")
-    for made in (checking, tracing):
+    for made in (checking, drawing, tracing):
         made.add_argument(
             "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
         )
@@ -110,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="also ask for the budget of this rung of the stage's ladder",
     )
+    drawing.add_argument("--family", help="the input family; default: the one of the costs")
+    drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
         "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
@@ -276,6 +283,28 @@ def _trace(options: argparse.Namespace) -> int:
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
 
 
+def _picture(options: argparse.Namespace) -> int:
+    """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            inputs = _inputs(options.input)
+            kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
+            made = picture(lesson, kernel, options.family, inputs=inputs)
+        if options.svg is not None:
+            made.save(options.svg)
+    except (runner.Unusable, stage.InputError) as error:
+        raise Sentence(str(error)) from error
+    except OSError as error:
+        raise Sentence(f"{error}.".replace("..", ".")) from error
+    if options.json:
+        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
+        print(json.dumps(found, indent=2))
+    else:
+        print(made)
+    return 0 if made.drawn else UNUSABLE
+
+
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """JSON has no infinities: they become text."""
 
@@ -408,7 +437,6 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     """The arrays of an .npz file by name; single numbers come out as numbers."""
     if path is None:
         return None
-    import ml_dtypes
     import numpy as np
 
     try:
@@ -420,7 +448,7 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
             arrays = {name: archive[name] for name in archive.files}
             # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
             arrays = {
-                name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x
+                name: x.view(narrow.bfloat16) if x.dtype == np.dtype("V2") else x
                 for name, x in arrays.items()
             }
             return {name: x if x.ndim else x.item() for name, x in arrays.items()}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..machine.counts import size_of
 from ..rules import source
 from ..rules.errors import broken
 
@@ -306,9 +307,7 @@ def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | N
         there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
         start.append(int(there[0]) if len(there) else 0)
         shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
-    return (
-        (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
-    )
+    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == size_of(shape) else None
 
 
 class RuntimeIndex:
