@@ -25,7 +25,7 @@ from ..machine.memory import (
 from ..machine.running import RUNNING, Listener
 from ..machine.shapes import shape_only
 from ..rules import scopes, source
-from ..rules.errors import broken
+from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
 from ..tensors.tensor import IndexedTensor, Tensor
 from .creation import creatable
@@ -120,6 +120,9 @@ class Execution(Written):
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
         self.first_addresses: dict[tuple[CodeType, int], int] = {}
         """Of each place in the text that gave an allocator an address: the first iteration's."""
+        self.origins: dict[Buffer, KernelError] = {}
+        """Of tensors with elements that nobody has given a value: what went wrong where, in case
+        they reach an output."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None

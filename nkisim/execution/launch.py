@@ -34,7 +34,7 @@ from ..machine.occupancy import Occupancy
 from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, KernelError, Policy, broken
+from ..rules.errors import POLICY, KernelError, Policy, broken, report
 from ..tensors.tensor import Tensor
 from .execute import spend_memset
 from .execution import Execution, running
@@ -422,6 +422,7 @@ def to_arrays(program: Execution, kernel: Kernel, result: Any, returned: list[Bu
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
             if value.meta.space in ON_CHIP:
+                _unknown_output(program, kernel, value)
                 broken(
                     "output-memory",
                     f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
@@ -523,6 +524,17 @@ def write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
         )
 
 
+def _unknown_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
+    """Refuse to return elements that were computed from what nobody wrote."""
+    origin = program.origins.get(value.buf)
+    if origin is not None and not program.written_flags(value).all():
+        if origin.reaches is None:
+            origin.reach(
+                f"'{value.label}', which {kernel.__name__} returns", source.Line("", 0, "")
+            )
+        report(origin)
+
+
 def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
@@ -540,6 +552,10 @@ def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
+    _unknown_output(program, kernel, value)
+    for origin in program.origins.values():
+        if origin.likely is not None:  # a mistake that was seen on the way, and may be why
+            report(origin)
     missing = flags.size - int(np.count_nonzero(flags))
     first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
     part = (

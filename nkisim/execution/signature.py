@@ -14,8 +14,10 @@ from ..machine.config import Config
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from ..machine.running import running
 from ..machine.shapes import shape_only
-from ..rules.errors import POLICY, SimulatorError
+from ..rules.errors import POLICY, KernelError, SimulatorError
 from ..tensors.tensor import Tensor
+
+General = tuple[np.ndarray | None, np.ndarray | None, KernelError | None]
 
 
 class Signature:
@@ -80,7 +82,7 @@ class Signature:
         self.warned = False
         """Whether making it warned of a rule that the configuration does not insist on: then each
         call shall."""
-        self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
+        self.general: General | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements
         are unknown."""
         self.redirected: dict[tuple[Meta, tuple[Any, ...] | None], Signature] = {}

@@ -640,7 +640,7 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    kernel.check_read(t, api)
+    kernel.check_read(t, api, decides=True)
     t.buf.last = kernel.clock + 1
     return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
@@ -749,7 +749,7 @@ def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> 
     than one column of indices counts down the columns."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
@@ -781,7 +781,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     group, i // group]."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t

@@ -37,7 +37,7 @@ class Picked(NamedTuple):
     """The shape of what is picked."""
     tiles: tuple[Any, ...] | None
     """The tiles that hold run-time indices; None for indices known when the kernel is built."""
-    recipe: tuple
+    recipe: tuple[Any, ...]
     """Of each axis a tile of run-time indices, or None, and the integers added to it."""
 
 

@@ -44,15 +44,6 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
 def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """The shape of a tile for which one axis is named: one value a partition."""
     label = f" '{name}'" if name else ""
-    if not shape:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has no axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy="Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
-        return 1, 1
     broken(
         "one-axis-tile",
         f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
