@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nkisim.machine import narrow
+
 from . import stage
 from .check import Progress, check, unusable
 from .reference.text import table
@@ -443,7 +445,6 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     """The arrays of an .npz file by name; single numbers come out as numbers."""
     if path is None:
         return None
-    import ml_dtypes
     import numpy as np
 
     try:
@@ -455,7 +456,7 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
             arrays = {name: archive[name] for name in archive.files}
             # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
             arrays = {
-                name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x
+                name: x.view(narrow.bfloat16) if x.dtype == np.dtype("V2") else x
                 for name, x in arrays.items()
             }
             return {name: x if x.ndim else x.item() for name, x in arrays.items()}

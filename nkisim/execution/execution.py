@@ -92,6 +92,8 @@ class Execution(Written):
         """How many blocks of nl.no_reorder are open."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
+        self.first_addresses: dict[tuple[CodeType, int], int] = {}
+        """Of each place in the text that gave an allocator an address: the first iteration's."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None

@@ -33,7 +33,7 @@ from ..machine.occupancy import Occupancy
 from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, Policy, broken
+from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors.tensor import Tensor
 from .execute import spend_memset
 from .execution import Execution, running
@@ -333,8 +333,14 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
             call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
             result = kernel.run_on(program, call_args, call_kwargs)
             return kernel.outputs(program, result, mutable)
-    except TypeError as error:
-        calls.explain(error)
+    except KernelError:
+        raise
+    except Exception as error:
+        if isinstance(error, TypeError):
+            calls.explain(error)
+        lowered = POLICY.get().lowered
+        if lowered is not None and source.is_internal(error):  # it cannot go on without the rule
+            raise lowered from None
         raise
     finally:
         RUNNING.reset(token)

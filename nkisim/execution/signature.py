@@ -246,12 +246,22 @@ def _casting(
     return compute
 
 
-def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step
-    of a reduction."""
+_ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
+"""Instructions that add to what their destination holds, of themselves."""
+
+
+def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
+    """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
+    matmul or a DMA that adds to what is there, or `dst op= value` with an associative operator.
+
+    Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
+    gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
+    compiler sees one iteration overwrite what another wrote.
+    """
     rule = signature.instruction.reduces
     return (
         rule is not None
+        and (api.endswith("=") or signature.instruction.name in _ADD_ON_THE_WAY)
         and rule(signature.attrs)
         and any(
             s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..isa.core import Plan
+from ..machine.counts import size_of
 from ..machine.shapes import NoValues
 from ..rules.errors import broken
 
@@ -38,7 +39,7 @@ def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     broadcast."""
     if flags.shape == shape:
         return flags
-    size = int(np.prod(shape))
+    size = size_of(shape)
     if flags.size == size:
         return flags.reshape(shape)
     if flags.shape[0] == shape[0] and flags.size == shape[0]:
@@ -49,7 +50,7 @@ def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def along(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Flags of rows (one a reduction, its axes kept) over a result of `shape`, which may have
     several elements a row."""
-    if flags.size == int(np.prod(shape)):
+    if flags.size == size_of(shape):
         return flags.reshape(shape)
     return np.broadcast_to(flags.reshape(flags.shape[:1] + (1,) * (len(shape) - 1)), shape)
 

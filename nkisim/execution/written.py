@@ -247,9 +247,9 @@ class Written:
                 remedy="Each instance of the grid writes a part of its own: index it with "
                 "nl.program_id(axis)."
                 if instances
-                else "Make the tile inside the loop, or index it with the loop "
-                "variable; if the order matters use "
-                "nl.sequential_range.",
+                else "Make the tile inside the loop, or index it with the loop variable; if the "
+                "order matters, or to reduce into it, use nl.sequential_range. (Of reductions "
+                "matmuls into PSUM may be summed, and t[...] += x.)",
             )
         owner[index] = self.scope.serial
         if buf.state == FULL:

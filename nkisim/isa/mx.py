@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ..machine import dtypes
@@ -24,8 +23,8 @@ from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32
 
 _ELEMENTS = {
-    dtypes.float8_e4m3fn_x4: np.dtype(ml_dtypes.float8_e4m3fn),
-    dtypes.float8_e5m2_x4: np.dtype(ml_dtypes.float8_e5m2),
+    dtypes.float8_e4m3fn_x4: dtypes.float8_e4m3fn,
+    dtypes.float8_e5m2_x4: dtypes.float8_e5m2,
 }
 _LARGEST = {dtypes.float8_e4m3fn_x4: 8, dtypes.float8_e5m2_x4: 15}
 """The largest exponent of an element."""

@@ -39,7 +39,7 @@ from .operands import (
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
-    """The reduction axes, checked: free, consecutive, ending with the last."""
+    """The reduction axes, checked: free axes, in order. A dialect may ask for more."""
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     resolved = []
     for a in axes:
@@ -61,14 +61,6 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
             )
         resolved.append(a)
     ordered = tuple(sorted(set(resolved)))
-    if ordered != tuple(range(data.ndim - len(ordered), data.ndim)):
-        call.fail(
-            "argument",
-            f"axes {ordered} of '{data.label}' are not the last, consecutive axes",
-            data,
-            limit=f"axes that end with {data.ndim - 1}",
-            remedy="Reorder the free axes with an index grid.",
-        )
     if len(ordered) > 4:
         call.fail(
             "rank-limit",
@@ -82,7 +74,7 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
 
 @instruction(
     "tensor_reduce",
-    "a reduction over the last free axes",
+    "a reduction over free axes",
     f"{_ISA} tensor_reduce",
     attrs=(
         "op",
@@ -114,14 +106,18 @@ def TENSOR_REDUCE(call: Call) -> Plan:
                 remedy="Negate the result with an instruction of its own.",
             )
     axes = free_axes(call, data, axis)
-    kept = data.meta.shape[: data.ndim - len(axes)]
-    shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
-    if len(kept) < 2 and not keepdims:
-        shape = kept + (1,)
+    whole = data.meta.shape
+    kept = tuple(n for a, n in enumerate(whole) if a not in axes)
+    ones = tuple(1 if a in axes else n for a, n in enumerate(whole))
+    shape = ones if keepdims else kept if len(kept) > 1 else (*kept, 1)
     call.result(shape, VECTOR)
     reduce = op.reduce
-    keep = shape == kept + (1,) * len(axes)
+    last = axes[0] == data.ndim - len(axes)
+    keep = last and shape == ones
     where = axes[0] if len(axes) == 1 else axes
+    if not last:  # read in another order, so that they are
+        order = (*(a for a in range(data.ndim) if a not in axes), *axes)
+        where = tuple(range(data.ndim - len(axes), data.ndim))
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
 
         def fast(x: np.ndarray) -> np.ndarray:
@@ -132,9 +128,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
         )
 
     def compute(x: np.ndarray) -> np.ndarray:
-        out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(
-            shape
-        )
+        x = x if op.bitvec else dtypes.to_fp32(x)
+        out = reduce(x if last else x.transpose(order), axis=where, keepdims=True).reshape(shape)
         return -out if negate else out
 
     identity = int(op.identity) if op.bitvec else op.identity

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
+from ..machine.counts import size_of
 from ..machine.memory import PSUM, SBUF
 from .core import TENSOR, Call, Plan, instruction
 
@@ -297,7 +298,7 @@ def _columns(shape: tuple[int, ...]) -> Any:
         if position > 1:
             return flags.reshape(shape)
         any_of = flags.reshape(
-            flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))
+            flags.shape[0], -1, shape[0] if position == 0 else size_of(shape[1:])
         ).any(axis=(0, 1))
         return (
             any_of.reshape((-1,) + (1,) * (len(shape) - 1))

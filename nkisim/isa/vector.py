@@ -285,13 +285,14 @@ def RECIPROCAL(call: Call) -> Plan:
     "tensor_copy",
     "a copy, casting if the dtypes differ",
     f"{_ISA} tensor_copy",
-    attrs=("engine",),
+    attrs=("engine", "by_compiler"),
+    defaults=(False,),
     hidden=("engine",),
     pace=COPIES,
 )
 def TENSOR_COPY(call: Call) -> Plan:
-    """attrs: (engine or None,). The destination may be larger: a source axis of one is then
-    repeated."""
+    """attrs: (engine or None, whether the compiler inserted it). The destination may be larger: a
+    source axis of one is then repeated."""
     engine = call.attrs.engine or VECTOR
     src = call.srcs[0]
     call.tile(src, "source")

@@ -10,16 +10,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ..rules.errors import broken, shown
+from . import narrow
+from .narrow import bfloat16, float8_e4m3, float8_e4m3fn, float8_e5m2, float8_e8m0fnu
 
-bfloat16 = np.dtype(ml_dtypes.bfloat16)
-float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
-float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
-float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
-float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
 # A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of
 # the official package, an opaque four-byte type names it and float32 arrays store it.
 tfloat32 = np.dtype("V4")
@@ -50,13 +46,13 @@ INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, n
 SUPPORTED = FLOATS + INTEGERS + (BOOL,)
 MATMUL_DTYPES = (float8_e4m3, float8_e5m2, bfloat16, FLOAT16, tfloat32, FLOAT32)
 
-_NAMES = {
+_NAMES = {dtype: name for name, dtype in narrow.TYPES.items()} | {
     tfloat32: "tfloat32",
     float8_e4m3fn_x4: "float8_e4m3fn_x4",
     float8_e5m2_x4: "float8_e5m2_x4",
     float4_e2m1fn_x4: "float4_e2m1fn_x4",
 }
-_BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {
+_BY_NAME = {_NAMES.get(d) or d.name: d for d in SUPPORTED} | {
     "bool_": BOOL,
     "float32r": FLOAT32,
 }
@@ -71,7 +67,8 @@ def name(dtype: np.dtype) -> str:
 def resolve(dtype: Any) -> np.dtype:
     """The NumPy dtype meant by anything NKI accepts as one.
 
-    Raises TypeError when NKI has no such type (float64 and int64 above all).
+    Raises TypeError when NKI has no such type (float64 and int64 above all), and for a type that
+    needs a package which is not installed.
     """
     if isinstance(dtype, np.dtype):
         found = dtype
@@ -80,7 +77,7 @@ def resolve(dtype: Any) -> np.dtype:
             raise TypeError(
                 f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}"
             )
-        return _BY_NAME[dtype]
+        found = _BY_NAME[dtype]
     elif dtype is bool:
         return BOOL
     elif dtype is float or dtype is int:
@@ -97,6 +94,8 @@ def resolve(dtype: Any) -> np.dtype:
     if found not in _SUPPORTED_SET:
         hint = "; convert with x.astype(np.float32)" if found == np.float64 else ""
         raise TypeError(f"{found} is not an NKI data type{hint}")
+    if found in narrow.MISSING:
+        raise TypeError(narrow.needed(name(found)))
     return found
 
 

@@ -172,11 +172,13 @@ class Policy:
     """Which rules the kernel that is running is only warned about, and how many warnings there have
     been."""
 
-    __slots__ = ("warn", "warnings")
+    __slots__ = ("warn", "warnings", "lowered")
 
     def __init__(self, warn: Mapping[str, bool]) -> None:
         self.warn = warn
         self.warnings = 0
+        self.lowered: KernelError | None = None
+        """The last error that the configuration turned into a warning."""
 
 
 POLICY: ContextVar[Policy] = ContextVar("nkisim_policy", default=Policy({}))  # noqa: B039
@@ -193,4 +195,12 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     if not policy.warn.get(rule, RULES[rule].advisory):
         raise error from None  # what the simulator tried before is no part of the story
     policy.warnings += 1
-    warnings.warn(RuleWarning(error), stacklevel=3)
+    if rule in policy.warn:
+        policy.lowered = error
+    warnings.warn_explicit(
+        RuleWarning(error),
+        RuleWarning,
+        error.filename or "<kernel>",
+        error.line,
+        registry=source.user_frame(2).f_globals.setdefault("__warningregistry__", {}),
+    )

@@ -66,6 +66,16 @@ def line_of(code: CodeType | None, lasti: int) -> Line:
     return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
 
 
+def is_internal(error: BaseException) -> bool:
+    """Whether `error` was raised in the simulator's own code, or in NumPy's that it called."""
+    trace, inner = error.__traceback__, False
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        inner = name in INTERNAL_FILES or inner and f"{os.sep}numpy{os.sep}" in name
+        trace = trace.tb_next
+    return inner
+
+
 def here(depth: int = 1) -> Line:
     """The kernel line that is executing now."""
     frame = user_frame(depth + 1)
@@ -112,6 +122,40 @@ def span(code: CodeType, lasti: int) -> _Span | None:
     if line is None or end_line is None or column is None or end_column is None:
         return None
     return line, column, end_line, end_column
+
+
+_Branch = ast.If | ast.While | ast.IfExp | ast.Assert
+
+
+def _span_of(node: ast.expr | ast.stmt) -> _Span:
+    end, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
+    return node.lineno, node.col_offset, end, end_column
+
+
+@functools.lru_cache(maxsize=64)
+def _branches(text: str) -> tuple[tuple[_Span, _Span], ...]:
+    """Where the branches, loops and assertions in `text` lie, and their conditions."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return ()
+    nodes = [node for node in ast.walk(tree) if isinstance(node, _Branch)]
+    return tuple((_span_of(node), _span_of(node.test)) for node in nodes)
+
+
+def decides_a_branch(depth: int = 1) -> bool:
+    """Whether the kernel's expression that is evaluated now is (part of) the condition of a branch,
+    a loop or an assertion; also where its text cannot be read."""
+    frame = user_frame(depth + 1)
+    place = span(frame.f_code, frame.f_lasti)
+    lines = linecache.getlines(frame.f_code.co_filename)
+    if place is None or not lines:
+        return True
+    # Python 3.11 gives the jump of a branch the place of the whole statement
+    return any(
+        place == whole or test[:2] <= place[:2] and place[2:] <= test[2:]
+        for whole, test in _branches("".join(lines))
+    )
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..machine.counts import size_of
+from ..rules import source
 from ..rules.errors import broken
 
 
@@ -54,7 +56,8 @@ class Index:
         values: np.ndarray | None = None,
     ) -> None:
         self.sizes = sizes
-        self.strides = strides
+        # the step of an axis of one element is never taken, and shall not add to another grid's
+        self.strides = tuple(s if n > 1 else 0 for n, s in zip(sizes, strides))
         self.start = start
         self.values = values
 
@@ -274,12 +277,16 @@ class Mask:
         return Mask(~self.where, self.affine, True)
 
     def __bool__(self) -> bool:
+        decides = source.decides_a_branch()
         broken(
-            "index-condition",
+            "index-condition" if decides else "mask-truth",
             "a mask was used as a truth value",
-            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=.",
+            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=."
+            if decides
+            else "Write & for 'and', | for 'or'. As Python has it, 'a and b' is b alone, and "
+            "'a or b' is a alone.",
         )
-        return False
+        return True
 
     def __setitem__(self, key: Any, value: Any) -> None:
         broken(
@@ -300,9 +307,7 @@ def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | N
         there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
         start.append(int(there[0]) if len(there) else 0)
         shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
-    return (
-        (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
-    )
+    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == size_of(shape) else None
 
 
 class RuntimeIndex:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..machine import dtypes
+from ..machine.counts import size_of
 from ..machine.memory import HBM, contiguous, meta_of
 from ..machine.running import running
 from ..machine.shapes import ShapeOnly, shape_only
@@ -287,7 +288,7 @@ def merge(t: Tensor, first: Any, last: Any) -> Tensor:
     merged = reshape_strides(
         t.shape[first : last + 1],
         t.meta.strides[first : last + 1],
-        (int(np.prod(t.shape[first : last + 1])),),
+        (size_of(t.shape[first : last + 1]),),
     )
     if merged is None:
         broken(
@@ -298,7 +299,7 @@ def merge(t: Tensor, first: Any, last: Any) -> Tensor:
             remedy="Copy the tile first.",
         )
         raise AssertionError
-    size = int(np.prod(t.shape[first : last + 1]))
+    size = size_of(t.shape[first : last + 1])
     return remake(
         t,
         t.shape[:first] + (size,) + t.shape[last + 1 :],

@@ -274,6 +274,19 @@ class Tensor:
         layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
 
+    def unblocked(self) -> Tensor:
+        """The view without the block axes of one element that stand before its partition axis."""
+        meta = self.meta
+        axis = meta.pdim
+        if not axis or meta.space == HBM or any(n != 1 for n in meta.shape[:axis]):
+            return self
+        layout = meta_of(
+            meta.space, meta.shape[axis:], meta.strides[axis:], meta.dtype, 0, meta.pstart
+        )
+        return Tensor(
+            self.buf, self._as(layout, lambda a: a.reshape(layout.shape)), layout, self.off
+        )
+
     def expand_dims(self, axis: int) -> Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
         axis = arguments.integer(axis, "expand_dims", "axis")

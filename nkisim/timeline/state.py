@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.counts import sums_by
 from .cost import ENGINES, Cost
 from .timing import Timing
 
@@ -214,9 +215,7 @@ class Placed:
         lane[own] = np.fromiter(self.lane, np.int64, len(own))
         end[own] = busy_end[own] + timing.dma_done
         end[kind == 0] = np.fromiter(self.end, np.float64, len(self.end))
-        for cost, uses in zip(
-            self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()
-        ):
+        for cost, uses in zip(self.counted, sums_by(kind, length=len(self.kinds))[1:].tolist()):
             cost.uses += uses
         self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
         self.before += n

@@ -219,13 +219,13 @@ def preview(values: np.ndarray, grid: tuple[int, int]) -> Preview:
         scaled = (cells - low) / (high - low) if high > low else np.full(cells.shape, 0.5)
         numbers = np.where(
             fine, np.rint(np.where(fine, scaled, 0.0) * (len(LEVELS) - 1)), len(LEVELS)
-        ).astype(int)
+        ).astype(np.int64)
     levels = "".join((LEVELS + LOST)[n] for n in numbers.ravel())
     return Preview(rows, columns, levels, _words(flat))
 
 
 def _starts(n: int, parts: int) -> np.ndarray:
-    return np.arange(parts) * n // parts
+    return np.arange(parts, dtype=np.int64) * n // parts
 
 
 def _words(flat: np.ndarray) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+
+from nkisim.machine import narrow
 
 from ..inputs import families, realdata
 from ..inputs.families import FAMILIES
@@ -20,7 +21,7 @@ from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
 from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
 
-BF16 = ml_dtypes.bfloat16
+BF16 = narrow.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
 
 PROBLEM = """\
@@ -71,7 +72,9 @@ def _case(
     family: str, reveals: str, q: Any, k: Any, v: Any, *, exact: bool = True, **options: Any
 ) -> Case:
     """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) in float32, as a case of this stage: bf16, V as (Hkv,
-    n, d)."""
+    n, d). Raises InputError where Python has no bfloat16."""
+    if not narrow.INSTALLED:
+        raise InputError(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
     v = np.ascontiguousarray(v.swapaxes(1, 2))
     return Case(
         family,
@@ -316,11 +319,11 @@ QUESTIONS = (
         "A key of V is d values of 2 bytes.",
     ),
     Question(
-        "In bf16, what is 256 + 1?",
-        256,
-        "8 significant bits: from 256 to 512 the numbers are 2 apart. So a running sum stays "
-        "in float32.",
-        "bf16 has 8 significant bits.",
+        "In bf16, what is 512 + 3?",
+        516,
+        "8 significant bits: from 512 to 1024 the numbers are 4 apart, and 515 rounds to 516. So "
+        "a running sum stays in float32.",
+        "bf16 has 8 significant bits. Which numbers near 512 are there?",
     ),
 )
 

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from ml_dtypes import bfloat16
+
+from nkisim.machine import narrow
 
 from .languagemodel import F32, Config
 
@@ -149,11 +150,14 @@ class RaggedCache:
 
 class RowsCache:
     """For stage 7, in bf16: k (layers, Hkv, d + 1, capacity) with a padding row, v (layers, Hkv,
-    capacity, d + 1)."""
+    capacity, d + 1). Raises ValueError where Python has no bfloat16."""
 
     itemsize = 2
 
     def __init__(self, config: Config, capacity: int) -> None:
+        if not narrow.INSTALLED:
+            raise ValueError(f"stage 7's cache is in bf16: {narrow.needed('bfloat16')}")
+        bfloat16 = narrow.bfloat16
         heads, d, n = (config.layers, config.kv_heads), config.d + 1, whole_tiles(capacity)
         self.k, self.v = np.zeros((*heads, d, n), bfloat16), np.zeros((*heads, n, d), bfloat16)
         self.k[:, :, config.d] = PADDING
@@ -165,7 +169,7 @@ class RowsCache:
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
         filled, d = whole_tiles(n), q.shape[1]
         queries = np.ascontiguousarray(
-            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(bfloat16)
+            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(narrow.bfloat16)
         )
         o = kernel(
             queries,

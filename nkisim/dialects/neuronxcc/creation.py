@@ -19,6 +19,7 @@ from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from .allocated import no_value, note
+from .allocated import places_tiles as kernel_places_tiles
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
 _MOST_IDENTITY = 4096
@@ -40,6 +41,28 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     return sizes, pdim
 
 
+def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape of a tile for which one axis is named: one value a partition."""
+    label = f" '{name}'" if name else ""
+    if not shape:
+        broken(
+            "rank",
+            f"{api}: the tile{label} has no axis",
+            got=shape,
+            limit="at least 2: a partition axis and a free axis",
+            remedy="Write (1, 1): a partition axis and a free axis, also for a single number.",
+        )
+        return 1, 1
+    broken(
+        "one-axis-tile",
+        f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
+        got=shape,
+        limit="at least 2: a partition axis and a free axis",
+        remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.",
+    )
+    return shape[0], 1
+
+
 def _check_on_chip(
     program: Execution,
     api: str,
@@ -51,17 +74,6 @@ def _check_on_chip(
 ) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
-    if len(shape) < 2:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has {len(shape)} axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value per partition, or (1, {shape[0]}) for "
-            "one row."
-            if shape and shape[0] > 1
-            else "Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
     if shape[pdim] > target.partitions:
         broken(
             "partition-limit",
@@ -132,9 +144,14 @@ def make(
                 remedy="Make it with nl.ndarray and nl.store the value into it.",
             )
         return _hbm(program, api, sizes, wanted, place, name)
+    if len(sizes) < 2:
+        sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
-    if place.placed:
+    if place.placed is not None:
         note()
+        if kernel_places_tiles():
+            block = math.prod(sizes[pdim + 1 :]) * wanted.itemsize
+            place.placed(api, sizes[:pdim], sizes[pdim], block)
         if value is not None:
             no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)

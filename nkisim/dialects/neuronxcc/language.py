@@ -12,6 +12,7 @@ import numpy as np
 
 from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
+from ...machine import narrow as _narrow
 from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
@@ -265,12 +266,10 @@ bfp16 = _Bfp16()
 
 def finfo(dtype: Any) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
-    import ml_dtypes
-
     found = _dtypes.wanted(dtype, "nl.finfo")
     if not _dtypes.is_float(found):
         _broken("dtype", f"nl.finfo: {found} is no float", got=found, limit="a floating-point type")
-    return ml_dtypes.finfo(_dtypes.storage(found))
+    return _narrow.finfo(_dtypes.storage(found))
 
 
 __all__ = [

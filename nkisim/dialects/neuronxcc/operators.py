@@ -132,6 +132,8 @@ class Operators:
         if self._measuring:
             self._seen = _getrefcount(value)
             return
+        if dst.meta.pdim:
+            dst = dst.unblocked()
         if isinstance(value, Tensor):
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:

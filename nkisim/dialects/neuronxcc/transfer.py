@@ -116,6 +116,7 @@ def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs:
             limit="2",
             remedy="Slice one 2-D block.",
         )
+        t = t.reshape((t.shape[0], -1))
     return execute(
         DMA_TRANSPOSE,
         "nl.load_transpose2d",

@@ -38,6 +38,18 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
     return arguments.sizes((shape,) if isinstance(shape, (int, np.integer)) else shape, api)
 
 
+def par_dim(n: int) -> int:
+    """The mark that NKI 0.1 and 0.2 put on the partition axis: the number itself, with a
+    warning."""
+    broken(
+        "keyword-argument",
+        "nl.par_dim is left out: axis 0 is the partition axis of every tensor on chip",
+        got=f"nl.par_dim({n!r})",
+        remedy=f"Write {n!r}.",
+    )
+    return n
+
+
 def _check_on_chip(
     program: Execution,
     api: str,
@@ -83,7 +95,7 @@ def _check_on_chip(
 
 def region(buffer: Any, api: str) -> MemoryRegion:
     """The memory region meant by `buffer`."""
-    if isinstance(buffer, str):
+    if isinstance(buffer, str) and buffer in ("sbuf", "psum", "hbm", "private_hbm", "shared_hbm"):
         broken(
             "enum-constant",
             f"{api}: buffer is the text {buffer!r}",
@@ -91,6 +103,7 @@ def region(buffer: Any, api: str) -> MemoryRegion:
             limit="nl.sbuf, nl.psum, nl.private_hbm, nl.shared_hbm",
             remedy=f"Write buffer=nl.{buffer}.",
         )
+        buffer = {"hbm": "private_hbm"}.get(buffer, buffer)
     return option(buffer, MemoryRegion, api, "buffer")
 
 
@@ -288,6 +301,7 @@ __all__ = [
     "hbm",
     "ndarray",
     "ones",
+    "par_dim",
     "private_hbm",
     "psum",
     "sbuf",

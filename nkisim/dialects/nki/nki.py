@@ -184,7 +184,7 @@ def jit(fn: Any = None, **kwargs: Any) -> Any:
             OPERATORS,
             platform_target=kwargs.get("platform_target"),
             grid=f.grid if isinstance(f, Kernel) else (),
-            options=dict(kwargs),
+            options={**(f.options if isinstance(f, Kernel) else {}), **kwargs},
         )
 
     return decorate if fn is None else decorate(fn)

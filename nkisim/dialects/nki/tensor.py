@@ -39,6 +39,11 @@ class NkiTensor(Tensor, NKIObject):
         self.runtime = None
         self.tensor_index = None
 
+    def __bool__(self) -> bool:
+        """True: `if tensor:` asks whether an optional argument was given. The values are not
+        known while the kernel is built, and have no say."""
+        return True
+
     # -- queries -----------------------------------------------------------------------------------
     @property
     def strides(self) -> tuple[int, ...]:
