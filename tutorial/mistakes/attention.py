@@ -369,7 +369,7 @@ ATTENTION: tuple[Mistake, ...] = (
     ),
     Mistake(
         "l never updated",
-        "l stays 0, and acc / 0 is not a number: every tile adds the sum of "
+        "l stays 0, and acc / 0 is no number: every tile adds the sum of "
         "its p, l = l alpha + sum p.",
         _both(l_add="nothing"),
         overflows="division",

@@ -153,7 +153,7 @@ SPLIT: tuple[Mistake, ...] = (
     # -- the other splits
     Mistake(
         "rest of the tiles dropped",
-        "With n // S tiles per split the rest is dropped: round up, and let the last splits have "
+        "With n // S tiles a split the rest is dropped: round up, and let the last splits have "
         "fewer tiles, or none.",
         (Recipe(split_tiles="rest dropped"),),
     ),

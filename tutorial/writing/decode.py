@@ -125,7 +125,7 @@ def _capacity(prompt: str, tokens: int, network: Network) -> int:
 
 
 class _NoAnswer(Exception):
-    """What an attention step gave back is not attention; the text is one sentence."""
+    """What an attention step gave back is no attention; the text is one sentence."""
 
 
 def _decode(
