@@ -204,7 +204,7 @@ def _grid(kernel: Kernel, grid: tuple[Any, ...]) -> tuple[int, ...]:
         broken(
             "argument",
             f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid "
-            "are no integers from 0 on",
+            "are not integers from 0 on",
             got=repr(grid),
             limit="integers, one an axis",
             remedy="Divide sizes with //.",

@@ -277,7 +277,7 @@ class Written:
                 f"'{t.label}' is overwritten: another {who} wrote the same elements",
                 tensor=t.label,
                 got=t.meta.describe(),
-                remedy="Each instance of the grid writes a part of its own: index it with "
+                remedy="Each instance of the grid writes its own part: index it with "
                 "nl.program_id(axis)."
                 if instances
                 else "Make the tile inside the loop, or index it with the loop variable; if the "

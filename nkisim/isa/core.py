@@ -311,7 +311,7 @@ def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Registers:
-    """The 128 reduction registers of an engine, one a partition."""
+    """The 128 reduction registers of an engine, one per partition."""
 
     def __init__(self) -> None:
         self.values = np.zeros((128, 1), dtype=np.float32)

@@ -350,7 +350,7 @@ def DROPOUT(call: Call) -> Plan:
         if isinstance(p, np.ndarray):
             p = dtypes.to_fp32(p).reshape(column)
         elif not 0 <= p <= 1:
-            broken("argument", f"{call.api}: prob is no probability", got=p, limit="0 to 1")
+            broken("argument", f"{call.api}: prob is not a probability", got=p, limit="0 to 1")
         else:
             p = np.float32(p)
         u = _uniform(generator_of(program, VECTOR).draw(rows, data.meta.free)).reshape(shape)

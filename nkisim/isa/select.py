@@ -210,7 +210,7 @@ def RANGE_SELECT(call: Call) -> Plan:
         if op.name not in _COMPARISONS:
             call.fail(
                 "operator",
-                f"comp_op{number} '{op.name}' is no comparison that it has",
+                f"comp_op{number} '{op.name}' is not a comparison that it has",
                 got=op.name,
                 limit=", ".join(_COMPARISONS),
             )

@@ -247,7 +247,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
         if op.bitvec or VECTOR not in op.engines:
             call.fail(
                 "operator",
-                f"'{op.name}' is no arithmetic operator of VectorE",
+                f"'{op.name}' is not an arithmetic operator of VectorE",
                 got=op.name,
                 limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, "
                 "comparisons, ...",

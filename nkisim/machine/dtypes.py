@@ -105,7 +105,7 @@ def resolve(dtype: Any) -> np.dtype:
 
 
 def wanted(dtype: Any, api: str) -> np.dtype:
-    """`resolve` for an argument of a kernel: what is no data type breaks the rule "dtype"."""
+    """`resolve` for an argument of a kernel: what is not a data type breaks the rule "dtype"."""
     try:
         return resolve(dtype)
     except TypeError as error:

@@ -62,7 +62,7 @@ def integers(t: Any, key: tuple[Any, ...], *bounds: Any) -> tuple[Any, ...]:
         ):
             broken(
                 "argument",
-                f"the subscript of '{t.label}' has a bound that is no integer",
+                f"the subscript of '{t.label}' has a bound that is not an integer",
                 tensor=t.label,
                 got=shown(key),
                 remedy="Bounds are integers known when the kernel is built; use // instead of /.",

@@ -58,7 +58,7 @@ class Cost:
     on_scalar: Cost | None = None
     """Its cost on ScalarE, if it is a copy on VectorE for which the kernel named no engine."""
     outbound: int = 0
-    """1 for a transfer that is no load from HBM to SBUF."""
+    """1 for a transfer that is not a load from HBM to SBUF."""
     run: int = 0
     """Bytes of the contiguous pieces of a transfer."""
     moved: int = 0

@@ -27,7 +27,7 @@ class Gap:
     first: int
     count: int
     iterations: int
-    """How many iterations of a loop they are; 0 if they are no loop's."""
+    """How many iterations of a loop they are; 0 if they are not a loop's."""
     total: int = 0
     """Iterations of that loop altogether."""
 

@@ -42,14 +42,15 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
 
 
 def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """The shape of a tile for which one axis is named: one value a partition."""
+    """The shape of a tile for which one axis is named: one value per partition."""
     label = f" '{name}'" if name else ""
     broken(
         "one-axis-tile",
         f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
         got=shape,
         limit="at least 2: a partition axis and a free axis",
-        remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.",
+        remedy=f"Write ({shape[0]}, 1) for one value per partition, "
+        f"or (1, {shape[0]}) for one row.",
     )
     return shape[0], 1
 

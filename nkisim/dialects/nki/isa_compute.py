@@ -511,7 +511,7 @@ def memset(
         whole = plain.is_integer()
         broken(
             "memset-type" if whole else "dtype",
-            f"{api}: the value {plain} is no {dtypes.name(into.dtype)}",
+            f"{api}: the value {plain} is not {dtypes.name(into.dtype)}",
             tensor=into.label,
             got=repr(value),
             limit=f"an integer for {dtypes.name(into.dtype)}",
