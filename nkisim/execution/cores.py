@@ -50,6 +50,8 @@ class _Core:
     def _run(self, work: Callable[[], Any], group: Cores) -> None:
         RUNNING.set(self.program)
         self.turn.acquire()
+        if self.program.lowering is not None:
+            self.program.lowering.switch(group.number(self.program))
         try:
             if not group.abandoned:
                 with np.errstate(all="ignore"):
@@ -81,13 +83,13 @@ class Cores:
         self.cores: list[_Core] = []
         self.back = threading.Semaphore(0)
         self.abandoned = False
-        self.posted: dict[tuple, Any] = {}
+        self.posted: dict[tuple[Any, ...], Any] = {}
         """What a core has laid out for another: kind, core and number of the exchange -> the
         thing."""
-        self.counts: dict[tuple, int] = {}
+        self.counts: dict[tuple[Any, ...], int] = {}
         """How many exchanges of a kind each core has begun."""
         self.races = Races()
-        self.marks: dict[tuple, int] = {}
+        self.marks: dict[tuple[Any, ...], int] = {}
         """How many accesses to HBM there had been when a core began an exchange."""
 
     def run(self, programs: list[Execution], work: Callable[[], Any]) -> list[Any]:
@@ -163,9 +165,12 @@ class Cores:
             core.turn.acquire()
             if self.abandoned:
                 raise _Abandoned
+            assert program is not None
+            if program.lowering is not None:
+                program.lowering.switch(self.number(program))
         core.ready = lambda: True
 
-    def exchange(self, kind: tuple, mine: Any, what: str) -> Any:
+    def exchange(self, kind: tuple[Any, ...], mine: Any, what: str) -> Any:
         """Lay out `mine` for the other core and take what it lays out in its exchange of this kind
         with the same number."""
         program = running()

@@ -143,6 +143,10 @@ def execute_masked(
         if execution.tape.results is not None:
             written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
         execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
+    if execution.lowering is not None:
+        given = None if fresh else dst
+        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, kept, shared=False)
     return dst
 
 
@@ -214,7 +218,7 @@ def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Sh
     return Share(1, 1, picks) if share is None else share._replace(picks=picks)
 
 
-_PLANNED: dict[tuple, Signature] = {}
+_PLANNED: dict[tuple[Any, ...], Signature] = {}
 _MOST = 1 << 14
 """Plans remembered; then all are forgotten."""
 
@@ -225,7 +229,7 @@ def _signature(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -294,7 +298,8 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     if plan.kind == "reduce":
         return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
     if plan.kind == "transpose":
-        return plan.compute(where).astype(bool)
+        found: np.ndarray | None = plan.compute(where).astype(bool)
+        return found
     return where
 
 

@@ -1,5 +1,4 @@
-"""The one way in which a result is written, whatever wrote it: `admit` before the values are
-stored, `noted` after.
+"""The one way to write a result: `admit` before the values are stored, `noted` after.
 
 Plain and masked instructions, those that an assignment redirects and second destinations all come
 here. Between the two calls the values are stored: in place, cast, or where a mask keeps them
@@ -33,8 +32,11 @@ def admit(
     whole: bool = True,
 ) -> Any:
     """Refuse a destination that is out of scope, an input, or another iteration's; the index of its
-    cells, where it is known. `held`: the instruction adds to what the destination holds. `whole`:
-    it writes all of it; who wrote which element is not noted of what a mask keeps."""
+    cells, where it is known.
+
+    `held`: the instruction adds to what the destination holds. `whole`: it writes all of it; who
+    wrote which element is not noted of what a mask keeps.
+    """
     buf = dst.buf
     if buf.scope.closed:
         execution.check_scope(dst)

@@ -23,6 +23,7 @@ from ..rules import source
 from ..rules.errors import KernelError, broken, fault, report
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
+from .lowering import CLEAR, Lowering
 from .places import Places
 
 
@@ -41,6 +42,7 @@ class Written:
     )
 
     values: bool
+    lowering: Lowering | None
     dialect: Any
     cores: Any
     origins: dict[Buffer, KernelError]
@@ -213,6 +215,8 @@ class Written:
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it
         overwrites there."""
+        if self.lowering is not None:
+            self.lowering.step(CLEAR, 0, *self.lowering.view(t))
         if self.values:
             t.array[~self.written_flags(t)] = 0
         self.mark_written(t)
@@ -273,7 +277,7 @@ class Written:
                 f"'{t.label}' is overwritten: another {who} wrote the same elements",
                 tensor=t.label,
                 got=t.meta.describe(),
-                remedy="Each instance of the grid writes a part of its own: index it with "
+                remedy="Each instance of the grid writes its own part: index it with "
                 "nl.program_id(axis)."
                 if instances
                 else "Make the tile inside the loop, or index it with the loop variable; if the "

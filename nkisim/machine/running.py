@@ -27,6 +27,8 @@ class RunningKernel(Protocol):
     """How many instructions have begun."""
     values: bool
     """Whether values are computed; on shapes alone they are not."""
+    lowering: Any
+    """What notes the steps of a kernel that is lowered; None where none is."""
 
     def check_read(
         self,

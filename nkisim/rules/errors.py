@@ -105,7 +105,7 @@ class KernelError(Exception):
     def __str__(self) -> str:
         return self.args[0] if self.args else self.headline
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         place = source.Line(self.filename, self.line, self.source)
         return (
             _rebuild,
@@ -145,7 +145,10 @@ def _rebuild(
     remedy: str | None,
     at: source.Line,
 ) -> KernelError:
-    return cls(rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at)
+    found: KernelError = cls(
+        rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at
+    )
+    return found
 
 
 class KernelIndexError(KernelError, IndexError):

@@ -56,7 +56,7 @@ def run(
     api: str,
     dst: Tensor,
     srcs: tuple[Tensor, ...],
-    attrs: tuple = (),
+    attrs: tuple[Any, ...] = (),
     extra: Tensor | None = None,
     mask: Any = None,
 ) -> NkiInstruction:

@@ -280,7 +280,7 @@ def test_the_errors_learners_meet_most_can_be_acted_on(kernel):
     assert not re.search(r"\b0x[0-9a-f]{6}|<nkisim|object at", str(error))
 
 
-# Of the ten, two are no errors of the simulator: the course's checks report a wrong number and
+# Of the ten, two are not errors of the simulator: the course's checks report a wrong number and
 # needless HBM traffic.
 def test_needless_traffic_is_counted_by_tensor():
     @nki.jit
