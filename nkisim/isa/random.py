@@ -96,7 +96,8 @@ def generator_of(program: Any, engine: str) -> Generator:
         for at, size in zip(program.position, program.grid):
             number = number * size + at
         found = program.registers[key] = Generator(LANES[engine], number)
-    return found
+    result: Generator = found
+    return result
 
 
 def _uniform(words: np.ndarray) -> np.ndarray:
@@ -186,7 +187,8 @@ def RAND(call: Call) -> Plan:
                 got=f"{np.max(low)} and {np.min(high)}",
             )
         u = _uniform(generator_of(program, VECTOR).draw(rows, count)).reshape(shape)
-        return low + u * (high - low)
+        found: np.ndarray = low + u * (high - low)
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True)
 

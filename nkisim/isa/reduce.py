@@ -121,7 +121,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
 
         def fast(x: np.ndarray) -> np.ndarray:
-            return reduce(x, axis=where, keepdims=True)
+            found: np.ndarray = reduce(x, axis=where, keepdims=True)
+            return found
 
         return Plan(
             VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes
@@ -130,7 +131,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     def compute(x: np.ndarray) -> np.ndarray:
         x = x if op.bitvec else dtypes.to_fp32(x)
         out = reduce(x if last else x.transpose(order), axis=where, keepdims=True).reshape(shape)
-        return -out if negate else out
+        found: np.ndarray = -out if negate else out
+        return found
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)

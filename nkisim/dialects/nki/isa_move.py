@@ -180,13 +180,14 @@ def sendrecv(
     written = program.written_flags(source)
     if not written.any():
         program.check_read(source, api)
-    values, meta, label, known = cores.exchange(
+    values, meta, label, known, sent = cores.exchange(
         ("sendrecv", pipe_id),
         (
             source.array.copy() if program.values else source.array,
             source.meta,
             source.label,
             written,
+            None if program.lowering is None else program.lowering.send(source),
         ),
         api,
     )
@@ -200,6 +201,8 @@ def sendrecv(
         )
     arrived = Const(0)
     arrived.array = values
+    if sent is not None:
+        arrived.off = sent
     if written.all():
         program.check_read(source, api)
     partly = not (known.all() and written.all())
@@ -307,7 +310,7 @@ def register_load(dst: Any, src: Any) -> None:
     api = "nisa.register_load"
     register, t = _register(dst, api, "dst"), _one_element(src, api, "src")
     program = current(api)
-    program.check_read(t, api)
+    program.check_read(t, api, decides=True)
     t.buf.last = program.clock + 1
     register.write(int(t.array.reshape(-1)[0]) if program.values else None, api)
 
@@ -316,7 +319,7 @@ def register_store(dst: Any, src: Any) -> None:
     """Store the register src into the one element of dst, in SBUF or HBM."""
     api = "nisa.register_store"
     register, t = _register(src, api, "src"), _one_element(dst, api, "dst")
-    value = register.read(api) if register.known else 0
+    value = register.read(api) if register.known or current(api).lowering else 0
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return

@@ -361,7 +361,10 @@ class NkiTensor(Tensor, NKIObject):
         return strided.reshape(self, subscripts.sizes(self, sizes, shape))
 
     def rearrange(
-        self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None
+        self,
+        src_pattern: tuple[Any, ...],
+        dst_pattern: tuple[Any, ...],
+        fixed_sizes: dict[str, int] | None = None,
     ) -> Any:
         """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'),
         {'h': 4})."""

@@ -184,6 +184,8 @@ def too_many_partitions(x):
 def used_before_assignment(x):
     acc = nl.ndarray((128, 512), dtype=nl.float32)
     acc[...] = nl.add(acc, nl.load(x))  # breaks
+    return acc
+    return acc
 
 
 def stationary_too_wide(x):
