@@ -28,6 +28,7 @@ include_patterns = [
 nb_execution_mode = "off"
 myst_heading_anchors = 3
 templates_path = ["templates"]
+myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = project
 html_show_copyright = False

@@ -16,7 +16,7 @@ ROOMS = {
         __init__ __main__ pytest_plugin
     """.split(),
     "tutorial": """
-        reference verdict stage inputs running trace mistakes diagnosis cost writing stages
+        reference pictures verdict stage inputs running trace mistakes diagnosis cost writing stages
         workspace check __init__ __main__
     """.split(),
 }

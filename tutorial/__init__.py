@@ -3,6 +3,7 @@
     from tutorial import check, trace
     check(3, decode_attention_fwd)      # an outcome, one sentence, the counters
     trace(3, decode_attention_fwd)      # how m, l and acc move, tile by tile
+    picture(3, decode_attention_fwd)    # what it reads, and every instruction with its tile
     tally(3, decode_attention_fwd)      # bytes and instructions counted, time modelled
     compare(9, old_kernel, new_kernel)  # two kernels, instruction by instruction
 
@@ -27,7 +28,9 @@ from .inputs import realdata
 from .running import precision
 from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
+from .trace.picture import picture
 from .trace.rows import TraceError
+from .trace.scores import EditableScores
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .workspace import lesson as _lesson
@@ -38,6 +41,7 @@ from .writing.decode import generate, reference
 __all__ = [
     "CheckFailed",
     "Comparison",
+    "EditableScores",
     "InputError",
     "Stage",
     "StageError",
@@ -58,6 +62,7 @@ __all__ = [
     "measure",
     "paging",
     "precision",
+    "picture",
     "predict",
     "realdata",
     "reference",

@@ -1,5 +1,4 @@
-"""The course on the command line: `python -m tutorial start | list | doctor | blank | check |
-trace | run | generate | progress | device-check`.
+"""The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense.
@@ -18,9 +17,11 @@ from typing import Any, NoReturn
 from nkisim.machine import narrow
 
 from . import stage
+from . import verdict as verdicts
 from .check import Progress, check, unusable
 from .reference.text import table
 from .running import runner
+from .trace.picture import picture, picture_page
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
@@ -29,7 +30,7 @@ from .workspace import doctor
 from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
-UNUSABLE = EXIT_CODES[runner.UNUSABLE]
+UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 
 
 class Sentence(Exception):
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Sentence, stage.StageError) as error:
         print(error, file=sys.stderr)
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"outcome": runner.UNUSABLE, "sentence": str(error)}, indent=2))
+            print(json.dumps({"outcome": verdicts.UNUSABLE, "sentence": str(error)}, indent=2))
         return UNUSABLE
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
+    drawing = add(
+        "picture", _picture, "say or draw what a kernel reads, and each instruction's tile"
+    )
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
     writing = add(
@@ -95,9 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
-    for made in (blank, checking, tracing):
+    for made in (blank, checking, drawing, tracing):
         made.add_argument("stage", metavar="STAGE")
-    for made in (checking, tracing):
+    for made in (checking, drawing, tracing):
         made.add_argument(
             "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
         )
@@ -111,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="also ask for the budget of this rung of the stage's ladder",
+    )
+    drawing.add_argument("--family", help="the input family; default: the one of the costs")
+    drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
+    drawing.add_argument(
+        "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
     )
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
@@ -278,6 +287,33 @@ def _trace(options: argparse.Namespace) -> int:
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
 
 
+def _picture(options: argparse.Namespace) -> int:
+    """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            inputs = _inputs(options.input)
+            kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
+            made = picture(lesson, kernel, options.family, inputs=inputs)
+            page = None
+            if options.html is not None and made.drawn:
+                page = picture_page(lesson, kernel, options.family, inputs=inputs)
+        if options.svg is not None:
+            made.save(options.svg)
+        if page is not None:
+            Path(options.html).write_text(page, encoding="utf-8", newline="\n")
+    except (runner.Unusable, stage.InputError) as error:
+        raise Sentence(str(error)) from error
+    except OSError as error:
+        raise Sentence(f"{error}.".replace("..", ".")) from error
+    if options.json:
+        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
+        print(json.dumps(found, indent=2))
+    else:
+        print(made)
+    return 0 if made.drawn else UNUSABLE
+
+
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """JSON has no infinities: they become text."""
 
@@ -358,7 +394,7 @@ def _generate(options: argparse.Namespace) -> int:
         )
     else:
         print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:

@@ -18,9 +18,10 @@ from .cost import budget as cost
 from .cost import ladder
 from .diagnosis.diagnose import diagnose
 from .running import precision, refusals, runner
-from .running.answer import Answer
+from .running.answer import Answer, Diagnosis
 from .running.runner import Problem, Result
 from .stage import Case
+from .trace.lines import line_of
 from .verdict import CORRECT, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
 from .workspace import progress as record
 
@@ -63,7 +64,7 @@ def check(
 
 
 def _on_the_ladder(
-    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None
+    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: stage.Rung | None
 ) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
     that is wanted."""
@@ -143,9 +144,19 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
             found.cause,
             families=families,
             target=_target(results),
-            details=found.details,
+            details={**found.details, **_line_of(found, answers)},
         )
     return _judge_cost(lesson, kernel, results, beyond, families)
+
+
+def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The kernel's line that keeps the first wrong quantity, where one does: for `details`."""
+    quantity = found.details.get("quantity")
+    runs = [a.result.run for a in answers if a.result.case.family == found.family]
+    if quantity is None or not runs or runs[0] is None:
+        return {}
+    line = line_of(runs[0], quantity)
+    return {} if line is None else {"line": line[0], "source": line[1]}
 
 
 def _run_all(

@@ -233,6 +233,15 @@ def test_trace_of_a_kernel_that_does_not_run_has_the_exit_status_of_check(write,
     )
 
 
+def test_picture_prints_the_words_and_writes_the_drawing(write, tmp_path, capsys):
+    path = tmp_path / "k.svg"
+    assert main(["picture", "2", write("k.py", solution(2)), "--svg", str(path)]) == 0
+    assert "k (64, 1024) is read 3 times" in capsys.readouterr().out
+    assert path.read_text(encoding="utf-8").startswith("<svg ")
+    assert main(["picture", "3", write("b.py", get(3).blank), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["drawn"] is False
+
+
 def test_list_names_every_stage(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out

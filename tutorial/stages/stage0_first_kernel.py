@@ -71,16 +71,16 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "x is (128, 1024) fp32. How many bytes does the kernel read from HBM?",
-        128 * 1024 * 4,
-        "128 * 1024 numbers of 4 bytes, each read once.",
+        "x is (128, 2048) fp32. How many bytes does the kernel read from HBM?",
+        128 * 2048 * 4,
+        "128 * 2048 numbers of 4 bytes, each read once.",
         "Every number is read once; fp32 is 32 bits.",
     ),
     Question(
         "With tiles of 128 columns, how many DMA transfers are there in all?",
-        16,
-        "8 tiles, each loaded once and stored once.",
-        "Count the tiles; each goes in and comes out.",
+        32,
+        "16 tiles, each loaded once and stored once.",
+        "Count the tiles: each goes in and comes out.",
     ),
 )
 

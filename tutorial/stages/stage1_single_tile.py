@@ -100,8 +100,8 @@ QUESTIONS = (
     Question(
         "d = 64, n = 128. On how many partitions does the score tile qk lie?",
         1,
-        "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
-        "The first axis of a tile is the partition axis. What shape has qk?",
+        "qk is (1, n): the one query is on its partition axis, the keys are on the free axis.",
+        "The first axis of a tile is the partition axis. What is the shape of qk?",
     ),
     Question(
         "All 128 scores are equal to 7. What is l?",

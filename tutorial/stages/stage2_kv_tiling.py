@@ -106,14 +106,17 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "How many times does the three-pass kernel read K from HBM?",
-        3,
-        "The max needs all scores, the sum needs the max, the weights are needed again for "
-        "V: K in every pass.",
+        "n = 1024, tiles of 128. How many tiles of K does the kernel load, over all passes?",
+        24,
+        "8 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
+        "weights are needed again for V.",
         "Which of the three loops of the twin use k?",
     ),
     Question(
-        "And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"
+        "And how many tiles of V?",
+        8,
+        "Only the third pass uses V.",
+        "Which of the three loops of the twin use v?",
     ),
 )
 

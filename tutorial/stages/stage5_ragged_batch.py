@@ -172,17 +172,16 @@ QUESTIONS = (
     Question(
         "n = 300, tiles of 128, lengths[b] = 129. Of the 44 keys of the last tile, how many count?",
         0,
-        "Keys 256 to 299 are all padding. The tile is read all the same: nobody knew when "
-        "the kernel was built.",
+        "Keys 256 to 299 are all padding. The tile is read all the same, because the length was "
+        "not known when the kernel was built.",
         "A key counts if its position is below the length; the last tile starts at 256.",
     ),
     Question(
-        "In a row whose keys are all padding the scores are LOWEST, and so is m. What is p = "
-        "exp(qk - m) there?",
-        1.0,
-        "LOWEST - LOWEST = 0 and exp(0) = 1, so l counts the padding; the values are 0, so "
-        "the answer is 0 / l = 0.",
-        "LOWEST is a finite number.",
+        "In a batch with n = 1000, one sequence has no keys. What is its l after the last tile?",
+        1000,
+        "Its scores and its m are LOWEST, and exp(LOWEST - LOWEST) = 1 for each of the 1000 keys. "
+        "l counts padding, but the values are 0, so the answer is 0 / l = 0.",
+        "All its scores are LOWEST, a finite number, and so is m. What is p = exp(qk - m)?",
     ),
 )
 

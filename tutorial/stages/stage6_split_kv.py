@@ -224,11 +224,11 @@ QUESTIONS = (
         "m = max(2, 2).",
     ),
     Question(
-        "n = 640, tiles of 128, 4 splits of ceil(5 / 4) = 2 tiles. How many tiles has each "
-        "split? (a list)",
-        [2, 2, 1, 0],
-        "The third split gets what is left, the last nothing: its state is the identity.",
-        "Split s has tiles 2 s and 2 s + 1, as far as they exist.",
+        "n = 896, tiles of 128, 5 splits of ceil(7 / 5) = 2 tiles. How many tiles does each "
+        "split get? (a list)",
+        [2, 2, 2, 1, 0],
+        "The fourth split gets what is left, the last nothing: its state is the identity.",
+        "Split s has tiles 2 s and 2 s + 1, if they exist.",
     ),
 )
 

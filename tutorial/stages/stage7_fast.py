@@ -1,5 +1,5 @@
-"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits for
-memory only."""
+"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits
+for memory only."""
 
 from __future__ import annotations
 
@@ -319,11 +319,11 @@ QUESTIONS = (
         "A key of V is d values of 2 bytes.",
     ),
     Question(
-        "In bf16, what is 256 + 1?",
-        256,
-        "8 significant bits: from 256 to 512 the numbers are 2 apart. So a running sum stays "
-        "in float32.",
-        "bf16 has 8 significant bits.",
+        "In bf16, what is 512 + 3?",
+        516,
+        "8 significant bits: from 512 to 1024 the numbers are 4 apart, and 515 rounds to 516. So "
+        "a running sum stays in float32.",
+        "bf16 has 8 significant bits. Which numbers near 512 are there?",
     ),
 )
 

@@ -51,10 +51,14 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
 # -- predict ---------------------------------------------------------------------------------------
 
 
-def predict(key: int | str, *answers: Any) -> None:
-    """Print a stage's questions and, for each that has an answer, whether it is right. None means
-    no answer yet."""
-    for question, answer in zip_longest(stage.get(key).questions, answers):
+def predict(key: int | str, *answers: Any, then: Callable[[], Any] | None = None) -> None:
+    """Print a stage's questions and, for each that has an answer, whether it is right.
+
+    None means no answer yet. `then` shows how it really is: it is called once every question has
+    an answer, so that no page gives the answers away before they are typed.
+    """
+    questions = stage.get(key).questions
+    for question, answer in zip_longest(questions, answers):
         if question is None:
             break
         print(question.text)
@@ -64,6 +68,9 @@ def predict(key: int | str, *answers: Any) -> None:
             print(f"  {answer} is right. {question.because}")
         else:
             print(f"  {answer} is not it. {question.nudge}")
+    answered = [answer for answer in answers[: len(questions)] if answer is not None]
+    if then is not None and len(answered) == len(questions):
+        then()
 
 
 def _equal(answer: Any, right: Any) -> bool:

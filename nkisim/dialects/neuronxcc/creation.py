@@ -12,13 +12,14 @@ from ...execution.execute import execute, redirect
 from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments
-from ...rules.errors import broken
+from ...rules.errors import broken, shown
 from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from .allocated import no_value, note
+from .allocated import places_tiles as kernel_places_tiles
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
 _MOST_IDENTITY = 4096
@@ -40,6 +41,20 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     return sizes, pdim
 
 
+def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape of a tile for which one axis is named: one value per partition."""
+    label = f" '{name}'" if name else ""
+    broken(
+        "one-axis-tile",
+        f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
+        got=shape,
+        limit="at least 2: a partition axis and a free axis",
+        remedy=f"Write ({shape[0]}, 1) for one value per partition, "
+        f"or (1, {shape[0]}) for one row.",
+    )
+    return shape[0], 1
+
+
 def _check_on_chip(
     program: Execution,
     api: str,
@@ -51,17 +66,6 @@ def _check_on_chip(
 ) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
-    if len(shape) < 2:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has {len(shape)} axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value per partition, or (1, {shape[0]}) for "
-            "one row."
-            if shape and shape[0] > 1
-            else "Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
     if shape[pdim] > target.partitions:
         broken(
             "partition-limit",
@@ -98,7 +102,7 @@ def _place(buffer: Any, api: str) -> Memory:
         return buffer
     broken(
         "argument",
-        f"{api}: buffer is {arguments.shown(buffer)}",
+        f"{api}: buffer is {shown(buffer)}",
         got=type(buffer).__name__,
         limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm",
     )
@@ -106,7 +110,13 @@ def _place(buffer: Any, api: str) -> Memory:
 
 
 def make(
-    api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict
+    api: str,
+    shape: Any,
+    dtype: Any,
+    buffer: Any,
+    name: str,
+    value: float | None,
+    kwargs: dict[Any, Any],
 ) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
@@ -132,9 +142,14 @@ def make(
                 remedy="Make it with nl.ndarray and nl.store the value into it.",
             )
         return _hbm(program, api, sizes, wanted, place, name)
+    if len(sizes) < 2:
+        sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
-    if place.placed:
+    if place.placed is not None:
         note()
+        if kernel_places_tiles():
+            block = math.prod(sizes[pdim + 1 :]) * wanted.itemsize
+            place.placed(api, sizes[:pdim], sizes[pdim], block)
         if value is not None:
             no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
@@ -142,39 +157,32 @@ def make(
         return t
     if space == PSUM and value == 0:
         # the first matmul of an accumulation overwrites: nothing is spent on zeros
-        t.buf.state = ZERO
-        if t.buf.tracked is not None:
-            program.note_history(t, t.buf.code, t.buf.lasti)
+        program.zero(t)
         return t
     if pdim:
         return _fill_blocks(program, api, t, pdim, value)
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, ...]) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
         return execute(MEMSET, api, t, (Const(value),), attrs)
     made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
     redirect(t, made)
-    program.last_result = t
+    program.offer(t)
     return t
 
 
 def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
-    buf = t.buf
-    tracked, buf.tracked = buf.tracked, None
-    at = 0
+    program.pause_history(t.buf)
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape.entries)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
-    buf.tracked = tracked
-    if tracked is not None:
-        tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+    program.resume_history(t)
     return t
 
 
@@ -278,6 +286,7 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
+    program.built_with(buf, values)
     program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 

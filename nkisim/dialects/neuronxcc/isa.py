@@ -36,8 +36,9 @@ from ...tensors.index import Index, Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from .allocated import needs_bias, no_transpose, places_tiles
-from .compute import MATMUL_ATTRS, to_sbuf
+from .compute import MATMUL_ATTRS
 from .creation import fill, make
+from .inserted import free_axes_in_order, in_sbuf, same_free_size, tile_for_vector
 from .isa_select import (
     bn_aggr,
     bn_stats,
@@ -80,10 +81,10 @@ from .support import missing, only, operand, promoted, rows_only, static_source,
 _ANY_ENGINE = (None,)
 _REDUCE_CMD, _OOB_MODE = reduce_cmd, oob_mode
 """The enumerations, under names that no parameter has."""
-_TWO_TILES: dict[tuple, tuple] = {}
-_SCALARS: dict[tuple, tuple] = {}
-_REDUCTIONS: dict[tuple, tuple] = {}
-_FUNCTIONS: dict[Any, tuple] = {}
+_TWO_TILES: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_SCALARS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_REDUCTIONS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_FUNCTIONS: dict[Any, tuple[Any, ...]] = {}
 """Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions'
 attributes."""
 
@@ -96,8 +97,8 @@ def nc_matmul(
     is_stationary_onezero: bool = False,
     is_moving_onezero: bool = False,
     is_transpose: bool = False,
-    tile_position: tuple = (),
-    tile_size: tuple = (),
+    tile_position: tuple[Any, ...] = (),
+    tile_size: tuple[Any, ...] = (),
     mask: Any = None,
     **kwargs: Any,
 ) -> Tensor:
@@ -115,7 +116,7 @@ def nc_matmul(
     plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
     untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
     if not plain or not untiled:
-        attrs: tuple = (
+        attrs: tuple[Any, ...] = (
             arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
             arguments.flag(is_moving_onezero, api, "is_moving_onezero"),
             arguments.flag(is_transpose, api, "is_transpose"),
@@ -128,6 +129,10 @@ def nc_matmul(
     if perf_mode is not None:
         mode = getattr(perf_mode, "value", perf_mode)
         attrs += (arguments.word(mode, api, "perf_mode"),)
+    if a.meta.space == PSUM:
+        a = in_sbuf(a, api, "the stationary operand")
+    if b.meta.space == PSUM:
+        b = in_sbuf(b, api, "the moving operand")
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -148,7 +153,7 @@ def nc_transpose(
     if places_tiles() and (wanted == "tensor" or wanted is None and not small):
         no_transpose(api)
     if wanted is None and dtype is None and not small:
-        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+        return execute(NC_TRANSPOSE, api, dst, (in_sbuf(t, api, "the tile"),), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken(
             "engine",
@@ -161,6 +166,7 @@ def nc_transpose(
     if on_vector:
         space = dst.meta.space if dst is not None else t.meta.space
         return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
+    t = in_sbuf(t, api, "the tile")
     if out is None or out == t.dtype:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None, mask)
@@ -324,6 +330,8 @@ def tensor_tensor(
     except (KeyError, TypeError):
         attrs = (alu_of(op, api), engine_name(engine, api))
         _TWO_TILES[op, engine] = attrs
+    if a.meta.free != b.meta.free:
+        a, b = same_free_size(a, b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -367,6 +375,16 @@ def tensor_scalar(
             engine_name(engine, api),
         )
         _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
+    tiled = None if first.meta.free == 1 else tile_for_vector(t, first, api, "operand0")
+    if tiled is not None:  # two tiles, and what is left of the instruction
+        pair = (tiled, t) if reverse0 else (t, tiled)
+        if op1 is None:
+            return execute(TENSOR_TENSOR, api, dst, pair, (attrs[0], attrs[4]), SBUF, out, mask)
+        middle = (attrs[0], attrs[4])
+        t = execute(TENSOR_TENSOR, "compiler", None, pair, middle, SBUF, dtypes.FLOAT32, mask)
+        out = out or data.dtype
+        op1, operand1, first = None, None, operand(operand1, api)
+        attrs = (attrs[2], reverse1, None, False, attrs[4])
     if op1 is None:
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
     second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
@@ -424,6 +442,8 @@ def tensor_reduce(
         attrs = (alu_of(op, api), where, *flags)
         if type(axis) is int:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
+    if axis not in (-1, t.ndim - 1):
+        free_axes_in_order(t, axis, api)
     return execute(
         TENSOR_REDUCE,
         api,
@@ -588,9 +608,8 @@ def affine_select(
             "use nl.where.",
         )
     on_false_value = arguments.number(on_false_value, api, "on_false_value")
-    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all
-    # the same, so that the compiler must be copying the tile for them
-    t = to_sbuf(tile(on_true_tile, api), api)
+    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it
+    t = in_sbuf(tile(on_true_tile, api), api, "on_true_tile")
     where = Const(0)
     where.array = pred.where
     return execute(

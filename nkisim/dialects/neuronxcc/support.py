@@ -23,10 +23,11 @@ class Memory(str):
     """A place for tensors: compares equal to its space's name."""
 
     shared: bool
-    placed: bool
-    """Whether the kernel chose the addresses itself."""
+    placed: Callable[[str, tuple[int, ...], int, int], None] | None
+    """Where the kernel chose the addresses itself: (api, block axes, partitions, bytes per
+    partition of one block) -> nothing, or the place is refused. None if the compiler chooses."""
 
-    def __new__(cls, space: str, *, shared: bool = False, placed: bool = False) -> Memory:
+    def __new__(cls, space: str, *, shared: bool = False, placed: Any = None) -> Memory:
         self = super().__new__(cls, space)
         self.shared = shared
         self.placed = placed

@@ -24,6 +24,7 @@ from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
+from ..neuronxcc.support import promoted
 from .support import as_tensor, is_const, operand, tile, want_dtype
 from .targets import needs_trn3
 
@@ -111,7 +112,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
         a, b = operand(x, api, "x"), operand(y, api, "y")
         out = want_dtype(dtype, api)
         if out is None:
-            out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
+            out = b.dtype if is_const(a) else a.dtype if is_const(b) else promoted(a, b)
         if not is_const(a) and not is_const(b):
             if a.shape == b.shape:
                 return execute(
@@ -189,16 +190,22 @@ right_shift = _binary("right_shift", "x shifted right by y bits, zeros coming in
 
 
 def divide(x: Any, y: Any, dtype: Any = None) -> Any:
-    """x / y. The device has no division: refused by the rule nl-divide."""
+    """x / y. The device has no division: refused by the rule nl-divide, or, where that is lowered
+    to a warning, a reciprocal and a multiplication."""
     broken(
         "nl-divide",
         "nl.divide: the device has no division",
         got="nl.divide(x, y)",
         remedy="Write nl.multiply(x, nl.reciprocal(y)).",
     )
+    a, b = operand(x, "nl.divide", "x"), operand(y, "nl.divide", "y")
+    return lowering.divided(a, b, want_dtype(dtype, "nl.divide"))
 
 
 def _modulo(name: str) -> Callable[..., Any]:
+    api = f"nl.{name}"
+    lower = getattr(lowering, name)
+
     def function(x: Any, y: Any, dtype: Any = None) -> Any:
         broken(
             "nl-modulo",
@@ -207,6 +214,8 @@ def _modulo(name: str) -> Callable[..., Any]:
             remedy="For indices compute it on Python numbers; for powers of two use "
             "nl.bitwise_and(x, n - 1).",
         )
+        a, b = operand(x, api, "x"), operand(y, api, "y")
+        return lower(a, b, dtype=want_dtype(dtype, api))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"x {name} y. The device has no remainder: refused by the rule nl-modulo."

@@ -108,7 +108,7 @@ def nc_matmul(
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
     adds = onto(into, accumulate, api)
-    attrs: tuple = (
+    attrs: tuple[Any, ...] = (
         flag(is_stationary_onezero, api, "is_stationary_onezero"),
         flag(is_moving_onezero, api, "is_moving_onezero"),
         flag(is_transpose, api, "is_transpose"),
@@ -348,6 +348,24 @@ def scalar_tensor_tensor(
     )
 
 
+def last_axes(t: Tensor, axis: Any, api: str) -> None:
+    """The axes of a reduction are the last ones, without a gap."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
+        return  # refused by the instruction
+    ordered = tuple(sorted({int(a) % t.ndim for a in axes if -t.ndim <= a < t.ndim}))
+    if 0 in ordered or ordered == tuple(range(t.ndim - len(ordered), t.ndim)):
+        return
+    broken(
+        "argument",
+        f"{api}: axes {ordered} of '{t.label}' are not the last, consecutive axes",
+        tensor=t.label,
+        got=t.meta.describe(),
+        limit=f"axes that end with {t.ndim - 1}",
+        remedy="Read the axes in another order: t.permute(dims).",
+    )
+
+
 def tensor_reduce(
     dst: Any,
     op: Any,
@@ -361,6 +379,7 @@ def tensor_reduce(
     api = "nisa.tensor_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
     axes = arguments.axes(axis, api)
+    last_axes(t, axes, api)
     return run(
         TENSOR_REDUCE,
         api,
@@ -473,14 +492,15 @@ def tensor_copy(
 def memset(
     dst: Any, value: Any, engine: Any = engine.unknown, name: str | None = None
 ) -> NkiInstruction:
-    """Fill dst with the number `value`, which has the type of dst: an integer for integers."""
+    """Fill dst with the number `value`, which has the type of dst: an integer for integers; a whole
+    float is taken with a warning."""
     api = "nisa.memset"
     into = destination(dst, api)
     plain = number(value, api, "value")
     if into.dtype in X4:
         if plain != 0:
             broken(
-                "memset-type",
+                "dtype",
                 f"{api}: '{into.label}' holds packed elements",
                 tensor=into.label,
                 got=repr(value),
@@ -488,16 +508,16 @@ def memset(
             )
         into, plain = into.view(np.dtype(f"u{into.dtype.itemsize}")), 0
     if dtypes.is_integer(into.dtype) and isinstance(plain, float):
+        whole = plain.is_integer()
         broken(
-            "memset-type",
-            f"{api}: the value {plain} is no {dtypes.name(into.dtype)}",
+            "memset-type" if whole else "dtype",
+            f"{api}: the value {plain} is not {dtypes.name(into.dtype)}",
             tensor=into.label,
             got=repr(value),
             limit=f"an integer for {dtypes.name(into.dtype)}",
-            remedy=f"Write value={int(plain)}."
-            if plain == int(plain)
-            else "Make the tile with a float dtype.",
+            remedy=f"Write value={int(plain)}." if whole else "Make the tile with a float dtype.",
         )
+        plain = int(plain) if whole else plain
     return run(
         MEMSET,
         api,
@@ -582,10 +602,12 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
         )
     from ...tensors.index import affine_grid
 
-    if isinstance(offset, VirtualRegister):
-        start = offset.read(api) if offset.known else 0
-    else:
+    if not isinstance(offset, VirtualRegister):
         start = integer(offset, api, "offset", least=-_WORD, most=_WORD - 1)
+    elif offset.known or current(api).lowering is not None:
+        start = offset.read(api)
+    else:
+        start = 0
     across = integer(channel_multiplier, api, "channel_multiplier", least=-_WORD, most=_WORD - 1)
     values = affine_grid(dst.meta.partitions, steps, start, across, dst.shape)
     constant = Const(0)

@@ -174,7 +174,6 @@ __all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_r
 _GONE = {
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "mgrid": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
-    "par_dim": "axis 0 is the partition axis of every tensor on chip",
     "loop_reduce": "accumulate in a tile",
     "static_cast": "use nl.copy(x, dtype=...)",
     "cast": "use nl.copy(x, dtype=...)",

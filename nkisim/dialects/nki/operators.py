@@ -12,6 +12,7 @@ from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
+from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 
@@ -117,15 +118,9 @@ class Operators:
         """`t[...] = value`: a tensor_copy of a tile, a memset of a number."""
         api = "assignment"
         into = tile(dst, api, "destination")
-        if into.meta.space == HBM:
-            broken(
-                "memory",
-                f"'{into.label}' lies in HBM and cannot be assigned to",
-                tensor=into.label,
-                got=into.meta.describe(),
-                limit="sbuf or psum",
-                remedy="Use nl.store(dst, value=tile) or nisa.dma_copy(dst=..., src=...).",
-            )
+        if into.meta.space == HBM:  # a store
+            transfer.store(into, value)
+            return
         if isinstance(value, (int, float, np.generic)):
             execute(MEMSET, api, into, (Const(value),), (into.shape, None))
             return

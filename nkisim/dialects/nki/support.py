@@ -31,7 +31,7 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     )
     broken(
         "numpy-on-tile" if isinstance(x, np.ndarray) else "argument",
-        f"{api}: {what} is no tensor",
+        f"{api}: {what} is not a tensor",
         got=got,
         remedy="Pass arrays as kernel arguments and load them; pass numbers where a number is "
         "taken.",
@@ -82,21 +82,31 @@ def want_dtype(dtype: Any, api: str) -> np.dtype | None:
 
 
 def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
-    """`value`, which must be a member of the enumeration `kind` (or the text of one whose values
-    are texts)."""
+    """`value` as a member of the enumeration `kind`: one of them, the text of one whose values
+    are texts, or with a warning the raw number of one."""
     if isinstance(value, kind):
         return value
     if isinstance(value, str) and any(value == m.value for m in kind):
         return kind(value)
     names = ", ".join(f"nisa.{kind.__name__}.{m.name}" for m in kind)
+    raw = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    known = next((m for m in kind if raw and m.value == value), None)
+    if known is None:
+        broken(
+            "argument",
+            f"{api}: {what} is {value!r}",
+            got=repr(value),
+            limit=names,
+            remedy=f"Pass a member of nisa.{kind.__name__}.",
+        )
     broken(
         "enum-constant",
         f"{api}: {what} is {value!r}",
         got=repr(value),
         limit=names,
-        remedy=f"Pass a member of nisa.{kind.__name__}.",
+        remedy=f"Write nisa.{kind.__name__}.{known.name if known is not None else ''}.",
     )
-    raise AssertionError
+    return known
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
