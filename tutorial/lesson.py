@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import doctor, stage
+from .inputs.draw import TILE
 from .inputs.families import Case
-from .inputs.layouts import TILE
 from .reference.recipes import Recipe, cook
 from .running import runner
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
+from .running.runner import CORRECT, FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
 
-EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
+EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2, FAILED: 3}
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted" or "unusable";
-    `sentence` says why.
+    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted", "unusable" or, where
+    the check itself could not work, "check failed"; `sentence` says why.
 
     `family` is the input family that showed it; `cause` the key of the mistake that was recognised,
     if one was.
@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 for correct, 1 for wrong, 2 for not attempted or unusable."""
+        """0 for correct, 1 for wrong, 2 for not attempted or unusable, 3 where the check failed."""
         return EXIT_CODES[self.outcome]
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import families, realdata
+from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES, Case
-from ..inputs.layouts import default_scale
+from ..inputs.layouts import SCALES, beside_trn1, default_scale, real_heads, scale_name
 from ..mistakes import paged as paged_mistakes
 from ..reference.attention import Attention, online_states
 from ..stage import Break, Budget, InputError, Question, Stage
@@ -140,21 +141,24 @@ def paged(
     unused: str = "none",
     spare: int = 3,
     exact: bool = True,
+    draw: Draw = OWN,
+    n_blocks: int = 0,
     **options: Any,
 ) -> Case:
     """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
 
     `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
     for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
-    entries are "old" (blocks of others), or "none" (numbers of no block).
+    entries are "old" (blocks of others), or "none" (numbers of no block). The pool has `spare`
+    blocks that no sequence uses, or as many as it takes to have `n_blocks`.
     """
     n_kv, d = sequences[0][1].shape[:2]
     lengths = [k.shape[2] for _, k, _ in sequences]
     counts = [-(-n // block) for n in lengths]
     most = most or max(max(counts), 1)
     own = [count - min(shared, count) if b else count for b, count in enumerate(counts)]
-    n_blocks = sum(own) + spare
-    rng = families.seed("pool", family, n_blocks, block, *lengths)
+    n_blocks = n_blocks or sum(own) + spare
+    rng = draw.rng("pool", family, n_blocks, block, *lengths)
     order = rng.permutation(n_blocks)
     shape = (n_blocks, n_kv, block, d)
     pool = [families.grid(2 * rng.standard_normal(shape), 2.0**-4) for _ in "kv"]
@@ -183,9 +187,11 @@ def paged(
     return Case(family, reveals, args, options, exact)
 
 
-def sequence(name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0) -> tuple[F32, F32, F32]:
+def sequence(
+    name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0, draw: Draw = OWN
+) -> tuple[F32, F32, F32]:
     """The last n keys of a family's; another `turn`, another sequence."""
-    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn)
+    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn, draw)
     return q, k[:, :, k.shape[2] - n :], v[:, :, v.shape[2] - n :]
 
 
@@ -195,24 +201,31 @@ def paged_case(
     block: int,
     family: str | None = None,
     heads: tuple[int, int, int] = (4, 2, 64),
+    draw: Draw = OWN,
     **how: Any,
 ) -> Case:
     """A family as a batch of sequences of these lengths."""
-    made = [sequence(name, *heads, n, turn) for turn, n in enumerate(lengths)]
-    return paged(family or name, FAMILIES[name].reveals, made, block, **how)
+    if family is None:
+        lengths = draw.lengths(lengths, name)
+        heads = (*draw.heads(*heads[:2], name), heads[2])
+    made = [sequence(name, *heads, n, turn, draw) for turn, n in enumerate(lengths)]
+    of = FAMILIES[name]
+    return paged(family or name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)
 
 
-def _real(layer: int, n: int, family: str) -> Case:
-    real = realdata.load(layer, n)
-    cut = realdata.load(layer, realdata.lengths()[0])
+def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
+    cut = realdata.lengths()[0]
+    sequences = [real_heads(layer, n, draw), real_heads(layer, cut, draw)]
+    shared = 0 if draw.word else cut // 32  # a word deals the tokens out in another order
     return paged(
         family,
         "what a language model really asks for",
-        [(real.q, real.k, real.v), (cut.q, cut.k, cut.v)],
+        sequences,
         32,
-        shared=cut.n // 32,
+        shared=shared,
         most=n // 32 + 2,
         exact=False,
+        draw=draw,
     )
 
 
@@ -220,26 +233,56 @@ COUNTED = "whole blocks"
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     first = realdata.layers()[0]
-    return (
-        paged_case("random", (200, 77, 128), 16, most=16),
-        paged_case("random", (130, 67), 32, "random, blocks of 32", most=6),
-        paged_case("random", (140, 90), 64, "random, blocks of 64", (2, 2, 128), most=3),
-        paged_case("random", (300, 140), 128, "random, blocks of 128", (4, 1, 64), most=3),
-        paged_case("random", (100, 40), 16, "softmax_scale = 0.5", most=9, softmax_scale=0.5),
-        paged_case("random", (160, 96, 112), 16, "shared prefix", most=12, shared=4),
-        paged_case("random", (33, 17, 49), 16, "one key in the last block", most=5),
-        paged_case("random", (0, 1, 15, 16, 17), 16, "lengths 0, 1, 15, 16, 17", most=3),
-        paged_case("random", (90, 150), 16, "old entries", most=12, unused="old", spare=0),
-        paged_case("random", (90, 150), 16, "poisoned padding, NaN", most=12, padding="NaN"),
-        paged_case(
-            "random", (90, 150), 16, "poisoned padding, 1e4", most=12, padding="1e4", unused="old"
+
+    def case(family: str, lengths: tuple[int, ...], block: int, **how: Any) -> Case:
+        return paged_case("random", lengths, block, family, draw=draw, **how)
+
+    made = (
+        paged_case("random", (200, 77, 128), 16, most=16, draw=draw),
+        case("random, blocks of 32", (130, 67), 32, most=6),
+        case("random, blocks of 64", (140, 90), 64, heads=(2, 2, 128), most=3),
+        case("random, blocks of 128", (300, 140), 128, heads=(4, 1, 64), most=3),
+        case("random, Hkv = 5", (50, 9), 8, heads=(10, 5, 32), most=8),
+        *(case(scale_name(x), (100, 37), 8, most=16, softmax_scale=x) for x in SCALES),
+        case("shared prefix", (160, 96, 112), 16, most=12, shared=4),
+        case("one key in the last block", (33, 17, 49), 16, most=5),
+        case("lengths 0, 1, 15, 16, 17", (0, 1, 15, 16, 17), 16, most=3),
+        case("old entries", (90, 150), 8, most=24, unused="old", spare=0),
+        *(
+            case(f"poisoned padding, {what}", (90, 150), 8, most=24, padding=what, unused=unused)
+            for what, unused in (("NaN", "none"), ("1e4", "old"))
         ),
-        paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), spare=0),
-        *(paged_case(name, (75, 90), 16, most=7) for name, f in FAMILIES.items() if f.scores),
-        paged_case("ascending", (4700,), 16, "ascending, 4700 keys", (2, 1, 64)),
-        _real(first, 512, "real data"),
+        paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), draw, spare=0),
+        *(
+            paged_case(name, (75, 90), 4, most=24, draw=draw)
+            for name, f in FAMILIES.items()
+            if f.scores or f.digits
+        ),
+        *_long_tables(draw),
+        _real(first, 512, "real data", draw),
+    )
+    return beside_trn1(made, "random", "poisoned padding, NaN", "old entries")
+
+
+def _long_tables(draw: Draw) -> tuple[Case, ...]:
+    """Sequences of more than 128 blocks, one of them beside a short one, and indices that 16 bits
+    do not hold."""
+    two, short = (2, 1, 64), "two chunks of blocks, one short"
+    return (
+        paged_case("ascending", (1210,), 4, "ascending, 1210 keys", two, draw),
+        paged_case("random", (531, 9), 4, short, two, draw, padding="NaN"),
+        paged_case(
+            "random",
+            (21, 33),
+            4,
+            "block indices above 32767",
+            heads=(2, 1, 16),
+            draw=draw,
+            n_blocks=40_000,
+            most=10,
+        ),
     )
 
 
@@ -339,6 +382,24 @@ def minimum(case: Case) -> Budget:
     )
 
 
+def once(case: Case) -> dict[str, int]:
+    """The blocks that hold keys of a sequence; a shared one counts for each."""
+    _, n_kv, block, d = case.args["k_blocks"].shape
+    live = sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
+    return dict.fromkeys(("k_blocks", "v_blocks"), 4 * live * n_kv * block * d)
+
+
+def must_read(case: Case) -> dict[str, int]:
+    """The keys that count, wherever they lie; a block that sequences share may be read once."""
+    _, n_kv, block, d = case.args["k_blocks"].shape
+    used = {
+        (int(case.args["block_table"][b, j // block]), j % block)
+        for b, n in enumerate(case.args["lengths"][:, 0])
+        for j in range(int(n))
+    }
+    return {**dict.fromkeys(("k_blocks", "v_blocks"), 4 * len(used) * n_kv * d), "q": 0}
+
+
 QUESTIONS = (
     Question(
         "Blocks of 16 keys. In which entry of its row of the table does a sequence find key 77?",
@@ -392,6 +453,8 @@ STAGE = Stage(
     minimum=minimum,
     cost_case=COUNTED,
     reads={"q": 1, "k_blocks": 1, "v_blocks": 1},
+    once=once,
+    must_read=must_read,
     attention=attention,
     states=online_states,
     uses_real_data=True,
