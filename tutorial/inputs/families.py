@@ -44,6 +44,11 @@ class Case:
                 value.flags.writeable = False  # cases are kept; kernels get copies
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(x.nbytes for x in self.args.values() if isinstance(x, np.ndarray))
+
+    @property
     def sizes(self) -> str:
         """The arguments' shapes, in words."""
         parts = [

@@ -66,7 +66,8 @@ def grouped_case(
 
 SCALES = (0.5, -0.25, 0.0)
 """Scales that a caller may give: not the default's size, one that turns the order of the scores
-round, and one that makes them equal."""
+round, and one that makes them equal. A kernel that scales the max after it was taken may refuse
+the second."""
 
 
 def scale_name(scale: float) -> str:

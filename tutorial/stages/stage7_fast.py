@@ -173,6 +173,16 @@ def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
     return _case(family, "what a language model really asks for", *made, exact=False)
 
 
+def _scaled(scale: float, draw: Draw) -> Case:
+    return fast_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
+
+
+@cache
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+    """A negative scale turns the order of the scores round; a kernel may refuse it."""
+    return tuple(_scaled(x, draw) for x in SCALES if x < 0)
+
+
 LONG = 2 * KEYS  # so long that the state is carried from a chunk to the next
 COUNTED = "random, 16 heads"
 _BOTH = "a rescale between two chunks that both count"
@@ -196,10 +206,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
         fast_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
         fast_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
-        *(
-            fast_case("random", 8, 2, 128, 256, scale_name(x), draw, softmax_scale=x)
-            for x in SCALES
-        ),
+        *(_scaled(x, draw) for x in SCALES if x >= 0),
         *(wide_case(name, 8, 2, 512, draw) for name, f in FAMILIES.items() if f.scores),
         fast_case("random", 8, 2, 64, 1152, "random, d = 64", draw),
         *(fast_case(f, 2, 1, 16, LONG, f"{f.name}, n = {LONG}", draw) for f in CHUNKS),
@@ -412,6 +419,7 @@ STAGE = Stage(
     oracle=oracle,
     twin=twin,
     cases=cases,
+    beyond=beyond,
     validate=validate,
     minimum=minimum,
     cost_case=COUNTED,
