@@ -72,6 +72,24 @@ class Verdict:
             "details": _plain(self.details),
         }
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_dict` gave. Raises KeyError or TypeError for other data."""
+        counters = plain["counters"].items()
+        return cls(
+            plain["outcome"],
+            plain["sentence"],
+            plain["stage"],
+            plain["name"],
+            plain["family"],
+            plain["cause"],
+            tuple(Counter(name, c["yours"], c["minimum"]) for name, c in counters),
+            tuple(plain["notes"]),
+            tuple(plain["families"]),
+            plain["target"],
+            plain["details"],
+        )
+
     def text(self) -> str:
         """The outcome, the sentence, and the counters as a table."""
         lines = [f"stage {self.stage} {self.name}: {self.outcome}", self.sentence]

@@ -47,9 +47,7 @@ def bound(attention: Attention) -> NDArray[np.float64]:
         q = np.abs(attention.q.astype(np.float64)).reshape(
             attention.n_kv_heads, attention.group, attention.d
         )
-        off = (
-            UNIT * scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
-        )
+        off = UNIT * scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
         error += np.einsum("hj,hdj->hd", p * np.expm1(off), np.abs(v)) + (p * np.expm1(off)).sum(
             axis=1
         )[:, None] * np.abs(o)

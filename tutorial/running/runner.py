@@ -102,9 +102,12 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
         raise Unusable(f"{file}{place}: the file does not import: {one_line(error)}") from error
     finally:
         sys.modules.pop(name, None)
-    if not hasattr(module, stage.entry):
-        raise Unusable(f"{file} has no {stage.entry}: {stage.title} checks {stage.call}.")
-    entry: Callable[..., Any] = getattr(module, stage.entry)
+    try:
+        entry: Callable[..., Any] = getattr(module, stage.entry)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        raise Unusable(f"{file} has no {stage.entry}: {stage.title} checks {stage.call}.") from None
     return entry
 
 
@@ -424,7 +427,9 @@ def said(error: BaseException) -> str:
     """The text of an exception; nothing where making it raises too."""
     try:
         return str(error)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return ""
 
 

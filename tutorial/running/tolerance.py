@@ -50,7 +50,7 @@ class Float32:
 
     def allows(self, error: F64) -> bool:
         """Whether errors (Hq, d) are no larger than a right kernel's may be."""
-        return bool(np.all(error <= self.of_the_sums)) or bool(np.all(error <= self.bound))
+        return bool((error <= self.of_the_sums).all()) or bool((error <= self.bound).all())
 
     @property
     def bound(self) -> F64:
