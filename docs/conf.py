@@ -9,10 +9,12 @@ extensions = ["myst_nb"]
 root_doc = "docs/index"
 include_patterns = [
     "docs/*.md",
+    "docs/*/*.md",
     "notebooks/*.ipynb",
     "tutorial/data/README.md",
     "CHANGELOG.md",
     "AGENTS.md",
+    "CONTRIBUTING.md",
     "README.md",
 ]
 # what is stored was made by executing; the tests prove that it still holds

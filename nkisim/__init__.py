@@ -21,7 +21,9 @@ from . import fallback
 from .machine.config import Config
 from .machine.shapes import ShapeOnly, shape
 from .machine.target import TARGETS, Target
-from .program.run import Instruction, Operand, Peak, Run, record
+from .program.instruction import Instruction, Operand
+from .program.run import Peak
+from .record import Run, record
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 import tutorial
-from tutorial import lesson as lessons
+from tutorial import stage
 from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -356,7 +356,7 @@ def test_the_broken_kernel_runs_and_the_check_names_its_mistake(lesson):
 
 @pytest.fixture
 def without_solutions(monkeypatch):
-    monkeypatch.setattr(lessons.doctor, "solutions_folder", lambda: None)
+    monkeypatch.setattr(stage, "solutions_folder", lambda: None)
 
 
 @pytest.mark.parametrize(

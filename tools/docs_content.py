@@ -165,7 +165,7 @@ def target_sizes(_: str) -> str:
 def configuration(_: str) -> str:
     default = nkisim.Config()
     shown = {"target": default.target.name}
-    fields = _documented_fields(ROOT / "nkisim" / "config.py", "Config")
+    fields = _documented_fields(ROOT / "nkisim" / "machine" / "config.py", "Config")
     return table(
         ("field", "default", "meaning"),
         (

@@ -11,16 +11,18 @@ Importing this package makes `import neuronxcc.nki` work where no real SDK is in
 
 import nkisim as _nkisim  # noqa: F401  (switches the import fallback on)
 
-# Two rooms share their name with a function of this package. Once imported, a room does not take
-# its name back.
-from . import stages as _stages_room, trace as _trace_room  # noqa: F401  isort: skip
+# The room `stages` shares its name with a function of this package. Once imported, a room does not
+# take the name back.
+from . import stages as _stages_room  # noqa: F401  isort: skip
 
 from .check import check
 from .cost.compare import Comparison, compare
 from .cost.tally import Tally, tally
-from .lesson import broken, excerpt, instructions, predict, solution, solution_text
+from .lesson import broken, excerpt, instructions, predict
+from .running.worked import solution, solution_text
 from .stage import InputError, Stage, StageError, get, stages
-from .trace.trace import Trace, TraceError, trace
+from .trace.rows import TraceError
+from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .writing.decode import generate, reference
 

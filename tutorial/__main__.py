@@ -24,7 +24,8 @@ from .inputs.datafiles import DataError
 from .running import process, runner
 from .terminal import Unsaid, complain, progress, say
 from .text import table
-from .trace.trace import TraceError, trace
+from .trace.rows import TraceError
+from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
 from .writing import charmodel, decode, smollm2
 
@@ -422,7 +423,7 @@ def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
     """The files to run, each with the stage whose number its name begins with."""
     lessons = stage.stages()
     if not names:
-        folder = doctor.solutions_folder()
+        folder = stage.solutions_folder()
         if folder is None:
             raise Sentence(
                 "There is no folder 'solutions' here: name the files to check, e.g. "

@@ -18,15 +18,14 @@ import nkisim
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis import order as passing
 from .diagnosis.diagnose import diagnose
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .inputs.families import Case
-from .running import computed, precision, runner, tolerance
+from .running import computed, precision, refusals, runner, tolerance
 from .running.answer import Answer
-from .running.runner import CORRECT, FAILED, UNUSABLE, WRONG, Problem, Result
-from .verdict import CheckFailed, Verdict
+from .running.runner import Problem, Result
+from .stage import Case
+from .verdict import CORRECT, FAILED, UNUSABLE, WRONG, CheckFailed, Verdict
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
@@ -138,11 +137,11 @@ def _check(
         return unusable(lesson, str(error))
     results = _run_all(lesson, kernel, cases, progress)
     families = tuple(dict.fromkeys(result.case.family for result in results))
-    dialects = {passing.ran_in(result.run) for result in results} - {None}
+    dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
         return Verdict(
-            WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families
+            WRONG, refusals.OLD, lesson.number, lesson.name, cause="old dialect", families=families
         )
     troubled = [result for result in results if result.problem is not None]
     answers = [_answer(lesson, result) for result in results if result.problem is None]

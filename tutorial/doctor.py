@@ -12,7 +12,7 @@ from typing import Any
 import nkisim
 
 from .inputs import datafiles, realdata
-from .stage import stages
+from .stage import solutions_folder, stages
 
 PACKAGES = ("numpy", "ml_dtypes", "matplotlib", "jupyterlab", "pytest", "nbval")
 NEEDED = ("numpy", "ml_dtypes")
@@ -87,15 +87,6 @@ def _backend() -> tuple[str, str, list[str]]:
         "the SDK's own",
         [],
     )
-
-
-def solutions_folder() -> Path | None:
-    """The `solutions` folder beside the package, or in the working directory; None if there is
-    none."""
-    for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (base / "solutions").is_dir():
-            return base / "solutions"
-    return None
 
 
 def report(found: dict[str, Any]) -> str:

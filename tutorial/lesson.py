@@ -3,29 +3,18 @@ kernels to diagnose."""
 
 from __future__ import annotations
 
-import linecache
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from . import doctor, stage
+from . import stage
 from .inputs.draw import TILE
-from .inputs.families import Case
 from .reference.recipes import Recipe, cook
 from .running import runner
-
-
-def solution_text(key: int | str) -> str:
-    """The text of a stage's solution file. StageError if the solutions are not here (a class may
-    hand them out later)."""
-    lesson = stage.get(key)
-    folder = doctor.solutions_folder()
-    path = None if folder is None else folder / f"stage{lesson.number}_{lesson.name}.py"
-    if path is None or not path.is_file():
-        raise stage.StageError(f"The solution of {lesson.title} is not here.")
-    return path.read_text(encoding="utf-8")
+from .running.worked import StandIn, solution_text, variant
+from .stage import Case
 
 
 def excerpt(key: int | str, start: str, end: str | None = None) -> None:
@@ -41,32 +30,6 @@ def excerpt(key: int | str, start: str, end: str | None = None) -> None:
         len(lines) if end is None else next(i for i in range(first, len(lines)) if end in lines[i])
     )
     print("\n".join(lines[first:last]))
-
-
-class StandIn:
-    """In place of a solution that has not been handed out: it answers like the oracle, and its
-    trace is the twin's."""
-
-    def __init__(self, lesson: stage.Stage) -> None:
-        self.lesson = lesson
-        self.__name__ = lesson.entry
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return np.asarray(self.lesson.oracle(*args, **options), np.float32)
-
-
-def solution(key: int | str) -> Callable[..., Any]:
-    """The worked solution of a stage, as a kernel to run and trace; a `StandIn` where the solutions
-    are not here."""
-    lesson = stage.get(key)
-    try:
-        solution_text(key)
-    except stage.StageError as error:
-        print(f"{error} The oracle answers in its place, and nothing is counted.")
-        return StandIn(lesson)
-    folder = doctor.solutions_folder()
-    assert folder is not None
-    return runner.load(folder / f"stage{lesson.number}_{lesson.name}.py", lesson)
 
 
 def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
@@ -131,34 +94,6 @@ def broken(key: int | str) -> Callable[..., Any]:
             return made.stand_in or StandIn(lesson)
         return _broken_twin(lesson, made.recipe)
     return variant(key, made.changes, text, "broken")
-
-
-def variant(
-    key: int | str,
-    changes: Iterable[tuple[str, str]],
-    text: str | None = None,
-    what: str = "changed",
-) -> Callable[..., Any]:
-    """The solution of a stage as a kernel after these replacements in its text, each of which must
-    be there once.
-
-    Raises StageError where the solutions are not here.
-    """
-    lesson = stage.get(key)
-    text = solution_text(key) if text is None else text
-    for old, new in changes:
-        if text.count(old) != 1:
-            raise ValueError(
-                f"the solution of {lesson.title} has {text.count(old)} times, not once: {old}"
-            )
-        text = text.replace(old, new)
-    name = f"<{lesson.title}, {what}>"
-    # a kernel's source is read again
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    names: dict[str, Any] = {"__name__": name}
-    exec(compile(text, name, "exec"), names)
-    kernel: Callable[..., Any] = names[lesson.entry]
-    return kernel
 
 
 def _broken_twin(lesson: stage.Stage, recipe: Recipe) -> Callable[..., Iterator[dict[str, Any]]]:

@@ -10,21 +10,17 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.draw import OWN, Draw
-from .inputs.families import Case
 from .reference.attention import Attention, States
 from .reference.recipes import Recipe
-
-if TYPE_CHECKING:
-    from .cost.ladder import Ladder
-    from .verdict import Verdict
+from .verdict import Verdict
 
 
 class StageError(ValueError):
@@ -33,6 +29,43 @@ class StageError(ValueError):
 
 class InputError(ValueError):
     """An input that the stage's problem does not allow; the text is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One call of an entry point.
+
+    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
+    which mistakes cannot hide here. `exact` says that the scores come out the same on every
+    machine. `target` is the NeuronCore on which the kernel shall run, "trn1"; None for the check's
+    own.
+    """
+
+    family: str
+    reveals: str
+    args: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        for value in self.args.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False  # cases are kept; kernels get copies
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(x.nbytes for x in self.args.values() if isinstance(x, np.ndarray))
+
+    @property
+    def sizes(self) -> str:
+        """The arguments' shapes, in words."""
+        parts = [
+            f"{name} {tuple(value.shape)}" if getattr(value, "shape", ()) else f"{name} = {value:g}"
+            for name, value in {**self.args, **self.options}.items()
+        ]
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -50,6 +83,42 @@ class Budget:
     transposes: int
     sbuf_bytes: int
     psum_bytes: int
+
+
+TIME = "model us on trn2"
+MEANING = {
+    "HBM bytes": "bytes between HBM and chip",
+    "transfers": "DMA transfers",
+    "transposes": "transposes",
+    "instructions": "instructions on VectorE and ScalarE",
+    "elements": "elements per partition through VectorE and ScalarE",
+    TIME: "us on trn2 by the model of time",
+}
+"""The counters that a rung of a ladder may limit, in words."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says
+    what it brought, or that it did not pay. A rung that is `tried` only is shown and not asked for.
+    `arguments` gives a case in this rung's own layout."""
+
+    number: int
+    name: str
+    file: str
+    lever: str
+    budget: Mapping[str, float]
+    note: str = ""
+    tried: bool = False
+    arguments: Callable[[Case], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a stage, and the case on which they are measured."""
+
+    rungs: tuple[Rung, ...]
+    case: Callable[[], Case]
 
 
 @dataclass(frozen=True)
@@ -96,7 +165,7 @@ class Break:
     stand_in: Callable[..., Any] | None = None
 
 
-def _nothing(draw: Draw = OWN) -> tuple[Case, ...]:
+def _nothing(draw: object = None) -> tuple[Case, ...]:
     return ()
 
 
@@ -166,7 +235,7 @@ class Stage:
     known: tuple[Known, ...] = ()
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
-    judge: Callable[[Stage, Any, Any, Any, Draw], Verdict] | None = None
+    judge: Callable[[Stage, Any, Any, Any, Any], Verdict] | None = None
 
     def bytes_once(self, case: Case) -> dict[str, int]:
         """The bytes of each argument that one reading moves."""
@@ -273,3 +342,12 @@ def get(key: int | str | Stage) -> Stage:
             return stage
     known = ", ".join(f"{stage.number} {stage.name}" for stage in stages())
     raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.")
+
+
+def solutions_folder() -> Path | None:
+    """The `solutions` folder beside the package, or in the working directory; None if there is
+    none."""
+    for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
+        if (base / "solutions").is_dir():
+            return base / "solutions"
+    return None

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .running.runner import CORRECT, FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
+
+NOT_ATTEMPTED = "not attempted"
+WRONG = "wrong"
+CORRECT = "correct"
+UNUSABLE = "unusable"
+FAILED = "check failed"
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2, FAILED: 3}
 

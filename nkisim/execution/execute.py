@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..isa.core import Instruction
+from ..isa.core import Call, Instruction
+from ..isa.vector import MEMSET
 from ..machine.memory import FULL, SBUF, Buffer
-from ..machine.running import STATE, current
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
-from .execution import Program
+from .execution import Execution, current, running
 from .masked import condition, execute_masked, masked_write
-from .signature import build, reduces
+from .signature import Signature, build, reduces
 
 _getframe = sys._getframe
 _new: Any = object.__new__
@@ -42,7 +42,7 @@ def execute(
     `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
     second destination (reduce_res). `mask` limits the positions that are read and written.
     """
-    program = STATE.program
+    program = running()
     if program is None:
         program = current(api)
     if mask is not None and condition(mask, api) is not None:
@@ -85,7 +85,9 @@ def execute(
             return execute_masked(
                 program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
             )
-        signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        signature = build(
+            program.config, program.values, instruction, api, dst, srcs, attrs, space, dtype, extra
+        )
         if not signature.warned:
             program.signatures[key] = signature
     if program.suspect is not None:
@@ -233,26 +235,26 @@ def execute(
         if extra is not None or n > 3:
             operands = srcs if extra is None else (*srcs, extra)
             where = [x for s in operands for x in (s.buf, s.off)]
-            program.tape.extend((signature, code, lasti, into, off, *where, None))
+            program.tape.entries.extend((signature, code, lasti, into, off, *where, None))
         elif n == 1:
-            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, None))
+            program.tape.entries.extend((signature, code, lasti, into, off, a_buf, a.off, None))
         elif n == 2:
-            program.tape.extend(
+            program.tape.entries.extend(
                 (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None)
             )
         elif n == 3:
-            program.tape.extend(
+            program.tape.entries.extend(
                 (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, c_buf, c.off, None)
             )
         else:
-            program.tape.extend((signature, code, lasti, into, off, None))
-        if program.results is not None:
-            program.results.append(dst.array.copy())
-            program.seconds.append(None if extra is None else extra.array.copy())
+            program.tape.entries.extend((signature, code, lasti, into, off, None))
+        if program.tape.results is not None:
+            program.tape.results.append(dst.array.copy())
+            program.tape.seconds.append(None if extra is None else extra.array.copy())
     return dst
 
 
-def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
+def _write(program: Execution, dst: Tensor, values: np.ndarray) -> None:
     """Write a second destination in full."""
     buf = dst.buf
     if buf.scope.closed:
@@ -274,7 +276,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     attributes and `held` adds `dst` as its last source (a matmul that accumulates). False if it
     cannot be; then nothing has changed.
     """
-    program = STATE.program
+    program = running()
     assert program is not None
     last = program.last_signature
     if program.last_result is not value or last is None or type(dst) is IndexedTensor:
@@ -287,7 +289,8 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     if signature is None:  # checked for the first time
         all_srcs = srcs + (dst,) if held else srcs
         signature = build(
-            program,
+            program.config,
+            program.values,
             last.instruction,
             last.api,
             dst,
@@ -327,7 +330,7 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
     value.buf.last = -1
     program.last_result = None
     if program.recording:
-        tape = program.tape
+        tape = program.tape.entries
         # the record of the instruction, which now names its new destination
         at = len(tape) - last.width
         code, lasti = tape[at + 1], tape[at + 2]
@@ -342,6 +345,29 @@ def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool 
         tape[at + 4] = dst.off
         if held:
             tape[-1:-1] = (buf, dst.off)
-        if program.results is not None:
-            program.results[-1] = dst.array.copy()
+        if program.tape.results is not None:
+            program.tape.results[-1] = dst.array.copy()
     return True
+
+
+def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
+    """Fill the PSUM tile of `t` with the zeros that it counts as holding, by a memset that stands
+    before the last `before` entries of the tape."""
+    buf = t.buf
+    buf.state = FULL
+    buf.filled()
+    if not execution.recording:
+        return
+    attrs = (buf.meta.shape, None)
+    call = Call("nl.zeros", None, (), attrs, buf.meta.space, buf.meta.dtype, execution.config)
+    plan = MEMSET.plan(call)
+    signature = Signature(MEMSET, "nl.zeros", attrs, None, plan, plan.compute, buf.meta, (), None)
+    tape = execution.tape
+    at = len(tape.entries) - before
+    tape.entries[at:at] = (signature, buf.code, buf.lasti, buf, 0, None)
+    if tape.results is not None:
+        number = len(tape.results) - (1 if before else 0)
+        values = t._strided(0, buf.meta.shape, buf.meta.strides).copy()
+        tape.results.insert(number, values)
+        tape.seconds.insert(number, None)
+    execution.clock += 1

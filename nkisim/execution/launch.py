@@ -29,13 +29,14 @@ from ..machine.memory import (
     contiguous,
     meta_of,
 )
-from ..machine.running import FORCE, STATE
+from ..machine.occupancy import Occupancy
+from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
-from ..program.run import Occupancy
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, broken
+from ..rules.errors import POLICY, Policy, broken
 from ..tensors.tensor import Tensor
-from .execution import Program
+from .execute import spend_memset
+from .execution import Execution, running
 
 
 def _is_array(value: Any) -> bool:
@@ -52,7 +53,7 @@ def _as_array(value: Any) -> Any:
     )
 
 
-def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
+def _input(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
     """An array, or a shape, as an HBM tensor called `name`."""
     if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
         dtype = value.dtype
@@ -100,7 +101,7 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    program.keep_initial(buf, array)
+    program.tape.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 
 
@@ -139,7 +140,7 @@ class Kernel:
 
     def __getitem__(self, grid: Any) -> Kernel:
         sizes = _grid(self, grid if isinstance(grid, tuple) else (grid,))
-        if STATE.program is not None:
+        if running() is not None:
             broken(
                 "nested-grid",
                 f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
@@ -158,14 +159,14 @@ class Kernel:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.program is not None:
+        if running() is not None:
             return self.function(*args, **kwargs)
         return simulate(self, args, kwargs)
 
     def check_argument(self, name: str, value: Any, annotation: Any) -> None:
         """Refuse an argument that the dialect does not take."""
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         positions = (
             list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
@@ -178,7 +179,7 @@ class Kernel:
         check_capacity(program, self)
         return result
 
-    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    def outputs(self, program: Execution, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         """The NumPy arrays of the tensors that the function returned."""
         return _outputs(program, self, result, mutable)
 
@@ -236,7 +237,7 @@ def _signature(function: Any) -> inspect.Signature:
 
 
 def _bind(
-    program: Program, kernel: Kernel, args: tuple, kwargs: dict
+    program: Execution, kernel: Kernel, args: tuple, kwargs: dict
 ) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
     """Arguments with arrays turned into tensors; and those that may be written, with the caller's
     arrays."""
@@ -307,19 +308,13 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out
     unchanged.
     """
-    if STATE.program is not None:
+    if running() is not None:
         return kernel.function(*args, **kwargs)
-    run = STATE.run
-    config = run.config if run is not None else Config.from_environment()
+    listener = LISTENER.get()
+    config = listener.config if listener is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(
-        config,
-        kernel.dialect,
-        run is not None,
-        run is not None and run.keep_results,
-        run is None or run.values,
-    )
+    program = Execution(config, kernel.dialect, listener, spend_memset)
     program.kernel_code = getattr(kernel.function, "__code__", None)
     program.blocks = (
         kernel.dialect.scoped_text
@@ -327,11 +322,10 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         and bool(scopes.blocks_of(program.kernel_code))
     )
     program.grid = kernel.grid
-    if run is not None:
-        run.programs.append(program)
-    STATE.program = program
-    FORCE.dialect = kernel.dialect
-    POLICY.warn = config.warn
+    if listener is not None:
+        listener.begun(program)
+    token = RUNNING.set(program)
+    policy = POLICY.set(Policy(config.warn))
     collecting = gc.isenabled()
     gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
@@ -343,16 +337,15 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         calls.explain(error)
         raise
     finally:
-        STATE.program = None
-        FORCE.dialect = None
-        POLICY.warn = {}
+        RUNNING.reset(token)
+        POLICY.reset(policy)
         if collecting:
             gc.enable()
         program.last_result = None
         program.last_srcs = ()
 
 
-def check_capacity(program: Program, kernel: Kernel) -> None:
+def check_capacity(program: Execution, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be.
 
     Those that the kernel placed itself do not count: each was held against the memory's end when it
@@ -379,10 +372,10 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
         broken(
             rule,
             f"{space.upper()} overflows: {len(users)} tiles in use at one time need "
-            f"{total} bytes a partition",
+            f"{total} bytes per partition",
             tensor=last.label,
             got=held + more,
-            limit=f"{limit} bytes a partition on {target.name}"
+            limit=f"{limit} bytes per partition on {target.name}"
             + (
                 f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""
             ),
@@ -395,7 +388,7 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
         )
 
 
-def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
+def to_arrays(program: Execution, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
     """Check the returned tensors, note them in `returned`, and turn them into NumPy arrays."""
 
     def convert(value: Any) -> Any:
@@ -450,7 +443,7 @@ def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buff
 
 
 def _outputs(
-    program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
+    program: Execution, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
 ) -> Any:
     returned: list[Buffer] = []
     if not kernel.kernel_return:
@@ -500,7 +493,7 @@ def _write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
         )
 
 
-def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
+def _check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
         return

@@ -16,8 +16,9 @@ from ..rules.errors import broken
 from ..tensors.index import Mask, box_of_kept
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
-from .execution import Program
+from .execution import Execution
 from .signature import Signature, build, reduces
+from .tape import Operand, Share
 
 
 def condition(mask: Any, api: str) -> np.ndarray | None:
@@ -71,7 +72,7 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 
 
 def execute_masked(
-    program: Program,
+    program: Execution,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
@@ -165,16 +166,16 @@ def execute_masked(
         where_from = [
             x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)
         ]
-        share: tuple | None = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
-        picks = [
-            (t.buf, t.off, t.meta)
+        share = None if keep is None else Share(int(np.count_nonzero(keep)), keep.size)
+        picks = tuple(
+            Operand(t.buf, t.off, t.meta)
             for s in (*srcs, dst)
             if isinstance(s, IndexedTensor)
             for t in s.tiles or ()
-        ]
+        )
         if picks:  # who reads the records for their dependencies must know the tiles of indices
-            share = (*(share or (1, 1)), picks)
-        program.tape += (
+            share = Share(1, 1, picks) if share is None else share._replace(picks=picks)
+        program.tape.entries += (
             signature,
             frame.f_code,
             frame.f_lasti,
@@ -183,11 +184,11 @@ def execute_masked(
             *where_from,
             share,
         )
-        if program.results is not None:
-            program.results.append(
+        if program.tape.results is not None:
+            program.tape.results.append(
                 np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
             )
-            program.seconds.append(
+            program.tape.seconds.append(
                 None if extra is None or isinstance(extra, IndexedTensor) else extra.array.copy()
             )
     return dst
@@ -197,7 +198,7 @@ _PLANNED: dict[tuple, Signature] = {}
 
 
 def _signature(
-    program: Program,
+    program: Execution,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
@@ -210,7 +211,9 @@ def _signature(
     """A signature of this call's own, from one that was checked before if there is one."""
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
     if any(type(t) is IndexedTensor for t in tiles):
-        return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        return build(
+            program.config, program.values, instruction, api, dst, srcs, attrs, space, dtype, extra
+        )
     config = program.config
     key = (
         config.target.name,
@@ -227,7 +230,9 @@ def _signature(
     )
     found = _PLANNED.get(key)
     if found is None:
-        found = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        found = build(
+            program.config, program.values, instruction, api, dst, srcs, attrs, space, dtype, extra
+        )
         if not found.warned:
             _PLANNED[key] = found
     return copy.copy(found)
@@ -252,7 +257,7 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
 
 
 def _write_reduction(
-    program: Program,
+    program: Execution,
     api: str,
     extra: Tensor,
     values: np.ndarray,
@@ -290,7 +295,7 @@ def _write_reduction(
 
 
 def masked_write(
-    program: Program,
+    program: Execution,
     api: str,
     dst: Tensor,
     values: np.ndarray,

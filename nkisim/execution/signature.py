@@ -4,20 +4,18 @@ remembered."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..isa.core import Call, Instruction, Plan
 from ..machine import dtypes
+from ..machine.config import Config
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
-from ..machine.running import STATE
+from ..machine.running import running
 from ..machine.shapes import shape_only
 from ..rules.errors import POLICY, SimulatorError
 from ..tensors.tensor import Tensor
-
-if TYPE_CHECKING:
-    from .execution import Program
 
 
 class Signature:
@@ -87,7 +85,8 @@ class Signature:
 
 
 def build(
-    program: Program,
+    config: Config,
+    with_values: bool,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
@@ -97,10 +96,12 @@ def build(
     dtype: np.dtype | None,
     extra: Tensor | None,
 ) -> Signature:
-    """Check the rules of a new signature and make its plan."""
+    """Check the rules of a new signature and make its plan, under `config`, for a run
+    `with_values` or on shapes alone."""
     asked = dtype
-    warnings = POLICY.warnings
-    call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
+    policy = POLICY.get()
+    warnings = policy.warnings
+    call = Call(api, dst, srcs, attrs, space, dtype, config, extra)
     try:
         plan = instruction.plan(call)
     except (AssertionError, AttributeError, KeyError) as e:
@@ -113,16 +114,16 @@ def build(
         if dtype is None:
             dtype = srcs[0].meta.dtype
         meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
-        if space == PSUM and meta.free * meta.itemsize > program.config.target.psum_bank_bytes:
+        if space == PSUM and meta.free * meta.itemsize > config.target.psum_bank_bytes:
             call.fail(
                 "psum-bank",
                 "the result does not fit in one PSUM bank",
                 got=meta.describe(),
-                limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
+                limit=f"{config.target.psum_bank_bytes} bytes per partition",
                 remedy="Work on at most 512 fp32 columns at a time.",
             )
         _check_sbuf_tile(call, meta)
-    want = program.storage(meta.dtype)
+    want = config.storage(meta.dtype)
     compute = plan.compute
     permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
     exact = (
@@ -132,10 +133,10 @@ def build(
     )
     if plan.stateful:
         compute = _with_registers(compute)
-    if not program.values:
-        compute = _shapes(program, plan, meta, extra)
+    if not with_values:
+        compute = _shapes(config, plan, meta, extra)
     elif not exact or permuted:
-        compute = _casting(program, compute, meta.dtype, permuted)
+        compute = _casting(config, compute, meta.dtype, permuted)
     signature = Signature(
         instruction,
         api,
@@ -147,7 +148,7 @@ def build(
         tuple(s.meta for s in srcs),
         None if extra is None else extra.meta,
     )
-    signature.warned = bool(program.config.warn) and POLICY.warnings != warnings
+    signature.warned = bool(config.warn) and policy.warnings != warnings
     if (
         dst is not None
         and compute is plan.compute
@@ -183,8 +184,8 @@ def _check_sbuf_tile(call: Call, meta: Meta) -> None:
         call.fail(
             "sbuf-capacity",
             "the tile is larger than SBUF",
-            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes a partition",
-            limit=f"{limit} bytes a partition on {call.target.name}",
+            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes per partition",
+            limit=f"{limit} bytes per partition on {call.target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 
@@ -202,12 +203,12 @@ def _row_major(meta: Meta) -> bool:
 
 def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the running program, which holds the engines' registers, to a plan that uses them."""
-    return lambda *arrays: inner(STATE.program, *arrays)
+    return lambda *arrays: inner(running(), *arrays)
 
 
-def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
+def _shapes(config: Config, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
     """What stands for `plan.compute` in a run without values."""
-    result: Any = shape_only(meta.shape, program.storage(meta.dtype))
+    result: Any = shape_only(meta.shape, config.storage(meta.dtype))
     if extra is not None:
         result = result, shape_only(extra.meta.shape, dtypes.FLOAT32)
     effect = plan.effect
@@ -215,16 +216,16 @@ def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> C
         return lambda *arrays: result
 
     def compute(*arrays: Any) -> Any:
-        effect(STATE.program)
+        effect(running())
         return result
 
     return compute
 
 
 def _casting(
-    program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool
+    config: Config, inner: Callable[..., Any], dtype: np.dtype, permuted: bool
 ) -> Callable[..., Any]:
-    cast = program.cast
+    cast = config.cast
 
     def compute(*arrays: Any) -> Any:
         out = inner(*arrays)

@@ -34,7 +34,7 @@ def refuse(api: str, label: str, got: str, why: str) -> None:
 
 
 def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The flags of an operand over a result of `shape`: the same elements, one a partition, or a
+    """The flags of an operand over a result of `shape`: the same elements, one per partition, or a
     broadcast."""
     if flags.shape == shape:
         return flags

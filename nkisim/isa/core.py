@@ -159,7 +159,7 @@ class Call:
         if meta.free > most:
             self.fail(
                 "free-size-limit",
-                f"{what} '{operand.label}' has {meta.free} elements a partition",
+                f"{what} '{operand.label}' has {meta.free} elements per partition",
                 operand,
                 limit=f"{most} in {meta.space}",
                 remedy="Split the free axis into smaller tiles.",
@@ -196,14 +196,14 @@ class Call:
         return first.meta.partitions
 
     def vector(self, operand: Tensor, partitions: int, what: str) -> None:
-        """`operand` must be a constant or one element a partition."""
+        """`operand` must be a constant or one element per partition."""
         if operand.meta.space == CONST:
             return
         self.tile(operand, what)
         if operand.meta.free != 1 or operand.meta.partitions != partitions:
             self.fail(
                 "shape-mismatch",
-                f"{what} '{operand.label}' is not one element a partition",
+                f"{what} '{operand.label}' is not one element per partition",
                 operand,
                 limit=f"a number, or a tile of shape ({partitions}, 1)",
                 remedy="For two full tiles use nisa.tensor_tensor.",
@@ -237,11 +237,11 @@ class Call:
     def per_partition(
         self, operand: Tensor, what: str, least: int, most: int, why: str = ""
     ) -> None:
-        """`operand` must have from `least` to `most` elements a partition."""
+        """`operand` must have from `least` to `most` elements per partition."""
         if not least <= operand.meta.free <= most:
             self.fail(
                 "element-count",
-                f"{what} '{operand.label}' has {operand.meta.free} elements a partition",
+                f"{what} '{operand.label}' has {operand.meta.free} elements per partition",
                 operand,
                 limit=f"{least}" if least == most else f"{least} to {most}" + why,
                 remedy="Slice it along the free axis, or work on it in parts.",

@@ -39,7 +39,7 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a
     mask leaves it out).
 
-    Source and destination: tiles of one data type and as many elements a partition.
+    Source and destination: tiles of one data type and as many elements per partition.
     """
     (pattern,) = call.attrs
     src, dst = call.srcs[0], call.dst
@@ -64,7 +64,7 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     if src.meta.free != dst.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{src.label}' has {src.meta.free} elements a partition, '{dst.label}' has "
+            f"'{src.label}' has {src.meta.free} elements per partition, '{dst.label}' has "
             f"{dst.meta.free}",
             dst,
             got=f"{src.meta.describe()} -> {dst.meta.describe()}",

@@ -144,7 +144,7 @@ def QUANTIZE_MX(call: Call) -> Plan:
     if free % 4:
         call.fail(
             "element-count",
-            f"'{src.label}' has {free} elements a partition",
+            f"'{src.label}' has {free} elements per partition",
             src,
             limit="a multiple of 4",
         )

@@ -178,7 +178,7 @@ def RAND(call: Call) -> Plan:
 
 
 def _rows(call: Call, shape: tuple[int, ...]) -> tuple[slice, int]:
-    """The partitions that a result of `shape` lies in, and its elements a partition."""
+    """The partitions that a result of `shape` lies in, and its elements per partition."""
     if shape[0] > call.target.partitions:
         call.fail(
             "partition-limit",
@@ -268,7 +268,7 @@ def GET_STATE(call: Call) -> Plan:
             f"the states of {engine} take {WORDS * LANES[engine]} words a partition",
             dst,
             got=shape,
-            limit=f"{WORDS * LANES[engine]} elements a partition",
+            limit=f"{WORDS * LANES[engine]} elements per partition",
         )
     call.result(shape, engine)
 

@@ -406,7 +406,7 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     if data0.meta.free != data1.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "
+            f"'{data0.label}' has {data0.meta.free} elements per partition, '{data1.label}' has "
             f"{data1.meta.free}",
             data1,
             got=f"{data0.meta.describe()} and {data1.meta.describe()}",

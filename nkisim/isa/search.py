@@ -77,7 +77,7 @@ def MAX8(call: Call) -> Plan:
 
 
 @instruction(
-    "nc_find_index8", "where each of 8 values a partition occurs first", f"{_ISA} nc_find_index8"
+    "nc_find_index8", "where each of 8 values per partition occurs first", f"{_ISA} nc_find_index8"
 )
 def FIND_INDEX8(call: Call) -> Plan:
     """attrs: (most axes of data,). Sources: data (p, ...), vals (p, 8) -> (p, 8), uint16 or uint32.
@@ -129,7 +129,7 @@ def _take(
 
 @instruction(
     "nc_match_replace8",
-    "each of 8 values a partition replaced, where it occurs first, by a number",
+    "each of 8 values per partition replaced, where it occurs first, by a number",
     f"{_ISA} nc_match_replace8",
 )
 def MATCH_REPLACE8(call: Call) -> Plan:

@@ -72,8 +72,8 @@ def _as_large(
     if operand.meta.free != predicate.meta.free and not (or_vector and operand.meta.free == 1):
         call.fail(
             "shape-mismatch",
-            f"{what} '{operand.label}' has {operand.meta.free} elements a partition, the predicate "
-            f"has {predicate.meta.free}",
+            f"{what} '{operand.label}' has {operand.meta.free} elements per partition, the "
+            f"predicate has {predicate.meta.free}",
             operand,
             limit=predicate.meta.shape,
         )

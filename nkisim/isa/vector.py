@@ -40,10 +40,10 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     if a.meta.free != b.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{a.label}' has {a.meta.free} elements a partition, '{b.label}' has {b.meta.free}",
+            f"'{a.label}' has {a.meta.free} elements per partition, '{b.label}' has {b.meta.free}",
             b,
             got=f"{a.meta.describe()} and {b.meta.describe()}",
-            remedy="To combine a tile with one value a partition use nisa.tensor_scalar.",
+            remedy="To combine a tile with one value per partition use nisa.tensor_scalar.",
         )
     not_both_psum(call, a, b)
     if op.bitvec:
@@ -86,7 +86,7 @@ def TENSOR_TENSOR(call: Call) -> Plan:
 
 @instruction(
     "tensor_scalar",
-    "(data op0 operand0) op1 operand1, operands being numbers or one value a partition",
+    "(data op0 operand0) op1 operand1, operands being numbers or one value per partition",
     f"{_ISA} tensor_scalar",
 )
 def TENSOR_SCALAR(call: Call) -> Plan:
@@ -209,7 +209,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
             "operand1 does not have the shape of data",
             operand1,
             limit=data.meta.shape,
-            remedy="For a number or one value a partition use nisa.tensor_scalar with op1.",
+            remedy="For a number or one value per partition use nisa.tensor_scalar with op1.",
         )
     not_both_psum(call, data, operand1)
     operators_there(call, op0, op1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from . import source
@@ -150,15 +151,19 @@ _FAMILY: dict[str, type[KernelError]] = {
 }
 
 
-class _Policy:
+class Policy:
     """Which rules the kernel that is running is only warned about, and how many warnings there have
     been."""
 
-    warn: Mapping[str, bool] = {}
-    warnings = 0
+    __slots__ = ("warn", "warnings")
+
+    def __init__(self, warn: Mapping[str, bool]) -> None:
+        self.warn = warn
+        self.warnings = 0
 
 
-POLICY = _Policy()
+POLICY: ContextVar[Policy] = ContextVar("nkisim_policy", default=Policy({}))  # noqa: B039
+"""Of the kernel that is running in this context; outside any kernel every rule is insisted on."""
 
 
 def broken(rule: str, headline: str, **details: Any) -> None:
@@ -167,7 +172,8 @@ def broken(rule: str, headline: str, **details: Any) -> None:
     error = _FAMILY.get(rule, KernelError)(
         rule, headline, at=details.pop("at", None) or source.here(2), **details
     )
-    if not POLICY.warn.get(rule, RULES[rule].advisory):
+    policy = POLICY.get()
+    if not policy.warn.get(rule, RULES[rule].advisory):
         raise error
-    POLICY.warnings += 1
+    policy.warnings += 1
     warnings.warn(RuleWarning(error), stacklevel=3)

@@ -115,7 +115,7 @@ _rule(
 )
 _rule(
     "free-size-limit",
-    "an instruction reads at most 64 Ki elements a partition in SBUF, 4 Ki in PSUM",
+    "an instruction reads at most 64 Ki elements per partition in SBUF, 4 Ki in PSUM",
     "arch",
 )
 _rule(
@@ -195,7 +195,7 @@ _rule(
 )
 _rule(
     "element-count",
-    "an operand has the number of elements a partition that the instruction takes",
+    "an operand has the number of elements per partition that the instruction takes",
     "isa",
 )
 # values and types

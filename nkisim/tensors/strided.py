@@ -14,7 +14,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.memory import HBM, contiguous, meta_of
-from ..machine.running import STATE
+from ..machine.running import running
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from . import subscripts
@@ -570,7 +570,8 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
 # -- run-time indices ------------------------------------------------------------------------------
 def _element(t: Tensor, api: str) -> int:
     """The one integer that the tensor `t` holds; 0 in a run without values."""
-    assert STATE.program is not None
+    kernel = running()
+    assert kernel is not None
     if t.size != 1:
         broken(
             "argument",
@@ -580,9 +581,9 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    STATE.program.check_read(t, api)
-    t.buf.last = STATE.program.clock + 1
-    return int(t.array.reshape(-1)[0]) if STATE.program.values else 0
+    kernel.check_read(t, api)
+    t.buf.last = kernel.clock + 1
+    return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
 
 def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
@@ -650,10 +651,11 @@ def _addresses(t: Tensor) -> np.ndarray:
 def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
     """Rows picked by a vector of run-time indices; more than one column of them counts down the
     columns."""
-    assert STATE.program is not None and runtime.vector is not None
+    kernel = running()
+    assert kernel is not None and runtime.vector is not None
     index = resolve(runtime.vector, api)
-    STATE.program.check_read(index, api)
-    index.buf.last = STATE.program.clock + 1
+    kernel.check_read(index, api)
+    index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
             "shape-mismatch",
@@ -662,7 +664,7 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
             got=index.shape,
             limit=f"at least {t.shape[0]} indices",
         )
-    if not STATE.program.values:
+    if not kernel.values:
         return IndexedTensor(_flat(t), (shape_only(t.shape, _INT64),), t.shape, (index,))
     rows = index.array.T.reshape(-1)[: t.shape[0]].astype(np.int64)
     addresses = _addresses(t) + (rows * runtime.scale).reshape((-1,) + (1,) * (t.ndim - 1))
@@ -680,9 +682,10 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
 def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Tensor:
     """Columns of `t` picked by a snake of offsets: number i of a group of partitions is index[i %
     group, i // group]."""
-    assert STATE.program is not None
-    STATE.program.check_read(index, api)
-    index.buf.last = STATE.program.clock + 1
+    kernel = running()
+    assert kernel is not None
+    kernel.check_read(index, api)
+    index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
     rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], (partitions, count))
@@ -694,7 +697,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
             tensor=index.label,
             got=index.shape,
         )
-    if not STATE.program.values:
+    if not kernel.values:
         return IndexedTensor(
             flat, (rows, shape_only(rows.shape, _INT64)), (partitions, count), (index,)
         )

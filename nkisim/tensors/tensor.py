@@ -10,8 +10,8 @@ import numpy as np
 from ..machine import dtypes, memory
 from ..machine import layout as layouts
 from ..machine.dtypes import FLOAT32
-from ..machine.memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
-from ..machine.running import FORCE, dialect
+from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of
+from ..machine.running import dialect
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from . import refusals, subscripts
@@ -328,7 +328,7 @@ class Tensor:
 
     # -- computing, through the dialect in force ---------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        (FORCE.dialect or dialect()).assign(self if key is Ellipsis else self[key], value)
+        dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         return dialect().broadcast_to(self, tuple(shape))
@@ -652,25 +652,3 @@ class IndexedTensor(Tensor):
 
     def _flags(self) -> np.ndarray:
         return self.buf.flags(self.off, self.base.shape, self.base.strides)
-
-
-_CONST_META: dict[np.dtype, Meta] = {}
-_CONST_BUFFER = Buffer(meta_of(CONST, (), (), FLOAT32), 0, None, 0, FULL, Scope(None), None, False)
-
-
-class Const(Tensor):
-    """A compile-time number among an instruction's operands. `array` is the plain Python number."""
-
-    __slots__ = ()
-
-    def __new__(cls, value: Any) -> Const:
-        self: Any = _new(Tensor)  # of the same class as the tiles: see Buffer
-        dtype = FLOAT32 if type(value) is float else dtypes.of_scalar(value)
-        meta = _CONST_META.get(dtype)
-        if meta is None:
-            meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
-        self.buf = _CONST_BUFFER
-        self.array = value.item() if isinstance(value, np.generic) else value
-        self.meta = meta
-        self.off = 0
-        return self

@@ -122,7 +122,7 @@ def _made(engine: str, occupancy: float, latency: float, **more: Any) -> Cost:
 
 
 def _elements(signature: Signature) -> int:
-    """Elements a partition that an engine streams: the largest of its operands."""
+    """Elements per partition that an engine streams: the largest of its operands."""
     return max((m.free for m in (*signature.srcs, signature.dst) if m.space != CONST), default=1)
 
 
@@ -151,7 +151,7 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
     occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
     # "fast LoadStationary", four columns a cycle (perf)
     stationary = columns / 4 * passes / t.tensor_ghz
-    # four elements a partition (arch-v4)
+    # four elements per partition (arch-v4)
     deep = 4 if signature.instruction.name == "nc_matmul_mx" else 1
     flops = 0.0 if transpose else 2.0 * data.partitions * columns * width * deep
     made = _made(

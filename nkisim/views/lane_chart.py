@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..timeline import Timeline
 from . import chart, lanes, palette
 from .reading import Reading
 from .tables import bars, clip, count, table
@@ -14,8 +15,6 @@ from .tables import bars, clip, count, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..timeline import Timeline
 
 MOST = 1500
 """Instructions drawn one by one; of more, each column of time shows how busy a lane is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..timeline import Timeline
 from . import chart, palette
 from .reading import Reading
 from .tables import count, short, table
@@ -14,8 +15,6 @@ from .tables import count, short, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..timeline import Timeline
 
 
 class RooflineChart(chart.Chart):

@@ -38,7 +38,7 @@ def mixes_shapes(x):
 def test_an_error_says_what_got_limit_remedy_tensor_line_and_rule():
     error = refused(mixes_shapes, X, rule="shape-mismatch")
     assert error.headline == (
-        "nisa.tensor_tensor: 'scores' has 512 elements a partition, 'weights' has 100"
+        "nisa.tensor_tensor: 'scores' has 512 elements per partition, 'weights' has 100"
     )
     assert error.tensor == "weights"
     assert error.got == "(128, 512) float32 in sbuf and (128, 100) float32 in sbuf"

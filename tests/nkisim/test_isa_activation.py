@@ -15,7 +15,7 @@ from nkisim.isa import alu
 from nkisim.isa.core import IDLE, REDUCE, RESET_REDUCE
 from nkisim.isa.scalar import ACTIVATE2, ACTIVATION
 from nkisim.isa.vector import TENSOR_TENSOR
-from nkisim.tensors.tensor import Const
+from nkisim.tensors.const import Const
 
 from .helpers import (
     BF16,

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nkisim.execution.execution import running
 from nkisim.isa.tensor_engine import NC_MATMUL
-from nkisim.machine.running import STATE
 
 from .helpers import (
     BF16,
@@ -23,7 +23,7 @@ from .helpers import (
 
 def made(shape, dtype, space="sbuf"):
     """A tensor of any data type, those that neuronxcc.nki does not name included."""
-    return STATE.program.allocate(space, shape, np.dtype(dtype))
+    return running().allocate(space, shape, np.dtype(dtype))
 
 
 FP8 = {"e4m3": ml_dtypes.float8_e4m3, "e5m2": ml_dtypes.float8_e5m2}

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nkisim.execution.execution import running
 from nkisim.isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from nkisim.machine import dtypes
-from nkisim.machine.running import STATE
 
 from .helpers import (
     BF16,
@@ -30,7 +30,7 @@ from .helpers import (
 
 def made(shape, dtype, space="sbuf"):
     """A tensor of any data type, those that neuronxcc.nki does not name included."""
-    return STATE.program.allocate(space, shape, np.dtype(dtype))
+    return running().allocate(space, shape, np.dtype(dtype))
 
 
 PACKED = {
@@ -161,12 +161,12 @@ def test_nc_matmul_mx_multiplies_scaled_elements_over_partitions_and_packs(
         for words, _, exponents in operands:
             d, s = made(words.shape, words.dtype), made((max(p, 32), words.shape[1]), scale)
             d.array[...] = words
-            STATE.program.mark_written(d)
+            running().mark_written(d)
             view = scale_rows(s, p, words.shape[1], "scale", "nc_matmul_mx")
             view.array[...] = (
                 (exponents + 127).astype(np.uint8).view(view.array.dtype).reshape(view.shape)
             )
-            STATE.program.mark_written(view)
+            running().mark_written(view)
             srcs.append(d)
             scales.append(view)
         dst = made((m, n), FP32, "psum")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nkisim.isa.random import GENERATOR, GET_STATE, RAND, RNG, SET_STATE, Generator
-from nkisim.tensors.tensor import Const
+from nkisim.tensors.const import Const
 
 from .helpers import (
     BF16,

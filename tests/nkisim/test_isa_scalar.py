@@ -304,7 +304,7 @@ def test_reductions_other_than_a_sum_need_the_second_generation():
         (
             {"bias": lambda t: nl.zeros((8, 2), dtype=nl.float32)},
             "shape-mismatch",
-            "one element a partition",
+            "one element per partition",
         ),
         ({"scale": lambda t: nl.zeros((8, 1), dtype=nl.float16)}, "dtype", "float32"),
         ({"scale": lambda t: t}, "shape-mismatch", "(8, 1)"),

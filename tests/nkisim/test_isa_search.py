@@ -185,7 +185,9 @@ def test_searches_refuse_what_the_reference_does_not_allow():
             data=nl.zeros((4, 16385), dtype=nl.uint8), vals=v, imm=0.0
         ),
     ):
-        assert "elements a partition" in refused_on_tiles(body, x, v, rule="element-count").headline
+        assert (
+            "elements per partition" in refused_on_tiles(body, x, v, rule="element-count").headline
+        )
     refused_on_tiles(
         lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=nl.int32), x, v, rule="dtype"
     )

@@ -206,14 +206,18 @@ def test_nl_matmul_of_an_untransposed_left_side_pays_for_the_transpose(m, k, tra
 def test_the_cost_of_float32_is_four_passes(dtype, passes):
     a, b = values((16, 8), dtype), values((16, 24), dtype, 1)
     got = on_tiles(nisa.nc_matmul, a, b)
-    plan = next(r for _, r in got.run._raw() if r[0].instruction.name == "nc_matmul")[0].plan
+    plan = next(
+        r.signature.plan for r in got.run.records() if r.signature.instruction.name == "nc_matmul"
+    )
     assert plan.cost["passes"] == passes
 
 
 def test_a_hint_of_ones_and_zeros_halves_the_cost_of_float32():
     a, b = np.ones((16, 8), np.float32), values((16, 24))
     got = on_tiles(lambda x, y: nisa.nc_matmul(x, y, is_stationary_onezero=True), a, b)
-    plan = next(r for _, r in got.run._raw() if r[0].instruction.name == "nc_matmul")[0].plan
+    plan = next(
+        r.signature.plan for r in got.run.records() if r.signature.instruction.name == "nc_matmul"
+    )
     assert plan.cost["passes"] == 2
     assert_matmul(got.values, a, b)
 

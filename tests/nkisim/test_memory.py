@@ -152,7 +152,7 @@ def test_tiles_that_follow_one_another_share_memory_and_tiles_in_use_together_do
             nl.store(out, nl.copy(tile))
         return out
 
-    x = np.zeros((128, 8192), np.float32)  # 32 KiB a partition: 7 fill the 224 KiB of trn2
+    x = np.zeros((128, 8192), np.float32)  # 32 KiB per partition: 7 fill the 224 KiB of trn2
     run_kernel(kernel, x, 1, False)
     with (
         nkisim.record(config=nkisim.Config(warn={"output-dependency": True})) as run,

@@ -451,7 +451,7 @@ def test_a_capacity_counts_only_what_is_in_use_at_one_time():
 
     assert one_after_the_other(X).shape == (128, 512)
     error = broken_by(psum_capacity)
-    assert "9 tiles in use at one time need 18432 bytes a partition" in error.headline
+    assert "9 tiles in use at one time need 18432 bytes per partition" in error.headline
 
 
 def test_a_rule_holds_for_the_target_in_force():

@@ -164,18 +164,17 @@ def test_nothing_starts_before_what_it_reads_is_written_and_what_it_overwrites_i
 ):
     run = record(plan, target)
     t = run.timeline(hoist_loads=hoist)
-    records = [r for p in run.programs for r in p.records()]
     writes, reads = {}, {}
-    for k, r in enumerate(records):
-        signature, dst = r[0], r[3]
-        for buf, off, meta in zip(r[5:-1:2], r[6:-1:2], signature.srcs):
+    for k, r in enumerate(run.records()):
+        signature, dst = r.signature, r.buffer
+        for buf, off, meta in r.srcs:
             if meta.space == CONST or (signature.engine == "tensor" and meta.space == PSUM):
                 continue
             for other, j in writes.get(buf, []):
                 if _share(other, (off, meta)):
                     assert t.start[k] >= t.end[j] - 1e-6
             reads.setdefault(buf, []).append(((off, meta), k))
-        mine = (r[4], signature.dst)
+        mine = (r.offset, signature.dst)
         for other, j in reads.get(dst, []):
             if j != k and _share(other, mine):
                 assert t.start[k] >= t.busy_end[j] - 1e-6
@@ -220,7 +219,7 @@ def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_w
 ):
     run = record(plan, target)
     if memory:  # so little that tiles wait for each other
-        chip = nkisim.target.get(target)
+        chip = nkisim.TARGETS[target]
         options = options | {
             "target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])
         }
@@ -376,7 +375,7 @@ def test_released_memory_is_taken_soonest_first(events):
 def test_a_record_that_a_mask_or_picked_elements_make_special_has_a_signature_of_its_own():
     # so that the survey of a timeline need not look at every record
     plan = [("masked", k % 5) for k in range(12)] + [("scale", k) for k in range(12)]
-    records = [r for p in record(plan, "trn2").programs for r in p.records()]
-    special = [r[0] for r in records if r[-1] is not None]
+    records = list(record(plan, "trn2").records())
+    special = [r.signature for r in records if r.share is not None]
     assert len(special) == len(set(special)) == 24
-    assert not set(special) & {r[0] for r in records if r[-1] is None}
+    assert not set(special) & {r.signature for r in records if r.share is None}

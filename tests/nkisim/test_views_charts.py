@@ -77,8 +77,8 @@ def test_the_memory_map_names_the_holders_of_the_fullest_moment():
             section,
             re.MULTILINE,
         ), holder
-    assert "SBUF: at most 1 KiB of 224 KiB a partition (0.446 %)" in text
-    assert "PSUM: at most 512 B of 16 KiB a partition (3.12 %), at instruction 2" in text
+    assert "SBUF: at most 1 KiB of 224 KiB per partition (0.446 %)" in text
+    assert "PSUM: at most 512 B of 16 KiB per partition (3.12 %), at instruction 2" in text
     assert "model" not in text
 
 
@@ -112,7 +112,7 @@ def test_the_capacity_is_a_line_of_the_figure_and_owners_are_named():
         unit = 1024 if ax.get_ylabel().startswith("KiB") else 1
         assert any(np.allclose(line.get_ydata(), capacity / unit) for line in ax.get_lines())
     assert {"total", "tile", "scaled", "product"} <= set(words_of(figure))
-    assert [ax.get_ylabel() for ax in figure.axes] == ["B a partition", "B a partition"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["B per partition", "B per partition"]
     assert figure.axes[-1].get_xlabel() == "instruction, in program order"
 
 
@@ -129,7 +129,7 @@ def test_a_memory_that_is_nearly_full_shows_its_capacity_inside_the_axis():
         return out
 
     ax = record(full, X).memory_chart().figure().axes[0]
-    assert ax.get_ylim()[1] > 224 and ax.get_ylabel() == "KiB a partition"
+    assert ax.get_ylim()[1] > 224 and ax.get_ylabel() == "KiB per partition"
 
 
 # -- lanes -----------------------------------------------------------------------------------------
@@ -292,14 +292,14 @@ def test_every_run_is_drawn_on_its_own_target():
         every_engine(X)
     assert (
         "on trn1" in run.memory_chart().text()
-        and ("of 192 KiB a partition") in run.memory_chart().text()
+        and ("of 192 KiB per partition") in run.memory_chart().text()
     )
 
 
 def test_cores_side_by_side_have_lanes_of_their_own_and_their_memories_are_counted_together():
     timeline = record(on_a_grid[2], X).timeline(cores=2)
     assert re.search(r"^  nc1 scalar +\|", timeline.lane_chart().text(), re.MULTILINE)
-    assert "of 448 KiB a partition of 2 cores together" in timeline.memory_chart().text()
+    assert "of 448 KiB per partition of 2 cores together" in timeline.memory_chart().text()
     assert "nc0 scalar" in words_of(timeline.lane_chart().figure())
 
 

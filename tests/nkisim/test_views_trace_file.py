@@ -95,12 +95,12 @@ def test_counters_follow_memory_and_traffic(made):
         counters.setdefault(f"{e['name']} {unit}", []).append((e["ts"], value))
     assert sorted(counters) == [
         "HBM traffic (model) GB/s",
-        "PSUM in use (B a partition)",
-        "SBUF in use (B a partition)",
+        "PSUM in use (B per partition)",
+        "SBUF in use (B per partition)",
     ]
     for space in ("sbuf", "psum"):
         fullest = curve(Reading(timeline.run), space, 10**6, timeline).total.max()
-        assert max(v for _, v in counters[f"{space.upper()} in use (B a partition)"]) == fullest
+        assert max(v for _, v in counters[f"{space.upper()} in use (B per partition)"]) == fullest
     traffic = counters["HBM traffic (model) GB/s"]
     moved = sum(v * (b - a) for (a, v), (b, _) in zip(traffic, traffic[1:], strict=False)) * 1e3
     assert moved == pytest.approx(

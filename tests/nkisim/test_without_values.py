@@ -35,36 +35,24 @@ SOLVED = {
 
 def records(run: nkisim.Run) -> list[tuple]:
     """All that a run's records hold."""
-    out = []
-    for program in run.programs:
-        for signature, code, lasti, dst, offset, *rest in program.records():
-            share = rest[-1]
-            if share is not None:  # elements kept, elements named, index tiles
-                share = (
-                    *share[:2],
-                    [(b.label, at, m.describe()) for tiles in share[2:] for b, at, m in tiles],
-                )
-            metas = [signature.dst, *signature.srcs] + (
-                [signature.extra] if signature.extra else []
-            )
-            out.append(
-                (
-                    signature.instruction.name,
-                    signature.engine,
-                    signature.attrs,
-                    nkisim.source.line_of(code, lasti),
-                    [(m.describe(), m.strides, m.pstart) for m in metas],
-                    dst.label,
-                    dst.first,
-                    dst.last,
-                    offset,
-                    [b.label for b in rest[:-1:2]],
-                    rest[1:-1:2],
-                    share,
-                    signature.plan.cost,
-                )
-            )
-    return out
+
+    def view(operand):
+        return operand.buffer.label, operand.offset, operand.meta.describe()
+
+    return [
+        (
+            record.signature.instruction.name,
+            record.signature.engine,
+            record.signature.attrs,
+            record.place,
+            [(o.meta.strides, o.meta.pstart) for o in (*record.written, *record.srcs)],
+            [view(o) for o in (*record.written, *record.srcs)],
+            (record.buffer.first, record.buffer.last),
+            record.share and (record.share[:2], [view(o) for o in record.share.picks]),
+            record.signature.plan.cost,
+        )
+        for record in run.records()
+    ]
 
 
 def both(kernel, *arguments, **options) -> tuple[nkisim.Run, nkisim.Run]:

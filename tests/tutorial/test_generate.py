@@ -9,15 +9,16 @@ import pytest
 
 import tutorial
 from tests.tutorial.kernels import ROOT, changed, load, solution
-from tutorial import lesson, stage
+from tutorial import stage
 from tutorial.__main__ import main
+from tutorial.running import worked
 from tutorial.writing import caches, charmodel, decode, smollm2
 from tutorial.writing import stretches as walks
 from tutorial.writing.languagemodel import Config
 
 PROMPT = "The rabbit-hole went"
 TOKENS = 200
-STAND_IN = lesson.StandIn(stage.get(4))  # answers like stage 4's kernel, in a tenth of the time
+STAND_IN = worked.StandIn(stage.get(4))  # answers like stage 4's kernel, in a tenth of the time
 STAGES = [s.number for s in decode.writers()]
 
 
@@ -212,7 +213,7 @@ def test_the_same_text_by_another_attention_is_not_the_same():
 
 
 def test_without_the_solutions_the_same_mistake_is_made_all_the_same(monkeypatch):
-    monkeypatch.setattr(lesson.doctor, "solutions_folder", lambda: None)
+    monkeypatch.setattr(stage, "solutions_folder", lambda: None)
     made = decode.generate(PROMPT, 140, kernel=STAND_IN, step=tutorial.broken(10))
     found = made.divergence(decode.reference(PROMPT, 140))
     assert (found.token, found.layer) == (127, 0)

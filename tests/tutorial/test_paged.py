@@ -8,9 +8,10 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import load, refused, solution, style
 from tests.tutorial.wrong_paged import WRONG
-from tutorial import InputError, check, get, lesson
+from tutorial import InputError, check, get
 from tutorial.cost.paging import IN_A_ROW, compare, one_sequence, shared_prefix
 from tutorial.inputs import realdata
+from tutorial.running import worked
 from tutorial.trace import trace
 
 STAGE = get(8)
@@ -74,7 +75,7 @@ def test_the_kernel_in_a_row_answers_alike_where_the_table_is_in_order():
     case = one_sequence(256, 16)
     args = {**case.args, "block_table": np.arange(16, dtype=np.int32)[None]}
     outputs = [
-        kernel(*args.values()) for kernel in (lesson.variant(8, IN_A_ROW), lesson.solution(8))
+        kernel(*args.values()) for kernel in (worked.variant(8, IN_A_ROW), worked.solution(8))
     ]
     np.testing.assert_array_equal(*outputs)
 

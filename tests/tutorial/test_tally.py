@@ -7,7 +7,7 @@ import pytest
 
 import nkisim
 import tutorial
-from tutorial.lesson import StandIn
+from tutorial.running.worked import StandIn
 
 STAGES = [lesson for lesson in tutorial.stages() if lesson.number <= 4]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..lesson import StandIn
 from ..running import runner
+from ..running.worked import StandIn
 from ..text import table
 from ..trace.states import NAMES, Observed, observe
 

@@ -17,7 +17,7 @@ from ..mistakes import attention as mistakes
 from ..running import runner
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
-from . import order as passing
+from . import order
 from . import place as placing
 from .evidence import Evidence
 from .first_kernel import diagnose_scaling
@@ -30,7 +30,7 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
         return diagnose_scaling(answers)
     evidence = Evidence(stage, kernel, answers)
     matcher = Matcher(evidence)
-    done = passing.seen(answers[evidence.first].result.run)
+    done = order.seen(answers[evidence.first].result.run)
     if done is not None:
         return _report(evidence, evidence.telling, *done)
     found: Any = matcher.known()

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs.families import Case
 from ..reference.attention import Attention
 from ..running import precision, runner
 from ..running.answer import Answer
-from ..stage import Stage
+from ..stage import Case, Stage
 from ..trace import divergence
 from ..trace.states import NAMES, Observed, queries, state_of, widest, widths
 
@@ -99,7 +98,7 @@ class Evidence:
         found = widths(self.instructions(i), self.problems[i])
         blocks = self.answers[i].result.case.args.get("k_blocks")
         if blocks is not None:
-            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block a partition
+            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block per partition
         loads = [
             made.dst[0].shape[-1]
             for made in self.instructions(i)

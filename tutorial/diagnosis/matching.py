@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import Case
 from ..mistakes import attention as mistakes
 from ..mistakes.attention import Mistake
 from ..reference import splitting
 from ..reference.attention import Attention
 from ..reference.recipes import Recipe, cook
 from ..running.answer import AGREES, AGREES_SHORT, alike
-from ..stage import Known, Stage, Variant
+from ..stage import Case, Known, Stage, Variant
 from ..trace.states import Observed
 from .evidence import Evidence, problem_of
 

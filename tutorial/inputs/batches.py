@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention
-from ..stage import InputError
+from ..stage import Case, InputError
 from . import families, realdata
 from .draw import OWN, TILE, Draw
-from .families import FAMILIES, Case
+from .families import FAMILIES
 from .layouts import (
     check_arrays,
     check_sizes,

@@ -8,9 +8,8 @@ what they do with the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,43 +18,6 @@ from .draw import OWN, Draw
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One call of an entry point.
-
-    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
-    which mistakes cannot hide here. `exact` says that the scores come out the same on every
-    machine. `target` is the NeuronCore on which the kernel shall run, "trn1"; None for the
-    check's own.
-    """
-
-    family: str
-    reveals: str
-    args: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    exact: bool = True
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        for value in self.args.values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False  # cases are kept; kernels get copies
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(x.nbytes for x in self.args.values() if isinstance(x, np.ndarray))
-
-    @property
-    def sizes(self) -> str:
-        """The arguments' shapes, in words."""
-        parts = [
-            f"{name} {tuple(value.shape)}" if getattr(value, "shape", ()) else f"{name} = {value:g}"
-            for name, value in {**self.args, **self.options}.items()
-        ]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, not_finite
-from ..stage import InputError
+from ..stage import Case, InputError
 from . import families, realdata
 from .draw import OWN, TILE, Draw
-from .families import F32, FAMILIES, Case
+from .families import F32, FAMILIES
 
 
 def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import Case
 from ..inputs.layouts import default_scale
-from ..stage import Known, Variant
+from ..stage import Case, Known, Variant
 
 F64 = NDArray[np.float64]
 LANES = 128

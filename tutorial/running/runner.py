@@ -20,15 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis import order as passing
-from ..inputs.families import Case
-from ..stage import Stage
-
-NOT_ATTEMPTED = "not attempted"
-WRONG = "wrong"
-CORRECT = "correct"
-UNUSABLE = "unusable"
-FAILED = "check failed"
+from ..stage import Case, Stage
+from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
+from . import refusals
 
 
 @dataclass(frozen=True)
@@ -309,7 +303,7 @@ def problem_of(
             if error.rule in ("unwritten-output", "no-output")
             else "illegal access"
         )
-        found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
+        found = refusals.refused(error) if refusals.ran_in(run) == refusals.DIALECT else None
         cause, why = found or (None, None)
         return Problem(WRONG, kind, _kernel_error(error, why), said(error), cause)
     if isinstance(error, Unusable):
@@ -376,7 +370,7 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
             swapped = (
                 (" Are destination and source swapped?")
-                if passing.ran_in(result.run) == passing.DIALECT
+                if refusals.ran_in(result.run) == refusals.DIALECT
                 else ""
             )
             return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, Draw
-from ..inputs.families import FAMILIES, Case, grid
+from ..inputs.families import FAMILIES, grid
 from ..reference.attention import not_finite
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 
 TILE = 128
 

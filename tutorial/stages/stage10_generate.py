@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, Draw
-from ..inputs.families import Case
 from ..inputs.layouts import softmax_attention
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import Slip
 from ..writing.stepcheck import judge, least, own_walk
 from ..writing.stretches import Walk, walks
@@ -24,7 +23,7 @@ The step puts the new key and value into the cache, hands the kernel the tiles t
 BLANK = '''\
 """o = kernel(q, K, V), for one new token: its key and value join the cache, then its queries attend over all keys so far
 
-Line budget: 10 lines in place of the `raise`. Cost budget: the kernel is called once a layer, on the tiles that hold keys.
+Line budget: 10 lines in place of the `raise`. Cost budget: the kernel is called once per layer, on the tiles that hold keys.
 """
 
 import math
@@ -84,7 +83,7 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    """The least for all steps of a stretch of text: stage 4's, a call a layer, on the tiles that
+    """The least for all steps of a stretch of text: stage 4's, one call per layer, on the tiles that
     hold keys."""
     return least(next(walk for walk in walks() if walk.family == case.family))
 
@@ -128,7 +127,7 @@ STAGE = Stage(
     problem=PROBLEM,
     blank=BLANK,
     line_budget=10,
-    cost_budget="the kernel is called once a layer, on the tiles that hold keys",
+    cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,
     twin=None,
     cases=cases,

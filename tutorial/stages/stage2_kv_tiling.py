@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
     default_scale,
@@ -26,7 +26,7 @@ from ..inputs.layouts import (
 )
 from ..reference.attention import pass_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
     default_scale,
@@ -26,7 +26,7 @@ from ..inputs.layouts import (
 )
 from ..reference.attention import online_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 2, in one pass: K and V are each read once.
@@ -73,17 +73,14 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state after every tile."""
     d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l, acc = (
-        np.full((1, 1), -np.inf, np.float32),
-        np.zeros((1, 1), np.float32),
-        np.zeros((1, d), np.float32),
-    )
+    m, l = np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.float32)
+    acc = np.zeros((1, d), np.float32)
     for start in range(0, n, tile):
         keys = slice(start, start + tile)
         qk = scale * (q.T @ k[:, keys])  # (1, tile)
@@ -92,17 +89,10 @@ def twin(
         p = np.exp(qk - m_new)  # (1, tile)
         l = l * alpha + p.sum(axis=1, keepdims=True)
         acc = acc * alpha + p @ v[:, keys].T
-        yield {
-            "keys": (start, start + tile - 1),
-            "tile_max": qk.max(),
-            "m_old": m,
-            "m": m_new,
-            "alpha": alpha,
-            "l": l,
-            "acc": acc,
-            "o": acc / l,
-        }
+        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m, "m": m_new,
+               "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
         m = m_new
+# fmt: on
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
     default_scale,
@@ -25,7 +25,7 @@ from ..inputs.layouts import (
 from ..inputs.layouts import validate_grouped as validate
 from ..reference.attention import online_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
@@ -74,21 +74,17 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields a group's state, one row a query head, after every
-    tile."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state, a row per head, after every tile."""
     n_kv_heads, d, n = k.shape
     G = q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for h in range(n_kv_heads):
         q_group = q[:, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, tile):
             keys = slice(start, start + tile)
             qk = scale * (q_group.T @ k[h, :, keys])  # (G, tile)
@@ -97,18 +93,10 @@ def twin(
             p = np.exp(qk - m_new)  # (G, tile)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v[h, :, keys].T
-            yield {
-                "head": h * G,
-                "keys": (start, start + tile - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            yield {"head": h * G, "keys": (start, start + tile - 1), "tile_max": qk.max(axis=1),
+                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 @cache

@@ -24,11 +24,11 @@ from ..inputs.batches import (
 )
 from ..inputs.batches import validate_batch as validate
 from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
 from ..reference.attention import online_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o[b, h] = softmax(scale * q[b, h]^T k[b, h // G]) v[b, h // G]^T over the first lengths[b] keys of sequence b; zeros if there
@@ -88,20 +88,17 @@ def oracle(
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
+# fmt: off
+def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state of a group of a sequence after every tile."""
     n_seqs, n_kv_heads, d, n = k.shape
     G, lowest = q.shape[2] // n_kv_heads, np.finfo(np.float32).min
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(n_seqs, n_kv_heads):
         q_group = q[b, :, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), lowest),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), lowest), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, tile):
             keys = np.arange(start, min(start + tile, n))
             padding = keys >= lengths[b]  # (w,)
@@ -112,18 +109,11 @@ def twin(
             p = np.exp(qk - m_new)  # (G, w)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ values.T
-            yield {
-                "head": (b * n_kv_heads + h) * G,
-                "keys": (start, keys[-1]),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            yield {"head": (b * n_kv_heads + h) * G, "keys": (start, keys[-1]),
+                   "tile_max": qk.max(axis=1), "m_old": m, "m": m_new, "alpha": alpha, "l": l,
+                   "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 @cache

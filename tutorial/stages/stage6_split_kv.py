@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..cost.tape import bytes_by_instance
 from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
     beside_trn1,
@@ -28,7 +28,7 @@ from ..inputs.layouts import (
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
 from ..reference.recipes import Recipe
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
 EMPTY = "an empty split whose m is not -inf"
@@ -83,21 +83,18 @@ def oracle(
     return whole_oracle(q, k, v, softmax_scale)
 
 
-def twin(
-    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state of a group in a split after every tile, and at
-    the end the output."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state in a split after every tile; then o."""
     n_kv_heads, d, n = k.shape
     n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    # keys of a split; the last may have fewer, or none
-    a_split = tile * math.ceil(n // tile / n_splits)
+    a_split = tile * math.ceil(n // tile / n_splits)  # keys of a split
     states = [splitting.identity(n_q_heads, d) for _ in range(n_splits)]
     for s, h in np.ndindex(n_splits, n_kv_heads):
         rows = slice(h * G, (h + 1) * G)
-        # views: the split's own rows
-        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]
+        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]  # views
         for start in range(s * a_split, min((s + 1) * a_split, n), tile):
             keys, m_old = slice(start, start + tile), m.copy()
             qk = scale * (q[:, rows].T @ k[h, :, keys])  # (G, tile)
@@ -105,20 +102,14 @@ def twin(
             alpha, p = np.exp(m_old - m), np.exp(qk - m)
             l[...] = l * alpha + p.sum(axis=1, keepdims=True)
             acc[...] = acc * alpha + p @ v[h, :, keys].T
-            yield {
-                "head": s * n_q_heads + h * G,
-                "keys": (start, start + tile - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m_old,
-                "m": m.copy(),
-                "alpha": alpha,
-                "l": l.copy(),
-                "acc": acc.copy(),
-            }
+            yield {"head": s * n_q_heads + h * G, "keys": (start, start + tile - 1),
+                   "tile_max": qk.max(axis=1), "m_old": m_old, "m": m.copy(), "alpha": alpha,
+                   "l": l.copy(), "acc": acc.copy()}
     done = splitting.identity(n_q_heads, d)
     for state in states:
         done = splitting.merged(done, state)
     yield {"keys": (0, n - 1), "o": done.acc / done.l}
+# fmt: on
 
 
 def split_case(

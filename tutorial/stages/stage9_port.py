@@ -6,12 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from ..diagnosis import order as passing
 from ..inputs.draw import OWN, Draw
-from ..inputs.families import Case
 from ..inputs.layouts import beside_trn1
 from ..reference.recipes import Recipe
-from ..stage import Break, Question
+from ..running import refusals
+from ..stage import Break, Case, Question
 from .stage4_gqa import STAGE as GQA
 
 PROBLEM = """\
@@ -120,5 +119,5 @@ STAGE = replace(
     line_budget=55,
     questions=QUESTIONS,
     broken=BROKEN,
-    dialect=passing.DIALECT,
+    dialect=refusals.DIALECT,
 )

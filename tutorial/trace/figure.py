@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from nkisim.views.palette import LIMIT, LINES
 
+from .rows import Row, Table, TraceError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .trace import Row, Trace
 
 LOST = LIMIT.light
 MARKERS = "os^D"
 DASHES = ("-", (0, (5, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
-def draw(trace: Trace) -> Figure:
+def draw(trace: Table) -> Figure:
     """A figure of the shown heads, four panels above one another. Raises TraceError if the trace is
     empty.
 
@@ -28,8 +29,6 @@ def draw(trace: Trace) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
-
-    from .trace import TraceError
 
     if not trace.rows:
         raise TraceError(f"There is nothing to draw. {trace.missing}")
@@ -86,7 +85,7 @@ def draw(trace: Trace) -> Figure:
     return figure
 
 
-def show(trace: Trace) -> None:
+def show(trace: Table) -> None:
     """Print the table; in a notebook, display the picture after it."""
     print(trace)
     if trace.rows:

@@ -12,14 +12,11 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nkisim.views import markup
 
 from ..text import DIGITS, number
-
-if TYPE_CHECKING:
-    from .trace import Row, Trace
+from .rows import Row, Table
 
 WIDTH, HEIGHT = 640, 300
 STYLE = """\
@@ -58,7 +55,7 @@ class Steps:
     """The steps of a trace. Displays itself in a notebook; `.html()` is a whole page, `.save(path)`
     writes it."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Table) -> None:
         self.trace = trace
 
     def __repr__(self) -> str:
@@ -139,7 +136,7 @@ def _say(value: float | None, decimals: int, digits: int = DIGITS) -> str:
     return "not known" if value is None else number(value, decimals, digits=digits)
 
 
-def _picture(rows: Sequence[Row], now: int, trace: Trace) -> str:
+def _picture(rows: Sequence[Row], now: int, trace: Table) -> str:
     """The tiles' maxima as bars, m as a line up to this tile, and the sums as numbers."""
     shown = [
         v for row in rows for v in (row.tile_max, row.m_new) if v is not None and math.isfinite(v)

@@ -11,85 +11,23 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import stage
-from ..diagnosis import order as passing
-from ..inputs.families import Case
 from ..reference.attention import Attention
-from ..running import runner
-from ..text import DIGITS, number
-from . import divergence
+from ..running import refusals, runner
+from ..stage import Case
+from ..text import DIGITS
+from . import divergence, figure
+from .rows import COLUMNS, HEADER, LOWEST, NAMING, Row
 from .states import Observed
+from .stepper import Steps
 from .updates import LOW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .stepper import Steps
-
-HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
-LOWEST = -1e30  # a max at or below this is that of no keys
-COLUMNS = (
-    "head",
-    "tile",
-    "first_key",
-    "last_key",
-    "tile_max",
-    "m_old",
-    "m_new",
-    "alpha",
-    "l",
-    "acc",
-)
-NAMING = (
-    "To see its state, name it where it is made, and update it in place:\n"
-    '    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")\n'
-    "    m[...] = m_new\n"
-    'and likewise "l" and "acc".'
-)
-
-
-class TraceError(Exception):
-    """There is nothing to draw; the text says why."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tile of one query head. `acc` is the Euclidean norm of the head's row of acc; None is not
-    known.
-
-    In a batch the heads are counted on: `head` b Hq + h is head h of sequence b, and `name` says
-    so.
-    """
-
-    head: int
-    tile: int
-    first_key: int
-    last_key: int
-    tile_max: float | None
-    m_old: float | None
-    m_new: float | None
-    alpha: float | None
-    l: float | None
-    acc: float | None
-    name: str = ""
-
-    def line(self, digits: int = DIGITS) -> str:
-        """The row as the table shows it, without its head; l and |acc| with no more than `digits`
-        significant digits."""
-        keys = f"{self.first_key}..{self.last_key}"
-
-        def cell(value: float | None, decimals: int, width: int, digits: int = DIGITS) -> str:
-            return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
-
-        return (
-            f"{self.tile:4d}  "
-            f"{keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
-        )
 
 
 class Trace:
@@ -195,22 +133,16 @@ class Trace:
 
     def figure(self) -> Figure:
         """A matplotlib figure of the shown heads. Raises TraceError if there is nothing to draw."""
-        from .figure import draw
-
-        return draw(self)
+        return figure.draw(self)
 
     def steps(self) -> Steps:
         """The step-through view; it displays itself in a notebook, and `.html()` is a page of its
         own."""
-        from .stepper import Steps
-
         return Steps(self)
 
     def show(self) -> None:
         """Print the table, then draw the figure."""
-        from .figure import show
-
-        show(self)
+        figure.show(self)
 
 
 def trace(
@@ -291,7 +223,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if observed is None:
         naming = (
             NAMING.replace("nl.fp32.min", "-3e38")
-            if passing.ran_in(run) == passing.DIALECT
+            if refusals.ran_in(run) == refusals.DIALECT
             else NAMING
         )
         return Trace(

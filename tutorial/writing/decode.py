@@ -18,9 +18,8 @@ import numpy as np
 
 import nkisim
 
-from .. import lesson
 from .. import stage as stages
-from ..running import runner
+from ..running import runner, worked
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, Step
@@ -94,7 +93,7 @@ def generate(
         )
     network = network or charmodel.load()
     cache = CACHES[kernels.number](network[0].config, _capacity(prompt, tokens, network))
-    kernel = lesson.solution(kernels.number) if kernel is None else kernel
+    kernel = worked.solution(kernels.number) if kernel is None else kernel
     title = (
         kernels.title
         if step is None

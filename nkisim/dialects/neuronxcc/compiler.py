@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ...execution.execution import current
 from ...machine.memory import PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
 from .allocated import AUTOMATIC
 from .support import Memory
@@ -34,7 +34,7 @@ class _Allocator:
                 "argument",
                 f"nki.compiler.{self._space}.alloc: func is no function",
                 got=repr(func)[:80],
-                limit="a function of the block's index, its partitions and its bytes a partition",
+                limit="a function of the block's index, its partitions and its bytes per partition",
             )
         return Memory(self._space, placed=True)
 

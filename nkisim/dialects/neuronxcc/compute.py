@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
@@ -26,12 +27,12 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import whole
-from .allocated import PLACED, needs_bias, no_transpose
+from .allocated import needs_bias, no_transpose, places_tiles
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -152,7 +153,7 @@ def _activation(name: str) -> Callable[..., Tensor]:
             tile(x, api)
         if dtype is not None:
             dtype = want_dtype(dtype, api)
-        if PLACED.buffers is not None:
+        if places_tiles():
             needs_bias(api)
         return execute(ACTIVATION, api, None, (x,), attrs, SBUF, dtype, mask)
 

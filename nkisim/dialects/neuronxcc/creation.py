@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
-from ...execution.execution import Program
+from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
-from ...machine.running import current
 from ...rules.errors import broken
 from ...rules.source import user_frame
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
@@ -54,7 +54,7 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
 
 
 def _check_on_chip(
-    program: Program,
+    program: Execution,
     api: str,
     space: str,
     shape: tuple[int, ...],
@@ -70,7 +70,7 @@ def _check_on_chip(
             f"{api}: the tile{label} has {len(shape)} axis",
             got=shape,
             limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for "
+            remedy=f"Write ({shape[0]}, 1) for one value per partition, or (1, {shape[0]}) for "
             "one row."
             if shape and shape[0] > 1
             else "Write (1, 1): a partition axis and a free axis, also for a single number.",
@@ -88,8 +88,8 @@ def _check_on_chip(
         broken(
             "sbuf-capacity",
             f"{api}: the tile{label} is larger than SBUF",
-            got=f"{shape}: {free} bytes a partition",
-            limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition",
+            limit=f"{target.sbuf_partition_bytes} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
     bank, banks = target.psum_bank_bytes, target.psum_banks
@@ -97,7 +97,7 @@ def _check_on_chip(
         broken(
             "psum-bank",
             f"{api}: the PSUM tile{label} does not fit in one bank",
-            got=f"{shape}: {free} bytes a partition",
+            got=f"{shape}: {free} bytes per partition",
             limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
             remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as "
             "(128, banks, 512).",
@@ -163,7 +163,7 @@ def make(
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
@@ -174,14 +174,14 @@ def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Ten
     return t
 
 
-def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
+def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
     buf = t.buf
     tracked, buf.tracked = buf.tracked, None
     at = 0
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape)
+        at = len(program.tape.entries)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
     buf.tracked = tracked
@@ -191,7 +191,7 @@ def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -
 
 
 def _hbm(
-    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
+    program: Execution, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
 ) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
@@ -296,7 +296,7 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
-    program.keep_initial(buf, array)
+    program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -28,12 +29,12 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Index, Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
-from .allocated import PLACED, needs_bias, no_transpose
+from .allocated import needs_bias, no_transpose, places_tiles
 from .compute import MATMUL_ATTRS, to_sbuf
 from .creation import fill, make
 from .isa_select import (
@@ -137,7 +138,7 @@ def nc_transpose(
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
-    if PLACED.buffers is not None and (wanted == "tensor" or wanted is None and not small):
+    if places_tiles() and (wanted == "tensor" or wanted is None and not small):
         no_transpose(api)
     if wanted is None and dtype is None and not small:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
@@ -196,7 +197,7 @@ def activation(
         except (KeyError, TypeError):
             attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
-        if PLACED.buffers is not None:
+        if places_tiles():
             needs_bias("nisa.activation")
         return execute(
             ACTIVATION,
@@ -274,7 +275,7 @@ def _activation(
         srcs.append(operand(scale, api))
     if bias is not None:
         srcs.append(operand(bias, api))
-    elif PLACED.buffers is not None:
+    elif places_tiles():
         needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)

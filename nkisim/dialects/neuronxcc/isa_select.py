@@ -21,8 +21,9 @@ from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PRE
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...machine.memory import SBUF
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, Tensor
+from ...tensors.tensor import Tensor
 from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype
@@ -189,7 +190,7 @@ def tensor_scalar_cumulative(
 
 def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """The 8 largest elements of each partition, in descending order. src: tile (p, ...), 8 to 16384
-    elements a partition.
+    elements per partition.
 
     Returns a tile (p, 8) of `dtype` (default: that of `src`).
     """
@@ -201,8 +202,8 @@ def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
 def nc_find_index8(
     *, data: Any, vals: Any, mask: Any = None, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
-    """Where each of the 8 values a partition `vals` (p, 8) occurs first in `data` (p, ...); `mask`
-    is over `data`.
+    """Where each of the 8 values per partition `vals` (p, 8) occurs first in `data` (p, ...);
+    `mask` is over `data`.
 
     Returns a tile (p, 8) of uint32 (or `dtype=nl.uint16`). Equal values name successive places; a
     missing one gets all ones.
@@ -223,8 +224,8 @@ def nc_match_replace8(
     dtype: Any = None,
     **kwargs: Any,
 ) -> Tensor:
-    """`data` (p, ...) with the first occurrence of each of the 8 values a partition `vals` replaced
-    by the number `imm`.
+    """`data` (p, ...) with the first occurrence of each of the 8 values per partition `vals`
+    replaced by the number `imm`.
 
     dst_idx: tile (p, 8), where the places are written (0 where a value is missing). `mask` limits
     what is searched; the rest of `data` comes through unchanged. Returns a tile like `data`, of
@@ -254,7 +255,7 @@ def nc_match_replace8(
 def bn_stats(data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """Count, mean and variance * count of the even, then of the odd elements of each partition.
 
-    data: tile (p, ...), at most 512 elements a partition. Returns a tile (p, 6) of `dtype`
+    data: tile (p, ...), at most 512 elements per partition. Returns a tile (p, 6) of `dtype`
     (default: that of `data`).
     """
     api = "nisa.bn_stats"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.running import current
+from ...execution.execution import current
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
 from .support import only, tile

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
-from ...machine.running import current as _current
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
 from ..limits import TileSize as _TileSize

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execution.execution import Program
+from ...execution.execution import Execution
 from ...execution.launch import Kernel, simulate
 from ...tensors.tensor import Tensor as tensor
 from .annotations import watching
@@ -23,7 +23,7 @@ class NoDeviceError(RuntimeError):
 class NkiKernel(Kernel):
     """A kernel of this dialect."""
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         with watching(self.function):
             return super().run_on(program, args, kwargs)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
+from ...execution.execution import running
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
-from ...machine.running import STATE
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Index, RuntimeIndex
-from ...tensors.tensor import Const, Tensor
+from ...tensors.tensor import Tensor
 from . import compute
 from .special import LoopReduction
 from .support import static_source, tile
@@ -144,7 +145,7 @@ class Operators:
                     limit="sbuf or psum",
                     remedy="Use nl.store(dst, value=tile).",
                 )
-            program = STATE.program
+            program = running()
             # + 1: the program itself holds its last result
             if (
                 program is not None
@@ -236,7 +237,7 @@ class Operators:
     def _accumulate(self, dst: Tensor, value: Tensor) -> bool:
         """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way
         in."""
-        program = STATE.program
+        program = running()
         assert program is not None
         last = program.last_signature
         if program.last_result is not value or last is None or last.instruction.name != "nc_matmul":

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...execution.masked import condition
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
 from ...machine.memory import EMPTY, HBM, PARTIAL, SBUF
-from ...machine.running import current
 from ...rules import source as _source
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import MGrid, mgrid
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import alu_of
 from .compute import broadcast_to, to_sbuf
 from .creation import sizes_of

@@ -14,7 +14,8 @@ from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...rules.calls import no_argument
 from ...rules.errors import broken
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import IndexedTensor, Tensor
 
 
 class Memory(str):

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import Printed
+from ...execution.execution import current
+from ...execution.tape import Printed
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM, PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
 from ...rules.source import here
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import IndexedTensor, Tensor
 from .support import only, rows_only, tile, want_dtype
 
 _NO_ADD = (False,)
@@ -139,6 +140,6 @@ def device_print(prefix: str, x: Any, *, mask: Any = None, **kwargs: Any) -> Non
         values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
         if program.values:
             values = np.array(values)
-    program.prints.append(Printed(prefix, values, here().line))
+    program.tape.prints.append(Printed(prefix, values, here().line))
     if program.config.print_to_stdout and not program.recording:
         print(prefix, values)

@@ -19,10 +19,12 @@ from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules.errors import broken
 from ...tensors import strided
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
-from .support import as_tensor, is_const, needs_trn3, operand, tile, want_dtype
+from .support import as_tensor, is_const, operand, tile, want_dtype
+from .targets import needs_trn3
 
 
 # -- one operand -----------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ def _broadcasts(api: str, a: Tensor, b: Tensor) -> None:
         f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes",
         tensor=b.label,
         got=f"{a.meta.describe()} and {b.meta.describe()}",
-        remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).",
+        remedy="For one value per partition use nisa.tensor_scalar(dst, data, op0, operand0).",
     )
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import Program
+from ...execution.execution import Execution, current
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
-from ...machine.running import current
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype
 
@@ -54,7 +54,7 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
 
 
 def _check_on_chip(
-    program: Program,
+    program: Execution,
     api: str,
     space: str,
     shape: tuple[int, ...],
@@ -99,8 +99,8 @@ def _check_on_chip(
             f"{api}: the tile{label} is larger than {space.upper()}"
             if not start
             else f"{api}: the tile{label} at byte {start} ends beyond {space.upper()}",
-            got=f"{shape}: {free} bytes a partition" + (f" from byte {start}" if start else ""),
-            limit=f"{limit} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition" + (f" from byte {start}" if start else ""),
+            limit=f"{limit} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 
@@ -145,7 +145,7 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
 
 
 def _shared(
-    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str
+    program: Execution, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str
 ) -> Tensor:
     """A tensor that all cores of the kernel see: the first of them to come here makes it."""
     turn = program.shared_next
@@ -264,7 +264,7 @@ def shared_constant(constant: Any, dtype: Any = None) -> Any:
     buf = program.new_buffer(meta, FULL, "constant")
     buf.role = "constant"
     array = program.constant(values, wanted)
-    program.keep_initial(buf, array)
+    program.tape.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 
 

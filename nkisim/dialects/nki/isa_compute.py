@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import current
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -28,9 +29,9 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import CONST, EMPTY, PSUM
-from ...machine.running import current
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
@@ -39,7 +40,8 @@ from .compute import tensor_tensor_engine
 from .enums import engine, matmul_perf_mode, reduce_cmd
 from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
 from .objects import NkiInstruction
-from .support import needs_trn2, operand, option, same_size, tile
+from .support import operand, option, same_size, tile
+from .targets import needs_trn2
 
 
 # -- TensorE ---------------------------------------------------------------------------------------
@@ -535,7 +537,7 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
     if len(pairs) > 4 or free != dst.meta.free:
         broken(
             "shape-mismatch",
-            f"{api}: the pattern names {free} elements a partition, "
+            f"{api}: the pattern names {free} elements per partition, "
             f"'{dst.label}' has {dst.meta.free}",
             tensor=dst.label,
             got=repr(pattern),

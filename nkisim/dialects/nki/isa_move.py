@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import current
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
 from ...machine.memory import HBM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode
 from .isa_support import destination, done, engine_name, run
 from .objects import NkiInstruction, VirtualRegister
-from .support import as_tensor, needs_trn2, needs_trn3, option, tile
+from .support import as_tensor, option, tile
+from .targets import needs_trn2, needs_trn3
 
 
 def _transfer(

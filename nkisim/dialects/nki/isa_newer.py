@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...execution.execution import current
 from ...isa.dma import DMA_COMPUTE
 from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
 from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
-from ...machine.running import current
 from ...rules.errors import broken
 from ...tensors.index import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
@@ -23,11 +23,12 @@ from .enums import oob_mode, reduce_cmd
 from .isa_compute import onto
 from .isa_support import destination, run
 from .objects import NkiInstruction
-from .support import as_tensor, needs_trn2, needs_trn3, operand, option, same_size, tile
+from .support import as_tensor, operand, option, same_size, tile
+from .targets import needs_trn2, needs_trn3
 
 
 def _vector(value: Any, api: str, what: str) -> Tensor:
-    """A number, as a float, or a tile of one element a partition."""
+    """A number, as a float, or a tile of one element per partition."""
     return operand(float(value) if isinstance(value, int) else value, api, what)
 
 

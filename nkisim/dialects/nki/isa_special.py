@@ -17,15 +17,16 @@ from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const
 from ..functions import alu_of, whole
 from . import enums
 from .compute import maximum as _maximum
 from .enums import engine, reduce_cmd
 from .isa_support import destination, engine_name, number, run, same_dtype
 from .objects import NkiInstruction
-from .support import needs_trn2, needs_trn3, operand, option, same_size, tile
+from .support import operand, option, same_size, tile
+from .targets import needs_trn2, needs_trn3
 
 
 # -- searching -------------------------------------------------------------------------------------
@@ -51,8 +52,8 @@ def nc_find_index8(dst: Any, data: Any, vals: Any, name: str | None = None) -> N
 def nc_match_replace8(
     dst: Any, data: Any, vals: Any, imm: float, dst_idx: Any = None, name: str | None = None
 ) -> NkiInstruction:
-    """dst = data with each of the 8 values a partition of vals replaced, where it occurs first, by
-    the number imm.
+    """dst = data with each of the 8 values per partition of vals replaced, where it occurs first,
+    by the number imm.
 
     dst_idx (p, 8): the places. Of a value that vals has several times, the first place goes to its
     last slot.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import KernelError, broken
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
-from ...machine.running import current as _current
 from ...rules.errors import broken as _broken
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
@@ -109,7 +109,7 @@ class _TileSize(_SharedTileSize):
 
     @property
     def psum_num_banks(self) -> int:
-        """PSUM banks a partition."""
+        """PSUM banks per partition."""
         return self._target.psum_banks
 
     @property

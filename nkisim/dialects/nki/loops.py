@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.running import current
+from ...execution.execution import current
 from ...rules.errors import broken
 from .objects import VirtualRegister
 
@@ -80,7 +80,7 @@ def _step(step: Any, api: str) -> int:
 
 
 def _on_device(api: str) -> None:
-    if getattr(current(api).dialect, "ordered", 0):
+    if current(api).ordered:
         broken(
             "argument",
             f"{api} stands inside nl.no_reorder",
@@ -162,12 +162,12 @@ def while_loop(
 def no_reorder() -> Iterator[None]:
     """The instructions inside run in the order written, as they always do here; loops on the device
     may not be inside."""
-    dialect = current("nl.no_reorder").dialect
-    dialect.ordered = getattr(dialect, "ordered", 0) + 1
+    execution = current("nl.no_reorder")
+    execution.ordered += 1
     try:
         yield
     finally:
-        dialect.ordered -= 1
+        execution.ordered -= 1
 
 
 __all__ = [

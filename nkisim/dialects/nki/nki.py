@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ...execution.cores import Cores
-from ...execution.execution import Program
+from ...execution.execution import Execution, running
 from ...execution.launch import Kernel, _home, check_capacity, to_arrays
 from ...execution.launch import simulate as _simulate
 from ...machine.memory import HBM, Buffer
-from ...machine.running import STATE
+from ...machine.running import LISTENER
 from ...machine.shapes import ShapeOnly
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
@@ -53,7 +53,7 @@ class NkiKernel(Kernel):
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.program is not None:
+        if running() is not None:
             return self.function(*args, **kwargs)
         return run(self, args, kwargs)
 
@@ -86,7 +86,7 @@ class NkiKernel(Kernel):
                     at=_home(self),
                 )
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
         acceptance.check(self.function)
         program.registers = {}
         program.shared_next = 0
@@ -105,28 +105,22 @@ class NkiKernel(Kernel):
                 limit="trn2 or trn3",
                 remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2, or launch kernel[1].",
             )
-        other = Program(
-            program.config,
-            program.dialect,
-            program.recording,
-            program.results is not None,
-            program.values,
-        )
+        listener = LISTENER.get()
+        other = Execution(program.config, program.dialect, listener, program.spend)
         other.kernel_code, other.grid, other.shared = (
             program.kernel_code,
             program.grid,
             program.shared,
         )
-        other.named = {}
-        if STATE.run is not None:
-            STATE.run.programs.append(other)
+        if listener is not None:
+            listener.begun(other)
         program.position, other.position = (0,), (1,)
         results = Cores().run([program, other], lambda: self.function(*args, **kwargs))
         for core in (program, other):
             check_capacity(core, self)
         return results[0]
 
-    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    def outputs(self, program: Execution, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         changed = [(t, array) for t, array in mutable if t.buf.role == "mutable"]
         for t, array in changed:
             if program.values and not np.shares_memory(t.array, array):  # a copy was made to run on

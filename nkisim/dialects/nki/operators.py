@@ -10,7 +10,8 @@ from ...execution.execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 

@@ -13,7 +13,8 @@ from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...machine.memory import SBUF
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .creation import make, sbuf
 from .support import operand, tile, want_dtype
 

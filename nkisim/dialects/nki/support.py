@@ -1,10 +1,8 @@
-"""What the functions of this dialect share: reading arguments, run-time views, options, targets."""
+"""What the functions of this dialect share: reading arguments, run-time views, options."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import os
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -12,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from ...machine import dtypes
-from ...machine import target as targets
 from ...machine.memory import CONST, HBM
-from ...machine.running import STATE, current
 from ...rules.errors import broken
 from ...tensors import strided
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
 from .tensor import NkiTensor
 
@@ -68,7 +65,7 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
             "register",
             f"{api}: {what} is a register",
             got=repr(x),
-            remedy="Store it into a tile of one element a partition with nisa.register_store, "
+            remedy="Store it into a tile of one element per partition with nisa.register_store, "
             "and pass that.",
         )
     return as_tensor(x, api, what)
@@ -108,8 +105,8 @@ def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
-    """Two tiles must have the same partitions and the same number of elements a partition: nothing
-    is broadcast."""
+    """Two tiles must have the same partitions and the same number of elements per partition:
+    nothing is broadcast."""
     a, b = dst.meta, src.meta
     if b.space == CONST or HBM in (a.space, b.space):
         return
@@ -126,56 +123,13 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     if a.free != b.free:
         broken(
             "shape-mismatch",
-            f"{api}: '{dst.label}' has {a.free} elements a partition, {what} "
+            f"{api}: '{dst.label}' has {a.free} elements per partition, {what} "
             f"'{src.label}' has {b.free}",
             tensor=src.label,
             got=f"{a.describe()} and {b.describe()}",
-            remedy="Nothing is broadcast: for one value a partition use nisa.tensor_scalar, or "
+            remedy="Nothing is broadcast: for one value per partition use nisa.tensor_scalar, or "
             "repeat the tile with "
             ".broadcast(dim, size).",
-        )
-
-
-def explicit_target() -> bool:
-    """Whether somebody said which target is meant."""
-    run = STATE.run
-    if run is not None and (run.target_asked or run.config.target is not targets.DEFAULT):
-        return True
-    return bool(os.environ.get("NEURON_PLATFORM_TARGET_OVERRIDE"))
-
-
-def needs_trn3(api: str) -> None:
-    """Refuse on an older target that was asked for; where none was, warn, and go on as trn3."""
-    program = current(api)
-    target = program.config.target
-    if target.nc_version >= 4:
-        return
-    if explicit_target():
-        broken(
-            "engine",
-            f"{api} needs NeuronCore-v4 (trn3)",
-            got=f"target {target.name}",
-            remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn3, or do without it.",
-        )
-    broken(
-        "target-default",
-        f"{api} needs NeuronCore-v4 (trn3), and no target is set",
-        got=f"target {target.name}",
-        remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn3 where trn3 is meant; the kernel goes "
-        "on as if it were.",
-    )
-    program.retarget(dataclasses.replace(program.config, target=targets.TRN3))
-
-
-def needs_trn2(api: str) -> None:
-    """Refuse what NeuronCore-v2 lacks."""
-    target = current(api).config.target
-    if target.nc_version < 3:
-        broken(
-            "engine",
-            f"{api} needs NeuronCore-v3 (trn2) or later",
-            got=f"target {target.name}",
-            remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2 or trn3.",
         )
 
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM, meta_of
-from ...machine.running import FORCE, STATE
+from ...machine.running import dialect
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
 from ...tensors.strided import RuntimeView
 from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
+from .targets import needs_trn3
 
 
 class NkiTensor(Tensor, NKIObject):
@@ -58,10 +60,10 @@ class NkiTensor(Tensor, NKIObject):
         if self.meta.space != HBM:
             return MemoryRegion(self.meta.space)
         if self.buf.role in ("input", "mutable"):  # shared where there are two cores to share them
-            program = STATE.program
+            execution = running()
             return (
                 MemoryRegion.shared_hbm
-                if program is not None and program.grid == (2,)
+                if execution is not None and execution.grid == (2,)
                 else MemoryRegion.private_hbm
             )
         return MemoryRegion.private_hbm if self.buf.role == "tile" else MemoryRegion.shared_hbm
@@ -231,7 +233,7 @@ class NkiTensor(Tensor, NKIObject):
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        FORCE.dialect.assign(self[key], value)
+        dialect().assign(self[key], value)
 
     # -- views -------------------------------------------------------------------------------------
     def slice(self, dim: int, start: int, end: int, step: int = 1) -> Any:
@@ -423,8 +425,6 @@ class NkiTensor(Tensor, NKIObject):
     def indirect(self, index: Any, num_elem: int | None = None) -> Any:
         """Columns picked per group of partitions by a snake of offsets in `index` (P, K); trn3
         only. Shape (P, num_elem)."""
-        from .support import needs_trn3
-
         needs_trn3("NkiTensor.indirect")
         if (
             not isinstance(index, Tensor)
