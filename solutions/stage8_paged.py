@@ -54,12 +54,11 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                     live_8 = nl.copy(live, dtype=nl.uint8).reshape((P, S, 1)).broadcast_to((P, S, d))
                     for tile in (k_tile, v_tile):  # what lies past the length may be NaN: cleared, since 0 * NaN is not 0
                         nisa.tensor_copy_predicated(dst=tile, src=0.0, predicate=live_8, reverse_pred=True)
-
                     qk = nl.ndarray((P, G, S), dtype=nl.float32)
                     for s in nl.affine_range(S):
                         k_t = nisa.tensor_copy(nisa.nc_transpose(k_tile[:, s, :]), engine=nisa.scalar_engine)  # (d, P)
-                        qk[:, :, s] = nisa.tensor_scalar(nisa.nc_matmul(k_t, q_tile), op0=nl.multiply, operand0=scale,
-                                                         op1=nl.add, operand1=past[:, nl.ds(s, 1)])
+                        qk_psum = nisa.nc_matmul(k_t, q_tile)  # (P, G)
+                        qk[:, :, s] = nisa.tensor_scalar(qk_psum, nl.multiply, scale, op1=nl.add, operand1=past[:, nl.ds(s, 1)])
                     top = nl.max(nisa.nc_transpose(nl.max(qk, axis=2)), axis=1, keepdims=True)  # (G, 1)
                     rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top)  # (G, 128)
                     m_new = nisa.tensor_tensor(m, nisa.nc_transpose(rows), op=nl.maximum)  # (128, G)

@@ -28,6 +28,9 @@ F32 = NDArray[np.float32]
 LENGTHS = (1, 127, 128, 129, 0, 300)
 """The lengths at which tiles of 128 begin and end, no keys at all, and a full cache."""
 
+SOME_LENGTHS = (129, 1, 0, 300)
+"""Fewer of them, for the families whose point is in the scores."""
+
 PADDING = {
     "ordinary": ("keys that are not the sequence's own", 0.0, 0.0),
     "NaN": ("a max, a weight or a value that the padding gets into: NaN stays NaN", np.nan, np.nan),
