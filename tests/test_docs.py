@@ -82,6 +82,18 @@ def test_the_front_page_says_in_200_words_what_to_read_first() -> None:
         assert re.search(rf"- \*\*You (want to )?{reader}\.\*\*", first), reader
 
 
+def test_the_pictures_of_the_site_are_current() -> None:
+    """docs/pictures.md and its drawings are those that tutorial.pictures makes: run
+    tools/docs_pictures.py."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "docs_pictures.py", "--check"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_generated_parts_are_current_and_runnable_examples_run() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "docs_tables.py", "--check"],

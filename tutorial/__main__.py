@@ -1,5 +1,4 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run |
-generate`.
+"""The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense, 3 where the check itself failed, or its
@@ -17,20 +16,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import doctor, stage, terminal
+from . import stage
+from . import verdict as verdicts
 from .check import check, failed, unusable
 from .cost import ladder
 from .inputs.datafiles import DataError
-from .running import process, runner
-from .terminal import Unsaid, complain, progress, say
-from .text import table
+from .reference.text import table
+from .running import files, process, runner, terminal
+from .running.terminal import Unsaid, complain, progress, say
+from .trace.picture import picture, picture_page
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
+from .workspace import commands as workspace
+from .workspace import doctor
+from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
-UNUSABLE = EXIT_CODES[runner.UNUSABLE]
-FAILED = EXIT_CODES[runner.FAILED]
+UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
+FAILED = EXIT_CODES[verdicts.FAILED]
 
 
 class Sentence(Exception):
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(given: list[str]) -> int:
     """Run the command; one sentence for whatever keeps it from working."""
-    sentence, outcome = "", runner.UNUSABLE
+    sentence, outcome = "", verdicts.UNUSABLE
     try:
         options = _parser().parse_args(given)
         command: Any = options.command
@@ -68,12 +72,12 @@ def _command(given: list[str]) -> int:
     except (Sentence, stage.StageError) as error:
         sentence = str(error)
     except (runner.CheckError, DataError) as error:
-        sentence, outcome = f"{str(error).rstrip('.')}.", runner.FAILED
+        sentence, outcome = f"{str(error).rstrip('.')}.", verdicts.FAILED
     except (KeyboardInterrupt, SystemExit, Unsaid):
         raise
     except BaseException as error:
         sentence = f"This command failed: {runner.one_line(error)}. Please report it."
-        outcome = runner.FAILED
+        outcome = verdicts.FAILED
     complain(sentence)
     if "--json" in given:
         say(json.dumps({"outcome": outcome, "sentence": sentence}, indent=2))
@@ -96,10 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print JSON for machines")
         return made
 
+    workspace.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
+    drawing = add(
+        "picture", _picture, "say or draw what a kernel reads, and each instruction's tile"
+    )
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
     writing = add(
@@ -110,10 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
-    for made in (blank, checking, tracing):
+    for made in (blank, checking, drawing, tracing):
         made.add_argument("stage", metavar="STAGE")
-    for made in (checking, tracing):
-        made.add_argument("file", metavar="FILE")
+    for made in (checking, drawing, tracing):
+        made.add_argument(
+            "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
+        )
         made.add_argument(
             "--input",
             metavar="NPZ",
@@ -143,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:
         default=process.SECONDS,
         metavar="S",
         help=f"how long each file may take; default: {process.SECONDS:g}",
+    )
+    drawing.add_argument("--family", help="the input family; default: the one of the costs")
+    drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
+    drawing.add_argument(
+        "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
     )
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
@@ -232,7 +247,7 @@ def _blank(options: argparse.Namespace) -> int:
     if options.out:
         try:
             with open(options.out, "x", encoding="utf-8") as file:
-                file.write(lesson.blank)
+                file.write(exercise(lesson, options.out))
         except OSError as error:
             why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
             raise Sentence(
@@ -248,7 +263,9 @@ def _blank(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    verdict = _verdict(stage.get(options.stage), options)
+    lesson = stage.get(options.stage)
+    options.file = workspace.file_of(lesson, options.file)
+    verdict = _verdict(lesson, options)
     plain = json.dumps(verdict.to_dict(), indent=2)
     if options.verdict_to is not None:
         Path(options.verdict_to).write_text(plain, encoding="utf-8")
@@ -263,7 +280,7 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
         ladder.rung_of(lesson, options.rung)
     with process.own_output(), process.staying(), progress(lesson.title) as report:
         try:
-            inputs = _inputs(options.input)
+            inputs = files.arrays_of(options.input)
             kernel = runner.load(options.file, lesson)
         except runner.Unusable as error:
             return unusable(lesson, str(error))
@@ -280,10 +297,11 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
 
 def _trace(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
+    file = workspace.file_of(lesson, options.file)
     try:
         with process.own_output(), process.staying():
-            inputs = _inputs(options.input)
-            made = trace(lesson, runner.load(options.file, lesson), options.family, inputs=inputs)
+            inputs = files.arrays_of(options.input)
+            made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
         if options.heads is not None:
             made = made.only(int(h) for h in options.heads.split(","))
         if options.html is not None:
@@ -292,6 +310,11 @@ def _trace(options: argparse.Namespace) -> int:
             made.figure().savefig(options.figure)
     except (runner.Unusable, TraceError, stage.InputError) as error:
         raise Sentence(str(error)) from error
+    except ModuleNotFoundError as error:
+        raise Sentence(
+            f"--figure needs {error.name}, which is not installed here: python -m pip install "
+            f"{error.name}"
+        ) from error
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:
@@ -312,6 +335,33 @@ def _trace(options: argparse.Namespace) -> int:
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
 
 
+def _picture(options: argparse.Namespace) -> int:
+    """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
+    lesson = stage.get(options.stage)
+    try:
+        with process.own_output(), process.staying():
+            inputs = files.arrays_of(options.input)
+            kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
+            made = picture(lesson, kernel, options.family, inputs=inputs)
+            page = None
+            if options.html is not None and made.drawn:
+                page = picture_page(lesson, kernel, options.family, inputs=inputs)
+        if options.svg is not None:
+            made.save(options.svg)
+        if page is not None:
+            Path(options.html).write_text(page, encoding="utf-8", newline="\n")
+    except (runner.Unusable, stage.InputError) as error:
+        raise Sentence(str(error)) from error
+    except OSError as error:
+        raise Sentence(f"{error}.".replace("..", ".")) from error
+    if options.json:
+        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
+        say(json.dumps(found, indent=2))
+    else:
+        say(made)
+    return 0 if made.drawn else UNUSABLE
+
+
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """JSON has no infinities: they become text."""
 
@@ -326,9 +376,9 @@ def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 def _run(options: argparse.Namespace) -> int:
     """Check every file that is named after a stage, each in a process of its own; the worst outcome
     is the exit status."""
-    files = _stage_files(options.files)
+    named = files.named_after_stages(options.files)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-        verdicts = list(pool.map(lambda pair: _apart(pair[0], pair[1], options.seconds), files))
+        verdicts = list(pool.map(lambda pair: _apart(pair[0], pair[1], options.seconds), named))
     if options.json:
         say(json.dumps([v.to_dict() for v in verdicts], indent=2))
     else:
@@ -355,7 +405,7 @@ def _apart(lesson: stage.Stage, file: Path, seconds: float) -> Verdict:
     """The verdict on one file, given in a process of its own."""
     found = process.apart(["check", str(lesson.number), str(file)], seconds)
     if isinstance(found, str):
-        return Verdict(runner.UNUSABLE, found, lesson.number, lesson.name, cause="no verdict")
+        return Verdict(verdicts.UNUSABLE, found, lesson.number, lesson.name, cause="no verdict")
     try:
         return Verdict.from_dict(found)
     except (KeyError, TypeError, AttributeError) as error:
@@ -405,7 +455,7 @@ def _generate(options: argparse.Namespace) -> int:
         )
     else:
         say(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:
@@ -417,68 +467,6 @@ def _read(verdict: Verdict) -> list[str]:
         if counter.name == "HBM bytes read":
             return [f"{counter.yours:,}", f"{counter.minimum:,}"]
     return ["-", "-"]
-
-
-def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
-    """The files to run, each with the stage whose number its name begins with."""
-    lessons = stage.stages()
-    if not names:
-        folder = stage.solutions_folder()
-        if folder is None:
-            raise Sentence(
-                "There is no folder 'solutions' here: name the files to check, e.g. "
-                "stage3_online_softmax.py."
-            )
-        names = [str(folder)]
-    files: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            files += [path / f"{s.file_name}.py" for s in lessons]
-        else:
-            files.append(path)
-    pairs = []
-    for path in files:
-        own = [
-            s
-            for s in lessons
-            if path.stem == s.file_name or path.stem.split("_")[0] == f"stage{s.number}"
-        ]
-        if not own:
-            raise Sentence(
-                f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
-                f"{lessons[-1].file_name}.py."
-            )
-        pairs.append((own[0], path))
-    return pairs
-
-
-def _inputs(path: str | None) -> dict[str, Any] | None:
-    """The arrays of an .npz file by name; single numbers come out as numbers."""
-    if path is None:
-        return None
-    import ml_dtypes
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise runner.Unusable(
-                    f"{path} holds one array; save the inputs by name with numpy.savez."
-                )
-            arrays = {name: archive[name] for name in archive.files}
-            # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
-            arrays = {
-                name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x
-                for name, x in arrays.items()
-            }
-            return {name: x if x.ndim else x.item() for name, x in arrays.items()}
-    except runner.Unusable:
-        raise
-    except Exception as error:
-        raise runner.Unusable(
-            f"{path} is not an .npz file that can be read: {runner.one_line(error)}"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -22,10 +22,12 @@ from .diagnosis.diagnose import diagnose
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
 from .running import computed, precision, refusals, runner, tolerance
-from .running.answer import Answer
+from .running.answer import Answer, Diagnosis
 from .running.runner import Problem, Result
 from .stage import Case
-from .verdict import CORRECT, FAILED, UNUSABLE, WRONG, CheckFailed, Verdict
+from .trace.lines import line_of
+from .verdict import CORRECT, FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .workspace import progress as record
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
@@ -60,6 +62,8 @@ def check(
         verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes))
         if verdict.ok and inputs is None and lesson.ladder is not None:
             verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
+        if inputs is None and not seed:
+            record.note(verdict, kernel)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -81,7 +85,7 @@ def failed(lesson: stage.Stage, error: BaseException) -> Verdict:
 
 
 def _on_the_ladder(
-    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None
+    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: stage.Rung | None
 ) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
     that is wanted."""
@@ -103,12 +107,14 @@ def _on_the_ladder(
         )
     if found is None:
         return replace(verdict, notes=(*verdict.notes, f"ladder: {why}."))
+    assert lesson.ladder is not None
+    verdict = replace(verdict, details={"rung": ladder.reached(lesson.ladder, found)})
     missing = [] if wanted is None else ladder.unmet(wanted, found)
     if wanted is not None and missing:
         return replace(
             verdict,
             outcome=WRONG,
-            cause="over the rung's budget",
+            cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
                 f"{'; '.join(missing)}. The lever: {wanted.lever}."
@@ -171,7 +177,7 @@ def _check(
             found.cause,
             families=families,
             target=_target(results, found.family),
-            details=found.details,
+            details={**found.details, **_line_of(found, answers)},
         )
     smallest = min(results, key=lambda result: result.case.nbytes)
     not_computed = computed.refused(lesson, kernel, smallest)
@@ -187,6 +193,16 @@ def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
     if lesson.number < 5:
         return [case]
     return [case, replace(case, family=f"{case.family}, on {BESIDE}", target=BESIDE)]
+
+
+def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The kernel's line that keeps the first wrong quantity, where one does: for `details`."""
+    quantity = found.details.get("quantity")
+    runs = [a.result.run for a in answers if a.result.case.family == found.family]
+    if quantity is None or not runs or runs[0] is None:
+        return {}
+    line = line_of(runs[0], quantity)
+    return {} if line is None else {"line": line[0], "source": line[1]}
 
 
 def _run_all(

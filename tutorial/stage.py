@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from numpy.typing import NDArray
 from .reference.attention import Attention, States
 from .reference.recipes import Recipe
 from .verdict import Verdict
+
+PACKAGE = Path(__file__).resolve().parent
+CLONE = PACKAGE.parent
+INSTALLED = PACKAGE / "material"
 
 
 class StageError(ValueError):
@@ -208,7 +213,6 @@ class Stage:
     layout: str
     idea: str
     problem: str
-    blank: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
@@ -255,6 +259,12 @@ class Stage:
     def file_name(self) -> str:
         """The name of this stage's module, solution and notebook, without an ending."""
         return f"stage{self.number}_{self.name}"
+
+    @property
+    def blank(self) -> str:
+        """The exercise: the text of the file that the learner completes."""
+        source = resources.files("tutorial.stages") / "exercises" / f"{self.file_name}.py"
+        return source.read_text(encoding="utf-8")
 
     @property
     def call(self) -> str:
@@ -344,10 +354,20 @@ def get(key: int | str | Stage) -> Stage:
     raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.")
 
 
-def solutions_folder() -> Path | None:
-    """The `solutions` folder beside the package, or in the working directory; None if there is
-    none."""
-    for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (base / "solutions").is_dir():
-            return base / "solutions"
+def course_folder(name: str) -> Path | None:
+    """The folder `name` of the course ("notebooks", "solutions", "docs"); None if it is not here.
+
+    That of the clone comes first, then that of the working directory, then the one that an
+    installed distribution carries inside this package.
+    """
+    mark = "learners-guide.md" if name == "docs" else "stage*"
+    for base in (CLONE, Path.cwd(), INSTALLED):
+        # beside an installed package any folder of that name may lie
+        if (base / name).is_dir() and next((base / name).glob(mark), None) is not None:
+            return base / name
     return None
+
+
+def solutions_folder() -> Path | None:
+    """The folder of the solutions; None where they are not here, as in a class."""
+    return course_folder("solutions")

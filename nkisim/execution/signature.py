@@ -14,8 +14,10 @@ from ..machine.config import Config
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from ..machine.running import running
 from ..machine.shapes import shape_only
-from ..rules.errors import POLICY, SimulatorError
+from ..rules.errors import POLICY, KernelError, SimulatorError
 from ..tensors.tensor import Tensor
+
+General = tuple[np.ndarray | None, np.ndarray | None, KernelError | None]
 
 
 class Signature:
@@ -25,6 +27,7 @@ class Signature:
         "instruction",
         "api",
         "attrs",
+        "given",
         "dtype",
         "plan",
         "compute",
@@ -45,10 +48,10 @@ class Signature:
         self,
         instruction: Instruction,
         api: str,
-        attrs: tuple,
+        attrs: tuple[Any, ...],
         dtype: np.dtype | None,
         plan: Plan,
-        compute: Callable,
+        compute: Callable[..., Any],
         dst: Meta,
         srcs: tuple[Meta, ...],
         extra: Meta | None,
@@ -56,12 +59,15 @@ class Signature:
         self.instruction = instruction
         self.api = api
         """The name under which the reader first called it, for messages."""
-        self.attrs = attrs
+        self.attrs: Any = instruction.attributes(*attrs)
+        """The attributes by name."""
+        self.given = len(attrs)
+        """How many of them the dialect gave."""
         self.dtype = dtype
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
-        self.into: Callable | None = None
+        self.into: Callable[..., Any] | None = None
         """Source arrays and the destination's -> None: computes in place, where that is the same
         and faster."""
         self.engine = plan.engine
@@ -76,12 +82,17 @@ class Signature:
         self.warned = False
         """Whether making it warned of a rule that the configuration does not insist on: then each
         call shall."""
-        self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
+        self.general: General | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements
         are unknown."""
-        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        self.redirected: dict[tuple[Meta, tuple[Any, ...] | None], Signature] = {}
         """The signatures of this instruction when it writes to a destination of that layout, with
         those attributes."""
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The attributes that a reader is shown."""
+        return self.instruction.shown(self.attrs, self.given)
 
 
 def build(
@@ -91,7 +102,7 @@ def build(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -101,7 +112,7 @@ def build(
     asked = dtype
     policy = POLICY.get()
     warnings = policy.warnings
-    call = Call(api, dst, srcs, attrs, space, dtype, config, extra)
+    call = Call(api, dst, srcs, instruction.attributes(*attrs), space, dtype, config, extra)
     try:
         plan = instruction.plan(call)
     except (AssertionError, AttributeError, KeyError) as e:
@@ -174,7 +185,10 @@ def _minimum_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     np.minimum(a, b, out=out)
 
 
-_INTO: dict[Callable, Callable] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
+_INTO: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.maximum: _maximum_into,
+    np.minimum: _minimum_into,
+}
 """Functions that take no output by position."""
 
 
@@ -237,34 +251,31 @@ def _casting(
     return compute
 
 
-_ASSOCIATIVE = {
-    "add",
-    "multiply",
-    "maximum",
-    "minimum",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-}
+_ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
+"""Instructions that add to what their destination holds, of themselves."""
+_LOOP_REDUCE = "nl.loop_reduce"
+"""The function by which a kernel says that it reduces over a loop."""
 
 
-def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step
-    of a reduction."""
-    name, attrs = signature.instruction.name, signature.attrs
-    if name == "nc_matmul":
-        return bool(attrs[5])
-    if name == "dma_copy":
-        return bool(attrs[0])
-    if name == "tensor_tensor":
-        associative = attrs[0].name in _ASSOCIATIVE
-    elif name == "tensor_scalar":
-        associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
-    else:
-        return False
-    return associative and any(
-        s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
+    """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
+    matmul or a DMA that adds to what is there, `dst op= value` with an associative operator, or
+    `nl.loop_reduce`.
+
+    Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
+    gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
+    compiler sees one iteration overwrite what another wrote.
+    """
+    rule = signature.instruction.reduces
+    return (
+        rule is not None
+        and (
+            api.endswith("=")
+            or api == _LOOP_REDUCE
+            or signature.instruction.name in _ADD_ON_THE_WAY
+        )
+        and rule(signature.attrs)
+        and any(
+            s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+        )
     )

@@ -14,6 +14,7 @@ from ..machine import dtypes
 from ..machine.memory import Buffer, Meta
 from ..machine.shapes import ShapeOnly
 from ..rules import source
+from ..tensors.tensor import IndexedTensor, Tensor
 from .signature import Signature
 
 
@@ -195,6 +196,65 @@ class Tape:
             end = at + entries[at].width
             yield Record(entries[at:end])
             at = end
+
+    def add(
+        self,
+        signature: Signature,
+        code: CodeType,
+        lasti: int,
+        dst: Tensor,
+        srcs: tuple[Tensor, ...],
+        extra: Tensor | None,
+        share: Share | None = None,
+        kept: np.ndarray | None = None,
+    ) -> None:
+        """One record more, of an instruction that has just run; `kept`, if given, is what it wrote
+        (default: the values of `dst`)."""
+        if extra is None and len(srcs) == 1:
+            (a,) = srcs
+            self.entries.extend((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, share))
+        elif extra is None and len(srcs) == 2:
+            a, b = srcs
+            self.entries.extend(
+                (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, share)
+            )
+        else:
+            operands = srcs if extra is None else (*srcs, extra)
+            where = [x for s in operands for x in (s.buf, s.off)]
+            self.entries.extend((signature, code, lasti, dst.buf, dst.off, *where, share))
+        if self.results is not None:
+            self.results.append(dst.array.copy() if kept is None else kept)
+            known = extra is not None and not isinstance(extra, IndexedTensor)
+            self.seconds.append(extra.array.copy() if known else None)  # type: ignore[union-attr]
+
+    def redirect(
+        self, at: int, signature: Signature, dst: Tensor, held: bool
+    ) -> tuple[CodeType, int]:
+        """Let the last record, which begins at `at`, name its new destination, which is its last
+        source too if it is `held`; the place of the instruction."""
+        entries = self.entries
+        entries[at] = signature
+        entries[at + 3] = dst.buf
+        entries[at + 4] = dst.off
+        if held:
+            entries[-1:-1] = (dst.buf, dst.off)
+        if self.results is not None:
+            self.results[-1] = dst.array.copy()
+        return entries[at + 1], entries[at + 2]
+
+    def start_of_last(self, sources: int) -> int:
+        """Where the last record begins, which is of an instruction with so many sources."""
+        return len(self.entries) - 6 - 2 * sources
+
+    def insert(self, before: int, signature: Signature, buf: Buffer, values: Any) -> None:
+        """A record of an instruction without sources that fills `buf` with `values`, before the
+        last `before` entries (none, or those of one record)."""
+        at = len(self.entries) - before
+        self.entries[at:at] = (signature, buf.code, buf.lasti, buf, 0, None)
+        if self.results is not None:
+            number = len(self.results) - (1 if before else 0)
+            self.results.insert(number, values.copy())
+            self.seconds.insert(number, None)
 
     def keep_initial(self, buf: Buffer, array: np.ndarray) -> None:
         """Note what an input or a constant holds, if results are kept. The array may be the

@@ -64,7 +64,10 @@ def BN_STATS(call: Call) -> Plan:
 
 
 @instruction(
-    "bn_aggr", "mean and variance of each partition, from results of bn_stats", f"{_ISA} bn_aggr"
+    "bn_aggr",
+    "mean and variance of each partition, from results of bn_stats",
+    f"{_ISA} bn_aggr",
+    pace=13 / 3,
 )
 def BN_AGGR(call: Call) -> Plan:
     """attrs: (). data (p, 3 k): k triples of count, mean, variance times count -> (p, 2): mean,

@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from .counts import sums_by
 from .memory import Buffer
 
 
@@ -27,8 +28,8 @@ class Occupancy:
             map(attrgetter("meta." + attribute), self.buffers), np.int64, len(self.buffers)
         )
         sizes[self.last < self.first] = 0  # redirected results were never stored
-        change = np.bincount(self.first, sizes, self.end)
-        change -= np.bincount(np.maximum(self.last, self.first) + 1, sizes, self.end)
+        change = sums_by(self.first, sizes, self.end)
+        change -= sums_by(np.maximum(self.last, self.first) + 1, sizes, self.end)
         totals = np.cumsum(change)
         when = int(np.argmax(totals))
         there = np.flatnonzero((self.first <= when) & (when <= self.last) & (sizes > 0))

@@ -68,55 +68,5 @@ def instruction(index: int, record: tape.Record) -> Instruction:
         place.filename,
         place.line,
         place.text,
-        attributes(signature),
+        signature.shown,
     )
-
-
-_ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
-    "nc_matmul": (
-        "is_stationary_onezero",
-        "is_moving_onezero",
-        "is_transpose",
-        "tile_position",
-        "tile_size",
-        "accumulate",
-        "perf_mode",
-    ),
-    "nc_matmul_mx": ("tile_position", "tile_size", "accumulate"),
-    "activation": ("op", None, None, "reduce_op", "reduce_cmd"),
-    "activate2": ("op", "op0", "reverse0", "op1", "reverse1", "reduce_op", "reduce_cmd"),
-    "tensor_tensor": ("op", None),
-    "tensor_scalar": ("op0", "reverse0", "op1", "reverse1", None),
-    "scalar_tensor_tensor": ("op0", "reverse0", "op1", "reverse1"),
-    "tensor_tensor_scan": ("op0", "op1", "reverse0", "reverse1"),
-    "tensor_reduce": ("op", "axis", "negate", "keepdims"),
-    "tensor_scalar_reduce": ("op0", "reverse0", "reduce_op", "reduce_cmd", "reduce_res_negate"),
-    "tensor_scalar_cumulative": ("op0", "reverse0", "op1", "reduce_cmd"),
-    "exponential": ("reduce_cmd",),
-    "tensor_copy_predicated": ("reverse_pred",),
-    "select_reduce": ("reverse_pred", "reduce_cmd"),
-    "range_select": ("comp_op0", "comp_op1", "range_start", "reduce_cmd", None),
-    "tensor_partition_reduce": ("op",),
-    "nc_stream_shuffle": ("shuffle_mask",),
-    "local_gather": ("num_elem_per_idx", "num_valid_indices"),
-    "nonzero_with_count": ("index_offset", "padding_val"),
-    "topk": ("n",),
-    "rng": ("shape", None),
-    "rand": ("shape", None),
-    "memset": ("shape", None),
-    "dma_transpose": ("axes", "dge_mode"),
-    "dma_copy": ("add",),
-}
-"""The readable names of instructions' attributes, in order; None for one that is not shown."""
-
-
-def _attributes(signature: Any) -> dict[str, Any]:
-    """The attributes of an instruction by readable name."""
-    names = _ATTRIBUTES.get(signature.instruction.name, ())
-    return {n: getattr(v, "name", v) for n, v in zip(names, signature.attrs) if n is not None}
-
-
-def attributes(signature: Any) -> dict[str, Any]:
-    """The attributes of an instruction by readable name."""
-    names = _ATTRIBUTES.get(signature.instruction.name, ())
-    return {n: getattr(v, "name", v) for n, v in zip(names, signature.attrs) if n is not None}

@@ -13,6 +13,7 @@ from ..execution.signature import Signature
 from ..execution.tape import Record
 from ..isa.core import DMA
 from ..machine import target as targets
+from ..machine.counts import sums_by
 from ..machine.target import Target
 from ..program.run import Run
 from . import timing as timings
@@ -97,7 +98,7 @@ class Timeline:
             for k in range(len(ENGINES))
         ]
         starts, busy_ends, ends, lane, cause = placed.columns()
-        used = sorted({*engines, *np.flatnonzero(np.bincount(lane)).tolist()})
+        used = sorted({*engines, *np.flatnonzero(sums_by(lane)).tolist()})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
@@ -152,7 +153,7 @@ class Timeline:
         together) and "hbm" (bytes against the peak HBM bandwidth). Of several cores, their mean."""
         span, cores = self.span_ns or 1.0, self.cores
         busy = (
-            np.bincount(self.lane, self.busy_end - self.start, len(self.lanes))
+            sums_by(self.lane, self.busy_end - self.start, len(self.lanes))
             if len(self)
             else np.zeros(len(self.lanes))
         )

@@ -189,7 +189,7 @@ def _copies(record: Record) -> bool:
     return (
         signature.instruction.name == "dma_copy"
         and len(signature.srcs) == 1
-        and not signature.attrs[0]
+        and not signature.attrs.add
         and signature.srcs[0].shape == signature.dst.shape
         and signature.srcs[0].dtype == signature.dst.dtype
         and (share is None or share.kept == share.size)
@@ -219,13 +219,13 @@ def preview(values: np.ndarray, grid: tuple[int, int]) -> Preview:
         scaled = (cells - low) / (high - low) if high > low else np.full(cells.shape, 0.5)
         numbers = np.where(
             fine, np.rint(np.where(fine, scaled, 0.0) * (len(LEVELS) - 1)), len(LEVELS)
-        ).astype(int)
+        ).astype(np.int64)
     levels = "".join((LEVELS + LOST)[n] for n in numbers.ravel())
     return Preview(rows, columns, levels, _words(flat))
 
 
 def _starts(n: int, parts: int) -> np.ndarray:
-    return np.arange(parts) * n // parts
+    return np.arange(parts, dtype=np.int64) * n // parts
 
 
 def _words(flat: np.ndarray) -> str:

@@ -153,15 +153,15 @@ def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
             label=clip(brief(name), 30),
         )
         base = top
-    ax.stairs(c.total / per, c.edges, color=palette.INK.light, linewidth=0.8, baseline=None)
-    ax.axhline(capacity / per, color=palette.LIMIT.light, linewidth=1.2, linestyle=(0, (5, 2)))
+    ax.stairs(c.total / per, c.edges, color=palette.INK.either, linewidth=0.8, baseline=None)
+    ax.axhline(capacity / per, color=palette.LIMIT.either, linewidth=1.2, linestyle=(0, (5, 2)))
     ax.set_ylabel(f"{unit} per partition")
     ax.set_title(space.upper())
     ax.grid(axis="y")
     words = f"capacity {size(capacity)} {reading.unit}"
     near = peak * 5 >= capacity
     ax.set_ylim(0, (max(capacity, peak) * 1.18 if near else peak * 1.3) / per or 1.0)
-    place: dict[str, Any] = {"color": palette.LIMIT.light, "ha": "right", "fontsize": 8}
+    place: dict[str, Any] = {"color": palette.LIMIT.either, "ha": "right", "fontsize": 8}
     if near:
         ax.annotate(
             words,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.counts import sums_by
 from ..timeline import Timeline
 from .reading import Reading, Tile
 
@@ -128,8 +129,8 @@ def curve(
         ]
         fullest = float(times[int(np.argmax(totals))])
         there = (begin <= fullest) & (fullest < end)
-        peak = np.bincount(numbers, sizes * there, len(names))
-        held = np.bincount(numbers, sizes * (end - begin), len(names))
+        peak = sums_by(numbers, sizes * there, len(names))
+        held = sums_by(numbers, sizes * (end - begin), len(names))
         ranked = [
             n
             for n in sorted(names, key=lambda n: (-peak[names[n]], -held[names[n]], n))

@@ -18,9 +18,9 @@ from typing import Any
 import nkisim
 
 from .. import stage
+from ..reference.text import table
 from ..running import runner
 from ..stage import MEANING, TIME, Case, Ladder, Rung
-from ..text import table
 
 TARGETS = ("trn2", "trn1")
 

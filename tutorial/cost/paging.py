@@ -10,9 +10,9 @@ import nkisim
 
 from .. import stage
 from ..inputs.paged import paged, sequence
+from ..reference.text import table
 from ..running import worked
 from ..stage import Case
-from ..text import table
 
 IN_A_ROW = (
     (

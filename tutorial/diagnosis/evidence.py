@@ -3,6 +3,7 @@ only when asked for."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
@@ -207,7 +208,7 @@ class Evidence:
     def _is_small(self, made: Any, i: int) -> bool:
         """Whether an instruction gives one element a row of the state, and not one a key."""
         shape = made.dst[0].shape
-        if int(np.prod(shape)) <= self.problems[i].n_q_heads:
+        if math.prod(shape) <= self.problems[i].n_q_heads:
             return True
         if i not in self._exps:
             self._exps[i] = {
@@ -215,7 +216,7 @@ class Evidence:
             }
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
         # the only exp of a kernel gives p, which may be a column of keys
-        return int(np.prod(shape[1:])) == 1 and not alone
+        return math.prod(shape[1:]) == 1 and not alone
 
     # -- precision ---------------------------------------------------------------------------------
     @cached_property
@@ -244,7 +245,7 @@ class Evidence:
                         "float8"
                     ):
                         name = state_of(operand.name) or operand.name
-                        (rows if name in NAMES or int(np.prod(operand.shape[1:])) == 1 else others)[
+                        (rows if name in NAMES or math.prod(operand.shape[1:]) == 1 else others)[
                             name
                         ] = operand.dtype
         names = {name: rows[name] for name in NAMES if name in rows} or rows or others

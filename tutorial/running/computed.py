@@ -20,7 +20,8 @@ import nkisim
 from nkisim.machine import shapes
 
 from ..stage import Stage
-from .runner import WRONG, Problem, Result, line_of, parameter_names, run
+from ..verdict import WRONG
+from .runner import Problem, Result, line_of, parameter_names, run
 
 CAUSE = "not computed by instructions"
 _MOVES = ("stack", "concatenate", "vstack", "hstack", "ascontiguousarray", "transpose", "copy")

@@ -1,5 +1,5 @@
-"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits for
-memory only."""
+"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits
+for memory only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+
+from nkisim.machine import narrow
 
 from ..inputs import families, realdata
 from ..inputs.draw import OWN, Draw
@@ -28,40 +29,12 @@ from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
 from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
 
-BF16 = ml_dtypes.bfloat16
+BF16 = narrow.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), all bfloat16 -> o (Hq, d).
 The scores, m, l and acc stay in float32. each KV head's K and V are read once, as fast as the DMA engines bring them."""
-
-BLANK = '''\
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
-
-Line budget: 60 lines in place of the `raise`. Cost budget: each KV head's K and V are read once, in bfloat16.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-
-@nki.jit
-def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), n a multiple of 128, bf16 in HBM -> o (Hq, d) bf16 in HBM."""
-    n_kv_heads, d, n = k.shape
-    n_q_heads = q.shape[1]
-    G = n_q_heads // n_kv_heads
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    # Start from stage 4's kernel: V's tiles are v[h, keys, :] now, (keys, d), and only p is transposed.
-    # The scores, m, l and acc stay nl.float32; p becomes bf16 (dtype=v.dtype) where it meets V.
-    # Then make one change at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
-    raise NotImplementedError("stage 7 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -107,7 +80,9 @@ def _case(
     family: str, reveals: str, q: Any, k: Any, v: Any, *, exact: bool = True, **options: Any
 ) -> Case:
     """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) in float32, as a case of this stage: bf16, V as (Hkv,
-    n, d)."""
+    n, d). Raises InputError where Python has no bfloat16."""
+    if not narrow.INSTALLED:
+        raise InputError(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
     v = np.ascontiguousarray(v.swapaxes(1, 2))
     return Case(
         family,
@@ -376,11 +351,11 @@ QUESTIONS = (
         "A key of V is d values of 2 bytes.",
     ),
     Question(
-        "In bf16, what is 256 + 1?",
-        256,
-        "8 significant bits: from 256 to 512 the numbers are 2 apart. So a running sum stays "
-        "in float32.",
-        "bf16 has 8 significant bits.",
+        "In bf16, what is 512 + 3?",
+        516,
+        "8 significant bits: from 512 to 1024 the numbers are 4 apart, and 515 rounds to 516. So "
+        "a running sum stays in float32.",
+        "bf16 has 8 significant bits. Which numbers near 512 are there?",
     ),
 )
 
@@ -399,7 +374,6 @@ STAGE = Stage(
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
     idea="reading the timeline: one change per rung, until the kernel waits for memory only",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=60,
     cost_budget="each KV head's K and V are read once, in bfloat16",
     oracle=oracle,

@@ -18,11 +18,11 @@ import numpy as np
 
 from .. import stage
 from ..inputs.draw import OWN, Draw
+from ..reference.text import short
 from ..running import runner
 from ..running.runner import Problem
 from ..running.worked import StandIn
 from ..stage import Budget, Case, InputError, Stage
-from ..text import short
 from ..verdict import CORRECT, UNUSABLE, WRONG, Counter, Verdict
 from . import charmodel, decode
 from . import mistakes as slips

@@ -61,7 +61,7 @@ def no_value(api: str, place: Any) -> None:
     """Refuse a placed tensor that is made with a value."""
     execution = running()
     if (
-        getattr(place, "placed", False)
+        getattr(place, "placed", None) is not None
         and execution is not None
         and execution.kernel_code not in AUTOMATIC
     ):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided
 from ...tensors.const import Const
@@ -30,7 +31,7 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     )
     broken(
         "numpy-on-tile" if isinstance(x, np.ndarray) else "argument",
-        f"{api}: {what} is no tensor",
+        f"{api}: {what} is not a tensor",
         got=got,
         remedy="Pass arrays as kernel arguments and load them; pass numbers where a number is "
         "taken.",
@@ -56,10 +57,8 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x` as the instruction sees it, numbers as constants."""
     if isinstance(x, Tensor):
         return tile(x, api, what)
-    if isinstance(x, (int, float, np.generic)):
-        return Const(x)
-    if isinstance(x, np.ndarray) and x.ndim == 0:
-        return Const(x[()])
+    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+        return Const(arguments.number(x, api, what))
     if isinstance(x, VirtualRegister):
         broken(
             "register",
@@ -79,29 +78,35 @@ def want_dtype(dtype: Any, api: str) -> np.dtype | None:
     """The dtype asked for, resolved; None if none was."""
     if dtype is None:
         return None
-    try:
-        return dtypes.resolve(dtype)
-    except TypeError as e:
-        broken("dtype", f"{api}: {e}", got=repr(dtype))
-        raise
+    return dtypes.wanted(dtype, api)
 
 
 def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
-    """`value`, which must be a member of the enumeration `kind` (or the text of one whose values
-    are texts)."""
+    """`value` as a member of the enumeration `kind`: one of them, the text of one whose values
+    are texts, or with a warning the raw number of one."""
     if isinstance(value, kind):
         return value
     if isinstance(value, str) and any(value == m.value for m in kind):
         return kind(value)
     names = ", ".join(f"nisa.{kind.__name__}.{m.name}" for m in kind)
+    raw = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    known = next((m for m in kind if raw and m.value == value), None)
+    if known is None:
+        broken(
+            "argument",
+            f"{api}: {what} is {value!r}",
+            got=repr(value),
+            limit=names,
+            remedy=f"Pass a member of nisa.{kind.__name__}.",
+        )
     broken(
         "enum-constant",
         f"{api}: {what} is {value!r}",
         got=repr(value),
         limit=names,
-        remedy=f"Pass a member of nisa.{kind.__name__}.",
+        remedy=f"Write nisa.{kind.__name__}.{known.name if known is not None else ''}.",
     )
-    raise AssertionError
+    return known
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
