@@ -130,7 +130,7 @@ def _slack(case: Case) -> int:
     # a batch's lengths and block table are smaller still; so is the mask of a tile
     small = sum(case.args[p].nbytes for p in ("lengths", "block_table") if p in case.args)
     heads = case.args["k_blocks"].shape[1] if "k_blocks" in case.args else 1
-    return int(q.nbytes) * max(keys // 128, 1) + small * max(heads, q.shape[-1])
+    return int(q.nbytes) * max(keys // 128, 1) + int(small) * max(heads, int(q.shape[-1]))
 
 
 def _repeated(

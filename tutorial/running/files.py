@@ -15,8 +15,9 @@ from . import runner
 
 
 def named_after_stages(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
-    """The files of these names, or in folders of these names (none: the worked solutions), each with
-    the stage whose number its name begins with. Raises StageError for a file of another name."""
+    """The files of these names, or in folders of these names (none: the worked solutions), each
+    with the stage whose number its name begins with. Raises StageError for a file of another
+    name."""
     lessons = stage.stages()
     if not names:
         folder = stage.solutions_folder()

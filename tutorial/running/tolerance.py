@@ -138,7 +138,8 @@ class Float32:
 
 def _adding(count: F64) -> F64:
     """What adding so many numbers costs, in units of their sum."""
-    return np.minimum(count, 4 * np.sqrt(count))
+    cost: F64 = np.minimum(count, 4 * np.sqrt(count))
+    return cost
 
 
 def _exact(q: F64, k: F64) -> bool:
