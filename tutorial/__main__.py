@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from nkisim.machine import narrow
 
 from . import stage
+from . import verdict as verdicts
 from .check import Progress, check, unusable
 from .reference.text import table
 from .running import runner
@@ -29,7 +30,7 @@ from .workspace import doctor
 from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
-UNUSABLE = EXIT_CODES[runner.UNUSABLE]
+UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 
 
 class Sentence(Exception):
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Sentence, stage.StageError) as error:
         print(error, file=sys.stderr)
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"outcome": runner.UNUSABLE, "sentence": str(error)}, indent=2))
+            print(json.dumps({"outcome": verdicts.UNUSABLE, "sentence": str(error)}, indent=2))
         return UNUSABLE
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -393,7 +394,7 @@ def _generate(options: argparse.Namespace) -> int:
         )
     else:
         print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:

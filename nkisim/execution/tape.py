@@ -242,6 +242,10 @@ class Tape:
             self.results[-1] = dst.array.copy()
         return entries[at + 1], entries[at + 2]
 
+    def start_of_last(self, sources: int) -> int:
+        """Where the last record begins, which is of an instruction with so many sources."""
+        return len(self.entries) - 6 - 2 * sources
+
     def insert(self, before: int, signature: Signature, buf: Buffer, values: Any) -> None:
         """A record of an instruction without sources that fills `buf` with `values`, before the
         last `before` entries (none, or those of one record)."""

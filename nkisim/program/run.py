@@ -69,7 +69,7 @@ class Run:
     def unchecked(self) -> dict[str, str]:
         """The rules that need values and so were not held to, or not wholly: rule id -> what went
         unchecked. Empty for a run with values."""
-        return {} if self.values else dict(_UNCHECKED)
+        return {} if self.values else dict(UNCHECKED)
 
     def _need_values(self, what: str) -> None:
         if not self.values:
@@ -245,7 +245,7 @@ class Run:
         )
 
 
-_UNCHECKED = {
+UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all "
     "count as inside",
