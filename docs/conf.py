@@ -20,6 +20,7 @@ include_patterns = [
 # what is stored was made by executing; the tests prove that it still holds
 nb_execution_mode = "off"
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = project
 html_show_copyright = False

@@ -20,6 +20,7 @@ import pytest
 import tutorial
 from tutorial import stage
 from tutorial.inputs import realdata
+from tutorial.reference.text import DIGITS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [pytest.param(s, id=f"stage{s.number}") for s in tutorial.stages()]
@@ -348,7 +349,7 @@ def _shown_traces():
 def test_a_shown_trace_reads_the_same_where_fp32_rounds_a_little_differently(made):
     """BLAS libraries and vector units add in different orders: sums differ by an ulp or two, real
     scores by a few more."""
-    exact = made.digits == tutorial.reference.text.DIGITS
+    exact = made.digits == DIGITS
     off = (
         {"l": 3e-7, "acc": 3e-7}
         if exact

@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 from nkisim.machine import narrow
 
 from . import stage
+from . import verdict as verdicts
 from .check import Progress, check, unusable
 from .reference.text import table
 from .running import runner
-from .trace.picture import picture
+from .trace.picture import picture, picture_page
 from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
@@ -29,7 +30,7 @@ from .workspace import doctor
 from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
-UNUSABLE = EXIT_CODES[runner.UNUSABLE]
+UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 
 
 class Sentence(Exception):
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Sentence, stage.StageError) as error:
         print(error, file=sys.stderr)
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"outcome": runner.UNUSABLE, "sentence": str(error)}, indent=2))
+            print(json.dumps({"outcome": verdicts.UNUSABLE, "sentence": str(error)}, indent=2))
         return UNUSABLE
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -117,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     drawing.add_argument("--family", help="the input family; default: the one of the costs")
     drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
+    drawing.add_argument(
+        "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
+    )
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
         "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
@@ -291,8 +295,13 @@ def _picture(options: argparse.Namespace) -> int:
             inputs = _inputs(options.input)
             kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
             made = picture(lesson, kernel, options.family, inputs=inputs)
+            page = None
+            if options.html is not None and made.drawn:
+                page = picture_page(lesson, kernel, options.family, inputs=inputs)
         if options.svg is not None:
             made.save(options.svg)
+        if page is not None:
+            Path(options.html).write_text(page, encoding="utf-8", newline="\n")
     except (runner.Unusable, stage.InputError) as error:
         raise Sentence(str(error)) from error
     except OSError as error:
@@ -385,7 +394,7 @@ def _generate(options: argparse.Namespace) -> int:
         )
     else:
         print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:

@@ -16,9 +16,9 @@ import numpy as np
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis.diagnose import Diagnosis, diagnose
+from .diagnosis.diagnose import diagnose
 from .running import precision, refusals, runner
-from .running.answer import Answer
+from .running.answer import Answer, Diagnosis
 from .running.runner import Problem, Result
 from .stage import Case
 from .trace.lines import line_of
@@ -64,7 +64,7 @@ def check(
 
 
 def _on_the_ladder(
-    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None
+    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: stage.Rung | None
 ) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
     that is wanted."""

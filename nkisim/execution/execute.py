@@ -70,7 +70,7 @@ def execute(
     clock = execution.clock = execution.clock + 1
     for s in srcs:  # all that is read must be written, and in scope
         buf = s.buf
-        if buf.state != FULL and execution.check_read(s, api):  # some elements are unknown
+        if buf.state != FULL and execution.check_read(s, api, follows=True):
             return execute_masked(*call, counted=True)
         if buf.scope.closed:
             execution.check_scope(s)
@@ -102,6 +102,8 @@ def execute(
             values = execution.cast(second, extra.meta.dtype)
             extra.array[...] = values.reshape(extra.meta.shape)
         noted(execution, extra, code, lasti, index)
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         execution.tape.add(signature, code, lasti, dst, srcs, extra)
         if execution.lowering is not None:
@@ -180,11 +182,11 @@ def redirect(
     index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
     keep: np.ndarray | None = None
     if last.general is not None:
-        keep, lost = last.general
+        keep, lost, origin = last.general
         values = value.array
         if held and execution.values:
             values = np.where(execution.written_flags(dst), dst.array + values, values)
-        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost)
+        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost, origin)
     elif execution.values:
         values = dst.array + value.array if held else value.array
         dst.array[...] = execution.cast(values, meta.dtype)

@@ -25,7 +25,7 @@ from ..machine.memory import (
 from ..machine.running import RUNNING, Listener
 from ..machine.shapes import shape_only
 from ..rules import scopes, source
-from ..rules.errors import broken
+from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
 from ..tensors.tensor import IndexedTensor, Tensor
 from .creation import creatable
@@ -47,7 +47,7 @@ from .signature import Signature
 from .tape import Printed, Record, Tape
 from .written import Written
 
-_SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
+_SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
 _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
@@ -122,6 +122,9 @@ class Execution(Written):
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
         self.first_addresses: dict[tuple[CodeType, int], int] = {}
         """Of each place in the text that gave an allocator an address: the first iteration's."""
+        self.origins: dict[Buffer, KernelError] = {}
+        """Of tensors with elements that nobody has given a value: what went wrong where, in case
+        they reach an output."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
@@ -138,7 +141,7 @@ class Execution(Written):
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        self.signatures: dict[tuple, Signature] = {}
+        self.signatures: dict[tuple[Any, ...], Signature] = {}
         self.retarget(config)
 
     def retarget(self, config: Config) -> None:

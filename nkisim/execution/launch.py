@@ -34,7 +34,7 @@ from ..machine.occupancy import Occupancy
 from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, KernelError, Policy, broken
+from ..rules.errors import POLICY, KernelError, Policy, broken, report
 from ..tensors.tensor import Tensor
 from .execute import spend_memset
 from .execution import Execution, running
@@ -169,7 +169,7 @@ class Kernel:
     def check_argument(self, name: str, value: Any, annotation: Any) -> None:
         """Refuse an argument that the dialect does not take."""
 
-    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         positions = (
             list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
@@ -186,7 +186,7 @@ class Kernel:
         """The NumPy arrays of the tensors that the function returned."""
         return _outputs(program, self, result, mutable)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
 
     def __repr__(self) -> str:
@@ -194,7 +194,7 @@ class Kernel:
         return f"<nki kernel {self.__name__}{grid}>"
 
 
-def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
+def _grid(kernel: Kernel, grid: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels
     write it."""
     if not all(
@@ -204,7 +204,7 @@ def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
         broken(
             "argument",
             f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid "
-            "are no integers from 0 on",
+            "are not integers from 0 on",
             got=repr(grid),
             limit="integers, one an axis",
             remedy="Divide sizes with //.",
@@ -266,8 +266,8 @@ def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
 
 
 def _bind(
-    program: Execution, kernel: Kernel, args: tuple, kwargs: dict
-) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
+    program: Execution, kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]
+) -> tuple[list[Any], dict[Any, Any], list[tuple[Tensor, Any]]]:
     """Arguments with arrays turned into tensors; and those that may be written, with the caller's
     arrays."""
     try:
@@ -313,7 +313,7 @@ def home(kernel: Kernel) -> source.Line:
     return source.line_of(code, 0) if code is not None else source.Line("", 0, "")
 
 
-def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel
     returns one).
 
@@ -422,6 +422,7 @@ def to_arrays(program: Execution, kernel: Kernel, result: Any, returned: list[Bu
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
             if value.meta.space in ON_CHIP:
+                _unknown_output(program, kernel, value)
                 broken(
                     "output-memory",
                     f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
@@ -523,6 +524,17 @@ def write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
         )
 
 
+def _unknown_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
+    """Refuse to return elements that were computed from what nobody wrote."""
+    origin = program.origins.get(value.buf)
+    if origin is not None and not program.written_flags(value).all():
+        if origin.reaches is None:
+            origin.reach(
+                f"'{value.label}', which {kernel.__name__} returns", source.Line("", 0, "")
+            )
+        report(origin)
+
+
 def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
@@ -540,6 +552,10 @@ def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
+    _unknown_output(program, kernel, value)
+    for origin in program.origins.values():
+        if origin.likely is not None:  # a mistake that was seen on the way, and may be why
+            report(origin)
     missing = flags.size - int(np.count_nonzero(flags))
     first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
     part = (

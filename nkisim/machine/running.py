@@ -31,7 +31,13 @@ class RunningKernel(Protocol):
     """What notes the steps of a kernel that is lowered; None where none is."""
 
     def check_read(
-        self, t: Any, api: str, where: np.ndarray | None = None, adds: bool = False
+        self,
+        t: Any,
+        api: str,
+        where: np.ndarray | None = None,
+        adds: bool = False,
+        follows: bool = False,
+        decides: bool = False,
     ) -> bool:
         """Refuse to read elements that no instruction has written."""
 

@@ -56,11 +56,12 @@ class ShapeOnly:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ShapeOnly):
             return self.shape == other.shape and self.dtype == other.dtype
-        return (
+        found: bool = (
             self._no_values()
             if isinstance(other, (int, float, np.generic, np.ndarray))
             else NotImplemented
         )
+        return found
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))

@@ -166,7 +166,7 @@ def permute(t: Tensor, dims: Any) -> Tensor:
     if sorted(order) != list(range(t.ndim)):
         broken(
             "view-shape",
-            f"permute: {order} is no order of the {t.ndim} axes of '{t.label}'",
+            f"permute: {order} is not an order of the {t.ndim} axes of '{t.label}'",
             tensor=t.label,
             got=order,
             limit=f"each of 0..{t.ndim - 1} once",
@@ -411,7 +411,7 @@ def _names(pattern: Any, what: str) -> list[Any]:
         return list(pattern)
     broken(
         "argument",
-        f"rearrange: {what} is no pattern of names",
+        f"rearrange: {what} is not a pattern of names",
         got=shown(pattern),
         limit="names and tuples of names, e.g. ('b', ('h', 'w'))",
     )
@@ -425,7 +425,7 @@ def _known_sizes(sizes: Any) -> dict[str, int]:
     if not isinstance(sizes, dict):
         broken(
             "argument",
-            "rearrange: fixed_sizes is no dictionary",
+            "rearrange: fixed_sizes is not a dictionary",
             got=shown(sizes),
             limit="{name: size}",
         )
@@ -539,7 +539,7 @@ def _retyped(
     if t.array.dtype != dtypes.storage(t.dtype) and dtype != t.dtype:
         broken(
             "dtype",
-            f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps "
+            f"view: '{t.label}' has no separate bits while NKI_PRECISE_FP=0 keeps "
             "floats as float32",
             tensor=t.label,
             remedy="Run with NKI_PRECISE_FP=1.",
@@ -640,7 +640,7 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    kernel.check_read(t, api)
+    kernel.check_read(t, api, decides=True)
     t.buf.last = kernel.clock + 1
     return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
@@ -749,7 +749,7 @@ def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> 
     than one column of indices counts down the columns."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
@@ -781,7 +781,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     group, i // group]."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t

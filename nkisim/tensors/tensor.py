@@ -198,7 +198,9 @@ class Tensor:
         view.off = off
         return view
 
-    def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
+    def _subscripted(
+        self, form: tuple[Any, ...], key: tuple[Any, ...]
+    ) -> tuple[Meta, tuple[int, ...]]:
         """The layout of a view that is seen for the first time."""
         meta = self.meta
         known = layouts.subscripted(meta, form)
@@ -219,7 +221,7 @@ class Tensor:
         meta.views[form] = known
         return known
 
-    def _advanced(self, key: tuple) -> Tensor:
+    def _advanced(self, key: tuple[Any, ...]) -> Tensor:
         """A subscript that is not made of slices and numbers alone."""
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
@@ -360,10 +362,12 @@ class Tensor:
         dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
+        found: Tensor = dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
+        return found
 
     def astype(self, dtype: Any) -> Tensor:
-        return dialect().astype(self, dtype)
+        found: Tensor = dialect().astype(self, dtype)
+        return found
 
     # -- refusals ----------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -508,9 +512,9 @@ class IndexedTensor(Tensor):
     def __init__(
         self,
         base: Tensor,
-        indices: tuple,
+        indices: tuple[Any, ...],
         grid: tuple[int, ...],
-        tiles: tuple | None,
+        tiles: tuple[Any, ...] | None,
         recipe: tuple[Any, ...] = (),
     ) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
@@ -624,7 +628,8 @@ class IndexedTensor(Tensor):
         picked = self._check(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
-        return self._flags()[tuple(picked)]
+        found: np.ndarray = self._flags()[tuple(picked)]
+        return found
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
@@ -633,7 +638,7 @@ class IndexedTensor(Tensor):
             np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         )
         buf = self.buf
-        chosen: tuple | None = None
+        chosen: tuple[Any, ...] | None = None
         if type(self.array) is not ShapeOnly:
             chosen = tuple(p[keep] for p in picked)
             self.array[chosen] = np.broadcast_to(values, self.shape)[keep]

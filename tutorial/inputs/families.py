@@ -63,7 +63,8 @@ def _one_key_dominates(last: bool) -> Callable[[np.random.Generator, int, int, i
 
 def _rows_apart(rng: np.random.Generator, groups: int, g: int, n: int) -> F64:
     centres = np.array([-200.0, 200.0, 0.5])[(np.arange(groups)[:, None] + np.arange(g)) % 3]
-    return centres[:, :, None] + rng.standard_normal((groups, g, n))
+    found: F64 = centres[:, :, None] + rng.standard_normal((groups, g, n))
+    return found
 
 
 FAMILIES = {

@@ -24,7 +24,8 @@ def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float6
     q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
     qk = scale * (q @ k)
     p = np.exp(qk - qk.max(axis=1, keepdims=True))
-    return (p / p.sum(axis=1, keepdims=True)) @ v.T
+    found: NDArray[np.float64] = (p / p.sum(axis=1, keepdims=True)) @ v.T
+    return found
 
 
 def one_head_case(name: str, d: int, n: int, family: str | None = None, **options: float) -> Case:

@@ -52,8 +52,8 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    """The least for all steps of a stretch of text: stage 4's, one call per layer, on the tiles that
-    hold keys."""
+    """The least for all steps of a stretch of text: stage 4's, one call per layer, on the tiles
+    that hold keys."""
     return least(next(walk for walk in walks() if walk.family == case.family))
 
 

@@ -1,5 +1,5 @@
-"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits for
-memory only."""
+"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits
+for memory only."""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ class Operators:
         if op in ("equal", "not_equal"):
             other = b if isinstance(a, Tensor) else a
             if other is None or isinstance(other, str):
-                return NotImplemented  # t == None asks whether an argument was given
+                found: Tensor = NotImplemented  # t == None asks whether an argument was given
+                return found
         if op == "matmul":
             broken(
                 "operator",

@@ -24,6 +24,7 @@ from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
+from ..neuronxcc.support import promoted
 from .support import as_tensor, is_const, operand, tile, want_dtype
 from .targets import needs_trn3
 
@@ -111,7 +112,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
         a, b = operand(x, api, "x"), operand(y, api, "y")
         out = want_dtype(dtype, api)
         if out is None:
-            out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
+            out = b.dtype if is_const(a) else a.dtype if is_const(b) else promoted(a, b)
         if not is_const(a) and not is_const(b):
             if a.shape == b.shape:
                 return execute(

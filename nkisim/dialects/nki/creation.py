@@ -104,7 +104,8 @@ def region(buffer: Any, api: str) -> MemoryRegion:
             remedy=f"Write buffer=nl.{buffer}.",
         )
         buffer = {"hbm": "private_hbm"}.get(buffer, buffer)
-    return option(buffer, MemoryRegion, api, "buffer")
+    found: MemoryRegion = option(buffer, MemoryRegion, api, "buffer")
+    return found
 
 
 def _address(address: Any, api: str) -> tuple[int, int]:
@@ -263,7 +264,8 @@ def _stored(path: str | Path, api: str) -> np.ndarray:
             got=f"{str(path)!r}: {why}",
             limit="the name of a .npy file",
         )
-    return found
+    result: np.ndarray = found
+    return result
 
 
 def shared_constant(constant: Any, dtype: Any = None) -> Any:

@@ -310,7 +310,7 @@ def register_load(dst: Any, src: Any) -> None:
     api = "nisa.register_load"
     register, t = _register(dst, api, "dst"), _one_element(src, api, "src")
     program = current(api)
-    program.check_read(t, api)
+    program.check_read(t, api, decides=True)
     t.buf.last = program.clock + 1
     register.write(int(t.array.reshape(-1)[0]) if program.values else None, api)
 

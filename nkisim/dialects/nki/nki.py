@@ -86,7 +86,7 @@ class NkiKernel(Kernel):
                     at=home(self),
                 )
 
-    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         acceptance.check(self.function)
         program.registers = {}
         program.shared_next = 0
@@ -151,7 +151,7 @@ class NkiKernel(Kernel):
         return outputs
 
 
-def run(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def run(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Simulate `kernel` on NumPy arrays or torch tensors; the outputs are of the kind that the
     inputs were."""
     torch = sys.modules.get("torch")
