@@ -132,7 +132,8 @@ def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> B
                 found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
                 if found is not None:
                     return tuple([range(a, b, s) for a, b, s in found])
-        return box
+        whole: Box = box
+        return whole
     out = list(box)
     for at, (axis, start, step) in enumerate(axes):
         if axis is None:
