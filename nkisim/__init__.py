@@ -21,19 +21,21 @@ from . import fallback
 from .machine.config import Config
 from .machine.shapes import ShapeOnly, shape
 from .machine.target import TARGETS, Target
+from .program.decode import ProgramFileError
 from .program.instruction import Instruction, Operand
 from .program.run import Peak
-from .record import Run, record
+from .record import Program, Run, load, lower, record
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 
-__version__ = "0.3.0"
 __all__ = [
     "Config",
     "Instruction",
     "KernelError",
     "Operand",
     "Peak",
+    "Program",
+    "ProgramFileError",
     "RULES",
     "RuleWarning",
     "Run",
@@ -42,8 +44,22 @@ __all__ = [
     "TARGETS",
     "Target",
     "fallback",
+    "load",
+    "lower",
     "record",
     "shape",
 ]
 
 fallback.install()
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, which is written in pyproject.toml alone."""
+    if name != "__version__":
+        raise AttributeError(f"module 'nkisim' has no attribute {name!r}")
+    from importlib import metadata  # slow to import, and few ask
+
+    try:
+        return metadata.version("nki-decode-tutorial")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"  # a copy of the files that was never installed

@@ -6,6 +6,7 @@ The only file that knows both what ran and how it is drawn.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from . import timeline as model
@@ -13,7 +14,10 @@ from .machine import target as targets
 from .machine.config import Config
 from .machine.running import LISTENER, Listener
 from .machine.target import Target
-from .program import run as program
+from .program import load as loading
+from .program import lower as lowering
+from .program import program as programs
+from .program import run as runs
 from .views import counters, trace_file
 from .views.lane_chart import LaneChart
 from .views.memory_chart import MemoryChart
@@ -46,7 +50,7 @@ class Timeline(model.Timeline):
         trace_file.save(self, path)
 
 
-class Run(program.Run):
+class Run(runs.Run):
     """What ran inside `nkisim.record()`. Several kernel calls add up."""
 
     def timeline(
@@ -145,3 +149,61 @@ class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
 
     def __exit__(self, *exc: Any) -> None:
         LISTENER.set(self._outer)
+
+
+class Program(programs.Program):
+    """A kernel, or a Python function that calls kernels, lowered for given shapes. Immutable.
+
+    `program(*arrays)` replays it on one array for each of `inputs`, in that order, and returns what
+    the direct call returns, bit by bit; inside `nkisim.record()` it leaves the same run. ValueError
+    for arrays of other shapes or data types; `KernelError` for what only values decide.
+
+    Made by `nkisim.lower` and `nkisim.load`. Counters, charts and timeline: those of `program.run`.
+    """
+
+    _runs = Run
+
+    @property
+    def run(self) -> Run:
+        """What it does, as a run on shapes alone: instructions, counters, memory, timeline."""
+        found = super().run
+        assert isinstance(found, Run)
+        return found
+
+    def timeline(self, target: str | Target | None = None, **options: Any) -> Timeline:
+        """When each instruction would run, by the model of time: see `Run.timeline`."""
+        return self.run.timeline(target, **options)
+
+    def counters(self) -> str:
+        """Tables of what it does: instructions by engine and operation, HBM traffic by tensor."""
+        return self.run.counters()
+
+
+def lower(kernel: Any, *args: Any, **kwargs: Any) -> Program:
+    """The program of `kernel` for the shapes and the Python values of these arguments.
+
+    `kernel`: a kernel of either dialect, `kernel[grid]`, or a Python function that calls kernels
+    and only reshapes what goes from one to the next. Arrays may be NumPy arrays, of which shape and
+    data type count, or `nkisim.shape(...)`; each becomes an input. All else (numbers, flags) is
+    part of the program. Target and configuration are those of `nkisim.record()` around it, else the
+    environment's.
+
+    `KernelError` where the kernel breaks a rule, or where a loop, a branch or an offset depends on
+    values in a way that is not in a program (rule "values-needed"); ValueError where the function
+    around the kernels needs values.
+    """
+    found = lowering.lower(Program, kernel, args, kwargs)
+    assert isinstance(found, Program)
+    return found
+
+
+def load(path: str | Path) -> Program:
+    """The program that `program.save` wrote to a file.
+
+    Nothing in the file is believed: it is held to the rules anew, as a kernel is. ValueError
+    (`nkisim.ProgramFileError`) with a sentence where it holds no program, `KernelError` where its
+    program breaks a rule.
+    """
+    found = loading.load(Program, path)
+    assert isinstance(found, Program)
+    return found

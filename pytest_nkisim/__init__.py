@@ -51,11 +51,11 @@ class FirstImport:
     ) -> ModuleSpec | None:
         if fullname not in NAMES:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         switch_on()
         for finder in sys.meta_path:
             if getattr(finder, "nkisim_fallback", False):
-                found: ModuleSpec | None = finder.find_spec(fullname, path, target)  # type: ignore[attr-defined]
+                found: ModuleSpec | None = finder.find_spec(fullname, path, target)
                 return found
         return None
 

@@ -27,7 +27,7 @@ CODE = sorted([*(ROOT / "nkisim").rglob("*.py"), *(ROOT / "tutorial").rglob("*.p
 
 _COUNTED = (
     "rows?|lines?|levers?|numbers?|values?|elements?|bytes|Ki?B|columns?|blocks?|tiles?|entry|"
-    "entries|calls?|once|twice|loads?|copies|sentences?|files?|instructions?|modules?|heads?|"
+    "entries|calls?|once|twice|loads?|sentences?|files?|instructions?|modules?|heads?|"
     "budgets?"
 )
 _PER = (
@@ -38,6 +38,7 @@ _PER = (
 _STILL_FINE = (
     "longer|more|less|larger|smaller|better|worse|wider|use|one|error|need|reason|way|good|longest"
 )
+_FUNCTION_WORD = "that|which|and|or|in|on|is|are|for|to|while|by|so|with|from|at|as|if"
 BANNED: dict[str, tuple[re.Pattern[str], str]] = {
     name: (re.compile(pattern), instead)
     for name, pattern, instead in (
@@ -53,7 +54,11 @@ BANNED: dict[str, tuple[re.Pattern[str], str]] = {
             "that are not",
         ),
         ("anew", r"\banew\b", "again, or: from the start"),
-        ("of its own", r"\bof (?:its|their) own\b", "a separate one, or: its own one"),
+        (
+            "of its own",
+            rf"\bof (?:its|their) own\b(?! (?!(?:{_FUNCTION_WORD})\b)\w)",
+            "a separate one, or: its own one",
+        ),
         ("in the place of", r"\bin the place of\b", "instead of"),
         ("held against", r"\bh[eo]ld(?:s|ing)? (?:\w+ )?against\b", "compared with"),
         ("who read the records", r"\bwho reads? the records?\b", "code that reads the records"),

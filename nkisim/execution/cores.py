@@ -22,7 +22,9 @@ import numpy as np
 from ..machine.running import RUNNING
 from ..rules import source
 from ..rules.errors import broken
+from ..tensors.tensor import Tensor
 from .execution import Execution, running
+from .races import Races
 
 
 class _Abandoned(BaseException):
@@ -48,6 +50,8 @@ class _Core:
     def _run(self, work: Callable[[], Any], group: Cores) -> None:
         RUNNING.set(self.program)
         self.turn.acquire()
+        if self.program.lowering is not None:
+            self.program.lowering.switch(group.number(self.program))
         try:
             if not group.abandoned:
                 with np.errstate(all="ignore"):
@@ -79,11 +83,14 @@ class Cores:
         self.cores: list[_Core] = []
         self.back = threading.Semaphore(0)
         self.abandoned = False
-        self.posted: dict[tuple, Any] = {}
+        self.posted: dict[tuple[Any, ...], Any] = {}
         """What a core has laid out for another: kind, core and number of the exchange -> the
         thing."""
-        self.counts: dict[tuple, int] = {}
+        self.counts: dict[tuple[Any, ...], int] = {}
         """How many exchanges of a kind each core has begun."""
+        self.races = Races()
+        self.marks: dict[tuple[Any, ...], int] = {}
+        """How many accesses to HBM there had been when a core began an exchange."""
 
     def run(self, programs: list[Execution], work: Callable[[], Any]) -> list[Any]:
         """Do `work` on every core, each under its own program; the results, core 0's first."""
@@ -137,6 +144,17 @@ class Cores:
         """Which of the cores runs `program`."""
         return next(i for i, c in enumerate(self.cores) if c.program is program)
 
+    def touches(self, program: Execution, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
+        """Note what an instruction of a core reads and writes in the memory that both share."""
+        self.races.instruction(self.number(program), api, dst, srcs)
+
+    def let_the_other_go_on(self) -> None:
+        """Let the other core run as far as it comes by itself. Which of two cores is ahead is
+        anybody's guess where nothing makes one wait."""
+        me = next(c for c in self.cores if c.program is running())
+        other = next(c for c in self.cores if c is not me)
+        self.wait(lambda: other.done or not other.ready(), "a read of what the other core writes")
+
     def wait(self, ready: Callable[[], bool], what: str) -> None:
         """Let the other core run until `ready` holds."""
         program = running()
@@ -147,9 +165,12 @@ class Cores:
             core.turn.acquire()
             if self.abandoned:
                 raise _Abandoned
+            assert program is not None
+            if program.lowering is not None:
+                program.lowering.switch(self.number(program))
         core.ready = lambda: True
 
-    def exchange(self, kind: tuple, mine: Any, what: str) -> Any:
+    def exchange(self, kind: tuple[Any, ...], mine: Any, what: str) -> Any:
         """Lay out `mine` for the other core and take what it lays out in its exchange of this kind
         with the same number."""
         program = running()
@@ -157,5 +178,7 @@ class Cores:
         me = self.number(program)
         count = self.counts[kind, me] = self.counts.get((kind, me), 0) + 1
         self.posted[kind, me, count] = mine
+        self.marks[kind, me, count] = self.races.now
         self.wait(lambda: (kind, 1 - me, count) in self.posted, what)
+        self.races.meet(me, self.marks[kind, 1 - me, count])
         return self.posted[kind, 1 - me, count]

@@ -19,6 +19,7 @@ from ..machine.memory import FULL, SBUF, Buffer
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .execution import Execution, current, running
+from .lowering import MATERIALIZE
 from .masked import condition, execute_masked
 from .signature import Signature, build
 from .write import admit, noted, store
@@ -69,7 +70,7 @@ def execute(
     clock = execution.clock = execution.clock + 1
     for s in srcs:  # all that is read must be written, and in scope
         buf = s.buf
-        if buf.state != FULL and execution.check_read(s, api):  # some elements are unknown
+        if buf.state != FULL and execution.check_read(s, api, follows=True):
             return execute_masked(*call, counted=True)
         if buf.scope.closed:
             execution.check_scope(s)
@@ -78,9 +79,9 @@ def execute(
     result: Any = None if in_place else signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-    frame = _getframe(2)
+    frame: Any = execution.cursor or _getframe(2)
     while frame.f_code is not execution.kernel_code and frame.f_code.co_filename in _INTERNAL:
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     code, lasti = frame.f_code, frame.f_lasti
     if dst is None:
         dst = execution.last_result = _made(execution, signature, result, code, lasti)
@@ -101,8 +102,12 @@ def execute(
             values = execution.cast(second, extra.meta.dtype)
             extra.array[...] = values.reshape(extra.meta.shape)
         noted(execution, extra, code, lasti, index)
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         execution.tape.add(signature, code, lasti, dst, srcs, extra)
+        if execution.lowering is not None:
+            execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
 
 
@@ -170,18 +175,23 @@ def redirect(
     meta = dst.meta
     if meta.shape != value.meta.shape:
         return False
+    if held:
+        execution.suspect = None
+        execution.check_read(dst, "accumulation", adds=True)
     signature = _redirected(execution, last, dst, attrs, held)
     index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
     keep: np.ndarray | None = None
     if last.general is not None:
-        keep, lost = last.general
+        keep, lost, origin = last.general
         values = value.array
         if held and execution.values:
             values = np.where(execution.written_flags(dst), dst.array + values, values)
-        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost)
+        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost, origin)
     elif execution.values:
         values = dst.array + value.array if held else value.array
         dst.array[...] = execution.cast(values, meta.dtype)
+    if execution.lowering is not None:
+        execution.lowering.redirected(dst, attrs, held)
     value.buf.last = -1
     execution.last_result = None
     tape = execution.tape
@@ -225,6 +235,8 @@ def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
     """Fill the PSUM tile of `t` with the zeros that it counts as holding, by a memset that stands
     before the last `before` entries of the tape."""
     buf = t.buf
+    if before and execution.lowering is not None:  # the others come about by themselves
+        execution.lowering.step(MATERIALIZE, 0, *execution.lowering.view(t))
     buf.state = FULL
     buf.filled()
     if not execution.recording:

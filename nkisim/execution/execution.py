@@ -10,9 +10,11 @@ import numpy as np
 
 from ..machine.config import Config
 from ..machine.memory import (
+    CONST,
     EMPTY,
     HBM,
     PSUM,
+    ZERO,
     Buffer,
     Meta,
     Scope,
@@ -23,14 +25,29 @@ from ..machine.memory import (
 from ..machine.running import RUNNING, Listener
 from ..machine.shapes import shape_only
 from ..rules import scopes, source
-from ..rules.errors import broken
-from ..tensors.tensor import Tensor
+from ..rules.errors import KernelError, broken
+from ..rules.listing import Cursor
+from ..tensors.tensor import IndexedTensor, Tensor
+from .creation import creatable
+from .lowering import (
+    END,
+    INSTANCE,
+    LOOP,
+    NEXT,
+    OFFER,
+    PAUSE,
+    PLACE,
+    RESUME,
+    TARGET,
+    Lowering,
+)
+from .lowering import ZERO as ZERO_STEP
 from .places import Places
 from .signature import Signature
-from .tape import Record, Tape
+from .tape import Printed, Record, Tape
 from .written import Written
 
-_SIGNATURES: dict[tuple, dict[tuple, Signature]] = {}
+_SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
 _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
@@ -55,6 +72,8 @@ class Execution(Written):
         "last_srcs",
         "last_extra",
         "spend",
+        "lowering",
+        "cursor",
         "__dict__",
     )
 
@@ -77,6 +96,10 @@ class Execution(Written):
         self.values = listener is None or listener.values
         """Whether values are computed. If not, every array is a `ShapeOnly`."""
         self.tape = Tape(listener is not None and listener.keep_results)
+        self.lowering: Lowering | None = None
+        """What notes the kernel's steps, if it is lowered."""
+        self.cursor: Cursor | None = None
+        """Where the program stands that is replayed; None for a kernel that runs as Python."""
         self.spend = spend
         self.clock = 0
         self.buffers: list[Buffer] = []
@@ -90,10 +113,18 @@ class Execution(Written):
         self.grid: tuple[int, ...] = ()
         self.ordered = 0
         """How many blocks of nl.no_reorder are open."""
+        self.core = 0
+        self.numbered: list[Buffer] = []
+        """Of a replay that has ended, the buffers by the program's numbers."""
+        self.paused: list[tuple[Any, ...]] | None = None
+        """The history that `pause_history` laid aside."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
         self.first_addresses: dict[tuple[CodeType, int], int] = {}
         """Of each place in the text that gave an allocator an address: the first iteration's."""
+        self.origins: dict[Buffer, KernelError] = {}
+        """Of tensors with elements that nobody has given a value: what went wrong where, in case
+        they reach an output."""
         self.instances: list[int] = []
         """Where on the tape each program instance begins."""
         self.kernel_code: CodeType | None = None
@@ -110,12 +141,15 @@ class Execution(Written):
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        self.signatures: dict[tuple, Signature] = {}
+        self.signatures: dict[tuple[Any, ...], Signature] = {}
         self.retarget(config)
 
     def retarget(self, config: Config) -> None:
         """Go on under another configuration."""
         self.config = config
+        if self.lowering is not None:
+            name = config.target.name
+            self.lowering.step(TARGET, self.lowering.texts.number(name, name))
         key = (
             config.target.name,
             config.precise_fp,
@@ -130,6 +164,12 @@ class Execution(Written):
         """Each instruction that was recorded, in order."""
         return self.tape.records()
 
+    def lower(self, lowering: Lowering, core: int = 0) -> None:
+        """Note the steps of the kernel from now on; of two cores, this is `core`."""
+        self.lowering = lowering
+        self.core = core
+        lowering.place(self.kernel_code, 0)  # the first: that of the kernel itself
+
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         self.spend(self, t, before)
 
@@ -140,6 +180,8 @@ class Execution(Written):
         self.end_instances()
         self.position = position
         self.instances.append(len(self.tape.entries))
+        if self.lowering is not None:
+            self.lowering.step(INSTANCE, 0, *position, at=(self.kernel_code, 0))
         self.shared_next = 0
         self.registers = {}
         if position:
@@ -168,6 +210,11 @@ class Execution(Written):
         return (
             np.array(self.cast(values, dtype)) if self.values else self.zeros(values.shape, dtype)
         )
+
+    def built_with(self, buf: Buffer, values: np.ndarray) -> None:
+        """A tensor in HBM holds values that are known when the kernel is built."""
+        if self.lowering is not None:
+            self.lowering.constant(buf, values)
 
     def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """`values` rounded to `dtype` as stored here."""
@@ -206,18 +253,25 @@ class Execution(Written):
         dtype: np.dtype,
         *,
         pdim: int = 0,
+        pstart: int = 0,
         state: int = EMPTY,
         name: str | None = None,
     ) -> Tensor:
         """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written
         unless `state`."""
-        meta = meta_of(space, shape, contiguous(shape), dtype, pdim)
-        return self.tensor(self.new_buffer(meta, state, name), self.zeros(shape, dtype), meta, 0)
+        meta = meta_of(space, shape, contiguous(shape), dtype, pdim, pstart)
+        creatable(self.config.target, meta)
+        buf = self.new_buffer(meta, state, name)
+        if self.lowering is not None:
+            self.lowering.allocated(buf, meta)
+        return self.tensor(buf, self.zeros(shape, dtype), meta, 0)
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later
         overwrites it."""
         t.buf.placed = (partition, byte)
+        if self.lowering is not None:
+            self.lowering.step(PLACE, 0, self.lowering.numbers[t.buf], partition, byte)
         if t.meta.space not in self.places:
             target = self.config.target
             self.places[t.meta.space] = Places(
@@ -227,6 +281,59 @@ class Execution(Written):
                     target.sbuf_partition_bytes if t.meta.space != PSUM else 0,
                 ),
             )
+
+    def zero(self, t: Tensor) -> None:
+        """Let the new PSUM tile `t` count as holding zeros, on which nothing is spent unless they
+        are needed: the first matmul of an accumulation overwrites."""
+        if self.lowering is not None:
+            self.lowering.step(ZERO_STEP, 0, *self.lowering.view(t))
+        t.buf.state = ZERO
+        if t.buf.tracked is not None:
+            self.note_history(t, t.buf.code, t.buf.lasti)
+
+    def nothing_added(self, t: Tensor) -> None:
+        """Let the unwritten PSUM tile `t` count as holding a sum of nothing, so far."""
+        if self.lowering is not None:
+            self.lowering.step(ZERO_STEP, 1, *self.lowering.view(t))
+        t.buf.state = ZERO
+
+    def offer(self, t: Tensor) -> None:
+        """Let an assignment of `t`, which the last instruction filled, redirect that
+        instruction."""
+        if self.lowering is not None:
+            self.lowering.step(OFFER, 0, *self.lowering.view(t))
+        self.last_result = t
+
+    def pause_history(self, buf: Buffer) -> None:
+        """Keep no history of a tensor until `resume_history`."""
+        if self.lowering is not None:
+            self.lowering.step(PAUSE, 0, self.lowering.numbers[buf])
+        self.paused = buf.tracked
+        buf.tracked = None
+
+    def resume_history(self, t: Tensor) -> None:
+        """Go on with the history of `t`, whose whole value the last instruction has completed."""
+        if self.lowering is not None:
+            self.lowering.step(RESUME, 0, *self.lowering.view(t))
+        buf = t.buf
+        buf.tracked = self.paused
+        if buf.tracked is not None:
+            at = self.tape.start_of_last(1)
+            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+
+    def print_values(self, prefix: str, t: Tensor, line: int) -> None:
+        """Note, and unless somebody records print, what `t` holds."""
+        if self.lowering is not None:
+            self.lowering.printed(prefix, t)
+        values: Any = np.asarray(t.array) if t.meta.space == CONST else t.array
+        if t.meta.space != CONST:
+            self.check_read(t, "nl.device_print")
+            values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
+            if self.values:
+                values = np.array(values)
+        self.tape.prints.append(Printed(prefix, values, line))
+        if self.config.print_to_stdout and not self.recording:
+            print(prefix, values)
 
     def note_history(
         self,
@@ -263,8 +370,13 @@ class Execution(Written):
         parent, outer = self.scope, self.affine
         scope = None
         span: list[int] = []
+        lowering = self.lowering
+        if lowering is not None:
+            lowering.step(LOOP, int(affine), len(values))
         try:
             for i in values:
+                if lowering is not None:
+                    lowering.step(NEXT, 0, i)
                 if scope is not None:
                     scope.closed = True
                 self.serial += 1
@@ -283,6 +395,8 @@ class Execution(Written):
             if span:
                 self.affine_loops = [s for s in self.affine_loops if s is not span]
             self.scope, self.affine = parent, outer
+            if lowering is not None:
+                lowering.step(END)
 
 
 running: Callable[[], Execution | None] = RUNNING.get  # type: ignore[assignment]

@@ -63,11 +63,14 @@ def _of_torch(torch: Any, tensor: Any, name: str) -> np.ndarray:
         )
     plain = tensor.detach()
     kind = str(tensor.dtype).removeprefix("torch.")
+    found: np.ndarray
     if kind in _SIXTEEN:
-        return plain.view(torch.int16).numpy().view(_SIXTEEN[kind])
-    if kind in _EIGHT:
-        return plain.view(torch.uint8).numpy().view(_EIGHT[kind])
-    return plain.numpy()
+        found = plain.view(torch.int16).numpy().view(_SIXTEEN[kind])
+    elif kind in _EIGHT:
+        found = plain.view(torch.uint8).numpy().view(_EIGHT[kind])
+    else:
+        found = plain.numpy()
+    return found
 
 
 def any_torch(torch: Any, value: Any) -> bool:

@@ -13,14 +13,14 @@ from ..isa.core import Instruction, Plan
 from ..machine import dtypes
 from ..machine.memory import CONST, EMPTY, Meta
 from ..rules import source
-from ..rules.errors import broken
+from ..rules.errors import KernelError, broken
 from ..tensors.index import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution
 from .signature import Signature, build
 from .tape import Operand, Share
-from .write import admit, noted, store
+from .write import admit, admit_unknown, noted, store, unknown_in_registers
 
 
 def condition(mask: Any, api: str) -> np.ndarray | None:
@@ -108,7 +108,7 @@ def execute_masked(
     if extra is not None:
         result, second = result
     keep = _kept(plan, where, shape)
-    lost = unknown.of_result(plan, api, operands, arrays, shape, where)
+    lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
     runs = keep is None or bool(keep.any())
     frame = source.user_frame(2)
     place = frame.f_code, frame.f_lasti
@@ -121,23 +121,40 @@ def execute_masked(
     if not runs:
         dst.buf.role = "masked" if fresh else dst.buf.role
     elif plan.accumulates and isinstance(dst, IndexedTensor):
+        admit_unknown(execution, api, dst, keep, lost, origin)
         dst.accumulate(arrays[0], keep)
     else:
-        store(execution, api, dst, result.reshape(dst.shape), keep, lost)
+        store(execution, api, dst, result.reshape(dst.shape), keep, lost, origin)
+    if lost is not None and plan.stateful and extra is None:
+        unknown_in_registers(api, dst, lost, origin)
     if extra is not None:  # after the result: it may lie in the same tile
-        _write_reduction(execution, api, signature, srcs, extra, second, where, lost, place)
+        _write_reduction(execution, api, signature, srcs, extra, second, where, lost, origin, place)
     if runs:
         noted(execution, dst, *place, index, keep, marked=True)
     dst.buf.last = execution.clock
-    signature.general = (keep, lost)
+    if execution.cores is not None and runs:
+        execution.cores.touches(execution, api, dst, srcs)
+    signature.general = (keep, lost, origin)
     execution.last_result = dst if fresh and runs else None
     execution.last_signature, execution.last_srcs = signature, srcs
     execution.last_extra = extra
+    if execution.tape.indices is not None and runs:
+        found = {k: s.places() for k, s in enumerate(srcs) if isinstance(s, IndexedTensor)}
+        if isinstance(dst, IndexedTensor):
+            found[-1] = dst.places()
+        if keep is not None:
+            found[-2] = keep
+        if found:
+            execution.tape.indices[len(execution.tape.entries)] = found
     if execution.recording and runs:
         written = None
         if execution.tape.results is not None:
             written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
         execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
+    if execution.lowering is not None:
+        given = None if fresh else dst
+        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, kept, shared=False)
     return dst
 
 
@@ -154,17 +171,20 @@ def _read(
     srcs: tuple[Tensor, ...],
     where: np.ndarray | None,
     grid: tuple[int, ...],
-) -> tuple[list[Any], list[tuple[str, np.ndarray | None]]]:
+) -> tuple[list[Any], list[unknown.Source | None]]:
     """The values of the sources where the mask `where` over `grid` lets them be read; and of each
-    its label and the flags of its unknown elements."""
+    its unknown elements, if it has any."""
     arrays: list[Any] = []
-    operands: list[tuple[str, np.ndarray | None]] = []
+    operands: list[unknown.Source | None] = []
     for position, s in enumerate(srcs):
         if s.buf.scope.closed:
             execution.check_scope(s)
         own = _own_mask(plan, position, s, where, grid)
-        lacks = execution.check_read(s, api, own)
-        operands.append((s.label, ~execution.written_flags(s, own) if lacks else None))
+        lacks = None
+        if execution.check_read(s, api, own, follows=True):
+            flags = ~execution.written_flags(s, own)
+            lacks = unknown.Source(s.label, flags, execution.origins.get(s.buf))
+        operands.append(lacks)
         values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
         if own is not None and plan.kind == "reduce" and not position and execution.values:
             values = _others(own, values, plan.identity)
@@ -206,7 +226,7 @@ def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Sh
     return Share(1, 1, picks) if share is None else share._replace(picks=picks)
 
 
-_PLANNED: dict[tuple, Signature] = {}
+_PLANNED: dict[tuple[Any, ...], Signature] = {}
 _MOST = 1 << 14
 """Plans remembered; then all are forgotten."""
 
@@ -217,7 +237,7 @@ def _signature(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -286,7 +306,8 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     if plan.kind == "reduce":
         return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
     if plan.kind == "transpose":
-        return plan.compute(where).astype(bool)
+        found: np.ndarray | None = plan.compute(where).astype(bool)
+        return found
     return where
 
 
@@ -299,6 +320,7 @@ def _write_reduction(
     values: np.ndarray,
     where: np.ndarray | None,
     lost: np.ndarray | None,
+    origin: KernelError | None,
     place: tuple[CodeType, int],
 ) -> None:
     """Write `reduce_res` in the rows that the mask keeps."""
@@ -308,19 +330,13 @@ def _write_reduction(
             np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape
         )
     if lost is not None:
-        got = f"{int(lost.sum())} of {lost.size} elements left out"
-        gone = unknown.along(
-            unknown.rows(
-                lost,
-                where,
-                tuple(range(1, lost.ndim)),
-                lambda: unknown.refuse(
-                    api, extra.label, got, "they are mixed with known ones here"
-                ),
-            ),
-            extra.shape,
-        )
+        some, mixed = unknown.rows(lost, where, tuple(range(1, lost.ndim)))
+        gone = unknown.along(some, extra.shape)
+        if mixed and origin is None:
+            origin = unknown.left_out(
+                api, extra.label, ~lost, "they are mixed with known ones here"
+            )
     index = admit(execution, extra, api, signature, srcs, whole=kept is None)
     cast = execution.cast(values, extra.meta.dtype).reshape(extra.shape)
-    store(execution, api, extra, cast, kept, gone)
+    store(execution, api, extra, cast, kept, gone, origin)
     noted(execution, extra, *place, index, kept, marked=True)

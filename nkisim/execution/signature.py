@@ -14,8 +14,10 @@ from ..machine.config import Config
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from ..machine.running import running
 from ..machine.shapes import shape_only
-from ..rules.errors import POLICY, SimulatorError
+from ..rules.errors import POLICY, KernelError, SimulatorError
 from ..tensors.tensor import Tensor
+
+General = tuple[np.ndarray | None, np.ndarray | None, KernelError | None]
 
 
 class Signature:
@@ -46,10 +48,10 @@ class Signature:
         self,
         instruction: Instruction,
         api: str,
-        attrs: tuple,
+        attrs: tuple[Any, ...],
         dtype: np.dtype | None,
         plan: Plan,
-        compute: Callable,
+        compute: Callable[..., Any],
         dst: Meta,
         srcs: tuple[Meta, ...],
         extra: Meta | None,
@@ -65,7 +67,7 @@ class Signature:
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
-        self.into: Callable | None = None
+        self.into: Callable[..., Any] | None = None
         """Source arrays and the destination's -> None: computes in place, where that is the same
         and faster."""
         self.engine = plan.engine
@@ -80,10 +82,10 @@ class Signature:
         self.warned = False
         """Whether making it warned of a rule that the configuration does not insist on: then each
         call shall."""
-        self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
+        self.general: General | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements
         are unknown."""
-        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        self.redirected: dict[tuple[Meta, tuple[Any, ...] | None], Signature] = {}
         """The signatures of this instruction when it writes to a destination of that layout, with
         those attributes."""
 
@@ -100,7 +102,7 @@ def build(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -183,7 +185,10 @@ def _minimum_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     np.minimum(a, b, out=out)
 
 
-_INTO: dict[Callable, Callable] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
+_INTO: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.maximum: _maximum_into,
+    np.minimum: _minimum_into,
+}
 """Functions that take no output by position."""
 
 
@@ -250,9 +255,15 @@ _ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
 """Instructions that add to what their destination holds, of themselves."""
 
 
+def _states_a_reduction(api: str) -> bool:
+    """Whether the kernel says that it reduces: `dst op= value`, nl.loop_reduce."""
+    return api.endswith("=") or api == "nl.loop_reduce"
+
+
 def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
     """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
-    matmul or a DMA that adds to what is there, or `dst op= value` with an associative operator.
+    matmul or a DMA that adds to what is there, `dst op= value` with an associative operator, or
+    nl.loop_reduce.
 
     Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
     gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
@@ -261,7 +272,7 @@ def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: st
     rule = signature.instruction.reduces
     return (
         rule is not None
-        and (api.endswith("=") or signature.instruction.name in _ADD_ON_THE_WAY)
+        and (_states_a_reduction(api) or signature.instruction.name in _ADD_ON_THE_WAY)
         and rule(signature.attrs)
         and any(
             s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs

@@ -1,5 +1,4 @@
-"""The one way in which a result is written, whatever wrote it: `admit` before the values are
-stored, `noted` after.
+"""The one way to write a result: `admit` before the values are stored, `noted` after.
 
 Plain and masked instructions, those that an assignment redirects and second destinations all come
 here. Between the two calls the values are stored: in place, cast, or where a mask keeps them
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..machine.memory import FULL, HBM, PARTIAL, SHARED, ZERO
+from ..rules import source
+from ..rules.errors import KernelError, report
 from ..tensors.index import box_of_kept
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
@@ -31,8 +32,11 @@ def admit(
     whole: bool = True,
 ) -> Any:
     """Refuse a destination that is out of scope, an input, or another iteration's; the index of its
-    cells, where it is known. `held`: the instruction adds to what the destination holds. `whole`:
-    it writes all of it; who wrote which element is not noted of what a mask keeps."""
+    cells, where it is known.
+
+    `held`: the instruction adds to what the destination holds. `whole`: it writes all of it; who
+    wrote which element is not noted of what a mask keeps.
+    """
     buf = dst.buf
     if buf.scope.closed:
         execution.check_scope(dst)
@@ -76,10 +80,12 @@ def store(
     values: Any,
     keep: np.ndarray | None,
     lost: np.ndarray | None,
+    origin: KernelError | None,
 ) -> None:
     """Store `values` in `dst` where `keep` holds (None: everywhere), and note what is written; of
-    these, the elements `lost` become unknown."""
-    lost = _lost(api, dst, keep, lost)
+    these, the elements `lost` become unknown: `origin` says what went wrong where, if that is
+    known."""
+    lost = admit_unknown(execution, api, dst, keep, lost, origin)
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
         return
@@ -104,23 +110,48 @@ def store(
     _mark_some(dst, kept, lost)
 
 
-def _lost(
-    api: str, dst: Tensor, keep: np.ndarray | None, lost: np.ndarray | None
+def admit_unknown(
+    execution: Execution,
+    api: str,
+    dst: Tensor,
+    keep: np.ndarray | None,
+    lost: np.ndarray | None,
+    origin: KernelError | None,
 ) -> np.ndarray | None:
-    """The elements of `dst` that become unknown, where that does no harm; None if there are
-    none."""
+    """The elements of `dst` that become unknown, where that does no harm yet; None if there are
+    none. Unknown elements in an output are refused."""
     if lost is None:
         return None
     lost = unknown.fit(lost, dst.shape)
     lost = lost if keep is None else lost & keep
     if not lost.any():
         return None
-    got = f"{int(lost.sum())} of {lost.size} elements"
-    if dst.meta.space == HBM:
-        unknown.refuse(api, dst.label, got, "they would be stored here")
-    elif not dst.buf.asked or isinstance(dst, IndexedTensor):
-        unknown.refuse(api, dst.label, got, "they would overwrite known ones")
+    buf = dst.buf
+    outside = dst.meta.space == HBM and buf.role != "tile"
+    if outside or isinstance(dst, IndexedTensor):
+        _refuse(api, dst, lost, origin, "they would be stored here")
+        return None
+    if not buf.asked:  # the result of an instruction, which is now written in part
+        buf.asked = True
+    if origin is not None:
+        execution.origins[buf] = origin
     return lost
+
+
+def _refuse(api: str, dst: Tensor, lost: np.ndarray, origin: KernelError | None, why: str) -> None:
+    """Report unknown elements where they do harm."""
+    error = origin or unknown.left_out(api, dst.label, ~lost, why)
+    here = source.here(1)
+    if origin is not None and (origin.filename, origin.line) != (here.filename, here.line):
+        origin.reach(f"'{dst.label}'", here)
+    report(error)
+
+
+def unknown_in_registers(
+    api: str, dst: Tensor, lost: np.ndarray, origin: KernelError | None
+) -> None:
+    """Refuse to accumulate unknown elements in the registers of an engine, which are read later."""
+    _refuse(api, dst, lost, origin, "they are added up in the engine's registers")
 
 
 def _mark_some(dst: Tensor, kept: np.ndarray, lost: np.ndarray | None) -> None:

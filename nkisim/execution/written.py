@@ -10,6 +10,7 @@ import numpy as np
 from ..machine.memory import (
     EMPTY,
     FULL,
+    HBM,
     PARTIAL,
     PSUM,
     SHARED,
@@ -19,8 +20,10 @@ from ..machine.memory import (
     TextScope,
 )
 from ..rules import source
-from ..rules.errors import broken
+from ..rules.errors import KernelError, broken, fault, report
 from ..tensors.tensor import IndexedTensor, Tensor
+from . import unknown
+from .lowering import CLEAR, Lowering
 from .places import Places
 
 
@@ -39,7 +42,10 @@ class Written:
     )
 
     values: bool
+    lowering: Lowering | None
     dialect: Any
+    cores: Any
+    origins: dict[Buffer, KernelError]
     position: tuple[int, ...]
 
     def __init__(self, scope: Scope) -> None:
@@ -62,14 +68,21 @@ class Written:
         raise NotImplementedError
 
     def check_read(
-        self, t: Tensor, api: str, where: np.ndarray | None = None, adds: bool = False
+        self,
+        t: Tensor,
+        api: str,
+        where: np.ndarray | None = None,
+        adds: bool = False,
+        follows: bool = False,
+        decides: bool = False,
     ) -> bool:
         """Refuse to read elements that no instruction has written; `where` tells which are read
         (None: all). `adds`: the instruction adds to what it reads, so that it may be what another
-        iteration left.
+        iteration left. `follows`: who reads goes on with the unknown elements, and notes which of
+        its result they reach; then reading them is no error yet (see `unknown`). `decides`: what
+        happens next depends on the values.
 
-        True if some of them are unknown because a mask left them out: reading those is no error yet
-        (see `unknown`).
+        True if some of them are unknown, because nobody wrote them or a mask left them out.
         """
         buf = t.buf
         if buf.placed is not None:
@@ -98,26 +111,44 @@ class Written:
         flags = self.written_flags(t, where)
         if flags.all():
             return False
-        if buf.role == "masked":
-            return True
+        if self.cores is not None and t.meta.space == HBM and buf.role != "tile":
+            self.cores.let_the_other_go_on()  # it may write them, in no order with this read
+            flags = self.written_flags(t, where)
+            if flags.all():
+                return False
+        error = self.origins.get(buf)
+        if error is None and buf.role != "masked":
+            error = self._never_written(t, api, flags)
+            if follows:
+                self.origins[buf] = error
+        if decides:
+            error = error or unknown.left_out(api, t.label, flags, "a decision depends on them")
+        if error is not None and not follows:
+            if error.line != source.here(1).line:
+                error.reach(f"{api}, where a decision depends on it", source.here(1))
+            report(error)
+            return False
+        return True
+
+    def _never_written(self, t: Tensor, api: str, flags: np.ndarray) -> KernelError:
+        """What is wrong with a read of `t`, of which only the elements `flags` have been
+        written."""
         missing = np.argwhere(~flags)
         first = tuple(int(i) for i in missing[0])
         part = (
-            ("no element of it has")
+            "no element of it has"
             if len(missing) == flags.size
-            else (f"{len(missing)} of {flags.size} elements have not")
+            else f"{len(missing)} of {flags.size} elements have not"
         )
         what = "PSUM" if t.meta.space == PSUM else t.meta.space.upper()
-        broken(
+        return fault(
             "uninitialized-read",
             f"{api}: '{t.label}' is read before it is written ({part} been written)",
             tensor=t.label,
             got=f"first at {first}",
             remedy=f"Fresh {what} holds whatever was there before: start from nl.zeros or "
-            "nl.full, or write every "
-            "element first.",
+            "nl.full, or write every element first.",
         )
-        return False
 
     def written_flags(self, t: Tensor, where: np.ndarray | None = None) -> np.ndarray:
         """Which elements of `t` have been written; those beyond `where` count as such."""
@@ -180,6 +211,8 @@ class Written:
     def clear_unwritten(self, t: Tensor) -> None:
         """Zeros where nothing has been written of `t`: a matmul that adds to the rest of it
         overwrites there."""
+        if self.lowering is not None:
+            self.lowering.step(CLEAR, 0, *self.lowering.view(t))
         if self.values:
             t.array[~self.written_flags(t)] = 0
         self.mark_written(t)
@@ -240,7 +273,7 @@ class Written:
                 f"'{t.label}' is overwritten: another {who} wrote the same elements",
                 tensor=t.label,
                 got=t.meta.describe(),
-                remedy="Each instance of the grid writes a part of its own: index it with "
+                remedy="Each instance of the grid writes its own part: index it with "
                 "nl.program_id(axis)."
                 if instances
                 else "Make the tile inside the loop, or index it with the loop variable; if the "

@@ -311,7 +311,7 @@ def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Registers:
-    """The 128 reduction registers of an engine, one a partition."""
+    """The 128 reduction registers of an engine, one per partition."""
 
     def __init__(self) -> None:
         self.values = np.zeros((128, 1), dtype=np.float32)
@@ -345,7 +345,8 @@ def registers_of(program: Any, engine: str) -> Registers:
     found = program.registers.get(engine)
     if found is None:
         found = program.registers[engine] = Registers()
-    return found
+    result: Registers = found
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -368,6 +369,9 @@ class Instruction:
     pace: float | str = 1.0
     """How fast VectorE streams it: cycles an element, or TWO_INPUTS or COPIES, whose pace depends
     on data types and memories (`timeline.cost`)."""
+
+    version: int = 1
+    """Of its attributes and semantics; a program's file names it, and newer ones read older."""
 
     def shown(self, attrs: tuple[Any, ...], given: int) -> dict[str, Any]:
         """The attributes that a reader is shown, of the first `given`: operators by name."""

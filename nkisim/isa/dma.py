@@ -86,7 +86,7 @@ def DMA_COPY(call: Call) -> Plan:
             limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
             remedy=f"Load at most {call.target.partitions} rows at a time, in a loop."
             if len(src.meta.shape) > 1
-            else "A vector is loaded as a column, one element a partition: take at most "
+            else "A vector is loaded as a column, one element per partition: take at most "
             f"{call.target.partitions} elements at a time, or load it as a row, "
             "t.reshape((1, n)) or t[i:i + 1, 0:n] instead of t[i].",
         )

@@ -123,7 +123,8 @@ def LOCAL_GATHER(call: Call) -> Plan:
             np.arange(rows.shape[0])[:, None, None, None],
             np.arange(CORE)[None, :, None, None],
         )
-        return rows[groups, lanes, wide].reshape(shape)
+        found: np.ndarray = rows[groups, lanes, wide].reshape(shape)
+        return found
 
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         return take(flags, arrays[1]) if position == 0 else flags.any()

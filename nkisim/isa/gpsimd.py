@@ -144,7 +144,8 @@ def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
     call.result(shape, GPSIMD)
 
     def compute(a: np.ndarray) -> np.ndarray:
-        return op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
+        found: np.ndarray = op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
+        return found
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(GPSIMD, compute, shape, kind="reduce", identity=identity, axes=(0,))

@@ -147,7 +147,7 @@ def _scalar_offset(call: Call, t: Tensor, what: str) -> None:
         if tile.meta.size != 1:
             call.fail(
                 "indirect-index",
-                f"the offset '{tile.label}' of {what} is no scalar",
+                f"the offset '{tile.label}' of {what} is not a scalar",
                 tile,
                 limit="one element",
                 remedy="Loop over the offsets and copy once for each: t[i_p, offsets[0, j] + i_f].",

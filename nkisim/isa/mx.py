@@ -108,7 +108,10 @@ def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     element first."""
     words = np.ascontiguousarray(a[dtype.names[0]]).reshape(a.shape[0], -1)  # type: ignore[index]
     if dtype == dtypes.float4_e2m1fn_x4:
-        return _FP4[(words[..., None] >> np.array([0, 4, 8, 12], dtype=np.uint16)) & np.uint16(15)]
+        found: np.ndarray = _FP4[
+            (words[..., None] >> np.array([0, 4, 8, 12], dtype=np.uint16)) & np.uint16(15)
+        ]
+        return found
     return words.view(np.uint8).reshape(*words.shape, 4).view(_ELEMENTS[dtype]).astype(np.float32)
 
 
@@ -267,11 +270,12 @@ def NC_MATMUL_MX(call: Call) -> Plan:
 
     def scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
         values = unpacked(a, dtype)
-        return (
+        found: np.ndarray = (
             (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
             .transpose(0, 2, 1)
             .reshape(4 * rows, -1)
         )
+        return found
 
     def compute(
         s: np.ndarray, m: np.ndarray, s_scales: np.ndarray, m_scales: np.ndarray, *held: np.ndarray
@@ -279,7 +283,10 @@ def NC_MATMUL_MX(call: Call) -> Plan:
         product = (
             scaled(s, stationary.dtype, s_scales).T @ scaled(m, moving.dtype, m_scales)
         ).reshape(shape)
-        return dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product
+        found: np.ndarray = (
+            dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product
+        )
+        return found
 
     def spread(place: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         if place > 3:

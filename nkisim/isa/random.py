@@ -96,7 +96,8 @@ def generator_of(program: Any, engine: str) -> Generator:
         for at, size in zip(program.position, program.grid):
             number = number * size + at
         found = program.registers[key] = Generator(LANES[engine], number)
-    return found
+    result: Generator = found
+    return result
 
 
 def _uniform(words: np.ndarray) -> np.ndarray:
@@ -186,7 +187,8 @@ def RAND(call: Call) -> Plan:
                 got=f"{np.max(low)} and {np.min(high)}",
             )
         u = _uniform(generator_of(program, VECTOR).draw(rows, count)).reshape(shape)
-        return low + u * (high - low)
+        found: np.ndarray = low + u * (high - low)
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True)
 
@@ -348,7 +350,7 @@ def DROPOUT(call: Call) -> Plan:
         if isinstance(p, np.ndarray):
             p = dtypes.to_fp32(p).reshape(column)
         elif not 0 <= p <= 1:
-            broken("argument", f"{call.api}: prob is no probability", got=p, limit="0 to 1")
+            broken("argument", f"{call.api}: prob is not a probability", got=p, limit="0 to 1")
         else:
             p = np.float32(p)
         u = _uniform(generator_of(program, VECTOR).draw(rows, data.meta.free)).reshape(shape)

@@ -47,7 +47,7 @@ def NONZERO(call: Call) -> Plan:
     call.one_of(src, "src", (dtypes.FLOAT32, dtypes.INT32))
     for value, what in ((offset, "index_offset"), (padding, "padding_val")):
         if not isinstance(value, int) or not -(2**31) <= value < 2**31:
-            call.fail("argument", f"{what} is no int32", got=value)
+            call.fail("argument", f"{what} is not an int32", got=value)
     if dst is not None:
         in_sbuf(call, dst, "dst")
         call.one_of(dst, "dst", (dtypes.INT32,))

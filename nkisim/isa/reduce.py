@@ -44,7 +44,7 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
     resolved = []
     for a in axes:
         if not isinstance(a, (int, np.integer)) or isinstance(a, bool):
-            call.fail("argument", "axis is no integer or tuple of integers", got=repr(axis))
+            call.fail("argument", "axis is not an integer or tuple of integers", got=repr(axis))
         a = int(a) + data.ndim if a < 0 else int(a)
         if a >= data.ndim:
             call.fail(
@@ -91,7 +91,7 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if op.reduce is None:
         call.fail(
             "operator",
-            f"'{op.name}' is no reduction",
+            f"'{op.name}' is not a reduction",
             got=op.name,
             limit="add, subtract, multiply, max, min, the logical and bitwise and/or/xor",
         )
@@ -103,7 +103,7 @@ def TENSOR_REDUCE(call: Call) -> Plan:
                 "negate applies to arithmetic operators only",
                 got=op.name,
                 limit="negate=False",
-                remedy="Negate the result with an instruction of its own.",
+                remedy="Negate the result with a separate instruction.",
             )
     axes = free_axes(call, data, axis)
     whole = data.meta.shape
@@ -121,7 +121,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
 
         def fast(x: np.ndarray) -> np.ndarray:
-            return reduce(x, axis=where, keepdims=True)
+            found: np.ndarray = reduce(x, axis=where, keepdims=True)
+            return found
 
         return Plan(
             VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes
@@ -130,7 +131,8 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     def compute(x: np.ndarray) -> np.ndarray:
         x = x if op.bitvec else dtypes.to_fp32(x)
         out = reduce(x if last else x.transpose(order), axis=where, keepdims=True).reshape(shape)
-        return -out if negate else out
+        found: np.ndarray = -out if negate else out
+        return found
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
@@ -181,7 +183,7 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     if reduce_op.name not in allowed:
         call.fail(
             "operator",
-            f"'{reduce_op.name}' is no reduce_op",
+            f"'{reduce_op.name}' is not a reduce_op",
             got=reduce_op.name,
             limit="nl.add, nl.multiply, nl.max, nl.min"
             if newer
@@ -276,7 +278,7 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     operators_there(call, op0)
     if op0.bitvec or VECTOR not in op0.engines:
         call.fail(
-            "operator", f"op0 '{op0.name}' is no arithmetic operator of VectorE", got=op0.name
+            "operator", f"op0 '{op0.name}' is not an arithmetic operator of VectorE", got=op0.name
         )
     if op1.name not in _STARTS:
         call.fail(
@@ -429,7 +431,7 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
         if op.bitvec or op.unary or VECTOR not in op.engines:
             call.fail(
                 "operator",
-                f"'{op.name}' is no binary arithmetic operator of VectorE",
+                f"'{op.name}' is not a binary arithmetic operator of VectorE",
                 got=op.name,
                 limit="add, subtract, multiply, maximum, minimum, the comparisons and the "
                 "logical operators",

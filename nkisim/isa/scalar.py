@@ -103,7 +103,7 @@ def ACTIVATION(call: Call) -> Plan:
             )
     if reduce_op is not None:
         if reduce_op.reduce is None:
-            call.fail("operator", f"'{reduce_op.name}' is no reduction", got=reduce_op.name)
+            call.fail("operator", f"'{reduce_op.name}' is not a reduction", got=reduce_op.name)
         if newer and reduce_op.name != "add":
             call.fail(
                 "operator",

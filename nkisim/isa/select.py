@@ -30,7 +30,7 @@ FP32_MIN = float(np.finfo(np.float32).min)
 
 def _choice(
     predicate: Tensor, on_true: Tensor, on_false: Tensor, reverse: bool
-) -> tuple[Callable, Callable]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The selection, and where it depends on each of its sources; operands are full, one a
     partition, or numbers."""
     shape = predicate.meta.shape
@@ -41,7 +41,8 @@ def _choice(
     ]
 
     def choose(p: np.ndarray) -> np.ndarray:
-        return (p == 0) if reverse else (p != 0)
+        found: np.ndarray = (p == 0) if reverse else (p != 0)
+        return found
 
     def compute(p: np.ndarray, x: Any, y: Any) -> np.ndarray:
         chosen = choose(p)
@@ -49,7 +50,8 @@ def _choice(
         if not all(v.dtype.kind in "iub" for v in values):
             # VectorE computes in float32, whatever it reads; integers alone keep all their bits
             values = [dtypes.to_fp32(v) for v in values]
-        return np.where(chosen, *values)
+        found: np.ndarray = np.where(chosen, *values)
+        return found
 
     def depends(p: np.ndarray, x: Any, y: Any) -> tuple[Any, ...]:
         chosen = choose(p)
@@ -206,7 +208,7 @@ def RANGE_SELECT(call: Call) -> Plan:
         if op.name not in _COMPARISONS:
             call.fail(
                 "operator",
-                f"comp_op{number} '{op.name}' is no comparison that it has",
+                f"comp_op{number} '{op.name}' is not a comparison that it has",
                 got=op.name,
                 limit=", ".join(_COMPARISONS),
             )
@@ -241,9 +243,10 @@ def RANGE_SELECT(call: Call) -> Plan:
     column = (partitions,) + (1,) * (len(shape) - 1)
 
     def holds(b0: np.ndarray, b1: np.ndarray) -> np.ndarray:
-        return (op0.function(places, b0.reshape(column)) != 0) & (
+        found: np.ndarray = (op0.function(places, b0.reshape(column)) != 0) & (
             op1.function(places, b1.reshape(column)) != 0
         )
+        return found
 
     def compute(x: np.ndarray, b0: np.ndarray, b1: np.ndarray) -> np.ndarray:
         return np.where(holds(b0, b1), dtypes.to_fp32(x), np.float32(FP32_MIN))
@@ -255,7 +258,12 @@ def RANGE_SELECT(call: Call) -> Plan:
 
 
 def _with_maximum(
-    call: Call, compute: Callable, depends: Callable, shape: tuple[int, ...], cmd: int, pstart: int
+    call: Call,
+    compute: Callable[..., Any],
+    depends: Callable[..., Any],
+    shape: tuple[int, ...],
+    cmd: int,
+    pstart: int,
 ) -> Plan:
     """The plan of a selection that leaves its row maxima in the engine's registers, and in `extra`
     if there is one."""

@@ -63,7 +63,9 @@ def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
         )
 
 
-def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -> None:
+def _tiling(
+    call: Call, position: tuple[Any, ...], size: tuple[Any, ...], rows: int, columns: int
+) -> None:
     """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary
     tile."""
     if not position and not size:
@@ -199,13 +201,17 @@ def NC_MATMUL(call: Call) -> Plan:
     if plain and not accumulate:
 
         def compute(s: np.ndarray, m: np.ndarray) -> np.ndarray:
-            return s.T.dot(m)  # less overhead than @ for two small matrices
+            found: np.ndarray = s.T.dot(m)  # less overhead than @ for two small matrices
+            return found
     else:
 
         def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:  # type: ignore[misc]
             product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
             product = product.reshape(shape)
-            return dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+            found: np.ndarray = (
+                dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+            )
+            return found
 
     fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
     onezero = (call.attrs.is_stationary_onezero and stationary.dtype == np.float32) or (
@@ -235,7 +241,7 @@ def _result_dtype(call: Call) -> np.dtype:
     return call.dst.dtype if call.dst is not None else call.dtype or dtypes.FLOAT32
 
 
-def _double_row(call: Call, mode: str, size: tuple) -> None:
+def _double_row(call: Call, mode: str, size: tuple[Any, ...]) -> None:
     """The fp8 mode that contracts two elements a row of the array at once."""
     call.generation(3)
     if mode not in ("double_row", "double_row_gen3"):

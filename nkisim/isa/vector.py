@@ -95,7 +95,8 @@ def TENSOR_TENSOR(call: Call) -> Plan:
         return Plan(engine, op.function, shape, dtypes.FLOAT32)
 
     def compute(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return op.function(dtypes.to_fp32(x), dtypes.to_fp32(y).reshape(shape))
+        found: np.ndarray = op.function(dtypes.to_fp32(x), dtypes.to_fp32(y).reshape(shape))
+        return found
 
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
@@ -210,7 +211,8 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     second = stage(op1, reverse1, partitions, len(shape))
 
     def compute(x: np.ndarray, o0: Any, o1: Any) -> np.ndarray:
-        return second(first(dtypes.to_fp32(x), o0), o1)
+        found: np.ndarray = second(first(dtypes.to_fp32(x), o0), o1)
+        return found
 
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
@@ -250,7 +252,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
         if op.bitvec or VECTOR not in op.engines:
             call.fail(
                 "operator",
-                f"'{op.name}' is no arithmetic operator of VectorE",
+                f"'{op.name}' is not an arithmetic operator of VectorE",
                 got=op.name,
                 limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, "
                 "comparisons, ...",
@@ -263,7 +265,8 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     def compute(x: np.ndarray, o0: Any, y: np.ndarray) -> np.ndarray:
         left = first(dtypes.to_fp32(x), o0)
         right = dtypes.to_fp32(y).reshape(shape)
-        return op1.function(right, left) if reverse1 else op1.function(left, right)
+        found: np.ndarray = op1.function(right, left) if reverse1 else op1.function(left, right)
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)
 
@@ -449,8 +452,9 @@ def ELEMENTWISE(call: Call) -> Plan:
     function = _ASSUMED[call.attrs.function]
 
     def compute(*operands: Any) -> np.ndarray:
-        return function(
+        found: np.ndarray = function(
             *[dtypes.to_fp32(o) if isinstance(o, np.ndarray) else np.float32(o) for o in operands]
         )
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)

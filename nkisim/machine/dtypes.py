@@ -14,7 +14,12 @@ import numpy as np
 
 from ..rules.errors import broken, shown
 from . import narrow
-from .narrow import bfloat16, float8_e4m3, float8_e4m3fn, float8_e5m2, float8_e8m0fnu
+
+bfloat16 = narrow.bfloat16
+float8_e4m3 = narrow.float8_e4m3
+float8_e4m3fn = narrow.float8_e4m3fn
+float8_e5m2 = narrow.float8_e5m2
+float8_e8m0fnu = narrow.float8_e8m0fnu
 
 # A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of
 # the official package, an opaque four-byte type names it and float32 arrays store it.
@@ -100,7 +105,7 @@ def resolve(dtype: Any) -> np.dtype:
 
 
 def wanted(dtype: Any, api: str) -> np.dtype:
-    """`resolve` for an argument of a kernel: what is no data type breaks the rule "dtype"."""
+    """`resolve` for an argument of a kernel: what is not a data type breaks the rule "dtype"."""
     try:
         return resolve(dtype)
     except TypeError as error:
@@ -145,7 +150,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if values.dtype == dtype:
         return values
     if dtype == BOOL:
-        return values != 0
+        found: np.ndarray = values != 0
+        return found
     if dtype in INTEGERS and values.dtype != BOOL:
         info = np.iinfo(dtype)
         if values.dtype in INTEGERS:
@@ -153,7 +159,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         wide = np.nan_to_num(
             np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min
         )
-        return np.clip(wide, info.min, info.max).astype(dtype)
+        whole: np.ndarray = np.clip(wide, info.min, info.max).astype(dtype)
+        return whole
     with np.errstate(over="ignore"):
         return values.astype(dtype)
 

@@ -27,9 +27,17 @@ class RunningKernel(Protocol):
     """How many instructions have begun."""
     values: bool
     """Whether values are computed; on shapes alone they are not."""
+    lowering: Any
+    """What notes the steps of a kernel that is lowered; None where none is."""
 
     def check_read(
-        self, t: Any, api: str, where: np.ndarray | None = None, adds: bool = False
+        self,
+        t: Any,
+        api: str,
+        where: np.ndarray | None = None,
+        adds: bool = False,
+        follows: bool = False,
+        decides: bool = False,
     ) -> bool:
         """Refuse to read elements that no instruction has written."""
 

@@ -53,10 +53,14 @@ class Run:
         self.target_asked = False
         """Whether a target was named when the recording began."""
         self.programs: list[Execution] = []
+        self.traces = False
+        """Whether it is kept which elements run-time indices picked (`program.dataflow`)."""
 
     def begun(self, execution: Execution) -> None:
         """A kernel, or the second core of one, has begun: its records are the run's."""
         self.programs.append(execution)
+        if self.traces:
+            execution.tape.indices = {}
 
     @property
     def target(self) -> str:
@@ -69,7 +73,7 @@ class Run:
     def unchecked(self) -> dict[str, str]:
         """The rules that need values and so were not held to, or not wholly: rule id -> what went
         unchecked. Empty for a run with values."""
-        return {} if self.values else dict(_UNCHECKED)
+        return {} if self.values else dict(UNCHECKED)
 
     def _need_values(self, what: str) -> None:
         if not self.values:
@@ -245,7 +249,7 @@ class Run:
         )
 
 
-_UNCHECKED = {
+UNCHECKED = {
     "argument": "bounds and probabilities of random numbers",
     "out-of-bounds": "indices that are known at run time only; of a DMA with oob_mode.skip all "
     "count as inside",

@@ -116,7 +116,7 @@ def pairs(value: Any, api: str, what: str, *, most: int = LARGEST) -> list[tuple
 def _no_pairs(value: Any, api: str, what: str) -> None:
     broken(
         "argument",
-        f"{api}: {what} is no list of [step, count] pairs",
+        f"{api}: {what} is not a list of [step, count] pairs",
         got=shown(value),
         limit="[[step, count], ...], one pair an axis",
     )
@@ -171,7 +171,7 @@ def probability(value: Any, api: str, what: str) -> float:
     """A number from 0 to 1."""
     found = real(value, api, what)
     if not 0 <= found <= 1:
-        broken("argument", f"{api}: {what} is no probability", got=found, limit="0 to 1")
+        broken("argument", f"{api}: {what} is not a probability", got=found, limit="0 to 1")
     return found
 
 

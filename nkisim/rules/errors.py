@@ -56,7 +56,8 @@ class KernelError(Exception):
     Attributes: `rule` (id), `headline` (one sentence), `tensor`, `got`, `limit`, `remedy` (str or
     None each), `filename`, `line`, `source` (where in the kernel); `likely`, the mistake behind it
     where the simulator sees more than the broken rule: "swapped" (destination and source),
-    "accumulate" (onto unwritten PSUM), or None.
+    "accumulate" (onto unwritten PSUM), or None; `reaches`, where what was wrong at that line came
+    to matter, if that was elsewhere.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class KernelError(Exception):
         self.limit = None if limit is None else _plain(str(limit))
         self.remedy = remedy if remedy is not None or limit is None else REMEDIES.get(rule)
         self.likely: str | None = None
+        self.reaches: str | None = None
         place = at if at is not None else source.here(2)
         self.filename, self.line, self.source = place
         super().__init__(self.message())
@@ -87,6 +89,7 @@ class KernelError(Exception):
         rows = [
             ("tensor", self.tensor),
             ("got", self.got),
+            ("reaches", self.reaches),
             ("limit", self.limit),
             ("remedy", self.remedy),
             (
@@ -102,7 +105,7 @@ class KernelError(Exception):
     def __str__(self) -> str:
         return self.args[0] if self.args else self.headline
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         place = source.Line(self.filename, self.line, self.source)
         return (
             _rebuild,
@@ -116,12 +119,19 @@ class KernelError(Exception):
                 self.remedy,
                 place,
             ),
-            {"likely": self.likely},
+            {"likely": self.likely, "reaches": self.reaches},
         )
 
     def suspect(self, likely: str, remedy: str) -> None:
         """Name the likely mistake, and what to do about it."""
         self.likely, self.remedy = likely, remedy
+        self.args = (self.message(),)
+
+    def reach(self, what: str, at: source.Line) -> None:
+        """Say `what` it came to at the line `at`."""
+        if at.line:
+            what += f", line {at.line}: {at.text}"
+        self.reaches = what
         self.args = (self.message(),)
 
 
@@ -135,7 +145,10 @@ def _rebuild(
     remedy: str | None,
     at: source.Line,
 ) -> KernelError:
-    return cls(rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at)
+    found: KernelError = cls(
+        rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at
+    )
+    return found
 
 
 class KernelIndexError(KernelError, IndexError):
@@ -188,9 +201,19 @@ POLICY: ContextVar[Policy] = ContextVar("nkisim_policy", default=Policy({}))  # 
 def broken(rule: str, headline: str, **details: Any) -> None:
     """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration
     says so."""
-    error = _FAMILY.get(rule, KernelError)(
-        rule, headline, at=details.pop("at", None) or source.here(2), **details
-    )
+    report(fault(rule, headline, at=details.pop("at", None) or source.here(2), **details))
+
+
+def fault(rule: str, headline: str, **details: Any) -> KernelError:
+    """The fitting `KernelError`, not raised: what is wrong at the kernel's line may yet turn out to
+    do no harm."""
+    at = details.pop("at", None) or source.here(2)
+    return _FAMILY.get(rule, KernelError)(rule, headline, at=at, **details)
+
+
+def report(error: KernelError) -> None:
+    """Raise `error`, or warn if the configuration says so of its rule."""
+    rule = error.rule
     policy = POLICY.get()
     if not policy.warn.get(rule, RULES[rule].advisory):
         raise error from None  # what the simulator tried before is no part of the story

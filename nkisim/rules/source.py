@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .listing import CURSOR, Listing
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 _NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
@@ -41,7 +43,10 @@ class Line(NamedTuple):
 
 
 def user_frame(depth: int = 1) -> FrameType:
-    """The nearest calling frame outside the simulator."""
+    """The nearest calling frame outside the simulator; in a replay, what stands for it."""
+    cursor = CURSOR.get()
+    if cursor is not None:
+        return cursor  # type: ignore[return-value]
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and (
         frame.f_code.co_filename in INTERNAL_FILES
@@ -51,7 +56,7 @@ def user_frame(depth: int = 1) -> FrameType:
     return frame if frame is not None else sys._getframe(depth)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def _line_number(code: CodeType, lasti: int) -> int:
     for start, end, line in code.co_lines():
         if start <= lasti < end and line is not None:
@@ -95,10 +100,12 @@ def function_of(code: CodeType) -> tuple[str, int] | None:
     return "".join(inspect.getblock(list(lines[first - 1 :]))), first
 
 
-def line_of(code: CodeType | None, lasti: int) -> Line:
+def line_of(code: CodeType | Listing | None, lasti: int) -> Line:
     """The source line of the instruction at byte `lasti` of `code`."""
     if code is None:
         return Line("", 0, "")
+    if isinstance(code, Listing):
+        return Line(*code.places[lasti][:3])
     number = _line_number(code, lasti)
     lines = lines_of(code)
     return Line(code.co_filename, number, lines[number - 1].strip() if lines else "")
@@ -150,7 +157,7 @@ def _targets(text: str) -> dict[_Span, str]:
     return found
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def span(code: CodeType, lasti: int) -> _Span | None:
     """Line, column, end line, end column of the expression that the instruction at byte `lasti`
     evaluates."""
@@ -196,12 +203,16 @@ def decides_a_branch(depth: int = 1) -> bool:
     )
 
 
-def assigned_name(code: CodeType | None, lasti: int) -> str | None:
+def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:
     """The variable to which the expression at this place is assigned as a whole, if it is."""
-    return None if code is None else _assigned_name(code, lasti, code.co_filename)
+    if code is None:
+        return None
+    if isinstance(code, Listing):
+        return code.places[lasti].label
+    return _assigned_name(code, lasti, code.co_filename)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def _assigned_name(code: CodeType, lasti: int, filename: str) -> str | None:
     place = span(code, lasti)
     if place is None:

@@ -31,4 +31,5 @@ class Const(Tensor):
         self.array = value.item() if isinstance(value, np.generic) else value
         self.meta = meta
         self.off = 0
-        return self
+        found: Const = self
+        return found

@@ -144,7 +144,8 @@ class Index:
             values = None if self.values is None else self.values + sign * int(other)
             return Index(self.sizes, self.strides, self.start + sign * int(other), values)
         if not isinstance(other, Index):
-            return NotImplemented
+            found: Index = NotImplemented
+            return found
         sizes = broadcast([self.sizes, other.sizes])
         if self.values is not None or other.values is not None:
             return _from_values(self.array() + sign * other.array())
@@ -259,7 +260,8 @@ class Mask:
         if isinstance(other, (bool, np.bool_)):
             return Mask(op(self.where, bool(other)), self.affine, True)
         if not isinstance(other, Mask):
-            return NotImplemented
+            found: Mask = NotImplemented
+            return found
         broadcast([self.where.shape, other.where.shape])
         return Mask(op(self.where, other.where), self.affine and other.affine, True)
 
@@ -340,7 +342,10 @@ class RuntimeIndex:
 
     def values(self, offset: np.ndarray) -> np.ndarray:
         """The places, for the value of the offset."""
-        return offset + (self.index.array() if isinstance(self.index, Index) else self.index)
+        found: np.ndarray = offset + (
+            self.index.array() if isinstance(self.index, Index) else self.index
+        )
+        return found
 
 
 def arange(*args: int) -> Index:
@@ -363,28 +368,33 @@ def arange(*args: int) -> Index:
     return Index((stop - start,), (1,), start)
 
 
-class MGrid(tuple):
+class MGrid(tuple[Any, ...]):
     """What nl.mgrid[...] returns: one dense `Index` an axis, also as .p .x .y .z .w."""
 
     @property
     def p(self) -> Index:
-        return self[0]
+        found: Index = self[0]
+        return found
 
     @property
     def x(self) -> Index:
-        return self[1]
+        found: Index = self[1]
+        return found
 
     @property
     def y(self) -> Index:
-        return self[2]
+        found: Index = self[2]
+        return found
 
     @property
     def z(self) -> Index:
-        return self[3]
+        found: Index = self[3]
+        return found
 
     @property
     def w(self) -> Index:
-        return self[4]
+        found: Index = self[4]
+        return found
 
 
 class _MGridMaker:

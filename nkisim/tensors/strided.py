@@ -63,6 +63,17 @@ class RuntimeView:
         """The tensor that was indexed."""
 
 
+class ResolvedView(Tensor):
+    """A view whose offset an instruction reads from a tile, in a run on shapes alone, where it
+    counts as 0."""
+
+    __slots__ = ("recipe", "skip")
+
+    recipe: tuple[Any, ...]
+    """How the offset comes about: see `IndexedTensor.recipe`."""
+    skip: bool
+
+
 def remake(
     t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], off: int, pstart: int
 ) -> Tensor:
@@ -155,7 +166,7 @@ def permute(t: Tensor, dims: Any) -> Tensor:
     if sorted(order) != list(range(t.ndim)):
         broken(
             "view-shape",
-            f"permute: {order} is no order of the {t.ndim} axes of '{t.label}'",
+            f"permute: {order} is not an order of the {t.ndim} axes of '{t.label}'",
             tensor=t.label,
             got=order,
             limit=f"each of 0..{t.ndim - 1} once",
@@ -400,7 +411,7 @@ def _names(pattern: Any, what: str) -> list[Any]:
         return list(pattern)
     broken(
         "argument",
-        f"rearrange: {what} is no pattern of names",
+        f"rearrange: {what} is not a pattern of names",
         got=shown(pattern),
         limit="names and tuples of names, e.g. ('b', ('h', 'w'))",
     )
@@ -414,7 +425,7 @@ def _known_sizes(sizes: Any) -> dict[str, int]:
     if not isinstance(sizes, dict):
         broken(
             "argument",
-            "rearrange: fixed_sizes is no dictionary",
+            "rearrange: fixed_sizes is not a dictionary",
             got=shown(sizes),
             limit="{name: size}",
         )
@@ -528,7 +539,7 @@ def _retyped(
     if t.array.dtype != dtypes.storage(t.dtype) and dtype != t.dtype:
         broken(
             "dtype",
-            f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps "
+            f"view: '{t.label}' has no separate bits while NKI_PRECISE_FP=0 keeps "
             "floats as float32",
             tensor=t.label,
             remedy="Run with NKI_PRECISE_FP=1.",
@@ -637,7 +648,7 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    kernel.check_read(t, api)
+    kernel.check_read(t, api, decides=True)
     t.buf.last = kernel.clock + 1
     return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
@@ -652,35 +663,71 @@ def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
     if runtime is None:
         return t
     if runtime.vector is not None:
-        return _gathered(t, runtime, api)
+        return picked_rows(t, resolve(runtime.vector, api), runtime.scale, runtime.extent, api)
     assert runtime.scalar is not None
+    where = runtime.scale, runtime.extent, runtime.dim, runtime.of.shape
     if isinstance(runtime.scalar, Tensor):
-        value = _element(runtime.scalar, api)
-    else:
-        value = runtime.scalar.read(api) if runtime.scalar.known else 0
-    off = t.off + value * runtime.scale
+        return at_element(t, runtime.scalar, *where, api, skip)
+    kernel = running()
+    lowered = kernel is not None and kernel.lowering is not None  # then its value must be known
+    value = runtime.scalar.read(api) if runtime.scalar.known or lowered else 0
+    return _moved(t, value, *where, api, skip)
+
+
+def at_element(
+    t: Tensor,
+    index: Tensor,
+    scale: int,
+    extent: int,
+    dim: int,
+    of: tuple[int, ...],
+    api: str,
+    skip: bool,
+) -> Tensor:
+    """The view `t` moved by `scale` elements for each step of the one integer that `index` holds,
+    of which there are `extent` along axis `dim` of a tensor of shape `of`."""
+    kernel = running()
+    assert kernel is not None
+    value = _element(index, api)
+    if kernel.values:
+        return _moved(t, value, scale, extent, dim, of, api, skip)
+    view = ResolvedView(t.buf, t.array, t.meta, t.off)
+    view.recipe = ("element", t, index, scale, extent, dim, *of)
+    view.skip = skip
+    return view
+
+
+def _moved(
+    t: Tensor,
+    value: int,
+    scale: int,
+    extent: int,
+    dim: int,
+    of: tuple[int, ...],
+    api: str,
+    skip: bool,
+) -> Tensor:
+    off = t.off + value * scale
     last = off + sum(s * (n - 1) for s, n in zip(t.meta.strides, t.shape))
     total = t.buf.meta.nbytes // t.meta.itemsize
-    plain = type(t)(t.buf, t.array, t.meta, t.off)
-    outside = (
-        value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= runtime.extent)
-    )
+    outside = value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= extent)
     if outside:
         if skip:
-            return _nothing(plain)
+            return nothing(t)
         broken(
             "out-of-bounds",
-            f"{api}: index {value} is out of bounds for axis {runtime.dim} of '{t.label}', which "
-            f"has {runtime.extent} elements there",
+            f"{api}: index {value} is out of bounds for axis {dim} of '{t.label}', which has "
+            f"{extent} elements there",
             tensor=t.label,
             # of the flat memory too, as the official simulator tells it
             got=f"run-time index {value}; index {last if value >= 0 else off} is out of bounds for "
             f"axis 0 with size {total}",
-            limit=f"0..{runtime.extent - 1}",
+            limit=f"0..{extent - 1}",
             remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
             "oob_mode=nisa.oob_mode.skip.",
         )
-    return remake(plain, t.shape, t.meta.strides, off, t.meta.pstart)
+    array = t._strided(off, t.shape, t.meta.strides)
+    return type(t)(t.buf, array, t.meta, off)
 
 
 def _flat(t: Tensor) -> Tensor:
@@ -691,9 +738,10 @@ def _flat(t: Tensor) -> Tensor:
     )
 
 
-def _nothing(t: Tensor) -> Tensor:
+def nothing(t: Tensor) -> Tensor:
     """A pick of the shape of `t` that lies wholly out of bounds."""
-    return IndexedTensor(_flat(t), (np.full(t.shape, -1, dtype=np.int64),), t.shape, ())
+    places = np.full(t.shape, -1, dtype=np.int64)
+    return IndexedTensor(_flat(t), (places,), t.shape, (), ("nothing", t))
 
 
 def _addresses(t: Tensor) -> np.ndarray:
@@ -706,13 +754,12 @@ def _addresses(t: Tensor) -> np.ndarray:
     return total
 
 
-def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
-    """Rows picked by a vector of run-time indices; more than one column of them counts down the
-    columns."""
+def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> Tensor:
+    """Rows of `t` picked by a vector of run-time indices, `scale` elements apart, of `extent`; more
+    than one column of indices counts down the columns."""
     kernel = running()
-    assert kernel is not None and runtime.vector is not None
-    index = resolve(runtime.vector, api)
-    kernel.check_read(index, api)
+    assert kernel is not None
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
@@ -722,11 +769,13 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
             got=index.shape,
             limit=f"at least {t.shape[0]} indices",
         )
+    recipe = ("rows", t, index, scale, extent)
     if not kernel.values:
-        return IndexedTensor(_flat(t), (shape_only(t.shape, _INT64),), t.shape, (index,))
+        places = shape_only(t.shape, _INT64)
+        return IndexedTensor(_flat(t), (places,), t.shape, (index,), recipe)
     rows = index.array.T.reshape(-1)[: t.shape[0]].astype(np.int64)
-    addresses = _addresses(t) + (rows * runtime.scale).reshape((-1,) + (1,) * (t.ndim - 1))
-    outside = (rows < 0) | (rows >= runtime.extent) if t.off == 0 else rows < 0
+    addresses = _addresses(t) + (rows * scale).reshape((-1,) + (1,) * (t.ndim - 1))
+    outside = (rows < 0) | (rows >= extent) if t.off == 0 else rows < 0
     # a row that does not exist, even where its address would lie inside some other one
     if outside.any():
         addresses[outside] = np.where(
@@ -735,7 +784,7 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
             np.maximum(addresses[outside], t.buf.meta.nbytes // t.meta.itemsize),
         )
     picked = IndexedTensor(_flat(t), (addresses,), t.shape, (index,))
-    picked.rows = rows, runtime.extent
+    picked.rows = rows, extent
     return picked
 
 
@@ -744,7 +793,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     group, i // group]."""
     kernel = running()
     assert kernel is not None
-    kernel.check_read(index, api)
+    kernel.check_read(index, api, decides=True)
     index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
@@ -758,9 +807,9 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
             got=index.shape,
         )
     if not kernel.values:
-        return IndexedTensor(
-            flat, (rows, shape_only(rows.shape, _INT64)), (partitions, count), (index,)
-        )
+        places = rows, shape_only(rows.shape, _INT64)
+        recipe = ("columns", flat, index, group, count)
+        return IndexedTensor(flat, places, (partitions, count), (index,), recipe)
     table = index.array.reshape(partitions, -1).astype(np.int64)
     columns = np.empty((partitions, count), dtype=np.int64)
     for first in range(0, partitions, group):

@@ -198,7 +198,9 @@ class Tensor:
         view.off = off
         return view
 
-    def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
+    def _subscripted(
+        self, form: tuple[Any, ...], key: tuple[Any, ...]
+    ) -> tuple[Meta, tuple[int, ...]]:
         """The layout of a view that is seen for the first time."""
         meta = self.meta
         known = layouts.subscripted(meta, form)
@@ -219,13 +221,13 @@ class Tensor:
         meta.views[form] = known
         return known
 
-    def _advanced(self, key: tuple) -> Tensor:
+    def _advanced(self, key: tuple[Any, ...]) -> Tensor:
         """A subscript that is not made of slices and numbers alone."""
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
-            return IndexedTensor(self, *read)
+            return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
         return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
@@ -360,10 +362,12 @@ class Tensor:
         dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
+        found: Tensor = dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
+        return found
 
     def astype(self, dtype: Any) -> Tensor:
-        return dialect().astype(self, dtype)
+        found: Tensor = dialect().astype(self, dtype)
+        return found
 
     # -- refusals ----------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -503,10 +507,15 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "rows")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows")
 
     def __init__(
-        self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None
+        self,
+        base: Tensor,
+        indices: tuple[Any, ...],
+        grid: tuple[int, ...],
+        tiles: tuple[Any, ...] | None,
+        recipe: tuple[Any, ...] = (),
     ) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
@@ -518,6 +527,10 @@ class IndexedTensor(Tensor):
         not computed."""
         self.tiles = tiles
         """The index tiles, where the indices are run-time values; None for static grids."""
+        self.recipe = recipe
+        """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
+        self.skip = False
+        """Whether elements out of bounds are left out."""
         self.rows: tuple[np.ndarray, int] | None = None
         """Where a vector of run-time indices picks rows of flat memory: the row of each first place
         of the grid, and how many rows there are."""
@@ -580,8 +593,20 @@ class IndexedTensor(Tensor):
             "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
         )
 
+    def places(self) -> np.ndarray | None:
+        """Where in the buffer the elements lie, shape `shape`, those out of bounds at the edge;
+        None in a run without values."""
+        if any(type(index) is ShapeOnly for index in self.indices):
+            return None
+        total = np.full(self.shape, self.off, dtype=np.int64)
+        for n, step, index in zip(self.base.shape, self.base.strides, self.indices):
+            total += np.clip(index, 0, n - 1) * step
+        return total
+
     def inside(self) -> np.ndarray:
-        """Which positions have all their indices inside the tensor, shape `shape`."""
+        """Which positions have all their indices inside the tensor, shape `shape`: the others are
+        skipped."""
+        self.skip = True
         good = np.ones(self.shape, dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
             if type(index) is not ShapeOnly:
@@ -624,8 +649,8 @@ class IndexedTensor(Tensor):
         picked = self._check(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
-        flags = self._flags()[tuple(picked)]
-        return flags.all(axis=-1) if flags.ndim > len(self.shape) else flags
+        flags: np.ndarray = self._flags()[tuple(picked)]
+        return np.logical_and.reduce(flags, axis=-1) if flags.ndim > len(self.shape) else flags
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
@@ -634,7 +659,7 @@ class IndexedTensor(Tensor):
             np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         )
         buf = self.buf
-        chosen: tuple | None = None
+        chosen: tuple[Any, ...] | None = None
         if type(self.array) is not ShapeOnly:
             chosen = tuple(p[keep] for p in picked)
             self.array[chosen] = np.broadcast_to(values, self.shape)[keep]

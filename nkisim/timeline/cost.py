@@ -46,7 +46,7 @@ class Cost:
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
     """Loading the stationary operand of a matmul."""
-    tile: tuple | None = None
+    tile: tuple[Any, ...] | None = None
     """The tile of the PE array that a matmul uses alone, where the array is tiled, and how long."""
     tile_time: float = 0.0
     table: str | None = None
@@ -58,7 +58,7 @@ class Cost:
     on_scalar: Cost | None = None
     """Its cost on ScalarE, if it is a copy on VectorE for which the kernel named no engine."""
     outbound: int = 0
-    """1 for a transfer that is no load from HBM to SBUF."""
+    """1 for a transfer that is not a load from HBM to SBUF."""
     run: int = 0
     """Bytes of the contiguous pieces of a transfer."""
     moved: int = 0
@@ -133,7 +133,8 @@ def passes_of(dtype: Any, cost: dict[str, Any], transpose: bool) -> int:
     an fp32 transpose takes 2 on NeuronCore-v2 as well is assumed: its moving operand, the identity,
     holds zeros and ones only."""
     if "passes" in cost:
-        return min(cost["passes"], 2) if transpose else cost["passes"]
+        found: int = min(cost["passes"], 2) if transpose else cost["passes"]
+        return found
     return 2 if dtype == dtypes.FLOAT32 else 1
 
 

@@ -70,7 +70,7 @@ class Placing:
         self.rows = Broadcasts(self.tape) if any(map(spreads_row, kinds)) else None
         self.written: list[Any] = []
         """The tensors in HBM that were written, whose marks nobody else clears."""
-        self.done: dict[tuple, Region] = {}
+        self.done: dict[tuple[Any, ...], Region] = {}
         """What is there already, by what it was made of (`as_compiled`)."""
         self.bank = target.psum_bank_bytes
         # that tiles may fill
@@ -333,7 +333,7 @@ class Placing:
         one ran before."""
         if signature.plan.stateful or len(cost.reads) < len(signature.srcs) or not cost.reads:
             return None  # of constants only the type is recorded
-        key: tuple = (signature,)
+        key: tuple[Any, ...] = (signature,)
         for k, meta in cost.reads:
             buf, offset = self.tape[at + k], self.tape[at + k + 1]
             region = find(buf, meta or buf.meta, offset if meta else 0)

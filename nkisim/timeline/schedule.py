@@ -318,7 +318,7 @@ def place(
     return out.close(base, timing)
 
 
-def _usual(signature: Any, placing: Placing) -> tuple | None:
+def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general
     way.
 

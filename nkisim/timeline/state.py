@@ -144,7 +144,7 @@ class Core:
         loaded."""
         self.stationary: tuple[Any, int, Any] = (None, NOBODY, None)
         """What TensorE holds: its region, the record that wrote it, its layout."""
-        self.tiles: dict[tuple, float] = {}
+        self.tiles: dict[tuple[Any, ...], float] = {}
         """Until when each tile of a tiled PE array is occupied."""
         self.warm: deque[tuple[float, float]] = deque()
         """When TensorE was busy lately."""
@@ -161,7 +161,7 @@ class Core:
         transfers."""
         self.pools = (Pool(capacity[0], MEMORY), Pool(capacity[1], BANK))
         """SBUF and PSUM."""
-        self.usuals: dict[Any, tuple | None] = {}
+        self.usuals: dict[Any, tuple[Any, ...] | None] = {}
         """Of each signature, what the short way of `schedule.place` knows of it."""
 
 
@@ -195,7 +195,7 @@ class Placed:
         """Of each signature that ran."""
         self.before = 0
         """How many records were placed before this program."""
-        self.closed: list[tuple[NDArray, ...]] = []
+        self.closed: list[tuple[NDArray[Any], ...]] = []
         """Of each program placed: start, end of occupancy, end, lane, cause of its records."""
 
     def kind_of(self, cost: Cost, lane: int) -> int:
@@ -232,7 +232,7 @@ class Placed:
         del self.kinds[1:]
         return float(end.max(initial=base))
 
-    def columns(self) -> list[NDArray]:
+    def columns(self) -> list[NDArray[Any]]:
         """Start, end of occupancy, end, lane, cause of all records."""
         if not self.closed:
             return [

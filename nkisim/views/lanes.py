@@ -50,7 +50,10 @@ def busy(
 def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
     """Of each record, whether it waited for an activation table of its own: from `timeline.since`
     to `timeline.start`."""
-    return (timeline.reason == REASONS.index("table load")) & (timeline.since < timeline.start)
+    found: NDArray[np.bool_] = (timeline.reason == REASONS.index("table load")) & (
+        timeline.since < timeline.start
+    )
+    return found
 
 
 def table_loads(

@@ -73,7 +73,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
 
 
 def _kind(kind: Kind, file: int) -> dict[str, Any]:
-    def operands(which: tuple) -> list[list[str]]:
+    def operands(which: tuple[Any, ...]) -> list[list[str]]:
         return [
             [brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype]
             for o in which
@@ -157,7 +157,7 @@ def _parts(
         if number in chosen:
             chosen[number] = hbm_parts(found)
 
-    def numbers(words: list[str], operands: tuple) -> list[int]:
+    def numbers(words: list[str], operands: tuple[Any, ...]) -> list[int]:
         return [pool.number(w) for w, o in zip(words, operands, strict=True) if o.space != CONST]
 
     parts = []
@@ -176,7 +176,7 @@ def _contents(
     contents = Contents(reading.run, records, grid)
     tiles = Pool()
 
-    def numbers(found: list[Preview | None], operands: tuple) -> list[int]:
+    def numbers(found: list[Preview | None], operands: tuple[Any, ...]) -> list[int]:
         return [
             -1 if p is None else tiles.number(p)
             for p, o in zip(found, operands, strict=False)

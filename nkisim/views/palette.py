@@ -38,7 +38,7 @@ ENGINES = {
 LINES = tuple(shade.either for shade in ENGINES.values())
 """Curves side by side."""
 OTHER = Shade("#8a6d00", "#d9c04a", "#8a6d00")
-"""Lanes that are no engine."""
+"""Lanes that are not engines."""
 
 OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 """Areas stacked by owner, on a light card, under a line in ink: what is light needs no more; the

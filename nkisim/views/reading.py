@@ -39,7 +39,7 @@ class Kind:
     line: int
     source: str
 
-    def key(self) -> tuple:
+    def key(self) -> tuple[Any, ...]:
         """What tells it from another kind, for a reader."""
         return self.engine, self.op, self.dst, self.srcs, repr(self.attrs), self.filename, self.line
 
@@ -89,13 +89,13 @@ class Reading:
         self._examples: list[Record] = []
         self._kinds: dict[int, Kind] = {}
         uses: list[np.ndarray] = [np.empty((3, 0), np.int64)]
-        places: dict[tuple, int] = {}
+        places: dict[tuple[Any, ...], int] = {}
         kinds: list[int] = []
         patterns: list[int] = []
         # by identity, which is cheap to look up; all of it lives as long as the run
-        alike: dict[tuple, int] = {}
-        shapes: dict[int, tuple] = {}
-        known: dict[tuple, int] = {}
+        alike: dict[tuple[Any, ...], int] = {}
+        shapes: dict[int, tuple[Any, ...]] = {}
+        known: dict[tuple[Any, ...], int] = {}
         for program in run.programs:
             base = len(kinds)
             self.kernels.append(getattr(program.kernel_code, "co_name", "kernel"))
@@ -150,7 +150,11 @@ class Reading:
         return found
 
     def _uses(
-        self, buffers: list[Buffer], clocks: np.ndarray, base: int, places: dict[tuple, int]
+        self,
+        buffers: list[Buffer],
+        clocks: np.ndarray,
+        base: int,
+        places: dict[tuple[Any, ...], int],
     ) -> np.ndarray:
         """(tile, first record, last record) of each tensor on chip of one call, as rows of
         integers."""

@@ -104,7 +104,8 @@ def _us(ns: int) -> str:
 
 
 def _grid(times: NDArray[np.float64]) -> list[int]:
-    return np.rint(times).astype(np.int64).tolist()
+    found: list[int] = np.rint(times).astype(np.int64).tolist()
+    return found
 
 
 def _slices(
@@ -171,7 +172,7 @@ def _told(kind: Kind, read: int, written: int, timeline: Timeline, record: int) 
     """The arguments that all records of a kind share: the place in the kernel, and what it works
     on."""
 
-    def operands(which: tuple) -> str:
+    def operands(which: tuple[Any, ...]) -> str:
         return ", ".join(
             f"{o.name} {'x'.join(map(str, o.shape))} {o.dtype} {o.space}"
             for o in which

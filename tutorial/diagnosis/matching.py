@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..mistakes import attention as mistakes
-from ..mistakes.attention import Mistake
+from ..mistakes.mistake import Mistake
 from ..reference import splitting
 from ..reference.attention import Attention
 from ..reference.recipes import Recipe, cook

@@ -141,12 +141,13 @@ def _with_bias(case: Case, got: Any, width: int, choose: Callable[[F64, F64], F6
     if np.array_equal(bias, m):
         return None
     with np.errstate(all="ignore"):
-        p = (
+        p: NDArray[Any] = (
             np.exp(by_tile - bias[:, :, None]).astype(np.float32)
             * np.exp(m - m[:, -1:])[:, :, None]
         )
         weighed = _weigh(p.reshape(qk.shape), v)
-        return weighed / p.reshape(qk.shape).sum(axis=1, keepdims=True)
+        found: F64 | None = weighed / p.reshape(qk.shape).sum(axis=1, keepdims=True)
+        return found
 
 
 def _of_tile(top: F64, m: F64, rule: str, running: bool) -> F64:

@@ -284,7 +284,8 @@ def _drawn_box(box: Box) -> str:
     size = f'width="{plain(box.width)}" height="{plain(box.height)}" rx="{plain(radius)}"'
     where = f'x="{plain(box.x)}" y="{plain(box.y)}"'
     if box.tip:
-        return f"<rect {where} {size} {look}><title>{html.escape(box.tip)}</title></rect>"
+        name = f'data-name="{html.escape(box.name)}"'
+        return f"<rect {name} {where} {size} {look}><title>{html.escape(box.tip)}</title></rect>"
     return f"<rect {where} {size} {look}/>"
 
 

@@ -31,7 +31,7 @@ ENGINES = {
 def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     """The picture of a flow. `worked` is that of the worked kernel: what it does not do, or does
     less often, is marked."""
-    folded = flow.steps if len(flow.steps) <= MOST else by_line(flow)
+    folded = _folded(flow)
     steps = list(folded.items())[:MOST]
     heights = [_height(tensor) for tensor in flow.tensors]
     top = 92 + sum(heights)
@@ -51,13 +51,29 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     for i in range(len(steps)):
         _arrows(c, steps, places, i)
     usual = None if worked is None or folded is not flow.steps else worked.kinds()
-    for (step, count), place in zip(steps, places):
+    for i, ((step, count), place) in enumerate(zip(steps, places)):
         extra = 0 if usual is None else flow.kinds()[step.kind] - usual[step.kind]
-        _step(c, step, count, place, extra, usual is not None and step.kind not in usual)
+        new = usual is not None and step.kind not in usual
+        _step(c, f"step {i}", (step, count), place, extra, new)
     foot = top + 34 + ROW * len(steps) + 16
     for i, text in enumerate(_footnotes(len(folded), len(flow.steps), worked is not None)):
         c.words(8, foot + 18 * i, text, size=SMALL)
     return c.picture(_words(flow, title, worked))
+
+
+def _folded(flow: Flow) -> dict[Step, int]:
+    """The steps to draw: those of one line taken together where there are many."""
+    return flow.steps if len(flow.steps) <= MOST else by_line(flow)
+
+
+def box_of(flow: Flow) -> dict[Step, int]:
+    """Which box of the picture each step is: its box is called "step 3". Steps that are not drawn
+    are left out."""
+    folded = list(_folded(flow))[:MOST]
+    if len(flow.steps) <= MOST:
+        return {step: i for i, step in enumerate(folded)}
+    lines = {step.line: i for i, step in enumerate(folded)}
+    return {step: lines[step.line] for step in flow.steps if step.line in lines}
 
 
 # -- HBM -------------------------------------------------------------------------------------------
@@ -167,13 +183,15 @@ def _arrows(c: Canvas, steps: Sequence[tuple[Step, int]], places: Sequence[Place
         c.arrow(*start, *end, step.engine, name=f"{j} to {i}", stroke=1.2)
 
 
-def _step(c: Canvas, step: Step, count: int, place: Place, extra: int, new: bool) -> None:
+def _step(
+    c: Canvas, name: str, counted: tuple[Step, int], place: Place, extra: int, new: bool
+) -> None:
     """The tile that a step writes, and its words: what it does, on which line, how often."""
-    x, y, wide, tall = place
+    (step, count), (x, y, wide, tall) = counted, place
     middle = y + tall / 2
     tile = step.target
     tip = f"{step.source.strip()} ({ENGINES[step.engine]})"
-    c.box(x, y, wide, tall, step.engine, f"step {len(c.shapes)}", tip=tip)
+    c.box(x, y, wide, tall, step.engine, name, tip=tip)
     does = f"{step.op}({', '.join(source.called for source in step.sources)})"
     if tile.called == tile.name:
         does = f"{tile.name} = {does}"

@@ -86,7 +86,7 @@ def padded(n_q_heads: int, n_kv_heads: int, d: int = 128) -> Picture:
         c.box(
             120, 172 + row * group * kv, 240, row * group - 1, "p", f"rows {kv}", shown, size=SMALL
         )
-    c.words(240, 308, f"scores: ({n_q_heads}, keys), one row a head", anchor="middle")
+    c.words(240, 308, f"scores: ({n_q_heads}, keys), one row per head", anchor="middle")
     c.words(240, 327, "each times its own K; PSUM adds, zeros add nothing", "", "middle", SMALL)
     return c.picture(
         f"Rung 6. For each of {n_kv_heads} KV heads the stationary operand ({d}, {n_q_heads}) "

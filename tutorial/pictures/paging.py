@@ -53,7 +53,7 @@ def _used(
     if not 0 < n_blocks <= 12 or not 0 < len(table) <= len(OWN) or len(table) != len(lengths):
         raise ValueError("1 to 12 blocks, and 1 to 4 sequences with a length each")
     if any(len(row) > 6 or n > block * len(row) for row, n in zip(table, lengths)):
-        raise ValueError("at most 6 entries a sequence, and as many as its length needs")
+        raise ValueError("at most 6 entries per sequence, and as many as its length needs")
     used = [row[: -(-length // block)] for row, length in zip(table, lengths)]
     if any(not 0 <= entry < n_blocks for row in used for entry in row):
         raise ValueError(f"every entry that is used must name a block of 0 to {n_blocks - 1}")

@@ -73,9 +73,12 @@ class HbmTensor:
 
 @dataclass(eq=False)
 class Flow:
-    """`steps` in the order in which they first ran, each with how often it ran."""
+    """`steps` in the order in which they first ran, each with how often it ran; `order` has them
+    as they ran, turn by turn. `filename` is that of the kernel's text."""
 
     steps: dict[Step, int] = field(default_factory=dict)
+    order: list[Step] = field(default_factory=list)
+    filename: str = ""
     tensors: list[HbmTensor] = field(default_factory=list)
 
     def kinds(self) -> Counter[tuple[Any, ...]]:
@@ -107,6 +110,8 @@ def read(run: Any) -> Flow:
             tuple(dict.fromkeys(_tile(tiles, o) for o in sources)),
         )
         flow.steps[step] = flow.steps.get(step, 0) + 1
+        flow.order.append(step)
+        flow.filename = flow.filename or place.filename
     flow.tensors = list(tensors.values())
     return flow
 

@@ -3,8 +3,10 @@ how it hides the others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +58,15 @@ class Keys:
     def values(self, v: F32, how: str) -> F32:
         """The values (rows, d, T, tile) after those of the padding have been cleaned."""
         keep = self.keep[:, None]
-        cleaned = {
+        cleaned: dict[str, Callable[[], Any]] = {
             "clean": lambda: np.where(keep, v, np.float32(0)),
             "right": lambda: np.where(self.right[:, None], v, np.float32(0)),
             "raw": lambda: v,
             "times": lambda: v * keep,
             "finite": lambda: np.where(np.isfinite(v), v, np.float32(0)),
         }
-        return cleaned[how]()
+        found: F32 = cleaned[how]()
+        return found
 
 
 @lru_cache(maxsize=64)
@@ -118,4 +121,5 @@ def taken(lengths: NDArray[np.int64], n: int, tile: int, rule: str) -> NDArray[n
         "running sum": np.cumsum(lengths),
         "running max": np.maximum.accumulate(lengths),
     }
-    return np.minimum(chosen[rule], n)
+    found: NDArray[np.int64] = np.minimum(chosen[rule], n)
+    return found

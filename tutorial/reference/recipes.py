@@ -9,7 +9,7 @@ made that recipe's mistake, whatever its style.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -337,7 +337,8 @@ def _raw(
     ]
     q = attention.q.astype(np.float32)[heads]
     qk = (q[:, None, :] @ k.reshape(len(heads), attention.d, -1)).reshape(len(heads), n_tiles, tile)
-    return qk.cumsum(axis=1, dtype=np.float32) if k_from == "sum" else qk
+    found: F32 = qk.cumsum(axis=1, dtype=np.float32) if k_from == "sum" else qk
+    return found
 
 
 @lru_cache(maxsize=32)
@@ -546,7 +547,7 @@ def _rows(
             if recipe.divide.startswith("inside") and (t or "later" not in recipe.divide):
                 acc = acc / l
         states.append({"m": m, "l": l, "acc": acc})
-    at_end = {
+    at_end: dict[str, Any] = {
         "twice": l * l,
         "n": np.float32(n),
         "tile l": last_gain,
@@ -595,9 +596,10 @@ def _split(attention: Attention, tile: int, recipe: Recipe, raw: F32, v: F32) ->
 def _tile_max(recipe: Recipe, qk: F32) -> F32:
     """The max of a tile's scores (rows, tile), or what is taken for it, (rows, 1)."""
     qk = np.abs(qk) if recipe.max_of == "abs" else qk
-    return (
+    found: F32 = (
         qk.min(axis=1, keepdims=True) if recipe.max_of == "min" else qk.max(axis=1, keepdims=True)
     )
+    return found
 
 
 def _weigh(recipe: Recipe, qk: F32, shifts: Mapping[str, Any], shift: str, m: F32) -> F32:
@@ -607,7 +609,8 @@ def _weigh(recipe: Recipe, qk: F32, shifts: Mapping[str, Any], shift: str, m: F3
     shifted = m - qk if shift == "flipped" else qk - shifts[shift]
     if recipe.exp == "none":
         return shifted
-    return np.exp(shifted) if recipe.exp == "e" else np.exp2(shifted)
+    found: F32 = np.exp(shifted) if recipe.exp == "e" else np.exp2(shifted)
+    return found
 
 
 def _kept(
@@ -618,7 +621,7 @@ def _kept(
         return alpha
     if rule.startswith("1/alpha"):  # inf at the first tile, where it makes the old sum of 0 a NaN
         return np.exp(m - m_old) if t or rule == "1/alpha" else np.ones_like(m)
-    chosen = {
+    chosen: dict[str, Callable[[], Any]] = {
         "1": lambda: np.ones_like(m),
         "0": lambda: np.zeros_like(m),
         "alpha squared": lambda: alpha * alpha,
@@ -627,7 +630,8 @@ def _kept(
         "unscaled": lambda: np.exp(falls / np.float32(scale)),
         "scaled": lambda: np.exp(falls * np.float32(scale)),
     }
-    return chosen[rule]()
+    found: F32 = chosen[rule]()
+    return found
 
 
 def _gain(recipe: Recipe, p: F32, qk: F32, total: F32) -> F32:
@@ -635,9 +639,10 @@ def _gain(recipe: Recipe, p: F32, qk: F32, total: F32) -> F32:
     if recipe.l_add == "count":
         return np.full_like(total, p.shape[1])
     if recipe.l_add in ("max", "mean"):
-        return (
+        found: F32 = (
             p.max(axis=1, keepdims=True) if recipe.l_add == "max" else p.mean(axis=1, keepdims=True)
         )
+        return found
     if recipe.l_add == "nothing":
         return np.zeros_like(total)
     return qk.sum(axis=1, keepdims=True) if recipe.l_add == "scores" else total
@@ -658,7 +663,8 @@ def _tile_by_tile(recipe: Recipe, for_max: F32, for_exp: F32, v: F32) -> F32:
     p = np.exp(for_exp - for_max.max(axis=2, keepdims=True))  # (H, T, tile)
     p /= p.sum(axis=2, keepdims=True)
     o = np.einsum("htj,hdtj->htd", p, v)
-    return o.mean(axis=1) if recipe.method == "average" else o.sum(axis=1)
+    found: F32 = o.mean(axis=1) if recipe.method == "average" else o.sum(axis=1)
+    return found
 
 
 def _interleaved(

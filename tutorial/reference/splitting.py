@@ -4,8 +4,10 @@ either wrong."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +102,7 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
     if rule == "right":
         done = reduce(merged, states, identity(*acc.shape[1:]))
         return done.acc / done.l
-    simple = {
+    simple: dict[str, Callable[[], Any]] = {
         "average": lambda: np.where(empty, 0, o).mean(axis=0),
         "average, nan": lambda: o.mean(axis=0),
         "average of the others": lambda: np.where(empty, 0, o).sum(axis=0) / (~empty).sum(axis=0),
@@ -139,7 +141,8 @@ def merge(states: list[State], rule: str) -> NDArray[np.floating]:
         ),
     }
     if rule in simple:
-        return simple[rule]()
+        found: NDArray[np.floating] = simple[rule]()
+        return found
     start, rest = states[0], states[1:]  # one after another, with a slip
     if rule.endswith("from the identity"):
         start, rest = identity(*acc.shape[1:]), states

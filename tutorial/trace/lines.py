@@ -11,7 +11,7 @@ from .states import named_state
 def line_of(run: Any, quantity: str) -> tuple[int, str] | None:
     """The line that updates m, l or |acc|, and its text; None where none or several do.
 
-    `run` is an `nkisim.Run` with values. Fills with a constant are no updates.
+    `run` is an `nkisim.Run` with values. Fills with a constant do not count.
     """
     name = quantity.strip("|")
     writes = [w for own in named_state(run.names()).get(name, ()) for w in run.writes(own)]

@@ -12,6 +12,7 @@ from ..pictures.kernel import draw
 from ..pictures.reading import Flow, read
 from ..running import runner
 from ..stage import Case
+from .kernel_page import page
 
 
 def picture(
@@ -30,21 +31,52 @@ def picture(
     that says so. Raises StageError and InputError if the stage, the family or the inputs are not
     there.
     """
-    lesson = stage.get(key)
+    found = _flow(stage.get(key), kernel, family, inputs)
+    if isinstance(found, str):
+        return _said(found)
+    lesson, case, _, flow = found
+    return _drawn(lesson, case, flow)
+
+
+def picture_page(
+    key: int | str | stage.Stage,
+    kernel: Callable[..., Any],
+    family: str | None = None,
+    *,
+    inputs: Any = None,
+) -> str | None:
+    """A page, as text, on which one slider moves the picture of a kernel, its modelled timeline and
+    its source together; None if there is nothing to draw. Arguments and errors are as for
+    `picture`."""
+    found = _flow(stage.get(key), kernel, family, inputs)
+    if isinstance(found, str):
+        return None
+    lesson, case, run, flow = found
+    return page(_drawn(lesson, case, flow), flow, run.timeline(), lesson.title)
+
+
+def _flow(
+    lesson: stage.Stage, kernel: Callable[..., Any], family: str | None, inputs: Any
+) -> tuple[stage.Stage, Case, Any, Flow] | str:
+    """The run of a kernel, read for a picture; or the sentence that says why there is none."""
     if lesson.judge is not None:
-        return _said(f"{lesson.title} has no kernel: draw the one that it calls.")
+        return f"{lesson.title} has no kernel: draw the one that it calls."
     if getattr(kernel, "lesson", None) is lesson:  # the stand-in for a solution that is not here
-        return _said(f"The solution of {lesson.title} is not here.")
+        return f"The solution of {lesson.title} is not here."
     case = _case(lesson, family, inputs)
     problem = runner.usable(kernel, lesson)
     if problem is not None:
-        return _said(problem.sentence)
+        return problem.sentence
     result = runner.run(kernel, case, lesson)
     if result.problem is not None:
-        return _said(result.problem.sentence)
+        return result.problem.sentence
     if result.run is None:
-        return _said("The real SDK runs this kernel and shows no instructions; use the simulator.")
-    flow = read(result.run)
+        return "The real SDK runs this kernel and shows no instructions; use the simulator."
+    return lesson, case, result.run, read(result.run)
+
+
+def _drawn(lesson: stage.Stage, case: Case, flow: Flow) -> Picture:
+    """The picture, with marks where the kernel differs from the worked one."""
     worked = _worked(lesson, case)
     if worked is not None and worked.kinds() == flow.kinds():
         worked = None

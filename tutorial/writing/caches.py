@@ -78,9 +78,9 @@ class NumpyCache:
         n_kv_heads, d, _ = k.shape
         # (Hkv, G, n)
         qk = self._rounded(q).reshape(n_kv_heads, -1, d) @ k / np.float32(math.sqrt(d))
-        p = np.exp(qk - qk.max(axis=-1, keepdims=True))
+        p = np.exp(qk - qk.max(axis=-1, keepdims=True)).astype(np.float32)
         o = self._rounded(p) @ v.transpose(0, 2, 1) / p.sum(axis=-1, keepdims=True)
-        return self._rounded(o).reshape(q.shape)
+        return self._rounded(o.astype(np.float32)).reshape(q.shape)
 
 
 class TiledCache:
@@ -142,10 +142,11 @@ class RaggedCache:
         filled = whole_tiles(n)  # a kernel for every length would have to be built for every token
         lengths = np.array([[n]], np.int32)
         queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
-        return np.asarray(
+        found: F32 = np.asarray(
             kernel(queries, self.k[layer, ..., :filled], self.v[layer, ..., :filled], lengths),
             np.float32,
         )[0]
+        return found
 
 
 class RowsCache:
@@ -216,7 +217,8 @@ class PagedCache:
             self.table[:, :entries],
             np.array([[n]], np.int32),
         )
-        return np.asarray(o, np.float32)[0]
+        found: F32 = np.asarray(o, np.float32)[0]
+        return found
 
 
 CACHES: dict[int, Callable[[Config, int], Cache]] = {

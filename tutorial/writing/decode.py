@@ -20,6 +20,7 @@ import nkisim
 
 from .. import stage as stages
 from ..running import runner, worked
+from ..verdict import WRONG
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, Step
@@ -171,7 +172,7 @@ def _decode(
             with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
                 logits = model.step(read[position], position, attention)
         except _NoAnswer as error:
-            problem = runner.Problem(runner.WRONG, "output", str(error))
+            problem = runner.Problem(WRONG, "output", str(error))
             break
         except Exception as error:
             lesson_of, what = author

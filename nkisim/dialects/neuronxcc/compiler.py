@@ -86,7 +86,7 @@ class _Allocator:
         if not callable(func):
             broken(
                 "argument",
-                f"{api}: func is no function",
+                f"{api}: func is not a function",
                 got=repr(func)[:80],
                 limit="a function of the block's index, its partitions and its bytes per partition",
             )
@@ -156,7 +156,7 @@ class _Sbuf(_Allocator):
                 f"{api}: the tile from byte {start} on ends beyond SBUF",
                 f"bytes {start} to {start + size}",
                 f"{limit} bytes per partition",
-                "Place it lower, or let fewer blocks have a place of their own (num_free_tiles).",
+                "Place it lower, or give fewer blocks a separate place (num_free_tiles).",
             )
 
 
@@ -196,8 +196,7 @@ class _Psum(_Allocator):
                 f"{api}: the tile ends beyond PSUM, in bank {last}",
                 f"banks {bank} to {last}",
                 f"banks 0 to {target.psum_banks - 1}",
-                "Place it in a lower bank, or let fewer blocks have a bank of their own "
-                "(num_bank_tiles).",
+                "Place it in a lower bank, or give fewer blocks a separate bank (num_bank_tiles).",
             )
 
 

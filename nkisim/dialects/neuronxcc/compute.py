@@ -11,9 +11,10 @@ import numpy as np
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
+from ...isa.core import IDLE, RESET_REDUCE
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
-from ...isa.scalar import ACTIVATION, IDLE, RESET_REDUCE
+from ...isa.scalar import ACTIVATION
 from ...isa.select import SELECT
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (

@@ -12,9 +12,9 @@ from ...execution.execute import execute, redirect
 from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments
-from ...rules.errors import broken
+from ...rules.errors import broken, shown
 from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
@@ -42,23 +42,15 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
 
 
 def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """The shape of a tile for which one axis is named: one value a partition."""
+    """The shape of a tile for which one axis is named: one value per partition."""
     label = f" '{name}'" if name else ""
-    if not shape:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has no axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy="Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
-        return 1, 1
     broken(
         "one-axis-tile",
         f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
         got=shape,
         limit="at least 2: a partition axis and a free axis",
-        remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row.",
+        remedy=f"Write ({shape[0]}, 1) for one value per partition, "
+        f"or (1, {shape[0]}) for one row.",
     )
     return shape[0], 1
 
@@ -110,7 +102,7 @@ def _place(buffer: Any, api: str) -> Memory:
         return buffer
     broken(
         "argument",
-        f"{api}: buffer is {arguments.shown(buffer)}",
+        f"{api}: buffer is {shown(buffer)}",
         got=type(buffer).__name__,
         limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm",
     )
@@ -118,7 +110,13 @@ def _place(buffer: Any, api: str) -> Memory:
 
 
 def make(
-    api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict
+    api: str,
+    shape: Any,
+    dtype: Any,
+    buffer: Any,
+    name: str,
+    value: float | None,
+    kwargs: dict[Any, Any],
 ) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
@@ -159,39 +157,32 @@ def make(
         return t
     if space == PSUM and value == 0:
         # the first matmul of an accumulation overwrites: nothing is spent on zeros
-        t.buf.state = ZERO
-        if t.buf.tracked is not None:
-            program.note_history(t, t.buf.code, t.buf.lasti)
+        program.zero(t)
         return t
     if pdim:
         return _fill_blocks(program, api, t, pdim, value)
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, ...]) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
         return execute(MEMSET, api, t, (Const(value),), attrs)
     made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
     redirect(t, made)
-    program.last_result = t
+    program.offer(t)
     return t
 
 
 def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
-    buf = t.buf
-    tracked, buf.tracked = buf.tracked, None
-    at = 0
+    program.pause_history(t.buf)
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape.entries)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
-    buf.tracked = tracked
-    if tracked is not None:
-        tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+    program.resume_history(t)
     return t
 
 
@@ -295,6 +286,7 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
+    program.built_with(buf, values)
     program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 

@@ -69,15 +69,15 @@ def same_free_size(a: Tensor, b: Tensor, api: str) -> tuple[Tensor, Tensor]:
         f"'{large.label}' {large.shape}",
         tensor=small.label,
         got=f"{a.meta.describe()} and {b.meta.describe()}",
-        limit="the same number of elements a partition",
-        remedy="For one value a partition nisa.tensor_scalar is faster.",
+        limit="the same number of elements per partition",
+        remedy="For one value per partition nisa.tensor_scalar is faster.",
     )
     return (view, large) if small is a else (large, view)
 
 
 def tile_for_vector(data: Tensor, operand: Tensor, api: str, what: str) -> Tensor | None:
     """The operand of tensor_scalar as a tile of the shape of `data`, where it has more than the one
-    element a partition that the instruction takes; None if it has one, or does not fit."""
+    element per partition that the instruction takes; None if it has one, or does not fit."""
     meta = operand.meta
     if (
         meta.space == CONST
@@ -91,7 +91,7 @@ def tile_for_vector(data: Tensor, operand: Tensor, api: str, what: str) -> Tenso
     if tile is not None:
         broken(
             "rearranged-access",
-            f"{api}: {what} '{operand.label}' has {meta.free} elements a partition; the compiler "
+            f"{api}: {what} '{operand.label}' has {meta.free} elements per partition; the compiler "
             "makes it a tensor_tensor",
             tensor=operand.label,
             got=meta.describe(),

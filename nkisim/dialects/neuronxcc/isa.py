@@ -81,10 +81,10 @@ from .support import missing, only, operand, promoted, rows_only, static_source,
 _ANY_ENGINE = (None,)
 _REDUCE_CMD, _OOB_MODE = reduce_cmd, oob_mode
 """The enumerations, under names that no parameter has."""
-_TWO_TILES: dict[tuple, tuple] = {}
-_SCALARS: dict[tuple, tuple] = {}
-_REDUCTIONS: dict[tuple, tuple] = {}
-_FUNCTIONS: dict[Any, tuple] = {}
+_TWO_TILES: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_SCALARS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_REDUCTIONS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_FUNCTIONS: dict[Any, tuple[Any, ...]] = {}
 """Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions'
 attributes."""
 
@@ -97,8 +97,8 @@ def nc_matmul(
     is_stationary_onezero: bool = False,
     is_moving_onezero: bool = False,
     is_transpose: bool = False,
-    tile_position: tuple = (),
-    tile_size: tuple = (),
+    tile_position: tuple[Any, ...] = (),
+    tile_size: tuple[Any, ...] = (),
     mask: Any = None,
     **kwargs: Any,
 ) -> Tensor:
@@ -116,7 +116,7 @@ def nc_matmul(
     plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
     untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
     if not plain or not untiled:
-        attrs: tuple = (
+        attrs: tuple[Any, ...] = (
             arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
             arguments.flag(is_moving_onezero, api, "is_moving_onezero"),
             arguments.flag(is_transpose, api, "is_transpose"),

@@ -268,7 +268,9 @@ def finfo(dtype: Any) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
     found = _dtypes.wanted(dtype, "nl.finfo")
     if not _dtypes.is_float(found):
-        _broken("dtype", f"nl.finfo: {found} is no float", got=found, limit="a floating-point type")
+        _broken(
+            "dtype", f"nl.finfo: {found} is not a float", got=found, limit="a floating-point type"
+        )
     return _narrow.finfo(_dtypes.storage(found))
 
 

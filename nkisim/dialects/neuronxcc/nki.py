@@ -23,7 +23,7 @@ class NoDeviceError(RuntimeError):
 class NkiKernel(Kernel):
     """A kernel of this dialect."""
 
-    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         with watching(self.function):
             return super().run_on(program, args, kwargs)

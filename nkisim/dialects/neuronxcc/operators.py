@@ -83,7 +83,8 @@ class Operators:
         if op in ("equal", "not_equal"):
             other = b if isinstance(a, Tensor) else a
             if other is None or isinstance(other, str):
-                return NotImplemented  # t == None asks whether an argument was given
+                found: Tensor = NotImplemented  # t == None asks whether an argument was given
+                return found
         if op == "matmul":
             broken(
                 "operator",
@@ -220,7 +221,9 @@ class Operators:
         ):
             if self._left_out(value, "inplace"):
                 if dst.buf.state == EMPTY and dst.size == dst.buf.meta.size:
-                    dst.buf.state = ZERO  # a sum of nothing, so far
+                    program = running()
+                    assert program is not None
+                    program.nothing_added(dst)
                 return dst
             # a product that has a name of its own may be used again, so that it must be stored
             # where it is
@@ -255,8 +258,6 @@ class Operators:
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
                 program.materialize_zeros(dst, before=last.width)
-        program.suspect = None
-        program.check_read(dst, "accumulation", adds=True)
         return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
 
     # -- calibration -------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def loop_reduce(
     if operator.reduce is None:
         broken(
             "operator",
-            f"{api}: '{operator.name}' is no reduction",
+            f"{api}: '{operator.name}' is not a reduction",
             got=operator.name,
             limit="add, multiply, max, min, the logical and bitwise and/or/xor",
         )

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...execution.execution import current
-from ...execution.tape import Printed
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
@@ -132,15 +131,5 @@ def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs:
 def device_print(prefix: str, x: Any, *, mask: Any = None, **kwargs: Any) -> None:
     """Print `prefix` and the values of `x`; the run keeps both in `run.prints`. In the simulator
     only."""
-    program = current("nl.device_print")
-    if isinstance(x, (int, float, np.generic)):
-        values = np.asarray(x)
-    else:
-        t = tile(x, "nl.device_print")
-        program.check_read(t, "nl.device_print")
-        values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
-        if program.values:
-            values = np.array(values)
-    program.tape.prints.append(Printed(prefix, values, here().line))
-    if program.config.print_to_stdout and not program.recording:
-        print(prefix, values)
+    t = Const(x) if isinstance(x, (int, float, np.generic)) else tile(x, "nl.device_print")
+    current("nl.device_print").print_values(prefix, t, here().line)

@@ -13,8 +13,9 @@ from typing import Any
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
+from ...isa.core import IDLE
 from ...isa.dma import DMA_TRANSPOSE
-from ...isa.scalar import ACTIVATION, IDLE
+from ...isa.scalar import ACTIVATION
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
@@ -26,6 +27,7 @@ from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
+from ..neuronxcc.support import promoted
 from .support import as_tensor, is_const, operand, tile, want_dtype
 from .targets import needs_trn3
 
@@ -122,7 +124,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
         a, b = operand(x, api, "x"), operand(y, api, "y")
         out = want_dtype(dtype, api)
         if out is None:
-            out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
+            out = b.dtype if is_const(a) else a.dtype if is_const(b) else promoted(a, b)
         if not is_const(a) and not is_const(b):
             if a.shape == b.shape:
                 return execute(

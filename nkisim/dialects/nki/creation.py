@@ -105,7 +105,8 @@ def region(buffer: Any, api: str) -> MemoryRegion:
             remedy=f"Write buffer=nl.{buffer}.",
         )
         buffer = {"hbm": "private_hbm"}.get(buffer, buffer)
-    return option(buffer, MemoryRegion, api, "buffer")
+    found: MemoryRegion = option(buffer, MemoryRegion, api, "buffer")
+    return found
 
 
 def _address(address: Any, api: str) -> tuple[int, int]:
@@ -143,9 +144,9 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     if len(sizes) == 1:
         sizes = sizes + (1,)
     _check_on_chip(program, api, space, sizes, wanted, name, address)
-    t = program.allocate(space, sizes, wanted, name=name or None)
+    pstart = 0 if address is None else int(address[0])
+    t = program.allocate(space, sizes, wanted, pstart=pstart, name=name or None)
     if address is not None:
-        t.meta = meta_of(space, sizes, contiguous(sizes), wanted, 0, address[0])
         program.place(t, *address)
     return t
 
@@ -264,7 +265,8 @@ def _stored(path: str | Path, api: str) -> np.ndarray:
             got=f"{str(path)!r}: {why}",
             limit="the name of a .npy file",
         )
-    return found
+    result: np.ndarray = found
+    return result
 
 
 def shared_constant(constant: Any) -> Any:
@@ -284,6 +286,7 @@ def _constant(constant: Any, dtype: Any, api: str) -> Any:
     buf = program.new_buffer(meta, FULL, "constant")
     buf.role = "constant"
     array = program.constant(values, wanted)
+    program.built_with(buf, values)
     program.tape.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 

@@ -108,7 +108,7 @@ def nc_matmul(
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
     adds = onto(into, accumulate, api)
-    attrs: tuple = (
+    attrs: tuple[Any, ...] = (
         flag(is_stationary_onezero, api, "is_stationary_onezero"),
         flag(is_moving_onezero, api, "is_moving_onezero"),
         flag(is_transpose, api, "is_transpose"),
@@ -515,7 +515,7 @@ def memset(
         whole = plain.is_integer()
         broken(
             "memset-type" if whole else "dtype",
-            f"{api}: the value {plain} is no {dtypes.name(into.dtype)}",
+            f"{api}: the value {plain} is not {dtypes.name(into.dtype)}",
             tensor=into.label,
             got=repr(value),
             limit=f"an integer for {dtypes.name(into.dtype)}",
@@ -606,10 +606,12 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
         )
     from ...tensors.index import affine_grid
 
-    if isinstance(offset, VirtualRegister):
-        start = offset.read(api) if offset.known else 0
-    else:
+    if not isinstance(offset, VirtualRegister):
         start = integer(offset, api, "offset", least=-_WORD, most=_WORD - 1)
+    elif offset.known or current(api).lowering is not None:
+        start = offset.read(api)
+    else:
+        start = 0
     across = integer(channel_multiplier, api, "channel_multiplier", least=-_WORD, most=_WORD - 1)
     values = affine_grid(dst.meta.partitions, steps, start, across, dst.shape)
     constant = Const(0)

@@ -181,13 +181,14 @@ def sendrecv(
     written = program.written_flags(source)
     if not written.any():
         program.check_read(source, api)
-    values, meta, label, known = cores.exchange(
+    values, meta, label, known, sent = cores.exchange(
         ("sendrecv", pipe_id),
         (
             source.array.copy() if program.values else source.array,
             source.meta,
             source.label,
             written,
+            None if program.lowering is None else program.lowering.send(source),
         ),
         api,
     )
@@ -201,6 +202,8 @@ def sendrecv(
         )
     arrived = Const(0)
     arrived.array = values
+    if sent is not None:
+        arrived.off = sent
     if written.all():
         program.check_read(source, api)
     partly = not (known.all() and written.all())
@@ -220,11 +223,12 @@ def core_barrier(
     then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
-    wanted = arguments.axes(cores, api, "cores")
-    if wanted in (0, (0,)):  # a core has not to wait for itself
+    one = isinstance(cores, (int, np.integer))
+    group = arguments.integers((cores,) if one else cores, api, "cores")
+    if group == (0,):  # a core has not to wait for itself
         return done()
-    group = _both(api)
-    if wanted != (0, 1):
+    both = _both(api)
+    if group != (0, 1):
         broken("lnc", f"{api}: cores is {cores}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
         broken(
@@ -234,7 +238,7 @@ def core_barrier(
             got=t.meta.describe(),
             limit="a tensor in nl.shared_hbm",
         )
-    group.exchange(("core_barrier",), None, api)
+    both.exchange(("core_barrier",), None, api)
     return done()
 
 
@@ -309,7 +313,7 @@ def register_load(dst: Any, src: Any) -> None:
     api = "nisa.register_load"
     register, t = _register(dst, api, "dst"), _one_element(src, api, "src")
     program = current(api)
-    program.check_read(t, api)
+    program.check_read(t, api, decides=True)
     t.buf.last = program.clock + 1
     register.write(int(t.array.reshape(-1)[0]) if program.values else None, api)
 
@@ -318,7 +322,7 @@ def register_store(dst: Any, src: Any) -> None:
     """Store the register src into the one element of dst, in SBUF or HBM."""
     api = "nisa.register_store"
     register, t = _register(src, api, "src"), _one_element(dst, api, "dst")
-    value = register.read(api) if register.known else 0
+    value = register.read(api) if register.known or current(api).lowering else 0
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return

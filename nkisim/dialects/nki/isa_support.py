@@ -56,23 +56,38 @@ def run(
     api: str,
     dst: Tensor,
     srcs: tuple[Tensor, ...],
-    attrs: tuple = (),
+    attrs: tuple[Any, ...] = (),
     extra: Tensor | None = None,
     mask: Any = None,
 ) -> NkiInstruction:
     """Run one instruction into `dst`."""
+    fresh = next((s for s in srcs if s.buf.state == EMPTY and s.meta.space != CONST), None)
+    overwrites = False
+    if fresh is not None and all(s.buf is not dst.buf for s in srcs):
+        overwrites = bool(current(api).written_flags(dst).all())
     try:
         execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
     except KernelError as error:
-        _look_closer(error, api, dst, srcs)
+        _look_closer(error, api, dst, srcs, fresh, overwrites)
         raise
+    if fresh is not None:
+        origin = current(api).origins.get(fresh.buf)
+        if origin is not None and origin.likely is None:
+            _look_closer(origin, api, dst, srcs, fresh, overwrites)
     return _DONE
 
 
-def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
+def _look_closer(
+    error: KernelError,
+    api: str,
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    unwritten: Tensor | None,
+    overwrites: bool,
+) -> None:
     """Add what the destination tells about a refusal: that it was swapped with a source, or never
-    overwritten."""
-    unwritten = next((s for s in srcs if s.meta.space != CONST and s.buf.state == EMPTY), None)
+    overwritten. `unwritten`: a source of which nothing is written; `overwrites`: all of the
+    destination was written before."""
     if unwritten is not None and error.rule in (
         "uninitialized-read",
         "shape-mismatch",
@@ -84,7 +99,7 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
                 "accumulate=True adds to what a matmul wrote there before: leave accumulate out, "
                 "or pass False to the first matmul into the tile.",
             )
-        elif all(s.buf is not dst.buf for s in srcs) and current(api).written_flags(dst).all():
+        elif overwrites:
             error.suspect(
                 "swapped",
                 f"The destination comes first, and '{dst.label}' has been written before: swap the "

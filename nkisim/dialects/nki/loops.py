@@ -20,7 +20,7 @@ from ...rules.errors import broken
 from .objects import VirtualRegister
 
 
-def _static(kind: str, args: tuple, instead: str) -> range:
+def _static(kind: str, args: tuple[Any, ...], instead: str) -> range:
     current(f"nl.{kind}")
     for a in args:
         if not isinstance(a, (int, np.integer)) or isinstance(a, bool):

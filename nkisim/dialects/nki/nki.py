@@ -14,7 +14,7 @@ import numpy as np
 from ...execution import foreign
 from ...execution.cores import Cores
 from ...execution.execution import Execution, running
-from ...execution.launch import Kernel, _home, check_capacity, to_arrays
+from ...execution.launch import Kernel, check_capacity, home, to_arrays
 from ...execution.launch import simulate as _simulate
 from ...machine.memory import HBM, Buffer
 from ...machine.running import LISTENER
@@ -64,7 +64,7 @@ class NkiKernel(Kernel):
                 "python-subset",
                 f"the argument '{name}' of {self.__name__} is a list",
                 got=f"list of {len(value)}",
-                at=_home(self),
+                at=home(self),
                 remedy="Pass a tuple.",
             )
         if isinstance(annotation, str):  # from __future__ import annotations
@@ -84,10 +84,10 @@ class NkiKernel(Kernel):
                     tensor=name,
                     got=value.shape,
                     limit=annotation.shape,
-                    at=_home(self),
+                    at=home(self),
                 )
 
-    def run_on(self, program: Execution, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         acceptance.check(self.function)
         program.registers = {}
         program.shared_next = 0
@@ -101,13 +101,15 @@ class NkiKernel(Kernel):
             broken(
                 "lnc",
                 f"{self.__name__}[2]: NeuronCore-v2 has no logical cores of two",
-                at=_home(self),
+                at=home(self),
                 got=f"target {program.config.target.name}",
                 limit="trn2 or trn3",
                 remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2, or launch kernel[1].",
             )
         listener = LISTENER.get()
         other = Execution(program.config, program.dialect, listener, program.spend)
+        if program.lowering is not None:
+            other.lower(program.lowering, 1)
         other.kernel_code, other.grid, other.shared = (
             program.kernel_code,
             program.grid,
@@ -131,7 +133,7 @@ class NkiKernel(Kernel):
                 broken(
                     "no-output",
                     f"{self.__name__} returns nothing and writes to none of its inputs",
-                    at=_home(self),
+                    at=home(self),
                     remedy="Return an nl.shared_hbm tensor, or write to an input tensor.",
                 )
             return None
@@ -144,13 +146,13 @@ class NkiKernel(Kernel):
                     f"{self.__name__} returns '{buf.label}', which lies in private HBM",
                     tensor=buf.label,
                     got="nl.private_hbm",
-                    at=_home(self),
+                    at=home(self),
                     remedy="Make it with buffer=nl.shared_hbm.",
                 )
         return outputs
 
 
-def run(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def run(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Simulate `kernel` on NumPy arrays or torch tensors; the outputs are of the kind that the
     inputs were."""
     torch = sys.modules.get("torch")

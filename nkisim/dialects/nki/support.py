@@ -31,7 +31,7 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     )
     broken(
         "numpy-on-tile" if isinstance(x, np.ndarray) else "argument",
-        f"{api}: {what} is no tensor",
+        f"{api}: {what} is not a tensor",
         got=got,
         remedy="Pass arrays as kernel arguments and load them; pass numbers where a number is "
         "taken.",

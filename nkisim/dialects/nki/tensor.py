@@ -186,7 +186,7 @@ class NkiTensor(Tensor, NKIObject):
             if v is not None and (not isinstance(v, (int, np.integer)) or isinstance(v, bool)):
                 broken(
                     "argument",
-                    f"the subscript of '{self.label}' has a bound that is no integer",
+                    f"the subscript of '{self.label}' has a bound that is not an integer",
                     tensor=self.label,
                     got=repr(v),
                     remedy="Bounds are integers known when the kernel is built; "
@@ -361,7 +361,10 @@ class NkiTensor(Tensor, NKIObject):
         return strided.reshape(self, subscripts.sizes(self, sizes, shape))
 
     def rearrange(
-        self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None
+        self,
+        src_pattern: tuple[Any, ...],
+        dst_pattern: tuple[Any, ...],
+        fixed_sizes: dict[str, int] | None = None,
     ) -> Any:
         """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'),
         {'h': 4})."""
@@ -443,7 +446,7 @@ class NkiTensor(Tensor, NKIObject):
         ):
             broken(
                 "argument",
-                f"indirect: the index of '{self.label}' is no SBUF tile over its partitions",
+                f"indirect: the index of '{self.label}' is not an SBUF tile over its partitions",
                 tensor=self.label,
                 got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
                 limit=f"({self.shape[0]}, K) in sbuf",

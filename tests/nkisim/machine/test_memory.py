@@ -66,7 +66,7 @@ def test_empty_like_takes_shape_and_type_and_is_not_written():
 @pytest.mark.parametrize(
     "make, rule, words",
     [
-        (lambda: nl.zeros((), dtype=nl.float32), "rank", "no axis"),
+        (lambda: nl.zeros((), dtype=nl.float32), "argument", "shape"),
         (lambda: nl.zeros((129,), dtype=nl.float32), "partition-limit", "129"),
         (lambda: nl.zeros((129, 4), dtype=nl.float32), "partition-limit", "129"),
         (lambda: nl.zeros((8, 0), dtype=nl.float32), "argument", "size 0"),

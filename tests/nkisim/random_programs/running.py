@@ -69,7 +69,8 @@ def differences(program: Program, outs: tuple[np.ndarray, ...]) -> list[str]:
 
 
 def check(program: Program) -> list[str]:
-    """What is wrong with the program's values, shapes and records; nothing, as it should be."""
+    """What is wrong with the program's values, shapes, records and replay; nothing, as it should
+    be."""
     kernel, arrays = kernel_of(program), arguments(program)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,13 +80,26 @@ def check(program: Program) -> list[str]:
             told = differences(program, outs)
             if any(s.how.get("kind") == "while" for s in program.steps):
                 return told  # how often it runs depends on a value
-            with nkisim.record(program.target, values=False) as shapes_run:
-                shapes = kernel(*[nkisim.shape(a.shape, a.dtype) for a in arrays])
+            return told + _on_shapes(program, kernel, arrays, run, outs)
         except Exception as error:
             return [f"{type(error).__name__}: {error}"]
+
+
+def _on_shapes(
+    program: Program, kernel: Any, arrays: list[np.ndarray], run: Any, outs: tuple[Any, ...]
+) -> list[str]:
+    """What differs on shapes alone, and lowered and replayed."""
+    with nkisim.record(program.target, values=False) as shapes_run:
+        shapes = kernel(*[nkisim.shape(a.shape, a.dtype) for a in arrays])
+    told = _records_differ(run, shapes_run)
     if [(o.shape, o.dtype) for o in outs] != [(o.shape, o.dtype) for o in shapes]:
         told.append("the outputs on shapes have other shapes or types")
-    return told + _records_differ(run, shapes_run)
+    with nkisim.record(program.target):
+        again = nkisim.lower(kernel, *arrays)(*arrays)
+    other = [n for n, (a, b) in enumerate(zip(outs, again)) if a.tobytes() != b.tobytes()]
+    if other or len(outs) != len(again):
+        told.append(f"lowered and replayed, outputs {other} have other bits")
+    return told
 
 
 def _records_differ(run: Any, shapes_run: Any) -> list[str]:

@@ -3,7 +3,7 @@ simulator.
 
 Loads, stores, views, masks, elementwise operations, reductions, matmuls, transposes, selects,
 gathers, registers and loops; all data types; three targets. Each is run with values and on shapes
-alone, and, where the simulator can lower kernels, lowered and replayed. Here some hundreds are run;
+alone, and lowered and replayed. Here some hundreds are run;
 `python -m tests.nkisim.random_programs FIRST LAST` runs as many as you like.
 """
 

@@ -184,6 +184,8 @@ def too_many_partitions(x):
 def used_before_assignment(x):
     acc = nl.ndarray((128, 512), dtype=nl.float32)
     acc[...] = nl.add(acc, nl.load(x))  # breaks
+    return acc
+    return acc
 
 
 def stationary_too_wide(x):
@@ -278,7 +280,7 @@ def test_the_errors_learners_meet_most_can_be_acted_on(kernel):
     assert not re.search(r"\b0x[0-9a-f]{6}|<nkisim|object at", str(error))
 
 
-# Of the ten, two are no errors of the simulator: the course's checks report a wrong number and
+# Of the ten, two are not errors of the simulator: the course's checks report a wrong number and
 # needless HBM traffic.
 def test_needless_traffic_is_counted_by_tensor():
     @nki.jit

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from tests.tutorial.kernels import ROOT
 from tests.tutorial.pictures.samples import SAMPLES
 from tutorial.pictures.canvas import (
     EDGE,
@@ -187,3 +188,13 @@ def test_a_label_in_a_row_of_cells_is_small_and_each_cell_has_a_name():
     assert list(picture.boxes) == ["row[0]", "row[1]"]
     assert [b.x for b in picture.boxes.values()] == [0, 30]
     assert [s.size for s in picture.shapes if isinstance(s, Words)] == [SMALL, SMALL]
+
+
+def test_pictures_need_no_matplotlib(run_python):
+    done = run_python(
+        "-c",
+        "import sys; from tutorial import pictures; pictures.memories().svg; "
+        "print('matplotlib' in sys.modules)",
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout.strip() == "False", done.stderr

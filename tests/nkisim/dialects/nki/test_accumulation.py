@@ -66,12 +66,13 @@ def test_overlapping_regions_add_where_they_overlap():
 
 
 def test_adding_to_psum_that_nothing_wrote_is_refused():
-    refused(
-        lambda a, b: nisa.nc_matmul(tile((32, 48), buffer=nl.psum), a, b, accumulate=True),
-        A,
-        B,
-        rule="uninitialized-read",
-    )
+    def body(a, b):
+        total = tile((32, 48), buffer=nl.psum)
+        nisa.nc_matmul(total, a, b, accumulate=True)
+        return total
+
+    error = refused(body, A, B, rule="uninitialized-read")
+    assert error.likely == "accumulate"
 
 
 @pytest.mark.parametrize("flag", [True, None])

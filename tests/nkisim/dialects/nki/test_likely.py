@@ -19,7 +19,7 @@ X = np.ones((128, 128), np.float32)
 
 def refused(body):
     """The error of a kernel whose body gets x in SBUF and three fresh tiles: two in SBUF, one in
-    PSUM."""
+    PSUM. The tile that the body returns is stored."""
 
     @nki.jit
     def kernel(x):
@@ -28,7 +28,9 @@ def refused(body):
         nisa.dma_copy(dst=loaded, src=x)
         fresh = nl.ndarray((128, 128), dtype=nl.float32, buffer=nl.sbuf)
         psum = nl.ndarray((128, 128), dtype=nl.float32, buffer=nl.psum)
-        body(x, out, loaded, fresh, psum)
+        stored = body(x, out, loaded, fresh, psum)
+        if isinstance(stored, nl.NkiTensor):
+            nisa.dma_copy(dst=out, src=stored)
         return out
 
     with pytest.raises(KernelError) as caught:
@@ -76,13 +78,18 @@ def test_a_sum_onto_fresh_psum_is_told():
 @pytest.mark.parametrize(
     "body",
     [
-        lambda x, out, loaded, fresh, psum: nisa.tensor_scalar(
-            dst=fresh, data=fresh, op0=nl.add, operand0=1.0
-        ),
-        lambda x, out, loaded, fresh, psum: nisa.tensor_tensor(
-            dst=loaded, data1=loaded, data2=fresh, op=nl.add
-        ),
-        lambda x, out, loaded, fresh, psum: nisa.nc_transpose(dst=psum, data=fresh),
+        lambda x, out, loaded, fresh, psum: (
+            nisa.tensor_scalar(dst=fresh, data=fresh, op0=nl.add, operand0=1.0),
+            fresh,
+        )[1],
+        lambda x, out, loaded, fresh, psum: (
+            nisa.tensor_tensor(dst=loaded, data1=loaded, data2=fresh, op=nl.add),
+            loaded,
+        )[1],
+        lambda x, out, loaded, fresh, psum: (
+            nisa.nc_transpose(dst=psum, data=fresh),
+            nl.copy(psum),
+        )[1],
     ],
     ids=["in place", "added to", "fresh destination"],
 )

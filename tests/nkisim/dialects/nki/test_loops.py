@@ -123,7 +123,7 @@ REFUSED = {
         lambda t: nl.while_loop(nisa.register_alloc(1), lambda r: None),
         "loop-result",
     ),
-    "a condition that is no register": (lambda t: nl.while_loop(3, lambda r: r), "argument"),
+    "a condition that is not a register": (lambda t: nl.while_loop(3, lambda r: r), "argument"),
     "counting down": (lambda t: nl.fori_loop(4, 0, lambda i: None, step=-1), "argument"),
     "a float bound": (lambda t: nl.fori_loop(0, 2.5, lambda i: None), "argument"),
     "a register in a range that unrolls": (

@@ -303,11 +303,12 @@ def test_2_31_a_gathering_transpose_does_not_overwrite_what_is_there_with_zeros(
 
 
 def test_2_31_accumulating_onto_psum_nothing_wrote_is_refused_where_the_official_simulator_warns():
-    refused(
-        lambda t: nisa.nc_matmul(tile((64, 64), buffer=nl.psum), t, t, accumulate=True),
-        X,
-        rule="uninitialized-read",
-    )
+    def body(t):
+        total = tile((64, 64), buffer=nl.psum)
+        nisa.nc_matmul(total, t, t, accumulate=True)
+        return total
+
+    refused(body, X, rule="uninitialized-read")
 
 
 def test_2_31_a_reshape_that_loses_elements_is_refused():
