@@ -130,6 +130,11 @@ def test_a_page_has_no_banned_idiom(page: Path) -> None:
     assert found_in(prose_of(page)) == []
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_has_no_banned_idiom(notebook: Path) -> None:
+    assert [found for cell in cells_of(notebook) for found in found_in(cell)] == []
+
+
 def test_the_style_page_shows_what_is_banned_and_what_is_not() -> None:
     text = STYLE.read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?!instead of|---)(.+?) \| (.+?) \|$", text, re.MULTILINE)

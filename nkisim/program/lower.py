@@ -41,7 +41,7 @@ class _Slots:
         if isinstance(value, Symbol):
             return value.origin
         if isinstance(value, ShapeOnly):
-            raise ValueError("a shape that is no argument of the function is given to a kernel")
+            raise ValueError("a shape that is not an argument of the function is given to a kernel")
         found = self.made.get(id(value))
         if found is None:
             if sum(a.nbytes for a in self.kept) + value.nbytes > MOST_BYTES:

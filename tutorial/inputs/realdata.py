@@ -135,7 +135,7 @@ def _data() -> dict[str, NDArray[np.generic]]:
             return dict(archive)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{source} is missing: install the package with its data files, or make it anew with "
+            f"{source} is missing: install the package with its data files, or build it again with "
             "tools/make_real_attention.py"
         ) from None
 

@@ -43,7 +43,7 @@ def load() -> tuple[LanguageModel, Alphabet]:
             arrays = dict(stored)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{source} is missing: install the package with its data files, or make it anew with "
+            f"{source} is missing: install the package with its data files, or build it again with "
             "tools/train_char_model.py"
         ) from None
     sizes = {name: int(arrays[name]) for name in ("layers", "q_heads", "kv_heads", "d", "context")}
