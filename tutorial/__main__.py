@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
     )
     tracing.add_argument(
-        "--html", metavar="PATH", help="also write the step-through view, a page of its own"
+        "--html", metavar="PATH", help="also write the step-through view, as a page"
     )
     tracing.add_argument(
         "--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)"

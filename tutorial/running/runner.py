@@ -132,8 +132,8 @@ def function_of(kernel: Any) -> Any:
 
 
 def usable(kernel: Any, stage: Stage) -> Problem | None:
-    """Why `kernel` need not be run: it is no entry point of this stage, or an empty one. None if it
-    can be."""
+    """Why `kernel` need not be run: it is not an entry point of this stage, or an
+    empty one. None if it can be."""
     if kernel is None or kernel is Ellipsis:
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     if not callable(kernel):
@@ -250,8 +250,8 @@ def configuration(case: Case) -> Any:
 
 
 def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
-    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage,
-    or an empty one."""
+    """`run`, or the problem of a kernel that need not be run: it is not an entry point of
+    this stage, or an empty one."""
     problem = usable(kernel, stage)
     return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
 
