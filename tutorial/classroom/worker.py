@@ -101,7 +101,7 @@ def _bound(limits: Limits) -> None:
 
 
 def key(seed: str, stage_number: int, text: bytes, limits: Limits) -> str:
-    """What a stored result is good for: this text at this stage, under this seed and these limits."""
+    """What a stored result is good for: this text at this stage, this seed and these limits."""
     said = f"{seed}\0{stage_number}\0{sorted(asdict(limits).items())}\0".encode()
     return hashlib.sha256(said + text).hexdigest()
 
