@@ -62,7 +62,11 @@ def execute(
     signature = execution.signatures.get(key)
     if signature is None:
         # the layouts of picked elements are never known
-        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):
+        picks = [t for t in (dst, *srcs) if type(t) is IndexedTensor]
+        if picks:
+            if mask is None:
+                for t in picks:
+                    t.refuse_slice()
             return execute_masked(*call)
         signature = _first(execution, key, call[1:], extra)
     if execution.suspect is not None:

@@ -160,6 +160,41 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
     )
 
 
+def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """A subscript of slices and integers as an index for each axis, and the shape of what it names.
+    Slices may end beyond the tensor; anything else that is wrong is refused."""
+    spans: list[tuple[int, int, int] | int] = []
+    for dim, n in enumerate(t.meta.shape):
+        e = key[dim] if dim < len(key) else slice(None)
+        if isinstance(e, DynamicSlice):
+            e = slice(e.start, e.start + e.size)
+        if isinstance(e, slice):
+            start, stop = e.start or 0, n if e.stop is None else e.stop
+            start, stop, step = integers(t, key, start, stop, e.step)
+            if not 0 <= start < stop or (step is not None and step < 1):
+                bad_slice(t, dim, start, stop, step)
+            spans.append((start, stop, step or 1))
+        elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
+            if not 0 <= e < n:
+                bad_int(t, dim, int(e))
+            spans.append((int(e), int(e) + 1, 1) if dim == t.meta.axis else int(e))
+        else:
+            advanced(t, key, type(None))
+    taken = [dim for dim, s in enumerate(spans) if isinstance(s, int)]
+    while taken and len(spans) - len(taken) < 2:  # a tile keeps two axes
+        last = taken.pop()
+        spans[last] = (key[last], key[last] + 1, 1)
+    ranges = [np.arange(*s, dtype=np.int64) for s in spans if not isinstance(s, int)]
+    indices: list[Any] = []
+    for s in spans:
+        if isinstance(s, int):
+            indices.append(np.int64(s))
+        else:
+            place = sum(1 for i in indices if i.ndim)
+            indices.append(np.arange(*s).reshape((-1,) + (1,) * (len(ranges) - place - 1)))
+    return tuple(indices), tuple(len(r) for r in ranges)
+
+
 def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
     """Read a subscript with index grids, or with a tile of run-time indices (an instance of
     `tile`)."""
