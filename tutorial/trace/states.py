@@ -1,9 +1,9 @@
 """The running state of the reader's own kernel, found in a run by the names m, l and acc.
 
-Kernels differ in style: one tensor for all heads or one a head; a row or a column; several updates
-a tile; any start that is low enough; any tile width; a max of the unscaled scores; heads in any
-order. `observe` undoes all that and gives one row a query head and one value a tile, as far as the
-kernel's own writes tell.
+Kernels differ in style: one tensor for all heads or one per head; a row or a column; several
+updates per tile; any start that is low enough; any tile width; a max of the unscaled scores; heads
+in any order. `observe` undoes all that and gives one row per query head and one value per tile, as
+far as the kernel's own writes show.
 """
 
 from __future__ import annotations
@@ -181,8 +181,10 @@ def _by_head(
     want: dict[str, F64] = {}
     if expected is not None:
         known = expected.known
+        with np.errstate(all="ignore"):  # unit is the scale of unscaled scores, which may be 0
+            m = expected.m / unit
         want = {
-            "m": np.where(known, expected.m / unit, np.nan),
+            "m": np.where(known, m, np.nan),
             "l": np.where(known, expected.l, np.nan),
             "acc": np.where(known[..., None], expected.acc, np.nan),
         }
