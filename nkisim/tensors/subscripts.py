@@ -98,8 +98,8 @@ def too_many(t: Any, key: tuple[Any, ...]) -> None:
     )
 
 
-def bad_int(t: Any, dim: int, index: int) -> None:
-    """Refuse `index` on axis `dim`."""
+def bad_int(t: Any, dim: int, index: int) -> int:
+    """Refuse `index` on axis `dim`; from the end, where a negative one is only warned about."""
     n = t.meta.shape[dim]
     if index < 0:
         broken(
@@ -110,6 +110,8 @@ def bad_int(t: Any, dim: int, index: int) -> None:
             limit=f"0..{n - 1}",
             remedy=f"Count from the front: {n} {index} = {n + index}.".replace(f"{n} -", f"{n} - "),
         )
+        if index >= -n:
+            return int(n + index)
     broken(
         "out-of-bounds",
         f"index {index} is out of bounds for axis {dim} of '{t.label}'",
@@ -118,6 +120,7 @@ def bad_int(t: Any, dim: int, index: int) -> None:
         limit=f"0..{n - 1} (shape {t.shape})",
         remedy="Check the loop's trip count and the tile offset.",
     )
+    raise AssertionError
 
 
 def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None:
@@ -141,6 +144,8 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
             limit=f"0..{n}",
             remedy="Count from the front.",
         )
+        if min(start, stop) >= -n:
+            return
     if start >= stop and start <= n:
         broken(
             "out-of-bounds",
@@ -176,7 +181,7 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
             spans.append((start, stop, step or 1))
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
             if not 0 <= e < n:
-                bad_int(t, dim, int(e))
+                e = bad_int(t, dim, int(e))
             spans.append((int(e), int(e) + 1, 1) if dim == t.meta.axis else int(e))
         else:
             advanced(t, key, type(None))

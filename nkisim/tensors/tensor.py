@@ -163,7 +163,7 @@ class Tensor:
             ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
-                    subscripts.bad_int(self, dim, start)
+                    start = subscripts.bad_int(self, dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
                     form.append(1)
@@ -229,6 +229,10 @@ class Tensor:
         there."""
         if not 0 <= start < stop or (step is not None and step < 1) or self.meta.pdim:
             subscripts.bad_slice(self, dim, start, stop, step)
+            n = self.meta.shape[dim]  # a negative end that is only warned about counts from the end
+            whole = list(subscripts.spelled_out(self, key))
+            whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
+            return self[tuple(whole)]
         indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
         picked = IndexedTensor(self, indices, grid, None)
         picked.beyond = (self, dim, start, stop, step)
