@@ -155,7 +155,8 @@ def leaked(
         last = max((n for n in secret if f"stage{n}_" in name), default=-1)
         shown: set[str] = set()  # the worked kernels of stages before
         if carry == WORKED and not name.startswith("nkisim"):
-            shown = set().union(*(lines for n, lines in secret.items() if n < last))
+            before = [x.number for x in stage.stages() if x.number < last]
+            shown = {line for n in before for line in _code(solution_text(n))}
         lines = set().union(*secret.values()) - shown
         found += [(name, line) for line in sorted(lines) if line in plain]
     return found
