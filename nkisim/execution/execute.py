@@ -76,7 +76,8 @@ def execute(
             execution.check_scope(s)
         buf.last = clock
     in_place = signature.into
-    result: Any = None if in_place else signature.compute(*[s.array for s in srcs])
+    arrays = [s.array for s in srcs]
+    result: Any = None if in_place else signature.compute(*arrays)
     if extra is not None:
         result, second = result
     frame: Any = execution.cursor or _getframe(2)
@@ -90,7 +91,7 @@ def execute(
     else:
         index = admit(execution, dst, api, signature, srcs)
         if in_place is not None:
-            in_place(*[s.array for s in srcs], dst.array)
+            in_place(*arrays, dst.array)
         elif execution.values:
             shape = dst.meta.shape
             dst.array[...] = result if result.shape == shape else result.reshape(shape)
