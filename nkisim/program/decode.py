@@ -123,7 +123,7 @@ class Reader:
             self.header = json.loads(raw[12 : 12 + size].decode())
         except (ValueError, RecursionError) as error:
             raise ProgramFileError(
-                f"this is not a program that nkisim can load: its header is no JSON ({error})"
+                f"this is not a program that nkisim can load: its header is not a JSON ({error})"
             ) from None
         if type(self.header) is not dict:
             refuse("its header is not an object")
@@ -201,7 +201,7 @@ class Reader:
             name != "bool"
             or any(a < 0 or k < 0 or a + k > s for a, k, s in zip(given[:n], given[n:], shape))
         ):
-            refuse(f"{what} is no box inside its shape")
+            refuse(f"{what} is not a box inside its shape")
         return Pattern(shape, kind, given, None, name)
 
     def value(self, x: Any, what: str) -> Any:
@@ -222,8 +222,8 @@ class Reader:
                 try:
                     return float.fromhex(text(v, what, 64))
                 except (ValueError, OverflowError):
-                    refuse(f"{what} is no number")
-        refuse(f"{what} is {str(x)[:40]}, which is no attribute")
+                    refuse(f"{what} is not a number")
+        refuse(f"{what} is {str(x)[:40]}, which is not an attribute")
 
     def layout(self, x: Any) -> Meta:
         """A layout."""
@@ -406,7 +406,7 @@ class _Call:
         given, dtype = entries(x, "a constant", 2)
         found = self.reader.value(given, "a constant")
         if type(found) not in (bool, int, float):
-            refuse("a constant is no number")
+            refuse("a constant is not a number")
         return Number(found, named(dtype, _DTYPES | {"float64": np.dtype("f8")}, "a data type"))
 
     def array(self, x: Any) -> tuple[Meta, np.ndarray]:

@@ -122,11 +122,11 @@ def destinations(call: Call, ran: Any) -> None:
     seeds = np.array([f.instruction.name in _SEEDS for f in call.forms] or [False])
     allowed = (into >= 0) | (into == FRESH) | (into == PICKED)
     if (~allowed & ~((into == STATE) & seeds[whats])).any():
-        refuse("an instruction writes to what is no tensor")
+        refuse("an instruction writes to what is not a tensor")
     seconds = np.array([f.extra is not None for f in call.forms] or [False])[whats]
     extra = call.args[ends[seconds] - 2]
     if ((extra < 0) & (extra != PICKED)).any():
-        refuse("an instruction's second destination is no tensor")
+        refuse("an instruction's second destination is not a tensor")
     if len(call.args) and call.args.min() < min(NUMBER, STATE) - (1 << 40):
         refuse("an argument is out of all bounds")
 

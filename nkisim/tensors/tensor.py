@@ -129,7 +129,7 @@ class Tensor:
                 n = e.size
                 stop = start + n
                 if start < 0 or stop > size or n < 1:
-                    subscripts.bad_slice(self, dim, start, stop, None)
+                    return self._beyond(key, dim, start, stop, None)
                 cut.append(slice(start, stop))
                 form.append(n)
             elif kind is slice:
@@ -152,7 +152,7 @@ class Tensor:
                     start, stop, step = subscripts.integers(self, key, start, stop, step)
                     e = slice(start, stop, step)
                 if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
-                    subscripts.bad_slice(self, dim, start, stop, step)
+                    return self._beyond(key, dim, start, stop, step)
                 n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
@@ -163,7 +163,7 @@ class Tensor:
             ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
-                    subscripts.bad_int(self, dim, start)
+                    start = subscripts.bad_int(self, dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
                     form.append(1)
@@ -221,8 +221,29 @@ class Tensor:
         meta.views[form] = known
         return known
 
+    def _beyond(
+        self, key: tuple[Any, ...], dim: int, start: int, stop: int, step: int | None
+    ) -> Tensor:
+        """A subscript whose slice start:stop:step of axis `dim` is not inside the tensor. One that
+        only ends beyond it is told when it is read or written: a mask may leave out what is not
+        there."""
+        if not 0 <= start < stop or (step is not None and step < 1) or self.meta.pdim:
+            subscripts.bad_slice(self, dim, start, stop, step)
+            n = self.meta.shape[dim]  # a negative end that is only warned about counts from the end
+            whole = list(subscripts.spelled_out(self, key))
+            whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
+            return self[tuple(whole)]
+        indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
+        picked = IndexedTensor(self, indices, grid, None)
+        picked.beyond = (self, dim, start, stop, step)
+        return picked
+
     def _advanced(self, key: tuple[Any, ...]) -> Tensor:
         """A subscript that is not made of slices and numbers alone."""
+        if any(type(e) is range for e in key):
+            return self[
+                tuple(slice(e.start, e.stop, e.step) if type(e) is range else e for e in key)
+            ]
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
@@ -507,7 +528,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "recipe", "skip")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows", "beyond")
 
     def __init__(
         self,
@@ -531,6 +552,11 @@ class IndexedTensor(Tensor):
         """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
         self.skip = False
         """Whether elements out of bounds are left out."""
+        self.rows: tuple[np.ndarray, int] | None = None
+        """Where a vector of run-time indices picks rows of flat memory: the row of each first place
+        of the grid, and how many rows there are."""
+        self.beyond: tuple[Any, ...] | None = None
+        """Of a slice that ends beyond the tensor: the tensor, the axis, start, stop and step."""
 
     @property
     def unknown(self) -> bool:
@@ -551,7 +577,10 @@ class IndexedTensor(Tensor):
             bad = (full < 0) | (full >= n)
             if where is not None:
                 bad = bad & where
+            if bad.any() and self.rows is not None:
+                self._no_such_row(full, bad, n)
             if bad.any():
+                self.refuse_slice()
                 first = int(full[bad][0])
                 # of an access pattern over flat memory the offset is told, as the official
                 # simulator does
@@ -571,6 +600,27 @@ class IndexedTensor(Tensor):
                 )
             picked.append(np.clip(full, 0, n - 1))
         return picked
+
+    def refuse_slice(self) -> None:
+        """Refuse a slice that ends beyond the tensor; nothing for other picks."""
+        if self.beyond is not None:
+            subscripts.bad_slice(*self.beyond)
+
+    def _no_such_row(self, full: np.ndarray, bad: np.ndarray, total: int) -> None:
+        """Refuse a run-time row that the tensor does not have; `full`: offsets in its memory."""
+        assert self.rows is not None
+        rows, extent = self.rows
+        row, offset = int(rows[np.argwhere(bad)[0][0]]), int(full[bad][0])
+        broken(
+            "out-of-bounds",
+            f"index {row} is out of bounds for axis 0 of '{self.label}', which has {extent} rows",
+            tensor=self.label,
+            # of the flat memory too, as the official simulator tells it
+            got=f"row {row}; index {offset} is out of bounds for axis 0 with size {total}",
+            limit=f"0..{extent - 1}",
+            remedy="The index is data: let entries that stand for nothing point at a row that is "
+            "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
+        )
 
     def places(self) -> np.ndarray | None:
         """Where in the buffer the elements lie, shape `shape`, those out of bounds at the edge;
@@ -604,6 +654,7 @@ class IndexedTensor(Tensor):
         return self._not_again("viewed as another type")
 
     def _not_again(self, what: str) -> Tensor:
+        self.refuse_slice()
         broken(
             "indirect-index",
             f"elements of '{self.label}' that explicit indices picked cannot be {what}",
@@ -628,8 +679,8 @@ class IndexedTensor(Tensor):
         picked = self._check(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
-        found: np.ndarray = self._flags()[tuple(picked)]
-        return found
+        flags: np.ndarray = self._flags()[tuple(picked)]
+        return np.logical_and.reduce(flags, axis=-1) if flags.ndim > len(self.shape) else flags
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
@@ -646,9 +697,9 @@ class IndexedTensor(Tensor):
             return
         region = None if self.tiles is not None else self._region(picked, keep)
         if self.unknown:  # no telling which: all elements count as written from now on
-            buf.fill(0, buf.meta.shape, buf.meta.strides)
+            buf.fill(0, buf.meta.shape, buf.meta.strides, buf.meta.itemsize)
         elif region is not None:
-            buf.fill(*region)
+            buf.fill(*region, self.base.itemsize)
         else:
             self._flags()[tuple(p[keep] for p in picked) if chosen is None else chosen] = True
         buf.state = memory.PARTIAL
@@ -706,4 +757,5 @@ class IndexedTensor(Tensor):
         self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
-        return self.buf.flags(self.off, self.base.shape, self.base.strides)
+        base = self.base
+        return self.buf.flags(self.off, base.shape, base.strides, base.itemsize)

@@ -11,7 +11,7 @@ import numpy as np
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
-from ...isa.core import IDLE, RESET_REDUCE
+from ...isa.core import IDLE, RESET_REDUCE, squeeze
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
 from ...isa.scalar import ACTIVATION
@@ -27,7 +27,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...machine import dtypes
-from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...machine.memory import CONST, HBM, PSUM, SBUF, Meta
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
@@ -250,8 +250,9 @@ def negative(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> T
 def _one_operand(name: str, boolean: bool) -> Callable[..., Tensor]:
     api = f"nl.{name}"
     attrs = (alu.ALU[name], False, None, False, None)
+    kind = bool if boolean else None
 
-    def function(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    def function(x: Any, *, dtype: Any = kind, mask: Any = None, **kwargs: Any) -> Tensor:
         only(kwargs, api)
         out = want_dtype(dtype, api) or (dtypes.BOOL if boolean else None)
         zero = Const(0) if alu.ALU[name].bitvec else Const(0.0)
@@ -282,6 +283,8 @@ def binary(
     `partitions`: whether an operand of one partition may be broadcast over partitions.
     """
     a, b = operand(x, api), operand(y, api)
+    if a.meta.pdim or b.meta.pdim:
+        a, b = a.unblocked(), b.unblocked()
     a_meta, b_meta = a.meta, b.meta
     a_const, b_const = a_meta.space == CONST, b_meta.space == CONST
     if a_const and b_const:
@@ -301,7 +304,7 @@ def binary(
         if a_meta.partitions != b_meta.partitions:
             a, b = _match_partitions(a, b, api, partitions)
             a_meta, b_meta = a.meta, b.meta
-        if a_meta.shape == b_meta.shape:
+        if a_meta.shape == b_meta.shape or _alike(a_meta, b_meta):
             if a_meta.space == PSUM and b_meta.space == PSUM:
                 b = to_sbuf(b, api)
             return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
@@ -324,6 +327,17 @@ def binary(
     if a.meta.space == PSUM and b.meta.space == PSUM:
         b = to_sbuf(b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
+
+
+def _alike(a: Meta, b: Meta) -> bool:
+    """Whether two layouts differ by free axes of one element only, which the compiler squeezes."""
+    return (
+        a.free == b.free > 1
+        and a.partitions == b.partitions
+        and not a.pdim
+        and not b.pdim
+        and squeeze(a.shape) == squeeze(b.shape)
+    )
 
 
 def _with_vector(
@@ -382,8 +396,9 @@ def _binary(name: str) -> Callable[..., Tensor]:
     op = alu.ALU[name]
     two_tiles = (op, None)
     with_number = (op, False, None, False, None)
+    kind = bool if op.boolean else None
 
-    def function(x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    def function(x: Any, y: Any, *, dtype: Any = kind, mask: Any = None, **kwargs: Any) -> Tensor:
         if kwargs:
             only(kwargs, api)
         if type(x) is Tensor and dtype is None:  # the common cases, without a detour
@@ -595,7 +610,12 @@ sum = _reduction("sum", "add")
 max = _reduction("max", "maximum")
 min = _reduction("min", "minimum")
 prod = _reduction("prod", "multiply")
-all = _reduction("all", "logical_and", True)
+_all = _reduction("all", "logical_and", True)
+
+
+def all(x: Any, axis: Any, *, dtype: Any = bool, mask: Any = None, **kwargs: Any) -> Tensor:
+    """Whether all elements over the last free axes `axis` are not zero, as booleans."""
+    return _all(x, axis, dtype=dtype, mask=mask, **kwargs)
 
 
 def _count(t: Tensor, axis: Any) -> int:
@@ -618,12 +638,16 @@ def mean(
 
 def var(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """The variance over the last free axes: mean, difference, square, mean."""
+    only(kwargs, "nl.var")
     t = tile(x, "nl.var")
-    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True, **kwargs)
+    return variance(t, axis, want_dtype(dtype, "nl.var") or t.dtype, mask, False)
+
+
+def variance(t: Tensor, axis: Any, dtype: np.dtype, mask: Any, keepdims: bool) -> Tensor:
+    """The lowering of nl.var. `keepdims`: whether the axes stay, with one element each."""
+    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True)
     off = subtract(t, center, dtype=dtypes.FLOAT32, mask=mask)
-    return mean(
-        square(off, mask=mask), axis, dtype=want_dtype(dtype, "nl.var") or t.dtype, mask=mask
-    )
+    return mean(square(off, mask=mask), axis, dtype=dtype, mask=mask, keepdims=keepdims)
 
 
 def softmax(
