@@ -46,8 +46,8 @@ class _Slots:
         if found is None:
             if sum(a.nbytes for a in self.kept) + value.nbytes > MOST_BYTES:
                 raise ValueError(
-                    f"the function gives kernels more than {MOST_BYTES >> 20} MiB of arrays that it "
-                    "made itself, which would become part of the program: pass them as arguments"
+                    f"the function gives kernels more than {MOST_BYTES >> 20} MiB of arrays that "
+                    "it made itself, which would become part of the program: pass them as arguments"
                 )
             self.kept.append(value)
             found = self.made[id(value)] = self.new(value.shape, value.dtype)
