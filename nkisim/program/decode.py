@@ -15,6 +15,7 @@ from ..isa import TABLE
 from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.config import Config
+from ..machine.counts import size_of
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from ..rules import RULES
 from ..rules.listing import Place
@@ -167,7 +168,7 @@ class Reader:
 
     def array(self, number: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
         """An array of that shape and type, from a block."""
-        size = int(np.prod(shape, dtype=np.int64)) if shape else 1
+        size = size_of(shape)
         self.hold(size, what)
         raw = self.block(number, what)
         if dtype.kind in "biu":
@@ -192,7 +193,7 @@ class Reader:
             if given:
                 refuse(f"{what} has both values and numbers")
             return Pattern(shape, kind, (), self.array(held, shape, dtype, what), name)
-        self.hold(int(np.prod(shape, dtype=np.int64)) if shape else 1, what)
+        self.hold(size_of(shape), what)
         n = len(shape)
         if held is not None or len(given) != (n + 1 if kind == "affine" else 2 * n):
             refuse(f"{what} does not have the numbers of its kind")
@@ -269,7 +270,7 @@ class Reader:
         if set(x) == {"slot", "shape"}:
             slot = integer(x["slot"], 0, len(slots) - 1, "the number of an array")
             shape = shape_of(x["shape"], "an output")
-            if np.prod(shape, dtype=object) != np.prod(slots[slot][0], dtype=object):
+            if size_of(shape) != size_of(slots[slot][0]):
                 refuse("an output does not have the size of its array")
             return leaf(slot, shape)
         if len(x) == 1:
@@ -384,7 +385,7 @@ class _Call:
         if not fits:
             refuse(f"a pick of kind {str(kind)[:20]!r} does not have its parts")
         if kind == "indices":
-            self.reader.hold(int(np.prod(_grid(found), dtype=object)), "an index")
+            self.reader.hold(size_of(_grid(found)), "an index")
         return Pick(kind, view, found)
 
     def given(self, x: Any) -> Given:
@@ -394,7 +395,7 @@ class _Call:
         shape = shape_of(sizes, "an input")
         kind = named(dtype, _DTYPES, "a data type")
         have, have_type = self.slots[number]
-        if np.prod(have, dtype=object) != np.prod(shape, dtype=object) or have_type != kind:
+        if size_of(have) != size_of(shape) or have_type != kind:
             refuse("an input of a kernel is not the array that it is said to be")
         return Given(text(name, "a name", 256), number, shape, kind, flag(mutable, "mutable"))
 

@@ -33,6 +33,7 @@ from ..execution.lowering import (
     ZERO,
 )
 from ..machine import target as targets
+from ..machine.counts import size_of
 from ..rules.errors import KernelError
 from .call import Call
 from .decode import ProgramFileError, refuse
@@ -99,7 +100,7 @@ def form(call: Call) -> None:
         refuse("it goes on for a target that is not there")
     destinations(call, ran)
     hbm = sum(
-        int(np.prod(call.allocations[w].shape, dtype=object)) * call.allocations[w].dtype.itemsize
+        size_of(call.allocations[w].shape) * call.allocations[w].dtype.itemsize
         for w in whats[kinds == ALLOCATE].tolist()
         if call.allocations[w].space == "hbm"
     )
