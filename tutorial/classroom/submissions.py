@@ -95,8 +95,9 @@ def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, P
                 if seen > MOST_FILES:
                     return
                 match = _IN_A_FOLDER.fullmatch(name)
-                if match is not None:
-                    yield entry.name, int(match[1]), Path(where, name)
+                path = Path(where, name)
+                if match is not None and not path.is_symlink():
+                    yield entry.name, int(match[1]), path
 
 
 def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submission:
