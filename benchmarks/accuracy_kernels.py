@@ -1,11 +1,12 @@
-"""Kernels whose latency AWS published, written anew from their description: see `model_accuracy.py`."""
+"""Kernels whose latency AWS published, written anew from their description: see
+`model_accuracy.py`."""
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 
-# -- matrix products: tutorials "matrix multiplication" (trn1, bf16) and "kernel optimization" (trn2, fp32) ---------------
+# -- matrix products: tutorials "matrix multiplication" (trn1, bf16) and "kernel optimization" (trn2
 @nki.jit
 def matmul_tiled(a_t, b):
     """Each product of two tiles loads both of them anew."""
@@ -19,15 +20,19 @@ def matmul_tiled(a_t, b):
                 left = nl.load(a_t[nl.ds(p * 128, 128), nl.ds(i * 128, 128)])
                 right = nl.load(b[nl.ds(p * 128, 128), nl.ds(j * 512, 512)])
                 acc += nisa.nc_matmul(left, right)
-            nl.store(out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(acc, dtype=out.dtype))
+            nl.store(
+                out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(acc, dtype=out.dtype)
+            )
     return out
 
 
 @nki.jit
 def matmul_blocks(a_t, b, rows, columns):
-    """A block of `rows` x `columns` tiles of the result at a time: their tiles of both sides are loaded before it.
+    """A block of `rows` x `columns` tiles of the result at a time: their tiles of both sides are
+    loaded before it.
 
-    (1, 1) is the tutorials' version with hoisted loads, (2, 2) the one with blocked free dimensions.
+    (1, 1) is the tutorials' version with hoisted loads, (2, 2) the one with blocked free
+    dimensions.
     """
     k, m = a_t.shape
     n = b.shape[1]
@@ -39,17 +44,23 @@ def matmul_blocks(a_t, b, rows, columns):
             for p in nl.affine_range(depth):
                 left[r, p] = nl.load(a_t[nl.ds(p * 128, 128), nl.ds((i * rows + r) * 128, 128)])
         for j in nl.affine_range(n // (512 * columns)):
-            right = nl.ndarray((columns, depth, nl.par_dim(128), 512), dtype=b.dtype, buffer=nl.sbuf)
+            right = nl.ndarray(
+                (columns, depth, nl.par_dim(128), 512), dtype=b.dtype, buffer=nl.sbuf
+            )
             for c in nl.affine_range(columns):
                 for p in nl.affine_range(depth):
-                    right[c, p] = nl.load(b[nl.ds(p * 128, 128), nl.ds((j * columns + c) * 512, 512)])
+                    right[c, p] = nl.load(
+                        b[nl.ds(p * 128, 128), nl.ds((j * columns + c) * 512, 512)]
+                    )
             for r in nl.affine_range(rows):
                 for c in nl.affine_range(columns):
                     acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
                     for p in nl.affine_range(depth):
                         acc += nisa.nc_matmul(left[r, p], right[c, p])
-                    nl.store(out[nl.ds((i * rows + r) * 128, 128), nl.ds((j * columns + c) * 512, 512)],
-                             value=nl.copy(acc, dtype=out.dtype))
+                    nl.store(
+                        out[nl.ds((i * rows + r) * 128, 128), nl.ds((j * columns + c) * 512, 512)],
+                        value=nl.copy(acc, dtype=out.dtype),
+                    )
     return out
 
 
@@ -61,7 +72,9 @@ def matmul_all_blocked(a_t, b, rows=16, columns=2, depth=8):
     wide, tall = 512 * columns, 128 * rows
     out = nl.ndarray((m, n), dtype=a_t.dtype, buffer=nl.shared_hbm)
     for j in nl.affine_range(n // wide):
-        sums = nl.zeros((m // tall, rows, columns, nl.par_dim(128), 512), dtype=a_t.dtype, buffer=nl.sbuf)
+        sums = nl.zeros(
+            (m // tall, rows, columns, nl.par_dim(128), 512), dtype=a_t.dtype, buffer=nl.sbuf
+        )
         for p in nl.sequential_range(k // (128 * depth)):
             right = nl.ndarray((depth, nl.par_dim(128), wide), dtype=b.dtype, buffer=nl.sbuf)
             for q in nl.affine_range(depth):
@@ -74,7 +87,9 @@ def matmul_all_blocked(a_t, b, rows=16, columns=2, depth=8):
                     for r in nl.affine_range(rows):
                         acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
                         for q in nl.affine_range(depth):
-                            acc += nisa.nc_matmul(left[q, :, nl.ds(r * 128, 128)], right[q, :, nl.ds(c * 512, 512)])
+                            acc += nisa.nc_matmul(
+                                left[q, :, nl.ds(r * 128, 128)], right[q, :, nl.ds(c * 512, 512)]
+                            )
                         sums[i, r, c] = nisa.tensor_tensor(sums[i, r, c], acc, op=nl.add)
         for i in nl.affine_range(m // tall):
             for r in nl.affine_range(rows):
@@ -85,7 +100,7 @@ def matmul_all_blocked(a_t, b, rows=16, columns=2, depth=8):
     return out
 
 
-# -- exponentials: the example of the profiler's guide (trn1), the example of the DMA overview (trn2) ----------------------
+# -- exponentials: the example of the profiler's guide (trn1), the example of the DMA overview (trn2
 @nki.jit
 def exponential(x):
     """exp of every element, 128 rows at a time; the last tile may be shorter."""
@@ -106,7 +121,7 @@ def vector_add(a, b):
     return out
 
 
-# -- the state-space model of the tutorial "fused Mamba" (trn1, fp32) ------------------------------------------------------
+# -- the state-space model of the tutorial "fused Mamba" (trn1, fp32) ------------------------------
 def _step(delta, u, a, b_row, c_row, initial):
     """One state's contribution: scan(exp(delta a), delta u b) c, on (128, n)."""
     n = delta.shape[1]
@@ -119,7 +134,8 @@ def _step(delta, u, a, b_row, c_row, initial):
 
 @nki.jit
 def mamba_states_outside(delta, u, a, b, c):
-    """The tutorial's first version: for every state all channels, which are loaded again each time."""
+    """The tutorial's first version: for every state all channels, which are loaded again each
+    time."""
     channels, n = delta.shape
     out = nl.ndarray((channels, n), dtype=delta.dtype, buffer=nl.shared_hbm)
     tiles = channels // 128
@@ -130,7 +146,14 @@ def mamba_states_outside(delta, u, a, b, c):
             d_tile = nl.load(delta[rows, nl.ds(0, n)])
             a_tile = nl.load(a[rows, nl.ds(s, 1)])
             u_tile = nl.load(u[rows, nl.ds(0, n)])
-            _, y = _step(d_tile, u_tile, a_tile, nl.load(b[nl.ds(s, 1), nl.ds(0, n)]), nl.load(c[nl.ds(s, 1), nl.ds(0, n)]), 0)
+            _, y = _step(
+                d_tile,
+                u_tile,
+                a_tile,
+                nl.load(b[nl.ds(s, 1), nl.ds(0, n)]),
+                nl.load(c[nl.ds(s, 1), nl.ds(0, n)]),
+                0,
+            )
             total[:, t, :] = nisa.tensor_tensor(total[:, t, :], y, op=nl.add)
     for t in nl.affine_range(tiles):
         nl.store(out[nl.ds(t * 128, 128), nl.ds(0, n)], value=total[:, t, :])
@@ -139,7 +162,8 @@ def mamba_states_outside(delta, u, a, b, c):
 
 @nki.jit
 def mamba_tiled(delta, u, a, b, c, width=512):
-    """The tutorial's last version: channels outside, and the sequence in tiles of `width` that hand their state on.
+    """The tutorial's last version: channels outside, and the sequence in tiles of `width` that hand
+    their state on.
 
     With one tile it is the second version.
     """
@@ -164,7 +188,7 @@ def mamba_tiled(delta, u, a, b, c, width=512):
     return out
 
 
-# -- normalisation: the tutorial "LayerNorm" (trn1, fp32) ------------------------------------------------------------------
+# -- normalisation: the tutorial "LayerNorm" (trn1, fp32) ------------------------------------------
 @nki.jit
 def layernorm_language(x, gamma, beta):
     """The first version: mean and mean of squares, then four passes over the tile."""
@@ -184,7 +208,8 @@ def layernorm_language(x, gamma, beta):
 
 @nki.jit
 def layernorm_statistics(x, gamma, beta):
-    """The second version: bn_stats and bn_aggr for mean and variance, shift and scale in one pass."""
+    """The second version: bn_stats and bn_aggr for mean and variance, shift and scale in one
+    pass."""
     rows, n = x.shape
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     g = nl.load(gamma).broadcast_to((128, n))
@@ -193,19 +218,24 @@ def layernorm_statistics(x, gamma, beta):
         tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, n)])
         parts = nl.ndarray((128, n // 512 * 6), dtype=nl.float32, buffer=nl.sbuf)
         for j in nl.affine_range(n // 512):
-            parts[:, nl.ds(j * 6, 6)] = nisa.bn_stats(tile[:, nl.ds(j * 512, 512)], dtype=nl.float32)
+            parts[:, nl.ds(j * 6, 6)] = nisa.bn_stats(
+                tile[:, nl.ds(j * 512, 512)], dtype=nl.float32
+            )
         both = nisa.bn_aggr(parts)
         scale = nl.rsqrt(both[:, nl.ds(1, 1)] + 1e-5)
-        y = nisa.tensor_scalar(tile, op0=nl.subtract, operand0=both[:, nl.ds(0, 1)], op1=nl.multiply, operand1=scale)
+        y = nisa.tensor_scalar(
+            tile, op0=nl.subtract, operand0=both[:, nl.ds(0, 1)], op1=nl.multiply, operand1=scale
+        )
         y = y * g + h
         nl.store(out[nl.ds(i * 128, 128), nl.ds(0, n)], value=y)
     return out
 
 
-# -- projection after normalisation: the measured limits of nki-samples' rmsnorm_qkv tests -----------------------------------
+# -- projection after normalisation: the measured limits of nki-samples' rmsnorm_qkv tests ---------
 @nki.jit
 def rmsnorm_qkv(x, w):
-    """(x / rms(x)) @ w for x (rows, dim) and w (dim, wide): 128 rows at a time, their transposes on TensorE."""
+    """(x / rms(x)) @ w for x (rows, dim) and w (dim, wide): 128 rows at a time, their transposes on
+    TensorE."""
     rows, dim = x.shape
     wide = w.shape[1]
     out = nl.ndarray((rows, wide), dtype=x.dtype, buffer=nl.shared_hbm)
@@ -216,7 +246,11 @@ def rmsnorm_qkv(x, w):
         tile = nl.load(x[nl.ds(i * 128, 128), nl.ds(0, dim)])
         square = nl.ndarray((128, 1), dtype=nl.float32, buffer=nl.sbuf)
         nisa.activation_reduce(op=nl.square, data=tile, reduce_op=nl.add, reduce_res=square)
-        scale = nl.rsqrt(nisa.tensor_scalar(square, op0=nl.multiply, operand0=1.0 / dim, op1=nl.add, operand1=1e-6))
+        scale = nl.rsqrt(
+            nisa.tensor_scalar(
+                square, op0=nl.multiply, operand0=1.0 / dim, op1=nl.add, operand1=1e-6
+            )
+        )
         normal = nisa.tensor_scalar(tile, op0=nl.multiply, operand0=scale, dtype=x.dtype)
         acc = nl.zeros((128, wide), dtype=nl.float32, buffer=nl.psum)
         for p in nl.affine_range(dim // 128):
@@ -226,10 +260,11 @@ def rmsnorm_qkv(x, w):
     return out
 
 
-# -- self attention: the limits of nki-samples' tests of attention for Stable Diffusion -------------------------------------
+# -- self attention: the limits of nki-samples' tests of attention for Stable Diffusion ------------
 @nki.jit
 def self_attention(q, k, v):
-    """softmax(q.T k.T / 8) v for q (d, n), k and v (n, d), all on chip, 128 queries at a time; matmuls in bf16."""
+    """softmax(q.T k.T / 8) v for q (d, n), k and v (n, d), all on chip, 128 queries at a time;
+    matmuls in bf16."""
     d, n = q.shape
     tiles = n // 128
     out = nl.ndarray((n, d), dtype=q.dtype, buffer=nl.shared_hbm)
@@ -247,8 +282,9 @@ def self_attention(q, k, v):
         for j in nl.affine_range(tiles):
             part = nl.ds(j * 128, 128)
             scores[:, part] = nl.copy(nisa.nc_matmul(queries[i], keys[j]), dtype=q.dtype)
-            lows[:, nl.ds(j, 1)] = nisa.tensor_reduce(nl.max, scores[:, part], axis=1, negate=True, keepdims=True,
-                                                      dtype=q.dtype)
+            lows[:, nl.ds(j, 1)] = nisa.tensor_reduce(
+                nl.max, scores[:, part], axis=1, negate=True, keepdims=True, dtype=q.dtype
+            )
         low = nisa.tensor_reduce(nl.min, lows, axis=1, keepdims=True, dtype=q.dtype)
         p = nisa.activation(op=nl.exp, data=scores, bias=low, scale=1.0)
         total = nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True, dtype=q.dtype)
@@ -266,7 +302,7 @@ def self_attention(q, k, v):
     return out
 
 
-# -- single instructions, for the intervals that published profiles show ---------------------------------------------------
+# -- single instructions, for the intervals that published profiles show ---------------------------
 @nki.jit
 def activations(x):
     """Two independent exponentials of one tile, and one that waits for the second."""

@@ -2,28 +2,35 @@
 
     python benchmarks/decode_speed.py [--repeats 9] [--json]
 
-Stages 1 to 4: the solution kernel with every rule checked, recorded (`nkisim.record()`), unrecorded, and on shapes alone
-(`values=False`); and a loop that does the same tile operations on plain arrays: the same copies for loads, stores and
-evacuations, the same transposes, the same arithmetic, one NumPy call an instruction. The four are timed in turn, round by
-round, on one BLAS thread. Printed are the medians of the rounds, and the median of each round's ratio to bare NumPy, which
-is what holds on a machine that does other work beside.
+Stages 1 to 4: the solution kernel with every rule checked, recorded (`nkisim.record()`),
+unrecorded, and on shapes alone (`values=False`); and a loop that does the same tile operations on
+plain arrays: the same copies for loads, stores and evacuations, the same transposes, the same
+arithmetic, one NumPy call an instruction. The four are timed in turn, round by round, on one BLAS
+thread. Printed are the medians of the rounds, and the median of each round's ratio to bare NumPy,
+which is what holds on a machine that does other work beside.
 
-Then: the time and memory of a recording of 100,000 instructions, and of two kernels on shapes alone that no memory would
-hold; what `run.timeline()` takes of runs with usual instructions only (stage 4, a matrix product) and of one that uses tiles in
-parts and repeats rows (stage 8); and, where it is installed, triton-viz's interpreter of NKI on a kernel that it can run
-(`triton_viz_side.py`).
+Then: the time and memory of a recording of 100,000 instructions, and of two kernels on shapes alone
+that no memory would hold; what `run.timeline()` takes of runs with usual instructions only (stage
+4, a matrix product) and of one that uses tiles in parts and repeats rows (stage 8); and, where it
+is installed, triton-viz's interpreter of NKI on a kernel that it can run (`triton_viz_side.py`).
 
-Targets, for stage 4 at Hq=32, Hkv=8, d=128, fp32, n=8192, KV tile 128, recorded: at most 3 microseconds an instruction,
-at most 3 times bare NumPy. The exit status is 1 if one is missed.
+Targets, for stage 4 at Hq=32, Hkv=8, d=128, fp32, n=8192, KV tile 128, recorded: at most 3
+microseconds an instruction, at most 3 times bare NumPy. The exit status is 1 if one is missed.
 """
 
 from __future__ import annotations
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+):
     os.environ[_name] = "1"  # before NumPy is imported
-os.environ.pop("OPENBLAS_CORETYPE", None)  # one kernel of BLAS for all, which a current NumPy chooses better by itself
+# one kernel of BLAS for all, which a current NumPy chooses better by itself
+os.environ.pop("OPENBLAS_CORETYPE", None)
 
 import argparse  # noqa: E402
 import json  # noqa: E402
@@ -83,17 +90,17 @@ def bare_three_passes(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray
     l = np.zeros((1, 1), dtype=np.float32)
     acc = np.zeros((1, d), dtype=np.float32)
     for i in range(n // TILE):
-        k_tile = k[:, i * TILE:(i + 1) * TILE].copy()
+        k_tile = k[:, i * TILE : (i + 1) * TILE].copy()
         qk = (q_tile.T @ k_tile) * scale
         m[...] = np.maximum(m, np.maximum.reduce(qk, axis=1, keepdims=True))
     for i in range(n // TILE):
-        k_tile = k[:, i * TILE:(i + 1) * TILE].copy()
+        k_tile = k[:, i * TILE : (i + 1) * TILE].copy()
         qk = (q_tile.T @ k_tile) * scale
         p = np.exp(qk - m)
         l[...] = l + np.add.reduce(p, axis=1, keepdims=True)
     for i in range(n // TILE):
-        k_tile = k[:, i * TILE:(i + 1) * TILE].copy()
-        v_tile = v[:, i * TILE:(i + 1) * TILE].copy()
+        k_tile = k[:, i * TILE : (i + 1) * TILE].copy()
+        v_tile = v[:, i * TILE : (i + 1) * TILE].copy()
         qk = (q_tile.T @ k_tile) * scale
         p = np.exp(qk - m)
         p_t = p.T.copy().copy()
@@ -112,8 +119,8 @@ def bare_online(q_tile: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     l = np.full((heads, 1), 0.0, dtype=np.float32)
     acc = np.full((heads, d), 0.0, dtype=np.float32)
     for i in range(n // TILE):
-        k_tile = k[:, i * TILE:(i + 1) * TILE].copy()
-        v_tile = v[:, i * TILE:(i + 1) * TILE].copy()
+        k_tile = k[:, i * TILE : (i + 1) * TILE].copy()
+        v_tile = v[:, i * TILE : (i + 1) * TILE].copy()
         qk_psum = q_tile.T @ k_tile
         qk = qk_psum * scale
         m_tile = np.maximum.reduce(qk, axis=1, keepdims=True)
@@ -135,7 +142,9 @@ def bare_gqa(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     group = q.shape[1] // k.shape[0]
     out = np.empty((q.shape[1], q.shape[0]), dtype=np.float32)
     for h in range(k.shape[0]):
-        out[h * group:(h + 1) * group] = bare_online(q[:, h * group:(h + 1) * group], k[h], v[h])
+        out[h * group : (h + 1) * group] = bare_online(
+            q[:, h * group : (h + 1) * group], k[h], v[h]
+        )
     return out
 
 
@@ -147,7 +156,13 @@ def timed(function: Callable[[], Any], times: list[float]) -> Any:
     return result
 
 
-def measure(name: str, kernel: Any, bare: Callable[..., np.ndarray], arrays: tuple[np.ndarray, ...], repeats: int) -> dict:
+def measure(
+    name: str,
+    kernel: Any,
+    bare: Callable[..., np.ndarray],
+    arrays: tuple[np.ndarray, ...],
+    repeats: int,
+) -> dict:
     """One row: microseconds of the four ways, in rounds, and that the outputs agree."""
     shapes = [nkisim.shape(a.shape, a.dtype) for a in arrays]
 
@@ -181,7 +196,10 @@ def measure(name: str, kernel: Any, bare: Callable[..., np.ndarray], arrays: tup
 def recording(kernel: Any) -> dict:
     """Time and memory of a recording of about 100,000 instructions: stage 3 with d=16."""
     rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal(s).astype(np.float32) for s in ((16, 1), (16, TILE * 5000), (16, TILE * 5000)))
+    q, k, v = (
+        rng.standard_normal(s).astype(np.float32)
+        for s in ((16, 1), (16, TILE * 5000), (16, TILE * 5000))
+    )
     times: list[float] = []
     with nkisim.record() as run:
         timed(lambda: kernel(q, k, v), times)
@@ -193,7 +211,12 @@ def recording(kernel: Any) -> dict:
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert len(run) == n  # and so the records were there when the memory was asked
-    return {"kernel": "stage 3, d=16, n=640000, recorded", "instructions": n, "us": times[0] / n, "kept_mb": kept / 1e6}
+    return {
+        "kernel": "stage 3, d=16, n=640000, recorded",
+        "instructions": n,
+        "us": times[0] / n,
+        "kept_mb": kept / 1e6,
+    }
 
 
 def product(lhs_t: Any, rhs: Any) -> Any:
@@ -207,7 +230,9 @@ def product(lhs_t: Any, rhs: Any) -> Any:
                 a = nl.load(lhs_t[nl.ds(at * 128, 128), nl.ds(i * 128, 128)])
                 b = nl.load(rhs[nl.ds(at * 128, 128), nl.ds(j * 512, 512)])
                 total += nl.matmul(a, b, transpose_x=True)
-            nl.store(out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(total, dtype=out.dtype))
+            nl.store(
+                out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(total, dtype=out.dtype)
+            )
     return out
 
 
@@ -220,27 +245,47 @@ def on_shapes_alone(name: str, kernel: Any, *shapes: Any) -> dict:
     return {"kernel": name, "instructions": n, "us": times[0] / n, "seconds": times[0] / 1e6}
 
 
-def scheduling(name: str, kernel: Any, arguments: tuple, repeats: int, values: bool = False) -> dict:
-    """Microseconds a record that a timeline of one run takes: the first in this process of that run, and the median."""
+def scheduling(
+    name: str, kernel: Any, arguments: tuple, repeats: int, values: bool = False
+) -> dict:
+    """Microseconds a record that a timeline of one run takes: the first in this process of that
+    run, and the median."""
     times: list[float] = []
     with nkisim.record(values=values) as run:
         kernel(*arguments)
     for _ in range(repeats):
         timed(run.timeline, times)
     n = len(run)
-    return {"kernel": name, "records": n, "us_first": times[0] / n, "us": statistics.median(times) / n}
+    return {
+        "kernel": name,
+        "records": n,
+        "us_first": times[0] / n,
+        "us": statistics.median(times) / n,
+    }
 
 
 def paged_arguments() -> tuple:
-    """Of stage 8: 4 sequences of up to 1,024 keys in blocks of 128, 8 query heads, 2 KV heads, d=128."""
+    """Of stage 8: 4 sequences of up to 1,024 keys in blocks of 128, 8 query heads, 2 KV heads,
+    d=128."""
     rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal(s).astype(np.float32) for s in ((4, 128, 8), (32, 2, 128, 128), (32, 2, 128, 128)))
-    return q, k, v, np.arange(32, dtype=np.int32).reshape(4, 8), np.array([[1000], [3], [0], [500]], np.int32)
+    q, k, v = (
+        rng.standard_normal(s).astype(np.float32)
+        for s in ((4, 128, 8), (32, 2, 128, 128), (32, 2, 128, 128))
+    )
+    return (
+        q,
+        k,
+        v,
+        np.arange(32, dtype=np.int32).reshape(4, 8),
+        np.array([[1000], [3], [0], [500]], np.int32),
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=9, help="rounds per row; medians are printed (default 9)")
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="rounds per row; medians are printed (default 9)"
+    )
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -252,49 +297,128 @@ def main() -> int:
     online = load_kernel("stage3_online_softmax", "decode_attention_fwd")
     gqa = load_kernel("stage4_gqa", "decode_attention_gqa_fwd")
     rows = [
-        measure("stage 1, n=128", load_kernel("stage1_single_tile", "decode_attention_fwd"), bare_single_tile,
-                (normal(d, 1), normal(d, 128), normal(d, 128)), options.repeats * 20),
-        measure("stage 2, n=8192", load_kernel("stage2_kv_tiling", "decode_attention_fwd"), bare_three_passes,
-                (normal(d, 1), normal(d, n), normal(d, n)), options.repeats),
-        measure("stage 3, n=8192", online, bare_online, (normal(d, 1), normal(d, n), normal(d, n)), options.repeats),
-        measure("stage 4, Hq=32, Hkv=8, n=8192", gqa, bare_gqa, (normal(d, 32), normal(8, d, n), normal(8, d, n)),
-                options.repeats),
+        measure(
+            "stage 1, n=128",
+            load_kernel("stage1_single_tile", "decode_attention_fwd"),
+            bare_single_tile,
+            (normal(d, 1), normal(d, 128), normal(d, 128)),
+            options.repeats * 20,
+        ),
+        measure(
+            "stage 2, n=8192",
+            load_kernel("stage2_kv_tiling", "decode_attention_fwd"),
+            bare_three_passes,
+            (normal(d, 1), normal(d, n), normal(d, n)),
+            options.repeats,
+        ),
+        measure(
+            "stage 3, n=8192",
+            online,
+            bare_online,
+            (normal(d, 1), normal(d, n), normal(d, n)),
+            options.repeats,
+        ),
+        measure(
+            "stage 4, Hq=32, Hkv=8, n=8192",
+            gqa,
+            bare_gqa,
+            (normal(d, 32), normal(8, d, n), normal(8, d, n)),
+            options.repeats,
+        ),
     ]
     last = rows[-1]
     met = last["us_recorded"] <= 3.0 and last["ratio_recorded"] <= 3.0
     long = recording(online)
     shape = nkisim.shape
     alone = [
-        on_shapes_alone("product 4096 x 8192 x 8192", nki.jit(product), shape((8192, 4096), "bfloat16"),
-                        shape((8192, 8192), "bfloat16")),
-        on_shapes_alone("stage 4, Hq=32, Hkv=8, n=131072", gqa, shape((d, 32)), shape((8, d, 131072)), shape((8, d, 131072))),
+        on_shapes_alone(
+            "product 4096 x 8192 x 8192",
+            nki.jit(product),
+            shape((8192, 4096), "bfloat16"),
+            shape((8192, 8192), "bfloat16"),
+        ),
+        on_shapes_alone(
+            "stage 4, Hq=32, Hkv=8, n=131072",
+            gqa,
+            shape((d, 32)),
+            shape((8, d, 131072)),
+            shape((8, d, 131072)),
+        ),
     ]
     timelines = [
-        scheduling("stage 4, Hq=32, Hkv=8, n=8192", gqa, (shape((d, 32)), shape((8, d, n)), shape((8, d, n))), options.repeats),
-        scheduling("product 4096 x 4096 x 8192", nki.jit(product), (shape((4096, 4096), "bfloat16"),
-                                                                    shape((4096, 8192), "bfloat16")), options.repeats),
-        scheduling("stage 8, 4 sequences", load_kernel("stage8_paged", "decode_attention_paged_fwd"), paged_arguments(),
-                   options.repeats, values=True),
+        scheduling(
+            "stage 4, Hq=32, Hkv=8, n=8192",
+            gqa,
+            (shape((d, 32)), shape((8, d, n)), shape((8, d, n))),
+            options.repeats,
+        ),
+        scheduling(
+            "product 4096 x 4096 x 8192",
+            nki.jit(product),
+            (shape((4096, 4096), "bfloat16"), shape((4096, 8192), "bfloat16")),
+            options.repeats,
+        ),
+        scheduling(
+            "stage 8, 4 sequences",
+            load_kernel("stage8_paged", "decode_attention_paged_fwd"),
+            paged_arguments(),
+            options.repeats,
+            values=True,
+        ),
     ]
     viz = triton_viz_side.compare(options.repeats)
     if options.json:
-        print(json.dumps({"rows": rows, "met": met, "recording": long, "shapes": alone, "timelines": timelines,
-                          "triton_viz": viz}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "rows": rows,
+                    "met": met,
+                    "recording": long,
+                    "shapes": alone,
+                    "timelines": timelines,
+                    "triton_viz": viz,
+                },
+                indent=2,
+            )
+        )
         return 0 if met else 1
-    print(f"microseconds an instruction, d=128, fp32, KV tile 128; medians of {options.repeats} rounds")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, "
-          "one BLAS thread\n")
-    print(f"{'kernel':<33} {'instr.':>7} {'recorded':>9} {'unrec.':>7} {'shapes':>7} {'NumPy':>7} {'ratio':>6} {'unrec.':>7}")
+    print(
+        f"microseconds an instruction, d=128, fp32, KV tile 128; medians of {options.repeats} "
+        "rounds"
+    )
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy "
+        f"{np.__version__}, one BLAS thread\n"
+    )
+    print(
+        f"{'kernel':<33} {'instr.':>7} {'recorded':>9} {'unrec.':>7} {'shapes':>7} {'NumPy':>7} "
+        f"{'ratio':>6} {'unrec.':>7}"
+    )
     for r in rows:
-        print(f"{r['kernel']:<33} {r['instructions']:>7} {r['us_recorded']:>9.2f} {r['us_unrecorded']:>7.2f} "
-              f"{r['us_shapes']:>7.2f} {r['us_bare']:>7.2f} {r['ratio_recorded']:>6.2f} {r['ratio_unrecorded']:>7.2f}")
-    print(f"\n{long['kernel']}: {long['instructions']} instructions, {long['us']:.2f} us each, {long['kept_mb']:.1f} MB kept")
+        print(
+            f"{r['kernel']:<33} {r['instructions']:>7} {r['us_recorded']:>9.2f} "
+            f"{r['us_unrecorded']:>7.2f} {r['us_shapes']:>7.2f} {r['us_bare']:>7.2f} "
+            f"{r['ratio_recorded']:>6.2f} {r['ratio_unrecorded']:>7.2f}"
+        )
+    print(
+        f"\n{long['kernel']}: {long['instructions']} instructions, {long['us']:.2f} us each, "
+        f"{long['kept_mb']:.1f} MB kept"
+    )
     for r in alone:
-        print(f"{r['kernel']}, on shapes alone: {r['instructions']} instructions, {r['us']:.2f} us each, {r['seconds']:.1f} s")
+        print(
+            f"{r['kernel']}, on shapes alone: {r['instructions']} instructions, {r['us']:.2f} "
+            f"us each, {r['seconds']:.1f} s"
+        )
     for r in timelines:
-        print(f"timeline of {r['kernel']}: {r['records']} records, {r['us']:.2f} us each, the first time {r['us_first']:.2f}")
+        print(
+            f"timeline of {r['kernel']}: {r['records']} records, {r['us']:.2f} us each, the "
+            f"first time {r['us_first']:.2f}"
+        )
     print(triton_viz_side.sentence(viz))
-    print(f"\ntargets for stage 4, recorded: 3.00 us an instruction, 3.00 times bare NumPy: {'met' if met else 'MISSED'}")
+    print(
+        "\ntargets for stage 4, recorded: 3.00 us an instruction, 3.00 times bare NumPy: "
+        f"{'met' if met else 'MISSED'}"
+    )
     return 0 if met else 1
 
 

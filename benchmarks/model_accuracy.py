@@ -1,10 +1,12 @@
-"""The model of time against every published measurement that a kernel here reproduces: writes docs/model-accuracy.md.
+"""The model of time against every published measurement that a kernel here reproduces: writes
+docs/model-accuracy.md.
 
     python benchmarks/model_accuracy.py            write the page
     python benchmarks/model_accuracy.py --check    exit with 1 if the page on disk is another one
 
-The kernels (`accuracy_kernels.py`) are written anew from their description and run on shapes alone, so the page is the same
-on every machine. It takes about a minute. Nothing here ran on a device: the measurements are AWS's.
+The kernels (`accuracy_kernels.py`) are written anew from their description and run on shapes alone,
+so the page is the same on every machine. It takes about a minute. Nothing here ran on a device: the
+measurements are AWS's.
 """
 
 from __future__ import annotations
@@ -35,14 +37,16 @@ class Row(NamedTuple):
     measured: float
     model: float
     grade: str
-    """[T] in a text, [F] printed in a figure, [P] read off a figure, [L] the limit that a test of AWS's asserts."""
+    """[T] in a text, [F] printed in a figure, [P] read off a figure, [L] the limit that a test of
+    AWS's asserts."""
     fitted: str
     """The constants that this number served to choose; empty for a number that was held out."""
     source: str
     compiled: float = 0.0
     """The model's with `as_compiled=True`; 0 where it was not asked."""
     seen: str = ""
-    """What was decided when this number was known: a constant that was changed, an option that was made."""
+    """What was decided when this number was known: a constant that was changed, an option that was
+    made."""
 
     @property
     def ratio(self) -> float:
@@ -56,11 +60,16 @@ def timeline(target: str, kernel: Any, *arguments: Any, **options: Any) -> Timel
     return run.timeline(**options)
 
 
-def latency(target: str, kernel: Any, *arguments: Any, times: int = 1, **options: Any) -> tuple[float, float]:
-    """Modelled microseconds of a call, as written and `as_compiled`; `times` over where the outermost trips are alike."""
+def latency(
+    target: str, kernel: Any, *arguments: Any, times: int = 1, **options: Any
+) -> tuple[float, float]:
+    """Modelled microseconds of a call, as written and `as_compiled`; `times` over where the
+    outermost trips are alike."""
     with nkisim.record(target=target, values=False) as run:
         kernel(*arguments)
-    written, compiled = (run.timeline(as_compiled=guess, **options).latency_us for guess in (False, True))
+    written, compiled = (
+        run.timeline(as_compiled=guess, **options).latency_us for guess in (False, True)
+    )
     return times * written, times * compiled
 
 
@@ -76,7 +85,9 @@ def _mamba_inputs(channels: int, n: int) -> list[Any]:
 MM_V2 = "aws-neuron-sdk v2.26.0 general/nki/tutorials/matrix_multiplication.rst"
 MM_V3 = "aws-neuron-sdk v2.32.0 nki/guides/tutorials/kernel-optimization.rst, nki/img/how-to/"
 MAMBA = "aws-neuron-sdk v2.26.0 general/nki/tutorials/fused_mamba.rst"
-PROFILE = "aws-neuron-sdk v2.26.0 general/nki/img/neuron-profile-ui-overview.png, -instruction-hover.png"
+PROFILE = (
+    "aws-neuron-sdk v2.26.0 general/nki/img/neuron-profile-ui-overview.png, -instruction-hover.png"
+)
 PERF = "aws-neuron-sdk v2.26.0 general/nki/img/nki_perf_guide/"
 DMA = "aws-neuron-sdk v2.32.0 nki/get-started/about/nki-dma-overview.rst and its figures"
 CS149 = "stanford-cs149 asst4-trainium2 handout/profiler_gui.png"
@@ -90,69 +101,216 @@ def kernel_rows(long: bool = True) -> list[Row]:
     b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
     rows: list[Row] = []
 
-    def add(what: str, target: str, measured: float, model: tuple[float, float], grade: str, fitted: str, source: str,
-            seen: str = "") -> None:
+    def add(
+        what: str,
+        target: str,
+        measured: float,
+        model: tuple[float, float],
+        grade: str,
+        fitted: str,
+        source: str,
+        seen: str = "",
+    ) -> None:
         rows.append(Row(what, target, measured, model[0], grade, fitted, source, model[1], seen))
 
-    for dtype, target, measured, source, grade in ((b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
-                                                   (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F")) if long else ():
+    for dtype, target, measured, source, grade in (
+        (
+            (b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
+            (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F"),
+        )
+        if long
+        else ()
+    ):
         a_t, right, narrow = dtype(8192, 4096), dtype(8192, 8192), dtype(8192, 2048)
         part = dtype(8192, 512)  # an eighth of the rows: the outermost loop's trips are alike
         name = f"matmul 4096 x 8192 x 8192 {BF16 if dtype is b else FP32}"
         runs = "dma_run_time, dma_run_rate" if target == "trn1" else "dma_run_min"
-        add(f"{name}, tile by tile", target, measured[0],
-            latency(target, kernels.matmul_tiled, part, right, times=8), grade, runs, source)
-        add(f"{name}, hoisted loads", target, measured[1],
-            latency(target, kernels.matmul_blocks, part, right, 1, 1, times=8), grade, runs if target == "trn1" else "", source)
-        add(f"{name}, blocks of 2 x 2 tiles", target, measured[2],
-            latency(target, kernels.matmul_blocks, part, right, 2, 2, times=8), grade, "", source)
-        add(f"{name}, all dimensions in blocks", target, measured[3],
-            latency(target, kernels.matmul_all_blocked, a_t, narrow, times=4), grade, "", source)
+        add(
+            f"{name}, tile by tile",
+            target,
+            measured[0],
+            latency(target, kernels.matmul_tiled, part, right, times=8),
+            grade,
+            runs,
+            source,
+        )
+        add(
+            f"{name}, hoisted loads",
+            target,
+            measured[1],
+            latency(target, kernels.matmul_blocks, part, right, 1, 1, times=8),
+            grade,
+            runs if target == "trn1" else "",
+            source,
+        )
+        add(
+            f"{name}, blocks of 2 x 2 tiles",
+            target,
+            measured[2],
+            latency(target, kernels.matmul_blocks, part, right, 2, 2, times=8),
+            grade,
+            "",
+            source,
+        )
+        add(
+            f"{name}, all dimensions in blocks",
+            target,
+            measured[3],
+            latency(target, kernels.matmul_all_blocked, a_t, narrow, times=4),
+            grade,
+            "",
+            source,
+        )
 
-    add("exp of [250, 512] fp32, whole profile", "trn1", 29.26,
-        latency("trn1", kernels.exponential, f(250, 512), launch="profile"), "F", "launch", PROFILE)
-    add("exp of [4, 4096] bf16, first trigger to last byte", "trn2", 9.94,
-        span_of_transfers("trn2", kernels.exponential, b(4, 4096)), "P", "scalar_fill, table_load, dma_start", DMA)
-    add("exp of [128, 128] bf16, first trigger to last byte", "trn2", 4.94,
-        span_of_transfers("trn2", kernels.exponential, b(128, 128)), "P", "scalar_fill, table_load, dma_run_min", DMA)
-    add("a + b of [128, 2000] fp32, whole profile", "trn2", 29.97,
-        latency("trn2", kernels.vector_add, f(128, 2000), f(128, 2000), launch="profile"), "F", "launch", CS149)
+    add(
+        "exp of [250, 512] fp32, whole profile",
+        "trn1",
+        29.26,
+        latency("trn1", kernels.exponential, f(250, 512), launch="profile"),
+        "F",
+        "launch",
+        PROFILE,
+    )
+    add(
+        "exp of [4, 4096] bf16, first trigger to last byte",
+        "trn2",
+        9.94,
+        span_of_transfers("trn2", kernels.exponential, b(4, 4096)),
+        "P",
+        "scalar_fill, table_load, dma_start",
+        DMA,
+    )
+    add(
+        "exp of [128, 128] bf16, first trigger to last byte",
+        "trn2",
+        4.94,
+        span_of_transfers("trn2", kernels.exponential, b(128, 128)),
+        "P",
+        "scalar_fill, table_load, dma_run_min",
+        DMA,
+    )
+    add(
+        "a + b of [128, 2000] fp32, whole profile",
+        "trn2",
+        29.97,
+        latency("trn2", kernels.vector_add, f(128, 2000), f(128, 2000), launch="profile"),
+        "F",
+        "launch",
+        CS149,
+    )
 
     for what, measured, kernel, size, times in (
-            ("states outside, 256 channels x 512", 172.93, kernels.mamba_states_outside, (256, 512), 1),
-            ("states outside, 4096 channels x 512", 2340, kernels.mamba_states_outside, (4096, 512), 1),
+        (
+            (
+                "states outside, 256 channels x 512",
+                172.93,
+                kernels.mamba_states_outside,
+                (256, 512),
+                1,
+            ),
+            (
+                "states outside, 4096 channels x 512",
+                2340,
+                kernels.mamba_states_outside,
+                (4096, 512),
+                1,
+            ),
             ("channels outside, 4096 x 512", 1610, kernels.mamba_tiled, (4096, 512), 1),
             ("tiles of 512, 4096 x 1024", 3300, kernels.mamba_tiled, (512, 1024), 8),
             ("tiles of 512, 4096 x 2048", 6600, kernels.mamba_tiled, (512, 2048), 8),
             ("tiles of 512, 4096 x 4096", 13300, kernels.mamba_tiled, (512, 4096), 8),
-            ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8)) if long else ():
-        add(f"Mamba, {what}", "trn1", measured,
-            latency("trn1", kernel, *_mamba_inputs(*size), times=times,
-                    launch="profile" if times == 1 else "none"), "T", "vector_fill" if "256" in what else "", MAMBA,
-            "as_compiled")
+            ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8),
+        )
+        if long
+        else ()
+    ):
+        add(
+            f"Mamba, {what}",
+            "trn1",
+            measured,
+            latency(
+                "trn1",
+                kernel,
+                *_mamba_inputs(*size),
+                times=times,
+                launch="profile" if times == 1 else "none",
+            ),
+            "T",
+            "vector_fill" if "256" in what else "",
+            MAMBA,
+            "as_compiled",
+        )
 
     norm = [f(4096, 8192), f(1, 8192), f(1, 8192)]
-    add("LayerNorm of [4096, 8192] fp32, nl functions", "trn1", 2311,
-        latency("trn1", kernels.layernorm_language, *norm, launch="benchmark"), "T", "sbuf_share", LAYERNORM)
-    add("LayerNorm of [4096, 8192] fp32, bn_stats", "trn1", 1969,
-        latency("trn1", kernels.layernorm_statistics, *norm, launch="benchmark"), "T", "sbuf_share", LAYERNORM)
+    add(
+        "LayerNorm of [4096, 8192] fp32, nl functions",
+        "trn1",
+        2311,
+        latency("trn1", kernels.layernorm_language, *norm, launch="benchmark"),
+        "T",
+        "sbuf_share",
+        LAYERNORM,
+    )
+    add(
+        "LayerNorm of [4096, 8192] fp32, bn_stats",
+        "trn1",
+        1969,
+        latency("trn1", kernels.layernorm_statistics, *norm, launch="benchmark"),
+        "T",
+        "sbuf_share",
+        LAYERNORM,
+    )
 
-    for size, dtype, measured in (((128, 512, 512), h, 25), ((512, 1024, 384), b, 40), ((128, 1024, 512), b, 28)):
+    for size, dtype, measured in (
+        ((128, 512, 512), h, 25),
+        ((512, 1024, 384), b, 40),
+        ((128, 1024, 512), b, 28),
+    ):
         n, dim, wide = size
-        add(f"RMSNorm and projection [{n}, {dim}] @ [{dim}, {wide}], 2 bytes", "trn1", measured,
-            latency("trn1", kernels.rmsnorm_qkv, dtype(n, dim), dtype(dim, wide), launch="benchmark"), "L", "launch", LIMITS)
+        add(
+            f"RMSNorm and projection [{n}, {dim}] @ [{dim}, {wide}], 2 bytes",
+            "trn1",
+            measured,
+            latency(
+                "trn1", kernels.rmsnorm_qkv, dtype(n, dim), dtype(dim, wide), launch="benchmark"
+            ),
+            "L",
+            "launch",
+            LIMITS,
+        )
     return [*rows, *(attention_rows() if long else ())]
 
 
 def attention_rows() -> list[Row]:
     """Self attention, in microseconds."""
     rows = []
-    for d, kind, dtype, measured in ((128, "fp32", FP32, 675), (128, "bf16", BF16, 536), (64, "fp16", FP16, 600)):
+    for d, kind, dtype, measured in (
+        (128, "fp32", FP32, 675),
+        (128, "bf16", BF16, 536),
+        (64, "fp16", FP16, 600),
+    ):
         sized = _shape(dtype)
-        model, compiled = latency("trn1", kernels.self_attention, sized(d, 4096), sized(4096, d), sized(4096, d),
-                                  launch="benchmark")
-        rows.append(Row(f"self attention, 4096 x 4096, d = {d}, {kind}", "trn1", measured, model, "L", "",
-                        ATTENTION, compiled, "as_compiled, dma_run_min"))
+        model, compiled = latency(
+            "trn1",
+            kernels.self_attention,
+            sized(d, 4096),
+            sized(4096, d),
+            sized(4096, d),
+            launch="benchmark",
+        )
+        rows.append(
+            Row(
+                f"self attention, 4096 x 4096, d = {d}, {kind}",
+                "trn1",
+                measured,
+                model,
+                "L",
+                "",
+                ATTENTION,
+                compiled,
+                "as_compiled, dma_run_min",
+            )
+        )
     return rows
 
 
@@ -182,7 +340,9 @@ def interval_rows() -> list[Row]:
     f, b = _shape(FP32), _shape(BF16)
     rows = []
 
-    def add(what: str, target: str, measured: float, model: float, grade: str, fitted: str, source: str) -> None:
+    def add(
+        what: str, target: str, measured: float, model: float, grade: str, fitted: str, source: str
+    ) -> None:
         rows.append(Row(what, target, measured, model, grade, fitted, source))
 
     def took(t: Timeline, k: int) -> float:
@@ -191,59 +351,170 @@ def interval_rows() -> list[Row]:
     def flew(t: Timeline, k: int) -> float:
         return float(t.busy_end[k] - t.start[k])
 
-    for columns, measured, grade, source in ((512, 2557, "P", PROFILE), (8192, 16955, "F", PERF + "fig14.png")):
+    for columns, measured, grade, source in (
+        (512, 2557, "P", PROFILE),
+        (8192, 16955, "F", PERF + "fig14.png"),
+    ):
         t = timeline("trn1", kernels.exponential, f(128, columns))
-        add(f"load of [128, {columns}] fp32", "trn1", measured, flew(t, 0), grade, "dma_start", source)
+        add(
+            f"load of [128, {columns}] fp32",
+            "trn1",
+            measured,
+            flew(t, 0),
+            grade,
+            "dma_start",
+            source,
+        )
     t = timeline("trn1", kernels.exponential, f(128, 512))
     add("store of [128, 512] fp32", "trn1", 2556, flew(t, 2), "P", "", PROFILE)
     t = timeline("trn1", kernels.activations, f(128, 512))
     add("exp of [128, 512] fp32, first", "trn1", 543, took(t, 1), "P", "scalar_fill", PROFILE)
     add("exp of [128, 512] fp32, second", "trn1", 473, took(t, 2), "P", "scalar_fill", PROFILE)
-    add("between two independent exp of [128, 512] fp32", "trn1", 455, float(t.start[2] - t.start[1]), "P",
-        "access_cycles", PROFILE)
+    add(
+        "between two independent exp of [128, 512] fp32",
+        "trn1",
+        455,
+        float(t.start[2] - t.start[1]),
+        "P",
+        "access_cycles",
+        PROFILE,
+    )
     t0 = timeline("trn1", kernels.exponential, f(128, 512))
-    add("activation table, load to first use", "trn1", 375, float(t0.start[1] - t0.end[0]), "F", "table_load", PROFILE)
+    add(
+        "activation table, load to first use",
+        "trn1",
+        375,
+        float(t0.start[1] - t0.end[0]),
+        "F",
+        "table_load",
+        PROFILE,
+    )
     t = timeline("trn1", kernels.activations, f(128, 8192))
     add("activation of [128, 8192] fp32", "trn1", 6040, took(t, 1), "P", "", PERF + "fig10.png")
     t = timeline("trn1", kernels.activations, f(128, 1))
-    add("activation of [128, 1] fp32", "trn1", 159, took(t, 2), "F", "scalar_fill", PERF + "fig16.png")
-    add("between two dependent activations of [128, 1] fp32", "trn1", 189, float(t.start[3] - t.start[2]), "F", "",
-        PERF + "fig16.png")
+    add(
+        "activation of [128, 1] fp32",
+        "trn1",
+        159,
+        took(t, 2),
+        "F",
+        "scalar_fill",
+        PERF + "fig16.png",
+    )
+    add(
+        "between two dependent activations of [128, 1] fp32",
+        "trn1",
+        189,
+        float(t.start[3] - t.start[2]),
+        "F",
+        "",
+        PERF + "fig16.png",
+    )
     for partitions, measured, figure in ((128, 14987, "fig10.png"), (64, 14968, "fig17.png")):
         t = timeline("trn1", kernels.vector_add, f(partitions, 8192), f(partitions, 8192))
-        add(f"tensor_tensor of [{partitions}, 8192] fp32", "trn1", measured, took(t, 2), "F", "", PERF + figure)
+        add(
+            f"tensor_tensor of [{partitions}, 8192] fp32",
+            "trn1",
+            measured,
+            took(t, 2),
+            "F",
+            "",
+            PERF + figure,
+        )
     t = timeline("trn1", kernels.matmuls, b(128, 128), b(128, 128))
-    add("matmul [128, 128] @ [128, 128] bf16", "trn1", 188, took(t, 2), "F", "tensor_fill", PERF + "fig20.png")
+    add(
+        "matmul [128, 128] @ [128, 128] bf16",
+        "trn1",
+        188,
+        took(t, 2),
+        "F",
+        "tensor_fill",
+        PERF + "fig20.png",
+    )
     add("transpose of [128, 128] bf16", "trn1", 195, took(t, 6), "F", "", PERF + "fig26.png")
     t = timeline("trn1", kernels.matmuls, b(128, 96), b(128, 128))
     add("matmul [96, 128] @ [128, 128] bf16", "trn1", 219, took(t, 2), "F", "", PERF + "fig18.png")
 
     t = timeline("trn2", kernels.exponential, b(4, 4096))
-    add("load of [4, 4096] bf16, data only", "trn2", 1416, flew(t, 0) - t.timing.dma_start, "T", "dma_rate", DMA)
-    add("last byte to first use, with an activation table", "trn2", 1656, float(t.start[1] - t.busy_end[0]), "P",
-        "dma_done, table_load", DMA)
+    add(
+        "load of [4, 4096] bf16, data only",
+        "trn2",
+        1416,
+        flew(t, 0) - t.timing.dma_start,
+        "T",
+        "dma_rate",
+        DMA,
+    )
+    add(
+        "last byte to first use, with an activation table",
+        "trn2",
+        1656,
+        float(t.start[1] - t.busy_end[0]),
+        "P",
+        "dma_done, table_load",
+        DMA,
+    )
     add("exp of [4, 4096] bf16", "trn2", 3705, took(t, 1), "P", "scalar_fill", DMA)
-    add("store of [4, 4096] bf16, trigger to last byte", "trn2", 2130, flew(t, 2), "P", "dma_start", DMA)
+    add(
+        "store of [4, 4096] bf16, trigger to last byte",
+        "trn2",
+        2130,
+        flew(t, 2),
+        "P",
+        "dma_start",
+        DMA,
+    )
     t = timeline("trn2", kernels.exponential, b(128, 128))
-    add("load of [128, 128] bf16, data only", "trn2", 468, flew(t, 0) - t.timing.dma_start, "F", "dma_run_min", DMA)
+    add(
+        "load of [128, 128] bf16, data only",
+        "trn2",
+        468,
+        flew(t, 0) - t.timing.dma_start,
+        "F",
+        "dma_run_min",
+        DMA,
+    )
     add("exp of [128, 128] bf16", "trn2", 398, took(t, 1), "P", "scalar_fill", DMA)
     t = timeline("trn2", kernels.vector_add, f(128, 2000), f(128, 2000))
     add("tensor_tensor of [128, 2000] fp32", "trn2", 2250, took(t, 2), "P", "", CS149)
-    add("store of [128, 2000] fp32, data only", "trn2", 2642, flew(t, 3) - t.timing.dma_start, "P", "", CS149)
+    add(
+        "store of [128, 2000] fp32, data only",
+        "trn2",
+        2642,
+        flew(t, 3) - t.timing.dma_start,
+        "P",
+        "",
+        CS149,
+    )
     t = timeline("trn2", kernels.matmuls, f(128, 128), f(128, 512))
-    add("between two fp32 matmuls of 512 columns", "trn2", 860, float(t.start[3] - t.start[2]), "P", "", MM_V3 + "v5-zoom.png")
+    add(
+        "between two fp32 matmuls of 512 columns",
+        "trn2",
+        860,
+        float(t.start[3] - t.start[2]),
+        "P",
+        "",
+        MM_V3 + "v5-zoom.png",
+    )
     return rows
 
 
 def _table(rows: list[Row], unit: str) -> list[str]:
     guess = unit == "us"
-    lines = [f"| what | target | published, {unit} | model, {unit} | model / published |"
-             + (" as compiled / published |" if guess else "") + " grade | served to choose |",
-             "|---|---|---:|---:|---:|" + ("---:|" if guess else "") + "---|---|"]
+    lines = [
+        f"| what | target | published, {unit} | model, {unit} | model / published |"
+        + (" as compiled / published |" if guess else "")
+        + " grade | served to choose |",
+        "|---|---|---:|---:|---:|" + ("---:|" if guess else "") + "---|---|",
+    ]
     for r in rows:
         places = 0 if unit == "ns" or r.measured >= 1000 else 2
-        lines.append(f"| {r.what} | {r.target} | {r.measured:.{places}f} | {r.model:.{places}f} | {r.ratio:.3f} |"
-                     + (f" {r.compiled / r.measured:.3f} |" if guess else "") + f" [{r.grade}] | {_served(r)} |")
+        lines.append(
+            f"| {r.what} | {r.target} | {r.measured:.{places}f} | {r.model:.{places}f} | "
+            f"{r.ratio:.3f} |"
+            + (f" {r.compiled / r.measured:.3f} |" if guess else "")
+            + f" [{r.grade}] | {_served(r)} |"
+        )
     return lines
 
 
@@ -256,8 +527,10 @@ def _error(rows: list[Row]) -> str:
     errors = [abs(r.ratio - 1) for r in rows]
     worst = rows[errors.index(max(errors))]
     over = sum(e > 0.25 for e in errors)
-    return (f"{len(rows)} rows, median error {100 * statistics.median(errors):.1f} %, largest {100 * max(errors):.1f} % "
-            f"({worst.what}), {over} over 25 %")
+    return (
+        f"{len(rows)} rows, median error {100 * statistics.median(errors):.1f} %, largest "
+        f"{100 * max(errors):.1f} % ({worst.what}), {over} over 25 %"
+    )
 
 
 def _seen() -> list[str]:
@@ -265,7 +538,12 @@ def _seen() -> list[str]:
     before = attention_rows_before()
     ratios = ", ".join(f"{r.compiled / r.measured:.2f}" for r in before)
     plain = ", ".join(f"{r.ratio:.2f}" for r in before)
-    text = SEEN.format(former=f"{FORMER_RUN_MIN:.0f}", now=f"{TIMINGS[2].dma_run_min:.0f}", plain=plain, ratios=ratios)
+    text = SEEN.format(
+        former=f"{FORMER_RUN_MIN:.0f}",
+        now=f"{TIMINGS[2].dma_run_min:.0f}",
+        plain=plain,
+        ratios=ratios,
+    )
     return [text.rstrip()]
 
 
@@ -276,21 +554,33 @@ def page() -> str:
     held, fitted = [r for r in whole if not r.fitted], [r for r in whole if r.fitted]
     unseen = [r for r in guessed if not r.fitted and not r.seen]
     sources = list(dict.fromkeys(r.source for r in [*whole, *inside]))
-    lines = [HEAD,
-             f"- Measured, the model without options: {_error([r for r in whole if r.grade != 'L'])}.",
-             f"- Limits that tests assert [L], which are no measurements: {_error([r for r in whole if r.grade == 'L'])}.",
-             f"- Both together: {_error(whole)}.",
-             f"- Held out, that is chosen for no constant: {_error(held)}. Where the table says \"seen\", "
-             "they are not independent: see below.",
-             f"- Served to choose a constant: {_error(fitted)}.",
-             f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba and self attention in "
-             "view.",
-             f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls, which the "
-             "option hardly changes: for its guesses there is no independent evidence.", "",
-             *_table(whole, "us"), "", *_seen(), WORDS,
-             f"- {_error(inside)}; {sum(abs(r.ratio - 1) <= 0.1 for r in inside)} of {len(inside)} within 10 %.", "",
-             *_table(inside, "ns"), UNKNOWN,
-             *(f"- {s}" for s in sources), ""]
+    lines = [
+        HEAD,
+        f"- Measured, the model without options: {_error([r for r in whole if r.grade != 'L'])}.",
+        "- Limits that tests assert [L], which are no measurements: "
+        f"{_error([r for r in whole if r.grade == 'L'])}.",
+        f"- Both together: {_error(whole)}.",
+        f"- Held out, that is chosen for no constant: {_error(held)}. Where the table says "
+        '"seen", '
+        "they are not independent: see below.",
+        f"- Served to choose a constant: {_error(fitted)}.",
+        f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba "
+        "and self attention in view.",
+        f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls, "
+        "which the option hardly changes: for its guesses there is no independent evidence.",
+        "",
+        *_table(whole, "us"),
+        "",
+        *_seen(),
+        WORDS,
+        f"- {_error(inside)}; {sum(abs(r.ratio - 1) <= 0.1 for r in inside)} of "
+        f"{len(inside)} within 10 %.",
+        "",
+        *_table(inside, "ns"),
+        UNKNOWN,
+        *(f"- {s}" for s in sources),
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -369,7 +659,11 @@ def main() -> int:
     text = page()
     if "--check" in sys.argv[1:]:
         same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text
-        print("docs/model-accuracy.md is up to date" if same else "docs/model-accuracy.md is out of date")
+        print(
+            "docs/model-accuracy.md is up to date"
+            if same
+            else "docs/model-accuracy.md is out of date"
+        )
         return 0 if same else 1
     PAGE.write_text(text, encoding="utf-8", newline="\n")
     print(f"wrote {PAGE.relative_to(PAGE.parent.parent)}")

@@ -1,10 +1,11 @@
 """triton-viz's interpreter of NKI beside the simulator, on one kernel that both run.
 
-triton-viz (PyPI `triton-viz`, 3.0) has no max, no nisa functions and no named tiles, so that none of the course's kernels
-runs in it; and its package imports Triton at once. Compared is a kernel of what it has: load, matmul, exp, sum, store.
-Only its interpreter's modules are loaded (`core/nki.py` and what that imports), whether Triton is there or not, with
-`neuronxcc.nki.language` served by nkisim, whose functions it replaces while it runs. It checks no rules and records
-nothing; its text transformation is done once and not timed.
+triton-viz (PyPI `triton-viz`, 3.0) has no max, no nisa functions and no named tiles, so that none
+of the course's kernels runs in it; and its package imports Triton at once. Compared is a kernel of
+what it has: load, matmul, exp, sum, store. Only its interpreter's modules are loaded (`core/nki.py`
+and what that imports), whether Triton is there or not, with `neuronxcc.nki.language` served by
+nkisim, whose functions it replaces while it runs. It checks no rules and records nothing; its text
+transformation is done once and not timed.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ def sums(q, k, out):
     """q (128, 4), k (128, 64 * 128), out (4, 64): the sum of exp(q.T k) over each tile of keys."""
     q_tile = nl.load(q[:, 0:4])
     for i in nl.affine_range(64):
-        k_tile = nl.load(k[:, i * 128:(i + 1) * 128])
+        k_tile = nl.load(k[:, i * 128 : (i + 1) * 128])
         scores = nl.matmul(q_tile, k_tile, transpose_x=True)
         p = nl.exp(scores)
         total = nl.sum(p, axis=1, keepdims=True)
-        nl.store(out[:, i:i + 1], value=total)
+        nl.store(out[:, i : i + 1], value=total)
 
 
 @nki.jit
@@ -66,7 +67,8 @@ class _Patches:
 
 
 def _interpreter() -> ModuleType | None:
-    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not installed."""
+    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not
+    installed."""
     spec = util.find_spec("triton_viz")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -79,15 +81,23 @@ def _interpreter() -> ModuleType | None:
 
 
 def compare(repeats: int) -> dict[str, float] | None:
-    """Microseconds an instruction of both, medians of the rounds, and the median of the ratios; None without triton-viz."""
+    """Microseconds an instruction of both, medians of the rounds, and the median of the ratios;
+    None without triton-viz."""
     viz = _interpreter()
     if viz is None:
         return None
     rng = np.random.default_rng(0)
-    q, k = (rng.standard_normal(s).astype(np.float32) * 0.1 for s in ((128, 4), (128, TILES * WIDTH)))
+    q, k = (
+        rng.standard_normal(s).astype(np.float32) * 0.1 for s in ((128, 4), (128, TILES * WIDTH))
+    )
     theirs = np.zeros((4, TILES), np.float32)
-    quiet = SimpleNamespace(arg_callback=lambda *a: None, grid_callback=lambda *a: None, grid_idx_callback=lambda *a: None,
-                            pre_run_callback=lambda f: True, post_run_callback=lambda f: True)
+    quiet = SimpleNamespace(
+        arg_callback=lambda *a: None,
+        grid_callback=lambda *a: None,
+        grid_idx_callback=lambda *a: None,
+        pre_run_callback=lambda f: True,
+        post_run_callback=lambda f: True,
+    )
     interpreted = viz.NKIInterpretedFunction(sums)
     arrays = [viz.NDArray(value=a) for a in (q, k, theirs)]
 
@@ -120,13 +130,19 @@ def compare(repeats: int) -> dict[str, float] | None:
             sink.append((time.process_time() - start) * 1e6 / INSTRUCTIONS)
     assert np.allclose(ours, theirs, rtol=1e-5), "nkisim and triton-viz differ"
     a, b = times[0][2:], times[1][2:]
-    return {"us_nkisim": statistics.median(a), "us_triton_viz": statistics.median(b),
-            "ratio": statistics.median(y / x for x, y in zip(a, b))}
+    return {
+        "us_nkisim": statistics.median(a),
+        "us_triton_viz": statistics.median(b),
+        "ratio": statistics.median(y / x for x, y in zip(a, b)),
+    }
 
 
 def sentence(found: dict[str, float] | None) -> str:
     """The comparison as text."""
     if found is None:
         return "triton-viz is not installed: no comparison with its interpreter"
-    return (f"load, matmul, exp, sum, store of {TILES} tiles: nkisim, checked and recorded, {found['us_nkisim']:.2f} us an "
-            f"instruction; triton-viz {found['us_triton_viz']:.2f} us, {found['ratio']:.2f} times as long")
+    return (
+        f"load, matmul, exp, sum, store of {TILES} tiles: nkisim, checked and recorded, "
+        f"{found['us_nkisim']:.2f} us an instruction; triton-viz {found['us_triton_viz']:.2f} us, "
+        f"{found['ratio']:.2f} times as long"
+    )

@@ -1,4 +1,5 @@
-"""The site: these pages, and the notebooks with their stored outputs. `docs/index.md` tells how to build it."""
+"""The site: these pages, and the notebooks with their stored outputs. `docs/index.md` tells how to
+build it."""
 
 project = "Decode attention in NKI"
 author = "The nki-decode-tutorial authors"
@@ -6,9 +7,16 @@ project_copyright = author
 
 extensions = ["myst_nb"]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "notebooks/*.ipynb", "tutorial/data/README.md", "CHANGELOG.md", "AGENTS.md",
-                    "README.md"]
-nb_execution_mode = "off"  # what is stored was made by executing; the tests prove that it still holds
+include_patterns = [
+    "docs/*.md",
+    "notebooks/*.ipynb",
+    "tutorial/data/README.md",
+    "CHANGELOG.md",
+    "AGENTS.md",
+    "README.md",
+]
+# what is stored was made by executing; the tests prove that it still holds
+nb_execution_mode = "off"
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = project

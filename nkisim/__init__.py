@@ -1,30 +1,47 @@
 """nkisim: an open, strict, observable CPU simulator of the Neuron Kernel Interface (NKI).
 
-Importing it serves the names `neuronxcc` (NKI 0.1) and `nki` (NKI 0.6) with their submodules where AWS's packages are
-not installed. Nothing here has run on a Neuron device.
+Importing it serves the names `neuronxcc` (NKI 0.1) and `nki` (NKI 0.6) with their submodules where
+AWS's packages are not installed. Nothing here has run on a Neuron device.
 
     import nkisim
     import neuronxcc.nki as nki
 
     with nkisim.record() as run:
-        out = kernel(q, k, v)          # a function decorated with @nki.jit, called with NumPy arrays
+        out = kernel(q, k, v)          # a function decorated with @nki.jit, called with NumPy
+        arrays
     print(run.summary())
 
-(PYTEST_DONT_REWRITE: the pytest plugin imports this package before pytest could rewrite its assertions.)
+(PYTEST_DONT_REWRITE: the pytest plugin imports this package before pytest could rewrite its
+assertions.)
 """
 
 from __future__ import annotations
 
 from . import fallback
-from .config import Config
-from .errors import KernelError, RuleWarning, SimulatorError
+from .machine.config import Config
+from .machine.shapes import ShapeOnly, shape
+from .machine.target import TARGETS, Target
+from .program.run import Instruction, Operand, Peak, Run, record
 from .rules import RULES
-from .run import Instruction, Operand, Peak, Run, record
-from .shapes import ShapeOnly, shape
-from .target import TARGETS, Target
+from .rules.errors import KernelError, RuleWarning, SimulatorError
 
 __version__ = "0.3.0"
-__all__ = ["Config", "Instruction", "KernelError", "Operand", "Peak", "RULES", "RuleWarning", "Run", "ShapeOnly",
-           "SimulatorError", "TARGETS", "Target", "fallback", "record", "shape"]
+__all__ = [
+    "Config",
+    "Instruction",
+    "KernelError",
+    "Operand",
+    "Peak",
+    "RULES",
+    "RuleWarning",
+    "Run",
+    "ShapeOnly",
+    "SimulatorError",
+    "TARGETS",
+    "Target",
+    "fallback",
+    "record",
+    "shape",
+]
 
 fallback.install()

@@ -1,11 +1,13 @@
-"""Run a Python file or module with the simulator behind `import neuronxcc`, without changing the file.
+"""Run a Python file or module with the simulator behind `import neuronxcc`, without changing the
+file.
 
 usage: python -m nkisim SCRIPT.py [ARG ...]
        python -m nkisim -m MODULE [ARG ...]
 
-The program sees what it would see under plain Python: sys.argv, __main__, __file__, sys.path[0]. Its exit status
-becomes this command's; 2 means that there was nothing to run. A kernel called with NumPy arrays is simulated. Where
-a real SDK is installed it is used instead, unless NKISIM_FORCE=1 is set.
+The program sees what it would see under plain Python: sys.argv, __main__, __file__, sys.path[0].
+Its exit status becomes this command's; 2 means that there was nothing to run. A kernel called with
+NumPy arrays is simulated. Where a real SDK is installed it is used instead, unless NKISIM_FORCE=1
+is set.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _UNUSABLE = 2
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the command line names; return the exit status if the program did not set one itself."""
+    """Run what the command line names; return the exit status if the program did not set one
+    itself."""
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
@@ -48,8 +51,8 @@ def _run_script(script: str, argv: list[str]) -> int:
     except OSError as error:
         return _refuse(f"cannot read '{script}': {error.strerror}")
     absolute = os.path.abspath(script)
-    # A module of our own instead of runpy.run_path: that one takes __main__ away again when the script ends, while
-    # atexit functions, threads and multiprocessing's spawn may still look at it.
+    # A module of our own instead of runpy.run_path: that one takes __main__ away again when the
+    # script ends, while atexit functions, threads and multiprocessing's spawn may still look at it.
     module = ModuleType("__main__")
     module.__file__ = absolute
     module.__loader__ = SourceFileLoader("__main__", absolute)
@@ -75,7 +78,10 @@ def _run_module(name: str, argv: list[str]) -> int:
         spec = importlib.util.find_spec(name)  # of a dotted name, this imports the parents
         if spec is None:
             return _refuse(f"no module named '{name}'")
-        if spec.submodule_search_locations is not None and importlib.util.find_spec(f"{name}.__main__") is None:
+        if (
+            spec.submodule_search_locations is not None
+            and importlib.util.find_spec(f"{name}.__main__") is None
+        ):
             return _refuse(f"'{name}' is a package without a __main__ module")
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:
@@ -90,7 +96,11 @@ def _run_module(name: str, argv: list[str]) -> int:
 def _report(error: Exception) -> int:
     """Print the program's own traceback, as Python would without a launcher around it."""
     traceback: TracebackType | None = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename in (__file__, runpy.__file__, _FROZEN_RUNPY):
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in (
+        __file__,
+        runpy.__file__,
+        _FROZEN_RUNPY,
+    ):
         traceback = traceback.tb_next
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)
     return 1

@@ -1,7 +1,9 @@
-"""Pytest plugin: a test file whose only import is `neuronxcc.nki` or `nki` collects and runs on the simulator.
+"""Pytest plugin: a test file whose only import is `neuronxcc.nki` or `nki` collects and runs on the
+simulator.
 
-It is registered under the entry point `nkisim`, so that installing the distribution is enough; `-p no:nkisim` turns
-it off. xdist's workers and the kernels that nbval starts are covered too: they inherit the environment.
+It is registered under the entry point `nkisim`, so that installing the distribution is enough; `-p
+no:nkisim` turns it off. xdist's workers and the kernels that nbval starts are covered too: they
+inherit the environment.
 """
 
 from __future__ import annotations

@@ -25,8 +25,15 @@ def run_python(tmp_path: Path) -> Callable[..., Completed]:
     `env` adds or, with a value of None, removes environment variables.
     """
 
-    def run(*arguments: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path = tmp_path) -> Completed:
-        environment: dict[str, str | None] = {**os.environ, "PYTHONPATH": None, "NKISIM_FORCE": None, **(env or {})}
+    def run(
+        *arguments: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path = tmp_path
+    ) -> Completed:
+        environment: dict[str, str | None] = {
+            **os.environ,
+            "PYTHONPATH": None,
+            "NKISIM_FORCE": None,
+            **(env or {}),
+        }
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=cwd,

@@ -1,4 +1,5 @@
-"""The pages tell the truth: what they show was made by the code, what they say to type works, and their links lead on."""
+"""The pages tell the truth: what they show was made by the code, what they say to type works, and
+their links lead on."""
 
 from __future__ import annotations
 
@@ -13,15 +14,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ("index", "learners-guide", "simulator-guide", "architecture", "neuron-instance", "instructors-guide", "nki-dialect", "views",
-        "hardware-model", "model-accuracy", "performance")
+DOCS = (
+    "index",
+    "learners-guide",
+    "simulator-guide",
+    "architecture",
+    "neuron-instance",
+    "instructors-guide",
+    "nki-dialect",
+    "views",
+    "hardware-model",
+    "model-accuracy",
+    "performance",
+)
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
 HOSTS = {"awsdocs-neuron.readthedocs-hosted.com"}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is the test run itself.
-NOT_RUN = re.compile(r"pip install|python -m pytest$|python -m sphinx|jupyter|git archive|import neuronxcc\.nki'$|\.venv")
+# What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is
+# the test run itself.
+NOT_RUN = re.compile(
+    r"pip install|python -m pytest$|python -m sphinx|jupyter|git archive|import "
+    r"neuronxcc\.nki'$|\.venv"
+)
 
 
 def text_of(page: Path) -> str:
@@ -29,7 +45,8 @@ def text_of(page: Path) -> str:
 
 
 def commands() -> list[str]:
-    """Every command of the console and bash blocks, once; what transcripts show is run by tools/docs_tables.py."""
+    """Every command of the console and bash blocks, once; what transcripts show is run by
+    tools/docs_tables.py."""
     found: dict[str, None] = {}
     for page in PAGES:
         for kind, body in FENCE.findall(text_of(page)):
@@ -49,12 +66,19 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.smoke
 def test_every_page_is_there() -> None:
     assert [page.name for page in PAGES if not page.is_file()] == []
-    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(f"{name}.md" for name in DOCS)
+    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(
+        f"{name}.md" for name in DOCS
+    )
 
 
 def test_generated_parts_are_current_and_runnable_examples_run() -> None:
-    done = subprocess.run([sys.executable, ROOT / "tools" / "docs_tables.py", "--check"], capture_output=True, text=True,
-                          encoding="utf-8", timeout=300)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "docs_tables.py", "--check"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -64,7 +88,9 @@ def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "solutions", tmp_path / "solutions")
     shutil.copytree(ROOT / "solutions", tmp_path / "my_kernel_folder")
     shutil.copy(ROOT / "solutions" / "stage3_online_softmax.py", tmp_path / "my_kernel.py")
-    (tmp_path / "my_script.py").write_text("import neuronxcc.nki as nki\nprint(nki.jit)\n", encoding="utf-8")
+    (tmp_path / "my_script.py").write_text(
+        "import neuronxcc.nki as nki\nprint(nki.jit)\n", encoding="utf-8"
+    )
     if " --out " in command:
         (tmp_path / "my_kernel.py").unlink()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -72,9 +98,17 @@ def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
-    assert words[0] == "python", f"this test cannot run {command!r}: run it some other way, or add it to NOT_RUN"
-    done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, env=environment, capture_output=True,
-                          encoding="utf-8", timeout=120)
+    assert words[0] == "python", (
+        f"this test cannot run {command!r}: run it some other way, or add it to NOT_RUN"
+    )
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -87,11 +121,17 @@ def test_the_readme_gives_the_two_commands_for_a_fresh_machine() -> None:
 
 
 def test_the_readme_says_that_nothing_has_run_on_a_device() -> None:
-    for name in (0, PAGES.index(ROOT / "docs" / "neuron-instance.md"), PAGES.index(ROOT / "docs" / "simulator-guide.md")):
+    for name in (
+        0,
+        PAGES.index(ROOT / "docs" / "neuron-instance.md"),
+        PAGES.index(ROOT / "docs" / "simulator-guide.md"),
+    ):
         assert "Nothing here has run on a Neuron device" in text_of(PAGES[name])
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem
+)
 def test_links_lead_somewhere(page: Path) -> None:
     dead = []
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text_of(page))):
@@ -104,7 +144,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem
+)
 def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
     text = text_of(page)
     hosts = set(re.findall(r"https?://([\w.-]+)", text)) - HOSTS

@@ -1,6 +1,8 @@
-"""The notebooks of both editions: whole, executed, undrifted, and without the solution where it does not belong.
+"""The notebooks of both editions: whole, executed, undrifted, and without the solution where it
+does not belong.
 
-That their outputs are still true is checked by nbval, which collects them when pytest runs on the whole repository.
+That their outputs are still true is checked by nbval, which collects them when pytest runs on the
+whole repository.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ import pytest
 
 import tutorial
 from tutorial import lesson as lessons
-from tutorial import realdata
+from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [pytest.param(s, id=f"stage{s.number}") for s in tutorial.stages()]
 
 
 def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tools_notebooks", ROOT / "tools" / "notebooks.py")
+    spec = importlib.util.spec_from_file_location(
+        "tools_notebooks", ROOT / "tools" / "notebooks.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["tools_notebooks"] = module
@@ -37,10 +41,14 @@ every_stage = pytest.mark.parametrize("lesson", STAGES)
 
 
 def both(lesson):
-    return lesson, notebooks.read(notebooks.learner_path(lesson)), notebooks.read(notebooks.solved_path(lesson))
+    return (
+        lesson,
+        notebooks.read(notebooks.learner_path(lesson)),
+        notebooks.read(notebooks.solved_path(lesson)),
+    )
 
 
-# -- what `python tools/notebooks.py check` checks -------------------------------------------------------------------------
+# -- what `python tools/notebooks.py check` checks -------------------------------------------------
 @every_stage
 def test_a_stage_has_both_editions_and_they_are_in_order(lesson):
     assert notebooks.problems_of(lesson) == []
@@ -106,13 +114,15 @@ def test_a_notebook_is_small(lesson):
     assert notebooks.files_are_small(*both(lesson)) == []
 
 
-# -- the check itself ------------------------------------------------------------------------------------------------------
+# -- the check itself ------------------------------------------------------------------------------
 def _cell_with(notebook, text):
     return next(c for c in notebook.cells if text in c.source)
 
 
 def _printing(notebook):
-    return next(c for c in notebook.cells if c.cell_type == "code" and c.outputs and "text" in c.outputs[0])
+    return next(
+        c for c in notebook.cells if c.cell_type == "code" and c.outputs and "text" in c.outputs[0]
+    )
 
 
 def _swap_parts(learner, answer):
@@ -128,16 +138,23 @@ def _answer_the_blank(learner, answer):
 
 
 def _another_budget(learner, answer):
-    _cell_with(learner, "## 7. Your turn").source = "## 7. Your turn\n\nReplace the `raise` by at most 99 lines."
+    _cell_with(
+        learner, "## 7. Your turn"
+    ).source = "## 7. Your turn\n\nReplace the `raise` by at most 99 lines."
 
 
 def _leak(learner, answer):
-    learner.cells[0].source += "\nalpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))"
+    learner.cells[
+        0
+    ].source += "\nalpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))"
 
 
 def _empty_hint(learner, answer):
     cell = _cell_with(learner, "<summary>Hint 1")
-    start, end = cell.source.index("</summary>", cell.source.index("Hint 1")), cell.source.index("</details>")
+    start, end = (
+        cell.source.index("</summary>", cell.source.index("Hint 1")),
+        cell.source.index("</details>"),
+    )
     cell.source = cell.source[:start] + "</summary>\n\n \n\n" + cell.source[end:]
 
 
@@ -201,25 +218,37 @@ def test_the_check_finds_what_it_is_for(rule, spoil, said):
 
 def test_the_command_says_that_all_is_in_order_and_refuses_what_it_does_not_know():
     def run(*arguments):
-        return subprocess.run([sys.executable, ROOT / "tools" / "notebooks.py", *arguments], capture_output=True, text=True,
-                              encoding="utf-8", timeout=120)
+        return subprocess.run(
+            [sys.executable, ROOT / "tools" / "notebooks.py", *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+        )
 
-    assert (run("check").returncode, run("check").stdout) == (0, f"The notebooks of {len(STAGES)} stages are in order.\n")
+    assert (run("check").returncode, run("check").stdout) == (
+        0,
+        f"The notebooks of {len(STAGES)} stages are in order.\n",
+    )
     assert run("check", "99").returncode == 2
     assert run("mend").returncode == 2
 
 
 def test_a_missing_edition_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    assert notebooks.problems_of(tutorial.get(3))[0] == "notebooks/stage3_online_softmax.ipynb is missing."
+    assert notebooks.problems_of(tutorial.get(3))[0] == (
+        "notebooks/stage3_online_softmax.ipynb is missing."
+    )
 
 
-# -- what the notebooks show -----------------------------------------------------------------------------------------------
+# -- what the notebooks show -----------------------------------------------------------------------
 @every_stage
 def test_the_check_says_not_attempted_to_the_learner_and_correct_to_the_solution(lesson):
     _, learner, answer = both(lesson)
     for notebook, outcome in ((learner, "not attempted"), (answer, "correct")):
-        cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")]
+        cells = [
+            c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")
+        ]
         (said,) = [text for c in cells for text in notebooks.texts_of(c) if text.strip()]
         assert said.splitlines()[0] == f"{lesson.title}: {outcome}"
 
@@ -231,7 +260,11 @@ def test_the_trace_of_the_solution_stands_in_both_editions_and_the_readers_own_i
     wanted = str(tutorial.trace(lesson, tutorial.solution(number)).only(heads))
     _, learner, answer = both(lesson)
     for notebook, times in ((learner, 1), (answer, 2)):
-        cells = [c for c in notebooks.part(notebook, 10) if c.cell_type == "code" and c.source.endswith(".show()")]
+        cells = [
+            c
+            for c in notebooks.part(notebook, 10)
+            if c.cell_type == "code" and c.source.endswith(".show()")
+        ]
         assert sum(any(wanted in text for text in notebooks.texts_of(c)) for c in cells) == times
         drawn = [c for c in cells if any("image/png" in o.get("data", {}) for o in c.outputs)]
         assert sum(any(wanted in text for text in notebooks.texts_of(c)) for c in drawn) == times
@@ -241,7 +274,9 @@ def test_the_stages_that_use_real_data_show_real_tokens():
     shown = {1: ["Alice", "ERY"], 3: [" eat", "84.8 %"], 4: [" bats", "73.6 %", "Alice"]}
     for number, tokens in shown.items():
         _, learner, _ = both(tutorial.get(number))
-        text = "".join(t for _, cell in notebooks.code_cells(learner) for t in notebooks.texts_of(cell))
+        text = "".join(
+            t for _, cell in notebooks.code_cells(learner) for t in notebooks.texts_of(cell)
+        )
         assert [token for token in tokens if token not in text] == []
         assert "to 1e-5: True" in text and "to 1e-5: False" not in text
 
@@ -252,29 +287,53 @@ def _shown_traces():
         for kernel in (tutorial.solution(number), tutorial.get(number).twin):
             yield f"stage {number}, ascending", tutorial.trace(number, kernel).only(heads)
     yield "twin, descending", tutorial.trace(3, tutorial.get(3).twin, "descending")
-    yield "documentation, real data", tutorial.trace(3, tutorial.solution(3), "real data, layer 9 head 2")
-    for number, family, heads in ((2, "ascending", [0]), (3, "first tile dominates", [0]), (4, "rows of different scale", [0, 1, 2])):
-        yield f"broken {number}", tutorial.trace(number, tutorial.broken(number), family).only(heads)
+    yield (
+        ("documentation, real data"),
+        tutorial.trace(3, tutorial.solution(3), "real data, layer 9 head 2"),
+    )
+    for number, family, heads in (
+        (2, "ascending", [0]),
+        (3, "first tile dominates", [0]),
+        (4, "rows of different scale", [0, 1, 2]),
+    ):
+        yield (
+            f"broken {number}",
+            tutorial.trace(number, tutorial.broken(number), family).only(heads),
+        )
     for number, layer, n, h in ((1, 18, 128, 2), (1, 18, 128, 5), (3, 0, 1024, 6), (3, 9, 1024, 2)):
         inputs = dict(zip("qkv", realdata.load(layer, n).head(h), strict=False))
-        yield f"layer {layer} head {h}, {n} tokens", tutorial.trace(number, tutorial.solution(number), inputs=inputs)
+        yield (
+            (f"layer {layer} head {h}, {n} tokens"),
+            tutorial.trace(number, tutorial.solution(number), inputs=inputs),
+        )
     case = realdata.load(18, 1024)
     inputs = {"q": case.q, "k": case.k, "v": case.v}
     yield "layer 18", tutorial.trace(4, tutorial.solution(4), inputs=inputs).only([2, 8])
 
 
-@pytest.mark.parametrize("made", [pytest.param(t, id=f"{i} {name}") for i, (name, t) in enumerate(_shown_traces())])
+@pytest.mark.parametrize(
+    "made", [pytest.param(t, id=f"{i} {name}") for i, (name, t) in enumerate(_shown_traces())]
+)
 def test_a_shown_trace_reads_the_same_where_fp32_rounds_a_little_differently(made):
-    """BLAS libraries and vector units add in different orders: sums differ by an ulp or two, real scores by a few more."""
+    """BLAS libraries and vector units add in different orders: sums differ by an ulp or two, real
+    scores by a few more."""
     exact = made.digits == tutorial.text.DIGITS
-    off = {"l": 3e-7, "acc": 3e-7} if exact else {"l": 1.5e-6, "acc": 1.5e-6, "m_old": 1.5e-6, "m_new": 1.5e-6, "alpha": 1.5e-6}
+    off = (
+        {"l": 3e-7, "acc": 3e-7}
+        if exact
+        else {"l": 1.5e-6, "acc": 1.5e-6, "m_old": 1.5e-6, "m_new": 1.5e-6, "alpha": 1.5e-6}
+    )
     for row in made.rows:
         for sign in (-1, 1):
-            moved = {name: value * (1 + sign * by) for name, by in off.items() if (value := getattr(row, name)) is not None}
+            moved = {
+                name: value * (1 + sign * by)
+                for name, by in off.items()
+                if (value := getattr(row, name)) is not None
+            }
             assert dataclasses.replace(row, **moved).line(made.digits) == row.line(made.digits)
 
 
-# -- what only the notebooks call ------------------------------------------------------------------------------------------
+# -- what only the notebooks call ------------------------------------------------------------------
 @every_stage
 def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
     questions = lesson.questions
@@ -284,7 +343,9 @@ def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
     assert capsys.readouterr().out.count(" is right. ") == len(questions)
     tutorial.predict(lesson.number, *(["nonsense", [1, 2, 3], -7, -8][: len(questions)]))
     said = capsys.readouterr().out
-    assert said.count(" is not it. ") == len(questions) and not any(q.because in said for q in questions)
+    assert said.count(" is not it. ") == len(questions) and not any(
+        q.because in said for q in questions
+    )
 
 
 @every_stage
@@ -298,9 +359,13 @@ def without_solutions(monkeypatch):
     monkeypatch.setattr(lessons.doctor, "solutions_folder", lambda: None)
 
 
-@pytest.mark.parametrize(("number", "family"), [(1, "scores near 1000"), (2, "ascending"), (3, "descending"),
-                                                (4, "rows of different scale")])
-def test_where_the_solutions_are_not_here_the_same_mistake_is_shown_in_numpy(number, family, request):
+@pytest.mark.parametrize(
+    ("number", "family"),
+    [(1, "scores near 1000"), (2, "ascending"), (3, "descending"), (4, "rows of different scale")],
+)
+def test_where_the_solutions_are_not_here_the_same_mistake_is_shown_in_numpy(
+    number, family, request
+):
     wanted = tutorial.trace(number, tutorial.broken(number), family)
     request.getfixturevalue("without_solutions")
     made = tutorial.trace(number, tutorial.broken(number), family)
@@ -308,10 +373,14 @@ def test_where_the_solutions_are_not_here_the_same_mistake_is_shown_in_numpy(num
     for row, other in zip(made.rows, wanted.rows, strict=True):
         for name in ("head", "tile", "m_old", "m_new", "l", "acc"):
             if getattr(other, name) is not None:
-                assert getattr(row, name) == pytest.approx(getattr(other, name), rel=1e-5, nan_ok=True)
+                assert getattr(row, name) == pytest.approx(
+                    getattr(other, name), rel=1e-5, nan_ok=True
+                )
 
 
-def test_what_the_notebooks_call_raises_nothing_where_the_solutions_are_not_here(without_solutions, capsys):
+def test_what_the_notebooks_call_raises_nothing_where_the_solutions_are_not_here(
+    without_solutions, capsys
+):
     for number in (1, 2, 3, 4):
         assert tutorial.trace(number, tutorial.solution(number)).rows
         assert "nothing is counted" in capsys.readouterr().out
@@ -324,8 +393,13 @@ def test_what_the_notebooks_call_raises_nothing_where_the_solutions_are_not_here
 def test_the_list_of_instructions_is_of_the_readers_kernel(capsys):
     tutorial.instructions(0, tutorial.solution(0), 3)
     assert [line.split()[1:3] for line in capsys.readouterr().out.splitlines()] == [
-        ["dma", "dma_copy"], ["vector", "tensor_scalar"], ["dma", "dma_copy"]]
+        ["dma", "dma_copy"],
+        ["vector", "tensor_scalar"],
+        ["dma", "dma_copy"],
+    ]
     tutorial.instructions(0, None)
     tutorial.instructions(0, len)
     assert capsys.readouterr().out.splitlines() == [
-        "stage 0 first_kernel is not attempted yet.", "len(obj, /) cannot be called as scale_fwd(x, scale)."]
+        "stage 0 first_kernel is not attempted yet.",
+        "len(obj, /) cannot be called as scale_fwd(x, scale).",
+    ]

@@ -1,4 +1,5 @@
-"""The promises that the repository makes about itself: one set of commands, told and run everywhere the same."""
+"""The promises that the repository makes about itself: one set of commands, told and run everywhere
+the same."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ def commands_of_ci() -> list[str]:
 
 
 def test_the_workflow_runs_the_commands_of_ci_run() -> None:
-    assert re.findall(r"^ +run: (.*)$", text_of(".github/workflows/ci.yml"), re.MULTILINE) == commands_of_ci()
+    assert (
+        re.findall(r"^ +run: (.*)$", text_of(".github/workflows/ci.yml"), re.MULTILINE)
+        == commands_of_ci()
+    )
 
 
 def test_the_readmes_test_command_is_what_ci_runs() -> None:
@@ -31,10 +35,14 @@ def test_the_readmes_test_command_is_what_ci_runs() -> None:
 
 def test_the_workflow_covers_every_supported_python() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
-    versions = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    versions = [
+        name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)
+    ]
     assert versions == ["3.11", "3.12", "3.13"]
     assert project["requires-python"] == ">=3.11,<3.14"
-    assert "python: [" + ", ".join(f'"{version}"' for version in versions) + "]" in text_of(".github/workflows/ci.yml")
+    assert "python: [" + ", ".join(f'"{version}"' for version in versions) + "]" in text_of(
+        ".github/workflows/ci.yml"
+    )
 
 
 def test_the_changelogs_newest_entry_is_the_version() -> None:

@@ -17,21 +17,29 @@ import docs_surface
 
 import nkisim
 import tutorial
-from nkisim import target as targets
 from nkisim.dialects.neuronxcc import compiler, isa, language, nki
 from nkisim.isa import TABLE
 from nkisim.isa.alu import ACTIVATIONS, ALU
+from nkisim.machine import target as targets
 from nkisim.rules import RULES
-from tutorial import runner
+from tutorial.running import runner
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINES = {"tensor": "TensorE", "vector": "VectorE", "scalar": "ScalarE", "gpsimd": "GpSimdE", "dma": "DMA"}
+ENGINES = {
+    "tensor": "TensorE",
+    "vector": "VectorE",
+    "scalar": "ScalarE",
+    "gpsimd": "GpSimdE",
+    "dma": "DMA",
+}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def code(names: Iterable[str]) -> str:
@@ -42,20 +50,29 @@ def fenced(text: str, kind: str = "text") -> str:
     return f"```{kind}\n{text.rstrip()}\n```"
 
 
-# --- the simulator ----------------------------------------------------------------------------------------------------
+# --- the simulator --------------------------------------------------------------------------------
 
 
 def rules(_: str) -> str:
     raised = _raised()
-    rows = [(f"`{rule.id}`", rule.says, rule.grade, rule.source, "yes" if rule.id in raised else "**not yet**",
-             "yes" if rule.warnable else "no") for rule in RULES.values()]
+    rows = [
+        (
+            f"`{rule.id}`",
+            rule.says,
+            rule.grade,
+            rule.source,
+            "yes" if rule.id in raised else "**not yet**",
+            "yes" if rule.warnable else "no",
+        )
+        for rule in RULES.values()
+    ]
     return table(("rule", "says", "grade", "source", "enforced", "may be a warning"), rows)
 
 
 def rule_sources(_: str) -> str:
-    import nkisim.rules
+    from nkisim.rules import rules as module
 
-    named = re.findall(r"^  (\w+) +(aws.*)$", nkisim.rules.__doc__ or "", re.MULTILINE)
+    named = re.findall(r"^  (\w+) +(aws.*)$", module.__doc__ or "", re.MULTILINE)
     return table(("source", "document"), ((f"`{name}`", where) for name, where in named))
 
 
@@ -66,7 +83,11 @@ def _raised() -> set[str]:
         if path.name in ("rules.py", "errors.py"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        named |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        named |= {
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
     return named & set(RULES)
 
 
@@ -75,8 +96,18 @@ def instructions(_: str) -> str:
     for instruction in TABLE.values():
         engines = _engines(instruction.plan.__code__)
         shown = ", ".join(ENGINES[e] for e in ENGINES if e in engines) or "the one asked for"
-        rows.append((f"`{instruction.name}`", shown, instruction.doc, instruction.source.replace("aws-neuron-sdk ", "")))
-    return table(("instruction", "engine", "computes", "source"), sorted(rows, key=lambda row: (row[1], row[0])))
+        rows.append(
+            (
+                f"`{instruction.name}`",
+                shown,
+                instruction.doc,
+                instruction.source.replace("aws-neuron-sdk ", ""),
+            )
+        )
+    return table(
+        ("instruction", "engine", "computes", "source"),
+        sorted(rows, key=lambda row: (row[1], row[0])),
+    )
 
 
 def _engines(code: CodeType) -> set[str]:
@@ -86,9 +117,18 @@ def _engines(code: CodeType) -> set[str]:
 
 
 def operators(_: str) -> str:
-    return table(("operator", "engines", "operands", "also a reduction"), (
-        (f"`{op.name}`", ", ".join(ENGINES[e] for e in op.engines), "integers" if op.bitvec else "any, as fp32",
-         "yes" if op.reduce is not None else "no") for op in ALU.values()))
+    return table(
+        ("operator", "engines", "operands", "also a reduction"),
+        (
+            (
+                f"`{op.name}`",
+                ", ".join(ENGINES[e] for e in op.engines),
+                "integers" if op.bitvec else "any, as fp32",
+                "yes" if op.reduce is not None else "no",
+            )
+            for op in ALU.values()
+        ),
+    )
 
 
 def activations(_: str) -> str:
@@ -98,32 +138,61 @@ def activations(_: str) -> str:
 def target_sizes(_: str) -> str:
     shown = [(name, targets.TARGETS[name]) for name in ("trn1", "trn2", "trn3")]
     fields = _documented_fields(Path(targets.__file__), "Target")
-    rows = [[f"`{name}`", *(f"{getattr(target, name):,}" if isinstance(getattr(target, name), int) else
-                            str(getattr(target, name)) for _, target in shown), text] for name, text in fields
-            if name != "name"]
-    return table(("field", *(name + (", inf2" if name == "trn1" else "") for name, _ in shown), "meaning and source"), rows)
+    rows = [
+        [
+            f"`{name}`",
+            *(
+                f"{getattr(target, name):,}"
+                if isinstance(getattr(target, name), int)
+                else str(getattr(target, name))
+                for _, target in shown
+            ),
+            text,
+        ]
+        for name, text in fields
+        if name != "name"
+    ]
+    return table(
+        (
+            "field",
+            *(name + (", inf2" if name == "trn1" else "") for name, _ in shown),
+            "meaning and source",
+        ),
+        rows,
+    )
 
 
 def configuration(_: str) -> str:
     default = nkisim.Config()
     shown = {"target": default.target.name}
     fields = _documented_fields(ROOT / "nkisim" / "config.py", "Config")
-    return table(("field", "default", "meaning"), (
-        (f"`{name}`", f"`{shown.get(name, getattr(default, name))}`", text) for name, text in fields))
+    return table(
+        ("field", "default", "meaning"),
+        (
+            (f"`{name}`", f"`{shown.get(name, getattr(default, name))}`", text)
+            for name, text in fields
+        ),
+    )
 
 
 def _documented_fields(path: Path, class_name: str) -> list[tuple[str, str]]:
     """The fields of a dataclass with the strings below them."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    body = next(n.body for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == class_name)
+    body = next(
+        n.body for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == class_name
+    )
     found = []
     for field, text in zip(body, body[1:]):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
             found.append((field.target.id, " ".join(str(text.value.value).split())))  # type: ignore[union-attr]
     return found
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def names(module: str) -> str:
@@ -136,7 +205,13 @@ def names(module: str) -> str:
     rows = []
     for section, text in documented.items():
         have = [name for name in text.split() if _has(served, name)]
-        rows.append((section, code(have) or "-", code(name for name in text.split() if name not in have) or "-"))
+        rows.append(
+            (
+                section,
+                code(have) or "-",
+                code(name for name in text.split() if name not in have) or "-",
+            )
+        )
     made = table(("section", "there", "not there yet"), rows)
     listed = {name for text in documented.values() for name in text.split()}
     also = sorted(set(served.__all__) - {name.partition(".")[0] for name in listed})
@@ -159,17 +234,29 @@ def _lowering(module: str, calls: dict[str, docs_surface.Call]) -> str:
     """Which instructions a call ran, the names that ran the same ones together."""
     by_lowering: dict[str, list[str]] = {}
     for name, call in calls.items():
-        by_lowering.setdefault(", ".join(f"`{op}`" for op in docs_surface.recorded(call)), []).append(name)
-    return table((f"`{module}` function", "runs, on a (64, 64) tile"), (
-        (code(sorted(group)), lowered) for lowered, group in sorted(by_lowering.items(), key=lambda item: item[1])))
+        by_lowering.setdefault(
+            ", ".join(f"`{op}`" for op in docs_surface.recorded(call)), []
+        ).append(name)
+    return table(
+        (f"`{module}` function", "runs, on a (64, 64) tile"),
+        (
+            (code(sorted(group)), lowered)
+            for lowered, group in sorted(by_lowering.items(), key=lambda item: item[1])
+        ),
+    )
 
 
-# --- the course -------------------------------------------------------------------------------------------------------
+# --- the course -----------------------------------------------------------------------------------
 
 
 def stages(_: str) -> str:
-    return table(("stage", "you write", "input -> output", "the one new idea", "cost budget"), (
-        (f"{s.number} {s.name}", f"`{s.call}`", s.layout, s.idea, s.cost_budget) for s in tutorial.stages()))
+    return table(
+        ("stage", "you write", "input -> output", "the one new idea", "cost budget"),
+        (
+            (f"{s.number} {s.name}", f"`{s.call}`", s.layout, s.idea, s.cost_budget)
+            for s in tutorial.stages()
+        ),
+    )
 
 
 def trace(argument: str) -> str:
@@ -197,9 +284,11 @@ def wrong_trace(name: str) -> str:
 
 
 def families(_: str) -> str:
-    from tutorial.families import FAMILIES
+    from tutorial.inputs.families import FAMILIES
 
-    return table(("input family", "what cannot hide in it"), ((f.name, f.reveals) for f in FAMILIES.values()))
+    return table(
+        ("input family", "what cannot hide in it"), ((f.name, f.reveals) for f in FAMILIES.values())
+    )
 
 
 def mistake(name: str) -> str:
@@ -211,8 +300,18 @@ def mistake(name: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
-    "rules": rules, "rule-sources": rule_sources, "instructions": instructions, "operators": operators,
-    "activations": activations, "targets": target_sizes, "configuration": configuration, "names": names,
-    "stages": stages, "table-of-run": table_of_run,
-    "trace": trace, "wrong-trace": wrong_trace, "families": families, "mistake": mistake,
+    "rules": rules,
+    "rule-sources": rule_sources,
+    "instructions": instructions,
+    "operators": operators,
+    "activations": activations,
+    "targets": target_sizes,
+    "configuration": configuration,
+    "names": names,
+    "stages": stages,
+    "table-of-run": table_of_run,
+    "trace": trace,
+    "wrong-trace": wrong_trace,
+    "families": families,
+    "mistake": mistake,
 }

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutorial import get, runner
+from tutorial import get
+from tutorial.running import runner
 
 SOLUTIONS = Path(__file__).resolve().parent.parent / "solutions"
 _FOLDER = tempfile.TemporaryDirectory()
@@ -16,7 +17,8 @@ _FOLDER = tempfile.TemporaryDirectory()
 
 @dataclass(frozen=True)
 class Mistake:
-    """A solution of `stage` (or of `source`, another stage) in which each `old` text becomes the `new` one."""
+    """A solution of `stage` (or of `source`, another stage) in which each `old` text becomes the
+    `new` one."""
 
     stage: int
     changes: tuple[tuple[str, str], ...]
@@ -28,7 +30,12 @@ class Mistake:
         """The new lines, without their indentation."""
         if self.note:
             return self.note
-        return "\n".join(line.strip() for _, new in self.changes for line in new.strip().splitlines() if line.strip())
+        return "\n".join(
+            line.strip()
+            for _, new in self.changes
+            for line in new.strip().splitlines()
+            if line.strip()
+        )
 
     def kernel(self) -> Callable[..., Any]:
         stage = get(self.stage)
@@ -36,7 +43,9 @@ class Mistake:
         text = path.read_text(encoding="utf-8")
         for old, new in self.changes:
             if old not in text:
-                raise ValueError(f"{path.name} has no {old!r}: bring tools/docs_mistakes.py up to date")
+                raise ValueError(
+                    f"{path.name} has no {old!r}: bring tools/docs_mistakes.py up to date"
+                )
             text = text.replace(old, new)
         # Messages quote the file's lines when they are made, so that it must outlive this function.
         file = Path(tempfile.mkdtemp(dir=_FOLDER.name)) / "my_kernel.py"
@@ -45,33 +54,89 @@ class Mistake:
 
 
 MISTAKES: dict[str, Mistake] = {
-    "numerical": Mistake(3, ((
-        "l[...] = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile)",
-        "l[...] = nisa.tensor_tensor(l, l_tile, op=nl.add)"),)),
-    "dma-element-count": Mistake(0, ((
-        "nl.store(y[:, nl.ds(i * TILE, TILE)], value=y_tile)", "nl.store(y, value=y_tile)"),)),
-    "out-of-bounds": Mistake(3, (("nl.sequential_range(n // TILE)", "nl.sequential_range(n // TILE + 1)"),),
-                             note="for i in nl.sequential_range(n // TILE + 1):\n"
-                                  "    k_tile = nl.load(k[:, nl.ds(i * TILE, TILE)])"),
-    "partition-limit": Mistake(3, ((
-        "    q_tile = nl.load(q)", "    weights = nl.zeros((n, 1), dtype=nl.float32)\n    q_tile = nl.load(q)"),),
-        note="weights = nl.zeros((n, 1), dtype=nl.float32)"),
-    "uninitialized-read": Mistake(3, ((
-        'm = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")', 'm = nl.ndarray((1, 1), dtype=nl.float32, name="m")'),),
-        note='m = nl.ndarray((1, 1), dtype=nl.float32, name="m")\nm_new = nisa.tensor_tensor(m, m_tile, op=nl.maximum)'),
-    "needless-traffic": Mistake(3, (), source=2, note="# stage 2's kernel of three passes, checked as stage 3"),
-    "stationary-free-limit": Mistake(3, (
-        ("TILE = 128", "TILE = 256"), ("nisa.nc_matmul(q_tile, k_tile)", "nisa.nc_matmul(k_tile, q_tile)")),
-        note="qk_psum = nisa.nc_matmul(k_tile, q_tile)  # k_tile is (64, 256)"),
-    "rank": Mistake(3, (("m = nl.full((1, 1), nl.fp32.min", "m = nl.full((1,), nl.fp32.min"),),
-                    note='m = nl.full((1,), nl.fp32.min, dtype=nl.float32, name="m")'),
-    "matmul-destination": Mistake(3, ((
-        "qk_psum = nisa.nc_matmul(q_tile, k_tile)",
-        "qk = nl.ndarray((1, TILE), dtype=nl.float32)\n        qk_psum = nisa.nc_matmul(q_tile, k_tile, dst=qk)"),),
-        note="qk = nl.ndarray((1, TILE), dtype=nl.float32)\nnisa.nc_matmul(q_tile, k_tile, dst=qk)"),
-    "numpy-on-tile": Mistake(3, (
-        ("p = nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m_new))", "p = np.exp(qk)"),
-        ("import math\n", "import math\n\nimport numpy as np\n")), note="p = np.exp(qk)"),
-    "operator": Mistake(3, (("nisa.nc_matmul(q_tile, k_tile)", "nl.transpose(q_tile) @ k_tile"),),
-                        note="qk_psum = nl.transpose(q_tile) @ k_tile"),
+    "numerical": Mistake(
+        3,
+        (
+            (
+                "l[...] = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, "
+                "operand1=l_tile)",
+                "l[...] = nisa.tensor_tensor(l, l_tile, op=nl.add)",
+            ),
+        ),
+    ),
+    "dma-element-count": Mistake(
+        0, (("nl.store(y[:, nl.ds(i * TILE, TILE)], value=y_tile)", "nl.store(y, value=y_tile)"),)
+    ),
+    "out-of-bounds": Mistake(
+        3,
+        (("nl.sequential_range(n // TILE)", "nl.sequential_range(n // TILE + 1)"),),
+        note="for i in nl.sequential_range(n // TILE + 1):\n"
+        "    k_tile = nl.load(k[:, nl.ds(i * TILE, TILE)])",
+    ),
+    "partition-limit": Mistake(
+        3,
+        (
+            (
+                "    q_tile = nl.load(q)",
+                "    weights = nl.zeros((n, 1), dtype=nl.float32)\n    q_tile = nl.load(q)",
+            ),
+        ),
+        note="weights = nl.zeros((n, 1), dtype=nl.float32)",
+    ),
+    "uninitialized-read": Mistake(
+        3,
+        (
+            (
+                'm = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")',
+                'm = nl.ndarray((1, 1), dtype=nl.float32, name="m")',
+            ),
+        ),
+        note='m = nl.ndarray((1, 1), dtype=nl.float32, name="m")\nm_new = nisa.tensor_tensor(m, '
+        "m_tile, op=nl.maximum)",
+    ),
+    "needless-traffic": Mistake(
+        3, (), source=2, note="# stage 2's kernel of three passes, checked as stage 3"
+    ),
+    "stationary-free-limit": Mistake(
+        3,
+        (
+            ("TILE = 128", "TILE = 256"),
+            ("nisa.nc_matmul(q_tile, k_tile)", "nisa.nc_matmul(k_tile, q_tile)"),
+        ),
+        note="qk_psum = nisa.nc_matmul(k_tile, q_tile)  # k_tile is (64, 256)",
+    ),
+    "rank": Mistake(
+        3,
+        (("m = nl.full((1, 1), nl.fp32.min", "m = nl.full((1,), nl.fp32.min"),),
+        note='m = nl.full((1,), nl.fp32.min, dtype=nl.float32, name="m")',
+    ),
+    "matmul-destination": Mistake(
+        3,
+        (
+            (
+                "qk_psum = nisa.nc_matmul(q_tile, k_tile)",
+                "qk = nl.ndarray((1, TILE), dtype=nl.float32)\n        qk_psum = "
+                "nisa.nc_matmul(q_tile, "
+                "k_tile, dst=qk)",
+            ),
+        ),
+        note="qk = nl.ndarray((1, TILE), dtype=nl.float32)\nnisa.nc_matmul(q_tile, k_tile, dst=qk)",
+    ),
+    "numpy-on-tile": Mistake(
+        3,
+        (
+            (
+                "p = nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, "
+                "operand0=m_new))",
+                "p = np.exp(qk)",
+            ),
+            ("import math\n", "import math\n\nimport numpy as np\n"),
+        ),
+        note="p = np.exp(qk)",
+    ),
+    "operator": Mistake(
+        3,
+        (("nisa.nc_matmul(q_tile, k_tile)", "nl.transpose(q_tile) @ k_tile"),),
+        note="qk_psum = nl.transpose(q_tile) @ k_tile",
+    ),
 }

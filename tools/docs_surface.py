@@ -1,7 +1,9 @@
-"""The names that the Neuron SDK 2.26 documents for `neuronxcc.nki`, by section, and one call of each that computes.
+"""The names that the Neuron SDK 2.26 documents for `neuronxcc.nki`, by section, and one call of
+each that computes.
 
-Names and sections: aws-neuron-sdk v2.26.0 general/nki/api/nki.language.rst, nki.isa.rst, nki.rst, nki.compiler.rst.
-The calls are there to be run: what an `nl` function lowers to is shown in the documentation as it was recorded.
+Names and sections: aws-neuron-sdk v2.26.0 general/nki/api/nki.language.rst, nki.isa.rst, nki.rst,
+nki.compiler.rst. The calls are there to be run: what an `nl` function lowers to is shown in the
+documentation as it was recorded.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ import numpy as np
 
 LANGUAGE: dict[str, str] = {
     "Memory operations": "load store load_transpose2d atomic_rmw copy broadcast_to",
-    "Creation": "ndarray empty_like zeros zeros_like ones full rand random_seed shared_constant shared_identity_matrix",
+    "Creation": "ndarray empty_like zeros zeros_like ones full rand random_seed shared_constant "
+    "shared_identity_matrix",
     "Mathematics": (
-        "add subtract multiply divide power maximum minimum max min mean var sum prod all abs negative sign trunc floor "
-        "ceil mod fmod exp log cos sin tan tanh arctan sqrt rsqrt sigmoid relu gelu gelu_dx gelu_apprx_tanh "
-        "gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square softmax rms_norm dropout matmul transpose "
-        "reciprocal"
+        "add subtract multiply divide power maximum minimum max min mean var sum prod all abs "
+        "negative sign trunc floor ceil mod fmod exp log cos sin tan tanh arctan sqrt rsqrt "
+        "sigmoid relu gelu gelu_dx gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx "
+        "softplus mish square softmax rms_norm dropout matmul transpose reciprocal"
     ),
     "Bitwise": "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift",
     "Comparison and logic": (
-        "equal not_equal greater greater_equal less less_equal logical_and logical_or logical_xor logical_not"
+        "equal not_equal greater greater_equal less less_equal logical_and logical_or logical_xor "
+        "logical_not"
     ),
     "Tensor manipulation": "ds arange mgrid expand_dims",
     "Indexing and search": "where gather_flattened",
@@ -33,18 +37,20 @@ LANGUAGE: dict[str, str] = {
     "Memories": "par_dim psum sbuf hbm private_hbm shared_hbm",
     "Others": "program_id num_programs program_ndim spmd_dim nc device_print loop_reduce",
     "Data types": (
-        "tfloat32 float32 bfloat16 float16 float8_e4m3 float8_e5m2 int32 uint32 int16 uint16 int8 uint8 bool_"
+        "tfloat32 float32 bfloat16 float16 float8_e4m3 float8_e5m2 int32 uint32 int16 uint16 int8 "
+        "uint8 bool_"
     ),
     "Constants": "tile_size fp32",
 }
 
 ISA: dict[str, str] = {
     "Instructions": (
-        "nc_matmul nc_transpose activation activation_reduce tensor_reduce tensor_partition_reduce tensor_tensor "
-        "tensor_tensor_scan scalar_tensor_tensor tensor_scalar tensor_scalar_reduce tensor_copy tensor_copy_dynamic_src "
-        "tensor_copy_dynamic_dst tensor_copy_predicated reciprocal iota dropout affine_select range_select "
-        "select_reduce sequence_bounds memset bn_stats bn_aggr local_gather dma_copy dma_transpose max8 nc_find_index8 "
-        "nc_match_replace8 nc_stream_shuffle"
+        "nc_matmul nc_transpose activation activation_reduce tensor_reduce "
+        "tensor_partition_reduce tensor_tensor tensor_tensor_scan scalar_tensor_tensor "
+        "tensor_scalar tensor_scalar_reduce tensor_copy tensor_copy_dynamic_src "
+        "tensor_copy_dynamic_dst tensor_copy_predicated reciprocal iota dropout affine_select "
+        "range_select select_reduce sequence_bounds memset bn_stats bn_aggr local_gather dma_copy "
+        "dma_transpose max8 nc_find_index8 nc_match_replace8 nc_stream_shuffle"
     ),
     "Enumerations": "engine reduce_cmd dge_mode",
     "Target": "nc_version get_nc_version",
@@ -52,23 +58,25 @@ ISA: dict[str, str] = {
 
 TOP_LEVEL: dict[str, str] = {"nki": "jit benchmark profile baremetal simulate_kernel tensor"}
 COMPILER: dict[str, str] = {
-    "Allocation": "sbuf.alloc sbuf.mod_alloc sbuf.auto_alloc psum.alloc psum.mod_alloc psum.auto_alloc",
+    "Allocation": "sbuf.alloc sbuf.mod_alloc sbuf.auto_alloc psum.alloc psum.mod_alloc "
+    "psum.auto_alloc",
     "Decorators": "skip_middle_end_transformations enable_stack_allocator force_auto_alloc",
 }
 
-# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and j int32, p uint8,
-# u uint32 and x uint16 tiles of that shape, r an int32 tile (64, 1) of row numbers, v an fp32 tile (64, 1), h and o HBM
-# tensors (64, 64). What is not here runs no instruction.
+# How each computing name is called to see what it lowers to: a and b are fp32 tiles (64, 64), i and
+# j int32, p uint8, u uint32 and x uint16 tiles of that shape, r an int32 tile (64, 1) of row
+# numbers, v an fp32 tile (64, 1), h and o HBM tensors (64, 64). What is not here runs no
+# instruction.
 Call = Callable[..., Any]
 
 _UNARY = (
-    "abs negative sign trunc floor ceil exp log cos sin tanh arctan sqrt rsqrt sigmoid relu gelu gelu_dx "
-    "gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square reciprocal logical_not copy "
-    "transpose"
+    "abs negative sign trunc floor ceil exp log cos sin tanh arctan sqrt rsqrt sigmoid relu gelu "
+    "gelu_dx gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square "
+    "reciprocal logical_not copy transpose"
 ).split()
 _BINARY = (
-    "add subtract multiply divide power maximum minimum mod fmod equal not_equal greater greater_equal less less_equal "
-    "logical_and logical_or logical_xor"
+    "add subtract multiply divide power maximum minimum mod fmod equal not_equal greater "
+    "greater_equal less less_equal logical_and logical_or logical_xor"
 ).split()
 _REDUCTIONS = "max min mean var sum prod all softmax".split()
 _INTEGER = "bitwise_and bitwise_or bitwise_xor left_shift right_shift".split()
@@ -111,7 +119,10 @@ LANGUAGE_CALLS: dict[str, Call] = {
     "random_seed": lambda t: nl.random_seed(1),
     "dropout": lambda t: nl.dropout(t.a, 0.5),
     "gather_flattened": lambda t: nl.gather_flattened(t.a, t.u),
-    "atomic_rmw": lambda t: (nl.store(t.o, t.a), nl.atomic_rmw(t.o[t.r, nl.arange(64)[None, :]], t.a, np.add)),
+    "atomic_rmw": lambda t: (
+        nl.store(t.o, t.a),
+        nl.atomic_rmw(t.o[t.r, nl.arange(64)[None, :]], t.a, np.add),
+    ),
     "all_reduce": lambda t: nl.all_reduce(t.a, np.add, program_axes=0),
     "loop_reduce": lambda t: t.a.__setitem__(Ellipsis, nl.loop_reduce(t.b, np.add, [0])),
 }
@@ -120,24 +131,32 @@ ISA_CALLS: dict[str, Call] = {
     "nc_matmul": lambda t: nisa.nc_matmul(t.a, t.b),
     "nc_transpose": lambda t: nisa.nc_transpose(t.a),
     "activation": lambda t: nisa.activation(nl.exp, t.a, bias=t.v, scale=2.0),
-    "activation_reduce": lambda t: nisa.activation_reduce(nl.exp, t.a, reduce_op=nl.add, reduce_res=t.v),
+    "activation_reduce": lambda t: nisa.activation_reduce(
+        nl.exp, t.a, reduce_op=nl.add, reduce_res=t.v
+    ),
     "tensor_reduce": lambda t: nisa.tensor_reduce(nl.add, t.a, axis=1),
     "tensor_partition_reduce": lambda t: nisa.tensor_partition_reduce(nl.add, t.a),
     "tensor_tensor": lambda t: nisa.tensor_tensor(t.a, t.b, op=nl.add),
     "tensor_tensor_scan": lambda t: nisa.tensor_tensor_scan(t.a, t.b, 0.0, nl.multiply, nl.add),
     "scalar_tensor_tensor": lambda t: nisa.scalar_tensor_tensor(
-        data=t.a, op0=nl.multiply, operand0=2.0, op1=nl.add, operand1=t.b),
+        data=t.a, op0=nl.multiply, operand0=2.0, op1=nl.add, operand1=t.b
+    ),
     "tensor_scalar": lambda t: nisa.tensor_scalar(t.a, op0=nl.multiply, operand0=2.0),
     "tensor_scalar_reduce": lambda t: nisa.tensor_scalar_reduce(
-        data=t.a, op0=nl.multiply, operand0=2.0, reduce_op=nl.add, reduce_res=t.v),
+        data=t.a, op0=nl.multiply, operand0=2.0, reduce_op=nl.add, reduce_res=t.v
+    ),
     "tensor_copy": lambda t: nisa.tensor_copy(t.a),
     "tensor_copy_predicated": lambda t: nisa.tensor_copy_predicated(
-        src=t.a, dst=t.b, predicate=t.p),
+        src=t.a, dst=t.b, predicate=t.p
+    ),
     "reciprocal": lambda t: nisa.reciprocal(t.a),
     "iota": lambda t: nisa.iota(nl.arange(64)[:, None] + nl.arange(64)[None, :], dtype=nl.int32),
     "affine_select": lambda t: nisa.affine_select(
-        pred=nl.arange(64)[:, None] >= nl.arange(64)[None, :], on_true_tile=t.a, on_false_value=0.0),
-    "select_reduce": lambda t: nisa.select_reduce(dst=t.b, predicate=t.p, on_true=t.a, on_false=0.0),
+        pred=nl.arange(64)[:, None] >= nl.arange(64)[None, :], on_true_tile=t.a, on_false_value=0.0
+    ),
+    "select_reduce": lambda t: nisa.select_reduce(
+        dst=t.b, predicate=t.p, on_true=t.a, on_false=0.0
+    ),
     "memset": lambda t: nisa.memset((64, 64), 0.0, dtype=nl.float32),
     "dma_copy": lambda t: nisa.dma_copy(dst=t.o, src=t.a),
     "dma_transpose": lambda t: nisa.dma_transpose(t.h),
@@ -149,12 +168,18 @@ ISA_CALLS: dict[str, Call] = {
     "local_gather": lambda t: nisa.local_gather(t.a, t.x),
     "sequence_bounds": lambda t: nisa.sequence_bounds(segment_ids=t.i[0:1, 0:64]),
     "dropout": lambda t: nisa.dropout(t.a, 0.5),
-    "nc_stream_shuffle": lambda t: nisa.nc_stream_shuffle(src=t.a, dst=t.b, shuffle_mask=list(range(32))),
-    "tensor_copy_dynamic_src": lambda t: nisa.tensor_copy_dynamic_src(t.a[nl.arange(64)[:, None], t.i[0, 0]]),
+    "nc_stream_shuffle": lambda t: nisa.nc_stream_shuffle(
+        src=t.a, dst=t.b, shuffle_mask=list(range(32))
+    ),
+    "tensor_copy_dynamic_src": lambda t: nisa.tensor_copy_dynamic_src(
+        t.a[nl.arange(64)[:, None], t.i[0, 0]]
+    ),
     "tensor_copy_dynamic_dst": lambda t: nisa.tensor_copy_dynamic_dst(
-        dst=t.a[nl.arange(64)[:, None], t.i[0, 0]], src=t.v),
+        dst=t.a[nl.arange(64)[:, None], t.i[0, 0]], src=t.v
+    ),
     "range_select": lambda t: nisa.range_select(
-        on_true_tile=t.a, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=t.v, bound1=t.v),
+        on_true_tile=t.a, comp_op0=nl.greater_equal, comp_op1=nl.less, bound0=t.v, bound1=t.v
+    ),
 }
 
 
@@ -188,7 +213,9 @@ def recorded(call: Call) -> list[str]:
     names: list[list[str]] = []
     for called in (False, True):
         with nkisim.record() as run:
-            nki.simulate_kernel(kernel, np.ones((64, 64), np.float32), np.ones((64, 64), np.int32), called)
+            nki.simulate_kernel(
+                kernel, np.ones((64, 64), np.float32), np.ones((64, 64), np.int32), called
+            )
         names.append([instruction.op for instruction in run.instructions])
     before = len(names[0]) - 1  # the loads of `Tiles`; the last instruction is the closing store
     return names[1][before : len(names[1]) - 1]

@@ -1,12 +1,15 @@
-"""Fill in the generated parts of README.md and docs/: tables, transcripts, and the output of the examples.
+"""Fill in the generated parts of README.md and docs/: tables, transcripts, and the output of the
+examples.
 
     python tools/docs_tables.py            write anew what is out of date
-    python tools/docs_tables.py --check    change nothing; exit status 1 if something is out of date or fails
+    python tools/docs_tables.py --check    change nothing; exit status 1 if something is out of date
+    or fails
 
-Three marks in the Markdown ask for generated text. `<!-- generated: NAME -->` ... `<!-- end -->` holds what
-`docs_content` makes for that name. `<!-- runnable -->` before a python block runs it; the blocks of one page share their
-names, and a text block that follows under `<!-- output -->` holds what the block printed. `<!-- transcript -->` before a
-console block holds what its `$ ` commands print.
+Three marks in the Markdown ask for generated text. `<!-- generated: NAME -->` ... `<!-- end -->`
+holds what `docs_content` makes for that name. `<!-- runnable -->` before a python block runs it;
+the blocks of one page share their names, and a text block that follows under `<!-- output -->`
+holds what the block printed. `<!-- transcript -->` before a console block holds what its `$ `
+commands print.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ import docs_content  # noqa: E402
 
 GENERATED = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 RUNNABLE = re.compile(
-    r"<!-- runnable -->\n```python\n(?P<code>.*?)```\n(?:\n<!-- output -->\n```text\n(?P<output>.*?)```\n)?", re.DOTALL
+    r"<!-- runnable -->\n```python\n(?P<code>.*?)```\n(?:\n<!-- output "
+    r"-->\n```text\n(?P<output>.*?)```\n)?",
+    re.DOTALL,
 )
 TRANSCRIPT = re.compile(r"(<!-- transcript -->\n```console\n)(.*?)(```\n)", re.DOTALL)
 
@@ -64,14 +69,17 @@ def _made(page: Path, name: str) -> str:
 
 
 def _with_outputs(page: Path, text: str) -> str:
-    """Run the runnable blocks of a page, in order, and put what they print into the output blocks."""
+    """Run the runnable blocks of a page, in order, and put what they print into the output
+    blocks."""
     namespace: dict[str, Any] = {"__name__": "example"}
     parts, end = [], 0
     for number, match in enumerate(RUNNABLE.finditer(text), 1):
         printed = _run(page, f"example{number}.py", match["code"], namespace)
         if match["output"] is None:
             if printed:
-                raise DocsError(f"{page.name}: example {number} prints, but has no output block:\n{printed}")
+                raise DocsError(
+                    f"{page.name}: example {number} prints, but has no output block:\n{printed}"
+                )
         else:
             parts += [text[end : match.start("output")], printed]
             end = match.end("output")
@@ -79,7 +87,8 @@ def _with_outputs(page: Path, text: str) -> str:
 
 
 def _run(page: Path, filename: str, code: str, namespace: dict[str, Any]) -> str:
-    """What a block prints. The simulator reads a kernel's text, so the block gets a file name that it can be read by."""
+    """What a block prints. The simulator reads a kernel's text, so the block gets a file name that
+    it can be read by."""
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     out = io.StringIO()
     try:
@@ -95,10 +104,14 @@ def _transcript(page: Path, block: str) -> str:
     lines = []
     for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
         done = run_command(command)
-        meant = (0, 1, 2) if "(exit status 2)" in block else (0, 1)  # 2: the command was not understood
+        # 2: the command was not understood
+        meant = (0, 1, 2) if "(exit status 2)" in block else (0, 1)
         if done.returncode not in meant or "Traceback" in done.stderr:
             raise DocsError(f"{page.name}: {command} fails\n{done.stdout}{done.stderr}")
-        lines += [f"$ {command}", *(line.rstrip() for line in (done.stdout + done.stderr).splitlines())]
+        lines += [
+            f"$ {command}",
+            *(line.rstrip() for line in (done.stdout + done.stderr).splitlines()),
+        ]
         if done.returncode:
             lines.append(f"(exit status {done.returncode})")
     return "".join(f"{line}\n" for line in lines)
@@ -109,12 +122,15 @@ def run_command(command: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = shlex.split(command)
     if program != "python":
         raise DocsError(f"only python commands are run, not {command!r}")
-    return subprocess.run([sys.executable, *arguments], capture_output=True, encoding="utf-8", timeout=120)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, encoding="utf-8", timeout=120
+    )
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[None]:
-    """A working directory for examples and commands that looks like the clone to them: it has `solutions`."""
+    """A working directory for examples and commands that looks like the clone to them: it has
+    `solutions`."""
     before = Path.cwd()
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, paths)]))
@@ -146,7 +162,8 @@ def main(arguments: list[str]) -> int:
         if not arguments:
             page.write_text(text, encoding="utf-8", newline="\n")
     for name in stale:
-        print(f"{name}: {'is out of date; run: python tools/docs_tables.py' if arguments else 'written'}")
+        what = "is out of date; run: python tools/docs_tables.py" if arguments else "written"
+        print(f"{name}: {what}")
     return 1 if stale and arguments else 0
 
 

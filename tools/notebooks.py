@@ -1,10 +1,13 @@
 """Build and check the notebooks of the course.
 
-    python tools/notebooks.py build [STAGE ...]   execute notebooks/*.ipynb in place; derive and execute solutions/*.ipynb
-    python tools/notebooks.py check [STAGE ...]   say what is wrong with them; exit status 1 if anything is
+    python tools/notebooks.py build [STAGE ...]   execute notebooks/*.ipynb in place; derive and
+    execute solutions/*.ipynb
+    python tools/notebooks.py check [STAGE ...]   say what is wrong with them; exit status 1 if
+    anything is
 
-A notebook in `notebooks/` is the source: edit it in JupyterLab, then build. The cell tagged "blank" holds the stage's
-exercise; the solved edition in `solutions/` is the same notebook with the text of the solution file in that cell.
+A notebook in `notebooks/` is the source: edit it in JupyterLab, then build. The cell tagged "blank"
+holds the stage's exercise; the solved edition in `solutions/` is the same notebook with the text of
+the solution file in that cell.
 """
 
 from __future__ import annotations
@@ -27,19 +30,35 @@ import tutorial  # noqa: E402
 from nkisim.rules import RULES  # noqa: E402
 from tutorial.stage import Stage  # noqa: E402
 
-PARTS = ("What you will build", "Why the last stage is not enough", "By hand", "The NumPy twin", "Predict",
-         "What changes in the kernel", "Your turn", "Check", "If it is wrong", "The trace of your kernel", "Break it",
-         "The solution, phase by phase")
-METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}}
+PARTS = (
+    "What you will build",
+    "Why the last stage is not enough",
+    "By hand",
+    "The NumPy twin",
+    "Predict",
+    "What changes in the kernel",
+    "Your turn",
+    "Check",
+    "If it is wrong",
+    "The trace of your kernel",
+    "Break it",
+    "The solution, phase by phase",
+)
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
 LARGEST = 400_000  # bytes of a notebook file
 TWIN_LINES = 25
-UNSTABLE = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(home|root|tmp|work|usr|var|Users|private)/|\b[A-Z]:\\|ipykernel|Warning")
+UNSTABLE = re.compile(
+    r"0x[0-9a-f]{6,}|(?<![\w.])/(home|root|tmp|work|usr|var|Users|private)/|\b[A-Z]:\\|ipykernel|Warning"
+)
 TIME = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|ns|s|sec|seconds|minutes)\b")
-"""A time may only be shown in a line that calls it modelled: then it is the same on every machine."""
+"""A time may only be shown in a line that calls it modelled: then it is the same on every
+machine."""
 
 
-# -- the two editions ------------------------------------------------------------------------------------------------------
+# -- the two editions ------------------------------------------------------------------------------
 def learner_path(lesson: Stage) -> Path:
     return ROOT / "notebooks" / f"{lesson.file_name}.ipynb"
 
@@ -68,15 +87,21 @@ def solved(notebook: Any, lesson: Stage) -> Any:
     return made
 
 
-# -- build -----------------------------------------------------------------------------------------------------------------
+# -- build -----------------------------------------------------------------------------------------
 def execute(notebook: Any, folder: Path) -> Any:
     """Run every cell in `folder`; the same input gives the same file."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("execution", None)
         cell.id = f"cell-{number:02d}"
-    NotebookClient(notebook, timeout=120, kernel_name="python3", record_timing=False, coalesce_streams=True,
-                   resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook
 
@@ -86,14 +111,18 @@ def build(lessons: list[Stage]) -> None:
         learner = read(learner_path(lesson))
         blank_cell(learner).source = lesson.blank.rstrip("\n")
         nbformat.write(execute(learner, learner_path(lesson).parent), learner_path(lesson))
-        nbformat.write(execute(solved(learner, lesson), solved_path(lesson).parent), solved_path(lesson))
+        nbformat.write(
+            execute(solved(learner, lesson), solved_path(lesson).parent), solved_path(lesson)
+        )
         print(f"stage {lesson.number}: built")
 
 
-# -- reading a notebook ----------------------------------------------------------------------------------------------------
+# -- reading a notebook ----------------------------------------------------------------------------
 def code_cells(notebook: Any) -> Iterator[tuple[int, Any]]:
     """The code cells, each with its place."""
-    return ((number, cell) for number, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    return (
+        (number, cell) for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"
+    )
 
 
 def texts_of(cell: Any) -> list[str]:
@@ -124,10 +153,14 @@ def prose(cells: list[Any]) -> str:
 def code_lines(text: str) -> set[str]:
     """The lines of a kernel that say something, without comments and spaces."""
     body = (line.split("  #")[0].strip() for line in text.splitlines())
-    return {line for line in body if len(line) > 30 and not line.startswith(("#", '"""', "import", "assert", "@", "def"))}
+    return {
+        line
+        for line in body
+        if len(line) > 30 and not line.startswith(("#", '"""', "import", "assert", "@", "def"))
+    }
 
 
-# -- check: every function gives a sentence for each thing that is wrong ---------------------------------------------------
+# -- check: every function gives a sentence for each thing that is wrong ---------------------------
 def parts_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     headings = [line[3:] for line in prose(learner.cells).splitlines() if line.startswith("## ")]
     wanted = [f"{i}. {part}" for i, part in enumerate(PARTS, 1)]
@@ -139,7 +172,10 @@ def solved_is_learner_with_solution(lesson: Stage, learner: Any, answer: Any) ->
         return [(c.cell_type, c.source, c.id, c.metadata) for c in notebook.cells]
 
     if plain(answer) != plain(solved(learner, lesson)):
-        return ["the solved edition is not the learner's with the solution in the blank; build it again."]
+        return [
+            "the solved edition is not the learner's with the solution in the blank; build it "
+            "again."
+        ]
     return []
 
 
@@ -151,7 +187,11 @@ def blank_is_the_exercise(lesson: Stage, learner: Any, answer: Any) -> list[str]
 
 def budgets_are_told(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     told = " ".join(prose(part(learner, 7)).replace(";", ",").split())
-    missing = [text for text in (f"at most {lesson.line_budget} lines", f"{lesson.cost_budget}.") if text not in told]
+    missing = [
+        text
+        for text in (f"at most {lesson.line_budget} lines", f"{lesson.cost_budget}.")
+        if text not in told
+    ]
     return [f"part 7 does not say {text!r}." for text in missing]
 
 
@@ -172,9 +212,15 @@ def leaks(lesson: Stage, learner: Any) -> list[str]:
 
 def hints_are_there(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     text = prose(part(learner, 9))
-    folded = re.findall(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", text, re.DOTALL)
+    folded = re.findall(
+        r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", text, re.DOTALL
+    )
     found = [f"{title!r} is empty." for title, body in folded if len(body.strip()) < 20]
-    if [title[:6] for title, _ in folded if title.startswith("Hint")] != ["Hint 1", "Hint 2", "Hint 3"]:
+    if [title[:6] for title, _ in folded if title.startswith("Hint")] != [
+        "Hint 1",
+        "Hint 2",
+        "Hint 3",
+    ]:
         found.append("there are not three hints.")
     if not any("but fails" in title or "passes everything but" in title for title, _ in folded):
         found.append('part 9 has no "passes A but fails B".')
@@ -188,9 +234,18 @@ def hints_are_there(lesson: Stage, learner: Any, answer: Any) -> list[str]:
 
 
 def twin_is_short(lesson: Stage, learner: Any, answer: Any) -> list[str]:
-    lengths = [node.end_lineno - node.lineno + 1 for cell in part(learner, 4) if cell.cell_type == "code"
-               for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)]
-    return [] if lengths and max(lengths) <= TWIN_LINES else [f"the twin has {lengths} lines, {TWIN_LINES} at most."]
+    lengths = [
+        node.end_lineno - node.lineno + 1
+        for cell in part(learner, 4)
+        if cell.cell_type == "code"
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return (
+        []
+        if lengths and max(lengths) <= TWIN_LINES
+        else [f"the twin has {lengths} lines, {TWIN_LINES} at most."]
+    )
 
 
 def executed_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
@@ -198,14 +253,20 @@ def executed_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     for edition, notebook in (("learner", learner), ("solved", answer)):
         for wanted, (number, cell) in enumerate(code_cells(notebook), 1):
             if cell.execution_count != wanted:
-                found.append(f"cell {number} ({edition}) has execution count {cell.execution_count}, not {wanted}.")
+                found.append(
+                    f"cell {number} ({edition}) has execution count "
+                    f"{cell.execution_count}, not {wanted}."
+                )
     return found
 
 
 def nothing_fails(lesson: Stage, learner: Any, answer: Any) -> list[str]:
-    return [f"cell {number} ({edition}) ends in an error or writes to stderr."
-            for edition, notebook in (("learner", learner), ("solved", answer)) for number, cell in code_cells(notebook)
-            if any(o.output_type == "error" or o.get("name") == "stderr" for o in cell.outputs)]
+    return [
+        f"cell {number} ({edition}) ends in an error or writes to stderr."
+        for edition, notebook in (("learner", learner), ("solved", answer))
+        for number, cell in code_cells(notebook)
+        if any(o.output_type == "error" or o.get("name") == "stderr" for o in cell.outputs)
+    ]
 
 
 def outputs_are_stable(lesson: Stage, learner: Any, answer: Any) -> list[str]:
@@ -214,11 +275,19 @@ def outputs_are_stable(lesson: Stage, learner: Any, answer: Any) -> list[str]:
         for number, cell in code_cells(notebook):
             for text in texts_of(cell):
                 if seen := UNSTABLE.search(text):
-                    found.append(f"cell {number} ({edition}) shows an address, a path or a warning: {seen[0]}")
-                found += [f"cell {number} ({edition}) shows a time that is not called modelled: {seen[0]}"
-                          for line in text.splitlines() if "model" not in line and (seen := TIME.search(line))]
+                    found.append(
+                        f"cell {number} ({edition}) shows an address, a path or a "
+                        f"warning: {seen[0]}"
+                    )
+                found += [
+                    f"cell {number} ({edition}) shows a time that is not called modelled: {seen[0]}"
+                    for line in text.splitlines()
+                    if "model" not in line and (seen := TIME.search(line))
+                ]
             if cell.source.rstrip().endswith(";"):
-                found.append(f"cell {number} ({edition}) ends in a semicolon, which nbval does not honour.")
+                found.append(
+                    f"cell {number} ({edition}) ends in a semicolon, which nbval does not honour."
+                )
     return found
 
 
@@ -229,20 +298,36 @@ def metadata_is_plain(lesson: Stage, learner: Any, answer: Any) -> list[str]:
             found.append(f"the metadata of the {edition} edition are not those of a build.")
         if any(set(cell.metadata) - {"tags"} for cell in notebook.cells):
             found.append(f"a cell of the {edition} edition has metadata besides tags.")
-        if [cell.id for cell in notebook.cells] != [f"cell-{i:02d}" for i in range(len(notebook.cells))]:
+        if [cell.id for cell in notebook.cells] != [
+            f"cell-{i:02d}" for i in range(len(notebook.cells))
+        ]:
             found.append(f"the cells of the {edition} edition are not numbered in order.")
     return found
 
 
 def files_are_small(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     sizes = {path: path.stat().st_size for path in (learner_path(lesson), solved_path(lesson))}
-    return [f"{path.parent.name}/{path.name} has {size:,} bytes, over {LARGEST:,}." for path, size in sizes.items()
-            if size > LARGEST]
+    return [
+        f"{path.parent.name}/{path.name} has {size:,} bytes, over {LARGEST:,}."
+        for path, size in sizes.items()
+        if size > LARGEST
+    ]
 
 
 CHECKS: tuple[Callable[[Stage, Any, Any], list[str]], ...] = (
-    parts_in_order, solved_is_learner_with_solution, blank_is_the_exercise, budgets_are_told, nothing_leaks, hints_are_there,
-    twin_is_short, executed_in_order, nothing_fails, outputs_are_stable, metadata_is_plain, files_are_small)
+    parts_in_order,
+    solved_is_learner_with_solution,
+    blank_is_the_exercise,
+    budgets_are_told,
+    nothing_leaks,
+    hints_are_there,
+    twin_is_short,
+    executed_in_order,
+    nothing_fails,
+    outputs_are_stable,
+    metadata_is_plain,
+    files_are_small,
+)
 
 
 def problems_of(lesson: Stage) -> list[str]:
@@ -251,7 +336,11 @@ def problems_of(lesson: Stage) -> list[str]:
     if missing:
         return [f"{path.parent.name}/{path.name} is missing." for path in missing]
     learner, answer = read(learner_path(lesson)), read(solved_path(lesson))
-    return [f"{lesson.file_name}: {sentence}" for rule in CHECKS for sentence in rule(lesson, learner, answer)]
+    return [
+        f"{lesson.file_name}: {sentence}"
+        for rule in CHECKS
+        for sentence in rule(lesson, learner, answer)
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,12 @@
 """SmolLM2-135M in NumPy: the forward pass over a whole text, with the weights of one GGUF file.
 
-Used by ``make_real_attention.py`` only. Written to be read: one function a step, no cache. In float64, so that what is
-rounded and stored afterwards does not depend on the BLAS library, its threads or the processor.
+Used by ``make_real_attention.py`` only. Written to be read: one function a step, no cache. In
+float64, so that what is rounded and stored afterwards does not depend on the BLAS library, its
+threads or the processor.
 
-The network is a llama: 30 layers of grouped-query attention (9 query heads, 3 key/value heads, head dimension 64) and a
-gated feed-forward part, RMS norms before each, rotary position encoding, output weights tied to the embedding.
+The network is a llama: 30 layers of grouped-query attention (9 query heads, 3 key/value heads, head
+dimension 64) and a gated feed-forward part, RMS norms before each, rotary position encoding, output
+weights tied to the embedding.
 """
 
 from __future__ import annotations
@@ -17,16 +19,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it also runs in a checkout that is not installed
+# so that it also runs in a checkout that is not installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tutorial import smollm2 as gguf_file  # noqa: E402
-from tutorial.languagemodel import Config  # noqa: E402
-from tutorial.smollm2 import Tokenizer  # noqa: E402
+from tutorial.writing import smollm2 as gguf_file  # noqa: E402
+from tutorial.writing.languagemodel import Config  # noqa: E402
+from tutorial.writing.smollm2 import Tokenizer  # noqa: E402
 
 F64 = NDArray[np.float64]
 
-# One call a layer: (layer, q, k, v, o), shapes (n, Hq, d), (n, Hkv, d), (n, Hkv, d), (n, Hq, d); q and k carry the
-# rotary encoding, o is the attention output before the output projection.
+# One call a layer: (layer, q, k, v, o), shapes (n, Hq, d), (n, Hkv, d), (n, Hkv, d), (n, Hq, d); q
+# and k carry the rotary encoding, o is the attention output before the output projection.
 Watcher = Callable[[int, F64, F64, F64, F64], None]
 
 
@@ -38,7 +41,8 @@ class Model:
     weights: dict[str, F64] = field(repr=False)
 
     def forward(self, ids: list[int], watch: Watcher | None = None) -> F64:
-        """Final hidden states, (n, 576) float64, of the tokens ``ids``; ``watch`` sees every layer's attention."""
+        """Final hidden states, (n, 576) float64, of the tokens ``ids``; ``watch`` sees every
+        layer's attention."""
         c, w = self.config, self.weights
         n = len(ids)
         cos, sin = _rotary_table(n, c.d, c.rope_base)
@@ -75,7 +79,8 @@ class Model:
         return float(np.exp(total / (len(ids) - 1)))
 
     def continue_greedily(self, ids: list[int], steps: int) -> list[int]:
-        """The ``steps`` most likely next tokens, one after the other (each step runs the whole prefix again)."""
+        """The ``steps`` most likely next tokens, one after the other (each step runs the whole
+        prefix again)."""
         ids = list(ids)
         for _ in range(steps):
             ids.append(int(self.logits(self.forward(ids)[-1:]).argmax()))
@@ -94,7 +99,8 @@ def _rotary_table(n: int, d: int, base: float) -> tuple[F64, F64]:
 
 
 def _rotate(x: F64, cos: F64, sin: F64) -> F64:
-    """Rotary encoding of (n, heads, d). In GGUF's order of rows the rotated pairs are neighbours (2i, 2i+1)."""
+    """Rotary encoding of (n, heads, d). In GGUF's order of rows the rotated pairs are neighbours
+    (2i, 2i+1)."""
     even, odd = x[..., 0::2], x[..., 1::2]
     return np.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x.shape)
 
@@ -114,9 +120,12 @@ def _causal_attention(q: F64, k: F64, v: F64) -> F64:
 
 
 def read(path: Path) -> tuple[Model, Tokenizer]:
-    """Model and tokenizer of a llama-architecture GGUF file with tied output weights (about 1.1 GB in memory).
+    """Model and tokenizer of a llama-architecture GGUF file with tied output weights (about 1.1 GB
+    in memory).
 
     Raises ValueError where the file is of another architecture.
     """
     config, weights, tokenizer = gguf_file.read(path)
-    return Model(config, {name: value.astype(np.float64) for name, value in weights.items()}), tokenizer
+    return Model(
+        config, {name: value.astype(np.float64) for name, value in weights.items()}
+    ), tokenizer

@@ -2,10 +2,11 @@
 
 usage: python tools/upstream_check.py PATH [--only WORDS]
 
-PATH is a checkout of aws-neuron/aws-neuron-sdk (tag v2.32.0), aws-neuron/nki-samples or aws-neuron/nki-library. Scripts
-are run unmodified through the launcher; kernels without a script are called on small arrays and compared with NumPy.
-Each case runs in a process of its own. Nothing of those repositories is part of this one. The exit status is 0 if all
-cases pass. What needs a device, jax or torch's Neuron integration is left out.
+PATH is a checkout of aws-neuron/aws-neuron-sdk (tag v2.32.0), aws-neuron/nki-samples or
+aws-neuron/nki-library. Scripts are run unmodified through the launcher; kernels without a script
+are called on small arrays and compared with NumPy. Each case runs in a process of its own. Nothing
+of those repositories is part of this one. The exit status is 0 if all cases pass. What needs a
+device, jax or torch's Neuron integration is left out.
 """
 
 from __future__ import annotations
@@ -51,28 +52,47 @@ def module(path: Path) -> Any:
 
 
 def agree(got: Any, expected: np.ndarray, tolerance: float = 1e-3) -> None:
-    np.testing.assert_allclose(np.asarray(got).astype(np.float64), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(got).astype(np.float64), expected, rtol=tolerance, atol=tolerance
+    )
 
 
-# -- scripts that check themselves -----------------------------------------------------------------------------------
+# -- scripts that check themselves -----------------------------------------------------------------
 SCRIPTS = {
     "nki/examples/simulate/nki_simulate_example.py": (),
     "nki/examples/getting_started_baremetal.py": (),
     "nki/examples/transpose2d/transpose2d_nki_kernels.py": (),
     "nki/examples/average_pool2d/average_pool2d_nki_kernels.py": (),
-    "nki/examples/fused_mamba/mamba_nki_kernels.py": ("--batch", "1", "--seq_len", "512", "--channels", "128"),
+    "nki/examples/fused_mamba/mamba_nki_kernels.py": (
+        "--batch",
+        "1",
+        "--seq_len",
+        "512",
+        "--channels",
+        "128",
+    ),
     "src/nki_samples/tutorials/transpose2d/transpose2d_nki_kernels.py": (),
     "src/nki_samples/tutorials/average_pool2d/average_pool2d_nki_kernels.py": (),
-    "src/nki_samples/tutorials/fused_mamba/mamba_nki_kernels.py": ("--mode", "accuracy", "--seq_len", "512",
-                                                                   "--channels", "128"),
+    "src/nki_samples/tutorials/fused_mamba/mamba_nki_kernels.py": (
+        "--mode",
+        "accuracy",
+        "--seq_len",
+        "512",
+        "--channels",
+        "128",
+    ),
 }
 
 
 def _script(path: str, arguments: tuple[str, ...]) -> None:
     @case(path, path)
     def run(root: Path) -> None:
-        done = subprocess.run([sys.executable, "-W", "ignore", "-m", "nkisim", str(root / path), *arguments],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "nkisim", str(root / path), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise AssertionError(next((line for line in lines if "Error" in line), lines[-1]))
@@ -82,13 +102,18 @@ for _path, _arguments in SCRIPTS.items():
     _script(_path, _arguments)
 
 
-# -- kernels of the tutorials ----------------------------------------------------------------------------------------
+# -- kernels of the tutorials ----------------------------------------------------------------------
 def _matmuls(folder: str) -> None:
     file = f"{folder}/matrix_multiplication/matrix_multiplication_nki_kernels.py"
-    sizes = {"nki_matmul_basic_": (128, 64, 512), "nki_matmul_tiled_": (256, 256, 1024),
-             "nki_matmul_hoist_load_": (256, 256, 1024), "nki_matmul_block_free_dimension_": (256, 512, 1024),
-             "nki_matmul_fully_optimized_": (1024, 2048, 1024)}
+    sizes = {
+        "nki_matmul_basic_": (128, 64, 512),
+        "nki_matmul_tiled_": (256, 256, 1024),
+        "nki_matmul_hoist_load_": (256, 256, 1024),
+        "nki_matmul_block_free_dimension_": (256, 512, 1024),
+        "nki_matmul_fully_optimized_": (1024, 2048, 1024),
+    }
     for name, (k, m, n) in sizes.items():
+
         @case(f"{file}: {name}", file)
         def run(root: Path, name: str = name, k: int = k, m: int = m, n: int = n) -> None:
             a, b = normal(k, m), normal(k, n)
@@ -99,20 +124,38 @@ _matmuls(SDK_EXAMPLES)
 _matmuls(SAMPLES)
 
 
-@case("nki/examples/tensor_addition: nki_tensor_add", f"{SDK_EXAMPLES}/tensor_addition/tensor_addition_nki_kernels.py")
+@case(
+    "nki/examples/tensor_addition: nki_tensor_add",
+    f"{SDK_EXAMPLES}/tensor_addition/tensor_addition_nki_kernels.py",
+)
 def tensor_add(root: Path) -> None:
     a, b = normal(256, 1024), normal(256, 1024)
-    agree(module(root / SDK_EXAMPLES / "tensor_addition/tensor_addition_nki_kernels.py").nki_tensor_add(a, b), a + b)
+    agree(
+        module(
+            root / SDK_EXAMPLES / "tensor_addition/tensor_addition_nki_kernels.py"
+        ).nki_tensor_add(a, b),
+        a + b,
+    )
 
 
-@case("tutorials/tensor_addition: nki_tensor_add", f"{SAMPLES}/tensor_addition/tensor_addition_nki_kernels.py")
+@case(
+    "tutorials/tensor_addition: nki_tensor_add",
+    f"{SAMPLES}/tensor_addition/tensor_addition_nki_kernels.py",
+)
 def tensor_add_grid(root: Path) -> None:
     a, b = normal(256, 1024), normal(256, 1024)
-    agree(module(root / SAMPLES / "tensor_addition/tensor_addition_nki_kernels.py").nki_tensor_add(a, b), a + b)
+    agree(
+        module(root / SAMPLES / "tensor_addition/tensor_addition_nki_kernels.py").nki_tensor_add(
+            a, b
+        ),
+        a + b,
+    )
 
 
-@case("tutorials/tensor_addition: nki_tensor_add_nc2",
-      f"{SAMPLES}/tensor_addition/spmd_multiple_nc_tensor_addition_nki_kernels.py")
+@case(
+    "tutorials/tensor_addition: nki_tensor_add_nc2",
+    f"{SAMPLES}/tensor_addition/spmd_multiple_nc_tensor_addition_nki_kernels.py",
+)
 def tensor_add_two_cores(root: Path) -> None:
     a, b = normal(512, 2048), normal(512, 2048)
     file = root / SAMPLES / "tensor_addition/spmd_multiple_nc_tensor_addition_nki_kernels.py"
@@ -150,47 +193,73 @@ def contributed_matmul(root: Path) -> None:
 
 def _attentions() -> None:
     file = f"{SAMPLES}/attention_fwd_performance/attention_kernels.py"
-    for name in ("attn_fwd_v1", "attn_fwd_v2", "attn_fwd_v3", "attn_fwd_v4", "attn_fwd_v5", "attn_fwd_v6", "attn_fwd_v7",
-                 "attn_fwd_v8"):
+    for name in (
+        "attn_fwd_v1",
+        "attn_fwd_v2",
+        "attn_fwd_v3",
+        "attn_fwd_v4",
+        "attn_fwd_v5",
+        "attn_fwd_v6",
+        "attn_fwd_v7",
+        "attn_fwd_v8",
+    ):
+
         @case(f"{file}: {name}", file)
         def run(root: Path, name: str = name) -> None:
             n = 128 if name in ("attn_fwd_v1", "attn_fwd_v2") else 2048
             q, k, v = normal(128, n), normal(128, n), normal(128, n)
             s = q.T.astype(np.float64) @ k
             p = np.exp(s - s.max(axis=1, keepdims=True))
-            agree(getattr(module(root / file), name)(q, k, v), p / p.sum(axis=1, keepdims=True) @ v.T, 1e-2)
+            agree(
+                getattr(module(root / file), name)(q, k, v),
+                p / p.sum(axis=1, keepdims=True) @ v.T,
+                1e-2,
+            )
 
 
 _attentions()
 
 
-# -- micro-scaled formats --------------------------------------------------------------------------------------------
+# -- micro-scaled formats --------------------------------------------------------------------------
 def _mx(folder: str) -> None:
     file = f"{folder}/mx_kernels.py"
 
     def setting(root: Path) -> tuple[Any, Any, Any]:
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = "trn3"
-        return module(root / file), module(root / folder / "mx_cpu_utils.py"), importlib.import_module("nki.language")
+        return (
+            module(root / file),
+            module(root / folder / "mx_cpu_utils.py"),
+            importlib.import_module("nki.language"),
+        )
 
     for element in ("float8_e5m2", "float4_e2m1fn"):
+
         @case(f"{file}: offline {element}", file)
         def offline(root: Path, element: str = element) -> None:
             kernels, cpu, nl = setting(root)
             kind = getattr(ml_dtypes, element)
-            packed = {"float8_e5m2": nl.float8_e5m2_x4, "float4_e2m1fn": nl.float4_e2m1fn_x4}[element]
+            packed = {"float8_e5m2": nl.float8_e5m2_x4, "float4_e2m1fn": nl.float4_e2m1fn_x4}[
+                element
+            ]
             _, _, a, a_scale = cpu.generate_stabilized_mx_data(kind, (128, 512))
             _, _, b, b_scale = cpu.generate_stabilized_mx_data(kind, (128, 2048))
             got = kernels.kernel_offline_quantized_mx_matmul(a, a_scale, b, b_scale, packed)
             agree(got, cpu.nc_matmul_mx_golden(a, b, a_scale, b_scale, kind, kind), 5e-2)
 
     for by_copy in (True, False):
-        @case(f"{file}: quantized on the device, strided by {'tensor_copy' if by_copy else 'DMA'}", file)
+
+        @case(
+            f"{file}: quantized on the device, strided by {'tensor_copy' if by_copy else 'DMA'}",
+            file,
+        )
         def strided(root: Path, by_copy: bool = by_copy) -> None:
             kernels, cpu, nl = setting(root)
             a, *_ = cpu.generate_stabilized_mx_data(ml_dtypes.float8_e5m2, (512, 128))
             b, *_ = cpu.generate_stabilized_mx_data(ml_dtypes.float8_e5m2, (512, 512))
             half = ml_dtypes.bfloat16
-            got = kernels.kernel_copy_strided_quantize_matmul_mx(a.astype(half), b.astype(half), nl.float8_e5m2_x4, by_copy)
+            got = kernels.kernel_copy_strided_quantize_matmul_mx(
+                a.astype(half), b.astype(half), nl.float8_e5m2_x4, by_copy
+            )
             agree(got, a.T.astype(np.float64) @ b, 5e-2)
 
 
@@ -198,7 +267,7 @@ _mx("nki/deep-dives/src/mxfp-matmul")
 _mx(f"{SAMPLES}/mxfp-matmul")
 
 
-# -- the library -----------------------------------------------------------------------------------------------------
+# -- the library -----------------------------------------------------------------------------------
 def library(root: Path, name: str) -> Any:
     sys.path.insert(0, str(root / "src/nkilib_src"))
     return importlib.import_module(f"nkilib.core.{name}")
@@ -213,16 +282,23 @@ def cumsum(root: Path) -> None:
 
 def _rope() -> None:
     for contiguous in (True, False):
-        @case(f"RoPE, {'halves' if contiguous else 'even and odd'}", f"{LIBRARY}/core/embeddings/rope.py")
+
+        @case(
+            f"RoPE, {'halves' if contiguous else 'even and odd'}",
+            f"{LIBRARY}/core/embeddings/rope.py",
+        )
         def run(root: Path, contiguous: bool = contiguous) -> None:
             x = normal(64, 2, 3, 128)
             angle = RNG.uniform(0, 6, (32, 2, 128)).astype(np.float32)
-            got = library(root, "embeddings.rope").RoPE[2](x, np.cos(angle), np.sin(angle), lnc_shard=True,
-                                                           contiguous_layout=contiguous)
+            got = library(root, "embeddings.rope").RoPE[2](
+                x, np.cos(angle), np.sin(angle), lnc_shard=True, contiguous_layout=contiguous
+            )
             c, s = np.cos(angle)[:, :, None], np.sin(angle)[:, :, None]
             first, second = (x[:32], x[32:]) if contiguous else (x[::2], x[1::2])
             turned = first * c - second * s, second * c + first * s
-            expected = np.concatenate(turned) if contiguous else np.stack(turned, axis=1).reshape(x.shape)
+            expected = (
+                np.concatenate(turned) if contiguous else np.stack(turned, axis=1).reshape(x.shape)
+            )
             agree(got, expected)
 
 
@@ -232,12 +308,21 @@ _rope()
 def _cte() -> None:
     for lnc in (1, 2):
         for causal in (True, False):
-            @case(f"attention_cte on {lnc} core(s), {'causal' if causal else 'full'}",
-                  f"{LIBRARY}/core/attention/attention_cte.py")
+
+            @case(
+                f"attention_cte on {lnc} core(s), {'causal' if causal else 'full'}",
+                f"{LIBRARY}/core/attention/attention_cte.py",
+            )
             def run(root: Path, lnc: int = lnc, causal: bool = causal) -> None:
                 half = ml_dtypes.bfloat16
-                q, k, v = normal(1, 256, 64).astype(half), normal(1, 64, 256).astype(half), normal(1, 256, 64).astype(half)
-                got = library(root, "attention.attention_cte").attention_cte[lnc](q, k, v, 0.125, causal_mask=causal)
+                q, k, v = (
+                    normal(1, 256, 64).astype(half),
+                    normal(1, 64, 256).astype(half),
+                    normal(1, 256, 64).astype(half),
+                )
+                got = library(root, "attention.attention_cte").attention_cte[lnc](
+                    q, k, v, 0.125, causal_mask=causal
+                )
                 s = q.astype(np.float64) @ k.astype(np.float64) * 0.125
                 if causal:
                     s = np.where(np.tril(np.ones((256, 256), bool)), s, -np.inf)
@@ -251,18 +336,28 @@ _cte()
 def _tkg() -> None:
     for lnc in (1, 2):
         for positions in (True, False):
-            @case(f"attention_tkg on {lnc} core(s), mask from {'positions' if positions else 'HBM'}",
-                  f"{LIBRARY}/core/attention/attention_tkg.py")
+
+            @case(
+                f"attention_tkg on {lnc} core(s), mask from {'positions' if positions else 'HBM'}",
+                f"{LIBRARY}/core/attention/attention_tkg.py",
+            )
             def run(root: Path, lnc: int = lnc, positions: bool = positions) -> None:
                 token_generation(root, lnc, positions)
 
 
 def token_generation(root: Path, lnc: int, positions: bool) -> None:
-    """attention_tkg inside a kernel of ours, as it is meant to be used: queries and the new key in SBUF."""
+    """attention_tkg inside a kernel of ours, as it is meant to be used: queries and the new key in
+    SBUF."""
     nki, nl = importlib.import_module("nki"), importlib.import_module("nki.language")
     nisa = importlib.import_module("nki.isa")
-    tkg, utils = library(root, "attention.attention_tkg"), library(root, "attention.attention_tkg_utils")
-    manager, logger = library(root, "utils.allocator").SbufManager, library(root, "utils.logging").Logger
+    tkg, utils = (
+        library(root, "attention.attention_tkg"),
+        library(root, "attention.attention_tkg_utils"),
+    )
+    manager, logger = (
+        library(root, "utils.allocator").SbufManager,
+        library(root, "utils.logging").Logger,
+    )
     batch, heads, n, d = 2, 4, 512, 64
 
     @nki.jit
@@ -284,24 +379,40 @@ def token_generation(root: Path, lnc: int, positions: bool) -> None:
     lengths = np.array([300, 77])
     seen = np.arange(n)[:, None] < lengths
     seen[-1] = True  # the new token takes the last place
-    cfg = utils.AttnTKGConfig(bs=batch, q_head=heads, s_active=1, curr_sprior=n, full_sprior=n, d_head=d,
-                              use_pos_id=positions, qk_in_sb=True)
+    cfg = utils.AttnTKGConfig(
+        bs=batch,
+        q_head=heads,
+        s_active=1,
+        curr_sprior=n,
+        full_sprior=n,
+        d_head=d,
+        use_pos_id=positions,
+        qk_in_sb=True,
+    )
     mask = np.broadcast_to(seen[:, :, None, None], (n, batch, heads, 1)).astype(np.uint8)
-    got = kernel[lnc](np.ascontiguousarray(q.transpose(1, 0, 2)).reshape(d, -1), np.ascontiguousarray(k_new.T),
-                      v_new.reshape(batch, 1, 1, d), k.reshape(batch, 1, d, n), v.reshape(batch, 1, n, d),
-                      np.ones((1, batch, heads, 1), np.uint8) if positions else mask,
-                      lengths[:, None].astype(np.int32) if positions else None, cfg)
+    got = kernel[lnc](
+        np.ascontiguousarray(q.transpose(1, 0, 2)).reshape(d, -1),
+        np.ascontiguousarray(k_new.T),
+        v_new.reshape(batch, 1, 1, d),
+        k.reshape(batch, 1, d, n),
+        v.reshape(batch, 1, n, d),
+        np.ones((1, batch, heads, 1), np.uint8) if positions else mask,
+        lengths[:, None].astype(np.int32) if positions else None,
+        cfg,
+    )
     keys, rows = k.astype(np.float64), v.astype(np.float64)
     keys[:, :, -1], rows[:, -1] = k_new, v_new
     s = np.where(seen.T[:, None, :], np.einsum("bdh,bdn->bhn", q.astype(np.float64), keys), -np.inf)
     p = np.exp(s - s.max(-1, keepdims=True))
-    agree(np.asarray(got)[..., 0], np.einsum("bhn,bnd->bhd", p / p.sum(-1, keepdims=True), rows), 0.1)
+    agree(
+        np.asarray(got)[..., 0], np.einsum("bhn,bnd->bhd", p / p.sum(-1, keepdims=True), rows), 0.1
+    )
 
 
 _tkg()
 
 
-# -- running ---------------------------------------------------------------------------------------------------------
+# -- running ---------------------------------------------------------------------------------------
 def run_here(name: str, root: Path) -> int:
     """Run one case in this process; 0 if it passes."""
     import nkisim  # noqa: F401  (serves neuronxcc and nki)
@@ -310,7 +421,11 @@ def run_here(name: str, root: Path) -> int:
     try:
         CASES[name][1](root)
     except Exception as error:
-        print(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}", file=sys.stderr)
+        print(
+            f"{type(error).__name__}: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -324,16 +439,30 @@ def main(argv: list[str]) -> int:
     root = options.path.resolve()
     if options.case:
         return run_here(options.case, root)
-    names = [name for name, (needs, _) in CASES.items() if (root / needs).exists() and options.only in name]
+    names = [
+        name
+        for name, (needs, _) in CASES.items()
+        if (root / needs).exists() and options.only in name
+    ]
     if not names:
-        print(f"nothing to run in {options.path}: it is no checkout that this tool knows", file=sys.stderr)
+        print(
+            f"nothing to run in {options.path}: it is no checkout that this tool knows",
+            file=sys.stderr,
+        )
         return 2
     failed = 0
     for name in names:
-        done = subprocess.run([sys.executable, str(Path(__file__).resolve()), str(root), "--case", name],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).resolve()), str(root), "--case", name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"{'pass' if done.returncode == 0 else 'FAIL'}  {name}" + ("" if done.returncode == 0 else f"\n      {reason}"))
+        print(
+            f"{'pass' if done.returncode == 0 else 'FAIL'}  "
+            f"{name}" + ("" if done.returncode == 0 else f"\n      {reason}")
+        )
         failed += done.returncode != 0
     print(f"{len(names) - failed} of {len(names)} pass")
     return 1 if failed else 0

@@ -1,7 +1,8 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run | generate`.
+"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run |
+generate`.
 
-Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for not attempted,
-unusable, or a command that makes no sense.
+Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
+not attempted, unusable, or a command that makes no sense.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import charmodel, decode, doctor, runner, smollm2, stage
+from . import doctor, stage
 from .check import Progress, check, unusable
+from .running import runner
 from .text import table
-from .trace import TraceError, trace
+from .trace.trace import TraceError, trace
 from .verdict import EXIT_CODES, Verdict
+from .writing import charmodel, decode, smollm2
 
 UNUSABLE = EXIT_CODES[runner.UNUSABLE]
 
@@ -56,9 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m tutorial", description="Check and trace decode-attention kernels, stage by stage.",
-                     epilog="STAGE is a number or a name; FILE any Python file with the stage's entry point. Exit status: 0 "
-                            "correct, 1 wrong, 2 not attempted or unusable.")
+    parser = _Parser(
+        prog="python -m tutorial",
+        description="Check and trace decode-attention kernels, stage by stage.",
+        epilog="STAGE is a number or a name; FILE any Python file with the stage's "
+        "entry point. Exit status: 0 "
+        "correct, 1 wrong, 2 not attempted or unusable.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
@@ -73,40 +80,101 @@ def _parser() -> argparse.ArgumentParser:
     checking = add("check", _check, "check one kernel on all input families")
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
-    writing = add("generate", _generate, "let a language model write, every attention by one kernel, and compare with NumPy")
-    blank.add_argument("--out", metavar="PATH", help="write it to this file, which must not exist yet")
+    writing = add(
+        "generate",
+        _generate,
+        "let a language model write, every attention by one kernel, and compare with NumPy",
+    )
+    blank.add_argument(
+        "--out", metavar="PATH", help="write it to this file, which must not exist yet"
+    )
     for made in (blank, checking, tracing):
         made.add_argument("stage", metavar="STAGE")
     for made in (checking, tracing):
         made.add_argument("file", metavar="FILE")
-        made.add_argument("--input", metavar="NPZ", help="use the arrays of this .npz file instead of the input families")
-    checking.add_argument("--rung", type=int, metavar="N", help="also ask for the budget of this rung of the stage's ladder")
+        made.add_argument(
+            "--input",
+            metavar="NPZ",
+            help="use the arrays of this .npz file instead of the input families",
+        )
+    checking.add_argument(
+        "--rung",
+        type=int,
+        metavar="N",
+        help="also ask for the budget of this rung of the stage's ladder",
+    )
     tracing.add_argument("--family", help="the input family; default: ascending")
-    tracing.add_argument("--heads", help="the query heads to show, e.g. 0,5; default: the first four")
-    tracing.add_argument("--html", metavar="PATH", help="also write the step-through view, a page of its own")
-    tracing.add_argument("--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)")
-    running.add_argument("files", nargs="*", metavar="FILE",
-                         help="files named like stage3_online_softmax.py, or folders of them; default: solutions")
-    writing.add_argument("prompt", metavar="PROMPT", nargs="?", default=decode.PROMPT,
-                         help=f"what the text begins with; default: {decode.PROMPT!r}")
-    writing.add_argument("--tokens", type=int, default=200, metavar="N", help="how many to write; default: 200")
-    writing.add_argument("--stage", default="4", metavar="STAGE", help="the stage of the kernel; default: 4")
-    writing.add_argument("--kernel", metavar="FILE", help="the kernel; default: the stage's worked solution")
-    writing.add_argument("--step", metavar="FILE", help="an attention step of stage 10, for a kernel of stage 4")
-    writing.add_argument("--model", choices=("char", "smollm2"), default="char",
-                         help="the course's own model of characters (default), or SmolLM2-135M if it is installed")
+    tracing.add_argument(
+        "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
+    )
+    tracing.add_argument(
+        "--html", metavar="PATH", help="also write the step-through view, a page of its own"
+    )
+    tracing.add_argument(
+        "--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)"
+    )
+    running.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="files named like stage3_online_softmax.py, or folders of them; default: solutions",
+    )
+    writing.add_argument(
+        "prompt",
+        metavar="PROMPT",
+        nargs="?",
+        default=decode.PROMPT,
+        help=f"what the text begins with; default: {decode.PROMPT!r}",
+    )
+    writing.add_argument(
+        "--tokens", type=int, default=200, metavar="N", help="how many to write; default: 200"
+    )
+    writing.add_argument(
+        "--stage", default="4", metavar="STAGE", help="the stage of the kernel; default: 4"
+    )
+    writing.add_argument(
+        "--kernel", metavar="FILE", help="the kernel; default: the stage's worked solution"
+    )
+    writing.add_argument(
+        "--step", metavar="FILE", help="an attention step of stage 10, for a kernel of stage 4"
+    )
+    writing.add_argument(
+        "--model",
+        choices=("char", "smollm2"),
+        default="char",
+        help="the course's own model of characters (default), or SmolLM2-135M if it is installed",
+    )
     return parser
 
 
 def _list(options: argparse.Namespace) -> int:
     lessons = stage.stages()
     if options.json:
-        print(json.dumps([{"stage": s.number, "name": s.name, "entry": s.entry, "call": s.call, "layout": s.layout,
-                           "idea": s.idea, "cost_budget": s.cost_budget, "line_budget": s.line_budget,
-                           "families": list(dict.fromkeys(c.family for c in s.cases()))} for s in lessons], indent=2))
+        print(
+            json.dumps(
+                [
+                    {
+                        "stage": s.number,
+                        "name": s.name,
+                        "entry": s.entry,
+                        "call": s.call,
+                        "layout": s.layout,
+                        "idea": s.idea,
+                        "cost_budget": s.cost_budget,
+                        "line_budget": s.line_budget,
+                        "families": list(dict.fromkeys(c.family for c in s.cases())),
+                    }
+                    for s in lessons
+                ],
+                indent=2,
+            )
+        )
         return 0
     for s in lessons:
-        print(f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n   cost: {s.cost_budget}")
+        print(
+            f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n   cost: "
+            f"{s.cost_budget}"
+        )
     return 0
 
 
@@ -128,7 +196,12 @@ def _blank(options: argparse.Namespace) -> int:
             return 2
         print(f"Wrote the exercise of {lesson.title} to {options.out}.")
         return 0
-    print(json.dumps({"stage": lesson.number, "blank": lesson.blank}) if options.json else lesson.blank, end="")
+    print(
+        json.dumps({"stage": lesson.number, "blank": lesson.blank})
+        if options.json
+        else lesson.blank,
+        end="",
+    )
     if options.json:
         print()
     return 0
@@ -140,7 +213,9 @@ def _check(options: argparse.Namespace) -> int:
     return verdict.exit_code
 
 
-def _verdict(lesson: stage.Stage, file: str, input_file: str | None = None, rung: int | None = None) -> Verdict:
+def _verdict(
+    lesson: stage.Stage, file: str, input_file: str | None = None, rung: int | None = None
+) -> Verdict:
     """The verdict on one file; what the file prints goes to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -169,8 +244,18 @@ def _trace(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:
-        print(json.dumps({"stage": lesson.number, "name": lesson.name, "family": made.family, "missing": made.missing,
-                          "trace": _plain(made.to_dict())}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "stage": lesson.number,
+                    "name": lesson.name,
+                    "family": made.family,
+                    "missing": made.missing,
+                    "trace": _plain(made.to_dict()),
+                },
+                indent=2,
+            )
+        )
     else:
         print(made)
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
@@ -178,8 +263,11 @@ def _trace(options: argparse.Namespace) -> int:
 
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """JSON has no infinities: they become text."""
+
     def value(x: Any) -> Any:
-        return str(x) if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
+        return (
+            str(x) if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
+        )
 
     return {name: [value(x) for x in column] for name, column in columns.items()}
 
@@ -190,8 +278,17 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([v.to_dict() for v in verdicts], indent=2))
     else:
-        rows = [[str(v.stage), v.name, v.outcome, *_read(v), v.sentence if not v.ok else ""] for v in verdicts]
-        print(table(["stage", "name", "outcome", "HBM bytes read", "minimum", ""], [[*r[:5], _cut(r[5])] for r in rows], 3))
+        rows = [
+            [str(v.stage), v.name, v.outcome, *_read(v), v.sentence if not v.ok else ""]
+            for v in verdicts
+        ]
+        print(
+            table(
+                ["stage", "name", "outcome", "HBM bytes read", "minimum", ""],
+                [[*r[:5], _cut(r[5])] for r in rows],
+                3,
+            )
+        )
         targets = sorted({v.target for v in verdicts if v.target})
         if targets:
             print(f"counted on {', '.join(targets)} (simulated)")
@@ -207,9 +304,18 @@ def _generate(options: argparse.Namespace) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
-            step = None if options.step is None else runner.load(options.step, stage.get("generate"))
+            step = (
+                None if options.step is None else runner.load(options.step, stage.get("generate"))
+            )
             network = smollm2.load() if options.model == "smollm2" else charmodel.load()
-            made = decode.generate(options.prompt, options.tokens, stage=lesson, kernel=kernel, step=step, network=network)
+            made = decode.generate(
+                options.prompt,
+                options.tokens,
+                stage=lesson,
+                kernel=kernel,
+                step=step,
+                network=network,
+            )
             wanted = decode.reference(options.prompt, options.tokens, network=network)
     except (runner.Unusable, smollm2.NotInstalled, stage.StageError) as error:
         raise Sentence(str(error)) from error
@@ -219,8 +325,20 @@ def _generate(options: argparse.Namespace) -> int:
     verdict = made.compare(wanted)
     same = made.same_as(wanted)
     if options.json:
-        print(json.dumps({"stage": lesson.number, "name": lesson.name, "model": options.model, "text": made.text, "same": same,
-                          "sentence": verdict, "costs": made.costs()}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "stage": lesson.number,
+                    "name": lesson.name,
+                    "model": options.model,
+                    "text": made.text,
+                    "same": same,
+                    "sentence": verdict,
+                    "costs": made.costs(),
+                },
+                indent=2,
+            )
+        )
     else:
         print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
     return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
@@ -243,7 +361,10 @@ def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
     if not names:
         folder = doctor.solutions_folder()
         if folder is None:
-            raise Sentence("There is no folder 'solutions' here: name the files to check, e.g. stage3_online_softmax.py.")
+            raise Sentence(
+                "There is no folder 'solutions' here: name the files to check, e.g. "
+                "stage3_online_softmax.py."
+            )
         names = [str(folder)]
     files: list[Path] = []
     for name in names:
@@ -254,10 +375,16 @@ def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
             files.append(path)
     pairs = []
     for path in files:
-        own = [s for s in lessons if path.stem == s.file_name or path.stem.split("_")[0] == f"stage{s.number}"]
+        own = [
+            s
+            for s in lessons
+            if path.stem == s.file_name or path.stem.split("_")[0] == f"stage{s.number}"
+        ]
         if not own:
-            raise Sentence(f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
-                           f"{lessons[-1].file_name}.py.")
+            raise Sentence(
+                f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
+                f"{lessons[-1].file_name}.py."
+            )
         pairs.append((own[0], path))
     return pairs
 
@@ -272,10 +399,15 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not hasattr(archive, "files"):
-                raise runner.Unusable(f"{path} holds one array; save the inputs by name with numpy.savez.")
+                raise runner.Unusable(
+                    f"{path} holds one array; save the inputs by name with numpy.savez."
+                )
             arrays = {name: archive[name] for name in archive.files}
             # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
-            arrays = {name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
+            arrays = {
+                name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x
+                for name, x in arrays.items()
+            }
             return {name: x if x.ndim else x.item() for name, x in arrays.items()}
     except (OSError, ValueError) as error:
         raise runner.Unusable(f"{path} is not an .npz file that can be read: {error}") from error
@@ -283,7 +415,8 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _progress(title: str) -> Iterator[Progress | None]:
-    """One line on the terminal that is gone when the work is done; nothing where stderr is no terminal."""
+    """One line on the terminal that is gone when the work is done; nothing where stderr is no
+    terminal."""
     if not sys.stderr.isatty():
         yield None
         return

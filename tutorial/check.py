@@ -1,6 +1,7 @@
 """Check a kernel: one outcome, one sentence, and the counters.
 
-Order: illegal access, then unwritten output, then wrong value, then cost. What is checked is listed in `families`.
+Order: illegal access, then unwritten output, then wrong value, then cost. What is checked is listed
+in `families`.
 """
 
 from __future__ import annotations
@@ -12,28 +13,42 @@ from typing import Any
 
 import numpy as np
 
-from . import cost, ladder, passing, precision, runner, stage
-from .answer import Answer
-from .diagnose import diagnose
-from .families import Case
-from .runner import CORRECT, UNUSABLE, WRONG, Problem, Result
+from . import stage
+from .cost import budget as cost
+from .cost import ladder
+from .diagnosis import order as passing
+from .diagnosis.diagnose import diagnose
+from .inputs.families import Case
+from .running import precision, runner
+from .running.answer import Answer
+from .running.runner import CORRECT, UNUSABLE, WRONG, Problem, Result
 from .verdict import CheckFailed, Verdict
 
-# Relative to the largest output of the row. The families' scores are exact in fp32, so an honest fp32 kernel is within
-# 1e-6 of the oracle; on real data and scales that are no power of two, scores of up to 20 add 20 * 2**-23 = 2.4e-6.
+# Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
+# fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
+# of up to 20 add 20 * 2**-23 = 2.4e-6.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 4e-3}
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
 
-def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, rung: int | None = None,
-          raise_on_fail: bool = False, progress: Progress | None = None) -> Verdict:
-    """Check `kernel` at a stage (number or name) on all of the stage's input families, or on `inputs` alone.
+def check(
+    key: int | str | stage.Stage,
+    kernel: Any,
+    *,
+    inputs: Any = None,
+    rung: int | None = None,
+    raise_on_fail: bool = False,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Check `kernel` at a stage (number or name) on all of the stage's input families, or on
+    `inputs` alone.
 
-    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `rung` also asks for that rung's
-    budget, at a stage that has a ladder; such a stage always tells which rung is reached. `progress(done, all, family)`
-    is called before every family. Returns a `Verdict` and raises nothing, unless `raise_on_fail`: then CheckFailed for
-    every outcome but "correct". Raises StageError if there is no such stage or rung.
+    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `rung`
+    also asks for that rung's budget, at a stage that has a ladder; such a stage always tells which
+    rung is reached. `progress(done, all, family)` is called before every family. Returns a
+    `Verdict` and raises nothing, unless `raise_on_fail`: then CheckFailed for every outcome but
+    "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
     wanted = None if rung is None else ladder.rung_of(lesson, rung)
@@ -45,19 +60,30 @@ def check(key: int | str | stage.Stage, kernel: Any, *, inputs: Any = None, rung
     return verdict
 
 
-def _on_the_ladder(lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None) -> Verdict:
-    """The verdict on a right kernel with its rung, or on one that misses the budget of the rung that is wanted."""
+def _on_the_ladder(
+    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None
+) -> Verdict:
+    """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
+    that is wanted."""
     try:
         found = ladder.measure(lesson, kernel)
     except Exception as error:
-        return replace(verdict, notes=(*verdict.notes, f"ladder: the kernel does not run at its size: {error}"))
+        return replace(
+            verdict, notes=(*verdict.notes, f"ladder: the kernel does not run at its size: {error}")
+        )
     if found is None:
         return verdict
     missing = [] if wanted is None else ladder.unmet(wanted, found)
     if wanted is not None and missing:
-        return replace(verdict, outcome=WRONG, cause="over the rung's budget", sentence=(
-            f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: {'; '.join(missing)}. The lever: "
-            f"{wanted.lever}."))
+        return replace(
+            verdict,
+            outcome=WRONG,
+            cause="over the rung's budget",
+            sentence=(
+                f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
+                f"{'; '.join(missing)}. The lever: {wanted.lever}."
+            ),
+        )
     said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)
     return replace(verdict, notes=(*verdict.notes, *said, ladder.standing(lesson, found)))
 
@@ -82,24 +108,45 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     dialects = {passing.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
-        return Verdict(WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families)
+        return Verdict(
+            WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families
+        )
     troubled = [result for result in results if result.problem is not None]
     answers = [_answer(lesson, result) for result in results if result.problem is None]
     if troubled:
         explained = _explained(lesson, kernel, answers, troubled)
-        return explained if explained is not None else _refused(lesson, kernel, _first_problem(troubled), families)
+        return (
+            explained
+            if explained is not None
+            else _refused(lesson, kernel, _first_problem(troubled), families)
+        )
     beyond: list[Result] = []
     if inputs is None and not any(answer.wrong for answer in answers):
-        beyond = [result for case in lesson.beyond() if (result := runner.run(kernel, case, lesson)).problem is None]
+        beyond = [
+            result
+            for case in lesson.beyond()
+            if (result := runner.run(kernel, case, lesson)).problem is None
+        ]
         answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers):
         found = diagnose(lesson, kernel, answers)
-        return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
-                       families=families, target=_target(results), details=found.details)
+        return Verdict(
+            WRONG,
+            found.sentence,
+            lesson.number,
+            lesson.name,
+            found.family,
+            found.cause,
+            families=families,
+            target=_target(results),
+            details=found.details,
+        )
     return _judge_cost(lesson, kernel, results, beyond, families)
 
 
-def _run_all(lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None) -> list[Result]:
+def _run_all(
+    lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
+) -> list[Result]:
     """Run every case; stop early where more cases would say nothing new."""
     results = []
     for done, case in enumerate(cases):
@@ -126,19 +173,31 @@ def _first_problem(troubled: Sequence[Result]) -> Result:
     return min(troubled, key=place)
 
 
-def _explained(lesson: stage.Stage, kernel: Any, answers: list[Answer], troubled: Sequence[Result]) -> Verdict | None:
-    """The verdict of a mistake of this stage's own that some inputs show by its values and others by a broken rule."""
+def _explained(
+    lesson: stage.Stage, kernel: Any, answers: list[Answer], troubled: Sequence[Result]
+) -> Verdict | None:
+    """The verdict of a mistake of this stage's own that some inputs show by its values and others
+    by a broken rule."""
     if not lesson.known or not any(answer.wrong for answer in answers):
         return None
     found = diagnose(lesson, kernel, answers)
     if found.cause not in [known.key for known in lesson.known]:
         return None
-    return Verdict(WRONG, found.sentence, lesson.number, lesson.name, found.family, found.cause,
-                   families=tuple(dict.fromkeys(a.result.case.family for a in answers)), details=found.details)
+    return Verdict(
+        WRONG,
+        found.sentence,
+        lesson.number,
+        lesson.name,
+        found.family,
+        found.cause,
+        families=tuple(dict.fromkeys(a.result.case.family for a in answers)),
+        details=found.details,
+    )
 
 
 def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[str, ...]) -> Verdict:
-    """The verdict on a broken rule; where a mistake of this stage's own breaks it so, with that mistake's sentence."""
+    """The verdict on a broken rule; where a mistake of this stage's own breaks it so, with that
+    mistake's sentence."""
     verdict = _verdict(lesson, found, families)
     names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
     for known in lesson.known:
@@ -150,15 +209,25 @@ def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[st
     return verdict
 
 
-def _verdict(lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()) -> Verdict:
+def _verdict(
+    lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()
+) -> Verdict:
     family = None
     if isinstance(found, Result):
         family = found.case.family
         assert found.problem is not None
         found = found.problem
     details = {"kind": found.kind, **({"message": found.details} if found.details else {})}
-    return Verdict(found.outcome, found.sentence, lesson.number, lesson.name, family if found.outcome == WRONG else None,
-                   found.cause or found.kind, families=families, details=details)
+    return Verdict(
+        found.outcome,
+        found.sentence,
+        lesson.number,
+        lesson.name,
+        family if found.outcome == WRONG else None,
+        found.cause or found.kind,
+        families=families,
+        details=details,
+    )
 
 
 def _answer(lesson: stage.Stage, result: Result) -> Answer:
@@ -174,33 +243,76 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     return Answer(result, expected, not bool(np.all(error <= allowed)))
 
 
-def _judge_cost(lesson: stage.Stage, kernel: Any, results: Sequence[Result], beyond: Sequence[Result],
-                families: tuple[str, ...]) -> Verdict:
-    """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not ask for, and that it took."""
+def _judge_cost(
+    lesson: stage.Stage,
+    kernel: Any,
+    results: Sequence[Result],
+    beyond: Sequence[Result],
+    families: tuple[str, ...],
+) -> Verdict:
+    """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not
+    ask for, and that it took."""
     counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
-    agreed = (f"The output agrees with the float64 oracle on all {len(families)} input families." if len(families) > 1
-              else f"The output agrees with the float64 oracle ({families[0]}).")
+    agreed = (
+        f"The output agrees with the float64 oracle on all {len(families)} input families."
+        if len(families) > 1
+        else f"The output agrees with the float64 oracle ({families[0]})."
+    )
     if counted.run is None:
-        return Verdict(CORRECT, f"{agreed} Costs are counted by the simulator only.", lesson.number, lesson.name,
-                       families=families)
+        return Verdict(
+            CORRECT,
+            f"{agreed} Costs are counted by the simulator only.",
+            lesson.number,
+            lesson.name,
+            families=families,
+        )
     short = None
     if lesson.tolerance is not None:
-        short = precision.kept_short([i for r in (results[0], counted) if r.run is not None for i in r.run.instructions])
+        short = precision.kept_short(
+            [i for r in (results[0], counted) if r.run is not None for i in r.run.instructions]
+        )
     if short is not None:
-        return Verdict(WRONG, f"The output is within what bfloat16 allows on these inputs, but {short}", lesson.number,
-                       lesson.name, counted.case.family, "low precision", families=families, target=counted.run.target)
+        return Verdict(
+            WRONG,
+            f"The output is within what bfloat16 allows on these inputs, but {short}",
+            lesson.number,
+            lesson.name,
+            counted.case.family,
+            "low precision",
+            families=families,
+            target=counted.run.target,
+        )
     counters = cost.counters(lesson, counted.case, counted.run)
     for result in [counted, *(r for r in beyond if r.case.family == lesson.cost_beyond)]:
         over = cost.overrun(lesson, result.case, result.run, runner.parameter_names(kernel, lesson))
         if over is not None:
-            return Verdict(WRONG, over.sentence, lesson.number, lesson.name, result.case.family, over.cause,
-                           cost.counters(lesson, result.case, result.run), families=families, target=result.run.target)
+            return Verdict(
+                WRONG,
+                over.sentence,
+                lesson.number,
+                lesson.name,
+                result.case.family,
+                over.cause,
+                cost.counters(lesson, result.case, result.run),
+                families=families,
+                target=result.run.target,
+            )
     advice: dict[tuple[str, int], str] = {}
     for result in results:
         advice = {**result.advice, **advice}
     notes = [f"note: {sentence}" for sentence in advice.values()]
-    return Verdict(CORRECT, agreed, lesson.number, lesson.name, None, None, counters,
-                   (*notes, *cost.notes(lesson, counted.case, counted.run, counters)), families, counted.run.target)
+    return Verdict(
+        CORRECT,
+        agreed,
+        lesson.number,
+        lesson.name,
+        None,
+        None,
+        counters,
+        (*notes, *cost.notes(lesson, counted.case, counted.run, counters)),
+        families,
+        counted.run.target,
+    )
 
 
 def _target(results: Sequence[Result]) -> str | None:

@@ -1,4 +1,5 @@
-"""`python -m tutorial doctor`: what is installed, which backend runs the kernels, and what to do if something is off."""
+"""`python -m tutorial doctor`: what is installed, which backend runs the kernels, and what to do if
+something is off."""
 
 from __future__ import annotations
 
@@ -24,15 +25,23 @@ def findings() -> dict[str, Any]:
             if name in NEEDED:
                 advice.append(f"{name} is not installed: python -m pip install {name}")
     if not versions["matplotlib"]:
-        advice.append("matplotlib is not installed; traces have no pictures without it: python -m pip install matplotlib")
+        advice.append(
+            "matplotlib is not installed; traces have no pictures without it: python -m "
+            "pip install matplotlib"
+        )
     if not versions["jupyterlab"]:
-        advice.append("jupyterlab is not installed; the notebooks need it: python -m pip install jupyterlab")
+        advice.append(
+            "jupyterlab is not installed; the notebooks need it: python -m pip install jupyterlab"
+        )
     backend, target, trouble = _backend()
     advice += trouble
     try:
-        from . import realdata
+        from .inputs import realdata
 
-        real = f"layers {', '.join(map(str, realdata.layers()))} at {', '.join(map(str, realdata.lengths()))} tokens"
+        real = (
+            f"layers {', '.join(map(str, realdata.layers()))} at "
+            f"{', '.join(map(str, realdata.lengths()))} tokens"
+        )
     except Exception as error:
         real = "missing"
         advice.append(f"the real attention data cannot be read: {error}")
@@ -63,17 +72,26 @@ def _backend() -> tuple[str, str, list[str]]:
     simulated = Path(nkisim.__file__).parent in home.parents
     if simulated:
         with nkisim.record() as run:
-            return f"nkisim {nkisim.__version__} (simulator; no real SDK is installed)", str(run.target), []
+            return (
+                (f"nkisim {nkisim.__version__} (simulator; no real SDK is installed)"),
+                str(run.target),
+                [],
+            )
     try:
         version = importlib.metadata.version("neuronx-cc")
     except importlib.metadata.PackageNotFoundError:
         version = "of unknown version"
-    return (f"neuronx-cc {version} (real SDK; counters and traces need the simulator: set NKISIM_FORCE=1)",
-            "the SDK's own", [])
+    return (
+        f"neuronx-cc {version} (real SDK; counters and traces need the simulator: set "
+        "NKISIM_FORCE=1)",
+        "the SDK's own",
+        [],
+    )
 
 
 def solutions_folder() -> Path | None:
-    """The `solutions` folder beside the package, or in the working directory; None if there is none."""
+    """The `solutions` folder beside the package, or in the working directory; None if there is
+    none."""
     for base in (Path(__file__).resolve().parent.parent, Path.cwd()):
         if (base / "solutions").is_dir():
             return base / "solutions"
@@ -82,8 +100,13 @@ def solutions_folder() -> Path | None:
 
 def report(found: dict[str, Any]) -> str:
     """The findings as text."""
-    lines = [f"{name:<11} {version or 'not installed'}" for name, version in found["versions"].items()]
-    lines += [f"{name:<11} {found[name]}" for name in ("platform", "backend", "target", "real data", "solutions")]
+    lines = [
+        f"{name:<11} {version or 'not installed'}" for name, version in found["versions"].items()
+    ]
+    lines += [
+        f"{name:<11} {found[name]}"
+        for name in ("platform", "backend", "target", "real data", "solutions")
+    ]
     lines.append(f"{'stages':<11} {', '.join(found['stages'])}")
     lines.append("")
     lines += [f"to do: {text}" for text in found["advice"]] or ["All is well."]

@@ -1,4 +1,5 @@
-"""What only the notebooks call: the worked solutions, questions with a checked answer, and broken kernels to diagnose."""
+"""What only the notebooks call: the worked solutions, questions with a checked answer, and broken
+kernels to diagnose."""
 
 from __future__ import annotations
 
@@ -9,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from . import doctor, runner, stage
-from .families import Case
-from .layouts import TILE
-from .recipes import Recipe, cook
+from . import doctor, stage
+from .inputs.families import Case
+from .inputs.layouts import TILE
+from .reference.recipes import Recipe, cook
+from .running import runner
 
 
 def solution_text(key: int | str) -> str:
-    """The text of a stage's solution file. StageError if the solutions are not here (a class may hand them out later)."""
+    """The text of a stage's solution file. StageError if the solutions are not here (a class may
+    hand them out later)."""
     lesson = stage.get(key)
     folder = doctor.solutions_folder()
     path = None if folder is None else folder / f"stage{lesson.number}_{lesson.name}.py"
@@ -26,19 +29,23 @@ def solution_text(key: int | str) -> str:
 
 
 def excerpt(key: int | str, start: str, end: str | None = None) -> None:
-    """Print a stage's solution from the line that holds `start` up to the one that holds `end`; or that it is not here."""
+    """Print a stage's solution from the line that holds `start` up to the one that holds `end`; or
+    that it is not here."""
     try:
         lines = solution_text(key).splitlines()
     except stage.StageError as error:
         print(error)
         return
     first = next(i for i, line in enumerate(lines) if start in line)
-    last = len(lines) if end is None else next(i for i in range(first, len(lines)) if end in lines[i])
+    last = (
+        len(lines) if end is None else next(i for i in range(first, len(lines)) if end in lines[i])
+    )
     print("\n".join(lines[first:last]))
 
 
 class StandIn:
-    """In place of a solution that has not been handed out: it answers like the oracle, and its trace is the twin's."""
+    """In place of a solution that has not been handed out: it answers like the oracle, and its
+    trace is the twin's."""
 
     def __init__(self, lesson: stage.Stage) -> None:
         self.lesson = lesson
@@ -49,7 +56,8 @@ class StandIn:
 
 
 def solution(key: int | str) -> Callable[..., Any]:
-    """The worked solution of a stage, as a kernel to run and trace; a `StandIn` where the solutions are not here."""
+    """The worked solution of a stage, as a kernel to run and trace; a `StandIn` where the solutions
+    are not here."""
     lesson = stage.get(key)
     try:
         solution_text(key)
@@ -62,7 +70,8 @@ def solution(key: int | str) -> Callable[..., Any]:
 
 
 def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
-    """Print the first instructions that a kernel runs on the stage's first input, or the sentence that says why none."""
+    """Print the first instructions that a kernel runs on the stage's first input, or the sentence
+    that says why none."""
     lesson = stage.get(key)
     if isinstance(kernel, StandIn):
         print(f"The solution of {lesson.title} is not here.")
@@ -76,11 +85,12 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
         print("\n".join(map(str, result.run.instructions[:count])))
 
 
-# -- predict -------------------------------------------------------------------------------------------------------------
+# -- predict ---------------------------------------------------------------------------------------
 
 
 def predict(key: int | str, *answers: Any) -> None:
-    """Print a stage's questions and, for each that has an answer, whether it is right. None means no answer yet."""
+    """Print a stage's questions and, for each that has an answer, whether it is right. None means
+    no answer yet."""
     for question, answer in zip_longest(stage.get(key).questions, answers):
         if question is None:
             break
@@ -101,11 +111,12 @@ def _equal(answer: Any, right: Any) -> bool:
     return got.shape == want.shape and bool(np.allclose(got, want, rtol=1e-6))
 
 
-# -- break it --------------------------------------------------------------------------------------------------------------
+# -- break it --------------------------------------------------------------------------------------
 
 
 def broken(key: int | str) -> Callable[..., Any]:
-    """The solution of a stage with one mistake in it, to be found from its trace alone: trace(3, broken(3)).
+    """The solution of a stage with one mistake in it, to be found from its trace alone: trace(3,
+    broken(3)).
 
     Where the solutions are not here, the same mistake in NumPy.
     """
@@ -122,9 +133,14 @@ def broken(key: int | str) -> Callable[..., Any]:
     return variant(key, made.changes, text, "broken")
 
 
-def variant(key: int | str, changes: Iterable[tuple[str, str]], text: str | None = None,
-            what: str = "changed") -> Callable[..., Any]:
-    """The solution of a stage as a kernel after these replacements in its text, each of which must be there once.
+def variant(
+    key: int | str,
+    changes: Iterable[tuple[str, str]],
+    text: str | None = None,
+    what: str = "changed",
+) -> Callable[..., Any]:
+    """The solution of a stage as a kernel after these replacements in its text, each of which must
+    be there once.
 
     Raises StageError where the solutions are not here.
     """
@@ -132,10 +148,13 @@ def variant(key: int | str, changes: Iterable[tuple[str, str]], text: str | None
     text = solution_text(key) if text is None else text
     for old, new in changes:
         if text.count(old) != 1:
-            raise ValueError(f"the solution of {lesson.title} has {text.count(old)} times, not once: {old}")
+            raise ValueError(
+                f"the solution of {lesson.title} has {text.count(old)} times, not once: {old}"
+            )
         text = text.replace(old, new)
     name = f"<{lesson.title}, {what}>"
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # a kernel's source is read again
+    # a kernel's source is read again
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     names: dict[str, Any] = {"__name__": name}
     exec(compile(text, name, "exec"), names)
     kernel: Callable[..., Any] = names[lesson.entry]
@@ -157,7 +176,14 @@ def _broken_twin(lesson: stage.Stage, recipe: Recipe) -> Callable[..., Iterator[
             tile_max = qk[:, keys].max(axis=1, keepdims=True)
             m = np.maximum(m_old, tile_max) if recipe.method == "passes" else state["m"]
             one_pass = {} if recipe.method == "passes" else {"alpha": np.exp(m_old - m)}
-            yield {"keys": (keys.start, keys.stop - 1), "tile_max": tile_max, "m_old": m_old, **state, "m": m, **one_pass}
+            yield {
+                "keys": (keys.start, keys.stop - 1),
+                "tile_max": tile_max,
+                "m_old": m_old,
+                **state,
+                "m": m,
+                **one_pass,
+            }
             m_old = m
 
     return twin

@@ -1,6 +1,7 @@
 """What a stage of the course consists of, and how to find one by number or name.
 
-A stage is a module `stageN_name.py` in this package with a constant `STAGE`. Nothing else lists the stages.
+A stage is a module `stageN_name.py` in this package with a constant `STAGE`. Nothing else lists the
+stages.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case
-from .problem import Attention, States
-from .recipes import Recipe
+from .inputs.families import Case
+from .reference.attention import Attention, States
+from .reference.recipes import Recipe
 
 if TYPE_CHECKING:
-    from .ladder import Ladder
+    from .cost.ladder import Ladder
     from .verdict import Verdict
 
 
@@ -37,8 +38,8 @@ class InputError(ValueError):
 class Budget:
     """The least that a kernel of this stage can do on a given input, by the stage's own method.
 
-    Bytes are HBM bytes; `dma_transfers`, `matmuls` and `transposes` count instructions with tiles of 128 keys;
-    `sbuf_bytes` and `psum_bytes` are the peak on-chip memory of the solution.
+    Bytes are HBM bytes; `dma_transfers`, `matmuls` and `transposes` count instructions with tiles
+    of 128 keys; `sbuf_bytes` and `psum_bytes` are the peak on-chip memory of the solution.
     """
 
     hbm_bytes_read: int
@@ -52,7 +53,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Question:
-    """A question with one right answer, the reason for it, and what to think of after a wrong one."""
+    """A question with one right answer, the reason for it, and what to think of after a wrong
+    one."""
 
     text: str
     right: Any
@@ -65,10 +67,11 @@ Variant = Callable[[Case, NDArray[Any]], NDArray[Any] | None]
 
 @dataclass(frozen=True)
 class Known:
-    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the output's shape, or None
-    where the mistake changes nothing or cannot be made; it may look at what the kernel did answer. Those that are `last`
-    are tried after all mistakes that the attention stages share. `refused` is a pattern of the simulator's message where the
-    mistake breaks a rule; in it {v} is what the kernel calls v."""
+    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the
+    output's shape, or None where the mistake changes nothing or cannot be made; it may look at what
+    the kernel did answer. Those that are `last` are tried after all mistakes that the attention
+    stages share. `refused` is a pattern of the simulator's message where the mistake breaks a rule;
+    in it {v} is what the kernel calls v."""
 
     key: str
     cause: str
@@ -79,9 +82,9 @@ class Known:
 
 @dataclass(frozen=True)
 class Break:
-    """A mistake: the cause that the check gives, what to change in the solution's text to make it, and the recipe that
-    makes it without a kernel (None where there is no such recipe). `stand_in` is the broken entry point itself, for where
-    neither the solution nor a recipe is there."""
+    """A mistake: the cause that the check gives, what to change in the solution's text to make it,
+    and the recipe that makes it without a kernel (None where there is no such recipe). `stand_in`
+    is the broken entry point itself, for where neither the solution nor a recipe is there."""
 
     cause: str
     changes: tuple[tuple[str, str], ...]
@@ -97,19 +100,22 @@ def _itself(attention: Attention) -> tuple[Attention, ...]:
 class Stage:
     """One lesson.
 
-    `parameters` are the positional parameters of the entry point, in order; those in `options` are optional, and a kernel may
-    offer those in `extras`.
-    `oracle(*args, **options)` is float64 NumPy; `twin` is the kernel's method in NumPy and yields its state tile by
-    tile (None where there is no state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
-    may refuse them, or return the wrong shape; on `cost_beyond`, the family of one of them, its cost counts as well.
-    `attention` and `states` translate a case for the trace and the diagnosis; they are None for a stage that is not
-    attention. `views` gives the problems whose states a kernel may hold where these are not the whole one's: those of its
-    splits. `reads` gives how often the stage's method reads each argument. `questions` and `broken` are what the notebook
-    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows. `tolerance` gives the largest
-    error of each output element where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps
-    its state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry
-    point is no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it answers for.
-    `dialect` is the one that the kernel must be written in, "nki"; None where either will do.
+    `parameters` are the positional parameters of the entry point, in order; those in `options` are
+    optional, and a kernel may offer those in `extras`. `oracle(*args, **options)` is float64 NumPy;
+    `twin` is the kernel's method in NumPy and yields its state tile by tile (None where there is no
+    state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
+    may refuse them, or return the wrong shape; on `cost_beyond`, the family of one of them, its
+    cost counts as well. `attention` and `states` translate a case for the trace and the diagnosis;
+    they are None for a stage that is not attention. `views` gives the problems whose states a
+    kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
+    often the stage's method reads each argument. `questions` and `broken` are what the notebook
+    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows.
+    `tolerance` gives the largest error of each output element where it is not one of the fixed
+    ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
+    `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
+    no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it
+    answers for. `dialect` is the one that the kernel must be written in, "nki"; None where either
+    will do.
     """
 
     number: int
@@ -158,14 +164,16 @@ class Stage:
     @property
     def call(self) -> str:
         """The entry point as the learner writes it."""
-        return f"{self.entry}({', '.join([*self.parameters, *(f'{name}=None' for name in self.options)])})"
+        parameters = [*self.parameters, *(f"{name}=None" for name in self.options)]
+        return f"{self.entry}({', '.join(parameters)})"
 
     def expected(self, case: Case) -> NDArray[np.float64]:
         """The oracle's answer to a case."""
         return _expected(self.oracle, case)
 
     def case(self, family: str) -> Case:
-        """The first case of that family, among those it asks for and those beyond. Raises StageError if there is none."""
+        """The first case of that family, among those it asks for and those beyond. Raises
+        StageError if there is none."""
         for case in (*self.cases(), *self.beyond()):
             if case.family == family:
                 return case
@@ -173,24 +181,39 @@ class Stage:
         raise StageError(f"{self.title} has no input family {family!r}; it has: {names}.")
 
     def custom_case(self, inputs: Any) -> Case:
-        """A case from a caller's own inputs: a mapping by name, or a sequence in the order of the parameters.
+        """A case from a caller's own inputs: a mapping by name, or a sequence in the order of the
+        parameters.
 
         Raises InputError with one sentence if they do not fit the stage's problem.
         """
         if not isinstance(inputs, Mapping):
             inputs = list(inputs)
             if len(inputs) != len(self.parameters):
-                raise InputError(f"{self.entry} takes {', '.join(self.parameters)}, got {len(inputs)} inputs.")
+                raise InputError(
+                    f"{self.entry} takes {', '.join(self.parameters)}, got {len(inputs)} inputs."
+                )
             inputs = dict(zip(self.parameters, inputs, strict=True))
         for name in self.parameters:
             if name not in inputs:
-                raise InputError(f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}.")
+                raise InputError(
+                    f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}."
+                )
         for name in inputs:
             if name not in self.parameters + self.options + self.extras:
-                raise InputError(f"{self.entry} has no parameter {name!r}; it takes {', '.join(self.parameters)}.")
+                raise InputError(
+                    f"{self.entry} has no parameter {name!r}; it takes "
+                    f"{', '.join(self.parameters)}."
+                )
         self.validate(inputs)
-        args = {name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x for name in self.parameters}
-        options = {name: inputs[name] for name in self.options + self.extras if inputs.get(name) is not None}
+        args = {
+            name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x
+            for name in self.parameters
+        }
+        options = {
+            name: inputs[name]
+            for name in self.options + self.extras
+            if inputs.get(name) is not None
+        }
         return Case("your input", "what you are looking for", args, options, exact=False)
 
 
@@ -202,7 +225,7 @@ def _expected(oracle: Callable[..., NDArray[np.float64]], case: Case) -> NDArray
 @cache
 def stages() -> tuple[Stage, ...]:
     """All stages, by number."""
-    package = importlib.import_module(__package__ or "tutorial")
+    package = importlib.import_module("tutorial.stages")
     found = []
     for module in pkgutil.iter_modules(package.__path__):
         if re.fullmatch(r"stage\d+_\w+", module.name):
@@ -211,7 +234,8 @@ def stages() -> tuple[Stage, ...]:
 
 
 def get(key: int | str | Stage) -> Stage:
-    """The stage of that number or name: 3, "3", "online_softmax" and "stage3_online_softmax" are the same.
+    """The stage of that number or name: 3, "3", "online_softmax" and "stage3_online_softmax" are
+    the same.
 
     Raises StageError with the names there are.
     """

@@ -10,11 +10,13 @@ __all__ = ["DIGITS", "number", "short", "table"]
 
 DIGITS = 5  # significant digits on which the fp32 sums of all machines agree
 
+
 def number(x: float, decimals: int, width: int = 0, digits: int = DIGITS) -> str:
     """`x` with `decimals` decimals, fewer if `width` is short; "inf", "-inf", "nan"; never "-0".
 
-    No more than `digits` significant digits are shown, so that the last bits of fp32, which differ between machines, do
-    not show; rounding to 7 digits first keeps a value half-way between two texts with one of them.
+    No more than `digits` significant digits are shown, so that the last bits of fp32, which differ
+    between machines, do not show; rounding to 7 digits first keeps a value half-way between two
+    texts with one of them.
     """
     if math.isnan(x):
         return "nan"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
+from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
 from .text import table
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
@@ -28,9 +28,11 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted" or "unusable"; `sentence` says why.
+    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted" or "unusable";
+    `sentence` says why.
 
-    `family` is the input family that showed it; `cause` the key of the mistake that was recognised, if one was.
+    `family` is the input family that showed it; `cause` the key of the mistake that was recognised,
+    if one was.
     """
 
     outcome: str
@@ -74,7 +76,10 @@ class Verdict:
         """The outcome, the sentence, and the counters as a table."""
         lines = [f"stage {self.stage} {self.name}: {self.outcome}", self.sentence]
         if self.family is not None and self.outcome == WRONG:
-            lines.append(f"(input family: {self.family}" + (f"; {self.target}, simulated)" if self.target else ")"))
+            lines.append(
+                "(input family: "
+                f"{self.family}" + (f"; {self.target}, simulated)" if self.target else ")")
+            )
         if self.counters:
             rows = [[c.name, f"{c.yours:,}", f"{c.minimum:,}"] for c in self.counters]
             where = f" on {self.target} (simulated)" if self.target else ""

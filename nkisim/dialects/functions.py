@@ -1,4 +1,5 @@
-"""Which operator or activation function of the engines a function object of a dialect, or of NumPy, means."""
+"""Which operator or activation function of the engines a function object of a dialect, or of NumPy,
+means."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import broken
 from ..isa import alu
+from ..rules.errors import broken
 
 _ALU_OF: dict[Any, alu.AluOp] = {}
 _ACTIVATION_OF: dict[Any, str] = {}
@@ -23,10 +24,17 @@ def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
     found = alu.alu(op)
     if found is None:
         name = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: {what} '{name}' is no operator of the engines", got=name,
-               limit=", ".join(sorted(alu.ALU)),
-               remedy="For functions such as nl.exp use nisa.activation." if alu.activation(op) else
-               "Multiply by nisa.reciprocal(...) instead." if name == "divide" else None)
+        broken(
+            "operator",
+            f"{api}: {what} '{name}' is no operator of the engines",
+            got=name,
+            limit=", ".join(sorted(alu.ALU)),
+            remedy="For functions such as nl.exp use nisa.activation."
+            if alu.activation(op)
+            else "Multiply by nisa.reciprocal(...) instead."
+            if name == "divide"
+            else None,
+        )
         raise AssertionError
     if not isinstance(op, str):
         _ALU_OF[op] = found
@@ -42,8 +50,12 @@ def activation_name(op: Any, api: str) -> str:
     name = alu.activation(op)
     if name is None:
         given = getattr(op, "__name__", repr(op))
-        broken("operator", f"{api}: '{given}' is no activation function", got=given,
-               limit=", ".join(sorted(alu.ACTIVATIONS)))
+        broken(
+            "operator",
+            f"{api}: '{given}' is no activation function",
+            got=given,
+            limit=", ".join(sorted(alu.ACTIVATIONS)),
+        )
         raise AssertionError
     if not isinstance(op, str):
         _ACTIVATION_OF[op] = name
@@ -54,6 +66,11 @@ def whole(value: Any, api: str, what: str) -> int:
     """An integer known when the kernel is built."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
         return int(value)
-    broken("argument", f"{api}: {what} is {type(value).__name__}", got=repr(value)[:80], limit="an integer",
-           remedy=f"Pass {what}= a Python integer.")
+    broken(
+        "argument",
+        f"{api}: {what} is {type(value).__name__}",
+        got=repr(value)[:80],
+        limit="an integer",
+        remedy=f"Pass {what}= a Python integer.",
+    )
     raise AssertionError

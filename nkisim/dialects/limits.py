@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import target as targets
-from ..state import STATE
+from ..machine import target as targets
+from ..machine.running import STATE
 
 
 class TileSize:

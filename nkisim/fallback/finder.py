@@ -1,11 +1,13 @@
 """Serve the import names `neuronxcc` and `nki` when, and only when, no real package provides them.
 
-Standard library only, and no import of the rest of `nkisim`: a child process loads this file by its path while the
-interpreter starts (`children/sitecustomize.py`), where NumPy must not be imported and `nkisim` may not be findable.
+Standard library only, and no import of the rest of `nkisim`: a child process loads this file by its
+path while the interpreter starts (`children/sitecustomize.py`), where NumPy must not be imported
+and `nkisim` may not be findable.
 
-One finder, the last on `sys.meta_path`, resolves the top-level names alone, to the thin packages under `packages/`.
-Their submodules are then found by the ordinary machinery through the packages' own `__path__`, so every module exists
-once. (A finder that aliased each submodule would lose to `PathFinder` and load everything twice.)
+One finder, the last on `sys.meta_path`, resolves the top-level names alone, to the thin packages
+under `packages/`. Their submodules are then found by the ordinary machinery through the packages'
+own `__path__`, so every module exists once. (A finder that aliased each submodule would lose to
+`PathFinder` and load everything twice.)
 """
 
 from __future__ import annotations
@@ -28,12 +30,17 @@ _DISTRIBUTIONS = {"neuronxcc": "neuronx-cc", "nki": "nki"}
 class FallbackFinder:
     """Meta-path finder for the top-level names; everything else is none of its business."""
 
-    # A child process may hold two copies of this class (this file loaded by path, then as a module of nkisim),
-    # so that a finder is recognised by this attribute and not by its type.
+    # A child process may hold two copies of this class (this file loaded by path, then as a module
+    # of nkisim), so that a finder is recognised by this attribute and not by its type.
     nkisim_fallback = True
 
-    # nkisim itself is last on the list for children of a process that ran from a checkout without installing it.
-    homes = {"neuronxcc": _PACKAGES, "nki": _PACKAGES, "nkisim": os.path.dirname(os.path.dirname(_HERE))}
+    # nkisim itself is last on the list for children of a process that ran from a checkout without
+    # installing it.
+    homes = {
+        "neuronxcc": _PACKAGES,
+        "nki": _PACKAGES,
+        "nkisim": os.path.dirname(os.path.dirname(_HERE)),
+    }
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -53,9 +60,11 @@ def forced() -> bool:
 
 
 def real_sdk() -> str | None:
-    """Return `"neuronxcc"` or `"nki"` if a real package of that name can be imported here, else None. Imports nothing.
+    """Return `"neuronxcc"` or `"nki"` if a real package of that name can be imported here, else
+    None. Imports nothing.
 
-    A plain directory or a single file of that name (a learner's own `nki/` or `nki.py`) is not an SDK.
+    A plain directory or a single file of that name (a learner's own `nki/` or `nki.py`) is not an
+    SDK.
     """
     for name in SDK_NAMES:
         loaded = sys.modules.get(name)
@@ -71,7 +80,8 @@ def backend() -> str:
     """Say in a few words what `import neuronxcc` and `import nki` give in this process.
 
     Returns:
-        `"nkisim fallback"`, `"neuronxcc 2.21.1 (real)"` or `"nki 0.6.0 (real)"` (without the number if the package
+        `"nkisim fallback"`, `"neuronxcc 2.21.1 (real)"` or `"nki 0.6.0 (real)"` (without the number
+        if the package
         was put on the path by hand), or `"none"` while neither is importable.
     """
     if any(_is_ours(getattr(sys.modules.get(name), "__spec__", None)) for name in SDK_NAMES):
@@ -97,12 +107,14 @@ def installed() -> bool:
 def install() -> None:
     """Switch the fallback on for this process and for the Python processes it will start.
 
-    Does nothing where a real SDK is found, prints nothing, and may be called any number of times. With
-    `NKISIM_FORCE=1` the finder comes first instead of last, so that the simulator also hides a real SDK.
+    Does nothing where a real SDK is found, prints nothing, and may be called any number of times.
+    With `NKISIM_FORCE=1` the finder comes first instead of last, so that the simulator also hides a
+    real SDK.
 
-    Children are reached through `PYTHONPATH`, which gains the directory of a small `sitecustomize.py`. Without that a
-    process started by `multiprocessing` with the method `spawn` (the only one on Windows, the default on macOS) would
-    fail on `import neuronxcc` or `import nki`, and a pool would start such processes for ever.
+    Children are reached through `PYTHONPATH`, which gains the directory of a small
+    `sitecustomize.py`. Without that a process started by `multiprocessing` with the method `spawn`
+    (the only one on Windows, the default on macOS) would fail on `import neuronxcc` or `import
+    nki`, and a pool would start such processes for ever.
     """
     if not forced() and real_sdk() is not None:
         return
@@ -118,11 +130,14 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo `install()`: the finder, the entry in `PYTHONPATH`, and the thin packages that were already imported.
+    """Undo `install()`: the finder, the entry in `PYTHONPATH`, and the thin packages that were
+    already imported.
 
     Objects that were imported through them stay valid, because they live in `nkisim`.
     """
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not getattr(finder, "nkisim_fallback", False)]
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not getattr(finder, "nkisim_fallback", False)
+    ]
     entries = _python_path()
     if _CHILDREN in entries:
         entries = [entry for entry in entries if entry != _CHILDREN]
@@ -146,7 +161,9 @@ def _spec_without_us(name: str) -> ModuleSpec | None:
 
 
 def _is_ours(spec: ModuleSpec | None) -> bool:
-    return spec is not None and spec.origin is not None and spec.origin.startswith(_PACKAGES + os.sep)
+    return (
+        spec is not None and spec.origin is not None and spec.origin.startswith(_PACKAGES + os.sep)
+    )
 
 
 def _python_path() -> list[str]:

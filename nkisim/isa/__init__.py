@@ -1,4 +1,5 @@
-"""The instructions of a NeuronCore, by engine and family, each stated once in destination-passing form."""
+"""The instructions of a NeuronCore, by engine and family, each stated once in destination-passing
+form."""
 
 from . import (
     dma,
@@ -19,5 +20,21 @@ from . import (
 )
 from .core import TABLE
 
-__all__ = ["TABLE", "dma", "gather", "gpsimd", "link", "move", "mx", "random", "rank", "reduce", "scalar", "search",
-           "select", "statistics", "tensor_engine", "vector"]
+__all__ = [
+    "TABLE",
+    "dma",
+    "gather",
+    "gpsimd",
+    "link",
+    "move",
+    "mx",
+    "random",
+    "rank",
+    "reduce",
+    "scalar",
+    "search",
+    "select",
+    "statistics",
+    "tensor_engine",
+    "vector",
+]

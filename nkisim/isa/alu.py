@@ -1,8 +1,9 @@
 """The arithmetic and bitwise operators of the engines, and the activation functions of ScalarE.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst (operators and their engines, activation functions);
-v2.32.0 nki/api/nki.api.shared.rst (abs_max, abs_min, square, relu; prelu, gelu_apprx_sigmoid_dx; sin beyond its range).
-Arithmetic is float32 whatever the operands' types; bitwise operators take integers as they are.
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.api.shared.rst (operators and their engines,
+activation functions); v2.32.0 nki/api/nki.api.shared.rst (abs_max, abs_min, square, relu; prelu,
+gelu_apprx_sigmoid_dx; sin beyond its range). Arithmetic is float32 whatever the operands' types;
+bitwise operators take integers as they are.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def _power(a: Any, b: Any) -> np.ndarray:
 
 
 def _logical_right_shift(a: np.ndarray, b: Any) -> np.ndarray:
-    """Zeros come in from the left, whatever the sign: the engines have no arithmetic shift to the right."""
+    """Zeros come in from the left, whatever the sign: the engines have no arithmetic shift to the
+    right."""
     unsigned = np.dtype(f"u{a.dtype.itemsize}")
     return np.right_shift(a.view(unsigned), np.asarray(b).astype(unsigned)).view(a.dtype)
 
@@ -82,7 +84,9 @@ def bits(number: int, dtype: np.dtype) -> Any:
     """The integer `number` as a scalar of `dtype`, its bit pattern cut to the width."""
     if dtype.kind == "b":
         return np.bool_(number)
-    return np.array(number & ((1 << 8 * dtype.itemsize) - 1), dtype=f"u{dtype.itemsize}").view(dtype)[()]
+    return np.array(number & ((1 << 8 * dtype.itemsize) - 1), dtype=f"u{dtype.itemsize}").view(
+        dtype
+    )[()]
 
 
 _alu("add", np.add, VECTOR, GPSIMD, SCALAR, reduce=np.add.reduce)
@@ -96,22 +100,55 @@ _alu("greater", _truth(np.greater), VECTOR, boolean=True)
 _alu("greater_equal", _truth(np.greater_equal), VECTOR, boolean=True)
 _alu("less", _truth(np.less), VECTOR, boolean=True)
 _alu("less_equal", _truth(np.less_equal), VECTOR, boolean=True)
-_alu("logical_and", _truth(np.logical_and), VECTOR, boolean=True, identity=1.0,
-     reduce=lambda a, axis, keepdims=False: np.all(a != 0, axis=axis, keepdims=keepdims).astype(np.float32))
-_alu("logical_or", _truth(np.logical_or), VECTOR, boolean=True,
-     reduce=lambda a, axis, keepdims=False: np.any(a != 0, axis=axis, keepdims=keepdims).astype(np.float32))
-_alu("logical_xor", _truth(np.logical_xor), VECTOR, boolean=True,
-     reduce=lambda a, axis, keepdims=False: np.logical_xor.reduce(a != 0, axis=axis, keepdims=keepdims).astype(
-         np.float32))
+_alu(
+    "logical_and",
+    _truth(np.logical_and),
+    VECTOR,
+    boolean=True,
+    identity=1.0,
+    reduce=lambda a, axis, keepdims=False: np.all(a != 0, axis=axis, keepdims=keepdims).astype(
+        np.float32
+    ),
+)
+_alu(
+    "logical_or",
+    _truth(np.logical_or),
+    VECTOR,
+    boolean=True,
+    reduce=lambda a, axis, keepdims=False: np.any(a != 0, axis=axis, keepdims=keepdims).astype(
+        np.float32
+    ),
+)
+_alu(
+    "logical_xor",
+    _truth(np.logical_xor),
+    VECTOR,
+    boolean=True,
+    reduce=lambda a, axis, keepdims=False: np.logical_xor.reduce(
+        a != 0, axis=axis, keepdims=keepdims
+    ).astype(np.float32),
+)
 _alu("logical_not", lambda a, b=None: (a == 0).astype(np.float32), VECTOR, unary=True, boolean=True)
 _alu("abs", lambda a, b=None: np.abs(a), VECTOR, SCALAR, unary=True)
 _alu("reciprocal", lambda a, b=None: np.reciprocal(a, dtype=np.float32), VECTOR, SCALAR, unary=True)
 # tensor_scalar documents op0=rsqrt with operand0=0.0: the operand is added before the root.
 _alu("rsqrt", lambda a, b=0.0: 1.0 / np.sqrt(a + np.float32(b)), GPSIMD, SCALAR, unary=True)
 _alu("power", _power, GPSIMD)
-_alu("abs_max", lambda a, b: np.where(np.abs(a) > np.abs(b), a, b), VECTOR, reduce=_magnitude(np.argmax), since=4)
-_alu("abs_min", lambda a, b: np.where(np.abs(a) < np.abs(b), a, b), VECTOR, reduce=_magnitude(np.argmin), identity=math.inf,
-     since=4)
+_alu(
+    "abs_max",
+    lambda a, b: np.where(np.abs(a) > np.abs(b), a, b),
+    VECTOR,
+    reduce=_magnitude(np.argmax),
+    since=4,
+)
+_alu(
+    "abs_min",
+    lambda a, b: np.where(np.abs(a) < np.abs(b), a, b),
+    VECTOR,
+    reduce=_magnitude(np.argmin),
+    identity=math.inf,
+    since=4,
+)
 _alu("square", lambda a, b=None: np.square(a), VECTOR, unary=True, since=4)
 _alu("relu", lambda a, b=None: np.maximum(a, np.float32(0)), VECTOR, unary=True, since=4)
 _alu("bitwise_and", np.bitwise_and, VECTOR, bitvec=True, reduce=np.bitwise_and.reduce, identity=-1)
@@ -124,13 +161,25 @@ _alu("invert", lambda a, b=None: np.invert(a), VECTOR, bitvec=True, unary=True)
 AVERAGE = AluOp("average", np.add, (GPSIMD,), reduce=np.mean)
 """What tensor_partition_reduce has besides in NKI 0.6; no other instruction does."""
 
-_ALIASES = {"max": "maximum", "min": "minimum", "amax": "maximum", "amin": "minimum", "sum": "add", "prod": "multiply",
-            "absolute": "abs", "power": "power", "float_power": "power", "bitwise_not": "invert", "all": "logical_and",
-            "any": "logical_or"}
+_ALIASES = {
+    "max": "maximum",
+    "min": "minimum",
+    "amax": "maximum",
+    "amin": "minimum",
+    "sum": "add",
+    "prod": "multiply",
+    "absolute": "abs",
+    "power": "power",
+    "float_power": "power",
+    "bitwise_not": "invert",
+    "all": "logical_and",
+    "any": "logical_or",
+}
 
 
 def alu(op: Any) -> AluOp | None:
-    """The operator meant by an nl function, a NumPy function or a name; None if the engines have no such one."""
+    """The operator meant by an nl function, a NumPy function or a name; None if the engines have no
+    such one."""
     if isinstance(op, AluOp):
         return op
     name = op if isinstance(op, str) else getattr(op, "__name__", "")
@@ -155,7 +204,11 @@ def _gelu_dx(x: np.ndarray) -> np.ndarray:
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    return np.float32(0.5) * x * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)))
+    return (
+        np.float32(0.5)
+        * x
+        * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)))
+    )
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
@@ -173,10 +226,13 @@ def _gelu_sigmoid_dx(x: np.ndarray) -> np.ndarray:
 
 
 def _sin_of_the_table(x: np.ndarray) -> np.ndarray:
-    """sin in [-pi, pi]; beyond, the cubic of the ends goes on: sin(9) is about 27.65 (v2.32.0 nki.api.shared.rst)."""
+    """sin in [-pi, pi]; beyond, the cubic of the ends goes on: sin(9) is about 27.65 (v2.32.0
+    nki.api.shared.rst)."""
     end = np.copysign(np.float32(math.pi), x)
     away = x - end
-    return np.where(np.abs(x) <= np.float32(math.pi), np.sin(x), away * away * away / np.float32(6) - away)
+    return np.where(
+        np.abs(x) <= np.float32(math.pi), np.sin(x), away * away * away / np.float32(6) - away
+    )
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -209,12 +265,14 @@ NEWER_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu_apprx_sigmoid_dx": _gelu_sigmoid_dx,
     "sin_table": _sin_of_the_table,
 }
-"""What NKI 0.6 has besides. "sin_table" is sin as its instructions compute it, without reducing the argument to [-pi, pi]."""
+"""What NKI 0.6 has besides. "sin_table" is sin as its instructions compute it, without reducing the
+argument to [-pi, pi]."""
 _ACTIVATION_ALIASES = {"absolute": "abs", "identity": "copy"}
 
 
 def activation(op: Any) -> str | None:
-    """The name of the activation function meant by an nl function, a NumPy function or a name, or None."""
+    """The name of the activation function meant by an nl function, a NumPy function or a name, or
+    None."""
     name = op if isinstance(op, str) else getattr(op, "__name__", "")
     name = _ACTIVATION_ALIASES.get(name, name)
     return name if name in ACTIVATIONS or name in NEWER_ACTIVATIONS else None

@@ -1,7 +1,9 @@
-"""What an instruction is: a name, rules over its operands, and a NumPy function, stated once for every dialect.
+"""What an instruction is: a name, rules over its operands, and a NumPy function, stated once for
+every dialect.
 
-`Instruction.plan(call)` checks the rules and returns a `Plan`; it runs once for each distinct signature (shapes,
-dtypes, memories, constants' types and attributes), after which the plan is remembered.
+`Instruction.plan(call)` checks the rules and returns a `Plan`; it runs once for each distinct
+signature (shapes, dtypes, memories, constants' types and attributes), after which the plan is
+remembered.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..config import Config
-from ..errors import broken
-from ..memory import CONST, HBM, PSUM, SBUF
-from ..target import Target
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..machine.config import Config
+from ..machine.memory import CONST, HBM, PSUM, SBUF
+from ..machine.target import Target
+from ..rules.errors import broken
+from ..tensors.tensor import Tensor
 
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
 IDLE, RESET, REDUCE, RESET_REDUCE, LOAD_REDUCE = 0, 1, 2, 3, 4
@@ -36,23 +38,27 @@ class Plan:
     dtype: np.dtype | None = None
     """The dtype of `compute`'s result where it is always that one, so that no cast is needed."""
     kind: str = "elementwise"
-    """How a mask applies: "elementwise" and "scan" (result positions), "reduce" (source positions), "transpose",
-    "whole" (a matmul: result positions, all of the sources being read)."""
+    """How a mask applies: "elementwise" and "scan" (result positions), "reduce" (source positions),
+    "transpose", "whole" (a matmul: result positions, all of the sources being read)."""
     identity: float = 0.0
-    """What masked-out elements of a reduction count as; an int where it works on the bits of integers."""
+    """What masked-out elements of a reduction count as; an int where it works on the bits of
+    integers."""
     axes: tuple[int, ...] = ()
     """The axes of a reduction."""
     depends: Callable[..., Any] | None = None
     """Where a selection uses each source: source arrays -> one boolean array (or True) a source."""
     spread: Callable[..., Any] | None = None
-    """Which elements of the result unknown elements of a source reach, where that is not element by element: (position
-    of the source, its flags, all sources' arrays) -> booleans of the result's shape."""
+    """Which elements of the result unknown elements of a source reach, where that is not element by
+    element: (position of the source, its flags, all sources' arrays) -> booleans of the result's
+    shape."""
     accumulates: bool = False
-    """The first source is added to a destination whose elements explicit indices pick, perhaps one of them several times."""
+    """The first source is added to a destination whose elements explicit indices pick, perhaps one
+    of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
     effect: Callable[[Any], None] | None = None
-    """What a run without values does in the place of a stateful `compute`: the program -> registers checked and set."""
+    """What a run without values does in the place of a stateful `compute`: the program -> registers
+    checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
 
@@ -82,48 +88,94 @@ class Call:
             details.setdefault("got", operand.meta.describe())
         broken(rule, f"{self.api}: {headline}", **details)
 
-    def memory_of(self, operand: Tensor, allowed: tuple[str, ...], what: str, remedy: str | None = None) -> None:
+    def memory_of(
+        self, operand: Tensor, allowed: tuple[str, ...], what: str, remedy: str | None = None
+    ) -> None:
         """`operand` must lie in one of the memories `allowed`."""
         space = operand.meta.space
         if space == CONST or space in allowed:
             return
         if remedy is None:
-            remedy = {HBM: "Bring it on chip with nl.load first.", PSUM: "Copy it to SBUF with nisa.tensor_copy first.",
-                      SBUF: "Only HBM tensors can be used here."}[space]
-        self.fail("memory", f"{what} '{operand.label}' lies in {space}", operand, limit=" or ".join(allowed),
-                  remedy=remedy)
+            remedy = {
+                HBM: "Bring it on chip with nl.load first.",
+                PSUM: "Copy it to SBUF with nisa.tensor_copy first.",
+                SBUF: "Only HBM tensors can be used here.",
+            }[space]
+        self.fail(
+            "memory",
+            f"{what} '{operand.label}' lies in {space}",
+            operand,
+            limit=" or ".join(allowed),
+            remedy=remedy,
+        )
 
-    def tile(self, operand: Tensor, what: str, allowed: tuple[str, ...] = (SBUF, PSUM), streamed: bool = True) -> None:
-        """`operand` must be a tile: memory, rank, partitions; and, if a compute engine streams it, free size and start."""
+    def tile(
+        self,
+        operand: Tensor,
+        what: str,
+        allowed: tuple[str, ...] = (SBUF, PSUM),
+        streamed: bool = True,
+    ) -> None:
+        """`operand` must be a tile: memory, rank, partitions; and, if a compute engine streams it,
+        free size and start."""
         meta = operand.meta
         if meta.space == CONST:
             return
         self.memory_of(operand, allowed, what)
         if len(meta.shape) < 2:
-            self.fail("rank", f"{what} '{operand.label}' has {len(meta.shape)} axis", operand,
-                      limit="at least 2: a partition axis and a free axis",
-                      remedy="Keep both axes in the subscript, e.g. t[0:128, 0:1] or t[0:1, 0:n].")
+            self.fail(
+                "rank",
+                f"{what} '{operand.label}' has {len(meta.shape)} axis",
+                operand,
+                limit="at least 2: a partition axis and a free axis",
+                remedy="Keep both axes in the subscript, e.g. t[0:128, 0:1] or t[0:1, 0:n].",
+            )
         if meta.pdim != 0:
-            self.fail("partition-axis", f"the partition axis of {what} '{operand.label}' is axis {meta.pdim}, not 0",
-                      operand, remedy="Take one block first: t[i] or t[i, :, :].")
+            self.fail(
+                "partition-axis",
+                f"the partition axis of {what} '{operand.label}' is axis {meta.pdim}, not 0",
+                operand,
+                remedy="Take one block first: t[i] or t[i, :, :].",
+            )
         limit = self.target.partitions
         if meta.partitions > limit:
-            self.fail("partition-limit", f"{what} '{operand.label}' has {meta.partitions} partitions", operand,
-                      limit=f"{limit} partitions (nl.tile_size.pmax)",
-                      remedy=f"Split the first axis into tiles of at most {limit}.")
+            self.fail(
+                "partition-limit",
+                f"{what} '{operand.label}' has {meta.partitions} partitions",
+                operand,
+                limit=f"{limit} partitions (nl.tile_size.pmax)",
+                remedy=f"Split the first axis into tiles of at most {limit}.",
+            )
         if not streamed:
             return
-        most = self.target.psum_free_elements_max if meta.space == PSUM else self.target.sbuf_free_elements_max
-        if meta.space == PSUM and self.target.nc_version >= 4 and meta.dtype.itemsize == 2:  # all the banks
+        most = (
+            self.target.psum_free_elements_max
+            if meta.space == PSUM
+            else self.target.sbuf_free_elements_max
+        )
+        # all the banks
+        if meta.space == PSUM and self.target.nc_version >= 4 and meta.dtype.itemsize == 2:
             most = self.target.psum_partition_bytes // 2
         if meta.free > most:
-            self.fail("free-size-limit", f"{what} '{operand.label}' has {meta.free} elements a partition", operand,
-                      limit=f"{most} in {meta.space}", remedy="Split the free axis into smaller tiles.")
-        starts = (0,) if meta.partitions > 64 else (0, 64) if meta.partitions > 32 else (0, 32, 64, 96)
+            self.fail(
+                "free-size-limit",
+                f"{what} '{operand.label}' has {meta.free} elements a partition",
+                operand,
+                limit=f"{most} in {meta.space}",
+                remedy="Split the free axis into smaller tiles.",
+            )
+        starts = (
+            (0,) if meta.partitions > 64 else (0, 64) if meta.partitions > 32 else (0, 32, 64, 96)
+        )
         if meta.pstart not in starts:
-            self.fail("start-partition", f"{what} '{operand.label}' of {meta.partitions} partitions starts at "
-                      f"partition {meta.pstart}", operand, limit=f"a start at {', '.join(map(str, starts))}",
-                      remedy="Start the tile at partition 0, or put the rows on the free axis.")
+            self.fail(
+                "start-partition",
+                f"{what} '{operand.label}' of {meta.partitions} partitions starts at partition "
+                f"{meta.pstart}",
+                operand,
+                limit=f"a start at {', '.join(map(str, starts))}",
+                remedy="Start the tile at partition 0, or put the rows on the free axis.",
+            )
 
     def same_partitions(self, *operands: Tensor) -> int:
         """All tile operands must span the same number of partitions; returns it."""
@@ -131,12 +183,16 @@ class Call:
         first = tiles[0]
         for other in tiles[1:]:
             if other.meta.partitions != first.meta.partitions:
-                self.fail("partition-mismatch",
-                          f"'{first.label}' has {first.meta.partitions} partitions, '{other.label}' has "
-                          f"{other.meta.partitions}", other,
-                          got=f"{first.meta.describe()} and {other.meta.describe()}",
-                          remedy="Nothing broadcasts over partitions by itself: use .broadcast_to, or a matmul with "
-                                 "ones, or keep the vector on the free axis.")
+                self.fail(
+                    "partition-mismatch",
+                    f"'{first.label}' has {first.meta.partitions} partitions, '{other.label}' has "
+                    f"{other.meta.partitions}",
+                    other,
+                    got=f"{first.meta.describe()} and {other.meta.describe()}",
+                    remedy="Nothing broadcasts over partitions by itself: use "
+                    ".broadcast_to, or a matmul with "
+                    "ones, or keep the vector on the free axis.",
+                )
         return first.meta.partitions
 
     def vector(self, operand: Tensor, partitions: int, what: str) -> None:
@@ -145,42 +201,75 @@ class Call:
             return
         self.tile(operand, what)
         if operand.meta.free != 1 or operand.meta.partitions != partitions:
-            self.fail("shape-mismatch", f"{what} '{operand.label}' is not one element a partition", operand,
-                      limit=f"a number, or a tile of shape ({partitions}, 1)",
-                      remedy="For two full tiles use nisa.tensor_tensor.")
+            self.fail(
+                "shape-mismatch",
+                f"{what} '{operand.label}' is not one element a partition",
+                operand,
+                limit=f"a number, or a tile of shape ({partitions}, 1)",
+                remedy="For two full tiles use nisa.tensor_tensor.",
+            )
 
     def generation(self, least: int) -> None:
         """The instruction needs a NeuronCore of generation `least` or later."""
         if self.target.nc_version < least:
             family = {3: "trn2", 4: "trn3"}[least]
-            self.fail("target", f"it needs NeuronCore-v{least} or later", got=f"target {self.target.name}",
-                      limit=f"{family} or later", remedy=f"Choose it with NEURON_PLATFORM_TARGET_OVERRIDE={family}.")
+            self.fail(
+                "target",
+                f"it needs NeuronCore-v{least} or later",
+                got=f"target {self.target.name}",
+                limit=f"{family} or later",
+                remedy=f"Choose it with NEURON_PLATFORM_TARGET_OVERRIDE={family}.",
+            )
 
-    def one_of(self, operand: Tensor, what: str, allowed: tuple[np.dtype, ...], remedy: str | None = None) -> None:
+    def one_of(
+        self, operand: Tensor, what: str, allowed: tuple[np.dtype, ...], remedy: str | None = None
+    ) -> None:
         """The data type of `operand`, unless it is a number, must be one of `allowed`."""
         if operand.meta.space != CONST and operand.dtype not in allowed:
-            self.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
-                      limit=", ".join(dtypes.name(d) for d in allowed), remedy=remedy)
+            self.fail(
+                "dtype",
+                f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}",
+                operand,
+                limit=", ".join(dtypes.name(d) for d in allowed),
+                remedy=remedy,
+            )
 
-    def per_partition(self, operand: Tensor, what: str, least: int, most: int, why: str = "") -> None:
+    def per_partition(
+        self, operand: Tensor, what: str, least: int, most: int, why: str = ""
+    ) -> None:
         """`operand` must have from `least` to `most` elements a partition."""
         if not least <= operand.meta.free <= most:
-            self.fail("element-count", f"{what} '{operand.label}' has {operand.meta.free} elements a partition", operand,
-                      limit=f"{least}" if least == most else f"{least} to {most}" + why,
-                      remedy="Slice it along the free axis, or work on it in parts.")
+            self.fail(
+                "element-count",
+                f"{what} '{operand.label}' has {operand.meta.free} elements a partition",
+                operand,
+                limit=f"{least}" if least == most else f"{least} to {most}" + why,
+                remedy="Slice it along the free axis, or work on it in parts.",
+            )
 
     def floating(self, operand: Tensor, what: str) -> None:
         if operand.meta.space != CONST and not dtypes.is_float(operand.dtype):
-            self.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
-                      limit="a floating-point type", remedy="Cast it with nl.copy(t, dtype=nl.float32).")
+            self.fail(
+                "dtype",
+                f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}",
+                operand,
+                limit="a floating-point type",
+                remedy="Cast it with nl.copy(t, dtype=nl.float32).",
+            )
 
     def result(self, shape: tuple[int, ...], engine: str) -> None:
-        """The result must fit where it goes: memory reach of `engine`, shape of a given destination."""
+        """The result must fit where it goes: memory reach of `engine`, shape of a given
+        destination."""
         dst = self.dst
         space = dst.meta.space if dst is not None else self.space
         if engine == GPSIMD and space == PSUM:
-            self.fail("gpsimd-psum", "GpSimdE cannot write to PSUM", dst, limit="sbuf",
-                      remedy="Write to SBUF, or use nisa.vector_engine.")
+            self.fail(
+                "gpsimd-psum",
+                "GpSimdE cannot write to PSUM",
+                dst,
+                limit="sbuf",
+                remedy="Write to SBUF, or use nisa.vector_engine.",
+            )
         if dst is None:
             return
         self.tile(dst, "destination")
@@ -188,8 +277,13 @@ class Call:
         for n in shape[1:]:
             elements *= n
         if dst.meta.partitions != shape[0] or dst.meta.free != elements:
-            self.fail("shape-mismatch", f"destination '{dst.label}' has shape {dst.meta.shape}, the result has {shape}",
-                      dst, limit=shape, remedy="Give both the same shape.")
+            self.fail(
+                "shape-mismatch",
+                f"destination '{dst.label}' has shape {dst.meta.shape}, the result has {shape}",
+                dst,
+                limit=shape,
+                remedy="Give both the same shape.",
+            )
 
 
 def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -208,9 +302,13 @@ class Registers:
     def read(self, rows: slice, api: str) -> np.ndarray:
         """The registers of the partitions `rows`, shape (p, 1)."""
         if not self.known[rows].all():
-            broken("uninitialized-read", f"{api}: the reduction registers are read before they are reset",
-                   got="reduce_cmd does not reset them, and no earlier instruction did",
-                   remedy="Pass reduce_cmd=nisa.reduce_cmd.reset_reduce in the first instruction of the reduction.")
+            broken(
+                "uninitialized-read",
+                f"{api}: the reduction registers are read before they are reset",
+                got="reduce_cmd does not reset them, and no earlier instruction did",
+                remedy="Pass reduce_cmd=nisa.reduce_cmd.reset_reduce in the first instruction "
+                "of the reduction.",
+            )
         return self.values[rows].copy()
 
     def write(self, rows: slice, values: Any) -> None:
@@ -218,7 +316,8 @@ class Registers:
         self.known[rows] = True
 
     def forget(self, rows: slice) -> None:
-        """Their contents are no longer known: an instruction used the engine's accumulator for itself."""
+        """Their contents are no longer known: an instruction used the engine's accumulator for
+        itself."""
         self.known[rows] = False
 
 
@@ -245,7 +344,9 @@ class Instruction:
 TABLE: dict[str, Instruction] = {}
 
 
-def instruction(name: str, doc: str, source: str) -> Callable[[Callable[[Call], Plan]], Instruction]:
+def instruction(
+    name: str, doc: str, source: str
+) -> Callable[[Callable[[Call], Plan]], Instruction]:
     """Define an instruction by its `plan` function."""
 
     def define(plan: Callable[[Call], Plan]) -> Instruction:

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import HBM, SBUF
-from ..tensor import IndexedTensor, Tensor
+from ..machine import dtypes
+from ..machine.memory import HBM, SBUF
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 
 def _endpoint(call: Call, t: Tensor, what: str, flat: bool = False) -> None:
-    """`t` must be a place that a DMA reaches. DMA engines address memory by the byte, so that of the rules for tiles
-    only the number of partitions remains: no start partition, no limit of the free size. `flat`: one axis will do in HBM."""
+    """`t` must be a place that a DMA reaches. DMA engines address memory by the byte, so that of
+    the rules for tiles only the number of partitions remains: no start partition, no limit of the
+    free size. `flat`: one axis will do in HBM."""
     meta = t.meta
-    call.memory_of(t, (HBM, SBUF), what, "DMA engines do not reach PSUM: copy the tile to SBUF with "
-                   "nisa.tensor_copy first.")
+    call.memory_of(
+        t,
+        (HBM, SBUF),
+        what,
+        "DMA engines do not reach PSUM: copy the tile to SBUF with nisa.tensor_copy first.",
+    )
     if len(meta.shape) < 2 and not (flat and meta.space == HBM):
-        call.fail("rank", f"{what} '{t.label}' has {len(meta.shape)} axis", t,
-                  limit="at least 2: partitions and a free axis",
-                  remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].")
+        call.fail(
+            "rank",
+            f"{what} '{t.label}' has {len(meta.shape)} axis",
+            t,
+            limit="at least 2: partitions and a free axis",
+            remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].",
+        )
     if meta.space == SBUF:
         call.tile(t, what, streamed=False)
 
@@ -31,18 +40,26 @@ def _endpoint(call: Call, t: Tensor, what: str, flat: bool = False) -> None:
 def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
     """Source and destination of a copy must have one shape, axes of one element aside."""
     if squeeze(dst.meta.shape) != squeeze(src.meta.shape):
-        call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), "
-                  f"'{src.label}' has {src.meta.shape} ({src.meta.size} elements)", dst,
-                  got=f"{src.meta.describe()} -> {dst.meta.describe()}",
-                  limit="the same shape on both sides",
-                  remedy="Slice or reshape one side so that both name the same elements; a DMA does not broadcast.")
+        call.fail(
+            "dma-element-count",
+            f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), '{src.label}' "
+            f"has {src.meta.shape} ({src.meta.size} elements)",
+            dst,
+            got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+            limit="the same shape on both sides",
+            remedy="Slice or reshape one side so that both name the same elements; a DMA "
+            "does not broadcast.",
+        )
 
 
-@instruction("dma_copy", "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
-             "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store")
+@instruction(
+    "dma_copy",
+    "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
+    "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store",
+)
 def DMA_COPY(call: Call) -> Plan:
-    """attrs: (add, by count). `add` adds to the destination, which is then the second source; `by count` (default False)
-    asks only for as many elements on both sides, in row-major order."""
+    """attrs: (add, by count). `add` adds to the destination, which is then the second source; `by
+    count` (default False) asks only for as many elements on both sides, in row-major order."""
     src, dst = call.srcs[0], call.dst
     by_count = len(call.attrs) > 1 and call.attrs[1]
     _endpoint(call, src, "source", by_count)
@@ -53,22 +70,32 @@ def DMA_COPY(call: Call) -> Plan:
             same_elements(call, src, dst)
         shape = dst.meta.shape
     elif call.space == SBUF and src.meta.shape[0] > call.target.partitions:
-        call.fail("partition-limit", f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
-                  src, limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
-                  remedy=f"Load at most {call.target.partitions} rows at a time, in a loop.")
+        call.fail(
+            "partition-limit",
+            f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
+            src,
+            limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
+            remedy=f"Load at most {call.target.partitions} rows at a time, in a loop.",
+        )
     if call.attrs[0]:
+
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
+
         return Plan(DMA, compute, shape, accumulates=isinstance(dst, IndexedTensor))
     if shape != src.meta.shape:
         return Plan(DMA, lambda a: a.reshape(shape).copy(), shape, src.array.dtype)
     return Plan(DMA, np.ndarray.copy, shape, src.array.dtype)
 
 
-@instruction("dma_transpose", "copy from HBM or SBUF with the axes permuted",
-             "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d")
+@instruction(
+    "dma_transpose",
+    "copy from HBM or SBUF with the axes permuted",
+    "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d",
+)
 def DMA_TRANSPOSE(call: Call) -> Plan:
-    """attrs: (axes: one of (1, 0), (2, 1, 0), (3, 1, 2, 0)), and in NKI 0.6 (..., dge_mode: its name)."""
+    """attrs: (axes: one of (1, 0), (2, 1, 0), (3, 1, 2, 0)), and in NKI 0.6 (..., dge_mode: its
+    name)."""
     src = call.srcs[0]
     _endpoint(call, src, "source")
     axes, *more = call.attrs
@@ -76,16 +103,26 @@ def DMA_TRANSPOSE(call: Call) -> Plan:
         _descriptors(call, src, more[0])
     shape = tuple(src.meta.shape[a] for a in axes)
     if shape[0] > call.target.partitions:
-        call.fail("partition-limit", f"the transposed tile of '{src.label}' would have {shape[0]} partitions", src,
-                  limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
-                  remedy="Load and transpose at most 128 columns at a time.")
+        call.fail(
+            "partition-limit",
+            f"the transposed tile of '{src.label}' would have {shape[0]} partitions",
+            src,
+            limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
+            remedy="Load and transpose at most 128 columns at a time.",
+        )
     dst = call.dst
     if dst is not None:
         _endpoint(call, dst, "destination")
         if squeeze(dst.meta.shape) != squeeze(shape):
-            call.fail("dma-element-count", f"'{dst.label}' takes shape {dst.meta.shape}, the transposed '{src.label}' has "
-                      f"{shape}", dst, got=f"{src.meta.describe()} -> {dst.meta.describe()}", limit=shape,
-                      remedy="Give the destination the shape of the source with its axes exchanged.")
+            call.fail(
+                "dma-element-count",
+                f"'{dst.label}' takes shape {dst.meta.shape}, the transposed '{src.label}' has "
+                f"{shape}",
+                dst,
+                got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+                limit=shape,
+                remedy="Give the destination the shape of the source with its axes exchanged.",
+            )
 
     def compute(a: np.ndarray) -> np.ndarray:
         return a.transpose(axes).copy()
@@ -94,42 +131,80 @@ def DMA_TRANSPOSE(call: Call) -> Plan:
 
 
 def _descriptors(call: Call, src: Tensor, mode: str) -> None:
-    """What the hardware that makes DMA descriptors, and the software that gathers rows, can transpose."""
+    """What the hardware that makes DMA descriptors, and the software that gathers rows, can
+    transpose."""
     indirect = isinstance(src, IndexedTensor)
     allowed = ("unknown", "swdge") if indirect else ("unknown", "hwdge")
     if mode not in allowed:
-        call.fail("argument", f"dge_mode.{mode} does not transpose {'rows picked at run time' if indirect else 'directly'}",
-                  src, got=mode, limit=", ".join(allowed))
+        call.fail(
+            "argument",
+            f"dge_mode.{mode} does not transpose "
+            f"{'rows picked at run time' if indirect else 'directly'}",
+            src,
+            got=mode,
+            limit=", ".join(allowed),
+        )
     if indirect:
         call.generation(3)
         rows = src.meta.shape[0]
         if rows % 16:
-            call.fail("dimension-limit", f"'{src.label}' names {rows} rows", src, limit="a multiple of 16")
+            call.fail(
+                "dimension-limit", f"'{src.label}' names {rows} rows", src, limit="a multiple of 16"
+            )
         if len(src.meta.shape) == 4 and 1 not in src.meta.shape[1:3]:
-            call.fail("dimension-limit", f"'{src.label}' has shape {src.meta.shape}", src, limit="axis 1 or 2 of one element")
+            call.fail(
+                "dimension-limit",
+                f"'{src.label}' has shape {src.meta.shape}",
+                src,
+                limit="axis 1 or 2 of one element",
+            )
     elif mode == "hwdge":
         call.generation(3)
         rows = src.meta.shape[0]
         if len(axes_of := src.meta.shape) == 2 and rows != 16:
-            call.fail("dimension-limit", f"'{src.label}' has {rows} rows", src, limit="16 with dge_mode.hwdge")
+            call.fail(
+                "dimension-limit",
+                f"'{src.label}' has {rows} rows",
+                src,
+                limit="16 with dge_mode.hwdge",
+            )
         if len(axes_of) > 2 and (rows not in (1, 2, 4, 8, 16) or rows * axes_of[-2] % 16):
-            call.fail("dimension-limit", f"'{src.label}' has shape {axes_of}", src,
-                      limit="1, 2, 4, 8 or 16 rows, and their number times that of axis -2 a multiple of 16")
+            call.fail(
+                "dimension-limit",
+                f"'{src.label}' has shape {axes_of}",
+                src,
+                limit="1, 2, 4, 8 or 16 rows, and their number times that of axis -2 a "
+                "multiple of 16",
+            )
     else:
         return
     if src.meta.shape[-1] > 128:
-        call.fail("dimension-limit", f"'{src.label}' has {src.meta.shape[-1]} elements on its last axis", src, limit="128")
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has {src.meta.shape[-1]} elements on its last axis",
+            src,
+            limit="128",
+        )
     if src.dtype.itemsize != 2:
-        call.fail("dtype", f"'{src.label}' is {dtypes.name(src.dtype)}", src, limit="a data type of 2 bytes")
+        call.fail(
+            "dtype",
+            f"'{src.label}' is {dtypes.name(src.dtype)}",
+            src,
+            limit="a data type of 2 bytes",
+        )
 
 
-@instruction("dma_compute", "the sum of several tensors, computed on the way by the DMA engines",
-             "aws-neuron-sdk v2.32.0 nki.isa dma_compute")
+@instruction(
+    "dma_compute",
+    "the sum of several tensors, computed on the way by the DMA engines",
+    "aws-neuron-sdk v2.32.0 nki.isa dma_compute",
+)
 def DMA_COMPUTE(call: Call) -> Plan:
-    """attrs: (). Sources: 1 to 16 tensors in HBM or SBUF with as many elements as the destination; their sum in float32.
+    """attrs: (). Sources: 1 to 16 tensors in HBM or SBUF with as many elements as the destination;
+    their sum in float32.
 
-    Where explicit indices pick the destination's elements, the sources are the addend and the destination, and an element
-    that is picked several times gets all of its addends.
+    Where explicit indices pick the destination's elements, the sources are the addend and the
+    destination, and an element that is picked several times gets all of its addends.
     """
     dst = call.dst
     assert dst is not None
@@ -137,14 +212,23 @@ def DMA_COMPUTE(call: Call) -> Plan:
         call.fail("argument", f"{len(call.srcs)} sources", got=len(call.srcs), limit="1 to 16")
     picks = any(isinstance(t, IndexedTensor) for t in (dst, *call.srcs))
     if picks and len(call.srcs) != 2:
-        call.fail("argument", f"{len(call.srcs)} sources with run-time indices", got=len(call.srcs),
-                  limit="2: what is added, and what it is added to")
+        call.fail(
+            "argument",
+            f"{len(call.srcs)} sources with run-time indices",
+            got=len(call.srcs),
+            limit="2: what is added, and what it is added to",
+        )
     _endpoint(call, dst, "dst", True)
     for t in call.srcs:
         _endpoint(call, t, "source", True)
         if t.meta.size != dst.meta.size:
-            call.fail("dma-element-count", f"'{t.label}' has {t.meta.size} elements, '{dst.label}' has {dst.meta.size}", t,
-                      got=f"{t.meta.describe()} -> {dst.meta.describe()}", limit="as many elements on all sides")
+            call.fail(
+                "dma-element-count",
+                f"'{t.label}' has {t.meta.size} elements, '{dst.label}' has {dst.meta.size}",
+                t,
+                got=f"{t.meta.describe()} -> {dst.meta.describe()}",
+                limit="as many elements on all sides",
+            )
     shape = dst.meta.shape
 
     def compute(*arrays: np.ndarray) -> np.ndarray:

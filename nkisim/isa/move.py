@@ -1,7 +1,9 @@
-"""VectorE and others: moving data between partitions of a quadrant, and within partitions to or from a run-time offset.
+"""VectorE and others: moving data between partitions of a quadrant, and within partitions to or
+from a run-time offset.
 
-Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_stream_shuffle, tensor_copy_dynamic_src,
-tensor_copy_dynamic_dst); v2.32.0 release-notes/components/nki.rst (mask 255 keeps what is in the destination).
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_stream_shuffle,
+tensor_copy_dynamic_src, tensor_copy_dynamic_dst); v2.32.0 release-notes/components/nki.rst (mask
+255 keeps what is in the destination).
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import SBUF
-from ..tensor import IndexedTensor, Tensor
+from ..machine.memory import SBUF
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import no_psum_on_gpsimd
@@ -22,44 +24,76 @@ UNMODIFIED = 255
 
 
 def shuffled_partitions(shuffle_mask: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray | None:
-    """Which elements of a destination of `shape` a shuffle writes, to pass as the mask of the call; None for all."""
+    """Which elements of a destination of `shape` a shuffle writes, to pass as the mask of the call;
+    None for all."""
     written = np.array([shuffle_mask[i % QUADRANT] != UNMODIFIED for i in range(shape[0])])
     return None if written.all() else written.reshape((-1,) + (1,) * (len(shape) - 1))
 
 
-@instruction("nc_stream_shuffle", "partitions of each quadrant of 32 copied to partitions of that quadrant",
-             f"{_ISA} nc_stream_shuffle")
+@instruction(
+    "nc_stream_shuffle",
+    "partitions of each quadrant of 32 copied to partitions of that quadrant",
+    f"{_ISA} nc_stream_shuffle",
+)
 def STREAM_SHUFFLE(call: Call) -> Plan:
-    """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a mask leaves it out).
+    """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a
+    mask leaves it out).
 
     Source and destination: tiles of one data type and as many elements a partition.
     """
     (pattern,) = call.attrs
     src, dst = call.srcs[0], call.dst
     if len(pattern) != QUADRANT or any(v != UNMODIFIED and not 0 <= v < QUADRANT for v in pattern):
-        call.fail("argument", "shuffle_mask is not 32 partitions of a quadrant", got=pattern,
-                  limit="32 integers of 0..31, or 255 for a partition that stays as it is")
+        call.fail(
+            "argument",
+            "shuffle_mask is not 32 partitions of a quadrant",
+            got=pattern,
+            limit="32 integers of 0..31, or 255 for a partition that stays as it is",
+        )
     assert dst is not None
     call.tile(src, "src")
     call.tile(dst, "dst")
     if src.dtype != dst.dtype:
-        call.fail("dtype", f"'{src.label}' and '{dst.label}' have different data types", dst,
-                  got=f"{src.meta.describe()} -> {dst.meta.describe()}", limit="the same on both sides")
+        call.fail(
+            "dtype",
+            f"'{src.label}' and '{dst.label}' have different data types",
+            dst,
+            got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+            limit="the same on both sides",
+        )
     if src.meta.free != dst.meta.free:
-        call.fail("shape-mismatch", f"'{src.label}' has {src.meta.free} elements a partition, '{dst.label}' has "
-                  f"{dst.meta.free}", dst, got=f"{src.meta.describe()} -> {dst.meta.describe()}")
+        call.fail(
+            "shape-mismatch",
+            f"'{src.label}' has {src.meta.free} elements a partition, '{dst.label}' has "
+            f"{dst.meta.free}",
+            dst,
+            got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+        )
     active = -(-max(src.meta.partitions, dst.meta.partitions) // QUADRANT) * QUADRANT
     starts = (0,) if active > 64 else (0, 64) if active == 64 else (0, 32, 64, 96)
     for t in (src, dst):
         if t.meta.pstart not in starts:
-            call.fail("start-partition", f"'{t.label}' starts at partition {t.meta.pstart}, with {active} active", t,
-                      limit=f"a start at {', '.join(map(str, starts))}")
-    rows = [i // QUADRANT * QUADRANT + pattern[i % QUADRANT] if pattern[i % QUADRANT] != UNMODIFIED else 0
-            for i in range(dst.meta.partitions)]
+            call.fail(
+                "start-partition",
+                f"'{t.label}' starts at partition {t.meta.pstart}, with {active} active",
+                t,
+                limit=f"a start at {', '.join(map(str, starts))}",
+            )
+    rows = [
+        i // QUADRANT * QUADRANT + pattern[i % QUADRANT]
+        if pattern[i % QUADRANT] != UNMODIFIED
+        else 0
+        for i in range(dst.meta.partitions)
+    ]
     if max(rows) >= src.meta.partitions:
-        call.fail("out-of-bounds", f"shuffle_mask reads partition {max(rows)} of '{src.label}'", src,
-                  limit=f"its {src.meta.partitions} partitions",
-                  remedy="Read partitions that the source tile has; every quadrant of the destination reads its own.")
+        call.fail(
+            "out-of-bounds",
+            f"shuffle_mask reads partition {max(rows)} of '{src.label}'",
+            src,
+            limit=f"its {src.meta.partitions} partitions",
+            remedy="Read partitions that the source tile has; every quadrant of the "
+            "destination reads its own.",
+        )
     shape = dst.meta.shape
     call.result(shape, VECTOR)
 
@@ -72,14 +106,23 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     return Plan(VECTOR, compute, shape, spread=spread)
 
 
-@instruction("tensor_copy_dynamic", "a copy from or to an offset within the partitions that is known at run time",
-             f"{_ISA} tensor_copy_dynamic_src, tensor_copy_dynamic_dst")
+@instruction(
+    "tensor_copy_dynamic",
+    "a copy from or to an offset within the partitions that is known at run time",
+    f"{_ISA} tensor_copy_dynamic_src, tensor_copy_dynamic_dst",
+)
 def TENSOR_COPY_DYNAMIC(call: Call) -> Plan:
-    """attrs: (engine or None,). Source or destination: a tile, or elements of one that a scalar in SBUF picks."""
+    """attrs: (engine or None,). Source or destination: a tile, or elements of one that a scalar in
+    SBUF picks."""
     engine = call.attrs[0] or VECTOR
     src, dst = call.srcs[0], call.dst
     if engine not in (VECTOR, SCALAR, GPSIMD):
-        call.fail("engine", f"it does not run on the {engine} engine", got=engine, limit="vector, scalar, gpsimd")
+        call.fail(
+            "engine",
+            f"it does not run on the {engine} engine",
+            got=engine,
+            limit="vector, scalar, gpsimd",
+        )
     call.tile(src, "src")
     no_psum_on_gpsimd(call, engine, src)
     for t, what in ((src, "src"), (dst, "dst")):
@@ -95,12 +138,23 @@ def _scalar_offset(call: Call, t: Tensor, what: str) -> None:
     assert isinstance(t, IndexedTensor)
     for tile in t.tiles or ():
         if tile.meta.space != SBUF:
-            call.fail("memory", f"the offset '{tile.label}' lies in {tile.meta.space}", tile, limit="sbuf")
+            call.fail(
+                "memory", f"the offset '{tile.label}' lies in {tile.meta.space}", tile, limit="sbuf"
+            )
         if tile.meta.size != 1:
-            call.fail("indirect-index", f"the offset '{tile.label}' of {what} is no scalar", tile, limit="one element",
-                      remedy="Loop over the offsets and copy once for each: t[i_p, offsets[0, j] + i_f].")
+            call.fail(
+                "indirect-index",
+                f"the offset '{tile.label}' of {what} is no scalar",
+                tile,
+                limit="one element",
+                remedy="Loop over the offsets and copy once for each: t[i_p, offsets[0, j] + i_f].",
+            )
     partitions = np.broadcast_to(t.indices[0], t.shape)
     first = partitions.reshape(t.shape[0], -1)
     if (first != first[:, :1]).any() or (np.diff(first[:, 0]) != 1).any():
-        call.fail("partition-axis", f"the partitions of {what} '{t.label}' are not consecutive, known ones", t,
-                  remedy="Only free axes take a run-time offset: t[i_p, offset + i_f].")
+        call.fail(
+            "partition-axis",
+            f"the partitions of {what} '{t.label}' are not consecutive, known ones",
+            t,
+            remedy="Only free axes take a run-time offset: t[i_p, offset + i_f].",
+        )

@@ -1,11 +1,12 @@
 """Micro-scaled (MX) formats on NeuronCore-v4: quantisation by VectorE, matrix multiply by TensorE.
 
-Sources: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (quantize_mx, nc_matmul_mx), nki/deep-dives/mxfp-matmul.rst
-and nki/guides/architecture/trainium3_arch.rst (where scales lie).
+Sources: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (quantize_mx, nc_matmul_mx),
+nki/deep-dives/mxfp-matmul.rst and nki/guides/architecture/trainium3_arch.rst (where scales lie).
 
-32 elements share a scale, a power of two: 8 partitions by the 4 elements that a packed (x4) element holds. A data tile
-(p, n) of packed elements has p / 8 rows of n scales. They lie in the quadrant of 32 partitions of their elements, in 4
-rows from its offset 0, 4, 8 or 12 on: `scale_rows` takes a kernel's scale tile for the rows that an instruction uses.
+32 elements share a scale, a power of two: 8 partitions by the 4 elements that a packed (x4) element
+holds. A data tile (p, n) of packed elements has p / 8 rows of n scales. They lie in the quadrant of
+32 partitions of their elements, in 4 rows from its offset 0, 4, 8 or 12 on: `scale_rows` takes a
+kernel's scale tile for the rows that an instruction uses.
 """
 
 from __future__ import annotations
@@ -15,49 +16,84 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from .. import dtypes
-from ..errors import broken
-from ..memory import PSUM, SBUF, meta_of
-from ..tensor import IndexedTensor, Tensor
+from ..machine import dtypes
+from ..machine.memory import PSUM, SBUF, meta_of
+from ..rules.errors import broken
+from ..tensors.tensor import IndexedTensor, Tensor
 from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32
 
-_ELEMENTS = {dtypes.float8_e4m3fn_x4: np.dtype(ml_dtypes.float8_e4m3fn), dtypes.float8_e5m2_x4: np.dtype(ml_dtypes.float8_e5m2)}
+_ELEMENTS = {
+    dtypes.float8_e4m3fn_x4: np.dtype(ml_dtypes.float8_e4m3fn),
+    dtypes.float8_e5m2_x4: np.dtype(ml_dtypes.float8_e5m2),
+}
 _LARGEST = {dtypes.float8_e4m3fn_x4: 8, dtypes.float8_e5m2_x4: 15}
 """The largest exponent of an element."""
 X4 = (dtypes.float8_e5m2_x4, dtypes.float8_e4m3fn_x4, dtypes.float4_e2m1fn_x4)
 SCALES = (dtypes.float8_e8m0fnu, dtypes.UINT8)
-_FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32)
+_FP4 = np.array(
+    [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32
+)
 _BIAS = 127
 
 
 def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Tensor:
-    """The rows of the scale tile `t` that belong to a packed data tile (partitions, free): a view of (rows, free) for at
-    most 32 partitions, else of (quadrants, 4, free). It is an operand of QUANTIZE_MX and NC_MATMUL_MX.
+    """The rows of the scale tile `t` that belong to a packed data tile (partitions, free): a view
+    of (rows, free) for at most 32 partitions, else of (quadrants, 4, free). It is an operand of
+    QUANTIZE_MX and NC_MATMUL_MX.
     """
     meta = t.meta
     if isinstance(t, IndexedTensor) or meta.space != SBUF:
-        broken("memory", f"{api}: {what} '{t.label}' lies in {meta.space}" if meta.space != SBUF else
-               f"{api}: {what} '{t.label}' is picked by run-time indices", tensor=t.label, got=meta.describe(), limit="sbuf")
+        broken(
+            "memory",
+            f"{api}: {what} '{t.label}' lies in {meta.space}"
+            if meta.space != SBUF
+            else f"{api}: {what} '{t.label}' is picked by run-time indices",
+            tensor=t.label,
+            got=meta.describe(),
+            limit="sbuf",
+        )
     if meta.dtype not in SCALES:
-        broken("dtype", f"{api}: {what} '{t.label}' is {dtypes.name(meta.dtype)}", tensor=t.label, got=meta.describe(),
-               limit="float8_e8m0fnu or uint8")
+        broken(
+            "dtype",
+            f"{api}: {what} '{t.label}' is {dtypes.name(meta.dtype)}",
+            tensor=t.label,
+            got=meta.describe(),
+            limit="float8_e8m0fnu or uint8",
+        )
     quadrants = -(-partitions // 32)
     least = partitions // 8 if quadrants == 1 else 32 * (quadrants - 1) + 4
     if len(meta.shape) != 2 or meta.shape[1] != free or meta.partitions < least:
-        broken("shape-mismatch", f"{api}: {what} '{t.label}' does not hold the scales of ({partitions}, {free}) "
-               "packed elements", tensor=t.label, got=meta.shape, limit=f"({least} or more, {free})",
-               remedy=f"Make it ({partitions if quadrants > 1 else partitions // 8}, {free}): above 32 partitions each "
-                      "quadrant holds its scales in 4 rows.")
+        broken(
+            "shape-mismatch",
+            f"{api}: {what} '{t.label}' does not hold the scales of ({partitions}, {free}) packed "
+            "elements",
+            tensor=t.label,
+            got=meta.shape,
+            limit=f"({least} or more, {free})",
+            remedy=f"Make it ({partitions if quadrants > 1 else partitions // 8}, {free}): "
+            "above 32 partitions each "
+            "quadrant holds its scales in 4 rows.",
+        )
     if meta.pstart % 32 not in (0, 4, 8, 12):
-        broken("start-partition", f"{api}: {what} '{t.label}' starts at partition {meta.pstart}", tensor=t.label,
-               got=meta.describe(), limit="an offset of 0, 4, 8 or 12 within a quadrant of 32 partitions")
+        broken(
+            "start-partition",
+            f"{api}: {what} '{t.label}' starts at partition {meta.pstart}",
+            tensor=t.label,
+            got=meta.describe(),
+            limit="an offset of 0, 4, 8 or 12 within a quadrant of 32 partitions",
+        )
     row, column = meta.strides
     if quadrants == 1:
         shape, strides, pdim = (least, free), (row, column), 0
     else:
         shape, strides, pdim = (quadrants, 4, free), (32 * row, row, column), 1  # type: ignore[assignment]
-    return Tensor(t.buf, t._strided(t.off, shape, strides), meta_of(SBUF, shape, strides, meta.dtype, pdim, meta.pstart), t.off)
+    return Tensor(
+        t.buf,
+        t._strided(t.off, shape, strides),
+        meta_of(SBUF, shape, strides, meta.dtype, pdim, meta.pstart),
+        t.off,
+    )
 
 
 def _scales(a: np.ndarray) -> np.ndarray:
@@ -69,19 +105,25 @@ def _scales(a: np.ndarray) -> np.ndarray:
 
 
 def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The packed tile `a` (p, ...) of data type `dtype` as float32 (p, n, 4), the lowest bits of an element first."""
+    """The packed tile `a` (p, ...) of data type `dtype` as float32 (p, n, 4), the lowest bits of an
+    element first."""
     words = np.ascontiguousarray(a[dtype.names[0]]).reshape(a.shape[0], -1)  # type: ignore[index]
     if dtype == dtypes.float4_e2m1fn_x4:
         return _FP4[(words[..., None] >> np.array([0, 4, 8, 12], dtype=np.uint16)) & np.uint16(15)]
     return words.view(np.uint8).reshape(*words.shape, 4).view(_ELEMENTS[dtype]).astype(np.float32)
 
 
-@instruction("quantize_mx", "elements divided by a power of two that 32 of them share, and rounded to fp8",
-             f"{_ISA_32} quantize_mx")
+@instruction(
+    "quantize_mx",
+    "elements divided by a power of two that 32 of them share, and rounded to fp8",
+    f"{_ISA_32} quantize_mx",
+)
 def QUANTIZE_MX(call: Call) -> Plan:
-    """attrs: (). src (p, f), fp16 or bf16 -> a packed tile (p, f / 4). `extra`: its scales, as `scale_rows` gives them.
+    """attrs: (). src (p, f), fp16 or bf16 -> a packed tile (p, f / 4). `extra`: its scales, as
+    `scale_rows` gives them.
 
-    The scale is 2 ** (floor(log2(largest magnitude)) - (largest exponent of an element - 1)), of zeros 2 ** -127.
+    The scale is 2 ** (floor(log2(largest magnitude)) - (largest exponent of an element - 1)), of
+    zeros 2 ** -127.
     """
     src, dst, scales = call.srcs[0], call.dst, call.extra
     assert dst is not None and scales is not None
@@ -93,9 +135,19 @@ def QUANTIZE_MX(call: Call) -> Plan:
     call.one_of(dst, "dst", tuple(_ELEMENTS))
     partitions, free = src.meta.partitions, src.meta.free
     if partitions % 32:
-        call.fail("dimension-limit", f"'{src.label}' has {partitions} partitions", src, limit="a multiple of 32")
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has {partitions} partitions",
+            src,
+            limit="a multiple of 32",
+        )
     if free % 4:
-        call.fail("element-count", f"'{src.label}' has {free} elements a partition", src, limit="a multiple of 4")
+        call.fail(
+            "element-count",
+            f"'{src.label}' has {free} elements a partition",
+            src,
+            limit="a multiple of 4",
+        )
     shape = (partitions, free // 4)
     call.result(shape, VECTOR)
     packed = dst.dtype
@@ -107,22 +159,35 @@ def QUANTIZE_MX(call: Call) -> Plan:
         exponent = np.frexp(most)[1] - 1 - (largest - 1)
         exponent = np.where(most == 0, -_BIAS, np.clip(exponent, -_BIAS, _BIAS))
         with np.errstate(over="ignore", invalid="ignore"):
-            small = (groups.astype(np.float64) * np.ldexp(1.0, -exponent)[:, None, :, None]).astype(np.float32)
+            small = (groups.astype(np.float64) * np.ldexp(1.0, -exponent)[:, None, :, None]).astype(
+                np.float32
+            )
             data = small.reshape(partitions, -1).astype(element)
         shared = np.where(np.isfinite(most), exponent + _BIAS, 255).astype(np.uint8)
         if scales.dtype != np.uint8:
             shared = shared.view(dtypes.float8_e8m0fnu)
         return data.view(np.uint32).view(packed), shared
 
-    return Plan(VECTOR, compute, shape, packed, spread=lambda position, flags, arrays: flags.any(),
-                cost={"elements_per_cycle": 4})
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        packed,
+        spread=lambda position, flags, arrays: flags.any(),
+        cost={"elements_per_cycle": 4},
+    )
 
 
-@instruction("nc_matmul_mx", "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what is "
-             "there", f"{_ISA_32} nc_matmul_mx")
+@instruction(
+    "nc_matmul_mx",
+    "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
+    "is there",
+    f"{_ISA_32} nc_matmul_mx",
+)
 def NC_MATMUL_MX(call: Call) -> Plan:
-    """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n), packed; their scales, as
-    `scale_rows` gives them; and with `accumulate` the destination. dst: PSUM (m, n), fp32 or bf16.
+    """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),
+    packed; their scales, as `scale_rows` gives them; and with `accumulate` the destination. dst:
+    PSUM (m, n), fp32 or bf16.
     """
     position, size, accumulate = call.attrs
     stationary, moving = call.srcs[:2]
@@ -130,49 +195,103 @@ def NC_MATMUL_MX(call: Call) -> Plan:
     for t, what in ((stationary, "stationary"), (moving, "moving")):
         call.memory_of(t, (SBUF,), what, "TensorE reads only SBUF.")
         call.tile(t, what, (SBUF,))
-        call.one_of(t, what, X4, "View the bytes as a packed data type, or quantise them with nisa.quantize_mx.")
+        call.one_of(
+            t,
+            what,
+            X4,
+            "View the bytes as a packed data type, or quantise them with nisa.quantize_mx.",
+        )
     rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
     if moving.meta.partitions != rows:
-        call.fail("contraction-mismatch", f"'{stationary.label}' has {rows} partitions, '{moving.label}' has "
-                  f"{moving.meta.partitions}", moving, got=f"{stationary.meta.describe()} and {moving.meta.describe()}")
+        call.fail(
+            "contraction-mismatch",
+            f"'{stationary.label}' has {rows} partitions, '{moving.label}' has "
+            f"{moving.meta.partitions}",
+            moving,
+            got=f"{stationary.meta.describe()} and {moving.meta.describe()}",
+        )
     if rows % 32:
-        call.fail("dimension-limit", f"'{stationary.label}' has {rows} partitions", stationary, limit="a multiple of 32")
+        call.fail(
+            "dimension-limit",
+            f"'{stationary.label}' has {rows} partitions",
+            stationary,
+            limit="a multiple of 32",
+        )
     if columns % 2 or columns > 128:
-        call.fail("stationary-free-limit", f"the stationary operand '{stationary.label}' has {columns} free elements",
-                  stationary, limit="an even number of at most 128")
+        call.fail(
+            "stationary-free-limit",
+            f"the stationary operand '{stationary.label}' has {columns} free elements",
+            stationary,
+            limit="an even number of at most 128",
+        )
     dst = call.dst
     space = dst.meta.space if dst is not None else call.space
     if space != PSUM:
         call.fail("matmul-destination", "the destination lies in " + space, dst, limit="psum")
     wanted = dst.dtype if dst is not None else call.dtype or dtypes.FLOAT32
     if wanted not in (dtypes.FLOAT32, dtypes.bfloat16):
-        call.fail("dtype", f"the destination is {dtypes.name(wanted)}", dst, limit="float32 or bfloat16")
+        call.fail(
+            "dtype", f"the destination is {dtypes.name(wanted)}", dst, limit="float32 or bfloat16"
+        )
     most = call.target.psum_partition_bytes // wanted.itemsize
     if width > most:
-        call.fail("moving-free-limit", f"the moving operand '{moving.label}' has {width} free elements", moving,
-                  limit=f"{most} for {dtypes.name(wanted)}, all of PSUM")
+        call.fail(
+            "moving-free-limit",
+            f"the moving operand '{moving.label}' has {width} free elements",
+            moving,
+            limit=f"{most} for {dtypes.name(wanted)}, all of PSUM",
+        )
     if position or size:
-        if not (position and size) or size[1] != 128 or position[1] != 0 or size[0] not in (32, 64, 128) or rows > size[0] or (
-                position[0] % size[0] or position[0] + size[0] > 128):
-            call.fail("argument", "this row tiling is not there", got=f"tile_position={position}, tile_size={size}",
-                      limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple of the rows, column 0")
+        if (
+            not (position and size)
+            or size[1] != 128
+            or position[1] != 0
+            or size[0] not in (32, 64, 128)
+            or rows > size[0]
+            or (position[0] % size[0] or position[0] + size[0] > 128)
+        ):
+            call.fail(
+                "argument",
+                "this row tiling is not there",
+                got=f"tile_position={position}, tile_size={size}",
+                limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple "
+                "of the rows, column 0",
+            )
     shape = (columns,) + moving.meta.shape[1:]
     call.result(shape, TENSOR)
 
     def scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
         values = unpacked(a, dtype)
-        return (values * np.repeat(_scales(scales), 8, axis=0)[..., None]).transpose(0, 2, 1).reshape(4 * rows, -1)
+        return (
+            (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
+            .transpose(0, 2, 1)
+            .reshape(4 * rows, -1)
+        )
 
-    def compute(s: np.ndarray, m: np.ndarray, s_scales: np.ndarray, m_scales: np.ndarray, *held: np.ndarray) -> np.ndarray:
-        product = (scaled(s, stationary.dtype, s_scales).T @ scaled(m, moving.dtype, m_scales)).reshape(shape)
+    def compute(
+        s: np.ndarray, m: np.ndarray, s_scales: np.ndarray, m_scales: np.ndarray, *held: np.ndarray
+    ) -> np.ndarray:
+        product = (
+            scaled(s, stationary.dtype, s_scales).T @ scaled(m, moving.dtype, m_scales)
+        ).reshape(shape)
         return dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product
 
     def spread(place: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         if place > 3:
             return flags.reshape(shape)
         columns_of = flags.reshape(-1, columns if place in (0, 2) else width).any(axis=0)
-        return columns_of.reshape((-1,) + (1,) * (len(shape) - 1)) if place in (0, 2) else columns_of.reshape(
-            (1,) + shape[1:])
+        return (
+            columns_of.reshape((-1,) + (1,) * (len(shape) - 1))
+            if place in (0, 2)
+            else columns_of.reshape((1,) + shape[1:])
+        )
 
-    return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole", spread=spread,
-                cost={"passes": 1, "stationary": columns, "moving": width, "transpose": False})
+    return Plan(
+        TENSOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="whole",
+        spread=spread,
+        cost={"passes": 1, "stationary": columns, "moving": width, "transpose": False},
+    )

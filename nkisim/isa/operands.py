@@ -1,4 +1,5 @@
-"""Rules over operands that instructions of several engines share, and the step `data op operand`."""
+"""Rules over operands that instructions of several engines share, and the step `data op
+operand`."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, PSUM
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..machine.memory import CONST, PSUM
+from ..tensors.tensor import Tensor
 from . import alu
 from .core import GPSIMD, REDUCE, VECTOR, Call, registers_of
 
@@ -20,27 +21,41 @@ ISA_32 = "aws-neuron-sdk v2.32.0 nki.isa"
 def not_both_psum(call: Call, a: Tensor, b: Tensor) -> None:
     """At most one of two tiles that are read at the same time lies in PSUM."""
     if a.meta.space == PSUM and b.meta.space == PSUM:
-        call.fail("two-psum-inputs", f"'{a.label}' and '{b.label}' are both in PSUM", b,
-                  remedy="Copy one to SBUF first with nisa.tensor_copy.")
+        call.fail(
+            "two-psum-inputs",
+            f"'{a.label}' and '{b.label}' are both in PSUM",
+            b,
+            remedy="Copy one to SBUF first with nisa.tensor_copy.",
+        )
 
 
 def operators_there(call: Call, *ops: alu.AluOp) -> None:
     """The target's generation has all of these operators."""
     for op in ops:
         if call.target.nc_version < op.since:
-            call.fail("target", f"operator '{op.name}' needs NeuronCore-v{op.since} or later", got=f"target {call.target.name}",
-                      limit="trn3", remedy="Choose it with NEURON_PLATFORM_TARGET_OVERRIDE=trn3, or use nisa.activation.")
+            call.fail(
+                "target",
+                f"operator '{op.name}' needs NeuronCore-v{op.since} or later",
+                got=f"target {call.target.name}",
+                limit="trn3",
+                remedy="Choose it with NEURON_PLATFORM_TARGET_OVERRIDE=trn3, "
+                "or use nisa.activation.",
+            )
 
 
 def vector_registers(program: Any, rows: slice, cmd: int, start: Any, api: str) -> np.ndarray:
-    """What the registers of VectorE begin an accumulation with, (p, 1): `start` unless they are to be continued."""
+    """What the registers of VectorE begin an accumulation with, (p, 1): `start` unless they are to
+    be continued."""
     if cmd == REDUCE:
         return registers_of(program, VECTOR).read(rows, api)
     return np.broadcast_to(np.asarray(start, dtype=np.float32), (rows.stop - rows.start, 1))
 
 
-def registers_effect(rows: slice, cmd: int, api: str, forgets: bool = False) -> Callable[[Any], None]:
-    """What an accumulation in the registers of VectorE checks and sets in a run without values (`Plan.effect`)."""
+def registers_effect(
+    rows: slice, cmd: int, api: str, forgets: bool = False
+) -> Callable[[Any], None]:
+    """What an accumulation in the registers of VectorE checks and sets in a run without values
+    (`Plan.effect`)."""
 
     def effect(program: Any) -> None:
         registers = registers_of(program, VECTOR)
@@ -58,16 +73,32 @@ def integers_only(call: Call, *operands: Tensor) -> None:
     for t in operands:
         if t.meta.space == CONST:
             if isinstance(t.array, float):
-                call.fail("dtype", f"a bitwise operator got the number {t.array}", got=t.array, limit="integers",
-                          remedy="Write it as an integer.")
+                call.fail(
+                    "dtype",
+                    f"a bitwise operator got the number {t.array}",
+                    got=t.array,
+                    limit="integers",
+                    remedy="Write it as an integer.",
+                )
         elif not dtypes.is_integer(t.dtype) and t.dtype != dtypes.BOOL:
-            call.fail("dtype", f"a bitwise operator got '{t.label}' of {dtypes.name(t.dtype)}", t, limit="integers",
-                      remedy="Bitwise operators take integer tiles; for floats use the logical operators.")
+            call.fail(
+                "dtype",
+                f"a bitwise operator got '{t.label}' of {dtypes.name(t.dtype)}",
+                t,
+                limit="integers",
+                remedy="Bitwise operators take integer tiles; for floats use the logical "
+                "operators.",
+            )
     out = call.dst.dtype if call.dst is not None else call.dtype
     if out is not None and not dtypes.is_integer(out) and out != dtypes.BOOL:
-        call.fail("dtype", f"the result of a bitwise operator would be {dtypes.name(out)}", call.dst,
-                  got=dtypes.name(out), limit="an integer type: it leaves bits, and casts nothing",
-                  remedy="Take the result as integers and cast it with nisa.tensor_copy.")
+        call.fail(
+            "dtype",
+            f"the result of a bitwise operator would be {dtypes.name(out)}",
+            call.dst,
+            got=dtypes.name(out),
+            limit="an integer type: it leaves bits, and casts nothing",
+            remedy="Take the result as integers and cast it with nisa.tensor_copy.",
+        )
 
 
 def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:
@@ -76,8 +107,13 @@ def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:
         return
     for t in operands:
         if t.meta.space == PSUM:
-            call.fail("gpsimd-psum", f"'{t.label}' lies in PSUM", t, limit="sbuf",
-                      remedy="Copy it to SBUF first, or use nisa.vector_engine.")
+            call.fail(
+                "gpsimd-psum",
+                f"'{t.label}' lies in PSUM",
+                t,
+                limit="sbuf",
+                remedy="Copy it to SBUF first, or use nisa.vector_engine.",
+            )
 
 
 def _bits(number: int, dtype: np.dtype) -> Any:

@@ -1,7 +1,9 @@
-"""GpSimdE: the places of elements that are not zero, and the largest elements of groups of 16 partitions.
+"""GpSimdE: the places of elements that are not zero, and the largest elements of groups of 16
+partitions.
 
-Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (nonzero_with_count, topk); how the results of topk lie:
-nki/library/api/gpsimd-topk.rst and sparse-attention-indexer-mx-bf16score.rst (over 16 partitions, as the source does).
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py (nonzero_with_count, topk); how the
+results of topk lie: nki/library/api/gpsimd-topk.rst and sparse-attention-indexer-mx-bf16score.rst
+(over 16 partitions, as the source does).
 """
 
 from __future__ import annotations
@@ -10,25 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..tensors.tensor import Tensor
 from .core import GPSIMD, Call, Plan, instruction
 from .gather import CORE, in_sbuf
 from .operands import ISA_32 as _ISA_32
 
 
 def first_partitions(t: Tensor) -> np.ndarray | None:
-    """Which elements of a destination NONZERO writes, to pass as the mask of the call: the first partition of each core of
-    GpSimdE. None for all."""
+    """Which elements of a destination NONZERO writes, to pass as the mask of the call: the first
+    partition of each core of GpSimdE. None for all."""
     written = np.array([(t.meta.pstart + i) % CORE == 0 for i in range(t.meta.partitions)])
     return None if written.all() else written.reshape((-1,) + (1,) * (t.ndim - 1))
 
 
-@instruction("nonzero_with_count", "the places of the elements that are not zero, padding, and their count",
-             f"{_ISA_32} nonzero_with_count")
+@instruction(
+    "nonzero_with_count",
+    "the places of the elements that are not zero, padding, and their count",
+    f"{_ISA_32} nonzero_with_count",
+)
 def NONZERO(call: Call) -> Plan:
-    """attrs: (offset added to the places, padding). src (p, t), fp32 or int32 -> (p, t + 1) int32, in partitions 0, 16, ...
-    only: a mask (`first_partitions`) leaves the others as they are. NeuronCore-v3 and later.
+    """attrs: (offset added to the places, padding). src (p, t), fp32 or int32 -> (p, t + 1) int32,
+    in partitions 0, 16, ... only: a mask (`first_partitions`) leaves the others as they are.
+    NeuronCore-v3 and later.
     """
     offset, padding = call.attrs
     call.generation(3)
@@ -54,7 +60,7 @@ def NONZERO(call: Call) -> Plan:
         for i in used:
             places = np.flatnonzero(rows[i])
             out[i] = padding
-            out[i, :len(places)] = places + offset
+            out[i, : len(places)] = places + offset
             out[i, -1] = len(places)
         return out
 
@@ -64,27 +70,46 @@ def NONZERO(call: Call) -> Plan:
     return Plan(GPSIMD, compute, shape, dtypes.INT32, spread=spread)
 
 
-@instruction("topk", "the largest elements of each group of 16 partitions, and their places", f"{_ISA_32} topk")
+@instruction(
+    "topk",
+    "the largest elements of each group of 16 partitions, and their places",
+    f"{_ISA_32} topk",
+)
 def TOPK(call: Call) -> Plan:
-    """attrs: (n,). src (p, x) bf16, whose groups of 16 partitions hold n elements each, down the partitions first. dst
-    (p, k) bf16: the k largest in ascending order, `extra` (p, k) uint32: their places; both lie as the source does, element
-    j in partition j % 16 and column j // 16 of the group. The columns beyond are zero here, undefined on the device.
+    """attrs: (n,). src (p, x) bf16, whose groups of 16 partitions hold n elements each, down the
+    partitions first. dst (p, k) bf16: the k largest in ascending order, `extra` (p, k) uint32:
+    their places; both lie as the source does, element j in partition j % 16 and column j // 16 of
+    the group. The columns beyond are zero here, undefined on the device.
     """
     (n,) = call.attrs
     src, values, places = call.srcs[0], call.dst, call.extra
     assert values is not None and places is not None
     bf16, uint32 = (dtypes.bfloat16,), (np.dtype(np.uint32),)
-    for t, what, allowed in ((src, "src", bf16), (values, "val_dst", bf16), (places, "idx_dst", uint32)):
+    for t, what, allowed in (
+        (src, "src", bf16),
+        (values, "val_dst", bf16),
+        (places, "idx_dst", uint32),
+    ):
         in_sbuf(call, t, what)
         call.one_of(t, what, allowed)
     partitions = call.same_partitions(src, values, places)
     if partitions % CORE:
-        call.fail("dimension-limit", f"'{src.label}' has {partitions} partitions", src, limit=f"a multiple of {CORE}")
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has {partitions} partitions",
+            src,
+            limit=f"a multiple of {CORE}",
+        )
     if not isinstance(n, int) or not 8 <= n < 65536:
         call.fail("argument", "n is out of range", got=n, limit="8 to 65535")
     k = values.meta.free
     if not 1 <= k < 32768 or k > n:
-        call.fail("element-count", f"val_dst '{values.label}' asks for {k} of {n} elements", values, limit="1 to 32767, and n")
+        call.fail(
+            "element-count",
+            f"val_dst '{values.label}' asks for {k} of {n} elements",
+            values,
+            limit="1 to 32767, and n",
+        )
     call.per_partition(places, "idx_dst", k, k)
     call.per_partition(src, "src", -(-n // CORE), max(src.meta.free, -(-n // CORE)))
     shape = (partitions, k)
@@ -93,16 +118,29 @@ def TOPK(call: Call) -> Plan:
     columns = -(-k // CORE)
 
     def compute(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lists = dtypes.to_fp32(x).reshape(groups, CORE, -1).transpose(0, 2, 1).reshape(groups, -1)[:, :n]
-        best = np.argsort(lists, axis=1, kind="stable")[:, n - k:]
+        lists = (
+            dtypes.to_fp32(x)
+            .reshape(groups, CORE, -1)
+            .transpose(0, 2, 1)
+            .reshape(groups, -1)[:, :n]
+        )
+        best = np.argsort(lists, axis=1, kind="stable")[:, n - k :]
         found = []
         for what in (np.take_along_axis(lists, best, axis=1), best):
             out = np.zeros((groups, columns * CORE), dtype=what.dtype)
             out[:, :k] = what
             tile = np.zeros((partitions, k), dtype=what.dtype)
-            tile[:, :columns] = out.reshape(groups, columns, CORE).transpose(0, 2, 1).reshape(partitions, columns)
+            tile[:, :columns] = (
+                out.reshape(groups, columns, CORE).transpose(0, 2, 1).reshape(partitions, columns)
+            )
             found.append(tile)
         return found[0], found[1].astype(np.uint32)
 
-    return Plan(GPSIMD, compute, shape, dtypes.FLOAT32, spread=lambda position, flags, arrays: flags.any(),
-                cost={"elements": n, "k": k})
+    return Plan(
+        GPSIMD,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        spread=lambda position, flags, arrays: flags.any(),
+        cost={"elements": n, "k": k},
+    )

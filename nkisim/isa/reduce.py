@@ -1,7 +1,8 @@
 """VectorE: reductions and scans over the free axes.
 
-Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (tensor_reduce, tensor_scalar_reduce, tensor_tensor_scan);
-v2.32.0 nki/api/nki/isa/__init__.py (tensor_scalar_cumulative, exponential, and the registers that they share).
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (tensor_reduce,
+tensor_scalar_reduce, tensor_tensor_scan); v2.32.0 nki/api/nki/isa/__init__.py
+(tensor_scalar_cumulative, exponential, and the registers that they share).
 """
 
 from __future__ import annotations
@@ -11,12 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..tensor import Tensor
-from .core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE, VECTOR, Call, Plan, instruction, registers_of
+from ..machine import dtypes
+from ..tensors.tensor import Tensor
+from .core import (
+    IDLE,
+    LOAD_REDUCE,
+    REDUCE,
+    RESET_REDUCE,
+    VECTOR,
+    Call,
+    Plan,
+    instruction,
+    registers_of,
+)
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
-from .operands import integers_only, not_both_psum, operators_there, registers_effect, stage, vector_registers
+from .operands import (
+    integers_only,
+    not_both_psum,
+    operators_there,
+    registers_effect,
+    stage,
+    vector_registers,
+)
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
@@ -28,19 +46,36 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
             call.fail("argument", "axis is no integer or tuple of integers", got=repr(axis))
         a = int(a) + data.ndim if a < 0 else int(a)
         if a >= data.ndim:
-            call.fail("argument", f"axis {a} is beyond the {data.ndim} axes of '{data.label}'", data)
+            call.fail(
+                "argument", f"axis {a} is beyond the {data.ndim} axes of '{data.label}'", data
+            )
         if a == 0:
-            call.fail("partition-axis", f"axis 0 of '{data.label}' is the partition axis, which VectorE cannot reduce",
-                      data, limit="free axes: 1, 2, ...",
-                      remedy="Transpose first (nisa.nc_transpose), or multiply by ones on TensorE (nisa.nc_matmul).")
+            call.fail(
+                "partition-axis",
+                f"axis 0 of '{data.label}' is the partition axis, which VectorE cannot reduce",
+                data,
+                limit="free axes: 1, 2, ...",
+                remedy="Transpose first (nisa.nc_transpose), or multiply by ones on TensorE "
+                "(nisa.nc_matmul).",
+            )
         resolved.append(a)
     ordered = tuple(sorted(set(resolved)))
     if ordered != tuple(range(data.ndim - len(ordered), data.ndim)):
-        call.fail("argument", f"axes {ordered} of '{data.label}' are not the last, consecutive axes", data,
-                  limit=f"axes that end with {data.ndim - 1}", remedy="Reorder the free axes with an index grid.")
+        call.fail(
+            "argument",
+            f"axes {ordered} of '{data.label}' are not the last, consecutive axes",
+            data,
+            limit=f"axes that end with {data.ndim - 1}",
+            remedy="Reorder the free axes with an index grid.",
+        )
     if len(ordered) > 4:
-        call.fail("rank-limit", f"{len(ordered)} axes of '{data.label}' are reduced at once", data, limit="4 free axes",
-                  remedy="Reshape the free axes into fewer.")
+        call.fail(
+            "rank-limit",
+            f"{len(ordered)} axes of '{data.label}' are reduced at once",
+            data,
+            limit="4 free axes",
+            remedy="Reshape the free axes into fewer.",
+        )
     return ordered
 
 
@@ -51,13 +86,22 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     data = call.srcs[0]
     call.tile(data, "data")
     if op.reduce is None:
-        call.fail("operator", f"'{op.name}' is no reduction", got=op.name,
-                  limit="add, subtract, multiply, max, min, the logical and bitwise and/or/xor")
+        call.fail(
+            "operator",
+            f"'{op.name}' is no reduction",
+            got=op.name,
+            limit="add, subtract, multiply, max, min, the logical and bitwise and/or/xor",
+        )
     if op.bitvec:
         integers_only(call, data)
         if negate:
-            call.fail("argument", "negate applies to arithmetic operators only", got=op.name, limit="negate=False",
-                      remedy="Negate the result with an instruction of its own.")
+            call.fail(
+                "argument",
+                "negate applies to arithmetic operators only",
+                got=op.name,
+                limit="negate=False",
+                remedy="Negate the result with an instruction of its own.",
+            )
     axes = free_axes(call, data, axis)
     kept = data.meta.shape[: data.ndim - len(axes)]
     shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
@@ -68,25 +112,36 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     keep = shape == kept + (1,) * len(axes)
     where = axes[0] if len(axes) == 1 else axes
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
+
         def fast(x: np.ndarray) -> np.ndarray:
             return reduce(x, axis=where, keepdims=True)
-        return Plan(VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes)
+
+        return Plan(
+            VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes
+        )
 
     def compute(x: np.ndarray) -> np.ndarray:
-        out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(shape)
+        out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(
+            shape
+        )
         return -out if negate else out
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
 
 
-@instruction("tensor_scalar_reduce", "data op operand, and its reduction over all free axes",
-             f"{_ISA} tensor_scalar_reduce; {_ISA_32} (reduce_cmd, reduce_init, reduce_res_negate)")
+@instruction(
+    "tensor_scalar_reduce",
+    "data op operand, and its reduction over all free axes",
+    f"{_ISA} tensor_scalar_reduce; {_ISA_32} (reduce_cmd, reduce_init, reduce_res_negate)",
+)
 def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
-    """attrs: (op0, reverse0, reduce operator), and in NKI 0.6 (..., reduce_cmd, whether what is read out is negated).
+    """attrs: (op0, reverse0, reduce operator), and in NKI 0.6 (..., reduce_cmd, whether what is
+    read out is negated).
 
-    Sources: data, operand0, and with LOAD_REDUCE what the registers begin with (number or fp32 vector). `extra`: reduce_res;
-    in NKI 0.6 it may be missing, and the result stays in the registers of VectorE.
+    Sources: data, operand0, and with LOAD_REDUCE what the registers begin with (number or fp32
+    vector). `extra`: reduce_res; in NKI 0.6 it may be missing, and the result stays in the
+    registers of VectorE.
     """
     op0, reverse0, reduce_op, *more = call.attrs
     cmd, negate = more or (RESET_REDUCE, False)
@@ -96,16 +151,34 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     call.vector(operand0, partitions, "operand0")
     operators_there(call, op0)
     if reverse0:
-        call.fail("argument", "reverse0 is not supported yet", got="reverse0=True", limit="reverse0=False",
-                  remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.")
+        call.fail(
+            "argument",
+            "reverse0 is not supported yet",
+            got="reverse0=True",
+            limit="reverse0=False",
+            remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.",
+        )
     if op0.bitvec:
-        call.fail("operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators")
+        call.fail(
+            "operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators"
+        )
     allowed = ("add", "multiply", "maximum", "minimum") + (() if more else ("subtract",))
     if reduce_op.name not in allowed:
-        call.fail("operator", f"'{reduce_op.name}' is no reduce_op", got=reduce_op.name,
-                  limit="nl.add, nl.multiply, nl.max, nl.min" if more else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min")
+        call.fail(
+            "operator",
+            f"'{reduce_op.name}' is no reduce_op",
+            got=reduce_op.name,
+            limit="nl.add, nl.multiply, nl.max, nl.min"
+            if more
+            else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min",
+        )
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="reset_reduce, reduce, load_reduce")
+        call.fail(
+            "argument",
+            "reduce_cmd is none that it has",
+            got=cmd,
+            limit="reset_reduce, reduce, load_reduce",
+        )
     begins = _begins(call, 2, cmd, "reduce_init", partitions)
     if call.extra is not None:
         call.vector(call.extra, partitions, "reduce_res")
@@ -118,8 +191,11 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
 
     def compute(program: Any, x: np.ndarray, o: Any, *init: Any) -> Any:
         out = first(dtypes.to_fp32(x), o)
-        kept = out if program.active_mask is None else np.where(program.active_mask, out,
-                                                                np.float32(reduce_op.identity))
+        kept = (
+            out
+            if program.active_mask is None
+            else np.where(program.active_mask, out, np.float32(reduce_op.identity))
+        )
         total = reduce_op.reduce(kept, axis=axes).reshape(partitions, 1)
         if cmd != RESET_REDUCE:
             start = vector_registers(program, rows, cmd, init[0] if begins else 0.0, call.api)
@@ -127,31 +203,48 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, total)
         return (out, -total if negate else total) if reads_out else out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True, effect=registers_effect(rows, cmd, call.api),
-                cost={"accumulate": reads_out})
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        stateful=True,
+        effect=registers_effect(rows, cmd, call.api),
+        cost={"accumulate": reads_out},
+    )
 
 
-def _begins(call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True) -> bool:
-    """Whether a source tells what the registers begin with: with LOAD_REDUCE, and (`only`) not without."""
+def _begins(
+    call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True
+) -> bool:
+    """Whether a source tells what the registers begin with: with LOAD_REDUCE, and (`only`) not
+    without."""
     given = len(call.srcs) > position
     if given and not only and cmd != LOAD_REDUCE:
         return False
     if given != (cmd == LOAD_REDUCE):
-        call.fail("argument", f"{what} is missing" if not given else f"{what} is given without load_reduce",
-                  limit="reduce_cmd.load_reduce with it, any other reduce_cmd without")
+        call.fail(
+            "argument",
+            f"{what} is missing" if not given else f"{what} is given without load_reduce",
+            limit="reduce_cmd.load_reduce with it, any other reduce_cmd without",
+        )
     if given:
         call.vector(call.srcs[position], partitions, what)
         call.one_of(call.srcs[position], what, (dtypes.FLOAT32,))
     return given
 
 
-@instruction("tensor_scalar_cumulative", "a running reduction of data op number along the free axes",
-             f"{_ISA_32} tensor_scalar_cumulative")
+@instruction(
+    "tensor_scalar_cumulative",
+    "a running reduction of data op number along the free axes",
+    f"{_ISA_32} tensor_scalar_cumulative",
+)
 def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
-    """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1 (numbers or fp32 vectors).
+    """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1
+    (numbers or fp32 vectors).
 
-    Each element is op1(op0(element, imm0), the one before); the last one stays in the registers of VectorE. An imm1 without
-    LOAD_REDUCE is not used.
+    Each element is op1(op0(element, imm0), the one before); the last one stays in the registers of
+    VectorE. An imm1 without LOAD_REDUCE is not used.
     """
     op0, reverse0, op1, cmd = call.attrs
     src, imm0 = call.srcs[:2]
@@ -161,16 +254,32 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     call.one_of(imm0, "imm0", (dtypes.FLOAT32,))
     operators_there(call, op0)
     if op0.bitvec or VECTOR not in op0.engines:
-        call.fail("operator", f"op0 '{op0.name}' is no arithmetic operator of VectorE", got=op0.name)
+        call.fail(
+            "operator", f"op0 '{op0.name}' is no arithmetic operator of VectorE", got=op0.name
+        )
     if op1.name not in _STARTS:
-        call.fail("operator", f"op1 '{op1.name}' does not accumulate", got=op1.name, limit=", ".join(_STARTS))
+        call.fail(
+            "operator",
+            f"op1 '{op1.name}' does not accumulate",
+            got=op1.name,
+            limit=", ".join(_STARTS),
+        )
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="reset_reduce, reduce, load_reduce")
+        call.fail(
+            "argument",
+            "reduce_cmd is none that it has",
+            got=cmd,
+            limit="reset_reduce, reduce, load_reduce",
+        )
     begins = _begins(call, 2, cmd, "imm1", partitions, only=False)
     for t, what in ((src, "src"), (call.dst, "dst")):
         if t is not None and (t.dtype in _WIDE or t.dtype == dtypes.tfloat32):
-            call.fail("dtype", f"{what} '{t.label}' is {dtypes.name(t.dtype)}", t,
-                      limit="float32, bfloat16, float16, float8, 8- and 16-bit integers")
+            call.fail(
+                "dtype",
+                f"{what} '{t.label}' is {dtypes.name(t.dtype)}",
+                t,
+                limit="float32, bfloat16, float16, float8, 8- and 16-bit integers",
+            )
     shape = src.meta.shape
     call.result(shape, VECTOR)
     first = stage(op0, reverse0, partitions, len(shape))
@@ -178,24 +287,36 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
 
     def compute(program: Any, x: np.ndarray, o: Any, *init: Any) -> np.ndarray:
         terms = first(dtypes.to_fp32(x), o).reshape(partitions, -1)
-        state = vector_registers(program, rows, cmd, init[0] if begins else _STARTS[op1.name], call.api)[:, 0]
+        state = vector_registers(
+            program, rows, cmd, init[0] if begins else _STARTS[op1.name], call.api
+        )[:, 0]
         out = np.empty(terms.shape, dtype=np.float32)
         for i in range(terms.shape[1]):
             state = out[:, i] = op1.function(terms[:, i], state)
         registers_of(program, VECTOR).write(rows, state[:, None])
         return out.reshape(shape)
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="scan", stateful=True,
-                effect=registers_effect(rows, cmd, call.api))
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="scan",
+        stateful=True,
+        effect=registers_effect(rows, cmd, call.api),
+    )
 
 
 _STARTS = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "maximum": -math.inf, "minimum": math.inf}
 _WIDE = (dtypes.INT32, np.dtype(np.uint32))
 
 
-@instruction("exponential", "exp(src - maximum), with an optional running sum", f"{_ISA_32} exponential")
+@instruction(
+    "exponential", "exp(src - maximum), with an optional running sum", f"{_ISA_32} exponential"
+)
 def EXPONENTIAL(call: Call) -> Plan:
-    """attrs: (reduce_cmd,). Sources: src, max_value, and with LOAD_REDUCE what the sum begins with (numbers, fp32 vectors).
+    """attrs: (reduce_cmd,). Sources: src, max_value, and with LOAD_REDUCE what the sum begins with
+    (numbers, fp32 vectors).
 
     `extra`: reduce_res, where the sums of VectorE's registers are read to. NeuronCore-v4 and later.
     """
@@ -209,15 +330,25 @@ def EXPONENTIAL(call: Call) -> Plan:
     call.vector(most, partitions, "max_value")
     call.one_of(most, "max_value", (dtypes.FLOAT32,))
     if cmd not in (IDLE, REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="idle, reset_reduce, reduce, load_reduce")
+        call.fail(
+            "argument",
+            "reduce_cmd is none that it has",
+            got=cmd,
+            limit="idle, reset_reduce, reduce, load_reduce",
+        )
     begins = _begins(call, 2, cmd, "reduce_init", partitions)
     reads_out = call.extra is not None
     if call.extra is not None:
         call.vector(call.extra, partitions, "reduce_res")
         call.floating(call.extra, "reduce_res")
         if cmd == IDLE:
-            call.fail("argument", "reduce_res is given, but reduce_cmd accumulates nothing", call.extra, got="idle",
-                      limit="reset_reduce, reduce or load_reduce")
+            call.fail(
+                "argument",
+                "reduce_res is given, but reduce_cmd accumulates nothing",
+                call.extra,
+                got="idle",
+                limit="reset_reduce, reduce or load_reduce",
+            )
     shape = src.meta.shape
     call.result(shape, VECTOR)
     column = (partitions,) + (1,) * (len(shape) - 1)
@@ -225,22 +356,35 @@ def EXPONENTIAL(call: Call) -> Plan:
     rows = slice(src.meta.pstart, src.meta.pstart + partitions)
 
     def compute(program: Any, x: np.ndarray, m: Any, *init: Any) -> Any:
-        out = np.exp(dtypes.to_fp32(x) - (m.reshape(column) if isinstance(m, np.ndarray) else np.float32(m)))
+        out = np.exp(
+            dtypes.to_fp32(x) - (m.reshape(column) if isinstance(m, np.ndarray) else np.float32(m))
+        )
         registers = registers_of(program, VECTOR)
         if cmd == IDLE:
             registers.forget(rows)
             return out
-        total = vector_registers(program, rows, cmd, init[0] if begins else 0.0, call.api) + np.add.reduce(
-            out, axis=axes).reshape(partitions, 1)
+        total = vector_registers(
+            program, rows, cmd, init[0] if begins else 0.0, call.api
+        ) + np.add.reduce(out, axis=axes).reshape(partitions, 1)
         registers.write(rows, total)
         return (out, total) if reads_out else out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True,
-                effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE), cost={"accumulate": reads_out})
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        stateful=True,
+        effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE),
+        cost={"accumulate": reads_out},
+    )
 
 
-@instruction("tensor_tensor_scan", "a running (state op0 data0) op1 data1 along the free axis",
-             f"{_ISA} tensor_tensor_scan")
+@instruction(
+    "tensor_tensor_scan",
+    "a running (state op0 data0) op1 data1 along the free axis",
+    f"{_ISA} tensor_tensor_scan",
+)
 def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     """attrs: (op0, op1, reverse0, reverse1). Sources: data0, data1, initial."""
     op0, op1, reverse0, reverse1 = call.attrs
@@ -251,13 +395,24 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     call.vector(initial, partitions, "initial")
     for op in (op0, op1):
         if op.bitvec or op.unary or VECTOR not in op.engines:
-            call.fail("operator", f"'{op.name}' is no binary arithmetic operator of VectorE", got=op.name,
-                      limit="add, subtract, multiply, maximum, minimum, the comparisons and the logical operators")
+            call.fail(
+                "operator",
+                f"'{op.name}' is no binary arithmetic operator of VectorE",
+                got=op.name,
+                limit="add, subtract, multiply, maximum, minimum, the comparisons and the "
+                "logical operators",
+            )
     not_both_psum(call, data0, data1)
     if data0.meta.free != data1.meta.free:
-        call.fail("shape-mismatch", f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "
-                  f"{data1.meta.free}", data1, got=f"{data0.meta.describe()} and {data1.meta.describe()}",
-                  limit=data0.meta.shape, remedy="Slice both to the same shape.")
+        call.fail(
+            "shape-mismatch",
+            f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "
+            f"{data1.meta.free}",
+            data1,
+            got=f"{data0.meta.describe()} and {data1.meta.describe()}",
+            limit=data0.meta.shape,
+            remedy="Slice both to the same shape.",
+        )
     shape = data0.meta.shape
     call.result(shape, VECTOR)
     flat = (partitions, data0.meta.free)
@@ -265,7 +420,11 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     def compute(x: np.ndarray, y: np.ndarray, start: Any) -> np.ndarray:
         x, y = dtypes.to_fp32(x).reshape(flat), dtypes.to_fp32(y).reshape(flat)
         out = np.empty(flat, dtype=np.float32)
-        state = dtypes.to_fp32(start).reshape(-1) if isinstance(start, np.ndarray) else np.full(partitions, start, np.float32)
+        state = (
+            dtypes.to_fp32(start).reshape(-1)
+            if isinstance(start, np.ndarray)
+            else np.full(partitions, start, np.float32)
+        )
         for i in range(flat[1]):
             inner = op0.function(state, x[:, i]) if reverse0 else op0.function(x[:, i], state)
             state = op1.function(y[:, i], inner) if reverse1 else op1.function(inner, y[:, i])

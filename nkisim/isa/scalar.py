@@ -1,7 +1,7 @@
 """ScalarE: activation functions, with scale, bias and a running reduction.
 
-Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (activation, activation_reduce); v2.32.0
-nki/api/nki/isa/__init__.py (activation with a number as bias, activate2).
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (activation, activation_reduce);
+v2.32.0 nki/api/nki/isa/__init__.py (activation with a number as bias, activate2).
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, PSUM, SBUF
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..machine.memory import CONST, PSUM, SBUF
+from ..tensors.tensor import Tensor
 from . import alu
 from .core import IDLE, REDUCE, RESET, RESET_REDUCE, SCALAR, Call, Plan, instruction, registers_of
 
 _BIAS_DTYPES = (dtypes.FLOAT32, dtypes.FLOAT16, dtypes.bfloat16)
 
 
-@instruction("activation", "f(data * scale + bias), with an optional reduction over the free axes",
-             "aws-neuron-sdk v2.26.0 nki.isa activation, activation_reduce")
+@instruction(
+    "activation",
+    "f(data * scale + bias), with an optional reduction over the free axes",
+    "aws-neuron-sdk v2.26.0 nki.isa activation, activation_reduce",
+)
 def ACTIVATION(call: Call) -> Plan:
-    """attrs: (function name, has scale, has bias, reduce operator or None, reduce_cmd), and in NKI 0.6 (..., True).
+    """attrs: (function name, has scale, has bias, reduce operator or None, reduce_cmd), and in NKI
+    0.6 (..., True).
 
-    Sources: data, then scale, then bias, as present. `extra`: where the reduction registers are read to. In NKI 0.6 the
-    bias may be a number from NeuronCore-v3 on and of any data type but tfloat32, and the only reduction is the sum.
+    Sources: data, then scale, then bias, as present. `extra`: where the reduction registers are
+    read to. In NKI 0.6 the bias may be a number from NeuronCore-v3 on and of any data type but
+    tfloat32, and the only reduction is the sum.
     """
     function_name, has_scale, has_bias, reduce_op, cmd, *more = call.attrs
     rest = list(call.srcs)
@@ -36,38 +41,76 @@ def ACTIVATION(call: Call) -> Plan:
     if has_scale:
         scale = rest.pop(0)
         if scale.meta.space != CONST:
-            if scale.meta.space in (SBUF, PSUM) and (scale.meta.free != 1 or scale.meta.partitions != partitions):
-                call.fail("shape-mismatch", f"scale '{scale.label}' is not a vector over the partitions", scale,
-                          limit=f"a number, or a tile of shape ({partitions}, 1)", remedy="Scale by a (p, 1) tile.")
+            if scale.meta.space in (SBUF, PSUM) and (
+                scale.meta.free != 1 or scale.meta.partitions != partitions
+            ):
+                call.fail(
+                    "shape-mismatch",
+                    f"scale '{scale.label}' is not a vector over the partitions",
+                    scale,
+                    limit=f"a number, or a tile of shape ({partitions}, 1)",
+                    remedy="Scale by a (p, 1) tile.",
+                )
             call.vector(scale, partitions, "scale")
             if scale.dtype != dtypes.FLOAT32:
-                call.fail("dtype", f"scale '{scale.label}' is {dtypes.name(scale.dtype)}", scale, limit="float32",
-                          remedy="Copy it to a float32 tile first.")
+                call.fail(
+                    "dtype",
+                    f"scale '{scale.label}' is {dtypes.name(scale.dtype)}",
+                    scale,
+                    limit="float32",
+                    remedy="Copy it to a float32 tile first.",
+                )
     if has_bias:
         bias = rest.pop(0)
         if bias.meta.space == CONST and more:
             call.generation(3)
         elif bias.meta.space == CONST:
-            call.fail("dtype", "bias is a number", limit=f"a tile of shape ({partitions}, 1)",
-                      remedy=f"Make it a tile: nisa.memset(({partitions}, 1), value, dtype=nl.float32).")
+            call.fail(
+                "dtype",
+                "bias is a number",
+                limit=f"a tile of shape ({partitions}, 1)",
+                remedy=f"Make it a tile: nisa.memset(({partitions}, 1), value, dtype=nl.float32).",
+            )
         call.vector(bias, partitions, "bias")
         if bias.dtype == dtypes.tfloat32 or bias.dtype not in _BIAS_DTYPES and not more:
-            call.fail("dtype", f"bias '{bias.label}' is {dtypes.name(bias.dtype)}", bias,
-                      limit="float32, float16 or bfloat16", remedy="Copy it to a float32 tile first.")
+            call.fail(
+                "dtype",
+                f"bias '{bias.label}' is {dtypes.name(bias.dtype)}",
+                bias,
+                limit="float32, float16 or bfloat16",
+                remedy="Copy it to a float32 tile first.",
+            )
         if function_name == "reciprocal" and call.target.nc_version == 2:
-            call.fail("argument", "activation(nl.reciprocal) takes no bias on NeuronCore-v2", bias,
-                      remedy="Add the bias first, or use nisa.reciprocal.")
+            call.fail(
+                "argument",
+                "activation(nl.reciprocal) takes no bias on NeuronCore-v2",
+                bias,
+                remedy="Add the bias first, or use nisa.reciprocal.",
+            )
     if reduce_op is not None:
         if reduce_op.reduce is None:
             call.fail("operator", f"'{reduce_op.name}' is no reduction", got=reduce_op.name)
         if more and reduce_op.name != "add":
-            call.fail("operator", f"reduce_op '{reduce_op.name}' is not there", got=reduce_op.name, limit="nl.add",
-                      remedy="Reduce with nisa.tensor_reduce, or on trn3 with nisa.activate2.")
+            call.fail(
+                "operator",
+                f"reduce_op '{reduce_op.name}' is not there",
+                got=reduce_op.name,
+                limit="nl.add",
+                remedy="Reduce with nisa.tensor_reduce, or on trn3 with nisa.activate2.",
+            )
         if call.target.nc_version == 2 and reduce_op.name != "add":
-            call.fail("operator", f"reduce_op '{reduce_op.name}' needs NeuronCore-v3", got=f"target {call.target.name}",
-                      limit="nl.add on NeuronCore-v2")
+            call.fail(
+                "operator",
+                f"reduce_op '{reduce_op.name}' needs NeuronCore-v3",
+                got=f"target {call.target.name}",
+                limit="nl.add on NeuronCore-v2",
+            )
     elif cmd in (REDUCE, RESET_REDUCE):
-        call.fail("argument", "reduce_cmd asks for a reduction but reduce_op is missing", remedy="Pass reduce_op=nl.add.")
+        call.fail(
+            "argument",
+            "reduce_cmd asks for a reduction but reduce_op is missing",
+            remedy="Pass reduce_op=nl.add.",
+        )
     if call.extra is not None:
         call.vector(call.extra, partitions, "reduce_res")
     shape = data.meta.shape
@@ -84,21 +127,33 @@ def ACTIVATION(call: Call) -> Plan:
             at = 1
         if has_bias:
             b = operands[at]
-            x = x + (dtypes.to_fp32(b).reshape(column) if isinstance(b, np.ndarray) else np.float32(b))
+            x = x + (
+                dtypes.to_fp32(b).reshape(column) if isinstance(b, np.ndarray) else np.float32(b)
+            )
         out = function(x)
         return out.copy() if out is a else out
 
     cost = {"accumulate": reduce_op is not None or call.extra is not None}
     if reduce_op is None and call.extra is None and cmd == IDLE:
-        if not has_scale and not has_bias and data.array.dtype == np.float32 and isinstance(function, np.ufunc):
+        if (
+            not has_scale
+            and not has_bias
+            and data.array.dtype == np.float32
+            and isinstance(function, np.ufunc)
+        ):
             return Plan(SCALAR, function, shape, dtypes.FLOAT32, cost=cost)
-        return Plan(SCALAR, lambda a, *operands: value(a, operands), shape, dtypes.FLOAT32, cost=cost)
+        return Plan(
+            SCALAR, lambda a, *operands: value(a, operands), shape, dtypes.FLOAT32, cost=cost
+        )
 
     return _accumulating(call, lambda a, *operands: value(a, operands), reduce_op, cmd, data)
 
 
-def _accumulating(call: Call, value: Callable[..., np.ndarray], reduce_op: Any, cmd: int, data: Tensor) -> Plan:
-    """The plan of a function whose results are reduced into the registers of ScalarE, which `extra` may read."""
+def _accumulating(
+    call: Call, value: Callable[..., np.ndarray], reduce_op: Any, cmd: int, data: Tensor
+) -> Plan:
+    """The plan of a function whose results are reduced into the registers of ScalarE, which `extra`
+    may read."""
     partitions, shape = data.meta.partitions, data.meta.shape
     start = data.meta.pstart
     rows = slice(start, start + partitions)
@@ -112,7 +167,9 @@ def _accumulating(call: Call, value: Callable[..., np.ndarray], reduce_op: Any, 
         if cmd in (RESET, RESET_REDUCE):
             registers.write(rows, identity)
         if cmd in (REDUCE, RESET_REDUCE):
-            kept = out if program.active_mask is None else np.where(program.active_mask, out, identity)
+            kept = (
+                out if program.active_mask is None else np.where(program.active_mask, out, identity)
+            )
             reduced = reduce_op.reduce(kept, axis=free_axes).reshape(partitions, 1)
             registers.write(rows, reduce_op.function(registers.read(rows, call.api), reduced))
         return (out, registers.read(rows, call.api)) if reads_out else out
@@ -124,20 +181,37 @@ def _accumulating(call: Call, value: Callable[..., np.ndarray], reduce_op: Any, 
         elif cmd == REDUCE or reads_out:
             registers.read(rows, call.api)
 
-    return Plan(SCALAR, reducing, shape, dtypes.FLOAT32, stateful=True, effect=effect,
-                cost={"accumulate": reduce_op is not None or reads_out})
+    return Plan(
+        SCALAR,
+        reducing,
+        shape,
+        dtypes.FLOAT32,
+        stateful=True,
+        effect=effect,
+        cost={"accumulate": reduce_op is not None or reads_out},
+    )
 
 
-_PAIRS = ((("multiply", "add"), ("multiply", "subtract"), ("multiply", None), ("add", None), ("subtract", None),
-           (None, None)))
+_PAIRS = (
+    ("multiply", "add"),
+    ("multiply", "subtract"),
+    ("multiply", None),
+    ("add", None),
+    ("subtract", None),
+    (None, None),
+)
 """What activate2 computes before the function; None is nl.bypass."""
 
 
-@instruction("activate2", "f((data op0 imm0) op1 imm1), with an optional reduction over the free axes",
-             "aws-neuron-sdk v2.32.0 nki.isa activate2")
+@instruction(
+    "activate2",
+    "f((data op0 imm0) op1 imm1), with an optional reduction over the free axes",
+    "aws-neuron-sdk v2.32.0 nki.isa activate2",
+)
 def ACTIVATE2(call: Call) -> Plan:
-    """attrs: (function name, or "prelu"; op0 or None for bypass, reverse0; op1 or None, reverse1; reduce operator or None,
-    reduce_cmd). Sources: data, imm0, imm1, relu_param (each a number or a vector). `extra`: where the registers are read to.
+    """attrs: (function name, or "prelu"; op0 or None for bypass, reverse0; op1 or None, reverse1;
+    reduce operator or None, reduce_cmd). Sources: data, imm0, imm1, relu_param (each a number or a
+    vector). `extra`: where the registers are read to.
 
     NeuronCore-v4 and later.
     """
@@ -152,24 +226,56 @@ def ACTIVATE2(call: Call) -> Plan:
         if operand.meta.space != CONST and what != "relu_param":
             vectors.append(operand)
     if len(vectors) == 2 and vectors[0].dtype != vectors[1].dtype:
-        call.fail("dtype", f"imm0 '{vectors[0].label}' and imm1 '{vectors[1].label}' have different data types", vectors[1],
-                  got=f"{dtypes.name(vectors[0].dtype)} and {dtypes.name(vectors[1].dtype)}", limit="one data type")
+        call.fail(
+            "dtype",
+            f"imm0 '{vectors[0].label}' and imm1 '{vectors[1].label}' have different data types",
+            vectors[1],
+            got=f"{dtypes.name(vectors[0].dtype)} and {dtypes.name(vectors[1].dtype)}",
+            limit="one data type",
+        )
     pair = (None if op0 is None else op0.name, None if op1 is None else op1.name)
     if pair not in _PAIRS:
-        call.fail("operator", f"op0={pair[0] or 'bypass'} and op1={pair[1] or 'bypass'} do not go together",
-                  got=f"({pair[0] or 'bypass'}, {pair[1] or 'bypass'})",
-                  limit="(multiply, add), (multiply, subtract), (multiply, bypass), (add, bypass), (subtract, bypass), "
-                        "(bypass, bypass)")
+        call.fail(
+            "operator",
+            f"op0={pair[0] or 'bypass'} and op1={pair[1] or 'bypass'} do not go together",
+            got=f"({pair[0] or 'bypass'}, {pair[1] or 'bypass'})",
+            limit="(multiply, add), (multiply, subtract), (multiply, bypass), (add, "
+            "bypass), (subtract, bypass), "
+            "(bypass, bypass)",
+        )
     for op, reverse, number in ((op0, reverse0, 0), (op1, reverse1, 1)):
         if reverse and op is None:
-            call.fail("argument", f"reverse{number} is set, but op{number} is nl.bypass", got=f"reverse{number}=True")
-    if reduce_op is not None and reduce_op.name not in ("add", "maximum", "minimum", "abs_max", "abs_min"):
-        call.fail("operator", f"reduce_op '{reduce_op.name}' is not there", got=reduce_op.name,
-                  limit="nl.add, nl.maximum, nl.minimum, nl.abs_max, nl.abs_min")
+            call.fail(
+                "argument",
+                f"reverse{number} is set, but op{number} is nl.bypass",
+                got=f"reverse{number}=True",
+            )
+    if reduce_op is not None and reduce_op.name not in (
+        "add",
+        "maximum",
+        "minimum",
+        "abs_max",
+        "abs_min",
+    ):
+        call.fail(
+            "operator",
+            f"reduce_op '{reduce_op.name}' is not there",
+            got=reduce_op.name,
+            limit="nl.add, nl.maximum, nl.minimum, nl.abs_max, nl.abs_min",
+        )
     if reduce_op is None and cmd in (REDUCE, RESET_REDUCE):
-        call.fail("argument", "reduce_cmd asks for a reduction but reduce_op is missing", remedy="Pass reduce_op=nl.add.")
+        call.fail(
+            "argument",
+            "reduce_cmd asks for a reduction but reduce_op is missing",
+            remedy="Pass reduce_op=nl.add.",
+        )
     if cmd not in (IDLE, RESET, REDUCE, RESET_REDUCE):
-        call.fail("argument", "reduce_cmd is none that it has", got=cmd, limit="idle, reset, reduce, reset_reduce")
+        call.fail(
+            "argument",
+            "reduce_cmd is none that it has",
+            got=cmd,
+            limit="idle, reset, reduce, reset_reduce",
+        )
     if call.extra is not None:
         call.vector(call.extra, partitions, "reduce_res")
     shape = data.meta.shape
@@ -178,7 +284,11 @@ def ACTIVATE2(call: Call) -> Plan:
     function = None if function_name == "prelu" else alu.activation_function(function_name)
 
     def fit(operand: Any) -> Any:
-        return dtypes.to_fp32(operand).reshape(column) if isinstance(operand, np.ndarray) else np.float32(operand)
+        return (
+            dtypes.to_fp32(operand).reshape(column)
+            if isinstance(operand, np.ndarray)
+            else np.float32(operand)
+        )
 
     def value(a: np.ndarray, imm0: Any, imm1: Any, param: Any) -> np.ndarray:
         x = dtypes.to_fp32(a)

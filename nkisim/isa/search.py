@@ -1,7 +1,8 @@
 """VectorE: the eight largest values of each partition, their places, and their replacement.
 
-Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (max8, nc_find_index8, nc_match_replace8); what
-happens to equal and to missing values: v2.32.0 nki/api/nki/isa/__init__.py and release-notes/components/nki.rst.
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (max8, nc_find_index8,
+nc_match_replace8); what happens to equal and to missing values: v2.32.0 nki/api/nki/isa/__init__.py
+and release-notes/components/nki.rst.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..tensors.tensor import Tensor
 from .core import VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 
@@ -24,8 +25,13 @@ MOST = 16384
 
 def _axes(call: Call, operand: Tensor, what: str, most: int) -> None:
     if operand.ndim > most:
-        call.fail("rank-limit", f"{what} '{operand.label}' has {operand.ndim} axes", operand, limit=most,
-                  remedy="Reshape its free axes into fewer.")
+        call.fail(
+            "rank-limit",
+            f"{what} '{operand.label}' has {operand.ndim} axes",
+            operand,
+            limit=most,
+            remedy="Reshape its free axes into fewer.",
+        )
 
 
 def _eight(call: Call, vals: Tensor, data: Tensor) -> None:
@@ -40,9 +46,12 @@ def _flat(a: np.ndarray) -> np.ndarray:
     return dtypes.to_fp32(a).reshape(a.shape[0], -1)
 
 
-@instruction("max8", "the 8 largest elements of each partition, in descending order", f"{_ISA} max8")
+@instruction(
+    "max8", "the 8 largest elements of each partition, in descending order", f"{_ISA} max8"
+)
 def MAX8(call: Call) -> Plan:
-    """attrs: (most axes of src,): 5 in NKI 0.1, 3 in NKI 0.6. src (p, ...) of 8 to 16384 elements a partition -> (p, 8)."""
+    """attrs: (most axes of src,): 5 in NKI 0.1, 3 in NKI 0.6. src (p, ...) of 8 to 16384 elements a
+    partition -> (p, 8)."""
     src = call.srcs[0]
     call.tile(src, "src")
     _axes(call, src, "src", call.attrs[0])
@@ -56,15 +65,25 @@ def MAX8(call: Call) -> Plan:
             rows = np.partition(rows, rows.shape[1] - 8, axis=1)[:, -8:]
         return np.ascontiguousarray(np.sort(rows, axis=1)[:, :-9:-1])
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="reduce", identity=-math.inf, axes=tuple(range(1, src.ndim)))
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="reduce",
+        identity=-math.inf,
+        axes=tuple(range(1, src.ndim)),
+    )
 
 
-@instruction("nc_find_index8", "where each of 8 values a partition occurs first", f"{_ISA} nc_find_index8")
+@instruction(
+    "nc_find_index8", "where each of 8 values a partition occurs first", f"{_ISA} nc_find_index8"
+)
 def FIND_INDEX8(call: Call) -> Plan:
     """attrs: (most axes of data,). Sources: data (p, ...), vals (p, 8) -> (p, 8), uint16 or uint32.
 
-    A value that occurs k times in vals names its first k places in data, in ascending order; one that data does not have
-    (so often) gets all ones.
+    A value that occurs k times in vals names its first k places in data, in ascending order; one
+    that data does not have (so often) gets all ones.
     """
     data, vals = call.srcs[:2]
     call.tile(data, "data")
@@ -73,8 +92,12 @@ def FIND_INDEX8(call: Call) -> Plan:
     _eight(call, vals, data)
     wanted = call.dst.dtype if call.dst is not None else call.dtype
     if wanted not in INDEX_DTYPES:
-        call.fail("dtype", f"the indices would be {dtypes.name(wanted) if wanted is not None else 'of no type'}", call.dst,
-                  limit="uint16 or uint32")
+        call.fail(
+            "dtype",
+            f"the indices would be {dtypes.name(wanted) if wanted is not None else 'of no type'}",
+            call.dst,
+            limit="uint16 or uint32",
+        )
     nothing = np.iinfo(wanted).max
     shape = (data.meta.partitions, 8)
     call.result(shape, VECTOR)
@@ -87,25 +110,35 @@ def FIND_INDEX8(call: Call) -> Plan:
             _take(rows, targets, free, out, slot)
         return out
 
-    return Plan(VECTOR, compute, shape, kind="reduce", identity=math.nan, axes=tuple(range(1, data.ndim)))
+    return Plan(
+        VECTOR, compute, shape, kind="reduce", identity=math.nan, axes=tuple(range(1, data.ndim))
+    )
 
 
-def _take(rows: np.ndarray, targets: np.ndarray, free: np.ndarray, places: np.ndarray, slot: int) -> None:
-    """Note in `places[:, slot]` where `targets[:, slot]` occurs first among the `free` elements, which then are not."""
-    equal = (rows == targets[:, slot:slot + 1]) & free
+def _take(
+    rows: np.ndarray, targets: np.ndarray, free: np.ndarray, places: np.ndarray, slot: int
+) -> None:
+    """Note in `places[:, slot]` where `targets[:, slot]` occurs first among the `free` elements,
+    which then are not."""
+    equal = (rows == targets[:, slot : slot + 1]) & free
     first = equal.argmax(axis=1)
     found = np.flatnonzero(equal[np.arange(len(rows)), first])
     free[found, first[found]] = False
     places[found, slot] = first[found]
 
 
-@instruction("nc_match_replace8", "each of 8 values a partition replaced, where it occurs first, by a number",
-             f"{_ISA} nc_match_replace8")
+@instruction(
+    "nc_match_replace8",
+    "each of 8 values a partition replaced, where it occurs first, by a number",
+    f"{_ISA} nc_match_replace8",
+)
 def MATCH_REPLACE8(call: Call) -> Plan:
-    """attrs: (what an index is where nothing matched, whether a third source tells which elements are searched).
+    """attrs: (what an index is where nothing matched, whether a third source tells which elements
+    are searched).
 
-    Sources: data (p, ...), vals (p, 8), number, and perhaps the searched elements (constant booleans). `extra`: the
-    places, (p, 8). Of a value that occurs k times in vals, the first place goes to its last slot, and so on upwards.
+    Sources: data (p, ...), vals (p, 8), number, and perhaps the searched elements (constant
+    booleans). `extra`: the places, (p, 8). Of a value that occurs k times in vals, the first place
+    goes to its last slot, and so on upwards.
     """
     missing, limited = call.attrs
     data, vals = call.srcs[:2]
@@ -118,8 +151,12 @@ def MATCH_REPLACE8(call: Call) -> Plan:
         call.same_partitions(data, call.extra)
         call.per_partition(call.extra, "dst_idx", 8, 8)
         if not dtypes.is_integer(call.extra.dtype):
-            call.fail("dtype", f"dst_idx '{call.extra.label}' is {dtypes.name(call.extra.dtype)}", call.extra,
-                      limit="uint32 or uint16")
+            call.fail(
+                "dtype",
+                f"dst_idx '{call.extra.label}' is {dtypes.name(call.extra.dtype)}",
+                call.extra,
+                limit="uint32 or uint16",
+            )
     shape = data.meta.shape
     call.result(shape, VECTOR)
     wants_places = call.extra is not None
@@ -141,8 +178,14 @@ def MATCH_REPLACE8(call: Call) -> Plan:
         return (out, places) if wants_places else out
 
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
-        # unknown elements of data stay where they are; an unknown value may match anything in its partition
-        return flags if position == 0 else flags.any(axis=tuple(range(1, flags.ndim))).reshape(
-            (-1,) + (1,) * (len(shape) - 1))
+        # unknown elements of data stay where they are; an unknown value may match anything in its
+        # partition
+        return (
+            flags
+            if position == 0
+            else flags.any(axis=tuple(range(1, flags.ndim))).reshape(
+                (-1,) + (1,) * (len(shape) - 1)
+            )
+        )
 
     return Plan(VECTOR, compute, shape, kind="whole", spread=spread)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from ..machine import dtypes
 from .core import VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 
@@ -22,13 +22,19 @@ def _rows(program: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows, program.active_mask.reshape(rows.shape)
 
 
-@instruction("bn_stats", "count, mean and variance times count of the even and of the odd elements of each partition",
-             f"{_ISA} bn_stats")
+@instruction(
+    "bn_stats",
+    "count, mean and variance times count of the even and of the odd elements of each partition",
+    f"{_ISA} bn_stats",
+)
 def BN_STATS(call: Call) -> Plan:
-    """attrs: (). data (p, ...), at most 512 elements a partition -> (p, 6): three numbers of even elements, three of odd."""
+    """attrs: (). data (p, ...), at most 512 elements a partition -> (p, 6): three numbers of even
+    elements, three of odd."""
     data = call.srcs[0]
     call.tile(data, "data")
-    call.per_partition(data, "data", 1, call.target.bn_stats_free_max, " (nl.tile_size.bn_stats_fmax)")
+    call.per_partition(
+        data, "data", 1, call.target.bn_stats_free_max, " (nl.tile_size.bn_stats_fmax)"
+    )
     shape = (data.meta.partitions, 6)
     call.result(shape, VECTOR)
 
@@ -46,18 +52,33 @@ def BN_STATS(call: Call) -> Plan:
             out[:, 3 * parity + 2] = (away * away).sum(axis=1)
         return out
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="reduce", axes=tuple(range(1, data.ndim)), stateful=True)
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="reduce",
+        axes=tuple(range(1, data.ndim)),
+        stateful=True,
+    )
 
 
-@instruction("bn_aggr", "mean and variance of each partition, from results of bn_stats", f"{_ISA} bn_aggr")
+@instruction(
+    "bn_aggr", "mean and variance of each partition, from results of bn_stats", f"{_ISA} bn_aggr"
+)
 def BN_AGGR(call: Call) -> Plan:
-    """attrs: (). data (p, 3 k): k triples of count, mean, variance times count -> (p, 2): mean, variance."""
+    """attrs: (). data (p, 3 k): k triples of count, mean, variance times count -> (p, 2): mean,
+    variance."""
     data = call.srcs[0]
     call.tile(data, "data")
     if data.meta.free % 3:
-        call.fail("element-count", f"data '{data.label}' has {data.meta.free} elements a partition", data,
-                  limit="a multiple of 3: count, mean and variance * count",
-                  remedy="Pass the whole results of nisa.bn_stats, 6 elements a partition each.")
+        call.fail(
+            "element-count",
+            f"data '{data.label}' has {data.meta.free} elements a partition",
+            data,
+            limit="a multiple of 3: count, mean and variance * count",
+            remedy="Pass the whole results of nisa.bn_stats, 6 elements a partition each.",
+        )
     shape = (data.meta.partitions, 2)
     call.result(shape, VECTOR)
 
@@ -72,4 +93,12 @@ def BN_AGGR(call: Call) -> Plan:
         variance = (spread + count * away * away).sum(axis=1) / least
         return np.stack([whole, variance], axis=1)
 
-    return Plan(VECTOR, compute, shape, dtypes.FLOAT32, kind="reduce", axes=tuple(range(1, data.ndim)), stateful=True)
+    return Plan(
+        VECTOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="reduce",
+        axes=tuple(range(1, data.ndim)),
+        stateful=True,
+    )

@@ -1,8 +1,8 @@
 """TensorE: matrix multiply and transpose, SBUF in, PSUM out.
 
 Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul, nc_transpose),
-general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/nki/isa/__init__.py (performance modes, the
-limits of NeuronCore-v4).
+general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/nki/isa/__init__.py
+(performance modes, the limits of NeuronCore-v4).
 """
 
 from __future__ import annotations
@@ -11,21 +11,33 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import PSUM, SBUF
+from ..machine import dtypes
+from ..machine.memory import PSUM, SBUF
 from .core import TENSOR, Call, Plan, instruction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
 
 def _in_sbuf(call: Call, operand: Any, what: str) -> None:
-    call.memory_of(operand, (SBUF,), what, None if operand.meta.space != PSUM else
-                   "TensorE reads only SBUF: evacuate the PSUM tile first, t_sbuf = nisa.tensor_copy(t).")
+    call.memory_of(
+        operand,
+        (SBUF,),
+        what,
+        None
+        if operand.meta.space != PSUM
+        else "TensorE reads only SBUF: evacuate the PSUM tile first, t_sbuf = nisa.tensor_copy(t).",
+    )
     call.tile(operand, what, (SBUF,))
-    if operand.dtype not in dtypes.MATMUL_DTYPES and not (operand.dtype == dtypes.float8_e4m3fn
-                                                          and call.target.nc_version >= 4):
-        call.fail("dtype", f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}", operand,
-                  limit="float32, tfloat32, bfloat16, float16 or float8", remedy="Cast it with nl.copy(t, dtype=...).")
+    if operand.dtype not in dtypes.MATMUL_DTYPES and not (
+        operand.dtype == dtypes.float8_e4m3fn and call.target.nc_version >= 4
+    ):
+        call.fail(
+            "dtype",
+            f"{what} '{operand.label}' is {dtypes.name(operand.dtype)}",
+            operand,
+            limit="float32, tfloat32, bfloat16, float16 or float8",
+            remedy="Cast it with nl.copy(t, dtype=...).",
+        )
 
 
 def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
@@ -33,42 +45,82 @@ def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
     space = call.dst.meta.space if call.dst is not None else call.space
     if space != PSUM:
         name = f"'{call.dst.label}' " if call.dst is not None else ""
-        call.fail("matmul-destination", f"the destination {name}lies in {space}", call.dst, limit="psum", remedy=remedy)
+        call.fail(
+            "matmul-destination",
+            f"the destination {name}lies in {space}",
+            call.dst,
+            limit="psum",
+            remedy=remedy,
+        )
     if call.dst is not None and not whole and call.dst.meta.free * 4 > call.target.psum_bank_bytes:
-        call.fail("psum-bank", f"the destination '{call.dst.label}' spans more than one PSUM bank", call.dst,
-                  limit=f"{call.target.psum_bank_fp32} fp32 a partition", remedy="Write at most 512 columns at a time.")
+        call.fail(
+            "psum-bank",
+            f"the destination '{call.dst.label}' spans more than one PSUM bank",
+            call.dst,
+            limit=f"{call.target.psum_bank_fp32} fp32 a partition",
+            remedy="Write at most 512 columns at a time.",
+        )
 
 
 def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -> None:
-    """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary tile."""
+    """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary
+    tile."""
     if not position and not size:
         return
     if len(position) != 2 or len(size) != 2:
-        call.fail("argument", "tile_position and tile_size are given together, as (row, column)",
-                  got=f"tile_position={position}, tile_size={size}", limit="both, or none",
-                  remedy="Pass both, or leave both out.")
+        call.fail(
+            "argument",
+            "tile_position and tile_size are given together, as (row, column)",
+            got=f"tile_position={position}, tile_size={size}",
+            limit="both, or none",
+            remedy="Pass both, or leave both out.",
+        )
     if any(v % 32 for v in position + size):
-        call.fail("argument", "tile_position and tile_size are multiples of 32",
-                  got=f"tile_position={position}, tile_size={size}", limit="0, 32, 64, 96 and 32, 64, 128")
+        call.fail(
+            "argument",
+            "tile_position and tile_size are multiples of 32",
+            got=f"tile_position={position}, tile_size={size}",
+            limit="0, 32, 64, 96 and 32, 64, 128",
+        )
     if size[0] < rows or size[1] < columns:
-        call.fail("argument", "tile_size is smaller than the stationary tile", got=size, limit=f"({rows}, {columns})")
+        call.fail(
+            "argument",
+            "tile_size is smaller than the stationary tile",
+            got=size,
+            limit=f"({rows}, {columns})",
+        )
     if position[0] + size[0] > 128 or position[1] + size[1] > 128:
-        call.fail("argument", "the PE tile reaches beyond the 128 x 128 array",
-                  got=f"tile_position={position}, tile_size={size}", limit="position + size of at most (128, 128)",
-                  remedy="Move the PE tile, or make it smaller.")
+        call.fail(
+            "argument",
+            "the PE tile reaches beyond the 128 x 128 array",
+            got=f"tile_position={position}, tile_size={size}",
+            limit="position + size of at most (128, 128)",
+            remedy="Move the PE tile, or make it smaller.",
+        )
     if call.target.nc_version == 2 and tuple(size) == (32, 32):
-        call.fail("argument", "a 32 x 32 PE tile needs NeuronCore-v3 or later", got=f"target {call.target.name}",
-                  limit="trn2 or later", remedy="Make the rows or the columns 64 or 128.")
+        call.fail(
+            "argument",
+            "a 32 x 32 PE tile needs NeuronCore-v3 or later",
+            got=f"target {call.target.name}",
+            limit="trn2 or later",
+            remedy="Make the rows or the columns 64 or 128.",
+        )
 
 
-@instruction("nc_matmul", "stationary.T @ moving, into PSUM, optionally added to what is there", f"{_ISA} nc_matmul")
+@instruction(
+    "nc_matmul",
+    "stationary.T @ moving, into PSUM, optionally added to what is there",
+    f"{_ISA} nc_matmul",
+)
 def NC_MATMUL(call: Call) -> Plan:
-    """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size, accumulate), then, where they are
-    not the defaults, (..., performance mode: "none", "double_row" or, in NKI 0.1, "double_row_gen3"; whether the rules of
-    NKI 0.6 hold: types that go together, and what NeuronCore-v4 takes). Sources: stationary, moving, and with `accumulate`
-    the destination.
+    """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size,
+    accumulate), then, where they are not the defaults, (..., performance mode: "none", "double_row"
+    or, in NKI 0.1, "double_row_gen3"; whether the rules of NKI 0.6 hold: types that go together,
+    and what NeuronCore-v4 takes). Sources: stationary, moving, and with `accumulate` the
+    destination.
 
-    Double row: stationary (k, 2, m), moving (k, 2, n) of fp8, contracted over k and the axis of two.
+    Double row: stationary (k, 2, m), moving (k, 2, n) of fp8, contracted over k and the axis of
+    two.
     """
     stationary, moving = call.srcs[0], call.srcs[1]
     is_transpose, position, size, accumulate, *more = call.attrs[2:]
@@ -77,11 +129,16 @@ def NC_MATMUL(call: Call) -> Plan:
     _in_sbuf(call, stationary, "stationary operand")
     _in_sbuf(call, moving, "moving operand")
     if stationary.meta.partitions != moving.meta.partitions:
-        call.fail("contraction-mismatch", f"'{stationary.label}' has {stationary.meta.partitions} partitions, "
-                  f"'{moving.label}' has {moving.meta.partitions}", moving,
-                  got=f"{stationary.meta.describe()} and {moving.meta.describe()}",
-                  remedy="The contraction axis is the partition axis of both operands: transpose one, or slice both "
-                         "to the same rows.")
+        call.fail(
+            "contraction-mismatch",
+            f"'{stationary.label}' has {stationary.meta.partitions} partitions, '{moving.label}' "
+            f"has {moving.meta.partitions}",
+            moving,
+            got=f"{stationary.meta.describe()} and {moving.meta.describe()}",
+            remedy="The contraction axis is the partition axis of both operands: transpose "
+            "one, or slice both "
+            "to the same rows.",
+        )
     rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
     double = mode != "none"
     if double:
@@ -91,39 +148,75 @@ def NC_MATMUL(call: Call) -> Plan:
         _together(call, stationary, moving)
     large = newer and call.target.nc_version >= 4
     if columns > call.target.stationary_free_max:
-        call.fail("stationary-free-limit", f"the stationary operand '{stationary.label}' has {columns} free elements",
-                  stationary, limit=f"{call.target.stationary_free_max} (nl.tile_size.gemm_stationary_fmax)",
-                  remedy="Make the wider tile the moving operand, or split it into blocks of 128 columns.")
-    most = call.target.psum_partition_bytes // _result_dtype(call).itemsize if large else call.target.moving_free_max
+        call.fail(
+            "stationary-free-limit",
+            f"the stationary operand '{stationary.label}' has {columns} free elements",
+            stationary,
+            limit=f"{call.target.stationary_free_max} (nl.tile_size.gemm_stationary_fmax)",
+            remedy="Make the wider tile the moving operand, or split it into blocks of 128 "
+            "columns.",
+        )
+    most = (
+        call.target.psum_partition_bytes // _result_dtype(call).itemsize
+        if large
+        else call.target.moving_free_max
+    )
     if width > most:
-        call.fail("moving-free-limit", f"the moving operand '{moving.label}' has {width} free elements", moving,
-                  limit=f"{most}" + ("" if large else " (nl.tile_size.gemm_moving_fmax)"),
-                  remedy=f"Split it into blocks of {most} columns.")
+        call.fail(
+            "moving-free-limit",
+            f"the moving operand '{moving.label}' has {width} free elements",
+            moving,
+            limit=f"{most}" + ("" if large else " (nl.tile_size.gemm_moving_fmax)"),
+            remedy=f"Split it into blocks of {most} columns.",
+        )
     _tiling(call, position, size, rows, columns)
-    _into_psum(call, "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
-                     "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.", large)
-    shape = (columns,) + moving.meta.shape[2 if double else 1:]
+    _into_psum(
+        call,
+        "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
+        "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.",
+        large,
+    )
+    shape = (columns,) + moving.meta.shape[2 if double else 1 :]
     call.result(shape, TENSOR)
-    flat_s, flat_m = ((2 * rows, columns), (2 * rows, width)) if double else ((rows, columns), (rows, width))
+    flat_s, flat_m = (
+        ((2 * rows, columns), (2 * rows, width)) if double else ((rows, columns), (rows, width))
+    )
     two_d = stationary.ndim == 2 and moving.ndim == 2
     plain = two_d and stationary.array.dtype == np.float32 and moving.array.dtype == np.float32
 
     if plain and not accumulate:
+
         def compute(s: np.ndarray, m: np.ndarray) -> np.ndarray:
             return s.T.dot(m)  # less overhead than @ for two small matrices
     else:
+
         def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:  # type: ignore[misc]
             product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
             product = product.reshape(shape)
             return dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
 
     fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
-    onezero = (call.attrs[0] and stationary.dtype == np.float32) or (call.attrs[1] and moving.dtype == np.float32)
+    onezero = (call.attrs[0] and stationary.dtype == np.float32) or (
+        call.attrs[1] and moving.dtype == np.float32
+    )
     passes = (2 if onezero else 4) if fp32 else 1
-    return Plan(TENSOR, compute, shape, dtypes.FLOAT32, kind="whole",
-                spread=_columns(shape) if double else None,
-                cost={"passes": passes, "stationary": columns, "moving": width, "transpose": is_transpose,
-                      "tile_position": position, "tile_size": size, "double_row": double})
+    return Plan(
+        TENSOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="whole",
+        spread=_columns(shape) if double else None,
+        cost={
+            "passes": passes,
+            "stationary": columns,
+            "moving": width,
+            "transpose": is_transpose,
+            "tile_position": position,
+            "tile_size": size,
+            "double_row": double,
+        },
+    )
 
 
 def _result_dtype(call: Call) -> np.dtype:
@@ -136,70 +229,129 @@ def _double_row(call: Call, mode: str, size: tuple) -> None:
     if mode not in ("double_row", "double_row_gen3"):
         call.fail("argument", f"perf_mode '{mode}' is not there", got=mode, limit="double_row")
     if size and size[1] != 128:
-        call.fail("argument", "double_row does not go with column tiling", got=f"tile_size={size}", limit="128 columns")
-    fp8 = (dtypes.float8_e4m3, dtypes.float8_e5m2) + ((dtypes.float8_e4m3fn,) if call.target.nc_version >= 4 else ())
+        call.fail(
+            "argument",
+            "double_row does not go with column tiling",
+            got=f"tile_size={size}",
+            limit="128 columns",
+        )
+    fp8 = (dtypes.float8_e4m3, dtypes.float8_e5m2) + (
+        (dtypes.float8_e4m3fn,) if call.target.nc_version >= 4 else ()
+    )
     for t, what in zip(call.srcs, ("the stationary operand", "the moving operand")):
         call.one_of(t, what, fp8, "The double-row mode multiplies fp8 only.")
         if t.ndim < 3 or t.meta.shape[1] != 2:
-            call.fail("shape-mismatch", f"{what} '{t.label}' has no second axis of two", t,
-                      limit=f"({t.meta.partitions}, 2, n): the contraction is split over partitions and that axis")
+            call.fail(
+                "shape-mismatch",
+                f"{what} '{t.label}' has no second axis of two",
+                t,
+                limit=f"({t.meta.partitions}, 2, n): the contraction is split over "
+                "partitions and that axis",
+            )
 
 
 def _together(call: Call, stationary: Any, moving: Any) -> None:
     """Which data types NKI 0.6 multiplies with each other, and what it writes."""
     wide = (dtypes.FLOAT32, dtypes.tfloat32)
     if (stationary.dtype in wide) != (moving.dtype in wide):
-        call.fail("dtype", f"'{stationary.label}' is {dtypes.name(stationary.dtype)}, '{moving.label}' "
-                  f"{dtypes.name(moving.dtype)}", moving, limit="float32 or tfloat32 with float32 or tfloat32 only",
-                  remedy="Copy one operand to the data type of the other.")
+        call.fail(
+            "dtype",
+            f"'{stationary.label}' is {dtypes.name(stationary.dtype)}, '{moving.label}' "
+            f"{dtypes.name(moving.dtype)}",
+            moving,
+            limit="float32 or tfloat32 with float32 or tfloat32 only",
+            remedy="Copy one operand to the data type of the other.",
+        )
     if {stationary.dtype, moving.dtype} == {dtypes.float8_e4m3, dtypes.float8_e4m3fn}:
-        call.fail("dtype", "float8_e4m3 and float8_e4m3fn meet in one matmul", moving, limit="one of the two")
-    allowed = (dtypes.FLOAT32, dtypes.bfloat16) if call.target.nc_version >= 4 else (dtypes.FLOAT32,)
+        call.fail(
+            "dtype",
+            "float8_e4m3 and float8_e4m3fn meet in one matmul",
+            moving,
+            limit="one of the two",
+        )
+    allowed = (
+        (dtypes.FLOAT32, dtypes.bfloat16) if call.target.nc_version >= 4 else (dtypes.FLOAT32,)
+    )
     if call.dst is not None:
-        call.one_of(call.dst, "the destination", allowed, "Make the PSUM tile with dtype=nl.float32.")
+        call.one_of(
+            call.dst, "the destination", allowed, "Make the PSUM tile with dtype=nl.float32."
+        )
 
 
 def _columns(shape: tuple[int, ...]) -> Any:
-    """Where unknown elements of a matmul's operands reach: those of stationary columns rows, those of moving ones columns."""
+    """Where unknown elements of a matmul's operands reach: those of stationary columns rows, those
+    of moving ones columns."""
 
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         if position > 1:
             return flags.reshape(shape)
-        any_of = flags.reshape(flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))).any(axis=(0, 1))
-        return any_of.reshape((-1,) + (1,) * (len(shape) - 1)) if position == 0 else any_of.reshape((1,) + shape[1:])
+        any_of = flags.reshape(
+            flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))
+        ).any(axis=(0, 1))
+        return (
+            any_of.reshape((-1,) + (1,) * (len(shape) - 1))
+            if position == 0
+            else any_of.reshape((1,) + shape[1:])
+        )
 
     return spread
 
 
-@instruction("nc_transpose", "the partition and free axes of a tile swapped, by a matmul with identity",
-             f"{_ISA} nc_transpose")
+@instruction(
+    "nc_transpose",
+    "the partition and free axes of a tile swapped, by a matmul with identity",
+    f"{_ISA} nc_transpose",
+)
 def NC_TRANSPOSE(call: Call) -> Plan:
     """The transpose of TensorE: at most 128 x 128, SBUF to PSUM."""
     data = call.srcs[0]
     _in_sbuf(call, data, "operand")
     partitions, free = data.meta.partitions, data.meta.free
     if free > 128:
-        call.fail("dimension-limit", f"'{data.label}' has {free} free elements", data, limit="128 on TensorE",
-                  remedy="Transpose blocks of 128 columns.")
-    _into_psum(call, "TensorE writes only PSUM: take the result as a new tile and copy it with nisa.tensor_copy.")
+        call.fail(
+            "dimension-limit",
+            f"'{data.label}' has {free} free elements",
+            data,
+            limit="128 on TensorE",
+            remedy="Transpose blocks of 128 columns.",
+        )
+    _into_psum(
+        call,
+        "TensorE writes only PSUM: take the result as a new tile and copy it with "
+        "nisa.tensor_copy.",
+    )
     shape = (free, partitions)
     call.result(shape, TENSOR)
     flat = (partitions, free)
-    turned = _turned_in_halves if data.ndim == 2 and free > 96 and partitions > 96 and data.array.itemsize == 4 else _turned
+    turned = (
+        _turned_in_halves
+        if data.ndim == 2 and free > 96 and partitions > 96 and data.array.itemsize == 4
+        else _turned
+    )
     if call.target.nc_version == 2:
+
         def compute(a: np.ndarray) -> np.ndarray:
-            # On NeuronCore-v2 it is a plain matmul with identity, in which a NaN or infinity spoils its row.
+            # On NeuronCore-v2 it is a plain matmul with identity, in which a NaN or infinity spoils
+            # its row.
             if np.isfinite(dtypes.to_fp32(a)).all():
                 return turned(a.reshape(flat))
             return dtypes.to_fp32(a).reshape(flat).T @ np.eye(partitions, dtype=np.float32)
     elif data.ndim == 2:
         compute = turned
     else:
+
         def compute(a: np.ndarray) -> np.ndarray:
             return turned(a.reshape(flat))
 
     exact = None if call.target.nc_version == 2 else data.array.dtype
-    return Plan(TENSOR, compute, shape, exact, kind="transpose", cost={"partitions": partitions, "free": free})
+    return Plan(
+        TENSOR,
+        compute,
+        shape,
+        exact,
+        kind="transpose",
+        cost={"partitions": partitions, "free": free},
+    )
 
 
 def _turned(a: np.ndarray) -> np.ndarray:
@@ -207,7 +359,8 @@ def _turned(a: np.ndarray) -> np.ndarray:
 
 
 def _turned_in_halves(a: np.ndarray) -> np.ndarray:
-    """`_turned` of a large tile: half its rows at a time stay in the host's cache, which takes half as long."""
+    """`_turned` of a large tile: half its rows at a time stay in the host's cache, which takes half
+    as long."""
     out = np.empty(a.shape[::-1], a.dtype)
     out[:, :64] = a[:64].T
     out[:, 64:] = a[64:].T

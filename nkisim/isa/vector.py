@@ -1,6 +1,7 @@
 """VectorE: elementwise operators, copies, small transposes; some of them may run on other engines.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py, general/nki/api/nki.api.shared.rst.
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py,
+general/nki/api/nki.api.shared.rst.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST
-from ..tensor import Tensor
+from ..machine import dtypes
+from ..machine.memory import CONST
+from ..tensors.tensor import Tensor
 from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
@@ -30,23 +31,42 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     call.same_partitions(a, b)
     operators_there(call, op)
     if op.unary:
-        call.fail("operator", f"'{op.name}' takes one operand", got=op.name, remedy="Use nisa.activation or the nl function.")
+        call.fail(
+            "operator",
+            f"'{op.name}' takes one operand",
+            got=op.name,
+            remedy="Use nisa.activation or the nl function.",
+        )
     if a.meta.free != b.meta.free:
-        call.fail("shape-mismatch", f"'{a.label}' has {a.meta.free} elements a partition, '{b.label}' has {b.meta.free}",
-                  b, got=f"{a.meta.describe()} and {b.meta.describe()}",
-                  remedy="To combine a tile with one value a partition use nisa.tensor_scalar.")
+        call.fail(
+            "shape-mismatch",
+            f"'{a.label}' has {a.meta.free} elements a partition, '{b.label}' has {b.meta.free}",
+            b,
+            got=f"{a.meta.describe()} and {b.meta.describe()}",
+            remedy="To combine a tile with one value a partition use nisa.tensor_scalar.",
+        )
     not_both_psum(call, a, b)
     if op.bitvec:
         integers_only(call, a, b)
-    integer = a.dtype == b.dtype and a.dtype in _WIDE_INTEGERS and op.name in ("add", "subtract", "multiply")
+    integer = (
+        a.dtype == b.dtype
+        and a.dtype in _WIDE_INTEGERS
+        and op.name in ("add", "subtract", "multiply")
+    )
     if op.name == "power" or integer:
         engine = wanted or GPSIMD
         if engine != GPSIMD and op.name == "power":
             call.fail("engine", "'power' runs on GpSimdE only", got=engine, limit=GPSIMD)
     else:
-        if wanted not in (None, VECTOR) and not (wanted == GPSIMD and op.name in ("add", "multiply")):
-            call.fail("engine", f"tensor_tensor with '{op.name}' does not run on the {wanted} engine", got=wanted,
-                      limit="vector (gpsimd for power, add, multiply and integer arithmetic)")
+        if wanted not in (None, VECTOR) and not (
+            wanted == GPSIMD and op.name in ("add", "multiply")
+        ):
+            call.fail(
+                "engine",
+                f"tensor_tensor with '{op.name}' does not run on the {wanted} engine",
+                got=wanted,
+                limit="vector (gpsimd for power, add, multiply and integer arithmetic)",
+            )
         engine = wanted or VECTOR
     no_psum_on_gpsimd(call, engine, a, b)
     call.result(a.meta.shape, engine)
@@ -64,10 +84,14 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
 
-@instruction("tensor_scalar", "(data op0 operand0) op1 operand1, operands being numbers or one value a partition",
-             f"{_ISA} tensor_scalar")
+@instruction(
+    "tensor_scalar",
+    "(data op0 operand0) op1 operand1, operands being numbers or one value a partition",
+    f"{_ISA} tensor_scalar",
+)
 def TENSOR_SCALAR(call: Call) -> Plan:
-    """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0, operand1."""
+    """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0,
+    operand1."""
     op0, reverse0, op1, reverse1, wanted = call.attrs
     data = call.srcs[0]
     call.tile(data, "data")
@@ -77,32 +101,57 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     ops = [op0] if op1 is None else [op0, op1]
     operators_there(call, *ops)
     if len({op.bitvec for op in ops}) > 1:
-        call.fail("operator", f"'{op0.name}' and '{op1.name}' mix bitwise and arithmetic operators",
-                  got=f"{op0.name}, {op1.name}", remedy="Use two instructions.")
+        call.fail(
+            "operator",
+            f"'{op0.name}' and '{op1.name}' mix bitwise and arithmetic operators",
+            got=f"{op0.name}, {op1.name}",
+            remedy="Use two instructions.",
+        )
     if wanted == SCALAR:
         pair = (op0.name, op1.name if op1 else None)
         if call.target.nc_version < 3:
-            call.fail("engine", "ScalarE runs tensor_scalar from NeuronCore-v3 on", got=f"target {call.target.name}",
-                      remedy="Use nisa.activation(nl.copy, data, scale=...) or nisa.vector_engine.")
+            call.fail(
+                "engine",
+                "ScalarE runs tensor_scalar from NeuronCore-v3 on",
+                got=f"target {call.target.name}",
+                remedy="Use nisa.activation(nl.copy, data, scale=...) or nisa.vector_engine.",
+            )
         if pair not in (("multiply", "add"), ("multiply", None), ("add", None)):
-            call.fail("engine", f"ScalarE does not run {pair[0]}" + (f" then {pair[1]}" if pair[1] else ""),
-                      got=str(pair), limit="multiply then add, multiply, or add")
+            call.fail(
+                "engine",
+                f"ScalarE does not run {pair[0]}" + (f" then {pair[1]}" if pair[1] else ""),
+                got=str(pair),
+                limit="multiply then add, multiply, or add",
+            )
         engine = SCALAR
     elif wanted == GPSIMD:
         if any(op.name not in ("rsqrt", "power", "add", "multiply") for op in ops):
-            call.fail("engine", f"GpSimdE does not run tensor_scalar with {', '.join(op.name for op in ops)}",
-                      got=wanted, limit="rsqrt (and power, add, multiply)")
+            call.fail(
+                "engine",
+                f"GpSimdE does not run tensor_scalar with {', '.join(op.name for op in ops)}",
+                got=wanted,
+                limit="rsqrt (and power, add, multiply)",
+            )
         engine = GPSIMD
     else:
         if wanted not in (None, VECTOR):
-            call.fail("engine", f"tensor_scalar does not run on the {wanted} engine", got=wanted,
-                      limit="vector, scalar, gpsimd", remedy="Leave engine= out to let it be chosen.")
+            call.fail(
+                "engine",
+                f"tensor_scalar does not run on the {wanted} engine",
+                got=wanted,
+                limit="vector, scalar, gpsimd",
+                remedy="Leave engine= out to let it be chosen.",
+            )
         only_gpsimd = [op for op in ops if VECTOR not in op.engines]
         engine = GPSIMD if only_gpsimd and wanted is None else VECTOR
         for op in ops:
             if engine not in op.engines:
-                call.fail("engine", f"'{op.name}' does not run on the {engine} engine", got=op.name,
-                          limit=", ".join(op.engines))
+                call.fail(
+                    "engine",
+                    f"'{op.name}' does not run on the {engine} engine",
+                    got=op.name,
+                    limit=", ".join(op.engines),
+                )
     if op0.bitvec:
         integers_only(call, *call.srcs)
     no_psum_on_gpsimd(call, engine, *call.srcs)
@@ -111,10 +160,20 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     first = stage(op0, reverse0, partitions, len(shape))
     if op0.bitvec:
         second = stage(op1, reverse1, partitions, len(shape)) if op1 else None
-        return Plan(engine, lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0]), shape)
-    plain = (data.array.dtype == np.float32 and len(shape) == 2 and not any(op.unary for op in ops)
-             and not reverse0 and not reverse1
-             and all(o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2) for o in call.srcs[1:]))
+        return Plan(
+            engine, lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0]), shape
+        )
+    plain = (
+        data.array.dtype == np.float32
+        and len(shape) == 2
+        and not any(op.unary for op in ops)
+        and not reverse0
+        and not reverse1
+        and all(
+            o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2)
+            for o in call.srcs[1:]
+        )
+    )
     if op1 is None:
         if plain:
             return Plan(engine, op0.function, shape, dtypes.FLOAT32)
@@ -130,10 +189,14 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
 
-@instruction("scalar_tensor_tensor", "(data op0 operand0) op1 operand1, operand1 being a tile",
-             f"{_ISA} scalar_tensor_tensor; {_ISA_32} (no bitwise operators)")
+@instruction(
+    "scalar_tensor_tensor",
+    "(data op0 operand0) op1 operand1, operand1 being a tile",
+    f"{_ISA} scalar_tensor_tensor; {_ISA_32} (no bitwise operators)",
+)
 def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
-    """attrs: (op0, reverse0, op1, reverse1). Sources: data, operand0 (number or vector), operand1 (tile)."""
+    """attrs: (op0, reverse0, op1, reverse1). Sources: data, operand0 (number or vector), operand1
+    (tile)."""
     op0, reverse0, op1, reverse1 = call.attrs
     data, operand0, operand1 = call.srcs[:3]
     call.tile(data, "data")
@@ -141,15 +204,25 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     partitions = call.same_partitions(data, operand1)
     call.vector(operand0, partitions, "operand0")
     if operand1.meta.space == CONST or data.meta.free != operand1.meta.free:
-        call.fail("shape-mismatch", "operand1 does not have the shape of data", operand1, limit=data.meta.shape,
-                  remedy="For a number or one value a partition use nisa.tensor_scalar with op1.")
+        call.fail(
+            "shape-mismatch",
+            "operand1 does not have the shape of data",
+            operand1,
+            limit=data.meta.shape,
+            remedy="For a number or one value a partition use nisa.tensor_scalar with op1.",
+        )
     not_both_psum(call, data, operand1)
     operators_there(call, op0, op1)
     for op in (op0, op1):
         if op.bitvec or VECTOR not in op.engines:
-            call.fail("operator", f"'{op.name}' is no arithmetic operator of VectorE", got=op.name,
-                      limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, comparisons, ...",
-                      remedy="Use nisa.tensor_scalar and nisa.tensor_tensor.")
+            call.fail(
+                "operator",
+                f"'{op.name}' is no arithmetic operator of VectorE",
+                got=op.name,
+                limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, "
+                "comparisons, ...",
+                remedy="Use nisa.tensor_scalar and nisa.tensor_tensor.",
+            )
     shape = data.meta.shape
     call.result(shape, VECTOR)
     first = stage(op0, reverse0, partitions, len(shape))
@@ -177,19 +250,27 @@ def RECIPROCAL(call: Call) -> Plan:
 
 @instruction("tensor_copy", "a copy, casting if the dtypes differ", f"{_ISA} tensor_copy")
 def TENSOR_COPY(call: Call) -> Plan:
-    """attrs: (engine or None,). The destination may be larger: a source axis of one is then repeated."""
+    """attrs: (engine or None,). The destination may be larger: a source axis of one is then
+    repeated."""
     engine = call.attrs[0] or VECTOR
     src = call.srcs[0]
     call.tile(src, "source")
     if engine not in (VECTOR, SCALAR, GPSIMD):
-        call.fail("engine", f"tensor_copy does not run on the {engine} engine", got=engine, limit="vector, scalar, gpsimd")
+        call.fail(
+            "engine",
+            f"tensor_copy does not run on the {engine} engine",
+            got=engine,
+            limit="vector, scalar, gpsimd",
+        )
     no_psum_on_gpsimd(call, engine, src)
     shape = src.meta.shape
     through_fp32 = engine == SCALAR and call.target.nc_version == 2
     if call.dst is not None and call.dst.meta.shape != shape:
         shape = _assignable(call, src)
     call.result(shape, engine)
-    repeat = shape != src.meta.shape and call.dst is not None and call.dst.meta.size != src.meta.size
+    repeat = (
+        shape != src.meta.shape and call.dst is not None and call.dst.meta.size != src.meta.size
+    )
 
     def compute(x: np.ndarray) -> np.ndarray:
         if through_fp32:
@@ -216,10 +297,14 @@ def _assignable(call: Call, src: Tensor) -> tuple[int, ...]:
         except ValueError:
             pass
     smaller = dst.meta.size < src.meta.size
-    call.fail("assign-shape" if smaller or same_p else "partition-mismatch",
-              f"'{src.label}' of shape {have} cannot be assigned to '{dst.label}' of shape {want}", dst,
-              got=f"{src.meta.describe()} -> {dst.meta.describe()}", limit=want,
-              remedy="Give both the same shape; partitions are never broadcast by an assignment.")
+    call.fail(
+        "assign-shape" if smaller or same_p else "partition-mismatch",
+        f"'{src.label}' of shape {have} cannot be assigned to '{dst.label}' of shape {want}",
+        dst,
+        got=f"{src.meta.describe()} -> {dst.meta.describe()}",
+        limit=want,
+        remedy="Give both the same shape; partitions are never broadcast by an assignment.",
+    )
     return want
 
 
@@ -229,7 +314,12 @@ def MEMSET(call: Call) -> Plan:
     shape, wanted = call.attrs
     engine = wanted or VECTOR
     if engine not in (VECTOR, GPSIMD):
-        call.fail("engine", f"memset does not run on the {engine} engine", got=engine, limit="vector, gpsimd")
+        call.fail(
+            "engine",
+            f"memset does not run on the {engine} engine",
+            got=engine,
+            limit="vector, gpsimd",
+        )
     call.result(shape, engine)
 
     def compute(value: Any) -> np.ndarray:
@@ -237,43 +327,72 @@ def MEMSET(call: Call) -> Plan:
 
     want = dtypes.storage(call.dst.dtype if call.dst is not None else call.dtype)  # type: ignore[arg-type]
     if want == np.float32:
-        return Plan(engine, lambda value: np.full(shape, value, dtype=np.float32), shape, dtypes.FLOAT32)
+        return Plan(
+            engine, lambda value: np.full(shape, value, dtype=np.float32), shape, dtypes.FLOAT32
+        )
     return Plan(engine, compute, shape)
 
 
-@instruction("vector_transpose", "the partition and free axes of a tile of at most 32 x 32 swapped",
-             f"{_ISA} nc_transpose, engine=vector")
+@instruction(
+    "vector_transpose",
+    "the partition and free axes of a tile of at most 32 x 32 swapped",
+    f"{_ISA} nc_transpose, engine=vector",
+)
 def VECTOR_TRANSPOSE(call: Call) -> Plan:
     """attrs: ()."""
     data = call.srcs[0]
     call.tile(data, "operand")
     partitions, free = data.meta.partitions, data.meta.free
     if partitions > 32 or free > 32:
-        call.fail("dimension-limit", f"'{data.label}' is {partitions} x {free}", data, limit="32 x 32 on VectorE",
-                  remedy="Use nisa.tensor_engine (SBUF to PSUM), or transpose blocks of 32 x 32.")
+        call.fail(
+            "dimension-limit",
+            f"'{data.label}' is {partitions} x {free}",
+            data,
+            limit="32 x 32 on VectorE",
+            remedy="Use nisa.tensor_engine (SBUF to PSUM), or transpose blocks of 32 x 32.",
+        )
     shape = (free, partitions)
     call.result(shape, VECTOR)
     return Plan(VECTOR, lambda a: a.reshape(partitions, free).T.copy(), shape, kind="transpose")
 
 
-_ASSUMED = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "cos": np.cos, "tan": np.tan, "mod": np.mod, "fmod": np.fmod}
+_ASSUMED = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "trunc": np.trunc,
+    "cos": np.cos,
+    "tan": np.tan,
+    "mod": np.mod,
+    "fmod": np.fmod,
+}
 
 
-@instruction("elementwise", "functions of nki.language whose lowering the documents do not give: "
-             + ", ".join(_ASSUMED), "assumed: one pass of VectorE")
+@instruction(
+    "elementwise",
+    "functions of nki.language whose lowering the documents do not give: " + ", ".join(_ASSUMED),
+    "assumed: one pass of VectorE",
+)
 def ELEMENTWISE(call: Call) -> Plan:
-    """attrs: (function name,). Sources: a tile, and for mod and fmod a tile of its shape or a number."""
+    """attrs: (function name,). Sources: a tile, and for mod and fmod a tile of its shape or a
+    number."""
     data = call.srcs[0]
     call.tile(data, "operand")
     shape = data.meta.shape
     for other in call.srcs[1:]:
         call.tile(other, "operand")
         if other.meta.space != CONST and other.meta.shape != shape:
-            call.fail("shape-mismatch", f"'{other.label}' does not have the shape of '{data.label}'", other, limit=shape)
+            call.fail(
+                "shape-mismatch",
+                f"'{other.label}' does not have the shape of '{data.label}'",
+                other,
+                limit=shape,
+            )
     call.result(shape, VECTOR)
     function = _ASSUMED[call.attrs[0]]
 
     def compute(*operands: Any) -> np.ndarray:
-        return function(*[dtypes.to_fp32(o) if isinstance(o, np.ndarray) else np.float32(o) for o in operands])
+        return function(
+            *[dtypes.to_fp32(o) if isinstance(o, np.ndarray) else np.float32(o) for o in operands]
+        )
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)

@@ -1,4 +1,5 @@
-"""The model of time: a schedule of a run's records on engines and DMA queues. Modelled, never measured."""
+"""The model of time: a schedule of a run's records on engines and DMA queues. Modelled, never
+measured."""
 
 from .report import Roofline, Step, Timeline
 from .state import REASONS

@@ -1,9 +1,11 @@
-"""Rows that are repeated over partitions by a matmul with ones: which of their instructions the device does not need.
+"""Rows that are repeated over partitions by a matmul with ones: which of their instructions the
+device does not need.
 
-`tile.broadcast_to` is recorded as a memset of ones, a matmul into PSUM and a copy to SBUF, since any instruction may read the
-result. The ones are a constant that is made once, and VectorE and ScalarE read the product where it lies, in PSUM: so do the
-published profiles of such kernels. Both take no time here, unless another engine reads the copy.
-Source: aws-neuron-sdk v2.26.0 general/nki/arch/trainium_inferentia2_arch.rst (alternative uses of the Tensor Engine),
+`tile.broadcast_to` is recorded as a memset of ones, a matmul into PSUM and a copy to SBUF, since
+any instruction may read the result. The ones are a constant that is made once, and VectorE and
+ScalarE read the product where it lies, in PSUM: so do the published profiles of such kernels. Both
+take no time here, unless another engine reads the copy. Source: aws-neuron-sdk v2.26.0
+general/nki/arch/trainium_inferentia2_arch.rst (alternative uses of the Tensor Engine),
 general/nki/tutorials/fused_mamba.rst.
 """
 
@@ -23,7 +25,8 @@ class Broadcasts:
         self.removed: set[int] = set()
         """Where on the tape the records lie that take no time."""
         self.in_psum: dict[Any, Any] = {}
-        """The PSUM tile in which a broadcast row really lies, by the SBUF tile that it was copied to."""
+        """The PSUM tile in which a broadcast row really lies, by the SBUF tile that it was copied
+        to."""
         products: dict[Any, Any] = {}
         copies: list[tuple[int, Any, Any]] = []
         fills: list[tuple[int, Any]] = []
@@ -42,11 +45,16 @@ class Broadcasts:
                 fills.append((at, dst))
             elif name == "tensor_copy" and src in products and signature.dst is dst.meta:
                 copies.append((at, dst, src))
-            others = tape[at + 7:at + signature.width - 1:2] if spreads else tape[at + 5:at + signature.width - 1:2]
+            others = (
+                tape[at + 7 : at + signature.width - 1 : 2]
+                if spreads
+                else tape[at + 5 : at + signature.width - 1 : 2]
+            )
             if signature.engine not in (VECTOR, SCALAR):
                 elsewhere.update(others)
             elif name != "memset":
-                elsewhere.update(x for x in others if x.meta.partitions == 1)  # no ones that only matmuls read
+                # no ones that only matmuls read
+                elsewhere.update(x for x in others if x.meta.partitions == 1)
             at += signature.width
         ones = set(products.values())
         self.removed.update(at for at, dst in fills if dst in ones and dst not in elsewhere)
@@ -57,10 +65,23 @@ class Broadcasts:
         self.kept = set(self.in_psum.values())
         """PSUM tiles that are held as long as the SBUF tile for which they stand."""
 
-    def cost(self, cost: Cost, signature: Any, tape: list[Any], at: int, costs: dict[Any, Cost], timing: Timing) -> Cost:
-        """The cost of an instruction on VectorE or ScalarE that may read a broadcast row from PSUM."""
+    def cost(
+        self,
+        cost: Cost,
+        signature: Any,
+        tape: list[Any],
+        at: int,
+        costs: dict[Any, Cost],
+        timing: Timing,
+    ) -> Cost:
+        """The cost of an instruction on VectorE or ScalarE that may read a broadcast row from
+        PSUM."""
         sources = tuple((k - 5) // 2 for k, m in cost.reads if tape[at + k] in self.in_psum)
-        if not sources or len(sources) > 1 or any(m is None or m.space == "psum" for _, m in cost.reads):
+        if (
+            not sources
+            or len(sources) > 1
+            or any(m is None or m.space == "psum" for _, m in cost.reads)
+        ):
             return cost  # no engine reads two operands from PSUM
         key = (signature, sources)
         found = costs.get(key)
@@ -71,5 +92,8 @@ class Broadcasts:
 
 def spreads_row(signature: Any) -> bool:
     """Whether it is the matmul of one row with ones that repeats the row over partitions."""
-    return (signature.instruction.name == "nc_matmul" and signature.srcs[0].partitions == 1
-            and bool(signature.attrs[0]))
+    return (
+        signature.instruction.name == "nc_matmul"
+        and signature.srcs[0].partitions == 1
+        and bool(signature.attrs[0])
+    )

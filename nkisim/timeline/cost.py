@@ -1,7 +1,7 @@
 """What one instruction costs: how long it occupies its engine, and when its result can be used.
 
-Computed once for each signature. Everything here follows from layouts (`memory.Meta`) and from what the plan of an
-instruction says in `Plan.cost`; nothing looks at values.
+Computed once for each signature. Everything here follows from layouts (`memory.Meta`) and from what
+the plan of an instruction says in `Plan.cost`; nothing looks at values.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from .. import dtypes
+from ..execution.signature import Signature
 from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
-from ..memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
-from ..signature import Signature
+from ..machine import dtypes
+from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
 from .timing import Timing
 
 ENGINES = (TENSOR, VECTOR, SCALAR, GPSIMD)
 _INDEX = {TENSOR: 0, VECTOR: 1, SCALAR: 2, GPSIMD: 3, DMA: -1}
 
 EVERYWHERE = {"copy", "identity", "relu", "square", "abs", "sign"}
-"""Activation functions taken to be in every table [assumed: which functions share a table is not documented]. Every other
-function is taken to have a table of its own."""
+"""Activation functions taken to be in every table [assumed: which functions share a table is not
+documented]. Every other function is taken to have a table of its own."""
 
 
 @dataclass(slots=True)
@@ -38,8 +38,8 @@ class Cost:
     width: int = 0
     """Entries of a record."""
     reads: tuple[tuple[int, Meta | None], ...] = ()
-    """Of each source to wait for: where its buffer stands in the record, and its layout; None if indices pick its elements, so
-    that it may be any part of the buffer."""
+    """Of each source to wait for: where its buffer stands in the record, and its layout; None if
+    indices pick its elements, so that it may be any part of the buffer."""
     dst: Meta | None = None
     """Layout of the destination, in the same way."""
     extra: Meta | None = None
@@ -74,16 +74,25 @@ class Cost:
 
 
 def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> Cost:
-    """The cost of an instruction like this. `in_psum`: which of its sources are taken to be read from PSUM instead."""
+    """The cost of an instruction like this. `in_psum`: which of its sources are taken to be read
+    from PSUM instead."""
     if in_psum:
         signature = copy(signature)
-        signature.srcs = tuple(_moved(m) if k in in_psum else m for k, m in enumerate(signature.srcs))
+        signature.srcs = tuple(
+            _moved(m) if k in in_psum else m for k, m in enumerate(signature.srcs)
+        )
     engine = signature.engine
     spaces = {m.space for m in (*signature.srcs, signature.dst)}
     tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
-    cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](signature, t)
+    cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](
+        signature, t
+    )
     cost.width = signature.width
-    if signature.instruction.name == "tensor_copy" and engine == VECTOR and signature.attrs[:1] == (None,):
+    if (
+        signature.instruction.name == "tensor_copy"
+        and engine == VECTOR
+        and signature.attrs[:1] == (None,)
+    ):
         if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
             cost.on_scalar = _scalar(signature, t)
             cost.on_scalar.shared = cost.on_scalar.psum_port = t.shared_ports and PSUM in spaces
@@ -99,7 +108,8 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
 
 
 def _known(m: Meta) -> Meta | None:
-    """A layout that tells which elements it covers; those of picked elements are shared with nothing (`IndexedTensor`)."""
+    """A layout that tells which elements it covers; those of picked elements are shared with
+    nothing (`IndexedTensor`)."""
     return m if meta_of(m.space, m.shape, m.strides, m.dtype, m.pdim, m.pstart) is m else None
 
 
@@ -116,11 +126,12 @@ def _elements(signature: Signature) -> int:
     return max((m.free for m in (*signature.srcs, signature.dst) if m.space != CONST), default=1)
 
 
-# -- TensorE ---------------------------------------------------------------------------------------------------------
+# -- TensorE ---------------------------------------------------------------------------------------
 def passes_of(dtype: Any, cost: dict[str, Any], transpose: bool) -> int:
-    """How often the PE array works through a matmul: 4 times for fp32 (isa), 2 in a transpose (arch-v3) or where one
-    operand holds zeros and ones only ("up to 2x", isa), once otherwise. That an fp32 transpose takes 2 on
-    NeuronCore-v2 as well is assumed: its moving operand, the identity, holds zeros and ones only."""
+    """How often the PE array works through a matmul: 4 times for fp32 (isa), 2 in a transpose
+    (arch-v3) or where one operand holds zeros and ones only ("up to 2x", isa), once otherwise. That
+    an fp32 transpose takes 2 on NeuronCore-v2 as well is assumed: its moving operand, the identity,
+    holds zeros and ones only."""
     if "passes" in cost:
         return min(cost["passes"], 2) if transpose else cost["passes"]
     return 2 if dtype == dtypes.FLOAT32 else 1
@@ -134,24 +145,40 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
     else:
         columns, width, transpose = data.free, signature.srcs[1].free, bool(plan.get("transpose"))
     passes = passes_of(data.dtype, plan, transpose)
-    # Both published formulas, max(N, 64) of arch-v2 and max(N, min(64, stationary)) of isa, agree but for two small
-    # operands; the first is taken, since it is the interval at which the array starts a matmul.
+    # Both published formulas, max(N, 64) of arch-v2 and max(N, min(64, stationary)) of isa, agree
+    # but for two small operands; the first is taken, since it is the interval at which the array
+    # starts a matmul.
     occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
-    stationary = columns / 4 * passes / t.tensor_ghz  # "fast LoadStationary", four columns a cycle (perf)
-    deep = 4 if signature.instruction.name == "nc_matmul_mx" else 1  # four elements a partition (arch-v4)
+    # "fast LoadStationary", four columns a cycle (perf)
+    stationary = columns / 4 * passes / t.tensor_ghz
+    # four elements a partition (arch-v4)
+    deep = 4 if signature.instruction.name == "nc_matmul_mx" else 1
     flops = 0.0 if transpose else 2.0 * data.partitions * columns * width * deep
-    made = _made(TENSOR, occupancy, occupancy + t.tensor_fill, stationary=stationary, flops=flops,
-                 flop_rate=t.peak_flops_bf16 * deep / passes)
+    made = _made(
+        TENSOR,
+        occupancy,
+        occupancy + t.tensor_fill,
+        stationary=stationary,
+        flops=flops,
+        flop_rate=t.peak_flops_bf16 * deep / passes,
+    )
     position, size = (plan.get("tile_position") or ()), (plan.get("tile_size") or ())
-    if size and size != (128, 128):  # disjoint tiles of the array work in parallel: each takes its share of the engine
+    # disjoint tiles of the array work in parallel: each takes its share of the engine
+    if size and size != (128, 128):
         made.tile, made.tile_time = (*position, *size), occupancy
         made.occupancy = occupancy * size[0] * size[1] / (128 * 128)
     return made
 
 
-# -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------------------------
-_TWO_INPUTS = {"tensor_tensor", "scalar_tensor_tensor", "tensor_tensor_scan", "tensor_copy_predicated", "select",
-               "select_reduce"}
+# -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------
+_TWO_INPUTS = {
+    "tensor_tensor",
+    "scalar_tensor_tensor",
+    "tensor_tensor_scan",
+    "tensor_copy_predicated",
+    "select",
+    "select_reduce",
+}
 _COPIES = {"tensor_copy", "tensor_scalar", "memset"}
 
 
@@ -164,7 +191,8 @@ def _inner_contiguous(m: Meta) -> bool:
 
 
 _CYCLES = {"reciprocal": 8.0, "bn_aggr": 13 / 3, "exponential": 0.25, "quantize_mx": 0.25}
-"""Cycles an element where they are special: isa; arch-v4 for exponential (four times ScalarE's rate) and quantize_mx."""
+"""Cycles an element where they are special: isa; arch-v4 for exponential (four times ScalarE's
+rate) and quantize_mx."""
 
 
 def _vector_factor(signature: Signature, t: Timing) -> float:
@@ -184,22 +212,33 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
         if t.vector_wide:
             return 0.5 if short and not mixed and name == "tensor_tensor" else 1.0
         if name == "scalar_tensor_tensor":  # isa: one special case
-            return 1.0 if all(_short(m) for m in tiles) and operators[:3:2] == ["subtract", "multiply"] else 2.0
+            return (
+                1.0
+                if all(_short(m) for m in tiles) and operators[:3:2] == ["subtract", "multiply"]
+                else 2.0
+            )
         fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
         return 1.0 if mixed or fast else 2.0
     if name in _COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
-            slow = any(m.space == PSUM for m in everything) or not all(map(_inner_contiguous, everything))
+            slow = any(m.space == PSUM for m in everything) or not all(
+                map(_inner_contiguous, everything)
+            )
             return 0.5 if slow else 0.25
         return 0.5 if name == "memset" else 1.0
-    if name == "tensor_reduce" and all(_short(m) for m in everything) and operators[0] in ("add", "maximum"):
+    if (
+        name == "tensor_reduce"
+        and all(_short(m) for m in everything)
+        and operators[0] in ("add", "maximum")
+    ):
         return 0.5
     return 1.0
 
 
 def _stretch(signature: Signature, t: Timing) -> float:
-    """2 if a streamed operand steps by more than 16 bytes from element to element, which halves the bandwidth of its way to
-    memory (arch-v2 [T]; taken to hold for the later generations [A]); else 1."""
+    """2 if a streamed operand steps by more than 16 bytes from element to element, which halves the
+    bandwidth of its way to memory (arch-v2 [T]; taken to hold for the later generations [A]); else
+    1."""
     for m in (*signature.srcs, signature.dst):
         if m.space in (SBUF, PSUM) and m.free > 1:
             steps = [s for n, s in zip(m.shape[1:], m.strides[1:]) if n > 1]
@@ -209,8 +248,13 @@ def _stretch(signature: Signature, t: Timing) -> float:
 
 
 def _vector(signature: Signature, t: Timing) -> Cost:
-    cycles = _elements(signature) * _vector_factor(signature, t) * _stretch(signature, t) + t.access_cycles
-    if signature.instruction.name == "tensor_scalar_reduce" or signature.plan.cost.get("accumulate"):
+    cycles = (
+        _elements(signature) * _vector_factor(signature, t) * _stretch(signature, t)
+        + t.access_cycles
+    )
+    if signature.instruction.name == "tensor_scalar_reduce" or signature.plan.cost.get(
+        "accumulate"
+    ):
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.vector_ghz
     return _made(VECTOR, occupancy, occupancy + t.vector_fill)
@@ -218,7 +262,9 @@ def _vector(signature: Signature, t: Timing) -> Cost:
 
 def _scalar(signature: Signature, t: Timing) -> Cost:
     wide = t.scalar_wide and all(m.itemsize <= 2 for m in (signature.srcs[0], signature.dst))
-    cycles = _elements(signature) * (0.5 if wide else 1.0) * _stretch(signature, t) + t.access_cycles
+    cycles = (
+        _elements(signature) * (0.5 if wide else 1.0) * _stretch(signature, t) + t.access_cycles
+    )
     if signature.extra is not None:
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
@@ -229,7 +275,8 @@ def _scalar(signature: Signature, t: Timing) -> Cost:
 
 
 def _least(signature: Signature, t: Timing) -> int:
-    """The least cycles of an instruction: MIN_II, or MIN_II_DYNAMIC for an offset that is known at run time only (isa)."""
+    """The least cycles of an instruction: MIN_II, or MIN_II_DYNAMIC for an offset that is known at
+    run time only (isa)."""
     return t.dynamic_interval if signature.plan.cost.get("dynamic") else t.min_interval
 
 
@@ -245,7 +292,7 @@ def _gpsimd(signature: Signature, t: Timing) -> Cost:
     return _made(GPSIMD, occupancy, occupancy)
 
 
-# -- DMA -------------------------------------------------------------------------------------------------------------
+# -- DMA -------------------------------------------------------------------------------------------
 def contiguous_run(m: Meta, within_partition: bool) -> int:
     """Bytes of the longest contiguous piece of a view; on chip a piece ends with its partition."""
     run = 1
@@ -262,9 +309,9 @@ def contiguous_run(m: Meta, within_partition: bool) -> int:
 def descriptor_time(run: int, t: Timing) -> float:
     """How long one DMA engine is busy with `run` contiguous bytes.
 
-    At its rate if the run is long. A short run takes longer than its bytes: on NeuronCore-v2 the published matmuls move
-    runs of 256 bytes and of 1 KiB alike at 6.4 bytes a ns, and 2 KiB in about 160 ns; on NeuronCore-v3 any run takes some
-    62 ns.
+    At its rate if the run is long. A short run takes longer than its bytes: on NeuronCore-v2 the
+    published matmuls move runs of 256 bytes and of 1 KiB alike at 6.4 bytes a ns, and 2 KiB in
+    about 160 ns; on NeuronCore-v3 any run takes some 62 ns.
     """
     return max(run / t.dma_rate, min(t.dma_run_time, run / t.dma_run_rate), t.dma_run_min)
 
@@ -284,5 +331,12 @@ def _dma(signature: Signature, t: Timing) -> Cost:
     engines = min(t.dma_engines, -(-max(on_chip) // 8)) if on_chip else t.dma_engines
     both = 2.0 if src.space == HBM and dst.space == HBM else 1.0
     hbm = signature.read + signature.written
-    return _made(DMA, both * busy / t.dma_engines, both * busy / engines, run=run, moved=moved, hbm=hbm,
-                 outbound=int(src.space != HBM or dst.space == HBM))
+    return _made(
+        DMA,
+        both * busy / t.dma_engines,
+        both * busy / engines,
+        run=run,
+        moved=moved,
+        hbm=hbm,
+        outbound=int(src.space != HBM or dst.space == HBM),
+    )

@@ -1,16 +1,32 @@
-"""Placing one record, whatever it is: the rules of the model of time. `schedule.place` has a short way for the usual ones."""
+"""Placing one record, whatever it is: the rules of the model of time. `schedule.place` has a short
+way for the usual ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..memory import HBM, PSUM
-from ..program import Program
-from ..target import Target
+from ..execution.execution import Program
+from ..machine.memory import HBM, PSUM
+from ..machine.target import Target
 from .broadcast import Broadcasts, spreads_row
 from .cost import Cost, cost_of
-from .regions import AVAIL, BANKED, ENGINE, LAST, NEED, OTHERS, READ, READER, WRITER, Region, find, first_of, last_use, over
+from .regions import (
+    AVAIL,
+    BANKED,
+    ENGINE,
+    LAST,
+    NEED,
+    OTHERS,
+    READ,
+    READER,
+    WRITER,
+    Region,
+    find,
+    first_of,
+    last_use,
+    over,
+)
 from .resources import is_cold, take_ports, transfer, wait_for_ports
 from .state import (
     ANTI,
@@ -33,8 +49,17 @@ from .timing import Timing
 class Placing:
     """A program while its records are placed."""
 
-    def __init__(self, program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options,
-                 first_core: int, neighbours: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        base: float,
+        timing: Timing,
+        target: Target,
+        out: Placed,
+        options: Options,
+        first_core: int,
+        neighbours: int,
+    ) -> None:
         self.tape = program.tape
         self.base = base
         self.timing = timing
@@ -48,11 +73,16 @@ class Placing:
         self.done: dict[tuple, Region] = {}
         """What is there already, by what it was made of (`as_compiled`)."""
         self.bank = target.psum_bank_bytes
-        capacity = (int(target.sbuf_partition_bytes * timing.sbuf_share), target.psum_banks)  # that tiles may fill
+        # that tiles may fill
+        capacity = (int(target.sbuf_partition_bytes * timing.sbuf_share), target.psum_banks)
         self.cores = [Core(first_core + k, timing, base, capacity) for k in range(options.cores)]
         # cores that share a stack of HBM get equal parts of it
         neighbours = max(neighbours, min(options.cores, 2))
-        self.sharing = max(1.0, neighbours * timing.dma_bandwidth / timing.hbm_stack) if neighbours > 1 else 1.0
+        self.sharing = (
+            max(1.0, neighbours * timing.dma_bandwidth / timing.hbm_stack)
+            if neighbours > 1
+            else 1.0
+        )
         self.core = self.cores[0]
         """The one whose turn it is."""
         self.nowhere = lanes_of(timing) - 1
@@ -68,13 +98,16 @@ class Placing:
             buf.mark = None
 
     def _survey(self) -> Iterable[Any]:
-        """Mark each buffer with the place on the tape of the record that touches it last; returns the signatures that occur.
+        """Mark each buffer with the place on the tape of the record that touches it last; returns
+        the signatures that occur.
 
-        Its mark remains that, or becomes one again, while no record before has used it. Then it is what `regions.find` says.
+        Its mark remains that, or becomes one again, while no record before has used it. Then it is
+        what `regions.find` says.
         """
         tape = self.tape
         self.masked: set[Any] = set()
-        """The signatures of records that a mask or picked elements make special. Each has one record (`masked._signature`)."""
+        """The signatures of records that a mask or picked elements make special. Each has one
+        record (`masked._signature`)."""
         widths: dict[Any, int] = {}
         at, n = 0, len(tape)
         while True:  # see `schedule.place`
@@ -108,7 +141,8 @@ class Placing:
         return widths
 
     def place(self, core: Core, at: int, record: int) -> int:
-        """Place the record at `at` of the tape, the `record`th / `EACH`; returns where the next one begins."""
+        """Place the record at `at` of the tape, the `record`th / `EACH`; returns where the next one
+        begins."""
         tape, base, timing = self.tape, self.base, self.timing
         signature = tape[at]
         cost = self.costs.get(signature)
@@ -125,7 +159,9 @@ class Placing:
         for position, meta in cost.reads:
             buf = tape[at + position]
             if buf.role != "input":  # which nobody writes
-                region, t, cause = self.read(buf, meta or buf.meta, tape[at + position + 1] if meta else 0, t, cause)
+                region, t, cause = self.read(
+                    buf, meta or buf.meta, tape[at + position + 1] if meta else 0, t, cause
+                )
                 reads.append(region)
         share = tape[end_at - 1]
         if share is not None and len(share) > 2:  # the tiles of indices that pick its elements
@@ -133,29 +169,40 @@ class Placing:
                 region, t, cause = self.read(buf, meta, offset, t, cause)
                 reads.append(region)
 
-        # what it overwrites must have been read, and written by whoever wrote it before; a tile that is new needs room
+        # what it overwrites must have been read, and written by whoever wrote it before; a tile
+        # that is new needs room
         into, t, cause = self.destination(core, tape[at + 3], cost.dst, tape[at + 4], me, t, cause)
         second = None
         if cost.extra is not None:
-            second, t, cause = self.destination(core, tape[end_at - 3], cost.extra, tape[end_at - 2], me, t, cause)
+            second, t, cause = self.destination(
+                core, tape[end_at - 3], cost.extra, tape[end_at - 2], me, t, cause
+            )
 
         if me < 0:
             part = 1.0 if share is None else share[0] / share[1]
             cost.uses += part
-            t, busy, lane, cause = transfer(core, cost, part * self.sharing, t, cause, record, timing,
-                                            self.options.hoist_loads)
+            t, busy, lane, cause = transfer(
+                core, cost, part * self.sharing, t, cause, record, timing, self.options.hoist_loads
+            )
             avail = end = busy + timing.dma_done
         elif self.rows is not None and at in self.rows.removed:
             busy = end = avail = t
             lane = self.nowhere
-        elif self.options.as_compiled and (known := self._known(signature, at, cost, into)) is not None:
+        elif (
+            self.options.as_compiled
+            and (known := self._known(signature, at, cost, into)) is not None
+        ):
             if known[AVAIL] > t:
                 t, cause = known[AVAIL], known[WRITER] | DATA
             busy = end = avail = t
             lane = self.nowhere
         else:
             cost.uses += 1.0
-            if self.options.as_compiled and cost.on_scalar is not None and core.free[2] < core.free[1]:
+            if (
+                self.options.as_compiled
+                and cost.on_scalar is not None
+                and core.free[2] < core.free[1]
+            ):
                 cost, me = cost.on_scalar, 2
             t, busy, end, cause = self._engine(core, cost, signature, at, reads, t, cause, record)
             avail = end + timing.handoff
@@ -179,7 +226,9 @@ class Placing:
         out.lane.append(core.first_lane + lane)
         return end_at
 
-    def read(self, buf: Any, meta: Any, offset: int, t: float, cause: int) -> tuple[Region, float, int]:
+    def read(
+        self, buf: Any, meta: Any, offset: int, t: float, cause: int
+    ) -> tuple[Region, float, int]:
         """The region that is read, and the wait until it is written."""
         region = find(buf, meta, offset)
         if region[AVAIL] > t:
@@ -189,14 +238,18 @@ class Placing:
                 t, cause = other[AVAIL], other[WRITER] | DATA
         return region, t, cause
 
-    def view(self, buf: Any, meta: Any, offset: int, t: float, cause: int) -> tuple[Region, float, int]:
-        """`read` for the short way, of a tile that is not simply one region. TypeError: the record must go the general way."""
+    def view(
+        self, buf: Any, meta: Any, offset: int, t: float, cause: int
+    ) -> tuple[Region, float, int]:
+        """`read` for the short way, of a tile that is not simply one region. TypeError: the record
+        must go the general way."""
         if self.rows is not None and buf in self.rows.in_psum:
             raise TypeError("how long it takes depends on where this source really lies")
         return self.read(buf, meta, offset, t, cause)
 
-    def destination(self, core: Core, buf: Any, meta: Any, offset: int, me: int, t: float,
-                     cause: int) -> tuple[Region, float, int]:
+    def destination(
+        self, core: Core, buf: Any, meta: Any, offset: int, me: int, t: float, cause: int
+    ) -> tuple[Region, float, int]:
         """The region that is written, and the wait until it can be."""
         if meta is None:  # its elements are picked: any part of the buffer
             meta, offset = buf.meta, 0
@@ -207,7 +260,11 @@ class Placing:
         elif last.__class__ is int:
             layout = buf.meta
             into[BANKED] = layout.space == PSUM
-            into[NEED] = -(-layout.psum_partition_bytes // self.bank) if into[BANKED] else layout.sbuf_partition_bytes
+            into[NEED] = (
+                -(-layout.psum_partition_bytes // self.bank)
+                if into[BANKED]
+                else layout.sbuf_partition_bytes
+            )
             if self.rows is not None and (buf in self.rows.in_psum or buf in self.rows.kept):
                 buf.mark = [None, into, last]
             elif meta is layout:
@@ -220,14 +277,24 @@ class Placing:
                 t, cause = other[AVAIL], other[WRITER] | OUTPUT
         return into, t, cause
 
-    def _engine(self, core: Core, cost: Cost, signature: Any, at: int, reads: list[Region], t: float, cause: int,
-                record: int) -> tuple[float, float, float, int]:
+    def _engine(
+        self,
+        core: Core,
+        cost: Cost,
+        signature: Any,
+        at: int,
+        reads: list[Region],
+        t: float,
+        cause: int,
+        record: int,
+    ) -> tuple[float, float, float, int]:
         """Place an instruction on its engine: (start, end of occupancy, end, cause)."""
         me, occupancy, latency = cost.index, cost.occupancy, cost.latency
         if core.free[me] > t:
             t, cause = core.free[me], core.last[me] | BUSY
         if me == 0:
-            # TensorE loads the stationary operand behind the matmul before, unless it holds it already
+            # TensorE loads the stationary operand behind the matmul before, unless it holds it
+            # already
             stationary = reads[0]
             key = (stationary, stationary[WRITER], signature.srcs[0])
             held = core.stationary
@@ -263,7 +330,8 @@ class Placing:
         return t, busy, t + latency, cause
 
     def _known(self, signature: Any, at: int, cost: Cost, into: Region) -> Region | None:
-        """The region with the result of the same instruction on the same, unchanged operands, if one ran before."""
+        """The region with the result of the same instruction on the same, unchanged operands, if
+        one ran before."""
         if signature.plan.stateful or len(cost.reads) < len(signature.srcs) or not cost.reads:
             return None  # of constants only the type is recorded
         key: tuple = (signature,)
@@ -279,7 +347,7 @@ class Placing:
     def finish(self, core: Core, at: int, end: int) -> None:
         """Release what nothing touches after the record at `at`, whose last entry is at `end`."""
         share = self.tape[end]
-        for buf in self.tape[at + 3:end:2]:
+        for buf in self.tape[at + 3 : end : 2]:
             if buf.mark.__class__ is list and last_use(buf.mark) == at:
                 self.give_back(buf, core)
         if share is not None and len(share) > 2:
@@ -288,7 +356,8 @@ class Placing:
                     self.give_back(buf, core)
 
     def give_back(self, buf: Any, core: Core) -> None:
-        """Release the memory of a tile that nothing touches any more, at the time when everything about it is over."""
+        """Release the memory of a tile that nothing touches any more, at the time when everything
+        about it is over."""
         entry = buf.mark
         if entry.__class__ is int or (self.rows is not None and buf in self.rows.kept):
             return

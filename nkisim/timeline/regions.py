@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from math import gcd
 from typing import Any
 
-from ..memory import Meta
+from ..machine.memory import Meta
 
 _KNOWN: dict[tuple[Meta, Meta, int], bool] = {}
 _EXTENTS: dict[Meta, tuple[int, int]] = {}
@@ -17,10 +17,11 @@ _EXTENTS: dict[Meta, tuple[int, int]] = {}
 
 
 def overlap(a: Meta, a_offset: int, b: Meta, b_offset: int) -> bool:
-    """Whether the views (layout, offset in elements of its own type) of one buffer have an element in common.
+    """Whether the views (layout, offset in elements of its own type) of one buffer have an element
+    in common.
 
-    Exact: whether sum(i * stride_a) - sum(j * stride_b) = distance has a solution inside both shapes. Views of different
-    item sizes are compared byte by byte.
+    Exact: whether sum(i * stride_a) - sum(j * stride_b) = distance has a solution inside both
+    shapes. Views of different item sizes are compared byte by byte.
     """
     one, two = (1, 1) if a.itemsize == b.itemsize else (a.itemsize, b.itemsize)
     distance = b_offset * two - a_offset * one
@@ -37,7 +38,8 @@ def overlap(a: Meta, a_offset: int, b: Meta, b_offset: int) -> bool:
 
 
 def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
-    """Whether sum(step * x) = target with 0 <= x < n for each (step, n) from `at` on; largest steps first."""
+    """Whether sum(step * x) = target with 0 <= x < n for each (step, n) from `at` on; largest steps
+    first."""
     if at == len(terms):
         return target == 0
     low = sum(step * (n - 1) for step, n in terms[at:] if step < 0)
@@ -47,7 +49,11 @@ def _solvable(terms: list[tuple[int, int]], at: int, target: int) -> bool:
     step, n = terms[at]
     rest_low, rest_high = (low, high - step * (n - 1)) if step > 0 else (low - step * (n - 1), high)
     # x such that the rest can still reach the target: rest_low <= target - step * x <= rest_high
-    near, far = (target - rest_high, target - rest_low) if step > 0 else (rest_low - target, rest_high - target)
+    near, far = (
+        (target - rest_high, target - rest_low)
+        if step > 0
+        else (rest_low - target, rest_high - target)
+    )
     size = abs(step)
     for x in range(max(0, -(-near // size)), min(n - 1, far // size) + 1):
         if _solvable(terms, at + 1, target - step * x):
@@ -59,8 +65,10 @@ def span(meta: Meta, offset: int) -> tuple[int, int]:
     """First and last byte of a view, relative to its buffer."""
     extent = _EXTENTS.get(meta)
     if extent is None:
-        extent = _EXTENTS[meta] = (sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0),
-                                   sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0))
+        extent = _EXTENTS[meta] = (
+            sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s < 0),
+            sum(s * (n - 1) for s, n in zip(meta.strides, meta.shape) if s > 0),
+        )
     low, high = extent
     return (offset + low) * meta.itemsize, (offset + high + 1) * meta.itemsize - 1
 
@@ -68,11 +76,14 @@ def span(meta: Meta, offset: int) -> tuple[int, int]:
 Region = list
 """One view of a buffer, a plain list for speed, in this order:"""
 LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED, LAST = range(11)
-# AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it. ENGINE: who wrote it;
-# writes of one engine do not overtake each other. READ, READER: when the last reader has read it, and which record that is.
-# OTHERS: the regions of the same buffer that share elements with it. NEED: what the buffer occupies, on the first of its
-# regions: PSUM banks if BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written. LAST: where on the
-# tape the record lies that touches the buffer last, if it has a NEED and is used as a whole only; else -1.
+# AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it.
+# ENGINE: who wrote it; writes of one engine do not overtake each other. READ, READER: when the last
+# reader has read it, and which record that is. OTHERS: the regions of the same buffer that share
+# elements with it. NEED: what the buffer occupies, on the first of its regions: PSUM banks if
+# BANKED, else bytes of an SBUF partition; -1 if it is in HBM, or was never written. LAST: where on
+# the tape the record lies that touches the buffer last, if it has a NEED and is used as a whole
+# only; else -1.
+
 
 def fresh(meta: Meta, offset: int) -> Region:
     """A region that nobody has touched."""
@@ -83,7 +94,8 @@ _INNER: dict[tuple[Meta, int], tuple[int, int] | None] = {}
 
 
 def within(meta: Meta, offset: int, pitch: int) -> tuple[int, int] | None:
-    """First and last byte of a view inside rows of `pitch` bytes, the same in each row; None if it does not lie so."""
+    """First and last byte of a view inside rows of `pitch` bytes, the same in each row; None if it
+    does not lie so."""
     inner = _INNER.get((meta, pitch), ())
     if inner == ():
         steps = [(s * meta.itemsize, n) for s, n in zip(meta.strides, meta.shape) if n > 1]
@@ -103,7 +115,8 @@ Entry = tuple[int, int, int, Region]
 
 
 class Index:
-    """Regions by an interval of bytes: where they lie in the buffer, or within each of its rows of `pitch` bytes."""
+    """Regions by an interval of bytes: where they lie in the buffer, or within each of its rows of
+    `pitch` bytes."""
 
     __slots__ = ("pitch", "sorted", "longest", "loose")
 
@@ -121,7 +134,9 @@ class Index:
     def near(self, interval: tuple[int, int]) -> tuple[int, int]:
         """From where to where in `sorted` the regions stand that can reach into the interval."""
         low, high = interval
-        return bisect_left(self.sorted, (low - self.longest,)), bisect_left(self.sorted, (high + 1,))
+        return bisect_left(self.sorted, (low - self.longest,)), bisect_left(
+            self.sorted, (high + 1,)
+        )
 
     def add(self, interval: tuple[int, int] | None, serial: int, region: Region) -> None:
         if interval is None:
@@ -133,16 +148,19 @@ class Index:
 
 
 class Links:
-    """Which views overlap, of a buffer whose views are first used in a certain order: a step of that order.
+    """Which views overlap, of a buffer whose views are first used in a certain order: a step of
+    that order.
 
-    The tiles of a loop are used alike in every trip, so what was found for one holds for the others.
+    The tiles of a loop are used alike in every trip, so what was found for one holds for the
+    others.
     """
 
     __slots__ = ("overlapped", "next")
 
     def __init__(self, overlapped: tuple[int, ...]) -> None:
         self.overlapped = overlapped
-        """The places in the order of the views before that the newest one overlaps, as `Views` sorts them."""
+        """The places in the order of the views before that the newest one overlaps, as `Views`
+        sorts them."""
         self.next: dict[tuple[Meta, int], Links] = {}
         """The step after this one, by the view that comes next."""
 
@@ -154,15 +172,17 @@ _LINKS: dict[tuple[Meta, Meta, int], Links] = {}
 class Views:
     """The regions of a buffer that is used through more than one view.
 
-    Blocks of rows are told apart by where they lie in the buffer, blocks of columns by where they lie in its rows. The
-    indices for the latter, one an axis, are made when the former leaves many to compare with.
+    Blocks of rows are told apart by where they lie in the buffer, blocks of columns by where they
+    lie in its rows. The indices for the latter, one an axis, are made when the former leaves many
+    to compare with.
     """
 
     __slots__ = ("first", "regions", "made", "whole", "links", "indices", "indexed")
 
     MANY = 8
     REMEMBERED = 64
-    """Views of a buffer up to which is remembered what they overlap: a buffer with more is not often made again."""
+    """Views of a buffer up to which is remembered what they overlap: a buffer with more is not
+    often made again."""
 
     def __init__(self, first: Region, whole: Meta) -> None:
         self.first = first
@@ -200,8 +220,8 @@ class Views:
         return region
 
     def _overlapped(self, meta: Meta, offset: int) -> tuple[int, ...]:
-        """The places in `made` of the regions that this view overlaps, by where they begin, then by age: of two that end at
-        one time the first is waited for."""
+        """The places in `made` of the regions that this view overlaps, by where they begin, then by
+        age: of two that end at one time the first is waited for."""
         index = self._index()
         begin, end = index.near(span(meta, offset))
         if end - begin > self.MANY:
@@ -213,8 +233,11 @@ class Views:
                     low, high = other_index.near(interval)
                     if high - low + len(other_index.loose) < end - begin + len(index.loose):
                         index, begin, end = other_index, low, high
-        found = [(span(other[0], other[1])[0], serial) for _, serial, _, other in (*index.sorted[begin:end], *index.loose)
-                 if overlap(meta, offset, other[0], other[1])]
+        found = [
+            (span(other[0], other[1])[0], serial)
+            for _, serial, _, other in (*index.sorted[begin:end], *index.loose)
+            if overlap(meta, offset, other[0], other[1])
+        ]
         return tuple([serial for _, serial in sorted(found)])
 
     def _index(self) -> Index:
@@ -231,7 +254,9 @@ class Views:
     def _index_rows(self) -> None:
         """Make the indices by rows, one for each axis before the last."""
         whole = self.whole
-        for pitch in sorted({s * whole.itemsize for s, n in zip(whole.strides[:-1], whole.shape) if n > 1 and s > 1}):
+        for pitch in sorted(
+            {s * whole.itemsize for s, n in zip(whole.strides[:-1], whole.shape) if n > 1 and s > 1}
+        ):
             index = Index(pitch)
             for serial, region in enumerate(self.made):
                 index.add(index.interval(region[0], region[1]), serial, region)
@@ -241,8 +266,9 @@ class Views:
 def find(buf: Any, meta: Meta, offset: int) -> Region:
     """The region of this view of `buf`, whose mark knows it from now on.
 
-    The mark of a buffer that is used is the region that covers it all, if it was used as a whole only; else
-    [None, the only region or the `Views` there are, where on the tape the record lies that touches the buffer last].
+    The mark of a buffer that is used is the region that covers it all, if it was used as a whole
+    only; else [None, the only region or the `Views` there are, where on the tape the record lies
+    that touches the buffer last].
     """
     entry = buf.mark
     if entry.__class__ is int:
@@ -277,5 +303,12 @@ def over(entry: list) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
     if isinstance(found, list):
-        return (found[READ], found[READER]) if found[READ] > found[AVAIL] else (found[AVAIL], found[WRITER])
-    return max((r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in found.regions.values())
+        return (
+            (found[READ], found[READER])
+            if found[READ] > found[AVAIL]
+            else (found[AVAIL], found[WRITER])
+        )
+    return max(
+        (r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER])
+        for r in found.regions.values()
+    )

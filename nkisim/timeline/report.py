@@ -1,4 +1,5 @@
-"""The schedule of a run, and what can be read off it: latency, utilisation, critical path, bound, roofline, in words."""
+"""The schedule of a run, and what can be read off it: latency, utilisation, critical path, bound,
+roofline, in words."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import source
-from .. import target as targets
+from ..execution.signature import Signature
 from ..isa.core import DMA
-from ..signature import Signature
-from ..target import Target
+from ..machine import target as targets
+from ..machine.target import Target
+from ..rules import source
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
@@ -22,7 +23,7 @@ from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..views.lane_chart import LaneChart
     from ..views.memory_chart import MemoryChart
     from ..views.roofline_chart import RooflineChart
@@ -43,9 +44,11 @@ class Step:
     reason: str
     """Why it did not start earlier; one of `REASONS`."""
     since_ns: float
-    """When the path came to it: `start_ns`, or when the loading of its activation table or stationary operand began."""
+    """When the path came to it: `start_ns`, or when the loading of its activation table or
+    stationary operand began."""
     on_path_ns: float
-    """How much of the path's time is its own: from `since_ns` until the path came to the next step, or to its end."""
+    """How much of the path's time is its own: from `since_ns` until the path came to the next step,
+    or to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,20 @@ class Roofline:
 
 
 class Timeline:
-    """When each record of a run starts and ends, by the model of time. All times in ns from the start of the run."""
+    """When each record of a run starts and ends, by the model of time. All times in ns from the
+    start of the run."""
 
-    def __init__(self, run: Run, target: str | Target | None = None, *, launch: str = "none", hoist_loads: bool = True,
-                 as_compiled: bool = False, throttle: bool = False, cores: int = 1) -> None:
+    def __init__(
+        self,
+        run: Run,
+        target: str | Target | None = None,
+        *,
+        launch: str = "none",
+        hoist_loads: bool = True,
+        as_compiled: bool = False,
+        throttle: bool = False,
+        cores: int = 1,
+    ) -> None:
         self.run = run
         self.target: Target = targets.get(run.target if target is None else target)
         self.timing: Timing = timings.of(self.target)
@@ -96,7 +109,9 @@ class Timeline:
             raise ValueError(f"launch is one of {', '.join(self.timing.launch)}, not {launch!r}")
         if cores < 1:
             raise ValueError(f"cores is 1 or more, not {cores}")
-        self.options = Options(hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores)
+        self.options = Options(
+            hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores
+        )
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
@@ -105,10 +120,23 @@ class Timeline:
         for number, program in enumerate(self._programs):
             # the two cores of a logical one are two programs that share their tensors in HBM
             second = number > 0 and program.shared is self._programs[number - 1].shared
-            first = not second and number + 1 < len(self._programs) and program.shared is self._programs[number + 1].shared
+            first = (
+                not second
+                and number + 1 < len(self._programs)
+                and program.shared is self._programs[number + 1].shared
+            )
             if not second:
                 begin, calls = at, calls + 1
-            end = place(program, begin, self.timing, self.target, placed, self.options, int(second), 1 + (first or second))
+            end = place(
+                program,
+                begin,
+                self.timing,
+                self.target,
+                placed,
+                self.options,
+                int(second),
+                1 + (first or second),
+            )
             at = max(at, end)
             side_by_side = side_by_side or second
         self.cores = max(cores, 2) if side_by_side else cores
@@ -116,9 +144,20 @@ class Timeline:
         self.launch_us = self.timing.launch[launch] * calls / 1e3
         self.span_ns = at
         """From the first start to the last result."""
-        names = [f"{f'nc{core} ' if self.cores > 1 else ''}{name}" for core in range(self.cores) for name in
-                 (*ENGINES, *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)), "not run")]
-        engines = [core * lanes_of(self.timing) + k for core in range(self.cores) for k in range(len(ENGINES))]
+        names = [
+            f"{f'nc{core} ' if self.cores > 1 else ''}{name}"
+            for core in range(self.cores)
+            for name in (
+                *ENGINES,
+                *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)),
+                "not run",
+            )
+        ]
+        engines = [
+            core * lanes_of(self.timing) + k
+            for core in range(self.cores)
+            for k in range(len(ENGINES))
+        ]
         starts, busy_ends, ends, lane, cause = placed.columns()
         used = sorted({*engines, *np.flatnonzero(np.bincount(lane)).tolist()})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
@@ -131,9 +170,11 @@ class Timeline:
         self.waited_for: NDArray[np.int32] = (cause // EACH).astype(np.int32)
         self.reason: NDArray[np.uint8] = (cause % EACH).astype(np.uint8)
         self.since: NDArray[np.float64] = self.start.copy()
-        """When a record began to load what it waited for itself, its activation table or its stationary operand; `start` where
-        it loaded nothing."""
-        self.since[np.fromiter(placed.loading, np.int64) // EACH] = np.fromiter(placed.loading.values(), np.float64)
+        """When a record began to load what it waited for itself, its activation table or its
+        stationary operand; `start` where it loaded nothing."""
+        self.since[np.fromiter(placed.loading, np.int64) // EACH] = np.fromiter(
+            placed.loading.values(), np.float64
+        )
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
@@ -145,7 +186,8 @@ class Timeline:
 
     @property
     def latency_us(self) -> float:
-        """The modelled latency in microseconds, with the launch overhead that was asked for (none by default)."""
+        """The modelled latency in microseconds, with the launch overhead that was asked for (none
+        by default)."""
         return self.span_ns / 1e3 + self.launch_us
 
     @property
@@ -155,19 +197,35 @@ class Timeline:
         hbm = round(sum(c.hbm * c.uses for c in self.costs))
         seconds, cores, timing = self.span_ns * 1e-9, self.cores, self.timing
         matmuls = sum(c.flops / c.flop_rate * c.uses for c in self.costs if c.flops)
-        return Roofline(flops=flops, matmul_us=matmuls / 1e3 / cores, hbm_bytes=hbm, intensity=flops / hbm if hbm else 0.0,
-                        achieved_flops=flops / seconds if seconds else 0.0,
-                        achieved_bandwidth=hbm / seconds if seconds else 0.0,
-                        peak_flops=cores * timing.peak_flops_bf16 * 1e9, peak_bandwidth=cores * timing.hbm_peak * 1e9,
-                        achievable_bandwidth=cores * timing.dma_bandwidth * 1e9)
+        return Roofline(
+            flops=flops,
+            matmul_us=matmuls / 1e3 / cores,
+            hbm_bytes=hbm,
+            intensity=flops / hbm if hbm else 0.0,
+            achieved_flops=flops / seconds if seconds else 0.0,
+            achieved_bandwidth=hbm / seconds if seconds else 0.0,
+            peak_flops=cores * timing.peak_flops_bf16 * 1e9,
+            peak_bandwidth=cores * timing.hbm_peak * 1e9,
+            achievable_bandwidth=cores * timing.dma_bandwidth * 1e9,
+        )
 
     def utilisation(self) -> dict[str, float]:
-        """The share of the time that each resource is busy: the engines, "dma" (the DMA engines together) and "hbm" (bytes
-        against the peak HBM bandwidth). Of several cores, their mean."""
+        """The share of the time that each resource is busy: the engines, "dma" (the DMA engines
+        together) and "hbm" (bytes against the peak HBM bandwidth). Of several cores, their mean."""
         span, cores = self.span_ns or 1.0, self.cores
-        busy = np.bincount(self.lane, self.busy_end - self.start, len(self.lanes)) if len(self) else np.zeros(len(self.lanes))
-        out = {engine: float(sum(busy[k] for k, name in enumerate(self.lanes) if name.split()[-1] == engine)) / span / cores
-               for engine in ENGINES}
+        busy = (
+            np.bincount(self.lane, self.busy_end - self.start, len(self.lanes))
+            if len(self)
+            else np.zeros(len(self.lanes))
+        )
+        out = {
+            engine: float(
+                sum(busy[k] for k, name in enumerate(self.lanes) if name.split()[-1] == engine)
+            )
+            / span
+            / cores
+            for engine in ENGINES
+        }
         out["dma"] = sum(c.occupancy * c.uses for c in self.costs if c.engine == DMA) / span / cores
         roofline = self.roofline
         out["hbm"] = roofline.achieved_bandwidth / roofline.peak_bandwidth
@@ -175,10 +233,12 @@ class Timeline:
 
     @functools.cached_property
     def critical_path(self) -> list[Step]:
-        """The instructions that decide the latency, in order: each started when what it waited for allowed.
+        """The instructions that decide the latency, in order: each started when what it waited for
+        allowed.
 
-        The time in which an instruction's own activation table or stationary operand was loaded is its own, not that of the
-        instruction before it: `Step.on_path_ns` of all steps add up to the latency (without launch overhead).
+        The time in which an instruction's own activation table or stationary operand was loaded is
+        its own, not that of the instruction before it: `Step.on_path_ns` of all steps add up to the
+        latency (without launch overhead).
         """
         if not len(self):
             return []
@@ -188,19 +248,32 @@ class Timeline:
             chain.append(k)
             k = int(self.waited_for[k])
         chain.reverse()
-        return [self.step(k, None if following is None else float(self.since[following]))
-                for k, following in zip(chain, [*chain[1:], None])]
+        return [
+            self.step(k, None if following is None else float(self.since[following]))
+            for k, following in zip(chain, [*chain[1:], None])
+        ]
 
     def step(self, k: int, until: float | None = None) -> Step:
         """Record `k` as a step of a path that goes on at `until` (None: at its end)."""
         signature, code, lasti, _ = self.record(k)
         place_ = source.line_of(code, lasti)
         since, end = float(self.since[k]), float(self.end[k])
-        return Step(k, signature.engine, signature.instruction.name, place_.line, place_.text, float(self.start[k]), end,
-                    REASONS[self.reason[k]], since, (end if until is None else until) - since)
+        return Step(
+            k,
+            signature.engine,
+            signature.instruction.name,
+            place_.line,
+            place_.text,
+            float(self.start[k]),
+            end,
+            REASONS[self.reason[k]],
+            since,
+            (end if until is None else until) - since,
+        )
 
     def record(self, k: int) -> tuple:
-        """Of record `k`: its signature, its place in the kernel's code, the buffer that it writes."""
+        """Of record `k`: its signature, its place in the kernel's code, the buffer that it
+        writes."""
         if self._records is None:
             self._records = [r[:4] for program in self._programs for r in program.records()]
         return self._records[k]
@@ -210,17 +283,20 @@ class Timeline:
         return self._cost_of[signature]
 
     def path_shares(self) -> dict[str, float]:
-        """Of the critical path's time, the share that passes in each engine ("dma" for transfers). Loading an activation
-        table counts for ScalarE, loading a stationary operand for TensorE."""
+        """Of the critical path's time, the share that passes in each engine ("dma" for transfers).
+        Loading an activation table counts for ScalarE, loading a stationary operand for TensorE."""
         out: dict[str, float] = {}
         for step in self.critical_path:
             out[step.engine] = out.get(step.engine, 0.0) + step.on_path_ns
         total = sum(out.values())
-        return {k: v / total for k, v in sorted(out.items(), key=lambda kv: -kv[1])} if total else {}
+        return (
+            {k: v / total for k, v in sorted(out.items(), key=lambda kv: -kv[1])} if total else {}
+        )
 
     @property
     def bound(self) -> str:
-        """The resource in which the critical path spends most of its time: an engine or "dma"; "nothing" if nothing ran."""
+        """The resource in which the critical path spends most of its time: an engine or "dma";
+        "nothing" if nothing ran."""
         return next(iter(self.path_shares()), "nothing")
 
     def explain(self) -> str:
@@ -229,18 +305,29 @@ class Timeline:
 
     def summary(self) -> str:
         """A few lines of text: latency, utilisation, bound."""
-        lines = [f"model of time, {self.target.name}: {self.latency_us:.2f} us for {len(self)} instructions "
-                 f"(launch overhead {'not counted' if self.launch == 'none' else f'{self.launch_us:.1f} us, {self.launch}'})"]
-        lines += [f"  {name:8s} {100 * share:5.1f} % busy" for name, share in self.utilisation().items()]
+        overhead = (
+            "not counted" if self.launch == "none" else f"{self.launch_us:.1f} us, {self.launch}"
+        )
+        lines = [
+            f"model of time, {self.target.name}: {self.latency_us:.2f} us for {len(self)} "
+            f"instructions (launch overhead {overhead})"
+        ]
+        lines += [
+            f"  {name:8s} {100 * share:5.1f} % busy" for name, share in self.utilisation().items()
+        ]
         r = self.roofline
-        lines.append(f"  {r.hbm_bytes} HBM bytes, {r.intensity:.2f} flop/byte (knee {r.knee:.0f}); "
-                     f"the critical path is mostly {self.bound}")
+        lines.append(
+            f"  {r.hbm_bytes} HBM bytes, {r.intensity:.2f} flop/byte (knee {r.knee:.0f}); "
+            f"the critical path is mostly {self.bound}"
+        )
         return "\n".join(lines)
 
-    # -- views -----------------------------------------------------------------------------------------------------
-    def lane_chart(self, between: tuple[float, float] | None = None, quote: bool = True) -> LaneChart:
-        """What each engine and DMA queue does when; of the part `between` two moments in microseconds, if given. Without
-        `quote` its text names the kernel's lines by number only."""
+    # -- views -------------------------------------------------------------------------------------
+    def lane_chart(
+        self, between: tuple[float, float] | None = None, quote: bool = True
+    ) -> LaneChart:
+        """What each engine and DMA queue does when; of the part `between` two moments in
+        microseconds, if given. Without `quote` its text names the kernel's lines by number only."""
         from ..views.lane_chart import LaneChart
 
         return LaneChart(self, between, quote)
@@ -264,4 +351,7 @@ class Timeline:
         trace_file.save(self, path)
 
     def __repr__(self) -> str:
-        return f"<Timeline (model) on {self.target.name}: {len(self)} instructions, {self.latency_us:.2f} us>"
+        return (
+            f"<Timeline (model) on {self.target.name}: {len(self)} instructions, "
+            f"{self.latency_us:.2f} us>"
+        )

@@ -1,14 +1,16 @@
 """Placing the records of a run on engines and DMA queues, in program order.
 
-Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA bandwidth are taken in program
-order, memory in the order in which it is released. So more work, or later work, never makes anything earlier. The one
-exception is physical: an activation may load the table that a later one would have loaded when its data had come. (The
-options `as_compiled` and `throttle` make others.)
+Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA
+bandwidth are taken in program order, memory in the order in which it is released. So more work, or
+later work, never makes anything earlier. The one exception is physical: an activation may load the
+table that a later one would have loaded when its data had come. (The options `as_compiled` and
+`throttle` make others.)
 
-The rules are in `place.Placing.place`, which places any record. The loop here does the same, inline, for the records that
-make up nearly all of a run: a load of an input into a tile, and an instruction of one to three sources and one destination on
-chip. Fastest are those that use each of them as a whole; a part of a tile costs a call. Which records are left to the general
-way, `_usual` tells of an instruction, and the loop where it depends on the operands.
+The rules are in `place.Placing.place`, which places any record. The loop here does the same,
+inline, for the records that make up nearly all of a run: a load of an input into a tile, and an
+instruction of one to three sources and one destination on chip. Fastest are those that use each of
+them as a whole; a part of a tile costs a call. Which records are left to the general way, `_usual`
+tells of an instruction, and the loop where it depends on the operands.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
-from ..memory import HBM, PSUM
-from ..program import Program
-from ..target import Target
+from ..execution.execution import Program
+from ..machine.memory import HBM, PSUM
+from ..machine.target import Target
 from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
 from .place import Placing
@@ -27,18 +29,45 @@ from .state import QUEUED, Options, Placed
 from .timing import Timing
 
 
-def place(program: Program, base: float, timing: Timing, target: Target, out: Placed, options: Options, first_core: int = 0,
-          neighbours: int = 1) -> float:
-    """Place the records of `program` from the time `base` on, behind those in `out`; returns when the last result is there.
+def place(
+    program: Program,
+    base: float,
+    timing: Timing,
+    target: Target,
+    out: Placed,
+    options: Options,
+    first_core: int = 0,
+    neighbours: int = 1,
+) -> float:
+    """Place the records of `program` from the time `base` on, behind those in `out`; returns when
+    the last result is there.
 
-    It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among them) use its stack of HBM.
+    It runs on `options.cores` cores from `first_core` on, while so many `neighbours` (itself among
+    them) use its stack of HBM.
     """
     # imported here, so that the loop finds them among its local names
     from .regions import AVAIL, BANKED, ENGINE, LAST, LAYOUT, NEED, READ, READER, WRITER
-    from .state import ANTI, BUSY, DATA, EACH, NOBODY, ORDER, OUTPUT, QUEUE, START, STATIONARY, TABLE
+    from .state import (
+        ANTI,
+        BUSY,
+        DATA,
+        EACH,
+        NOBODY,
+        ORDER,
+        OUTPUT,
+        QUEUE,
+        START,
+        STATIONARY,
+        TABLE,
+    )
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
-    tape, view, destination, give_back = program.tape, placing.view, placing.destination, placing.give_back
+    tape, view, destination, give_back = (
+        program.tape,
+        placing.view,
+        placing.destination,
+        placing.give_back,
+    )
     starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
     busy_ends, lanes = out.busy_end, out.lane
     handoff, from_start = timing.handoff, NOBODY | START
@@ -48,7 +77,9 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
         usuals, free, last, pools = core.usuals, core.free, core.last, core.pools
         loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
         first_queue = core.first_lane + len(ENGINES)
-        while True:  # and not `while at < mark`, which CPython 3.11 speeds up only from the eighth call of the function on
+        # and not `while at < mark`, which CPython 3.11 speeds up only from the eighth call of the
+        # function on
+        while True:
             if at >= mark:
                 break
             signature = tape[at]
@@ -60,8 +91,24 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 at = placing.place(core, at, record)
                 record += EACH
                 continue
-            (cost, kind, me, width, layout, need, banked, pool, occupancy, latency, one_layout, two_at, two_layout, three_at,
-             three_layout, special) = usual
+            (
+                cost,
+                kind,
+                me,
+                width,
+                layout,
+                need,
+                banked,
+                pool,
+                occupancy,
+                latency,
+                one_layout,
+                two_at,
+                two_layout,
+                three_at,
+                three_layout,
+                special,
+            ) = usual
             viewed = False
 
             # what it reads must have been written
@@ -75,12 +122,16 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                             t = base
                             cause = from_start
                     else:
-                        one, t, cause = view(tape[at + 5], one_layout, tape[at + 6], base, from_start)
+                        one, t, cause = view(
+                            tape[at + 5], one_layout, tape[at + 6], base, from_start
+                        )
                         viewed = True
                     if two_at is not None:
                         two = tape[at + two_at].mark
                         if two[LAYOUT] is not two_layout:
-                            two, t, cause = view(tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause)
+                            two, t, cause = view(
+                                tape[at + two_at], two_layout, tape[at + two_at + 1], t, cause
+                            )
                             viewed = True
                         elif two[AVAIL] > t:
                             t = two[AVAIL]
@@ -88,7 +139,13 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                         if three_at is not None:
                             three = tape[at + three_at].mark
                             if three[LAYOUT] is not three_layout:
-                                three, t, cause = view(tape[at + three_at], three_layout, tape[at + three_at + 1], t, cause)
+                                three, t, cause = view(
+                                    tape[at + three_at],
+                                    three_layout,
+                                    tape[at + three_at + 1],
+                                    t,
+                                    cause,
+                                )
                                 viewed = True
                             elif three[AVAIL] > t:
                                 t = three[AVAIL]
@@ -105,7 +162,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 record += EACH
                 continue
 
-            # a new tile needs room; what is overwritten must have been read, and written by whoever wrote it before
+            # a new tile needs room; what is overwritten must have been read, and written by whoever
+            # wrote it before
             dst = tape[at + 3]
             into = dst.mark
             if into.__class__ is int and dst.meta is layout:
@@ -142,7 +200,11 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 if special is not None:
                     if me == 0:
                         held = core.stationary
-                        if held[0] is not one or held[1] != one[WRITER] or held[2] is not one_layout:
+                        if (
+                            held[0] is not one
+                            or held[1] != one[WRITER]
+                            or held[2] is not one_layout
+                        ):
                             core.stationary = (one, one[WRITER], one_layout)
                             began = core.array_start
                             by = last[0]
@@ -167,7 +229,8 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                 free[me] = busy = t + occupancy
                 last[me] = record
                 avail = t + latency + handoff
-                # a tile that nobody else touches is free when it has been read; that is later than it was written
+                # a tile that nobody else touches is free when it has been read; that is later than
+                # it was written
                 if one[LAST] == at and one is not into:
                     tape[at + 5].mark = at
                     given = pools[one[BANKED]]
@@ -194,9 +257,18 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
                         two[READ] = busy
                         two[READER] = record
                     if three_at is not None:
-                        if three[LAST] == at and three is not into and three is not two and three is not one:
+                        if (
+                            three[LAST] == at
+                            and three is not into
+                            and three is not two
+                            and three is not one
+                        ):
                             tape[at + three_at].mark = at
-                            when, by = (busy, record) if busy > three[READ] else (three[READ], three[READER])
+                            when, by = (
+                                (busy, record)
+                                if busy > three[READ]
+                                else (three[READ], three[READER])
+                            )
                             pools[three[BANKED]].release(when, by, three[NEED])
                         elif busy > three[READ]:
                             three[READ] = busy
@@ -247,22 +319,31 @@ def place(program: Program, base: float, timing: Timing, target: Target, out: Pl
 
 
 def _usual(signature: Any, placing: Placing) -> tuple | None:
-    """What the short way needs to know of an instruction, flat; None if its records go the general way.
+    """What the short way needs to know of an instruction, flat; None if its records go the general
+    way.
 
-    (cost, kind, engine, entries of a record, layout of the destination, what a new destination occupies, whether it does so
-    in PSUM, the pool it takes it from, occupancy, latency, layout of the first source or None if it is a load, place in the
-    record and layout of the second source and of the third or None, time to load a stationary operand or table to load)
+    (cost, kind, engine, entries of a record, layout of the destination, what a new destination
+    occupies, whether it does so in PSUM, the pool it takes it from, occupancy, latency, layout of
+    the first source or None if it is a load, place in the record and layout of the second source
+    and of the third or None, time to load a stationary operand or table to load)
     """
     options = placing.options
     if options.as_compiled or signature in placing.masked:
         return None
-    if placing.rows is not None and (spreads_row(signature) or signature.instruction.name == "tensor_copy"):
+    if placing.rows is not None and (
+        spreads_row(signature) or signature.instruction.name == "tensor_copy"
+    ):
         return None
     cost: Cost | None = placing.costs.get(signature)
     if cost is None:
         cost = placing.costs[signature] = cost_of(signature, placing.timing)
     me, layout, reads = cost.index, cost.dst, cost.reads
-    if layout is None or layout.space == HBM or cost.extra is not None or any(m is None for _, m in reads):
+    if (
+        layout is None
+        or layout.space == HBM
+        or cost.extra is not None
+        or any(m is None for _, m in reads)
+    ):
         return None
     if not 1 <= len(reads) <= 3 or reads[0][0] != 5:
         return None
@@ -280,9 +361,30 @@ def _usual(signature: Any, placing: Placing) -> tuple | None:
     else:
         special = "" if cost.table is None and cost.shared else cost.table
     banked = layout.space == PSUM
-    need = -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
+    need = (
+        -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
+    )
     _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
-    first, kind, part = ((None, placing.out.kind_of(cost, QUEUED), placing.sharing) if me < 0 else
-                         (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0))
-    return (cost, kind, me, cost.width, layout, need, banked, placing.core.pools[banked], cost.occupancy * part,
-            cost.latency * part, first, two_at, two, three_at, three, special)
+    first, kind, part = (
+        (None, placing.out.kind_of(cost, QUEUED), placing.sharing)
+        if me < 0
+        else (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0)
+    )
+    return (
+        cost,
+        kind,
+        me,
+        cost.width,
+        layout,
+        need,
+        banked,
+        placing.core.pools[banked],
+        cost.occupancy * part,
+        cost.latency * part,
+        first,
+        two_at,
+        two,
+        three_at,
+        three,
+        special,
+    )

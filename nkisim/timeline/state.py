@@ -1,7 +1,8 @@
 """What is kept while records are placed: the options, the state of a core, and what comes out.
 
-Who made an instruction wait, and why, is one integer, a *cause*: 16 times the record, plus the reason. A record is kept as
-16 times its number for the same purpose, nobody as `NOBODY`, so that `record | reason` is a cause.
+Who made an instruction wait, and why, is one integer, a *cause*: 16 times the record, plus the
+reason. A record is kept as 16 times its number for the same purpose, nobody as `NOBODY`, so that
+`record | reason` is a cause.
 """
 
 from __future__ import annotations
@@ -17,10 +18,24 @@ from numpy.typing import NDArray
 from .cost import ENGINES, Cost
 from .timing import Timing
 
-REASONS = ("start", "engine busy", "data", "anti", "output", "port", "psum bank", "memory", "dma queue", "dma order",
-           "stationary load", "table load")
+REASONS = (
+    "start",
+    "engine busy",
+    "data",
+    "anti",
+    "output",
+    "port",
+    "psum bank",
+    "memory",
+    "dma queue",
+    "dma order",
+    "stationary load",
+    "table load",
+)
 """Why an instruction did not start earlier."""
-(START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(len(REASONS))
+(START, BUSY, DATA, ANTI, OUTPUT, PORT, BANK, MEMORY, QUEUE, ORDER, STATIONARY, TABLE) = range(
+    len(REASONS)
+)
 EACH = 16
 """From one record to the next, as they are kept."""
 NOBODY = -EACH
@@ -37,15 +52,16 @@ class Options:
 
 
 def lanes_of(timing: Timing) -> int:
-    """Lanes of a core: its engines, the queues of loads and of other transfers, one for instructions that take no time."""
+    """Lanes of a core: its engines, the queues of loads and of other transfers, one for
+    instructions that take no time."""
     return len(ENGINES) + 2 * timing.dma_queues + 1
 
 
 class Pool:
     """The memory of a core for tiles: SBUF in bytes of a partition, or PSUM in banks.
 
-    What is released is taken soonest first. Tiles are released nearly in order and taken much later, so they are sorted by
-    many at a time: that is cheaper than a heap.
+    What is released is taken soonest first. Tiles are released nearly in order and taken much
+    later, so they are sorted by many at a time: that is cheaper than a heap.
     """
 
     __slots__ = ("spare", "late", "least", "ready", "reason")
@@ -78,8 +94,8 @@ class Pool:
     def take(self, need: int, t: float, cause: int) -> tuple[float, int]:
         """Wait until there is room.
 
-        Tiles that a later record still touches are never waited for: if they alone are too many (small tiles may share a
-        bank), nobody waits.
+        Tiles that a later record still touches are never waited for: if they alone are too many
+        (small tiles may share a bank), nobody waits.
         """
         ready, self.spare = self.ready, self.spare - need
         while self.spare < 0 and (ready and ready[-1][0] < self.least or self.sort()):
@@ -93,8 +109,24 @@ class Pool:
 class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
-    __slots__ = ("first_lane", "free", "last", "sbuf_port", "psum_port", "array_start", "stationary", "tiles", "warm", "table",
-                 "queues", "issued", "issuer", "data", "pools", "usuals")
+    __slots__ = (
+        "first_lane",
+        "free",
+        "last",
+        "sbuf_port",
+        "psum_port",
+        "array_start",
+        "stationary",
+        "tiles",
+        "warm",
+        "table",
+        "queues",
+        "issued",
+        "issuer",
+        "data",
+        "pools",
+        "usuals",
+    )
 
     def __init__(self, number: int, timing: Timing, base: float, capacity: tuple[int, int]) -> None:
         self.first_lane = number * lanes_of(timing)
@@ -102,11 +134,13 @@ class Core:
         """Until when each engine is occupied, and by which record."""
         self.last = [NOBODY] * 4
         self.sbuf_port = [(base, NOBODY), (base, NOBODY)]
-        """Until when VectorE, and GpSimdE, use the way to SBUF that they share, and with which record."""
+        """Until when VectorE, and GpSimdE, use the way to SBUF that they share, and with which
+        record."""
         self.psum_port = [(base, NOBODY), (base, NOBODY)]
         """The same for VectorE and ScalarE, and PSUM."""
         self.array_start = base
-        """When TensorE started its last matmul: from then on the next stationary operand can be loaded."""
+        """When TensorE started its last matmul: from then on the next stationary operand can be
+        loaded."""
         self.stationary: tuple[Any, int, Any] = (None, NOBODY, None)
         """What TensorE holds: its region, the record that wrote it, its layout."""
         self.tiles: dict[tuple, float] = {}
@@ -115,12 +149,15 @@ class Core:
         """When TensorE was busy lately."""
         self.table: str | None = None
         self.queues = [[(base, k, NOBODY) for k in range(timing.dma_queues)] for _ in range(2)]
-        """Until when each queue (of loads, of other transfers) is occupied, its number, by which record; soonest first."""
+        """Until when each queue (of loads, of other transfers) is occupied, its number, by which
+        record; soonest first."""
         self.issued = [base, base]
-        """When the next load, and the next other transfer, can be triggered, and which record triggered the last one."""
+        """When the next load, and the next other transfer, can be triggered, and which record
+        triggered the last one."""
         self.issuer = [NOBODY, NOBODY]
         self.data = [base, base]
-        """Until when DMA bandwidth is given away: to loads and everything before, and to other transfers."""
+        """Until when DMA bandwidth is given away: to loads and everything before, and to other
+        transfers."""
         self.pools = (Pool(capacity[0], MEMORY), Pool(capacity[1], BANK))
         """SBUF and PSUM."""
         self.usuals: dict[Any, tuple | None] = {}
@@ -132,7 +169,8 @@ QUEUED = -1
 
 
 class Placed:
-    """What `place` fills in. Of a record on an engine all but the start and the cause follows from its kind."""
+    """What `place` fills in. Of a record on an engine all but the start and the cause follows from
+    its kind."""
 
     def __init__(self) -> None:
         self.start: list[float] = []
@@ -141,7 +179,8 @@ class Placed:
         """One entry a record, of the program that is being placed. The kind stands in `kinds`."""
         self.busy_end: list[float] = []
         self.lane: list[int] = []
-        """One entry a record of the kinds that are `QUEUED`: loads, and kind 0, which is all that is told one by one."""
+        """One entry a record of the kinds that are `QUEUED`: loads, and kind 0, which is all that
+        is told one by one."""
         self.end: list[float] = []
         """One entry a record of kind 0. A load is done `dma_done` after its last byte."""
         self.kinds: list[tuple[float, float, int]] = [(0.0, 0.0, QUEUED)]
@@ -149,8 +188,8 @@ class Placed:
         self.counted: list[Cost] = []
         """The cost of each kind from the second on, in which its records are not yet counted."""
         self.loading: dict[int, float] = {}
-        """When the loading began of the stationary operand or the activation table for which an instruction waited, by record;
-        of the others nothing."""
+        """When the loading began of the stationary operand or the activation table for which an
+        instruction waited, by record; of the others nothing."""
         self.costs: dict[Any, Cost] = {}
         """Of each signature that ran."""
         self.before = 0
@@ -165,7 +204,8 @@ class Placed:
         return len(self.kinds) - 1
 
     def close(self, base: float, timing: Timing) -> float:
-        """Make arrays of what the program that was placed from the time `base` on has filled in; returns its last end."""
+        """Make arrays of what the program that was placed from the time `base` on has filled in;
+        returns its last end."""
         n = len(self.start)
         start, kind = np.fromiter(self.start, np.float64, n), np.fromiter(self.kind, np.intp, n)
         occupancy, latency, lane = (np.array(column)[kind] for column in zip(*self.kinds))
@@ -174,11 +214,21 @@ class Placed:
         lane[own] = np.fromiter(self.lane, np.int64, len(own))
         end[own] = busy_end[own] + timing.dma_done
         end[kind == 0] = np.fromiter(self.end, np.float64, len(self.end))
-        for cost, uses in zip(self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()):
+        for cost, uses in zip(
+            self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()
+        ):
             cost.uses += uses
         self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
         self.before += n
-        for done in (self.start, self.cause, self.kind, self.busy_end, self.end, self.lane, self.counted):
+        for done in (
+            self.start,
+            self.cause,
+            self.kind,
+            self.busy_end,
+            self.end,
+            self.lane,
+            self.counted,
+        ):
             done.clear()
         del self.kinds[1:]
         return float(end.max(initial=base))
@@ -186,5 +236,11 @@ class Placed:
     def columns(self) -> list[NDArray]:
         """Start, end of occupancy, end, lane, cause of all records."""
         if not self.closed:
-            return [np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64)]
+            return [
+                np.zeros(0),
+                np.zeros(0),
+                np.zeros(0),
+                np.zeros(0, np.int64),
+                np.zeros(0, np.int64),
+            ]
         return [np.concatenate(parts) for parts in zip(*self.closed)]

@@ -1,4 +1,5 @@
-"""What all charts share: a text twin, a matplotlib figure in the palette's colours, and how a notebook shows both."""
+"""What all charts share: a text twin, a matplotlib figure in the palette's colours, and how a
+notebook shows both."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Chart:
-    """A drawing and the same facts in words: `print(chart)` for the text, `chart.figure()` for a matplotlib Figure.
+    """A drawing and the same facts in words: `print(chart)` for the text, `chart.figure()` for a
+    matplotlib Figure.
 
-    A notebook shows the picture, with the text as its alternative. `chart.save("x.png")` writes the picture, in any format
-    that matplotlib writes.
+    A notebook shows the picture, with the text as its alternative. `chart.save("x.png")` writes the
+    picture, in any format that matplotlib writes.
     """
 
     def text(self) -> str:
@@ -43,27 +45,57 @@ class Chart:
     def __repr__(self) -> str:
         return self.text()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         words = self.text()
         return {"text/plain": words, "image/png": self.png()}, {"image/png": {"alt": words}}
 
 
 def style() -> AbstractContextManager[None]:
-    """matplotlib's settings while a chart is made: a light card of its own, so that it reads in a dark notebook too, and
-    whatever style the reader has chosen."""
+    """matplotlib's settings while a chart is made: a light card of its own, so that it reads in a
+    dark notebook too, and whatever style the reader has chosen."""
     import matplotlib
 
-    ink, soft, line, card = (c.light for c in (palette.INK, palette.SOFT, palette.LINE, palette.CARD))
-    return matplotlib.rc_context({
-        "figure.facecolor": card, "axes.facecolor": card, "savefig.facecolor": card, "text.color": ink,
-        "axes.labelcolor": ink, "axes.edgecolor": line, "xtick.color": soft, "ytick.color": soft,
-        "xtick.labelcolor": ink, "ytick.labelcolor": ink, "grid.color": line, "grid.alpha": 0.6, "grid.linewidth": 0.6,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.grid": False,
-        "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9.0, "axes.titlesize": 10.0,
-        "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 9.0, "legend.frameon": False,
-        "legend.fontsize": 8.0, "hatch.linewidth": 0.6, "lines.linewidth": 1.4, "figure.dpi": 100.0,
-        "savefig.bbox": None, "text.usetex": False, "axes.unicode_minus": False,
-    })
+    ink, soft, line, card = (
+        c.light for c in (palette.INK, palette.SOFT, palette.LINE, palette.CARD)
+    )
+    return matplotlib.rc_context(
+        {
+            "figure.facecolor": card,
+            "axes.facecolor": card,
+            "savefig.facecolor": card,
+            "text.color": ink,
+            "axes.labelcolor": ink,
+            "axes.edgecolor": line,
+            "xtick.color": soft,
+            "ytick.color": soft,
+            "xtick.labelcolor": ink,
+            "ytick.labelcolor": ink,
+            "grid.color": line,
+            "grid.alpha": 0.6,
+            "grid.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.grid": False,
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": 9.0,
+            "axes.titlesize": 10.0,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.labelsize": 9.0,
+            "legend.frameon": False,
+            "legend.fontsize": 8.0,
+            "hatch.linewidth": 0.6,
+            "lines.linewidth": 1.4,
+            "figure.dpi": 100.0,
+            "savefig.bbox": None,
+            "text.usetex": False,
+            "axes.unicode_minus": False,
+        }
+    )
 
 
 def empty(message: str) -> Figure:

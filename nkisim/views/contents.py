@@ -1,7 +1,9 @@
-"""What tiles held while a run executed, small enough for a page: a grid of levels, and the same in numbers.
+"""What tiles held while a run executed, small enough for a page: a grid of levels, and the same in
+numbers.
 
-The values are those that `nkisim.record(keep_results=True)` kept: what inputs held, and what each instruction wrote. What an
-instruction read is put together from the writes before it, buffer by buffer, so records must be asked for in ascending order.
+The values are those that `nkisim.record(keep_results=True)` kept: what inputs held, and what each
+instruction wrote. What an instruction read is put together from the writes before it, buffer by
+buffer, so records must be asked for in ascending order.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes
-from ..memory import CONST, HBM, Buffer, Meta, meta_of
+from ..machine import dtypes
+from ..machine.memory import CONST, HBM, Buffer, Meta, meta_of
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
 
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"
 LOST = "/"
@@ -29,13 +31,15 @@ class Preview(NamedTuple):
     rows: int
     columns: int
     levels: str
-    """A character a cell, row by row: its place in LEVELS grows from the smallest cell to the largest; or LOST."""
+    """A character a cell, row by row: its place in LEVELS grows from the smallest cell to the
+    largest; or LOST."""
     words: str
     """Smallest, largest and mean value, and the first of them."""
 
 
 class Contents:
-    """The tiles, on chip and of tensors in HBM, that the records `wanted` (ascending) wrote and read."""
+    """The tiles, on chip and of tensors in HBM, that the records `wanted` (ascending) wrote and
+    read."""
 
     def __init__(self, run: Run, wanted: list[int], grid: tuple[int, int]) -> None:
         self.grid = grid
@@ -43,7 +47,9 @@ class Contents:
         self._seconds = [second for program in run.programs for second in program.seconds]
         self._records: dict[int, tuple] = {}
         self._shadows: dict[int, _Shadow] = {}
-        initial = {buffer: values for program in run.programs for buffer, values in program.initial.items()}
+        initial = {
+            buffer: values for program in run.programs for buffer, values in program.initial.items()
+        }
         chosen = set(wanted)
         for number, record in numbered(run):
             if number in chosen:
@@ -67,7 +73,8 @@ class Contents:
                     shadows[id(buffer)].touched.add(core)
 
     def of(self, number: int) -> tuple[list[Preview | None], list[Preview | None]]:
-        """What record `number` wrote (by destination) and what it read (by source); None where that is not known."""
+        """What record `number` wrote (by destination) and what it read (by source); None where that
+        is not known."""
         record = self._records[number]
         written: list[Preview | None] = [preview(self._results[number], self.grid)]
         if record[0].extra is not None:
@@ -77,7 +84,8 @@ class Contents:
         for at, (buffer, meta) in enumerate(_read(record)):
             shadow = self._shadows.get(id(buffer))
             values = None if shadow is None else shadow.before(number, meta, record[6 + 2 * at])
-            if values is None and _copies(record):  # of picked elements: what was written is what was read
+            # of picked elements: what was written is what was read
+            if values is None and _copies(record):
                 read.append(written[0])
             else:
                 read.append(None if values is None else preview(values, self.grid))
@@ -90,13 +98,17 @@ def numbered(run: Run) -> Iterator[tuple[int, tuple]]:
 
 
 def hbm_parts(record: tuple) -> list[str]:
-    """Of each operand of a record that is a part of a tensor in HBM, where it begins, destinations first; "" of the others."""
+    """Of each operand of a record that is a part of a tensor in HBM, where it begins, destinations
+    first; "" of the others."""
     signature = record[0]
     operands = [(record[3], signature.dst, record[4])]
     if signature.extra is not None:
         operands.append((record[-3], signature.extra, record[-2]))
     operands += [(b, m, record[6 + 2 * at]) for at, (b, m) in enumerate(_read(record))]
-    return ["" if meta.space != HBM else _part(buffer.meta, meta, offset) for buffer, meta, offset in operands]
+    return [
+        "" if meta.space != HBM else _part(buffer.meta, meta, offset)
+        for buffer, meta, offset in operands
+    ]
 
 
 def _part(tensor: Meta, view: Meta, offset: int) -> str:
@@ -118,7 +130,8 @@ class _Shadow:
     def __init__(self, buffer: Buffer, initial: np.ndarray | None) -> None:
         self.meta = buffer.meta
         self.touched: set[int] = set()
-        """The programs that read or write it. Two of them run side by side, in an order that the records do not tell."""
+        """The programs that read or write it. Two of them run side by side, in an order that the
+        records do not tell."""
         self._writes: list[tuple[int, Meta, int, list[Any]]] = []
         self._done = 0
         self._values = initial
@@ -153,14 +166,20 @@ class _Shadow:
         if offset < 0 or reach >= values.size:
             return None
         step = values.itemsize
-        return np.ndarray(meta.shape, values.dtype, values, offset * step, tuple(s * step for s in meta.strides))
+        return np.ndarray(
+            meta.shape, values.dtype, values, offset * step, tuple(s * step for s in meta.strides)
+        )
 
     def _write(self, meta: Meta, offset: int, result: np.ndarray | None) -> None:
         if result is None:  # nobody kept what was written
             self._known = False
             return
         if self._values is None:
-            self._values, self._known, self._own = np.zeros(self.meta.shape, result.dtype), True, True
+            self._values, self._known, self._own = (
+                np.zeros(self.meta.shape, result.dtype),
+                True,
+                True,
+            )
         elif not self._own:
             self._values, self._own = self._values.copy(), True
         view = self._view(meta, offset)
@@ -173,20 +192,28 @@ class _Shadow:
 
 
 def _copies(record: tuple) -> bool:
-    """Whether a record writes exactly what it reads: a transfer of one source, whole, without a cast or an addition."""
+    """Whether a record writes exactly what it reads: a transfer of one source, whole, without a
+    cast or an addition."""
     signature, share = record[0], record[-1]
-    return (signature.instruction.name == "dma_copy" and len(signature.srcs) == 1 and not signature.attrs[0]
-            and signature.srcs[0].shape == signature.dst.shape and signature.srcs[0].dtype == signature.dst.dtype
-            and (share is None or share[0] == share[1]))
+    return (
+        signature.instruction.name == "dma_copy"
+        and len(signature.srcs) == 1
+        and not signature.attrs[0]
+        and signature.srcs[0].shape == signature.dst.shape
+        and signature.srcs[0].dtype == signature.dst.dtype
+        and (share is None or share[0] == share[1])
+    )
 
 
 def _regular(meta: Meta) -> bool:
-    """Whether the layout says where the elements lie (that of elements picked by run-time indices does not)."""
+    """Whether the layout says where the elements lie (that of elements picked by run-time indices
+    does not)."""
     return meta_of(meta.space, meta.shape, meta.strides, meta.dtype, meta.pdim, meta.pstart) is meta
 
 
 def preview(values: np.ndarray, grid: tuple[int, int]) -> Preview:
-    """`values` with the first axis down and the others across, in at most `grid` cells, each the mean of its elements."""
+    """`values` with the first axis down and the others across, in at most `grid` cells, each the
+    mean of its elements."""
     flat: Any = dtypes.to_fp32(values) if values.dtype.kind not in "biu" else values
     flat = flat.reshape(values.shape[0] if values.ndim else 1, -1).astype(np.float64)
     rows, columns = min(grid[0], flat.shape[0]), min(grid[1], flat.shape[1])
@@ -199,7 +226,9 @@ def preview(values: np.ndarray, grid: tuple[int, int]) -> Preview:
         fine = np.isfinite(cells)
         low, high = (cells[fine].min(), cells[fine].max()) if fine.any() else (0.0, 0.0)
         scaled = (cells - low) / (high - low) if high > low else np.full(cells.shape, 0.5)
-        numbers = np.where(fine, np.rint(np.where(fine, scaled, 0.0) * (len(LEVELS) - 1)), len(LEVELS)).astype(int)
+        numbers = np.where(
+            fine, np.rint(np.where(fine, scaled, 0.0) * (len(LEVELS) - 1)), len(LEVELS)
+        ).astype(int)
     levels = "".join((LEVELS + LOST)[n] for n in numbers.ravel())
     return Preview(rows, columns, levels, _words(flat))
 

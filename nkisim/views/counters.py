@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .tables import count, short, size, table
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
 
 
 def text(run: Run) -> str:
@@ -19,15 +19,23 @@ def text(run: Run) -> str:
             ops = engines.setdefault(record[0].engine, {})
             ops[record[0].instruction.name] = ops.get(record[0].instruction.name, 0) + 1
             total += 1
-    head = f"Counters on {run.target}: {count(total, 'instruction')}, {count(len(run.programs), 'kernel call')}"
+    head = (
+        f"Counters on {run.target}: {count(total, 'instruction')}, "
+        f"{count(len(run.programs), 'kernel call')}"
+    )
     if not total:
         return head
-    rows = [[engine, op, f"{n:,}", f"{short(100 * n / total)} %"] for engine in sorted(engines)
-            for op, n in sorted(engines[engine].items(), key=lambda kv: (-kv[1], kv[0]))]
+    rows = [
+        [engine, op, f"{n:,}", f"{short(100 * n / total)} %"]
+        for engine in sorted(engines)
+        for op, n in sorted(engines[engine].items(), key=lambda kv: (-kv[1], kv[0]))
+    ]
     parts = [head, table(["engine", "operation", "count", "share"], rows, left=2)]
     reads, writes = run.hbm_reads, run.hbm_writes
     names = dict.fromkeys([*reads, *writes])
-    rows = [[name, *(size(t[name]) if name in t else "-" for t in (reads, writes))] for name in names]
+    rows = [
+        [name, *(size(t[name]) if name in t else "-" for t in (reads, writes))] for name in names
+    ]
     rows.append(["all", size(run.hbm_bytes_read), size(run.hbm_bytes_written)])
     parts.append(table(["HBM tensor", "read", "written"], rows))
     return "\n\n".join(parts)

@@ -1,8 +1,10 @@
-"""Which instructions of a long run to show: loops are folded to their first iterations and their last.
+"""Which instructions of a long run to show: loops are folded to their first iterations and their
+last.
 
-Repetition is found in the instructions themselves, not in the kernel's text, so that it does not matter whether a loop was an
-nl.affine_range, Python's range or recursion. Periods are tried from short to long; what repeats becomes one symbol, so that an
-outer loop shows as a repetition of symbols.
+Repetition is found in the instructions themselves, not in the kernel's text, so that it does not
+matter whether a loop was an nl.affine_range, Python's range or recursion. Periods are tried from
+short to long; what repeats becomes one symbol, so that an outer loop shows as a repetition of
+symbols.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEAD, TAIL = 2, 1
-"""Iterations of a folded loop that are shown: the first two (the first often differs in what it finds) and the last."""
+"""Iterations of a folded loop that are shown: the first two (the first often differs in what it
+finds) and the last."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,16 @@ class Gap:
         last = self.first + self.count - 1
         if not self.iterations:
             return f"{self.count:,} instructions ({self.first:,} to {last:,}) are left out"
-        return (f"iterations {HEAD + 1:,} to {HEAD + self.iterations:,} of {self.total:,} are folded: "
-                f"{self.count:,} instructions ({self.first:,} to {last:,}) like those before")
+        return (
+            f"iterations {HEAD + 1:,} to {HEAD + self.iterations:,} of {self.total:,} are folded: "
+            f"{self.count:,} instructions ({self.first:,} to {last:,}) like those before"
+        )
 
 
 @dataclass
 class Shown:
-    """The records to show, in order, and what lies between them: `gaps[i]` are those before `records[i]`."""
+    """The records to show, in order, and what lies between them: `gaps[i]` are those before
+    `records[i]`."""
 
     records: NDArray[np.int64]
     gaps: dict[int, list[Gap]] = field(default_factory=dict)
@@ -60,7 +66,8 @@ class _Loop:
 
 
 def choose(kind: NDArray[np.int64], most: int) -> Shown:
-    """At most about `most` of the instructions whose kinds are given: all, or loops folded, or of those a sample."""
+    """At most about `most` of the instructions whose kinds are given: all, or loops folded, or of
+    those a sample."""
     n = len(kind)
     if n <= most:
         return Shown(np.arange(n))
@@ -111,20 +118,21 @@ def _grouped(gaps: list[tuple[int, Gap]]) -> dict[int, list[Gap]]:
 def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict[int, _Loop]]:
     """`kind` as symbols, of which those in the dictionary are repetitions of other symbols.
 
-    A repetition of period p is where the sequence equals itself shifted by p, for as long as at least 2 p symbols, which are
-    three iterations. Each period costs one comparison of arrays.
+    A repetition of period p is where the sequence equals itself shifted by p, for as long as at
+    least 2 p symbols, which are three iterations. Each period costs one comparison of arrays.
     """
     sequence = kind.astype(np.int32)
     loops: dict[int, _Loop] = {}
     names: dict[tuple, int] = {}
     fresh = int(kind.max(initial=0)) + 1
-    again = 64  # folding an inner loop makes the outer one short: look at short periods anew, but not for ever
+    # folding an inner loop makes the outer one short: look at short periods anew, but not for ever
+    again = 64
     period = 1
     while period <= min(longest, len(sequence) // 3):
         parts: list[NDArray[np.int32]] = []
         done = 0
         for start, count in _repetitions(sequence, period):
-            body = sequence[start:start + period]
+            body = sequence[start : start + period]
             key = (count, body.tobytes())
             symbol = names.get(key)
             if symbol is None:
@@ -141,7 +149,8 @@ def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict
 
 
 def _repetitions(sequence: NDArray[np.int32], period: int) -> list[tuple[int, int]]:
-    """Where something of length `period` repeats at least three times, and how often; none overlaps the one before."""
+    """Where something of length `period` repeats at least three times, and how often; none overlaps
+    the one before."""
     differs = np.flatnonzero(sequence[period:] != sequence[:-period])
     edges = np.concatenate([[-1], differs, [len(sequence) - period]])
     lengths = np.diff(edges) - 1
@@ -160,15 +169,20 @@ def _thinned(shown: Shown, n: int, most: int) -> Shown:
     """Stretches of neighbouring instructions, evenly spread, the first and the last among them."""
     stretch = 20
     blocks = max(most // stretch, 2)
-    starts = np.unique(np.linspace(0, max(len(shown.records) - stretch, 0), blocks).astype(np.int64))
+    starts = np.unique(
+        np.linspace(0, max(len(shown.records) - stretch, 0), blocks).astype(np.int64)
+    )
     chosen = np.unique(np.concatenate([np.arange(s, s + stretch) for s in starts]))
     records = shown.records[chosen[chosen < len(shown.records)]]
     gaps: list[tuple[int, Gap]] = []
     before = -1
     for i, record in enumerate([*records.tolist(), n]):
         if record > before + 1:
-            explained = [g for g in shown.gaps.get(int(np.searchsorted(shown.records, record)), [])
-                         if (g.first, g.count) == (before + 1, record - before - 1)]
+            explained = [
+                g
+                for g in shown.gaps.get(int(np.searchsorted(shown.records, record)), [])
+                if (g.first, g.count) == (before + 1, record - before - 1)
+            ]
             gaps.append((i, explained[0] if explained else Gap(before + 1, record - before - 1, 0)))
         before = record
     return Shown(records, _grouped(gaps), sampled=True)

@@ -1,4 +1,5 @@
-"""How busy engines and DMA queues are, in columns of time: what the lane chart and the page's overview draw."""
+"""How busy engines and DMA queues are, in columns of time: what the lane chart and the page's
+overview draw."""
 
 from __future__ import annotations
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
 
 TABLE_LOAD = "activation table load"
-"""What ScalarE does from `timeline.since` to `timeline.start` before an activation that needs another table."""
+"""What ScalarE does from `timeline.since` to `timeline.start` before an activation that needs
+another table."""
 
 
 class Lane(NamedTuple):
-    """One lane in columns: `share[i]` of the time from `edges[i]` to `edges[i + 1]` it is busy (0 to 1)."""
+    """One lane in columns: `share[i]` of the time from `edges[i]` to `edges[i + 1]` it is busy (0
+    to 1)."""
 
     name: str
     edges: NDArray[np.float64]
@@ -32,7 +35,9 @@ def group(lane: str) -> str:
     return re.sub(r"[\s_\-.:]*\d+$", "", lane)
 
 
-def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def busy(
+    start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The share of each column that intervals cover which do not overlap one another."""
     order = np.argsort(start, kind="stable")
     start, end = start[order], np.maximum(end[order], start[order])
@@ -46,14 +51,18 @@ def busy(start: NDArray[np.float64], end: NDArray[np.float64], edges: NDArray[np
 
 
 def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
-    """Of each record, whether it waited for an activation table of its own: from `timeline.since` to `timeline.start`."""
+    """Of each record, whether it waited for an activation table of its own: from `timeline.since`
+    to `timeline.start`."""
     from ..timeline import REASONS
 
     return (timeline.reason == REASONS.index("table load")) & (timeline.since < timeline.start)
 
 
-def table_loads(timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None) -> dict[str, Lane]:
-    """How each lane that loads activation tables is busy with that alone, in columns as in `of_timeline`, by its name."""
+def table_loads(
+    timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None
+) -> dict[str, Lane]:
+    """How each lane that loads activation tables is busy with that alone, in columns as in
+    `of_timeline`, by its name."""
     loads = is_table_load(timeline)
     length = float(timeline.end.max(initial=0.0)) / 1e3
     out = {}
@@ -66,7 +75,8 @@ def table_loads(timeline: Timeline, columns: int, cut: NDArray[np.float64] | Non
 
 
 def _columns(most: int, length: float, *moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The moments as edges of columns; columns of equal width where they would be more than `most`."""
+    """The moments as edges of columns; columns of equal width where they would be more than
+    `most`."""
     edges = np.unique(np.concatenate([[0.0, length], *moments]))
     return edges if len(edges) <= most else np.linspace(0.0, length, most + 1)
 
@@ -84,9 +94,11 @@ def of_run(reading: Reading, columns: int) -> list[Lane]:
     return out
 
 
-def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None) -> list[Lane]:
-    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; lanes of one name that differ in a
-    number only (the DMA queues) as their mean."""
+def of_timeline(
+    timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None
+) -> list[Lane]:
+    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; lanes of one
+    name that differ in a number only (the DMA queues) as their mean."""
     length = float(timeline.end.max(initial=0.0)) / 1e3
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(timeline.lanes):
@@ -95,11 +107,17 @@ def of_timeline(timeline: Timeline, columns: int, cut: NDArray[np.float64] | Non
     out = []
     for name, numbers in groups.items():
         mine = np.isin(timeline.lane, numbers)
-        edges = _columns(columns, length, timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3) if cut is None else cut
+        edges = (
+            _columns(columns, length, timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3)
+            if cut is None
+            else cut
+        )
         share = np.zeros(len(edges) - 1)
         for number in numbers:
             those = timeline.lane == number
-            share += busy(timeline.start[those] / 1e3, timeline.busy_end[those] / 1e3, edges) / len(numbers)
+            share += busy(timeline.start[those] / 1e3, timeline.busy_end[those] / 1e3, edges) / len(
+                numbers
+            )
         label = name if len(numbers) == 1 else f"{name} ({len(numbers)})"
         out.append(Lane(label, edges, share))
     return out

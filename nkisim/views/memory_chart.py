@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 COLUMNS = 1000
@@ -26,9 +26,12 @@ NAMED = 7
 
 
 class MemoryChart(chart.Chart):
-    """Bytes a partition in use, by owner, over the instructions of a run or over the time of a model."""
+    """Bytes a partition in use, by owner, over the instructions of a run or over the time of a
+    model."""
 
-    def __init__(self, run: Run, timeline: Timeline | None = None, reading: Reading | None = None) -> None:
+    def __init__(
+        self, run: Run, timeline: Timeline | None = None, reading: Reading | None = None
+    ) -> None:
         self.reading = reading if reading is not None else Reading(run, timeline)
         self.timeline = timeline
 
@@ -40,7 +43,8 @@ class MemoryChart(chart.Chart):
         return f"Memory of {r.title()} on {r.target.name}: {when}{count(len(r), 'instruction')}"
 
     def text(self) -> str:
-        """For each memory: the fullest moment, who holds it then, and a coarse bar chart over the run."""
+        """For each memory: the fullest moment, who holds it then, and a coarse bar chart over the
+        run."""
         if not len(self.reading):
             return f"{self.caption}."
         return "\n\n".join([self.caption, *(self._text_of(space) for space in SPACES)])
@@ -51,22 +55,46 @@ class MemoryChart(chart.Chart):
         peak, capacity = sum(t.partition_bytes * n for t, n in found), r.capacity(space)
         if not peak:
             return f"{space.upper()}: not used."
-        where = (f"instruction {int(moment)}, line {r.kind_of(int(moment)).line}" if self.timeline is None else
-                 f"{moment:,.3f} us (model)")
-        head = (f"{space.upper()}: at most {size(peak)} of {size(capacity)} {r.unit} ({short(100 * peak / capacity)} %),"
-                f" at {where}")
+        where = (
+            f"instruction {int(moment)}, line {r.kind_of(int(moment)).line}"
+            if self.timeline is None
+            else f"{moment:,.3f} us (model)"
+        )
+        head = (
+            f"{space.upper()}: at most {size(peak)} of {size(capacity)} {r.unit} "
+            f"({short(100 * peak / capacity)} %), at {where}"
+        )
         rows = []
         for tile, n in found[:12]:
             each = f"{n} x " if n > 1 else ""
-            rows.append([clip(tile.name, 40), each + "x".join(map(str, tile.shape)), tile.dtype, str(tile.line),
-                         size(tile.nbytes * n), size(tile.partition_bytes * n)])
+            rows.append(
+                [
+                    clip(tile.name, 40),
+                    each + "x".join(map(str, tile.shape)),
+                    tile.dtype,
+                    str(tile.line),
+                    size(tile.nbytes * n),
+                    size(tile.partition_bytes * n),
+                ]
+            )
         if len(found) > 12:
             rest = found[12:]
-            rows.append([f"{len(rest)} others", "", "", "", size(sum(t.nbytes * n for t, n in rest)),
-                         size(sum(t.partition_bytes * n for t, n in rest))])
+            rows.append(
+                [
+                    f"{len(rest)} others",
+                    "",
+                    "",
+                    "",
+                    size(sum(t.nbytes * n for t, n in rest)),
+                    size(sum(t.partition_bytes * n for t, n in rest)),
+                ]
+            )
         who = table(["held by", "shape", "dtype", "line", "bytes", "a partition"], rows)
         c = curve(r, space, TEXT_COLUMNS, self.timeline)
-        return f"{head}\n{_indent(who)}\n  over {self._axis()}:\n  |{bars(_even(c, TEXT_COLUMNS), peak)}| to {size(peak)}"
+        return (
+            f"{head}\n{_indent(who)}\n  over {self._axis()}:\n  "
+            f"|{bars(_even(c, TEXT_COLUMNS), peak)}| to {size(peak)}"
+        )
 
     def _axis(self) -> str:
         if self.timeline is None:
@@ -89,7 +117,9 @@ class MemoryChart(chart.Chart):
                 if c.folded:
                     note = f"; each of {len(c.total):,} columns shows its fullest moment"
             figure.suptitle(self.caption + note, fontsize=10, x=0.01, ha="left")
-            axes[-1].set_xlabel("instruction, in program order" if self.timeline is None else "time, us (model)")
+            axes[-1].set_xlabel(
+                "instruction, in program order" if self.timeline is None else "time, us (model)"
+            )
             axes[-1].set_xlim(0, float(c.edges[-1]) or 1.0)
             axes[-1].xaxis.set_major_formatter("{x:,.6g}")
         return figure
@@ -114,8 +144,15 @@ def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
     for i, (name, held) in enumerate(c.owners.items()):
         color = palette.OWNERS[i] if i < NAMED else palette.REST
         top = base + held / per
-        ax.fill_between(c.edges, np.append(base, base[-1:]), np.append(top, top[-1:]), step="post", color=color,
-                        linewidth=0, label=clip(brief(name), 30))
+        ax.fill_between(
+            c.edges,
+            np.append(base, base[-1:]),
+            np.append(top, top[-1:]),
+            step="post",
+            color=color,
+            linewidth=0,
+            label=clip(brief(name), 30),
+        )
         base = top
     ax.stairs(c.total / per, c.edges, color=palette.INK.light, linewidth=0.8, baseline=None)
     ax.axhline(capacity / per, color=palette.LIMIT.light, linewidth=1.2, linestyle=(0, (5, 2)))
@@ -127,14 +164,34 @@ def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
     ax.set_ylim(0, (max(capacity, peak) * 1.18 if near else peak * 1.3) / per or 1.0)
     place: dict[str, Any] = {"color": palette.LIMIT.light, "ha": "right", "fontsize": 8}
     if near:
-        ax.annotate(words, (1.0, capacity / per), (0, 3), xycoords=("axes fraction", "data"),
-                    textcoords="offset points", va="bottom", **place)
+        ax.annotate(
+            words,
+            (1.0, capacity / per),
+            (0, 3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="bottom",
+            **place,
+        )
     else:
         above = f", {short(capacity / peak)} times the peak: above this axis" if peak else ""
-        ax.annotate(words + above, (1.0, 1.0), (0, 3), xycoords="axes fraction", textcoords="offset points",
-                    va="bottom", **place)
+        ax.annotate(
+            words + above,
+            (1.0, 1.0),
+            (0, 3),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="bottom",
+            **place,
+        )
     if c.owners:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.0, handleheight=1.0)
+        ax.legend(
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.2,
+            handlelength=1.0,
+            handleheight=1.0,
+        )
     else:
         ax.annotate("not used", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
 

@@ -1,4 +1,5 @@
-"""How full SBUF and PSUM are over a run, and who holds them: the step curves that every drawing of memory shows."""
+"""How full SBUF and PSUM are over a run, and who holds them: the step curves that every drawing of
+memory shows."""
 
 from __future__ import annotations
 
@@ -26,17 +27,22 @@ class Curve:
     owners: dict[str, NDArray[np.int64]]
     """The same by the name of the tensors, if asked for."""
     folded: int
-    """How many changes there were, if a column stands for several of them (it then shows its fullest moment); else 0."""
+    """How many changes there were, if a column stands for several of them (it then shows its
+    fullest moment); else 0."""
 
 
 def unit_of(peak: int) -> tuple[str, int]:
-    """In what to count a memory of which at most `peak` bytes a partition are in use: the unit, and how many bytes it is."""
+    """In what to count a memory of which at most `peak` bytes a partition are in use: the unit, and
+    how many bytes it is."""
     return ("B", 1) if peak < 4096 else ("KiB", 1024)
 
 
-def spans(reading: Reading, timeline: Timeline | None) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """From when until when each use of a tensor lasts, and how long the run is: in instruction numbers, or in the
-    microseconds of a model (from the start of the first instruction that touches it to the result of the last)."""
+def spans(
+    reading: Reading, timeline: Timeline | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """From when until when each use of a tensor lasts, and how long the run is: in instruction
+    numbers, or in the microseconds of a model (from the start of the first instruction that touches
+    it to the result of the last)."""
     if timeline is None:
         return reading.use_first.astype(float), reading.use_last + 1.0, float(len(reading))
     begin = timeline.start[reading.use_first] / 1e3
@@ -44,8 +50,11 @@ def spans(reading: Reading, timeline: Timeline | None) -> tuple[NDArray[np.float
     return begin, end, float(timeline.end.max(initial=0.0)) / 1e3
 
 
-def holders(reading: Reading, space: str, timeline: Timeline | None) -> tuple[float, list[tuple[Tile, int]]]:
-    """The fullest moment of `space`, and who holds it then, how many alike: most bytes a partition first."""
+def holders(
+    reading: Reading, space: str, timeline: Timeline | None
+) -> tuple[float, list[tuple[Tile, int]]]:
+    """The fullest moment of `space`, and who holds it then, how many alike: most bytes a partition
+    first."""
     wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
     begin, end, _ = spans(reading, timeline)
     begin, end = begin[wanted], end[wanted]
@@ -58,12 +67,22 @@ def holders(reading: Reading, space: str, timeline: Timeline | None) -> tuple[fl
     return moment, sorted(found, key=lambda f: -f[0].partition_bytes * f[1])
 
 
-def held_at(reading: Reading, timeline: Timeline | None, records: Sequence[int]) -> list[dict[int, int]]:
-    """While each of `records` executes (by the model: when it starts), how many of each of the tiles hold memory."""
+def held_at(
+    reading: Reading, timeline: Timeline | None, records: Sequence[int]
+) -> list[dict[int, int]]:
+    """While each of `records` executes (by the model: when it starts), how many of each of the
+    tiles hold memory."""
     begin, end, _ = spans(reading, timeline)
-    moments = np.asarray(records, float) + 0.5 if timeline is None else timeline.start[list(records)] / 1e3
+    moments = (
+        np.asarray(records, float) + 0.5
+        if timeline is None
+        else timeline.start[list(records)] / 1e3
+    )
     order = np.argsort(moments, kind="stable")
-    coming, going = np.argsort(begin, kind="stable").tolist(), np.argsort(end, kind="stable").tolist()
+    coming, going = (
+        np.argsort(begin, kind="stable").tolist(),
+        np.argsort(end, kind="stable").tolist(),
+    )
     first, last, tile = begin.tolist(), end.tolist(), reading.use_tile.tolist()
     held: dict[int, int] = {}
     out: list[dict[int, int]] = [{}] * len(records)
@@ -83,11 +102,14 @@ def held_at(reading: Reading, timeline: Timeline | None, records: Sequence[int])
     return out
 
 
-def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None = None, named: int = 0) -> Curve:
-    """The occupancy of `space` in at most `columns` columns: over instruction numbers, or over the time of a model.
+def curve(
+    reading: Reading, space: str, columns: int, timeline: Timeline | None = None, named: int = 0
+) -> Curve:
+    """The occupancy of `space` in at most `columns` columns: over instruction numbers, or over the
+    time of a model.
 
-    `named`: how many owners to tell apart, those first that hold most at the fullest moment, then those that hold most over the
-    run; the others are added up.
+    `named`: how many owners to tell apart, those first that hold most at the fullest moment, then
+    those that hold most over the run; the others are added up.
     """
     wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
     tile = reading.use_tile[wanted]
@@ -104,12 +126,18 @@ def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None 
     result = Curve(edges, _value_at(times, totals, at), {}, folded)
     if named:
         names: dict[str, int] = {}
-        numbers = np.array([names.setdefault(t.name, len(names)) for t in reading.tiles], np.int64)[tile]
+        numbers = np.array([names.setdefault(t.name, len(names)) for t in reading.tiles], np.int64)[
+            tile
+        ]
         fullest = float(times[int(np.argmax(totals))])
         there = (begin <= fullest) & (fullest < end)
         peak = np.bincount(numbers, sizes * there, len(names))
         held = np.bincount(numbers, sizes * (end - begin), len(names))
-        ranked = [n for n in sorted(names, key=lambda n: (-peak[names[n]], -held[names[n]], n)) if held[names[n]]]
+        ranked = [
+            n
+            for n in sorted(names, key=lambda n: (-peak[names[n]], -held[names[n]], n))
+            if held[names[n]]
+        ]
         alone = named if len(ranked) > named + 1 else len(ranked)
         for name in ranked[:alone]:
             mine = numbers == names[name]
@@ -120,21 +148,27 @@ def curve(reading: Reading, space: str, columns: int, timeline: Timeline | None 
     return result
 
 
-def _steps(begin: NDArray[np.float64], end: NDArray[np.float64],
-           sizes: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The moments at which the sum of the sizes held changes, from 0 on, and the sum from each of them on."""
+def _steps(
+    begin: NDArray[np.float64], end: NDArray[np.float64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The moments at which the sum of the sizes held changes, from 0 on, and the sum from each of
+    them on."""
     times, at = np.unique(np.concatenate([[0.0], begin, end]), return_inverse=True)
     change = np.zeros(len(times), np.int64)
-    np.add.at(change, at[1:len(begin) + 1], sizes)
-    np.subtract.at(change, at[len(begin) + 1:], sizes)
+    np.add.at(change, at[1 : len(begin) + 1], sizes)
+    np.subtract.at(change, at[len(begin) + 1 :], sizes)
     return times, np.cumsum(change)
 
 
-def _value_at(times: NDArray[np.float64], totals: NDArray[np.int64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+def _value_at(
+    times: NDArray[np.float64], totals: NDArray[np.int64], at: NDArray[np.float64]
+) -> NDArray[np.int64]:
     return totals[np.searchsorted(times, at, "right") - 1]
 
 
-def _fullest(times: NDArray[np.float64], totals: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fullest(
+    times: NDArray[np.float64], totals: NDArray[np.int64], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """A moment of each column at which the sum is largest."""
     all_times = np.concatenate([times, edges[:-1]])
     order = np.argsort(all_times, kind="stable")
@@ -142,4 +176,6 @@ def _fullest(times: NDArray[np.float64], totals: NDArray[np.int64], edges: NDArr
     values = _value_at(times, totals, moments)
     first = np.searchsorted(moments, edges[:-1], "left")
     last = np.append(first[1:], len(moments))
-    return np.array([moments[a + int(np.argmax(values[a:b]))] for a, b in zip(first, last, strict=True)])
+    return np.array(
+        [moments[a + int(np.argmax(values[a:b]))] for a, b in zip(first, last, strict=True)]
+    )

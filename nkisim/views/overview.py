@@ -1,7 +1,8 @@
-"""The overview picture of a page: which engine works when, and how full SBUF and PSUM are, as an SVG.
+"""The overview picture of a page: which engine works when, and how full SBUF and PSUM are, as an
+SVG.
 
-It stands in an <img>, which viewers keep that strip scripts, styles and inline SVG; it follows the reader's light or dark
-scheme by itself.
+It stands in an <img>, which viewers keep that strip scripts, styles and inline SVG; it follows the
+reader's light or dark scheme by itself.
 """
 
 from __future__ import annotations
@@ -24,16 +25,22 @@ WIDTH, LEFT, RIGHT = 960, 92, 16
 COLUMNS = 430
 LANE, GAP, AREA = 15, 5, 46
 
-STYLE = (f":root{{{palette.variables(dark=False)}}}"
-         f"@media (prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}"
-         "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}"
-         "path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}"
-         ".h{stroke:var(--scalar);stroke-width:1.5}.c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 3}")
+STYLE = (
+    f":root{{{palette.variables(dark=False)}}}@media "
+    f"(prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}text{{font:12px "
+    "system-ui,-apple-system,'Segoe "
+    "UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}.h{stroke:var(--scalar);stroke-width:1.5}.c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 "
+    "3}"
+)
 
 
 def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     """The picture, WIDTH pixels wide, and its height."""
-    shown = lanes.of_timeline(timeline, COLUMNS) if timeline is not None else lanes.of_run(reading, COLUMNS)
+    shown = (
+        lanes.of_timeline(timeline, COLUMNS)
+        if timeline is not None
+        else lanes.of_run(reading, COLUMNS)
+    )
     plot = WIDTH - LEFT - RIGHT
     length = float(shown[0].edges[-1]) if shown else 1.0
     parts = []
@@ -42,17 +49,27 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     loads = lanes.table_loads(timeline, COLUMNS) if timeline is not None else {}
     if loads:
         title += "; hatched: an activation table is loaded"
-        parts.append('<pattern id="h" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-                     '<path class="h" d="M1 0v4"/></pattern>')
+        parts.append(
+            '<pattern id="h" width="4" height="4" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate(45)"><path class="h" d="M1 0v4"/></pattern>'
+        )
     parts.append(f'<text class="s" x="{LEFT}" y="15">{title}</text>')
     for lane in shown:
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 12:.0f}" text-anchor="end">{html.escape(lane.name)}</text>')
+        parts.append(
+            f'<text x="{LEFT - 8}" y="{y + 12:.0f}" '
+            f'text-anchor="end">{html.escape(lane.name)}</text>'
+        )
         parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
-        parts.append(f'<path fill="var(--{palette.engine(lane.name)})" '
-                     f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>')
+        parts.append(
+            f'<path fill="var(--{palette.engine(lane.name)})" '
+            f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>'
+        )
         if lane.name in loads:
             load = loads[lane.name]
-            parts.append(f'<path fill="url(#h)" d="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>')
+            parts.append(
+                '<path fill="url(#h)" '
+                f'd="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>'
+            )
         y += LANE + GAP
     for space in SPACES:
         c = curve(reading, space, COLUMNS, timeline)
@@ -60,19 +77,37 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
         y += 10
         top = max(peak * 1.08, capacity if peak * 4 >= capacity else 0) or 1.0
         parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{AREA}"/>')
-        parts.append(f'<path class="m" d="{_blocks(c.edges, c.total / top, length, plot, y, AREA)}"/>')
+        parts.append(
+            f'<path class="m" d="{_blocks(c.edges, c.total / top, length, plot, y, AREA)}"/>'
+        )
         if peak * 4 >= capacity:
             at = y + AREA * (1 - capacity / top)
-            parts.append(f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" text-anchor="end">{space.upper()}</text>')
-        label = "not used" if not peak else size(peak) if peak * 4 < capacity else f"of {size(capacity)}"
-        parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>')
+            parts.append(
+                f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            )
+        parts.append(
+            f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" '
+            f'text-anchor="end">{space.upper()}</text>'
+        )
+        label = (
+            "not used"
+            if not peak
+            else size(peak)
+            if peak * 4 < capacity
+            else f"of {size(capacity)}"
+        )
+        parts.append(
+            f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>'
+        )
         y += AREA + 4
     parts += _axis(length, plot, y, timeline is not None)
     height = round(y + 42)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
-            f'<style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" fill="var(--card)"/>{"".join(parts)}</svg>',
-            height)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}"><style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" '
+        f'fill="var(--card)"/>{"".join(parts)}</svg>',
+        height,
+    )
 
 
 def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:
@@ -80,19 +115,33 @@ def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:
     step = next((step * f for f in (0.1, 0.2, 0.5, 1.0, 2.0) if length / (step * f) <= 8), step)
     if not timed:
         step = max(step, 1.0)
-    parts = [f'<line class="a" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y + 4:.0f}" y2="{y + 4:.0f}"/>']
+    parts = [
+        f'<line class="a" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y + 4:.0f}" y2="{y + 4:.0f}"/>'
+    ]
     name = "us (model)" if timed else "instruction"
-    parts.append(f'<text class="s" x="{WIDTH - RIGHT}" y="{y + 36:.0f}" text-anchor="end">{name}</text>')
+    parts.append(
+        f'<text class="s" x="{WIDTH - RIGHT}" y="{y + 36:.0f}" text-anchor="end">{name}</text>'
+    )
     for i in range(int(length / step + 1e-9) + 1):
         x = LEFT + plot * i * step / length
-        parts.append(f'<line class="a" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 4:.0f}" y2="{y + 8:.0f}"/>')
+        parts.append(
+            f'<line class="a" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 4:.0f}" y2="{y + 8:.0f}"/>'
+        )
         label = f"{i * step:,.0f}" if i * step >= 1000 else short(round(i * step, 6))
-        parts.append(f'<text class="s" x="{x:.1f}" y="{y + 20:.0f}" text-anchor="middle">{label}</text>')
+        parts.append(
+            f'<text class="s" x="{x:.1f}" y="{y + 20:.0f}" text-anchor="middle">{label}</text>'
+        )
     return parts
 
 
-def _blocks(edges: NDArray[np.float64], share: NDArray[np.float64], length: float, plot: float, y: float,
-            height: float) -> str:
+def _blocks(
+    edges: NDArray[np.float64],
+    share: NDArray[np.float64],
+    length: float,
+    plot: float,
+    y: float,
+    height: float,
+) -> str:
     """A path of upright blocks, neighbours of equal height as one."""
     heights = np.round(2 * share * height) / 2  # in half pixels
     starts = np.flatnonzero(np.concatenate([[True], heights[1:] != heights[:-1]]))
@@ -102,5 +151,8 @@ def _blocks(edges: NDArray[np.float64], share: NDArray[np.float64], length: floa
         h = float(heights[a])
         if h:
             x0, x1 = (LEFT + plot * float(edges[i]) / (length or 1.0) for i in (a, b))
-            out.append(f"M{x0:.1f} {y + height - h:.1f}h{max(x1 - x0, 0.3):.1f}v{h:.1f}h{-max(x1 - x0, 0.3):.1f}z")
+            out.append(
+                f"M{x0:.1f} "
+                f"{y + height - h:.1f}h{max(x1 - x0, 0.3):.1f}v{h:.1f}h{-max(x1 - x0, 0.3):.1f}z"
+            )
     return "".join(out)

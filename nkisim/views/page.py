@@ -1,8 +1,9 @@
-"""A run as a page: step through its instructions, with the kernel's text, the memories and the tiles touched.
+"""A run as a page: step through its instructions, with the kernel's text, the memories and the
+tiles touched.
 
-The page needs no network and no kernel. What it says without scripts comes first: a picture of the whole run and the same
-facts as text, which viewers keep that strip scripts and styles (an untrusted notebook). Where scripts run, they build the
-stepper between the two from data inside the page.
+The page needs no network and no kernel. What it says without scripts comes first: a picture of the
+whole run and the same facts as text, which viewers keep that strip scripts and styles (an untrusted
+notebook). Where scripts run, they build the stepper between the two from data inside the page.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .reading import SPACES, Reading
 from .tables import count
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 MOST = 1500
@@ -32,11 +33,14 @@ _BODY = "body{margin:24px;display:flex;justify-content:center;background:canvas}
 
 
 class Page:
-    """A run to step through. A notebook shows it; `html()` is a whole page, `save(path)` writes it."""
+    """A run to step through. A notebook shows it; `html()` is a whole page, `save(path)` writes
+    it."""
 
     def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
         if timeline is not None and timeline.run is not run:
-            raise ValueError("the timeline is of another run: make it with timeline = run.timeline()")
+            raise ValueError(
+                "the timeline is of another run: make it with timeline = run.timeline()"
+            )
         self.reading = Reading(run, timeline)
         self.timeline = timeline
         self.shown: Shown = choose(self.reading.pattern, MOST)
@@ -54,17 +58,25 @@ class Page:
         """The run in a few sentences, and what of it is folded."""
         r, run = self.reading, self.reading.run
         by = "" if self.timeline is None else " (model)"
-        parts = [f"{count(len(r), 'instruction')}. HBM: {run.hbm_bytes_read:,} bytes read, {run.hbm_bytes_written:,} written.",
-                 *(f"{space.upper()}: {occupied(r, space, self.timeline)}{by}." for space in SPACES)]
+        parts = [
+            f"{count(len(r), 'instruction')}. HBM: {run.hbm_bytes_read:,} bytes read, "
+            f"{run.hbm_bytes_written:,} written.",
+            *(f"{space.upper()}: {occupied(r, space, self.timeline)}{by}." for space in SPACES),
+        ]
         if self.timeline is not None:
             t = self.timeline
-            parts.append(f"Model of time: {t.latency_us:,.3f} us, the critical path mostly in {t.bound}; nothing was measured.")
+            parts.append(
+                f"Model of time: {t.latency_us:,.3f} us, the critical path mostly in "
+                f"{t.bound}; nothing was measured."
+            )
         hidden = self.shown.hidden
         if hidden:
             how = "loops are folded to their first iterations and their last"
             if self.shown.sampled:
                 how += ", and of what is left stretches are shown"
-            parts.append(f"{len(self.shown.records):,} of the instructions are shown one by one: {how}.")
+            parts.append(
+                f"{len(self.shown.records):,} of the instructions are shown one by one: {how}."
+            )
         return " ".join(parts)
 
     def text(self) -> str:
@@ -76,12 +88,19 @@ class Page:
             kind = self.reading.kind_of(record)
             when = ""
             if self.timeline is not None:
-                start, end = (float(a[record]) / 1e3 for a in (self.timeline.start, self.timeline.busy_end))
+                start, end = (
+                    float(a[record]) / 1e3 for a in (self.timeline.start, self.timeline.busy_end)
+                )
                 when = f"   model {start:.3f} to {end:.3f} us"
                 if loads[record]:
-                    when += f", after an {TABLE_LOAD} from {float(self.timeline.since[record]) / 1e3:.3f} us"
+                    when += (
+                        f", after an {TABLE_LOAD} from "
+                        f"{float(self.timeline.since[record]) / 1e3:.3f} us"
+                    )
             lines.append(f"{record:6d}  {kind.engine:<6} {kind.text()}   line {kind.line}{when}")
-        lines += [f"       ... {gap.text()}" for gap in self.shown.gaps.get(len(self.shown.records), ())]
+        lines += [
+            f"       ... {gap.text()}" for gap in self.shown.gaps.get(len(self.shown.records), ())
+        ]
         return "\n".join(lines) or "No instruction ran."
 
     def __repr__(self) -> str:
@@ -108,15 +127,24 @@ class Page:
         if not len(self.reading):
             return f'<div class="nkv">{said}</div>'
         data: dict[str, Any] = collect(self.reading, self.shown, self.timeline)
-        data["plot"] = [overview.LEFT, overview.WIDTH - overview.LEFT - overview.RIGHT, overview.WIDTH, self._picture[1]]
-        # "<", ">" and "&" only occur within strings, where they may be written so: nothing can end the script element
+        data["plot"] = [
+            overview.LEFT,
+            overview.WIDTH - overview.LEFT - overview.RIGHT,
+            overview.WIDTH,
+            self._picture[1],
+        ]
+        # "<", ">" and "&" only occur within strings, where they may be written so: nothing can end
+        # the script element
         text = json.dumps(data, separators=(",", ":"))
         for character in "<>&":
             text = text.replace(character, f"\\u{ord(character):04x}")
         name = markup.identity("run", said + text)
         page = ' data-page="1"' if whole else ""
-        return (f'<div class="nkv" id="{name}" data-run="{name}"{page} role="group" aria-label="{html.escape(self.title)}">\n'
-                f"<style>{_style()}</style>\n{said}\n</div>\n<script>{_asset('page.js')}({json.dumps(name)},{text});</script>")
+        return (
+            f'<div class="nkv" id="{name}" data-run="{name}"{page} role="group" '
+            f'aria-label="{html.escape(self.title)}">\n'
+            f"<style>{_style()}</style>\n{said}\n</div>\n<script>{_asset('page.js')}({json.dumps(name)},{text});</script>"
+        )
 
     def _said(self) -> str:
         """What the view says without scripts."""
@@ -124,20 +152,41 @@ class Page:
         parts = [f"<h2>{html.escape(self.title)}</h2>", f'<p class="soft">{html.escape(facts)}</p>']
         if len(self.reading):
             svg, height = self._picture
-            parts.append(markup.image(svg, overview.WIDTH, height, f"Overview of {self.title}. {facts}"))
+            parts.append(
+                markup.image(svg, overview.WIDTH, height, f"Overview of {self.title}. {facts}")
+            )
             if not self.reading.run.values:
-                parts.append('<p class="soft">Recorded on shapes alone (<code>values=False</code>): no contents of tiles.</p>')
+                parts.append(
+                    '<p class="soft">Recorded on shapes alone '
+                    "(<code>values=False</code>): no contents of tiles.</p>"
+                )
             elif not self.reading.run.keep_results:
-                parts.append('<p class="soft">Contents of tiles: only if recorded with <code>keep_results=True</code>.</p>')
-            parts += [_folded("The instructions as text", self.text()),
-                      _folded("The memories as text", MemoryChart(self.reading.run, self.timeline, self.reading).text())]
+                parts.append(
+                    '<p class="soft">Contents of tiles: only if recorded with '
+                    "<code>keep_results=True</code>.</p>"
+                )
+            parts += [
+                _folded("The instructions as text", self.text()),
+                _folded(
+                    "The memories as text",
+                    MemoryChart(self.reading.run, self.timeline, self.reading).text(),
+                ),
+            ]
             if self.timeline is not None:
-                parts.append(_folded("The model of time as text", f"{self.timeline.summary()}\n\n{self.timeline.explain()}"))
+                parts.append(
+                    _folded(
+                        "The model of time as text",
+                        f"{self.timeline.summary()}\n\n{self.timeline.explain()}",
+                    )
+                )
         return "\n".join(parts)
 
 
 def _folded(title: str, text: str) -> str:
-    return f'<details><summary>{html.escape(title)}</summary>\n<pre tabindex="0">{html.escape(text)}</pre></details>'
+    return (
+        f"<details><summary>{html.escape(title)}</summary>\n<pre "
+        f'tabindex="0">{html.escape(text)}</pre></details>'
+    )
 
 
 @functools.cache
@@ -148,5 +197,8 @@ def _asset(name: str) -> str:
 @functools.cache
 def _style() -> str:
     light, dark = palette.variables(dark=False), palette.variables(dark=True)
-    return (f".nkv{{{light};color-scheme:light dark}}@media (prefers-color-scheme:dark){{.nkv{{{dark}}}}}\n"
-            f"{_asset('page.css')}")
+    return (
+        f".nkv{{{light};color-scheme:light dark}}@media "
+        f"(prefers-color-scheme:dark){{.nkv{{{dark}}}}}\n"
+        f"{_asset('page.css')}"
+    )

@@ -1,4 +1,5 @@
-"""What a page tells of each instruction that it shows, as plain data: lists, numbers and strings, each thing once."""
+"""What a page tells of each instruction that it shows, as plain data: lists, numbers and strings,
+each thing once."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..memory import CONST
+from ..machine.memory import CONST
 from .contents import Contents, Preview, hbm_parts, numbered
 from .folding import Shown
 from .lanes import TABLE_LOAD, group, is_table_load
@@ -51,7 +52,9 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
     used: list[Kind] = kinds.items
     files = list(dict.fromkeys(k.filename for k in used))
     data: dict[str, Any] = {
-        "total": len(reading), "records": records, "steps": steps,
+        "total": len(reading),
+        "records": records,
+        "steps": steps,
         "kinds": [_kind(k, files.index(k.filename)) for k in used],
         "files": [_file(name, {k.line for k in used if k.filename == name}) for name in files],
         "gaps": {str(place): [g.text() for g in gaps] for place, gaps in shown.gaps.items()},
@@ -73,16 +76,35 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
 
 def _kind(kind: Kind, file: int) -> dict[str, Any]:
     def operands(which: tuple) -> list[list[str]]:
-        return [[brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype] for o in which if o.space != CONST]
+        return [
+            [brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype]
+            for o in which
+            if o.space != CONST
+        ]
 
-    return {"engine": kind.engine, "op": kind.op, "attrs": kind.attributes(), "dst": operands(kind.dst),
-            "srcs": operands(kind.srcs), "file": file, "line": kind.line}
+    return {
+        "engine": kind.engine,
+        "op": kind.op,
+        "attrs": kind.attributes(),
+        "dst": operands(kind.dst),
+        "srcs": operands(kind.srcs),
+        "file": file,
+        "line": kind.line,
+    }
 
 
 def _file(filename: str, lines: set[int]) -> dict[str, Any]:
-    """The lines of a file around those that the kernel executed, as pieces [first line, [text, ...]]."""
+    """The lines of a file around those that the kernel executed, as pieces [first line, [text,
+    ...]]."""
     text = linecache.getlines(filename)
-    wanted = sorted({n for line in lines for n in range(line - CONTEXT, line + CONTEXT + 1) if 0 < n <= len(text)})
+    wanted = sorted(
+        {
+            n
+            for line in lines
+            for n in range(line - CONTEXT, line + CONTEXT + 1)
+            if 0 < n <= len(text)
+        }
+    )
     pieces: list[list[Any]] = []
     for n in wanted:
         if not pieces or pieces[-1][0] + len(pieces[-1][1]) != n:
@@ -93,19 +115,29 @@ def _file(filename: str, lines: set[int]) -> dict[str, Any]:
 
 def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> dict[str, Any]:
     """Bytes a partition in use at each step, and the tensors that hold most of it."""
-    out: dict[str, Any] = {"capacity": {s: reading.capacity(s) for s in SPACES}, "unit": reading.unit}
+    out: dict[str, Any] = {
+        "capacity": {s: reading.capacity(s) for s in SPACES},
+        "unit": reading.unit,
+    }
     named = Pool()
     held: dict[str, list[int]] = {space: [] for space in SPACES}
     used: dict[str, list[int]] = {space: [] for space in SPACES}
     for tiles in held_at(reading, timeline, records):
         for space in SPACES:
-            mine = sorted(((t, n) for t, n in tiles.items() if reading.tiles[t].space == space),
-                          key=lambda f: (-reading.tiles[f[0]].partition_bytes * f[1], f[0]))
+            mine = sorted(
+                ((t, n) for t, n in tiles.items() if reading.tiles[t].space == space),
+                key=lambda f: (-reading.tiles[f[0]].partition_bytes * f[1], f[0]),
+            )
             used[space].append(sum(reading.tiles[t].partition_bytes * n for t, n in mine))
             words = []
             for number, n in mine[:HOLDERS]:
                 tile = reading.tiles[number]
-                words.append((brief(tile.name) + (f" ({n} of them)" if n > 1 else ""), size(tile.partition_bytes * n)))
+                words.append(
+                    (
+                        brief(tile.name) + (f" ({n} of them)" if n > 1 else ""),
+                        size(tile.partition_bytes * n),
+                    )
+                )
             if len(mine) > HOLDERS:
                 rest = sum(reading.tiles[t].partition_bytes * n for t, n in mine[HOLDERS:])
                 words.append((f"{len(mine) - HOLDERS} more", size(rest)))
@@ -116,8 +148,11 @@ def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> 
     return out
 
 
-def _parts(reading: Reading, records: list[int], used: list[Kind], steps: list[int]) -> dict[str, Any]:
-    """Of tensors in HBM, which part each step touches, by its operands: "from [0, 128] of 64 x 4096"; "" of other operands."""
+def _parts(
+    reading: Reading, records: list[int], used: list[Kind], steps: list[int]
+) -> dict[str, Any]:
+    """Of tensors in HBM, which part each step touches, by its operands: "from [0, 128] of 64 x
+    4096"; "" of other operands."""
     pool = Pool()
     chosen: dict[int, list[str]] = {number: [] for number in records}
     for number, found in numbered(reading.run):
@@ -130,17 +165,25 @@ def _parts(reading: Reading, records: list[int], used: list[Kind], steps: list[i
     parts = []
     for record, step in zip(records, steps, strict=True):
         n, kind = len(used[step].dst), used[step]
-        parts.append([numbers(chosen[record][:n], kind.dst), numbers(chosen[record][n:], kind.srcs)])
+        parts.append(
+            [numbers(chosen[record][:n], kind.dst), numbers(chosen[record][n:], kind.srcs)]
+        )
     return {"parts": parts, "partWords": pool.items}
 
 
-def _contents(reading: Reading, records: list[int], used: list[Kind], steps: list[int]) -> dict[str, Any]:
+def _contents(
+    reading: Reading, records: list[int], used: list[Kind], steps: list[int]
+) -> dict[str, Any]:
     grid = (16, 32) if len(records) <= 400 else (8, 16)
     contents = Contents(reading.run, records, grid)
     tiles = Pool()
 
     def numbers(found: list[Preview | None], operands: tuple) -> list[int]:
-        return [-1 if p is None else tiles.number(p) for p, o in zip(found, operands, strict=False) if o.space != CONST]
+        return [
+            -1 if p is None else tiles.number(p)
+            for p, o in zip(found, operands, strict=False)
+            if o.space != CONST
+        ]
 
     before, after = [], []
     for record, step in zip(records, steps, strict=True):
@@ -151,7 +194,8 @@ def _contents(reading: Reading, records: list[int], used: list[Kind], steps: lis
 
 
 def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
-    """The modelled interval of each step in words, what it waited for, and whether it is on the critical path."""
+    """The modelled interval of each step in words, what it waited for, and whether it is on the
+    critical path."""
     from ..timeline import REASONS
 
     length = float(timeline.end.max(initial=0.0)) or 1.0
@@ -162,12 +206,17 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
     words, path, at, spans, loads = [], [], [], [], {}
     for step, r in enumerate(records):
         start, busy, end = (float(a[r]) for a in (timeline.start, timeline.busy_end, timeline.end))
-        text = f"{start / 1e3:,.3f} to {busy / 1e3:,.3f} us on {timeline.lanes[int(timeline.lane[r])]}"
+        text = (
+            f"{start / 1e3:,.3f} to {busy / 1e3:,.3f} us on {timeline.lanes[int(timeline.lane[r])]}"
+        )
         if end > busy:
             text += f", result visible at {end / 1e3:,.3f} us"
         reason, waited = REASONS[int(timeline.reason[r])], int(timeline.waited_for[r])
-        text += f"; start decided by: {reason}, instruction {waited:,}" if waited >= 0 else (
-            f"; start decided by: {reason}" if loading[r] else "; nothing to wait for")
+        text += (
+            f"; start decided by: {reason}, instruction {waited:,}"
+            if waited >= 0
+            else (f"; start decided by: {reason}" if loading[r] else "; nothing to wait for")
+        )
         if loading[r]:
             since = float(timeline.since[r])
             text += f"; {TABLE_LOAD} from {since / 1e3:,.3f} to {start / 1e3:,.3f} us"
@@ -177,13 +226,26 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
         at.append(round((start + busy) / 2 / length, 5))
         spans.append([round(start), round(busy)])
     pool = Pool()
-    return {"times": [pool.number(w) for w in words], "timeWords": pool.items, "critical": path, "at": at,
-            "loads": loads, "loadName": TABLE_LOAD,
-            "spans": spans, "lanes": used, "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
-            "window": NEARBY * length / len(timeline.start), "length": length}
+    return {
+        "times": [pool.number(w) for w in words],
+        "timeWords": pool.items,
+        "critical": path,
+        "at": at,
+        "loads": loads,
+        "loadName": TABLE_LOAD,
+        "spans": spans,
+        "lanes": used,
+        "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
+        "window": NEARBY * length / len(timeline.start),
+        "length": length,
+    }
 
 
 def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:
-    """"at most 2 KiB of 224 KiB a partition"."""
+    """ "at most 2 KiB of 224 KiB a partition"."""
     peak = sum(t.partition_bytes * n for t, n in holders(reading, space, timeline)[1])
-    return f"at most {size(peak)} of {size(reading.capacity(space))} {reading.unit}" if peak else "not used"
+    return (
+        (f"at most {size(peak)} of {size(reading.capacity(space))} {reading.unit}")
+        if peak
+        else "not used"
+    )

@@ -1,8 +1,8 @@
 """The colours of every drawing, once.
 
-The hues are those of Okabe and Ito, which people with any of the common colour-vision deficiencies tell apart, each
-darkened or lightened until it stands out from the card it is drawn on (3:1 or better). Colour never carries a fact alone:
-lanes, owners and lines have their names beside them.
+The hues are those of Okabe and Ito, which people with any of the common colour-vision deficiencies
+tell apart, each darkened or lightened until it stands out from the card it is drawn on (3:1 or
+better). Colour never carries a fact alone: lanes, owners and lines have their names beside them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ OTHER = Shade("#8a6d00", "#d9c04a")
 """Lanes that are no engine."""
 
 OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-"""Areas stacked by owner, on a light card, under a line in ink: what is light needs no more; the remainder is `REST`."""
+"""Areas stacked by owner, on a light card, under a line in ink: what is light needs no more; the
+remainder is `REST`."""
 REST = "#e1e5ea"
 
 
@@ -54,7 +55,19 @@ def shade(lane: str) -> Shade:
 
 
 def variables(dark: bool) -> str:
-    """The colours as CSS custom properties: --ink, --soft, --card, --raised, --line, --focus, --limit, --tensor, ..."""
-    named = {"ink": INK, "soft": SOFT, "card": CARD, "raised": RAISED, "line": LINE, "focus": FOCUS, "limit": LIMIT,
-             **ENGINES, "other": OTHER}
-    return ";".join(f"--{name}:{shade.dark if dark else shade.light}" for name, shade in named.items())
+    """The colours as CSS custom properties: --ink, --soft, --card, --raised, --line, --focus,
+    --limit, --tensor, ..."""
+    named = {
+        "ink": INK,
+        "soft": SOFT,
+        "card": CARD,
+        "raised": RAISED,
+        "line": LINE,
+        "focus": FOCUS,
+        "limit": LIMIT,
+        **ENGINES,
+        "other": OTHER,
+    }
+    return ";".join(
+        f"--{name}:{shade.dark if dark else shade.light}" for name, shade in named.items()
+    )

@@ -1,5 +1,6 @@
-"""A run as the drawings need it: each record as a number that stands for all records that look alike, and who holds
-on-chip memory while it executes. The only place of the views that knows how records are kept."""
+"""A run as the drawings need it: each record as a number that stands for all records that look
+alike, and who holds on-chip memory while it executes. The only place of the views that knows how
+records are kept."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import dtypes, source
-from .. import target as targets
-from ..memory import CONST, PSUM, SBUF, Buffer
-from ..run import Operand, _attributes
-from ..target import Target
+from ..machine import dtypes
+from ..machine import target as targets
+from ..machine.memory import CONST, PSUM, SBUF, Buffer
+from ..machine.target import Target
+from ..program.run import Operand, _attributes
+from ..rules import source
 
 if TYPE_CHECKING:
-    from ..run import Run
+    from ..program.run import Run
     from ..timeline import Timeline
 
 SPACES = (SBUF, PSUM)
@@ -26,7 +28,8 @@ SPACES = (SBUF, PSUM)
 
 @dataclass(frozen=True)
 class Kind:
-    """What all instructions have in common that come from one place of the kernel and look alike."""
+    """What all instructions have in common that come from one place of the kernel and look
+    alike."""
 
     engine: str
     op: str
@@ -43,11 +46,16 @@ class Kind:
 
     def attributes(self) -> str:
         """The attributes that say something: "op0=subtract, op1=multiply"."""
-        said = [(n, v) for n, v in self.attrs if v is not None and v is not False and v != () and v != 0]
-        return ", ".join(f"{n}={v if isinstance(v, (str, int, float, tuple)) else type(v).__name__}" for n, v in said)
+        said = [
+            (n, v) for n, v in self.attrs if v is not None and v is not False and v != () and v != 0
+        ]
+        return ", ".join(
+            f"{n}={v if isinstance(v, (str, int, float, tuple)) else type(v).__name__}"
+            for n, v in said
+        )
 
     def text(self) -> str:
-        """"activation p[128, 64] <- x[128, 64]"."""
+        """ "activation p[128, 64] <- x[128, 64]"."""
         targets = ", ".join(f"{o.name}{list(o.shape)}" for o in self.dst)
         sources = ", ".join(f"{o.name}{list(o.shape)}" for o in self.srcs if o.space != CONST)
         return f"{self.op} {targets} <- {sources}" if sources else f"{self.op} {targets}"
@@ -67,9 +75,9 @@ class Tile(NamedTuple):
 
 
 class Reading:
-    """Record i is of the kind `kind_of(i)`, and of the pattern `pattern[i]`, which records share that one place of the kernel
-    made with operands of the same shapes; the tensor `tiles[use_tile[j]]` held memory from the record `use_first[j]` to the
-    record `use_last[j]`."""
+    """Record i is of the kind `kind_of(i)`, and of the pattern `pattern[i]`, which records share
+    that one place of the kernel made with operands of the same shapes; the tensor
+    `tiles[use_tile[j]]` held memory from the record `use_first[j]` to the record `use_last[j]`."""
 
     def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
         self.run = run
@@ -85,7 +93,8 @@ class Reading:
         places: dict[tuple, int] = {}
         kinds: list[int] = []
         patterns: list[int] = []
-        alike: dict[tuple, int] = {}  # by identity, which is cheap to look up; all of it lives as long as the run
+        # by identity, which is cheap to look up; all of it lives as long as the run
+        alike: dict[tuple, int] = {}
         shapes: dict[int, tuple] = {}
         known: dict[tuple, int] = {}
         for program in run.programs:
@@ -95,8 +104,12 @@ class Reading:
             clock = 0
             for record in program.records():
                 signature, code, lasti = record[:3]
-                key = (id(signature), id(code), lasti,
-                       *[(id(b.code), b.lasti, b.name) for b in record[3:-1:2] if b is not None])
+                key = (
+                    id(signature),
+                    id(code),
+                    lasti,
+                    *[(id(b.code), b.lasti, b.name) for b in record[3:-1:2] if b is not None],
+                )
                 number = alike.get(key)
                 if number is None:
                     number = alike[key] = len(self._examples)
@@ -104,10 +117,15 @@ class Reading:
                 kinds.append(number)
                 shape = shapes.get(id(signature))
                 if shape is None:
-                    shape = shapes[id(signature)] = (signature.engine, signature.instruction.name, signature.dst.shape,
-                                                     *[m.shape for m in signature.srcs])
+                    shape = shapes[id(signature)] = (
+                        signature.engine,
+                        signature.instruction.name,
+                        signature.dst.shape,
+                        *[m.shape for m in signature.srcs],
+                    )
                 patterns.append(known.setdefault((shape, id(code), lasti), len(known)))
-                # a clock tick is a record, but where a mask kept nothing there is a tick without one
+                # a clock tick is a record, but where a mask kept nothing there is a tick without
+                # one
                 clock += 1
                 if not record[3].asked and record[3].first > clock:
                     clock = record[3].first
@@ -131,20 +149,33 @@ class Reading:
             found = self._kinds[number] = _kind(self._examples[number])
         return found
 
-    def _uses(self, buffers: list[Buffer], clocks: np.ndarray, base: int, places: dict[tuple, int]) -> np.ndarray:
-        """(tile, first record, last record) of each tensor on chip of one call, as rows of integers."""
+    def _uses(
+        self, buffers: list[Buffer], clocks: np.ndarray, base: int, places: dict[tuple, int]
+    ) -> np.ndarray:
+        """(tile, first record, last record) of each tensor on chip of one call, as rows of
+        integers."""
         if not len(clocks):
             return np.empty((3, 0), np.int64)
         tile, first, last = [], [], []
         for b in buffers:
-            if b.last < b.first or b.meta.space not in SPACES:  # the value was never stored, or not on chip
+            # the value was never stored, or not on chip
+            if b.last < b.first or b.meta.space not in SPACES:
                 continue
             key = (id(b.meta), id(b.code), b.lasti, b.name)
             number = places.get(key)
             if number is None:
                 number = places[key] = len(self.tiles)
-                self.tiles.append(Tile(b.label, b.meta.space, b.meta.shape, _dtype_name(b.meta.dtype), b.nbytes,
-                                       b.partition_bytes, source.line_of(b.code, b.lasti).line))
+                self.tiles.append(
+                    Tile(
+                        b.label,
+                        b.meta.space,
+                        b.meta.shape,
+                        _dtype_name(b.meta.dtype),
+                        b.nbytes,
+                        b.partition_bytes,
+                        source.line_of(b.code, b.lasti).line,
+                    )
+                )
             tile.append(number)
             first.append(b.first)
             last.append(b.last)
@@ -153,10 +184,12 @@ class Reading:
         until = np.maximum(np.searchsorted(clocks, np.asarray(last, np.int64), "right") - 1, begin)
         return np.stack([np.asarray(tile, np.int64), begin + base, until + base])
 
-    # -- memory ----------------------------------------------------------------------------------------------------
+    # -- memory ------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
         """Bytes a partition of `space` on the target; of several cores side by side, together."""
-        return self.cores * (self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes)
+        return self.cores * (
+            self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
+        )
 
     @property
     def unit(self) -> str:
@@ -172,7 +205,10 @@ class Reading:
             return names[0]
         if len(names) == 1:
             return f"{names[0]}, {len(self.kernels)} calls"
-        return f"{names[0]} and {len(self.kernels) - 1} more call{'s' if len(self.kernels) > 2 else ''}"
+        return (
+            f"{names[0]} and {len(self.kernels) - 1} more "
+            f"call{'s' if len(self.kernels) > 2 else ''}"
+        )
 
 
 _dtype_name = functools.cache(dtypes.name)
@@ -189,16 +225,24 @@ def _kind(record: tuple) -> Kind:
         name = "constant" if meta.space == CONST else buffer.label
         return Operand(name, meta.space, meta.shape, dtypes.name(meta.dtype))
 
-    return Kind(signature.engine, signature.instruction.name, tuple(operand(b, m) for b, m in written),
-                tuple(operand(b, m) for b, m in zip(record[5:-1:2], signature.srcs)), tuple(_attributes(signature).items()),
-                place.filename, place.line, place.text)
+    return Kind(
+        signature.engine,
+        signature.instruction.name,
+        tuple(operand(b, m) for b, m in written),
+        tuple(operand(b, m) for b, m in zip(record[5:-1:2], signature.srcs)),
+        tuple(_attributes(signature).items()),
+        place.filename,
+        place.line,
+        place.text,
+    )
 
 
 _CELL = re.compile(r"[\\/]ipykernel_\d+[\\/]|^<ipython-input|^<string>$|^<stdin>$")
 
 
 def file_label(filename: str) -> str:
-    """A file's name without its folder, which differs from machine to machine; "notebook cell" for one of those."""
+    """A file's name without its folder, which differs from machine to machine; "notebook cell" for
+    one of those."""
     if _CELL.search(filename):
         return "notebook cell" if "ipy" in filename else "typed in"
     return os.path.basename(filename.replace("\\", "/")) or "unknown file"

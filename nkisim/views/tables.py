@@ -13,7 +13,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:
-        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(w) if i < left else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -29,7 +32,8 @@ def size(nbytes: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number to 3 significant digits without an exponent: 1234, 41.2, 0.00312; whole numbers whole."""
+    """A number to 3 significant digits without an exponent: 1234, 41.2, 0.00312; whole numbers
+    whole."""
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     if abs(value) >= 100:
@@ -39,13 +43,13 @@ def short(value: float) -> str:
 
 
 def count(n: int, what: str) -> str:
-    """"1 instruction", "12,345 instructions"."""
+    """ "1 instruction", "12,345 instructions"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def clip(text: str, width: int) -> str:
     """`text`, cut to `width` characters with an ellipsis."""
-    return text if len(text) <= width else text[:width - 3] + "..."
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 _UNNAMED = re.compile(r"(?:\w+\.)*(\w+)\(\.\.\.\) of (line \d+)")
@@ -62,4 +66,6 @@ def bars(values: Sequence[float], top: float) -> str:
     if top <= 0:
         return BLOCKS[0] * len(values)
     steps = len(BLOCKS) - 1
-    return "".join(BLOCKS[min(steps, max(1 if v > 0 else 0, round(steps * v / top)))] for v in values)
+    return "".join(
+        BLOCKS[min(steps, max(1 if v > 0 else 0, round(steps * v / top)))] for v in values
+    )

@@ -1,4 +1,5 @@
-"""What the tests of the simulator share: running small kernels, references, and the line that must be blamed."""
+"""What the tests of the simulator share: running small kernels, references, and the line that must
+be blamed."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execute import execute
+from nkisim.execution.execute import execute
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FP16 = np.dtype(np.float16)
@@ -22,7 +23,8 @@ FLOATS = [FP32, BF16, FP16]
 
 
 def covers(*names: str) -> Callable[[Any], Any]:
-    """Marks the test that holds these instructions against a reference: each one of the machine needs such a test."""
+    """Marks the test that holds these instructions against a reference: each one of the machine
+    needs such a test."""
     return lambda test: test
 
 
@@ -41,7 +43,8 @@ class Result(NamedTuple):
 
 
 def on_tiles(body: Callable[..., Any], *arrays: np.ndarray, target: str | None = None) -> Result:
-    """Load `arrays`, apply `body` to the tiles, store the tile it returns; the counts include loads and the store."""
+    """Load `arrays`, apply `body` to the tiles, store the tile it returns; the counts include loads
+    and the store."""
     seen: list[tuple] = []
 
     @nki.jit
@@ -65,7 +68,9 @@ def run_kernel(kernel: Any, *arrays: Any, **kwargs: Any) -> tuple[Any, nkisim.Ru
     return outputs, run
 
 
-def refused(kernel: Any, *arrays: Any, rule: str | None = None, **kwargs: Any) -> nkisim.KernelError:
+def refused(
+    kernel: Any, *arrays: Any, rule: str | None = None, **kwargs: Any
+) -> nkisim.KernelError:
     """The error of a kernel that must be refused, by `rule` if given."""
     with pytest.raises(nkisim.KernelError) as caught:
         nki.simulate_kernel(kernel, *arrays, **kwargs)
@@ -74,8 +79,12 @@ def refused(kernel: Any, *arrays: Any, rule: str | None = None, **kwargs: Any) -
     return caught.value
 
 
-def refused_on_tiles(body: Callable[..., Any], *arrays: np.ndarray, rule: str | None = None,
-                     target: str | None = None) -> nkisim.KernelError:
+def refused_on_tiles(
+    body: Callable[..., Any],
+    *arrays: np.ndarray,
+    rule: str | None = None,
+    target: str | None = None,
+) -> nkisim.KernelError:
     """As `refused`, for a `body` as `on_tiles` takes it."""
     with pytest.raises(nkisim.KernelError) as caught:
         on_tiles(body, *arrays, target=target)
@@ -85,7 +94,8 @@ def refused_on_tiles(body: Callable[..., Any], *arrays: np.ndarray, rule: str | 
 
 
 def instruct(*args: Any, **kwargs: Any) -> Any:
-    """`nkisim.execute.execute`, for instructions that no function of this dialect is (they take dst, srcs, attrs)."""
+    """`nkisim.execute.execute`, for instructions that no function of this dialect is (they take
+    dst, srcs, attrs)."""
     return execute(*args, **kwargs)
 
 
@@ -96,10 +106,16 @@ def marked_line(function: Callable[..., Any]) -> int:
     return found
 
 
-def values(shape: tuple[int, ...], dtype: Any = FP32, seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
+def values(
+    shape: tuple[int, ...], dtype: Any = FP32, seed: int = 0, low: float = -2.0, high: float = 2.0
+) -> np.ndarray:
     """Deterministic values, uniform in [low, high), of `dtype`."""
     drawn = np.random.default_rng([seed, *shape]).uniform(low, high, shape)
-    return np.rint(drawn).astype(dtype) if np.dtype(dtype).kind in "iub" else drawn.astype(np.float32).astype(dtype)
+    return (
+        np.rint(drawn).astype(dtype)
+        if np.dtype(dtype).kind in "iub"
+        else drawn.astype(np.float32).astype(dtype)
+    )
 
 
 def rounded(reference: np.ndarray, dtype: Any) -> np.ndarray:
@@ -115,12 +131,15 @@ def assert_same_bits(got: np.ndarray, expected: np.ndarray) -> None:
 
 
 def assert_close(got: np.ndarray, reference: np.ndarray, dtype: Any, ulps: float = 4.0) -> None:
-    """`got` within a few units in the last place of `dtype` from a float64 `reference`, in its dtype and shape."""
+    """`got` within a few units in the last place of `dtype` from a float64 `reference`, in its
+    dtype and shape."""
     dtype = np.dtype(dtype)
     assert got.dtype == dtype
     assert got.shape == reference.shape
     eps = {FP32: 2.0**-23, BF16: 2.0**-7, FP16: 2.0**-10}[dtype]
-    wide = 1 if dtype == FP32 else 0.55 / ulps  # one rounding, and a little for the float32 before it
+    # one rounding, and a little for the float32 before it
+    wide = 1 if dtype == FP32 else 0.55 / ulps
     scale = np.maximum(np.abs(reference), np.finfo(np.float16).tiny if dtype == FP16 else 1e-30)
-    assert (np.abs(got.astype(np.float64) - reference) <= eps * ulps * wide * scale + 1e-37).all(), (
-        np.abs(got.astype(np.float64) - reference) / scale).max()
+    assert (
+        np.abs(got.astype(np.float64) - reference) <= eps * ulps * wide * scale + 1e-37
+    ).all(), (np.abs(got.astype(np.float64) - reference) / scale).max()

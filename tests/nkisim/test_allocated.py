@@ -1,4 +1,5 @@
-"""Kernels that place their tiles themselves: what the reference's error list says that they may not do."""
+"""Kernels that place their tiles themselves: what the reference's error list says that they may not
+do."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ def placed(shape, dtype=nl.float32):
 def exponential(use_bias, decorate=lambda f: f):
     def kernel(x):
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-        t, e = nl.load(x), nl.ndarray((128, 64), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0))
+        t, e = (
+            nl.load(x),
+            nl.ndarray((128, 64), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0)),
+        )
         zeros = nisa.memset((128, 1), 0, dtype=nl.float32)
         if use_bias:
             e[...] = nisa.activation(np.exp, t, bias=zeros)
@@ -53,16 +57,23 @@ def test_an_activation_of_the_next_kernel_needs_no_bias_again():
 
 
 def test_forced_automatic_allocation_ignores_the_placements():
-    np.testing.assert_allclose(run_kernel(exponential(False, ncc.force_auto_alloc), X)[0], np.exp(X), rtol=1e-6)
+    np.testing.assert_allclose(
+        run_kernel(exponential(False, ncc.force_auto_alloc), X)[0], np.exp(X), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("make", [nl.zeros, nl.ones, lambda *a, **k: nl.full(a[0], 2.0, **k)])
 def test_a_placed_tensor_is_not_made_with_a_value(make):
-    refused_on_tiles(lambda t: make((128, 64), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0)), X,
-                     rule="allocated-init")
+    refused_on_tiles(
+        lambda t: make((128, 64), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=0)),
+        X,
+        rule="allocated-init",
+    )
 
 
-@pytest.mark.parametrize("transpose", [lambda t: nisa.nc_transpose(t), lambda t: nl.matmul(t, placed((64, 8)))])
+@pytest.mark.parametrize(
+    "transpose", [lambda t: nisa.nc_transpose(t), lambda t: nl.matmul(t, placed((64, 8)))]
+)
 def test_an_allocated_kernel_does_not_transpose_on_tensore(transpose):
     def body(t):
         placed((128, 64))
@@ -80,10 +91,22 @@ def test_an_allocated_kernel_transposes_on_vectore():
     assert (on_tiles(body, X[:32, :32]).values == X[:32, :32].T).all()
 
 
-@pytest.mark.parametrize("place, limit", [
-    (lambda: ncc.sbuf.mod_alloc(base_addr=-1), "bytes"), (lambda: ncc.sbuf.mod_alloc(base_addr=1 << 20), "bytes"),
-    (lambda: ncc.sbuf.mod_alloc(base_addr=0, base_partition=32), "0"), (lambda: ncc.psum.mod_alloc(base_bank=8), "0 to 7"),
-    (lambda: ncc.psum.mod_alloc(base_bank=0, base_addr=64), "0")])
+@pytest.mark.parametrize(
+    "place, limit",
+    [
+        (lambda: ncc.sbuf.mod_alloc(base_addr=-1), "bytes"),
+        (lambda: ncc.sbuf.mod_alloc(base_addr=1 << 20), "bytes"),
+        (lambda: ncc.sbuf.mod_alloc(base_addr=0, base_partition=32), "0"),
+        (lambda: ncc.psum.mod_alloc(base_bank=8), "0 to 7"),
+        (lambda: ncc.psum.mod_alloc(base_bank=0, base_addr=64), "0"),
+    ],
+)
 def test_a_place_lies_where_there_is_memory(place, limit):
-    assert limit in refused_on_tiles(lambda t: nl.ndarray((8, 4), dtype=nl.float32, buffer=place()), X,
-                                     rule="allocated-place").limit
+    assert (
+        limit
+        in refused_on_tiles(
+            lambda t: nl.ndarray((8, 4), dtype=nl.float32, buffer=place()),
+            X,
+            rule="allocated-place",
+        ).limit
+    )

@@ -18,10 +18,9 @@ def copied(x, rows):
     out: nt.tensor[128, 64] = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     p, f = x.shape
     for i in nl.affine_range(p // rows):
-        t: nt.tensor[rows, f] = nl.load(
-            x[i * rows:(i + 1) * rows])
+        t: nt.tensor[rows, f] = nl.load(x[i * rows : (i + 1) * rows])
         count: int = rows
-        nl.store(out[i * count:(i + 1) * count], t)
+        nl.store(out[i * count : (i + 1) * count], t)
     return out
 
 

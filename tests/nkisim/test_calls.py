@@ -1,4 +1,5 @@
-"""Calls whose arguments do not fit the function: the error names the function, the argument and the nearest one."""
+"""Calls whose arguments do not fit the function: the error names the function, the argument and the
+nearest one."""
 
 from __future__ import annotations
 
@@ -41,11 +42,15 @@ def test_an_unknown_keyword_of_an_instruction_names_the_nearest_one():
 
 
 def test_an_unknown_keyword_of_a_language_function_names_the_nearest_one():
-    assert new_tiles(lambda a, b: nl6.sum(a, axis=1, keepdim=True)).remedy == "Did you mean keepdims=?"
+    assert (
+        new_tiles(lambda a, b: nl6.sum(a, axis=1, keepdim=True)).remedy == "Did you mean keepdims=?"
+    )
 
 
 def test_a_mask_which_the_newer_dialect_does_not_have_is_refused_by_name():
-    assert "has no argument 'mask'" in new_tiles(lambda a, b: nisa6.tensor_copy(a, b, mask=None)).headline
+    assert ("has no argument 'mask'") in new_tiles(
+        lambda a, b: nisa6.tensor_copy(a, b, mask=None)
+    ).headline
 
 
 def test_a_missing_argument_is_named():
@@ -63,14 +68,26 @@ def test_too_many_arguments_by_position_are_refused_with_their_order():
 
 
 def test_a_method_of_a_tensor_tells_its_unknown_keyword_too():
-    assert "has no argument 'offzet'" in new_tiles(lambda a, b: a.ap([[64, 128], [1, 64]], offzet=0)).headline
+    assert ("has no argument 'offzet'") in new_tiles(
+        lambda a, b: a.ap([[64, 128], [1, 64]], offzet=0)
+    ).headline
 
 
 def test_the_older_dialect_names_the_nearest_keyword():
-    assert refused_on_tiles(lambda a: nl.exp(a, dtpe=nl.float32), X, rule="argument").remedy == "Did you mean dtype=?"
-    error = refused_on_tiles(lambda a: nisa.activation(op=np.exp, data=a, biass=1.0), X, rule="argument")
+    assert (
+        refused_on_tiles(lambda a: nl.exp(a, dtpe=nl.float32), X, rule="argument").remedy
+        == "Did you mean dtype=?"
+    )
+    error = refused_on_tiles(
+        lambda a: nisa.activation(op=np.exp, data=a, biass=1.0), X, rule="argument"
+    )
     assert error.remedy == "Did you mean bias=?"
-    assert refused_on_tiles(lambda a: nisa.dma_copy(dst=a, src=a, maks=None), X, rule="argument").remedy == "Did you mean mask=?"
+    assert (
+        refused_on_tiles(
+            lambda a: nisa.dma_copy(dst=a, src=a, maks=None), X, rule="argument"
+        ).remedy
+        == "Did you mean mask=?"
+    )
 
 
 def test_the_error_names_the_line_of_the_call():

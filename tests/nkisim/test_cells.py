@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nkisim.cells import Cells, box_of
+from nkisim.machine.cells import Cells, box_of
 
 
 def region(rng: np.random.Generator, whole: np.ndarray) -> np.ndarray:
-    """A view of `whole` as kernels make them: slices with steps, reshapes, transposes, repeated axes."""
+    """A view of `whole` as kernels make them: slices with steps, reshapes, transposes, repeated
+    axes."""
     view = whole
     for _ in range(rng.integers(1, 4)):
         kind = rng.integers(0, 5)
@@ -17,14 +18,20 @@ def region(rng: np.random.Generator, whole: np.ndarray) -> np.ndarray:
             key = []
             for n in view.shape:
                 start = int(rng.integers(0, n))
-                key.append(slice(start, int(rng.integers(start + 1, n + 1)), int(rng.choice([1, 1, 2, 3]))))
+                key.append(
+                    slice(start, int(rng.integers(start + 1, n + 1)), int(rng.choice([1, 1, 2, 3])))
+                )
             view = view[tuple(key)]
         elif kind == 2 and view.ndim > 1:
             view = view.transpose(rng.permutation(view.ndim))
         elif kind == 3:
             view = np.broadcast_to(view, (2, *view.shape))
         elif view.flags.c_contiguous and view.ndim > 1:
-            view = view.reshape(view.shape[0], -1) if rng.integers(2) else view.reshape(-1, view.shape[-1])
+            view = (
+                view.reshape(view.shape[0], -1)
+                if rng.integers(2)
+                else view.reshape(-1, view.shape[-1])
+            )
     return view
 
 
@@ -41,7 +48,11 @@ def test_cells_tell_of_every_region_what_one_value_an_element_would(shape):
             place = (start // item, view.shape, tuple(s // item for s in view.strides))
             index = cells.index(*place)
             assert set(np.unique(cells.owner[index])) == set(np.unique(view)), (trial, step, place)
-            assert set(np.unique(cells.written[index])) == set(np.unique(view > 0)), (trial, step, place)
+            assert set(np.unique(cells.written[index])) == set(np.unique(view > 0)), (
+                trial,
+                step,
+                place,
+            )
             if trial % 3 == 0:
                 np.testing.assert_array_equal(cells.each(*place), view > 0)
                 index = cells.index(*place)

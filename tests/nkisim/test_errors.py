@@ -1,4 +1,5 @@
-"""The two families of errors; the errors that the documentation defines; the ten that learners meet most."""
+"""The two families of errors; the errors that the documentation defines; the ten that learners meet
+most."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.errors import KernelIndexError, KernelTypeError, KernelValueError
-from nkisim.execute import execute
+from nkisim.execution.execute import execute
+from nkisim.rules.errors import KernelIndexError, KernelTypeError, KernelValueError
 
 from .helpers import marked_line, refused, values
 
@@ -26,7 +27,7 @@ def load_q(x):
     return q_tile
 
 
-# -- an error as an object -----------------------------------------------------------------------------------------------------
+# -- an error as an object -------------------------------------------------------------------------
 def mixes_shapes(x):
     scores = nl.load(x)
     weights = nl.load(x[:, 0:100])
@@ -36,7 +37,9 @@ def mixes_shapes(x):
 @pytest.mark.smoke
 def test_an_error_says_what_got_limit_remedy_tensor_line_and_rule():
     error = refused(mixes_shapes, X, rule="shape-mismatch")
-    assert error.headline == "nisa.tensor_tensor: 'scores' has 512 elements a partition, 'weights' has 100"
+    assert error.headline == (
+        "nisa.tensor_tensor: 'scores' has 512 elements a partition, 'weights' has 100"
+    )
     assert error.tensor == "weights"
     assert error.got == "(128, 512) float32 in sbuf and (128, 100) float32 in sbuf"
     assert "tensor_scalar" in error.remedy
@@ -49,9 +52,15 @@ def test_an_error_says_what_got_limit_remedy_tensor_line_and_rule():
 
 
 def test_errors_are_what_python_would_raise_too():
-    assert isinstance(refused(lambda x: nl.load(x[:, 600]), X), KernelIndexError) and issubclass(KernelIndexError, IndexError)
-    assert isinstance(refused(lambda x: np.exp(nl.load(x)), X), KernelTypeError) and issubclass(KernelTypeError, TypeError)
-    assert isinstance(refused(lambda x: 1 if nl.load(x) else 0, X), KernelValueError) and issubclass(KernelValueError, ValueError)
+    assert isinstance(refused(lambda x: nl.load(x[:, 600]), X), KernelIndexError) and issubclass(
+        KernelIndexError, IndexError
+    )
+    assert isinstance(refused(lambda x: np.exp(nl.load(x)), X), KernelTypeError) and issubclass(
+        KernelTypeError, TypeError
+    )
+    assert isinstance(
+        refused(lambda x: 1 if nl.load(x) else 0, X), KernelValueError
+    ) and issubclass(KernelValueError, ValueError)
     assert not issubclass(nkisim.SimulatorError, nkisim.KernelError)
 
 
@@ -62,7 +71,7 @@ def test_errors_survive_pickling_with_all_they_know():
     assert vars(copy) == vars(error)
 
 
-def test_the_traceback_ends_in_the_simulator_but_the_line_is_the_kernels_own_even_through_a_helper():
+def test_the_traceback_ends_in_the_simulator_and_the_line_is_the_kernels_own_through_a_helper():
     def helper(tile):
         return nl.exp(tile[:, 0:513])  # breaks
 
@@ -102,8 +111,12 @@ def test_a_multi_line_call_is_blamed_on_the_line_it_starts_at():
 
 
 NAMES = [
-    ("m_new = nl.load(x)", "m_new"), ("m_new: nt.tensor[128, 512] = nl.load(x)", "m_new"), ("m_new = (nl.load(x))", "m_new"),
-    ("m_new = nl.exp(nl.load(x) * 2.0)", "m_new"), ("m_new = nl.load(x) * 2.0", "m_new"), ("m_new = x_tile = nl.load(x)", "m_new"),
+    ("m_new = nl.load(x)", "m_new"),
+    ("m_new: nt.tensor[128, 512] = nl.load(x)", "m_new"),
+    ("m_new = (nl.load(x))", "m_new"),
+    ("m_new = nl.exp(nl.load(x) * 2.0)", "m_new"),
+    ("m_new = nl.load(x) * 2.0", "m_new"),
+    ("m_new = x_tile = nl.load(x)", "m_new"),
     ("m_new = nl.ndarray((128, 512), dtype=nl.float32, name='m'); m_new[...] = nl.load(x)", "m"),
 ]
 
@@ -111,8 +124,12 @@ NAMES = [
 @pytest.mark.parametrize("statement, name", NAMES)
 def test_a_tensor_is_called_what_the_reader_called_it(tmp_path, statement, name):
     file = tmp_path / "kernel_file.py"
-    file.write_text("import neuronxcc.nki.language as nl\nimport neuronxcc.nki.typing as nt\n"
-                    f"def kernel(x):\n    {statement}\n    return nl.copy(m_new[:, 0:513])\n", encoding="utf-8")
+    file.write_text(
+        "import neuronxcc.nki.language as nl\nimport neuronxcc.nki.typing as nt\n"
+        f"def kernel(x):\n    {statement}\n    return nl.copy(m_new[:, "
+        "0:513])\n",
+        encoding="utf-8",
+    )
     scope: dict = {}
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
     error = refused(scope["kernel"], X, rule="out-of-bounds")
@@ -123,7 +140,9 @@ def test_a_tensor_is_called_what_the_reader_called_it(tmp_path, statement, name)
 def test_the_inner_value_of_an_expression_does_not_borrow_the_name_of_the_outer_one():
     def kernel(x):
         tile = nl.load(x)
-        scores = nisa.tensor_reduce(nl.max, nisa.tensor_tensor(tile, tile[:, 0:2], op=nl.add), axis=1)
+        scores = nisa.tensor_reduce(
+            nl.max, nisa.tensor_tensor(tile, tile[:, 0:2], op=nl.add), axis=1
+        )
         return scores
 
     def inner(x):
@@ -143,7 +162,7 @@ def test_a_kernel_without_a_file_still_gives_line_numbers_and_a_name_for_its_ten
     assert error.line == 3 and error.tensor and error.headline
 
 
-# -- the ten errors learners meet most -----------------------------------------------------------------------------------------
+# -- the ten errors learners meet most -------------------------------------------------------------
 def wrong_element_count(x):
     out = nl.ndarray((128, 1), dtype=x.dtype, buffer=nl.shared_hbm)
     row_max = nl.load(x[:, 0:4])
@@ -196,14 +215,50 @@ def missing_operator(x):
 
 LEARNERS = {
     # kernel: (rule, tensor, what the headline says, what the remedy says, input)
-    wrong_element_count: ("dma-element-count", "out", ["(128, 1)", "128 elements", "(128, 4)", "512 elements"], ["Slice or reshape"], X),
+    wrong_element_count: (
+        "dma-element-count",
+        "out",
+        ["(128, 1)", "128 elements", "(128, 4)", "512 elements"],
+        ["Slice or reshape"],
+        X,
+    ),
     out_of_bounds: ("out-of-bounds", "x", ["512:640", "axis 1", "'x'"], ["trip count"], X),
-    too_many_partitions: ("partition-limit", "x", ["256 partitions"], ["128 rows", "loop"], values((256, 4))),
-    used_before_assignment: ("uninitialized-read", "acc", ["read before it is written", "no element"], ["nl.zeros", "nl.full"], X),
-    stationary_too_wide: ("stationary-free-limit", "k_tile", ["stationary", "512 free elements"], ["moving operand", "128"], X),
+    too_many_partitions: (
+        "partition-limit",
+        "x",
+        ["256 partitions"],
+        ["128 rows", "loop"],
+        values((256, 4)),
+    ),
+    used_before_assignment: (
+        "uninitialized-read",
+        "acc",
+        ["read before it is written", "no element"],
+        ["nl.zeros", "nl.full"],
+        X,
+    ),
+    stationary_too_wide: (
+        "stationary-free-limit",
+        "k_tile",
+        ["stationary", "512 free elements"],
+        ["moving operand", "128"],
+        X,
+    ),
     too_few_dimensions: ("rank", "x", ["1 axis"], ["t[i:i + 1, 0:n]"], X),
-    matmul_into_sbuf: ("matmul-destination", "scores", ["lies in sbuf"], ["buffer=nl.psum", "nisa.tensor_copy"], X),
-    numpy_function: ("numpy-on-tile", "scores", ["np.exp", "'scores'", "tile of the device"], ["nl.exp", "host"], X),
+    matmul_into_sbuf: (
+        "matmul-destination",
+        "scores",
+        ["lies in sbuf"],
+        ["buffer=nl.psum", "nisa.tensor_copy"],
+        X,
+    ),
+    numpy_function: (
+        "numpy-on-tile",
+        "scores",
+        ["np.exp", "'scores'", "tile of the device"],
+        ["nl.exp", "host"],
+        X,
+    ),
     missing_operator: ("operator", None, ["no operator @"], ["nl.matmul", "nisa.nc_matmul"], X),
 }
 
@@ -223,7 +278,8 @@ def test_the_errors_learners_meet_most_can_be_acted_on(kernel):
     assert not re.search(r"\b0x[0-9a-f]{6}|<nkisim|object at", str(error))
 
 
-# Of the ten, two are no errors of the simulator: the course's checks report a wrong number and needless HBM traffic.
+# Of the ten, two are no errors of the simulator: the course's checks report a wrong number and
+# needless HBM traffic.
 def test_needless_traffic_is_counted_by_tensor():
     @nki.jit
     def kernel(x):
@@ -237,7 +293,7 @@ def test_needless_traffic_is_counted_by_tensor():
     assert run.hbm_reads == {"x": 4 * X.nbytes} and run.hbm_writes == {"out": X.nbytes}
 
 
-# -- the errors that the 2.26 documentation defines ------------------------------------------------------------------------------
+# -- the errors that the 2.26 documentation defines ------------------------------------------------
 def arange_1d(x):
     return nl.exp(nl.load(x)[nl.arange(64), 0])
 
@@ -337,7 +393,9 @@ def too_wide_for_memory(x):
 
 
 def unequal_partitions(x):
-    return nisa.tensor_tensor(nl.zeros((128, 512), dtype=np.float32), nl.zeros((1, 512), dtype=np.float32), op=nl.add)
+    return nisa.tensor_tensor(
+        nl.zeros((128, 512), dtype=np.float32), nl.zeros((1, 512), dtype=np.float32), op=nl.add
+    )
 
 
 def output_in_a_loop(x):
@@ -426,12 +484,17 @@ DOCUMENTED = {
 }
 
 NOT_ENFORCED = {
-    "err_bias_tensor_must_be_specified_in_allocation": "addresses of allocated kernels are not simulated",
-    "err_copy_dynamic_indirect_indices_not_natively_supported": "an on-chip copy by run-time indices is simulated as one copy",
-    "err_leading_dimension_of_tensor_must_be_partition": "block axes are deprecated, and published kernels live on them",
+    "err_bias_tensor_must_be_specified_in_allocation": "addresses of allocated kernels are not "
+    "simulated",
+    "err_copy_dynamic_indirect_indices_not_natively_supported": "an on-chip copy by run-time "
+    "indices is simulated as one copy",
+    "err_leading_dimension_of_tensor_must_be_partition": "block axes are deprecated, and "
+    "published kernels live on them",
     "err_nki_api_outside_of_nki_kernel": "tested below: it takes no kernel to break it",
-    "err_tensor_creation_on_scratchpad_with_init_value_not_supported": "addresses of allocated kernels are not simulated",
-    "err_transpose_on_tensor_engine_not_allowed_in_allocated_kernel": "addresses of allocated kernels are not simulated",
+    "err_tensor_creation_on_scratchpad_with_init_value_not_supported": "addresses of allocated "
+    "kernels are not simulated",
+    "err_transpose_on_tensor_engine_not_allowed_in_allocated_kernel": "addresses of allocated "
+    "kernels are not simulated",
 }
 
 
@@ -450,10 +513,18 @@ def test_a_documented_error_is_raised(name):
     np.testing.assert_array_equal(x, X)
 
 
-@pytest.mark.parametrize("call", [
-    lambda: nl.load(X), lambda: nl.exp(X), lambda: nl.zeros((1, 1), dtype=nl.float32), lambda: nisa.memset((1, 1), 0, dtype=nl.float32),
-    lambda: nl.program_id(0), lambda: next(iter(nl.affine_range(2))), lambda: nl.device_print("x", 1),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: nl.load(X),
+        lambda: nl.exp(X),
+        lambda: nl.zeros((1, 1), dtype=nl.float32),
+        lambda: nisa.memset((1, 1), 0, dtype=nl.float32),
+        lambda: nl.program_id(0),
+        lambda: next(iter(nl.affine_range(2))),
+        lambda: nl.device_print("x", 1),
+    ],
+)
 def test_functions_of_nki_are_refused_outside_a_kernel(call):
     with pytest.raises(nkisim.KernelError) as caught:
         call()
@@ -478,7 +549,9 @@ def test_a_tensor_kept_beyond_its_kernel_cannot_be_computed_on():
 
 
 def test_an_error_with_a_limit_has_a_remedy_even_where_the_instruction_has_none_of_its_own():
-    error = refused(nki.jit(lambda x: nisa.tensor_copy(nl.load(x), engine=nisa.tensor_engine)), X, rule="engine")
+    error = refused(
+        nki.jit(lambda x: nisa.tensor_copy(nl.load(x), engine=nisa.tensor_engine)), X, rule="engine"
+    )
     assert error.limit == "vector, scalar, gpsimd"
     assert "leave engine= out" in error.remedy
     assert f"  remedy  {error.remedy}\n" in str(error)

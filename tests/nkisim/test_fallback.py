@@ -1,4 +1,5 @@
-"""The import names `neuronxcc` and `nki`: served wherever a learner's code may run, never in place of a real SDK."""
+"""The import names `neuronxcc` and `nki`: served wherever a learner's code may run, never in place
+of a real SDK."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from nkisim import fallback
 Run = Callable[..., CompletedProcess[str]]
 
 pytestmark = pytest.mark.skipif(
-    fallback.backend() != "nkisim fallback", reason="a real SDK is installed: there is no fallback to test"
+    fallback.backend() != "nkisim fallback",
+    reason="a real SDK is installed: there is no fallback to test",
 )
 
 CHILDREN = Path(fallback.__file__).resolve().parent / "children"
@@ -60,7 +62,7 @@ def fake_sdk(directory: Path, *names: str) -> Path:
     return directory
 
 
-# --- what is served ---------------------------------------------------------------------------------------------------
+# --- what is served -------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
@@ -89,17 +91,21 @@ def test_a_served_module_holds_the_very_objects_of_the_dialect(served: str, orig
 @pytest.mark.parametrize(
     "statement",
     [
-        "import neuronxcc.nki as nki; nki.jit, nki.simulate_kernel, nki.language.load, nki.isa, nki.typing.tensor",
+        "import neuronxcc.nki as nki; nki.jit, nki.simulate_kernel, nki.language.load, nki.isa, "
+        "nki.typing.tensor",
         "import neuronxcc.nki as nki; nki.compiler.sbuf, nki.compiler.psum",
         "import neuronxcc.nki.compiler as ncc; ncc.sbuf, ncc.psum",
         "from neuronxcc import nki; nki.baremetal, nki.benchmark, nki.profile",
         "from neuronxcc.nki import baremetal, benchmark, simulate_kernel",
         "from neuronxcc.nki.language import par_dim",
         "from neuronxcc.nki.typing import tensor",
-        "import neuronxcc.nki.isa as nisa; nisa.constants.oob_mode.error, nisa.constants.engine.tensor",
+        "import neuronxcc.nki.isa as nisa; nisa.constants.oob_mode.error, "
+        "nisa.constants.engine.tensor",
         "from neuronxcc.nki.isa.constants import dge_mode, oob_mode",
-        "import nki; nki.jit, nki.simulate, nki.language.load, nki.isa.nc_matmul, nki.typing.tensor, nki.collectives",
-        "import nki.language as nl, nki.isa as nisa; nl.ndarray, nisa.tensor_copy, nisa.engine.vector",
+        "import nki; nki.jit, nki.simulate, nki.language.load, nki.isa.nc_matmul, "
+        "nki.typing.tensor, nki.collectives",
+        "import nki.language as nl, nki.isa as nisa; nl.ndarray, nisa.tensor_copy, "
+        "nisa.engine.vector",
         "from nki.isa import dge_mode, engine, oob_mode, reduce_cmd",
         "from nki.isa.constants import oob_mode",
         "import nki.collectives as ncc; ncc.all_reduce",
@@ -133,17 +139,21 @@ def test_a_class_reached_through_the_served_name_pickles_into_a_process_without_
     assert printed(run_python("-c", dedent(read))) == "True"
 
 
-# --- where it is served -----------------------------------------------------------------------------------------------
+# --- where it is served ---------------------------------------------------------------------------
 
 
-def test_plain_python_after_import_nkisim_prints_nothing_of_its_own(run_python: Run, tmp_path: Path) -> None:
+def test_plain_python_after_import_nkisim_prints_nothing_of_its_own(
+    run_python: Run, tmp_path: Path
+) -> None:
     (tmp_path / "my_kernel.py").write_text(KERNEL, encoding="utf-8")
     result = run_python("-c", "import nkisim, my_kernel; print(my_kernel.total(1.0))")
     assert printed(result) == str(TOTAL_OF_ONES)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_pytest_file_that_imports_only_neuronxcc_collects(run_python: Run, tmp_path: Path, workers: str) -> None:
+def test_a_pytest_file_that_imports_only_neuronxcc_collects(
+    run_python: Run, tmp_path: Path, workers: str
+) -> None:
     (tmp_path / "conftest.py").write_text("import neuronxcc.nki.language as nl\n", encoding="utf-8")
     (tmp_path / "test_my_kernel.py").write_text(
         KERNEL + f"def test_total():\n    assert total(1.0) == {TOTAL_OF_ONES}\n", encoding="utf-8"
@@ -190,7 +200,10 @@ def test_a_kernel_of_the_newer_dialect_runs_in_a_script_its_subprocess_and_a_spa
 ) -> None:
     (tmp_path / "my_kernel.py").write_text(NEWER_KERNEL, encoding="utf-8")
     body = "\n".join("    " + line for line in (SPAWN + "print(totals, flush=True)").splitlines())
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import my_kernel; print(my_kernel.total(1.0))'])"
+    child = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import my_kernel; "
+        "print(my_kernel.total(1.0))'])"
+    )
     main = f"if __name__ == '__main__':\n    import nkisim\n{body}\n    {child}\n"
     (tmp_path / "main.py").write_text(main, encoding="utf-8")
     result = printed(run_python("main.py", env={"PYTHONPATH": str(tmp_path)}))
@@ -209,7 +222,9 @@ pool.terminate()
 def test_a_spawned_pool_inherits_the_fallback(run_python: Run, tmp_path: Path) -> None:
     (tmp_path / "my_kernel.py").write_text(KERNEL, encoding="utf-8")
     body = "\n".join("    " + line for line in (SPAWN + "print(totals)").splitlines())
-    (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    import nkisim\n{body}\n", encoding="utf-8")
+    (tmp_path / "main.py").write_text(
+        f"if __name__ == '__main__':\n    import nkisim\n{body}\n", encoding="utf-8"
+    )
     assert printed(run_python("main.py")) == str([TOTAL_OF_ONES, 2 * TOTAL_OF_ONES])
 
 
@@ -230,39 +245,54 @@ def test_a_notebook_kernel_runs_cells_spawns_processes_and_keeps_their_source(
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.outputs]
     assert [output["data"]["text/plain"] for output in outputs] == ["'nkisim fallback'"]
 
 
-# --- child processes --------------------------------------------------------------------------------------------------
+# --- child processes ------------------------------------------------------------------------------
 
 
 def test_the_start_of_a_child_imports_neither_numpy_nor_nkisim(run_python: Run) -> None:
-    code = "import sys; print([name for name in ('numpy', 'nkisim', 'neuronxcc') if name in sys.modules])"
+    code = (
+        "import sys; print([name for name in ('numpy', 'nkisim', 'neuronxcc') if name in "
+        "sys.modules])"
+    )
     assert printed(run_python("-c", code, env={"PYTHONPATH": str(CHILDREN)})) == "[]"
 
 
-def test_a_child_runs_the_sitecustomize_that_ours_hides_and_keeps_a_clean_path(run_python: Run, tmp_path: Path) -> None:
+def test_a_child_runs_the_sitecustomize_that_ours_hides_and_keeps_a_clean_path(
+    run_python: Run, tmp_path: Path
+) -> None:
     site = tmp_path / "site"
     site.mkdir()
-    (site / "sitecustomize.py").write_text("import builtins; builtins.ran = True\n", encoding="utf-8")
+    (site / "sitecustomize.py").write_text(
+        "import builtins; builtins.ran = True\n", encoding="utf-8"
+    )
     code = """
         import json, os, sys
         import sitecustomize, neuronxcc.nki
         on_path = [entry for entry in sys.path if entry.endswith("children")]
-        print(json.dumps([ran, sitecustomize.__file__, on_path, os.environ["PYTHONPATH"].split(os.pathsep)]))
+        paths = os.environ["PYTHONPATH"].split(os.pathsep)
+        print(json.dumps([ran, sitecustomize.__file__, on_path, paths]))
         """
-    result = run_python("-c", dedent(code), env={"PYTHONPATH": os.pathsep.join([str(CHILDREN), str(site)])})
+    result = run_python(
+        "-c", dedent(code), env={"PYTHONPATH": os.pathsep.join([str(CHILDREN), str(site)])}
+    )
     ran, file, on_path, python_path = json.loads(printed(result))
     assert ran is True and Path(file) == site / "sitecustomize.py"
     assert on_path == []
     assert python_path == [str(CHILDREN), str(site)]
 
 
-def test_a_failing_sitecustomize_of_the_user_is_reported_and_does_no_harm(run_python: Run, tmp_path: Path) -> None:
+def test_a_failing_sitecustomize_of_the_user_is_reported_and_does_no_harm(
+    run_python: Run, tmp_path: Path
+) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text("import no_such_thing\n", encoding="utf-8")
@@ -272,7 +302,7 @@ def test_a_failing_sitecustomize_of_the_user_is_reported_and_does_no_harm(run_py
     assert "no_such_thing" in result.stderr
 
 
-# --- the switch -------------------------------------------------------------------------------------------------------
+# --- the switch -----------------------------------------------------------------------------------
 
 
 def test_install_twice_is_install_once_and_uninstall_undoes_it(run_python: Run) -> None:
@@ -298,7 +328,7 @@ def test_install_twice_is_install_once_and_uninstall_undoes_it(run_python: Run) 
     assert printed(run_python("-c", dedent(code))) == "good"
 
 
-# --- a real SDK -------------------------------------------------------------------------------------------------------
+# --- a real SDK -----------------------------------------------------------------------------------
 
 REPORT = """
 import importlib, json, os
@@ -322,13 +352,22 @@ def report(run_python: Run, path: Path, force: str | None = None) -> dict[str, o
 
 def test_a_real_neuronxcc_is_used_and_nothing_is_imitated(run_python: Run, tmp_path: Path) -> None:
     answer = report(run_python, fake_sdk(tmp_path, "neuronxcc"))
-    assert answer == {"neuronxcc": "fake", "nki": None, "backend": "neuronxcc (real)", "installed": False}
+    assert answer == {
+        "neuronxcc": "fake",
+        "nki": None,
+        "backend": "neuronxcc (real)",
+        "installed": False,
+    }
 
 
-def test_a_real_neuronxcc_is_named_with_its_distributions_version(run_python: Run, tmp_path: Path) -> None:
+def test_a_real_neuronxcc_is_named_with_its_distributions_version(
+    run_python: Run, tmp_path: Path
+) -> None:
     metadata = fake_sdk(tmp_path, "neuronxcc") / "neuronx_cc-2.21.1.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text("Metadata-Version: 2.1\nName: neuronx-cc\nVersion: 2.21.1\n", encoding="utf-8")
+    metadata.write_text(
+        "Metadata-Version: 2.1\nName: neuronx-cc\nVersion: 2.21.1\n", encoding="utf-8"
+    )
     assert report(run_python, tmp_path)["backend"] == "neuronxcc 2.21.1 (real)"
 
 
@@ -339,21 +378,33 @@ def test_beside_a_real_nki_alone_neuronxcc_is_not_imitated(run_python: Run, tmp_
 
 def test_both_real_packages_are_left_alone(run_python: Run, tmp_path: Path) -> None:
     answer = report(run_python, fake_sdk(tmp_path, "neuronxcc", "nki"))
-    assert answer == {"neuronxcc": "fake", "nki": "fake", "backend": "neuronxcc (real)", "installed": False}
+    assert answer == {
+        "neuronxcc": "fake",
+        "nki": "fake",
+        "backend": "neuronxcc (real)",
+        "installed": False,
+    }
 
 
 @pytest.mark.parametrize("names", [("neuronxcc",), ("nki",), ("neuronxcc", "nki")])
-def test_force_puts_the_simulator_in_front(run_python: Run, tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_force_puts_the_simulator_in_front(
+    run_python: Run, tmp_path: Path, names: tuple[str, ...]
+) -> None:
     answer = report(run_python, fake_sdk(tmp_path, *names), force="1")
     assert answer["neuronxcc"] == "0.0+nkisim"
     assert answer["backend"] == "nkisim fallback"
 
 
 def test_force_equal_to_zero_is_not_force(run_python: Run, tmp_path: Path) -> None:
-    assert report(run_python, fake_sdk(tmp_path, "neuronxcc"), force="0")["backend"] == "neuronxcc (real)"
+    assert (
+        report(run_python, fake_sdk(tmp_path, "neuronxcc"), force="0")["backend"]
+        == "neuronxcc (real)"
+    )
 
 
-def test_a_learners_own_directory_or_file_called_nki_is_not_an_sdk(run_python: Run, tmp_path: Path) -> None:
+def test_a_learners_own_directory_or_file_called_nki_is_not_an_sdk(
+    run_python: Run, tmp_path: Path
+) -> None:
     (tmp_path / "folder" / "nki").mkdir(parents=True)
     (tmp_path / "folder" / "nki" / "my_kernel.py").write_text("", encoding="utf-8")
     (tmp_path / "file").mkdir()
@@ -377,7 +428,10 @@ def test_an_sdk_that_comes_onto_the_path_later_still_wins(run_python: Run, tmp_p
         except ModuleNotFoundError:
             print("none", fallback.backend())
         """
-    assert printed(run_python("-c", dedent(code), tmp_path / "neuronxcc_only")) == "fake neuronxcc (real)"
+    assert (
+        printed(run_python("-c", dedent(code), tmp_path / "neuronxcc_only"))
+        == "fake neuronxcc (real)"
+    )
     assert printed(run_python("-c", dedent(code), tmp_path / "nki_only")) == "none nki (real)"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nkisim
-from nkisim import index
+from nkisim.tensors import index
 
 SIZES = st.integers(1, 6)
 
@@ -28,7 +28,11 @@ def test_affine_expressions_have_the_values_of_numpy(p, f, a, b, c):
 
 @given(SIZES, SIZES, SIZES)
 def test_three_axes_broadcast_as_in_numpy(a, b, c):
-    grids = [index.arange(a)[:, None, None], index.arange(b)[None, :, None], index.arange(c)[None, None, :]]
+    grids = [
+        index.arange(a)[:, None, None],
+        index.arange(b)[None, :, None],
+        index.arange(c)[None, None, :],
+    ]
     arrays = [np.arange(a)[:, None, None], np.arange(b)[None, :, None], np.arange(c)[None, None, :]]
     got = 7 * grids[0] + 3 * grids[1] + grids[2]
     np.testing.assert_array_equal(got.array(), 7 * arrays[0] + 3 * arrays[1] + arrays[2])
@@ -46,12 +50,15 @@ def test_mgrid_has_the_values_of_numpy(start, length, step, other):
 def test_mgrid_names_its_axes():
     grid = index.mgrid[0:2, 0:3, 0:4, 0:5, 0:6]
     assert (grid.p, grid.x, grid.y, grid.z, grid.w) == tuple(grid) or all(
-        a is b for a, b in zip((grid.p, grid.x, grid.y, grid.z, grid.w), grid))
+        a is b for a, b in zip((grid.p, grid.x, grid.y, grid.z, grid.w), grid)
+    )
 
 
 def test_arange_takes_start_and_stop():
     np.testing.assert_array_equal(index.arange(3, 7).array(), np.arange(3, 7))
-    np.testing.assert_array_equal((index.arange(4)[:, None] + 128).array(), np.arange(128, 132)[:, None])
+    np.testing.assert_array_equal(
+        (index.arange(4)[:, None] + 128).array(), np.arange(128, 132)[:, None]
+    )
 
 
 @pytest.mark.parametrize("wrong", [(), (1, 2, 3), (2.0,), (0,), (5, 5)])

@@ -1,4 +1,5 @@
-"""DMA: loads, stores, copies, transposing loads, run-time rows; values, casts, bytes and what they may reach."""
+"""DMA: loads, stores, copies, transposing loads, run-time rows; values, casts, bytes and what they
+may reach."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkisim import dtypes
+from nkisim.machine import dtypes
 
 from .helpers import (
     BF16,
@@ -25,7 +26,10 @@ from .helpers import (
     values,
 )
 
-ALL = [*FLOATS, *(np.dtype(t) for t in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32))]
+ALL = [
+    *FLOATS,
+    *(np.dtype(t) for t in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32)),
+]
 
 
 @nki.jit
@@ -35,8 +39,13 @@ def round_trip(x, dtype=None):
     return out
 
 
-@given(shape=st.one_of(st.tuples(st.integers(1, 128), st.integers(1, 60)), st.tuples(st.integers(1, 40), st.integers(1, 6), st.integers(1, 7))),
-       dtype=st.sampled_from(ALL))
+@given(
+    shape=st.one_of(
+        st.tuples(st.integers(1, 128), st.integers(1, 60)),
+        st.tuples(st.integers(1, 40), st.integers(1, 6), st.integers(1, 7)),
+    ),
+    dtype=st.sampled_from(ALL),
+)
 def test_what_is_loaded_and_stored_comes_back_and_counts_its_bytes(shape, dtype):
     x = values(shape, dtype, low=0, high=100)
     got, run = run_kernel(round_trip, x)
@@ -71,12 +80,21 @@ def test_loads_and_stores_cast_with_one_rounding(source, target):
 def test_slices_steps_and_single_indices_pick_what_numpy_picks():
     x = values((6, 128, 40))
     picks = [
-        (lambda t: t[2], x[2]), (lambda t: t[3, 5:60, :], x[3, 5:60]), (lambda t: t[1, :, 3:30:4], x[1, :, 3:30:4]),
-        (lambda t: t[:, 7, :], x[:, 7]), (lambda t: t[1:5, 7, 2:9], x[1:5, 7, 2:9]), (lambda t: t[1, :, nl.ds(8, 16)], x[1, :, 8:24]),
-        (lambda t: t[4, 0:128:2, :], x[4, ::2]), (lambda t: t[0, 3, :], x[0, 3:4]), (lambda t: t[0, :, 9], x[0, :, 9:10]),
-        (lambda t: t[0, 3:4, 5:6], x[0, 3:4, 5:6]), (lambda t: t[..., 0:4][5], x[5, :, 0:4]), (lambda t: t[2, 10:20], x[2, 10:20]),
+        (lambda t: t[2], x[2]),
+        (lambda t: t[3, 5:60, :], x[3, 5:60]),
+        (lambda t: t[1, :, 3:30:4], x[1, :, 3:30:4]),
+        (lambda t: t[:, 7, :], x[:, 7]),
+        (lambda t: t[1:5, 7, 2:9], x[1:5, 7, 2:9]),
+        (lambda t: t[1, :, nl.ds(8, 16)], x[1, :, 8:24]),
+        (lambda t: t[4, 0:128:2, :], x[4, ::2]),
+        (lambda t: t[0, 3, :], x[0, 3:4]),
+        (lambda t: t[0, :, 9], x[0, :, 9:10]),
+        (lambda t: t[0, 3:4, 5:6], x[0, 3:4, 5:6]),
+        (lambda t: t[..., 0:4][5], x[5, :, 0:4]),
+        (lambda t: t[2, 10:20], x[2, 10:20]),
     ]
     for pick, expected in picks:
+
         @nki.jit
         def kernel(t, pick=pick):
             tile = nl.load(pick(t))
@@ -115,7 +133,7 @@ def test_a_row_lands_on_any_partition_since_a_dma_has_no_start_partition_rule():
         out = nl.ndarray((8, 16), dtype=x.dtype, buffer=nl.shared_hbm)
         tile = nl.ndarray((8, 16), dtype=x.dtype)
         for i in nl.affine_range(8):
-            tile[i:i + 1, :] = nl.load(x[i])
+            tile[i : i + 1, :] = nl.load(x[i])
         nl.store(out[0:3, :], tile[5:8, :])
         nl.store(out[3:8, :], tile[0:5, :])
         return out
@@ -168,7 +186,9 @@ def test_load_transpose2d_puts_columns_on_the_partitions(r, c, dtype):
     assert run.count("dma_transpose", engine="dma") == 1 and run.hbm_bytes_read == x.nbytes
 
 
-@pytest.mark.parametrize("shape, axes", [((12, 30), (1, 0)), ((6, 5, 30), (2, 1, 0)), ((6, 5, 4, 30), (3, 1, 2, 0))])
+@pytest.mark.parametrize(
+    "shape, axes", [((12, 30), (1, 0)), ((6, 5, 30), (2, 1, 0)), ((6, 5, 4, 30), (3, 1, 2, 0))]
+)
 @pytest.mark.parametrize("space", ["hbm", "sbuf"])
 def test_dma_transpose_permutes_as_documented(shape, axes, space):
     @nki.jit
@@ -190,7 +210,7 @@ def test_dma_transpose_into_a_given_tile_checks_its_shape():
     assert refused(kernel, values((12, 30)), rule="dma-element-count").line == marked_line(kernel)
 
 
-# -- dma_copy --------------------------------------------------------------------------------------------------------------
+# -- dma_copy --------------------------------------------------------------------------------------
 def test_dma_copy_moves_between_every_pair_of_reachable_memories_casts_and_adds():
     @nki.jit
     def kernel(x):
@@ -213,18 +233,40 @@ def test_dma_copy_moves_between_every_pair_of_reachable_memories_casts_and_adds(
     assert run.hbm_bytes_written == x.nbytes + 128 * 8 * 2 + 128 * 8 * 4
 
 
-@pytest.mark.parametrize("case, rule", [
-    (lambda x, t: nl.store(nl.ndarray((8, 17), dtype=x.dtype, buffer=nl.hbm), t), "dma-element-count"),
-    (lambda x, t: nl.store(nl.ndarray((16, 8), dtype=x.dtype, buffer=nl.hbm), t), "dma-element-count"),
-    (lambda x, t: nl.store(t, t), "memory"), (lambda x, t: nl.store(x, x), "memory"), (lambda x, t: nl.store(x, t), "immutable-parameter"),
-    (lambda x, t: nl.load(t), "memory"), (lambda x, t: nl.load(x[3]), "rank"), (lambda x, t: nl.load(x.reshape((1, 1, 8, 16))[0, 0, 0]), "rank"),
-    (lambda x, t: nl.load_transpose2d(t), "memory"), (lambda x, t: nl.load_transpose2d(x.reshape((2, 4, 16))), "rank-limit"),
-    (lambda x, t: nisa.dma_copy(dst=nl.ndarray((8, 16), dtype=x.dtype, buffer=nl.psum), src=x), "memory"),
-    (lambda x, t: nisa.dma_copy(dst=t, src=x, dst_rmw_op=np.multiply), "operator"),
-    (lambda x, t: nisa.dma_transpose(x, axes=(0, 1)), "argument"),
-    (lambda x, t: nl.load(nl.ndarray((8, 16), dtype=x.dtype, buffer=nl.hbm)), "uninitialized-read"),
-    (lambda x, t: nl.load(x, nonsense=1), "argument"),
-])
+@pytest.mark.parametrize(
+    "case, rule",
+    [
+        (
+            lambda x, t: nl.store(nl.ndarray((8, 17), dtype=x.dtype, buffer=nl.hbm), t),
+            "dma-element-count",
+        ),
+        (
+            lambda x, t: nl.store(nl.ndarray((16, 8), dtype=x.dtype, buffer=nl.hbm), t),
+            "dma-element-count",
+        ),
+        (lambda x, t: nl.store(t, t), "memory"),
+        (lambda x, t: nl.store(x, x), "memory"),
+        (lambda x, t: nl.store(x, t), "immutable-parameter"),
+        (lambda x, t: nl.load(t), "memory"),
+        (lambda x, t: nl.load(x[3]), "rank"),
+        (lambda x, t: nl.load(x.reshape((1, 1, 8, 16))[0, 0, 0]), "rank"),
+        (lambda x, t: nl.load_transpose2d(t), "memory"),
+        (lambda x, t: nl.load_transpose2d(x.reshape((2, 4, 16))), "rank-limit"),
+        (
+            lambda x, t: nisa.dma_copy(
+                dst=nl.ndarray((8, 16), dtype=x.dtype, buffer=nl.psum), src=x
+            ),
+            "memory",
+        ),
+        (lambda x, t: nisa.dma_copy(dst=t, src=x, dst_rmw_op=np.multiply), "operator"),
+        (lambda x, t: nisa.dma_transpose(x, axes=(0, 1)), "argument"),
+        (
+            lambda x, t: nl.load(nl.ndarray((8, 16), dtype=x.dtype, buffer=nl.hbm)),
+            "uninitialized-read",
+        ),
+        (lambda x, t: nl.load(x, nonsense=1), "argument"),
+    ],
+)
 def test_transfers_that_cannot_be_are_refused(case, rule):
     def kernel(x):
         tile = nl.load(x)
@@ -253,7 +295,7 @@ def test_a_long_row_may_be_loaded_that_no_engine_could_stream_at_once():
     assert run_kernel(kernel, x)[0].shape == (1, 70000)
 
 
-# -- run-time rows -----------------------------------------------------------------------------------------------------------
+# -- run-time rows ---------------------------------------------------------------------------------
 @nki.jit
 def gather_rows(table, rows):
     n, width = rows.shape[0], table.shape[1]
@@ -266,7 +308,11 @@ def gather_rows(table, rows):
     return out
 
 
-@given(n=st.integers(1, 128), dtype=st.sampled_from([np.int32, np.uint32, np.uint8]), seed=st.integers(0, 5))
+@given(
+    n=st.integers(1, 128),
+    dtype=st.sampled_from([np.int32, np.uint32, np.uint8]),
+    seed=st.integers(0, 5),
+)
 def test_a_tile_of_row_numbers_gathers_rows_of_an_hbm_tensor(n, dtype, seed):
     table = values((200, 16))
     rows = np.random.default_rng(seed).integers(0, 200, (n, 1)).astype(dtype)
@@ -303,20 +349,29 @@ def test_oob_skip_leaves_out_rows_beyond_the_table():
         i_p, i_f = nl.arange(4)[:, None], nl.arange(16)[None, :]
         index = nl.load(rows)
         tile = nl.full((4, 16), -1.0, dtype=table.dtype)
-        nisa.dma_copy(dst=tile[i_p, i_f], src=table[index[i_p, 0], i_f], oob_mode=nisa.oob_mode.skip)
+        nisa.dma_copy(
+            dst=tile[i_p, i_f], src=table[index[i_p, 0], i_f], oob_mode=nisa.oob_mode.skip
+        )
         nl.store(out, tile)
         return out
 
     table = values((10, 16))
     got, _ = run_kernel(kernel, table, np.array([[3], [10], [-1], [9]], np.int32))
-    assert_same_bits(got, np.stack([table[3], np.full(16, -1, np.float32), np.full(16, -1, np.float32), table[9]]))
+    assert_same_bits(
+        got,
+        np.stack([table[3], np.full(16, -1, np.float32), np.full(16, -1, np.float32), table[9]]),
+    )
 
 
-@pytest.mark.parametrize("subscript, rule", [
-    (lambda x, idx: x[nl.arange(8)[:, None], idx], "indirect-index"), (lambda x, idx: x[idx], "indirect-index"),
-    (lambda x, idx: x[idx.astype(nl.float32), nl.arange(16)[None, :]], "dtype"),
-    (lambda x, idx: x[idx, 0:16], "mixed-indexing"),
-])
+@pytest.mark.parametrize(
+    "subscript, rule",
+    [
+        (lambda x, idx: x[nl.arange(8)[:, None], idx], "indirect-index"),
+        (lambda x, idx: x[idx], "indirect-index"),
+        (lambda x, idx: x[idx.astype(nl.float32), nl.arange(16)[None, :]], "dtype"),
+        (lambda x, idx: x[idx, 0:16], "mixed-indexing"),
+    ],
+)
 def test_run_time_indices_select_rows_by_integers_on_chip(subscript, rule):
     def kernel(x, rows):
         return nl.load(subscript(x, nl.load(rows)))
@@ -336,17 +391,23 @@ def test_what_explicit_indices_picked_cannot_be_sliced_or_reshaped_again():
         picked = x[nl.load(rows), nl.arange(16)[None, :]]
         return nl.load(picked[0:4, :])
 
-    assert "Copy them first" in refused(kernel, values((8, 16)), np.zeros((8, 1), np.int32), rule="indirect-index").remedy
+    assert ("Copy them first") in refused(
+        kernel, values((8, 16)), np.zeros((8, 1), np.int32), rule="indirect-index"
+    ).remedy
 
 
-# -- tensors of constants ------------------------------------------------------------------------------------------------------
+# -- tensors of constants --------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", [None, FP16, BF16], ids=str)
 def test_shared_constants_are_loaded_like_inputs(dtype):
     table = np.arange(40, dtype=np.float32).reshape(4, 10) / 7
 
     @nki.jit
     def kernel(x):
-        constant = nl.shared_constant(table, dtype=dtype) if dtype is not None else nl.shared_constant(table)
+        constant = (
+            nl.shared_constant(table, dtype=dtype)
+            if dtype is not None
+            else nl.shared_constant(table)
+        )
         tile = nl.load(constant)
         out = nl.ndarray(tile.shape, dtype=tile.dtype, buffer=nl.shared_hbm)
         nl.store(out, tile)
@@ -384,4 +445,6 @@ def test_a_run_time_index_for_each_element_is_refused_as_the_error_list_says_of_
             nisa.dma_copy(dst=out[0:3], src=x[index[i_p, 0], i_f])
         return out
 
-    assert "nl.arange" in refused(nki.jit(kernel), values((4, 8)), rows, rule="indirect-index").remedy
+    assert (
+        "nl.arange" in refused(nki.jit(kernel), values((4, 8)), rows, rule="indirect-index").remedy
+    )

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from nkisim.isa.random import GENERATOR, GET_STATE, RAND, RNG, SET_STATE, Generator
-from nkisim.tensor import Const
+from nkisim.tensors.tensor import Const
 
-from .helpers import BF16, FP32, assert_same_bits, covers, instruct, on_tiles, refused_on_tiles, values
+from .helpers import (
+    BF16,
+    FP32,
+    assert_same_bits,
+    covers,
+    instruct,
+    on_tiles,
+    refused_on_tiles,
+    values,
+)
 
 ONE = np.ones((1, 1), np.float32)
 
@@ -82,7 +91,8 @@ def test_each_partition_may_have_a_probability_of_its_own():
     got = on_tiles(lambda t, p: nisa.dropout(t, p), x, p).values
     assert abs((got == 0).mean(axis=1) - p[:, 0]).max() < 0.04
     assert (got[0] == 1).all() and (got[3] == 0).all()
-    one = on_tiles(lambda t, p: nl.dropout(t, p), x, np.ones((1, 1), np.float32))  # one element for all partitions
+    # one element for all partitions
+    one = on_tiles(lambda t, p: nl.dropout(t, p), x, np.ones((1, 1), np.float32))
     assert (one.values == 0).all()
 
 
@@ -111,19 +121,29 @@ def xorwow(state, count):
 
 
 @covers("rng", "rand_set_state", "rand_get_state")
-@pytest.mark.parametrize(("engine", "lanes", "target"), [("gpsimd", 1, "trn2"), ("vector", 4, "trn3")])
+@pytest.mark.parametrize(
+    ("engine", "lanes", "target"), [("gpsimd", 1, "trn2"), ("vector", 4, "trn3")]
+)
 def test_states_that_are_set_continue_as_xorwow_does(engine, lanes, target):
     words = np.random.default_rng(4).integers(0, 2**32, (3, 6 * lanes), dtype=np.uint32)
     drawn = {}
 
     def body(t):
         instruct(SET_STATE, "set", GENERATOR, (t,), (engine,))
-        drawn["bits"] = instruct(RNG, "rng", None, (), ((3, 7), engine), "sbuf", np.dtype(np.uint32))
-        return nl.copy(instruct(GET_STATE, "get", None, (), ((3, 6 * lanes), engine), "sbuf", np.dtype(np.uint32)))
+        drawn["bits"] = instruct(
+            RNG, "rng", None, (), ((3, 7), engine), "sbuf", np.dtype(np.uint32)
+        )
+        return nl.copy(
+            instruct(
+                GET_STATE, "get", None, (), ((3, 6 * lanes), engine), "sbuf", np.dtype(np.uint32)
+            )
+        )
 
     state = on_tiles(body, words, target=target).values
     for row in range(3):
-        lists = [xorwow(words[row, 6 * lane:6 * lane + 6], -(-7 // lanes)) for lane in range(lanes)]
+        lists = [
+            xorwow(words[row, 6 * lane : 6 * lane + 6], -(-7 // lanes)) for lane in range(lanes)
+        ]
         expected = [lists[i % lanes][0][i // lanes] for i in range(7)]
         assert drawn["bits"].array[row].tolist() == expected
         assert state[row].tolist() == [word for _, after in lists for word in after]
@@ -131,23 +151,37 @@ def test_states_that_are_set_continue_as_xorwow_does(engine, lanes, target):
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
 def test_random_bits_are_the_low_bits_of_32_random_ones(dtype):
-    words = on_tiles(lambda t: instruct(RNG, "rng", None, (), ((8, 33), "vector"), "sbuf", np.dtype(np.uint32)), ONE).values
-    got = on_tiles(lambda t: instruct(RNG, "rng", None, (), ((8, 33), "vector"), "sbuf", np.dtype(dtype)), ONE).values
-    assert_same_bits(got, (words & np.uint32((1 << 8 * np.dtype(dtype).itemsize) - 1)).astype(
-        f"u{np.dtype(dtype).itemsize}").view(dtype))
+    words = on_tiles(
+        lambda t: instruct(RNG, "rng", None, (), ((8, 33), "vector"), "sbuf", np.dtype(np.uint32)),
+        ONE,
+    ).values
+    got = on_tiles(
+        lambda t: instruct(RNG, "rng", None, (), ((8, 33), "vector"), "sbuf", np.dtype(dtype)), ONE
+    ).values
+    assert_same_bits(
+        got,
+        (words & np.uint32((1 << 8 * np.dtype(dtype).itemsize) - 1))
+        .astype(f"u{np.dtype(dtype).itemsize}")
+        .view(dtype),
+    )
 
 
 def test_uniform_numbers_lie_between_their_bounds_a_partition():
     low, high = np.array([[0], [-3], [5]], np.float32), np.array([[1], [7], [5.5]], np.float32)
 
     def draw(a, b, least=2):
-        return instruct(RAND, "rand2", None, (a, b), ((3, 400), least), "sbuf", np.dtype(np.float32))
+        return instruct(
+            RAND, "rand2", None, (a, b), ((3, 400), least), "sbuf", np.dtype(np.float32)
+        )
 
     got = on_tiles(draw, low, high).values
     assert (got >= low).all() and (got < high).all()
     assert abs((got - low) / (high - low) - 0.5).mean() < 0.3
-    assert_same_bits(on_tiles(lambda a, b: draw(Const(0.0), Const(1.0)), low, high).values,
-                     Generator(4, 0).draw(slice(0, 3), 400).__rshift__(np.uint32(8)).astype(np.float32) * np.float32(2**-24))
+    assert_same_bits(
+        on_tiles(lambda a, b: draw(Const(0.0), Const(1.0)), low, high).values,
+        Generator(4, 0).draw(slice(0, 3), 400).__rshift__(np.uint32(8)).astype(np.float32)
+        * np.float32(2**-24),
+    )
     refused_on_tiles(lambda a, b: draw(b, a), low, high, rule="argument")
     refused_on_tiles(lambda a, b: draw(a, b, 4), low, high, rule="target", target="trn2")
 
@@ -169,7 +203,7 @@ def test_random_instructions_refuse_what_the_reference_does_not_allow():
     refused_on_tiles(set_state("gpsimd"), words.astype(np.int32), rule="dtype")
 
 
-def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_tiles_of_any_probabilities_are_taken():
+def test_a_seed_under_a_mask_that_keeps_nothing_is_not_set_and_any_probabilities_are_taken():
     def body(t):
         nl.random_seed(7, mask=False)
         return nl.rand((4, 8))

@@ -1,4 +1,5 @@
-"""Every instruction against an independent float64 reference, over shapes and data types, rounded once to its dtype."""
+"""Every instruction against an independent float64 reference, over shapes and data types, rounded
+once to its dtype."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from .helpers import covers
 
 BF16 = ml_dtypes.bfloat16
 FLOATS = (np.float32, BF16, np.float16)
-# Relative to the largest element: what one rounding to the type may cost, with a little for fp32 arithmetic before it.
+# Relative to the largest element: what one rounding to the type may cost, with a little for fp32
+# arithmetic before it.
 CLOSE = {np.dtype(np.float32): 2e-6, np.dtype(BF16): 2.0**-8, np.dtype(np.float16): 2.0**-11 + 1e-6}
 partitions = st.sampled_from([1, 3, 32, 64, 100, 128])
 columns = st.sampled_from([1, 2, 5, 64, 128, 500])
@@ -82,7 +84,7 @@ def test_nc_matmul_accumulates_in_psum_in_float32(tiles, dtype):
         return nisa.tensor_copy(total)
 
     a, b = wide(s, x)
-    want = sum(a[:, 16 * i:16 * i + 16].T @ b[:, 64 * i:64 * i + 64] for i in range(tiles))
+    want = sum(a[:, 16 * i : 16 * i + 16].T @ b[:, 64 * i : 64 * i + 64] for i in range(tiles))
     agree(run(body, s, x), want)
 
 
@@ -109,10 +111,21 @@ def test_a_transpose_on_neuroncore_v2_is_a_matmul_that_spreads_nan():
     assert np.isnan(old).sum() == 64 and np.isnan(old[5]).all()
 
 
-ARITHMETIC = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "maximum": np.maximum,
-              "minimum": np.minimum}
-COMPARISON = {"equal": np.equal, "not_equal": np.not_equal, "greater": np.greater, "greater_equal": np.greater_equal,
-              "less": np.less, "less_equal": np.less_equal}
+ARITHMETIC = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
+COMPARISON = {
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+}
 
 
 @covers("tensor_tensor")
@@ -121,7 +134,11 @@ def test_tensor_tensor_computes_in_float32_and_takes_the_wider_type(op, p, f, le
     x, y = normal(6, p, f, dtype=left), normal(7, p, f, dtype=right)
     want_dtype = left if left == right else np.float32
     a, b = wide(x, y)
-    agree(run(lambda x, y: nisa.tensor_tensor(x, y, op=getattr(nl, op)), x, y), ARITHMETIC[op](a, b), want_dtype)
+    agree(
+        run(lambda x, y: nisa.tensor_tensor(x, y, op=getattr(nl, op)), x, y),
+        ARITHMETIC[op](a, b),
+        want_dtype,
+    )
 
 
 @covers("tensor_tensor")
@@ -129,16 +146,24 @@ def test_tensor_tensor_computes_in_float32_and_takes_the_wider_type(op, p, f, le
 def test_comparisons_give_one_and_zero(op):
     x, y = np.round(normal(8, 64, 40) * 2), np.round(normal(9, 64, 40) * 2)
     want = COMPARISON[op](x, y)
-    assert np.array_equal(run(lambda x, y: nisa.tensor_tensor(x, y, op=getattr(nl, op)), x, y), want.astype(np.float32))
+    assert np.array_equal(
+        run(lambda x, y: nisa.tensor_tensor(x, y, op=getattr(nl, op)), x, y),
+        want.astype(np.float32),
+    )
     got = run(lambda x, y: getattr(nl, op)(x, y), x, y)
     assert got.dtype == np.bool_ and np.array_equal(got, want)
 
 
 @covers("tensor_tensor")
-@pytest.mark.parametrize("op", ["bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"])
+@pytest.mark.parametrize(
+    "op", ["bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"]
+)
 def test_bitwise_operators_work_on_integers_as_they_are(op):
     rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 2**16, (32, 40), dtype=np.int32), rng.integers(0, 8, (32, 40), dtype=np.int32)
+    x, y = (
+        rng.integers(0, 2**16, (32, 40), dtype=np.int32),
+        rng.integers(0, 8, (32, 40), dtype=np.int32),
+    )
     got = run(lambda x, y: nisa.tensor_tensor(x, y, op=getattr(nl, op)), x, y)
     assert got.dtype == np.int32 and np.array_equal(got, getattr(np, op)(x, y))
 
@@ -146,14 +171,26 @@ def test_bitwise_operators_work_on_integers_as_they_are(op):
 @covers("tensor_tensor")
 def test_integer_arithmetic_runs_exactly_on_gpsimd():
     x = np.array([[2**30, 2**24 + 1, 7, -5]], np.int32)
-    assert np.array_equal(run(lambda x: nisa.tensor_tensor(x, x, op=nl.subtract), x), np.zeros_like(x))
-    assert np.array_equal(run(lambda x: nisa.tensor_tensor(x, x, op=nl.add), x[:, 1:]), x[:, 1:] * 2)
+    assert np.array_equal(
+        run(lambda x: nisa.tensor_tensor(x, x, op=nl.subtract), x), np.zeros_like(x)
+    )
+    assert np.array_equal(
+        run(lambda x: nisa.tensor_tensor(x, x, op=nl.add), x[:, 1:]), x[:, 1:] * 2
+    )
 
 
 @covers("tensor_scalar")
-@given(op0=st.sampled_from(sorted(ARITHMETIC)), op1=st.sampled_from([None, *sorted(ARITHMETIC)]), reverse0=st.booleans(),
-       reverse1=st.booleans(), vector=st.booleans(), dtype=floats)
-def test_tensor_scalar_applies_one_or_two_operators_in_order(op0, op1, reverse0, reverse1, vector, dtype):
+@given(
+    op0=st.sampled_from(sorted(ARITHMETIC)),
+    op1=st.sampled_from([None, *sorted(ARITHMETIC)]),
+    reverse0=st.booleans(),
+    reverse1=st.booleans(),
+    vector=st.booleans(),
+    dtype=floats,
+)
+def test_tensor_scalar_applies_one_or_two_operators_in_order(
+    op0, op1, reverse0, reverse1, vector, dtype
+):
     x, v = normal(10, 64, 50, dtype=dtype), normal(11, 64, 1)
     a, b = wide(x, v)
 
@@ -165,40 +202,78 @@ def test_tensor_scalar_applies_one_or_two_operators_in_order(op0, op1, reverse0,
         want = step(op1, reverse1, want, 0.75)
 
     def body(x, v):
-        return nisa.tensor_scalar(x, getattr(nl, op0), v if vector else 1.5, reverse0, getattr(nl, op1) if op1 else None,
-                                  0.75 if op1 else None, reverse1)
+        return nisa.tensor_scalar(
+            x,
+            getattr(nl, op0),
+            v if vector else 1.5,
+            reverse0,
+            getattr(nl, op1) if op1 else None,
+            0.75 if op1 else None,
+            reverse1,
+        )
 
     agree(run(body, x, v), want, dtype)
 
 
 @covers("scalar_tensor_tensor")
-@given(op0=st.sampled_from(sorted(ARITHMETIC)), op1=st.sampled_from(sorted(ARITHMETIC)), reverse1=st.booleans())
+@given(
+    op0=st.sampled_from(sorted(ARITHMETIC)),
+    op1=st.sampled_from(sorted(ARITHMETIC)),
+    reverse1=st.booleans(),
+)
 def test_scalar_tensor_tensor_applies_a_vector_then_a_tile(op0, op1, reverse1):
     x, v, y = normal(12, 100, 20), normal(13, 100, 1), normal(14, 100, 20)
     a, b, c = wide(x, v, y)
     left = ARITHMETIC[op0](a, b)
     want = ARITHMETIC[op1](c, left) if reverse1 else ARITHMETIC[op1](left, c)
-    agree(run(lambda x, v, y: nisa.scalar_tensor_tensor(data=x, op0=getattr(nl, op0), operand0=v, op1=getattr(nl, op1),
-                                                        operand1=y, reverse1=reverse1), x, v, y), want)
+    agree(
+        run(
+            lambda x, v, y: nisa.scalar_tensor_tensor(
+                data=x,
+                op0=getattr(nl, op0),
+                operand0=v,
+                op1=getattr(nl, op1),
+                operand1=y,
+                reverse1=reverse1,
+            ),
+            x,
+            v,
+            y,
+        ),
+        want,
+    )
 
 
 @covers("tensor_reduce")
-@given(op=st.sampled_from(["add", "maximum", "minimum", "multiply"]), dtype=floats, negate=st.booleans(),
-       axis=st.sampled_from([1, 2, (1, 2)]), keepdims=st.booleans())
+@given(
+    op=st.sampled_from(["add", "maximum", "minimum", "multiply"]),
+    dtype=floats,
+    negate=st.booleans(),
+    axis=st.sampled_from([1, 2, (1, 2)]),
+    keepdims=st.booleans(),
+)
 def test_tensor_reduce_reduces_the_last_free_axes(op, dtype, negate, axis, keepdims):
     x = normal(15, 64, 60)
-    x = (np.sign(x) * (0.95 + np.abs(x) / 20) if op == "multiply" else x).astype(dtype)  # products that stay in range
+    # products that stay in range
+    x = (np.sign(x) * (0.95 + np.abs(x) / 20) if op == "multiply" else x).astype(dtype)
     (a,) = wide(x)
     a = a.reshape(64, 6, 10)
     if axis == 1:
         a, shape, where = x.astype(np.float64), (64, 60), 1
     else:
         shape, where = (64, 6, 10), axis
-    want = {"add": np.sum, "maximum": np.max, "minimum": np.min, "multiply": np.prod}[op](a, axis=where, keepdims=True)
+    want = {"add": np.sum, "maximum": np.max, "minimum": np.min, "multiply": np.prod}[op](
+        a, axis=where, keepdims=True
+    )
     want = -want if negate else want
     if not keepdims:
         want = want.reshape(64, 6) if axis == 2 else want.reshape(64, 1)
-    got = run(lambda t: nisa.tensor_reduce(getattr(nl, op), t.reshape(shape), axis=where, negate=negate, keepdims=keepdims), x)
+    got = run(
+        lambda t: nisa.tensor_reduce(
+            getattr(nl, op), t.reshape(shape), axis=where, negate=negate, keepdims=keepdims
+        ),
+        x,
+    )
     agree(got, want, dtype)
 
 
@@ -208,7 +283,9 @@ def test_tensor_scalar_reduce_gives_the_tile_and_its_reduction():
 
     def body(x, v):
         total = nl.ndarray((128, 1), dtype=nl.float32)
-        tile = nisa.tensor_scalar_reduce(data=x, op0=nl.multiply, operand0=v, reduce_op=nl.add, reduce_res=total)
+        tile = nisa.tensor_scalar_reduce(
+            data=x, op0=nl.multiply, operand0=v, reduce_op=nl.add, reduce_res=total
+        )
         return tile, total
 
     tile, total = run(body, x, v, outputs=2)
@@ -223,20 +300,38 @@ def test_tensor_tensor_scan_carries_its_state_along_the_free_axis():
     a, b, state = wide(x, y, start)
     want = np.empty_like(a)
     for i in range(20):
-        state = a[:, i:i + 1] * state + b[:, i:i + 1]
-        want[:, i:i + 1] = state
-    agree(run(lambda x, y, s: nisa.tensor_tensor_scan(x, y, s, nl.multiply, nl.add), x, y, start), want)
+        state = a[:, i : i + 1] * state + b[:, i : i + 1]
+        want[:, i : i + 1] = state
+    agree(
+        run(lambda x, y, s: nisa.tensor_tensor_scan(x, y, s, nl.multiply, nl.add), x, y, start),
+        want,
+    )
 
 
 REFERENCE = {
-    "exp": np.exp, "log": lambda x: np.log(np.abs(x) + 1), "sqrt": lambda x: np.sqrt(np.abs(x) + 1), "square": np.square,
-    "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: np.maximum(x, 0), "abs": np.abs,
-    "sin": np.sin, "arctan": np.arctan, "sign": np.sign, "erf": lambda x: np.vectorize(math.erf)(x),
-    "silu": lambda x: x / (1 + np.exp(-x)), "softplus": lambda x: np.log1p(np.exp(x)), "copy": lambda x: x,
+    "exp": np.exp,
+    "log": lambda x: np.log(np.abs(x) + 1),
+    "sqrt": lambda x: np.sqrt(np.abs(x) + 1),
+    "square": np.square,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "abs": np.abs,
+    "sin": np.sin,
+    "arctan": np.arctan,
+    "sign": np.sign,
+    "erf": lambda x: np.vectorize(math.erf)(x),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "copy": lambda x: x,
     "gelu": lambda x: 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
-    "gelu_apprx_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    "gelu_apprx_sigmoid": lambda x: x / (1 + np.exp(-1.702 * x)), "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
-    "erf_dx": lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x), "rsqrt": lambda x: 1 / np.sqrt(np.abs(x) + 1),
+    "gelu_apprx_tanh": lambda x: (
+        0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
+    "gelu_apprx_sigmoid": lambda x: x / (1 + np.exp(-1.702 * x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "erf_dx": lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x),
+    "rsqrt": lambda x: 1 / np.sqrt(np.abs(x) + 1),
     "reciprocal": lambda x: 1 / (np.abs(x) + 1),
 }
 DERIVATIVES = {"gelu_dx": "gelu", "silu_dx": "silu"}
@@ -250,11 +345,17 @@ def test_an_activation_is_its_function_in_float32_rounded_once(name, dtype):
     x = normal(21, 64, 50, dtype=dtype)
     x = (np.abs(x.astype(np.float32)) + 1).astype(dtype) if name in POSITIVE else x
     (a,) = wide(x)
-    want = {"log": np.log, "sqrt": np.sqrt, "rsqrt": lambda v: 1 / np.sqrt(v), "reciprocal": lambda v: 1 / v}.get(
-        name, REFERENCE[name])(a)
+    want = {
+        "log": np.log,
+        "sqrt": np.sqrt,
+        "rsqrt": lambda v: 1 / np.sqrt(v),
+        "reciprocal": lambda v: 1 / v,
+    }.get(name, REFERENCE[name])(a)
     got = run(lambda t: nisa.activation(getattr(nl, name), t), x)
     assert got.dtype == np.dtype(dtype)
-    assert np.max(np.abs(got.astype(np.float64) - want)) <= max(CLOSE[np.dtype(dtype)], 1e-6) * np.max(np.abs(want))
+    assert np.max(np.abs(got.astype(np.float64) - want)) <= max(
+        CLOSE[np.dtype(dtype)], 1e-6
+    ) * np.max(np.abs(want))
 
 
 @pytest.mark.parametrize("name", sorted(DERIVATIVES))
@@ -270,13 +371,23 @@ def test_every_activation_function_has_a_reference():
 
 
 @covers("activation")
-@given(scale=st.sampled_from([1.0, 0.125, "vector"]), bias=st.sampled_from([None, np.float32, BF16]), out=floats)
+@given(
+    scale=st.sampled_from([1.0, 0.125, "vector"]),
+    bias=st.sampled_from([None, np.float32, BF16]),
+    out=floats,
+)
 def test_activation_scales_then_adds_the_bias(scale, bias, out):
     x, s, b = normal(23, 100, 30), normal(24, 100, 1), normal(25, 100, 1, dtype=bias or np.float32)
     a, sa, ba = wide(x, s, b)
     want = np.exp(a * (sa if scale == "vector" else scale) + (ba if bias else 0))
-    got = run(lambda x, s, b: nisa.activation(nl.exp, x, scale=s if scale == "vector" else scale, bias=b if bias else None,
-                                              dtype=out), x, s, b)
+    got = run(
+        lambda x, s, b: nisa.activation(
+            nl.exp, x, scale=s if scale == "vector" else scale, bias=b if bias else None, dtype=out
+        ),
+        x,
+        s,
+        b,
+    )
     assert got.dtype == np.dtype(out)
     assert np.allclose(got.astype(np.float64), want, rtol=max(2 * CLOSE[np.dtype(out)], 4e-6))
 
@@ -287,8 +398,20 @@ def test_the_registers_of_the_scalar_engine_carry_over_instructions():
 
     def body(x):
         total, half = nl.ndarray((128, 1), dtype=nl.float32), nl.ndarray((128, 1), dtype=nl.float32)
-        nisa.activation(nl.exp, x[:, 0:32], reduce_op=nl.add, reduce_res=half, reduce_cmd=nisa.reduce_cmd.reset_reduce)
-        nisa.activation(nl.exp, x[:, 32:64], reduce_op=nl.add, reduce_res=total, reduce_cmd=nisa.reduce_cmd.reduce)
+        nisa.activation(
+            nl.exp,
+            x[:, 0:32],
+            reduce_op=nl.add,
+            reduce_res=half,
+            reduce_cmd=nisa.reduce_cmd.reset_reduce,
+        )
+        nisa.activation(
+            nl.exp,
+            x[:, 32:64],
+            reduce_op=nl.add,
+            reduce_res=total,
+            reduce_cmd=nisa.reduce_cmd.reduce,
+        )
         return half, total
 
     half, total = run(body, x, outputs=2)
@@ -317,7 +440,11 @@ def test_copies_and_transfers_cast_with_one_rounding(src, dst, by):
         elif by == "load":
             nl.store(out, nl.load(x, dtype=dst))
         else:
-            engine = {"copy": nisa.unknown_engine, "scalar": nisa.scalar_engine, "gpsimd": nisa.gpsimd_engine}[by]
+            engine = {
+                "copy": nisa.unknown_engine,
+                "scalar": nisa.scalar_engine,
+                "gpsimd": nisa.gpsimd_engine,
+            }[by]
             nl.store(out, nisa.tensor_copy(nl.load(x), dtype=dst, engine=engine))
         return out
 
@@ -355,8 +482,10 @@ def test_a_transposing_load_turns_hbm_rows_into_partitions():
 
 
 @covers("memset")
-@pytest.mark.parametrize(("value", "dtype"), [(1.5, np.float32), (-2, np.int32), (257, BF16), (300, np.uint8),
-                                              (0.1, np.float16)])
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(1.5, np.float32), (-2, np.int32), (257, BF16), (300, np.uint8), (0.1, np.float16)],
+)
 def test_memset_rounds_its_number_to_the_dtype(value, dtype):
     got = run(lambda x: nisa.memset((4, 8), value, dtype=dtype), normal(31, 4, 8))
     want = min(value, 255) if dtype == np.uint8 else value
@@ -368,7 +497,9 @@ def test_select_takes_one_operand_or_the_other():
     x, y = normal(32, 64, 20), normal(33, 64, 20)
     p = (normal(34, 64, 20) > 0).astype(np.uint8)
     assert np.array_equal(run(lambda p, x, y: nl.where(p, x, y), p, x, y), np.where(p, x, y))
-    assert np.array_equal(run(lambda p, x: nl.where(p, x, -9.0), p, x), np.where(p, x, np.float32(-9)))
+    assert np.array_equal(
+        run(lambda p, x: nl.where(p, x, -9.0), p, x), np.where(p, x, np.float32(-9))
+    )
 
     def predicated(p, x, y):
         nisa.tensor_copy_predicated(src=x, dst=y, predicate=p)
@@ -378,8 +509,15 @@ def test_select_takes_one_operand_or_the_other():
 
     def with_maximum(p, x, y):
         largest = nl.ndarray((64, 1), dtype=nl.float32)
-        nisa.select_reduce(dst=y, predicate=p, on_true=x, on_false=-5.0, reduce_res=largest,
-                           reduce_cmd=nisa.reduce_cmd.reset_reduce, reduce_op=np.max)
+        nisa.select_reduce(
+            dst=y,
+            predicate=p,
+            on_true=x,
+            on_false=-5.0,
+            reduce_res=largest,
+            reduce_cmd=nisa.reduce_cmd.reset_reduce,
+            reduce_op=np.max,
+        )
         return y, largest
 
     chosen, largest = run(with_maximum, p, x, y, outputs=2)
@@ -392,20 +530,33 @@ def test_index_patterns_and_affine_selection():
     x = normal(35, 64, 64)
     i_p, i_f = nl.arange(64)[:, None], nl.arange(64)[None, :]
     rows, columns_ = np.mgrid[0:64, 0:64]
-    assert np.array_equal(run(lambda x: nisa.iota(3 * i_p - i_f + 7, dtype=nl.int32), x), 3 * rows - columns_ + 7)
-    got = run(lambda x: nisa.affine_select(pred=(i_p >= i_f), on_true_tile=x, on_false_value=-1e9), x)
+    assert np.array_equal(
+        run(lambda x: nisa.iota(3 * i_p - i_f + 7, dtype=nl.int32), x), 3 * rows - columns_ + 7
+    )
+    got = run(
+        lambda x: nisa.affine_select(pred=(i_p >= i_f), on_true_tile=x, on_false_value=-1e9), x
+    )
     assert np.array_equal(got, np.where(rows >= columns_, x, np.float32(-1e9)))
 
 
 @covers("tensor_partition_reduce", "partition_broadcast")
 def test_reductions_and_broadcasts_over_partitions():
     x = normal(36, 100, 12)
-    agree(run(lambda t: nisa.tensor_partition_reduce(np.add, t), x), x.astype(np.float64).sum(axis=0, keepdims=True))
-    assert np.array_equal(run(lambda t: nisa.tensor_partition_reduce(np.max, t), x), x.max(axis=0, keepdims=True))
+    agree(
+        run(lambda t: nisa.tensor_partition_reduce(np.add, t), x),
+        x.astype(np.float64).sum(axis=0, keepdims=True),
+    )
+    assert np.array_equal(
+        run(lambda t: nisa.tensor_partition_reduce(np.max, t), x), x.max(axis=0, keepdims=True)
+    )
     row = normal(37, 1, 700)
-    assert np.array_equal(run(lambda t: nl.broadcast_to(t, shape=(128, 700)), row), np.repeat(row, 128, axis=0))
+    assert np.array_equal(
+        run(lambda t: nl.broadcast_to(t, shape=(128, 700)), row), np.repeat(row, 128, axis=0)
+    )
     whole = np.arange(40, dtype=np.int32)[None, :]
-    assert np.array_equal(run(lambda t: t.broadcast_to((64, 40)), whole), np.repeat(whole, 64, axis=0))
+    assert np.array_equal(
+        run(lambda t: t.broadcast_to((64, 40)), whole), np.repeat(whole, 64, axis=0)
+    )
 
 
 @covers("elementwise")
@@ -416,10 +567,14 @@ def test_functions_without_a_documented_lowering(name):
 
 
 def test_every_instruction_is_covered_by_a_reference():
-    elsewhere = {name for path in pathlib.Path(__file__).parent.glob("test_isa_*.py")
-                 for names in re.findall(r"^@covers\((.*)\)", path.read_text(encoding="utf-8"), re.MULTILINE)
-                 for name in re.findall(r'"(\w+)"', names)}
-    assert elsewhere == set(TABLE) - {"sendrecv"}  # which takes two cores: see the tests of the dialect nki
+    elsewhere = {
+        name
+        for path in pathlib.Path(__file__).parent.glob("test_isa_*.py")
+        for names in re.findall(r"^@covers\((.*)\)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in re.findall(r'"(\w+)"', names)
+    }
+    # which takes two cores: see the tests of the dialect nki
+    assert elsewhere == set(TABLE) - {"sendrecv"}
 
 
 def test_every_operator_has_the_engines_of_the_documentation():

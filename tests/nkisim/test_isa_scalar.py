@@ -46,14 +46,32 @@ def _normal(x: np.ndarray) -> np.ndarray:
 
 # float64, written from the definitions and not from the simulator
 REFERENCE = {
-    "copy": lambda x: x, "square": lambda x: x * x, "sigmoid": _sigmoid, "relu": lambda x: np.where(x > 0, x, 0.0),
-    "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2, "gelu_dx": lambda x: (1 + _erf(x / math.sqrt(2))) / 2 + x * _normal(x),
-    "gelu_apprx_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    "gelu_apprx_sigmoid": lambda x: x * _sigmoid(1.702 * x), "silu": lambda x: x * _sigmoid(x),
-    "silu_dx": lambda x: _sigmoid(x) + x * _sigmoid(x) * _sigmoid(-x), "tanh": np.tanh, "softplus": _softplus,
-    "mish": lambda x: x * np.tanh(_softplus(x)), "erf": _erf, "erf_dx": lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x),
-    "exp": np.exp, "log": np.log, "sin": np.sin, "arctan": np.arctan, "sqrt": np.sqrt, "rsqrt": lambda x: x**-0.5,
-    "reciprocal": lambda x: 1 / x, "sign": np.sign, "abs": np.abs,
+    "copy": lambda x: x,
+    "square": lambda x: x * x,
+    "sigmoid": _sigmoid,
+    "relu": lambda x: np.where(x > 0, x, 0.0),
+    "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
+    "gelu_dx": lambda x: (1 + _erf(x / math.sqrt(2))) / 2 + x * _normal(x),
+    "gelu_apprx_tanh": lambda x: (
+        x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
+    "gelu_apprx_sigmoid": lambda x: x * _sigmoid(1.702 * x),
+    "silu": lambda x: x * _sigmoid(x),
+    "silu_dx": lambda x: _sigmoid(x) + x * _sigmoid(x) * _sigmoid(-x),
+    "tanh": np.tanh,
+    "softplus": _softplus,
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "erf": _erf,
+    "erf_dx": lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x),
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "arctan": np.arctan,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: x**-0.5,
+    "reciprocal": lambda x: 1 / x,
+    "sign": np.sign,
+    "abs": np.abs,
 }
 POSITIVE = {"log", "sqrt", "rsqrt", "reciprocal"}
 EXACT = {"copy", "relu", "sign", "abs", "square", "sqrt", "reciprocal"}
@@ -68,8 +86,13 @@ def inputs(name: str, shape: tuple[int, ...], dtype, seed: int = 0) -> np.ndarra
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-@given(p=st.integers(1, 128), n=st.integers(1, 40), dtype=st.sampled_from(FLOATS), out=st.sampled_from([None, *FLOATS]),
-       seed=st.integers(0, 3))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(1, 40),
+    dtype=st.sampled_from(FLOATS),
+    out=st.sampled_from([None, *FLOATS]),
+    seed=st.integers(0, 3),
+)
 def test_activation_computes_its_function_in_float32_and_rounds_once(name, p, n, dtype, out, seed):
     x = inputs(name, (p, n), dtype, seed)
     got = on_tiles(lambda t: nisa.activation(getattr(nl, name), t, dtype=out), x)
@@ -100,14 +123,21 @@ def test_numpy_functions_name_activations_too(function):
     np.testing.assert_allclose(got.values, function(x), rtol=1e-6)
 
 
-@given(p=st.integers(1, 128), n=st.integers(1, 30), scale=st.sampled_from(["number", "vector", None]),
-       bias=st.sampled_from([None, FP32, BF16]), dtype=st.sampled_from(FLOATS))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(1, 30),
+    scale=st.sampled_from(["number", "vector", None]),
+    bias=st.sampled_from([None, FP32, BF16]),
+    dtype=st.sampled_from(FLOATS),
+)
 def test_the_argument_is_scaled_first_and_the_bias_added_then_in_float32(p, n, scale, bias, dtype):
     x, s, b = values((p, n), dtype), values((p, 1), seed=1), values((p, 1), bias or FP32, 2)
 
     def body(t, u, v):
         chosen = {"number": 0.125, "vector": u, None: 1.0}[scale]
-        return nisa.activation(nl.copy, t, scale=chosen, bias=v if bias is not None else None, dtype=nl.float32)
+        return nisa.activation(
+            nl.copy, t, scale=chosen, bias=v if bias is not None else None, dtype=nl.float32
+        )
 
     factor = {"number": 0.125, "vector": s.astype(np.float64), None: 1.0}[scale]
     scaled = (x.astype(np.float64) * factor).astype(np.float32)
@@ -133,7 +163,11 @@ def test_activation_reads_psum_and_writes_where_it_is_told():
     a, b = np.eye(8, dtype=np.float32), values((8, 16))
     got, run = run_kernel(kernel, a, b)
     np.testing.assert_allclose(got, np.broadcast_to(np.exp(b), (3, 8, 16)), rtol=1e-6)
-    assert [i.dst[0].space for i in run.instructions if i.op == "activation"] == ["psum", "sbuf", "sbuf"]
+    assert [i.dst[0].space for i in run.instructions if i.op == "activation"] == [
+        "psum",
+        "sbuf",
+        "sbuf",
+    ]
     assert run.counts() == {"dma_copy": 5, "activation": 3, "nc_matmul": 1, "tensor_copy": 1}
 
 
@@ -142,8 +176,10 @@ def test_a_buffer_keyword_puts_the_result_in_psum():
     assert got.space == "psum"
 
 
-# -- reductions ------------------------------------------------------------------------------------------------------
-@given(p=st.integers(1, 128), n=st.integers(1, 40), dtype=st.sampled_from(FLOATS), form=st.booleans())
+# -- reductions ------------------------------------------------------------------------------------
+@given(
+    p=st.integers(1, 128), n=st.integers(1, 40), dtype=st.sampled_from(FLOATS), form=st.booleans()
+)
 def test_activation_reduce_gives_the_tile_and_the_sum_of_its_rows(p, n, dtype, form):
     @nki.jit
     def kernel(x):
@@ -151,10 +187,18 @@ def test_activation_reduce_gives_the_tile_and_the_sum_of_its_rows(p, n, dtype, f
         sums = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.shared_hbm)
         res = nl.ndarray((p, 1), dtype=nl.float32)
         if form:
-            tile = nisa.activation_reduce(nl.exp, nl.load(x), reduce_op=nl.add, reduce_res=res, scale=0.5)
+            tile = nisa.activation_reduce(
+                nl.exp, nl.load(x), reduce_op=nl.add, reduce_res=res, scale=0.5
+            )
         else:
-            tile = nisa.activation(nl.exp, nl.load(x), reduce_op=np.add, reduce_res=res, scale=0.5,
-                                   reduce_cmd=nisa.reduce_cmd.reset_reduce)
+            tile = nisa.activation(
+                nl.exp,
+                nl.load(x),
+                reduce_op=np.add,
+                reduce_res=res,
+                scale=0.5,
+                reduce_cmd=nisa.reduce_cmd.reset_reduce,
+            )
         nl.store(out, tile)
         nl.store(sums, res)
         return out, sums
@@ -164,7 +208,10 @@ def test_activation_reduce_gives_the_tile_and_the_sum_of_its_rows(p, n, dtype, f
     expected = np.exp(x.astype(np.float64) * 0.5)
     assert_close(got, expected, dtype, ulps=8)
     np.testing.assert_allclose(sums, expected.sum(axis=1, keepdims=True), rtol=1e-5)
-    assert [o.name for o in next(i for i in run.instructions if i.op == "activation").dst] == ["tile", "res"]
+    assert [o.name for o in next(i for i in run.instructions if i.op == "activation").dst] == [
+        "tile",
+        "res",
+    ]
 
 
 def test_the_sum_is_taken_before_the_result_is_rounded_to_its_own_type():
@@ -187,8 +234,13 @@ def test_registers_carry_a_sum_over_several_instructions_until_they_are_reset():
         res = nl.ndarray((4, 5), dtype=nl.float32)
         tile = nl.load(x)
         for i, what in enumerate((cmd.reset_reduce, cmd.reduce, cmd.idle, cmd.reset, cmd.reduce)):
-            nisa.activation(nl.copy, tile, reduce_op=None if what in (cmd.idle, cmd.reset) else nl.add, reduce_cmd=what,
-                            reduce_res=res[:, i:i + 1])
+            nisa.activation(
+                nl.copy,
+                tile,
+                reduce_op=None if what in (cmd.idle, cmd.reset) else nl.add,
+                reduce_cmd=what,
+                reduce_res=res[:, i : i + 1],
+            )
         nl.store(out, res)
         return out
 
@@ -203,14 +255,24 @@ def test_registers_belong_to_partitions():
     def kernel(x):
         out = nl.ndarray((64, 1), dtype=nl.float32, buffer=nl.shared_hbm)
         tile, res = nl.load(x), nl.ndarray((128, 1), dtype=nl.float32)
-        nisa.activation_reduce(nl.copy, tile[64:128, :], reduce_op=nl.add, reduce_res=res[64:128, :])
+        nisa.activation_reduce(
+            nl.copy, tile[64:128, :], reduce_op=nl.add, reduce_res=res[64:128, :]
+        )
         nisa.activation_reduce(nl.copy, tile[0:64, :], reduce_op=nl.add, reduce_res=res[0:64, :])
-        nisa.activation(nl.copy, tile[64:128, :], reduce_op=nl.add, reduce_cmd=nisa.reduce_cmd.reduce, reduce_res=res[64:128, :])
+        nisa.activation(
+            nl.copy,
+            tile[64:128, :],
+            reduce_op=nl.add,
+            reduce_cmd=nisa.reduce_cmd.reduce,
+            reduce_res=res[64:128, :],
+        )
         nl.store(out, res[64:128, :])
         return out
 
     x = values((128, 8))
-    np.testing.assert_allclose(run_kernel(kernel, x)[0], 2 * x[64:].sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run_kernel(kernel, x)[0], 2 * x[64:].sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_registers_that_were_never_reset_cannot_be_read():
@@ -234,14 +296,21 @@ def test_reductions_other_than_a_sum_need_the_second_generation():
     refused_on_tiles(body, x, target="trn1", rule="operator")
 
 
-@pytest.mark.parametrize("options, rule, words", [
-    ({"bias": lambda t: 1.0}, "dtype", "memset"),
-    ({"bias": lambda t: nl.zeros((8, 1), dtype=nl.int8)}, "dtype", "int8"),
-    ({"bias": lambda t: nl.zeros((8, 2), dtype=nl.float32)}, "shape-mismatch", "one element a partition"),
-    ({"scale": lambda t: nl.zeros((8, 1), dtype=nl.float16)}, "dtype", "float32"),
-    ({"scale": lambda t: t}, "shape-mismatch", "(8, 1)"),
-    ({"reduce_cmd": lambda t: nisa.reduce_cmd.reduce}, "argument", "reduce_op"),
-])
+@pytest.mark.parametrize(
+    "options, rule, words",
+    [
+        ({"bias": lambda t: 1.0}, "dtype", "memset"),
+        ({"bias": lambda t: nl.zeros((8, 1), dtype=nl.int8)}, "dtype", "int8"),
+        (
+            {"bias": lambda t: nl.zeros((8, 2), dtype=nl.float32)},
+            "shape-mismatch",
+            "one element a partition",
+        ),
+        ({"scale": lambda t: nl.zeros((8, 1), dtype=nl.float16)}, "dtype", "float32"),
+        ({"scale": lambda t: t}, "shape-mismatch", "(8, 1)"),
+        ({"reduce_cmd": lambda t: nisa.reduce_cmd.reduce}, "argument", "reduce_op"),
+    ],
+)
 def test_wrong_operands_of_activation_are_refused(options, rule, words):
     def body(t):
         return nisa.activation(nl.exp, t, **{name: make(t) for name, make in options.items()})

@@ -1,4 +1,5 @@
-"""VectorE: the eight largest values, where values lie, their replacement; means and variances in parts."""
+"""VectorE: the eight largest values, where values lie, their replacement; means and variances in
+parts."""
 
 from __future__ import annotations
 
@@ -34,8 +35,12 @@ def distinct(p, n, dtype=FP32, seed=0):
 
 
 @covers("max8")
-@given(p=st.integers(1, 128), n=st.integers(8, 300), dtype=st.sampled_from([*FLOATS, np.int32]),
-       out=st.sampled_from([None, *FLOATS]))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(8, 300),
+    dtype=st.sampled_from([*FLOATS, np.int32]),
+    out=st.sampled_from([None, *FLOATS]),
+)
 def test_max8_gives_the_eight_largest_in_descending_order(p, n, dtype, out):
     x = values((p, n), dtype, low=-50, high=50)
     got = on_tiles(lambda t: nisa.max8(src=t, dtype=out), x)
@@ -62,11 +67,20 @@ def test_rows_that_a_mask_leaves_out_of_max8_are_not_known():
 
 
 @covers("nc_find_index8")
-@given(p=st.integers(1, 128), n=st.integers(8, 200), dtype=st.sampled_from(FLOATS), out=st.sampled_from([None, np.uint16]))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(8, 200),
+    dtype=st.sampled_from(FLOATS),
+    out=st.sampled_from([None, np.uint16]),
+)
 def test_find_index8_gives_the_first_place_of_each_value(p, n, dtype, out):
     x = distinct(p, n, dtype)
     where = np.argsort(np.random.default_rng(n).random((p, n)), axis=1)[:, :8]
-    got = on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=out), x, np.take_along_axis(x, where, axis=1))
+    got = on_tiles(
+        lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=out),
+        x,
+        np.take_along_axis(x, where, axis=1),
+    )
     assert_same_bits(got.values, where.astype(out or np.uint32))
 
 
@@ -74,7 +88,8 @@ def test_a_value_that_find_index8_does_not_find_gets_all_ones_as_2_32_corrects()
     x = np.arange(16, dtype=np.float32)[None, :]
     v = np.array([[3, 99, 0, 15, -1, 7, 8, 100]], np.float32)
     assert on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v), x, v).values.tolist() == [
-        [3, NONE, 0, 15, NONE, 7, 8, NONE]]
+        [3, NONE, 0, 15, NONE, 7, 8, NONE]
+    ]
     short = on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=nl.uint16), x, v).values
     assert short.tolist() == [[3, 0xFFFF, 0, 15, 0xFFFF, 7, 8, 0xFFFF]]
 
@@ -89,12 +104,19 @@ def test_equal_values_of_find_index8_advance_through_their_places_as_2_32_correc
 def test_a_mask_of_find_index8_limits_only_the_data():
     x = np.tile(np.arange(8, dtype=np.float32), (2, 2))
     v = np.tile(np.arange(8, dtype=np.float32), (2, 1))
-    got = on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v, mask=nl.arange(16)[None, :] >= 5), x, v).values
+    got = on_tiles(
+        lambda t, v: nisa.nc_find_index8(data=t, vals=v, mask=nl.arange(16)[None, :] >= 5), x, v
+    ).values
     assert got.tolist() == [[8, 9, 10, 11, 12, 5, 6, 7]] * 2
 
 
 @covers("nc_match_replace8")
-@given(p=st.integers(1, 128), n=st.integers(8, 120), dtype=st.sampled_from(FLOATS), imm=st.sampled_from([0.0, -1e9, float("-inf")]))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(8, 120),
+    dtype=st.sampled_from(FLOATS),
+    imm=st.sampled_from([0.0, -1e9, float("-inf")]),
+)
 def test_match_replace8_replaces_the_values_and_tells_where_they_were(p, n, dtype, imm):
     x = distinct(p, n, dtype)
     where = np.argsort(np.random.default_rng(n).random((p, n)), axis=1)[:, :8]
@@ -104,7 +126,9 @@ def test_match_replace8_replaces_the_values_and_tells_where_they_were(p, n, dtyp
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
         found = nl.ndarray((p, 8), dtype=nl.uint32, buffer=nl.shared_hbm)
         places = nl.ndarray((p, 8), dtype=nl.uint32)
-        nl.store(out, nisa.nc_match_replace8(data=nl.load(x), vals=nl.load(v), imm=imm, dst_idx=places))
+        nl.store(
+            out, nisa.nc_match_replace8(data=nl.load(x), vals=nl.load(v), imm=imm, dst_idx=places)
+        )
         nl.store(found, places)
         return out, found
 
@@ -151,19 +175,34 @@ def test_match_replace8_works_in_place_and_leaves_what_its_mask_does_not_search(
 
 def test_searches_refuse_what_the_reference_does_not_allow():
     x, v = values((4, 16)), values((4, 8))
-    for body in (lambda t, v: nisa.max8(src=t[:, 0:7]), lambda t, v: nisa.nc_find_index8(data=t[:, 0:7], vals=v),
-                 lambda t, v: nisa.nc_find_index8(data=t, vals=t), lambda t, v: nisa.nc_match_replace8(data=t, vals=t, imm=0.0),
-                 lambda t, v: nisa.max8(src=nl.zeros((1, 16385), dtype=nl.float32)),
-                 lambda t, v: nisa.nc_match_replace8(data=nl.zeros((4, 16385), dtype=nl.uint8), vals=v, imm=0.0)):
+    for body in (
+        lambda t, v: nisa.max8(src=t[:, 0:7]),
+        lambda t, v: nisa.nc_find_index8(data=t[:, 0:7], vals=v),
+        lambda t, v: nisa.nc_find_index8(data=t, vals=t),
+        lambda t, v: nisa.nc_match_replace8(data=t, vals=t, imm=0.0),
+        lambda t, v: nisa.max8(src=nl.zeros((1, 16385), dtype=nl.float32)),
+        lambda t, v: nisa.nc_match_replace8(
+            data=nl.zeros((4, 16385), dtype=nl.uint8), vals=v, imm=0.0
+        ),
+    ):
         assert "elements a partition" in refused_on_tiles(body, x, v, rule="element-count").headline
-    refused_on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=nl.int32), x, v, rule="dtype")
-    refused_on_tiles(lambda t, v: nisa.nc_find_index8(data=t, vals=v[0:2, :]), x, v, rule="partition-mismatch")
+    refused_on_tiles(
+        lambda t, v: nisa.nc_find_index8(data=t, vals=v, dtype=nl.int32), x, v, rule="dtype"
+    )
+    refused_on_tiles(
+        lambda t, v: nisa.nc_find_index8(data=t, vals=v[0:2, :]), x, v, rule="partition-mismatch"
+    )
     deep = np.zeros((2, 2, 2, 2, 2, 2), np.float32)
     refused_on_tiles(lambda t: nisa.max8(src=t), deep, rule="rank-limit")
 
 
 @covers("bn_stats", "bn_aggr")
-@given(p=st.integers(1, 128), n=st.integers(1, 300), dtype=st.sampled_from(FLOATS), offset=st.sampled_from([0.0, 40.0]))
+@given(
+    p=st.integers(1, 128),
+    n=st.integers(1, 300),
+    dtype=st.sampled_from(FLOATS),
+    offset=st.sampled_from([0.0, 40.0]),
+)
 def test_bn_stats_and_bn_aggr_give_mean_and_variance(p, n, dtype, offset):
     x = (values((p, n)) + np.float32(offset)).astype(dtype)
     wide = x.astype(np.float64)
@@ -172,8 +211,12 @@ def test_bn_stats_and_bn_aggr_give_mean_and_variance(p, n, dtype, offset):
         count = part.shape[1]
         assert (got[:, 3 * parity] == count).all()
         if count:
-            np.testing.assert_allclose(got[:, 3 * parity + 1], part.mean(axis=1), rtol=1e-5, atol=1e-5)
-            np.testing.assert_allclose(got[:, 3 * parity + 2], part.var(axis=1) * count, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(
+                got[:, 3 * parity + 1], part.mean(axis=1), rtol=1e-5, atol=1e-5
+            )
+            np.testing.assert_allclose(
+                got[:, 3 * parity + 2], part.var(axis=1) * count, rtol=1e-4, atol=1e-3
+            )
     both = on_tiles(lambda t: nisa.bn_aggr(nisa.bn_stats(t, dtype=nl.float32)), x)
     assert both.shape == (p, 2)
     np.testing.assert_allclose(both.values[:, 0], wide.mean(axis=1), rtol=1e-5, atol=1e-5)
@@ -192,20 +235,30 @@ def test_bn_aggr_puts_several_bn_stats_of_unequal_sizes_together():
 
     seen = np.concatenate([x[:, 0], x[:, 1, :7], x[:, 2, :300]], axis=1).astype(np.float64)
     got = on_tiles(body, x).values
-    np.testing.assert_allclose(got, np.stack([seen.mean(axis=1), seen.var(axis=1)], axis=1), rtol=2e-5)
+    np.testing.assert_allclose(
+        got, np.stack([seen.mean(axis=1), seen.var(axis=1)], axis=1), rtol=2e-5
+    )
 
 
 def test_a_mask_of_bn_stats_counts_only_what_it_keeps():
     x = values((8, 32), BF16)
-    got = on_tiles(lambda t: nisa.bn_stats(t, mask=nl.arange(32)[None, :] < 13, dtype=nl.float32), x).values
+    got = on_tiles(
+        lambda t: nisa.bn_stats(t, mask=nl.arange(32)[None, :] < 13, dtype=nl.float32), x
+    ).values
     assert (got[:, [0, 3]] == [7, 6]).all()
-    np.testing.assert_allclose(got[:, 4], x[:, 1:13:2].astype(np.float64).mean(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        got[:, 4], x[:, 1:13:2].astype(np.float64).mean(axis=1), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_bn_stats_and_bn_aggr_refuse_other_sizes():
-    error = refused_on_tiles(lambda t: nisa.bn_stats(t), np.zeros((2, 513), np.float32), rule="element-count")
+    error = refused_on_tiles(
+        lambda t: nisa.bn_stats(t), np.zeros((2, 513), np.float32), rule="element-count"
+    )
     assert "513" in error.headline and "512" in error.limit and "bn_stats_fmax" in error.limit
-    error = refused_on_tiles(lambda t: nisa.bn_aggr(t), np.zeros((2, 8), np.float32), rule="element-count")
+    error = refused_on_tiles(
+        lambda t: nisa.bn_aggr(t), np.zeros((2, 8), np.float32), rule="element-count"
+    )
     assert "multiple of 3" in error.limit
 
 

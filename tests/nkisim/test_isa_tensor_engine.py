@@ -31,7 +31,13 @@ def assert_matmul(got: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     assert (np.abs(got - wide_a.T @ wide_b) <= bound).all()
 
 
-@given(k=st.integers(1, 128), m=st.integers(1, 128), n=st.integers(1, 512), dtype=st.sampled_from(FLOATS), seed=st.integers(0, 9))
+@given(
+    k=st.integers(1, 128),
+    m=st.integers(1, 128),
+    n=st.integers(1, 512),
+    dtype=st.sampled_from(FLOATS),
+    seed=st.integers(0, 9),
+)
 def test_nc_matmul_is_stationary_transposed_times_moving_in_psum_and_float32(k, m, n, dtype, seed):
     a, b = values((k, m), dtype, seed), values((k, n), dtype, seed + 1)
     got = on_tiles(nisa.nc_matmul, a, b)
@@ -39,7 +45,11 @@ def test_nc_matmul_is_stationary_transposed_times_moving_in_psum_and_float32(k, 
     assert_matmul(got.values, a, b)
 
 
-@pytest.mark.parametrize("left, right", [(BF16, FP32), (FP16, BF16), (nl.float8_e4m3, BF16), (nl.float8_e5m2, nl.float8_e4m3)], ids=str)
+@pytest.mark.parametrize(
+    "left, right",
+    [(BF16, FP32), (FP16, BF16), (nl.float8_e4m3, BF16), (nl.float8_e5m2, nl.float8_e4m3)],
+    ids=str,
+)
 def test_nc_matmul_takes_two_different_floating_types(left, right):
     a, b = values((16, 8), left), values((16, 12), right, 1)
     assert_matmul(on_tiles(nisa.nc_matmul, a, b).values, a, b)
@@ -60,7 +70,7 @@ def test_accumulation_over_several_contraction_tiles_adds_up_in_psum(tiles, star
         out = nl.ndarray((a.shape[1], b.shape[1]), dtype=nl.float32, buffer=nl.shared_hbm)
         acc = getattr(nl, start)((a.shape[1], b.shape[1]), dtype=nl.float32, buffer=nl.psum)
         for i in nl.affine_range(tiles):
-            left, right = nl.load(a[i * 128:(i + 1) * 128, :]), nl.load(b[nl.ds(i * 128, 128), :])
+            left, right = nl.load(a[i * 128 : (i + 1) * 128, :]), nl.load(b[nl.ds(i * 128, 128), :])
             acc += nisa.nc_matmul(left, right)
         nl.store(out, nl.copy(acc))
         return out
@@ -101,7 +111,9 @@ def test_accumulation_by_a_view_with_index_grids_and_by_subscript():
         i_p, i_f = nl.mgrid[0:16, 0:12]
         for half in nl.affine_range(2):
             for i in nl.affine_range(2):
-                acc[i_p, half * 12 + i_f] += nl.matmul(nl.load(a[i]), nl.load(b[i, :, half * 12:half * 12 + 12]), transpose_x=True)
+                acc[i_p, half * 12 + i_f] += nl.matmul(
+                    nl.load(a[i]), nl.load(b[i, :, half * 12 : half * 12 + 12]), transpose_x=True
+                )
         nl.store(out, nl.copy(acc))
         return out
 
@@ -146,8 +158,10 @@ def test_operands_may_be_strided_offset_and_transposed_views():
 def test_operands_at_partition_32_and_64_contract_their_own_rows():
     a, b = values((128, 8)), values((128, 16), seed=1)
     for start, rows in ((32, 32), (64, 64), (96, 32), (0, 128)):
-        got = on_tiles(lambda s, m, i=start, n=rows: nisa.nc_matmul(s[i:i + n, :], m[i:i + n, :]), a, b)
-        assert_matmul(got.values, a[start:start + rows], b[start:start + rows])
+        got = on_tiles(
+            lambda s, m, i=start, n=rows: nisa.nc_matmul(s[i : i + n, :], m[i : i + n, :]), a, b
+        )
+        assert_matmul(got.values, a[start : start + rows], b[start : start + rows])
 
 
 def test_nc_matmul_writes_into_a_given_psum_tile_and_into_a_part_of_one():
@@ -175,7 +189,9 @@ def test_nl_matmul_with_a_transposed_left_side_is_one_matmul():
     assert got.run.count("nc_matmul") == 1 and got.run.count("nc_transpose") == 0
 
 
-@pytest.mark.parametrize("m, k, transposes", [(64, 128, {"nc_transpose": 1}), (16, 32, {"vector_transpose": 1})])
+@pytest.mark.parametrize(
+    "m, k, transposes", [(64, 128, {"nc_transpose": 1}), (16, 32, {"vector_transpose": 1})]
+)
 def test_nl_matmul_of_an_untransposed_left_side_pays_for_the_transpose(m, k, transposes):
     a, b = values((m, k)), values((k, 24), seed=1)
     got = on_tiles(nl.matmul, a, b)
@@ -204,22 +220,34 @@ def test_a_hint_of_ones_and_zeros_halves_the_cost_of_float32():
 
 def test_pe_tiles_compute_the_same():
     a, b = values((32, 32)), values((32, 64), seed=1)
-    got = on_tiles(lambda x, y: nisa.nc_matmul(x, y, tile_position=(32, 0), tile_size=(32, 64)), a, b)
+    got = on_tiles(
+        lambda x, y: nisa.nc_matmul(x, y, tile_position=(32, 0), tile_size=(32, 64)), a, b
+    )
     assert_matmul(got.values, a, b)
 
 
-@pytest.mark.parametrize("options, target", [
-    ({"tile_position": (0, 0)}, "trn2"), ({"tile_position": (0, 16), "tile_size": (32, 32)}, "trn2"),
-    ({"tile_position": (0, 0), "tile_size": (32, 0)}, "trn2"), ({"tile_position": (96, 0), "tile_size": (64, 64)}, "trn2"),
-    ({"tile_position": (0, 0), "tile_size": (32, 32)}, "trn1"),
-])
+@pytest.mark.parametrize(
+    "options, target",
+    [
+        ({"tile_position": (0, 0)}, "trn2"),
+        ({"tile_position": (0, 16), "tile_size": (32, 32)}, "trn2"),
+        ({"tile_position": (0, 0), "tile_size": (32, 0)}, "trn2"),
+        ({"tile_position": (96, 0), "tile_size": (64, 64)}, "trn2"),
+        ({"tile_position": (0, 0), "tile_size": (32, 32)}, "trn1"),
+    ],
+)
 def test_pe_tiles_that_break_a_documented_requirement_are_refused(options, target):
-    error = refused_on_tiles(lambda x, y: nisa.nc_matmul(x, y, **options), values((32, 32)), values((32, 64)), target=target,
-                             rule="argument")
+    error = refused_on_tiles(
+        lambda x, y: nisa.nc_matmul(x, y, **options),
+        values((32, 32)),
+        values((32, 64)),
+        target=target,
+        rule="argument",
+    )
     assert "tile" in str(error)
 
 
-# -- transposes ------------------------------------------------------------------------------------------------------
+# -- transposes ------------------------------------------------------------------------------------
 @given(p=st.integers(1, 128), f=st.integers(1, 128), dtype=st.sampled_from(FLOATS))
 def test_nc_transpose_exchanges_partitions_and_free_elements_bit_for_bit(p, f, dtype):
     x = values((p, f), dtype)
@@ -229,7 +257,11 @@ def test_nc_transpose_exchanges_partitions_and_free_elements_bit_for_bit(p, f, d
     assert got.run.count("nc_transpose") == 1
 
 
-@given(p=st.integers(1, 32), f=st.integers(1, 32), dtype=st.sampled_from([*FLOATS, np.dtype(np.int32), np.dtype(np.uint8)]))
+@given(
+    p=st.integers(1, 32),
+    f=st.integers(1, 32),
+    dtype=st.sampled_from([*FLOATS, np.dtype(np.int32), np.dtype(np.uint8)]),
+)
 def test_a_small_transpose_runs_on_vector_engine_and_stays_in_its_memory(p, f, dtype):
     x = values((p, f), dtype, high=9)
     got = on_tiles(nisa.nc_transpose, x)

@@ -1,4 +1,5 @@
-"""nl.loop_reduce, nl.atomic_rmw, nl.all_reduce, the grids of matmul operands: what needs more than its arguments."""
+"""nl.loop_reduce, nl.atomic_rmw, nl.all_reduce, the grids of matmul operands: what needs more than
+its arguments."""
 
 from __future__ import annotations
 
@@ -15,11 +16,16 @@ from .helpers import BF16, FP32, assert_same_bits, refused, run_kernel, values
 
 def summed(x, op, start, form, dtype=nl.float32):
     """x (k, p, n) reduced over k by nl.loop_reduce."""
+
     @nki.jit
     def kernel(x):
         k, p, n = x.shape
         out = nl.ndarray((p, n), dtype=dtype, buffer=nl.shared_hbm)
-        total = nl.ndarray((p, n), dtype=dtype) if start is None else nl.full((p, n), start, dtype=dtype)
+        total = (
+            nl.ndarray((p, n), dtype=dtype)
+            if start is None
+            else nl.full((p, n), start, dtype=dtype)
+        )
         for i in nl.affine_range(k):
             t = nl.load(x[i])
             if form == "subscript":
@@ -38,7 +44,13 @@ def test_loop_reduce_combines_the_iterations_of_a_loop_into_what_it_is_assigned_
     x = values((5, 16, 20), seed=2)
     start = {"add": 0.0, "max": -9.0, "amax": -9.0, "multiply": 1.0, "minimum": 9.0}[op.__name__]
     got, run = summed(x, op, start, form)
-    function = {"add": np.add, "max": np.maximum, "amax": np.maximum, "multiply": np.multiply, "minimum": np.minimum}[op.__name__]
+    function = {
+        "add": np.add,
+        "max": np.maximum,
+        "amax": np.maximum,
+        "multiply": np.multiply,
+        "minimum": np.minimum,
+    }[op.__name__]
     np.testing.assert_allclose(got, function.reduce(x.astype(np.float64)), rtol=1e-5, atol=1e-5)
     assert run.counts()["tensor_tensor"] == 5
 
@@ -71,7 +83,9 @@ def test_loop_reduce_accumulates_blocks_of_a_matmul_over_the_loop_around_them():
         return out
 
     got = nki.simulate_kernel(kernel, a, b)
-    np.testing.assert_allclose(got, np.einsum("kpi,kpj->ij", a.astype(float), b.astype(float)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        got, np.einsum("kpi,kpj->ij", a.astype(float), b.astype(float)), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_loop_reduce_into_nothing_is_refused():
@@ -94,7 +108,11 @@ def test_loop_reduce_into_nothing_is_refused():
     refused(nki.jit(no_reduction), x, rule="operator")
 
 
-@given(rows=st.lists(st.integers(0, 9), min_size=1, max_size=24), dtype=st.sampled_from([FP32, BF16]), number=st.booleans())
+@given(
+    rows=st.lists(st.integers(0, 9), min_size=1, max_size=24),
+    dtype=st.sampled_from([FP32, BF16]),
+    number=st.booleans(),
+)
 def test_atomic_rmw_adds_to_the_rows_that_indices_pick_however_often_they_do(rows, dtype, number):
     held, added = values((10, 12), dtype), values((len(rows), 12), dtype, seed=1)
     index = np.array(rows, np.int32)[:, None]
@@ -104,14 +122,18 @@ def test_atomic_rmw_adds_to_the_rows_that_indices_pick_however_often_they_do(row
         out = nl.ndarray(held.shape, dtype=held.dtype, buffer=nl.shared_hbm)
         nl.store(out, nl.load(held))
         places = nl.load(index)
-        nl.atomic_rmw(out[places, nl.arange(12)[None, :]], value=2.5 if number else nl.load(added), op=np.add)
+        nl.atomic_rmw(
+            out[places, nl.arange(12)[None, :]], value=2.5 if number else nl.load(added), op=np.add
+        )
         return out
 
     expected = held.astype(np.float64)
     for i, row in enumerate(rows):
         expected[row] += 2.5 if number else added[i].astype(np.float64)
     got = nki.simulate_kernel(kernel, held, added, index)
-    np.testing.assert_allclose(got.astype(np.float64), expected, rtol=1e-5 if dtype == FP32 else 2e-2, atol=2e-2)
+    np.testing.assert_allclose(
+        got.astype(np.float64), expected, rtol=1e-5 if dtype == FP32 else 2e-2, atol=2e-2
+    )
 
 
 def test_atomic_rmw_takes_run_time_rows_of_hbm_and_addition_only():
@@ -125,6 +147,7 @@ def test_atomic_rmw_takes_run_time_rows_of_hbm_and_addition_only():
             nl.store(out, t)
             nl.atomic_rmw(dst(out, t, nl.load(index), nl.arange(12)[None, :]), value=t, op=op)
             return out
+
         return kernel
 
     refused(of(lambda out, t, i, f: out), x, index, rule="indirect-index")

@@ -1,4 +1,5 @@
-"""Ways to make and call a kernel, grids, arguments, results, and what is said when they do not fit."""
+"""Ways to make and call a kernel, grids, arguments, results, and what is said when they do not
+fit."""
 
 from __future__ import annotations
 
@@ -35,9 +36,14 @@ def module_level(x):
 
 
 FORMS = [
-    nki.jit(twice), nki.jit()(twice), nki.jit(mode="simulation")(twice), nki.jit(twice, mode="auto"),
-    nki.jit(nki.jit(twice), mode="simulation", platform_target="trn2"), nki.jit(debug_kernel=True)(twice),
-    nki.jit(additional_compile_opt="--x")(twice), nki.jit(mode="trace")(twice),
+    nki.jit(twice),
+    nki.jit()(twice),
+    nki.jit(mode="simulation")(twice),
+    nki.jit(twice, mode="auto"),
+    nki.jit(nki.jit(twice), mode="simulation", platform_target="trn2"),
+    nki.jit(debug_kernel=True)(twice),
+    nki.jit(additional_compile_opt="--x")(twice),
+    nki.jit(mode="trace")(twice),
 ]
 
 
@@ -59,8 +65,14 @@ def test_an_unknown_mode_is_refused():
 @pytest.mark.parametrize("name", ["baremetal", "benchmark", "profile"])
 def test_what_needs_a_device_can_be_made_and_says_so_when_called(name):
     make = getattr(nki, name)
-    for kernel in (make(twice), make()(twice), make(warmup=2, iters=3, save_neff_name="file.neff")(twice)):
-        with pytest.raises(RuntimeError, match=f"nki.{name} runs 'twice' on a NeuronDevice") as caught:
+    for kernel in (
+        make(twice),
+        make()(twice),
+        make(warmup=2, iters=3, save_neff_name="file.neff")(twice),
+    ):
+        with pytest.raises(
+            RuntimeError, match=f"nki.{name} runs 'twice' on a NeuronDevice"
+        ) as caught:
             kernel(X)
         assert "nki.simulate_kernel(twice, ...)" in str(caught.value)
         assert np.array_equal(nki.simulate_kernel(kernel, X), 2 * X)
@@ -166,18 +178,30 @@ def test_what_the_kernel_raises_comes_out_unchanged():
     assert np.array_equal(nki.jit(twice)(X), 2 * X)  # and the next kernel finds everything in order
 
 
-@pytest.mark.parametrize(("arrays", "words"), [
-    ((), "missing a required argument: 'x'"), ((X, X), "too many positional arguments"),
-    ((X[:0],), "the input 'x' is empty"), ((X.astype(np.float64),), "float64"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ((), "missing a required argument: 'x'"),
+        ((X, X), "too many positional arguments"),
+        ((X[:0],), "the input 'x' is empty"),
+        ((X.astype(np.float64),), "float64"),
+    ],
+)
 def test_arguments_that_do_not_fit_get_one_sentence(arrays, words):
     with pytest.raises(nkisim.KernelError) as caught:
         nki.jit(twice)(*arrays)
     assert words in caught.value.headline and caught.value.rule == "input"
 
 
-@pytest.mark.parametrize(("value", "words"), [(None, "returns nothing"), (np.ones(3), "returns a NumPy value"),
-                                              (3, "returns int"), ("o", "returns str")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "returns nothing"),
+        (np.ones(3), "returns a NumPy value"),
+        (3, "returns int"),
+        ("o", "returns str"),
+    ],
+)
 def test_what_is_no_output_is_refused(value, words):
     with pytest.raises(nkisim.KernelError) as caught:
         nki.jit(lambda x: value)(X)
@@ -219,8 +243,11 @@ def test_the_target_comes_from_the_environment(monkeypatch):
 
 def test_a_kernel_without_readable_source_runs():
     space: dict = {"nl": nl}
-    exec("def kernel(x):\n out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)\n"
-         " for i in range(2): t = nl.load(x)\n nl.store(out, nl.load(x))\n return out", space)
+    exec(
+        "def kernel(x):\n out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)\n"
+        " for i in range(2): t = nl.load(x)\n nl.store(out, nl.load(x))\n return out",
+        space,
+    )
     assert np.array_equal(nki.jit(space["kernel"])(X), X)
 
 
@@ -228,7 +255,12 @@ class Borrowed:
     """An array of another library, as NumPy sees it."""
 
     def __init__(self, values):
-        self.values, self.shape, self.ndim, self.dtype = values, values.shape, values.ndim, "float32"
+        self.values, self.shape, self.ndim, self.dtype = (
+            values,
+            values.shape,
+            values.ndim,
+            "float32",
+        )
 
     def __array__(self, dtype=None, copy=None):
         return self.values

@@ -1,4 +1,5 @@
-"""`python -m nkisim`: a program runs as under plain Python, with the simulator behind `import neuronxcc`."""
+"""`python -m nkisim`: a program runs as under plain Python, with the simulator behind `import
+neuronxcc`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ import json, os, sys
 main = sys.modules["__main__"]
 class Thing: pass
 print(json.dumps({
-    "argv": sys.argv, "path": sys.path, "cwd": os.getcwd(), "name": __name__, "file": __file__, "package": __package__,
+    "argv": sys.argv, "path": sys.path, "cwd": os.getcwd(), "name": __name__,
+    "file": __file__, "package": __package__,
     "spec": __spec__ and __spec__.name, "loader": type(__loader__).__name__, "doc": __doc__,
     "main is this": vars(main) is globals(), "class": Thing.__module__,
 }))
@@ -61,7 +63,9 @@ Write = Callable[[str, str], Path]
 
 
 @pytest.mark.parametrize("arguments", [["show.py", "a", "-m", "--help"], ["folder/show.py"]])
-def test_a_script_sees_what_it_sees_under_plain_python(run_python: Run, write: Write, arguments: list[str]) -> None:
+def test_a_script_sees_what_it_sees_under_plain_python(
+    run_python: Run, write: Write, arguments: list[str]
+) -> None:
     write(arguments[0], '"""A script."""' + SURROUNDINGS)
     plain, launched = run_python(*arguments), run_python("-m", "nkisim", *arguments)
     assert launched.stderr == ""
@@ -70,7 +74,9 @@ def test_a_script_sees_what_it_sees_under_plain_python(run_python: Run, write: W
 
 
 @pytest.mark.parametrize("module", ["show", "package", "package.inner"])
-def test_a_module_sees_what_it_sees_under_plain_python(run_python: Run, write: Write, module: str) -> None:
+def test_a_module_sees_what_it_sees_under_plain_python(
+    run_python: Run, write: Write, module: str
+) -> None:
     write("show.py", SURROUNDINGS)
     write("package/__init__.py", "")
     write("package/__main__.py", SURROUNDINGS)
@@ -124,20 +130,26 @@ def test_children_of_a_launched_script_have_the_fallback(run_python: Run, write:
 
 def test_pytest_runs_under_the_launcher_without_a_warning(run_python: Run, write: Write) -> None:
     write("test_my_kernel.py", KERNEL + "def test_total():\n    assert total(1.0) == 1024.0\n")
-    result = run_python("-m", "nkisim", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_kernel.py")
+    result = run_python(
+        "-m", "nkisim", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_kernel.py"
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 passed" in result.stdout and "warning" not in result.stdout
 
 
-# --- how a program ends -----------------------------------------------------------------------------------------------
+# --- how a program ends ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("ending", "status", "stderr"),
     [("", 0, ""), ("sys.exit()", 0, ""), ("sys.exit(7)", 7, ""), ("sys.exit('told')", 1, "told\n")],
 )
-def test_the_exit_status_passes_through(run_python: Run, write: Write, ending: str, status: int, stderr: str) -> None:
-    at_exit = "import atexit, sys\nx = 5\natexit.register(lambda: print(sys.modules['__main__'].x))\n"
+def test_the_exit_status_passes_through(
+    run_python: Run, write: Write, ending: str, status: int, stderr: str
+) -> None:
+    at_exit = (
+        "import atexit, sys\nx = 5\natexit.register(lambda: print(sys.modules['__main__'].x))\n"
+    )
     write("ends.py", at_exit + ending + "\n")
     plain, launched = run_python("ends.py"), run_python("-m", "nkisim", "ends.py")
     assert (launched.returncode, launched.stderr) == (status, stderr)
@@ -154,7 +166,9 @@ def test_the_exit_status_passes_through(run_python: Run, write: Write, ending: s
         "x = (\n",
     ],
 )
-def test_an_exception_ends_with_the_programs_own_traceback(run_python: Run, write: Write, program: str) -> None:
+def test_an_exception_ends_with_the_programs_own_traceback(
+    run_python: Run, write: Write, program: str
+) -> None:
     write("fails.py", program)
     result = run_python("-m", "nkisim", "fails.py")
     assert result.returncode == 1 and "fails.py" in result.stderr
@@ -163,7 +177,9 @@ def test_an_exception_ends_with_the_programs_own_traceback(run_python: Run, writ
         assert result.stderr == run_python("fails.py").stderr
 
 
-def test_an_exception_in_a_module_ends_with_its_own_traceback(run_python: Run, write: Write) -> None:
+def test_an_exception_in_a_module_ends_with_its_own_traceback(
+    run_python: Run, write: Write
+) -> None:
     write("fails.py", "import no_such_module\n")
     result = run_python("-m", "nkisim", "-m", "fails")
     assert result.returncode == 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from .helpers import assert_same_bits, marked_line, refused, run_kernel, values
 
 
-# -- tails: the documented way to handle sizes that are no multiple of the tile ------------------------------------------
+# -- tails: the documented way to handle sizes that are no multiple of the tile --------------------
 @nki.jit
 def exp_of_any_rows(x):
     rows, n = x.shape
@@ -38,7 +38,9 @@ def rms_norm_masked_only_at_the_edges(x, w):
         tile = nl.load(x[i * 128 + ix, iy], mask=(i * 128 + ix < rows))
         total = nl.sum(nl.square(tile), axis=[1])
         scaled = nl.multiply(tile, nl.rsqrt(total / x.shape[1]))
-        scaled[...] = nl.multiply(scaled, weight.broadcast_to((128, x.shape[1])), mask=(i * 128 + ix < rows))
+        scaled[...] = nl.multiply(
+            scaled, weight.broadcast_to((128, x.shape[1])), mask=(i * 128 + ix < rows)
+        )
         nl.store(out[i * 128 + ix, iy], value=scaled, mask=(i * 128 + ix < rows))
     return out
 
@@ -55,7 +57,9 @@ def test_a_masked_tail_computes_every_row_and_no_other(rows, n):
 def test_rows_left_out_by_a_masked_load_may_be_computed_on_as_long_as_they_are_not_stored(rows):
     x, w = values((rows, 32)), values((32,), seed=1)
     got, _ = run_kernel(rms_norm_masked_only_at_the_edges, x, w)
-    np.testing.assert_allclose(got, x / np.sqrt(np.mean(x * x, axis=1, keepdims=True)) * w, rtol=1e-5)
+    np.testing.assert_allclose(
+        got, x / np.sqrt(np.mean(x * x, axis=1, keepdims=True)) * w, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n", [100, 512, 700])
@@ -91,7 +95,7 @@ def test_unknown_elements_follow_transposes_copies_and_views():
     assert_same_bits(run_kernel(kernel, x)[0], np.ascontiguousarray(x.T))
 
 
-# -- where they are refused ----------------------------------------------------------------------------------------------
+# -- where they are refused ------------------------------------------------------------------------
 def test_a_reduction_that_mixes_unknown_with_known_elements_is_refused():
     def kernel(x):
         i_p, i_f = nl.arange(8)[:, None], nl.arange(16)[None, :]
@@ -141,7 +145,9 @@ def test_a_mask_on_the_reduction_itself_leaves_them_out_of_it():
     np.testing.assert_allclose(total, x.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
-@pytest.mark.parametrize("op, reference", [("bitwise_and", np.bitwise_and), ("bitwise_or", np.bitwise_or)])
+@pytest.mark.parametrize(
+    "op, reference", [("bitwise_and", np.bitwise_and), ("bitwise_or", np.bitwise_or)]
+)
 def test_a_masked_bitwise_reduction_keeps_the_bits(op, reference):
     @nki.jit
     def kernel(x):
@@ -154,7 +160,7 @@ def test_a_masked_bitwise_reduction_keeps_the_bits(op, reference):
     assert_same_bits(run_kernel(kernel, x)[0], reference.reduce(x[:, :10], axis=1, keepdims=True))
 
 
-# -- filling them ------------------------------------------------------------------------------------------------------------
+# -- filling them ----------------------------------------------------------------------------------
 FILLS = {
     "where": lambda tile, i_p, i_f, keep: nl.where(keep, tile, -1e4),
     "affine_select": lambda tile, i_p, i_f, keep: nisa.affine_select(i_f < 10, tile, -1e4),
@@ -228,10 +234,12 @@ def test_rows_that_a_masked_reduction_register_never_saw_are_unknown():
         return out
 
     x = values((100, 16))
-    np.testing.assert_allclose(run_kernel(kernel, x)[0], np.exp(x).sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(
+        run_kernel(kernel, x)[0], np.exp(x).sum(axis=1, keepdims=True), rtol=1e-5
+    )
 
 
-# -- matmuls under a mask ------------------------------------------------------------------------------------------------------
+# -- matmuls under a mask --------------------------------------------------------------------------
 def test_a_masked_matmul_adds_to_the_kept_part_of_its_psum_tile_only():
     @nki.jit
     def kernel(a, b):
@@ -246,13 +254,14 @@ def test_a_masked_matmul_adds_to_the_kept_part_of_its_psum_tile_only():
     a, b = values((3, 32, 16)), values((3, 32, 24), seed=1)
     expected = np.zeros((16, 24))
     for i in range(3):
-        expected[:, :8 * (i + 1)] += (a[i].T.astype(np.float64) @ b[i])[:, :8 * (i + 1)]
+        expected[:, : 8 * (i + 1)] += (a[i].T.astype(np.float64) @ b[i])[:, : 8 * (i + 1)]
     got, run = run_kernel(kernel, a, b)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-    assert run.counts() == {"dma_copy": 7, "nc_matmul": 3, "memset": 1, "tensor_copy": 1}  # the rest of the zeros is added to
+    # the rest of the zeros is added to
+    assert run.counts() == {"dma_copy": 7, "nc_matmul": 3, "memset": 1, "tensor_copy": 1}
 
 
-# -- forms a mask may take -------------------------------------------------------------------------------------------------------
+# -- forms a mask may take -------------------------------------------------------------------------
 @pytest.mark.parametrize("condition", [True, np.True_])
 def test_a_mask_that_is_true_is_no_mask(condition):
     @nki.jit
@@ -289,18 +298,30 @@ def test_masks_join_and_may_use_loop_indices_and_program_ids():
         i_p, i_f = nl.arange(8)[:, None], nl.arange(16)[None, :]
         base = nl.program_id(0) * 8
         for j in nl.affine_range(2):
-            tile = nl.load(x[base + i_p, j * 16 + i_f], mask=(base + i_p < x.shape[0]) & (j * 16 + i_f < x.shape[1]))
-            nl.store(out[base + i_p, j * 16 + i_f], tile, mask=(base + i_p < x.shape[0]) & (j * 16 + i_f < x.shape[1]))
+            tile = nl.load(
+                x[base + i_p, j * 16 + i_f],
+                mask=(base + i_p < x.shape[0]) & (j * 16 + i_f < x.shape[1]),
+            )
+            nl.store(
+                out[base + i_p, j * 16 + i_f],
+                tile,
+                mask=(base + i_p < x.shape[0]) & (j * 16 + i_f < x.shape[1]),
+            )
         return out
 
     x = values((13, 21))
     assert_same_bits(run_kernel(kernel[2], x)[0], x)
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda i_f, t: t, "Tensor"), (lambda i_f, t: (i_f % 4) < 2, "not affine"), (lambda i_f, t: "yes", "str"),
-    (lambda i_f, t: np.ones((8, 16), bool), "ndarray"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda i_f, t: t, "Tensor"),
+        (lambda i_f, t: (i_f % 4) < 2, "not affine"),
+        (lambda i_f, t: "yes", "str"),
+        (lambda i_f, t: np.ones((8, 16), bool), "ndarray"),
+    ],
+)
 def test_what_is_no_affine_predicate_is_refused_as_a_mask(make, words):
     def kernel(x):
         i_f = nl.arange(16)[None, :]
@@ -335,7 +356,7 @@ def test_a_mask_of_another_shape_is_refused():
     refused(kernel, values((8, 16)), rule="mask")
 
 
-# -- bounds ------------------------------------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------
 def test_an_index_beyond_the_tensor_is_fine_under_the_mask_and_refused_beside_it():
     def kernel(x, keep):
         i_p, i_f = nl.arange(8)[:, None], nl.arange(24)[None, :]
@@ -348,7 +369,9 @@ def test_an_index_beyond_the_tensor_is_fine_under_the_mask_and_refused_beside_it
     x = values((8, 16))
     assert_same_bits(run_kernel(kernel, x, 16)[0], np.pad(x, ((0, 0), (0, 8))))
     error = refused(kernel, x, 17, rule="out-of-bounds")
-    assert error.line == marked_line(kernel) and error.tensor == "x" and isinstance(error, IndexError)
+    assert (
+        error.line == marked_line(kernel) and error.tensor == "x" and isinstance(error, IndexError)
+    )
 
 
 def test_adding_a_matmul_that_its_mask_leaves_out_changes_nothing_and_begins_with_nothing():
@@ -416,7 +439,8 @@ def test_an_instruction_that_its_mask_leaves_out_reads_none_of_its_operands():
 
 
 def test_a_reduction_over_axes_that_are_not_the_last_ones_takes_a_mask_over_the_tile():
-    """A pooling window of three rows and columns at the lower end of an image: rows beyond it are masked."""
+    """A pooling window of three rows and columns at the lower end of an image: rows beyond it are
+    masked."""
     x = values((20, 9))
 
     @nki.jit

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim import target
+from nkisim.machine import target
 
 from .helpers import (
     BF16,
@@ -27,16 +27,27 @@ from .helpers import (
 ONE = np.zeros((1, 1), np.float32)
 
 
-# -- making tensors ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("make, expected", [
-    (lambda t: nl.zeros((8, 4), dtype=nl.float32), 0), (lambda t: nl.ones((8, 4), dtype=nl.float32), 1),
-    (lambda t: nl.full((8, 4), 2.5, dtype=nl.float32), 2.5), (lambda t: nl.full((8, 4), fill_value=-7, dtype=nl.int32), -7),
-    (lambda t: nl.zeros_like(nl.ones((8, 4), dtype=nl.bfloat16)), 0), (lambda t: nl.full([8, 4], np.float32(3), dtype="bfloat16"), 3),
-    (lambda t: nl.zeros((nl.par_dim(8), 4), dtype=np.float16, buffer=nl.sbuf), 0), (lambda t: nl.ones(shape=(8, 4), dtype=nl.int8), 1),
-    (lambda t: nl.full((np.int64(8), 4), nl.fp32.min, dtype=nl.float32), np.finfo(np.float32).min),
-    (lambda t: nl.full((8, 4), 1.0, dtype=nl.float32, buffer=nl.psum), 1), (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.psum.auto_alloc()), 0),
-    (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.sbuf.auto_alloc()), 0),
-])
+# -- making tensors --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        (lambda t: nl.zeros((8, 4), dtype=nl.float32), 0),
+        (lambda t: nl.ones((8, 4), dtype=nl.float32), 1),
+        (lambda t: nl.full((8, 4), 2.5, dtype=nl.float32), 2.5),
+        (lambda t: nl.full((8, 4), fill_value=-7, dtype=nl.int32), -7),
+        (lambda t: nl.zeros_like(nl.ones((8, 4), dtype=nl.bfloat16)), 0),
+        (lambda t: nl.full([8, 4], np.float32(3), dtype="bfloat16"), 3),
+        (lambda t: nl.zeros((nl.par_dim(8), 4), dtype=np.float16, buffer=nl.sbuf), 0),
+        (lambda t: nl.ones(shape=(8, 4), dtype=nl.int8), 1),
+        (
+            lambda t: nl.full((np.int64(8), 4), nl.fp32.min, dtype=nl.float32),
+            np.finfo(np.float32).min,
+        ),
+        (lambda t: nl.full((8, 4), 1.0, dtype=nl.float32, buffer=nl.psum), 1),
+        (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.psum.auto_alloc()), 0),
+        (lambda t: nl.zeros((8, 4), dtype=nl.float32, buffer=ncc.sbuf.auto_alloc()), 0),
+    ],
+)
 def test_tensors_are_made_with_the_value_type_and_memory_asked_for(make, expected):
     got = on_tiles(make, ONE)
     assert got.shape == (8, 4)
@@ -52,31 +63,53 @@ def test_empty_like_takes_shape_and_type_and_is_not_written():
     refused_on_tiles(body, ONE, rule="uninitialized-read")
 
 
-@pytest.mark.parametrize("make, rule, words", [
-    (lambda: nl.zeros((8,), dtype=nl.float32), "rank", "(8, 1)"), (lambda: nl.zeros(8, dtype=nl.float32), "rank", "1 axis"),
-    (lambda: nl.zeros((129, 4), dtype=nl.float32), "partition-limit", "129"), (lambda: nl.zeros((8, 0), dtype=nl.float32), "argument", "size 0"),
-    (lambda: nl.zeros((8, 4 / 2), dtype=nl.float32), "argument", "//"), (lambda: nl.zeros((8, 4), dtype=np.float64), "dtype", "float64"),
-    (lambda: nl.zeros((8, 4), dtype=float), "dtype", "float"), (lambda: nl.zeros((8, 4), dtype=None), "argument", "dtype"),
-    (lambda: nl.zeros((8, 4), dtype=nl.float32, buffer="sbuf"), "argument", "nl.sbuf"),
-    (lambda: nl.zeros((8, 4), dtype=nl.float32, buffer=nl.shared_hbm), "hbm-init", "nl.store"),
-    (lambda: nl.full((8, 4), np.ones(4), dtype=nl.float32), "argument", "number"),
-    (lambda: nl.zeros((8, 4), dtype=nl.float32, colour="red"), "argument", "colour"),
-    (lambda: nl.zeros((nl.par_dim(8), nl.par_dim(4)), dtype=nl.float32), "partition-axis", "two axes"),
-    (lambda: nl.ndarray((128, 513), dtype=nl.float32, buffer=nl.psum), "psum-bank", "512"),
-    (lambda: nl.ndarray((128, 9, 512), dtype=nl.float32, buffer=nl.psum), "psum-bank", "bank"),
-    (lambda: nl.ndarray((128, 57345), dtype=nl.float32), "sbuf-capacity", "229376"),
-    (lambda: nisa.memset(nl.zeros((8, 4), dtype=nl.float32), 0, dtype=nl.float32), "argument", "shape"),
-])
+@pytest.mark.parametrize(
+    "make, rule, words",
+    [
+        (lambda: nl.zeros((8,), dtype=nl.float32), "rank", "(8, 1)"),
+        (lambda: nl.zeros(8, dtype=nl.float32), "rank", "1 axis"),
+        (lambda: nl.zeros((129, 4), dtype=nl.float32), "partition-limit", "129"),
+        (lambda: nl.zeros((8, 0), dtype=nl.float32), "argument", "size 0"),
+        (lambda: nl.zeros((8, 4 / 2), dtype=nl.float32), "argument", "//"),
+        (lambda: nl.zeros((8, 4), dtype=np.float64), "dtype", "float64"),
+        (lambda: nl.zeros((8, 4), dtype=float), "dtype", "float"),
+        (lambda: nl.zeros((8, 4), dtype=None), "argument", "dtype"),
+        (lambda: nl.zeros((8, 4), dtype=nl.float32, buffer="sbuf"), "argument", "nl.sbuf"),
+        (lambda: nl.zeros((8, 4), dtype=nl.float32, buffer=nl.shared_hbm), "hbm-init", "nl.store"),
+        (lambda: nl.full((8, 4), np.ones(4), dtype=nl.float32), "argument", "number"),
+        (lambda: nl.zeros((8, 4), dtype=nl.float32, colour="red"), "argument", "colour"),
+        (
+            lambda: nl.zeros((nl.par_dim(8), nl.par_dim(4)), dtype=nl.float32),
+            "partition-axis",
+            "two axes",
+        ),
+        (lambda: nl.ndarray((128, 513), dtype=nl.float32, buffer=nl.psum), "psum-bank", "512"),
+        (lambda: nl.ndarray((128, 9, 512), dtype=nl.float32, buffer=nl.psum), "psum-bank", "bank"),
+        (lambda: nl.ndarray((128, 57345), dtype=nl.float32), "sbuf-capacity", "229376"),
+        (
+            lambda: nisa.memset(nl.zeros((8, 4), dtype=nl.float32), 0, dtype=nl.float32),
+            "argument",
+            "shape",
+        ),
+    ],
+)
 def test_tensors_that_cannot_be_are_refused(make, rule, words):
     assert words in str(refused_on_tiles(lambda t: make(), ONE, rule=rule))
 
 
-@pytest.mark.parametrize("make", [
-    lambda: nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.psum), lambda: nl.ndarray((128, 1024), dtype=nl.bfloat16, buffer=nl.psum),
-    lambda: nl.ndarray((128, 8, 512), dtype=nl.float32, buffer=nl.psum), lambda: nl.ndarray((8, nl.par_dim(128), 512), dtype=nl.float32, buffer=nl.psum),
-    lambda: nl.ndarray((128, 57343), dtype=nl.float32), lambda: nl.ndarray((128, 1), dtype=nl.uint8), lambda: nl.ndarray((1, 1), dtype=nl.float32),
-    lambda: nl.ndarray((1000, 3), dtype=nl.uint8, buffer=nl.private_hbm),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.psum),
+        lambda: nl.ndarray((128, 1024), dtype=nl.bfloat16, buffer=nl.psum),
+        lambda: nl.ndarray((128, 8, 512), dtype=nl.float32, buffer=nl.psum),
+        lambda: nl.ndarray((8, nl.par_dim(128), 512), dtype=nl.float32, buffer=nl.psum),
+        lambda: nl.ndarray((128, 57343), dtype=nl.float32),
+        lambda: nl.ndarray((128, 1), dtype=nl.uint8),
+        lambda: nl.ndarray((1, 1), dtype=nl.float32),
+        lambda: nl.ndarray((1000, 3), dtype=nl.uint8, buffer=nl.private_hbm),
+    ],
+)
 def test_tensors_just_inside_the_limits_are_made(make):
     def body(t):
         make()
@@ -93,8 +126,11 @@ def test_capacity_is_that_of_the_target(name, size):
         nl.ndarray((128, columns), dtype=nl.uint8)
         return t
 
-    on_tiles(lambda t: body(t, size * 1024 - 4), ONE, target=name)  # 4 bytes are those of the loaded tile
-    error = refused_on_tiles(lambda t: body(t, size * 1024 + 1), ONE, target=name, rule="sbuf-capacity")
+    # 4 bytes are those of the loaded tile
+    on_tiles(lambda t: body(t, size * 1024 - 4), ONE, target=name)
+    error = refused_on_tiles(
+        lambda t: body(t, size * 1024 + 1), ONE, target=name, rule="sbuf-capacity"
+    )
     assert name in error.limit
 
 
@@ -106,7 +142,7 @@ def test_targets_are_found_by_every_name_and_others_refused():
         target.get("h100")
 
 
-# -- capacity over time ---------------------------------------------------------------------------------------------------------
+# -- capacity over time ----------------------------------------------------------------------------
 def test_tiles_that_follow_one_another_share_memory_and_tiles_in_use_together_do_not():
     def kernel(x, tiles, together):
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
@@ -118,10 +154,16 @@ def test_tiles_that_follow_one_another_share_memory_and_tiles_in_use_together_do
 
     x = np.zeros((128, 8192), np.float32)  # 32 KiB a partition: 7 fill the 224 KiB of trn2
     run_kernel(kernel, x, 1, False)
-    with nkisim.record(config=nkisim.Config(warn={"output-dependency": True})) as run, pytest.warns(nkisim.RuleWarning):
+    with (
+        nkisim.record(config=nkisim.Config(warn={"output-dependency": True})) as run,
+        pytest.warns(nkisim.RuleWarning),
+    ):
         nki.simulate_kernel(kernel, x, 9, False)
     assert run.peak_bytes("sbuf") == 2 * x.nbytes
-    with pytest.warns(nkisim.RuleWarning), nkisim.record(config=nkisim.Config(warn={"output-dependency": True})):
+    with (
+        pytest.warns(nkisim.RuleWarning),
+        nkisim.record(config=nkisim.Config(warn={"output-dependency": True})),
+    ):
         nki.simulate_kernel(kernel, x, 6, True)
         with pytest.raises(nkisim.KernelError) as caught:
             nki.simulate_kernel(kernel, x, 7, True)
@@ -146,7 +188,7 @@ def test_nine_psum_banks_in_use_at_once_are_one_too_many():
     assert "nisa.tensor_copy" in error.remedy and "8 banks" in error.limit
 
 
-# -- what was written ---------------------------------------------------------------------------------------------------------------
+# -- what was written ------------------------------------------------------------------------------
 def test_reading_what_was_never_written_is_refused_at_the_reading_instruction_by_name():
     def kernel(x):
         total = nl.ndarray((8, 16), dtype=nl.float32)
@@ -201,7 +243,7 @@ def test_an_output_written_in_part_is_refused_with_the_first_gap():
     def kernel(x):
         out = nl.ndarray((256, 16), dtype=x.dtype, buffer=nl.shared_hbm)  # breaks
         for i in nl.affine_range(1):
-            nl.store(out[i * 128:(i + 1) * 128, :], nl.load(x))
+            nl.store(out[i * 128 : (i + 1) * 128, :], nl.load(x))
         return out
 
     error = refused(kernel, values((128, 16)), rule="unwritten-output")
@@ -209,10 +251,15 @@ def test_an_output_written_in_part_is_refused_with_the_first_gap():
     assert "2048 of 4096" in error.headline and "(128, 0)" in error.got
 
 
-# -- PSUM zeros ---------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("use, memsets", [
-    (lambda acc, a, b: acc.__iadd__(nisa.nc_matmul(a, b)), 0), (lambda acc, a, b: nl.copy(acc), 1), (lambda acc, a, b: acc.__iadd__(1.0), 1),
-])
+# -- PSUM zeros ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "use, memsets",
+    [
+        (lambda acc, a, b: acc.__iadd__(nisa.nc_matmul(a, b)), 0),
+        (lambda acc, a, b: nl.copy(acc), 1),
+        (lambda acc, a, b: acc.__iadd__(1.0), 1),
+    ],
+)
 def test_zeros_in_psum_are_spent_only_if_something_reads_them(use, memsets):
     def body(a, b):
         acc = nl.zeros((8, 16), dtype=nl.float32, buffer=nl.psum)
@@ -231,11 +278,13 @@ def test_half_of_a_zeroed_psum_tile_may_be_accumulated_into_and_the_rest_is_zero
 
     a, b = np.eye(8, dtype=np.float32), values((8, 16))
     got = on_tiles(body, a, b)
-    assert_same_bits(got.values, np.concatenate([2 * b[:, :8], np.zeros((8, 8), np.float32)], axis=1))
+    assert_same_bits(
+        got.values, np.concatenate([2 * b[:, :8], np.zeros((8, 8), np.float32)], axis=1)
+    )
     assert got.run.count("nc_matmul") == 2 and got.run.count("memset") == 1
 
 
-# -- low precision ------------------------------------------------------------------------------------------------------------------------
+# -- low precision ---------------------------------------------------------------------------------
 def test_a_bfloat16_tile_holds_bfloat16_values():
     def body(t):
         count = nl.full((1, 1), 256.0, dtype=nl.bfloat16)
@@ -249,6 +298,7 @@ def test_a_bfloat16_tile_holds_bfloat16_values():
 def test_without_precise_storage_low_precision_is_never_rounded_but_keeps_its_name():
     x = values((8, 16))
     with nkisim.record(config=nkisim.Config(precise_fp=False)) as run:
+
         @nki.jit
         def kernel(x):
             out = nl.ndarray(x.shape, dtype=nl.float32, buffer=nl.shared_hbm)

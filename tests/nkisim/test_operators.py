@@ -1,4 +1,5 @@
-"""Python's operators and assignments on tiles: values, result types, the instruction each one is."""
+"""Python's operators and assignments on tiles: values, result types, the instruction each one
+is."""
 
 from __future__ import annotations
 
@@ -28,13 +29,25 @@ from .helpers import (
 )
 
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul}
-COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
+COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 BITS = {"&": operator.and_, "|": operator.or_, "^": operator.xor}
 INPLACE = {"+": operator.iadd, "-": operator.isub, "*": operator.imul}
 
 
 @pytest.mark.parametrize("symbol", ARITHMETIC)
-@given(a=st.sampled_from(FLOATS), b=st.sampled_from(FLOATS), p=st.integers(1, 128), n=st.integers(1, 30))
+@given(
+    a=st.sampled_from(FLOATS),
+    b=st.sampled_from(FLOATS),
+    p=st.integers(1, 128),
+    n=st.integers(1, 30),
+)
 def test_two_tiles_give_the_promoted_type_by_one_instruction(symbol, a, b, p, n):
     function = ARITHMETIC[symbol]
     x, y = values((p, n), a), values((p, n), b, 1)
@@ -46,17 +59,29 @@ def test_two_tiles_give_the_promoted_type_by_one_instruction(symbol, a, b, p, n)
 
 @pytest.mark.parametrize("symbol", ARITHMETIC)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("number, out", [
-    (0.75, lambda d: FP32), (3, lambda d: d), (np.float16(0.75), lambda d: FP32 if d == BF16 else d),
-    (np.float32(0.75), lambda d: FP32), (np.float64(0.75), lambda d: FP32), (True, lambda d: d),
-])
+@pytest.mark.parametrize(
+    "number, out",
+    [
+        (0.75, lambda d: FP32),
+        (3, lambda d: d),
+        (np.float16(0.75), lambda d: FP32 if d == BF16 else d),
+        (np.float32(0.75), lambda d: FP32),
+        (np.float64(0.75), lambda d: FP32),
+        (True, lambda d: d),
+    ],
+)
 def test_a_number_on_either_side_is_typed_as_documented(symbol, dtype, number, out):
     function = ARITHMETIC[symbol]
     x = values((8, 16), dtype)
-    right = on_tiles(lambda t: function(t, number), x), function(x.astype(np.float64), float(number))
+    right = (
+        on_tiles(lambda t: function(t, number), x),
+        function(x.astype(np.float64), float(number)),
+    )
     left = on_tiles(lambda t: function(number, t), x), function(float(number), x.astype(np.float64))
     for got, expected in (right, left):
-        assert_same_bits(got.values, rounded(expected, FP32 if np.dtype(dtype) == FP32 else out(dtype)))
+        assert_same_bits(
+            got.values, rounded(expected, FP32 if np.dtype(dtype) == FP32 else out(dtype))
+        )
         assert got.run.counts()["tensor_scalar"] == 1
 
 
@@ -90,9 +115,15 @@ def test_the_other_operators():
     assert_same_bits(on_tiles(lambda t: ~(t > 1.0), x).values, ~(x > 1))
     assert_same_bits(on_tiles(lambda t: t << 3, i).values, i << 3)
     assert_same_bits(on_tiles(lambda t: t >> 2, i).values, i >> 2)
-    np.testing.assert_allclose(on_tiles(lambda t: t ** 2, x).values, x.astype(np.float64) ** 2, rtol=1e-6)
-    np.testing.assert_allclose(on_tiles(lambda t: 2.0 ** t, x).values, 2 ** x.astype(np.float64), rtol=1e-6)
-    np.testing.assert_allclose(on_tiles(lambda t: t % 0.75, x).values, np.mod(x, np.float32(0.75)), rtol=1e-6)
+    np.testing.assert_allclose(
+        on_tiles(lambda t: t**2, x).values, x.astype(np.float64) ** 2, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        on_tiles(lambda t: 2.0**t, x).values, 2 ** x.astype(np.float64), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        on_tiles(lambda t: t % 0.75, x).values, np.mod(x, np.float32(0.75)), rtol=1e-6
+    )
 
 
 def test_division_is_a_reciprocal_and_a_product_and_by_a_number_a_product():
@@ -106,10 +137,17 @@ def test_division_is_a_reciprocal_and_a_product_and_by_a_number_a_product():
     np.testing.assert_allclose(on_tiles(lambda t: 1.0 / t, y).values, 1 / y, rtol=3e-7)
 
 
-@pytest.mark.parametrize("use", [
-    lambda t: t @ t, lambda t: t // 2, lambda t: 7 // t, lambda t: +t, lambda t: operator.imatmul(t, t),
-    lambda t: operator.ifloordiv(t, 2),
-])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda t: t @ t,
+        lambda t: t // 2,
+        lambda t: 7 // t,
+        lambda t: +t,
+        lambda t: operator.imatmul(t, t),
+        lambda t: operator.ifloordiv(t, 2),
+    ],
+)
 def test_an_operator_tiles_do_not_have_is_refused_with_what_to_use(use):
     error = refused_on_tiles(use, values((8, 8)), rule="operator")
     assert isinstance(error, TypeError) and error.remedy
@@ -133,10 +171,16 @@ def test_operators_do_not_broadcast_partitions_but_functions_of_the_language_do(
     assert got.run.count("nc_matmul") == 1
 
 
-# -- in place --------------------------------------------------------------------------------------------------------------
+# -- in place --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("symbol", INPLACE)
-@given(dtype=st.sampled_from(FLOATS), other=st.sampled_from(FLOATS), kind=st.sampled_from(["tile", "vector", "number"]))
-def test_updates_in_place_keep_the_type_of_the_tile_and_are_one_instruction(symbol, dtype, other, kind):
+@given(
+    dtype=st.sampled_from(FLOATS),
+    other=st.sampled_from(FLOATS),
+    kind=st.sampled_from(["tile", "vector", "number"]),
+)
+def test_updates_in_place_keep_the_type_of_the_tile_and_are_one_instruction(
+    symbol, dtype, other, kind
+):
     x, y = values((8, 16), dtype), values((8, 16 if kind == "tile" else 1), other, 1)
 
     def body(t, u):
@@ -173,7 +217,7 @@ def test_parts_are_updated_in_place_through_subscripts():
     assert got.run.counts() == {"tensor_scalar": 3, "dma_copy": 2, "memset": 1, "tensor_tensor": 1}
 
 
-# -- assignment ------------------------------------------------------------------------------------------------------------
+# -- assignment ------------------------------------------------------------------------------------
 MAKES = {
     "activation": lambda t: nisa.activation(nl.exp, t),
     "language": lambda t: nl.exp(t),
@@ -189,7 +233,9 @@ MAKES = {
 
 @pytest.mark.parametrize("name", MAKES)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_the_instruction_that_makes_a_value_writes_where_it_is_assigned_and_casts_there(name, dtype):
+def test_the_instruction_that_makes_a_value_writes_where_it_is_assigned_and_casts_there(
+    name, dtype
+):
     def body(t):
         whole = nl.ndarray((8, 32), dtype=dtype)
         whole[:, 0:16] = MAKES[name](t)
@@ -202,7 +248,9 @@ def test_the_instruction_that_makes_a_value_writes_where_it_is_assigned_and_cast
     expected = plain.values.astype(np.float64)
     assert_same_bits(got.values, rounded(np.concatenate([expected, expected], axis=1), dtype))
     once = {op: n for op, n in plain.run.counts().items() if op != "dma_copy"}
-    assert {op: n for op, n in got.run.counts().items() if op != "dma_copy"} == {op: 2 * n for op, n in once.items()}
+    assert {op: n for op, n in got.run.counts().items() if op != "dma_copy"} == {
+        op: 2 * n for op, n in once.items()
+    }
 
 
 def test_a_load_writes_where_it_is_assigned():
@@ -241,7 +289,11 @@ def test_a_value_that_has_a_name_is_copied():
         into[...] = doubled
         return into
 
-    assert on_tiles(body, values((8, 16))).run.counts() == {"dma_copy": 2, "tensor_scalar": 1, "tensor_copy": 1}
+    assert on_tiles(body, values((8, 16))).run.counts() == {
+        "dma_copy": 2,
+        "tensor_scalar": 1,
+        "tensor_copy": 1,
+    }
 
 
 def test_a_value_made_earlier_is_copied():
@@ -267,13 +319,17 @@ def test_an_assigned_vector_is_repeated_over_the_free_axis():
     assert_same_bits(on_tiles(body, x, v).values, expected)
 
 
-@pytest.mark.parametrize("assign, rule", [
-    (lambda t: t[:, 0:1].__setitem__(Ellipsis, t), "assign-shape"),
-    (lambda t: t.__setitem__(Ellipsis, t[0:1, :]), "partition-mismatch"),
-    (lambda t: t.__setitem__((slice(0, 8), slice(0, 3)), t[:, 0:4]), "assign-shape"),
-    (lambda t: t.__setitem__(Ellipsis, np.ones((8, 16))), "numpy-on-tile"),
-    (lambda t: t.__setitem__(Ellipsis, "x"), "argument"), (lambda t: t.__setitem__(Ellipsis, [1, 2]), "argument"),
-])
+@pytest.mark.parametrize(
+    "assign, rule",
+    [
+        (lambda t: t[:, 0:1].__setitem__(Ellipsis, t), "assign-shape"),
+        (lambda t: t.__setitem__(Ellipsis, t[0:1, :]), "partition-mismatch"),
+        (lambda t: t.__setitem__((slice(0, 8), slice(0, 3)), t[:, 0:4]), "assign-shape"),
+        (lambda t: t.__setitem__(Ellipsis, np.ones((8, 16))), "numpy-on-tile"),
+        (lambda t: t.__setitem__(Ellipsis, "x"), "argument"),
+        (lambda t: t.__setitem__(Ellipsis, [1, 2]), "argument"),
+    ],
+)
 def test_assignments_that_do_not_fit_are_refused(assign, rule):
     refused_on_tiles(assign, values((8, 16)), rule=rule)
 

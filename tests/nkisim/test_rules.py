@@ -1,4 +1,5 @@
-"""Every rule has a kernel that breaks it; what it says can be acted on; its nearest legal neighbour passes."""
+"""Every rule has a kernel that breaks it; what it says can be acted on; its nearest legal neighbour
+passes."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from nkisim.rules import RULES
 X = np.arange(128 * 512, dtype=np.float32).reshape(128, 512) / 1000
 
 
-# -- the kernels: each breaks the rule in the comment "# here" ----------------------------------------------------------
+# -- the kernels: each breaks the rule in the comment "# here" -------------------------------------
 def partition_limit(x):
     t = nl.zeros((256, 4), dtype=nl.float32)  # here
     return t
@@ -311,11 +312,16 @@ def allocated_place(x):
     return nl.ndarray((128, 512), dtype=nl.float32, buffer=ncc.psum.mod_alloc(base_bank=8))  # here
 
 
-BREAKS = {name.replace("_", "-"): function for name, function in list(globals().items())
-          if inspect.isfunction(function) and name.replace("_", "-") in RULES}
-ELSEWHERE = {"target": "see test_instructions_of_later_generations_are_refused_on_earlier_ones",
-             "input": "an argument, see test_an_input_of_a_dtype_that_nki_lacks_is_refused",
-             "outside-kernel": "see test_a_function_of_the_language_outside_a_kernel_is_refused"}
+BREAKS = {
+    name.replace("_", "-"): function
+    for name, function in list(globals().items())
+    if inspect.isfunction(function) and name.replace("_", "-") in RULES
+}
+ELSEWHERE = {
+    "target": "see test_instructions_of_later_generations_are_refused_on_earlier_ones",
+    "input": "an argument, see test_an_input_of_a_dtype_that_nki_lacks_is_refused",
+    "outside-kernel": "see test_a_function_of_the_language_outside_a_kernel_is_refused",
+}
 
 
 def broken_by(function, *arrays):
@@ -325,7 +331,9 @@ def broken_by(function, *arrays):
 
 
 def test_every_rule_has_a_kernel_that_breaks_it():
-    assert set(BREAKS) | set(ELSEWHERE) == {name for name, rule in RULES.items() if rule.dialect is None}
+    assert set(BREAKS) | set(ELSEWHERE) == {
+        name for name, rule in RULES.items() if rule.dialect is None
+    }
 
 
 @pytest.mark.parametrize("rule", BREAKS)
@@ -359,7 +367,10 @@ def test_a_rule_that_can_be_a_warning_warns_instead(rule):
                 nki.jit(BREAKS[rule])(X.copy())
         except nkisim.KernelError as error:
             assert error.rule != rule  # a later rule, such as a tile that is returned
-    assert any(issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}:" in str(w.message) for w in seen)
+    assert any(
+        issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}:" in str(w.message)
+        for w in seen
+    )
 
 
 def test_a_rule_that_is_warned_about_warns_at_every_call():
@@ -394,7 +405,11 @@ def test_an_input_of_a_dtype_that_nki_lacks_is_refused(given):
 
 
 def test_a_function_of_the_language_outside_a_kernel_is_refused():
-    for call in (lambda: nl.zeros((1, 1), dtype=nl.float32), lambda: list(nl.affine_range(3)), lambda: nl.program_id(0)):
+    for call in (
+        lambda: nl.zeros((1, 1), dtype=nl.float32),
+        lambda: list(nl.affine_range(3)),
+        lambda: nl.program_id(0),
+    ):
         with pytest.raises(nkisim.KernelError) as caught:
             call()
         assert caught.value.rule == "outside-kernel"
@@ -408,7 +423,7 @@ def test_the_nearest_legal_neighbours_pass():
         product = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.psum)  # one whole bank
         product[...] = nisa.nc_matmul(t[:, 0:128], t)  # 128 stationary, 512 moving columns
         for start, rows in ((0, 32), (32, 32), (64, 64), (96, 32)):
-            nl.exp(t[start:start + rows, 0:1])
+            nl.exp(t[start : start + rows, 0:1])
         nisa.nc_transpose(t[:, 0:128])  # 128 x 128
         nisa.nc_transpose(t[0:32, 0:32], engine=nisa.vector_engine)
         nl.exp(nl.zeros((1, 65536), dtype=nl.uint8))  # 64 Ki elements
@@ -477,7 +492,10 @@ def test_program_instances_may_not_write_the_same_elements():
     assert nki.jit(kernel)[1](X).shape == (128, 512)
     with pytest.raises(nkisim.KernelError) as caught:
         nki.jit(kernel)[2](X)
-    assert caught.value.rule == "output-dependency" and "another program instance" in caught.value.headline
+    assert (
+        caught.value.rule == "output-dependency"
+        and ("another program instance") in caught.value.headline
+    )
 
 
 def test_instances_that_collide_inside_a_loop_are_told_apart_from_the_loops_iterations():

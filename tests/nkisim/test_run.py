@@ -37,7 +37,12 @@ def recorded(kernel, *arrays, **options):
 def test_instructions_tell_engine_operation_operands_and_line():
     run = recorded(running_sum, X)
     load, reduce, add = run.instructions[1:4]
-    assert (load.engine, load.op, load.hbm_bytes_read, load.hbm_bytes_written) == ("dma", "dma_copy", 128 * 128 * 4, 0)
+    assert (load.engine, load.op, load.hbm_bytes_read, load.hbm_bytes_written) == (
+        "dma",
+        "dma_copy",
+        128 * 128 * 4,
+        0,
+    )
     assert load.dst == (nkisim.Operand("tile", "sbuf", (128, 128), "float32"),)
     assert load.srcs[0] == nkisim.Operand("x", "hbm", (128, 128), "float32")
     assert load.source == "tile = nl.load(x[:, nl.ds(i * 128, 128)])"
@@ -59,7 +64,9 @@ def test_counters_add_up():
 
 def test_history_has_the_first_value_and_every_write():
     run = recorded(running_sum, X)
-    expected = [np.zeros((128, 1))] + [X[:, : 128 * i].sum(axis=1, keepdims=True) for i in (1, 2, 3, 4)]
+    expected = [np.zeros((128, 1))] + [
+        X[:, : 128 * i].sum(axis=1, keepdims=True) for i in (1, 2, 3, 4)
+    ]
     assert run.names() == ["l"]
     for got, want in zip(run.history("l"), expected, strict=True):
         assert np.allclose(got, want, atol=1e-4)
@@ -114,7 +121,10 @@ def test_peaks_name_their_holders():
     run = recorded(running_sum, X)
     peak = run.peak_bytes("sbuf")
     assert peak == 128 * 128 * 4 + 2 * 128 * 4
-    assert [h.name for h in peak.holders][0] == "tile" and {h.name for h in peak.holders} >= {"tile", "l"}
+    assert [h.name for h in peak.holders][0] == "tile" and {h.name for h in peak.holders} >= {
+        "tile",
+        "l",
+    }
     assert run.peak_bytes("psum") == 0 and run.peak_bytes("psum").holders == []
     with pytest.raises(ValueError, match="'sbuf' or 'psum'"):
         run.peak_bytes("hbm")
@@ -151,7 +161,7 @@ def test_a_run_names_the_target_its_kernels_ran_on():
         nkisim.record("trn9")
 
 
-# -- counting is honest ------------------------------------------------------------------------------------------------
+# -- counting is honest ----------------------------------------------------------------------------
 def ops_of(body):
     @nki.jit
     def kernel(x):
@@ -210,11 +220,26 @@ def test_zeros_in_psum_that_are_read_are_spent():
 
 
 def test_functions_of_the_language_are_their_documented_instructions():
-    assert ops_of(lambda t: nl.softmax(t, axis=1)) == ["tensor_reduce", "activation", "reciprocal", "tensor_scalar"]
+    assert ops_of(lambda t: nl.softmax(t, axis=1)) == [
+        "tensor_reduce",
+        "activation",
+        "reciprocal",
+        "tensor_scalar",
+    ]
     assert ops_of(lambda t: nl.divide(t, t)) == ["reciprocal", "tensor_tensor"]
-    assert ops_of(lambda t: nl.add(t, nl.broadcast_to(t[:, 0:1], shape=(128, 512)))) == ["tensor_tensor"]
-    assert ops_of(lambda t: nl.matmul(t[:, 0:128], t)) == ["nc_transpose", "tensor_copy", "nc_matmul", "tensor_copy"]
-    assert ops_of(lambda t: nl.matmul(t[:, 0:128], t, transpose_x=True)) == ["nc_matmul", "tensor_copy"]
+    assert ops_of(lambda t: nl.add(t, nl.broadcast_to(t[:, 0:1], shape=(128, 512)))) == [
+        "tensor_tensor"
+    ]
+    assert ops_of(lambda t: nl.matmul(t[:, 0:128], t)) == [
+        "nc_transpose",
+        "tensor_copy",
+        "nc_matmul",
+        "tensor_copy",
+    ]
+    assert ops_of(lambda t: nl.matmul(t[:, 0:128], t, transpose_x=True)) == [
+        "nc_matmul",
+        "tensor_copy",
+    ]
 
 
 def test_a_masked_load_counts_the_bytes_it_moves():

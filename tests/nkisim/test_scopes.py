@@ -1,4 +1,5 @@
-"""Where a tile may be used: not outside the loop iteration or branch that made it; and independence of iterations."""
+"""Where a tile may be used: not outside the loop iteration or branch that made it; and independence
+of iterations."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def out_like(x):
     return nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.hbm)
 
 
-# -- what is refused -----------------------------------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------
 def after_an_affine_range(x):
     out = out_like(x)
     for _ in nl.affine_range(2):
@@ -66,10 +67,18 @@ def carried_into_the_next_iteration(x):
     return m
 
 
-@pytest.mark.parametrize("kernel", [
-    after_an_affine_range, after_a_sequential_range, after_a_plain_range, after_an_inner_loop,
-    after_a_branch_on_the_loop_variable, carried_into_the_next_iteration,
-], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        after_an_affine_range,
+        after_a_sequential_range,
+        after_a_plain_range,
+        after_an_inner_loop,
+        after_a_branch_on_the_loop_variable,
+        carried_into_the_next_iteration,
+    ],
+    ids=lambda k: k.__name__,
+)
 def test_a_tile_is_refused_outside_the_scope_that_made_it(kernel):
     error = refused(kernel, X, rule="scope")
     assert error.line == marked_line(kernel)
@@ -86,12 +95,15 @@ def test_the_rule_can_be_a_warning_and_then_the_tile_holds_its_last_value():
         nl.store(out, tile)
         return out
 
-    with nkisim.record(config=nkisim.Config(warn={"scope": True})), pytest.warns(nkisim.RuleWarning, match="scope"):
+    with (
+        nkisim.record(config=nkisim.Config(warn={"scope": True})),
+        pytest.warns(nkisim.RuleWarning, match="scope"),
+    ):
         got = kernel(X)
     assert_same_bits(got, X * 2)
 
 
-# -- what is fine ----------------------------------------------------------------------------------------------------------------
+# -- what is fine ----------------------------------------------------------------------------------
 def state_made_before(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     m = nl.load(x)
@@ -148,9 +160,9 @@ def helpers_return_tiles_of_the_iteration(x):
 
 def a_list_of_tiles_made_by_a_comprehension(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-    tiles = [nl.load(x[32 * i:32 * i + 32, :]) for i in range(4)]
+    tiles = [nl.load(x[32 * i : 32 * i + 32, :]) for i in range(4)]
     for i, t in enumerate(tiles):
-        nl.store(out[32 * i:32 * i + 32, :], t * 8.0 + 1.0)
+        nl.store(out[32 * i : 32 * i + 32, :], t * 8.0 + 1.0)
     return out
 
 
@@ -161,10 +173,19 @@ def a_return_inside_the_loop(x):
         return out
 
 
-@pytest.mark.parametrize("kernel", [
-    state_made_before, in_place_by_name, rebound_inside_one_iteration, branches_on_what_is_known_when_the_kernel_is_built,
-    helpers_return_tiles_of_the_iteration, a_list_of_tiles_made_by_a_comprehension, a_return_inside_the_loop,
-], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        state_made_before,
+        in_place_by_name,
+        rebound_inside_one_iteration,
+        branches_on_what_is_known_when_the_kernel_is_built,
+        helpers_return_tiles_of_the_iteration,
+        a_list_of_tiles_made_by_a_comprehension,
+        a_return_inside_the_loop,
+    ],
+    ids=lambda k: k.__name__,
+)
 def test_tiles_used_where_they_live_are_fine(kernel):
     np.testing.assert_allclose(run_kernel(kernel, X)[0], X * 8 + 1, rtol=1e-6)
 
@@ -189,13 +210,13 @@ def test_an_error_inside_a_loop_leaves_no_trace_for_the_next_kernel():
     run_kernel(state_made_before, X)
 
 
-# -- iterations of an affine_range are independent ---------------------------------------------------------------------------------
+# -- iterations of an affine_range are independent -------------------------------------------------
 def running_maximum(x, loop):
     out = nl.ndarray((128, 1), dtype=x.dtype, buffer=nl.shared_hbm)
     m = nl.full((128, 1), -1e30, dtype=nl.float32)
     l = nl.full((128, 1), 0.0, dtype=nl.float32)
     for i in loop(4):
-        tile = nl.load(x[:, 4 * i:4 * i + 4])
+        tile = nl.load(x[:, 4 * i : 4 * i + 4])
         new = nl.maximum(m, nl.max(tile, axis=1))
         alpha = nl.exp(m - new)
         l[...] = l * alpha + nl.sum(nl.exp(tile - new), axis=1)
@@ -206,17 +227,25 @@ def running_maximum(x, loop):
 
 def test_a_running_state_in_an_affine_range_is_refused_and_in_a_sequential_range_it_is_right():
     error = refused(running_maximum, X, nl.affine_range)
-    assert error.rule == "affine-dependency" and "sequential_range" in error.remedy and error.tensor == "m"
+    assert (
+        error.rule == "affine-dependency"
+        and "sequential_range" in error.remedy
+        and error.tensor == "m"
+    )
     got, _ = run_kernel(running_maximum, X, nl.sequential_range)
     assert_same_bits(got, X.max(axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("update", [
-    lambda t, x: t.__iadd__(x), lambda t, x: t.__setitem__(Ellipsis, nl.add(t, x)),
-    lambda t, x: t.__setitem__(Ellipsis, nl.maximum(x, t)),
-    lambda t, x: t.__setitem__(Ellipsis, nisa.tensor_tensor(t, x, op=nl.multiply)),
-    lambda t, x: nisa.tensor_tensor(t, x, op=nl.add, dst=t),
-])
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda t, x: t.__iadd__(x),
+        lambda t, x: t.__setitem__(Ellipsis, nl.add(t, x)),
+        lambda t, x: t.__setitem__(Ellipsis, nl.maximum(x, t)),
+        lambda t, x: t.__setitem__(Ellipsis, nisa.tensor_tensor(t, x, op=nl.multiply)),
+        lambda t, x: nisa.tensor_tensor(t, x, op=nl.add, dst=t),
+    ],
+)
 def test_sums_products_and_maxima_over_an_affine_range_are_reductions_and_fine(update):
     def kernel(x):
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
@@ -245,9 +274,9 @@ def test_iterations_that_write_different_parts_are_fine_and_may_be_read_after_th
         out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
         parts = nl.ndarray(x.shape, dtype=x.dtype)
         for i in nl.affine_range(4):
-            parts[:, 4 * i:4 * i + 4] = nl.load(x[:, 4 * i:4 * i + 4])
+            parts[:, 4 * i : 4 * i + 4] = nl.load(x[:, 4 * i : 4 * i + 4])
         for i in nl.affine_range(4):
-            nl.store(out[:, 4 * i:4 * i + 4], parts[:, 4 * (3 - i):4 * (3 - i) + 4])
+            nl.store(out[:, 4 * i : 4 * i + 4], parts[:, 4 * (3 - i) : 4 * (3 - i) + 4])
         return out
 
     expected = X.reshape(128, 4, 4)[:, ::-1].reshape(128, 16)
@@ -269,7 +298,11 @@ def test_an_output_may_not_be_made_in_a_loop_a_branch_or_a_function():
     def in_a_function(x):
         return made(x)
 
-    for kernel, blamed in ((in_a_loop, in_a_loop), (in_a_plain_loop, in_a_plain_loop), (in_a_function, made)):
+    for kernel, blamed in (
+        (in_a_loop, in_a_loop),
+        (in_a_plain_loop, in_a_plain_loop),
+        (in_a_function, made),
+    ):
         assert refused(kernel, X, rule="shared-hbm-level").line == marked_line(blamed)
 
 

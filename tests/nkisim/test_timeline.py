@@ -29,19 +29,29 @@ def timeline(kernel, *arrays, target="trn2", **options):
 
 def test_a_chain_runs_one_instruction_after_another():
     t = timeline(chain, np.zeros((128, 512), np.float32))
-    assert [s.op for s in t.critical_path] == ["dma_copy", "activation", "tensor_scalar", "dma_copy"]
+    assert [s.op for s in t.critical_path] == [
+        "dma_copy",
+        "activation",
+        "tensor_scalar",
+        "dma_copy",
+    ]
     assert (t.start[1:] >= t.end[:-1]).all()
     assert t.latency_us == t.end[-1] / 1e3
 
 
-def test_waiting_for_a_table_counts_for_the_line_that_needs_it_in_the_path_the_words_and_the_lanes():
+def test_waiting_for_a_table_counts_for_the_line_that_needs_it_in_path_words_and_lanes():
     t = timeline(chain, np.zeros((128, 512), np.float32))
     steps = {step.op: step for step in t.critical_path}
     table = t.timing.table_load
-    assert steps["activation"].on_path_ns == pytest.approx(table + t.end[1] - t.start[1] + t.timing.handoff)
+    assert steps["activation"].on_path_ns == pytest.approx(
+        table + t.end[1] - t.start[1] + t.timing.handoff
+    )
     assert t.path_shares()["scalar"] == pytest.approx(steps["activation"].on_path_ns / t.span_ns)
     line, share = steps["activation"].line, round(100 * table / t.span_ns)
-    assert f"{share} % of the path is ScalarE loading an activation table before it can start line {line}." in t.explain()
+    assert (
+        f"{share} % of the path is ScalarE loading an activation table before it can start "
+        f"line {line}."
+    ) in t.explain()
     text = t.lane_chart().text()
     assert re.search(rf"^ +{line} +{steps['activation'].on_path_ns / 1e3:.3f} ", text, re.MULTILINE)
     (lane,) = re.findall(r"^  scalar +\|(.*)\|", text, re.MULTILINE)
@@ -62,14 +72,23 @@ def test_without_a_table_load_nothing_is_said_of_one():
         return out
 
     t = timeline(copies, np.zeros((128, 512), np.float32))
-    assert "table" not in t.explain() and "░" not in t.lane_chart().text() and (t.since == t.start).all()
+    assert (
+        "table" not in t.explain()
+        and "░" not in t.lane_chart().text()
+        and (t.since == t.start).all()
+    )
 
 
 def test_an_empty_run_takes_no_time():
     with nkisim.record() as run:
         pass
     t = run.timeline()
-    assert t.latency_us == 0.0 and t.critical_path == [] and "model" in t.explain() and t.bound == "nothing"
+    assert (
+        t.latency_us == 0.0
+        and t.critical_path == []
+        and "model" in t.explain()
+        and t.bound == "nothing"
+    )
 
 
 def test_every_text_says_that_it_is_a_model():

@@ -1,4 +1,5 @@
-"""The model of time against the intervals of published profiles; benchmarks/model_accuracy.py has whole kernels too."""
+"""The model of time against the intervals of published profiles; benchmarks/model_accuracy.py has
+whole kernels too."""
 
 import importlib.util
 import pathlib
@@ -14,7 +15,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 def accuracy():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        spec = importlib.util.spec_from_file_location("model_accuracy", ROOT / "benchmarks" / "model_accuracy.py")
+        spec = importlib.util.spec_from_file_location(
+            "model_accuracy", ROOT / "benchmarks" / "model_accuracy.py"
+        )
         module = importlib.util.module_from_spec(spec)
         sys.modules["model_accuracy"] = module
         spec.loader.exec_module(module)

@@ -11,17 +11,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nkisim
-from nkisim.memory import CONST, PSUM
+from nkisim.machine.memory import CONST, PSUM
 from nkisim.timeline import schedule
 
 COLUMNS = 256
-KINDS = ("load", "part", "scale", "add", "copy", "fill", "update", "half", "matmul", "turn", "store", "gpsimd")
-SPECIAL = ("square", "reload", "masked", "repeated row", "columns", "sum of products", "in place", "back", "exp")
+KINDS = (
+    "load",
+    "part",
+    "scale",
+    "add",
+    "copy",
+    "fill",
+    "update",
+    "half",
+    "matmul",
+    "turn",
+    "store",
+    "gpsimd",
+)
+SPECIAL = (
+    "square",
+    "reload",
+    "masked",
+    "repeated row",
+    "columns",
+    "sum of products",
+    "in place",
+    "back",
+    "exp",
+)
 """Steps that the short way of `schedule.place` and the general one could tell apart."""
 
 
 def _apply(kind, number, tiles, x, out):
-    """One step of a random kernel: reads one or two tiles that are there, and makes or changes one."""
+    """One step of a random kernel: reads one or two tiles that are there, and makes or changes
+    one."""
     a, b = tiles[number % len(tiles)], tiles[(number // 7) % len(tiles)]
     if kind == "load":
         tiles.append(nl.load(x[number % 4]))
@@ -38,7 +62,9 @@ def _apply(kind, number, tiles, x, out):
     elif kind == "update":
         a[...] = nisa.tensor_tensor(a, b, op=nl.add)
     elif kind == "half":
-        a[:, nl.ds(128 * (number % 2), 128)] = nisa.tensor_scalar(b[:, nl.ds(0, 128)], op0=nl.add, operand0=1.0)
+        a[:, nl.ds(128 * (number % 2), 128)] = nisa.tensor_scalar(
+            b[:, nl.ds(0, 128)], op0=nl.add, operand0=1.0
+        )
     elif kind == "matmul":
         tiles.append(nisa.tensor_copy(nisa.nc_matmul(a[:, nl.ds(0, 128)], b)))
     elif kind == "turn":
@@ -66,9 +92,24 @@ def _apply_special(kind, number, tiles, a, b, x, out):
         row = nl.load(x[number % 4, 0:1, :]).broadcast_to((128, COLUMNS))
         tiles.append(nisa.tensor_tensor(a, row, op=nl.add))
         if number % 3 == 0:
-            tiles.append(nisa.tensor_tensor(b, row, op=nl.add, engine=nisa.gpsimd_engine if number % 2 else nisa.vector_engine))
+            tiles.append(
+                nisa.tensor_tensor(
+                    b,
+                    row,
+                    op=nl.add,
+                    engine=nisa.gpsimd_engine if number % 2 else nisa.vector_engine,
+                )
+            )
     elif kind == "columns":
-        tiles.append(nisa.tensor_scalar(a, op0=nl.multiply, operand0=b[:, 0:1], op1=nl.add, operand1=a[:, number:number + 1]))
+        tiles.append(
+            nisa.tensor_scalar(
+                a,
+                op0=nl.multiply,
+                operand0=b[:, 0:1],
+                op1=nl.add,
+                operand1=a[:, number : number + 1],
+            )
+        )
     elif kind == "sum of products":
         total = nl.zeros((128, COLUMNS), nl.float32, buffer=nl.psum)
         for k in range(1 + number % 3):
@@ -89,7 +130,8 @@ def random_kernel(x, steps):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     tiles = [nl.load(x[0]), nl.load(x[1])]
     for kind, number, *extra in steps:
-        _apply(kind, number, list(tiles) if extra else tiles, x, out)  # nobody else finds the tile of an extra step
+        # nobody else finds the tile of an extra step
+        _apply(kind, number, list(tiles) if extra else tiles, x, out)
     for i in range(4):
         nl.store(out[i], value=tiles[-1 - i % len(tiles)])
     return out
@@ -117,7 +159,9 @@ def test_no_engine_and_no_queue_works_on_two_instructions_at_once(plan, target, 
 
 @given(steps, targets, st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_nothing_starts_before_what_it_reads_is_written_and_what_it_overwrites_is_read(plan, target, hoist):
+def test_nothing_starts_before_what_it_reads_is_written_and_what_it_overwrites_is_read(
+    plan, target, hoist
+):
     run = record(plan, target)
     t = run.timeline(hoist_loads=hoist)
     records = [r for p in run.programs for r in p.records()]
@@ -149,22 +193,37 @@ def _share(one, other):
 def _elements(offset, meta):
     grid = np.zeros(meta.shape, np.int64) + offset
     for axis, (n, step) in enumerate(zip(meta.shape, meta.strides)):
-        grid += (np.arange(n) * step).reshape([-1 if a == axis else 1 for a in range(len(meta.shape))])
-    return set(grid[::31, ::31].ravel().tolist()) if grid.ndim == 2 and grid.shape[1] == COLUMNS else set(
-        grid.ravel().tolist())
+        grid += (np.arange(n) * step).reshape(
+            [-1 if a == axis else 1 for a in range(len(meta.shape))]
+        )
+    return (
+        set(grid[::31, ::31].ravel().tolist())
+        if grid.ndim == 2 and grid.shape[1] == COLUMNS
+        else set(grid.ravel().tolist())
+    )
 
 
 OPTIONS = [{}, {"hoist_loads": False}, {"throttle": True}, {"cores": 2}]
 
 
-@given(st.lists(st.tuples(st.sampled_from(KINDS + SPECIAL), st.integers(0, 97)), min_size=1, max_size=30), targets,
-       st.sampled_from(OPTIONS), st.sampled_from([None, (3 << 10, 2), (5 << 10, 1)]))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(KINDS + SPECIAL), st.integers(0, 97)), min_size=1, max_size=30
+    ),
+    targets,
+    st.sampled_from(OPTIONS),
+    st.sampled_from([None, (3 << 10, 2), (5 << 10, 1)]),
+)
 @settings(max_examples=200, deadline=None)
-def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(plan, target, options, memory):
+def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_way_does(
+    plan, target, options, memory
+):
     run = record(plan, target)
     if memory:  # so little that tiles wait for each other
         chip = nkisim.target.get(target)
-        options = options | {"target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])}
+        options = options | {
+            "target": replace(chip, sbuf_partition_bytes=memory[0], psum_banks=memory[1])
+        }
     short = run.timeline(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "_usual", lambda signature, placing: None)
@@ -177,7 +236,9 @@ def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_w
 
 @given(steps, targets)
 @settings(max_examples=40, deadline=None)
-def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_roofline(plan, target):
+def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_roofline(
+    plan, target
+):
     t = record(plan, target).timeline()
     path = t.critical_path
     assert t.latency_us * 1e3 == pytest.approx(path[-1].end_ns)
@@ -188,7 +249,9 @@ def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_ro
     assert all(0.0 <= share <= 1.0 + 1e-9 for share in t.utilisation().values())
 
 
-@given(steps, st.tuples(st.sampled_from(KINDS), st.integers(0, 97)), st.data(), targets, st.booleans())
+@given(
+    steps, st.tuples(st.sampled_from(KINDS), st.integers(0, 97)), st.data(), targets, st.booleans()
+)
 @settings(max_examples=150, deadline=None)
 def test_one_more_instruction_never_makes_a_kernel_faster(plan, extra, data, target, hoist):
     at = data.draw(st.integers(0, len(plan)))
@@ -198,17 +261,27 @@ def test_one_more_instruction_never_makes_a_kernel_faster(plan, extra, data, tar
     assert after >= before - 1e-9
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.lists(st.integers(-3, 7), min_size=3, max_size=3),
-       st.lists(st.integers(1, 6), min_size=1, max_size=3), st.lists(st.integers(-3, 7), min_size=3, max_size=3),
-       st.integers(0, 30), st.sampled_from([4, 2]), st.sampled_from([4, 2]))
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    st.lists(st.integers(-3, 7), min_size=3, max_size=3),
+    st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    st.lists(st.integers(-3, 7), min_size=3, max_size=3),
+    st.integers(0, 30),
+    st.sampled_from([4, 2]),
+    st.sampled_from([4, 2]),
+)
 @settings(max_examples=150, deadline=None)
-def test_two_views_overlap_exactly_if_they_share_a_byte(shape, strides, other_shape, other_strides, offset, size, other_size):
-    from nkisim.memory import meta_of
+def test_two_views_overlap_exactly_if_they_share_a_byte(
+    shape, strides, other_shape, other_strides, offset, size, other_size
+):
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import overlap
 
     kinds = {4: np.dtype(np.float32), 2: np.dtype(np.float16)}
-    a = meta_of("sbuf", tuple(shape), tuple(strides[:len(shape)]), kinds[size])
-    b = meta_of("sbuf", tuple(other_shape), tuple(other_strides[:len(other_shape)]), kinds[other_size])
+    a = meta_of("sbuf", tuple(shape), tuple(strides[: len(shape)]), kinds[size])
+    b = meta_of(
+        "sbuf", tuple(other_shape), tuple(other_strides[: len(other_shape)]), kinds[other_size]
+    )
 
     def touched(meta, start):
         places = {start}
@@ -219,10 +292,16 @@ def test_two_views_overlap_exactly_if_they_share_a_byte(shape, strides, other_sh
     assert overlap(a, 20, b, offset) == bool(touched(a, 20) & touched(b, offset))
 
 
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=12, max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)),
+        min_size=12,
+        max_size=40,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(boxes):
-    from nkisim.memory import meta_of
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import OTHERS, Views, fresh
 
     kind = np.dtype(np.float32)
@@ -236,19 +315,30 @@ def test_a_view_is_linked_to_exactly_the_views_of_its_buffer_that_overlap_it(box
         cells = {(r, c) for r in range(row, row + rows) for c in range(column, column + columns)}
         seen[id(views.region(meta, offset))] = views.region(meta, offset), cells
     for region, cells in seen.values():
-        expected = {k for k, (other, theirs) in seen.items() if other is not region and cells & theirs}
+        expected = {
+            k for k, (other, theirs) in seen.items() if other is not region and cells & theirs
+        }
         assert {id(other) for other in region[OTHERS]} == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)), min_size=2, max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(1, 4), st.integers(0, 11), st.integers(1, 5)),
+        min_size=2,
+        max_size=20,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_what_views_overlap_is_remembered_as_it_would_be_found_anew(boxes):
-    from nkisim.memory import meta_of
+    from nkisim.machine.memory import meta_of
     from nkisim.timeline.regions import OTHERS, Views, fresh
 
     kind = np.dtype(np.float32)
     whole = meta_of("sbuf", (11, 16), (16, 1), kind)
-    used = [(meta_of("sbuf", (rows, columns), (16, 1), kind), row * 16 + column) for row, rows, column, columns in boxes]
+    used = [
+        (meta_of("sbuf", (rows, columns), (16, 1), kind), row * 16 + column)
+        for row, rows, column, columns in boxes
+    ]
 
     def links():
         views = Views(fresh(*used[0]), whole)

@@ -18,7 +18,9 @@ def shape(*sizes, dtype=F32):
 
 
 def schedule(body, *inputs, target="trn2", **options):
-    """The timeline of a kernel `body(*inputs)`; its output is one element that the test does not look at."""
+    """The timeline of a kernel `body(*inputs)`; its output is one element that the test does not
+    look at."""
+
     def kernel(*arguments):
         out = nl.ndarray((1, 1), dtype=nl.float32, buffer=nl.shared_hbm)
         body(*arguments)
@@ -47,17 +49,20 @@ def occupied(t, k):
     return float(t.busy_end[k] - t.start[k])
 
 
-# -- TensorE -------------------------------------------------------------------------------------------------------------
+# -- TensorE ---------------------------------------------------------------------------------------
 def products(columns, width, times=3):
     def body(a, b):
         left, right = nl.load(a), nl.load(b)
         for _ in range(times):
             nisa.nc_matmul(left[:, nl.ds(0, columns)], right[:, nl.ds(0, width)])
+
     return body
 
 
 @pytest.mark.parametrize("width, cycles", [(512, 512), (128, 128), (64, 64), (1, 64)])
-def test_matmuls_that_share_a_stationary_tile_follow_each_other_after_the_moving_columns_and_64_cycles_at_least(width, cycles):
+def test_matmuls_with_one_stationary_tile_follow_after_the_moving_columns_and_at_least_64_cycles(
+    width, cycles
+):
     t = schedule(products(128, width), shape(128, 128, dtype=B16), shape(128, 512, dtype=B16))
     assert interval(t, "nc_matmul", 1) == pytest.approx(cycles / 2.4)
 
@@ -102,8 +107,12 @@ def test_a_transpose_of_fp32_takes_two_passes():
         for _ in range(3):
             nisa.nc_transpose(tile)
 
-    assert interval(schedule(body, shape(128, 128)), "nc_transpose", 1) == pytest.approx(2 * 128 / 2.4)
-    assert interval(schedule(body, shape(128, 128, dtype=B16)), "nc_transpose", 1) == pytest.approx(128 / 2.4)
+    assert interval(schedule(body, shape(128, 128)), "nc_transpose", 1) == pytest.approx(
+        2 * 128 / 2.4
+    )
+    assert interval(schedule(body, shape(128, 128, dtype=B16)), "nc_transpose", 1) == pytest.approx(
+        128 / 2.4
+    )
 
 
 def test_a_matmul_waits_for_a_psum_bank_until_the_last_reader_of_a_tile_is_done():
@@ -122,26 +131,37 @@ def test_matmuls_on_disjoint_tiles_of_the_array_overlap_and_those_on_one_tile_do
     def body(a, b, same):
         left, right = nl.load(a), nl.load(b)
         for k in range(2):
-            nisa.nc_matmul(left, right, tile_position=(0, 0 if same else 64 * k), tile_size=(64, 64))
+            nisa.nc_matmul(
+                left, right, tile_position=(0, 0 if same else 64 * k), tile_size=(64, 64)
+            )
 
     inputs = shape(64, 64, dtype=B16), shape(64, 512, dtype=B16)
     assert interval(schedule(lambda a, b: body(a, b, False), *inputs), "nc_matmul") < 200 / 2.4
-    assert interval(schedule(lambda a, b: body(a, b, True), *inputs), "nc_matmul") == pytest.approx(512 / 2.4)
+    assert interval(schedule(lambda a, b: body(a, b, True), *inputs), "nc_matmul") == pytest.approx(
+        512 / 2.4
+    )
 
 
 def test_throttling_halves_the_first_matmuls_on_trn2_and_none_on_trn1():
-    body, inputs = products(128, 512, times=40), (shape(128, 128, dtype=B16), shape(128, 512, dtype=B16))
+    body, inputs = (
+        products(128, 512, times=40),
+        (shape(128, 128, dtype=B16), shape(128, 512, dtype=B16)),
+    )
     t = schedule(body, *inputs, throttle=True)
     assert interval(t, "nc_matmul", 1) == pytest.approx(2 * 512 / 2.4)
     assert interval(t, "nc_matmul", 38) == pytest.approx(512 / 2.4)
-    assert schedule(body, *inputs, target="trn1", throttle=True).latency_us == schedule(body, *inputs, target="trn1").latency_us
+    assert (
+        schedule(body, *inputs, target="trn1", throttle=True).latency_us
+        == schedule(body, *inputs, target="trn1").latency_us
+    )
 
 
-# -- VectorE, ScalarE, GpSimdE -------------------------------------------------------------------------------------------
+# -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------
 def vector_cycles(body, *inputs, target):
     """Cycles beyond the fixed ones by which the last VectorE instruction of `body` occupies it."""
     t = schedule(body, *inputs, target=target)
-    k = [k for k in range(len(t)) if t.step(k).engine == "vector"][-2]  # the last one is the output's
+    # the last one is the output's
+    k = [k for k in range(len(t)) if t.step(k).engine == "vector"][-2]
     return occupied(t, k) * t.timing.vector_ghz - t.timing.access_cycles
 
 
@@ -174,22 +194,42 @@ def invert(a, b):
     nisa.reciprocal(nl.load(a))
 
 
-@pytest.mark.parametrize("body, dtype, target, cycles", [
-    (add, F32, "trn1", 1024), (add, B16, "trn1", 512), (add_psum, F32, "trn1", 512),
-    (add, F32, "trn2", 512), (add, B16, "trn2", 256), (add_psum, F32, "trn2", 512),
-    (double, F32, "trn1", 512), (double, B16, "trn1", 512), (double, F32, "trn2", 512), (double, B16, "trn2", 128),
-    (strided, B16, "trn2", 128), (spread_out, F32, "trn1", 128), (biggest, B16, "trn1", 256), (invert, F32, "trn1", 4096)])
-def test_vector_instructions_stream_their_elements_at_the_documented_rate(body, dtype, target, cycles):
-    found = vector_cycles(body, shape(128, 512, dtype=dtype), shape(128, 512, dtype=dtype), target=target)
+@pytest.mark.parametrize(
+    "body, dtype, target, cycles",
+    [
+        (add, F32, "trn1", 1024),
+        (add, B16, "trn1", 512),
+        (add_psum, F32, "trn1", 512),
+        (add, F32, "trn2", 512),
+        (add, B16, "trn2", 256),
+        (add_psum, F32, "trn2", 512),
+        (double, F32, "trn1", 512),
+        (double, B16, "trn1", 512),
+        (double, F32, "trn2", 512),
+        (double, B16, "trn2", 128),
+        (strided, B16, "trn2", 128),
+        (spread_out, F32, "trn1", 128),
+        (biggest, B16, "trn1", 256),
+        (invert, F32, "trn1", 4096),
+    ],
+)
+def test_vector_instructions_stream_their_elements_at_the_documented_rate(
+    body, dtype, target, cycles
+):
+    found = vector_cycles(
+        body, shape(128, 512, dtype=dtype), shape(128, 512, dtype=dtype), target=target
+    )
     assert found == pytest.approx(cycles)
 
 
 def test_the_number_of_partitions_does_not_change_the_time_of_a_vector_instruction():
     few, many = (schedule(double, shape(p, 512), shape(1, 1)) for p in (1, 128))
-    assert occupied(few, of(few, "tensor_scalar")[0]) == occupied(many, of(many, "tensor_scalar")[0])
+    assert occupied(few, of(few, "tensor_scalar")[0]) == occupied(
+        many, of(many, "tensor_scalar")[0]
+    )
 
 
-def test_an_instruction_that_needs_the_result_of_the_one_before_waits_for_the_pipeline_and_the_semaphore():
+def test_an_instruction_that_needs_the_last_result_waits_for_the_pipeline_and_the_semaphore():
     def body(a):
         tile = nl.load(a)
         first = nisa.activation(op=nl.copy, data=tile)
@@ -212,7 +252,9 @@ def test_reading_the_accumulator_of_an_activation_costs_64_cycles():
             nisa.activation(op=nl.copy, data=tile)
 
     plain, reading = (schedule(lambda a, r=r: body(a, r), shape(128, 512)) for r in (False, True))
-    difference = occupied(reading, of(reading, "activation")[0]) - occupied(plain, of(plain, "activation")[0])
+    difference = occupied(reading, of(reading, "activation")[0]) - occupied(
+        plain, of(plain, "activation")[0]
+    )
     assert difference == pytest.approx(64 / 1.2)
 
 
@@ -225,7 +267,8 @@ def test_a_table_is_loaded_when_the_function_changes_and_only_then():
     t = schedule(body, shape(128, 64))
     loads = [REASONS[t.reason[k]] == "table load" for k in of(t, "activation")]
     assert loads == [True, False, False, False, True, True]
-    assert t.start[of(t, "activation")[0]] == pytest.approx(t.end[0] + V3.table_load)  # after its data has come
+    # after its data has come
+    assert t.start[of(t, "activation")[0]] == pytest.approx(t.end[0] + V3.table_load)
 
 
 def test_the_time_of_a_table_load_is_the_activations_that_needs_it_and_not_the_line_befores():
@@ -242,11 +285,13 @@ def test_the_time_of_a_table_load_is_the_activations_that_needs_it_and_not_the_l
     assert [t.ops[k] for k in chain] == ["tensor_scalar", "activation", "tensor_scalar", "dma_copy"]
     after, activation, before, _ = chain
     assert t.start[activation] - t.since[activation] == pytest.approx(V3.table_load)
-    assert t.since[activation] - t.start[before] == pytest.approx(occupied(t, before) + V3.vector_fill + V3.handoff)
+    assert t.since[activation] - t.start[before] == pytest.approx(
+        occupied(t, before) + V3.vector_fill + V3.handoff
+    )
     assert t.since[after] == t.start[after]
 
 
-def test_a_stationary_load_belongs_to_the_instruction_that_needs_it_and_begins_when_the_operand_is_there():
+def test_a_stationary_load_belongs_to_its_instruction_and_begins_when_the_operand_is_there():
     def turn(a):
         nisa.nc_transpose(nisa.tensor_copy(nl.load(a)))
 
@@ -273,9 +318,14 @@ def ports(a):
 
 
 def test_vector_and_gpsimd_take_turns_at_sbuf_on_trn1_and_overlap_on_trn2():
-    v2, v3 = schedule(ports, shape(128, 512), target="trn1"), schedule(ports, shape(128, 512), target="trn2")
+    v2, v3 = (
+        schedule(ports, shape(128, 512), target="trn1"),
+        schedule(ports, shape(128, 512), target="trn2"),
+    )
     pool, vector = of(v2, "tensor_tensor")
-    assert REASONS[v2.reason[vector]] == "port" and v2.start[vector] == pytest.approx(v2.busy_end[pool])
+    assert REASONS[v2.reason[vector]] == "port" and v2.start[vector] == pytest.approx(
+        v2.busy_end[pool]
+    )
     assert v3.start[vector] < v3.busy_end[pool]
 
 
@@ -292,7 +342,7 @@ def test_vector_and_scalar_take_turns_at_psum_on_trn1_and_overlap_on_trn2():
     assert v3.start[vector] < v3.busy_end[scalar]
 
 
-# -- transfers -----------------------------------------------------------------------------------------------------------
+# -- transfers -------------------------------------------------------------------------------------
 def load(x):
     nl.load(x)
 
@@ -312,13 +362,21 @@ def test_a_load_of_few_partitions_uses_few_engines():
 
 
 def test_short_rows_reach_a_part_of_the_bandwidth():
-    long, short = (schedule(lambda x, n=n: [nl.load(x[:, nl.ds(k * n, n)]) for k in range(4096 // n)], shape(128, 4096))
-                   for n in (4096, 64))
+    long, short = (
+        schedule(
+            lambda x, n=n: [nl.load(x[:, nl.ds(k * n, n)]) for k in range(4096 // n)],
+            shape(128, 4096),
+        )
+        for n in (4096, 64)
+    )
     assert short.latency_us > 2 * long.latency_us
 
 
 def test_a_view_with_a_stride_moves_element_by_element():
-    contiguous, spread = schedule(load, shape(128, 64)), schedule(lambda x: nl.load(x[:, 0:128:2]), shape(128, 128))
+    contiguous, spread = (
+        schedule(load, shape(128, 64)),
+        schedule(lambda x: nl.load(x[:, 0:128:2]), shape(128, 128)),
+    )
     assert data_time(spread) > 20 * data_time(contiguous)
 
 
@@ -338,13 +396,19 @@ def test_no_more_transfers_are_in_flight_than_there_are_queues():
 def test_a_consumer_waits_for_the_completion_of_a_transfer():
     t = schedule(double, shape(128, 512), shape(1, 1))
     k = of(t, "tensor_scalar")[0]
-    assert t.start[k] == pytest.approx(t.busy_end[0] + V3.dma_done) and REASONS[t.reason[k]] == "data"
+    assert (
+        t.start[k] == pytest.approx(t.busy_end[0] + V3.dma_done) and REASONS[t.reason[k]] == "data"
+    )
 
 
 def test_a_transposing_load_is_much_slower_on_trn1():
     def ratio(target):
-        turned = schedule(lambda x: nl.load_transpose2d(x), shape(128, 128, dtype=B16), target=target)
-        return data_time(turned) / data_time(schedule(load, shape(128, 128, dtype=B16), target=target))
+        turned = schedule(
+            lambda x: nl.load_transpose2d(x), shape(128, 128, dtype=B16), target=target
+        )
+        return data_time(turned) / data_time(
+            schedule(load, shape(128, 128, dtype=B16), target=target)
+        )
 
     assert ratio("trn1") > 3 > ratio("trn2")
 
@@ -400,15 +464,23 @@ def test_hoisted_loads_do_not_wait_for_stores_and_others_do():
 
 
 def test_loads_run_ahead_as_far_as_sbuf_has_room():
-    t = schedule(lambda x: [nisa.tensor_scalar(nl.load(x[k]), op0=nl.multiply, operand0=2.0) for k in range(8)],
-                 shape(8, 128, 8192))
+    t = schedule(
+        lambda x: [
+            nisa.tensor_scalar(nl.load(x[k]), op0=nl.multiply, operand0=2.0) for k in range(8)
+        ],
+        shape(8, 128, 8192),
+    )
     assert "memory" in {REASONS[r] for r in t.reason}
-    small = schedule(lambda x: [nisa.tensor_scalar(nl.load(x[k]), op0=nl.multiply, operand0=2.0) for k in range(8)],
-                     shape(8, 128, 512))
+    small = schedule(
+        lambda x: [
+            nisa.tensor_scalar(nl.load(x[k]), op0=nl.multiply, operand0=2.0) for k in range(8)
+        ],
+        shape(8, 128, 512),
+    )
     assert "memory" not in {REASONS[r] for r in small.reason}
 
 
-# -- a run as a whole ----------------------------------------------------------------------------------------------------
+# -- a run as a whole ------------------------------------------------------------------------------
 def test_kernel_calls_add_up():
     with nkisim.record(target="trn2", values=False) as once:
         streaming(shape(4, 128, 512))
@@ -417,14 +489,18 @@ def test_kernel_calls_add_up():
         streaming(shape(4, 128, 512))
     assert twice.timeline().latency_us == pytest.approx(2 * once.timeline().latency_us)
     launched = twice.timeline(launch="profile")
-    assert launched.latency_us == pytest.approx(twice.timeline().latency_us + 2 * V3.launch["profile"] / 1e3)
+    assert launched.latency_us == pytest.approx(
+        twice.timeline().latency_us + 2 * V3.launch["profile"] / 1e3
+    )
 
 
 def test_start_up_and_tear_down_are_added_only_when_asked_for():
     with nkisim.record(target="trn1", values=False) as run:
         streaming(shape(4, 128, 512))
     plain = run.timeline()
-    assert run.timeline(launch="profile").latency_us - plain.latency_us == pytest.approx(V2.launch["profile"] / 1e3)
+    assert run.timeline(launch="profile").latency_us - plain.latency_us == pytest.approx(
+        V2.launch["profile"] / 1e3
+    )
     with pytest.raises(ValueError, match="launch is one of none, profile, benchmark"):
         run.timeline(launch="cold")
 
@@ -443,7 +519,10 @@ def test_program_instances_run_in_parallel_on_several_cores():
     one, two, four = (run.timeline(cores=n) for n in (1, 2, 4))
     assert one.latency_us > 1.2 * two.latency_us > 1.2 * four.latency_us
     assert {name.split()[0] for name in four.lanes} == {"nc0", "nc1", "nc2", "nc3"}
-    assert 0 < four.utilisation()["dma"] <= 1 and four.roofline.peak_bandwidth == 4 * one.roofline.peak_bandwidth
+    assert (
+        0 < four.utilisation()["dma"] <= 1
+        and four.roofline.peak_bandwidth == 4 * one.roofline.peak_bandwidth
+    )
     with pytest.raises(ValueError, match="cores"):
         run.timeline(cores=0)
 
@@ -451,7 +530,11 @@ def test_program_instances_run_in_parallel_on_several_cores():
 def test_another_target_is_another_machine():
     with nkisim.record(target="trn2", values=False) as run:
         streaming(shape(4, 128, 4096))
-    assert run.timeline("trn3").latency_us < run.timeline().latency_us < run.timeline("trn1").latency_us
+    assert (
+        run.timeline("trn3").latency_us
+        < run.timeline().latency_us
+        < run.timeline("trn1").latency_us
+    )
     assert run.timeline().target.name == "trn2"
 
 
@@ -462,7 +545,9 @@ def test_rows_repeated_over_partitions_are_read_from_psum_unless_another_engine_
         if needs_copy:
             nisa.nc_matmul(spread[:, nl.ds(0, 128)], result)
 
-    forwarded = schedule(lambda x, r: body(x, r, False), shape(128, 512), shape(1, 512), target="trn1")
+    forwarded = schedule(
+        lambda x, r: body(x, r, False), shape(128, 512), shape(1, 512), target="trn1"
+    )
     copied = schedule(lambda x, r: body(x, r, True), shape(128, 512), shape(1, 512), target="trn1")
     k = of(forwarded, "tensor_tensor")[0]
     assert occupied(forwarded, k) * 1.12 == pytest.approx(512 + 64)  # one operand in PSUM
@@ -480,8 +565,12 @@ def test_as_compiled_what_has_been_computed_from_the_same_tiles_takes_no_time():
             if changes:
                 a[...] = nisa.tensor_scalar(a, op0=nl.multiply, operand0=2.0)
 
-    same, other = (schedule(lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), as_compiled=True)
-                   for c in (False, True))
+    same, other = (
+        schedule(
+            lambda x, y, c=c: body(x, y, c), shape(128, 512), shape(128, 512), as_compiled=True
+        )
+        for c in (False, True)
+    )
     assert [occupied(same, k) > 0 for k in of(same, "tensor_tensor")] == [True, False, False]
     assert [occupied(other, k) > 0 for k in of(other, "tensor_tensor")] == [True, True, True]
 
@@ -502,7 +591,9 @@ def test_as_compiled_copies_without_an_engine_go_to_vector_or_scalar_whichever_i
 
 
 def test_the_roofline_counts_flops_of_matmuls_and_bytes_of_hbm():
-    t = schedule(products(128, 512, times=1), shape(128, 128, dtype=B16), shape(128, 512, dtype=B16))
+    t = schedule(
+        products(128, 512, times=1), shape(128, 128, dtype=B16), shape(128, 512, dtype=B16)
+    )
     r = t.roofline
     assert r.flops == 2 * 128 * 128 * 512
     assert r.hbm_bytes == (128 * 128 + 128 * 512) * 2 + 4
@@ -511,16 +602,20 @@ def test_the_roofline_counts_flops_of_matmuls_and_bytes_of_hbm():
     assert r.bound_us <= t.latency_us
 
 
-def test_the_explanation_names_what_the_busiest_engine_waits_for_and_how_well_rows_use_the_bandwidth():
+def test_the_explanation_names_what_the_busiest_engine_waits_for_and_how_rows_use_the_bandwidth():
     def body(a, b):
         for k in range(16):
             left = nl.load(a[k])
             right = nl.load(b[k])
             nl.copy(nisa.nc_matmul(left, right))
 
-    text = schedule(body, shape(16, 128, 128, dtype=B16), shape(16, 128, 512, dtype=B16), target="trn1").explain()
+    text = schedule(
+        body, shape(16, 128, 128, dtype=B16), shape(16, 128, 512, dtype=B16), target="trn1"
+    ).explain()
     assert "By the model" in text and "wait" in text and "'right'" in text
-    assert "128 KiB in pieces of 1 KiB" in text and "Pieces of 1 KiB reach 38 % of the DMA engines' rate." in text
+    assert (
+        "128 KiB in pieces of 1 KiB"
+    ) in text and "Pieces of 1 KiB reach 38 % of the DMA engines' rate." in text
 
 
 def test_the_bound_is_the_resource_in_which_the_critical_path_spends_most_of_its_time():
@@ -537,20 +632,33 @@ def test_the_bound_is_the_resource_in_which_the_critical_path_spends_most_of_its
     assert all(np.diff([s.start_ns for s in t.critical_path]) >= 0)
 
 
-# -- the page about it ---------------------------------------------------------------------------------------------------
+# -- the page about it -----------------------------------------------------------------------------
 def test_the_page_about_the_model_has_every_constant_with_its_value():
     import dataclasses
     import pathlib
     import re
 
-    page = (pathlib.Path(__file__).parents[2] / "docs" / "hardware-model.md").read_text(encoding="utf-8")
-    rows = {m[1]: [c.strip() for c in m[2].split("|")] for m in re.finditer(r"^\| `(\w+(?:\[\"\w+\"\])?)` \|(.*)\|$", page, re.M)}
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "hardware-model.md").read_text(
+        encoding="utf-8"
+    )
+    rows = {
+        m[1]: [c.strip() for c in m[2].split("|")]
+        for m in re.finditer(r"^\| `(\w+(?:\[\"\w+\"\])?)` \|(.*)\|$", page, re.M)
+    }
     for field in dataclasses.fields(V2):
         if field.name == "launch":
             continue
         for column, timing in enumerate(TIMINGS.values()):
             value = getattr(timing, field.name)
-            text = ("yes" if value else "no") if isinstance(value, bool) else f"{value:.6g}" if value < 10000 else f"{value:.1f}"
+            text = (
+                ("yes" if value else "no")
+                if isinstance(value, bool)
+                else f"{value:.6g}"
+                if value < 10000
+                else f"{value:.1f}"
+            )
             assert rows[field.name][column] == text, field.name
     for method in ("profile", "benchmark"):
-        assert rows[f'launch["{method}"]'][:3] == [f"{t.launch[method]:.0f}" for t in TIMINGS.values()]
+        assert rows[f'launch["{method}"]'][:3] == [
+            f"{t.launch[method]:.0f}" for t in TIMINGS.values()
+        ]

@@ -1,4 +1,5 @@
-"""Kernels in the styles that people write: none of them may be refused, and each computes what it should."""
+"""Kernels in the styles that people write: none of them may be refused, and each computes what it
+should."""
 
 from __future__ import annotations
 
@@ -33,18 +34,24 @@ def case(expected: Callable[..., np.ndarray], *inputs, tolerance: float = 1e-5):
     """A kernel, what it computes, and on what."""
 
     def add(kernel):
-        CASES.append(pytest.param(kernel, expected, inputs, tolerance, id=getattr(kernel, "__name__", "kernel")))
+        CASES.append(
+            pytest.param(
+                kernel, expected, inputs, tolerance, id=getattr(kernel, "__name__", "kernel")
+            )
+        )
         return kernel
 
     return add
 
 
-# -- tiling and indexing ---------------------------------------------------------------------------------------------------------
+# -- tiling and indexing ---------------------------------------------------------------------------
 @case(np.exp, X)
 def slices_and_an_affine_range(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     for i in nl.affine_range(x.shape[1] // TILE):
-        nl.store(out[:, i * TILE:(i + 1) * TILE], nl.exp(nl.load(x[:, i * TILE:(i + 1) * TILE])))
+        nl.store(
+            out[:, i * TILE : (i + 1) * TILE], nl.exp(nl.load(x[:, i * TILE : (i + 1) * TILE]))
+        )
     return out
 
 
@@ -61,7 +68,7 @@ def dynamic_slices_and_a_sequential_range(x):
 def a_static_range_with_a_step(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     for start in nl.static_range(0, 512, TILE):
-        nl.store(out[:, start:start + TILE], nl.exp(nl.load(x[:, start:start + TILE])))
+        nl.store(out[:, start : start + TILE], nl.exp(nl.load(x[:, start : start + TILE])))
     return out
 
 
@@ -146,7 +153,7 @@ def tiles_that_start_at_partition_32_and_64(x):
     return out
 
 
-# -- block axes and matmuls ----------------------------------------------------------------------------------------------------------
+# -- block axes and matmuls ------------------------------------------------------------------------
 @case(lambda a, b: a.T @ b, A, B, tolerance=1e-3)
 def block_axes_with_par_dim(a, b):
     out = nl.ndarray((128, 512), dtype=a.dtype, buffer=nl.shared_hbm)
@@ -155,7 +162,7 @@ def block_axes_with_par_dim(a, b):
     i_l, i_r = nl.mgrid[0:128, 0:128], nl.mgrid[0:128, 0:512]
     for k in nl.affine_range(2):
         left[k, i_l.p, i_l.x] = nl.load(a[k * 128 + i_l.p, i_l.x])
-        right[k] = nl.load(b[k * 128:(k + 1) * 128, :])
+        right[k] = nl.load(b[k * 128 : (k + 1) * 128, :])
     acc = nl.zeros((128, 512), nl.float32, buffer=nl.psum)
     for k in nl.affine_range(2):
         acc += nl.matmul(left[k], right[k, i_r.p, i_r.x], transpose_x=True)
@@ -168,7 +175,10 @@ def psum_that_is_never_zeroed(a, b):
     out = nl.ndarray((128, 512), dtype=a.dtype, buffer=nl.shared_hbm)
     acc = nl.ndarray((par_dim(128), 512), dtype=nl.float32, buffer=nl.psum)
     for k in range(2):
-        acc[...] += nisa.nc_matmul(stationary=nl.load(a[k * 128:(k + 1) * 128]), moving=nl.load(b[k * 128:(k + 1) * 128]))
+        acc[...] += nisa.nc_matmul(
+            stationary=nl.load(a[k * 128 : (k + 1) * 128]),
+            moving=nl.load(b[k * 128 : (k + 1) * 128]),
+        )
     nl.store(out, value=acc)
     return out
 
@@ -178,7 +188,9 @@ def partial_products_summed_in_sbuf(a, b):
     out = nl.ndarray((128, 512), dtype=a.dtype, buffer=nl.shared_hbm)
     total = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.sbuf)
     for k in nl.affine_range(2):
-        total += nisa.nc_matmul(nl.load(a[nl.ds(k * 128, 128), :]), nl.load(b[nl.ds(k * 128, 128), :]))
+        total += nisa.nc_matmul(
+            nl.load(a[nl.ds(k * 128, 128), :]), nl.load(b[nl.ds(k * 128, 128), :])
+        )
     nl.store(out, total)
     return out
 
@@ -190,12 +202,20 @@ def matmul_without_a_transposed_left_side(x, y):
     return out
 
 
-@case(lambda a, b: (a.astype(BF16).astype(np.float32).T @ b.astype(BF16).astype(np.float32)), A, B, tolerance=1e-3)
+@case(
+    lambda a, b: a.astype(BF16).astype(np.float32).T @ b.astype(BF16).astype(np.float32),
+    A,
+    B,
+    tolerance=1e-3,
+)
 def bfloat16_operands_and_a_float32_result(a, b):
     out = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.shared_hbm)
     acc = nl.zeros((128, 512), dtype=nl.float32, buffer=nl.psum)
     for k in nl.affine_range(2):
-        acc += nisa.nc_matmul(nl.load(a[nl.ds(k * 128, 128), :], dtype=nl.bfloat16), nl.load(b[nl.ds(k * 128, 128), :]).astype(nl.bfloat16))
+        acc += nisa.nc_matmul(
+            nl.load(a[nl.ds(k * 128, 128), :], dtype=nl.bfloat16),
+            nl.load(b[nl.ds(k * 128, 128), :]).astype(nl.bfloat16),
+        )
     nl.store(out, nisa.tensor_copy(acc, dtype=nl.float32))
     return out
 
@@ -211,23 +231,23 @@ def transposes_on_both_engines(x):
     return out
 
 
-# -- state, reductions, selections -----------------------------------------------------------------------------------------------------
-@case(lambda x: (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)), X, tolerance=1e-4)
+# -- state, reductions, selections -----------------------------------------------------------------
+@case(lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), X, tolerance=1e-4)
 def online_softmax_with_in_place_state_and_a_plain_range(x):
     rows, n = x.shape
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     m = nl.full((rows, 1), nl.fp32.min, dtype=nl.float32, name="m")
     l = nl.zeros((rows, 1), dtype=nl.float32, name="l")
     for i in range(n // TILE):
-        tile = nl.load(x[:, i * TILE:(i + 1) * TILE])
+        tile = nl.load(x[:, i * TILE : (i + 1) * TILE])
         m_new = nl.maximum(m, nl.max(tile, axis=1, keepdims=True))
         alpha = nl.exp(m - m_new)
         l[...] = l * alpha + nl.sum(nl.exp(tile - m_new), axis=1, keepdims=True)
         m[...] = m_new
     inverse = nl.reciprocal(l)
     for i in nl.affine_range(n // TILE):
-        tile = nl.load(x[:, i * TILE:(i + 1) * TILE])
-        nl.store(out[:, i * TILE:(i + 1) * TILE], nl.exp(tile - m) * inverse)
+        tile = nl.load(x[:, i * TILE : (i + 1) * TILE])
+        nl.store(out[:, i * TILE : (i + 1) * TILE], nl.exp(tile - m) * inverse)
     return out
 
 
@@ -237,7 +257,15 @@ def fused_exp_and_sum_with_a_bias(x):
     tile = nl.load(x)
     low = nisa.tensor_reduce(np.max, tile, axis=(1,), negate=True)
     total = nl.ndarray((128, 1), dtype=nl.float32)
-    nisa.activation(op=np.exp, data=tile, bias=low, scale=1.0, reduce_op=np.add, reduce_res=total[:, 0], reduce_cmd=nisa.reduce_cmd.reset_reduce)
+    nisa.activation(
+        op=np.exp,
+        data=tile,
+        bias=low,
+        scale=1.0,
+        reduce_op=np.add,
+        reduce_res=total[:, 0],
+        reduce_cmd=nisa.reduce_cmd.reset_reduce,
+    )
     nl.store(out, total)
     return out
 
@@ -251,12 +279,20 @@ def where_comparisons_affine_select_and_iota(x):
     column = nisa.iota(i_f + 0 * i_p, dtype=nl.float32)
     row = nisa.iota(i_p, dtype=nl.float32)
     by_values = nl.where(nl.less_equal(column, row), 0.5, 0.0, dtype=nl.float32)
-    by_index = nisa.affine_select(pred=(i_p >= i_f), on_true_tile=nl.full((128, 512), 0.5, dtype=nl.float32), on_false_value=0.0)
+    by_index = nisa.affine_select(
+        pred=(i_p >= i_f),
+        on_true_tile=nl.full((128, 512), 0.5, dtype=nl.float32),
+        on_false_value=0.0,
+    )
     nl.store(out, positive + by_values + by_index)
     return out
 
 
-@case(lambda x: x.sum(axis=(1, 2))[:, None] + x.max(axis=2).sum(axis=1)[:, None], values((16, 6, 10)), tolerance=1e-4)
+@case(
+    lambda x: x.sum(axis=(1, 2))[:, None] + x.max(axis=2).sum(axis=1)[:, None],
+    values((16, 6, 10)),
+    tolerance=1e-4,
+)
 def reductions_over_several_axes(x):
     out = nl.ndarray((16, 1), dtype=x.dtype, buffer=nl.shared_hbm)
     tile = nl.load(x)
@@ -264,7 +300,11 @@ def reductions_over_several_axes(x):
     return out
 
 
-@case(lambda x: (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5), X, tolerance=1e-4)
+@case(
+    lambda x: (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5),
+    X,
+    tolerance=1e-4,
+)
 def layer_norm(x):
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     tile = nl.load(x)
@@ -282,7 +322,7 @@ def a_one_axis_input_reshaped_and_broadcast(x, g):
     return out
 
 
-# -- Python around the kernel -------------------------------------------------------------------------------------------------------
+# -- Python around the kernel ----------------------------------------------------------------------
 def scaled(tile, factor):
     return nisa.tensor_scalar(tile, op0=np.multiply, operand0=factor)
 
@@ -315,22 +355,33 @@ class Shape:
 Pair = namedtuple("Pair", "left right")
 
 
-@case(lambda pair, shape, ops: pair.left[:64, :32] * 2 + pair.right[:64, :32], Pair(X, X), Shape(64, 32), (nl.multiply, nl.add))
+@case(
+    lambda pair, shape, ops: pair.left[:64, :32] * 2 + pair.right[:64, :32],
+    Pair(X, X),
+    Shape(64, 32),
+    (nl.multiply, nl.add),
+)
 def dataclasses_tuples_and_functions_as_arguments(pair, shape, ops):
     out = nl.ndarray((shape.rows, shape.columns), dtype=pair.left.dtype, buffer=nl.shared_hbm)
-    left, right = nl.load(pair.left[:shape.rows, :shape.columns]), nl.load(pair.right[0:shape.rows, 0:shape.columns])
+    left, right = (
+        nl.load(pair.left[: shape.rows, : shape.columns]),
+        nl.load(pair.right[0 : shape.rows, 0 : shape.columns]),
+    )
     multiply, add = ops
     nl.store(out, add(multiply(left, shape.scale), right))
     return out
 
 
-@case(lambda x, n: np.exp(x[:, :int(n)]), X, np.int64(96))
-@case(lambda x, n: np.exp(x[:, :int(n)]), X, np.array(96))
+@case(lambda x, n: np.exp(x[:, : int(n)]), X, np.int64(96))
+@case(lambda x, n: np.exp(x[:, : int(n)]), X, np.array(96))
 def numpy_numbers_as_sizes(x, n):
     out = nl.ndarray((x.shape[0], int(n)), dtype=x.dtype, buffer=nl.shared_hbm)
     half = np.int32(int(n) // 2)
     for i in range(2):
-        nl.store(out[:, nl.ds(i * half, half)], nl.exp(nl.load(x[:, np.int64(i) * half:(i + 1) * half])))
+        nl.store(
+            out[:, nl.ds(i * half, half)],
+            nl.exp(nl.load(x[:, np.int64(i) * half : (i + 1) * half])),
+        )
     return out
 
 
@@ -390,10 +441,20 @@ def optional_arguments(x, bias):
 def decorated_and_allocated(x):
     out: nt.tensor[128, 512] = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     with ncc.no_reorder():
-        tile = nl.ndarray((1, par_dim(128), 512), dtype=x.dtype, buffer=ncc.sbuf.mod_alloc(base_addr=0, num_free_tiles=(1,)))
+        tile = nl.ndarray(
+            (1, par_dim(128), 512),
+            dtype=x.dtype,
+            buffer=ncc.sbuf.mod_alloc(base_addr=0, num_free_tiles=(1,)),
+        )
         tile[0] = nl.load(x)
-        result = nl.ndarray((par_dim(128), 512), dtype=x.dtype, buffer=ncc.sbuf.alloc(lambda idx, pdim, fdim: (0, 4096)))
-        zeros = nl.ndarray((par_dim(128), 1), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=8192))
+        result = nl.ndarray(
+            (par_dim(128), 512),
+            dtype=x.dtype,
+            buffer=ncc.sbuf.alloc(lambda idx, pdim, fdim: (0, 4096)),
+        )
+        zeros = nl.ndarray(
+            (par_dim(128), 1), dtype=nl.float32, buffer=ncc.sbuf.mod_alloc(base_addr=8192)
+        )
         zeros[...] = 0
         result[...] = nisa.activation(op=nl.exp, data=tile[0], bias=zeros)
         nl.store(out, result)
@@ -414,10 +475,17 @@ def destination_style_in_the_older_namespace(x):
 
 @case(lambda x: x + 1, X)
 def keywords_that_are_accepted_and_ignored(x):
-    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm, name="result", lazy_initialization=True)
+    out = nl.ndarray(
+        x.shape, dtype=x.dtype, buffer=nl.shared_hbm, name="result", lazy_initialization=True
+    )
     for _ in nl.affine_range(1, precise_schedule=True):
         tile = nl.load(x, name="x_tile")
-        nl.store(out, nisa.tensor_scalar(tile, op0=nl.add, operand0=1.0, engine=nisa.vector_engine, name="plus_one"))
+        nl.store(
+            out,
+            nisa.tensor_scalar(
+                tile, op0=nl.add, operand0=1.0, engine=nisa.vector_engine, name="plus_one"
+            ),
+        )
     return out
 
 
@@ -435,7 +503,9 @@ def assertions_and_prints_on_what_is_known(x):
 @pytest.mark.parametrize("kernel, expected, inputs, tolerance", CASES)
 def test_a_valid_kernel_runs_and_is_right(kernel, expected, inputs, tolerance):
     got, _ = run_kernel(kernel, *inputs)
-    np.testing.assert_allclose(np.asarray(got, np.float64), expected(*inputs), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64), expected(*inputs), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("kernel, expected, inputs, tolerance", CASES)
@@ -445,7 +515,7 @@ def test_a_valid_kernel_costs_the_same_every_time(kernel, expected, inputs, tole
     assert runs[0].summary() == runs[1].summary()
 
 
-# -- where a kernel may come from ---------------------------------------------------------------------------------------------------
+# -- where a kernel may come from ------------------------------------------------------------------
 SOURCE = """
 import neuronxcc.nki as nki
 import neuronxcc.nki.language as nl
@@ -490,7 +560,9 @@ def test_methods_partials_lambdas_and_callable_objects_are_kernels():
 
     np.testing.assert_array_equal(Model(2.0).forward(X), X * 2)
     np.testing.assert_array_equal(nki.simulate_kernel(Model(2.0), X), X * 2)
-    np.testing.assert_array_equal(nki.simulate_kernel(functools.partial(plain, factor=2.0), X), X * 2)
+    np.testing.assert_array_equal(
+        nki.simulate_kernel(functools.partial(plain, factor=2.0), X), X * 2
+    )
     np.testing.assert_array_equal(nki.jit(functools.partial(plain, factor=2.0))(X), X * 2)
 
 
@@ -503,5 +575,12 @@ def test_inputs_may_be_strided_transposed_and_read_only():
 
     frozen = X.copy()
     frozen.flags.writeable = False
-    for x in (X[:, ::2], X[:, :128].T, X[::-1], frozen, np.asfortranarray(X), X[None].repeat(2, 0)[:, :64].reshape(128, -1)):
+    for x in (
+        X[:, ::2],
+        X[:, :128].T,
+        X[::-1],
+        frozen,
+        np.asfortranarray(X),
+        X[None].repeat(2, 0)[:, :64].reshape(128, -1),
+    ):
         np.testing.assert_array_equal(kernel(x), x)

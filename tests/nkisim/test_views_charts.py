@@ -14,7 +14,18 @@ import nkisim
 from nkisim.views import lane_chart, lanes, palette, tables
 from nkisim.views.occupancy import curve
 from nkisim.views.reading import Reading
-from tests.nkisim.views_runs import SMALL, X, empty, every_engine, large, large_timeline, long_loop, on_a_grid, record, small
+from tests.nkisim.views_runs import (
+    SMALL,
+    X,
+    empty,
+    every_engine,
+    large,
+    large_timeline,
+    long_loop,
+    on_a_grid,
+    record,
+    small,
+)
 
 
 def words_of(figure):
@@ -30,25 +41,42 @@ CHARTS = {
 }
 
 
-# -- counters ----------------------------------------------------------------------------------------------------------
+# -- counters --------------------------------------------------------------------------------------
 def test_the_counters_add_up_to_the_runs():
     run = small()
     text = run.counters()
     assert text.startswith("Counters on trn2: 11 instructions, 1 kernel call")
     counted = re.findall(r"^(\w+) +(\w+) +([\d,]+) +[\d.]+ %$", text, re.MULTILINE)
-    assert {(e, op): int(n) for e, op, n in counted} == {(i.engine, i.op): run.count(i.op, i.engine) for i in run.instructions}
-    assert re.search(r"^x +128 KiB +-$", text, re.MULTILINE) and re.search(r"^out +- +128 KiB$", text, re.MULTILINE)
+    assert {(e, op): int(n) for e, op, n in counted} == {
+        (i.engine, i.op): run.count(i.op, i.engine) for i in run.instructions
+    }
+    assert re.search(
+        r"^x +128 KiB "
+        r"+-$",
+        text,
+        re.MULTILINE,
+    ) and re.search(
+        r"^out +- +128 "
+        r"KiB$",
+        text,
+        re.MULTILINE,
+    )
     assert run.counters() == small().counters()
 
 
-# -- memory ------------------------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 def test_the_memory_map_names_the_holders_of_the_fullest_moment():
     run = small()
     text = run.memory_chart().text()
     peak = run.peak_bytes("sbuf")
     section = text.split("PSUM:")[0]
     for holder in peak.holders:
-        assert re.search(rf"^ +{re.escape(holder.name)} .* {holder.line} ", section, re.MULTILINE), holder
+        assert re.search(
+            rf"^ +{re.escape(holder.name)} .* "
+            rf"{holder.line} ",
+            section,
+            re.MULTILINE,
+        ), holder
     assert "SBUF: at most 1 KiB of 224 KiB a partition (0.446 %)" in text
     assert "PSUM: at most 512 B of 16 KiB a partition (3.12 %), at instruction 2" in text
     assert "model" not in text
@@ -59,13 +87,16 @@ def test_occupancy_agrees_with_the_peak_that_the_run_reports():
     reading = Reading(run)
     for space in ("sbuf", "psum"):
         totals = curve(reading, space, 10**6).total
-        assert totals.max() * 128 == run.peak_bytes(space)  # every tile of this kernel spans 128 partitions
+        # every tile of this kernel spans 128 partitions
+        assert totals.max() * 128 == run.peak_bytes(space)
 
 
 def test_a_memory_map_over_time_says_in_its_caption_how_long_the_run_is_by_the_model():
     timeline = small().timeline()
     chart = timeline.memory_chart()
-    caption = f"Memory of every_engine on trn2: {timeline.latency_us:.2f} us (model), 11 instructions"
+    caption = (
+        f"Memory of every_engine on trn2: {timeline.latency_us:.2f} us (model), 11 instructions"
+    )
     assert chart.text().startswith(caption + "\n") and caption in words_of(chart.figure())
 
 
@@ -101,7 +132,7 @@ def test_a_memory_that_is_nearly_full_shows_its_capacity_inside_the_axis():
     assert ax.get_ylim()[1] > 224 and ax.get_ylabel() == "KiB a partition"
 
 
-# -- lanes -------------------------------------------------------------------------------------------------------------
+# -- lanes -----------------------------------------------------------------------------------------
 def test_the_lanes_tell_the_busy_share_that_the_timeline_reports():
     timeline = small().timeline()
     text = timeline.lane_chart().text()
@@ -113,7 +144,9 @@ def test_the_lanes_tell_the_busy_share_that_the_timeline_reports():
 
 
 def test_a_lane_is_busy_exactly_while_its_intervals_last():
-    share = lanes.busy(np.array([0.0, 2.0, 6.0]), np.array([1.0, 4.0, 7.0]), np.array([0.0, 1.0, 3.0, 5.0, 8.0]))
+    share = lanes.busy(
+        np.array([0.0, 2.0, 6.0]), np.array([1.0, 4.0, 7.0]), np.array([0.0, 1.0, 3.0, 5.0, 8.0])
+    )
     assert share == pytest.approx([1.0, 0.5, 0.5, 1 / 3])
 
 
@@ -133,7 +166,11 @@ def test_a_table_load_is_hatched_before_its_activation(most, monkeypatch):
     (k,) = np.flatnonzero(lanes.is_table_load(timeline))
     figure = timeline.lane_chart().figure()
     assert "activation table loads hatched" in " ".join(words_of(figure))
-    (hatched,) = [a for a in figure.axes[0].get_children() if getattr(a, "get_hatch", lambda: None)() and drawn(a) is not None]
+    (hatched,) = [
+        a
+        for a in figure.axes[0].get_children()
+        if getattr(a, "get_hatch", lambda: None)() and drawn(a) is not None
+    ]
     low, high = drawn(hatched)
     column = float(timeline.end.max()) / 1e3 / (1000 if most == 1 else 1e6)
     assert low == pytest.approx(timeline.since[k] / 1e3, abs=1.01 * column)
@@ -150,7 +187,7 @@ def drawn(artist):
     return (min(map(np.min, paths)), max(map(np.max, paths))) if paths else None
 
 
-# -- roofline ----------------------------------------------------------------------------------------------------------
+# -- roofline --------------------------------------------------------------------------------------
 def test_the_roofline_tells_the_timelines_numbers():
     timeline = small().timeline()
     r = timeline.roofline
@@ -165,7 +202,7 @@ def test_a_run_without_arithmetic_has_no_place_under_the_roofs_but_a_figure():
     assert chart.figure().axes
 
 
-# -- all of them -------------------------------------------------------------------------------------------------------
+# -- all of them -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["memory", "memory, timed", "lanes", "roofline"])
 def test_a_figure_says_what_it_shows_with_units_and_calls_modelled_time_a_model(name):
     chart = CHARTS[name](small())
@@ -192,7 +229,9 @@ def test_a_chart_is_the_same_twice_and_shows_in_a_notebook_with_its_text(name):
 
 @pytest.mark.parametrize("name", ["memory", "lanes", "roofline"])
 def test_a_figure_brings_its_own_light_card_whatever_the_readers_style(name):
-    with matplotlib.rc_context({"axes.facecolor": "black", "text.color": "white", "figure.facecolor": "black"}):
+    with matplotlib.rc_context(
+        {"axes.facecolor": "black", "text.color": "white", "figure.facecolor": "black"}
+    ):
         figure = CHARTS[name](small()).figure()
     assert matplotlib.colors.to_hex(figure.get_facecolor()) == "#ffffff"
     assert all(matplotlib.colors.to_hex(ax.get_facecolor()) == "#ffffff" for ax in figure.axes)
@@ -215,7 +254,9 @@ def test_a_hundred_thousand_instructions_are_drawn_in_seconds_in_columns_and_the
         chart.png()
     assert time.process_time() - began < 8
     assert "each of 1,000 columns shows its fullest moment" in " ".join(words_of(memory.figure()))
-    assert "100,202 instructions in 1,000 columns of time" in " ".join(words_of(lane.figure())).replace("\n", " ")
+    assert ("100,202 instructions in 1,000 columns of time") in " ".join(
+        words_of(lane.figure())
+    ).replace("\n", " ")
 
 
 def test_a_folded_curve_keeps_the_peak():
@@ -230,12 +271,18 @@ def test_importing_the_simulator_does_not_import_matplotlib():
     import subprocess
     import sys
 
-    code = "import sys, nkisim, nkisim.views.page, nkisim.views.lane_chart; sys.exit('matplotlib' in sys.modules)"
+    code = (
+        "import sys, nkisim, nkisim.views.page, nkisim.views.lane_chart; sys.exit('matplotlib' "
+        "in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# -- numbers -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("nbytes", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (229376, "224 KiB"), (3 << 30, "3 GiB")])
+# -- numbers ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (229376, "224 KiB"), (3 << 30, "3 GiB")],
+)
 def test_sizes_are_told_in_the_largest_unit_that_fits(nbytes, text):
     assert tables.size(nbytes) == text
 
@@ -243,7 +290,10 @@ def test_sizes_are_told_in_the_largest_unit_that_fits(nbytes, text):
 def test_every_run_is_drawn_on_its_own_target():
     with nkisim.record(target="trn1") as run:
         every_engine(X)
-    assert "on trn1" in run.memory_chart().text() and "of 192 KiB a partition" in run.memory_chart().text()
+    assert (
+        "on trn1" in run.memory_chart().text()
+        and ("of 192 KiB a partition") in run.memory_chart().text()
+    )
 
 
 def test_cores_side_by_side_have_lanes_of_their_own_and_their_memories_are_counted_together():
@@ -253,30 +303,62 @@ def test_cores_side_by_side_have_lanes_of_their_own_and_their_memories_are_count
     assert "nc0 scalar" in words_of(timeline.lane_chart().figure())
 
 
-# -- colours -----------------------------------------------------------------------------------------------------------
+# -- colours ---------------------------------------------------------------------------------------
 SEEN_AS = {
     "by most": np.eye(3),
-    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency" (2009), severity 1
-    "without red cones": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "without green cones": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "without blue cones": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+    # deficiency" (2009), severity 1
+    "without red cones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "without green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "without blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
 def as_lab(color, seen):
     """A colour such as "#0072b2" in CIELAB, as somebody with the given vision sees it."""
     rgb = np.array(matplotlib.colors.to_rgb(color))
-    rgb = np.clip(np.asarray(seen) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
-    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ rgb / [0.9505, 1, 1.089]
+    rgb = np.clip(
+        np.asarray(seen) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4),
+        0,
+        1,
+    )
+    xyz = (
+        np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        @ rgb
+        / [0.9505, 1, 1.089]
+    )
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize("vision", SEEN_AS)
-@pytest.mark.parametrize(("what", "colors"), [
-    ("owners", [*palette.OWNERS, palette.REST]), ("engines, light", [shade.light for shade in palette.ENGINES.values()]),
-    ("engines, dark", [shade.dark for shade in palette.ENGINES.values()])], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("what", "colors"),
+    [
+        ("owners", [*palette.OWNERS, palette.REST]),
+        ("engines, light", [shade.light for shade in palette.ENGINES.values()]),
+        ("engines, dark", [shade.dark for shade in palette.ENGINES.values()]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_any_two_colours_of_a_picture_are_told_apart_by_everybody(what, colors, vision):
     seen = [as_lab(color, SEEN_AS[vision]) for color in colors]
-    closest = min((float(np.linalg.norm(a - b)), i, j) for i, a in enumerate(seen) for j, b in enumerate(seen) if i < j)
+    closest = min(
+        (float(np.linalg.norm(a - b)), i, j)
+        for i, a in enumerate(seen)
+        for j, b in enumerate(seen)
+        if i < j
+    )
     assert closest[0] > 10, (what, *(colors[k] for k in closest[1:]))

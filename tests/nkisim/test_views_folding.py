@@ -36,7 +36,9 @@ def test_a_loop_shows_its_first_iterations_and_its_last():
     assert shown.records.tolist() == [0, *range(1, 7), *range(148, 151), 151]
     (gap,) = shown.gaps[7]
     assert (gap.first, gap.count, gap.iterations, gap.total) == (7, 141, 50 - HEAD - TAIL, 50)
-    assert gap.text() == "iterations 3 to 49 of 50 are folded: 141 instructions (7 to 147) like those before"
+    assert gap.text() == (
+        "iterations 3 to 49 of 50 are folded: 141 instructions (7 to 147) like those before"
+    )
 
 
 def test_loops_in_loops_are_folded_at_every_level():
@@ -55,8 +57,14 @@ def test_what_no_loop_explains_is_sampled_and_says_so():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 30)), min_size=1, max_size=8),
-       st.integers(4, 60))
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 30)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(4, 60),
+)
 def test_nothing_is_lost_and_nothing_shown_twice(pieces, most):
     kind = np.array([k for body, times in pieces for k in body * times])
     shown = choose(kind, most)

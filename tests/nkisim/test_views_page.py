@@ -1,4 +1,5 @@
-"""The page: self-contained, safe, deterministic, quick, and readable where scripts and styles are stripped."""
+"""The page: self-contained, safe, deterministic, quick, and readable where scripts and styles are
+stripped."""
 
 from __future__ import annotations
 
@@ -23,7 +24,17 @@ import numpy as np
 import pytest
 
 import nkisim
-from tests.nkisim.views_runs import HOSTILE, SMALL, X, empty, every_engine, hostile, large, record, small
+from tests.nkisim.views_runs import (
+    HOSTILE,
+    SMALL,
+    X,
+    empty,
+    every_engine,
+    hostile,
+    large,
+    record,
+    small,
+)
 
 
 class Reader(HTMLParser):
@@ -76,14 +87,19 @@ def test_a_page_needs_nothing_but_itself():
     assert "http" not in page and "@import" not in page and "url(" not in page
     tags = Reader(page).tags
     assert not {tag for tag, _ in tags} & {"link", "iframe", "object", "embed", "svg"}
-    assert all(attrs["src"].startswith("data:image/svg+xml;base64,") for _, attrs in tags if "src" in attrs)
+    assert all(
+        attrs["src"].startswith("data:image/svg+xml;base64,") for _, attrs in tags if "src" in attrs
+    )
     assert not any("href" in attrs for _, attrs in tags)
 
 
 def test_the_same_run_gives_the_same_bytes_and_another_run_another_id():
     first, again = small().html(), small().html()
     assert first.html() == again.html() and first.fragment() == again.fragment()
-    ids = [re.search(r'id="(run-[0-9a-f]{12})"', run.html().fragment())[1] for run in (small(), record(every_engine, X + 1, keep_results=True))]
+    ids = [
+        re.search(r'id="(run-[0-9a-f]{12})"', run.html().fragment())[1]
+        for run in (small(), record(every_engine, X + 1, keep_results=True))
+    ]
     assert ids[0] != ids[1]
 
 
@@ -100,9 +116,19 @@ def test_every_instruction_is_told_with_engine_operands_line_memory_and_contents
     assert data["records"] == list(range(len(run)))
     for instruction, step in zip(run.instructions, data["steps"], strict=True):
         kind = data["kinds"][step]
-        assert (kind["engine"], kind["op"], kind["line"]) == (instruction.engine, instruction.op, instruction.line)
-        assert [o[:3] for o in kind["dst"]] == [[o.name, o.space, " x ".join(map(str, o.shape))] for o in instruction.dst]
-        first, lines = next(p for p in data["files"][kind["file"]]["pieces"] if p[0] <= kind["line"] < p[0] + len(p[1]))
+        assert (kind["engine"], kind["op"], kind["line"]) == (
+            instruction.engine,
+            instruction.op,
+            instruction.line,
+        )
+        assert [o[:3] for o in kind["dst"]] == [
+            [o.name, o.space, " x ".join(map(str, o.shape))] for o in instruction.dst
+        ]
+        first, lines = next(
+            p
+            for p in data["files"][kind["file"]]["pieces"]
+            if p[0] <= kind["line"] < p[0] + len(p[1])
+        )
         assert lines[kind["line"] - first].strip() == instruction.source
     assert max(data["sbuf"]["used"]) <= data["capacity"]["sbuf"] == 224 * 1024
     assert max(data["psum"]["used"]) == 512
@@ -111,7 +137,11 @@ def test_every_instruction_is_told_with_engine_operands_line_memory_and_contents
 
 def test_contents_are_what_the_instructions_wrote_and_read():
     data = data_of(small().html().fragment())
-    load, matmul, exp = (i for i, s in enumerate(data["steps"][:4]) if data["kinds"][s]["op"] in ("dma_copy", "nc_matmul", "activation"))
+    load, matmul, exp = (
+        i
+        for i, s in enumerate(data["steps"][:4])
+        if data["kinds"][s]["op"] in ("dma_copy", "nc_matmul", "activation")
+    )
     assert data["written"][load] == data["read"][matmul][:1] == data["read"][matmul][1:]
     assert data["written"][matmul] == data["read"][exp]
     rows, columns, levels, words = data["tiles"][data["written"][load][0]]
@@ -142,8 +172,15 @@ def test_a_tile_that_was_written_in_parts_is_read_as_a_whole():
 
 def test_the_part_of_an_input_that_a_load_reads_is_shown_with_where_it_begins():
     data = data_of(small().html().fragment())
-    loads = [i for i, s in enumerate(data["steps"]) if data["kinds"][s]["op"] == "dma_copy" and data["kinds"][s]["srcs"][0][0] == "x"]
-    assert [data["partWords"][data["parts"][i][1][0]] for i in loads] == ["from [0, 0] of 128 x 256", "from [0, 128] of 128 x 256"]
+    loads = [
+        i
+        for i, s in enumerate(data["steps"])
+        if data["kinds"][s]["op"] == "dma_copy" and data["kinds"][s]["srcs"][0][0] == "x"
+    ]
+    assert [data["partWords"][data["parts"][i][1][0]] for i in loads] == [
+        "from [0, 0] of 128 x 256",
+        "from [0, 128] of 128 x 256",
+    ]
     for i in loads:
         assert data["read"][i] == data["written"][i] != [-1]  # a load copies
     assert data["read"][loads[0]] != data["read"][loads[1]]
@@ -175,8 +212,14 @@ def test_a_tensor_in_hbm_is_read_back_as_it_was_stored():
         return out
 
     data = data_of(record(kernel, SMALL, keep_results=True).html().fragment())
-    assert data["tiles"][data["read"][4][0]][3].startswith(f"0 to {SMALL[1, 3]:.4g}, mean {SMALL[:2].mean():.4g}")
-    assert [data["partWords"][data["parts"][i][0][0]] for i in (1, 3, 5)] == ["from [0, 0] of 4 x 4", "from [2, 0] of 4 x 4", ""]
+    assert data["tiles"][data["read"][4][0]][3].startswith(
+        f"0 to {SMALL[1, 3]:.4g}, mean {SMALL[:2].mean():.4g}"
+    )
+    assert [data["partWords"][data["parts"][i][0][0]] for i in (1, 3, 5)] == [
+        "from [0, 0] of 4 x 4",
+        "from [2, 0] of 4 x 4",
+        "",
+    ]
 
 
 def test_rows_that_run_time_indices_pick_are_shown_as_the_transfer_wrote_them():
@@ -187,10 +230,14 @@ def test_rows_that_run_time_indices_pick_are_shown_as_the_transfer_wrote_them():
         nl.store(out, value=nl.load(table[picked, nl.arange(4)[None, :]]))
         return out
 
-    data = data_of(record(kernel, SMALL, np.array([[3], [1]], np.int32), keep_results=True).html().fragment())
+    data = data_of(
+        record(kernel, SMALL, np.array([[3], [1]], np.int32), keep_results=True).html().fragment()
+    )
     assert data["partWords"][data["parts"][1][1][0]] == "elements of 4 x 4"
     assert data["read"][1] == data["written"][1]
-    assert data["tiles"][data["read"][1][0]][3].endswith("first row " + " ".join(f"{v:.4g}" for v in SMALL[3]))
+    assert data["tiles"][data["read"][1][0]][3].endswith(
+        "first row " + " ".join(f"{v:.4g}" for v in SMALL[3])
+    )
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
@@ -201,7 +248,13 @@ def test_a_second_destination_is_shown_when_it_is_written_and_when_it_is_read(ma
         t = nl.load(x)
         total = nl.full((4, 1), 0.0, dtype=nl.float32, name="total")
         i_p, i_f = nl.mgrid[0:4, 0:4]
-        nisa.activation_reduce(nl.exp, t, reduce_op=nl.add, reduce_res=total, mask=i_p + 0 * i_f < 2 if masked else None)
+        nisa.activation_reduce(
+            nl.exp,
+            t,
+            reduce_op=nl.add,
+            reduce_res=total,
+            mask=i_p + 0 * i_f < 2 if masked else None,
+        )
         nl.store(out, value=total)
         return out
 
@@ -209,7 +262,7 @@ def test_a_second_destination_is_shown_when_it_is_written_and_when_it_is_read(ma
     data = data_of(run.html().fragment())
     (step,) = [i for i, k in enumerate(run.instructions) if len(k.dst) == 2]
     rows = np.exp(SMALL).sum(axis=1)
-    rows[2 if masked else 4:] = 0.0
+    rows[2 if masked else 4 :] = 0.0
     shown = data["tiles"][data["written"][step][1]]
     assert shown[:2] == [4, 1] and f"first row {rows[0]:.4g}" in shown[3]
     stored = data["tiles"][data["read"][step + 1][0]]
@@ -260,11 +313,18 @@ def test_names_and_source_of_a_kernel_cannot_break_out_of_the_page():
     assert HOSTILE not in page and "<img src=x" not in page
     reader = Reader(page)
     assert sum(tag == "script" for tag, _ in reader.tags) == 1 == page.count("</script>")
-    assert [attrs for tag, attrs in reader.tags if tag == "img" and not attrs["src"].startswith("data:")] == []
+    assert [
+        attrs for tag, attrs in reader.tags if tag == "img" and not attrs["src"].startswith("data:")
+    ] == []
     assert HOSTILE in reader.text
     data = data_of(page)
     assert any(o[0] == HOSTILE for kind in data["kinds"] for o in kind["dst"])
-    assert any('</script><script>alert("source")' in line for f in data["files"] for _, lines in f["pieces"] for line in lines)
+    assert any(
+        '</script><script>alert("source")' in line
+        for f in data["files"]
+        for _, lines in f["pieces"]
+        for line in lines
+    )
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["counted", "timed"])
@@ -292,8 +352,12 @@ def test_a_timeline_gives_every_step_its_modelled_interval():
     data = data_of(run.html(timeline=timeline).fragment())
     words = [data["timeWords"][t] for t in data["times"]]
     for i, text in enumerate(words):
-        assert text.startswith(f"{timeline.start[i] / 1e3:,.3f} to {timeline.busy_end[i] / 1e3:,.3f} us on ")
-    assert [i for i, c in enumerate(data["critical"]) if c] == [s.index for s in timeline.critical_path]
+        assert text.startswith(
+            f"{timeline.start[i] / 1e3:,.3f} to {timeline.busy_end[i] / 1e3:,.3f} us on "
+        )
+    assert [i for i, c in enumerate(data["critical"]) if c] == [
+        s.index for s in timeline.critical_path
+    ]
 
 
 def test_a_table_load_is_told_at_its_step_drawn_in_the_lanes_and_said_in_the_text():
@@ -304,7 +368,9 @@ def test_a_table_load_is_told_at_its_step_drawn_in_the_lanes_and_said_in_the_tex
     data = data_of(page.fragment())
     since, start = timeline.since[k] / 1e3, timeline.start[k] / 1e3
     assert data["loads"] == {str(k): [round(timeline.since[k]), round(timeline.start[k])]}
-    assert f"activation table load from {since:,.3f} to {start:,.3f} us" in data["timeWords"][data["times"][k]]
+    assert (f"activation table load from {since:,.3f} to {start:,.3f} us") in data["timeWords"][
+        data["times"][k]
+    ]
     assert f"after an activation table load from {since:.3f} us" in page.text().splitlines()[k]
     assert "an activation table is loaded" in picture_of(page.fragment())
     assert "table" not in picture_of(run.html().fragment())
@@ -317,8 +383,18 @@ def test_a_timeline_of_another_run_is_refused():
 
 def test_a_page_can_be_used_by_keyboard_and_read_aloud():
     page = small().html().html()
-    for needed in ("ArrowLeft", "ArrowRight", "Home", "End", "tabIndex", "aria-live", "aria-label", "aria-valuetext",
-                   ":focus-visible", "prefers-color-scheme"):
+    for needed in (
+        "ArrowLeft",
+        "ArrowRight",
+        "Home",
+        "End",
+        "tabIndex",
+        "aria-live",
+        "aria-label",
+        "aria-valuetext",
+        ":focus-visible",
+        "prefers-color-scheme",
+    ):
         assert needed in page, needed
 
 
@@ -331,13 +407,24 @@ def test_a_page_is_written_to_a_file_and_shown_by_a_notebook(tmp_path):
 
 
 def test_the_bytes_of_a_page_do_not_depend_on_the_process():
-    code = ("import hashlib, nkisim, tests.nkisim.views_runs as r; run = r.small(); "
-            "print(hashlib.sha256(run.html(timeline=run.timeline()).html().encode()).hexdigest())")
+    code = (
+        "import hashlib, nkisim, tests.nkisim.views_runs as r; run = r.small(); "
+        "print(hashlib.sha256(run.html(timeline=run.timeline()).html().encode()).hexdigest())"
+    )
     root = Path(__file__).resolve().parents[2]
     found = set()
     for seed in "12":
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
-        found.add(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=environment).stdout)
+        found.add(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=root,
+                env=environment,
+            ).stdout
+        )
     assert len(found) == 1
 
 
@@ -369,7 +456,10 @@ def test_iterations_that_name_their_tiles_differently_are_one_loop():
         return out
 
     page = record(kernel, SMALL).html()
-    assert len(page.shown.records) == 5 and "iterations 3 to 1,999 of 2,000 are folded" in page.text()
+    assert (
+        len(page.shown.records) == 5
+        and ("iterations 3 to 1,999 of 2,000 are folded") in page.text()
+    )
 
 
 def test_a_run_of_nothing_has_a_page_too():
@@ -388,5 +478,9 @@ def test_a_hundred_thousand_instructions_make_a_small_page_quickly_and_it_says_w
     assert "loops are folded" in page.facts()
     data = data_of(html)
     assert data["records"][0] == 0 and data["records"][-1] == len(run) - 1
-    assert any("iterations 3 to 199 of 200 are folded: 985 instructions" in text for gap in data["gaps"].values() for text in gap)
+    assert any(
+        "iterations 3 to 199 of 200 are folded: 985 instructions" in text
+        for gap in data["gaps"].values()
+        for text in gap
+    )
     assert len(data["records"]) + page.shown.hidden == len(run)

@@ -29,7 +29,10 @@ def of_phase(events, phase):
 
 def instructions(events):
     """The slices of instructions, in program order."""
-    return sorted((e for e in of_phase(events, "X") if "instruction" in e["args"]), key=lambda e: e["args"]["instruction"])
+    return sorted(
+        (e for e in of_phase(events, "X") if "instruction" in e["args"]),
+        key=lambda e: e["args"]["instruction"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +43,17 @@ def made(tmp_path_factory):
 
 def test_every_instruction_is_a_slice_on_its_lane_at_its_modelled_time(made):
     timeline, events = made
-    names = {e["tid"]: e["args"]["name"] for e in of_phase(events, "M") if e["name"] == "thread_name"}
+    names = {
+        e["tid"]: e["args"]["name"] for e in of_phase(events, "M") if e["name"] == "thread_name"
+    }
     slices = instructions(events)
     assert len(slices) == len(timeline)
     for i, (e, instruction) in enumerate(zip(slices, timeline.run.instructions, strict=True)):
-        assert (e["name"], e["cat"], e["args"]["line"]) == (instruction.op, instruction.engine, instruction.line)
+        assert (e["name"], e["cat"], e["args"]["line"]) == (
+            instruction.op,
+            instruction.engine,
+            instruction.line,
+        )
         assert names[e["tid"]] == timeline.lanes[timeline.lane[i]]
         assert e["ts"] * 1000 == pytest.approx(timeline.start[i], abs=0.51)
         assert (e["ts"] + e["dur"]) * 1000 == pytest.approx(timeline.busy_end[i], abs=0.51)
@@ -61,7 +70,9 @@ def test_a_table_load_is_a_slice_of_its_own_before_its_activation(made):
     (load,) = [e for e in of_phase(events, "X") if e["name"] == "activation table load"]
     (k,) = [i for i, e in enumerate(instructions(events)) if e["name"] == "activation"][:1]
     activation = instructions(events)[k]
-    assert load["args"]["for instruction"] == k and load["args"]["line"] == activation["args"]["line"]
+    assert (
+        load["args"]["for instruction"] == k and load["args"]["line"] == activation["args"]["line"]
+    )
     assert load["tid"] == activation["tid"]
     assert load["ts"] * 1000 == pytest.approx(timeline.since[k], abs=0.51)
     assert round((load["ts"] + load["dur"]) * 1000) == round(activation["ts"] * 1000)
@@ -70,7 +81,9 @@ def test_a_table_load_is_a_slice_of_its_own_before_its_activation(made):
 
 def test_a_transfer_tells_its_bytes_and_how_many_lie_together(made):
     load, store = [e["args"] for e in instructions(made[1]) if e["name"] == "dma_copy"][:2]
-    told = [(a["HBM bytes read"], a["HBM bytes written"], a["contiguous bytes"]) for a in (load, store)]
+    told = [
+        (a["HBM bytes read"], a["HBM bytes written"], a["contiguous bytes"]) for a in (load, store)
+    ]
     assert told == [(65536, 0, 512), (0, 65536, 512)]
 
 
@@ -80,13 +93,19 @@ def test_counters_follow_memory_and_traffic(made):
     for e in of_phase(events, "C"):
         ((unit, value),) = e["args"].items()
         counters.setdefault(f"{e['name']} {unit}", []).append((e["ts"], value))
-    assert sorted(counters) == ["HBM traffic (model) GB/s", "PSUM in use (B a partition)", "SBUF in use (B a partition)"]
+    assert sorted(counters) == [
+        "HBM traffic (model) GB/s",
+        "PSUM in use (B a partition)",
+        "SBUF in use (B a partition)",
+    ]
     for space in ("sbuf", "psum"):
         fullest = curve(Reading(timeline.run), space, 10**6, timeline).total.max()
         assert max(v for _, v in counters[f"{space.upper()} in use (B a partition)"]) == fullest
     traffic = counters["HBM traffic (model) GB/s"]
     moved = sum(v * (b - a) for (a, v), (b, _) in zip(traffic, traffic[1:], strict=False)) * 1e3
-    assert moved == pytest.approx(timeline.run.hbm_bytes_read + timeline.run.hbm_bytes_written, rel=0.01)
+    assert moved == pytest.approx(
+        timeline.run.hbm_bytes_read + timeline.run.hbm_bytes_written, rel=0.01
+    )
     assert traffic[-1][1] == 0
 
 
@@ -111,14 +130,30 @@ def test_the_traffic_never_passes_what_the_model_gives(cores):
 def test_the_lanes_are_named_and_ordered_as_in_the_other_views(made):
     timeline, events = made
     named = {e["tid"]: e["args"] for e in of_phase(events, "M") if e["name"] == "thread_name"}
-    order = {e["tid"]: e["args"]["sort_index"] for e in of_phase(events, "M") if e["name"] == "thread_sort_index"}
+    order = {
+        e["tid"]: e["args"]["sort_index"]
+        for e in of_phase(events, "M")
+        if e["name"] == "thread_sort_index"
+    }
     assert [named[tid]["name"] for tid in sorted(named, key=order.get)] == list(timeline.lanes)
     assert {e["pid"] for e in events} == {PID} and PID not in named
 
 
 def test_threads_have_numbers_that_repeat_the_number_of_their_queue():
-    assert tracks(("tensor", "scalar", "dma in 0", "dma in 13", "dma out 2", "not run")) == [1, 2, 100, 113, 202, 3]
-    assert tracks(("nc0 tensor", "nc0 dma in 3", "nc1 tensor", "nc1 dma in 3")) == [1, 103, 1001, 1103]
+    assert tracks(("tensor", "scalar", "dma in 0", "dma in 13", "dma out 2", "not run")) == [
+        1,
+        2,
+        100,
+        113,
+        202,
+        3,
+    ]
+    assert tracks(("nc0 tensor", "nc0 dma in 3", "nc1 tensor", "nc1 dma in 3")) == [
+        1,
+        103,
+        1001,
+        1103,
+    ]
 
 
 def test_arrows_lead_along_the_critical_path_and_through_table_loads(made):
@@ -127,7 +162,9 @@ def test_arrows_lead_along_the_critical_path_and_through_table_loads(made):
     chain = []
     for step in timeline.critical_path:
         if step.reason == "table load":
-            chain += [e for e in of_phase(events, "X") if e["args"].get("for instruction") == step.index]
+            chain += [
+                e for e in of_phase(events, "X") if e["args"].get("for instruction") == step.index
+            ]
         chain.append(slices[step.index])
     assert len(chain) > len(timeline.critical_path)
     starts, ends = (sorted(of_phase(events, phase), key=lambda e: e["id"]) for phase in "sf")

@@ -24,11 +24,13 @@ from .test_valid_kernels import CASES
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 ATTENTION = [(64, 1), (64, 384), (64, 384)]
-SOLVED = {"stage0_first_kernel": ("scale_fwd", [(128, 512)], {"scale": 2.0}),
-          "stage1_single_tile": ("decode_attention_fwd", [(64, 1), (64, 96), (64, 96)], {}),
-          "stage2_kv_tiling": ("decode_attention_fwd", ATTENTION, {}),
-          "stage3_online_softmax": ("decode_attention_fwd", ATTENTION, {}),
-          "stage4_gqa": ("decode_attention_gqa_fwd", [(64, 8), (2, 64, 256), (2, 64, 256)], {})}
+SOLVED = {
+    "stage0_first_kernel": ("scale_fwd", [(128, 512)], {"scale": 2.0}),
+    "stage1_single_tile": ("decode_attention_fwd", [(64, 1), (64, 96), (64, 96)], {}),
+    "stage2_kv_tiling": ("decode_attention_fwd", ATTENTION, {}),
+    "stage3_online_softmax": ("decode_attention_fwd", ATTENTION, {}),
+    "stage4_gqa": ("decode_attention_gqa_fwd", [(64, 8), (2, 64, 256), (2, 64, 256)], {}),
+}
 
 
 def records(run: nkisim.Run) -> list[tuple]:
@@ -38,18 +40,41 @@ def records(run: nkisim.Run) -> list[tuple]:
         for signature, code, lasti, dst, offset, *rest in program.records():
             share = rest[-1]
             if share is not None:  # elements kept, elements named, index tiles
-                share = (*share[:2], [(b.label, at, m.describe()) for tiles in share[2:] for b, at, m in tiles])
-            metas = [signature.dst, *signature.srcs] + ([signature.extra] if signature.extra else [])
-            out.append((signature.instruction.name, signature.engine, signature.attrs, nkisim.source.line_of(code, lasti),
-                        [(m.describe(), m.strides, m.pstart) for m in metas], dst.label, dst.first, dst.last, offset,
-                        [b.label for b in rest[:-1:2]], rest[1:-1:2], share, signature.plan.cost))
+                share = (
+                    *share[:2],
+                    [(b.label, at, m.describe()) for tiles in share[2:] for b, at, m in tiles],
+                )
+            metas = [signature.dst, *signature.srcs] + (
+                [signature.extra] if signature.extra else []
+            )
+            out.append(
+                (
+                    signature.instruction.name,
+                    signature.engine,
+                    signature.attrs,
+                    nkisim.source.line_of(code, lasti),
+                    [(m.describe(), m.strides, m.pstart) for m in metas],
+                    dst.label,
+                    dst.first,
+                    dst.last,
+                    offset,
+                    [b.label for b in rest[:-1:2]],
+                    rest[1:-1:2],
+                    share,
+                    signature.plan.cost,
+                )
+            )
     return out
 
 
 def both(kernel, *arguments, **options) -> tuple[nkisim.Run, nkisim.Run]:
-    """The run with values and the run on the shapes of the same arguments, after their records were found equal."""
+    """The run with values and the run on the shapes of the same arguments, after their records were
+    found equal."""
     _, full = run_kernel(kernel, *arguments, **options)
-    shapes = [nkisim.shape(a.shape, a.dtype) if isinstance(a, np.ndarray) and a.ndim else a for a in arguments]
+    shapes = [
+        nkisim.shape(a.shape, a.dtype) if isinstance(a, np.ndarray) and a.ndim else a
+        for a in arguments
+    ]
     with nkisim.record(values=False) as alone:
         nki.simulate_kernel(kernel, *shapes, **options)
     assert records(alone) == records(full)
@@ -77,14 +102,20 @@ STEPS = {
     "exp": lambda a, b: nl.exp(a),
     "add": lambda a, b: nl.add(a, b),
     "row maximum": lambda a, b: nl.subtract(a, nl.max(a, axis=1, keepdims=True)),
-    "two scalars": lambda a, b: nisa.tensor_scalar(a, op0=nl.multiply, operand0=2.0, op1=nl.add, operand1=1.0),
-    "transposed twice": lambda a, b: nl.copy(nisa.nc_transpose(nisa.tensor_copy(nisa.nc_transpose(a)))),
+    "two scalars": lambda a, b: nisa.tensor_scalar(
+        a, op0=nl.multiply, operand0=2.0, op1=nl.add, operand1=1.0
+    ),
+    "transposed twice": lambda a, b: nl.copy(
+        nisa.nc_transpose(nisa.tensor_copy(nisa.nc_transpose(a)))
+    ),
     "matmul": lambda a, b: nl.copy(nl.matmul(a, b, transpose_x=True), dtype=a.dtype),
     "softmax": lambda a, b: nl.softmax(a, axis=1),
     "where": lambda a, b: nl.where(nl.greater(a, b), a, b),
     "half": lambda a, b: nl.copy(nl.copy(a, dtype=nl.bfloat16), dtype=nl.float32),
     "mask": lambda a, b: nl.add(a, b, mask=nl.arange(64)[None, :] < 70),
-    "causal": lambda a, b: nisa.affine_select(nl.arange(64)[:, None] >= nl.arange(64)[None, :], a, -1.0),
+    "causal": lambda a, b: nisa.affine_select(
+        nl.arange(64)[:, None] >= nl.arange(64)[None, :], a, -1.0
+    ),
     "broadcast": lambda a, b: nl.multiply(a, b[0:1, :].broadcast_to((64, 64))),
     "reshaped": lambda a, b: nl.square(a.reshape((64, 8, 8))).reshape((64, 64)),
     "grid": lambda a, b: nl.copy(a[nl.arange(64)[:, None], 63 - nl.arange(64)[None, :]]),
@@ -92,7 +123,9 @@ STEPS = {
 }
 
 
-@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6), st.booleans(), st.booleans())
+@given(
+    st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6), st.booleans(), st.booleans()
+)
 def test_any_sequence_of_instructions_leaves_the_same_records(names, in_place, in_loop):
     @nki.jit
     def kernel(x, y):
@@ -115,7 +148,8 @@ def test_any_sequence_of_instructions_leaves_the_same_records(names, in_place, i
 
 
 def tail(x):
-    """x (n, 64), any n -> exp(x), by tiles of 128 rows of which the last reaches beyond the tensor."""
+    """x (n, 64), any n -> exp(x), by tiles of 128 rows of which the last reaches beyond the
+    tensor."""
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     i_p, i_f = nl.arange(128)[:, None], nl.arange(64)[None, :]
     for i in nl.affine_range(-(-x.shape[0] // 128)):
@@ -141,7 +175,9 @@ def rows(table, wanted):
 def scattered(x, wanted):
     """x (8, 16), wanted (8, 1) int32 -> an output (32, 16) whose rows `wanted` are those of x."""
     out = nl.ndarray((32, 16), dtype=x.dtype, buffer=nl.shared_hbm)
-    nl.store(out[nl.load(wanted)[nl.arange(8)[:, None], 0], nl.arange(16)[None, :]], value=nl.load(x))
+    nl.store(
+        out[nl.load(wanted)[nl.arange(8)[:, None], 0], nl.arange(16)[None, :]], value=nl.load(x)
+    )
     return out
 
 
@@ -211,7 +247,9 @@ def test_a_shape_needs_a_run_without_values():
     assert "values=False" in error.remedy
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((0, 4), "float32"), ((2.5,), "float32"), ((4, -1), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((0, 4), "float32"), ((2.5,), "float32"), ((4, -1), "float32")]
+)
 def test_a_shape_has_sizes_of_at_least_one(shape, dtype):
     with pytest.raises(ValueError, match="at least 1"):
         nkisim.shape(shape, dtype)
@@ -248,7 +286,9 @@ def carried(x):
 def registers(x):
     out = nl.ndarray((128, 1), dtype=x.dtype, buffer=nl.shared_hbm)
     total = nl.ndarray((128, 1), dtype=nl.float32)
-    nisa.activation(nl.exp, nl.load(x), reduce_op=nl.add, reduce_res=total, reduce_cmd=nisa.reduce_cmd.reduce)
+    nisa.activation(
+        nl.exp, nl.load(x), reduce_op=nl.add, reduce_res=total, reduce_cmd=nisa.reduce_cmd.reduce
+    )
     nl.store(out, value=total)
     return out
 
@@ -283,8 +323,11 @@ def loaded_trip_count(x, count):
     """x (128, 64), count (1, 1) int32 -> x times two to the power of `count`."""
     out = new_nl.ndarray(x.shape, dtype=x.dtype, buffer=new_nl.shared_hbm)
     tile = new_nl.load(x)
-    new_nl.fori_loop(0, new_nisa.register_alloc(new_nl.load(count)), lambda i: new_nisa.tensor_scalar(
-        tile, tile, op0=new_nl.multiply, operand0=2.0) and None)
+    new_nl.fori_loop(
+        0,
+        new_nisa.register_alloc(new_nl.load(count)),
+        lambda i: new_nisa.tensor_scalar(tile, tile, op0=new_nl.multiply, operand0=2.0) and None,
+    )
     new_nl.store(out, tile)
     return out
 
@@ -300,7 +343,10 @@ def test_an_index_in_a_register_is_not_needed():
 
 
 def test_a_loop_that_needs_a_value_says_so():
-    with nkisim.record(values=False), pytest.raises(nkisim.KernelError, match="fori_loop") as caught:
+    with (
+        nkisim.record(values=False),
+        pytest.raises(nkisim.KernelError, match="fori_loop") as caught,
+    ):
         loaded_trip_count(nkisim.shape((128, 64)), nkisim.shape((1, 1), "int32"))
     assert caught.value.rule == "values-needed"
     assert isinstance(caught.value, ValueError)
@@ -317,7 +363,7 @@ def context(q, k):
         for i in nl.sequential_range(n // 500):
             scores = nisa.nc_matmul(q_tile, nl.load(k[h, :, nl.ds(i * 500, 500)]))
             m[...] = nl.maximum(m, nl.max(scores, axis=1, keepdims=True))
-        nl.store(out[:, h:h + 1], value=m)
+        nl.store(out[:, h : h + 1], value=m)
     return out
 
 
@@ -342,7 +388,10 @@ def product(k, m, n):
                     a = nl.load(lhs_t[nl.ds(at * 128, 128), nl.ds(i * 128, 128)])
                     b = nl.load(rhs[nl.ds(at * 128, 128), nl.ds(j * 512, 512)])
                     total += nl.matmul(a, b, transpose_x=True)
-                nl.store(out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)], value=nl.copy(total, dtype=out.dtype))
+                nl.store(
+                    out[nl.ds(i * 128, 128), nl.ds(j * 512, 512)],
+                    value=nl.copy(total, dtype=out.dtype),
+                )
         return out
 
     return kernel
@@ -351,7 +400,9 @@ def product(k, m, n):
 def test_a_large_matrix_product_is_counted_without_memory_for_its_tensors():
     tracemalloc.start()
     with nkisim.record(values=False) as run:
-        product(1024, 1024, 4096)(nkisim.shape((1024, 1024), "bfloat16"), nkisim.shape((1024, 4096), "bfloat16"))
+        product(1024, 1024, 4096)(
+            nkisim.shape((1024, 1024), "bfloat16"), nkisim.shape((1024, 4096), "bfloat16")
+        )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert run.count("nc_matmul") == 8 * 8 * 8

@@ -1,4 +1,5 @@
-"""Runs that the tests of the views draw: one of several engines, one of 100,000 instructions, one with hostile names."""
+"""Runs that the tests of the views draw: one of several engines, one of 100,000 instructions, one
+with hostile names."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"
 
 @nki.jit
 def every_engine(x):
-    """x (128, 256) -> (128, 256): loads, a matmul, an activation, vector instructions, stores; twice round a loop."""
+    """x (128, 256) -> (128, 256): loads, a matmul, an activation, vector instructions, stores;
+    twice round a loop."""
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     total = nl.full((128, 128), 0.0, dtype=nl.float32, name="total")
     for i in nl.sequential_range(2):

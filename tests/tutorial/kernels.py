@@ -1,4 +1,5 @@
-"""Kernels for the tests: the solutions, right kernels in other styles, and what becomes of them by small changes."""
+"""Kernels for the tests: the solutions, right kernels in other styles, and what becomes of them by
+small changes."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tutorial import check, runner, stage
+from tutorial import check, stage
+from tutorial.running import runner
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = Path(__file__).resolve().parent / "styles"
@@ -46,7 +48,8 @@ def load(number: int, text: str, folder: Path) -> Any:
 
 
 def refused(mistake: tuple[int, str, Any, str, str], folder: Path, named: bool = True) -> Any:
-    """The verdict on a wrong kernel (stage, text, changes to it, cause, words of its sentence), which must be its own."""
+    """The verdict on a wrong kernel (stage, text, changes to it, cause, words of its sentence),
+    which must be its own."""
     number, base, changes, cause, words = mistake
     text = changed(base, *changes)
     verdict = check(number, load(number, text if named else unnamed(text), folder))

@@ -1,4 +1,5 @@
-"""Stage 5: wrong kernels of a batch caught with their own sentences, other right styles, lengths, and what max_length saves."""
+"""Stage 5: wrong kernels of a batch caught with their own sentences, other right styles, lengths,
+and what max_length saves."""
 
 from __future__ import annotations
 
@@ -8,15 +9,27 @@ import pytest
 import nkisim
 from tests.tutorial import wrong_ragged
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import broken, check, get, trace
-from tutorial.batch_mistakes import BATCH
-from tutorial.problem import Attention
-from tutorial.recipes import cook
+from tutorial import broken, check, get
+from tutorial.mistakes.batches import BATCH
+from tutorial.reference.attention import Attention
+from tutorial.reference.recipes import cook
 from tutorial.stage import InputError
+from tutorial.trace import trace
 
 STYLES = ("where", "columns", "guarded", "three_pass")
-UNNAMED = ("5 padding scored 0", "5 after the max, where", "5 V raw", "5 too long", "5 too short", "5 state carried",
-           "5 inf - inf", "5 divides by 0", "5 lengths ignored", "5 first length", "5 l not rescaled")
+UNNAMED = (
+    "5 padding scored 0",
+    "5 after the max, where",
+    "5 V raw",
+    "5 too long",
+    "5 too short",
+    "5 state carried",
+    "5 inf - inf",
+    "5 divides by 0",
+    "5 lengths ignored",
+    "5 first length",
+    "5 l not rescaled",
+)
 
 
 @pytest.mark.parametrize("name", wrong_ragged.WRONG)
@@ -69,15 +82,21 @@ def test_no_tile_beyond_the_longest_length_is_read_where_it_is_known_at_build_ti
 
 
 def test_a_kernel_that_takes_max_length_and_reads_on_is_told_so(tmp_path):
-    text = changed(solution(5), ("longest = n if max_length is None else max_length", "longest = n"))
+    text = changed(
+        solution(5), ("longest = n if max_length is None else max_length", "longest = n")
+    )
     verdict = check(5, load(5, text, tmp_path))
     assert verdict.family == "max_length = 130"
     assert "bytes from HBM where" in verdict.sentence
 
 
 def test_a_kernel_without_max_length_is_right(tmp_path):
-    text = changed(solution(5), ("softmax_scale=None, max_length=None", "softmax_scale=None"),
-                   ("n if max_length is None else max_length", "n"), ("got {max_length}", "got"))
+    text = changed(
+        solution(5),
+        ("softmax_scale=None, max_length=None", "softmax_scale=None"),
+        ("n if max_length is None else max_length", "n"),
+        ("got {max_length}", "got"),
+    )
     assert check(5, load(5, text, tmp_path)).ok
 
 
@@ -87,7 +106,10 @@ def test_no_length_and_no_padding_ever_gives_nan(padding, tmp_path):
     rng = np.random.default_rng(5)
     for n in (1, 100, 128, 200):
         lengths = np.array([[0], [1], [n // 2], [n]], np.int32)
-        q, k, v = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 32, 2), (4, 1, 32, n), (4, 1, 32, n)))
+        q, k, v = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in ((4, 32, 2), (4, 1, 32, n), (4, 1, 32, n))
+        )
         for b, length in enumerate(lengths[:, 0]):
             k[b, :, :, length:] = v[b, :, :, length:] = padding
         o = kernel(q, k, v, lengths)
@@ -99,14 +121,18 @@ def test_no_length_and_no_padding_ever_gives_nan(padding, tmp_path):
 @pytest.mark.parametrize("mistake", BATCH, ids=lambda m: m.key)
 def test_every_mistake_of_a_batch_is_revealed_by_some_family(mistake):
     stage = get(5)
-    problems = [(stage.attention(c), stage.expected(c)) for c in stage.cases() if c.family != "real data"]
+    problems = [
+        (stage.attention(c), stage.expected(c)) for c in stage.cases() if c.family != "real data"
+    ]
     for recipe in mistake.recipes:
         if recipe.carry == "l" and recipe.method == "online":
             continue  # harmless where m starts afresh: alpha = 0 drops what was left
         for attention, expected in problems:
             o = cook(attention, min(128, attention.n), recipe).o
             with np.errstate(all="ignore"):
-                if not (np.abs(o - expected.reshape(o.shape)) <= 1e-5 * np.abs(expected).max()).all():
+                if not (
+                    np.abs(o - expected.reshape(o.shape)) <= 1e-5 * np.abs(expected).max()
+                ).all():
                     break
         else:
             raise AssertionError(recipe)
@@ -127,8 +153,12 @@ BAD = [
 
 @pytest.mark.parametrize(("wrong", "words"), BAD, ids=[words for _, words in BAD])
 def test_an_input_that_is_no_batch_is_refused_with_one_sentence(wrong, words):
-    inputs = {"q": np.zeros((2, 4, 2), np.float32), "k": np.zeros((2, 2, 4, 8), np.float32),
-              "v": np.zeros((2, 2, 4, 8), np.float32), "lengths": np.array([[1], [2]], np.int32)}
+    inputs = {
+        "q": np.zeros((2, 4, 2), np.float32),
+        "k": np.zeros((2, 2, 4, 8), np.float32),
+        "v": np.zeros((2, 2, 4, 8), np.float32),
+        "lengths": np.array([[1], [2]], np.int32),
+    }
     with pytest.raises(InputError) as caught:
         get(5).custom_case({**inputs, **wrong})
     assert words in str(caught.value)
@@ -136,7 +166,12 @@ def test_an_input_that_is_no_batch_is_refused_with_one_sentence(wrong, words):
 
 def test_nan_is_allowed_in_the_padding_and_refused_before_it():
     k = np.zeros((1, 1, 4, 8), np.float32)
-    inputs = {"q": np.zeros((1, 4, 1), np.float32), "k": k, "v": k.copy(), "lengths": np.array([[3]], np.int32)}
+    inputs = {
+        "q": np.zeros((1, 4, 1), np.float32),
+        "k": k,
+        "v": k.copy(),
+        "lengths": np.array([[3]], np.int32),
+    }
     k[..., 3:] = np.nan
     get(5).custom_case(inputs)
     k[..., 2] = np.nan
@@ -146,24 +181,37 @@ def test_nan_is_allowed_in_the_padding_and_refused_before_it():
 
 def test_a_last_tile_of_padding_changes_nothing():
     rng = np.random.default_rng(0)
-    q, k, v = rng.standard_normal((2, 4)), rng.standard_normal((1, 4, 10)), rng.standard_normal((1, 4, 10))
+    q, k, v = (
+        rng.standard_normal((2, 4)),
+        rng.standard_normal((1, 4, 10)),
+        rng.standard_normal((1, 4, 10)),
+    )
     ragged = Attention(q, k, v, 0.5, lengths=np.array([7]))
     whole = Attention(q, k[:, :, :7], v[:, :, :7], 0.5)
     for width in (3, 4, 10, 64):
         ours, theirs = get(5).states(ragged, width), get(5).states(whole, 7)
-        np.testing.assert_allclose(ours.acc[-1] / ours.l[-1][:, None], theirs.acc[-1] / theirs.l[-1][:, None])
+        np.testing.assert_allclose(
+            ours.acc[-1] / ours.l[-1][:, None], theirs.acc[-1] / theirs.l[-1][:, None]
+        )
 
 
 def test_the_trace_of_a_kernel_whose_max_is_wrong_keeps_the_kernels_own_tiles():
-    """Several updates of m are several tiles, even where only the last of them would fit one wide tile."""
+    """Several updates of m are several tiles, even where only the last of them would fit one wide
+    tile."""
     text = str(trace(5, broken(5), "huge scores at the edge").only([(1, 0)]))
-    assert [line.split()[1] for line in text.splitlines()[3:6]] == ["0..127", "128..255", "256..299"]
+    assert [line.split()[1] for line in text.splitlines()[3:6]] == [
+        "0..127",
+        "128..255",
+        "256..299",
+    ]
 
 
 def test_the_instructions_of_a_run_are_listed_once_for_a_diagnosis(tmp_path, monkeypatch):
     listed = []
     instructions = nkisim.Run.instructions.fget
-    monkeypatch.setattr(nkisim.Run, "instructions", property(lambda run: listed.append(run) or instructions(run)))
+    monkeypatch.setattr(
+        nkisim.Run, "instructions", property(lambda run: listed.append(run) or instructions(run))
+    )
     number, base, changes, cause, _ = wrong_ragged.WRONG["5 scores not masked"]
     assert check(number, load(number, changed(base, *changes), tmp_path)).cause == cause
     assert listed and len({id(run) for run in listed}) == len(listed)

@@ -1,4 +1,5 @@
-"""The check: its outcomes, its order, its sentences for kernels that give no answer, and its refusal of bad input."""
+"""The check: its outcomes, its order, its sentences for kernels that give no answer, and its
+refusal of bad input."""
 
 from __future__ import annotations
 
@@ -23,12 +24,19 @@ def test_a_blank_is_not_attempted(stage, tmp_path):
 
 @pytest.mark.parametrize("stage", stages(), ids=lambda s: s.name)
 def test_a_blank_is_a_complete_file_that_leaks_nothing(stage):
-    answer = {line.strip() for line in solution(stage.number).splitlines() if "nisa." in line or "nl.load" in line}
+    answer = {
+        line.strip()
+        for line in solution(stage.number).splitlines()
+        if "nisa." in line or "nl.load" in line
+    }
     given = {line.strip() for line in stage.blank.splitlines()}
     assert not answer & given
     assert "Line budget:" in stage.blank and "Cost budget:" in stage.blank
     assert f"{stage.line_budget} lines" in stage.blank
-    assert stage.cost_budget in stage.blank or stage.cost_budget.capitalize() in stage.blank.replace("\n", " ")
+    assert (
+        stage.cost_budget in stage.blank
+        or stage.cost_budget.capitalize() in stage.blank.replace("\n", " ")
+    )
 
 
 @pytest.mark.parametrize("stage", stages(), ids=lambda s: s.name)
@@ -41,20 +49,25 @@ def test_a_blank_is_the_solution_minus_lines(stage):
     ]
     answer = [line.split("  #")[0] for line in solution(stage.number).splitlines()]
     foreign = [line for line in given if line not in answer]
-    assert all(" = k.shape" in line or "q.shape" in line or "x.shape" in line for line in foreign), foreign
+    assert all(
+        " = k.shape" in line or "q.shape" in line or "x.shape" in line for line in foreign
+    ), foreign
 
 
 @pytest.mark.parametrize("stage", stages(), ids=lambda s: s.name)
 def test_the_line_budget_is_enough_for_the_solution(stage):
     body = solution(stage.number).partition("buffer=nl.shared_hbm)")[2]
-    lines = [line for line in body.splitlines() if line.strip() and not line.strip().startswith("#")]
+    lines = [
+        line for line in body.splitlines() if line.strip() and not line.strip().startswith("#")
+    ]
     assert len(lines) <= stage.line_budget + 5
 
 
 @pytest.mark.parametrize("body", ["...", "pass", '"""Only words."""', "return None", "return"])
 def test_an_empty_function_is_not_attempted(body, tmp_path):
     text = (
-        f"import neuronxcc.nki as nki\n\n@nki.jit\ndef decode_attention_fwd(q, k, v, softmax_scale=None):\n    {body}\n"
+        "import neuronxcc.nki as nki\n\n@nki.jit\ndef decode_attention_fwd(q, k, v, "
+        f"softmax_scale=None):\n    {body}\n"
     )
     assert check(3, load(3, text, tmp_path)).outcome == "not attempted"
 
@@ -132,8 +145,12 @@ REPORTS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "outcome", "words"), [r[1:] for r in REPORTS], ids=[r[0] for r in REPORTS])
-def test_a_kernel_that_gives_no_answer_is_told_why_in_one_sentence(changes, outcome, words, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "outcome", "words"), [r[1:] for r in REPORTS], ids=[r[0] for r in REPORTS]
+)
+def test_a_kernel_that_gives_no_answer_is_told_why_in_one_sentence(
+    changes, outcome, words, tmp_path
+):
     verdict = check(3, kernel_3(tmp_path, *changes))
     assert verdict.outcome == outcome
     assert words in verdict.sentence
@@ -143,7 +160,14 @@ def test_a_kernel_that_gives_no_answer_is_told_why_in_one_sentence(changes, outc
 
 def test_a_kernel_that_writes_its_input_is_refused(tmp_path):
     verdict = check(
-        3, kernel_3(tmp_path, ("nl.store(o, value=o_tile)", "nl.store(o, value=o_tile)\n    nl.store(q, value=q_tile)"))
+        3,
+        kernel_3(
+            tmp_path,
+            (
+                "nl.store(o, value=o_tile)",
+                "nl.store(o, value=o_tile)\n    nl.store(q, value=q_tile)",
+            ),
+        ),
     )
     assert verdict.outcome == "wrong"
     assert "q" in verdict.sentence and "input" in verdict.sentence
@@ -154,7 +178,10 @@ def test_an_illegal_access_comes_before_a_wrong_value(tmp_path):
         3,
         kernel_3(
             tmp_path,
-            ("v_t = nisa.tensor_copy(nisa.nc_transpose(v_tile))", "v_t = nisa.nc_transpose(v_tile)"),
+            (
+                "v_t = nisa.tensor_copy(nisa.nc_transpose(v_tile))",
+                "v_t = nisa.nc_transpose(v_tile)",
+            ),
             ("operand0=m_new", "operand0=m"),
         ),
     )
@@ -168,7 +195,8 @@ def test_an_illegal_access_in_one_family_comes_before_an_unwritten_output_in_ano
             tmp_path,
             (
                 "    nl.store(o, value=o_tile)\n",
-                "    if n > 512:\n        pass\n    else:\n        nl.store(o, value=nl.load(k[0:1, n : n + d]))\n",
+                "    if n > 512:\n        pass\n    else:\n        nl.store(o, "
+                "value=nl.load(k[0:1, n : n + d]))\n",
             ),
         ),
     )
@@ -177,7 +205,14 @@ def test_an_illegal_access_in_one_family_comes_before_an_unwritten_output_in_ano
 
 def test_a_wrong_value_comes_before_cost(tmp_path):
     verdict = check(
-        3, load(3, changed(solution(2), ("op0=nl.subtract, operand0=m))", "op0=nl.subtract, operand0=0.0))")), tmp_path)
+        3,
+        load(
+            3,
+            changed(
+                solution(2), ("op0=nl.subtract, operand0=m))", "op0=nl.subtract, operand0=0.0))")
+            ),
+            tmp_path,
+        ),
     )
     assert verdict.cause == "no max subtraction"
     assert check(3, load(3, solution(2), tmp_path)).cause == "read too often"
@@ -186,10 +221,14 @@ def test_a_wrong_value_comes_before_cost(tmp_path):
 def test_needless_traffic_is_named(tmp_path):
     text = changed(
         solution(3),
-        ("        pv = nisa", "        nl.store(spill[:, nl.ds(i * TILE, TILE)], value=p)\n        pv = nisa"),
+        (
+            "        pv = nisa",
+            "        nl.store(spill[:, nl.ds(i * TILE, TILE)], value=p)\n        pv = nisa",
+        ),
         (
             "    q_tile = nl.load(q)",
-            "    spill = nl.ndarray((1, n), dtype=nl.float32, buffer=nl.private_hbm)\n    q_tile = nl.load(q)",
+            "    spill = nl.ndarray((1, n), dtype=nl.float32, buffer=nl.private_hbm)\n    q_tile "
+            "= nl.load(q)",
         ),
     )
     verdict = check(3, load(3, text, tmp_path))
@@ -203,7 +242,9 @@ def test_a_plain_function_is_told_to_be_a_kernel():
 
     verdict = check(3, decode_attention_fwd)
     assert (verdict.outcome, verdict.exit_code) == ("unusable", 2)
-    assert verdict.sentence == "decode_attention_fwd is a plain Python function, not a kernel: put @nki.jit above it."
+    assert verdict.sentence == (
+        "decode_attention_fwd is a plain Python function, not a kernel: put @nki.jit above it."
+    )
 
 
 def test_another_signature_is_unusable(tmp_path):
@@ -216,7 +257,8 @@ def test_another_signature_is_unusable(tmp_path):
     verdict = check(3, decode_attention_fwd)
     assert verdict.outcome == "unusable"
     assert verdict.sentence == (
-        "decode_attention_fwd(q, k) cannot be called as decode_attention_fwd(q, k, v, softmax_scale=None)."
+        "decode_attention_fwd(q, k) cannot be called as decode_attention_fwd(q, k, v, "
+        "softmax_scale=None)."
     )
     assert check(3, 7).outcome == "unusable"
 
@@ -244,15 +286,18 @@ def test_a_kernel_that_reads_nothing_is_wrong(tmp_path):
 
 
 def test_there_is_no_such_stage():
-    with pytest.raises(StageError, match="There is no stage '42'; the stages are: 0 first_kernel, 1 single_tile"):
+    with pytest.raises(
+        StageError, match="There is no stage '42'; the stages are: 0 first_kernel, 1 single_tile"
+    ):
         check(42, None)
 
 
 def test_a_stage_goes_by_number_and_by_name(tmp_path):
     kernel = load(1, solution(1), tmp_path)
-    assert {check(key, kernel).outcome for key in (1, "1", "single_tile", "stage1_single_tile", "stage1")} == {
-        "correct"
-    }
+    assert {
+        check(key, kernel).outcome
+        for key in (1, "1", "single_tile", "stage1_single_tile", "stage1")
+    } == {"correct"}
 
 
 def test_nothing_is_raised_unless_asked_for(tmp_path):
@@ -283,11 +328,19 @@ peak PSUM bytes               32,768   32,768"""
 
 def test_a_verdict_is_plain_data(tmp_path):
     wrong = kernel_3(
-        tmp_path, ("nisa.tensor_tensor(m, m_new, op=nl.subtract)", "nisa.tensor_tensor(m_new, m, op=nl.subtract)")
+        tmp_path,
+        (
+            "nisa.tensor_tensor(m, m_new, op=nl.subtract)",
+            "nisa.tensor_tensor(m_new, m, op=nl.subtract)",
+        ),
     )
     found = check(3, wrong).to_dict()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert (found["outcome"], found["cause"], found["details"]["got"]) == ("wrong", "alpha inverted", "nan")
+    assert (found["outcome"], found["cause"], found["details"]["got"]) == (
+        "wrong",
+        "alpha inverted",
+        "nan",
+    )
 
 
 # -- the reader's own inputs
@@ -318,17 +371,27 @@ def with_value(value):
 
 
 BAD = [
-    (one_head(q=np.zeros((64, 2), F32)), "q must be (d, 1) = (64, 1) to fit k (64, 256), got (64, 2)."),
-    (one_head(v=np.zeros((64, 128), F32)), "k and v must have the same shape, got (64, 256) and (64, 128)."),
+    (
+        one_head(q=np.zeros((64, 2), F32)),
+        "q must be (d, 1) = (64, 1) to fit k (64, 256), got (64, 2).",
+    ),
+    (
+        one_head(v=np.zeros((64, 128), F32)),
+        "k and v must have the same shape, got (64, 256) and (64, 128).",
+    ),
     (one_head(n=0), "the cache is empty (n = 0): a softmax over no keys is not defined."),
     (one_head(n=100), "n must be a multiple of 128 keys at this stage, got 100."),
     (one_head(q=np.zeros((64, 1))), "q must be float32 at this stage, got float64."),
     (one_head(q=[1.0]), "q must be a NumPy array, got list."),
     (one_head(q=np.zeros((64,), F32)), "q must have 2 axes, got 1: (64,)."),
-    (with_value(np.nan), "k holds NaN at [3, 17]: attention over it is not a number, so there is nothing to check."),
+    (
+        with_value(np.nan),
+        "k holds NaN at [3, 17]: attention over it is not a number, so there is nothing to check.",
+    ),
     (
         with_value(np.inf),
-        "k holds infinity at [3, 17]: attention over it is not a number, so there is nothing to check.",
+        "k holds infinity at [3, 17]: attention over it is not a number, so there is nothing to "
+        "check.",
     ),
     (one_head(softmax_scale="big"), "softmax_scale must be a number or None, got str."),
     (one_head(w=1), "decode_attention_fwd has no parameter 'w'; it takes q, k, v."),
@@ -346,7 +409,9 @@ def test_bad_input_gets_one_sentence(inputs, sentence, tmp_path):
 def test_bad_heads_get_one_sentence(tmp_path):
     kernel = load(4, solution(4), tmp_path)
     verdict = check(
-        4, kernel, inputs=(np.zeros((64, 3), F32), np.zeros((2, 64, 128), F32), np.zeros((2, 64, 128), F32))
+        4,
+        kernel,
+        inputs=(np.zeros((64, 3), F32), np.zeros((2, 64, 128), F32), np.zeros((2, 64, 128), F32)),
     )
     assert verdict.sentence == "Hq must be a multiple of Hkv, got Hq = 3 and Hkv = 2."
     verdict = check(0, load(0, solution(0), tmp_path), inputs=(np.zeros((64, 128), F32), 2.0))

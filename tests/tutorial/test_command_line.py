@@ -60,9 +60,14 @@ UNUSABLE = [
     (
         "other.py",
         "def something(): pass\n",
-        "has no decode_attention_fwd: stage 3 online_softmax checks decode_attention_fwd(q, k, v, softmax_scale=None).",
+        "has no decode_attention_fwd: stage 3 online_softmax checks decode_attention_fwd(q, k, v, "
+        "softmax_scale=None).",
     ),
-    ("plain.py", "def decode_attention_fwd(q, k, v, softmax_scale=None):\n    return q + k\n", "put @nki.jit above it"),
+    (
+        "plain.py",
+        "def decode_attention_fwd(q, k, v, softmax_scale=None):\n    return q + k\n",
+        "put @nki.jit above it",
+    ),
     ("number.py", "decode_attention_fwd = 3\n", "decode_attention_fwd is a int, not a kernel"),
     ("notes.txt", "These are notes, not Python.\n", "SyntaxError"),
 ]
@@ -125,7 +130,12 @@ def test_json_stays_json_when_something_is_off(write, capsys):
 
 
 def test_what_the_file_prints_stays_out_of_the_json(write, capsys):
-    assert main(["check", "3", write("k.py", "print('hello from the file')\n" + solution(3)), "--json"]) == 0
+    assert (
+        main(
+            ["check", "3", write("k.py", "print('hello from the file')\n" + solution(3)), "--json"]
+        )
+        == 0
+    )
     captured = capsys.readouterr()
     assert json.loads(captured.out)["outcome"] == "correct"
     assert "hello from the file" in captured.err
@@ -134,7 +144,16 @@ def test_what_the_file_prints_stays_out_of_the_json(write, capsys):
 def test_a_file_may_import_its_neighbours(write, capsys):
     write("settings_of_mine.py", "TILE = 128\n")
     assert (
-        main(["check", "3", write("k.py", changed(solution(3), ("TILE = 128", "from settings_of_mine import TILE")))])
+        main(
+            [
+                "check",
+                "3",
+                write(
+                    "k.py",
+                    changed(solution(3), ("TILE = 128", "from settings_of_mine import TILE")),
+                ),
+            ]
+        )
         == 0
     )
 
@@ -166,7 +185,10 @@ def test_own_inputs_come_from_an_npz_file(write, tmp_path, capsys):
 
 def test_trace_prints_the_table_and_writes_the_pictures(write, tmp_path, capsys):
     arguments = ["trace", "4", write("k.py", solution(4)), "--heads", "5", "--family", "random"]
-    assert main([*arguments, "--html", str(tmp_path / "t.html"), "--figure", str(tmp_path / "t.svg")]) == 0
+    assert (
+        main([*arguments, "--html", str(tmp_path / "t.html"), "--figure", str(tmp_path / "t.svg")])
+        == 0
+    )
     assert "head 5\ntile  keys       tile max" in capsys.readouterr().out
     assert "<details open>" in (tmp_path / "t.html").read_text(encoding="utf-8")
     assert (tmp_path / "t.svg").stat().st_size > 1000
@@ -174,7 +196,9 @@ def test_trace_prints_the_table_and_writes_the_pictures(write, tmp_path, capsys)
 
 def test_trace_in_json_has_no_bare_infinities(write, capsys):
     assert main(["trace", "3", write("k.py", solution(3)), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"bare {name}"))
+    found = json.loads(
+        capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"bare {name}")
+    )
     assert found["trace"]["m_old"][0] == "-inf"
     assert len(found["trace"]["l"]) == 8
 
@@ -197,7 +221,16 @@ def test_a_trace_that_cannot_be_shown_gets_one_sentence(arguments, words, write,
 def test_trace_of_a_kernel_that_does_not_run_has_the_exit_status_of_check(write, capsys):
     assert main(["trace", "3", write("k.py", get(3).blank)]) == 2
     assert capsys.readouterr().out == "stage 3 online_softmax is not attempted yet.\n"
-    assert main(["trace", "3", write("k.py", changed(solution(3), ("    nl.store(o, value=o_tile)\n", "")))]) == 1
+    assert (
+        main(
+            [
+                "trace",
+                "3",
+                write("k.py", changed(solution(3), ("    nl.store(o, value=o_tile)\n", ""))),
+            ]
+        )
+        == 1
+    )
 
 
 def test_list_names_every_stage(capsys):
@@ -227,8 +260,8 @@ def test_doctor_says_what_to_do(monkeypatch, capsys):
     monkeypatch.setattr(metadata, "version", version)
     assert main(["doctor"]) == 1
     assert (
-        "to do: jupyterlab is not installed; the notebooks need it: python -m pip install jupyterlab"
-        in capsys.readouterr().out
+        "to do: jupyterlab is not installed; the notebooks need it: python -m pip install "
+        "jupyterlab" in capsys.readouterr().out
     )
 
 
@@ -241,7 +274,9 @@ def test_run_checks_the_solutions_in_one_table(capsys):
     assert main(["run", str(ROOT / "solutions")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["stage", "name", "outcome", "HBM", "bytes", "read", "minimum"]
-    assert [line.split()[:3] for line in lines[1:-1]] == [[str(s.number), s.name, "correct"] for s in stages()]
+    assert [line.split()[:3] for line in lines[1:-1]] == [
+        [str(s.number), s.name, "correct"] for s in stages()
+    ]
     assert lines[-1] == "counted on trn2 (simulated)"
 
 

@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from tutorial import families, get, stages
-from tutorial.families import FAMILIES
+from tutorial import get, stages
+from tutorial.inputs import families
+from tutorial.inputs.families import FAMILIES
 
 SHAPED = [name for name, family in FAMILIES.items() if family.scores is not None]
 
@@ -21,7 +22,9 @@ def test_scores_are_exact_in_fp32_in_any_order_of_summation(name):
         products = q[:, h, None].astype(np.float64) * k[h // group]
         exact = products.sum(axis=0)
         for order in (slice(None), slice(None, None, -1)):
-            summed = np.add.accumulate((q[:, h, None] * k[h // group])[order], axis=0, dtype=np.float32)[-1]
+            summed = np.add.accumulate(
+                (q[:, h, None] * k[h // group])[order], axis=0, dtype=np.float32
+            )[-1]
             assert np.array_equal(summed.astype(np.float64), exact)
 
 
@@ -31,7 +34,6 @@ def test_inputs_are_the_same_on_every_machine():
         for array in families.heads(name, 4, 2, 64, 128):
             digest = zlib.crc32(array.astype("<f4").tobytes(), digest)
     assert digest == 1190749570
-
 
 
 def tile_maxima(name, width):
@@ -47,7 +49,10 @@ def test_tile_maxima_ascend_and_descend_at_any_width(width):
 
 @pytest.mark.parametrize("width", [128, 256, 512])
 def test_one_tile_dominates(width):
-    last, first = tile_maxima("last tile dominates", width), tile_maxima("first tile dominates", width)
+    last, first = (
+        tile_maxima("last tile dominates", width),
+        tile_maxima("first tile dominates", width),
+    )
     assert last[-1] - last[:-1].max() > 100
     assert first[0] - first[1:].max() > 100
 

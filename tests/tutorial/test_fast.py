@@ -9,8 +9,11 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import ROOT, load, refused, solution, style
 from tests.tutorial.wrong_fast import WRONG, rung
-from tutorial import StageError, check, get, ladder, precision, runner, trace
-from tutorial.stage7_fast import RUNGS, ladder_case
+from tutorial import StageError, check, get
+from tutorial.cost import ladder
+from tutorial.running import precision, runner
+from tutorial.stages.stage7_fast import RUNGS, ladder_case
+from tutorial.trace import trace
 
 STAGE = get(7)
 BF16 = ml_dtypes.bfloat16
@@ -37,7 +40,9 @@ def climbed():
 
 def test_the_solution_is_the_last_rung_that_is_asked_for():
     last = [r for r in RUNGS if not r.tried][-1]
-    assert solution(7) == (ROOT / "solutions" / "stage7_fast" / last.file).read_text(encoding="utf-8")
+    assert solution(7) == (ROOT / "solutions" / "stage7_fast" / last.file).read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("number", [r.number for r in RUNGS])
@@ -46,7 +51,9 @@ def test_a_rung_is_right_on_every_family(number, tmp_path):
     kernel = load(7, rung(at.file.removesuffix(".py")), tmp_path)
     for case in STAGE.cases():
         args = at.arguments(case) if at.arguments else case.args
-        error = np.abs(kernel(*args.values(), **case.options).astype(np.float64) - STAGE.expected(case))
+        error = np.abs(
+            kernel(*args.values(), **case.options).astype(np.float64) - STAGE.expected(case)
+        )
         assert (error <= STAGE.tolerance(case)).all(), case.family
 
 
@@ -58,7 +65,11 @@ def test_a_rung_keeps_its_own_budget_and_not_the_next_ones(number, climbed):
 
 def test_every_rung_is_sooner_than_the_one_before_by_the_model(climbed):
     for target in ladder.TARGETS:
-        times = [climbed[r.number].latency_us[target] for r in RUNGS if not r.tried and (target == "trn2" or r.number != 6)]
+        times = [
+            climbed[r.number].latency_us[target]
+            for r in RUNGS
+            if not r.tried and (target == "trn2" or r.number != 6)
+        ]
         assert times == sorted(times, reverse=True)
 
 
@@ -73,7 +84,10 @@ def test_a_long_cache_reaches_four_fifths_of_the_achievable_bandwidth():
     case = ladder_case(2048)  # its values are not looked at: only the shapes grow
     with nkisim.record(values=False) as run:
         runner.load(ROOT / "solutions" / "stage7_fast.py", STAGE)(
-            nkisim.shape(case.args["q"].shape, BF16), nkisim.shape((8, 128, 32768), BF16), nkisim.shape((8, 32768, 128), BF16))
+            nkisim.shape(case.args["q"].shape, BF16),
+            nkisim.shape((8, 128, 32768), BF16),
+            nkisim.shape((8, 32768, 128), BF16),
+        )
     found = ladder.measured(run)
     assert found.share["trn2"] >= 0.8 and found.bound["trn2"] == "dma"
 
@@ -81,7 +95,9 @@ def test_a_long_cache_reaches_four_fifths_of_the_achievable_bandwidth():
 def test_the_bound_is_kept_and_is_tight_within_a_factor_of_ten(tmp_path):
     kernel, used = load(7, solution(7), tmp_path), []
     for case in STAGE.cases():
-        error = np.abs(kernel(*case.args.values(), **case.options).astype(np.float64) - STAGE.expected(case))
+        error = np.abs(
+            kernel(*case.args.values(), **case.options).astype(np.float64) - STAGE.expected(case)
+        )
         used.append((error / STAGE.tolerance(case)).max())
     assert 0.1 < max(used) <= 1
 
@@ -106,7 +122,11 @@ def test_a_check_tells_the_rung_and_what_the_next_one_asks_for(tmp_path):
     assert check(7, kernel, rung=3).ok
     assert check(7, kernel).notes[-1].startswith("ladder: rung 3 of 7 (wide tiles), ")
     short = check(7, kernel, rung=4)
-    assert short.outcome == "wrong" and "rung 4, large transfers, is not reached: DMA transfers at most 100, yours 272" in short.sentence
+    assert (
+        short.outcome == "wrong"
+        and ("rung 4, large transfers, is not reached: DMA transfers at most 100, yours 272")
+        in short.sentence
+    )
 
 
 @pytest.mark.parametrize(("key", "number"), [(7, 0), (7, 8), (4, 1)])
@@ -136,8 +156,14 @@ def test_lanes_that_hold_the_keys_fold_into_one_row_a_head(tmp_path):
         ((zeros(64, 3), zeros(2, 64, 128), zeros(2, 128, 64)), "Hq must be a multiple of Hkv"),
         ((zeros(32, 4), zeros(2, 64, 128), zeros(2, 128, 64)), "q must be (d, Hq)"),
         ((zeros(64, 4), zeros(2, 64, 128), zeros(2, 64, 128)), "v must be (Hkv, n, d)"),
-        ((zeros(64, 4), zeros(2, 64, 100), zeros(2, 100, 64)), "n must be a positive multiple of 128"),
-        ((zeros(64, 4, dtype=np.float32), zeros(2, 64, 128), zeros(2, 128, 64)), "must be bfloat16"),
+        (
+            (zeros(64, 4), zeros(2, 64, 100), zeros(2, 100, 64)),
+            "n must be a positive multiple of 128",
+        ),
+        (
+            (zeros(64, 4, dtype=np.float32), zeros(2, 64, 128), zeros(2, 128, 64)),
+            "must be bfloat16",
+        ),
     ],
 )
 def test_the_solution_refuses_bad_input_with_one_sentence(args, text, tmp_path):

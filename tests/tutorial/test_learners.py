@@ -1,4 +1,5 @@
-"""Kernels as a hundred learners write them: the right ones are right, the wrong ones get the sentence of their own mistake."""
+"""Kernels as a hundred learners write them: the right ones are right, the wrong ones get the
+sentence of their own mistake."""
 
 from __future__ import annotations
 
@@ -8,13 +9,35 @@ from tests.tutorial.kernels import load, refused, style
 from tests.tutorial.wrong_learners import WRONG
 from tutorial import check
 
-pytestmark = pytest.mark.filterwarnings("ignore:nl.*_range is deprecated:DeprecationWarning")  # in stage 9, by kernels in the old way
+# in stage 9, by kernels in the old way
+pytestmark = pytest.mark.filterwarnings("ignore:nl.*_range is deprecated:DeprecationWarning")
 
-RIGHT = ("stage1_columns", "stage1_by_vector_engine", "stage1_transposed", "stage2_row_of_maxima", "stage2_language",
-         "stage3_negated", "stage3_wide", "stage3_unscaled", "stage3_states_merged", "stage3_recursive", "stage4_tiles_outside",
-         "stage4_row_state", "stage4_heads_inside", "stage4_wide", "stage5_range_select", "stage5_filled_up", "stage6_strided",
-         "stage6_log_sum", "stage7_wide", "stage7_plain", "stage8_rows_of_a_block", "stage8_a_position_at_a_time",
-         "stage9_negated", "stage9_scores_on_chip")
+RIGHT = (
+    "stage1_columns",
+    "stage1_by_vector_engine",
+    "stage1_transposed",
+    "stage2_row_of_maxima",
+    "stage2_language",
+    "stage3_negated",
+    "stage3_wide",
+    "stage3_unscaled",
+    "stage3_states_merged",
+    "stage3_recursive",
+    "stage4_tiles_outside",
+    "stage4_row_state",
+    "stage4_heads_inside",
+    "stage4_wide",
+    "stage5_range_select",
+    "stage5_filled_up",
+    "stage6_strided",
+    "stage6_log_sum",
+    "stage7_wide",
+    "stage7_plain",
+    "stage8_rows_of_a_block",
+    "stage8_a_position_at_a_time",
+    "stage9_negated",
+    "stage9_scores_on_chip",
+)
 
 
 @pytest.mark.parametrize("name", RIGHT)

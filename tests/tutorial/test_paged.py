@@ -8,8 +8,10 @@ import pytest
 import nkisim
 from tests.tutorial.kernels import load, refused, solution, style
 from tests.tutorial.wrong_paged import WRONG
-from tutorial import InputError, check, get, lesson, realdata, trace
-from tutorial.paging import IN_A_ROW, compare, one_sequence, shared_prefix
+from tutorial import InputError, check, get, lesson
+from tutorial.cost.paging import IN_A_ROW, compare, one_sequence, shared_prefix
+from tutorial.inputs import realdata
+from tutorial.trace import trace
 
 STAGE = get(8)
 
@@ -52,7 +54,9 @@ def test_sequences_that_share_a_prefix_share_its_blocks():
     assert shared_prefix(sequences=32, prefix=1024, own=100, block=16) == (64 + 32 * 7, 32 * 71)
 
 
-@pytest.mark.parametrize("family", ["poisoned padding, NaN", "poisoned padding, 1e4", "old entries"])
+@pytest.mark.parametrize(
+    "family", ["poisoned padding, NaN", "poisoned padding, 1e4", "old entries"]
+)
 def test_what_is_past_a_length_does_not_matter(family, tmp_path):
     case = STAGE.case(family)
     output = load(8, solution(8), tmp_path)(*case.args.values())
@@ -69,14 +73,18 @@ def test_the_trace_of_a_batch_has_the_twins_rows(tmp_path):
 def test_the_kernel_in_a_row_answers_alike_where_the_table_is_in_order():
     case = one_sequence(256, 16)
     args = {**case.args, "block_table": np.arange(16, dtype=np.int32)[None]}
-    outputs = [kernel(*args.values()) for kernel in (lesson.variant(8, IN_A_ROW), lesson.solution(8))]
+    outputs = [
+        kernel(*args.values()) for kernel in (lesson.variant(8, IN_A_ROW), lesson.solution(8))
+    ]
     np.testing.assert_array_equal(*outputs)
 
 
 def test_the_comparison_says_that_its_times_are_modelled(capsys):
     compare(256, (16,))
     lines = capsys.readouterr().out.splitlines()
-    assert "model trn2 us" in lines[0] and [line.split(",")[1].split("  ")[0] for line in lines[1:]] == [" in a row", " paged"]
+    assert ("model trn2 us") in lines[0] and [
+        line.split(",")[1].split("  ")[0] for line in lines[1:]
+    ] == [" in a row", " paged"]
 
 
 @pytest.mark.parametrize(

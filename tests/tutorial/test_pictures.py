@@ -1,4 +1,5 @@
-"""The figure and the step-through view of a trace: self-contained, deterministic, and readable without scripts."""
+"""The figure and the step-through view of a trace: self-contained, deterministic, and readable
+without scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, unnamed
-from tutorial import trace
+from tutorial.trace import trace
 
 
 @pytest.fixture
@@ -43,7 +44,10 @@ def test_the_steps_are_the_same_bytes_every_time(made, tmp_path):
 def test_the_steps_need_no_script_no_network_and_no_library(made):
     page = made.steps().html()
     outside = [
-        v for tag, attrs in tags(page) for k, v in attrs.items() if k in ("src", "href") and not v.startswith("data:")
+        v
+        for tag, attrs in tags(page)
+        for k, v in attrs.items()
+        if k in ("src", "href") and not v.startswith("data:")
     ]
     assert outside == []
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -73,7 +77,11 @@ def test_the_slider_can_be_used_by_keyboard_and_read_aloud(made):
 
 def test_lost_values_are_drawn_and_told(tmp_path):
     text = changed(
-        solution(3), ("nisa.tensor_tensor(m, m_new, op=nl.subtract)", "nisa.tensor_tensor(m_new, m, op=nl.subtract)")
+        solution(3),
+        (
+            "nisa.tensor_tensor(m, m_new, op=nl.subtract)",
+            "nisa.tensor_tensor(m_new, m, op=nl.subtract)",
+        ),
     )
     lost = trace(3, load(3, text, tmp_path))
     assert "Now l is nan and |acc| is nan." in lost.steps().html()
@@ -105,7 +113,9 @@ def test_heads_differ_by_more_than_their_colour_and_are_named_outside_the_curves
 
 def test_a_panel_that_is_empty_says_so(tmp_path):
     alpha = trace(2, load(2, solution(2), tmp_path)).figure().axes[1]
-    assert [text.get_text() for text in alpha.texts] == ["none in this trace"] and "none" not in str(alpha.get_ylabel())
+    assert [text.get_text() for text in alpha.texts] == [
+        "none in this trace"
+    ] and "none" not in str(alpha.get_ylabel())
 
 
 def test_show_prints_the_text_first(made, capsys):

@@ -1,4 +1,5 @@
-"""The stored attention data of a real model: its shapes, its size, its answers, and what the lessons say about it."""
+"""The stored attention data of a real model: its shapes, its size, its answers, and what the
+lessons say about it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tutorial import realdata
+from tutorial.inputs import realdata
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tutorial" / "data"
@@ -53,8 +54,13 @@ def test_case_has_the_course_layout_nine_query_heads_three_kv_heads_and_float32(
     assert case.q.shape == (64, 9)
     assert case.k.shape == case.v.shape == (3, 64, n)
     assert case.o.shape == case.o_model.shape == (9, 64)
-    assert {a.dtype for a in (case.q, case.k, case.v, case.o, case.o_model)} == {np.dtype(np.float32)}
-    assert all(a.flags.c_contiguous and np.isfinite(a).all() for a in (case.q, case.k, case.v, case.o, case.o_model))
+    assert {a.dtype for a in (case.q, case.k, case.v, case.o, case.o_model)} == {
+        np.dtype(np.float32)
+    }
+    assert all(
+        a.flags.c_contiguous and np.isfinite(a).all()
+        for a in (case.q, case.k, case.v, case.o, case.o_model)
+    )
     assert (case.layer, case.n, len(case.tokens)) == (layer, n, n)
 
 
@@ -62,12 +68,16 @@ def test_case_has_the_course_layout_nine_query_heads_three_kv_heads_and_float32(
 @EVERY_LENGTH
 def test_stored_output_is_float64_softmax_attention_on_the_stored_inputs(layer, n):
     case = realdata.load(layer, n)
-    np.testing.assert_allclose(case.o, softmax_attention(case.q, case.k, case.v)[2], rtol=1e-6, atol=0)
+    np.testing.assert_allclose(
+        case.o, softmax_attention(case.q, case.k, case.v)[2], rtol=1e-6, atol=0
+    )
 
 
 @EVERY_LAYER
 @EVERY_LENGTH
-def test_rounding_for_storage_moved_the_output_by_less_than_half_a_percent_of_the_models_own(layer, n):
+def test_rounding_for_storage_moved_the_output_by_less_than_half_a_percent_of_the_models_own(
+    layer, n
+):
     case = realdata.load(layer, n)
     moved = np.abs(case.o - case.o_model).max()
     assert 0 < moved < 0.005 * np.abs(case.o_model).max()
@@ -97,7 +107,11 @@ def test_each_load_gives_fresh_arrays_so_that_overwriting_one_spoils_nothing():
     for array in (first.q, first.k, first.v, first.o, first.o_model):
         array[:] = np.nan
     second = realdata.load(0, 128)
-    assert np.isfinite(second.q).all() and np.isfinite(second.k).all() and np.isfinite(second.o_model).all()
+    assert (
+        np.isfinite(second.q).all()
+        and np.isfinite(second.k).all()
+        and np.isfinite(second.o_model).all()
+    )
 
 
 def test_one_head_alone_has_the_single_head_layout_and_its_own_kv_head():
@@ -115,7 +129,9 @@ def test_looks_at_gives_the_largest_softmax_weights_with_the_text_of_their_token
     for h in range(9):
         looks = case.looks_at(h, count=3)
         assert [w for _, _, w in looks] == pytest.approx(sorted(weights[h], reverse=True)[:3])
-        assert all(text == case.tokens[i] and w == pytest.approx(weights[h, i]) for i, text, w in looks)
+        assert all(
+            text == case.tokens[i] and w == pytest.approx(weights[h, i]) for i, text, w in looks
+        )
 
 
 def test_tokens_joined_are_the_beginning_of_the_text_in_the_repository():
@@ -150,7 +166,9 @@ def test_layer_18_head_8_rests_on_the_first_token(n):
 
 @pytest.mark.parametrize("layer", [1, -1, 30, "nine"])
 def test_a_layer_that_is_not_stored_is_refused_with_the_list_of_those_that_are(layer):
-    with pytest.raises(ValueError, match="is not stored; the stored layers of the model are 0, 9, 18"):
+    with pytest.raises(
+        ValueError, match="is not stored; the stored layers of the model are 0, 9, 18"
+    ):
         realdata.load(layer)
 
 
@@ -177,7 +195,9 @@ def test_a_query_head_that_does_not_exist_is_refused(h):
 def test_a_missing_data_file_is_reported_with_what_to_do(monkeypatch, tmp_path):
     realdata._data.cache_clear()
     monkeypatch.setattr(realdata.resources, "files", lambda package: tmp_path)
-    with pytest.raises(FileNotFoundError, match="is missing: install the package with its data files"):
+    with pytest.raises(
+        FileNotFoundError, match="is missing: install the package with its data files"
+    ):
         realdata.load()
     realdata._data.cache_clear()
 

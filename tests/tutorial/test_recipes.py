@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tutorial import get, mistakes
-from tutorial.recipes import Recipe, cook
+from tutorial import get
+from tutorial.mistakes import attention as mistakes
+from tutorial.reference.recipes import Recipe, cook
 
 
 def answers(number):
@@ -21,7 +22,9 @@ def width_for(attention):
 
 def off(output, expected):
     with np.errstate(all="ignore"):
-        return not bool(np.all(np.abs(output - expected) <= 1e-5 * np.abs(expected).max(axis=1, keepdims=True)))
+        return not bool(
+            np.all(np.abs(output - expected) <= 1e-5 * np.abs(expected).max(axis=1, keepdims=True))
+        )
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
@@ -32,13 +35,14 @@ def test_a_recipe_without_a_mistake_is_right(number, method):
         assert not off(cook(attention, width_for(attention), Recipe(method=method)).o, expected)
 
 
-
-
 @pytest.mark.parametrize("mistake", mistakes.ATTENTION, ids=lambda m: m.key)
 def test_every_mistake_is_revealed_by_some_family(mistake):
     number = 4 if mistake.grouped else 3
     for recipe in mistake.recipes:
-        seen = any(off(cook(attention, width_for(attention), recipe).o, expected) for attention, expected in answers(number))
+        seen = any(
+            off(cook(attention, width_for(attention), recipe).o, expected)
+            for attention, expected in answers(number)
+        )
         assert seen or recipe.carry in ("acc", "l", "l acc"), recipe
 
 

@@ -1,4 +1,5 @@
-"""Stage 6: the algebra of the merge, wrong kernels caught with their own sentences, other right styles, bytes and modelled time."""
+"""Stage 6: the algebra of the merge, wrong kernels caught with their own sentences, other right
+styles, bytes and modelled time."""
 
 from __future__ import annotations
 
@@ -12,14 +13,24 @@ from hypothesis import strategies as st
 import nkisim
 from tests.tutorial import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
-from tutorial import check, get, matching, trace
-from tutorial.recipes import cook
-from tutorial.split_mistakes import SPLIT
-from tutorial.splitting import RIGHT, State, identity, merged, tiles
+from tutorial import check, get
+from tutorial.diagnosis import matching
+from tutorial.mistakes.splits import SPLIT
+from tutorial.reference.recipes import cook
+from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.stage import InputError
+from tutorial.trace import trace
 
 STYLES = ("one_kernel", "outputs")
-UNNAMED = ("6 averaged", "6 by l", "6 normalised", "6 normalised, nan", "6 rest dropped", "6 empty m of 0", "6 max alone")
+UNNAMED = (
+    "6 averaged",
+    "6 by l",
+    "6 normalised",
+    "6 normalised, nan",
+    "6 rest dropped",
+    "6 empty m of 0",
+    "6 max alone",
+)
 
 
 def state_of(scores, values):
@@ -41,7 +52,9 @@ def alike(a, b):
 def states(draw):
     """The state of 0 to 4 keys with scores of any size."""
     scores = np.array(draw(st.lists(st.floats(-1000, 1000), max_size=4)), np.float64)
-    values = np.array([draw(st.lists(st.floats(-10, 10), min_size=2, max_size=2)) for _ in scores], np.float64)
+    values = np.array(
+        [draw(st.lists(st.floats(-10, 10), min_size=2, max_size=2)) for _ in scores], np.float64
+    )
     return state_of(scores, values.reshape(-1, 2))
 
 
@@ -59,7 +72,9 @@ def test_the_merge_is_associative_and_commutative_and_the_state_of_no_keys_is_it
 def test_the_merge_of_any_splits_in_any_order_is_the_state_of_all_keys(scores, data):
     scores = np.array(scores)
     values = np.stack([np.arange(len(scores)), np.cos(scores)], axis=1).astype(np.float64)
-    owner = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores))))
+    owner = np.array(
+        data.draw(st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores)))
+    )
     order = data.draw(st.permutations(range(4)))
     parts = [state_of(scores[owner == s], values[owner == s]) for s in order]
     alike(reduce(merged, parts), state_of(scores, values))

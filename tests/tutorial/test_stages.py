@@ -11,7 +11,8 @@ import pytest
 from tutorial import StageError, get, stages
 
 STAGES = stages()
-KERNELS = [s for s in STAGES if s.judge is None]  # the others' entry points are not called on a case
+# the others' entry points are not called on a case
+KERNELS = [s for s in STAGES if s.judge is None]
 
 
 def test_the_stages_are_in_the_order_of_their_numbers():
@@ -51,7 +52,11 @@ def test_a_twin_is_short_and_right(stage):
         else:
             last = {state.get("head", 0): state["o"] for state in yielded if "o" in state}
             got = np.concatenate([last[head] for head in sorted(last)]).reshape(expected.shape)
-        allowed = 1e-6 * np.abs(expected).max() + 1e-30 if stage.tolerance is None else stage.tolerance(case)
+        allowed = (
+            1e-6 * np.abs(expected).max() + 1e-30
+            if stage.tolerance is None
+            else stage.tolerance(case)
+        )
         assert (np.abs(got - expected) <= allowed).all(), case.family
 
 
@@ -64,7 +69,10 @@ def test_a_stage_allows_its_own_cases_and_names_a_case_for_its_costs(stage):
 
 
 def test_importing_the_course_is_light():
-    code = "import sys, tutorial; print(sorted({'matplotlib', 'IPython', 'jupyterlab', 'pytest'} & set(sys.modules)))"
+    code = (
+        "import sys, tutorial; print(sorted({'matplotlib', 'IPython', 'jupyterlab', 'pytest'} "
+        "& set(sys.modules)))"
+    )
     import subprocess
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

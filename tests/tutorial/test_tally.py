@@ -30,7 +30,9 @@ def test_instructions_of_the_engines_add_up_to_all():
 def test_shapes_are_enough_and_count_what_arrays_would():
     arrays = dict(tutorial.get(4).case("random").args)
     shapes = {name: nkisim.shape(value.shape) for name, value in arrays.items()}
-    by_shape, by_value = (str(tutorial.tally(4, tutorial.solution(4), inputs)) for inputs in (shapes, arrays))
+    by_shape, by_value = (
+        str(tutorial.tally(4, tutorial.solution(4), inputs)) for inputs in (shapes, arrays)
+    )
     assert by_shape == by_value
 
 
@@ -38,7 +40,9 @@ def test_a_blank_is_not_attempted_and_a_missing_solution_is_said_to_be_missing()
     def decode_attention_fwd(q, k, v, softmax_scale=None):
         raise NotImplementedError
 
-    assert str(tutorial.tally(3, decode_attention_fwd)) == "stage 3 online_softmax is not attempted yet."
+    assert str(tutorial.tally(3, decode_attention_fwd)) == (
+        "stage 3 online_softmax is not attempted yet."
+    )
     missing = tutorial.tally(3, StandIn(tutorial.get(3)))
     assert "not here" in str(missing) and missing.chart("lanes") is missing
     with pytest.raises(tutorial.StageError, match="not here"):
@@ -68,6 +72,10 @@ def unloaded(q, k, v, softmax_scale=None):
 
 
 def test_a_kernel_that_breaks_a_rule_on_shapes_gets_its_sentence():
-    shapes = {"q": nkisim.shape((64, 1)), "k": nkisim.shape((64, 256)), "v": nkisim.shape((64, 256))}
+    shapes = {
+        "q": nkisim.shape((64, 1)),
+        "k": nkisim.shape((64, 256)),
+        "v": nkisim.shape((64, 256)),
+    }
     made = tutorial.tally(3, unloaded, shapes)
     assert made.run is None and "'q'" in str(made) and "hbm" in str(made)

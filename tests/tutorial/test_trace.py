@@ -1,4 +1,5 @@
-"""The state trace: its text, its numbers, and that it reads every right style of kernel the same way."""
+"""The state trace: its text, its numbers, and that it reads every right style of kernel the same
+way."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, style, unnamed
-from tutorial import TraceError, get, stages, trace
-from tutorial.problem import online_states, pass_states
+from tutorial import TraceError, get, stages
+from tutorial.reference.attention import online_states, pass_states
 from tutorial.stage import InputError, StageError
 from tutorial.text import number, short, table
+from tutorial.trace import trace
 
-ATTENTION = [s.number for s in stages() if s.attention is not None and not s.known]  # the others: tests of their own
+# the others: tests of their own
+ATTENTION = [s.number for s in stages() if s.attention is not None and not s.known]
 
 ONLINE = """\
 stage 3 online_softmax, input family: ascending, on trn2 (simulated)
@@ -63,7 +66,8 @@ def of(n, text, folder, family=None):
 
 
 @pytest.mark.parametrize(
-    ("n", "heads", "text"), [(1, None, SINGLE), (2, None, PASSES), (3, None, ONLINE), (4, (1, 6), GROUPED)]
+    ("n", "heads", "text"),
+    [(1, None, SINGLE), (2, None, PASSES), (3, None, ONLINE), (4, (1, 6), GROUPED)],
 )
 def test_the_trace_of_a_solution_reads_like_this(n, heads, text, tmp_path):
     made = of(n, solution(n), tmp_path)
@@ -89,7 +93,9 @@ def test_the_numbers_are_the_oracles_on_every_family(n, tmp_path):
         ):
             got = np.full(expected.shape, np.nan)
             got[columns["tile"], columns["head"]] = columns[name]
-            np.testing.assert_allclose(got[known], expected[known], rtol=2e-5, atol=1e-30, err_msg=f"{case.family} {name}")
+            np.testing.assert_allclose(
+                got[known], expected[known], rtol=2e-5, atol=1e-30, err_msg=f"{case.family} {name}"
+            )
 
 
 @pytest.mark.parametrize("n", ATTENTION)
@@ -119,11 +125,15 @@ STYLES = {
             "m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32)\n"
             '    wide = nl.full((128, 1), -1e30, dtype=nl.float32, name="m")',
         ),
-        ("m[...] = m_new", "m[...] = m_new\n        wide[...] = nl.broadcast_to(m_new, shape=(128, 1))"),
+        (
+            "m[...] = m_new",
+            "m[...] = m_new\n        wide[...] = nl.broadcast_to(m_new, shape=(128, 1))",
+        ),
     ],
     "two updates a tile": [
         (
-            "        l[...] = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile)",
+            "        l[...] = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, "
+            "operand1=l_tile)",
             "        l[...] = nl.multiply(l, alpha)\n        l[...] = nl.add(l, l_tile)",
         )
     ],
@@ -174,9 +184,18 @@ def test_the_heads_may_come_in_any_order(tmp_path):
 def test_the_trace_follows_the_kernels_own_tiles(tmp_path):
     text = changed(
         style("stage3_plain"),
-        ("nl.full((1, 1), -3.0e38, dtype=nl.float32)", 'nl.full((1, 1), -3.0e38, dtype=nl.float32, name="m")'),
-        ("run_sum = nl.zeros((1, 1), dtype=nl.float32)", 'run_sum = nl.zeros((1, 1), dtype=nl.float32, name="l")'),
-        ("run_acc = nl.zeros((1, d), dtype=nl.float32)", 'run_acc = nl.zeros((1, d), dtype=nl.float32, name="acc")'),
+        (
+            "nl.full((1, 1), -3.0e38, dtype=nl.float32)",
+            'nl.full((1, 1), -3.0e38, dtype=nl.float32, name="m")',
+        ),
+        (
+            "run_sum = nl.zeros((1, 1), dtype=nl.float32)",
+            'run_sum = nl.zeros((1, 1), dtype=nl.float32, name="l")',
+        ),
+        (
+            "run_acc = nl.zeros((1, d), dtype=nl.float32)",
+            'run_acc = nl.zeros((1, d), dtype=nl.float32, name="acc")',
+        ),
     )
     assert body(of(3, text, tmp_path)) == [
         "   0  0..255        3.43        -inf      3.43    0.0000     51.771   38.189",
@@ -189,8 +208,14 @@ def test_the_trace_follows_the_kernels_own_tiles(tmp_path):
 def test_a_max_that_is_made_once_holds_for_all_tiles(tmp_path):
     text = changed(
         style("stage2_two_pass"),
-        ("    top = nl.max", "    top = nl.ndarray((1, 1), dtype=nl.float32, name='m')\n    top[...] = nl.max"),
-        ("total = nl.zeros((1, 1), dtype=nl.float32)", "total = nl.zeros((1, 1), dtype=nl.float32, name='l')"),
+        (
+            "    top = nl.max",
+            "    top = nl.ndarray((1, 1), dtype=nl.float32, name='m')\n    top[...] = nl.max",
+        ),
+        (
+            "total = nl.zeros((1, 1), dtype=nl.float32)",
+            "total = nl.zeros((1, 1), dtype=nl.float32, name='l')",
+        ),
     )
     made = of(2, text, tmp_path)
     assert made.to_dict()["m_new"] == pytest.approx([12.53125] * 4, abs=0.01)
@@ -211,16 +236,22 @@ def test_a_wrong_kernel_shows_its_own_numbers(tmp_path):
         3,
         changed(
             solution(3),
-            ("nisa.tensor_tensor(m, m_new, op=nl.subtract)", "nisa.tensor_tensor(m_new, m, op=nl.subtract)"),
+            (
+                "nisa.tensor_tensor(m, m_new, op=nl.subtract)",
+                "nisa.tensor_tensor(m_new, m, op=nl.subtract)",
+            ),
         ),
         tmp_path,
     )
-    assert body(made)[0] == "   0  0..127        2.15        -inf      2.15    0.0000        nan      nan"
+    assert body(made)[0] == (
+        "   0  0..127        2.15        -inf      2.15    0.0000        nan      nan"
+    )
 
 
 def test_state_that_goes_from_head_to_head_is_seen_to(tmp_path):
     text = changed(
-        style("stage4_per_head"), ("        m[...] = -3e38\n        l[...] = 0.0\n        acc[...] = 0.0\n", "")
+        style("stage4_per_head"),
+        ("        m[...] = -3e38\n        l[...] = 0.0\n        acc[...] = 0.0\n", ""),
     )
     columns = of(4, text, tmp_path).only(1).to_dict()
     assert columns["m_old"][0] == pytest.approx(12.12, abs=0.01)
@@ -235,9 +266,18 @@ def test_real_data_can_be_traced(tmp_path):
 
 def test_what_cannot_be_traced_says_so_and_raises_nothing(tmp_path):
     assert str(of(3, get(3).blank, tmp_path)) == "stage 3 online_softmax is not attempted yet."
-    assert str(of(0, solution(0), tmp_path)) == "stage 0 first_kernel keeps no running state: there is nothing to trace."
+    assert str(of(0, solution(0), tmp_path)) == (
+        "stage 0 first_kernel keeps no running state: there is nothing to trace."
+    )
     assert str(trace(3, None)) == "stage 3 online_softmax is not attempted yet."
-    broken = of(3, changed(solution(3), ("nisa.tensor_copy(nisa.nc_transpose(v_tile))", "nisa.nc_transpose(v_tile)")), tmp_path)
+    broken = of(
+        3,
+        changed(
+            solution(3),
+            ("nisa.tensor_copy(nisa.nc_transpose(v_tile))", "nisa.nc_transpose(v_tile)"),
+        ),
+        tmp_path,
+    )
     assert "evacuate the PSUM tile" in str(broken)
     assert (len(broken), broken.outcome) == (0, "wrong")
 

@@ -48,7 +48,9 @@ def test_a_right_kernel_in_another_style_is_right(number, name, tmp_path):
         assert verdict.ok, verdict.sentence
 
 
-@pytest.mark.parametrize(("number", "text"), [(1, SEVERAL_ROWS), (2, SEVERAL_HEADS)], ids=["rows", "heads"])
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, SEVERAL_ROWS), (2, SEVERAL_HEADS)], ids=["rows", "heads"]
+)
 def test_a_kernel_may_take_more_than_its_stage_asks_for(number, text, tmp_path):
     assert check(number, load(number, text, tmp_path)).ok
 
@@ -68,8 +70,13 @@ def test_the_place_and_the_ratio_are_told(tmp_path):
     text = changed(solution(4), (L_UPDATE, "nisa.tensor_tensor(l, l_tile, op=nl.add)"))
     verdict = check(4, load(4, text, tmp_path))
     assert verdict.sentence == (
-        "tile 1, head 1: l is 25.2, expected 17.4 (the old sum in it is too large by 1.96 = 1/alpha). "
+        "tile 1, head 1: l is 25.2, expected 17.4 (the old sum in it is too large by 1.96 = "
+        "1/alpha). "
         "The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p."
     )
     assert verdict.family == "random"
-    assert (verdict.details["tile"], verdict.details["head"], verdict.details["quantity"]) == (1, 1, "l")
+    assert (verdict.details["tile"], verdict.details["head"], verdict.details["quantity"]) == (
+        1,
+        1,
+        "l",
+    )

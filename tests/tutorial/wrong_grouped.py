@@ -8,12 +8,21 @@ S4 = solution(4)
 TURN_OVER = "nl.broadcast_to(nl.{0}(nl.transpose({1}), axis=1, keepdims=True), shape=(G, 1))"
 M_TILE = "nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)"
 L_TILE = "nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True)"
-CLEAR = {"m": "        m[...] = -3e38\n", "l": "        l[...] = 0.0\n", "acc": "        acc[...] = 0.0\n"}
-SLICED4, ROWWISE4, PER_HEAD4 = style("stage4_sliced"), style("stage4_rowwise"), style("stage4_per_head")
+CLEAR = {
+    "m": "        m[...] = -3e38\n",
+    "l": "        l[...] = 0.0\n",
+    "acc": "        acc[...] = 0.0\n",
+}
+SLICED4, ROWWISE4, PER_HEAD4 = (
+    style("stage4_sliced"),
+    style("stage4_rowwise"),
+    style("stage4_per_head"),
+)
 OWN_LOAD = (
     "                s = nl",
     "                kt = nl.load(k[{0}, :, i * 128:(i + 1) * 128])\n"
-    "                v_t = nl.transpose(nl.load(v[{0}, :, i * 128:(i + 1) * 128]))\n                s = nl",
+    "                v_t = nl.transpose(nl.load(v[{0}, :, i * 128:(i + 1) * 128]))\n              "
+    "  s = nl",
 )
 
 WRONG = {
@@ -150,5 +159,3 @@ WRONG = {
         "stored with a stride",
     ),
 }
-
-

@@ -1,4 +1,5 @@
-"""Wrong kernels of stages 0 to 3, each as changes to a right one, with the key and the words of its sentence.
+"""Wrong kernels of stages 0 to 3, each as changes to a right one, with the key and the words of its
+sentence.
 
 Values are (stage, text, changes, key of the mistake, words).
 """
@@ -10,7 +11,9 @@ from tests.tutorial.kernels import solution, style
 # The pieces of the solutions and styles that the wrong kernels change.
 ALPHA = "nisa.tensor_tensor(m, m_new, op=nl.subtract)"
 L_UPDATE = "nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile)"
-ACC_UPDATE = "nisa.tensor_tensor(nisa.tensor_scalar(acc, op0=nl.multiply, operand0=alpha), pv, op=nl.add)"
+ACC_UPDATE = (
+    "nisa.tensor_tensor(nisa.tensor_scalar(acc, op0=nl.multiply, operand0=alpha), pv, op=nl.add)"
+)
 P_SHIFT = "nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m_new)"
 LAST = "        m[...] = m_new  # only now: alpha needed the old one\n"
 DIVIDED = "nisa.tensor_scalar(acc, op0=nl.multiply, operand0=nisa.reciprocal(l))"
@@ -40,7 +43,8 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     q_tile = nl.load(q)
     for i in nl.affine_range(n // 128):
         s = nl.matmul(q_tile, nl.load(k[:, i * 128 : (i + 1) * 128]), transpose_x=True) * scale
-        mean += nl.matmul(nl.softmax(s, axis=1), nl.transpose(nl.load(v[:, i * 128 : (i + 1) * 128])))
+        v_t = nl.transpose(nl.load(v[:, i * 128 : (i + 1) * 128]))
+        mean += nl.matmul(nl.softmax(s, axis=1), v_t)
     nl.store(out, mean * (128 / n))
     return out
 """
@@ -107,7 +111,13 @@ WRONG = {
         "not scaled",
         "multiply each tile by scale",
     ),
-    "0 added": (0, solution(0), [("op0=nl.multiply", "op0=nl.add")], "scale added", "scale is added"),
+    "0 added": (
+        0,
+        solution(0),
+        [("op0=nl.multiply", "op0=nl.add")],
+        "scale added",
+        "scale is added",
+    ),
     "0 first tile everywhere": (
         0,
         solution(0),
@@ -143,8 +153,20 @@ WRONG = {
         "one max for all rows",
         "One max is shared by all rows",
     ),
-    "1 scale missing": (1, S1, [(SCALED, "nisa.tensor_copy(qk_psum)")], "scale missing", "The scale is missing"),
-    "1 scale missing, plain": (1, PLAIN1, [(" * softmax_scale", "")], "scale missing", "The scale is missing"),
+    "1 scale missing": (
+        1,
+        S1,
+        [(SCALED, "nisa.tensor_copy(qk_psum)")],
+        "scale missing",
+        "The scale is missing",
+    ),
+    "1 scale missing, plain": (
+        1,
+        PLAIN1,
+        [(" * softmax_scale", "")],
+        "scale missing",
+        "The scale is missing",
+    ),
     "1 scale only on the max": (
         1,
         S1,
@@ -157,7 +179,10 @@ WRONG = {
         PLAIN1,
         [
             (" * softmax_scale", ""),
-            ("keepdims=True)  # (1, 1)\n    weights", "keepdims=True) * softmax_scale\n    weights"),
+            (
+                "keepdims=True)  # (1, 1)\n    weights",
+                "keepdims=True) * softmax_scale\n    weights",
+            ),
         ],
         "scale only on the max",
         "applied to the max but not to the scores",
@@ -172,7 +197,10 @@ WRONG = {
     "1 scale only on the scores, plain": (
         1,
         PLAIN1,
-        [(" * softmax_scale", ""), ("nl.exp(scores - top)", "nl.exp(scores * softmax_scale - top)")],
+        [
+            (" * softmax_scale", ""),
+            ("nl.exp(scores - top)", "nl.exp(scores * softmax_scale - top)"),
+        ],
         "scale only on the scores",
         "applied to the scores but not to the max",
     ),
@@ -183,7 +211,13 @@ WRONG = {
         "scale ignored",
         "softmax_scale is ignored",
     ),
-    "1 never divided": (1, PLAIN1, [("mixed / total", "mixed")], "never divided", "never divided by l"),
+    "1 never divided": (
+        1,
+        PLAIN1,
+        [("mixed / total", "mixed")],
+        "never divided",
+        "never divided by l",
+    ),
     "1 negated scores": (
         1,
         PLAIN1,
@@ -398,14 +432,24 @@ WRONG = {
     "3 p with the tile's max, plain": (
         3,
         PLAIN3,
-        [("w = nl.exp(nl.subtract(s, new_max))", "w = nl.exp(nl.subtract(s, nl.max(s, axis=1, keepdims=True)))")],
+        [
+            (
+                "w = nl.exp(nl.subtract(s, new_max))",
+                "w = nl.exp(nl.subtract(s, nl.max(s, axis=1, keepdims=True)))",
+            )
+        ],
         "p with the tile's max",
         "p is formed with the tile's own max instead of m_new",
     ),
     "3 p with the tile's max, fused": (
         3,
         FUSED3,
-        [("reduce_res=row, bias=neg", "reduce_res=row, bias=nisa.tensor_scalar(t_max, np.multiply, -scale)")],
+        [
+            (
+                "reduce_res=row, bias=neg",
+                "reduce_res=row, bias=nisa.tensor_scalar(t_max, np.multiply, -scale)",
+            )
+        ],
         "p with the tile's max",
         "p is formed with the tile's own max instead of m_new",
     ),
@@ -465,7 +509,10 @@ WRONG = {
         3,
         S3,
         [
-            ("nl.full((1, 1), nl.fp32.min, dtype=nl.float32", "nl.full((1, 1), -9984.0, dtype=nl.bfloat16"),
+            (
+                "nl.full((1, 1), nl.fp32.min, dtype=nl.float32",
+                "nl.full((1, 1), -9984.0, dtype=nl.bfloat16",
+            ),
             ("nl.full((1, 1), 0.0, dtype=nl.float32", "nl.full((1, 1), 0.0, dtype=nl.bfloat16"),
         ],
         "low precision",
@@ -474,7 +521,12 @@ WRONG = {
     "3 bf16, plain": (
         3,
         PLAIN3,
-        [("run_sum = nl.zeros((1, 1), dtype=nl.float32)", "run_sum = nl.zeros((1, 1), dtype=nl.bfloat16)")],
+        [
+            (
+                "run_sum = nl.zeros((1, 1), dtype=nl.float32)",
+                "run_sum = nl.zeros((1, 1), dtype=nl.bfloat16)",
+            )
+        ],
         "low precision",
         "run_sum is kept in bfloat16",
     ),
@@ -488,7 +540,13 @@ WRONG = {
     "3 rescaled too late": (
         3,
         S3,
-        [(ACC_UPDATE, "nisa.tensor_scalar(nisa.tensor_tensor(acc, pv, op=nl.add), op0=nl.multiply, operand0=alpha)")],
+        [
+            (
+                ACC_UPDATE,
+                "nisa.tensor_scalar(nisa.tensor_tensor(acc, pv, op=nl.add), "
+                "op0=nl.multiply, operand0=alpha)",
+            )
+        ],
         "rescaled too late",
         "The new tile's part is rescaled by alpha too",
     ),

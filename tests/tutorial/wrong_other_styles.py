@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from tests.tutorial.kernels import style
 
-PEELED, LANES, ON_CHIP = style("stage3_peeled"), style("stage3_lanes"), style("stage2_scores_on_chip")
+PEELED, LANES, ON_CHIP = (
+    style("stage3_peeled"),
+    style("stage3_lanes"),
+    style("stage2_scores_on_chip"),
+)
 L, ACC = "The old sum was not rescaled by alpha", "acc was not rescaled by alpha"
 OVERWRITTEN = "m was overwritten with m_new before alpha"
 TILE_MAX = "p is formed with the tile's own max instead of m_new"
 
 WRONG = {
     "3 peeled, l": (3, PEELED, [("l[...] = l * al +", "l[...] = l +")], "l not rescaled", L),
-    "3 peeled, acc": (3, PEELED, [("acc[...] = acc * al +", "acc[...] = acc +")], "acc not rescaled", ACC),
-    "3 peeled, alpha": (3, PEELED, [("nl.exp(m - mn)", "nl.exp(mn - m)")], "alpha inverted", "alpha is inverted"),
+    "3 peeled, acc": (
+        3,
+        PEELED,
+        [("acc[...] = acc * al +", "acc[...] = acc +")],
+        "acc not rescaled",
+        ACC,
+    ),
+    "3 peeled, alpha": (
+        3,
+        PEELED,
+        [("nl.exp(m - mn)", "nl.exp(mn - m)")],
+        "alpha inverted",
+        "alpha is inverted",
+    ),
     "3 peeled, m": (
         3,
         PEELED,
@@ -46,9 +62,27 @@ WRONG = {
         "low precision",
         "l is kept in bfloat16",
     ),
-    "3 lanes, l": (3, LANES, [("nl.add(nl.multiply(lanes, al), p)", "nl.add(lanes, p)")], "l not rescaled", L),
-    "3 lanes, acc": (3, LANES, [("nl.multiply(acc, al[0:1, 0:1])", "acc")], "acc not rescaled", ACC),
-    "3 lanes, alpha": (3, LANES, [("nl.subtract(m, mn)", "nl.subtract(mn, m)")], "alpha inverted", "alpha is inverted"),
+    "3 lanes, l": (
+        3,
+        LANES,
+        [("nl.add(nl.multiply(lanes, al), p)", "nl.add(lanes, p)")],
+        "l not rescaled",
+        L,
+    ),
+    "3 lanes, acc": (
+        3,
+        LANES,
+        [("nl.multiply(acc, al[0:1, 0:1])", "acc")],
+        "acc not rescaled",
+        ACC,
+    ),
+    "3 lanes, alpha": (
+        3,
+        LANES,
+        [("nl.subtract(m, mn)", "nl.subtract(mn, m)")],
+        "alpha inverted",
+        "alpha is inverted",
+    ),
     "3 lanes, start": (3, LANES, [("-1e30", "0.0")], "m starts at 0", "m starts at 0"),
     "3 lanes, p": (
         3,
@@ -84,7 +118,12 @@ WRONG = {
     "2 on chip, last": (
         2,
         ON_CHIP,
-        [("for i in nl.affine_range(n // 128):\n        wt", "for i in nl.affine_range(n // 128 - 1):\n        wt")],
+        [
+            (
+                "for i in nl.affine_range(n // 128):\n        wt",
+                "for i in nl.affine_range(n // 128 - 1):\n        wt",
+            )
+        ],
         "last tile skipped in the weighted sum",
         "skipped in the weighted sum",
     ),

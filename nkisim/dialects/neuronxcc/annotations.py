@@ -1,7 +1,8 @@
 """`name: nt.tensor[p, f] = value` inside a kernel: the value has that shape.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.errors.rst (err_annotation_shape_mismatch). Python does not evaluate the
-annotations of local names, so a kernel whose text has some is watched line by line (unless a debugger does so already).
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.errors.rst (err_annotation_shape_mismatch).
+Python does not evaluate the annotations of local names, so a kernel whose text has some is watched
+line by line (unless a debugger does so already).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from ... import source
-from ...errors import broken
-from ...tensor import Tensor
+from ...rules import source
+from ...rules.errors import broken
+from ...tensors.tensor import Tensor
 from .typing import tensor as annotated
 
 
@@ -45,15 +46,24 @@ def _promises(code: CodeType) -> tuple[_Promise, ...]:
         return ()
     shift = first - 1
     return tuple(
-        _Promise(node.lineno + shift, (node.end_lineno or node.lineno) + shift, node.target.id,
-                 _compiled(node.annotation.value), _compiled(node.annotation.slice))
+        _Promise(
+            node.lineno + shift,
+            (node.end_lineno or node.lineno) + shift,
+            node.target.id,
+            _compiled(node.annotation.value),
+            _compiled(node.annotation.slice),
+        )
         for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name)
-        and isinstance(node.annotation, ast.Subscript))
+        if isinstance(node, ast.AnnAssign)
+        and node.value is not None
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.annotation, ast.Subscript)
+    )
 
 
 def _hold(promise: _Promise, frame: FrameType) -> None:
-    """Refuse a value whose shape is not that of its annotation; annotations that mean something else are left alone."""
+    """Refuse a value whose shape is not that of its annotation; annotations that mean something
+    else are left alone."""
     value = frame.f_locals.get(promise.name)
     if not isinstance(value, Tensor):
         return
@@ -64,9 +74,15 @@ def _hold(promise: _Promise, frame: FrameType) -> None:
     except Exception:  # it names what is not there: Python would not have noticed either
         return
     if isinstance(kind, type) and issubclass(kind, annotated) and tuple(value.shape) != wanted:
-        broken("annotation", f"'{promise.name}' does not have the annotated shape", tensor=promise.name, got=tuple(value.shape),
-               limit=wanted, at=source.line_of(frame.f_code, _at(frame.f_code, promise.first)),
-               remedy="Correct the annotation, or the shape of the value.")
+        broken(
+            "annotation",
+            f"'{promise.name}' does not have the annotated shape",
+            tensor=promise.name,
+            got=tuple(value.shape),
+            limit=wanted,
+            at=source.line_of(frame.f_code, _at(frame.f_code, promise.first)),
+            remedy="Correct the annotation, or the shape of the value.",
+        )
 
 
 def _at(code: CodeType, line: int) -> int:

@@ -1,4 +1,5 @@
-"""neuronxcc.nki.compiler: allocation hints and decorators. Addresses are checked, but not simulated.
+"""neuronxcc.nki.compiler: allocation hints and decorators. Addresses are checked, but not
+simulated.
 
 Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/compiler/.
 """
@@ -9,9 +10,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import broken
-from ...memory import PSUM, SBUF
-from ...state import current
+from ...machine.memory import PSUM, SBUF
+from ...machine.running import current
+from ...rules.errors import broken
 from .allocated import AUTOMATIC
 from .support import Memory
 
@@ -29,38 +30,70 @@ class _Allocator:
     def alloc(self, func: Any) -> Memory:
         """Placed by `func(idx, pdim_size, fdim_size)`."""
         if not callable(func):
-            broken("argument", f"nki.compiler.{self._space}.alloc: func is no function", got=repr(func)[:80],
-                   limit="a function of the block's index, its partitions and its bytes a partition")
+            broken(
+                "argument",
+                f"nki.compiler.{self._space}.alloc: func is no function",
+                got=repr(func)[:80],
+                limit="a function of the block's index, its partitions and its bytes a partition",
+            )
         return Memory(self._space, placed=True)
 
     def _zero(self, **fields: int) -> None:
         for name, value in fields.items():
             if value != 0:
-                broken("allocated-place", f"nki.compiler.{self._space}.mod_alloc: {name} is {value}", got=value, limit="0",
-                       remedy=f"Leave {name} out.")
+                broken(
+                    "allocated-place",
+                    f"nki.compiler.{self._space}.mod_alloc: {name} is {value}",
+                    got=value,
+                    limit="0",
+                    remedy=f"Leave {name} out.",
+                )
 
 
 class _Sbuf(_Allocator):
-    def mod_alloc(self, *, base_addr: int, base_partition: int = 0, num_par_tiles: tuple[int, ...] = (),
-                  num_free_tiles: tuple[int, ...] = ()) -> Memory:
-        """Placed from byte `base_addr` of each partition on, the blocks of the tensor taking turns."""
+    def mod_alloc(
+        self,
+        *,
+        base_addr: int,
+        base_partition: int = 0,
+        num_par_tiles: tuple[int, ...] = (),
+        num_free_tiles: tuple[int, ...] = (),
+    ) -> Memory:
+        """Placed from byte `base_addr` of each partition on, the blocks of the tensor taking
+        turns."""
         self._zero(base_partition=base_partition)
         size = current("nki.compiler.sbuf.mod_alloc").config.target.sbuf_partition_bytes
         if not 0 <= base_addr < size:
-            broken("allocated-place", f"nki.compiler.sbuf.mod_alloc: base_addr is {base_addr}", got=base_addr,
-                   limit=f"0 to {size - 1}, the bytes of a partition")
+            broken(
+                "allocated-place",
+                f"nki.compiler.sbuf.mod_alloc: base_addr is {base_addr}",
+                got=base_addr,
+                limit=f"0 to {size - 1}, the bytes of a partition",
+            )
         return Memory(self._space, placed=True)
 
 
 class _Psum(_Allocator):
-    def mod_alloc(self, *, base_bank: int, base_addr: int = 0, base_partition: int = 0, num_bank_tiles: tuple[int, ...] = (),
-                  num_par_tiles: tuple[int, ...] = (), num_free_tiles: tuple[int, ...] = ()) -> Memory:
+    def mod_alloc(
+        self,
+        *,
+        base_bank: int,
+        base_addr: int = 0,
+        base_partition: int = 0,
+        num_bank_tiles: tuple[int, ...] = (),
+        num_par_tiles: tuple[int, ...] = (),
+        num_free_tiles: tuple[int, ...] = (),
+    ) -> Memory:
         """Placed from the bank `base_bank` on, the blocks of the tensor taking turns."""
         self._zero(base_addr=base_addr, base_partition=base_partition)
         banks = current("nki.compiler.psum.mod_alloc").config.target.psum_banks
         if not 0 <= base_bank < banks:
-            broken("allocated-place", f"nki.compiler.psum.mod_alloc: base_bank is {base_bank}", got=base_bank,
-                   limit=f"0 to {banks - 1}")
+            broken(
+                "allocated-place",
+                f"nki.compiler.psum.mod_alloc: base_bank is {base_bank}",
+                got=base_bank,
+                limit=f"0 to {banks - 1}",
+            )
         return Memory(self._space, placed=True)
 
 
@@ -90,4 +123,11 @@ def no_reorder() -> Iterator[None]:
     yield
 
 
-__all__ = ["enable_stack_allocator", "force_auto_alloc", "no_reorder", "psum", "sbuf", "skip_middle_end_transformations"]
+__all__ = [
+    "enable_stack_allocator",
+    "force_auto_alloc",
+    "no_reorder",
+    "psum",
+    "sbuf",
+    "skip_middle_end_transformations",
+]

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
-from ...execute import execute
-from ...index import Mask
+from ...execution.execute import execute
 from ...isa import alu
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
@@ -27,9 +24,12 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, HBM, PSUM, SBUF
-from ...state import current
-from ...tensor import Const, IndexedTensor, Tensor
+from ...machine import dtypes
+from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import whole
 from .allocated import PLACED, needs_bias, no_transpose
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
@@ -37,35 +37,49 @@ from .support import is_const, only, operand, promoted, static_source, tile, wan
 MATMUL_ATTRS = (False, False, False, (), (), False)
 
 
-# -- moving data on chip -------------------------------------------------------------------------------------------
+# -- moving data on chip ---------------------------------------------------------------------------
 def to_sbuf(t: Tensor, api: str, dtype: np.dtype | None = None) -> Tensor:
     """`t`, evacuated by a tensor_copy if it lies in PSUM."""
-    return execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtype) if t.meta.space == PSUM else t
+    return (
+        execute(TENSOR_COPY, api, None, (t,), (None,), SBUF, dtype) if t.meta.space == PSUM else t
+    )
 
 
 def free_broadcast(t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A view of `t` with free axes of one element repeated: stride 0, no instruction (a copy of explicit picks)."""
+    """A view of `t` with free axes of one element repeated: stride 0, no instruction (a copy of
+    explicit picks)."""
     if isinstance(t, IndexedTensor):
         t = execute(TENSOR_COPY, "nl.broadcast_to", None, (t,), (None,))
     return t.repeated(shape)
 
 
 def broadcast_to(src: Any, *, shape: Any, **kwargs: Any) -> Tensor:
-    """`src` repeated to `shape`. Free axes cost nothing; partitions cost a matmul with ones and a copy to SBUF."""
+    """`src` repeated to `shape`. Free axes cost nothing; partitions cost a matmul with ones and a
+    copy to SBUF."""
     only(kwargs, "nl.broadcast_to")
     t = tile(src, "nl.broadcast_to")
     wanted = tuple(int(n) for n in shape)
     if t.shape == wanted:
         return t
     if t.meta.space == HBM:
-        broken("memory", f"nl.broadcast_to: '{t.label}' lies in HBM", tensor=t.label, remedy="nl.load it first.")
+        broken(
+            "memory",
+            f"nl.broadcast_to: '{t.label}' lies in HBM",
+            tensor=t.label,
+            remedy="nl.load it first.",
+        )
     try:
         fits = np.broadcast_shapes(t.shape, wanted) == wanted and len(wanted) == t.ndim
     except ValueError:
         fits = False
     if not fits:
-        broken("shape-mismatch", f"'{t.label}' of shape {t.shape} does not broadcast to {wanted}", tensor=t.label,
-               got=t.meta.describe(), limit=wanted)
+        broken(
+            "shape-mismatch",
+            f"'{t.label}' of shape {t.shape} does not broadcast to {wanted}",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit=wanted,
+        )
     if t.shape[0] != wanted[0]:
         t = _broadcast_partitions(t, wanted[0])
     return t if t.shape == wanted else free_broadcast(t, wanted)
@@ -74,7 +88,12 @@ def broadcast_to(src: Any, *, shape: Any, **kwargs: Any) -> Tensor:
 def _broadcast_partitions(t: Tensor, partitions: int) -> Tensor:
     api = "nl.broadcast_to"
     if partitions > 128:
-        broken("partition-limit", f"{api}: {partitions} partitions", got=partitions, limit="128 (nl.tile_size.pmax)")
+        broken(
+            "partition-limit",
+            f"{api}: {partitions} partitions",
+            got=partitions,
+            limit="128 (nl.tile_size.pmax)",
+        )
     if not dtypes.is_float(t.dtype):
         return execute(PARTITION_BROADCAST, api, None, (to_sbuf(t, api),), (partitions,))
     t = to_sbuf(t, api)
@@ -84,7 +103,9 @@ def _broadcast_partitions(t: Tensor, partitions: int) -> Tensor:
     attrs = (True,) + MATMUL_ATTRS[1:]
     for start in builtins.range(0, flat.meta.free, 512):
         stop = builtins.min(start + 512, flat.meta.free)
-        product = execute(NC_MATMUL, api, None, (ones, flat[:, start:stop]), attrs, PSUM, dtypes.FLOAT32)
+        product = execute(
+            NC_MATMUL, api, None, (ones, flat[:, start:stop]), attrs, PSUM, dtypes.FLOAT32
+        )
         execute(TENSOR_COPY, api, out[:, start:stop], (product,), (None,))
     return out if t.ndim == 2 else out.reshape((partitions,) + t.shape[1:])
 
@@ -93,11 +114,14 @@ def copy(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
     """A copy of the tile `src` in SBUF, cast to `dtype` if given."""
     only(kwargs, "nl.copy")
     t = static_source(tile(src, "nl.copy"), "nl.copy")
-    return execute(TENSOR_COPY, "nl.copy", None, (t,), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask)
+    return execute(
+        TENSOR_COPY, "nl.copy", None, (t,), (None,), SBUF, want_dtype(dtype, "nl.copy"), mask
+    )
 
 
 def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
-    """A view of `data` with axes of one element after its last, in the places `axis`: of a 2-D tile 2, -1 or (2, 3)."""
+    """A view of `data` with axes of one element after its last, in the places `axis`: of a 2-D tile
+    2, -1 or (2, 3)."""
     api = "nl.expand_dims"
     t = tile(data, api)
     axes = [whole(a, api, "axis") for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
@@ -105,13 +129,18 @@ def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
     placed = sorted(a + rank if a < 0 else a for a in axes)
     if placed != list(range(t.ndim, rank)):
         rule = "partition-axis" if placed[:1] == [0] else "argument"
-        broken(rule, f"{api}: new axes of '{t.label}' come after its last one", tensor=t.label,
-               got=f"axis={axis!r} for {t.ndim} axes", limit=", ".join(map(str, range(t.ndim, rank))),
-               remedy="Use .reshape for another place.")
+        broken(
+            rule,
+            f"{api}: new axes of '{t.label}' come after its last one",
+            tensor=t.label,
+            got=f"axis={axis!r} for {t.ndim} axes",
+            limit=", ".join(map(str, range(t.ndim, rank))),
+            remedy="Use .reshape for another place.",
+        )
     return t.reshape((*t.shape, *(1 for _ in axes)))
 
 
-# -- one operand ---------------------------------------------------------------------------------------------------
+# -- one operand -----------------------------------------------------------------------------------
 def _activation(name: str) -> Callable[..., Tensor]:
     api = f"nl.{name}"
     attrs = (name, False, False, None, IDLE)
@@ -128,7 +157,10 @@ def _activation(name: str) -> Callable[..., Tensor]:
         return execute(ACTIVATION, api, None, (x,), attrs, SBUF, dtype, mask)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name} of each element (activation on ScalarE). x: tile (p, ...); returns a tile of its shape."
+    function.__doc__ = (
+        f"{name} of each element (activation on ScalarE). x: tile (p, ...); "
+        "returns a tile of its shape."
+    )
     return function
 
 
@@ -161,10 +193,14 @@ def _elementwise(name: str) -> Callable[..., Tensor]:
 
     def function(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
         only(kwargs, api)
-        return execute(ELEMENTWISE, api, None, (tile(x, api),), (name,), SBUF, want_dtype(dtype, api), mask)
+        return execute(
+            ELEMENTWISE, api, None, (tile(x, api),), (name,), SBUF, want_dtype(dtype, api), mask
+        )
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name} of each element. The documents do not name its engine; VectorE is assumed."
+    function.__doc__ = (
+        f"{name} of each element. The documents do not name its engine; VectorE is assumed."
+    )
     return function
 
 
@@ -178,8 +214,16 @@ trunc = _elementwise("trunc")
 def reciprocal(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """1 / x of each element, on VectorE."""
     only(kwargs, "nl.reciprocal")
-    return execute(RECIPROCAL, "nl.reciprocal", None, (tile(x, "nl.reciprocal"),), (), SBUF,
-                   want_dtype(dtype, "nl.reciprocal"), mask)
+    return execute(
+        RECIPROCAL,
+        "nl.reciprocal",
+        None,
+        (tile(x, "nl.reciprocal"),),
+        (),
+        SBUF,
+        want_dtype(dtype, "nl.reciprocal"),
+        mask,
+    )
 
 
 _MULTIPLY = alu.ALU["multiply"]
@@ -188,8 +232,16 @@ _MULTIPLY = alu.ALU["multiply"]
 def negative(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """-x of each element."""
     only(kwargs, "nl.negative")
-    return execute(TENSOR_SCALAR, "nl.negative", None, (tile(x, "nl.negative"), Const(-1.0)),
-                   (_MULTIPLY, False, None, False, None), SBUF, want_dtype(dtype, "nl.negative"), mask)
+    return execute(
+        TENSOR_SCALAR,
+        "nl.negative",
+        None,
+        (tile(x, "nl.negative"), Const(-1.0)),
+        (_MULTIPLY, False, None, False, None),
+        SBUF,
+        want_dtype(dtype, "nl.negative"),
+        mask,
+    )
 
 
 def _one_operand(name: str, boolean: bool) -> Callable[..., Tensor]:
@@ -211,9 +263,17 @@ logical_not = _one_operand("logical_not", True)
 invert = _one_operand("invert", False)
 
 
-# -- two operands --------------------------------------------------------------------------------------------------
-def binary(op: alu.AluOp, api: str, x: Any, y: Any, dst: Tensor | None = None, dtype: np.dtype | None = None,
-           mask: Any = None, partitions: bool = True) -> Tensor:
+# -- two operands ----------------------------------------------------------------------------------
+def binary(
+    op: alu.AluOp,
+    api: str,
+    x: Any,
+    y: Any,
+    dst: Tensor | None = None,
+    dtype: np.dtype | None = None,
+    mask: Any = None,
+    partitions: bool = True,
+) -> Tensor:
     """`x op y` with broadcasting, by the cheapest instruction; into `dst` if given.
 
     `partitions`: whether an operand of one partition may be broadcast over partitions.
@@ -222,10 +282,18 @@ def binary(op: alu.AluOp, api: str, x: Any, y: Any, dst: Tensor | None = None, d
     a_meta, b_meta = a.meta, b.meta
     a_const, b_const = a_meta.space == CONST, b_meta.space == CONST
     if a_const and b_const:
-        broken("argument", f"{api}: both operands are numbers", got=f"{x!r}, {y!r}", remedy="Compute it in Python.")
+        broken(
+            "argument",
+            f"{api}: both operands are numbers",
+            got=f"{x!r}, {y!r}",
+            remedy="Compute it in Python.",
+        )
     if dtype is None and dst is None:
-        dtype = dtypes.BOOL if op.boolean else (
-            a_meta.dtype if a_meta.dtype is b_meta.dtype else promoted(a, b))
+        dtype = (
+            dtypes.BOOL
+            if op.boolean
+            else (a_meta.dtype if a_meta.dtype is b_meta.dtype else promoted(a, b))
+        )
     if not a_const and not b_const:
         if a_meta.partitions != b_meta.partitions:
             a, b = _match_partitions(a, b, api, partitions)
@@ -241,8 +309,12 @@ def binary(op: alu.AluOp, api: str, x: Any, y: Any, dst: Tensor | None = None, d
     try:
         shape = np.broadcast_shapes(a_meta.shape, b_meta.shape)
     except ValueError:
-        broken("shape-mismatch", f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} do not broadcast",
-               tensor=b.label, got=f"{a_meta.describe()} and {b_meta.describe()}")
+        broken(
+            "shape-mismatch",
+            f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} do not broadcast",
+            tensor=b.label,
+            got=f"{a_meta.describe()} and {b_meta.describe()}",
+        )
         raise
     a = a if a.shape == shape else free_broadcast(a, shape)
     b = b if b.shape == shape else free_broadcast(b, shape)
@@ -251,9 +323,19 @@ def binary(op: alu.AluOp, api: str, x: Any, y: Any, dst: Tensor | None = None, d
     return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
 
 
-def _with_vector(op: alu.AluOp, api: str, data: Tensor, vector: Tensor, reverse: bool, dst: Tensor | None,
-                 dtype: np.dtype | None, mask: Any) -> Tensor:
-    return execute(TENSOR_SCALAR, api, dst, (data, vector), (op, reverse, None, False, None), SBUF, dtype, mask)
+def _with_vector(
+    op: alu.AluOp,
+    api: str,
+    data: Tensor,
+    vector: Tensor,
+    reverse: bool,
+    dst: Tensor | None,
+    dtype: np.dtype | None,
+    mask: Any,
+) -> Tensor:
+    return execute(
+        TENSOR_SCALAR, api, dst, (data, vector), (op, reverse, None, False, None), SBUF, dtype, mask
+    )
 
 
 def _match_partitions(a: Tensor, b: Tensor, api: str, allowed: bool) -> tuple[Tensor, Tensor]:
@@ -261,15 +343,31 @@ def _match_partitions(a: Tensor, b: Tensor, api: str, allowed: bool) -> tuple[Te
     if one is None or len(a.shape) < 2 or len(b.shape) < 2 or HBM in (a.meta.space, b.meta.space):
         if HBM in (a.meta.space, b.meta.space):
             bad = a if a.meta.space == HBM else b
-            broken("memory", f"{api}: operand '{bad.label}' lies in hbm", tensor=bad.label, got=bad.meta.describe(),
-                   limit="sbuf or psum", remedy="Bring it on chip with nl.load first.")
-        broken("partition-mismatch", f"{api}: '{a.label}' has {a.meta.partitions} partitions, '{b.label}' has "
-               f"{b.meta.partitions}", tensor=b.label, got=f"{a.meta.describe()} and {b.meta.describe()}",
-               remedy="Slice both to the same partitions, or transpose one.")
+            broken(
+                "memory",
+                f"{api}: operand '{bad.label}' lies in hbm",
+                tensor=bad.label,
+                got=bad.meta.describe(),
+                limit="sbuf or psum",
+                remedy="Bring it on chip with nl.load first.",
+            )
+        broken(
+            "partition-mismatch",
+            f"{api}: '{a.label}' has {a.meta.partitions} partitions, '{b.label}' has "
+            f"{b.meta.partitions}",
+            tensor=b.label,
+            got=f"{a.meta.describe()} and {b.meta.describe()}",
+            remedy="Slice both to the same partitions, or transpose one.",
+        )
+    assert one is not None  # where the rule is a warning, one of both has a single partition
     if not allowed:
-        broken("operator-broadcast", f"{api}: the operator would broadcast '{one.label}' over partitions",  # type: ignore[union-attr]
-               tensor=one.label, got=f"{a.meta.describe()} and {b.meta.describe()}",  # type: ignore[union-attr]
-               remedy="Use the nl function (nl.add, nl.multiply, ...) or .broadcast_to.")
+        broken(
+            "operator-broadcast",
+            f"{api}: the operator would broadcast '{one.label}' over partitions",
+            tensor=one.label,
+            got=f"{a.meta.describe()} and {b.meta.describe()}",
+            remedy="Use the nl function (nl.add, nl.multiply, ...) or .broadcast_to.",
+        )
     n = builtins.max(a.shape[0], b.shape[0])
     if one is a:
         return _broadcast_partitions(a, n), b
@@ -291,11 +389,17 @@ def _binary(name: str) -> Callable[..., Tensor]:
                 right = y.meta
                 if left.dtype is right.dtype and not op.boolean and left.dtype is not dtypes.BOOL:
                     if left.shape == right.shape and (left.space != PSUM or right.space != PSUM):
-                        return execute(TENSOR_TENSOR, api, None, (x, y), two_tiles, SBUF, left.dtype, mask)
+                        return execute(
+                            TENSOR_TENSOR, api, None, (x, y), two_tiles, SBUF, left.dtype, mask
+                        )
                     if right.free == 1 and left.partitions == right.partitions:
-                        return execute(TENSOR_SCALAR, api, None, (x, y), with_number, SBUF, left.dtype, mask)
+                        return execute(
+                            TENSOR_SCALAR, api, None, (x, y), with_number, SBUF, left.dtype, mask
+                        )
             elif type(y) is float and left.dtype is dtypes.FLOAT32 and not op.boolean:
-                return execute(TENSOR_SCALAR, api, None, (x, Const(y)), with_number, SBUF, left.dtype, mask)
+                return execute(
+                    TENSOR_SCALAR, api, None, (x, Const(y)), with_number, SBUF, left.dtype, mask
+                )
         if dtype is not None:
             dtype = dtypes.BOOL if dtype is bool else want_dtype(dtype, api)
         return binary(op, api, x, y, None, dtype, mask)
@@ -333,8 +437,14 @@ def divide(x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any
     return divided(x, y, want_dtype(dtype, "nl.divide"), mask)
 
 
-def divided(x: Any, y: Any, dtype: np.dtype | None = None, mask: Any = None, dst: Tensor | None = None,
-            partitions: bool = True) -> Tensor:
+def divided(
+    x: Any,
+    y: Any,
+    dtype: np.dtype | None = None,
+    mask: Any = None,
+    dst: Tensor | None = None,
+    partitions: bool = True,
+) -> Tensor:
     """The lowering of a division."""
     a, b = operand(x, "nl.divide"), operand(y, "nl.divide")
     if dtype is None and dst is None:
@@ -343,8 +453,16 @@ def divided(x: Any, y: Any, dtype: np.dtype | None = None, mask: Any = None, dst
             dtype = dtypes.FLOAT32
     if is_const(b):
         return binary(_MULTIPLY, "nl.divide", a, Const(1.0 / b.array), dst, dtype, mask)
-    inverse = execute(RECIPROCAL, "nl.divide", None, (b,), (), SBUF, dtypes.FLOAT32,
-                      mask if mask is not None and b.shape == a.shape else None)
+    inverse = execute(
+        RECIPROCAL,
+        "nl.divide",
+        None,
+        (b,),
+        (),
+        SBUF,
+        dtypes.FLOAT32,
+        mask if mask is not None and b.shape == a.shape else None,
+    )
     return binary(_MULTIPLY, "nl.divide", a, inverse, dst, dtype, mask, partitions)
 
 
@@ -356,10 +474,21 @@ def _modulo(name: str) -> Callable[..., Tensor]:
         a, b = tile(x, api), operand(y, api)
         if not is_const(b) and b.shape != a.shape:
             b = broadcast_to(b, shape=a.shape)
-        return execute(ELEMENTWISE, api, None, (a, b), (name,), SBUF, want_dtype(dtype, api) or promoted(a, b), mask)
+        return execute(
+            ELEMENTWISE,
+            api,
+            None,
+            (a, b),
+            (name,),
+            SBUF,
+            want_dtype(dtype, api) or promoted(a, b),
+            mask,
+        )
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"x {name} y of each element. The documents do not name its engine; VectorE is assumed."
+    function.__doc__ = (
+        f"x {name} y of each element. The documents do not name its engine; VectorE is assumed."
+    )
     return function
 
 
@@ -367,7 +496,9 @@ mod = _modulo("mod")
 fmod = _modulo("fmod")
 
 
-def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+def where(
+    condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any
+) -> Tensor:
     """x where the tile `condition` is not zero, else y. x, y: tiles or numbers."""
     only(kwargs, "nl.where")
     predicate = tile(condition, "nl.where")
@@ -376,13 +507,20 @@ def where(condition: Any, x: Any, y: Any, *, dtype: Any = None, mask: Any = None
     return execute(SELECT, "nl.where", None, (predicate, a, b), (), SBUF, out, mask)
 
 
-# -- reductions ----------------------------------------------------------------------------------------------------
-def _scattered(t: Tensor, axis: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
-    """For free axes that are not the last, consecutive ones: a view with these last, their numbers there, the
-    shape with ones in their place, and the order of the view's axes. Access patterns take the free axes in any order
-    (programming model, indexing case 3: a pooling window), so that it costs nothing. None where no view is needed."""
+# -- reductions ------------------------------------------------------------------------------------
+def _scattered(
+    t: Tensor, axis: tuple[int, ...]
+) -> tuple[Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """For free axes that are not the last, consecutive ones: a view with these last, their numbers
+    there, the shape with ones in their place, and the order of the view's axes. Access patterns
+    take the free axes in any order (programming model, indexing case 3: a pooling window), so that
+    it costs nothing. None where no view is needed."""
     axes = tuple(sorted({a % t.ndim for a in axis}))
-    if type(t) is not Tensor or 0 in axes or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim)):
+    if (
+        type(t) is not Tensor
+        or 0 in axes
+        or axes == tuple(builtins.range(t.ndim - len(axes), t.ndim))
+    ):
         return None
     order = tuple(a for a in builtins.range(t.ndim) if a not in axes) + axes
     view = t.permuted(order)
@@ -401,13 +539,24 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
     api = f"nl.{name}"
     op = alu.ALU[op_name]
 
-    def function(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, keepdims: bool = False,
-                 **kwargs: Any) -> Tensor:
+    def function(
+        x: Any,
+        axis: Any,
+        *,
+        dtype: Any = None,
+        mask: Any = None,
+        keepdims: bool = False,
+        **kwargs: Any,
+    ) -> Tensor:
         if kwargs:
             only(kwargs, api)
         if not isinstance(x, Tensor):
             tile(x, api)
-        out = (dtypes.BOOL if boolean else None) if dtype is None or dtype is bool else want_dtype(dtype, api)
+        out = (
+            (dtypes.BOOL if boolean else None)
+            if dtype is None or dtype is bool
+            else want_dtype(dtype, api)
+        )
         if type(axis) is list:
             axis = tuple(axis)
         if type(axis) is tuple and len(axis) > 1:
@@ -415,13 +564,17 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
             if scattered is not None:
                 view, last, kept, order = scattered
                 mask = _mask_in_order(mask, x.shape, order)
-                result = execute(TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out, mask)
+                result = execute(
+                    TENSOR_REDUCE, api, None, (view,), (op, last, False, False), SBUF, out, mask
+                )
                 return result.reshape(kept) if keepdims else result
         return execute(TENSOR_REDUCE, api, None, (x,), (op, axis, False, keepdims), SBUF, out, mask)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = (f"{name} over the last free axes `axis` (tensor_reduce on VectorE). x: tile (p, ...); "
-                        "a tile keeps two axes: (p, 1) for a (p, n) tile.")
+    function.__doc__ = (
+        f"{name} over the last free axes `axis` (tensor_reduce on VectorE). x: tile (p, ...); a "
+        "tile keeps two axes: (p, 1) for a (p, n) tile."
+    )
     return function
 
 
@@ -440,7 +593,9 @@ def _count(t: Tensor, axis: Any) -> int:
     return n
 
 
-def mean(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, keepdims: bool = False, **kwargs: Any) -> Tensor:
+def mean(
+    x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, keepdims: bool = False, **kwargs: Any
+) -> Tensor:
     """The mean over the last free axes: a sum and a multiplication."""
     t = tile(x, "nl.mean")
     out = want_dtype(dtype, "nl.mean") or (t.dtype if dtypes.is_float(t.dtype) else dtypes.FLOAT32)
@@ -453,11 +608,22 @@ def var(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any
     t = tile(x, "nl.var")
     center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True, **kwargs)
     off = subtract(t, center, dtype=dtypes.FLOAT32, mask=mask)
-    return mean(square(off, mask=mask), axis, dtype=want_dtype(dtype, "nl.var") or t.dtype, mask=mask)
+    return mean(
+        square(off, mask=mask), axis, dtype=want_dtype(dtype, "nl.var") or t.dtype, mask=mask
+    )
 
 
-def softmax(x: Any, axis: Any, *, dtype: Any = None, compute_dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
-    """exp(x - max) / sum over the last free axes: max, exp with bias and running sum, reciprocal, multiply."""
+def softmax(
+    x: Any,
+    axis: Any,
+    *,
+    dtype: Any = None,
+    compute_dtype: Any = None,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """exp(x - max) / sum over the last free axes: max, exp with bias and running sum, reciprocal,
+    multiply."""
     only(kwargs, "nl.softmax")
     t = tile(x, "nl.softmax")
     api = "nl.softmax"
@@ -465,33 +631,74 @@ def softmax(x: Any, axis: Any, *, dtype: Any = None, compute_dtype: Any = None, 
     out = want_dtype(dtype if dtype is not None else compute_dtype, api) or t.dtype
     fused = tuple(a % t.ndim for a in axes) == tuple(builtins.range(1, t.ndim))
     if not fused or mask is not None:
-        shifted = subtract(t, max(t, axes, mask=mask, keepdims=True), dtype=dtypes.FLOAT32, mask=mask)
+        shifted = subtract(
+            t, max(t, axes, mask=mask, keepdims=True), dtype=dtypes.FLOAT32, mask=mask
+        )
         p = exp(shifted, mask=mask)
         return multiply(p, reciprocal(sum(p, axes, mask=mask, keepdims=True)), dtype=out, mask=mask)
-    negative_max = execute(TENSOR_REDUCE, api, None, (t,), (alu.ALU["maximum"], axes, True, False), SBUF, dtypes.FLOAT32)
+    negative_max = execute(
+        TENSOR_REDUCE,
+        api,
+        None,
+        (t,),
+        (alu.ALU["maximum"], axes, True, False),
+        SBUF,
+        dtypes.FLOAT32,
+    )
     total = current(api).allocate(SBUF, (t.shape[0], 1), dtypes.FLOAT32)
-    p = execute(ACTIVATION, api, None, (t, negative_max), ("exp", False, True, alu.ALU["add"], RESET_REDUCE), SBUF,
-                dtypes.FLOAT32, None, total)
+    p = execute(
+        ACTIVATION,
+        api,
+        None,
+        (t, negative_max),
+        ("exp", False, True, alu.ALU["add"], RESET_REDUCE),
+        SBUF,
+        dtypes.FLOAT32,
+        None,
+        total,
+    )
     inverse = execute(RECIPROCAL, api, None, (total,))
-    return execute(TENSOR_SCALAR, api, None, (p, inverse), (_MULTIPLY, False, None, False, None), SBUF, out)
+    return execute(
+        TENSOR_SCALAR, api, None, (p, inverse), (_MULTIPLY, False, None, False, None), SBUF, out
+    )
 
 
-def rms_norm(x: Any, w: Any, axis: Any, n: int, epsilon: float = 1e-06, *, dtype: Any = None, compute_dtype: Any = None,
-             mask: Any = None, **kwargs: Any) -> Tensor:
+def rms_norm(
+    x: Any,
+    w: Any,
+    axis: Any,
+    n: int,
+    epsilon: float = 1e-06,
+    *,
+    dtype: Any = None,
+    compute_dtype: Any = None,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
     """x * rsqrt(sum(x * x) / n + epsilon) * w."""
     only(kwargs, "nl.rms_norm")
     t = tile(x, "nl.rms_norm")
     out = want_dtype(dtype if dtype is not None else compute_dtype, "nl.rms_norm") or t.dtype
     total = sum(square(t, dtype=dtypes.FLOAT32, mask=mask), axis, mask=mask, keepdims=True)
-    scaled = execute(TENSOR_SCALAR, "nl.rms_norm", None, (total, Const(1.0 / n), Const(float(epsilon))),
-                     (_MULTIPLY, False, alu.ALU["add"], False, None))
+    scaled = execute(
+        TENSOR_SCALAR,
+        "nl.rms_norm",
+        None,
+        (total, Const(1.0 / n), Const(float(epsilon))),
+        (_MULTIPLY, False, alu.ALU["add"], False, None),
+    )
     normal = multiply(t, rsqrt(scaled), dtype=dtypes.FLOAT32, mask=mask)
-    return multiply(normal, w, dtype=out, mask=mask) if w is not None else copy(normal, dtype=out, mask=mask)
+    return (
+        multiply(normal, w, dtype=out, mask=mask)
+        if w is not None
+        else copy(normal, dtype=out, mask=mask)
+    )
 
 
-# -- matrix multiply and transpose -----------------------------------------------------------------------------------
+# -- matrix multiply and transpose -----------------------------------------------------------------
 def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwargs: Any) -> Tensor:
-    """x @ y, or x.T @ y with `transpose_x` (which spares a transpose). x, y: SBUF tiles; the result is in PSUM, fp32."""
+    """x @ y, or x.T @ y with `transpose_x` (which spares a transpose). x, y: SBUF tiles; the result
+    is in PSUM, fp32."""
     only(kwargs, "nl.matmul")
     a, b = tile(x, "nl.matmul"), tile(y, "nl.matmul")
     if not transpose_x:
@@ -514,12 +721,19 @@ def _transposed(t: Tensor, api: str, dtype: np.dtype, mask: Any = None) -> Tenso
 
 
 def transpose(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
-    """The 2-D tile `x` (p, f) with both at most 128 as (f, p) in SBUF: a transpose on TensorE and a copy."""
+    """The 2-D tile `x` (p, f) with both at most 128 as (f, p) in SBUF: a transpose on TensorE and a
+    copy."""
     only(kwargs, "nl.transpose")
     t = tile(x, "nl.transpose")
     if t.ndim > 2:
-        broken("rank-limit", f"nl.transpose: '{t.label}' has {t.ndim} axes", tensor=t.label, got=t.meta.describe(),
-               limit="2", remedy="Reshape the free axes into one, or transpose slices.")
+        broken(
+            "rank-limit",
+            f"nl.transpose: '{t.label}' has {t.ndim} axes",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit="2",
+            remedy="Reshape the free axes into one, or transpose slices.",
+        )
     return _transposed(t, "nl.transpose", want_dtype(dtype, "nl.transpose") or t.dtype, mask)
 
 

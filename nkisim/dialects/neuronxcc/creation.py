@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
-from ...execute import execute, redirect
+from ...execution.execute import execute, redirect
+from ...execution.execution import Program
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
-from ...program import Program
-from ...source import user_frame
-from ...state import current
-from ...tensor import Const, Tensor
+from ...machine import dtypes
+from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
+from ...machine.running import current
+from ...rules.errors import broken
+from ...rules.source import user_frame
+from ...tensors.tensor import Const, Tensor
 from .allocated import no_value, note
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
@@ -32,10 +32,19 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     marked = 0
     for axis, n in enumerate(shape):
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-            broken("argument", f"{api}: the shape holds {n!r}, which is no integer", got=repr(shape),
-                   remedy="Sizes are integers known when the kernel is built; use // instead of /.")
+            broken(
+                "argument",
+                f"{api}: the shape holds {n!r}, which is no integer",
+                got=repr(shape),
+                remedy="Sizes are integers known when the kernel is built; use // instead of /.",
+            )
         if int(n) < 1:
-            broken("argument", f"{api}: axis {axis} has size {n}", got=repr(tuple(shape)), remedy="Sizes are at least 1.")
+            broken(
+                "argument",
+                f"{api}: axis {axis} has size {n}",
+                got=repr(tuple(shape)),
+                remedy="Sizes are at least 1.",
+            )
         if isinstance(n, ParDim):
             pdim, marked = axis, marked + 1
         sizes.append(int(n))
@@ -44,29 +53,55 @@ def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     return tuple(sizes), pdim
 
 
-def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...], pdim: int, dtype: np.dtype,
-                   name: str) -> None:
+def _check_on_chip(
+    program: Program,
+    api: str,
+    space: str,
+    shape: tuple[int, ...],
+    pdim: int,
+    dtype: np.dtype,
+    name: str,
+) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
     if len(shape) < 2:
-        broken("rank", f"{api}: the tile{label} has {len(shape)} axis", got=shape,
-               limit="at least 2: a partition axis and a free axis",
-               remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for one row."
-               if shape and shape[0] > 1 else "Write (1, 1): a partition axis and a free axis, also for a single number.")
+        broken(
+            "rank",
+            f"{api}: the tile{label} has {len(shape)} axis",
+            got=shape,
+            limit="at least 2: a partition axis and a free axis",
+            remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for "
+            "one row."
+            if shape and shape[0] > 1
+            else "Write (1, 1): a partition axis and a free axis, also for a single number.",
+        )
     if shape[pdim] > target.partitions:
-        broken("partition-limit", f"{api}: the tile{label} has {shape[pdim]} partitions", got=f"{shape} in {space}",
-               limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
-               remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
-    free = math.prod(shape[pdim + 1:]) * dtype.itemsize
+        broken(
+            "partition-limit",
+            f"{api}: the tile{label} has {shape[pdim]} partitions",
+            got=f"{shape} in {space}",
+            limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
+            remedy="Split the first axis into tiles of at most 128, or put the long axis second.",
+        )
+    free = math.prod(shape[pdim + 1 :]) * dtype.itemsize
     if space == SBUF and free > target.sbuf_partition_bytes:
-        broken("sbuf-capacity", f"{api}: the tile{label} is larger than SBUF", got=f"{shape}: {free} bytes a partition",
-               limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
-               remedy="Work on a smaller tile of the free axis at a time.")
+        broken(
+            "sbuf-capacity",
+            f"{api}: the tile{label} is larger than SBUF",
+            got=f"{shape}: {free} bytes a partition",
+            limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
+            remedy="Work on a smaller tile of the free axis at a time.",
+        )
     bank, banks = target.psum_bank_bytes, target.psum_banks
     if space == PSUM and (free > bank * banks or (len(shape) - pdim == 2 and free > bank)):
-        broken("psum-bank", f"{api}: the PSUM tile{label} does not fit in one bank", got=f"{shape}: {free} bytes a partition",
-               limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
-               remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as (128, banks, 512).")
+        broken(
+            "psum-bank",
+            f"{api}: the PSUM tile{label} does not fit in one bank",
+            got=f"{shape}: {free} bytes a partition",
+            limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
+            remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as "
+            "(128, banks, 512).",
+        )
 
 
 def _place(buffer: Any, api: str) -> Memory:
@@ -74,26 +109,40 @@ def _place(buffer: Any, api: str) -> Memory:
         return sbuf
     if isinstance(buffer, Memory):
         return buffer
-    broken("argument", f"{api}: buffer is {buffer!r}", got=type(buffer).__name__,
-           limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm")
+    broken(
+        "argument",
+        f"{api}: buffer is {buffer!r}",
+        got=type(buffer).__name__,
+        limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm",
+    )
     raise AssertionError
 
 
-def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict) -> Tensor:
+def make(
+    api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict
+) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
     only(kwargs, api)
     sizes, pdim = sizes_of(shape, api)
     wanted = want_dtype(dtype, api)
     if wanted is None:
-        broken("argument", f"{api}: dtype is missing", remedy="Say dtype=nl.float32, or the dtype of an input.")
+        broken(
+            "argument",
+            f"{api}: dtype is missing",
+            remedy="Say dtype=nl.float32, or the dtype of an input.",
+        )
         raise AssertionError
     place = _place(buffer, api)
     space = str(place)
     if space == HBM:
         if value is not None:
-            broken("hbm-init", f"{api} cannot fill a tensor in HBM", got=f"{sizes} in {place!r}",
-                   remedy="Make it with nl.ndarray and nl.store the value into it.")
+            broken(
+                "hbm-init",
+                f"{api} cannot fill a tensor in HBM",
+                got=f"{sizes} in {place!r}",
+                remedy="Make it with nl.ndarray and nl.store the value into it.",
+            )
         return _hbm(program, api, sizes, wanted, place, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
     if place.placed:
@@ -104,7 +153,8 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
     if value is None:
         return t
     if space == PSUM and value == 0:
-        t.buf.state = ZERO  # the first matmul of an accumulation overwrites: nothing is spent on zeros
+        # the first matmul of an accumulation overwrites: nothing is spent on zeros
+        t.buf.state = ZERO
         if t.buf.tracked is not None:
             program.note_history(t, t.buf.code, t.buf.lasti)
         return t
@@ -114,7 +164,8 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float 
 
 
 def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
-    """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned to something."""
+    """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
+    to something."""
     if t.meta.space != SBUF:
         return execute(MEMSET, api, t, (Const(value),), attrs)
     made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
@@ -124,7 +175,8 @@ def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Ten
 
 
 def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
-    """Fill a tensor with block axes: one memset a block, but one entry in the history of a named tensor."""
+    """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
+    tensor."""
     buf = t.buf
     tracked, buf.tracked = buf.tracked, None
     at = 0
@@ -138,26 +190,44 @@ def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -
     return t
 
 
-def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str) -> Tensor:
+def _hbm(
+    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
+) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
     frame = user_frame(2)
-    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:  # functions of their own before Python 3.12
+    # functions of their own before Python 3.12
+    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:
         frame = frame.f_back
-    if program.scope is not program.top or program.blocks and program.scope_at(frame.f_code, frame.f_lasti) is not program.top:
-        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made inside a loop or a branch", got=f"{sizes}",
-               remedy="Make it before the loop, at the top of the kernel.")
+    if (
+        program.scope is not program.top
+        or program.blocks
+        and program.scope_at(frame.f_code, frame.f_lasti) is not program.top
+    ):
+        broken(
+            "shared-hbm-level",
+            f"{api}: a shared_hbm tensor is made inside a loop or a branch",
+            got=f"{sizes}",
+            remedy="Make it before the loop, at the top of the kernel.",
+        )
     if frame.f_code is not program.kernel_code and program.kernel_code is not None:
-        broken("shared-hbm-level", f"{api}: a shared_hbm tensor is made in a function that the kernel calls",
-               got=f"{sizes}",
-               remedy="Make it in the kernel itself and pass it to the function.")
+        broken(
+            "shared-hbm-level",
+            f"{api}: a shared_hbm tensor is made in a function that the kernel calls",
+            got=f"{sizes}",
+            remedy="Make it in the kernel itself and pass it to the function.",
+        )
     turn = program.shared_next
     program.shared_next += 1
     if turn < len(program.shared):  # another program instance of the grid: the same tensor
         again = program.shared[turn]
         if again.shape != sizes or again.dtype != dtype:
-            broken("shared-hbm-level", f"{api}: program instances make different shared tensors",
-                   got=f"{sizes} {dtypes.name(dtype)}", limit=again.meta.describe())
+            broken(
+                "shared-hbm-level",
+                f"{api}: program instances make different shared tensors",
+                got=f"{sizes} {dtypes.name(dtype)}",
+                limit=again.meta.describe(),
+            )
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
     t.buf.role = "output"
@@ -166,7 +236,8 @@ def _hbm(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, pl
 
 
 def ndarray(shape: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
-    """A new tensor of `shape` and `dtype` in `buffer` (default nl.sbuf). Nothing in it counts as written."""
+    """A new tensor of `shape` and `dtype` in `buffer` (default nl.sbuf). Nothing in it counts as
+    written."""
     return make("nl.ndarray", shape, dtype, buffer, name, None, kwargs)
 
 
@@ -180,24 +251,38 @@ def ones(shape: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs
     return make("nl.ones", shape, dtype, buffer, name, 1.0, kwargs)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+def full(
+    shape: Any, fill_value: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any
+) -> Tensor:
     """A new on-chip tensor filled with the number `fill_value`."""
     if not isinstance(fill_value, (int, float, np.generic)):
-        broken("argument", f"nl.full: fill_value is a {type(fill_value).__name__}", got=repr(fill_value)[:80],
-               limit="a number known when the kernel is built")
+        broken(
+            "argument",
+            f"nl.full: fill_value is a {type(fill_value).__name__}",
+            got=repr(fill_value)[:80],
+            limit="a number known when the kernel is built",
+        )
     return make("nl.full", shape, dtype, buffer, name, fill_value, kwargs)
 
 
-def empty_like(a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+def empty_like(
+    a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any
+) -> Tensor:
     """nl.ndarray with the shape (and dtype) of `a`, in `buffer` (default nl.sbuf)."""
     t = tile(a, "nl.empty_like")
-    return make("nl.empty_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, None, kwargs)
+    return make(
+        "nl.empty_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, None, kwargs
+    )
 
 
-def zeros_like(a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any) -> Tensor:
+def zeros_like(
+    a: Any, dtype: Any = None, *, buffer: Any = None, name: str = "", **kwargs: Any
+) -> Tensor:
     """nl.zeros with the shape (and dtype) of `a`, in `buffer` (default nl.sbuf)."""
     t = tile(a, "nl.zeros_like")
-    return make("nl.zeros_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, 0.0, kwargs)
+    return make(
+        "nl.zeros_like", t.shape, t.dtype if dtype is None else dtype, buffer, name, 0.0, kwargs
+    )
 
 
 def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
@@ -220,5 +305,14 @@ def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tens
     return shared_constant(np.eye(n, dtype=np.uint8), dtype=dtype, **kwargs)
 
 
-__all__ = ["empty_like", "full", "make", "ndarray", "ones", "shared_constant", "shared_identity_matrix", "zeros",
-           "zeros_like"]
+__all__ = [
+    "empty_like",
+    "full",
+    "make",
+    "ndarray",
+    "ones",
+    "shared_constant",
+    "shared_identity_matrix",
+    "zeros",
+    "zeros_like",
+]

@@ -1,7 +1,8 @@
 """neuronxcc.nki.isa: the names a kernel knows as `nisa`.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py. Every function also takes `dst=`, an existing tile
-to write to, as kernels of the transition to the destination-passing dialect do; it returns the destination.
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py. Every function also takes
+`dst=`, an existing tile to write to, as kernels of the transition to the destination-passing
+dialect do; it returns the destination.
 """
 
 from __future__ import annotations
@@ -10,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
-from ...execute import execute
-from ...index import Index, Mask
+from ...execution.execute import execute
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -28,9 +26,12 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import HBM, PSUM, SBUF
-from ...state import current
-from ...tensor import Const, IndexedTensor, Tensor
+from ...machine import dtypes
+from ...machine.memory import HBM, PSUM, SBUF
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.index import Index, Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from .allocated import PLACED, needs_bias, no_transpose
 from .compute import MATMUL_ATTRS, to_sbuf
@@ -78,17 +79,28 @@ _TWO_TILES: dict[tuple, tuple] = {}
 _SCALARS: dict[tuple, tuple] = {}
 _REDUCTIONS: dict[tuple, tuple] = {}
 _FUNCTIONS: dict[Any, tuple] = {}
-"""Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions' attributes."""
+"""Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions'
+attributes."""
 
 
-# -- TensorE -------------------------------------------------------------------------------------------------------
-def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = False, is_moving_onezero: bool = False,
-              is_transpose: bool = False, tile_position: tuple = (), tile_size: tuple = (), mask: Any = None,
-              **kwargs: Any) -> Tensor:
-    """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <= 128.
+# -- TensorE ---------------------------------------------------------------------------------------
+def nc_matmul(
+    stationary: Any,
+    moving: Any,
+    *,
+    is_stationary_onezero: bool = False,
+    is_moving_onezero: bool = False,
+    is_transpose: bool = False,
+    tile_position: tuple = (),
+    tile_size: tuple = (),
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <=
+    128.
 
-    With perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is contracted too.
-    Returns a PSUM tile (m, n), float32.
+    With perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is
+    contracted too. Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
     perf_mode = kwargs.pop("perf_mode", None) if kwargs else None
@@ -96,7 +108,14 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
     if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
-        attrs: tuple = (is_stationary_onezero, is_moving_onezero, is_transpose, tuple(tile_position), tuple(tile_size), False)
+        attrs: tuple = (
+            is_stationary_onezero,
+            is_moving_onezero,
+            is_transpose,
+            tuple(tile_position),
+            tuple(tile_size),
+            False,
+        )
     else:
         attrs = MATMUL_ATTRS
     if perf_mode is not None:
@@ -104,10 +123,13 @@ def nc_matmul(stationary: Any, moving: Any, *, is_stationary_onezero: bool = Fal
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
-def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+def nc_transpose(
+    data: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any
+) -> Tensor:
     """The tile `data` (p, f), free axes collapsed, as (f, p).
 
-    TensorE: at most 128 x 128, SBUF to PSUM. VectorE: at most 32 x 32, SBUF or PSUM. By default by shape and memory.
+    TensorE: at most 128 x 128, SBUF to PSUM. VectorE: at most 32 x 32, SBUF or PSUM. By default by
+    shape and memory.
     """
     api = "nisa.nc_transpose"
     dst = dst_of(kwargs, api) if kwargs else None
@@ -120,7 +142,12 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     if wanted is None and dtype is None and not small:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
-        broken("engine", f"{api} does not run on the {wanted} engine", got=wanted, limit="tensor, vector")
+        broken(
+            "engine",
+            f"{api} does not run on the {wanted} engine",
+            got=wanted,
+            limit="tensor, vector",
+        )
     on_vector = wanted == "vector" or (wanted is None and small and t.meta.space != HBM)
     out = None if dtype is None else want_dtype(dtype, api)
     if on_vector:
@@ -129,19 +156,41 @@ def nc_transpose(data: Any, *, mask: Any = None, dtype: Any = None, engine: Any 
     if out is None or out == t.dtype:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None, mask)
-    return execute(TENSOR_COPY, api, dst, (turned,), (None,), PSUM, out)  # the documented additional cast
+    # the documented additional cast
+    return execute(TENSOR_COPY, api, dst, (turned,), (None,), PSUM, out)
 
 
-# -- ScalarE -------------------------------------------------------------------------------------------------------
-def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce_op: Any = None, reduce_res: Any = None,
-               reduce_cmd: Any = reduce_cmd.idle, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's registers.
+# -- ScalarE ---------------------------------------------------------------------------------------
+def activation(
+    op: Any,
+    data: Any,
+    *,
+    bias: Any = None,
+    scale: Any = 1.0,
+    reduce_op: Any = None,
+    reduce_res: Any = None,
+    reduce_cmd: Any = reduce_cmd.idle,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's
+    registers.
 
-    data: tile (p, ...). bias: tile (p, 1), fp32/fp16/bf16. scale: number or fp32 tile (p, 1). reduce_res: tile (p, 1)
-    to which the registers are read. Returns a tile of the shape of `data`, of `dtype` (default: that of `data`).
+    data: tile (p, ...). bias: tile (p, 1), fp32/fp16/bf16. scale: number or fp32 tile (p, 1).
+    reduce_res: tile (p, 1) to which the registers are read. Returns a tile of the shape of `data`,
+    of `dtype` (default: that of `data`).
     """
-    if (bias is None and reduce_op is None and reduce_res is None and not kwargs and isinstance(data, Tensor)
-            and type(scale) is float and scale == 1.0 and reduce_cmd is IDLE):
+    if (
+        bias is None
+        and reduce_op is None
+        and reduce_res is None
+        and not kwargs
+        and isinstance(data, Tensor)
+        and type(scale) is float
+        and scale == 1.0
+        and reduce_cmd is IDLE
+    ):
         try:
             attrs = _FUNCTIONS[op]
         except (KeyError, TypeError):
@@ -149,21 +198,72 @@ def activation(op: Any, data: Any, *, bias: Any = None, scale: Any = 1.0, reduce
             _FUNCTIONS[op] = attrs
         if PLACED.buffers is not None:
             needs_bias("nisa.activation")
-        return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF,
-                       want_dtype(dtype, "nisa.activation") if dtype is not None else None, mask)
-    return _activation("nisa.activation", op, data, bias, scale, reduce_op, reduce_res, int(reduce_cmd), mask, dtype,
-                       kwargs)
+        return execute(
+            ACTIVATION,
+            "nisa.activation",
+            None,
+            (data,),
+            attrs,
+            SBUF,
+            want_dtype(dtype, "nisa.activation") if dtype is not None else None,
+            mask,
+        )
+    return _activation(
+        "nisa.activation",
+        op,
+        data,
+        bias,
+        scale,
+        reduce_op,
+        reduce_res,
+        int(reduce_cmd),
+        mask,
+        dtype,
+        kwargs,
+    )
 
 
-def activation_reduce(op: Any, data: Any, *, reduce_op: Any, reduce_res: Any, bias: Any = None, scale: Any = 1.0,
-                      mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
+def activation_reduce(
+    op: Any,
+    data: Any,
+    *,
+    reduce_op: Any,
+    reduce_res: Any,
+    bias: Any = None,
+    scale: Any = 1.0,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> Tensor:
     """nisa.activation with the registers reset, reduced into, and read to `reduce_res` (p, 1)."""
-    return _activation("nisa.activation_reduce", op, data, bias, scale, reduce_op, reduce_res,
-                       int(globals()["reduce_cmd"].reset_reduce), mask, dtype, kwargs)
+    return _activation(
+        "nisa.activation_reduce",
+        op,
+        data,
+        bias,
+        scale,
+        reduce_op,
+        reduce_res,
+        int(globals()["reduce_cmd"].reset_reduce),
+        mask,
+        dtype,
+        kwargs,
+    )
 
 
-def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any, cmd: int, mask: Any,
-                dtype: Any, kwargs: dict[str, Any]) -> Tensor:
+def _activation(
+    api: str,
+    op: Any,
+    data: Any,
+    bias: Any,
+    scale: Any,
+    reduce_op: Any,
+    reduce_res: Any,
+    cmd: int,
+    mask: Any,
+    dtype: Any,
+    kwargs: dict[str, Any],
+) -> Tensor:
     space = str(kwargs.pop("buffer", None) or SBUF)
     dst = dst_of(kwargs, api) if kwargs else None
     name = activation_name(op, api)
@@ -178,13 +278,30 @@ def _activation(api: str, op: Any, data: Any, bias: Any, scale: Any, reduce_op: 
         needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
-    return execute(ACTIVATION, api, dst, tuple(srcs), (name, has_scale, bias is not None, reduction, cmd), space,
-                   want_dtype(dtype, api) if dtype is not None else None, mask, extra)
+    return execute(
+        ACTIVATION,
+        api,
+        dst,
+        tuple(srcs),
+        (name, has_scale, bias is not None, reduction, cmd),
+        space,
+        want_dtype(dtype, api) if dtype is not None else None,
+        mask,
+        extra,
+    )
 
 
-# -- VectorE -------------------------------------------------------------------------------------------------------
-def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: Any = None, engine: Any = engine.unknown,
-                  **kwargs: Any) -> Tensor:
+# -- VectorE ---------------------------------------------------------------------------------------
+def tensor_tensor(
+    data1: Any,
+    data2: Any,
+    op: Any,
+    *,
+    dtype: Any = None,
+    mask: Any = None,
+    engine: Any = engine.unknown,
+    **kwargs: Any,
+) -> Tensor:
     """data1 op data2 for two tiles of one shape, not both in PSUM."""
     api = "nisa.tensor_tensor"
     dst = dst_of(kwargs, api) if kwargs else None
@@ -202,23 +319,45 @@ def tensor_tensor(data1: Any, data2: Any, op: Any, *, dtype: Any = None, mask: A
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
-def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op1: Any = None, operand1: Any = None,
-                  reverse1: bool = False, *, dtype: Any = None, mask: Any = None, engine: Any = engine.unknown,
-                  **kwargs: Any) -> Tensor:
-    """(data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an operator's inputs."""
+def tensor_scalar(
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    reverse0: bool = False,
+    op1: Any = None,
+    operand1: Any = None,
+    reverse1: bool = False,
+    *,
+    dtype: Any = None,
+    mask: Any = None,
+    engine: Any = engine.unknown,
+    **kwargs: Any,
+) -> Tensor:
+    """(data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an
+    operator's inputs."""
     api = "nisa.tensor_scalar"
     dst = dst_of(kwargs, api) if kwargs else None
     if (op1 is None) != (operand1 is None):
-        broken("argument", f"{api}: op1 and operand1 come together", got=f"op1={op1!r}, operand1={operand1!r}"[:80],
-               limit="both, or none", remedy="Pass both, or leave both out.")
+        broken(
+            "argument",
+            f"{api}: op1 and operand1 come together",
+            got=f"op1={op1!r}, operand1={operand1!r}"[:80],
+            limit="both, or none",
+            remedy="Pass both, or leave both out.",
+        )
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
     out = None if dtype is None else want_dtype(dtype, api)
     try:
         attrs = _SCALARS[op0, reverse0, op1, reverse1, engine]
     except (KeyError, TypeError):
-        attrs = (alu_of(op0, api, "op0"), reverse0, None if op1 is None else alu_of(op1, api, "op1"), reverse1,
-                 engine_name(engine, api))
+        attrs = (
+            alu_of(op0, api, "op0"),
+            reverse0,
+            None if op1 is None else alu_of(op1, api, "op1"),
+            reverse1,
+            engine_name(engine, api),
+        )
         _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
     if op1 is None:
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
@@ -226,9 +365,21 @@ def tensor_scalar(data: Any, op0: Any, operand0: Any, reverse0: bool = False, op
     return execute(TENSOR_SCALAR, api, dst, (t, first, second), attrs, SBUF, out, mask)
 
 
-def scalar_tensor_tensor(*, data: Any, op0: Any, operand0: Any, op1: Any, operand1: Any, reverse0: bool = False,
-                         reverse1: bool = False, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
-    """(data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
+def scalar_tensor_tensor(
+    *,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    op1: Any,
+    operand1: Any,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    dtype: Any = None,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """(data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like
+    data."""
     api = "nisa.scalar_tensor_tensor"
     dst = dst_of(kwargs, api) if kwargs else None
     srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
@@ -236,9 +387,19 @@ def scalar_tensor_tensor(*, data: Any, op0: Any, operand0: Any, op1: Any, operan
     return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
 
 
-def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any = None, negate: bool = False,
-                  keepdims: bool = False, **kwargs: Any) -> Tensor:
-    """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n) tile."""
+def tensor_reduce(
+    op: Any,
+    data: Any,
+    axis: Any,
+    *,
+    mask: Any = None,
+    dtype: Any = None,
+    negate: bool = False,
+    keepdims: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """A reduction over the last free axes `axis`. data: tile (p, ...); returns (p, 1) for a (p, n)
+    tile."""
     api = "nisa.tensor_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
@@ -249,29 +410,70 @@ def tensor_reduce(op: Any, data: Any, axis: Any, *, mask: Any = None, dtype: Any
         attrs = (alu_of(op, api), axis, negate, keepdims)
         if type(axis) is int:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
-    return execute(TENSOR_REDUCE, api, dst, (t,), attrs, SBUF,
-                   None if dtype is None else want_dtype(dtype, api), mask)
+    return execute(
+        TENSOR_REDUCE,
+        api,
+        dst,
+        (t,),
+        attrs,
+        SBUF,
+        None if dtype is None else want_dtype(dtype, api),
+        mask,
+    )
 
 
-def tensor_scalar_reduce(*, data: Any, op0: Any, operand0: Any, reduce_op: Any, reduce_res: Any, reverse0: bool = False,
-                         dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+def tensor_scalar_reduce(
+    *,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    reduce_op: Any,
+    reduce_res: Any,
+    reverse0: bool = False,
+    dtype: Any = None,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
     """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
     api = "nisa.tensor_scalar_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
     attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(reduce_op, api, "reduce_op"))
-    return execute(TENSOR_SCALAR_REDUCE, api, dst, (tile(data, api), operand(operand0, api)), attrs, SBUF,
-                   want_dtype(dtype, api), mask, tile(reduce_res, api))
+    return execute(
+        TENSOR_SCALAR_REDUCE,
+        api,
+        dst,
+        (tile(data, api), operand(operand0, api)),
+        attrs,
+        SBUF,
+        want_dtype(dtype, api),
+        mask,
+        tile(reduce_res, api),
+    )
 
 
-def tensor_tensor_scan(data0: Any, data1: Any, initial: Any, op0: Any, op1: Any, reverse0: bool = False,
-                       reverse1: bool = False, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
-    """result[:, i] = (data0[:, i] op0 result[:, i - 1]) op1 data1[:, i], starting from `initial`."""
+def tensor_tensor_scan(
+    data0: Any,
+    data1: Any,
+    initial: Any,
+    op0: Any,
+    op1: Any,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    *,
+    dtype: Any = None,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """result[:, i] = (data0[:, i] op0 result[:, i - 1]) op1 data1[:, i], starting from
+    `initial`."""
     api = "nisa.tensor_tensor_scan"
     dst = dst_of(kwargs, api) if kwargs else None
     a, b = tile(data0, api), tile(data1, api)
     attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), reverse0, reverse1)
     out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
-    return execute(TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask)
+    return execute(
+        TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask
+    )
 
 
 def reciprocal(data: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
@@ -281,21 +483,43 @@ def reciprocal(data: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any)
     return execute(RECIPROCAL, api, dst, (tile(data, api),), (), SBUF, want_dtype(dtype, api), mask)
 
 
-def tensor_copy(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+def tensor_copy(
+    src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = engine.unknown, **kwargs: Any
+) -> Tensor:
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
     dst = dst_of(kwargs, api) if kwargs else None
     t = static_source(src if isinstance(src, Tensor) else tile(src, api), api)
-    return execute(TENSOR_COPY, api, dst, (t,), _ANY_ENGINE if engine is UNKNOWN else (engine_name(engine, api),), SBUF,
-                   want_dtype(dtype, api) if dtype is not None else None, mask)
+    return execute(
+        TENSOR_COPY,
+        api,
+        dst,
+        (t,),
+        _ANY_ENGINE if engine is UNKNOWN else (engine_name(engine, api),),
+        SBUF,
+        want_dtype(dtype, api) if dtype is not None else None,
+        mask,
+    )
 
 
-def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any = engine.unknown, **kwargs: Any) -> Tensor:
+def memset(
+    shape: Any,
+    value: Any,
+    dtype: Any,
+    *,
+    mask: Any = None,
+    engine: Any = engine.unknown,
+    **kwargs: Any,
+) -> Tensor:
     """An SBUF tile of `shape` (partition axis first) filled with the number `value`."""
     api = "nisa.memset"
     if isinstance(shape, Tensor):
-        broken("argument", f"{api} takes a shape here, not a tile", got=repr(shape),
-               remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).")
+        broken(
+            "argument",
+            f"{api} takes a shape here, not a tile",
+            got=repr(shape),
+            remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).",
+        )
     only(kwargs, api, "buffer")
     t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
     attrs = (t.shape, engine_name(engine, api))
@@ -304,7 +528,7 @@ def memset(shape: Any, value: Any, dtype: Any, *, mask: Any = None, engine: Any 
     return fill(current(api), api, t, value, attrs)
 
 
-# -- GpSimdE -------------------------------------------------------------------------------------------------------
+# -- GpSimdE ---------------------------------------------------------------------------------------
 def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`."""
     api = "nisa.iota"
@@ -312,43 +536,83 @@ def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     if isinstance(expr, (int, np.integer)):
         expr = Index((1, 1), (0, 0), int(expr))
     if not isinstance(expr, Index):
-        broken("argument", f"{api}: expr is a {type(expr).__name__}", limit="an affine expression of nl.arange")
+        broken(
+            "argument",
+            f"{api}: expr is a {type(expr).__name__}",
+            limit="an affine expression of nl.arange",
+        )
     values = Const(0)
     values.array = expr.array()
     return execute(IOTA, api, dst, (values,), (expr.sizes,), SBUF, want_dtype(dtype, api), mask)
 
 
-def affine_select(pred: Any, on_true_tile: Any, on_false_value: Any, *, mask: Any = None, dtype: Any = None,
-                  **kwargs: Any) -> Tensor:
+def affine_select(
+    pred: Any,
+    on_true_tile: Any,
+    on_false_value: Any,
+    *,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> Tensor:
     """on_true_tile where the affine predicate holds, else the number on_false_value."""
     api = "nisa.affine_select"
     dst = dst_of(kwargs, api) if kwargs else None
     if not isinstance(pred, Mask) or not pred.affine or pred.compound:
-        broken("mask", f"{api}: pred is not one affine comparison", got=repr(pred)[:80],
-               remedy="Compare one affine expression of nl.arange, e.g. pred=(i_p >= i_f); no & or |. For anything else "
-                      "use nl.where.")
+        broken(
+            "mask",
+            f"{api}: pred is not one affine comparison",
+            got=repr(pred)[:80],
+            remedy="Compare one affine expression of nl.arange, e.g. pred=(i_p >= i_f); no & "
+            "or |. For anything else "
+            "use nl.where.",
+        )
     if not isinstance(on_false_value, (int, float, np.generic)):
-        broken("argument", f"{api}: on_false_value is a {type(on_false_value).__name__}", limit="a number")
-    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all the same, so that
-    # the compiler must be copying the tile for them
+        broken(
+            "argument",
+            f"{api}: on_false_value is a {type(on_false_value).__name__}",
+            limit="a number",
+        )
+    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all
+    # the same, so that the compiler must be copying the tile for them
     t = to_sbuf(tile(on_true_tile, api), api)
     where = Const(0)
     where.array = pred.where
-    return execute(AFFINE_SELECT, api, dst, (t, where, Const(on_false_value)), (pred.where.shape, False), SBUF,
-                   want_dtype(dtype, api) or t.dtype, mask)
+    return execute(
+        AFFINE_SELECT,
+        api,
+        dst,
+        (t, where, Const(on_false_value)),
+        (pred.where.shape, False),
+        SBUF,
+        want_dtype(dtype, api) or t.dtype,
+        mask,
+    )
 
 
-def tensor_partition_reduce(op: Any, data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """A reduction over the partitions: (p, ...) to (1, ...). op: add, max, bitwise_or or bitwise_and."""
+def tensor_partition_reduce(
+    op: Any, data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any
+) -> Tensor:
+    """A reduction over the partitions: (p, ...) to (1, ...). op: add, max, bitwise_or or
+    bitwise_and."""
     api = "nisa.tensor_partition_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
-    return execute(TENSOR_PARTITION_REDUCE, api, dst, (tile(data, api),), (alu_of(op, api),), SBUF, want_dtype(dtype, api),
-                   mask)
+    return execute(
+        TENSOR_PARTITION_REDUCE,
+        api,
+        dst,
+        (tile(data, api),),
+        (alu_of(op, api),),
+        SBUF,
+        want_dtype(dtype, api),
+        mask,
+    )
 
 
-# -- DMA -----------------------------------------------------------------------------------------------------------
+# -- DMA -------------------------------------------------------------------------------------------
 def _inside(mask: Any, *operands: Tensor) -> Any:
-    """`mask` without the positions at which the run-time indices of an operand lie beyond its tensor."""
+    """`mask` without the positions at which the run-time indices of an operand lie beyond its
+    tensor."""
     for t in operands:
         if isinstance(t, IndexedTensor):
             inside = Mask(t.inside())
@@ -360,13 +624,26 @@ def _hardware_descriptors(mode: Any, api: str) -> None:
     """Descriptors made by hardware need NeuronCore-v3."""
     target = current(api).config.target
     if mode is dge_mode.hwdge and target.nc_version < 3:
-        broken("target", f"{api}: dge_mode.hwdge needs NeuronCore-v3 or later", got=f"target {target.name}",
-               limit="trn2 or later", remedy="Leave dge_mode out.")
+        broken(
+            "target",
+            f"{api}: dge_mode.hwdge needs NeuronCore-v3 or later",
+            got=f"target {target.name}",
+            limit="trn2 or later",
+            remedy="Leave dge_mode out.",
+        )
 
 
-def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oob_mode: Any = oob_mode.error,
-             dge_mode: Any = dge_mode.unknown) -> None:
-    """Copy `src` to `dst` (each in HBM or SBUF, one shape), casting; with dst_rmw_op=np.add, add to dst."""
+def dma_copy(
+    *,
+    dst: Any,
+    src: Any,
+    mask: Any = None,
+    dst_rmw_op: Any = None,
+    oob_mode: Any = oob_mode.error,
+    dge_mode: Any = dge_mode.unknown,
+) -> None:
+    """Copy `src` to `dst` (each in HBM or SBUF, one shape), casting; with dst_rmw_op=np.add, add to
+    dst."""
     api = "nisa.dma_copy"
     _hardware_descriptors(dge_mode, api)
     d, s = tile(dst, api), tile(src, api)
@@ -374,7 +651,9 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
     rows_only(s, api)
     if int(oob_mode) == int(globals()["oob_mode"].skip):
         if dst_rmw_op is not None:
-            broken("argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip")
+            broken(
+                "argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip"
+            )
         mask = _inside(mask, d, s)
     if dst_rmw_op is not None:
         if getattr(dst_rmw_op, "__name__", "") != "add":
@@ -384,27 +663,75 @@ def dma_copy(*, dst: Any, src: Any, mask: Any = None, dst_rmw_op: Any = None, oo
     execute(DMA_COPY, api, d, (s,), (False,), SBUF, None, mask)
 
 
-def dma_transpose(src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
+def dma_transpose(
+    src: Any, *, axes: Any = None, mask: Any = None, dtype: Any = None, **kwargs: Any
+) -> Tensor:
+    """A new SBUF tile with the axes of `src` permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its
+    number of axes."""
     api = "nisa.dma_transpose"
     _hardware_descriptors(kwargs.get("dge_mode"), api)
     dst = dst_of(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
     if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):
-        broken("argument", f"{api}: axes {axes} for {t.ndim} axes", tensor=t.label, limit="(1, 0), (2, 1, 0), (3, 1, 2, 0)")
-    return execute(DMA_TRANSPOSE, api, dst, (t,), (allowed[t.ndim],), SBUF, want_dtype(dtype, api), mask)
+        broken(
+            "argument",
+            f"{api}: axes {axes} for {t.ndim} axes",
+            tensor=t.label,
+            limit="(1, 0), (2, 1, 0), (3, 1, 2, 0)",
+        )
+    return execute(
+        DMA_TRANSPOSE, api, dst, (t,), (allowed[t.ndim],), SBUF, want_dtype(dtype, api), mask
+    )
 
 
 __all__ = [
-    "activation", "activation_reduce", "affine_select", "bn_aggr", "bn_stats", "dge_mode", "dma_copy", "dma_engine",
-    "dma_transpose", "dropout", "engine", "fp32", "get_nc_version", "gpsimd_engine", "iota", "local_gather", "max8",
-    "memset", "nc_find_index8", "nc_match_replace8", "nc_matmul", "nc_stream_shuffle", "nc_transpose", "nc_version",
-    "oob_mode", "range_select", "reciprocal", "reduce_cmd", "scalar_engine", "scalar_tensor_tensor", "select_reduce",
-    "sequence_bounds", "tensor_copy", "tensor_copy_dynamic_dst", "tensor_copy_dynamic_src", "tensor_copy_predicated",
-    "tensor_engine", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_cumulative",
+    "activation",
+    "activation_reduce",
+    "affine_select",
+    "bn_aggr",
+    "bn_stats",
+    "dge_mode",
+    "dma_copy",
+    "dma_engine",
+    "dma_transpose",
+    "dropout",
+    "engine",
+    "fp32",
+    "get_nc_version",
+    "gpsimd_engine",
+    "iota",
+    "local_gather",
+    "max8",
+    "memset",
+    "nc_find_index8",
+    "nc_match_replace8",
+    "nc_matmul",
+    "nc_stream_shuffle",
+    "nc_transpose",
+    "nc_version",
+    "oob_mode",
+    "range_select",
+    "reciprocal",
+    "reduce_cmd",
+    "scalar_engine",
+    "scalar_tensor_tensor",
+    "select_reduce",
+    "sequence_bounds",
+    "tensor_copy",
+    "tensor_copy_dynamic_dst",
+    "tensor_copy_dynamic_src",
+    "tensor_copy_predicated",
+    "tensor_engine",
+    "tensor_partition_reduce",
+    "tensor_reduce",
+    "tensor_scalar",
+    "tensor_scalar_cumulative",
     "tensor_scalar_reduce",
-    "tensor_tensor", "tensor_tensor_scan", "unknown_engine", "vector_engine",
+    "tensor_tensor",
+    "tensor_tensor_scan",
+    "unknown_engine",
+    "vector_engine",
 ]
 
 if not TYPE_CHECKING:

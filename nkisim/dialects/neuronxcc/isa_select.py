@@ -1,6 +1,7 @@
 """Functions of neuronxcc.nki.isa that choose, search, gather and summarise elements.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py. As in `isa`, `dst=` is accepted too.
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py. As in `isa`, `dst=` is accepted
+too.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...execute import execute
-from ...index import Mask
+from ...execution.execute import execute
+from ...execution.masked import condition
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, TENSOR_COPY_DYNAMIC, shuffled_partitions
 from ...isa.random import DROPOUT
@@ -19,79 +19,177 @@ from ...isa.reduce import TENSOR_SCALAR_CUMULATIVE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.statistics import BN_AGGR, BN_STATS
-from ...masked import condition
-from ...memory import SBUF
-from ...tensor import Const, Tensor
+from ...machine.memory import SBUF
+from ...rules.errors import broken
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, Tensor
 from ..functions import alu_of, whole
 from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
 from .support import only, operand, tile, want_dtype
 
 
-def tensor_copy_predicated(*, src: Any, dst: Any, predicate: Any, reverse_pred: bool = False, mask: Any = None,
-                           dtype: Any = None, **kwargs: Any) -> None:
-    """Copy `src` (tile or number) to `dst` where the uint8/16/32 tile `predicate` is not zero; elsewhere dst stays."""
+def tensor_copy_predicated(
+    *,
+    src: Any,
+    dst: Any,
+    predicate: Any,
+    reverse_pred: bool = False,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> None:
+    """Copy `src` (tile or number) to `dst` where the uint8/16/32 tile `predicate` is not zero;
+    elsewhere dst stays."""
     api = "nisa.tensor_copy_predicated"
     only(kwargs, api)
     d = tile(dst, api)
-    execute(TENSOR_COPY_PREDICATED, api, d, (tile(predicate, api), operand(src, api), d), (bool(reverse_pred),), SBUF, None,
-            mask)
+    execute(
+        TENSOR_COPY_PREDICATED,
+        api,
+        d,
+        (tile(predicate, api), operand(src, api), d),
+        (bool(reverse_pred),),
+        SBUF,
+        None,
+        mask,
+    )
 
 
 def _maximum(op: Any, api: str) -> None:
     """The only reduction that a selection has."""
     if alu_of(op, api, "reduce_op").name != "maximum":
-        broken("operator", f"{api}: reduce_op '{getattr(op, '__name__', op)}' is not the maximum", limit="nl.max")
+        broken(
+            "operator",
+            f"{api}: reduce_op '{getattr(op, '__name__', op)}' is not the maximum",
+            limit="nl.max",
+        )
 
 
-def select_reduce(*, dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
-                  reduce_cmd: Any = reduce_cmd.idle, reduce_op: Any = np.amax, reverse_pred: bool = False, mask: Any = None,
-                  dtype: Any = None, **kwargs: Any) -> None:
-    """dst = on_true where `predicate` (8- or 16-bit integers) is not zero, else on_false (number or (p, 1)).
+def select_reduce(
+    *,
+    dst: Any,
+    predicate: Any,
+    on_true: Any,
+    on_false: Any,
+    reduce_res: Any = None,
+    reduce_cmd: Any = reduce_cmd.idle,
+    reduce_op: Any = np.amax,
+    reverse_pred: bool = False,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> None:
+    """dst = on_true where `predicate` (8- or 16-bit integers) is not zero, else on_false (number or
+    (p, 1)).
 
-    With `reduce_res` (p, 1) also the row maxima, over those of earlier instructions too if reduce_cmd is `reduce`.
+    With `reduce_res` (p, 1) also the row maxima, over those of earlier instructions too if
+    reduce_cmd is `reduce`.
     """
     api = "nisa.select_reduce"
     only(kwargs, api)
     _maximum(reduce_op, api)
     srcs = (tile(predicate, api), operand(on_true, api), operand(on_false, api))
-    execute(SELECT_REDUCE, api, tile(dst, api), srcs, (bool(reverse_pred), int(reduce_cmd)), SBUF, None, mask,
-            None if reduce_res is None else tile(reduce_res, api))
+    execute(
+        SELECT_REDUCE,
+        api,
+        tile(dst, api),
+        srcs,
+        (bool(reverse_pred), int(reduce_cmd)),
+        SBUF,
+        None,
+        mask,
+        None if reduce_res is None else tile(reduce_res, api),
+    )
 
 
-def range_select(*, on_true_tile: Any, comp_op0: Any, comp_op1: Any, bound0: Any, bound1: Any,
-                 reduce_cmd: Any = reduce_cmd.idle, reduce_res: Any = None, reduce_op: Any = np.amax, range_start: Any = 0,
-                 on_false_value: Any = FP32_MIN, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """on_true_tile where (range_start + place) comp_op0 bound0 and ... comp_op1 bound1 hold, else the least fp32.
+def range_select(
+    *,
+    on_true_tile: Any,
+    comp_op0: Any,
+    comp_op1: Any,
+    bound0: Any,
+    bound1: Any,
+    reduce_cmd: Any = reduce_cmd.idle,
+    reduce_res: Any = None,
+    reduce_op: Any = np.amax,
+    range_start: Any = 0,
+    on_false_value: Any = FP32_MIN,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """on_true_tile where (range_start + place) comp_op0 bound0 and ... comp_op1 bound1 hold, else
+    the least fp32.
 
-    on_true_tile: floats (p, ...), places counted along the flattened free axes. bounds: fp32 (p, 1). reduce_res: (p, 1),
-    the row maxima, over those of earlier instructions too if reduce_cmd is `reduce`. NeuronCore-v3 and later.
+    on_true_tile: floats (p, ...), places counted along the flattened free axes. bounds: fp32 (p,
+    1). reduce_res: (p, 1), the row maxima, over those of earlier instructions too if reduce_cmd is
+    `reduce`. NeuronCore-v3 and later.
     """
     api = "nisa.range_select"
     dst = dst_of(kwargs, api) if kwargs else None
     _maximum(reduce_op, api)
-    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), whole(range_start, api, "range_start"),
-             int(reduce_cmd), float(on_false_value))
+    attrs = (
+        alu_of(comp_op0, api, "comp_op0"),
+        alu_of(comp_op1, api, "comp_op1"),
+        whole(range_start, api, "range_start"),
+        int(reduce_cmd),
+        float(on_false_value),
+    )
     srcs = (tile(on_true_tile, api), operand(bound0, api), operand(bound1, api))
-    return execute(RANGE_SELECT, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask,
-                   None if reduce_res is None else tile(reduce_res, api))
+    return execute(
+        RANGE_SELECT,
+        api,
+        dst,
+        srcs,
+        attrs,
+        SBUF,
+        want_dtype(dtype, api),
+        mask,
+        None if reduce_res is None else tile(reduce_res, api),
+    )
 
 
-def tensor_scalar_cumulative(*, dst: Any, src: Any, op0: Any, op1: Any, imm0: Any, imm1: Any = None,
-                             reduce_cmd: Any = reduce_cmd.reset_reduce, mask: Any = None, **kwargs: Any) -> None:
-    """dst[:, i] = op1(src[:, i] op0 imm0, dst[:, i - 1]), beginning with op1's neutral number, with imm1 (load_reduce), or with
-    what the engine's registers hold (reduce). imm0, imm1: numbers or fp32 tiles (p, 1).
+def tensor_scalar_cumulative(
+    *,
+    dst: Any,
+    src: Any,
+    op0: Any,
+    op1: Any,
+    imm0: Any,
+    imm1: Any = None,
+    reduce_cmd: Any = reduce_cmd.reset_reduce,
+    mask: Any = None,
+    **kwargs: Any,
+) -> None:
+    """dst[:, i] = op1(src[:, i] op0 imm0, dst[:, i - 1]), beginning with op1's neutral number, with
+    imm1 (load_reduce), or with what the engine's registers hold (reduce). imm0, imm1: numbers or
+    fp32 tiles (p, 1).
 
     Of Neuron SDK 2.27, the last with NKI 0.1.
     """
     api = "nisa.tensor_scalar_cumulative"
     only(kwargs, api)
-    numbers = tuple(v if isinstance(v, Tensor) else operand(float(v), api) for v in (imm0, imm1) if v is not None)
+    numbers = tuple(
+        v if isinstance(v, Tensor) else operand(float(v), api)
+        for v in (imm0, imm1)
+        if v is not None
+    )
     attrs = (alu_of(op0, api, "op0"), False, alu_of(op1, api, "op1"), int(reduce_cmd))
-    execute(TENSOR_SCALAR_CUMULATIVE, api, tile(dst, api), (tile(src, api), *numbers), attrs, SBUF, None, mask)
+    execute(
+        TENSOR_SCALAR_CUMULATIVE,
+        api,
+        tile(dst, api),
+        (tile(src, api), *numbers),
+        attrs,
+        SBUF,
+        None,
+        mask,
+    )
 
 
 def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """The 8 largest elements of each partition, in descending order. src: tile (p, ...), 8 to 16384 elements a partition.
+    """The 8 largest elements of each partition, in descending order. src: tile (p, ...), 8 to 16384
+    elements a partition.
 
     Returns a tile (p, 8) of `dtype` (default: that of `src`).
     """
@@ -100,10 +198,14 @@ def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
     return execute(MAX8, api, dst, (tile(src, api),), (5,), SBUF, want_dtype(dtype, api), mask)
 
 
-def nc_find_index8(*, data: Any, vals: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """Where each of the 8 values a partition `vals` (p, 8) occurs first in `data` (p, ...); `mask` is over `data`.
+def nc_find_index8(
+    *, data: Any, vals: Any, mask: Any = None, dtype: Any = None, **kwargs: Any
+) -> Tensor:
+    """Where each of the 8 values a partition `vals` (p, 8) occurs first in `data` (p, ...); `mask`
+    is over `data`.
 
-    Returns a tile (p, 8) of uint32 (or `dtype=nl.uint16`). Equal values name successive places; a missing one gets all ones.
+    Returns a tile (p, 8) of uint32 (or `dtype=nl.uint16`). Equal values name successive places; a
+    missing one gets all ones.
     """
     api = "nisa.nc_find_index8"
     dst = dst_of(kwargs, api) if kwargs else None
@@ -111,12 +213,22 @@ def nc_find_index8(*, data: Any, vals: Any, mask: Any = None, dtype: Any = None,
     return execute(FIND_INDEX8, api, dst, (tile(data, api), tile(vals, api)), (5,), SBUF, out, mask)
 
 
-def nc_match_replace8(*, data: Any, vals: Any, imm: Any, dst_idx: Any = None, mask: Any = None, dtype: Any = None,
-                      **kwargs: Any) -> Tensor:
-    """`data` (p, ...) with the first occurrence of each of the 8 values a partition `vals` replaced by the number `imm`.
+def nc_match_replace8(
+    *,
+    data: Any,
+    vals: Any,
+    imm: Any,
+    dst_idx: Any = None,
+    mask: Any = None,
+    dtype: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """`data` (p, ...) with the first occurrence of each of the 8 values a partition `vals` replaced
+    by the number `imm`.
 
-    dst_idx: tile (p, 8), where the places are written (0 where a value is missing). `mask` limits what is searched; the
-    rest of `data` comes through unchanged. Returns a tile like `data`, of `dtype`.
+    dst_idx: tile (p, 8), where the places are written (0 where a value is missing). `mask` limits
+    what is searched; the rest of `data` comes through unchanged. Returns a tile like `data`, of
+    `dtype`.
     """
     api = "nisa.nc_match_replace8"
     dst = dst_of(kwargs, api) if kwargs else None
@@ -126,14 +238,24 @@ def nc_match_replace8(*, data: Any, vals: Any, imm: Any, dst_idx: Any = None, ma
         limit = Const(0)
         limit.array = searched
         srcs.append(limit)
-    return execute(MATCH_REPLACE8, api, dst, tuple(srcs), (0, searched is not None), SBUF, want_dtype(dtype, api), None,
-                   None if dst_idx is None else tile(dst_idx, api))
+    return execute(
+        MATCH_REPLACE8,
+        api,
+        dst,
+        tuple(srcs),
+        (0, searched is not None),
+        SBUF,
+        want_dtype(dtype, api),
+        None,
+        None if dst_idx is None else tile(dst_idx, api),
+    )
 
 
 def bn_stats(data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """Count, mean and variance * count of the even, then of the odd elements of each partition.
 
-    data: tile (p, ...), at most 512 elements a partition. Returns a tile (p, 6) of `dtype` (default: that of `data`).
+    data: tile (p, ...), at most 512 elements a partition. Returns a tile (p, 6) of `dtype`
+    (default: that of `data`).
     """
     api = "nisa.bn_stats"
     dst = dst_of(kwargs, api) if kwargs else None
@@ -150,52 +272,80 @@ def bn_aggr(data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) ->
     return execute(BN_AGGR, api, dst, (tile(data, api),), (), SBUF, want_dtype(dtype, api), mask)
 
 
-def local_gather(src_buffer: Any, index: Any, num_elem_per_idx: int = 1, num_valid_indices: int | None = None, *,
-                 mask: Any = None, **kwargs: Any) -> Tensor:
-    """Elements of each partition of `src_buffer` at the places that its group of 16 partitions lists in `index`.
+def local_gather(
+    src_buffer: Any,
+    index: Any,
+    num_elem_per_idx: int = 1,
+    num_valid_indices: int | None = None,
+    *,
+    mask: Any = None,
+    **kwargs: Any,
+) -> Tensor:
+    """Elements of each partition of `src_buffer` at the places that its group of 16 partitions
+    lists in `index`.
 
-    src_buffer: SBUF tile (p, ...), p a multiple of 16. index: uint16 tile (p, m), read down each group's partitions first.
-    num_elem_per_idx: elements read from each place on (1, 2, 4, 8, 16 or 32). num_valid_indices: how many of the group's
-    16 m indices count. Returns a tile (p, m, 16, num_elem_per_idx), or (p, num_valid_indices, num_elem_per_idx).
+    src_buffer: SBUF tile (p, ...), p a multiple of 16. index: uint16 tile (p, m), read down each
+    group's partitions first. num_elem_per_idx: elements read from each place on (1, 2, 4, 8, 16 or
+    32). num_valid_indices: how many of the group's 16 m indices count. Returns a tile (p, m, 16,
+    num_elem_per_idx), or (p, num_valid_indices, num_elem_per_idx).
     """
     api = "nisa.local_gather"
     dst = dst_of(kwargs, api) if kwargs else None
     attrs = (num_elem_per_idx, None if num_valid_indices is None else int(num_valid_indices))
-    return execute(LOCAL_GATHER, api, dst, (tile(src_buffer, api), tile(index, api)), attrs, SBUF, None, mask)
+    return execute(
+        LOCAL_GATHER, api, dst, (tile(src_buffer, api), tile(index, api)), attrs, SBUF, None, mask
+    )
 
 
 def sequence_bounds(*, segment_ids: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """For each element of `segment_ids` (1, n), fp32 or int32, where its segment begins and ends: a tile (1, 2, n).
+    """For each element of `segment_ids` (1, n), fp32 or int32, where its segment begins and ends: a
+    tile (1, 2, n).
 
     The end is the place after the last. Padding (id 0) gets n and -1.
     """
     api = "nisa.sequence_bounds"
     dst = dst_of(kwargs, api) if kwargs else None
-    return execute(SEQUENCE_BOUNDS, api, dst, (tile(segment_ids, api),), (), SBUF, want_dtype(dtype, api))
+    return execute(
+        SEQUENCE_BOUNDS, api, dst, (tile(segment_ids, api),), (), SBUF, want_dtype(dtype, api)
+    )
 
 
 def dropout(data: Any, prob: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
-    """`data` (p, ...) with elements replaced by zeros, with the probability `prob`: a number or a tile (p, 1).
+    """`data` (p, ...) with elements replaced by zeros, with the probability `prob`: a number or a
+    tile (p, 1).
 
-    The random numbers are the simulator's own (nl.random_seed seeds them), the same on every run. Nothing is scaled.
+    The random numbers are the simulator's own (nl.random_seed seeds them), the same on every run.
+    Nothing is scaled.
     """
     api = "nisa.dropout"
     dst = dst_of(kwargs, api) if kwargs else None
     rate = prob if isinstance(prob, Tensor) else operand(float(prob), api)
-    return execute(DROPOUT, api, dst, (tile(data, api), rate), (), SBUF, want_dtype(dtype, api), mask)
+    return execute(
+        DROPOUT, api, dst, (tile(data, api), rate), (), SBUF, want_dtype(dtype, api), mask
+    )
 
 
-def nc_stream_shuffle(src: Any, dst: Any, shuffle_mask: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> None:
-    """In each quadrant of 32 partitions, copy partition shuffle_mask[i] of `src` to partition i of `dst`.
+def nc_stream_shuffle(
+    src: Any, dst: Any, shuffle_mask: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any
+) -> None:
+    """In each quadrant of 32 partitions, copy partition shuffle_mask[i] of `src` to partition i of
+    `dst`.
 
-    shuffle_mask: 32 integers; 255 leaves the partition of `dst` as it is. `mask` is over `dst`. One data type.
+    shuffle_mask: 32 integers; 255 leaves the partition of `dst` as it is. `mask` is over `dst`. One
+    data type.
     """
     api = "nisa.nc_stream_shuffle"
     only(kwargs, api)
     d = tile(dst, api)
     out = want_dtype(dtype, api)
     if out is not None and out != d.dtype:
-        broken("dtype", f"{api} does not cast", tensor=d.label, got=f"dtype={out}", limit=f"{d.dtype}, as dst has it")
+        broken(
+            "dtype",
+            f"{api} does not cast",
+            tensor=d.label,
+            got=f"dtype={out}",
+            limit=f"{d.dtype}, as dst has it",
+        )
     pattern = _integers(shuffle_mask, api)
     written = shuffled_partitions(pattern, d.shape) if len(pattern) == 32 else None
     if written is not None:
@@ -204,26 +354,55 @@ def nc_stream_shuffle(src: Any, dst: Any, shuffle_mask: Any, *, dtype: Any = Non
 
 
 def _integers(values: Any, api: str) -> tuple[int, ...]:
-    if not isinstance(values, (list, tuple)) or not all(isinstance(v, (int, np.integer)) for v in values):
-        broken("argument", f"{api}: shuffle_mask is no list of integers", got=repr(values)[:80], limit="32 integers")
+    if not isinstance(values, (list, tuple)) or not all(
+        isinstance(v, (int, np.integer)) for v in values
+    ):
+        broken(
+            "argument",
+            f"{api}: shuffle_mask is no list of integers",
+            got=repr(values)[:80],
+            limit="32 integers",
+        )
     return tuple(int(v) for v in values)
 
 
-def tensor_copy_dynamic_src(src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = UNKNOWN, **kwargs: Any) -> Tensor:
-    """A copy of the on-chip elements `src`, at a run-time offset within the partitions: t[i_p, offsets[0, j] + i_f].
+def tensor_copy_dynamic_src(
+    src: Any, *, mask: Any = None, dtype: Any = None, engine: Any = UNKNOWN, **kwargs: Any
+) -> Tensor:
+    """A copy of the on-chip elements `src`, at a run-time offset within the partitions: t[i_p,
+    offsets[0, j] + i_f].
 
-    The offset is one element of an integer tile in SBUF. Returns a tile in SBUF unless assigned elsewhere.
+    The offset is one element of an integer tile in SBUF. Returns a tile in SBUF unless assigned
+    elsewhere.
     """
     api = "nisa.tensor_copy_dynamic_src"
     dst = dst_of(kwargs, api) if kwargs else None
-    return execute(TENSOR_COPY_DYNAMIC, api, dst, (tile(src, api),), (engine_name(engine, api),), SBUF,
-                   want_dtype(dtype, api), mask)
+    return execute(
+        TENSOR_COPY_DYNAMIC,
+        api,
+        dst,
+        (tile(src, api),),
+        (engine_name(engine, api),),
+        SBUF,
+        want_dtype(dtype, api),
+        mask,
+    )
 
 
-def tensor_copy_dynamic_dst(*, dst: Any, src: Any, mask: Any = None, dtype: Any = None, engine: Any = UNKNOWN,
-                            **kwargs: Any) -> None:
-    """Copy the on-chip tile `src` to the elements `dst`, at a run-time offset within the partitions."""
+def tensor_copy_dynamic_dst(
+    *, dst: Any, src: Any, mask: Any = None, dtype: Any = None, engine: Any = UNKNOWN, **kwargs: Any
+) -> None:
+    """Copy the on-chip tile `src` to the elements `dst`, at a run-time offset within the
+    partitions."""
     api = "nisa.tensor_copy_dynamic_dst"
     only(kwargs, api)
-    execute(TENSOR_COPY_DYNAMIC, api, tile(dst, api), (tile(src, api),), (engine_name(engine, api),), SBUF,
-            want_dtype(dtype, api), mask)
+    execute(
+        TENSOR_COPY_DYNAMIC,
+        api,
+        tile(dst, api),
+        (tile(src, api),),
+        (engine_name(engine, api),),
+        SBUF,
+        want_dtype(dtype, api),
+        mask,
+    )

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...state import current
-from ...tensor import Tensor
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.tensor import Tensor
 from .support import only, tile
 
 
@@ -92,13 +92,18 @@ _ENGINE_NAMES = {e: e.name for e in engine}
 
 
 def engine_name(wanted: Any, api: str) -> str | None:
-    """The name of the engine asked for, e.g. "vector"; None if the choice is left to the simulator."""
+    """The name of the engine asked for, e.g. "vector"; None if the choice is left to the
+    simulator."""
     if wanted is UNKNOWN or wanted is None:
         return None
     if not isinstance(wanted, engine):
-        broken("engine", f"{api}: engine is {wanted!r}", got=repr(wanted),
-               limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
-               remedy="Pass one of these objects, or leave engine= out to let it be chosen.")
+        broken(
+            "engine",
+            f"{api}: engine is {wanted!r}",
+            got=repr(wanted),
+            limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
+            remedy="Pass one of these objects, or leave engine= out to let it be chosen.",
+        )
     return _ENGINE_NAMES[wanted]
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import dtypes as _dtypes
-from ... import index as _index
-from ...errors import broken as _broken
-from ...state import current as _current
+from ...machine import dtypes as _dtypes
+from ...machine.running import current as _current
+from ...rules.errors import broken as _broken
+from ...tensors import index as _index
 from ..limits import TileSize as _TileSize
 from .compute import (
     abs,
@@ -87,7 +87,16 @@ from .compute import (
     var,
     where,
 )
-from .creation import empty_like, full, ndarray, ones, shared_constant, shared_identity_matrix, zeros, zeros_like
+from .creation import (
+    empty_like,
+    full,
+    ndarray,
+    ones,
+    shared_constant,
+    shared_identity_matrix,
+    zeros,
+    zeros_like,
+)
 from .isa_support import fp32
 from .special import (
     all_reduce,
@@ -131,9 +140,15 @@ class _Range:
     __slots__ = ("kind", "values")
 
     def __init__(self, kind: str, *args: Any, **_ignored: Any) -> None:
-        if not args or not builtins_all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in args):
-            _broken("argument", f"nl.{kind} takes integers", got=repr(args),
-                    remedy="Trip counts are known when the kernel is built; use // instead of /.")
+        if not args or not builtins_all(
+            isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in args
+        ):
+            _broken(
+                "argument",
+                f"nl.{kind} takes integers",
+                got=repr(args),
+                remedy="Trip counts are known when the kernel is built; use // instead of /.",
+            )
         self.kind = kind
         self.values = range(*[int(a) for a in args])
 
@@ -152,12 +167,14 @@ def builtins_all(values: Any) -> bool:
 
 
 def affine_range(*args: Any, **kwargs: Any) -> _Range:
-    """Iterations that do not depend on one another (sums in PSUM aside). (stop) or (start, stop[, step])."""
+    """Iterations that do not depend on one another (sums in PSUM aside). (stop) or (start, stop[,
+    step])."""
     return _Range("affine_range", *args, **kwargs)
 
 
 def sequential_range(*args: Any, **kwargs: Any) -> _Range:
-    """Iterations in order, each seeing what the previous ones wrote. (stop) or (start, stop[, step])."""
+    """Iterations in order, each seeing what the previous ones wrote. (stop) or (start, stop[,
+    step])."""
     return _Range("sequential_range", *args, **kwargs)
 
 
@@ -173,8 +190,13 @@ def program_id(axis: int) -> int:
     if not program.position and axis == 0:
         return 0
     if not 0 <= axis < len(program.position):
-        _broken("argument", f"nl.program_id({axis}): the grid has {len(program.position)} axes", got=axis,
-                limit=f"0..{len(program.position) - 1}", remedy="Launch the kernel with a grid: kernel[n](...).")
+        _broken(
+            "argument",
+            f"nl.program_id({axis}): the grid has {len(program.position)} axes",
+            got=axis,
+            limit=f"0..{len(program.position) - 1}",
+            remedy="Launch the kernel with a grid: kernel[n](...).",
+        )
     return program.position[axis]
 
 
@@ -182,7 +204,9 @@ def num_programs(axes: Any = None) -> int:
     """Number of program instances along the grid axes `axes` (None: in all)."""
     program = _current("nl.num_programs")
     grid = program.grid or (1,)
-    chosen = range(len(grid)) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    chosen = (
+        range(len(grid)) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    )
     total = 1
     for a in chosen:
         if not 0 <= a < len(grid):
@@ -197,7 +221,8 @@ def program_ndim() -> int:
 
 
 class nc(int):
-    """nl.nc(n): grid axis spread over n physical NeuronCores; here its instances run one after the other."""
+    """nl.nc(n): grid axis spread over n physical NeuronCores; here its instances run one after the
+    other."""
 
     def __mul__(self, other: int) -> int:
         return int(self) * int(other)
@@ -232,19 +257,131 @@ def finfo(dtype: Any) -> Any:
 
 
 __all__ = [
-    "abs", "add", "affine_range", "all", "all_reduce", "arange", "arctan", "atomic_rmw", "bfloat16", "bfp16",
-    "bitwise_and", "bitwise_or", "bitwise_xor", "bool_", "broadcast_to", "ceil", "copy", "cos", "device_print", "divide",
-    "dropout", "ds", "empty_like", "equal", "erf", "erf_dx", "exp", "expand_dims", "finfo", "float16", "float32",
-    "float8_e4m3", "float8_e5m2", "floor", "fmod", "fp32", "full", "gather_flattened", "gelu", "gelu_apprx_sigmoid",
-    "gelu_apprx_tanh", "gelu_dx", "gemm_grid", "gemm_stationary_grid", "greater", "greater_equal", "hbm", "int16",
-    "int32", "int8", "invert", "left_shift", "less", "less_equal", "load", "load_transpose2d", "log", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "loop_reduce", "matmul", "max", "maximum", "mean", "mgrid", "min",
-    "minimum", "mish", "mod", "multiply", "nc", "ndarray", "negative", "not_equal", "num_programs", "ones", "par_dim",
-    "power", "private_hbm", "prod", "program_id", "program_ndim", "psum", "rand", "random_seed", "reciprocal", "relu",
-    "right_shift", "rms_norm", "rsqrt", "sbuf", "sequential_range", "shared_constant", "shared_hbm",
-    "shared_identity_matrix", "sigmoid", "sign", "silu", "silu_dx", "sin", "softmax", "softplus", "spmd_dim", "sqrt",
-    "square", "static_cast", "static_range", "store", "subtract", "sum", "tan", "tanh", "tfloat32", "tile_size",
-    "transpose", "trunc", "uint16", "uint32", "uint8", "var", "where", "zeros", "zeros_like",
+    "abs",
+    "add",
+    "affine_range",
+    "all",
+    "all_reduce",
+    "arange",
+    "arctan",
+    "atomic_rmw",
+    "bfloat16",
+    "bfp16",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bool_",
+    "broadcast_to",
+    "ceil",
+    "copy",
+    "cos",
+    "device_print",
+    "divide",
+    "dropout",
+    "ds",
+    "empty_like",
+    "equal",
+    "erf",
+    "erf_dx",
+    "exp",
+    "expand_dims",
+    "finfo",
+    "float16",
+    "float32",
+    "float8_e4m3",
+    "float8_e5m2",
+    "floor",
+    "fmod",
+    "fp32",
+    "full",
+    "gather_flattened",
+    "gelu",
+    "gelu_apprx_sigmoid",
+    "gelu_apprx_tanh",
+    "gelu_dx",
+    "gemm_grid",
+    "gemm_stationary_grid",
+    "greater",
+    "greater_equal",
+    "hbm",
+    "int16",
+    "int32",
+    "int8",
+    "invert",
+    "left_shift",
+    "less",
+    "less_equal",
+    "load",
+    "load_transpose2d",
+    "log",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "loop_reduce",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "mgrid",
+    "min",
+    "minimum",
+    "mish",
+    "mod",
+    "multiply",
+    "nc",
+    "ndarray",
+    "negative",
+    "not_equal",
+    "num_programs",
+    "ones",
+    "par_dim",
+    "power",
+    "private_hbm",
+    "prod",
+    "program_id",
+    "program_ndim",
+    "psum",
+    "rand",
+    "random_seed",
+    "reciprocal",
+    "relu",
+    "right_shift",
+    "rms_norm",
+    "rsqrt",
+    "sbuf",
+    "sequential_range",
+    "shared_constant",
+    "shared_hbm",
+    "shared_identity_matrix",
+    "sigmoid",
+    "sign",
+    "silu",
+    "silu_dx",
+    "sin",
+    "softmax",
+    "softplus",
+    "spmd_dim",
+    "sqrt",
+    "square",
+    "static_cast",
+    "static_range",
+    "store",
+    "subtract",
+    "sum",
+    "tan",
+    "tanh",
+    "tfloat32",
+    "tile_size",
+    "transpose",
+    "trunc",
+    "uint16",
+    "uint32",
+    "uint8",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
 ]
 
 if not TYPE_CHECKING:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...launch import Kernel, simulate
-from ...program import Program
-from ...tensor import Tensor as tensor
+from ...execution.execution import Program
+from ...execution.launch import Kernel, simulate
+from ...tensors.tensor import Tensor as tensor
 from .annotations import watching
 from .operators import OPERATORS
 
@@ -30,15 +30,18 @@ class NkiKernel(Kernel):
 
 
 class DeviceKernel(NkiKernel):
-    """A kernel for nki.baremetal, nki.benchmark or nki.profile: it can be made anywhere, and runs on a device only."""
+    """A kernel for nki.baremetal, nki.benchmark or nki.profile: it can be made anywhere, and runs
+    on a device only."""
 
     needs = "nki.baremetal"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NoDeviceError(
-            f"{self.needs} runs '{self.__name__}' on a NeuronDevice, and this is nkisim, a CPU simulator without one. "
-            f"To simulate it call nki.simulate_kernel({self.__name__}, ...); to measure it run the same file on a "
-            "Trainium or Inferentia2 instance with AWS's neuronxcc.")
+            f"{self.needs} runs '{self.__name__}' on a NeuronDevice, and this is nkisim, a CPU "
+            f"simulator without one. To simulate it call nki.simulate_kernel({self.__name__}, "
+            "...); to measure it run the same file on a Trainium or Inferentia2 instance with "
+            "AWS's neuronxcc."
+        )
 
 
 class _Benchmark(DeviceKernel):
@@ -49,27 +52,41 @@ class _Profile(DeviceKernel):
     needs = "nki.profile"
 
 
-_BY_MODE: dict[str, type[Kernel]] = {"baremetal": DeviceKernel, "benchmark": _Benchmark, "profile": _Profile}
+_BY_MODE: dict[str, type[Kernel]] = {
+    "baremetal": DeviceKernel,
+    "benchmark": _Benchmark,
+    "profile": _Profile,
+}
 
 
 def _decorator(kind: type[Kernel], func: Any, kernel_return: bool, kwargs: dict[str, Any]) -> Any:
     def decorate(f: Any) -> Kernel:
         inner = f if isinstance(f, Kernel) else None
         returns = kernel_return if inner is None else inner.kernel_return
-        return kind(f, OPERATORS, platform_target=kwargs.get("platform_target"), kernel_return=returns,
-                    grid=inner.grid if inner is not None else (), options=dict(kwargs))
+        return kind(
+            f,
+            OPERATORS,
+            platform_target=kwargs.get("platform_target"),
+            kernel_return=returns,
+            grid=inner.grid if inner is not None else (),
+            options=dict(kwargs),
+        )
 
     return decorate if func is None else decorate(func)
 
 
 def jit(func: Any = None, mode: str = "auto", **kwargs: Any) -> Any:
-    """Make a kernel of a function: @nki.jit, @nki.jit(), @nki.jit(mode="simulation"), nki.jit(f, mode=...).
+    """Make a kernel of a function: @nki.jit, @nki.jit(), @nki.jit(mode="simulation"), nki.jit(f,
+    mode=...).
 
-    Called with NumPy arrays it simulates and returns NumPy arrays; called inside another kernel it runs inline.
+    Called with NumPy arrays it simulates and returns NumPy arrays; called inside another kernel it
+    runs inline.
     """
     if mode not in _MODES:
         raise ValueError(f"nki.jit has no mode {mode!r}; there are {', '.join(_MODES)}")
-    return _decorator(_BY_MODE.get(mode, NkiKernel), func, bool(kwargs.pop("kernel_return", True)), kwargs)
+    return _decorator(
+        _BY_MODE.get(mode, NkiKernel), func, bool(kwargs.pop("kernel_return", True)), kwargs
+    )
 
 
 def trace(func: Any = None, **kwargs: Any) -> Any:
@@ -78,7 +95,8 @@ def trace(func: Any = None, **kwargs: Any) -> Any:
 
 
 def baremetal(kernel: Any = None, **kwargs: Any) -> Any:
-    """A kernel to run on a NeuronDevice without a framework. Calling it without a device raises NoDeviceError."""
+    """A kernel to run on a NeuronDevice without a framework. Calling it without a device raises
+    NoDeviceError."""
     return _decorator(DeviceKernel, kernel, True, kwargs)
 
 
@@ -93,11 +111,25 @@ def profile(func: Any = None, **kwargs: Any) -> Any:
 
 
 def simulate_kernel(kernel: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run `kernel` on the CPU with NumPy arrays; returns NumPy arrays. `kernel[grid]` runs it on a grid."""
+    """Run `kernel` on the CPU with NumPy arrays; returns NumPy arrays. `kernel[grid]` runs it on a
+    grid."""
     if not isinstance(kernel, Kernel) or isinstance(kernel, DeviceKernel):
-        kernel = NkiKernel(kernel, OPERATORS, kernel_return=getattr(kernel, "kernel_return", True),
-                        grid=getattr(kernel, "grid", ()))
+        kernel = NkiKernel(
+            kernel,
+            OPERATORS,
+            kernel_return=getattr(kernel, "kernel_return", True),
+            grid=getattr(kernel, "grid", ()),
+        )
     return simulate(kernel, args, kwargs)
 
 
-__all__ = ["NoDeviceError", "baremetal", "benchmark", "jit", "profile", "simulate_kernel", "tensor", "trace"]
+__all__ = [
+    "NoDeviceError",
+    "baremetal",
+    "benchmark",
+    "jit",
+    "profile",
+    "simulate_kernel",
+    "tensor",
+    "trace",
+]

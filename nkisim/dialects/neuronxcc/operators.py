@@ -7,28 +7,46 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...execute import execute, redirect
-from ...index import Index, RuntimeIndex
+from ...execution.execute import execute, redirect
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
-from ...state import STATE
-from ...tensor import Const, Tensor
+from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
+from ...machine.running import STATE
+from ...rules.errors import broken
+from ...tensors.index import Index, RuntimeIndex
+from ...tensors.tensor import Const, Tensor
 from . import compute
 from .special import LoopReduction
 from .support import static_source, tile
 
-_SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
-           "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
-           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@",
-           "floor_divide": "//"}
+_SYMBOL = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "power": "**",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "left_shift": "<<",
+    "right_shift": ">>",
+    "mod": "%",
+    "matmul": "@",
+    "floor_divide": "//",
+}
 
 _getrefcount = sys.getrefcount
 
 
 class Operators:
-    """The neuronxcc.nki dialect: operators compute, `t[...] = value` writes in place, `psum += matmul` accumulates."""
+    """The neuronxcc.nki dialect: operators compute, `t[...] = value` writes in place, `psum +=
+    matmul` accumulates."""
 
     name = "neuronxcc.nki"
     tensor = Tensor
@@ -40,12 +58,12 @@ class Operators:
 
     def __init__(self) -> None:
         self.temporary = {"assign": 0, "inplace": 0}
-        """References that a value nobody holds by name has, inside `assign` and `inplace`: measured once below, since
-        they depend on the Python version."""
+        """References that a value nobody holds by name has, inside `assign` and `inplace`: measured
+        once below, since they depend on the Python version."""
         self._measuring: str | None = None
         self._seen = 0
 
-    # -- expressions -----------------------------------------------------------------------------------------------
+    # -- expressions -------------------------------------------------------------------------------
     def operator(self, op: str, a: Any, b: Any) -> Tensor:
         symbol = _SYMBOL[op]
         for array in (a, b):
@@ -54,17 +72,31 @@ class Operators:
         if isinstance(a, Index) or isinstance(b, Index):  # a run-time offset in a subscript
             if op == "add":
                 return RuntimeIndex(b, a) if isinstance(a, Index) else RuntimeIndex(a, b)  # type: ignore[return-value]
-            broken("indirect-index", f"operator {symbol} on a tile and an index grid",
-                   tensor=(b if isinstance(a, Index) else a).label,
-                   remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute the rest on the tile first.")
+            broken(
+                "indirect-index",
+                f"operator {symbol} on a tile and an index grid",
+                tensor=(b if isinstance(a, Index) else a).label,
+                remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute "
+                "the rest on the tile first.",
+            )
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return NotImplemented
         if op == "matmul":
-            broken("operator", "tiles have no operator @", remedy="Use nl.matmul(x, y, transpose_x=True) or "
-                                                                  "nisa.nc_matmul(stationary, moving).")
+            broken(
+                "operator",
+                "tiles have no operator @",
+                remedy="Use nl.matmul(x, y, transpose_x=True) or "
+                "nisa.nc_matmul(stationary, "
+                "moving).",
+            )
         if op == "floor_divide":
-            broken("operator", "tiles have no operator //", remedy="Use nl.floor(nl.divide(x, y)). Sizes, offsets and "
-                   "bounds of loops are Python numbers, known when the kernel is built: a tile cannot give them.")
+            broken(
+                "operator",
+                "tiles have no operator //",
+                remedy="Use nl.floor(nl.divide(x, y)). Sizes, offsets and "
+                "bounds of loops are Python numbers, known when the kernel is built: a tile "
+                "cannot give them.",
+            )
         if op == "divide":
             return compute.divided(a, b, partitions=False)
         if op == "mod":
@@ -73,7 +105,9 @@ class Operators:
 
     def unary(self, op: str, a: Tensor) -> Tensor:
         if op == "positive":
-            broken("operator", "tiles have no unary operator +", tensor=a.label, remedy="Leave it out.")
+            broken(
+                "operator", "tiles have no unary operator +", tensor=a.label, remedy="Leave it out."
+            )
         return {"negative": compute.negative, "abs": compute.abs, "invert": compute.invert}[op](a)
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -88,9 +122,10 @@ class Operators:
 
         return name in names
 
-    # -- statements ------------------------------------------------------------------------------------------------
+    # -- statements --------------------------------------------------------------------------------
     def assign(self, dst: Tensor, value: Any) -> None:
-        """`t[...] = value`: the instruction that made `value` writes to `t`; a named or older value is copied."""
+        """`t[...] = value`: the instruction that made `value` writes to `t`; a named or older value
+        is copied."""
         if self._measuring:
             self._seen = _getrefcount(value)
             return
@@ -101,22 +136,44 @@ class Operators:
             if self._left_out(value, "assign"):
                 return
             if into.space == HBM:
-                broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
-                       got=into.describe(), limit="sbuf or psum", remedy="Use nl.store(dst, value=tile).")
+                broken(
+                    "memory",
+                    f"'{dst.label}' lies in HBM and cannot be assigned to",
+                    tensor=dst.label,
+                    got=into.describe(),
+                    limit="sbuf or psum",
+                    remedy="Use nl.store(dst, value=tile).",
+                )
             program = STATE.program
             # + 1: the program itself holds its last result
-            if (program is not None and program.last_result is value and _getrefcount(value) <= self.temporary["assign"] + 1
-                    and (made.space == into.space or made.space == SBUF) and redirect(dst, value)):
+            if (
+                program is not None
+                and program.last_result is value
+                and _getrefcount(value) <= self.temporary["assign"] + 1
+                and (made.space == into.space or made.space == SBUF)
+                and redirect(dst, value)
+            ):
                 return
             if value.meta.space == HBM:
-                broken("memory", f"'{value.label}' lies in HBM and cannot be assigned to a tile", tensor=value.label,
-                       got=value.meta.describe(), limit="sbuf or psum", remedy="Use nl.load.")
+                broken(
+                    "memory",
+                    f"'{value.label}' lies in HBM and cannot be assigned to a tile",
+                    tensor=value.label,
+                    got=value.meta.describe(),
+                    limit="sbuf or psum",
+                    remedy="Use nl.load.",
+                )
             execute(TENSOR_COPY, "assignment", dst, (static_source(value, "assignment"),), (None,))
             return
         if isinstance(value, (int, float, np.generic)):
             if dst.meta.space == HBM:
-                broken("memory", f"'{dst.label}' lies in HBM and cannot be assigned to", tensor=dst.label,
-                       got=dst.meta.describe(), remedy="Use nl.store(dst, value=number).")
+                broken(
+                    "memory",
+                    f"'{dst.label}' lies in HBM and cannot be assigned to",
+                    tensor=dst.label,
+                    got=dst.meta.describe(),
+                    remedy="Use nl.store(dst, value=number).",
+                )
             execute(MEMSET, "assignment", dst, (Const(value),), (dst.shape, None))
             return
         if isinstance(value, LoopReduction):
@@ -125,9 +182,14 @@ class Operators:
         tile(value, "assignment")
 
     def _left_out(self, value: Tensor, where: str) -> bool:
-        """Whether `value` is the nameless result of an instruction that its mask left out altogether."""
+        """Whether `value` is the nameless result of an instruction that its mask left out
+        altogether."""
         buf = value.buf  # + 1: this function holds the value too
-        return buf.role == "masked" and buf.state == EMPTY and _getrefcount(value) <= self.temporary[where] + 1
+        return (
+            buf.role == "masked"
+            and buf.state == EMPTY
+            and _getrefcount(value) <= self.temporary[where] + 1
+        )
 
     def inplace(self, op: str, dst: Tensor, value: Any) -> Tensor:
         """`t += value` and its kin: in place. A matmul added to a PSUM tile accumulates there."""
@@ -138,15 +200,28 @@ class Operators:
         if isinstance(value, np.ndarray) and value.ndim:
             tile(value, f"operator {symbol}=")
         if dst.meta.space == HBM:
-            broken("memory", f"'{dst.label}' lies in HBM and cannot be updated", tensor=dst.label,
-                   got=dst.meta.describe(), remedy="nl.load it, update the tile, and nl.store the result.")
-        if op == "add" and isinstance(value, Tensor) and dst.meta.space == PSUM and value.meta.space == PSUM:
+            broken(
+                "memory",
+                f"'{dst.label}' lies in HBM and cannot be updated",
+                tensor=dst.label,
+                got=dst.meta.describe(),
+                remedy="nl.load it, update the tile, and nl.store the result.",
+            )
+        if (
+            op == "add"
+            and isinstance(value, Tensor)
+            and dst.meta.space == PSUM
+            and value.meta.space == PSUM
+        ):
             if self._left_out(value, "inplace"):
                 if dst.buf.state == EMPTY and dst.size == dst.buf.meta.size:
                     dst.buf.state = ZERO  # a sum of nothing, so far
                 return dst
-            # a product that has a name of its own may be used again, so that it must be stored where it is
-            if _getrefcount(value) <= self.temporary["inplace"] + 1 and self._accumulate(dst, value):
+            # a product that has a name of its own may be used again, so that it must be stored
+            # where it is
+            if _getrefcount(value) <= self.temporary["inplace"] + 1 and self._accumulate(
+                dst, value
+            ):
                 return dst
         if op in ("matmul", "floor_divide"):
             return self.operator(op, dst, value)
@@ -159,7 +234,8 @@ class Operators:
         return dst
 
     def _accumulate(self, dst: Tensor, value: Tensor) -> bool:
-        """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way in."""
+        """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way
+        in."""
         program = STATE.program
         assert program is not None
         last = program.last_signature
@@ -178,9 +254,10 @@ class Operators:
         program.check_read(dst, "accumulation", adds=True)
         return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
 
-    # -- calibration -----------------------------------------------------------------------------------------------
+    # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:
-        """Measure how many references a nameless value has when it arrives in `assign` and in `inplace`."""
+        """Measure how many references a nameless value has when it arrives in `assign` and in
+        `inplace`."""
 
         class Probe:
             def __setitem__(probe, key: Any, value: Any) -> None:  # noqa: N805
@@ -204,4 +281,3 @@ class Operators:
 
 OPERATORS = Operators()
 OPERATORS.calibrate()
-

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...calls import no_argument
-from ...errors import broken
-from ...memory import CONST, HBM, PSUM, SBUF
-from ...tensor import Const, IndexedTensor, Tensor
+from ...machine import dtypes
+from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...rules.calls import no_argument
+from ...rules.errors import broken
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 
 
 class Memory(str):
@@ -48,9 +48,18 @@ def tile(x: Any, api: str) -> Tensor:
     """`x`, which must be a tensor."""
     if isinstance(x, Tensor):
         return x
-    what = f"a NumPy array of shape {x.shape}" if isinstance(x, np.ndarray) else f"{type(x).__name__} {x!r}"[:80]
-    broken("numpy-on-tile" if isinstance(x, np.ndarray) else "argument", f"{api} takes a tile, not {what}",
-           got=what, remedy="Pass arrays as kernel arguments and nl.load them; pass numbers where a number is taken.")
+    what = (
+        (f"a NumPy array of shape {x.shape}")
+        if isinstance(x, np.ndarray)
+        else f"{type(x).__name__} {x!r}"[:80]
+    )
+    broken(
+        "numpy-on-tile" if isinstance(x, np.ndarray) else "argument",
+        f"{api} takes a tile, not {what}",
+        got=what,
+        remedy="Pass arrays as kernel arguments and nl.load them; pass numbers where "
+        "a number is taken.",
+    )
     raise AssertionError
 
 
@@ -133,9 +142,16 @@ def _parameters(api: str) -> list[str]:
 def static_source(t: Tensor, api: str) -> Tensor:
     """`t`, the source of a plain copy on chip, which no run-time indices may pick."""
     if isinstance(t, IndexedTensor) and t.tiles and t.meta.space != HBM:
-        broken("indirect-index", f"{api}: elements of '{t.label}' are picked by run-time indices", tensor=t.label,
-               got=f"a pick of shape {t.shape}", remedy="Copy them with nisa.tensor_copy_dynamic_src, one offset at a time; to "
-                                                        "gather by a tile of indices use nl.gather_flattened.")
+        broken(
+            "indirect-index",
+            f"{api}: elements of '{t.label}' are picked by run-time indices",
+            tensor=t.label,
+            got=f"a pick of shape {t.shape}",
+            remedy="Copy them with nisa.tensor_copy_dynamic_src, one offset "
+            "at a time; to "
+            "gather by a tile of indices use "
+            "nl.gather_flattened.",
+        )
     return t
 
 
@@ -143,9 +159,16 @@ def rows_only(t: Tensor, api: str) -> None:
     """Run-time indices pick rows of `t`: one index a partition."""
     for index in t.tiles or () if isinstance(t, IndexedTensor) else ():
         if index.meta.free != 1:
-            broken("indirect-index", f"{api}: '{t.label}' is indexed by '{index.label}', which names an element, not a row",
-                   tensor=t.label, got=f"indices of shape {index.shape}", limit=f"one index a partition: ({index.shape[0]}, 1)",
-                   remedy="Index the rows with nl.arange, not nl.mgrid: i_p = nl.arange(p)[:, None]; t[idx[i_p, 0], i_f].")
+            broken(
+                "indirect-index",
+                f"{api}: '{t.label}' is indexed by '{index.label}', which "
+                "names an element, not a row",
+                tensor=t.label,
+                got=f"indices of shape {index.shape}",
+                limit=f"one index a partition: ({index.shape[0]}, 1)",
+                remedy="Index the rows with nl.arange, not nl.mgrid: i_p = nl.arange(p)[:, "
+                "None]; t[idx[i_p, 0], i_f].",
+            )
 
 
 def is_const(t: Tensor) -> bool:
@@ -153,12 +176,17 @@ def is_const(t: Tensor) -> bool:
 
 
 def missing(module: str, names: list[str], later: tuple[str, ...]) -> Callable[[str], Any]:
-    """A module's `__getattr__`: what it says of a name it does not have. `later`: documented, and not simulated yet."""
+    """A module's `__getattr__`: what it says of a name it does not have. `later`: documented, and
+    not simulated yet."""
 
     def getattribute(name: str) -> Any:
         if name in later:
-            raise AttributeError(f"{module}.{name} is part of NKI 0.1, but the simulator does not have it yet")
+            raise AttributeError(
+                f"{module}.{name} is part of NKI 0.1, but the simulator does not have it yet"
+            )
         near = difflib.get_close_matches(name, names, 1)
-        raise AttributeError(f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else ""))
+        raise AttributeError(
+            f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else "")
+        )
 
     return getattribute

@@ -1,13 +1,14 @@
 """neuronxcc.nki.typing: annotations of kernels.
 
-Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.errors.rst (mutable parameters, annotated shapes).
+Source: aws-neuron-sdk v2.26.0 general/nki/api/nki.errors.rst (mutable parameters, annotated
+shapes).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...tensor import Tensor as _Tensor
+from ...tensors.tensor import Tensor as _Tensor
 
 
 class _ShapedMeta(type):
@@ -19,7 +20,8 @@ class _ShapedMeta(type):
 
 
 class tensor(metaclass=_ShapedMeta):
-    """nt.tensor or nt.tensor[p, f]: a tensor (of that shape, which is checked where a local name is annotated)."""
+    """nt.tensor or nt.tensor[p, f]: a tensor (of that shape, which is checked where a local name is
+    annotated)."""
 
 
 class mutable_tensor(tensor):

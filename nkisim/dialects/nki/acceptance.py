@@ -1,7 +1,9 @@
-"""Python in a kernel's text that runs here, since a kernel runs as Python, but that the compiler does not take.
+"""Python in a kernel's text that runs here, since a kernel runs as Python, but that the compiler
+does not take.
 
-Source: aws-neuron-sdk v2.32.0 nki/get-started/nki-language-guide.rst (NKI Values, Control Flow, Class Support),
-nki/migration/index.rst (Language restrictions), nki/guides/nki_simulator.rst (NKI Meta-Programming Support).
+Source: aws-neuron-sdk v2.32.0 nki/get-started/nki-language-guide.rst (NKI Values, Control Flow,
+Class Support), nki/migration/index.rst (Language restrictions), nki/guides/nki_simulator.rst (NKI
+Meta-Programming Support).
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ... import source
-from ...errors import broken
+from ...rules import source
+from ...rules.errors import broken
 
 
 class Finding(NamedTuple):
@@ -71,7 +73,11 @@ class _Finder(ast.NodeVisitor):
 
     def visit_With(self, node: ast.With) -> None:
         for item in node.items:
-            called = item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
+            called = (
+                item.context_expr.func
+                if isinstance(item.context_expr, ast.Call)
+                else item.context_expr
+            )
             name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
             if name != "no_reorder":
                 self._note(node, "with", "Only nl.no_reorder() is a context of a kernel.")
@@ -81,21 +87,33 @@ class _Finder(ast.NodeVisitor):
         root = node.func
         while isinstance(root, ast.Attribute):
             root = root.value
-        if isinstance(root, ast.Name) and root.id in self.numpy_names and isinstance(node.func, ast.Attribute):
+        if (
+            isinstance(root, ast.Name)
+            and root.id in self.numpy_names
+            and isinstance(node.func, ast.Attribute)
+        ):
             if node.func.attr not in ("finfo", "iinfo", "dtype", "prod"):
-                self._note(node, f"{root.id}.{node.func.attr}(...)",
-                           "NumPy runs on the host: compute sizes with Python, values with nl and nisa.")
+                self._note(
+                    node,
+                    f"{root.id}.{node.func.attr}(...)",
+                    "NumPy runs on the host: compute sizes with Python, values with nl and nisa.",
+                )
         self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if node.args.kwonlyargs and not node.args.vararg:
-            self._note(node, "keyword-only arguments (*)", "Give them defaults, at the end of the signature.")
+            self._note(
+                node,
+                "keyword-only arguments (*)",
+                "Give them defaults, at the end of the signature.",
+            )
         self.generic_visit(node)
 
 
 @functools.lru_cache(maxsize=256)
 def findings(code: CodeType, numpy_names: frozenset[str]) -> tuple[Finding, ...]:
-    """What the text of a function has that the compiler does not take; empty where the text cannot be read."""
+    """What the text of a function has that the compiler does not take; empty where the text cannot
+    be read."""
     try:
         lines, first = inspect.getsourcelines(code)
         tree = ast.parse(textwrap.dedent("".join(lines)))
@@ -112,13 +130,22 @@ def findings(code: CodeType, numpy_names: frozenset[str]) -> tuple[Finding, ...]
 
 
 def check(function: Callable[..., Any]) -> None:
-    """Warn of (or refuse, if so configured) what the compiler does not take in the text of `function`."""
+    """Warn of (or refuse, if so configured) what the compiler does not take in the text of
+    `function`."""
     code = getattr(function, "__code__", None)
     if code is None:
         return
-    names = frozenset(name for name, value in getattr(function, "__globals__", {}).items()
-                      if getattr(value, "__name__", "") == "numpy" and inspect.ismodule(value))
+    names = frozenset(
+        name
+        for name, value in getattr(function, "__globals__", {}).items()
+        if getattr(value, "__name__", "") == "numpy" and inspect.ismodule(value)
+    )
     for line, what, remedy in findings(code, names):
         text = linecache.getline(code.co_filename, line).strip()
-        broken("python-subset", f"{function.__name__} uses {what}, which the NKI compiler does not take", got=text,
-               remedy=remedy, at=source.Line(code.co_filename, line, text))
+        broken(
+            "python-subset",
+            f"{function.__name__} uses {what}, which the NKI compiler does not take",
+            got=text,
+            remedy=remedy,
+            at=source.Line(code.co_filename, line, text),
+        )

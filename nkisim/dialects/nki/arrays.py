@@ -1,4 +1,5 @@
-"""torch tensors as NumPy arrays on the same memory, and back. torch is never imported here: it is used where it is."""
+"""torch tensors as NumPy arrays on the same memory, and back. torch is never imported here: it is
+used where it is."""
 
 from __future__ import annotations
 
@@ -7,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
+from ...machine import dtypes
+from ...rules.errors import broken
 
 _SIXTEEN = {"bfloat16": dtypes.bfloat16}
-_EIGHT = {"float8_e4m3fn": dtypes.float8_e4m3fn, "float8_e5m2": dtypes.float8_e5m2, "float8_e8m0fnu": dtypes.float8_e8m0fnu}
+_EIGHT = {
+    "float8_e4m3fn": dtypes.float8_e4m3fn,
+    "float8_e5m2": dtypes.float8_e5m2,
+    "float8_e8m0fnu": dtypes.float8_e8m0fnu,
+}
 
 
 def any_torch(torch: Any, value: Any) -> bool:
@@ -27,8 +32,13 @@ def any_torch(torch: Any, value: Any) -> bool:
 
 def _array(torch: Any, tensor: Any) -> np.ndarray:
     if tensor.device.type != "cpu":
-        broken("input", f"a torch tensor lies on the device '{tensor.device}'", got=str(tensor.device), limit="cpu",
-               remedy="Pass tensor.cpu().")
+        broken(
+            "input",
+            f"a torch tensor lies on the device '{tensor.device}'",
+            got=str(tensor.device),
+            limit="cpu",
+            remedy="Pass tensor.cpu().",
+        )
     plain = tensor.detach()
     name = str(tensor.dtype).removeprefix("torch.")
     if name in _SIXTEEN:

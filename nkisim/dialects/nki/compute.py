@@ -1,4 +1,5 @@
-"""nl functions that compute: each is the instruction, or the sequence of instructions, that the older dialect lowers it to.
+"""nl functions that compute: each is the instruction, or the sequence of instructions, that the
+older dialect lowers it to.
 
 Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py.
 """
@@ -9,21 +10,22 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ... import dtypes, strided
-from ...errors import broken
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa import alu
 from ...isa.dma import DMA_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
-from ...memory import HBM, PSUM, SBUF
-from ...tensor import Const, Tensor
+from ...machine import dtypes
+from ...machine.memory import HBM, PSUM, SBUF
+from ...rules.errors import broken
+from ...tensors import strided
+from ...tensors.tensor import Const, Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
 from .support import as_tensor, is_const, needs_trn3, operand, tile, want_dtype
 
 
-# -- one operand ---------------------------------------------------------------------------------------------------
+# -- one operand -----------------------------------------------------------------------------------
 def _unary(name: str, what: str = "") -> Callable[..., Any]:
     api = f"nl.{name}"
     lower = getattr(lowering, name)
@@ -34,7 +36,10 @@ def _unary(name: str, what: str = "") -> Callable[..., Any]:
         return lower(t, dtype=t.dtype if out is None else out)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{what or name} of each element. x: tile (p, ...); returns a tile of its shape (and dtype) in SBUF."
+    function.__doc__ = (
+        f"{what or name} of each element. x: tile (p, ...); returns a tile of its "
+        "shape (and dtype) in SBUF."
+    )
     return function
 
 
@@ -73,13 +78,21 @@ logical_not = _unary("logical_not")
 def rsqrt(x: Any, dtype: Any = None) -> Any:
     """1 / sqrt(x) of each element, on GpSimdE, which does not reach PSUM."""
     api = "nl.rsqrt"
-    return execute(TENSOR_SCALAR, api, None, (tile(x, api), Const(0.0)), (alu.ALU["rsqrt"], False, None, False, "gpsimd"),
-                   SBUF, want_dtype(dtype, api))
+    return execute(
+        TENSOR_SCALAR,
+        api,
+        None,
+        (tile(x, api), Const(0.0)),
+        (alu.ALU["rsqrt"], False, None, False, "gpsimd"),
+        SBUF,
+        want_dtype(dtype, api),
+    )
 
 
-# -- two operands --------------------------------------------------------------------------------------------------
+# -- two operands ----------------------------------------------------------------------------------
 def tensor_tensor_engine(op: alu.AluOp, *tiles: Tensor) -> str | None:
-    """Where tensor_tensor runs if nobody says: integers of 32 bits on GpSimdE, unless a tile lies in PSUM."""
+    """Where tensor_tensor runs if nobody says: integers of 32 bits on GpSimdE, unless a tile lies
+    in PSUM."""
     if not op.bitvec and op.name != "power" and builtins.any(t.meta.space == PSUM for t in tiles):
         return "vector"
     return None
@@ -98,11 +111,23 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
             out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
         if not is_const(a) and not is_const(b):
             if a.shape == b.shape:
-                return execute(TENSOR_TENSOR, api, None, (a, b), (op, tensor_tensor_engine(op, a, b)), SBUF, out)
+                return execute(
+                    TENSOR_TENSOR,
+                    api,
+                    None,
+                    (a, b),
+                    (op, tensor_tensor_engine(op, a, b)),
+                    SBUF,
+                    out,
+                )
             _broadcasts(api, a, b)
         elif name == "power":
-            broken("nl-power-scalar", f"{api}: the exponent or the base is a number", got=f"{x!r}, {y!r}"[:80],
-                   remedy="Pass two tiles; a square is nl.square or nl.multiply(x, x).")
+            broken(
+                "nl-power-scalar",
+                f"{api}: the exponent or the base is a number",
+                got=f"{x!r}, {y!r}"[:80],
+                remedy="Pass two tiles; a square is nl.square or nl.multiply(x, x).",
+            )
         return lowering.binary(op, api, a, b, None, out)
 
     function.__name__ = function.__qualname__ = name
@@ -113,13 +138,23 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
 def _broadcasts(api: str, a: Tensor, b: Tensor) -> None:
     if HBM in (a.meta.space, b.meta.space):
         bad = a if a.meta.space == HBM else b
-        broken("memory", f"{api}: operand '{bad.label}' lies in hbm", tensor=bad.label, got=bad.meta.describe(),
-               limit="sbuf or psum", remedy="Bring it on chip with nl.load or nisa.dma_copy first.")
+        broken(
+            "memory",
+            f"{api}: operand '{bad.label}' lies in hbm",
+            tensor=bad.label,
+            got=bad.meta.describe(),
+            limit="sbuf or psum",
+            remedy="Bring it on chip with nl.load or nisa.dma_copy first.",
+        )
     if a.meta.partitions == b.meta.partitions and a.meta.free == b.meta.free:
         return
-    broken("nl-broadcast", f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes", tensor=b.label,
-           got=f"{a.meta.describe()} and {b.meta.describe()}",
-           remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).")
+    broken(
+        "nl-broadcast",
+        f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes",
+        tensor=b.label,
+        got=f"{a.meta.describe()} and {b.meta.describe()}",
+        remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).",
+    )
 
 
 add = _binary("add", "x + y")
@@ -128,8 +163,12 @@ multiply = _binary("multiply", "x * y")
 maximum = _binary("maximum", "the larger")
 minimum = _binary("minimum", "the smaller")
 power = _binary("power", "x to the power of y")
-abs_max = _binary("abs_max", "the one of larger magnitude (y where they are equal; trn3 only)", True)
-abs_min = _binary("abs_min", "the one of smaller magnitude (y where they are equal; trn3 only)", True)
+abs_max = _binary(
+    "abs_max", "the one of larger magnitude (y where they are equal; trn3 only)", True
+)
+abs_min = _binary(
+    "abs_min", "the one of smaller magnitude (y where they are equal; trn3 only)", True
+)
 equal = _binary("equal", "x == y, as 1 or 0,")
 not_equal = _binary("not_equal", "x != y, as 1 or 0,")
 greater = _binary("greater", "x > y, as 1 or 0,")
@@ -148,14 +187,23 @@ right_shift = _binary("right_shift", "x shifted right by y bits, zeros coming in
 
 def divide(x: Any, y: Any, dtype: Any = None) -> Any:
     """x / y. The device has no division: refused by the rule nl-divide."""
-    broken("nl-divide", "nl.divide: the device has no division", got="nl.divide(x, y)",
-           remedy="Write nl.multiply(x, nl.reciprocal(y)).")
+    broken(
+        "nl-divide",
+        "nl.divide: the device has no division",
+        got="nl.divide(x, y)",
+        remedy="Write nl.multiply(x, nl.reciprocal(y)).",
+    )
 
 
 def _modulo(name: str) -> Callable[..., Any]:
     def function(x: Any, y: Any, dtype: Any = None) -> Any:
-        broken("nl-modulo", f"nl.{name}: the device has no remainder", got=f"nl.{name}(x, y)",
-               remedy="For indices compute it on Python numbers; for powers of two use nl.bitwise_and(x, n - 1).")
+        broken(
+            "nl-modulo",
+            f"nl.{name}: the device has no remainder",
+            got=f"nl.{name}(x, y)",
+            remedy="For indices compute it on Python numbers; for powers of two use "
+            "nl.bitwise_and(x, n - 1).",
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"x {name} y. The device has no remainder: refused by the rule nl-modulo."
@@ -169,10 +217,12 @@ fmod = _modulo("fmod")
 def where(condition: Any, x: Any, y: Any, dtype: Any = None) -> Any:
     """x where the tile `condition` is not zero, else y. x, y: tiles or numbers."""
     api = "nl.where"
-    return lowering.where(tile(condition, api), operand(x, api), operand(y, api), dtype=want_dtype(dtype, api))
+    return lowering.where(
+        tile(condition, api), operand(x, api), operand(y, api), dtype=want_dtype(dtype, api)
+    )
 
 
-# -- reductions ----------------------------------------------------------------------------------------------------
+# -- reductions ------------------------------------------------------------------------------------
 def _reduction(name: str) -> Callable[..., Any]:
     api = f"nl.{name}"
     lower = getattr(lowering, name)
@@ -180,11 +230,17 @@ def _reduction(name: str) -> Callable[..., Any]:
     def function(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
         t = tile(x, api)
         out = want_dtype(dtype, api)
-        return lower(t, tuple(axis) if isinstance(axis, list) else axis, dtype=t.dtype if out is None else out,
-                     keepdims=keepdims)
+        return lower(
+            t,
+            tuple(axis) if isinstance(axis, list) else axis,
+            dtype=t.dtype if out is None else out,
+            keepdims=keepdims,
+        )
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name} over the last free axes `axis`. x: tile (p, ...); (p, 1) for a (p, n) tile."
+    function.__doc__ = (
+        f"{name} over the last free axes `axis`. x: tile (p, ...); (p, 1) for a (p, n) tile."
+    )
     return function
 
 
@@ -212,26 +268,50 @@ def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> Any:
     return lowering.softmax(tile(x, "nl.softmax"), axis, dtype=want_dtype(dtype, "nl.softmax"))
 
 
-def rms_norm(x: Any, w: Any, axis: Any, n: int, epsilon: float = 1e-06, dtype: Any = None, compute_dtype: Any = None) -> Any:
+def rms_norm(
+    x: Any,
+    w: Any,
+    axis: Any,
+    n: int,
+    epsilon: float = 1e-06,
+    dtype: Any = None,
+    compute_dtype: Any = None,
+) -> Any:
     """x * rsqrt(sum(x * x) / n + epsilon) * w."""
     api = "nl.rms_norm"
-    return lowering.rms_norm(tile(x, api), None if w is None else operand(w, api), axis, n, epsilon,
-                             dtype=want_dtype(dtype, api), compute_dtype=want_dtype(compute_dtype, api))
+    return lowering.rms_norm(
+        tile(x, api),
+        None if w is None else operand(w, api),
+        axis,
+        n,
+        epsilon,
+        dtype=want_dtype(dtype, api),
+        compute_dtype=want_dtype(compute_dtype, api),
+    )
 
 
-# -- moving data ---------------------------------------------------------------------------------------------------
+# -- moving data -----------------------------------------------------------------------------------
 def load(src: Any, dtype: Any = None) -> Any:
-    """Load the HBM view `src` (partition axis first, at most 128) into a new SBUF tile of its shape, cast to `dtype`."""
+    """Load the HBM view `src` (partition axis first, at most 128) into a new SBUF tile of its
+    shape, cast to `dtype`."""
     return transfer.load(tile(src, "nl.load", "source"), dtype=want_dtype(dtype, "nl.load"))
 
 
 def store(dst: Any, value: Any) -> None:
-    """Store the SBUF tile `value` into the HBM view `dst` of the same shape, casting to its dtype."""
+    """Store the SBUF tile `value` into the HBM view `dst` of the same shape, casting to its
+    dtype."""
     api = "nl.store"
     into, source = tile(dst, api, "destination"), tile(value, api, "value")
     if source.meta.space == PSUM:
-        broken("memory", f"{api}: value '{source.label}' lies in psum", tensor=source.label, got=source.meta.describe(),
-               limit="sbuf", remedy="DMA engines do not reach PSUM: copy the tile to SBUF with nisa.tensor_copy first.")
+        broken(
+            "memory",
+            f"{api}: value '{source.label}' lies in psum",
+            tensor=source.label,
+            got=source.meta.describe(),
+            limit="sbuf",
+            remedy="DMA engines do not reach PSUM: copy the tile to SBUF with "
+            "nisa.tensor_copy first.",
+        )
     transfer.store(into, source)
 
 
@@ -246,11 +326,20 @@ def load_transpose2d(src: Any, dtype: Any = None) -> Any:
 
 def copy(x: Any, dtype: Any = None) -> Any:
     """A copy of the tile `x`, of SBUF or PSUM, in SBUF; bit by bit where the dtype stays."""
-    return execute(TENSOR_COPY, "nl.copy", None, (tile(x, "nl.copy"),), (None,), SBUF, want_dtype(dtype, "nl.copy"))
+    return execute(
+        TENSOR_COPY,
+        "nl.copy",
+        None,
+        (tile(x, "nl.copy"),),
+        (None,),
+        SBUF,
+        want_dtype(dtype, "nl.copy"),
+    )
 
 
 def broadcast_to(x: Any, shape: Any, dtype: Any = None) -> Any:
-    """`x` repeated to `shape`, of the same rank; a view where only free axes grow and the dtype stays."""
+    """`x` repeated to `shape`, of the same rank; a view where only free axes grow and the dtype
+    stays."""
     api = "nl.broadcast_to"
     t, out = tile(x, api), want_dtype(dtype, api)
     wanted = tuple(int(n) for n in shape)
@@ -269,27 +358,42 @@ def expand_dims(x: Any, axis: int) -> Any:
     return as_tensor(x, "nl.expand_dims").expand_dims(axis)
 
 
-# -- matrix multiply and transpose -----------------------------------------------------------------------------------
+# -- matrix multiply and transpose -----------------------------------------------------------------
 def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
     """x.T @ y with transpose_x=True. x, y: SBUF tiles; a new float32 tile in PSUM."""
     api = "nl.matmul"
     a, b = tile(x, api, "x"), tile(y, api, "y")
     if not transpose_x:
-        broken("matmul-transpose-x", f"{api} is called without transpose_x=True", tensor=a.label,
-               remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.")
+        broken(
+            "matmul-transpose-x",
+            f"{api} is called without transpose_x=True",
+            tensor=a.label,
+            remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.",
+        )
         return lowering.matmul(a, b)
     return execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
 
 
 def transpose(x: Any, dtype: Any = None) -> Any:
-    """The 2-D tile `x` (p, f), both at most 128, as a tile (f, p) in PSUM, where TensorE leaves it."""
+    """The 2-D tile `x` (p, f), both at most 128, as a tile (f, p) in PSUM, where TensorE leaves
+    it."""
     api = "nl.transpose"
     t, out = tile(x, api), want_dtype(dtype, api)
     if t.ndim > 2:
-        broken("rank-limit", f"{api}: '{t.label}' has {t.ndim} axes", tensor=t.label, got=t.meta.describe(), limit="2",
-               remedy="Reshape the free axes into one, or transpose slices.")
+        broken(
+            "rank-limit",
+            f"{api}: '{t.label}' has {t.ndim} axes",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit="2",
+            remedy="Reshape the free axes into one, or transpose slices.",
+        )
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None)
-    return turned if out is None or out == t.dtype else execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
+    return (
+        turned
+        if out is None or out == t.dtype
+        else execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
+    )
 
 
 def device_print(print_prefix: str, tensor: Any) -> None:
@@ -298,11 +402,79 @@ def device_print(print_prefix: str, tensor: Any) -> None:
 
 
 __all__ = [
-    "abs", "abs_max", "abs_min", "add", "all", "arctan", "bitwise_and", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil",
-    "copy", "cos", "device_print", "divide", "equal", "erf", "erf_dx", "exp", "expand_dims", "floor", "fmod", "gelu",
-    "gelu_apprx_sigmoid", "gelu_apprx_tanh", "gelu_dx", "greater", "greater_equal", "invert", "left_shift", "less",
-    "less_equal", "load", "load_transpose2d", "log", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "mish", "mod", "multiply", "negative", "not_equal", "power", "prod",
-    "reciprocal", "relu", "right_shift", "rms_norm", "rsqrt", "sigmoid", "sign", "silu", "silu_dx", "sin", "softmax",
-    "softplus", "sqrt", "square", "store", "subtract", "sum", "tan", "tanh", "transpose", "trunc", "var", "where",
+    "abs",
+    "abs_max",
+    "abs_min",
+    "add",
+    "all",
+    "arctan",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "broadcast_to",
+    "ceil",
+    "copy",
+    "cos",
+    "device_print",
+    "divide",
+    "equal",
+    "erf",
+    "erf_dx",
+    "exp",
+    "expand_dims",
+    "floor",
+    "fmod",
+    "gelu",
+    "gelu_apprx_sigmoid",
+    "gelu_apprx_tanh",
+    "gelu_dx",
+    "greater",
+    "greater_equal",
+    "invert",
+    "left_shift",
+    "less",
+    "less_equal",
+    "load",
+    "load_transpose2d",
+    "log",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mish",
+    "mod",
+    "multiply",
+    "negative",
+    "not_equal",
+    "power",
+    "prod",
+    "reciprocal",
+    "relu",
+    "right_shift",
+    "rms_norm",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "silu",
+    "silu_dx",
+    "sin",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "square",
+    "store",
+    "subtract",
+    "sum",
+    "tan",
+    "tanh",
+    "transpose",
+    "trunc",
+    "var",
+    "where",
 ]

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
-from ...execute import execute
+from ...execution.execute import execute
+from ...execution.execution import Program
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
-from ...memory import FULL, HBM, SBUF, contiguous, meta_of
-from ...program import Program
-from ...state import current
-from ...tensor import Const, Tensor
+from ...machine import dtypes
+from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.tensor import Const, Tensor
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype
 
@@ -36,22 +36,42 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
     sizes = []
     for axis, n in enumerate(shape):
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-            broken("argument", f"{api}: the shape holds {n!r}, which is no integer", got=repr(shape),
-                   remedy="Sizes are integers known when the kernel is built; use // instead of /.")
+            broken(
+                "argument",
+                f"{api}: the shape holds {n!r}, which is no integer",
+                got=repr(shape),
+                remedy="Sizes are integers known when the kernel is built; use // instead of /.",
+            )
         if int(n) < 1:
-            broken("argument", f"{api}: axis {axis} has size {n}", got=repr(tuple(shape)), remedy="Sizes are at least 1.")
+            broken(
+                "argument",
+                f"{api}: axis {axis} has size {n}",
+                got=repr(tuple(shape)),
+                remedy="Sizes are at least 1.",
+            )
         sizes.append(int(n))
     return tuple(sizes)
 
 
-def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...], dtype: np.dtype, name: str,
-                   address: Any) -> None:
+def _check_on_chip(
+    program: Program,
+    api: str,
+    space: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    name: str,
+    address: Any,
+) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
     if shape[0] > target.partitions:
-        broken("partition-limit", f"{api}: the tile{label} has {shape[0]} partitions", got=f"{shape} in {space}",
-               limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
-               remedy="Split the first axis into tiles of at most 128, or put the long axis second.")
+        broken(
+            "partition-limit",
+            f"{api}: the tile{label} has {shape[0]} partitions",
+            got=f"{shape} in {space}",
+            limit=f"{target.partitions} partitions (nl.tile_size.pmax)",
+            remedy="Split the first axis into tiles of at most 128, or put the long axis second.",
+        )
     free = math.prod(shape[1:]) * dtype.itemsize
     limit = target.sbuf_partition_bytes if space == SBUF else target.psum_partition_bytes
     start = 0
@@ -59,26 +79,42 @@ def _check_on_chip(program: Program, api: str, space: str, shape: tuple[int, ...
         try:
             row, start = (int(v) for v in address)
         except (TypeError, ValueError):
-            broken("argument", f"{api}: address is {address!r}", got=repr(address),
-                   limit="(partition, byte offset inside the partition), both integers")
+            broken(
+                "argument",
+                f"{api}: address is {address!r}",
+                got=repr(address),
+                limit="(partition, byte offset inside the partition), both integers",
+            )
             raise
         if row < 0 or row + shape[0] > target.partitions:
-            broken("partition-limit", f"{api}: the tile{label} of {shape[0]} partitions is placed at partition {row}",
-                   got=f"partitions {row}..{row + shape[0] - 1}", limit=f"0..{target.partitions - 1}")
+            broken(
+                "partition-limit",
+                f"{api}: the tile{label} of {shape[0]} partitions is placed at partition {row}",
+                got=f"partitions {row}..{row + shape[0] - 1}",
+                limit=f"0..{target.partitions - 1}",
+            )
     if start < 0 or start + free > limit:
-        broken("sbuf-capacity" if space == SBUF else "psum-capacity",
-               f"{api}: the tile{label} is larger than {space.upper()}" if not start else
-               f"{api}: the tile{label} at byte {start} ends beyond {space.upper()}",
-               got=f"{shape}: {free} bytes a partition" + (f" from byte {start}" if start else ""),
-               limit=f"{limit} bytes a partition on {target.name}",
-               remedy="Work on a smaller tile of the free axis at a time.")
+        broken(
+            "sbuf-capacity" if space == SBUF else "psum-capacity",
+            f"{api}: the tile{label} is larger than {space.upper()}"
+            if not start
+            else f"{api}: the tile{label} at byte {start} ends beyond {space.upper()}",
+            got=f"{shape}: {free} bytes a partition" + (f" from byte {start}" if start else ""),
+            limit=f"{limit} bytes a partition on {target.name}",
+            remedy="Work on a smaller tile of the free axis at a time.",
+        )
 
 
 def region(buffer: Any, api: str) -> MemoryRegion:
     """The memory region meant by `buffer`."""
     if isinstance(buffer, str):
-        broken("enum-constant", f"{api}: buffer is the text {buffer!r}", got=repr(buffer),
-               limit="nl.sbuf, nl.psum, nl.private_hbm, nl.shared_hbm", remedy=f"Write buffer=nl.{buffer}.")
+        broken(
+            "enum-constant",
+            f"{api}: buffer is the text {buffer!r}",
+            got=repr(buffer),
+            limit="nl.sbuf, nl.psum, nl.private_hbm, nl.shared_hbm",
+            remedy=f"Write buffer=nl.{buffer}.",
+        )
     return option(buffer, MemoryRegion, api, "buffer")
 
 
@@ -93,8 +129,11 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
         raise AssertionError
     space = place.space
     if space == HBM:
-        return _shared(program, api, sizes, wanted, name) if place is shared_hbm else program.allocate(
-            HBM, sizes, wanted, name=name or None)
+        return (
+            _shared(program, api, sizes, wanted, name)
+            if place is shared_hbm
+            else program.allocate(HBM, sizes, wanted, name=name or None)
+        )
     if len(sizes) == 1:
         sizes = sizes + (1,)
     _check_on_chip(program, api, space, sizes, wanted, name, address)
@@ -105,15 +144,22 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     return t
 
 
-def _shared(program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str) -> Tensor:
+def _shared(
+    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str
+) -> Tensor:
     """A tensor that all cores of the kernel see: the first of them to come here makes it."""
     turn = program.shared_next
     program.shared_next += 1
     if turn < len(program.shared):
         again = program.shared[turn]
         if again.shape != sizes or again.dtype != dtype:
-            broken("lnc", f"{api}: the cores make different shared tensors", got=f"{sizes} {dtypes.name(dtype)}",
-                   limit=again.meta.describe(), remedy="Make the same nl.shared_hbm tensors in the same order on each core.")
+            broken(
+                "lnc",
+                f"{api}: the cores make different shared tensors",
+                got=f"{sizes} {dtypes.name(dtype)}",
+                limit=again.meta.describe(),
+                remedy="Make the same nl.shared_hbm tensors in the same order on each core.",
+            )
         return again
     t = program.allocate(HBM, sizes, dtype, name=name or None)
     t.buf.role = "output"
@@ -130,7 +176,9 @@ def fill(t: Tensor, value: Any, api: str) -> Tensor:
     flat = t.reshape((rows, t.shape[-1]))
     for start in range(0, rows, 128):
         stop = min(start + 128, rows)
-        block = execute(MEMSET, api, None, (Const(value),), ((stop - start, t.shape[-1]), None), SBUF, t.dtype)
+        block = execute(
+            MEMSET, api, None, (Const(value),), ((stop - start, t.shape[-1]), None), SBUF, t.dtype
+        )
         execute(DMA_COPY, api, flat[start:stop, :], (block,), (False,))
     return t
 
@@ -138,8 +186,12 @@ def fill(t: Tensor, value: Any, api: str) -> Tensor:
 def _value(fill_value: Any, dtype: Any, api: str) -> Any:
     """The number as the destination's type takes it."""
     if not isinstance(fill_value, (int, float, np.generic)):
-        broken("argument", f"{api}: the value is a {type(fill_value).__name__}", got=repr(fill_value)[:80],
-               limit="a number known when the kernel is built")
+        broken(
+            "argument",
+            f"{api}: the value is a {type(fill_value).__name__}",
+            got=repr(fill_value)[:80],
+            limit="a number known when the kernel is built",
+        )
     if dtypes.is_integer(dtype) and float(fill_value) == int(fill_value):
         return int(fill_value)
     return fill_value
@@ -176,18 +228,31 @@ def full(shape: Any, fill_value: Any, dtype: Any, buffer: Any = sbuf, name: str 
 def zeros_like(x: Any, dtype: Any = None, buffer: Any = None, name: str = "") -> Any:
     """nl.zeros with the shape (and dtype) of `x`, in `buffer` (default nl.sbuf)."""
     t = as_tensor(x, "nl.zeros_like")
-    return _filled("nl.zeros_like", t.shape, 0.0, t.dtype if dtype is None else dtype, sbuf if buffer is None else buffer,
-                   name)
+    return _filled(
+        "nl.zeros_like",
+        t.shape,
+        0.0,
+        t.dtype if dtype is None else dtype,
+        sbuf if buffer is None else buffer,
+        name,
+    )
 
 
 def empty_like(x: Any, dtype: Any = None, buffer: Any = None, name: str = "") -> Any:
     """nl.ndarray with the shape (and dtype) of `x`, in `buffer` (default: that of `x`)."""
     t = as_tensor(x, "nl.empty_like")
-    return make("nl.empty_like", t.shape, t.dtype if dtype is None else dtype, t.buffer if buffer is None else buffer, name)
+    return make(
+        "nl.empty_like",
+        t.shape,
+        t.dtype if dtype is None else dtype,
+        t.buffer if buffer is None else buffer,
+        name,
+    )
 
 
 def shared_constant(constant: Any, dtype: Any = None) -> Any:
-    """A tensor in shared HBM that holds a NumPy array (or the `.npy` file of that name), known when the kernel is built."""
+    """A tensor in shared HBM that holds a NumPy array (or the `.npy` file of that name), known when
+    the kernel is built."""
     api = "nl.shared_constant"
     program = current(api)
     if isinstance(constant, (str, Path)):
@@ -213,5 +278,18 @@ def shared_identity_matrix(n: int, dtype: Any = np.uint8, dst: Any = None) -> An
     return dst
 
 
-__all__ = ["empty_like", "full", "hbm", "ndarray", "ones", "private_hbm", "psum", "sbuf", "shared_constant", "shared_hbm",
-           "shared_identity_matrix", "zeros", "zeros_like"]
+__all__ = [
+    "empty_like",
+    "full",
+    "hbm",
+    "ndarray",
+    "ones",
+    "private_hbm",
+    "psum",
+    "sbuf",
+    "shared_constant",
+    "shared_hbm",
+    "shared_identity_matrix",
+    "zeros",
+    "zeros_like",
+]

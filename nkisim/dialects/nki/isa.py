@@ -1,14 +1,14 @@
 """nki.isa: the names a kernel of this dialect knows as `nisa`.
 
-Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py. Instructions write to `dst`, their first argument, and return
-a handle for scheduling.
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py. Instructions write to `dst`, their first
+argument, and return a handle for scheduling.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import KernelError as NkiValidationError  # noqa: F401
+from ...rules.errors import KernelError as NkiValidationError  # noqa: F401
 from .enums import *  # noqa: F403
 from .enums import __all__ as _enum_names
 from .isa_compute import *  # noqa: F403
@@ -22,8 +22,18 @@ from .isa_special import __all__ as _special_names
 from .objects import NkiInstruction, VirtualRegister  # noqa: F401
 from .support import missing as _missing
 
-__all__ = sorted([*_enum_names, *_compute_names, *_move_names, *_newer_names, *_special_names,  # noqa: PLE0605
-                  "NkiInstruction", "NkiValidationError", "VirtualRegister"])
+__all__ = sorted(
+    [
+        *_enum_names,
+        *_compute_names,
+        *_move_names,
+        *_newer_names,
+        *_special_names,  # noqa: PLE0605
+        "NkiInstruction",
+        "NkiValidationError",
+        "VirtualRegister",
+    ]
+)
 
 _GONE = {
     "tensor_copy_dynamic_src": "use nisa.tensor_copy with src=t.ap(..., scalar_offset=...)",

@@ -1,4 +1,5 @@
-"""nisa on TensorE, ScalarE, VectorE and GpSimdE: elementwise operations, reductions, matrix products, transposes.
+"""nisa on TensorE, ScalarE, VectorE and GpSimdE: elementwise operations, reductions, matrix
+products, transposes.
 
 Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py.
 """
@@ -9,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes
-from ...errors import broken
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -27,9 +26,11 @@ from ...isa.vector import (
     TENSOR_TENSOR,
     VECTOR_TRANSPOSE,
 )
-from ...memory import CONST, EMPTY, PSUM
-from ...state import current
-from ...tensor import Const, Tensor
+from ...machine import dtypes
+from ...machine.memory import CONST, EMPTY, PSUM
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.tensor import Const, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
@@ -41,13 +42,18 @@ from .objects import NkiInstruction
 from .support import needs_trn2, operand, option, same_size, tile
 
 
-# -- TensorE -------------------------------------------------------------------------------------------------------
+# -- TensorE ---------------------------------------------------------------------------------------
 def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
     """Whether a matmul adds to what is in `dst`; None: to what has been written of it."""
     program = current(api)
     buf = dst.buf
     if accumulate is not None and not isinstance(accumulate, (bool, np.bool_)):
-        broken("argument", f"{api}: accumulate is {accumulate!r}", got=repr(accumulate), limit="True, False or None")
+        broken(
+            "argument",
+            f"{api}: accumulate is {accumulate!r}",
+            got=repr(accumulate),
+            limit="True, False or None",
+        )
     if accumulate is False or buf.state == EMPTY and accumulate is None:
         return False
     if not buf.asked or dst.meta.space != PSUM:
@@ -59,17 +65,33 @@ def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
         if not written.all():
             program.clear_unwritten(dst)
     if program.config.target.nc_version < 4 and buf not in program.accumulators and written.all():
-        broken("psum-accumulate", f"{api}: '{dst.label}' is accumulated onto, but no matmul wrote what is there",
-               tensor=dst.label, got=dst.meta.describe(),
-               remedy="On NeuronCore-v2 and v3 the first matmul must overwrite: do without the memset, and pass "
-                      "accumulate=(i > 0) or nothing.")
+        broken(
+            "psum-accumulate",
+            f"{api}: '{dst.label}' is accumulated onto, but no matmul wrote what is there",
+            tensor=dst.label,
+            got=dst.meta.describe(),
+            remedy="On NeuronCore-v2 and v3 the first matmul must overwrite: do without the "
+            "memset, and pass "
+            "accumulate=(i > 0) or nothing.",
+        )
     return True
 
 
-def nc_matmul(dst: Any, stationary: Any, moving: Any, is_stationary_onezero: bool = False, is_moving_onezero: bool = False,
-              is_transpose: bool = False, accumulate: bool | None = None, tile_position: Any = (), tile_size: Any = (),
-              perf_mode: Any = matmul_perf_mode.none, name: str | None = None) -> NkiInstruction:
-    """dst = stationary.T @ moving, or added to dst. stationary: SBUF (k, m); moving: SBUF (k, n); dst: PSUM (m, n).
+def nc_matmul(
+    dst: Any,
+    stationary: Any,
+    moving: Any,
+    is_stationary_onezero: bool = False,
+    is_moving_onezero: bool = False,
+    is_transpose: bool = False,
+    accumulate: bool | None = None,
+    tile_position: Any = (),
+    tile_size: Any = (),
+    perf_mode: Any = matmul_perf_mode.none,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = stationary.T @ moving, or added to dst. stationary: SBUF (k, m); moving: SBUF (k, n);
+    dst: PSUM (m, n).
 
     accumulate=None adds to the elements of dst that have been written and overwrites the others.
     """
@@ -78,8 +100,16 @@ def nc_matmul(dst: Any, stationary: Any, moving: Any, is_stationary_onezero: boo
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
     adds = onto(into, accumulate, api)
-    attrs: tuple = (bool(is_stationary_onezero), bool(is_moving_onezero), bool(is_transpose), tuple(tile_position or ()),
-                    tuple(tile_size or ()), adds, "double_row" if double else "none", True)
+    attrs: tuple = (
+        bool(is_stationary_onezero),
+        bool(is_moving_onezero),
+        bool(is_transpose),
+        tuple(tile_position or ()),
+        tuple(tile_size or ()),
+        adds,
+        "double_row" if double else "none",
+        True,
+    )
     if double:
         needs_trn2(f"{api}(perf_mode=double_row)")
     out = run(NC_MATMUL, api, into, (a, b, into) if adds else (a, b), attrs)
@@ -87,21 +117,35 @@ def nc_matmul(dst: Any, stationary: Any, moving: Any, is_stationary_onezero: boo
     return out
 
 
-def nc_transpose(dst: Any, data: Any, engine: Any = engine.unknown, name: str | None = None) -> NkiInstruction:
-    """The tile `data` (p, f), free axes collapsed, as (f, p): by TensorE into PSUM, by VectorE (32 x 32) anywhere."""
+def nc_transpose(
+    dst: Any, data: Any, engine: Any = engine.unknown, name: str | None = None
+) -> NkiInstruction:
+    """The tile `data` (p, f), free axes collapsed, as (f, p): by TensorE into PSUM, by VectorE (32
+    x 32) anywhere."""
     api = "nisa.nc_transpose"
     into, t = destination(dst, api), tile(data, api, "data")
     wanted = engine_name(engine, api, "tensor", "vector")
     same_dtype(into, t, api, "data")
     small = t.meta.partitions <= 32 and t.meta.free <= 32
     if wanted is None:
-        wanted = "vector" if small and (into.meta.space != PSUM or t.meta.space == PSUM) else "tensor"
+        wanted = (
+            "vector" if small and (into.meta.space != PSUM or t.meta.space == PSUM) else "tensor"
+        )
     return run(VECTOR_TRANSPOSE if wanted == "vector" else NC_TRANSPOSE, api, into, (t,))
 
 
-# -- ScalarE -------------------------------------------------------------------------------------------------------
-def _activate(api: str, dst: Any, op: Any, data: Any, bias: Any, scale: Any, reduce_op: Any, reduce_res: Any,
-              cmd: int) -> NkiInstruction:
+# -- ScalarE ---------------------------------------------------------------------------------------
+def _activate(
+    api: str,
+    dst: Any,
+    op: Any,
+    data: Any,
+    bias: Any,
+    scale: Any,
+    reduce_op: Any,
+    reduce_res: Any,
+    cmd: int,
+) -> NkiInstruction:
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
     name = activation_name(op, api)
@@ -117,34 +161,75 @@ def _activate(api: str, dst: Any, op: Any, data: Any, bias: Any, scale: Any, red
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     # ScalarE's sine is a polynomial that is right from -pi to pi only
-    attrs = ("sin_table" if name == "sin" else name, has_scale, bias is not None, reduction, cmd, True)
+    attrs = (
+        "sin_table" if name == "sin" else name,
+        has_scale,
+        bias is not None,
+        reduction,
+        cmd,
+        True,
+    )
     return run(ACTIVATION, api, into, tuple(srcs), attrs, extra)
 
 
-def activation(dst: Any, op: Any, data: Any, bias: Any = None, scale: Any = 1.0, reduce_op: Any = None,
-               reduce_res: Any = None, reduce_cmd: Any = reduce_cmd.idle, name: str | None = None) -> NkiInstruction:
-    """dst = op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's registers.
+def activation(
+    dst: Any,
+    op: Any,
+    data: Any,
+    bias: Any = None,
+    scale: Any = 1.0,
+    reduce_op: Any = None,
+    reduce_res: Any = None,
+    reduce_cmd: Any = reduce_cmd.idle,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's
+    registers.
 
-    bias: number (trn2 and later) or tile (p, 1). scale: number or fp32 tile (p, 1). reduce_res: tile (p, 1) to which the
-    registers are read.
+    bias: number (trn2 and later) or tile (p, 1). scale: number or fp32 tile (p, 1). reduce_res:
+    tile (p, 1) to which the registers are read.
     """
     api = "nisa.activation"
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     if cmd is enums.reduce_cmd.load_reduce:
-        broken("argument", f"{api} has no load_reduce", got="reduce_cmd.load_reduce", limit="idle, reset, reduce, reset_reduce")
+        broken(
+            "argument",
+            f"{api} has no load_reduce",
+            got="reduce_cmd.load_reduce",
+            limit="idle, reset, reduce, reset_reduce",
+        )
     return _activate(api, dst, op, data, bias, scale, reduce_op, reduce_res, cmd.value)
 
 
-def activation_reduce(dst: Any, op: Any, data: Any, reduce_op: Any, reduce_res: Any, bias: Any = None, scale: Any = 1.0,
-                      name: str | None = None) -> NkiInstruction:
-    """nisa.activation with the registers reset, reduced into, and read to `reduce_res` (p, 1) unless that is None."""
-    return _activate("nisa.activation_reduce", dst, op, data, bias, scale, reduce_op, reduce_res,
-                     enums.reduce_cmd.reset_reduce.value)
+def activation_reduce(
+    dst: Any,
+    op: Any,
+    data: Any,
+    reduce_op: Any,
+    reduce_res: Any,
+    bias: Any = None,
+    scale: Any = 1.0,
+    name: str | None = None,
+) -> NkiInstruction:
+    """nisa.activation with the registers reset, reduced into, and read to `reduce_res` (p, 1)
+    unless that is None."""
+    return _activate(
+        "nisa.activation_reduce",
+        dst,
+        op,
+        data,
+        bias,
+        scale,
+        reduce_op,
+        reduce_res,
+        enums.reduce_cmd.reset_reduce.value,
+    )
 
 
-# -- VectorE -------------------------------------------------------------------------------------------------------
-def tensor_tensor(dst: Any, data1: Any, data2: Any, op: Any, engine: Any = engine.unknown,
-                  name: str | None = None) -> NkiInstruction:
+# -- VectorE ---------------------------------------------------------------------------------------
+def tensor_tensor(
+    dst: Any, data1: Any, data2: Any, op: Any, engine: Any = engine.unknown, name: str | None = None
+) -> NkiInstruction:
     """dst = data1 op data2 for two tiles of one size, not both in PSUM. Nothing is broadcast."""
     api = "nisa.tensor_tensor"
     into, a, b = destination(dst, api), tile(data1, api, "data1"), tile(data2, api, "data2")
@@ -152,8 +237,13 @@ def tensor_tensor(dst: Any, data1: Any, data2: Any, op: Any, engine: Any = engin
     same_size(a, b, api, "data2")
     what = alu_of(op, api)
     runs_on = engine_name(engine, api, "vector", "gpsimd") or tensor_tensor_engine(what, a, b, into)
-    if runs_on is None and into.dtype not in (dtypes.INT32, np.dtype(np.uint32)) and what.name != "power":
-        runs_on = "vector"  # only where all three are integers of 32 bits the arithmetic is an integer one
+    if (
+        runs_on is None
+        and into.dtype not in (dtypes.INT32, np.dtype(np.uint32))
+        and what.name != "power"
+    ):
+        # only where all three are integers of 32 bits the arithmetic is an integer one
+        runs_on = "vector"
     return run(TENSOR_TENSOR, api, into, (a, b), (what, runs_on))
 
 
@@ -162,14 +252,29 @@ def _pair(api: str, op: Any, value: Any, what: str) -> Tensor:
     if value is None and getattr(op, "unary", False):
         return Const(0) if op.bitvec else Const(0.0)
     if value is None:
-        broken("argument", f"{api}: {what} is missing", got="None", remedy=f"Pass {what}= a number or a tile (p, 1).")
+        broken(
+            "argument",
+            f"{api}: {what} is missing",
+            got="None",
+            remedy=f"Pass {what}= a number or a tile (p, 1).",
+        )
     return operand(value, api, what)
 
 
-def tensor_scalar(dst: Any, data: Any, op0: Any, operand0: Any, reverse0: bool = False, op1: Any = None,
-                  operand1: Any = None, reverse1: bool = False, engine: Any = engine.unknown,
-                  name: str | None = None) -> NkiInstruction:
-    """dst = (data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps an operator's inputs."""
+def tensor_scalar(
+    dst: Any,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    reverse0: bool = False,
+    op1: Any = None,
+    operand1: Any = None,
+    reverse1: bool = False,
+    engine: Any = engine.unknown,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = (data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps
+    an operator's inputs."""
     api = "nisa.tensor_scalar"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
@@ -178,49 +283,107 @@ def tensor_scalar(dst: Any, data: Any, op0: Any, operand0: Any, reverse0: bool =
     if op1 is None:
         if operand1 is not None:
             broken("argument", f"{api}: operand1 is given without op1", got=repr(operand1)[:80])
-        return run(TENSOR_SCALAR, api, into, (t, _pair(api, first, operand0, "operand0")),
-                   (first, bool(reverse0), None, bool(reverse1), runs_on))
+        return run(
+            TENSOR_SCALAR,
+            api,
+            into,
+            (t, _pair(api, first, operand0, "operand0")),
+            (first, bool(reverse0), None, bool(reverse1), runs_on),
+        )
     second = alu_of(op1, api, "op1")
     srcs = (t, _pair(api, first, operand0, "operand0"), _pair(api, second, operand1, "operand1"))
-    return run(TENSOR_SCALAR, api, into, srcs, (first, bool(reverse0), second, bool(reverse1), runs_on))
+    return run(
+        TENSOR_SCALAR, api, into, srcs, (first, bool(reverse0), second, bool(reverse1), runs_on)
+    )
 
 
-def scalar_tensor_tensor(dst: Any, data: Any, op0: Any, operand0: Any, op1: Any, operand1: Any, reverse0: bool = False,
-                         reverse1: bool = False, name: str | None = None, dtype: Any = None) -> NkiInstruction:
-    """dst = (data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a tile like data."""
+def scalar_tensor_tensor(
+    dst: Any,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    op1: Any,
+    operand1: Any,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    name: str | None = None,
+    dtype: Any = None,
+) -> NkiInstruction:
+    """dst = (data op0 operand0) op1 operand1; operand0 is a number or a tile (p, 1), operand1 a
+    tile like data."""
     api = "nisa.scalar_tensor_tensor"
     into, t, other = destination(dst, api), tile(data, api, "data"), tile(operand1, api, "operand1")
     old_dtype(dtype, into, api)
     same_size(into, t, api, "data")
     same_size(t, other, api, "operand1")
-    return run(SCALAR_TENSOR_TENSOR, api, into, (t, operand(operand0, api, "operand0"), other),
-               (alu_of(op0, api, "op0"), bool(reverse0), alu_of(op1, api, "op1"), bool(reverse1)))
+    return run(
+        SCALAR_TENSOR_TENSOR,
+        api,
+        into,
+        (t, operand(operand0, api, "operand0"), other),
+        (alu_of(op0, api, "op0"), bool(reverse0), alu_of(op1, api, "op1"), bool(reverse1)),
+    )
 
 
-def tensor_reduce(dst: Any, op: Any, data: Any, axis: Any, negate: bool = False, keepdims: bool = False,
-                  name: str | None = None) -> NkiInstruction:
+def tensor_reduce(
+    dst: Any,
+    op: Any,
+    data: Any,
+    axis: Any,
+    negate: bool = False,
+    keepdims: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
     """A reduction of `data` over its last free axes `axis`, into dst."""
     api = "nisa.tensor_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
     axes = tuple(axis) if isinstance(axis, (list, tuple)) else axis
-    return run(TENSOR_REDUCE, api, into, (t,), (alu_of(op, api), axes, bool(negate), bool(keepdims)))
+    return run(
+        TENSOR_REDUCE, api, into, (t,), (alu_of(op, api), axes, bool(negate), bool(keepdims))
+    )
 
 
-def tensor_tensor_scan(dst: Any, data0: Any, data1: Any, initial: Any, op0: Any, op1: Any, reverse0: bool = False,
-                       reverse1: bool = False, name: str | None = None) -> NkiInstruction:
-    """dst[:, i] = (data0[:, i] op0 dst[:, i - 1]) op1 data1[:, i], starting from `initial`, a number or a tile (p, 1)."""
+def tensor_tensor_scan(
+    dst: Any,
+    data0: Any,
+    data1: Any,
+    initial: Any,
+    op0: Any,
+    op1: Any,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst[:, i] = (data0[:, i] op0 dst[:, i - 1]) op1 data1[:, i], starting from `initial`, a
+    number or a tile (p, 1)."""
     api = "nisa.tensor_tensor_scan"
     into, a, b = destination(dst, api), tile(data0, api, "data0"), tile(data1, api, "data1")
     same_size(into, a, api, "data0")
     same_size(a, b, api, "data1")
-    return run(TENSOR_TENSOR_SCAN, api, into, (a, b, operand(initial, api, "initial")),
-               (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), bool(reverse0), bool(reverse1)))
+    return run(
+        TENSOR_TENSOR_SCAN,
+        api,
+        into,
+        (a, b, operand(initial, api, "initial")),
+        (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), bool(reverse0), bool(reverse1)),
+    )
 
 
-def tensor_scalar_reduce(dst: Any, data: Any, op0: Any, operand0: Any, reduce_op: Any, reduce_res: Any = None,
-                         reverse0: bool = False, reduce_cmd: Any = reduce_cmd.reset_reduce, reduce_init: Any = None,
-                         reduce_res_negate: bool = False, name: str | None = None) -> NkiInstruction:
-    """dst = data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
+def tensor_scalar_reduce(
+    dst: Any,
+    data: Any,
+    op0: Any,
+    operand0: Any,
+    reduce_op: Any,
+    reduce_res: Any = None,
+    reverse0: bool = False,
+    reduce_cmd: Any = reduce_cmd.reset_reduce,
+    reduce_init: Any = None,
+    reduce_res_negate: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p,
+    1)."""
     api = "nisa.tensor_scalar_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
@@ -229,9 +392,27 @@ def tensor_scalar_reduce(dst: Any, data: Any, op0: Any, operand0: Any, reduce_op
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     srcs: tuple[Tensor, ...] = (t, _pair(api, first, operand0, "operand0"))
     if reduce_init is not None:
-        srcs += (operand(float(reduce_init) if isinstance(reduce_init, int) else reduce_init, api, "reduce_init"),)
-    return run(TENSOR_SCALAR_REDUCE, api, into, srcs, (first, bool(reverse0), alu_of(reduce_op, api, "reduce_op"), cmd.value,
-                                                       bool(reduce_res_negate)), extra)
+        srcs += (
+            operand(
+                float(reduce_init) if isinstance(reduce_init, int) else reduce_init,
+                api,
+                "reduce_init",
+            ),
+        )
+    return run(
+        TENSOR_SCALAR_REDUCE,
+        api,
+        into,
+        srcs,
+        (
+            first,
+            bool(reverse0),
+            alu_of(reduce_op, api, "reduce_op"),
+            cmd.value,
+            bool(reduce_res_negate),
+        ),
+        extra,
+    )
 
 
 def reciprocal(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
@@ -242,9 +423,11 @@ def reciprocal(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
     return run(RECIPROCAL, api, into, (t,))
 
 
-def tensor_copy(dst: Any, src: Any, engine: Any = engine.unknown, name: str | None = None,
-                dtype: Any = None) -> NkiInstruction:
-    """dst = src, two tiles of one size on chip. `dtype` is of older versions, and says what dst has."""
+def tensor_copy(
+    dst: Any, src: Any, engine: Any = engine.unknown, name: str | None = None, dtype: Any = None
+) -> NkiInstruction:
+    """dst = src, two tiles of one size on chip. `dtype` is of older versions, and says what dst
+    has."""
     api = "nisa.tensor_copy"
     into, t = destination(dst, api), tile(src, api, "src")
     old_dtype(dtype, into, api)
@@ -255,25 +438,48 @@ def tensor_copy(dst: Any, src: Any, engine: Any = engine.unknown, name: str | No
     return run(TENSOR_COPY, api, into, (t,), (wanted,))
 
 
-def memset(dst: Any, value: Any, engine: Any = engine.unknown, name: str | None = None) -> NkiInstruction:
+def memset(
+    dst: Any, value: Any, engine: Any = engine.unknown, name: str | None = None
+) -> NkiInstruction:
     """Fill dst with the number `value`, which has the type of dst: an integer for integers."""
     api = "nisa.memset"
     into = destination(dst, api)
     plain = number(value, api, "value")
     if into.dtype in X4:
         if plain != 0:
-            broken("memset-type", f"{api}: '{into.label}' holds packed elements", tensor=into.label, got=repr(value), limit="0")
+            broken(
+                "memset-type",
+                f"{api}: '{into.label}' holds packed elements",
+                tensor=into.label,
+                got=repr(value),
+                limit="0",
+            )
         into, plain = into.view(np.dtype(f"u{into.dtype.itemsize}")), 0
     if dtypes.is_integer(into.dtype) and isinstance(plain, float):
-        broken("memset-type", f"{api}: the value {plain} is no {dtypes.name(into.dtype)}", tensor=into.label, got=repr(value),
-               limit=f"an integer for {dtypes.name(into.dtype)}",
-               remedy=f"Write value={int(plain)}." if plain == int(plain) else "Make the tile with a float dtype.")
-    return run(MEMSET, api, into, (Const(plain),), (into.shape, engine_name(engine, api, "vector", "gpsimd")))
+        broken(
+            "memset-type",
+            f"{api}: the value {plain} is no {dtypes.name(into.dtype)}",
+            tensor=into.label,
+            got=repr(value),
+            limit=f"an integer for {dtypes.name(into.dtype)}",
+            remedy=f"Write value={int(plain)}."
+            if plain == int(plain)
+            else "Make the tile with a float dtype.",
+        )
+    return run(
+        MEMSET,
+        api,
+        into,
+        (Const(plain),),
+        (into.shape, engine_name(engine, api, "vector", "gpsimd")),
+    )
 
 
-def tensor_copy_predicated(dst: Any, src: Any, predicate: Any, reverse_pred: bool = False,
-                           name: str | None = None) -> NkiInstruction:
-    """Where the integer tile `predicate` is not zero, dst takes src (a tile or a number); elsewhere it stays."""
+def tensor_copy_predicated(
+    dst: Any, src: Any, predicate: Any, reverse_pred: bool = False, name: str | None = None
+) -> NkiInstruction:
+    """Where the integer tile `predicate` is not zero, dst takes src (a tile or a number); elsewhere
+    it stays."""
     api = "nisa.tensor_copy_predicated"
     into, p, s = destination(dst, api), tile(predicate, api, "predicate"), operand(src, api, "src")
     same_size(into, p, api, "predicate")
@@ -281,36 +487,61 @@ def tensor_copy_predicated(dst: Any, src: Any, predicate: Any, reverse_pred: boo
     return run(TENSOR_COPY_PREDICATED, api, into, (p, s, into), (bool(reverse_pred),))
 
 
-def select_reduce(dst: Any, predicate: Any, on_true: Any, on_false: Any, reduce_res: Any = None,
-                  reduce_cmd: Any = reduce_cmd.idle, reduce_op: Any = _maximum, reverse_pred: bool = False,
-                  name: str | None = None) -> NkiInstruction:
-    """dst = on_true where the integer tile `predicate` is not zero, else on_false (a number or a tile (p, 1)).
+def select_reduce(
+    dst: Any,
+    predicate: Any,
+    on_true: Any,
+    on_false: Any,
+    reduce_res: Any = None,
+    reduce_cmd: Any = reduce_cmd.idle,
+    reduce_op: Any = _maximum,
+    reverse_pred: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = on_true where the integer tile `predicate` is not zero, else on_false (a number or a
+    tile (p, 1)).
 
     reduce_res: a float tile (p, 1) for the row maxima.
     """
     api = "nisa.select_reduce"
-    into, p, a = destination(dst, api), tile(predicate, api, "predicate"), tile(on_true, api, "on_true")
+    into, p, a = (
+        destination(dst, api),
+        tile(predicate, api, "predicate"),
+        tile(on_true, api, "on_true"),
+    )
     b = operand(on_false, api, "on_false")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     if alu_of(reduce_op, api, "reduce_op").name != "maximum":
-        broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.maximum")
+        broken(
+            "operator",
+            f"{api}: reduce_op",
+            got=getattr(reduce_op, "__name__", repr(reduce_op)),
+            limit="nl.maximum",
+        )
     same_size(into, p, api, "predicate")
     same_size(into, a, api, "on_true")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     return run(SELECT_REDUCE, api, into, (p, a, b), (bool(reverse_pred), cmd.value), extra)
 
 
-# -- GpSimdE -------------------------------------------------------------------------------------------------------
+# -- GpSimdE ---------------------------------------------------------------------------------------
 def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: str) -> Any:
-    """The affine values of a pattern over the partitions and free elements of `dst`, as a constant."""
+    """The affine values of a pattern over the partitions and free elements of `dst`, as a
+    constant."""
     pairs = [(int(step), int(count)) for step, count in pattern]
     free = 1
     for _, count in pairs:
         free *= count
     if len(pairs) > 4 or free != dst.meta.free:
-        broken("shape-mismatch", f"{api}: the pattern names {free} elements a partition, '{dst.label}' has {dst.meta.free}",
-               tensor=dst.label, got=repr(pattern), limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together")
-    from ...index import affine_grid
+        broken(
+            "shape-mismatch",
+            f"{api}: the pattern names {free} elements a partition, "
+            f"'{dst.label}' has {dst.meta.free}",
+            tensor=dst.label,
+            got=repr(pattern),
+            limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together",
+        )
+    from ...tensors.index import affine_grid
 
     start = int(offset) if not hasattr(offset, "read") else offset.read(api) if offset.known else 0
     values = affine_grid(dst.meta.partitions, pairs, start, int(channel_multiplier), dst.shape)
@@ -319,34 +550,62 @@ def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: 
     return constant
 
 
-def iota(dst: Any, pattern: Any, offset: Any = 0, channel_multiplier: int = 0, name: str | None = None) -> NkiInstruction:
-    """dst[p, w, z, y, x] = offset + p * channel_multiplier + the steps of `pattern`, [[step, count], ...]."""
+def iota(
+    dst: Any, pattern: Any, offset: Any = 0, channel_multiplier: int = 0, name: str | None = None
+) -> NkiInstruction:
+    """dst[p, w, z, y, x] = offset + p * channel_multiplier + the steps of `pattern`, [[step,
+    count], ...]."""
     api = "nisa.iota"
     into = destination(dst, api)
-    return run(IOTA, api, into, (_grid(into, pattern, offset, channel_multiplier, api),), (into.shape,))
+    return run(
+        IOTA, api, into, (_grid(into, pattern, offset, channel_multiplier, api),), (into.shape,)
+    )
 
 
-def affine_select(dst: Any, pattern: Any, channel_multiplier: int, on_true_tile: Any, on_false_value: Any,
-                  cmp_op: Any = _equal, offset: Any = 0, name: str | None = None) -> NkiInstruction:
-    """dst = on_true_tile where cmp_op(the affine value of `pattern`, 0) holds, else the number on_false_value."""
+def affine_select(
+    dst: Any,
+    pattern: Any,
+    channel_multiplier: int,
+    on_true_tile: Any,
+    on_false_value: Any,
+    cmp_op: Any = _equal,
+    offset: Any = 0,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = on_true_tile where cmp_op(the affine value of `pattern`, 0) holds, else the number
+    on_false_value."""
     api = "nisa.affine_select"
     into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
     same_size(into, t, api, "on_true_tile")
     op = alu_of(cmp_op, api, "cmp_op")
     if not op.boolean or op.name.startswith("logical"):
-        broken("operator", f"{api}: cmp_op '{op.name}' compares nothing", got=op.name,
-               limit="nl.equal, not_equal, greater, greater_equal, less, less_equal")
+        broken(
+            "operator",
+            f"{api}: cmp_op '{op.name}' compares nothing",
+            got=op.name,
+            limit="nl.equal, not_equal, greater, greater_equal, less, less_equal",
+        )
     where = _grid(t, pattern, offset, channel_multiplier, api)
     where.array = op.function(where.array, 0) != 0
-    return run(AFFINE_SELECT, api, into, (t, where, Const(float(number(on_false_value, api, "on_false_value")))),
-               (t.shape, True))
+    return run(
+        AFFINE_SELECT,
+        api,
+        into,
+        (t, where, Const(float(number(on_false_value, api, "on_false_value")))),
+        (t.shape, True),
+    )
 
 
-def tensor_partition_reduce(dst: Any, op: Any, data: Any, name: str | None = None) -> NkiInstruction:
-    """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, average, maximum, bitwise_or, bitwise_and."""
+def tensor_partition_reduce(
+    dst: Any, op: Any, data: Any, name: str | None = None
+) -> NkiInstruction:
+    """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, average, maximum,
+    bitwise_or, bitwise_and."""
     api = "nisa.tensor_partition_reduce"
     what = AVERAGE if getattr(op, "__name__", op) == "average" else alu_of(op, api)
-    return run(TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (what,))
+    return run(
+        TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (what,)
+    )
 
 
 def get_nc_version() -> enums.nc_version:
@@ -360,7 +619,25 @@ def get_nc_sub_version() -> int:
     return 0
 
 
-__all__ = ["activation", "activation_reduce", "affine_select", "get_nc_sub_version", "get_nc_version", "iota", "memset",
-           "nc_matmul", "nc_transpose", "reciprocal", "scalar_tensor_tensor", "select_reduce", "tensor_copy",
-           "tensor_copy_predicated", "tensor_partition_reduce", "tensor_reduce", "tensor_scalar", "tensor_scalar_reduce",
-           "tensor_tensor", "tensor_tensor_scan"]
+__all__ = [
+    "activation",
+    "activation_reduce",
+    "affine_select",
+    "get_nc_sub_version",
+    "get_nc_version",
+    "iota",
+    "memset",
+    "nc_matmul",
+    "nc_transpose",
+    "reciprocal",
+    "scalar_tensor_tensor",
+    "select_reduce",
+    "tensor_copy",
+    "tensor_copy_predicated",
+    "tensor_partition_reduce",
+    "tensor_reduce",
+    "tensor_scalar",
+    "tensor_scalar_reduce",
+    "tensor_tensor",
+    "tensor_tensor_scan",
+]

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...index import Mask
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
-from ...memory import HBM, SBUF
-from ...state import current
-from ...tensor import Const, IndexedTensor, Tensor
+from ...machine.memory import HBM, SBUF
+from ...machine.running import current
+from ...rules.errors import broken
+from ...tensors.index import Mask
+from ...tensors.tensor import Const, IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode
 from .isa_support import destination, done, engine_name, run
@@ -24,14 +24,19 @@ from .objects import NkiInstruction, VirtualRegister
 from .support import as_tensor, needs_trn2, needs_trn3, option, tile
 
 
-def _transfer(dst: Any, src: Any, api: str, oob: Any, priority: Any, dge: Any) -> tuple[Tensor, Tensor, Any]:
-    """Both ends of a transfer, and a mask of what lies inside where out-of-bounds indices are skipped."""
+def _transfer(
+    dst: Any, src: Any, api: str, oob: Any, priority: Any, dge: Any
+) -> tuple[Tensor, Tensor, Any]:
+    """Both ends of a transfer, and a mask of what lies inside where out-of-bounds indices are
+    skipped."""
     option(dge, enums.dge_mode, api, "dge_mode")
     skip = option(oob, enums.oob_mode, api, "oob_mode") is oob_mode.skip
     if priority is not None:
         needs_trn3(f"{api}(priority=)")
         if priority not in (0, 1, 2, 3):
-            broken("argument", f"{api}: priority is {priority!r}", got=repr(priority), limit="0 to 3")
+            broken(
+                "argument", f"{api}: priority is {priority!r}", got=repr(priority), limit="0 to 3"
+            )
     if isinstance(dst, (int, float)) or dst is None:
         destination(dst, api)
     into, source = tile(dst, api, "dst", skip=skip), tile(src, api, "src", skip=skip)
@@ -44,60 +49,114 @@ def _transfer(dst: Any, src: Any, api: str, oob: Any, priority: Any, dge: Any) -
     return into, source, mask
 
 
-def dma_copy(dst: Any, src: Any, priority: int | None = None, oob_mode: Any = oob_mode.error,
-             dge_mode: Any = dge_mode.unknown, engine: Any = engine.unknown, name: str | None = None) -> NkiInstruction:
-    """dst = src, each in HBM or SBUF, with the same number of elements; casts if the dtypes differ."""
+def dma_copy(
+    dst: Any,
+    src: Any,
+    priority: int | None = None,
+    oob_mode: Any = oob_mode.error,
+    dge_mode: Any = dge_mode.unknown,
+    engine: Any = engine.unknown,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = src, each in HBM or SBUF, with the same number of elements; casts if the dtypes
+    differ."""
     api = "nisa.dma_copy"
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
     hardware = option(dge_mode, enums.dge_mode, api, "dge_mode") is enums.dge_mode.hwdge
     if engine_name(engine, api, "sync", "scalar") is not None and not hardware:
-        broken("argument", f"{api}: engine= goes with dge_mode.hwdge", got=repr(dge_mode), limit="nisa.dge_mode.hwdge",
-               remedy="Pass dge_mode=nisa.dge_mode.hwdge too, or leave engine= out.")
+        broken(
+            "argument",
+            f"{api}: engine= goes with dge_mode.hwdge",
+            got=repr(dge_mode),
+            limit="nisa.dge_mode.hwdge",
+            remedy="Pass dge_mode=nisa.dge_mode.hwdge too, or leave engine= out.",
+        )
     if hardware:
         needs_trn2(f"{api}(dge_mode=hwdge)")
         if into.dtype != source.dtype:
-            broken("dtype", f"{api}: dge_mode.hwdge does not cast", tensor=into.label,
-                   got=f"{source.meta.describe()} -> {into.meta.describe()}", limit="one data type",
-                   remedy="Reinterpret one side with .view(dtype), or leave dge_mode out.")
+            broken(
+                "dtype",
+                f"{api}: dge_mode.hwdge does not cast",
+                tensor=into.label,
+                got=f"{source.meta.describe()} -> {into.meta.describe()}",
+                limit="one data type",
+                remedy="Reinterpret one side with .view(dtype), or leave dge_mode out.",
+            )
     return run(DMA_COPY, api, into, (source,), (False, True), mask=mask)
 
 
 _ORDERS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
 
 
-def dma_transpose(dst: Any, src: Any, axes: Any = None, priority: int | None = None, dge_mode: Any = dge_mode.unknown,
-                  oob_mode: Any = oob_mode.error, name: str | None = None) -> NkiInstruction:
-    """dst, in SBUF, = src with its axes permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number of axes."""
+def dma_transpose(
+    dst: Any,
+    src: Any,
+    axes: Any = None,
+    priority: int | None = None,
+    dge_mode: Any = dge_mode.unknown,
+    oob_mode: Any = oob_mode.error,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst, in SBUF, = src with its axes permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number
+    of axes."""
     api = "nisa.dma_transpose"
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
     if source.ndim not in _ORDERS or (axes is not None and tuple(axes) != _ORDERS[source.ndim]):
-        broken("argument", f"{api}: axes {axes} for {source.ndim} axes", tensor=source.label,
-               limit="(1, 0), (2, 1, 0), (3, 1, 2, 0)")
+        broken(
+            "argument",
+            f"{api}: axes {axes} for {source.ndim} axes",
+            tensor=source.label,
+            limit="(1, 0), (2, 1, 0), (3, 1, 2, 0)",
+        )
     order = _ORDERS[source.ndim]
     if into.shape != tuple(source.shape[a] for a in order):
-        broken("shape-mismatch", f"{api}: '{into.label}' of shape {into.shape} takes the transpose of {source.shape}",
-               tensor=into.label, got=into.shape, limit=tuple(source.shape[a] for a in order),
-               remedy="Give dst the shape of src with its axes permuted, with as many axes.")
+        broken(
+            "shape-mismatch",
+            f"{api}: '{into.label}' of shape {into.shape} takes the transpose of {source.shape}",
+            tensor=into.label,
+            got=into.shape,
+            limit=tuple(source.shape[a] for a in order),
+            remedy="Give dst the shape of src with its axes permuted, with as many axes.",
+        )
     if into.dtype != source.dtype:
-        broken("dtype", f"{api}: dst and src have different types", tensor=into.label,
-               got=f"{source.meta.describe()} -> {into.meta.describe()}", limit="one data type")
+        broken(
+            "dtype",
+            f"{api}: dst and src have different types",
+            tensor=into.label,
+            got=f"{source.meta.describe()} -> {into.meta.describe()}",
+            limit="one data type",
+        )
     return run(DMA_TRANSPOSE, api, into, (source,), (order, dge_mode.name), mask=mask)
 
 
-# -- between the cores of a logical one ------------------------------------------------------------------------------
+# -- between the cores of a logical one ------------------------------------------------------------
 def _both(api: str) -> Any:
     program = current(api)
     needs_trn2(api)
     if program.cores is None:
-        broken("lnc", f"{api} needs two physical cores", got=f"a launch on {1 if program.grid else 'one core, without a grid'}",
-               limit="kernel[2](...)", remedy="Launch the kernel with kernel[2](...), or leave the exchange out where "
-                                              "nl.num_programs() is 1.")
+        broken(
+            "lnc",
+            f"{api} needs two physical cores",
+            got=f"a launch on {1 if program.grid else 'one core, without a grid'}",
+            limit="kernel[2](...)",
+            remedy="Launch the kernel with kernel[2](...), or leave "
+            "the exchange out where "
+            "nl.num_programs() is 1.",
+        )
     return program.cores
 
 
-def sendrecv(src: Any, dst: Any, send_to_rank: int, recv_from_rank: int, pipe_id: int,
-             dma_engine: Any = dma_engine.dma, name: str | None = None) -> NkiInstruction:
-    """Send the SBUF tile src to the other core and receive its tile into dst, of the same shape and dtype."""
+def sendrecv(
+    src: Any,
+    dst: Any,
+    send_to_rank: int,
+    recv_from_rank: int,
+    pipe_id: int,
+    dma_engine: Any = dma_engine.dma,
+    name: str | None = None,
+) -> NkiInstruction:
+    """Send the SBUF tile src to the other core and receive its tile into dst, of the same shape and
+    dtype."""
     api = "nisa.sendrecv"
     cores = _both(api)
     option(dma_engine, enums.dma_engine, api, "dma_engine")
@@ -108,40 +167,74 @@ def sendrecv(src: Any, dst: Any, send_to_rank: int, recv_from_rank: int, pipe_id
         if rank not in (0, 1):
             broken("lnc", f"{api}: {what} is {rank!r}", got=repr(rank), limit="0 or 1")
         if rank == me:
-            broken("lnc", f"{api}: core {me} exchanges with itself", got=f"{what}={rank}", limit=f"{what}={1 - me}")
-    written = program.written_flags(source)  # memory without a value may be sent along: it stays without one over there
+            broken(
+                "lnc",
+                f"{api}: core {me} exchanges with itself",
+                got=f"{what}={rank}",
+                limit=f"{what}={1 - me}",
+            )
+    # memory without a value may be sent along: it stays without one over there
+    written = program.written_flags(source)
     if not written.any():
         program.check_read(source, api)
-    values, meta, label, known = cores.exchange(("sendrecv", pipe_id), (
-        source.array.copy() if program.values else source.array, source.meta, source.label, written), api)
+    values, meta, label, known = cores.exchange(
+        ("sendrecv", pipe_id),
+        (
+            source.array.copy() if program.values else source.array,
+            source.meta,
+            source.label,
+            written,
+        ),
+        api,
+    )
     if meta.shape != into.shape or meta.dtype != into.dtype:
-        broken("shape-mismatch", f"{api}: core {1 - me} sends '{label}', which does not fit into '{into.label}'",
-               tensor=into.label, got=meta.describe(), limit=into.meta.describe())
+        broken(
+            "shape-mismatch",
+            f"{api}: core {1 - me} sends '{label}', which does not fit into '{into.label}'",
+            tensor=into.label,
+            got=meta.describe(),
+            limit=into.meta.describe(),
+        )
     arrived = Const(0)
     arrived.array = values
     if written.all():
         program.check_read(source, api)
     partly = not (known.all() and written.all())
-    return run(SENDRECV, api, into, (arrived,) if partly else (arrived, source), mask=Mask(known) if partly else None)
+    return run(
+        SENDRECV,
+        api,
+        into,
+        (arrived,) if partly else (arrived, source),
+        mask=Mask(known) if partly else None,
+    )
 
 
-def core_barrier(data: Any, cores: Any, engine: Any = engine.gpsimd, name: str | None = None) -> NkiInstruction:
-    """Wait until both cores have come here; what each wrote to the shared HBM tensor `data` may then be read by both."""
+def core_barrier(
+    data: Any, cores: Any, engine: Any = engine.gpsimd, name: str | None = None
+) -> NkiInstruction:
+    """Wait until both cores have come here; what each wrote to the shared HBM tensor `data` may
+    then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
     group = _both(api)
     if tuple(cores) != (0, 1):
         broken("lnc", f"{api}: cores is {cores!r}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
-        broken("memory", f"{api}: '{t.label}' is not shared by the cores", tensor=t.label, got=t.meta.describe(),
-               limit="a tensor in nl.shared_hbm")
+        broken(
+            "memory",
+            f"{api}: '{t.label}' is not shared by the cores",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit="a tensor in nl.shared_hbm",
+        )
     group.exchange(("core_barrier",), None, api)
     return done()
 
 
-# -- registers -----------------------------------------------------------------------------------------------------
+# -- registers -------------------------------------------------------------------------------------
 def register_alloc(x: Any = None) -> VirtualRegister:
-    """A register, with the integer `x` (or the one element of the tile `x`) in it; without a value if None."""
+    """A register, with the integer `x` (or the one element of the tile `x`) in it; without a value
+    if None."""
     api = "nisa.register_alloc"
     current(api)
     register = VirtualRegister()
@@ -155,8 +248,13 @@ def register_alloc(x: Any = None) -> VirtualRegister:
 def _register(value: Any, api: str, what: str) -> VirtualRegister:
     if isinstance(value, VirtualRegister):
         return value
-    broken("argument", f"{api}: {what} is {type(value).__name__}", got=repr(value)[:80], limit="a register",
-           remedy="Make one with nisa.register_alloc().")
+    broken(
+        "argument",
+        f"{api}: {what} is {type(value).__name__}",
+        got=repr(value)[:80],
+        limit="a register",
+        remedy="Make one with nisa.register_alloc().",
+    )
     raise AssertionError
 
 
@@ -168,8 +266,13 @@ def register_move(dst: Any, src: Any) -> None:
     elif isinstance(src, (int, np.integer)) and not isinstance(src, bool):
         value = int(src)
     else:
-        broken("argument", f"{api}: src is {type(src).__name__}", got=repr(src)[:80], limit="an integer or a register",
-               remedy="The element of a tile is loaded with nisa.register_load.")
+        broken(
+            "argument",
+            f"{api}: src is {type(src).__name__}",
+            got=repr(src)[:80],
+            limit="an integer or a register",
+            remedy="The element of a tile is loaded with nisa.register_load.",
+        )
         raise AssertionError
     _register(dst, api, "dst").write(value, api)
 
@@ -177,10 +280,20 @@ def register_move(dst: Any, src: Any) -> None:
 def _one_element(t: Any, api: str, what: str) -> Tensor:
     found = tile(t, api, what)
     if found.size != 1:
-        broken("shape-mismatch", f"{api}: '{found.label}' has {found.size} elements", tensor=found.label, got=found.shape,
-               limit="one element: shape (1, 1) or (1,)")
+        broken(
+            "shape-mismatch",
+            f"{api}: '{found.label}' has {found.size} elements",
+            tensor=found.label,
+            got=found.shape,
+            limit="one element: shape (1, 1) or (1,)",
+        )
     if found.meta.space not in (SBUF, HBM):
-        broken("memory", f"{api}: '{found.label}' lies in {found.meta.space}", tensor=found.label, limit="sbuf or hbm")
+        broken(
+            "memory",
+            f"{api}: '{found.label}' lies in {found.meta.space}",
+            tensor=found.label,
+            limit="sbuf or hbm",
+        )
     return found
 
 
@@ -202,11 +315,19 @@ def register_store(dst: Any, src: Any) -> None:
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return
-    from ...execute import execute
+    from ...execution.execute import execute
 
     block = execute(MEMSET, api, None, (Const(value),), ((1, 1), None), SBUF, t.dtype)
     run(DMA_COPY, api, t, (block,), (False, True))
 
 
-__all__ = ["core_barrier", "dma_copy", "dma_transpose", "register_alloc", "register_load", "register_move", "register_store",
-           "sendrecv"]
+__all__ = [
+    "core_barrier",
+    "dma_copy",
+    "dma_transpose",
+    "register_alloc",
+    "register_load",
+    "register_move",
+    "register_store",
+    "sendrecv",
+]

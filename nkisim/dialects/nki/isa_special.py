@@ -1,4 +1,5 @@
-"""nisa that searches, selects by ranges, gathers, summarises, shuffles partitions and draws random numbers.
+"""nisa that searches, selects by ranges, gathers, summarises, shuffles partitions and draws random
+numbers.
 
 Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py.
 """
@@ -9,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...index import Mask
 from ...isa.gather import LOCAL_GATHER, N_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, shuffled_partitions
 from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SET_STATE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
-from ...tensor import Const
+from ...rules.errors import broken
+from ...tensors.index import Mask
+from ...tensors.tensor import Const
 from ..functions import alu_of, whole
 from . import enums
 from .compute import maximum as _maximum
@@ -27,7 +28,7 @@ from .objects import NkiInstruction
 from .support import needs_trn2, needs_trn3, operand, option, same_size, tile
 
 
-# -- searching -----------------------------------------------------------------------------------------------------
+# -- searching -------------------------------------------------------------------------------------
 def max8(dst: Any, src: Any, name: str | None = None) -> NkiInstruction:
     """dst (p, 8): the 8 largest elements of each partition of src (p, ...), the largest first."""
     api = "nisa.max8"
@@ -35,47 +36,99 @@ def max8(dst: Any, src: Any, name: str | None = None) -> NkiInstruction:
 
 
 def nc_find_index8(dst: Any, data: Any, vals: Any, name: str | None = None) -> NkiInstruction:
-    """dst (p, 8), uint16 or uint32: where each of the 8 values of vals occurs in data; all ones where it does not."""
+    """dst (p, 8), uint16 or uint32: where each of the 8 values of vals occurs in data; all ones
+    where it does not."""
     api = "nisa.nc_find_index8"
-    return run(FIND_INDEX8, api, destination(dst, api), (tile(data, api, "data"), tile(vals, api, "vals")), (3,))
+    return run(
+        FIND_INDEX8,
+        api,
+        destination(dst, api),
+        (tile(data, api, "data"), tile(vals, api, "vals")),
+        (3,),
+    )
 
 
-def nc_match_replace8(dst: Any, data: Any, vals: Any, imm: float, dst_idx: Any = None,
-                      name: str | None = None) -> NkiInstruction:
-    """dst = data with each of the 8 values a partition of vals replaced, where it occurs first, by the number imm.
+def nc_match_replace8(
+    dst: Any, data: Any, vals: Any, imm: float, dst_idx: Any = None, name: str | None = None
+) -> NkiInstruction:
+    """dst = data with each of the 8 values a partition of vals replaced, where it occurs first, by
+    the number imm.
 
-    dst_idx (p, 8): the places. Of a value that vals has several times, the first place goes to its last slot.
+    dst_idx (p, 8): the places. Of a value that vals has several times, the first place goes to its
+    last slot.
     """
     api = "nisa.nc_match_replace8"
     srcs = (tile(data, api, "data"), tile(vals, api, "vals"), Const(float(number(imm, api, "imm"))))
-    return run(MATCH_REPLACE8, api, destination(dst, api), srcs, (-1, False),
-               None if dst_idx is None else destination(dst_idx, api, "dst_idx"))
+    return run(
+        MATCH_REPLACE8,
+        api,
+        destination(dst, api),
+        srcs,
+        (-1, False),
+        None if dst_idx is None else destination(dst_idx, api, "dst_idx"),
+    )
 
 
-def range_select(dst: Any, on_true_tile: Any, comp_op0: Any, comp_op1: Any, bound0: Any, bound1: Any,
-                 reduce_cmd: Any = reduce_cmd.reset_reduce, reduce_res: Any = None, reduce_op: Any = _maximum,
-                 range_start: int = 0, on_false_value: float = FP32_MIN, name: str | None = None) -> NkiInstruction:
-    """dst = on_true_tile where comp_op0(place, bound0) and comp_op1(place, bound1), place = range_start + the free index.
+def range_select(
+    dst: Any,
+    on_true_tile: Any,
+    comp_op0: Any,
+    comp_op1: Any,
+    bound0: Any,
+    bound1: Any,
+    reduce_cmd: Any = reduce_cmd.reset_reduce,
+    reduce_res: Any = None,
+    reduce_op: Any = _maximum,
+    range_start: int = 0,
+    on_false_value: float = FP32_MIN,
+    name: str | None = None,
+) -> NkiInstruction:
+    """dst = on_true_tile where comp_op0(place, bound0) and comp_op1(place, bound1), place =
+    range_start + the free index.
 
-    bound0, bound1: fp32 tiles (p, 1). reduce_res (p, 1): the row maxima. Elsewhere dst gets the least fp32.
+    bound0, bound1: fp32 tiles (p, 1). reduce_res (p, 1): the row maxima. Elsewhere dst gets the
+    least fp32.
     """
     api = "nisa.range_select"
     needs_trn2(api)
     into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
     same_size(into, t, api, "on_true_tile")
     if alu_of(reduce_op, api, "reduce_op").name != "maximum":
-        broken("operator", f"{api}: reduce_op", got=getattr(reduce_op, "__name__", repr(reduce_op)), limit="nl.maximum")
+        broken(
+            "operator",
+            f"{api}: reduce_op",
+            got=getattr(reduce_op, "__name__", repr(reduce_op)),
+            limit="nl.maximum",
+        )
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
-    attrs = (alu_of(comp_op0, api, "comp_op0"), alu_of(comp_op1, api, "comp_op1"), whole(range_start, api, "range_start"),
-             cmd.value, float(number(on_false_value, api, "on_false_value")))
-    return run(RANGE_SELECT, api, into, (t, operand(bound0, api, "bound0"), operand(bound1, api, "bound1")), attrs,
-               None if reduce_res is None else destination(reduce_res, api, "reduce_res"))
+    attrs = (
+        alu_of(comp_op0, api, "comp_op0"),
+        alu_of(comp_op1, api, "comp_op1"),
+        whole(range_start, api, "range_start"),
+        cmd.value,
+        float(number(on_false_value, api, "on_false_value")),
+    )
+    return run(
+        RANGE_SELECT,
+        api,
+        into,
+        (t, operand(bound0, api, "bound0"), operand(bound1, api, "bound1")),
+        attrs,
+        None if reduce_res is None else destination(reduce_res, api, "reduce_res"),
+    )
 
 
-# -- gathering, statistics -------------------------------------------------------------------------------------------
-def local_gather(dst: Any, src_buffer: Any, index: Any, num_elem_per_idx: int = 1, num_valid_indices: int | None = None,
-                 name: str | None = None) -> NkiInstruction:
-    """Elements of each partition of src_buffer at the places that its group of 16 partitions lists in index (uint16)."""
+# -- gathering, statistics -------------------------------------------------------------------------
+def local_gather(
+    dst: Any,
+    src_buffer: Any,
+    index: Any,
+    num_elem_per_idx: int = 1,
+    num_valid_indices: int | None = None,
+    name: str | None = None,
+) -> NkiInstruction:
+    """Elements of each partition of src_buffer at the places that its group of 16 partitions lists
+    in index (uint16)."""
     api = "nisa.local_gather"
     attrs = (num_elem_per_idx, None if num_valid_indices is None else int(num_valid_indices))
     srcs = (tile(src_buffer, api, "src_buffer"), tile(index, api, "index"))
@@ -83,41 +136,64 @@ def local_gather(dst: Any, src_buffer: Any, index: Any, num_elem_per_idx: int = 
 
 
 def nc_n_gather(dst: Any, data: Any, indices: Any, name: str | None = None) -> NkiInstruction:
-    """Elements of each partition of data at the places that indices (uint32, the shape of dst) lists for it."""
+    """Elements of each partition of data at the places that indices (uint32, the shape of dst)
+    lists for it."""
     api = "nisa.nc_n_gather"
-    return run(N_GATHER, api, destination(dst, api), (tile(data, api, "data"), tile(indices, api, "indices")), (False,))
+    return run(
+        N_GATHER,
+        api,
+        destination(dst, api),
+        (tile(data, api, "data"), tile(indices, api, "indices")),
+        (False,),
+    )
 
 
 def sequence_bounds(dst: Any, segment_ids: Any, name: str | None = None) -> NkiInstruction:
     """For each element of segment_ids (1, n) where its segment begins and ends: dst (1, 2, n)."""
     api = "nisa.sequence_bounds"
-    return run(SEQUENCE_BOUNDS, api, destination(dst, api), (tile(segment_ids, api, "segment_ids"),))
+    return run(
+        SEQUENCE_BOUNDS, api, destination(dst, api), (tile(segment_ids, api, "segment_ids"),)
+    )
 
 
 def bn_stats(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
-    """dst (p, 6): count, mean and variance * count of the even, then of the odd elements of each partition of data."""
+    """dst (p, 6): count, mean and variance * count of the even, then of the odd elements of each
+    partition of data."""
     api = "nisa.bn_stats"
     return run(BN_STATS, api, destination(dst, api), (tile(data, api, "data"),))
 
 
 def bn_aggr(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
-    """dst (p, 2): mean and variance of each partition, from data (p, 3 k), results of bn_stats side by side."""
+    """dst (p, 2): mean and variance of each partition, from data (p, 3 k), results of bn_stats side
+    by side."""
     api = "nisa.bn_aggr"
     return run(BN_AGGR, api, destination(dst, api), (tile(data, api, "data"),))
 
 
-def nc_stream_shuffle(dst: Any, src: Any, shuffle_mask: Any, name: str | None = None) -> NkiInstruction:
-    """In each quadrant of 32 partitions, partition shuffle_mask[i] of src to partition i of dst; 255 leaves it as it is."""
+def nc_stream_shuffle(
+    dst: Any, src: Any, shuffle_mask: Any, name: str | None = None
+) -> NkiInstruction:
+    """In each quadrant of 32 partitions, partition shuffle_mask[i] of src to partition i of dst;
+    255 leaves it as it is."""
     api = "nisa.nc_stream_shuffle"
     into, t = destination(dst, api), tile(src, api, "src")
-    if not isinstance(shuffle_mask, (list, tuple)) or not all(isinstance(v, (int, np.integer)) for v in shuffle_mask):
-        broken("argument", f"{api}: shuffle_mask is no list of integers", got=repr(shuffle_mask)[:80], limit="32 integers")
+    if not isinstance(shuffle_mask, (list, tuple)) or not all(
+        isinstance(v, (int, np.integer)) for v in shuffle_mask
+    ):
+        broken(
+            "argument",
+            f"{api}: shuffle_mask is no list of integers",
+            got=repr(shuffle_mask)[:80],
+            limit="32 integers",
+        )
     pattern = tuple(int(v) for v in shuffle_mask)
     written = shuffled_partitions(pattern, into.shape) if len(pattern) == 32 else None
-    return run(STREAM_SHUFFLE, api, into, (t,), (pattern,), mask=None if written is None else Mask(written))
+    return run(
+        STREAM_SHUFFLE, api, into, (t,), (pattern,), mask=None if written is None else Mask(written)
+    )
 
 
-# -- random numbers --------------------------------------------------------------------------------------------------
+# -- random numbers --------------------------------------------------------------------------------
 def _generator(wanted: Any, api: str) -> str:
     return engine_name(wanted, api, "vector", "gpsimd") or "vector"
 
@@ -130,11 +206,15 @@ def rng(dst: Any, engine: Any = engine.vector, name: str | None = None) -> NkiIn
 
 
 def rand2(dst: Any, min: Any, max: Any, name: str | None = None) -> NkiInstruction:
-    """Random numbers, uniform between min and max (numbers or fp32 tiles (p, 1)), into dst; trn3 only."""
+    """Random numbers, uniform between min and max (numbers or fp32 tiles (p, 1)), into dst; trn3
+    only."""
     api = "nisa.rand2"
     needs_trn3(api)
     into = destination(dst, api)
-    bounds = [operand(float(v) if isinstance(v, int) else v, api, what) for v, what in ((min, "min"), (max, "max"))]
+    bounds = [
+        operand(float(v) if isinstance(v, int) else v, api, what)
+        for v, what in ((min, "min"), (max, "max"))
+    ]
     return run(RAND, api, into, tuple(bounds), (into.shape, 4))
 
 
@@ -144,13 +224,20 @@ def set_rng_seed(src_seeds: Any, name: str | None = None) -> NkiInstruction:
     return run(SET_SEED, api, GENERATOR, (tile(src_seeds, api, "src_seeds"),))
 
 
-def rand_set_state(src_seeds: Any, engine: Any = engine.gpsimd, name: str | None = None) -> NkiInstruction:
-    """Set the states of an engine's generator: src_seeds uint32 (p, 6) for GpSimdE, (p, 24) for VectorE."""
+def rand_set_state(
+    src_seeds: Any, engine: Any = engine.gpsimd, name: str | None = None
+) -> NkiInstruction:
+    """Set the states of an engine's generator: src_seeds uint32 (p, 6) for GpSimdE, (p, 24) for
+    VectorE."""
     api = "nisa.rand_set_state"
-    return run(SET_STATE, api, GENERATOR, (tile(src_seeds, api, "src_seeds"),), (_generator(engine, api),))
+    return run(
+        SET_STATE, api, GENERATOR, (tile(src_seeds, api, "src_seeds"),), (_generator(engine, api),)
+    )
 
 
-def rand_get_state(dst: Any, engine: Any = engine.gpsimd, name: str | None = None) -> NkiInstruction:
+def rand_get_state(
+    dst: Any, engine: Any = engine.gpsimd, name: str | None = None
+) -> NkiInstruction:
     """Store the states of an engine's generator into dst, uint32 (p, 6) or (p, 24)."""
     api = "nisa.rand_get_state"
     into = destination(dst, api)
@@ -158,14 +245,35 @@ def rand_get_state(dst: Any, engine: Any = engine.gpsimd, name: str | None = Non
 
 
 def dropout(dst: Any, data: Any, prob: Any, name: str | None = None) -> NkiInstruction:
-    """dst = data with elements replaced by zeros with the probability prob, a number or a tile (p, 1)."""
+    """dst = data with elements replaced by zeros with the probability prob, a number or a tile (p,
+    1)."""
     api = "nisa.dropout"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
     same_dtype(into, t, api, "data")
-    return run(DROPOUT, api, into, (t, operand(float(prob) if isinstance(prob, int) else prob, api, "prob")))
+    return run(
+        DROPOUT,
+        api,
+        into,
+        (t, operand(float(prob) if isinstance(prob, int) else prob, api, "prob")),
+    )
 
 
-__all__ = ["bn_aggr", "bn_stats", "dropout", "local_gather", "max8", "nc_find_index8", "nc_match_replace8", "nc_n_gather",
-           "nc_stream_shuffle", "rand2", "rand_get_state", "rand_set_state", "range_select", "rng", "sequence_bounds",
-           "set_rng_seed"]
+__all__ = [
+    "bn_aggr",
+    "bn_stats",
+    "dropout",
+    "local_gather",
+    "max8",
+    "nc_find_index8",
+    "nc_match_replace8",
+    "nc_n_gather",
+    "nc_stream_shuffle",
+    "rand2",
+    "rand_get_state",
+    "rand_set_state",
+    "range_select",
+    "rng",
+    "sequence_bounds",
+    "set_rng_seed",
+]

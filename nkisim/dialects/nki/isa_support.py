@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import KernelError, broken
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa.core import Instruction
-from ...memory import CONST, EMPTY, HBM, PSUM, SBUF
-from ...state import current
-from ...tensor import Tensor
+from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
+from ...machine.running import current
+from ...rules.errors import KernelError, broken
+from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
 from .support import as_tensor, option, tile, want_dtype
@@ -26,21 +26,39 @@ def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
         return None
     name = _NAMES[option(wanted, _Engine, api, "engine")]
     if name is not None and allowed and name not in allowed:
-        broken("engine", f"{api} does not run on the {name} engine", got=name, limit=", ".join(allowed),
-               remedy="Leave engine= out to let it be chosen.")
+        broken(
+            "engine",
+            f"{api} does not run on the {name} engine",
+            got=name,
+            limit=", ".join(allowed),
+            remedy="Leave engine= out to let it be chosen.",
+        )
     return name
 
 
 def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Tensor:
     """The tensor to write to."""
     if dst is None or isinstance(dst, (int, float, str)):
-        broken("argument", f"{api}: {what} is {dst!r}", got=repr(dst), limit="a tensor",
-               remedy="Instructions of NKI 0.3 and later write to a tensor that is given first: make it with nl.ndarray.")
+        broken(
+            "argument",
+            f"{api}: {what} is {dst!r}",
+            got=repr(dst),
+            limit="a tensor",
+            remedy="Instructions of NKI 0.3 and later write to a tensor that is given first: "
+            "make it with nl.ndarray.",
+        )
     return tile(as_tensor(dst, api, what), api, what, group=group)
 
 
-def run(instruction: Instruction, api: str, dst: Tensor, srcs: tuple[Tensor, ...], attrs: tuple = (),
-        extra: Tensor | None = None, mask: Any = None) -> NkiInstruction:
+def run(
+    instruction: Instruction,
+    api: str,
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple = (),
+    extra: Tensor | None = None,
+    mask: Any = None,
+) -> NkiInstruction:
     """Run one instruction into `dst`."""
     try:
         execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
@@ -51,28 +69,52 @@ def run(instruction: Instruction, api: str, dst: Tensor, srcs: tuple[Tensor, ...
 
 
 def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
-    """Add what the destination tells about a refusal: that it was swapped with a source, or never overwritten."""
+    """Add what the destination tells about a refusal: that it was swapped with a source, or never
+    overwritten."""
     unwritten = next((s for s in srcs if s.meta.space != CONST and s.buf.state == EMPTY), None)
-    if unwritten is not None and error.rule in ("uninitialized-read", "shape-mismatch", "partition-mismatch"):
+    if unwritten is not None and error.rule in (
+        "uninitialized-read",
+        "shape-mismatch",
+        "partition-mismatch",
+    ):
         if unwritten.buf is dst.buf and dst.meta.space == PSUM:
-            error.suspect("accumulate", "accumulate=True adds to what a matmul wrote there before: leave accumulate out, or "
-                          "pass False to the first matmul into the tile.")
+            error.suspect(
+                "accumulate",
+                "accumulate=True adds to what a matmul wrote there before: leave accumulate out, "
+                "or pass False to the first matmul into the tile.",
+            )
         elif all(s.buf is not dst.buf for s in srcs) and current(api).written_flags(dst).all():
-            error.suspect("swapped", f"The destination comes first, and '{dst.label}' has been written before: swap the two "
-                          f"if '{unwritten.label}' is to be written here, otherwise write '{unwritten.label}' first.")
-    elif error.rule in ("matmul-destination", "memory") and dst.meta.space == SBUF and api.startswith(
-            ("nisa.nc_matmul", "nisa.nc_transpose")):
+            error.suspect(
+                "swapped",
+                f"The destination comes first, and '{dst.label}' has been written before: swap the "
+                f"two if '{unwritten.label}' is to be written here, otherwise write "
+                f"'{unwritten.label}' first.",
+            )
+    elif (
+        error.rule in ("matmul-destination", "memory")
+        and dst.meta.space == SBUF
+        and api.startswith(("nisa.nc_matmul", "nisa.nc_transpose"))
+    ):
         swapped = next((s for s in srcs if s.meta.space == PSUM), None)
         if swapped is not None:
-            error.suspect("swapped", f"The destination comes first, and TensorE writes to PSUM and reads SBUF: swap "
-                          f"'{dst.label}' and '{swapped.label}'.")
+            error.suspect(
+                "swapped",
+                "The destination comes first, and TensorE writes to PSUM and reads SBUF: swap "
+                f"'{dst.label}' and '{swapped.label}'.",
+            )
 
 
 def on_chip(t: Tensor, api: str, what: str) -> Tensor:
     """`t`, which must lie on chip."""
     if t.meta.space == HBM:
-        broken("memory", f"{api}: {what} '{t.label}' lies in hbm", tensor=t.label, got=t.meta.describe(),
-               limit="sbuf or psum", remedy="Bring it on chip with nisa.dma_copy or nl.load first.")
+        broken(
+            "memory",
+            f"{api}: {what} '{t.label}' lies in hbm",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit="sbuf or psum",
+            remedy="Bring it on chip with nisa.dma_copy or nl.load first.",
+        )
     return t
 
 
@@ -84,9 +126,14 @@ def done() -> NkiInstruction:
 def same_dtype(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     """`dst` and `src` must have one dtype."""
     if dst.dtype != src.dtype:
-        broken("dtype", f"{api}: '{dst.label}' and {what} '{src.label}' have different types", tensor=dst.label,
-               got=f"{dst.meta.describe()} and {src.meta.describe()}", limit="one data type",
-               remedy="Make the destination with the source's dtype.")
+        broken(
+            "dtype",
+            f"{api}: '{dst.label}' and {what} '{src.label}' have different types",
+            tensor=dst.label,
+            got=f"{dst.meta.describe()} and {src.meta.describe()}",
+            limit="one data type",
+            remedy="Make the destination with the source's dtype.",
+        )
 
 
 def old_dtype(dtype: Any, dst: Tensor, api: str) -> None:
@@ -95,16 +142,31 @@ def old_dtype(dtype: Any, dst: Tensor, api: str) -> None:
         return
     wanted = want_dtype(dtype, api)
     if wanted != dst.dtype:
-        broken("dtype", f"{api}: dtype= is not that of '{dst.label}'", tensor=dst.label, got=repr(dtype),
-               limit=dst.meta.describe(), remedy="The result has the dtype of dst: leave dtype= out.")
-    broken("keyword-argument", f"{api} has no dtype= any more", tensor=dst.label, got=f"dtype={dtype}",
-           remedy="The result has the dtype of dst: leave dtype= out.")
+        broken(
+            "dtype",
+            f"{api}: dtype= is not that of '{dst.label}'",
+            tensor=dst.label,
+            got=repr(dtype),
+            limit=dst.meta.describe(),
+            remedy="The result has the dtype of dst: leave dtype= out.",
+        )
+    broken(
+        "keyword-argument",
+        f"{api} has no dtype= any more",
+        tensor=dst.label,
+        got=f"dtype={dtype}",
+        remedy="The result has the dtype of dst: leave dtype= out.",
+    )
 
 
 def number(value: Any, api: str, what: str) -> Any:
     """A number known when the kernel is built."""
     if isinstance(value, (int, float, np.generic)) and not isinstance(value, np.bool_):
         return value.item() if isinstance(value, np.generic) else value
-    broken("argument", f"{api}: {what} is {type(value).__name__}", got=repr(value)[:80],
-           limit="a number known when the kernel is built")
+    broken(
+        "argument",
+        f"{api}: {what} is {type(value).__name__}",
+        got=repr(value)[:80],
+        limit="a number known when the kernel is built",
+    )
     raise AssertionError

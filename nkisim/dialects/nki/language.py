@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import dtypes as _dtypes
-from ...errors import broken as _broken
-from ...state import current as _current
+from ...machine import dtypes as _dtypes
+from ...machine.running import current as _current
+from ...rules.errors import broken as _broken
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
 from .compute import __all__ as _compute_names
@@ -47,8 +47,12 @@ float4_e2m1fn_x4 = _dtypes.float4_e2m1fn_x4
 # operators that are names only: they go into op=, op0= and op1= of instructions
 def _operator_only(name: str, where: str) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
-        _broken("operator", f"nl.{name} is an operator for instructions, not a function", got=f"nl.{name}(...)",
-                remedy=f"Pass it to an instruction: {where}.")
+        _broken(
+            "operator",
+            f"nl.{name} is an operator for instructions, not a function",
+            got=f"nl.{name}(...)",
+            remedy=f"Pass it to an instruction: {where}.",
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The operator {name}, for {where}."
@@ -58,10 +62,12 @@ def _operator_only(name: str, where: str) -> Callable[..., Any]:
 prelu = _operator_only("prelu", "nisa.activate2(op=nl.prelu, relu_param=slope, ...)")
 bypass = _operator_only("bypass", "nisa.activate2(op0=nl.bypass, ...)")
 average = _operator_only("average", "nisa.tensor_partition_reduce(dst, nl.average, data)")
-gelu_apprx_sigmoid_dx = _operator_only("gelu_apprx_sigmoid_dx", "nisa.activation(op=nl.gelu_apprx_sigmoid_dx, ...)")
+gelu_apprx_sigmoid_dx = _operator_only(
+    "gelu_apprx_sigmoid_dx", "nisa.activation(op=nl.gelu_apprx_sigmoid_dx, ...)"
+)
 
 
-# -- program instances ---------------------------------------------------------------------------------------------
+# -- program instances -----------------------------------------------------------------------------
 def _cores(api: str, axes: Any, default: int) -> int:
     program = _current(api)
     chosen = axes if isinstance(axes, (tuple, list)) else (axes,)
@@ -125,10 +131,41 @@ class _TileSize(_SharedTileSize):
 tile_size = _TileSize()
 
 _SIMPLE = [
-    "DType", "MemoryRegion", "NKIObject", "NkiTensor", "average", "bfloat16", "bool_", "bypass", "ds", "float16", "float32",
-    "float4_e2m1fn_x4", "float8_e4m3", "float8_e4m3fn", "float8_e4m3fn_x4", "float8_e5m2", "float8_e5m2_x4",
-    "float8_e8m0fnu", "gelu_apprx_sigmoid_dx", "int16", "int32", "int8", "is_hbm", "is_on_chip", "is_psum", "is_sbuf",
-    "num_programs", "prelu", "program_id", "program_ndim", "tfloat32", "tile_size", "uint16", "uint32", "uint8",
+    "DType",
+    "MemoryRegion",
+    "NKIObject",
+    "NkiTensor",
+    "average",
+    "bfloat16",
+    "bool_",
+    "bypass",
+    "ds",
+    "float16",
+    "float32",
+    "float4_e2m1fn_x4",
+    "float8_e4m3",
+    "float8_e4m3fn",
+    "float8_e4m3fn_x4",
+    "float8_e5m2",
+    "float8_e5m2_x4",
+    "float8_e8m0fnu",
+    "gelu_apprx_sigmoid_dx",
+    "int16",
+    "int32",
+    "int8",
+    "is_hbm",
+    "is_on_chip",
+    "is_psum",
+    "is_sbuf",
+    "num_programs",
+    "prelu",
+    "program_id",
+    "program_ndim",
+    "tfloat32",
+    "tile_size",
+    "uint16",
+    "uint32",
+    "uint8",
 ]
 __all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_random_names])  # noqa: PLE0605
 
@@ -136,9 +173,14 @@ _GONE = {
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "mgrid": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "par_dim": "axis 0 is the partition axis of every tensor on chip",
-    "loop_reduce": "accumulate in a tile", "static_cast": "use nl.copy(x, dtype=...)", "cast": "use nl.copy(x, dtype=...)",
-    "all_reduce": "see nki.collectives", "nc": "launch with kernel[lnc]", "spmd_dim": "launch with kernel[lnc]",
-    "fp32": "use numpy.finfo(numpy.float32)", "atomic_rmw": "use nisa.dma_compute",
+    "loop_reduce": "accumulate in a tile",
+    "static_cast": "use nl.copy(x, dtype=...)",
+    "cast": "use nl.copy(x, dtype=...)",
+    "all_reduce": "see nki.collectives",
+    "nc": "launch with kernel[lnc]",
+    "spmd_dim": "launch with kernel[lnc]",
+    "fp32": "use numpy.finfo(numpy.float32)",
+    "atomic_rmw": "use nisa.dma_compute",
 }
 
 if not TYPE_CHECKING:

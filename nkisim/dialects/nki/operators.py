@@ -6,21 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import broken
-from ...execute import execute
+from ...execution.execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
-from ...memory import HBM
-from ...tensor import Const, Tensor
+from ...machine.memory import HBM
+from ...rules.errors import broken
+from ...tensors.tensor import Const, Tensor
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 
-_SYMBOL = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "less": "<", "less_equal": "<=",
-           "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=", "bitwise_and": "&",
-           "bitwise_or": "|", "bitwise_xor": "^", "left_shift": "<<", "right_shift": ">>", "mod": "%", "matmul": "@",
-           "floor_divide": "//", "negative": "-", "abs": "abs()", "invert": "~", "positive": "+"}
-_INSTEAD = {"divide": "nl.multiply(x, nl.reciprocal(y))", "matmul": "nl.matmul(x, y, transpose_x=True)",
-            "mod": "nothing: the device has no remainder", "floor_divide": "nl.floor of a product",
-            "positive": "the tensor itself"}
+_SYMBOL = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "power": "**",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "left_shift": "<<",
+    "right_shift": ">>",
+    "mod": "%",
+    "matmul": "@",
+    "floor_divide": "//",
+    "negative": "-",
+    "abs": "abs()",
+    "invert": "~",
+    "positive": "+",
+}
+_INSTEAD = {
+    "divide": "nl.multiply(x, nl.reciprocal(y))",
+    "matmul": "nl.matmul(x, y, transpose_x=True)",
+    "mod": "nothing: the device has no remainder",
+    "floor_divide": "nl.floor of a product",
+    "positive": "the tensor itself",
+}
 
 
 class Operators:
@@ -34,22 +59,41 @@ class Operators:
     def operator(self, op: str, a: Any, b: Any) -> Any:
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return NotImplemented  # t == None asks whether an argument was given
-        if op in ("equal", "not_equal") and not all(isinstance(x, (Tensor, int, float, np.generic)) for x in (a, b)):
+        if op in ("equal", "not_equal") and not all(
+            isinstance(x, (Tensor, int, float, np.generic)) for x in (a, b)
+        ):
             return NotImplemented
         t = a if isinstance(a, Tensor) else b
         use = _INSTEAD.get(op, f"nl.{op}(x, y)")
-        broken("tensor-operator", f"'{t.label}' is used with Python's operator {_SYMBOL[op]}", tensor=t.label,
-               got=t.meta.describe(), remedy=f"Use {use}, or the nisa instruction.")
+        broken(
+            "tensor-operator",
+            f"'{t.label}' is used with Python's operator {_SYMBOL[op]}",
+            tensor=t.label,
+            got=t.meta.describe(),
+            remedy=f"Use {use}, or the nisa instruction.",
+        )
         return NotImplemented
 
     def unary(self, op: str, a: Tensor) -> Any:
-        broken("tensor-operator", f"'{a.label}' is used with Python's operator {_SYMBOL[op]}", tensor=a.label,
-               got=a.meta.describe(), remedy=f"Use {_INSTEAD.get(op, f'nl.{op}(x)')}.")
+        broken(
+            "tensor-operator",
+            f"'{a.label}' is used with Python's operator {_SYMBOL[op]}",
+            tensor=a.label,
+            got=a.meta.describe(),
+            remedy=f"Use {_INSTEAD.get(op, f'nl.{op}(x)')}.",
+        )
 
     def inplace(self, op: str, dst: Tensor, value: Any) -> Any:
-        broken("tensor-operator", f"'{dst.label}' is used with Python's operator {_SYMBOL[op]}=", tensor=dst.label,
-               got=dst.meta.describe(), remedy=f"Name the destination: nisa.tensor_tensor(dst={dst.label}, ...), or "
-                                               f"{dst.label}[...] = {_INSTEAD.get(op, f'nl.{op}({dst.label}, y)')}.")
+        broken(
+            "tensor-operator",
+            f"'{dst.label}' is used with Python's operator {_SYMBOL[op]}=",
+            tensor=dst.label,
+            got=dst.meta.describe(),
+            remedy="Name the destination: "
+            f"nisa.tensor_tensor(dst={dst.label}, ...), or "
+            f"{dst.label}[...] = "
+            f"{_INSTEAD.get(op, f'nl.{op}({dst.label}, y)')}.",
+        )
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Any:
         from .compute import broadcast_to
@@ -57,7 +101,12 @@ class Operators:
         return broadcast_to(t, shape)
 
     def astype(self, t: Tensor, dtype: Any) -> Any:
-        broken("argument", f"'{t.label}' has no astype", tensor=t.label, remedy="Use nl.copy(t, dtype=...).")
+        broken(
+            "argument",
+            f"'{t.label}' has no astype",
+            tensor=t.label,
+            remedy="Use nl.copy(t, dtype=...).",
+        )
 
     def has(self, name: str) -> bool:
         """Whether nl has a function of this name."""
@@ -70,16 +119,27 @@ class Operators:
         api = "assignment"
         into = tile(dst, api, "destination")
         if into.meta.space == HBM:
-            broken("memory", f"'{into.label}' lies in HBM and cannot be assigned to", tensor=into.label,
-                   got=into.meta.describe(), limit="sbuf or psum",
-                   remedy="Use nl.store(dst, value=tile) or nisa.dma_copy(dst=..., src=...).")
+            broken(
+                "memory",
+                f"'{into.label}' lies in HBM and cannot be assigned to",
+                tensor=into.label,
+                got=into.meta.describe(),
+                limit="sbuf or psum",
+                remedy="Use nl.store(dst, value=tile) or nisa.dma_copy(dst=..., src=...).",
+            )
         if isinstance(value, (int, float, np.generic)):
             execute(MEMSET, api, into, (Const(value),), (into.shape, None))
             return
         source = tile(as_tensor(value, api, "the value"), api)
         if source.meta.space == HBM:
-            broken("memory", f"'{source.label}' lies in HBM and cannot be assigned to a tile", tensor=source.label,
-                   got=source.meta.describe(), limit="sbuf or psum", remedy="Use nl.load or nisa.dma_copy.")
+            broken(
+                "memory",
+                f"'{source.label}' lies in HBM and cannot be assigned to a tile",
+                tensor=source.label,
+                got=source.meta.describe(),
+                limit="sbuf or psum",
+                remedy="Use nl.load or nisa.dma_copy.",
+            )
         same_size(into, source, api, "the value")
         execute(TENSOR_COPY, api, into, (source,), (None,))
 

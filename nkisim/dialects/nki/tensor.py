@@ -1,7 +1,7 @@
 """NkiTensor: what a kernel of this dialect holds, with its views and queries.
 
-Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py (NkiTensor), nki/get-started/nki-language-guide.rst
-(Tensor Values, Tensor Indexing).
+Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py (NkiTensor),
+nki/get-started/nki-language-guide.rst (Tensor Values, Tensor Indexing).
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ... import dtypes, strided, subscripts
-from ...errors import broken
-from ...index import DynamicSlice
-from ...memory import HBM, meta_of
-from ...state import FORCE, STATE
-from ...strided import RuntimeView
-from ...tensor import Tensor
+from ...machine import dtypes
+from ...machine.memory import HBM, meta_of
+from ...machine.running import FORCE, STATE
+from ...rules.errors import broken
+from ...tensors import strided, subscripts
+from ...tensors.index import DynamicSlice
+from ...tensors.strided import RuntimeView
+from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
 
 
@@ -35,7 +36,7 @@ class NkiTensor(Tensor, NKIObject):
         self.runtime = None
         self.tensor_index = None
 
-    # -- queries -----------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------
     @property
     def strides(self) -> tuple[int, ...]:
         """In elements."""
@@ -58,7 +59,11 @@ class NkiTensor(Tensor, NKIObject):
             return MemoryRegion(self.meta.space)
         if self.buf.role in ("input", "mutable"):  # shared where there are two cores to share them
             program = STATE.program
-            return MemoryRegion.shared_hbm if program is not None and program.grid == (2,) else MemoryRegion.private_hbm
+            return (
+                MemoryRegion.shared_hbm
+                if program is not None and program.grid == (2,)
+                else MemoryRegion.private_hbm
+            )
         return MemoryRegion.private_hbm if self.buf.role == "tile" else MemoryRegion.shared_hbm
 
     def is_contiguous(self) -> bool:
@@ -73,7 +78,7 @@ class NkiTensor(Tensor, NKIObject):
         """The view as [[stride, count], ...], as `ap` takes it."""
         return [[s, n] for s, n in zip(self.meta.strides, self.meta.shape)]
 
-    # -- subscripts --------------------------------------------------------------------------------------------
+    # -- subscripts --------------------------------------------------------------------------------
     def __getitem__(self, key: Any) -> NkiTensor:
         if key is Ellipsis:
             return self
@@ -84,7 +89,7 @@ class NkiTensor(Tensor, NKIObject):
         shape, strides, ndim = meta.shape, meta.strides, len(meta.shape)
         if any(e is Ellipsis for e in keys):
             at = next(i for i, e in enumerate(keys) if e is Ellipsis)
-            keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1:]
+            keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1 :]
         if len(keys) > ndim:
             subscripts.too_many(self, keys)
         on_chip = meta.space != HBM
@@ -99,10 +104,16 @@ class NkiTensor(Tensor, NKIObject):
             kind = type(e)
             if e is None and dim >= len(keys):
                 start, count, step = 0, n, 1
-            elif kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
+            elif (
+                kind is int
+                or isinstance(e, (int, np.integer))
+                and not isinstance(e, (bool, np.bool_))
+            ):
                 start = int(e)
                 if start < -n or start >= n:
-                    subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(dim, start)
+                    subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(
+                        dim, start
+                    )
                 start, count, step = start % n, 1, 1
                 if not (dim == 0 and on_chip):
                     dropped.append(len(out_shape))
@@ -121,26 +132,42 @@ class NkiTensor(Tensor, NKIObject):
                     dropped.append(len(out_shape))
             else:
                 self._no_subscript(e)
-            if runtime is not None and runtime.vector is not None and dim == 0 and (start, count) != (0, n):
+            if (
+                runtime is not None
+                and runtime.vector is not None
+                and dim == 0
+                and (start, count) != (0, n)
+            ):
                 strided._free_of_index(self, 0, "subscript")
             if dim == 0 and on_chip:
                 pstart += start
                 if step > 1 and count > 1:
-                    broken("partition-stride", f"'{self.label}' is sliced with a step along its partition axis",
-                           tensor=self.label, got=repr(e), remedy="Step along a free axis; partitions are consecutive.")
+                    broken(
+                        "partition-stride",
+                        f"'{self.label}' is sliced with a step along its partition axis",
+                        tensor=self.label,
+                        got=repr(e),
+                        remedy="Step along a free axis; partitions are consecutive.",
+                    )
             off += start * stride
             out_shape.append(count)
             out_strides.append(stride * step)
         keep = 2 if on_chip else 1
-        for position in dropped[:max(0, len(out_shape) - keep)][::-1]:
+        for position in dropped[: max(0, len(out_shape) - keep)][::-1]:
             del out_shape[position], out_strides[position]
         new_shape, new_strides = tuple(out_shape), tuple(out_strides)
-        layout = meta_of(meta.space, new_shape, new_strides, meta.dtype, 0, pstart if on_chip else 0)
+        layout = meta_of(
+            meta.space, new_shape, new_strides, meta.dtype, 0, pstart if on_chip else 0
+        )
         made = NkiTensor(self.buf, self._strided(off, new_shape, new_strides), layout, off)
         made.runtime = runtime
         if self.tensor_index is not None:
-            broken("indirect-view", f"'{self.label}' is picked by tensor indirection and cannot be subscripted again",
-                   tensor=self.label, remedy="Subscript first, then call .indirect(index).")
+            broken(
+                "indirect-view",
+                f"'{self.label}' is picked by tensor indirection and cannot be subscripted again",
+                tensor=self.label,
+                remedy="Subscript first, then call .indirect(index).",
+            )
         return made
 
     def _slice(self, dim: int, e: slice, n: int) -> tuple[int, int, int]:
@@ -148,9 +175,16 @@ class NkiTensor(Tensor, NKIObject):
         step = 1 if step is None else step
         for v in (start, stop, step):
             if v is not None and (not isinstance(v, (int, np.integer)) or isinstance(v, bool)):
-                broken("argument", f"the subscript of '{self.label}' has a bound that is no integer", tensor=self.label,
-                       got=repr(v), remedy="Bounds are integers known when the kernel is built; use // instead of /, and "
-                                           "nl.ds(register, size) for a start that is known at run time.")
+                broken(
+                    "argument",
+                    f"the subscript of '{self.label}' has a bound that is no integer",
+                    tensor=self.label,
+                    got=repr(v),
+                    remedy="Bounds are integers known when the kernel is built; "
+                    "use // instead of /, and "
+                    "nl.ds(register, size) for a start that is known at "
+                    "run time.",
+                )
         start = 0 if start is None else int(start) + n if start < 0 else int(start)
         stop = n if stop is None else int(stop) + n if stop < 0 else int(stop)
         if step < 1 or start < 0 or stop > n or start >= stop:
@@ -159,32 +193,54 @@ class NkiTensor(Tensor, NKIObject):
 
     def _far_back(self, dim: int, index: int) -> None:
         n = self.meta.shape[dim]
-        broken("out-of-bounds", f"index {index} is out of bounds for axis {dim} of '{self.label}'", tensor=self.label,
-               got=index, limit=f"{-n}..{n - 1} (shape {self.shape})")
+        broken(
+            "out-of-bounds",
+            f"index {index} is out of bounds for axis {dim} of '{self.label}'",
+            tensor=self.label,
+            got=index,
+            limit=f"{-n}..{n - 1} (shape {self.shape})",
+        )
 
     def _one_index(self, dim: int, on_chip: bool) -> None:
         if self.is_indirect():
-            broken("indirect-view", f"this view of '{self.label}' has a run-time index already", tensor=self.label,
-                   remedy="Use one run-time index a view; compute a combined one, or copy in two steps.")
+            broken(
+                "indirect-view",
+                f"this view of '{self.label}' has a run-time index already",
+                tensor=self.label,
+                remedy="Use one run-time index a view; compute a combined one, or copy in two "
+                "steps.",
+            )
         if on_chip and dim == 0:
-            broken("indirect-view", f"axis 0 of '{self.label}' is its partition axis, which no run-time index selects",
-                   tensor=self.label, got=self.meta.describe(), remedy="Select on a free axis, or on a tensor in HBM.")
+            broken(
+                "indirect-view",
+                f"axis 0 of '{self.label}' is its partition axis, which no run-time index selects",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="Select on a free axis, or on a tensor in HBM.",
+            )
 
     def _no_subscript(self, e: Any) -> None:
-        broken("argument", f"'{self.label}' cannot be subscripted with {type(e).__name__}", tensor=self.label,
-               got=repr(e)[:80], remedy="Use integers, slices, ... and nl.ds; for a run-time index use "
-                                        ".select(dim, index), .vector_select or .ap.")
+        broken(
+            "argument",
+            f"'{self.label}' cannot be subscripted with {type(e).__name__}",
+            tensor=self.label,
+            got=repr(e)[:80],
+            remedy="Use integers, slices, ... and nl.ds; for a run-time "
+            "index use "
+            ".select(dim, index), .vector_select or .ap.",
+        )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         FORCE.dialect.assign(self[key], value)
 
-    # -- views -------------------------------------------------------------------------------------------------
+    # -- views -------------------------------------------------------------------------------------
     def slice(self, dim: int, start: int, end: int, step: int = 1) -> Any:
         """Elements `start` to `end` (exclusive) of axis `dim`, in steps of `step`."""
         return strided.slice_axis(self, dim, start, end, step)
 
     def select(self, dim: int, index: Any) -> Any:
-        """One element of axis `dim`, which is left out: number `index`, or a run-time index in a tile or register."""
+        """One element of axis `dim`, which is left out: number `index`, or a run-time index in a
+        tile or register."""
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
             key = [slice(None)] * self.ndim
             key[dim] = int(index)  # type: ignore[call-overload]
@@ -194,8 +250,8 @@ class NkiTensor(Tensor, NKIObject):
         dim = strided._axis(self, dim, "select")
         self._one_index(dim, self.meta.space != HBM)
         runtime = RuntimeView(index, None, self.meta.strides[dim], self.shape[dim], dim, self)
-        shape = self.shape[:dim] + self.shape[dim + 1:] or (1,)
-        strides = self.strides[:dim] + self.strides[dim + 1:] or (1,)
+        shape = self.shape[:dim] + self.shape[dim + 1 :] or (1,)
+        strides = self.strides[:dim] + self.strides[dim + 1 :] or (1,)
         if self.meta.space != HBM and len(shape) < 2:
             shape, strides = shape + (1,), strides + (1,)
         made = strided.remake(self, shape, strides, self.off, self.meta.pstart)
@@ -203,27 +259,60 @@ class NkiTensor(Tensor, NKIObject):
         return made
 
     def vector_select(self, dim: int, vector_offset: Any) -> Any:
-        """Rows picked by the tile `vector_offset` (partitions, 1): partition p reads row vector_offset[p]."""
+        """Rows picked by the tile `vector_offset` (partitions, 1): partition p reads row
+        vector_offset[p]."""
         if dim != 0:
-            broken("indirect-view", f"vector_select: axis {dim} of '{self.label}'", tensor=self.label, limit="axis 0")
-        return self._by_vector(vector_offset, (int(vector_offset.shape[0]),) + self.shape[1:], self.strides, self.off, 0)
+            broken(
+                "indirect-view",
+                f"vector_select: axis {dim} of '{self.label}'",
+                tensor=self.label,
+                limit="axis 0",
+            )
+        return self._by_vector(
+            vector_offset,
+            (int(vector_offset.shape[0]),) + self.shape[1:],
+            self.strides,
+            self.off,
+            0,
+        )
 
-    def _by_vector(self, index: Any, shape: tuple[int, ...], strides: tuple[int, ...], off: int, dim: int) -> Any:
+    def _by_vector(
+        self, index: Any, shape: tuple[int, ...], strides: tuple[int, ...], off: int, dim: int
+    ) -> Any:
         if not isinstance(index, Tensor) or index.meta.space != "sbuf":
-            broken("memory", f"the run-time indices of '{self.label}' are not in SBUF", tensor=self.label,
-                   got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
-                   remedy="nl.load the indices into an SBUF tile (partitions, 1).")
+            broken(
+                "memory",
+                f"the run-time indices of '{self.label}' are not in SBUF",
+                tensor=self.label,
+                got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
+                remedy="nl.load the indices into an SBUF tile (partitions, 1).",
+            )
         if not dtypes.is_integer(index.dtype):
-            broken("dtype", f"'{index.label}' is used as indices but holds {dtypes.name(index.dtype)}",
-                   tensor=index.label, limit="integers", remedy="Load the indices as nl.int32 or nl.uint32.")
+            broken(
+                "dtype",
+                f"'{index.label}' is used as indices but holds {dtypes.name(index.dtype)}",
+                tensor=index.label,
+                limit="integers",
+                remedy="Load the indices as nl.int32 or nl.uint32.",
+            )
         if self.meta.space != HBM:
-            broken("indirect-view", f"'{self.label}' lies in {self.meta.space}: a vector of run-time indices picks rows of "
-                   "HBM tensors", tensor=self.label, got=self.meta.describe(),
-                   remedy="On chip use nisa.nc_n_gather, nisa.local_gather or .indirect(index).")
+            broken(
+                "indirect-view",
+                f"'{self.label}' lies in {self.meta.space}: a vector of run-time indices picks "
+                "rows of HBM tensors",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="On chip use nisa.nc_n_gather, nisa.local_gather or .indirect(index).",
+            )
         if self.is_indirect():
             self._one_index(1, False)
         if dim != 0:
-            broken("indirect-view", f"vector_offset on axis {dim} of '{self.label}'", tensor=self.label, limit="axis 0")
+            broken(
+                "indirect-view",
+                f"vector_offset on axis {dim} of '{self.label}'",
+                tensor=self.label,
+                limit="axis 0",
+            )
         made = strided.remake(self, shape, (0,) + strides[1:], off, 0)
         made.runtime = RuntimeView(None, index, self.meta.strides[0], self.shape[0], 0, self)  # type: ignore[attr-defined]
         return made
@@ -259,21 +348,36 @@ class NkiTensor(Tensor, NKIObject):
         """The same elements under another shape (or sizes); on chip axis 0 stays as it is."""
         return strided.reshape(self, subscripts.sizes(self, sizes, shape))
 
-    def rearrange(self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None) -> Any:
-        """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'), {'h': 4})."""
+    def rearrange(
+        self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None
+    ) -> Any:
+        """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'),
+        {'h': 4})."""
         return strided.rearrange(self, src_pattern, dst_pattern, fixed_sizes)
 
-    def ap(self, pattern: Any, offset: int | None = None, scalar_offset: Any = None, vector_offset: Any = None,
-           indirect_dim: int = 0, dtype: Any = None) -> Any:
-        """An explicit pattern [[stride, count], ...] over the tensor's memory, from the view's offset plus `offset`.
+    def ap(
+        self,
+        pattern: Any,
+        offset: int | None = None,
+        scalar_offset: Any = None,
+        vector_offset: Any = None,
+        indirect_dim: int = 0,
+        dtype: Any = None,
+    ) -> Any:
+        """An explicit pattern [[stride, count], ...] over the tensor's memory, from the view's
+        offset plus `offset`.
 
-        `scalar_offset` (a register, or a tile of one element) or `vector_offset` (an SBUF tile of row numbers) adds a
-        run-time index on axis `indirect_dim` of this tensor.
+        `scalar_offset` (a register, or a tile of one element) or `vector_offset` (an SBUF tile of
+        row numbers) adds a run-time index on axis `indirect_dim` of this tensor.
         """
         wanted = None if dtype is None else dtypes.resolve(dtype)
         if scalar_offset is not None and vector_offset is not None:
-            broken("indirect-view", f"ap: '{self.label}' gets both scalar_offset and vector_offset", tensor=self.label,
-                   limit="one of them")
+            broken(
+                "indirect-view",
+                f"ap: '{self.label}' gets both scalar_offset and vector_offset",
+                tensor=self.label,
+                limit="one of them",
+            )
         indirect = scalar_offset is not None or vector_offset is not None
         if indirect and self.is_indirect():
             self._one_index(1, False)
@@ -285,9 +389,14 @@ class NkiTensor(Tensor, NKIObject):
         if vector_offset is not None:
             return made._by_vector_of(self, vector_offset, dim)
         if not isinstance(scalar_offset, (Tensor, VirtualRegister)):
-            broken("argument", f"ap: scalar_offset of '{self.label}' is {type(scalar_offset).__name__}", tensor=self.label,
-                   got=repr(scalar_offset)[:80], limit="a tile of one element, or a register",
-                   remedy="A number known when the kernel is built goes into offset=.")
+            broken(
+                "argument",
+                f"ap: scalar_offset of '{self.label}' is {type(scalar_offset).__name__}",
+                tensor=self.label,
+                got=repr(scalar_offset)[:80],
+                limit="a tile of one element, or a register",
+                remedy="A number known when the kernel is built goes into offset=.",
+            )
         if self.meta.space != HBM and dim == 0:
             self._one_index(0, True)
         scale = self.meta.strides[dim] * self.meta.itemsize // made.meta.itemsize
@@ -295,7 +404,8 @@ class NkiTensor(Tensor, NKIObject):
         return made
 
     def _by_vector_of(self, of: NkiTensor, index: Any, dim: int) -> Any:
-        """This access pattern with its first axis walked by the run-time rows `index` of the tensor `of`."""
+        """This access pattern with its first axis walked by the run-time rows `index` of the tensor
+        `of`."""
         made = of._by_vector(index, of.shape, of.strides, of.off, dim)
         scale = of.meta.strides[0] * of.meta.itemsize // self.meta.itemsize
         extent = made.runtime.extent
@@ -304,25 +414,37 @@ class NkiTensor(Tensor, NKIObject):
         return view
 
     def view(self, dtype: Any) -> Any:
-        """The same bytes read as `dtype`; the last axis grows or shrinks with the ratio of the sizes."""
+        """The same bytes read as `dtype`; the last axis grows or shrinks with the ratio of the
+        sizes."""
         return strided.reinterpret(self, dtypes.resolve(dtype))
 
     reinterpret_cast = view
 
     def indirect(self, index: Any, num_elem: int | None = None) -> Any:
-        """Columns picked per group of partitions by a snake of offsets in `index` (P, K); trn3 only. Shape (P, num_elem)."""
+        """Columns picked per group of partitions by a snake of offsets in `index` (P, K); trn3
+        only. Shape (P, num_elem)."""
         from .support import needs_trn3
 
         needs_trn3("NkiTensor.indirect")
-        if not isinstance(index, Tensor) or index.meta.space != "sbuf" or index.shape[0] != self.shape[0]:
-            broken("argument", f"indirect: the index of '{self.label}' is no SBUF tile over its partitions",
-                   tensor=self.label, got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
-                   limit=f"({self.shape[0]}, K) in sbuf")
+        if (
+            not isinstance(index, Tensor)
+            or index.meta.space != "sbuf"
+            or index.shape[0] != self.shape[0]
+        ):
+            broken(
+                "argument",
+                f"indirect: the index of '{self.label}' is no SBUF tile over its partitions",
+                tensor=self.label,
+                got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
+                limit=f"({self.shape[0]}, K) in sbuf",
+            )
         if self.is_indirect():
             self._one_index(1, False)
         # a list of offsets lies in 16 partitions, those of one group; each group has its own
         count = min(index.size, 16 * index.meta.free) if num_elem is None else int(num_elem)
-        made = strided.remake(self, (self.shape[0], count), (self.strides[0], 0), self.off, self.meta.pstart)
+        made = strided.remake(
+            self, (self.shape[0], count), (self.strides[0], 0), self.off, self.meta.pstart
+        )
         made.tensor_index = (self, index)  # type: ignore[attr-defined]
         return made
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...tensor import Tensor as _Tensor
+from ...tensors.tensor import Tensor as _Tensor
 
 
 class _ShapedMeta(type):

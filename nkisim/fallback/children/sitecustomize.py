@@ -1,11 +1,12 @@
 """Switch the fallback on in a Python process that was started by one which uses it.
 
-Python imports `sitecustomize` at start-up, from the first directory of `sys.path` that has one. `fallback.install()`
-puts this directory into `PYTHONPATH` for children; this file installs the finder, takes its own directory off
-`sys.path` again (not out of `PYTHONPATH`: grandchildren need it), and then runs the `sitecustomize` that it hid.
+Python imports `sitecustomize` at start-up, from the first directory of `sys.path` that has one.
+`fallback.install()` puts this directory into `PYTHONPATH` for children; this file installs the
+finder, takes its own directory off `sys.path` again (not out of `PYTHONPATH`: grandchildren need
+it), and then runs the `sitecustomize` that it hid.
 
-`PYTHONPATH` reaches every Python that is started, also one of another environment or an old version. So: nothing but
-the standard library, and never a reason for an interpreter not to start.
+`PYTHONPATH` reaches every Python that is started, also one of another environment or an old
+version. So: nothing but the standard library, and never a reason for an interpreter not to start.
 """
 
 import os

@@ -17,11 +17,16 @@ import nkisim
 def values(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:
     """Deterministic values in [-2, 2), or small integers for integer types."""
     drawn = np.random.default_rng([seed, *shape]).uniform(-2, 2, shape)
-    return np.rint(drawn * 20).astype(dtype) if np.dtype(dtype).kind in "iu" else drawn.astype(np.float32).astype(dtype)
+    return (
+        np.rint(drawn * 20).astype(dtype)
+        if np.dtype(dtype).kind in "iu"
+        else drawn.astype(np.float32).astype(dtype)
+    )
 
 
 def on_tiles(body: Callable[..., Any], *arrays: np.ndarray, target: str | None = None) -> Any:
-    """Copy `arrays` into SBUF tiles, call `body` on them, and return the values of the tiles that it returns."""
+    """Copy `arrays` into SBUF tiles, call `body` on them, and return the values of the tiles that
+    it returns."""
 
     @nki.jit
     def kernel(*inputs):
@@ -44,8 +49,11 @@ def on_tiles(body: Callable[..., Any], *arrays: np.ndarray, target: str | None =
         return kernel(*arrays)
 
 
-def refused(body: Callable[..., Any], *arrays: np.ndarray, rule: str, target: str | None = None) -> nkisim.KernelError:
-    """The error of a body that must be refused by `rule`; its message names what went wrong and what to do."""
+def refused(
+    body: Callable[..., Any], *arrays: np.ndarray, rule: str, target: str | None = None
+) -> nkisim.KernelError:
+    """The error of a body that must be refused by `rule`; its message names what went wrong and
+    what to do."""
     with pytest.raises(nkisim.KernelError) as caught:
         on_tiles(body, *arrays, target=target)
     assert caught.value.rule == rule, str(caught.value)

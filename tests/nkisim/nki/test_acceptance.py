@@ -1,4 +1,5 @@
-"""What the official simulator accepts and the compiler does not: refused or warned about, each by a rule with a source."""
+"""What the official simulator accepts and the compiler does not: refused or warned about, each by a
+rule with a source."""
 
 from __future__ import annotations
 
@@ -21,8 +22,15 @@ def warned(rule, function, *arrays):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         function(*arrays)
-    found = [w for w in seen if issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}: " in str(w.message)]
-    with pytest.raises(nkisim.KernelError) as caught, nkisim.record(config=nkisim.Config(warn={rule: False})):
+    found = [
+        w
+        for w in seen
+        if issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}: " in str(w.message)
+    ]
+    with (
+        pytest.raises(nkisim.KernelError) as caught,
+        nkisim.record(config=nkisim.Config(warn={rule: False})),
+    ):
         function(*arrays)
     assert caught.value.rule == rule
     return [str(w.message) for w in found]
@@ -80,6 +88,7 @@ def outside(what):
     def note(function):
         SUBSET[what] = function
         return function
+
     return note
 
 
@@ -113,6 +122,7 @@ def generator(x):
 @outside("import")
 def importing(x):
     import math  # noqa: F401
+
     return x
 
 
@@ -120,6 +130,7 @@ def importing(x):
 def a_class(x):
     class Inner:
         pass
+
     return x
 
 
@@ -150,7 +161,9 @@ def separator(x, *, scale=1.0):
 @pytest.mark.parametrize("what", SUBSET)
 def test_python_outside_the_subset_is_warned_about_at_its_line(what):
     (message,) = warned("python-subset", nki.jit(SUBSET[what]), X)
-    assert message.startswith(f"{SUBSET[what].__name__} uses {what}, which the NKI compiler does not take")
+    assert message.startswith(
+        f"{SUBSET[what].__name__} uses {what}, which the NKI compiler does not take"
+    )
     assert "test_acceptance.py:" in message
 
 

@@ -1,4 +1,5 @@
-"""nc_matmul's accumulate: what is overwritten, what is added to, and what is warned about or refused."""
+"""nc_matmul's accumulate: what is overwritten, what is added to, and what is warned about or
+refused."""
 
 from __future__ import annotations
 
@@ -65,7 +66,12 @@ def test_overlapping_regions_add_where_they_overlap():
 
 
 def test_adding_to_psum_that_nothing_wrote_is_refused():
-    refused(lambda a, b: nisa.nc_matmul(tile((32, 48), buffer=nl.psum), a, b, accumulate=True), A, B, rule="uninitialized-read")
+    refused(
+        lambda a, b: nisa.nc_matmul(tile((32, 48), buffer=nl.psum), a, b, accumulate=True),
+        A,
+        B,
+        rule="uninitialized-read",
+    )
 
 
 @pytest.mark.parametrize("flag", [True, None])
@@ -93,7 +99,9 @@ def test_a_tile_is_accumulated_in_float32_over_many_products():
         psum = nl.ndarray((m, b.shape[1]), dtype=nl.float32, buffer=nl.psum)
         for i in range(k // 128):
             rows = slice(i * 128, (i + 1) * 128)
-            nisa.nc_matmul(dst=psum, stationary=nl.load(a[rows]), moving=nl.load(b[rows]), accumulate=(i > 0))
+            nisa.nc_matmul(
+                dst=psum, stationary=nl.load(a[rows]), moving=nl.load(b[rows]), accumulate=(i > 0)
+            )
         sbuf = nl.ndarray(psum.shape, dtype=nl.float32, buffer=nl.sbuf)
         nisa.tensor_copy(dst=sbuf, src=psum)
         nisa.dma_copy(dst=result, src=sbuf)
@@ -116,8 +124,12 @@ def test_double_rows_contract_the_second_axis_too():
 
 def test_types_that_do_not_go_together_are_refused():
     half = B.astype(nl.bfloat16)
-    refused(lambda a, b: nisa.nc_matmul(tile((32, 48), buffer=nl.psum), a, b), A, half, rule="dtype")
-    refused(lambda a, b: nisa.nc_matmul(tile((32, 48), nl.bfloat16, nl.psum), a, b), A, B, rule="dtype")
+    refused(
+        lambda a, b: nisa.nc_matmul(tile((32, 48), buffer=nl.psum), a, b), A, half, rule="dtype"
+    )
+    refused(
+        lambda a, b: nisa.nc_matmul(tile((32, 48), nl.bfloat16, nl.psum), a, b), A, B, rule="dtype"
+    )
 
 
 def test_nl_matmul_gives_float32_in_psum_and_warns_without_transpose_x():
@@ -126,7 +138,12 @@ def test_nl_matmul_gives_float32_in_psum_and_warns_without_transpose_x():
         assert made.dtype == nl.float32 and made.buffer == nl.psum
         return made
 
-    close(run(body, A.astype(nl.bfloat16), B.astype(nl.bfloat16)),
-          A.astype(nl.bfloat16).T.astype(np.float64) @ B.astype(nl.bfloat16).astype(np.float64))
+    close(
+        run(body, A.astype(nl.bfloat16), B.astype(nl.bfloat16)),
+        A.astype(nl.bfloat16).T.astype(np.float64) @ B.astype(nl.bfloat16).astype(np.float64),
+    )
     with pytest.warns(nkisim.RuleWarning, match="transpose_x=True"):
-        close(run(lambda a, b: nl.matmul(a, b), values(32, 128), B), values(32, 128).astype(np.float64) @ B)
+        close(
+            run(lambda a, b: nl.matmul(a, b), values(32, 128), B),
+            values(32, 128).astype(np.float64) @ B,
+        )

@@ -1,4 +1,5 @@
-"""Two physical cores of a logical one: sendrecv, core_barrier, what is shared, and what goes wrong."""
+"""Two physical cores of a logical one: sendrecv, core_barrier, what is shared, and what goes
+wrong."""
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ def swapped(x):
     assert nl.num_programs() == 2 and nl.program_ndim() == 1 and x.buffer == nl.shared_hbm
     out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
     mine, theirs = tile((128, 32)), tile((128, 32))
-    nisa.dma_copy(mine, x[me * 128:(me + 1) * 128])
+    nisa.dma_copy(mine, x[me * 128 : (me + 1) * 128])
     nisa.sendrecv(src=mine, dst=theirs, send_to_rank=1 - me, recv_from_rank=1 - me, pipe_id=0)
-    nisa.dma_copy(out[me * 128:(me + 1) * 128], theirs)
+    nisa.dma_copy(out[me * 128 : (me + 1) * 128], theirs)
     return out
 
 
@@ -87,7 +88,9 @@ def test_a_core_that_waits_for_ever_is_told_where():
     @nki.jit
     def crossed(x):
         mine, theirs = nl.load(x[0:128]), tile((128, 32))
-        nisa.sendrecv(mine, theirs, 1 - nl.program_id(), 1 - nl.program_id(), pipe_id=nl.program_id())
+        nisa.sendrecv(
+            mine, theirs, 1 - nl.program_id(), 1 - nl.program_id(), pipe_id=nl.program_id()
+        )
         return x
 
     assert "the other waits too: core 1 in nisa.sendrecv" in broken(crossed, "lnc", X).headline
@@ -140,7 +143,7 @@ def test_tiles_that_do_not_fit_are_refused():
     @nki.jit
     def kernel(x):
         me = nl.program_id()
-        mine = nl.load(x[0:128, 0:8 * (me + 1)])
+        mine = nl.load(x[0:128, 0 : 8 * (me + 1)])
         nisa.sendrecv(mine, tile(mine.shape), 1 - me, 1 - me, 0)
         return x
 
@@ -160,7 +163,7 @@ def test_memory_without_a_value_stays_without_one_on_the_other_core():
     def kernel(x, whole=False):
         me = nl.program_id()
         padded, got = tile((32, 32)), tile((32, 32))
-        nisa.dma_copy(padded[0:8], x[me * 8:me * 8 + 8])
+        nisa.dma_copy(padded[0:8], x[me * 8 : me * 8 + 8])
         nisa.sendrecv(padded, got, 1 - me, 1 - me, 0)
         out = nl.ndarray((2, 8, 32), dtype=x.dtype, buffer=nl.shared_hbm)
         nisa.dma_copy(out[me], got[0:8])

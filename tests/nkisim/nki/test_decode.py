@@ -1,4 +1,5 @@
-"""Decode attention as people write it against `nki`, and in the older form that passes dst= to `neuronxcc.nki`."""
+"""Decode attention as people write it against `nki`, and in the older form that passes dst= to
+`neuronxcc.nki`."""
 
 from __future__ import annotations
 
@@ -59,12 +60,12 @@ def online(q, k, v):
     size = heads // groups
     out = nl.ndarray((heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
     for g in range(groups):
-        q_g = nl.load(q[:, g * size:(g + 1) * size])
+        q_g = nl.load(q[:, g * size : (g + 1) * size])
         m = nl.full((size, 1), -np.inf, dtype=nl.float32, buffer=nl.sbuf, name="m")
         l = nl.zeros((size, 1), dtype=nl.float32, buffer=nl.sbuf, name="l")
         acc = nl.zeros((size, d), dtype=nl.float32, buffer=nl.sbuf, name="acc")
         for t in range(n // 128):
-            k_t = nl.load(k[g, :, t * 128:(t + 1) * 128])
+            k_t = nl.load(k[g, :, t * 128 : (t + 1) * 128])
             v_t = nl.load(v[g, :, nl.ds(t * 128, 128)])
             qk = nl.copy(nl.matmul(q_g, k_t, transpose_x=True))
             nisa.tensor_scalar(dst=qk, data=qk, op0=nl.multiply, operand0=1 / math.sqrt(d))
@@ -82,7 +83,7 @@ def online(q, k, v):
             m[...] = new_m
         o = nl.ndarray(acc.shape, dtype=q.dtype, buffer=nl.sbuf)
         nisa.tensor_scalar(o, acc, op0=nl.multiply, operand0=nl.reciprocal(l))
-        nl.store(out[g * size:(g + 1) * size, :], value=o)
+        nl.store(out[g * size : (g + 1) * size, :], value=o)
     return out
 
 
@@ -100,8 +101,12 @@ def older_form(q, k, v, scale):
     old_nisa.tensor_scalar(dst=shifted, data=scaled, op0=old_nl.subtract, operand0=m)
     p = old_nl.exp(shifted)
     weights = old_nl.ndarray(p.shape, dtype=old_nl.float32, buffer=old_nl.sbuf)
-    old_nisa.tensor_scalar(dst=weights, data=p, op0=old_nl.multiply,
-                           operand0=old_nl.reciprocal(old_nl.sum(p, axis=1, keepdims=True)))
+    old_nisa.tensor_scalar(
+        dst=weights,
+        data=p,
+        op0=old_nl.multiply,
+        operand0=old_nl.reciprocal(old_nl.sum(p, axis=1, keepdims=True)),
+    )
     v_psum = old_nl.transpose(v_sb)
     v_t = old_nl.ndarray(v_psum.shape, dtype=v_sb.dtype, buffer=old_nl.sbuf)
     old_nisa.tensor_copy(dst=v_t, src=v_psum)
@@ -116,8 +121,11 @@ def older_form(q, k, v, scale):
 
 
 def inputs(d, heads, groups, n):
-    return (RNG.standard_normal((d, heads)).astype(np.float32), RNG.standard_normal((groups, d, n)).astype(np.float32),
-            RNG.standard_normal((groups, d, n)).astype(np.float32))
+    return (
+        RNG.standard_normal((d, heads)).astype(np.float32),
+        RNG.standard_normal((groups, d, n)).astype(np.float32),
+        RNG.standard_normal((groups, d, n)).astype(np.float32),
+    )
 
 
 @pytest.mark.parametrize("heads", [1, 4])
@@ -129,7 +137,9 @@ def test_a_kernel_of_one_tile_written_against_nki_matches_numpy(heads):
 
 def test_an_online_softmax_with_updates_in_place_and_plain_range_matches_numpy():
     q, k, v = inputs(64, 4, 2, 512)
-    np.testing.assert_allclose(nki.simulate(online)(q, k, v), attention(q, k, v), rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        nki.simulate(online)(q, k, v), attention(q, k, v), rtol=2e-5, atol=2e-6
+    )
 
 
 def test_the_state_of_an_online_softmax_is_followed_by_name():

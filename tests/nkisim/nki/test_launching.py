@@ -1,4 +1,5 @@
-"""Making and calling kernels: jit, simulate, arguments, inputs that change in place, targets, environment variables."""
+"""Making and calling kernels: jit, simulate, arguments, inputs that change in place, targets,
+environment variables."""
 
 from __future__ import annotations
 
@@ -37,11 +38,19 @@ def plain(x):
     return out
 
 
-@pytest.mark.parametrize("call", [
-    lambda x: doubled(x), lambda x: nki.simulate(doubled)(x), lambda x: nki.simulate_kernel(doubled, x),
-    lambda x: doubled[1](x), lambda x: nki.simulate(doubled[1])(x), lambda x: nki.jit(doubled)(x),
-    lambda x: nki.jit()(doubled.function)(x), lambda x: doubled.with_schedule([("a", "b")])(x),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: doubled(x),
+        lambda x: nki.simulate(doubled)(x),
+        lambda x: nki.simulate_kernel(doubled, x),
+        lambda x: doubled[1](x),
+        lambda x: nki.simulate(doubled[1])(x),
+        lambda x: nki.jit(doubled)(x),
+        lambda x: nki.jit()(doubled.function)(x),
+        lambda x: doubled.with_schedule([("a", "b")])(x),
+    ],
+)
 def test_every_way_of_calling_a_kernel_simulates_it(call):
     np.testing.assert_array_equal(call(X), 2 * X)
 
@@ -203,6 +212,7 @@ def test_a_list_as_an_argument_is_warned_about():
 
 def test_old_arguments_of_jit_are_warned_about_and_the_target_is_taken_all_the_same():
     with pytest.warns(nkisim.RuleWarning, match="platform_target"):
+
         @nki.jit(platform_target="trn3")
         def kernel(x):
             assert nisa.get_nc_version() == nisa.nc_version.gen4
@@ -304,7 +314,12 @@ class _TorchTensor:
 
 def test_torch_tensors_go_in_and_come_out(monkeypatch):
     torch = types.ModuleType("torch")
-    torch.Tensor, torch.from_numpy, torch.int16, torch.bfloat16 = _TorchTensor, _TorchTensor, "int16", "bfloat16"
+    torch.Tensor, torch.from_numpy, torch.int16, torch.bfloat16 = (
+        _TorchTensor,
+        _TorchTensor,
+        "int16",
+        "bfloat16",
+    )
     monkeypatch.setitem(sys.modules, "torch", torch)
     half = X.astype(ml_dtypes.bfloat16)
     got = doubled(_TorchTensor(half, "torch.bfloat16"))
@@ -314,7 +329,10 @@ def test_torch_tensors_go_in_and_come_out(monkeypatch):
 
 
 def test_torch_is_not_imported_by_the_simulator(run_python):
-    code = "import nkisim, nki, numpy as np, sys; nki.simulate(lambda x: x)(np.zeros((4, 4), np.float32)); print('torch' in sys.modules)"
+    code = (
+        "import nkisim, nki, numpy as np, sys; nki.simulate(lambda x: x)(np.zeros((4, 4), "
+        "np.float32)); print('torch' in sys.modules)"
+    )
     assert run_python("-c", code).stdout.strip() == "False"
 
 
@@ -336,7 +354,13 @@ def test_device_print_prints_and_is_kept(capsys):
 def test_the_tile_sizes_are_those_of_the_target():
     def body(t):
         s = nl.tile_size
-        assert (s.pmax, s.psum_fmax, s.psum_bank_fmax, s.psum_bank_fmax_bytes, s.psum_num_banks) == (128, 512, 512, 2048, 8)
+        assert (
+            s.pmax,
+            s.psum_fmax,
+            s.psum_bank_fmax,
+            s.psum_bank_fmax_bytes,
+            s.psum_num_banks,
+        ) == (128, 512, 512, 2048, 8)
         assert (s.gemm_stationary_fmax, s.gemm_moving_fmax, s.bn_stats_fmax) == (128, 512, 512)
         assert s.sbuf_size_bytes == 128 * s.sbuf_fmax_bytes and s.sbuf_fmax * 4 == s.sbuf_fmax_bytes
         assert s.total_available_sbuf_size == s.sbuf_fmax_bytes

@@ -1,4 +1,5 @@
-"""What a refusal adds about the mistake behind it: operands that were swapped, a sum onto nothing."""
+"""What a refusal adds about the mistake behind it: operands that were swapped, a sum onto
+nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ X = np.ones((128, 128), np.float32)
 
 
 def refused(body):
-    """The error of a kernel whose body gets x in SBUF and three fresh tiles: two in SBUF, one in PSUM."""
+    """The error of a kernel whose body gets x in SBUF and three fresh tiles: two in SBUF, one in
+    PSUM."""
 
     @nki.jit
     def kernel(x):
@@ -34,12 +36,18 @@ def refused(body):
     return caught.value
 
 
-@pytest.mark.parametrize("body", [
-    lambda x, out, loaded, fresh, psum: nisa.tensor_copy(dst=loaded, src=fresh),
-    lambda x, out, loaded, fresh, psum: nisa.dma_copy(dst=x, src=fresh),
-    lambda x, out, loaded, fresh, psum: nisa.dma_copy(dst=loaded, src=out),
-    lambda x, out, loaded, fresh, psum: nisa.tensor_reduce(dst=loaded, op=nl.add, data=fresh[:, 0:1], axis=1),
-], ids=["copy", "load", "store", "reduction"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x, out, loaded, fresh, psum: nisa.tensor_copy(dst=loaded, src=fresh),
+        lambda x, out, loaded, fresh, psum: nisa.dma_copy(dst=x, src=fresh),
+        lambda x, out, loaded, fresh, psum: nisa.dma_copy(dst=loaded, src=out),
+        lambda x, out, loaded, fresh, psum: nisa.tensor_reduce(
+            dst=loaded, op=nl.add, data=fresh[:, 0:1], axis=1
+        ),
+    ],
+    ids=["copy", "load", "store", "reduction"],
+)
 def test_a_destination_that_has_been_written_and_a_source_that_has_not_are_swapped(body):
     error = refused(body)
     assert error.likely == "swapped"
@@ -47,22 +55,37 @@ def test_a_destination_that_has_been_written_and_a_source_that_has_not_are_swapp
 
 
 def test_a_matmul_that_writes_to_sbuf_and_reads_psum_is_swapped():
-    error = refused(lambda x, out, loaded, fresh, psum: nisa.nc_matmul(dst=loaded, stationary=psum, moving=loaded))
+    error = refused(
+        lambda x, out, loaded, fresh, psum: nisa.nc_matmul(
+            dst=loaded, stationary=psum, moving=loaded
+        )
+    )
     assert (error.rule, error.likely) == ("memory", "swapped")
 
 
 def test_a_sum_onto_fresh_psum_is_told():
-    error = refused(lambda x, out, loaded, fresh, psum: nisa.nc_matmul(dst=psum, stationary=loaded, moving=loaded,
-                                                                       accumulate=True))
+    error = refused(
+        lambda x, out, loaded, fresh, psum: nisa.nc_matmul(
+            dst=psum, stationary=loaded, moving=loaded, accumulate=True
+        )
+    )
     assert (error.rule, error.likely) == ("uninitialized-read", "accumulate")
     assert "leave accumulate out" in error.remedy
 
 
-@pytest.mark.parametrize("body", [
-    lambda x, out, loaded, fresh, psum: nisa.tensor_scalar(dst=fresh, data=fresh, op0=nl.add, operand0=1.0),
-    lambda x, out, loaded, fresh, psum: nisa.tensor_tensor(dst=loaded, data1=loaded, data2=fresh, op=nl.add),
-    lambda x, out, loaded, fresh, psum: nisa.nc_transpose(dst=psum, data=fresh),
-], ids=["in place", "added to", "fresh destination"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x, out, loaded, fresh, psum: nisa.tensor_scalar(
+            dst=fresh, data=fresh, op0=nl.add, operand0=1.0
+        ),
+        lambda x, out, loaded, fresh, psum: nisa.tensor_tensor(
+            dst=loaded, data1=loaded, data2=fresh, op=nl.add
+        ),
+        lambda x, out, loaded, fresh, psum: nisa.nc_transpose(dst=psum, data=fresh),
+    ],
+    ids=["in place", "added to", "fresh destination"],
+)
 def test_a_read_of_a_fresh_tile_is_not_called_swapped(body):
     error = refused(body)
     assert (error.rule, error.likely) == ("uninitialized-read", None)

@@ -114,14 +114,26 @@ REFUSED = {
     "a register as an integer": (lambda t: range(nisa.register_alloc(1)), "register"),
     "a comparison": (lambda t: nisa.register_alloc(1) < 2, "register"),
     "a register without a value": (lambda t: store(t, nisa.register_alloc()), "uninitialized-read"),
-    "a write to a loop's variable": (lambda t: nl.fori_loop(0, 2, lambda i: nisa.register_move(i, 5)), "register"),
+    "a write to a loop's variable": (
+        lambda t: nl.fori_loop(0, 2, lambda i: nisa.register_move(i, 5)),
+        "register",
+    ),
     "a body that returns": (lambda t: nl.fori_loop(0, 2, lambda i: i), "loop-result"),
-    "a while body that returns nothing": (lambda t: nl.while_loop(nisa.register_alloc(1), lambda r: None), "loop-result"),
+    "a while body that returns nothing": (
+        lambda t: nl.while_loop(nisa.register_alloc(1), lambda r: None),
+        "loop-result",
+    ),
     "a condition that is no register": (lambda t: nl.while_loop(3, lambda r: r), "argument"),
     "counting down": (lambda t: nl.fori_loop(4, 0, lambda i: None, step=-1), "argument"),
     "a float bound": (lambda t: nl.fori_loop(0, 2.5, lambda i: None), "argument"),
-    "a register in a range that unrolls": (lambda t: nl.affine_range(nisa.register_alloc(2)), "register"),
-    "two elements into a register": (lambda t: nisa.register_load(nisa.register_alloc(), t[0:1, 0:2]), "shape-mismatch"),
+    "a register in a range that unrolls": (
+        lambda t: nl.affine_range(nisa.register_alloc(2)),
+        "register",
+    ),
+    "two elements into a register": (
+        lambda t: nisa.register_load(nisa.register_alloc(), t[0:1, 0:2]),
+        "shape-mismatch",
+    ),
 }
 
 
@@ -162,6 +174,7 @@ def test_a_loop_on_the_device_may_not_stand_where_the_order_is_kept():
 
 def test_a_run_records_what_the_loops_ran():
     with nkisim.record() as run:
+
         @nki.jit
         def kernel(x):
             t = nl.load(x)

@@ -1,4 +1,5 @@
-"""Tensors that the kernel places itself: room that is used again, and reads of what was written over."""
+"""Tensors that the kernel places itself: room that is used again, and reads of what was written
+over."""
 
 from __future__ import annotations
 
@@ -32,7 +33,10 @@ def test_a_tensor_takes_the_room_of_one_that_is_used_up():
 @pytest.mark.parametrize(("byte", "partition"), [(0, 0), (252, 0), (0, 32)])
 def test_a_read_of_what_another_was_written_over_is_refused(byte, partition):
     def body(t):
-        first, second = placed((128, 64), 0, 0, "first"), placed((32, 64), partition, byte, "second")
+        first, second = (
+            placed((128, 64), 0, 0, "first"),
+            placed((32, 64), partition, byte, "second"),
+        )
         nisa.tensor_copy(first, t)
         nisa.memset(second, 1.0)
         return nl.exp(first)
@@ -71,12 +75,19 @@ def test_psum_banks_are_watched_too():
     refused(body, X, rule="address-overlap")
 
 
-@pytest.mark.parametrize(("shape", "address", "rule"), [
-    ((128, 64), (0, 224 * 1024 - 128), "sbuf-capacity"), ((128, 64), (64, 0), "partition-limit"), ((64, 64), (0, -4), "sbuf-capacity"),
-    ((64, 64), 0, "argument"),
-])
+@pytest.mark.parametrize(
+    ("shape", "address", "rule"),
+    [
+        ((128, 64), (0, 224 * 1024 - 128), "sbuf-capacity"),
+        ((128, 64), (64, 0), "partition-limit"),
+        ((64, 64), (0, -4), "sbuf-capacity"),
+        ((64, 64), 0, "argument"),
+    ],
+)
 def test_a_place_beyond_the_memory_is_refused(shape, address, rule):
-    refused(lambda t: nl.ndarray(shape, dtype=nl.float32, buffer=nl.sbuf, address=address), X, rule=rule)
+    refused(
+        lambda t: nl.ndarray(shape, dtype=nl.float32, buffer=nl.sbuf, address=address), X, rule=rule
+    )
 
 
 def test_a_tensor_that_was_only_placed_is_still_without_a_value():

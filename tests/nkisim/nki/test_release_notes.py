@@ -1,4 +1,5 @@
-"""Every correction that the release notes list for the official simulator, and what else they say that can be tried.
+"""Every correction that the release notes list for the official simulator, and what else they say
+that can be tried.
 
 Source: aws-neuron-sdk v2.32.0 release-notes/components/nki.rst; each test names the release.
 """
@@ -22,12 +23,16 @@ X = values(128, 64)
 FP32_MIN = float(np.finfo(np.float32).min)
 
 
-# -- 0.6.0 (Neuron 2.32.0) -------------------------------------------------------------------------------------------
+# -- 0.6.0 (Neuron 2.32.0) -------------------------------------------------------------------------
 def test_2_32_fp32_to_integer_rounds_to_nearest_even_and_saturates():
     x = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 300.0, -300.0, 3e9]], np.float32)
 
     def body(t):
-        small, wide, unsigned = tile(x.shape, np.int8), tile(x.shape, np.int32), tile(x.shape, np.uint8)
+        small, wide, unsigned = (
+            tile(x.shape, np.int8),
+            tile(x.shape, np.int32),
+            tile(x.shape, np.uint8),
+        )
         nisa.tensor_copy(small, t)
         nisa.activation(wide, nl.copy, t)
         nisa.tensor_scalar(unsigned, t, nl.multiply, 1.0)
@@ -70,7 +75,14 @@ def test_2_32_nc_find_index8_gives_all_ones_where_nothing_matches_and_advances_o
 
 def test_2_32_activation_whose_reduce_res_lies_in_its_dst_keeps_the_reduction():
     def body(t):
-        nisa.activation(t, nl.copy, t, reduce_op=nl.add, reduce_res=t[:, 0:1], reduce_cmd=nisa.reduce_cmd.reset_reduce)
+        nisa.activation(
+            t,
+            nl.copy,
+            t,
+            reduce_op=nl.add,
+            reduce_res=t[:, 0:1],
+            reduce_cmd=nisa.reduce_cmd.reset_reduce,
+        )
         return t
 
     got = on_tiles(body, X)
@@ -95,7 +107,8 @@ def test_2_32_quantize_mx_and_nc_matmul_mx_take_slices_of_a_shared_buffer_of_sca
 
     got = on_tiles(body, a, b, target="trn3")
     wide_a, wide_b = (v.astype(np.float64).reshape(32, -1, 4) for v in (a, b))
-    off = got - np.einsum("kmi,kni->mn", wide_a, wide_b)  # two or three bits of mantissa, 128 products of about 1
+    # two or three bits of mantissa, 128 products of about 1
+    off = got - np.einsum("kmi,kni->mn", wide_a, wide_b)
     assert np.abs(off).max() < (4 if "e5m2" in element else 2) and np.abs(off.mean()) < 0.1
 
 
@@ -109,8 +122,12 @@ def test_2_32_nc_matmul_in_double_row_mode_gives_a_result_of_the_right_size():
 
     expected = a.astype(np.float64).reshape(64, 8).T @ b.astype(np.float64).reshape(64, 12)
     np.testing.assert_allclose(on_tiles(body, a, b), expected, rtol=1e-5, atol=1e-5)
-    refused(lambda x, y: nisa.nc_matmul(tile((16, 24), buffer=nl.psum), x, y, perf_mode="double_row"), a, b,
-            rule="shape-mismatch")
+    refused(
+        lambda x, y: nisa.nc_matmul(tile((16, 24), buffer=nl.psum), x, y, perf_mode="double_row"),
+        a,
+        b,
+        rule="shape-mismatch",
+    )
 
 
 def test_2_32_nc_matmul_into_overlapping_regions_of_psum_accumulates_where_they_overlap():
@@ -122,13 +139,13 @@ def test_2_32_nc_matmul_into_overlapping_regions_of_psum_accumulates_where_they_
         x_sb = nl.load(x)
         psum = nl.ndarray((16, 12), dtype=nl.float32, buffer=nl.psum)
         for i in range(3):
-            nisa.nc_matmul(psum[:, i:i + 10], nl.load(w[i]), x_sb)
+            nisa.nc_matmul(psum[:, i : i + 10], nl.load(w[i]), x_sb)
         nl.store(out, nl.copy(psum))
         return out
 
     expected = np.zeros((16, 12))
     for i in range(3):
-        expected[:, i:i + 10] += weights[i].T.astype(np.float64) @ x
+        expected[:, i : i + 10] += weights[i].T.astype(np.float64) @ x
     np.testing.assert_allclose(convolution(weights, x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -170,7 +187,11 @@ def test_2_32_range_select_and_affine_select_take_a_python_float_as_on_false_val
 
 
 def test_2_32_more_than_128_partitions_are_refused_with_a_clear_error():
-    error = refused(lambda t: nl.ndarray((256, 512), dtype=nl.float32, buffer=nl.sbuf), X, rule="partition-limit")
+    error = refused(
+        lambda t: nl.ndarray((256, 512), dtype=nl.float32, buffer=nl.sbuf),
+        X,
+        rule="partition-limit",
+    )
     assert "256 partitions" in error.headline and "128" in error.limit
 
 
@@ -178,8 +199,16 @@ def test_2_32_tensor_scalar_reduce_keeps_its_result_in_the_registers_until_it_is
     def body(t):
         out, total = tile((128, 32)), tile((128, 1))
         nisa.tensor_scalar_reduce(out, t[:, 0:32], nl.multiply, 2.0, nl.add)
-        nisa.tensor_scalar_reduce(out, t[:, 32:64], nl.multiply, 2.0, nl.add, reduce_res=total,
-                                  reduce_cmd=nisa.reduce_cmd.reduce, reduce_res_negate=True)
+        nisa.tensor_scalar_reduce(
+            out,
+            t[:, 32:64],
+            nl.multiply,
+            2.0,
+            nl.add,
+            reduce_res=total,
+            reduce_cmd=nisa.reduce_cmd.reduce,
+            reduce_res_negate=True,
+        )
         return total
 
     np.testing.assert_allclose(on_tiles(body, X)[:, 0], -2 * X.sum(axis=1), rtol=1e-4, atol=1e-4)
@@ -219,7 +248,7 @@ def test_2_32_topk_gives_values_in_ascending_order_and_their_places():
     np.testing.assert_array_equal(snake[places[:4, 0]], snake[order])
 
 
-# -- 0.5.0 (Neuron 2.31.0) -------------------------------------------------------------------------------------------
+# -- 0.5.0 (Neuron 2.31.0) -------------------------------------------------------------------------
 def test_2_31_dma_copy_leaves_out_of_bounds_rows_of_packed_elements_alone():
     packed = np.arange(8 * 4, dtype=np.uint32).reshape(8, 4)
 
@@ -228,7 +257,11 @@ def test_2_31_dma_copy_leaves_out_of_bounds_rows_of_packed_elements_alone():
         index = nl.load(rows)
         t = tile((3, 4), nl.float8_e5m2_x4)
         nisa.memset(t, 0)
-        nisa.dma_copy(t, x.view(nl.float8_e5m2_x4).ap([[4, 3], [1, 4]], vector_offset=index), oob_mode=nisa.oob_mode.skip)
+        nisa.dma_copy(
+            t,
+            x.view(nl.float8_e5m2_x4).ap([[4, 3], [1, 4]], vector_offset=index),
+            oob_mode=nisa.oob_mode.skip,
+        )
         out = nl.ndarray((3, 4), dtype=nl.uint32, buffer=nl.shared_hbm)
         nisa.dma_copy(out, t.view(nl.uint32))
         return out
@@ -257,7 +290,9 @@ def test_2_31_a_gathering_transpose_does_not_overwrite_what_is_there_with_zeros(
     def kernel(x, rows):
         index = nl.load(rows)
         t = nl.full((32, 16), 5.0, dtype=nl.bfloat16)
-        nisa.dma_transpose(t, x.ap([[32, 16], [1, 32]], vector_offset=index), oob_mode=nisa.oob_mode.skip)
+        nisa.dma_transpose(
+            t, x.ap([[32, 16], [1, 32]], vector_offset=index), oob_mode=nisa.oob_mode.skip
+        )
         out = nl.ndarray(t.shape, dtype=t.dtype, buffer=nl.shared_hbm)
         nisa.dma_copy(out, t)
         return out
@@ -267,8 +302,12 @@ def test_2_31_a_gathering_transpose_does_not_overwrite_what_is_there_with_zeros(
     np.testing.assert_array_equal(kernel(x, rows), expected)
 
 
-def test_2_31_accumulating_onto_psum_that_nothing_wrote_is_refused_where_the_official_simulator_warns():
-    refused(lambda t: nisa.nc_matmul(tile((64, 64), buffer=nl.psum), t, t, accumulate=True), X, rule="uninitialized-read")
+def test_2_31_accumulating_onto_psum_nothing_wrote_is_refused_where_the_official_simulator_warns():
+    refused(
+        lambda t: nisa.nc_matmul(tile((64, 64), buffer=nl.psum), t, t, accumulate=True),
+        X,
+        rule="uninitialized-read",
+    )
 
 
 def test_2_31_a_reshape_that_loses_elements_is_refused():
@@ -300,11 +339,13 @@ def test_2_31_nc_matmul_fills_all_of_psum_with_bfloat16_on_trn3():
         return dst
 
     got = on_tiles(body, a, b, target="trn3").astype(np.float64)
-    np.testing.assert_allclose(got, a.T.astype(np.float64) @ b.astype(np.float64), rtol=1e-2, atol=2e-2)
+    np.testing.assert_allclose(
+        got, a.T.astype(np.float64) @ b.astype(np.float64), rtol=1e-2, atol=2e-2
+    )
     refused(body, a, b, rule="dtype", target="trn2")
 
 
-# -- 0.4.0 (Neuron 2.30.0) -------------------------------------------------------------------------------------------
+# -- 0.4.0 (Neuron 2.30.0) -------------------------------------------------------------------------
 def test_2_30_dma_copy_that_skips_keeps_the_bits_of_integers():
     x = np.full((4, 2), 2**30 + 1, np.int32)
 
@@ -346,7 +387,7 @@ def test_2_30_local_gather_writes_to_a_part_of_a_tile():
     got = on_tiles(body, x, index)
     expected = np.zeros((32, 40), np.float32)
     for g in (0, 16):
-        expected[g:g + 16, 4:36] = x[g:g + 16][:, index[g:g + 16].T.reshape(-1)]
+        expected[g : g + 16, 4:36] = x[g : g + 16][:, index[g : g + 16].T.reshape(-1)]
     np.testing.assert_array_equal(got, expected)
 
 
@@ -359,7 +400,9 @@ def test_2_30_nc_matmul_with_three_axes_copies_all_elements():
         return dst
 
     flat = x.reshape(32, 24).astype(np.float64)
-    np.testing.assert_allclose(on_tiles(body, x).reshape(24, 24), flat.T @ flat, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        on_tiles(body, x).reshape(24, 24), flat.T @ flat, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_2_30_iota_and_affine_select_take_an_offset_in_a_register():
@@ -382,8 +425,16 @@ def test_2_30_dma_compute_adds_without_scales_that_the_hardware_lacks():
         return dst
 
     np.testing.assert_allclose(on_tiles(body, X, X), 2 * X)
-    refused(lambda a: nisa.dma_compute(tile((128, 64)), [a, a], nl.add, scales=[1.0, 2.0]), X, rule="argument")
-    refused(lambda a: nisa.dma_compute(tile((128, 64)), [a, a], nl.add, oob_mode=nisa.oob_mode.skip), X, rule="argument")
+    refused(
+        lambda a: nisa.dma_compute(tile((128, 64)), [a, a], nl.add, scales=[1.0, 2.0]),
+        X,
+        rule="argument",
+    )
+    refused(
+        lambda a: nisa.dma_compute(tile((128, 64)), [a, a], nl.add, oob_mode=nisa.oob_mode.skip),
+        X,
+        rule="argument",
+    )
 
 
 def test_2_30_dma_compute_adds_to_rows_picked_at_run_time():
@@ -425,7 +476,13 @@ def test_2_30_outputs_of_truth_values_stay_so():
 
 
 def test_2_30_the_variable_of_a_loop_is_a_register_that_cannot_be_written():
-    refused(lambda t: nl.fori_loop(0, 1, lambda i: nisa.register_load(i, nl.zeros((1, 1), dtype=nl.int32))), X, rule="register")
+    refused(
+        lambda t: nl.fori_loop(
+            0, 1, lambda i: nisa.register_load(i, nl.zeros((1, 1), dtype=nl.int32))
+        ),
+        X,
+        rule="register",
+    )
 
 
 def test_2_30_nc_transpose_runs_on_the_engine_that_is_asked_for():
@@ -439,6 +496,7 @@ def test_2_30_nc_transpose_runs_on_the_engine_that_is_asked_for():
         return dst
 
     with nkisim.record() as run:
+
         @nki.jit
         def kernel(x):
             t = nl.load(x)
@@ -446,8 +504,16 @@ def test_2_30_nc_transpose_runs_on_the_engine_that_is_asked_for():
             return x
 
         kernel(small)
-    assert [i.engine for i in run.instructions if "transpose" in i.op] == ["vector", "tensor", "tensor"]
-    refused(lambda t: nisa.nc_transpose(tile((64, 128)), t, engine=nisa.engine.tensor), X, rule="matmul-destination")
+    assert [i.engine for i in run.instructions if "transpose" in i.op] == [
+        "vector",
+        "tensor",
+        "tensor",
+    ]
+    refused(
+        lambda t: nisa.nc_transpose(tile((64, 128)), t, engine=nisa.engine.tensor),
+        X,
+        rule="matmul-destination",
+    )
 
 
 def test_2_30_device_print_takes_a_tensor_of_one_axis(capsys):
@@ -476,10 +542,14 @@ def test_2_30_sendrecv_takes_any_number_of_partitions():
 
 
 def test_2_30_dma_transpose_wants_the_rank_of_its_source():
-    refused(lambda t: nisa.dma_transpose(tile((64, 128)), t.reshape((128, 1, 64))), X, rule="shape-mismatch")
+    refused(
+        lambda t: nisa.dma_transpose(tile((64, 128)), t.reshape((128, 1, 64))),
+        X,
+        rule="shape-mismatch",
+    )
 
 
-# -- 0.3.0 (Neuron 2.29.0) and before --------------------------------------------------------------------------------
+# -- 0.3.0 (Neuron 2.29.0) and before --------------------------------------------------------------
 def test_2_29_an_axis_of_tensor_reduce_is_the_axis_of_the_tensor():
     x = values(128, 4, 16)
 
@@ -500,8 +570,17 @@ def test_2_29_range_select_honours_reduce_cmd():
         low, high = nl.zeros((128, 1), dtype=nl.float32), nl.full((128, 1), 64, dtype=nl.float32)
         out, best = tile((128, 32)), tile((128, 1))
         nisa.range_select(out, t[:, 0:32], nl.greater_equal, nl.less, low, high)
-        nisa.range_select(out, t[:, 32:64], nl.greater_equal, nl.less, low, high, range_start=32, reduce_res=best,
-                          reduce_cmd=nisa.reduce_cmd.reduce)
+        nisa.range_select(
+            out,
+            t[:, 32:64],
+            nl.greater_equal,
+            nl.less,
+            low,
+            high,
+            range_start=32,
+            reduce_res=best,
+            reduce_cmd=nisa.reduce_cmd.reduce,
+        )
         return best
 
     np.testing.assert_array_equal(on_tiles(body, X)[:, 0], X.max(axis=1))
@@ -526,7 +605,9 @@ def test_2_28_activation_reduces_nothing_unless_it_is_asked_to():
         out, total = tile((128, 64)), tile((128, 1))
         nisa.activation(out, nl.copy, t, reduce_op=nl.add, reduce_cmd=nisa.reduce_cmd.reset_reduce)
         nisa.activation(out, nl.exp, t)
-        nisa.activation(out, nl.copy, t, reduce_op=nl.add, reduce_cmd=nisa.reduce_cmd.reduce, reduce_res=total)
+        nisa.activation(
+            out, nl.copy, t, reduce_op=nl.add, reduce_cmd=nisa.reduce_cmd.reduce, reduce_res=total
+        )
         return total
 
     np.testing.assert_allclose(on_tiles(body, X)[:, 0], 2 * X.sum(axis=1), rtol=1e-4, atol=1e-4)

@@ -28,20 +28,35 @@ SAME_AS_NUMPY = {
     "permute": (lambda t: t.permute((0, 2, 1)), lambda x: x.transpose(0, 2, 1)),
     "expand_dim": (lambda t: t.expand_dim(1), lambda x: x[:, None]),
     "squeeze_dim": (lambda t: t.slice(1, 2, 3).squeeze_dim(1), lambda x: x[:, 2]),
-    "broadcast": (lambda t: t.slice(1, 2, 3).broadcast(1, 5), lambda x: np.broadcast_to(x[:, 2:3], (128, 5, 6))),
+    "broadcast": (
+        lambda t: t.slice(1, 2, 3).broadcast(1, 5),
+        lambda x: np.broadcast_to(x[:, 2:3], (128, 5, 6)),
+    ),
     "reshape": (lambda t: t.reshape((128, 3, 8)), lambda x: x.reshape(128, 3, 8)),
     "reshape_dim": (lambda t: t.reshape_dim(2, (2, -1)), lambda x: x.reshape(128, 4, 2, 3)),
     "flatten_dims": (lambda t: t.flatten_dims(1, 2), lambda x: x.reshape(128, 24)),
-    "rearrange": (lambda t: t.rearrange(("p", "a", ("b", "c")), ("p", "c", ("a", "b")), {"c": 3}),
-                  lambda x: x.reshape(128, 4, 2, 3).transpose(0, 3, 1, 2).reshape(128, 3, 8)),
-    "ap": (lambda t: t.ap([[24, 128], [7, 3], [1, 2]], offset=1),
-           lambda x: np.stack([x.reshape(128, 24)[:, 1 + 7 * i:3 + 7 * i] for i in range(3)], axis=1)),
-    "ap on a view starts where the view does": (lambda t: t[:, 1].ap([[24, 128], [1, 6]]), lambda x: x[:, 1]),
+    "rearrange": (
+        lambda t: t.rearrange(("p", "a", ("b", "c")), ("p", "c", ("a", "b")), {"c": 3}),
+        lambda x: x.reshape(128, 4, 2, 3).transpose(0, 3, 1, 2).reshape(128, 3, 8),
+    ),
+    "ap": (
+        lambda t: t.ap([[24, 128], [7, 3], [1, 2]], offset=1),
+        lambda x: np.stack(
+            [x.reshape(128, 24)[:, 1 + 7 * i : 3 + 7 * i] for i in range(3)], axis=1
+        ),
+    ),
+    "ap on a view starts where the view does": (
+        lambda t: t[:, 1].ap([[24, 128], [1, 6]]),
+        lambda x: x[:, 1],
+    ),
     "subscripts from the end": (lambda t: t[:, -1, -3:], lambda x: x[:, -1, -3:]),
     "ellipsis": (lambda t: t[..., 2], lambda x: x[..., 2]),
     "a step": (lambda t: t[:, ::2, 1::3], lambda x: x[:, ::2, 1::3]),
     "ds": (lambda t: t[:, nl.ds(1, 2), 0:3], lambda x: x[:, 1:3, 0:3]),
-    "a chain": (lambda t: t[0:64].permute((0, 2, 1))[:, 0, :], lambda x: x[:64].transpose(0, 2, 1)[:, 0]),
+    "a chain": (
+        lambda t: t[0:64].permute((0, 2, 1))[:, 0, :],
+        lambda x: x[:64].transpose(0, 2, 1)[:, 0],
+    ),
 }
 
 
@@ -77,7 +92,11 @@ def test_partitions_stay_as_an_axis_on_chip_and_go_in_hbm():
     @nki.jit
     def kernel(x):
         t = tile((128, 64, 32))
-        assert t[0, 0, 10].shape == (1, 1) and t[:, 0].shape == (128, 32) and t[:, 0, 10].shape == (128, 1)
+        assert (
+            t[0, 0, 10].shape == (1, 1)
+            and t[:, 0].shape == (128, 32)
+            and t[:, 0, 10].shape == (128, 1)
+        )
         assert t[0, ..., :].shape == (1, 64, 32) and t[...].shape == (128, 64, 32)
         h = nl.ndarray((4, 128, 32), dtype=nl.float32, buffer=nl.private_hbm)
         assert h[0].shape == (128, 32) and h[0, 1].shape == (32,) and h[0, 1, 2].shape == (1,)
@@ -90,14 +109,31 @@ def test_a_tensor_tells_its_layout():
     @nki.jit
     def kernel(x):
         t = nl.ndarray((128, 64), dtype=nl.float32, buffer=nl.sbuf, name="t")
-        assert (t.shape, t.strides, t.offset, t.ndim, t.size, t.name) == ((128, 64), (64, 1), 0, 2, 8192, "t")
-        assert t.buffer == nl.sbuf and t.dtype == nl.float32 and t.is_contiguous() and not t.is_indirect()
+        assert (t.shape, t.strides, t.offset, t.ndim, t.size, t.name) == (
+            (128, 64),
+            (64, 1),
+            0,
+            2,
+            8192,
+            "t",
+        )
+        assert (
+            t.buffer == nl.sbuf
+            and t.dtype == nl.float32
+            and t.is_contiguous()
+            and not t.is_indirect()
+        )
         u = t.slice(dim=1, start=8, end=24)
         assert u.get_pattern() == [[64, 128], [1, 16]] and u.offset == 8
         assert u.get_pattern() == t.ap([[64, 128], [1, 16]], offset=8).get_pattern()
         assert u.is_contiguous() and not t[:, ::2].is_contiguous()
         assert not t.reshape((128, 8, 8)).permute((0, 2, 1)).is_contiguous()
-        assert nl.is_sbuf(t.buffer) and nl.is_on_chip(nl.psum) and nl.is_hbm(x.buffer) and isinstance(t, nl.NKIObject)
+        assert (
+            nl.is_sbuf(t.buffer)
+            and nl.is_on_chip(nl.psum)
+            and nl.is_hbm(x.buffer)
+            and isinstance(t, nl.NKIObject)
+        )
         return x
 
     kernel(X)
@@ -110,7 +146,11 @@ def test_bytes_are_read_as_another_type():
         assert t.view(nl.uint8).shape == (4, 32) and t.view(nl.int32).shape == (4, 8)
         wide = t.view(nl.uint16)
         assert wide.view(nl.float32).shape == (4, 8)
-        return copy_of(wide), copy_of(t.ap([[16, 4], [1, 16]], dtype=nl.uint16)), copy_of(t.reinterpret_cast(nl.int32))
+        return (
+            copy_of(wide),
+            copy_of(t.ap([[16, 4], [1, 16]], dtype=nl.uint16)),
+            copy_of(t.reinterpret_cast(nl.int32)),
+        )
 
     halves, pattern, integers = on_tiles(body, x)
     np.testing.assert_array_equal(halves, x.view(np.uint16))
@@ -163,7 +203,9 @@ def test_a_run_time_index_selects_on_free_axes_of_a_tile_too():
 def test_scalar_offset_counts_along_the_axis_of_the_tensor():
     def body(t, index):
         got = tile((128, 3))
-        nisa.tensor_copy(got, t.ap([[24, 128], [1, 3]], offset=1, scalar_offset=index, indirect_dim=1))
+        nisa.tensor_copy(
+            got, t.ap([[24, 128], [1, 3]], offset=1, scalar_offset=index, indirect_dim=1)
+        )
         return got
 
     np.testing.assert_array_equal(on_tiles(body, X, np.array([[3]], np.int32)), X[:, 3, 1:4])
@@ -235,8 +277,8 @@ def test_columns_are_picked_by_a_snake_of_offsets_on_trn3():
     x = values(32, 24)
     got = on_tiles(body, x, index, target="trn3")
     for first in (0, 16):
-        order = index[first:first + 16].T.reshape(-1)
-        np.testing.assert_array_equal(got[first:first + 16], x[first:first + 16][:, order])
+        order = index[first : first + 16].T.reshape(-1)
+        np.testing.assert_array_equal(got[first : first + 16], x[first : first + 16][:, order])
 
 
 REFUSED = {
@@ -256,10 +298,19 @@ REFUSED = {
     "not contiguous": (lambda t: t.permute((0, 2, 1)).flatten_dims(1, 2), "view-shape"),
     "not contiguous, reshaped": (lambda t: t[:, :, 0:3].reshape((128, 12)), "view-shape"),
     "a pattern out of a partition": (lambda t: t.ap([[24, 128], [1, 25]]), "out-of-bounds"),
-    "a pattern over every other partition": (lambda t: t.ap([[48, 64], [1, 24]]), "partition-stride"),
-    "names that do not fit": (lambda t: t.rearrange(("p", "a", "b"), ("p", "a", "c")), "view-shape"),
-    "a view of a part of an item": (lambda t: t[:, :, 0:5].view(nl.uint8).slice(2, 0, 6).view(nl.float32), "view-shape"),
-    "a fraction": (lambda t: t[:, 0:4 / 2], "argument"),
+    "a pattern over every other partition": (
+        lambda t: t.ap([[48, 64], [1, 24]]),
+        "partition-stride",
+    ),
+    "names that do not fit": (
+        lambda t: t.rearrange(("p", "a", "b"), ("p", "a", "c")),
+        "view-shape",
+    ),
+    "a view of a part of an item": (
+        lambda t: t[:, :, 0:5].view(nl.uint8).slice(2, 0, 6).view(nl.float32),
+        "view-shape",
+    ),
+    "a fraction": (lambda t: t[:, 0 : 4 / 2], "argument"),
     "too many subscripts": (lambda t: t[0, 0, 0, 0], "rank-limit"),
     "an array": (lambda t: t[np.arange(3)], "argument"),
 }
@@ -284,11 +335,22 @@ def test_an_indexed_axis_is_not_sliced_again():
     refused(twice, X, index, rule="indirect-view")
     refused(rows, X, np.zeros((4, 1), np.int32), rule="indirect-view")
     refused(lambda t, i: copy_of(t.select(0, i)), X, index, rule="indirect-view")
-    refused(lambda t, i: copy_of(t.vector_select(0, i)), X, np.zeros((128, 1), np.int32), rule="indirect-view")
+    refused(
+        lambda t, i: copy_of(t.vector_select(0, i)),
+        X,
+        np.zeros((128, 1), np.int32),
+        rule="indirect-view",
+    )
 
 
 def test_a_tensor_has_no_operators():
-    for operate in (lambda t: t + 1.0, lambda t: t * t, lambda t: -t, lambda t: t < 0, lambda t: 2.0 - t):
+    for operate in (
+        lambda t: t + 1.0,
+        lambda t: t * t,
+        lambda t: -t,
+        lambda t: t < 0,
+        lambda t: 2.0 - t,
+    ):
         error = refused(lambda t, f=operate: f(t), X, rule="tensor-operator")
         assert "nl." in error.remedy
 

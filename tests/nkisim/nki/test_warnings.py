@@ -1,4 +1,5 @@
-"""Rules that warn and go on: the kernel's values are right all the same, and `Config(warn=...)` makes errors of them."""
+"""Rules that warn and go on: the kernel's values are right all the same, and `Config(warn=...)`
+makes errors of them."""
 
 from __future__ import annotations
 
@@ -19,13 +20,21 @@ X = values(32, 64)
 
 
 def warned(rule, function, *arrays):
-    """What `function` gives, once it is certain that it warned by `rule` and refuses where the rule is an error."""
+    """What `function` gives, once it is certain that it warned by `rule` and refuses where the rule
+    is an error."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         result = function(*arrays)
-    found = [w for w in seen if issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}: " in str(w.message)]
+    found = [
+        w
+        for w in seen
+        if issubclass(w.category, nkisim.RuleWarning) and f"rule    {rule}: " in str(w.message)
+    ]
     assert len(found) == 1, [str(w.message) for w in seen]
-    with pytest.raises(nkisim.KernelError) as caught, nkisim.record(config=nkisim.Config(warn={rule: False})):
+    with (
+        pytest.raises(nkisim.KernelError) as caught,
+        nkisim.record(config=nkisim.Config(warn={rule: False})),
+    ):
         function(*arrays)
     assert caught.value.rule == rule and caught.value.remedy
     return result
@@ -52,7 +61,9 @@ def test_a_matmul_that_adds_to_what_a_copy_wrote_warns():
         nl.store(out, nl.copy(psum))
         return out
 
-    np.testing.assert_allclose(warned("psum-accumulate", kernel, X), X.T @ X + 1, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        warned("psum-accumulate", kernel, X), X.T @ X + 1, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_keyword_arguments_of_older_versions_are_ignored_with_a_warning():
@@ -76,7 +87,10 @@ def test_keyword_arguments_of_older_versions_are_ignored_with_a_warning():
 def quantized(x):
     t = tile(x.shape, x.dtype)
     nisa.dma_copy(t, x)
-    data, scale = tile((32, x.shape[1] // 4), nl.float8_e4m3fn_x4), tile((4, x.shape[1] // 4), np.uint8)
+    data, scale = (
+        tile((32, x.shape[1] // 4), nl.float8_e4m3fn_x4),
+        tile((4, x.shape[1] // 4), np.uint8),
+    )
     nisa.quantize_mx(data, t, scale)
     out = nl.ndarray(scale.shape, dtype=np.uint8, buffer=nl.shared_hbm)
     nisa.dma_copy(out, scale)
@@ -95,9 +109,15 @@ def test_what_only_trn3_has_warns_where_no_target_is_set(monkeypatch):
 def test_what_only_trn3_has_is_refused_where_trn2_was_asked_for(monkeypatch, way):
     if way == "environment":
         monkeypatch.setenv("NEURON_PLATFORM_TARGET_OVERRIDE", "trn2")
-    with pytest.raises(nkisim.KernelError) as caught, nkisim.record(target="trn2" if way == "record" else None):
+    with (
+        pytest.raises(nkisim.KernelError) as caught,
+        nkisim.record(target="trn2" if way == "record" else None),
+    ):
         quantized(ONES)
-    assert caught.value.rule == "engine" and "NEURON_PLATFORM_TARGET_OVERRIDE=trn3" in caught.value.remedy
+    assert (
+        caught.value.rule == "engine"
+        and "NEURON_PLATFORM_TARGET_OVERRIDE=trn3" in caught.value.remedy
+    )
 
 
 def test_what_only_trn3_has_runs_in_silence_where_trn3_was_asked_for():

@@ -1,0 +1,1 @@
+"""What a kernel did: instructions, bytes, memory and values."""

@@ -1,0 +1,1 @@
+"""Views on buffers: slices, index grids, masks, access patterns and their bounds."""

@@ -1,0 +1,79 @@
+"""What a kernel may not ask of a tile, and what it is told to do instead."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from ..machine.running import FORCE
+from ..rules.errors import KernelError, broken
+
+
+class KernelAttributeError(KernelError, AttributeError):
+    """A tile does not have the attribute asked for."""
+
+
+_NUMPY_TO_NL = {
+    "absolute": "nl.abs",
+    "amax": "nl.max",
+    "amin": "nl.min",
+    "true_divide": "nl.divide",
+    "matmul": "nl.matmul",
+    "dot": "nl.matmul",
+    "concatenate": "slices of one larger tile",
+    "float_power": "nl.power",
+    "bitwise_not": "nl.invert",
+    "copyto": "an assignment, t[...] = value",
+    "reshape": "t.reshape((p, n))",
+}
+
+
+def refuse_numpy(what: str, tensor: Any) -> None:
+    """Raise the error for NumPy (or Python maths) applied to a tile."""
+    if what in ("float", "array"):
+        asked = "a Python number" if what == "float" else "a NumPy array"
+        broken(
+            "numpy-on-tile",
+            f"{asked} was asked of '{tensor.label}', which is a tile of the device",
+            tensor=tensor.label,
+            got=tensor.meta.describe(),
+            remedy="Its values exist only on the device, while it runs. Compute on the tile "
+            "itself with nl and nisa "
+            "functions (not math or NumPy); return it to see its values.",
+        )
+    use = _NUMPY_TO_NL.get(what) or (
+        f"nl.{what}" if FORCE.dialect is None or FORCE.dialect.has(what) else None
+    )
+    broken(
+        "numpy-on-tile",
+        f"np.{what} was called on '{tensor.label}', which is a tile of the device",
+        tensor=tensor.label,
+        got=tensor.meta.describe(),
+        remedy=(
+            f"Use {use}. "
+            if use
+            else f"NKI has no function of the name {what}: build it from nl functions. "
+        )
+        + "NumPy runs on the host and never sees the values of a tile.",
+    )
+
+
+_INSTEAD = {
+    "T": "nl.transpose(t)",
+    "sum": "nl.sum(t, axis=1)",
+    "max": "nl.max(t, axis=1)",
+    "mean": "nl.mean(t, axis=1)",
+    "copy": "nl.copy(t)",
+    "transpose": "nl.transpose(t)",
+    "exp": "nl.exp(t)",
+    "min": "nl.min(t, axis=1)",
+}
+
+
+def refuse_attribute(name: str, tensor: Any) -> NoReturn:
+    """Raise the error for an attribute that tiles do not have."""
+    raise KernelAttributeError(
+        "argument",
+        f"a tensor has no attribute '{name}'",
+        tensor=tensor.label,
+        remedy=f"Use {_INSTEAD[name]}." if name in _INSTEAD else None,
+    )

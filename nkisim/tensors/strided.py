@@ -1,0 +1,707 @@
+"""Views by shape and strides: slices, permutations, splits and merges of axes, explicit access
+patterns, run-time indices.
+
+Shapes, strides and offsets count elements. Every function returns a tensor of the class it was
+given, on the same memory; nothing is copied. Source: aws-neuron-sdk v2.32.0
+nki/api/nki/language/__init__.py (NkiTensor), nki/deep-dives/nki-aps.rst.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..machine import dtypes
+from ..machine.memory import HBM, contiguous, meta_of
+from ..machine.running import STATE
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules.errors import broken
+from . import subscripts
+from .tensor import IndexedTensor, Tensor
+
+_INT64 = np.dtype(np.int64)
+
+
+class Register(Protocol):
+    """A scalar of the device that a view may be indexed by."""
+
+    known: bool
+    """Whether it has a value that this run knows."""
+
+    def read(self, api: str) -> int:
+        """Its value."""
+
+
+class RuntimeView:
+    """What a run-time index adds to a view: which index, and how far one step of it moves.
+
+    The index is read when an instruction uses the view, not when the view is made.
+    """
+
+    __slots__ = ("scalar", "vector", "scale", "extent", "dim", "of")
+
+    def __init__(
+        self,
+        scalar: Register | Tensor | None,
+        vector: Tensor | None,
+        scale: int,
+        extent: int,
+        dim: int,
+        of: Tensor,
+    ) -> None:
+        self.scalar = scalar
+        self.vector = vector
+        self.scale = scale
+        """Elements from one index to the next."""
+        self.extent = extent
+        """Indices there are along the axis."""
+        self.dim = dim
+        self.of = of
+        """The tensor that was indexed."""
+
+
+def remake(
+    t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], off: int, pstart: int
+) -> Tensor:
+    """`t`'s memory seen by another shape, strides and offset."""
+    meta = meta_of(
+        t.meta.space, shape, strides, t.meta.dtype, 0, pstart if t.meta.space != HBM else 0
+    )
+    made = type(t)(t.buf, t._strided(off, shape, strides), meta, off)
+    runtime = getattr(t, "runtime", None)
+    if runtime is not None:
+        made.runtime = runtime  # type: ignore[attr-defined]
+    return made
+
+
+def _axis(t: Tensor, dim: Any, what: str) -> int:
+    if (
+        not isinstance(dim, (int, np.integer))
+        or isinstance(dim, bool)
+        or not -t.ndim <= dim < t.ndim
+    ):
+        broken(
+            "view-shape",
+            f"{what}: '{t.label}' has no axis {dim!r}",
+            tensor=t.label,
+            got=f"axis {dim!r} of {t.shape}",
+            limit=f"0..{t.ndim - 1}",
+        )
+    return int(dim) % t.ndim
+
+
+def _not_partition(t: Tensor, dim: int, what: str) -> None:
+    if dim == 0 and t.meta.space != HBM:
+        broken(
+            "partition-axis",
+            f"{what}: axis 0 of '{t.label}' is its partition axis",
+            tensor=t.label,
+            got=t.meta.describe(),
+            limit="a free axis: 1 or more",
+            remedy="Data moves between partitions only by an instruction: nisa.nc_transpose, a "
+            "matmul or a DMA.",
+        )
+    _free_of_index(t, dim, what)
+
+
+def _free_of_index(t: Tensor, dim: int, what: str) -> None:
+    """Axis `dim` must not be the one that a vector of run-time indices selects on."""
+    runtime = getattr(t, "runtime", None)
+    if runtime is not None and runtime.vector is not None and dim == 0:
+        broken(
+            "indirect-view",
+            f"{what}: axis 0 of this view of '{t.label}' is selected by run-time indices",
+            tensor=t.label,
+            got=f"{what} on axis 0",
+            remedy="Slice the index tensor, or the other axes.",
+        )
+
+
+def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tensor:
+    """Elements `start` to `end` of axis `dim`, in steps of `step`."""
+    dim = _axis(t, dim, "slice")
+    for v in (start, end, step):
+        if not isinstance(v, (int, np.integer)) or isinstance(v, bool):
+            broken(
+                "argument",
+                f"slice of '{t.label}': {v!r} is no integer",
+                tensor=t.label,
+                got=repr(v),
+                remedy="Bounds are integers known when the kernel is built; for run-time "
+                "indices use select.",
+            )
+    n = t.shape[dim]
+    if step < 1 or start < 0 or end > n or start >= end:
+        subscripts.bad_slice(t, dim, int(start), int(end), None if step == 1 else int(step))
+    if (start, end, step) != (0, n, 1):
+        _free_of_index(t, dim, "slice")
+    count = -(-(int(end) - int(start)) // int(step))
+    if dim == 0 and step > 1 and count > 1 and t.meta.space != HBM:
+        broken(
+            "partition-stride",
+            f"'{t.label}' is sliced with a step along its partition axis",
+            tensor=t.label,
+            got=f"{start}:{end}:{step}",
+            remedy="Step along a free axis; partitions are consecutive.",
+        )
+    shape = t.shape[:dim] + (count,) + t.shape[dim + 1 :]
+    strides = t.meta.strides[:dim] + (t.meta.strides[dim] * int(step),) + t.meta.strides[dim + 1 :]
+    return remake(
+        t,
+        shape,
+        strides,
+        t.off + int(start) * t.meta.strides[dim],
+        t.meta.pstart + (int(start) if dim == 0 else 0),
+    )
+
+
+def permute(t: Tensor, dims: Any) -> Tensor:
+    """The axes in the order `dims`; the partition axis stays the first."""
+    order = tuple(int(d) for d in dims)
+    if sorted(order) != list(range(t.ndim)):
+        broken(
+            "view-shape",
+            f"permute: {order} is no order of the {t.ndim} axes of '{t.label}'",
+            tensor=t.label,
+            got=order,
+            limit=f"each of 0..{t.ndim - 1} once",
+        )
+    if order[0] != 0:
+        _not_partition(t, 0, "permute")
+    return remake(
+        t,
+        tuple(t.shape[d] for d in order),
+        tuple(t.meta.strides[d] for d in order),
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def broadcast(t: Tensor, dim: Any, size: int) -> Tensor:
+    """Axis `dim`, of one element, repeated `size` times."""
+    dim = _axis(t, dim, "broadcast")
+    _not_partition(t, dim, "broadcast")
+    if t.shape[dim] != 1:
+        broken(
+            "view-shape",
+            f"broadcast: axis {dim} of '{t.label}' has {t.shape[dim]} elements",
+            tensor=t.label,
+            got=t.shape,
+            limit="an axis of one element",
+        )
+    return remake(
+        t,
+        t.shape[:dim] + (int(size),) + t.shape[dim + 1 :],
+        t.meta.strides[:dim] + (0,) + t.meta.strides[dim + 1 :],
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def expand(t: Tensor, dim: int) -> Tensor:
+    """A new axis of one element at position `dim`."""
+    if not 0 <= dim <= t.ndim:
+        broken(
+            "view-shape",
+            f"expand_dim: '{t.label}' has no place {dim} for an axis",
+            tensor=t.label,
+            limit=f"0..{t.ndim}",
+        )
+    _not_partition(t, dim, "expand_dim")
+    stride = t.meta.strides[dim] * t.shape[dim] if dim < t.ndim else 1
+    return remake(
+        t,
+        t.shape[:dim] + (1,) + t.shape[dim:],
+        t.meta.strides[:dim] + (stride,) + t.meta.strides[dim:],
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def squeeze_axis(t: Tensor, dim: Any) -> Tensor:
+    """Axis `dim`, of one element, left out."""
+    dim = _axis(t, dim, "squeeze_dim")
+    _not_partition(t, dim, "squeeze_dim")
+    if t.shape[dim] != 1:
+        broken(
+            "view-shape",
+            f"squeeze_dim: axis {dim} of '{t.label}' has {t.shape[dim]} elements",
+            tensor=t.label,
+            got=t.shape,
+            limit="an axis of one element",
+        )
+    return remake(
+        t,
+        t.shape[:dim] + t.shape[dim + 1 :],
+        t.meta.strides[:dim] + t.meta.strides[dim + 1 :],
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def _inferred(t: Tensor, shape: tuple[int, ...], total: int, what: str) -> tuple[int, ...]:
+    """`shape` with a -1 replaced; it must have `total` elements."""
+    known = 1
+    for n in shape:
+        known *= n if n != -1 else 1
+    if shape.count(-1) == 1 and known and total % known == 0:
+        shape = tuple(total // known if n == -1 else n for n in shape)
+        known = total
+    if known != total or any(n < 1 for n in shape):
+        broken(
+            "view-shape",
+            f"{what}: '{t.label}' of shape {t.shape} cannot take {shape}",
+            tensor=t.label,
+            got=f"{total} elements",
+            limit=f"{shape}",
+            remedy="A view has as many elements as before.",
+        )
+    return shape
+
+
+def split(t: Tensor, dim: Any, shape: Any) -> Tensor:
+    """Axis `dim` split into axes of sizes `shape`, one of which may be -1."""
+    dim = _axis(t, dim, "reshape_dim")
+    sizes = _inferred(t, tuple(int(n) for n in shape), t.shape[dim], "reshape_dim")
+    if sizes != (t.shape[dim],):
+        _not_partition(t, dim, "reshape_dim")
+    inner = tuple(s * t.meta.strides[dim] for s in contiguous(sizes))
+    return remake(
+        t,
+        t.shape[:dim] + sizes + t.shape[dim + 1 :],
+        t.meta.strides[:dim] + inner + t.meta.strides[dim + 1 :],
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def merge(t: Tensor, first: Any, last: Any) -> Tensor:
+    """Axes `first` to `last`, contiguous in memory, as one."""
+    first, last = _axis(t, first, "flatten_dims"), _axis(t, last, "flatten_dims")
+    if first > last:
+        broken("view-shape", f"flatten_dims: axis {first} comes after axis {last}", tensor=t.label)
+    if first == last:
+        return t
+    _not_partition(t, first, "flatten_dims")
+    merged = reshape_strides(
+        t.shape[first : last + 1],
+        t.meta.strides[first : last + 1],
+        (int(np.prod(t.shape[first : last + 1])),),
+    )
+    if merged is None:
+        broken(
+            "view-shape",
+            f"flatten_dims: axes {first} to {last} of '{t.label}' are not contiguous",
+            tensor=t.label,
+            got=f"shape {t.shape}, strides {t.meta.strides}",
+            remedy="Copy the tile first.",
+        )
+        raise AssertionError
+    size = int(np.prod(t.shape[first : last + 1]))
+    return remake(
+        t,
+        t.shape[:first] + (size,) + t.shape[last + 1 :],
+        t.meta.strides[:first] + merged + t.meta.strides[last + 1 :],
+        t.off,
+        t.meta.pstart,
+    )
+
+
+def reshape_strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], wanted: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The strides under which the same memory has the shape `wanted` in row-major order; None if
+    there are none."""
+    old = [(n, s) for n, s in zip(shape, strides) if n != 1]
+    out: list[int] = []
+    i = 0
+    new = [n for n in wanted if n != 1]
+    j = 0
+    while i < len(old) and j < len(new):
+        have, want, start_i, start_j = old[i][0], new[j], i, j
+        while have != want:
+            if have < want:
+                i += 1
+                if i == len(old):
+                    return None
+                have *= old[i][0]
+            else:
+                j += 1
+                if j == len(new):
+                    return None
+                want *= new[j]
+        for k in range(start_i, i):
+            if old[k][1] != old[k + 1][0] * old[k + 1][1]:
+                return None
+        step = old[i][1]
+        group = []
+        for k in range(j, start_j - 1, -1):
+            group.append(step)
+            step *= new[k]
+        out += reversed(group)
+        i += 1
+        j += 1
+    if i < len(old) or j < len(new):
+        return None
+    result: list[int] = []
+    step, left = 1, iter(reversed(out))
+    for n in reversed(wanted):
+        if n != 1:
+            step = next(left)
+            result.append(step)
+            step *= n
+        else:
+            result.append(step)
+    return tuple(reversed(result))
+
+
+def reshape(t: Tensor, shape: Any) -> Tensor:
+    """The same elements under another shape; on chip the partition axis stays as it is."""
+    wanted = _inferred(t, tuple(int(n) for n in shape), t.size, "reshape")
+    if wanted == t.shape:
+        return t
+    if t.meta.space != HBM or getattr(getattr(t, "runtime", None), "vector", None) is not None:
+        if wanted[0] != t.shape[0]:
+            broken(
+                "partition-axis",
+                f"reshape would move data of '{t.label}' across partitions",
+                tensor=t.label,
+                got=f"{t.shape} -> {wanted}",
+                limit=f"a first axis of {t.shape[0]}",
+                remedy="Keep the partition axis; to move data across partitions use "
+                "nisa.nc_transpose or a DMA.",
+            )
+        rest = reshape_strides(t.shape[1:], t.meta.strides[1:], wanted[1:])
+        strides = None if rest is None else t.meta.strides[:1] + rest
+    else:
+        strides = reshape_strides(t.shape, t.meta.strides, wanted)
+    if strides is None:
+        broken(
+            "view-shape",
+            f"the view of '{t.label}' is not contiguous and cannot be reshaped to {wanted}",
+            tensor=t.label,
+            got=f"{t.shape} with strides {t.meta.strides}",
+            remedy="Reshape the whole tensor before slicing or permuting it.",
+        )
+        raise AssertionError
+    return remake(t, wanted, strides, t.off, t.meta.pstart)
+
+
+def rearrange(t: Tensor, source: Any, target: Any, sizes: dict[str, int] | None = None) -> Tensor:
+    """Axes split, reordered and merged by name: ('b', ('h', 'w')) -> ('b', 'w', 'h')."""
+    known = dict(sizes or {})
+    if len(source) != t.ndim:
+        broken(
+            "view-shape",
+            f"rearrange: the pattern {source!r} names {len(source)} axes, '{t.label}' has {t.ndim}",
+            tensor=t.label,
+            got=t.shape,
+        )
+    names: list[str] = []
+    view = t
+    for item, n in zip(source, t.shape):
+        group = (item,) if isinstance(item, str) else tuple(item)
+        wanted = tuple(known.get(name, -1) for name in group)
+        if wanted.count(-1) > 1:
+            broken(
+                "view-shape",
+                "rearrange: the sizes of "
+                f"{[g for g, w in zip(group, wanted) if w == -1]} are not given",
+                tensor=t.label,
+                got=f"{n} elements for {group}",
+                remedy="Pass fixed_sizes={name: size}.",
+            )
+        at = len(names)
+        if len(group) > 1:
+            view = split(view, at, wanted)
+        elif wanted[0] not in (-1, n):
+            broken(
+                "view-shape",
+                f"rearrange: '{group[0]}' is {n}, not {wanted[0]}",
+                tensor=t.label,
+                got=t.shape,
+            )
+        names += group
+    flat = [name for item in target for name in ((item,) if isinstance(item, str) else item)]
+    if sorted(flat) != sorted(names) or len(set(names)) != len(names):
+        broken(
+            "view-shape",
+            f"rearrange: {target!r} does not name the axes of {source!r}",
+            tensor=t.label,
+            got=sorted(flat),
+            limit=sorted(names),
+        )
+    view = permute(view, [names.index(name) for name in flat])
+    at = 0
+    for item in target:
+        if not isinstance(item, str) and len(item) > 1:
+            view = merge(view, at, at + len(item) - 1)
+        at += 1
+    return view
+
+
+def is_contiguous(t: Tensor) -> bool:
+    """Whether the view is dense and row-major; on chip, within each partition."""
+    first = 0 if t.meta.space == HBM else 1
+    shape, strides = t.shape[first:], t.meta.strides[first:]
+    return all(n == 1 or s == c for n, s, c in zip(shape, strides, contiguous(shape)))
+
+
+def reinterpret(t: Tensor, dtype: np.dtype) -> Tensor:
+    """The same bytes as another dtype; the last axis grows or shrinks with the ratio of their
+    sizes."""
+    have, want = t.meta.itemsize, dtype.itemsize
+    shape, strides = t.shape, t.meta.strides
+    if have != want and (
+        strides[-1] != 1
+        or shape[-1] * have % want
+        or t.off * have % want
+        or any(s * have % want for s in strides[:-1])
+    ):
+        broken(
+            "view-shape",
+            f"view: '{t.label}' of {dtypes.name(t.dtype)} cannot be read as {dtypes.name(dtype)}",
+            tensor=t.label,
+            got=f"shape {shape}, strides {strides}",
+            limit=f"a contiguous last axis whose {have}-byte elements fill {want}-byte ones",
+        )
+    if getattr(t, "runtime", None) is not None:
+        broken(
+            "indirect-view",
+            f"view: this view of '{t.label}' has a run-time index",
+            tensor=t.label,
+            remedy="Reinterpret the tensor first, then index it.",
+        )
+    if have != want:
+        shape = shape[:-1] + (shape[-1] * have // want,)
+        strides = tuple(s * have // want for s in strides[:-1]) + (1,)
+    return _retyped(t, dtype, shape, strides, t.off * have // want, t.meta.pstart)
+
+
+def _retyped(
+    t: Tensor,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    off: int,
+    pstart: int,
+) -> Tensor:
+    if t.array.dtype != dtypes.storage(t.dtype) and dtype != t.dtype:
+        broken(
+            "dtype",
+            f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps "
+            "floats as float32",
+            tensor=t.label,
+            remedy="Run with NKI_PRECISE_FP=1.",
+        )
+    array_type = t.array.dtype if dtype == t.dtype else dtypes.storage(dtype)
+    array: Any
+    if type(t.array) is ShapeOnly:
+        array = shape_only(shape, array_type)
+    else:
+        whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
+        item = array_type.itemsize
+        array = np.ndarray(
+            shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides)
+        )
+    meta = meta_of(t.meta.space, shape, strides, dtype, 0, pstart if t.meta.space != HBM else 0)
+    return type(t)(t.buf, array, meta, off)
+
+
+def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) -> Tensor:
+    """An explicit pattern of [stride, count] pairs over the tensor's memory, starting at the view's
+    own offset."""
+    wanted = t.dtype if dtype is None else dtype
+    ratio = t.meta.itemsize / wanted.itemsize
+    pairs = [(int(s), int(n)) for s, n in pattern]
+    shape, strides = tuple(n for _, n in pairs), tuple(s for s, _ in pairs)
+    base = int(t.off * ratio)
+    off = base + (0 if offset is None else int(offset))
+    total = int(t.buf.meta.nbytes // wanted.itemsize)
+    if not pairs or any(n < 1 for n in shape) or any(s < 0 for s in strides):
+        broken(
+            "view-shape",
+            f"ap: the pattern {pattern!r} of '{t.label}' is empty or runs backwards",
+            tensor=t.label,
+            got=repr(pattern),
+            limit="[stride, count] pairs with counts of 1 or more",
+        )
+    last = off + sum(s * (n - 1) for s, n in pairs)
+    if off < 0 or last >= total:
+        broken(
+            "out-of-bounds",
+            f"ap: index {last if off >= 0 else off} is out of bounds for the {total} elements of "
+            f"'{t.label}'",
+            tensor=t.label,
+            got=f"offset {off}, pattern {pattern!r}",
+            limit=f"0..{total - 1}",
+            remedy="Offsets and strides count elements of the view's dtype.",
+        )
+    pstart = 0
+    if t.meta.space != HBM:
+        own = t.buf.meta
+        free = own.size // own.shape[0] * own.itemsize // wanted.itemsize
+        pstart = off // free
+        if strides[0] != free and shape[0] != 1:
+            broken(
+                "partition-stride",
+                f"ap: the first stride of the pattern of '{t.label}' is {strides[0]}",
+                tensor=t.label,
+                got=repr(pattern),
+                limit=f"{free}, the elements of one partition",
+                remedy="The first pair walks the partitions one by one.",
+            )
+        inside = off % free + sum(s * (n - 1) for s, n in pairs[1:])
+        if inside >= free:
+            broken(
+                "out-of-bounds",
+                f"ap: index {inside} is out of bounds for a partition of '{t.label}'",
+                tensor=t.label,
+                got=f"offset {off}, pattern {pattern!r}",
+                limit=f"0..{free - 1} within each partition",
+            )
+    if wanted != t.dtype:
+        plain = remake(t, t.shape, t.meta.strides, t.off, t.meta.pstart)
+        return _retyped(plain, wanted, shape, strides, off, pstart)
+    return remake(t, shape, strides, off, pstart)
+
+
+# -- run-time indices ------------------------------------------------------------------------------
+def _element(t: Tensor, api: str) -> int:
+    """The one integer that the tensor `t` holds; 0 in a run without values."""
+    assert STATE.program is not None
+    if t.size != 1:
+        broken(
+            "argument",
+            f"{api}: the run-time index '{t.label}' has {t.size} elements",
+            tensor=t.label,
+            got=t.shape,
+            limit="one element",
+        )
+    t = resolve(t, api)
+    STATE.program.check_read(t, api)
+    t.buf.last = STATE.program.clock + 1
+    return int(t.array.reshape(-1)[0]) if STATE.program.values else 0
+
+
+def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
+    """A view with its run-time index read: a plain view, or picked elements where the index is a
+    vector. In a run without values an index that a tile holds counts as 0.
+
+    With `skip`, an index out of bounds is no error: the elements that it would pick are left out.
+    """
+    runtime: RuntimeView | None = getattr(t, "runtime", None)
+    if runtime is None:
+        return t
+    if runtime.vector is not None:
+        return _gathered(t, runtime, api)
+    assert runtime.scalar is not None
+    if isinstance(runtime.scalar, Tensor):
+        value = _element(runtime.scalar, api)
+    else:
+        value = runtime.scalar.read(api) if runtime.scalar.known else 0
+    off = t.off + value * runtime.scale
+    last = off + sum(s * (n - 1) for s, n in zip(t.meta.strides, t.shape))
+    total = t.buf.meta.nbytes // t.meta.itemsize
+    plain = type(t)(t.buf, t.array, t.meta, t.off)
+    outside = (
+        value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= runtime.extent)
+    )
+    if outside:
+        if skip:
+            return _nothing(plain)
+        broken(
+            "out-of-bounds",
+            f"{api}: index {last if value >= 0 else off} is out of bounds for "
+            f"axis 0 with size {total}",
+            tensor=t.label,
+            got=f"run-time index {value} on axis {runtime.dim} of shape {runtime.of.shape}",
+            limit=f"0..{runtime.extent - 1}",
+            remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
+            "oob_mode=nisa.oob_mode.skip.",
+        )
+    return remake(plain, t.shape, t.meta.strides, off, t.meta.pstart)
+
+
+def _flat(t: Tensor) -> Tensor:
+    """The whole memory of `t`, row-major, as one axis of elements of its dtype."""
+    total = t.buf.meta.nbytes // t.meta.itemsize
+    return Tensor(
+        t.buf, t._strided(0, (total,), (1,)), meta_of(t.meta.space, (total,), (1,), t.meta.dtype), 0
+    )
+
+
+def _nothing(t: Tensor) -> Tensor:
+    """A pick of the shape of `t` that lies wholly out of bounds."""
+    return IndexedTensor(_flat(t), (np.full(t.shape, -1, dtype=np.int64),), t.shape, ())
+
+
+def _addresses(t: Tensor) -> np.ndarray:
+    """Where the elements of `t` lie, counted from the start of its memory."""
+    total = np.full(t.shape, t.off, dtype=np.int64)
+    for axis, (n, stride) in enumerate(zip(t.shape, t.meta.strides)):
+        if n > 1 and stride:
+            line = np.arange(n, dtype=np.int64) * stride
+            total += line.reshape((1,) * axis + (n,) + (1,) * (t.ndim - axis - 1))
+    return total
+
+
+def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
+    """Rows picked by a vector of run-time indices; more than one column of them counts down the
+    columns."""
+    assert STATE.program is not None and runtime.vector is not None
+    index = resolve(runtime.vector, api)
+    STATE.program.check_read(index, api)
+    index.buf.last = STATE.program.clock + 1
+    if index.size < t.shape[0]:
+        broken(
+            "shape-mismatch",
+            f"{api}: '{index.label}' has {index.size} indices for {t.shape[0]} rows",
+            tensor=index.label,
+            got=index.shape,
+            limit=f"at least {t.shape[0]} indices",
+        )
+    if not STATE.program.values:
+        return IndexedTensor(_flat(t), (shape_only(t.shape, _INT64),), t.shape, (index,))
+    rows = index.array.T.reshape(-1)[: t.shape[0]].astype(np.int64)
+    addresses = _addresses(t) + (rows * runtime.scale).reshape((-1,) + (1,) * (t.ndim - 1))
+    outside = (rows < 0) | (rows >= runtime.extent) if t.off == 0 else rows < 0
+    # a row that does not exist, even where its address would lie inside some other one
+    if outside.any():
+        addresses[outside] = np.where(
+            addresses[outside] < 0,
+            addresses[outside],
+            np.maximum(addresses[outside], t.buf.meta.nbytes // t.meta.itemsize),
+        )
+    return IndexedTensor(_flat(t), (addresses,), t.shape, (index,))
+
+
+def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Tensor:
+    """Columns of `t` picked by a snake of offsets: number i of a group of partitions is index[i %
+    group, i // group]."""
+    assert STATE.program is not None
+    STATE.program.check_read(index, api)
+    index.buf.last = STATE.program.clock + 1
+    partitions, free = t.meta.partitions, t.meta.free
+    flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
+    rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], (partitions, count))
+    least = index.size // partitions * min(partitions % group or group, partitions)
+    if least < count:
+        broken(
+            "shape-mismatch",
+            f"{api}: '{index.label}' has {least} offsets a group, {count} are used",
+            tensor=index.label,
+            got=index.shape,
+        )
+    if not STATE.program.values:
+        return IndexedTensor(
+            flat, (rows, shape_only(rows.shape, _INT64)), (partitions, count), (index,)
+        )
+    table = index.array.reshape(partitions, -1).astype(np.int64)
+    columns = np.empty((partitions, count), dtype=np.int64)
+    for first in range(0, partitions, group):
+        block = table[first : first + group]
+        snake = block.T.reshape(-1)
+        columns[first : first + group] = snake[:count]
+    return IndexedTensor(flat, (rows, columns), (partitions, count), (index,))

@@ -1,0 +1,1 @@
+"""What a kernel costs: budgets, tally, ladder, comparison."""

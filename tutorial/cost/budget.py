@@ -1,0 +1,222 @@
+"""Cost, counted and never timed: HBM bytes, transfers, instructions, on-chip peaks, each against
+the stage's minimum."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from ..inputs.families import Case
+from ..reference.attention import Attention
+from ..stage import Stage
+from ..trace.states import named_state
+from ..verdict import Counter
+
+
+@dataclass(frozen=True)
+class Overrun:
+    """A cost that defeats the lesson."""
+
+    cause: str
+    sentence: str
+
+
+def counters(stage: Stage, case: Case, run: Any) -> tuple[Counter, ...]:
+    """What the run cost beside the least that the stage's method needs."""
+    least = stage.minimum(case)
+    return (
+        Counter("HBM bytes read", run.hbm_bytes_read, least.hbm_bytes_read),
+        Counter("HBM bytes written", run.hbm_bytes_written, least.hbm_bytes_written),
+        Counter("DMA transfers", run.dma_transfers, least.dma_transfers),
+        Counter("matmuls", matmuls(run), least.matmuls),
+        Counter("transposes", transposes(run), least.transposes),
+        Counter("peak SBUF bytes", int(run.peak_bytes("sbuf")), least.sbuf_bytes),
+        Counter("peak PSUM bytes", int(run.peak_bytes("psum")), least.psum_bytes),
+    )
+
+
+def matmuls(run: Any) -> int:
+    """Matrix multiplications that are not transposes."""
+    return sum(
+        1 for i in run.instructions if i.op == "nc_matmul" and not i.attrs.get("is_transpose")
+    )
+
+
+def transposes(run: Any) -> int:
+    """Transposes on any engine."""
+    named = sum(1 for i in run.instructions if "transpose" in i.op)
+    return named + sum(
+        1 for i in run.instructions if i.op == "nc_matmul" and i.attrs.get("is_transpose")
+    )
+
+
+def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overrun | None:
+    """The sentence for HBM traffic over the stage's budget, or None. `names` maps parameters to the
+    kernel's names."""
+    least = stage.minimum(case)
+    reads = run.hbm_reads
+    for parameter, allowed in stage.reads.items():
+        if parameter == "q":
+            continue
+        size = case.args[parameter].nbytes
+        times = reads.get(names.get(parameter, parameter), 0) / size
+        if times > allowed * 1.001:
+            return _repeated(
+                stage,
+                case,
+                reads,
+                names,
+                parameter,
+                allowed,
+                _reads_all(run, names.get("k", "k"), case),
+            )
+    if run.hbm_bytes_read > least.hbm_bytes_read * 1.02 + _slack(case):
+        return Overrun(
+            "needless HBM traffic",
+            f"The kernel reads {run.hbm_bytes_read:,} bytes from HBM where "
+            f"{least.hbm_bytes_read:,} are enough: {_worst(reads, names, case)}",
+        )
+    if run.hbm_bytes_written > least.hbm_bytes_written * 1.02:
+        return Overrun(
+            "needless HBM traffic",
+            f"The kernel writes {run.hbm_bytes_written:,} bytes to HBM where "
+            f"{least.hbm_bytes_written:,} are enough: keep intermediate tiles in SBUF, "
+            "and store only the output.",
+        )
+    return None
+
+
+def _reads_all(run: Any, name: str, case: Case) -> bool:
+    """Whether one program instance reads as many bytes of K as there are."""
+    if "k" not in case.args:
+        return False
+    for program in run.programs:
+        part = copy.copy(run)
+        part.programs = [program]
+        if part.hbm_reads.get(name, 0) >= case.args["k"].nbytes:
+            return True
+    return False
+
+
+def _slack(case: Case) -> int:
+    """q is small beside K and V; reading it once a tile is forgiven."""
+    q = case.args.get("q")
+    if q is None:
+        return 0
+    keys = case.args["k"].shape[-1] if "k" in case.args else int(case.args["lengths"].max())
+    return int(q.nbytes) * max(keys // 128, 1)
+
+
+def _repeated(
+    stage: Stage,
+    case: Case,
+    reads: dict[str, int],
+    names: dict[str, str],
+    parameter: str,
+    allowed: int,
+    whole: bool,
+) -> Overrun:
+    """The sentence for a parameter that is read too often; `whole` says that some program instance
+    reads all of it."""
+    times = {p: reads.get(names.get(p, p), 0) / case.args[p].nbytes for p in stage.reads}
+    least = stage.minimum(case).hbm_bytes_read
+    total = sum(reads.values())
+    bytes_ = f"{total:,} bytes from HBM where {least:,} are enough"
+    attention: Attention | None = stage.attention(case) if stage.attention is not None else None
+    splits = attention.splits if attention is not None else 0
+    if (
+        splits > 1
+        and all(abs(times[p] - splits) < 0.01 for p in stage.reads if p[0] in "kv")
+        and whole
+    ):
+        return Overrun(
+            "all keys in every split",
+            f"Every split reads all of K and V: {bytes_}. The output is right, since the {splits} "
+            "states are alike and merge to the same; split s visits its own tiles, by "
+            "nl.program_id(0).",
+        )
+    if attention is not None and attention.group > 1:
+        group = attention.group
+        shared = [p for p in stage.reads if p[0] in "kv" and times[p] > group - 0.01]
+        if shared:
+            what = " and ".join(map(_shown, shared))
+            verb = "are" if len(shared) > 1 else "is"
+            often = _times(max(times[p] for p in shared))
+            return Overrun(
+                "loaded once a query head",
+                f"{what} {verb} loaded once a query head: read {often} (G = {group}), {bytes_}. "
+                "The output is right; load each tile once per KV head and let the group's query "
+                "heads share it.",
+            )
+    shown = ", ".join(f"{_shown(p)} {_times(times[p])}" for p in stage.reads if p != "q")
+    return Overrun(
+        "read too often",
+        f"{_shown(parameter)} is read {_times(times[parameter])}, and this stage's budget is "
+        f"{_times(allowed)} ({shown}; {bytes_}): {stage.cost_budget}.",
+    )
+
+
+def _shown(parameter: str) -> str:
+    """K and V are written large in sentences."""
+    return parameter.upper() if parameter in ("k", "v") else parameter
+
+
+def _times(x: float) -> str:
+    if abs(x - round(x)) < 0.005:
+        whole = round(x)
+        return {1: "once", 2: "twice"}.get(whole, f"{whole} times")
+    return f"{x:.2f} times"
+
+
+def _worst(reads: dict[str, int], names: dict[str, str], case: Case) -> str:
+    own = {names.get(p, p) for p in case.args}
+    spilled = {name: size for name, size in reads.items() if name not in own}
+    if spilled:
+        name, size = max(spilled.items(), key=lambda item: item[1])
+        return (
+            f"{size:,} of them come from {name or 'a scratch tensor'}, an intermediate that "
+            "could stay in SBUF."
+        )
+    arrays = {name: value for name, value in case.args.items() if hasattr(value, "nbytes")}
+    parts = [
+        f"{_shown(p)} {_times(reads.get(names.get(p, p), 0) / value.nbytes)}"
+        for p, value in arrays.items()
+    ]
+    return f"read {', '.join(parts)}."
+
+
+def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tuple[str, ...]:
+    """Remarks on a right kernel that costs more than it must, short of defeating the lesson."""
+    remarks = []
+    by_name = {c.name: c for c in found}
+    ladder = stage.ladder is not None  # its rungs tell more
+    moved = by_name["DMA transfers"]
+    if not ladder and moved.yours > 2 * moved.minimum:
+        remarks.append(
+            f"note: {moved.yours:,} DMA transfers; {moved.minimum:,} are enough with tiles of 128."
+        )
+    fewer = [c.name for c in found if c.yours < c.minimum]
+    if fewer and not ladder:
+        remarks.append(
+            f"note: fewer {' and '.join(fewer)} than this lesson's method needs with tiles of 128."
+        )
+    work = by_name["transposes"]
+    if not ladder and work.yours > 2 * work.minimum:
+        remarks.append(
+            f"note: {work.yours:,} transposes; {work.minimum:,} are enough with tiles of 128."
+        )
+    if stage.attention is not None and stage.number >= 2 and not ladder:
+        whole = case.args["k"].nbytes if "k" in case.args else case.args["k_blocks"].nbytes
+        if by_name["peak SBUF bytes"].yours > 1.5 * whole:
+            remarks.append(
+                "note: the whole of K or V is on chip at once; that works until the "
+                "cache outgrows SBUF."
+            )
+    if stage.attention is not None and not named_state(run.names()):
+        remarks.append(
+            'note: the kernel names no state; with nl.full(..., name="m"), "l" and '
+            '"acc", updated in place, trace '
+            "shows how they move, and a wrong value is placed at its tile."
+        )
+    return tuple(remarks)

@@ -1,0 +1,242 @@
+"""A ladder of kernels: what each rung costs and takes by the model of time, and which rung a
+reader's kernel has reached.
+
+    from tutorial.ladder import ladder
+    ladder(7)               # the worked rungs, one row each
+    ladder(7, kernel)       # and the reader's kernel below them
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nkisim
+
+from .. import doctor, stage
+from ..inputs.families import Case
+from ..running import runner
+from ..text import table
+
+TARGETS = ("trn2", "trn1")
+TIME = "model us on trn2"
+MEANING = {
+    "HBM bytes": "bytes between HBM and chip",
+    "transfers": "DMA transfers",
+    "transposes": "transposes",
+    "instructions": "instructions on VectorE and ScalarE",
+    "elements": "elements a partition through VectorE and ScalarE",
+    TIME: "us on trn2 by the model of time",
+}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says
+    what it brought, or that it did not pay. A rung that is `tried` only is shown and not asked for.
+    `arguments` gives a case in this rung's own layout."""
+
+    number: int
+    name: str
+    file: str
+    lever: str
+    budget: Mapping[str, float]
+    note: str = ""
+    tried: bool = False
+    arguments: Callable[[Case], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a stage, and the case on which they are measured."""
+
+    rungs: tuple[Rung, ...]
+    case: Callable[[], Case]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A kernel at the ladder's size: its counters, and by target the modelled time, what bounds it,
+    and the share of the achievable HBM bandwidth."""
+
+    counts: Mapping[str, float]
+    latency_us: Mapping[str, float]
+    bound: Mapping[str, str]
+    share: Mapping[str, float]
+
+
+def measured(run: Any) -> Measured:
+    """The counters of a run, and what the model of time says of it."""
+    lines = {target: run.timeline(target=target) for target in TARGETS}
+    made = run.instructions
+    busy = [i for i in made if i.engine in ("vector", "scalar")]
+    counts: dict[str, float] = {
+        "HBM bytes": sum(i.hbm_bytes_read + i.hbm_bytes_written for i in made),
+        "transfers": sum(1 for i in made if i.engine == "dma"),
+        "transposes": sum(
+            1
+            for i in made
+            if "transpose" in i.op or i.op == "nc_matmul" and i.attrs.get("is_transpose")
+        ),
+        "instructions": len(busy),
+        "elements": sum(max(math.prod(o.shape[1:]) for o in i.dst + i.srcs) for i in busy),
+        TIME: round(lines["trn2"].latency_us, 1),
+    }
+    return Measured(
+        counts,
+        {target: line.latency_us for target, line in lines.items()},
+        {target: line.bound for target, line in lines.items()},
+        {
+            target: line.roofline.achieved_bandwidth / line.roofline.achievable_bandwidth
+            for target, line in lines.items()
+        },
+    )
+
+
+def measure(key: int | str | stage.Stage, kernel: Any, case: Case | None = None) -> Measured | None:
+    """The kernel at the ladder's size, or on `case`, on shapes alone; None where the simulator does
+    not run it.
+
+    Raises what the kernel raises.
+    """
+    lesson = stage.get(key)
+    assert lesson.ladder is not None
+    at = lesson.ladder.case() if case is None else case
+    if (
+        runner.usable(kernel, lesson) is not None
+        or type(kernel).__module__.split(".")[0] != "nkisim"
+    ):
+        return None
+    with nkisim.record(values=False) as run, contextlib.redirect_stdout(io.StringIO()):
+        kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
+    return measured(run)
+
+
+def unmet(rung: Rung, found: Measured) -> list[str]:
+    """What a rung asks for and the kernel does not have, in words."""
+    return [
+        f"{MEANING[name]} at most {limit:,g}, yours {found.counts[name]:,g}"
+        for name, limit in rung.budget.items()
+        if found.counts[name] > limit
+    ]
+
+
+def reached(ladder: Ladder, found: Measured) -> int:
+    """The highest rung whose budget the kernel keeps; 0 if none."""
+    return max(
+        (rung.number for rung in ladder.rungs if not rung.tried and not unmet(rung, found)),
+        default=0,
+    )
+
+
+def rung_of(lesson: stage.Stage, number: int) -> Rung:
+    """The rung of that number. Raises StageError if the stage has none."""
+    rungs = () if lesson.ladder is None else tuple(r for r in lesson.ladder.rungs if not r.tried)
+    for rung in rungs:
+        if rung.number == number:
+            return rung
+    has = f"has the rungs {rungs[0].number} to {rungs[-1].number}" if rungs else "has no rungs"
+    raise stage.StageError(f"{lesson.title} {has}, not {number}.")
+
+
+def standing(lesson: stage.Stage, found: Measured) -> str:
+    """One line: the rung that is reached, and what the next one asks for."""
+    assert lesson.ladder is not None
+    at = reached(lesson.ladder, found)
+    rungs = [rung for rung in lesson.ladder.rungs if not rung.tried]
+    line = f"ladder: rung {at} of {len(rungs)}" + (f" ({rungs[at - 1].name})" if at else "")
+    share = f"{100 * found.share['trn2']:.0f} % of achievable bandwidth"
+    line += f", {found.counts[TIME]:,.1f} us on trn2 by the model of time, {share}"
+    if at == len(rungs):
+        return f"{line}."
+    return f"{line}. Rung {at + 1}, {rungs[at].name}: {'; '.join(unmet(rungs[at], found))}."
+
+
+def _kernels(lesson: stage.Stage) -> list[tuple[Rung, Any]]:
+    assert lesson.ladder is not None
+    folder = doctor.solutions_folder()
+    files = (
+        []
+        if folder is None
+        else [(rung, folder / lesson.file_name / rung.file) for rung in lesson.ladder.rungs]
+    )
+    return [(rung, runner.load(file, lesson)) for rung, file in files if file.is_file()]
+
+
+def ladder(
+    key: int | str | stage.Stage,
+    kernel: Any = None,
+    case: Case | None = None,
+    rungs: Sequence[int] | None = None,
+) -> None:
+    """Print the worked rungs of a stage (or only those of these numbers), a row and a note each,
+    and `kernel` below them; on `case` instead of the ladder's own size."""
+    lesson = stage.get(key)
+    if lesson.ladder is None:
+        raise stage.StageError(f"{lesson.title} has no ladder.")
+    at = lesson.ladder.case() if case is None else case
+    rows, told = [], []
+    for rung, made in _kernels(lesson):
+        if rungs is not None and rung.number not in rungs:
+            continue
+        own = (
+            Case(at.family, at.reveals, rung.arguments(at), at.options, at.exact)
+            if rung.arguments is not None
+            else at
+        )
+        found = measure(lesson, made, own)
+        if found is not None:
+            rows.append([f"{rung.number}{'*' if rung.tried else ''} {rung.name}", *_cells(found)])
+            told.append(f"{rung.number}{'*' if rung.tried else ''} {rung.note}")
+    if not rows:
+        print(f"The rungs of {lesson.title} are not here.")
+    if kernel is not None:
+        problem = runner.usable(kernel, lesson)
+        try:
+            found = measure(lesson, kernel, at)
+            why = "There is nothing to count: the simulator does not run it."
+        except Exception as error:  # check says more; this is a table
+            found, why = (
+                None,
+                (f"Your kernel does not run at this size: {' '.join(str(error).split())}"),
+            )
+        if found is None:
+            print(problem.sentence if problem is not None else why)
+        else:
+            rows.append(["yours", *_cells(found)])
+    if rows:
+        print(at.sizes)
+        names = [
+            "rung",
+            "transfers",
+            "transposes",
+            "instr.",
+            "elements",
+            "model trn2 us",
+            "bound",
+            "share",
+        ]
+        print(table([*names, "model trn1 us", "bound", "share"], rows))
+        print(
+            "model: times are modelled, never measured. instr., elements: on VectorE and "
+            "ScalarE; share: of the HBM\n"
+            "bandwidth that the DMA engines of a core achieve, by the model."
+        )
+    if told and kernel is None:
+        print("\n".join(told))
+
+
+def _cells(found: Measured) -> list[str]:
+    counts = [
+        f"{found.counts[name]:,.0f}"
+        for name in ("transfers", "transposes", "instructions", "elements")
+    ]
+    times = [
+        [f"{found.latency_us[t]:,.1f}", found.bound[t], f"{100 * found.share[t]:.0f} %"]
+        for t in TARGETS
+    ]
+    return [*counts, *times[0], *times[1]]

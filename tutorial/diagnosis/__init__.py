@@ -1,0 +1,1 @@
+"""From wrong values to a sentence."""

@@ -1,0 +1,102 @@
+"""From wrong values to a sentence: where the kernel first goes wrong, and which mistake makes it
+so.
+
+Two witnesses. The outputs on all families are compared with what the known mistakes would answer
+(`matching`); this needs nothing of the kernel's style. The state trace, where the kernel has one,
+gives the place and the ratio (`divergence`), and decides between mistakes that answer alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..mistakes import attention as mistakes
+from ..running import runner
+from ..running.answer import Answer, Diagnosis
+from ..stage import Stage
+from . import order as passing
+from . import place as placing
+from .evidence import Evidence
+from .first_kernel import diagnose_scaling
+from .matching import Matcher
+
+
+def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
+    """Name the mistake behind the wrong answers of `kernel` (there is at least one)."""
+    if stage.attention is None:
+        return diagnose_scaling(answers)
+    evidence = Evidence(stage, kernel, answers)
+    matcher = Matcher(evidence)
+    done = passing.seen(answers[evidence.first].result.run)
+    if done is not None:
+        return _report(evidence, evidence.telling, *done)
+    found: Any = matcher.known()
+    low = None
+    if found is None:
+        low = evidence.low_precision
+        found = None if low is not None and evidence.like_rounding else matcher.recognised()
+    if found is not None:
+        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.cause))
+    if low is not None:
+        return _report(evidence, evidence.telling, "low precision", low)
+    place = evidence.divergence(evidence.first)
+    if place is not None and place.cause:
+        cause = next(m for m in mistakes.known(evidence.problems[0]) if m.key == place.cause)
+        return _report(evidence, evidence.first, cause.key, _fill(evidence, cause.cause))
+    moved = placing.moved(evidence, matcher.agrees)
+    if moved is not None:
+        return _report(evidence, evidence.first, "rows exchanged", moved)
+    found = matcher.known(last=True)
+    if found is not None:
+        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.cause))
+    return _report(evidence, evidence.first, None, placing.advice(evidence, place is not None))
+
+
+def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnosis:
+    """The place in case i, and then the text."""
+    place = evidence.divergence(i)
+    answer = evidence.answers[i]
+    details: dict[str, Any] = {
+        "failing": [evidence.answers[j].result.case.family for j in evidence.failing]
+    }
+    if place is not None:
+        details |= {
+            "tile": place.tile,
+            "head": place.head,
+            "quantity": place.quantity,
+            "got": place.got,
+            "expected": place.expected,
+            "ratio": place.ratio,
+        }
+        where = place.sentence
+    else:
+        where, more = placing.in_the_output(answer, evidence.problems[i])
+        details |= more
+        if i == evidence.first and evidence.overflow is not None and evidence.is_plain(i):
+            made = evidence.overflow[1]
+            where += (
+                f" The first infinity or NaN comes from line {made.line}: "
+                f"{runner.without_comment(made.source)}."
+            )
+            details["line"] = made.line
+    return Diagnosis(f"{where} {text}", answer.result.case.family, cause, details)
+
+
+def _fill(evidence: Evidence, cause: str) -> str:
+    """A cause with the sizes of the case that is reported."""
+    i = evidence.telling
+    problem = evidence.problems[i]
+    group = problem.group if problem.group > 1 else max(p.group for p in evidence.problems)
+    root = f"{float(np.sqrt(problem.d)):.2f}".removesuffix(".00")
+    values = {
+        "G": group,
+        "sqrt_d": root,
+        "tiles": max(problem.n // evidence.widths(i)[0], 1),
+        "S": problem.splits,
+    }
+    for name, value in values.items():
+        cause = cause.replace("{" + name + "}", str(value))
+    return cause

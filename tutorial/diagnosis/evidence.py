@@ -1,0 +1,274 @@
+"""What a wrong kernel did, beyond its outputs: its instructions, tiles and state, each looked at
+only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..inputs.families import Case
+from ..reference.attention import Attention
+from ..running import precision, runner
+from ..running.answer import Answer
+from ..stage import Stage
+from ..trace import divergence
+from ..trace.states import NAMES, Observed, queries, state_of, widest, widths
+
+FEW = 4  # failing cases that are looked at for what a kernel does alike in all
+
+
+@lru_cache(maxsize=256)
+def problem_of(stage: Stage, case: Case) -> Attention:
+    """A case as attention: one object a case, so that what is computed from it can be kept."""
+    assert stage.attention is not None
+    return stage.attention(case)
+
+
+class Evidence:
+    """The answers of one attention kernel and what its runs show. Cases are told by their place
+    among the answers.
+
+    `failing` are the wrong ones, those of several tiles first; `first` is the first of them.
+    """
+
+    def __init__(self, stage: Stage, kernel: Any, answers: Sequence[Answer]) -> None:
+        self.stage = stage
+        self.kernel = kernel
+        self.answers = answers
+        self.problems = [problem_of(stage, answer.result.case) for answer in answers]
+        self.views = list(self.problems)
+        failing = [i for i, answer in enumerate(answers) if answer.wrong]
+        # several tiles tell more than one
+        self.failing = sorted(failing, key=lambda i: self.problems[i].n <= 128)
+        self.first = self.failing[0]
+        self._instructions: dict[int, list[Any]] = {}
+        self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
+        self._widest: dict[int, int] = {}
+        self._states: dict[int, Observed | None] = {}
+
+    def instructions(self, i: int) -> list[Any]:
+        """What ran in case i; nothing where the simulator did not run it."""
+        if i not in self._instructions:
+            run = self.answers[i].result.run
+            self._instructions[i] = run.instructions if run is not None else []
+        return self._instructions[i]
+
+    @cached_property
+    def smallest(self) -> list[int]:
+        """The failing cases, those that are quick to look at first."""
+        return sorted(self.failing, key=lambda i: self.problems[i].n * self.problems[i].n_q_heads)
+
+    # -- the state ---------------------------------------------------------------------------------
+    def observed(self, i: int) -> Observed | None:
+        """The kernel's own state in case i, if it names one."""
+        run = self.answers[i].result.run
+        if run is None:
+            return None
+        if i not in self._states:
+            self.views[i], self._states[i] = divergence.view(
+                run,
+                self.stage.views(self.problems[i]),
+                self.stage.states,
+                lambda: self.instructions(i),
+            )
+        return self._states[i]
+
+    def divergence(self, i: int) -> divergence.Divergence | None:
+        """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
+        observed = self.observed(i)
+        assert self.stage.states is not None
+        return (
+            None
+            if observed is None
+            else divergence.first(observed, self.views[i], self.stage.states)
+        )
+
+    @cached_property
+    def telling(self) -> int:
+        """The case to report: the first failing one where the state shows where it went wrong, else
+        the first."""
+        return next((i for i in self.failing if self.divergence(i) is not None), self.first)
+
+    # -- the tiles ---------------------------------------------------------------------------------
+    def widths(self, i: int) -> list[int]:
+        """Keys a tile that are worth trying in case i, the most likely first."""
+        observed = self.observed(i)
+        found = widths(self.instructions(i), self.problems[i])
+        blocks = self.answers[i].result.case.args.get("k_blocks")
+        if blocks is not None:
+            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block a partition
+        loads = [
+            made.dst[0].shape[-1]
+            for made in self.instructions(i)
+            if made.op == "dma_copy" and made.srcs[0].name == "k"
+        ]
+        found = [w for w in dict.fromkeys(loads) if w > 512 and self.problems[i].n % w == 0] + found
+        likely = list(dict.fromkeys([observed.width, *found] if observed is not None else found))[
+            :4
+        ]
+        # tiles as narrow as that take long to try, and fit nothing
+        few = queries(self.instructions(i), self.problems[i])
+        return [
+            w for w in likely if w not in few or observed is not None and w == observed.width
+        ] or likely
+
+    def width(self, i: int, width: int) -> int:
+        """`width` as case i has it: n where the tiles of that width do not fit; where it is 0, what
+        its own matmuls show."""
+        problem = self.problems[i]
+        if not width:
+            if i not in self._widest:
+                self._widest[i] = widest(self.instructions(i), problem)
+            width = self._widest[i]
+        return width if problem.tiles(width) else problem.n
+
+    @cached_property
+    def tail(self) -> str:
+        """What a kernel of a batch makes of a last tile that is not whole: "zero" if it fills it
+        up, else "narrow"."""
+        usual = self.widths(self.first)[0]
+        for i in self.failing:
+            problem = self.problems[i]
+            if problem.lengths is not None and problem.n > 1 and problem.n % usual:
+                width = self.widths(i)[0]
+                shown = {
+                    max(made.srcs[0].shape[-1], made.srcs[1].shape[-1])
+                    for made in self.instructions(i)
+                    if made.op == "nc_matmul"
+                    and len(made.srcs) >= 2
+                    and made.srcs[0].shape[0] == problem.d
+                }
+                if problem.n % width:
+                    return "zero" if problem.n % width not in shown else "narrow"
+        return "narrow"
+
+    # -- what it computes --------------------------------------------------------------------------
+    @cached_property
+    def alpha_formed(self) -> bool:
+        """Whether the kernel takes exp of something with one element a row, as alpha has."""
+        exps = [made for made in self.instructions(self.first) if _is_exp(made)]
+        # p, whose last tile may have one key
+        large = {made.line for made in exps if not self._is_small(made, self.first)}
+        return any(made.line not in large for made in exps)
+
+    def does(self, operator: str) -> bool:
+        """Whether any instruction uses an operator whose name has this in it."""
+        return any(
+            operator in str(value)
+            for made in self.instructions(self.first)
+            for value in made.attrs.values()
+        )
+
+    @cached_property
+    def divides(self) -> bool:
+        """Whether the kernel divides by anything."""
+        return (
+            self.does("divide")
+            or self.does("reciprocal")
+            or any(made.op == "reciprocal" for made in self.instructions(self.first))
+        )
+
+    @cached_property
+    def overflow(self) -> tuple[str, Any] | None:
+        """The instruction that made the first infinity or NaN, and whether it has one element a row
+        ("row") or more ("tile"), or divides ("division"); None if there is none in the first
+        failing case."""
+        looked_at = [self.first] if self.problems[0].lengths is None else self.failing
+        at = next((i for i in looked_at if self.is_plain(i)), None)
+        if at is None:
+            return None
+        answer = self.answers[at]
+        if answer.result.run is None or np.isfinite(answer.output).all():
+            return None
+        run = runner.run(self.kernel, answer.result.case, self.stage, keep_results=True).run
+        exps: set[str] = set()  # 1 / exp is no division by l, but another way to form alpha
+        for made, value in zip(run.instructions, run.results, strict=True):
+            (exps.add if _is_exp(made) else exps.discard)(made.dst[0].name)
+            if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
+                divides = made.op == "reciprocal" or bool(
+                    {"divide", "reciprocal"} & set(map(str, made.attrs.values()))
+                )
+                divides &= not made.srcs or made.srcs[0].name not in exps
+                return "division" if divides else "row" if self._is_small(
+                    made, at
+                ) else "tile", made
+        return None
+
+    def is_plain(self, i: int) -> bool:
+        """Whether there is an infinity or a NaN in the output of a case, and none in its inputs."""
+        args = self.answers[i].result.case.args.values()
+        return (
+            all(np.isfinite(x).all() for x in args if isinstance(x, np.ndarray))
+            and not np.isfinite(self.answers[i].output).all()
+        )
+
+    def _is_small(self, made: Any, i: int) -> bool:
+        """Whether an instruction gives one element a row of the state, and not one a key."""
+        shape = made.dst[0].shape
+        if int(np.prod(shape)) <= self.problems[i].n_q_heads:
+            return True
+        if i not in self._exps:
+            self._exps[i] = {
+                (made.line, made.dst[0].shape) for made in self.instructions(i) if _is_exp(made)
+            }
+        alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
+        # the only exp of a kernel gives p, which may be a column of keys
+        return int(np.prod(shape[1:])) == 1 and not alone
+
+    # -- precision ---------------------------------------------------------------------------------
+    @cached_property
+    def like_rounding(self) -> bool:
+        """Whether all errors are no larger than what rounding to 16 bits can do."""
+        return all(
+            np.isfinite(self.answers[i].output).all() and _error(self.answers[i]) < 0.1
+            for i in self.failing
+        )
+
+    @cached_property
+    def low_precision(self) -> str | None:
+        """The cause if fp32 inputs meet tiles of fewer bits, or a 16-bit kernel keeps its state in
+        16 bits."""
+        if self.stage.tolerance is not None:
+            told = (precision.kept_short(self.instructions(i)) for i in self.smallest[:FEW])
+            return next((said for said in told if said), None)
+        rows: dict[str, str] = {}
+        others: dict[str, str] = {}
+        for i in self.smallest[:FEW]:
+            if self.answers[i].result.case.args["q"].dtype != np.float32:
+                return None
+            for made in self.instructions(i):
+                for operand in made.dst:
+                    if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith(
+                        "float8"
+                    ):
+                        name = state_of(operand.name) or operand.name
+                        (rows if name in NAMES or int(np.prod(operand.shape[1:])) == 1 else others)[
+                            name
+                        ] = operand.dtype
+        names = {name: rows[name] for name in NAMES if name in rows} or rows or others
+        if not names:
+            return None
+        shown, kind = list(names)[:4], next(iter(names.values()))
+        what = f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} kept in {kind}"
+        them = "it" if len(shown) == 1 else "them"
+        if rows:
+            return (
+                f"{what}, which has too few digits to carry a running max or sum: in bf16 256 + 1 "
+                f"stays 256. Keep {them} in float32."
+            )
+        return (
+            f"{what}: the inputs of this stage are float32, and so must be what is computed "
+            "from them."
+        )
+
+
+def _is_exp(made: Any) -> bool:
+    return made.op == "activation" and "exp" in str(made.attrs.get("op", "exp"))
+
+
+def _error(answer: Answer) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.abs(answer.output - answer.expected).max() / np.abs(answer.expected).max())

@@ -1,0 +1,170 @@
+"""Where an output is wrong, and what to look at when no known mistake explains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..reference.attention import Attention, online_states
+from ..running import runner
+from ..running.answer import Answer, alike
+from ..text import short
+from ..trace.divergence import Context
+from .evidence import Evidence
+
+
+def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:
+    """Where the output is most wrong: the first bad head, its worst element."""
+    got, want = answer.rows.astype(np.float64), answer.expected_rows
+    with np.errstate(all="ignore"):
+        error = np.where(np.isfinite(got), np.abs(got - want), np.inf)
+    rows = error.max(axis=1) / np.maximum(np.abs(want).max(axis=1), 1e-30)
+    h = int(np.flatnonzero(rows > 1e-5)[0]) if (rows > 1e-5).any() else int(np.argmax(rows))
+    i = int(np.argmax(error[h]))
+    label = problem.label(h)
+    head = f"{label}: " if label else ""
+    g, w = float(got[h, i]), float(want[h, i])
+    details = {"head": h, "quantity": "o", "index": i, "got": g, "expected": w}
+    return f"{head}o[{i}] is {short(g)}, expected {short(w)}.", details
+
+
+def factor(evidence: Evidence) -> str:
+    """A sentence where every wrong row is the right one times a number; it names the number if that
+    is the same quantity in all failing cases. Nothing otherwise."""
+    shown = 0.0
+    names: set[str] | None = None
+    for i in evidence.failing:
+        answer, problem = evidence.answers[i], evidence.problems[i]
+        sums = online_states(problem, problem.n).l[-1]
+        for h, (got, want) in enumerate(
+            zip(answer.rows.astype(np.float64), answer.expected_rows, strict=True)
+        ):
+            ratio = _ratio(got, want)
+            if ratio is None:
+                return ""
+            if abs(ratio - 1) < 5e-3:
+                continue
+            shown = shown or ratio
+            made = Context(
+                1.0,
+                1.0,
+                float(sums[h]),
+                problem.group,
+                float(np.sqrt(problem.d)),
+                max(problem.n // 128, 1),
+            )
+            fitting = {name for name, value in made.names() if np.isclose(ratio, value, rtol=2e-3)}
+            names = fitting if names is None else names & fitting
+    if not shown:
+        return ""
+    name = f", which is {sorted(names)[0]} of that row" if names else ""
+    return (
+        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it is "
+        "divided by something else than l."
+    )
+
+
+def _ratio(got: Any, want: Any) -> float | None:
+    """By what `got` is `want` times a number; None where it is not."""
+    size = float(want @ want)
+    if not np.isfinite(got).all() or not size:
+        return None
+    ratio = float(got @ want) / size
+    return (
+        ratio
+        if abs(ratio) > 1e-30 and np.abs(got - ratio * want).max() <= 1e-3 * np.abs(got).max()
+        else None
+    )
+
+
+def moved(evidence: Evidence, agrees: float) -> str | None:
+    """A sentence if every wrong row holds the right answer of another row: the numbers are right,
+    their place is not."""
+    first: tuple[int, int] | None = None
+    for i in evidence.failing:
+        got, want = evidence.answers[i].rows, evidence.answers[i].expected_rows
+        for r in range(len(got)):
+            if alike(got[r : r + 1], want[r : r + 1], agrees=agrees):
+                continue
+            source = next(
+                (
+                    s
+                    for s in range(len(want))
+                    if want[s].any() and alike(got[r : r + 1], want[s : s + 1], agrees=agrees)
+                ),
+                None,
+            )
+            if source is None:
+                return None
+            if i == evidence.first and first is None:
+                first = r, source
+    if first is None:
+        return None
+    problem = evidence.problems[evidence.first]
+    here, there = (problem.label(row) or f"row {row}" for row in first)
+    return (
+        f"Row {first[0]} of the output ({here}) holds what belongs to {there}, and every "
+        "other wrong row is another row's "
+        "answer too: look at which q is read, and at which row of o is written."
+    )
+
+
+def advice(evidence: Evidence, placed: bool) -> str:
+    """What to look at when no known mistake fits."""
+    right = [a.result.case.family for a in evidence.answers if not a.wrong]
+    shape = (
+        f"Right on {len(right)} of {len(evidence.answers)} input families"
+        if right
+        else "Wrong on every input family"
+    )
+    missing = _read(evidence)
+    if missing:
+        return f"{shape}. {missing}"
+    if not placed and (said := factor(evidence)):
+        return f"{shape}.{said}"
+    if placed:
+        return (
+            f"{shape}. No known mistake gives these values: look at the line that computes "
+            "this quantity for this tile."
+        )
+    if evidence.observed(evidence.first) is not None:
+        return (
+            f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: look at "
+            "what comes after the last tile, o = acc / l, and where it is stored."
+        )
+    case = evidence.answers[evidence.first].result.case
+    reveals = (
+        (f" The family {case.family} reveals {case.reveals}.")
+        if any(name.startswith("random") for name in right)
+        else ""
+    )
+    return (
+        f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
+        "which tile it goes wrong."
+    )
+
+
+def _read(evidence: Evidence) -> str | None:
+    """A sentence if a part of K or V is never read, or read more often than the stage's method
+    needs."""
+    answer = evidence.answers[evidence.first]
+    run, case = answer.result.run, answer.result.case
+    if run is None:
+        return None
+    names = runner.parameter_names(evidence.kernel, evidence.stage)
+    for name in ("k", "v"):
+        if name not in case.args:
+            continue  # a pool of blocks holds more than what is to be read
+        size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name))
+        if read is not None and read < size:
+            return (
+                f"Only {read:,} of the {size:,} bytes of {name} are read: the loop does not "
+                "visit all keys."
+            )
+        if read is not None and read > 1.001 * size * evidence.stage.reads.get(name, 1):
+            return (
+                f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys "
+                "more often than others, or all of them too often."
+            )
+    return None

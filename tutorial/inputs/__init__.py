@@ -1,0 +1,1 @@
+"""Input families, seeds, and the stored real data."""

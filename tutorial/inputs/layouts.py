@@ -1,0 +1,170 @@
+"""What the attention stages share: the cases in their layout, the check of a caller's inputs, and
+the oracle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference.attention import Attention, not_finite
+from ..stage import InputError
+from . import families, realdata
+from .families import FAMILIES, Case
+
+# keys per tile in the stages' own method: keys become partitions, of which there are 128
+TILE = 128
+
+
+def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:
+    """softmax(scale q k) v^T in float64: q (H, d), k and v (d, n) -> (H, d)."""
+    q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
+    qk = scale * (q @ k)
+    p = np.exp(qk - qk.max(axis=1, keepdims=True))
+    return (p / p.sum(axis=1, keepdims=True)) @ v.T
+
+
+def one_head_case(name: str, d: int, n: int, family: str | None = None, **options: float) -> Case:
+    """A family for one query head: q (d, 1), k (d, n), v (d, n)."""
+    q, k, v = families.heads(name, 1, 1, d, n)
+    return Case(family or name, FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]}, options)
+
+
+def two_row_cases(d: int, n: int) -> tuple[Case, ...]:
+    """Two query rows over one K and V: q (d, 2). No stage before GQA asks for them; some kernels
+    take them."""
+    return tuple(
+        Case(f"two query rows, {name}", FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]})
+        for name in ("random", "rows of different scale")
+        for q, k, v in [families.heads(name, 2, 1, d, n)]
+    )
+
+
+def grouped_case(
+    name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: float
+) -> Case:
+    """A family for groups: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n)."""
+    q, k, v = families.heads(name, n_q, n_kv, d, n)
+    return Case(family or name, FAMILIES[name].reveals, {"q": q, "k": k, "v": v}, options)
+
+
+REAL_HEADS = (8, 2, 8)
+"""Of each stored layer, a head worth watching: its max moves several times, moves at the end, never
+moves."""
+
+
+def real_one_head_cases(n: int) -> tuple[Case, ...]:
+    """One head of every stored layer of the real model, at n tokens."""
+    made = []
+    for place, (layer, head) in enumerate(zip(realdata.layers(), REAL_HEADS, strict=True)):
+        q, k, v, _ = realdata.load(layer, n).head(head)
+        made.append(
+            _real_case({"q": q, "k": k, "v": v}, f", layer {layer} head {head}" if place else "")
+        )
+    return tuple(made)
+
+
+def real_grouped_cases(n: int, n_others: int) -> tuple[Case, ...]:
+    """All heads of every stored layer: the first layer at n tokens, the others at n_others."""
+    made = []
+    for place, layer in enumerate(realdata.layers()):
+        real = realdata.load(layer, n_others if place else n)
+        made.append(
+            _real_case({"q": real.q, "k": real.k, "v": real.v}, f", layer {layer}" if place else "")
+        )
+    return tuple(made)
+
+
+def _real_case(args: Mapping[str, Any], which: str) -> Case:
+    return Case(f"real data{which}", "what a language model really asks for", args, exact=False)
+
+
+def one_head_attention(case: Case) -> Attention:
+    q, k, v = (case.args[name] for name in "qkv")
+    return _attention(q.T, k[None], v[None], case)
+
+
+def grouped_attention(case: Case) -> Attention:
+    q, k, v = (case.args[name] for name in "qkv")
+    return _attention(q.T, k, v, case)
+
+
+def _attention(q: Any, k: Any, v: Any, case: Case) -> Attention:
+    given = case.options.get("softmax_scale")
+    return Attention(
+        q, k, v, default_scale(k.shape[-2]) if given is None else float(given), given is not None
+    )
+
+
+def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
+    """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile, m, l and acc; and a transposed
+    V tile."""
+    return 4 * (group * d + 2 * d * keys + 2 * group + group * d), 4 * d * keys
+
+
+def default_scale(d: int) -> float:
+    return 1.0 / math.sqrt(d)
+
+
+def validate_one_head(
+    inputs: Mapping[str, Any], most_keys: int | None = None, multiple: int = 1
+) -> None:
+    """Raise InputError unless q is (d, 1), k and v are (d, n), n as allowed, fp32 and finite."""
+    q, k, v = check_arrays(inputs, {"q": 2, "k": 2, "v": 2})
+    d, n = k.shape
+    if q.shape != (d, 1):
+        raise InputError(f"q must be (d, 1) = {(d, 1)} to fit k {k.shape}, got {q.shape}.")
+    check_sizes(k, v, d, n, most_keys, multiple)
+    check_values(inputs)
+
+
+def validate_grouped(inputs: Mapping[str, Any], multiple: int = TILE) -> None:
+    """Raise InputError unless q is (d, Hq), k and v are (Hkv, d, n), Hq % Hkv == 0, n as allowed,
+    fp32 and finite."""
+    q, k, v = check_arrays(inputs, {"q": 2, "k": 3, "v": 3})
+    n_kv, d, n = k.shape
+    if q.shape[0] != d:
+        raise InputError(f"q must be (d, Hq) with d = {d} to fit k {k.shape}, got {q.shape}.")
+    if n_kv == 0 or q.shape[1] == 0:
+        raise InputError(f"there must be heads, got Hq = {q.shape[1]} and Hkv = {n_kv}.")
+    if q.shape[1] % n_kv:
+        raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[1]} and Hkv = {n_kv}.")
+    check_sizes(k, v, d, n, None, multiple)
+    check_values(inputs)
+
+
+def check_arrays(inputs: Mapping[str, Any], axes: Mapping[str, int]) -> list[NDArray[Any]]:
+    for name, ndim in axes.items():
+        value = inputs[name]
+        if not isinstance(value, np.ndarray):
+            raise InputError(f"{name} must be a NumPy array, got {type(value).__name__}.")
+        if value.ndim != ndim:
+            raise InputError(f"{name} must have {ndim} axes, got {value.ndim}: {value.shape}.")
+        if value.dtype != np.float32:
+            raise InputError(f"{name} must be float32 at this stage, got {value.dtype}.")
+    return [inputs[name] for name in axes]
+
+
+def check_sizes(k: Any, v: Any, d: int, n: int, most_keys: int | None, multiple: int) -> None:
+    if v.shape != k.shape:
+        raise InputError(f"k and v must have the same shape, got {k.shape} and {v.shape}.")
+    if not 0 < d <= 128:
+        raise InputError(f"the head dimension d lies on the partitions: 1 to 128, got {d}.")
+    if n == 0:
+        raise InputError("the cache is empty (n = 0): a softmax over no keys is not defined.")
+    if most_keys is not None and n > most_keys:
+        raise InputError(f"n must be at most {most_keys} keys at this stage, got {n}.")
+    if n % multiple:
+        raise InputError(f"n must be a multiple of {multiple} keys at this stage, got {n}.")
+
+
+def check_values(inputs: Mapping[str, Any]) -> None:
+    scale = inputs.get("softmax_scale")
+    if scale is not None and not isinstance(scale, (int, float, np.floating, np.integer)):
+        raise InputError(f"softmax_scale must be a number or None, got {type(scale).__name__}.")
+    sentence = not_finite({name: value for name, value in inputs.items() if value is not None})
+    if sentence:
+        raise InputError(sentence)

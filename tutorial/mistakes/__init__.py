@@ -1,0 +1,1 @@
+"""The known mistakes, one table for each subject."""

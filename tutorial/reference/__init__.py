@@ -1,0 +1,1 @@
+"""What attention is, in float64, and what a kernel with a known mistake would answer."""

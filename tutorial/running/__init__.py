@@ -1,0 +1,1 @@
+"""Load a kernel's file, run it on a case, say what went wrong."""

@@ -1,0 +1,116 @@
+"""What 16-bit inputs cost: how far a right bfloat16 kernel may be from the oracle, and what must
+not be kept in 16 bits.
+
+bfloat16 has 8 significant bits, so rounding to it changes a value by a factor of 1 + e with |e| <=
+u = 2**-8. A right kernel takes q, k and v as they are, and keeps scores, m, l and acc in float32.
+It rounds three times:
+
+    the weights   p_j (1 + e_j):  moves sum_j p_j v_j by at most u sum_j p_j |v_j|, and, if l sums
+    the rounded weights,
+                                  l by at most u l, which moves o by u |o|
+    the output    o (1 + e):      u |o|
+    q times the scale, if it scales q before the matmul: the score of key j moves by at most u scale
+    sum_i |q_i k_ij|;
+                                  nothing where the scale is a power of two, since then no digit is
+                                  lost
+
+With p_j / l the softmax weights, all sums over keys divide by l.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference.attention import Attention
+
+UNIT = 2.0**-8  # rounding a value in [1, 2) to multiples of 2**-7 moves it by 2**-8 at most
+# what the float32 steps may add, as in the float32 stages, relative to the row's largest output
+_FP32 = 1e-5
+SHORT = ("bfloat16", "float16")
+
+
+def bound(attention: Attention) -> NDArray[np.float64]:
+    """The largest error of o (Hq, d) that rounding to bfloat16 can cause in a right kernel."""
+    qk, v = attention.scores(), attention.values()  # (Hq, n), (Hq, d, n)
+    p = np.exp(qk - qk.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    o = np.einsum("hj,hdj->hd", p, v)
+    spread = np.einsum("hj,hdj->hd", p, np.abs(v))
+    error = UNIT * (spread + 2 * np.abs(o))
+    if math.frexp(attention.scale)[0] != 0.5:
+        q = np.abs(attention.q.astype(np.float64)).reshape(
+            attention.n_kv_heads, attention.group, attention.d
+        )
+        off = (
+            UNIT * attention.scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
+        )
+        error += np.einsum("hj,hdj->hd", p * np.expm1(off), np.abs(v)) + (p * np.expm1(off)).sum(
+            axis=1
+        )[:, None] * np.abs(o)
+    return error * (1 + 4 * UNIT) + _FP32 * np.abs(o).max(axis=1, keepdims=True)
+
+
+def kept_short(instructions: Sequence[Any]) -> str | None:
+    """A sentence if a kernel keeps in 16 bits what must be float32: the running state, sums over
+    keys, or the scores."""
+    state: dict[str, str] = {}
+    scores: dict[str, str] = {}
+    makers: dict[str, Any] = {}
+    for made in instructions:
+        makers[made.dst[0].name] = made
+        for place, out in enumerate(made.dst):
+            if out.dtype not in SHORT or out.space == "hbm":
+                continue
+            if (
+                out.name in ("m", "l", "acc")
+                or (place == 1 and made.op == "activation")
+                or _sums(made)
+            ):
+                state.setdefault(out.name, out.dtype)
+        if made.op == "activation" and made.attrs.get("op") == "exp":
+            for operand in _computed(made.srcs[0], makers):
+                # not m
+                if (
+                    operand.dtype in SHORT
+                    and operand.shape == made.srcs[0].shape
+                    and operand.shape[-1] > 1
+                ):
+                    scores.setdefault(operand.name, operand.dtype)
+    for found, advice in (
+        (
+            state,
+            "which has too few digits to carry a running max or sum: in bf16 256 + 1 stays 256.",
+        ),
+        (scores, "but scores of 1000 then come in steps of 4: what exp sees must be float32."),
+    ):
+        if found:
+            names = [name for name in ("m", "l", "acc") if name in found] or list(found)[:3]
+            verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
+            return (
+                f"{' and '.join(names)} {verb} kept in {found[names[0]]}, {advice} Keep {them} "
+                "in float32."
+            )
+    return None
+
+
+def _computed(operand: Any, makers: Mapping[str, Any], depth: int = 3) -> Iterator[Any]:
+    """An operand, and what it was computed from, back to the matmul and not beyond."""
+    yield operand
+    maker = makers.get(operand.name)
+    if maker is not None and depth and maker.op not in ("nc_matmul", "dma_copy"):
+        for source in maker.srcs:
+            if source.name != operand.name and source.space not in ("hbm", "constant"):
+                yield from _computed(source, makers, depth - 1)
+
+
+def _sums(made: Any) -> bool:
+    """Whether an instruction adds up a row, or adds to what its destination held."""
+    if made.op == "tensor_reduce":
+        return bool(made.attrs.get("op") == "add")
+    adds = "add" in (made.attrs.get("op"), made.attrs.get("op0"), made.attrs.get("op1"))
+    return adds and any(source.name == made.dst[0].name for source in made.srcs)

@@ -1,0 +1,402 @@
+"""Running a learner's kernel: load it from a file, call it on a case, and say in one sentence what
+went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import io
+import linecache
+import os
+import sys
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..diagnosis import order as passing
+from ..inputs.families import Case
+from ..stage import Stage
+
+NOT_ATTEMPTED = "not attempted"
+WRONG = "wrong"
+CORRECT = "correct"
+UNUSABLE = "unusable"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own
+    assertion, exception, ...; `cause` the key of the mistake behind it, where one was
+    recognised."""
+
+    outcome: str
+    kind: str
+    sentence: str
+    details: str = ""
+    cause: str | None = None
+
+
+@dataclass(eq=False)
+class Result:
+    """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is
+    wrong. `advice` has a sentence for each rule that the simulator only warned about, by rule and
+    line."""
+
+    case: Case
+    output: np.ndarray[Any, Any] | None = None
+    run: Any = None
+    problem: Problem | None = None
+    advice: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+class Unusable(Exception):
+    """A file or an object that cannot be checked; the text is one sentence."""
+
+
+def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
+    """The stage's entry point from a Python file. Raises Unusable if there is none."""
+    file = Path(path)
+    if file.is_dir():
+        raise Unusable(f"{file} is a directory, not a Python file.")
+    if not file.exists():
+        raise Unusable(f"{file} does not exist.")
+    name = f"_learner_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}"
+    linecache.checkcache(str(file))
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=None if file.suffix == ".py" else _loader(name, file)
+    )
+    if spec is None or spec.loader is None:
+        raise Unusable(f"{file} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _beside(file.resolve().parent):
+            spec.loader.exec_module(module)
+    except SyntaxError as error:
+        where = f" line {error.lineno}" if error.lineno else ""
+        raise Unusable(
+            f"{file}{where}: {type(error).__name__}: {error.msg}, so the file does not import."
+        ) from error
+    except (Exception, SystemExit) as error:
+        place = _line_in(error, str(file))
+        raise Unusable(f"{file}{place}: the file does not import: {_one_line(error)}") from error
+    finally:
+        sys.modules.pop(name, None)
+    if not hasattr(module, stage.entry):
+        raise Unusable(f"{file} has no {stage.entry}: {stage.title} checks {stage.call}.")
+    entry: Callable[..., Any] = getattr(module, stage.entry)
+    return entry
+
+
+def _loader(name: str, file: Path) -> Any:
+    from importlib.machinery import SourceFileLoader
+
+    return SourceFileLoader(name, str(file))
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Let the file import its neighbours, as it could when run as a script."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(folder))
+
+
+def function_of(kernel: Any) -> Any:
+    """The plain function inside a jitted kernel, or the kernel itself."""
+    for name in ("function", "func", "__wrapped__", "fn"):
+        inner = getattr(kernel, name, None)
+        if callable(inner):
+            return inner
+    return kernel
+
+
+def usable(kernel: Any, stage: Stage) -> Problem | None:
+    """Why `kernel` need not be run: it is no entry point of this stage, or an empty one. None if it
+    can be."""
+    if kernel is None or kernel is Ellipsis:
+        return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
+    if not callable(kernel):
+        return Problem(
+            UNUSABLE,
+            "no kernel",
+            f"{stage.entry} is a {type(kernel).__name__}, not a kernel: check takes the function "
+            "itself.",
+        )
+    try:
+        signature = inspect.signature(function_of(kernel))
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*stage.parameters, **dict.fromkeys(stage.options))
+    except TypeError:
+        name = getattr(kernel, "__name__", stage.entry)
+        return Problem(
+            UNUSABLE, "signature", f"{name}{signature} cannot be called as {stage.call}."
+        )
+    if is_blank(kernel):
+        return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
+    return None
+
+
+def is_blank(kernel: Any) -> bool:
+    """Whether the function's body is empty: nothing but a docstring, `...`, `pass` or a bare
+    return."""
+    import ast
+    import textwrap
+
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function_of(kernel))))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return all(
+                isinstance(s, ast.Pass)
+                or (
+                    isinstance(s, ast.Return)
+                    and (s.value is None or isinstance(s.value, ast.Constant))
+                )
+                or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                for s in node.body
+            )
+    return False
+
+
+def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
+    """The stage's parameters under the names that the kernel gives them: stage name -> the kernel's
+    name."""
+    try:
+        names = list(inspect.signature(function_of(kernel)).parameters)
+    except (TypeError, ValueError):
+        names = list(stage.parameters)
+    return dict(zip(stage.parameters, names, strict=False))
+
+
+def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Result:
+    """Call the kernel on copies of the case's arguments, recording the run where the simulator runs
+    it.
+
+    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only
+    (`nkisim.shape`) make it a run on shapes alone, which has no output.
+    """
+    import nkisim
+
+    result = Result(case)
+    values = not any(isinstance(value, nkisim.ShapeOnly) for value in case.args.values())
+    args = [
+        value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()
+    ]
+    try:
+        if of_the_sdk(kernel):
+            output = _run_by_the_sdk(kernel, args, case)
+        else:
+            with (
+                nkisim.record(keep_results=keep_results, values=values) as result.run,
+                contextlib.redirect_stdout(io.StringIO()),
+                _advice(result),
+            ):
+                output = kernel(*args, **case.options)
+            if not len(result.run) and _package(kernel) != "nkisim":
+                raise Unusable(_plain_function(kernel))
+    except Exception as error:
+        result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
+    else:
+        if values:
+            _take(result, output, stage, kernel, args)
+    return result
+
+
+def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
+    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage,
+    or an empty one."""
+    problem = usable(kernel, stage)
+    return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
+
+
+@contextlib.contextmanager
+def _advice(result: Result) -> Iterator[None]:
+    """Keep what the simulator warns about, once a rule and line; other warnings are shown as
+    ever."""
+    from nkisim import RuleWarning
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuleWarning)
+            yield
+    finally:
+        for warning in caught:
+            if isinstance(warning.message, RuleWarning):
+                error = warning.message.error
+                result.advice.setdefault((error.rule, error.line), _kernel_error(error))
+            else:
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+
+
+def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
+    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was
+    called with, `run` is what was recorded of the call."""
+    import nkisim
+
+    if isinstance(error, NotImplementedError):
+        return Problem(
+            NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error)
+        )
+    if isinstance(error, nkisim.SimulatorError):
+        return Problem(
+            UNUSABLE,
+            "simulator",
+            f"The simulator failed, not your kernel: {_one_line(error)} Please report it with the "
+            "kernel.",
+        )
+    if isinstance(error, nkisim.KernelError):
+        if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
+            return Problem(UNUSABLE, "no kernel", _plain_function(kernel))
+        kind = (
+            ("unwritten output")
+            if error.rule in ("unwritten-output", "no-output")
+            else "illegal access"
+        )
+        found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
+        cause, why = found or (None, None)
+        return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
+    if isinstance(error, Unusable):
+        return Problem(UNUSABLE, "no kernel", str(error))
+    if isinstance(error, AssertionError):
+        said = _one_line(error) if str(error) else f"assertion failed{_line_of(error, kernel)}"
+        return Problem(
+            WRONG,
+            "own assertion",
+            f"The kernel refuses an input that the stage allows ({sizes}): {said}",
+        )
+    if isinstance(error, RecursionError):
+        return Problem(WRONG, "exception", "The kernel calls itself without end.")
+    return Problem(
+        WRONG,
+        "exception",
+        f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
+        "".join(traceback.format_exception(error, limit=-3)),
+    )
+
+
+def _package(kernel: Any) -> str:
+    """The package whose decorator made the kernel; a plain function's own module is its
+    author's."""
+    return type(kernel).__module__.split(".")[0]
+
+
+def of_the_sdk(kernel: Any) -> bool:
+    """Whether the real SDK made the kernel, so that its own simulator runs it and nothing is
+    recorded."""
+    return _package(kernel) in ("neuronxcc", "nki")
+
+
+def _plain_function(kernel: Any) -> str:
+    name = getattr(kernel, "__name__", "it")
+    return f"{name} is a plain Python function, not a kernel: put @nki.jit above it."
+
+
+def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
+    """Run a kernel of the real SDK in the SDK's own simulator, which records nothing."""
+    if _package(kernel) == "nki":
+        import nki
+
+        return nki.simulate(kernel)(*args, **case.options)
+    import neuronxcc.nki as old
+
+    return old.simulate_kernel(kernel, *args, **case.options)
+
+
+def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:
+    """Check what came back, before any value is looked at."""
+
+    def wrong(sentence: str) -> None:
+        result.problem = Problem(WRONG, "output", sentence)
+
+    for name, before, after in zip(stage.parameters, result.case.args.values(), args, strict=True):
+        if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
+            swapped = (
+                (" Are destination and source swapped?")
+                if passing.ran_in(result.run) == passing.DIALECT
+                else ""
+            )
+            return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")
+    if isinstance(output, (tuple, list)):
+        if len(output) != 1:
+            return wrong(
+                f"The kernel returns {len(output)} values; it must return the output tensor alone."
+            )
+        output = output[0]
+    if output is None:
+        return wrong(
+            "The kernel returns nothing: allocate an output in nl.shared_hbm, store into "
+            "it, and return it."
+        )
+    if not isinstance(output, np.ndarray):
+        return wrong(
+            f"The kernel returns a {type(output).__name__}; it must return its output tensor."
+        )
+    expected = stage.expected(result.case)
+    if output.shape != expected.shape:
+        return wrong(
+            f"The output has shape {output.shape}, expected {expected.shape} ({stage.layout})."
+        )
+    dtype = next(v.dtype for v in result.case.args.values() if isinstance(v, np.ndarray))
+    if output.dtype != dtype:
+        return wrong(f"The output is {output.dtype}, expected {dtype} like the inputs.")
+    if result.run is not None and not result.run.hbm_bytes_read:
+        return wrong("The kernel reads nothing from HBM: its output does not depend on its inputs.")
+    result.output = output
+    return None
+
+
+def _kernel_error(error: Any, why: str | None = None) -> str:
+    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own
+    remedy."""
+    placed = getattr(error, "line", 0) and error.rule != "no-output"
+    where = f" (line {error.line}: {without_comment(error.source)})" if placed else ""
+    remedy = why or getattr(error, "remedy", None)
+    return f"{error.headline}{where}.{' ' + remedy if remedy else ''}"
+
+
+def without_comment(source: str) -> str:
+    """A source line without its trailing comment."""
+    return source.partition("  #")[0].rstrip()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (
+        (f"{type(error).__name__}: {text}")
+        if text and not isinstance(error, AssertionError)
+        else text or type(error).__name__
+    )
+
+
+def _line_of(error: BaseException, kernel: Any) -> str:
+    code = getattr(function_of(kernel), "__code__", None)
+    return _line_in(error, code.co_filename) if code is not None else ""
+
+
+def _line_in(error: BaseException, filename: str) -> str:
+    """ ", line N: source" of the innermost frame in that file, or nothing."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename == filename:
+            return (
+                (f", line {frame.lineno}: {without_comment(frame.line)}")
+                if frame.line
+                else f", line {frame.lineno}"
+            )
+    return ""

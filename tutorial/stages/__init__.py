@@ -1,0 +1,1 @@
+"""One module for each stage, found by its file name."""

@@ -1,0 +1,141 @@
+"""Stage 0: the first kernel. HBM, SBUF, PSUM; the partition axis; what an engine may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.families import Case, grid, seed
+from ..reference.attention import not_finite
+from ..stage import Break, Budget, InputError, Question, Stage
+
+TILE = 128
+
+PROBLEM = """\
+y = scale * x, for x (128, n) with n a multiple of 128.
+The rows lie on the 128 partitions. Bring x into SBUF tile by tile, let an engine multiply, and store the result."""
+
+BLANK = '''\
+"""y = scale * x
+
+Line budget: 10 lines in place of the `raise`. Cost budget: x is read once, y is written once.
+"""
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # columns per tile
+
+
+@nki.jit
+def scale_fwd(x, scale):
+    """x (128, n) fp32 in HBM, scale a number -> (128, n) fp32 in HBM."""
+    rows, n = x.shape
+    # 1. Allocate the output in HBM: y = nl.ndarray(..., buffer=nl.shared_hbm)
+    # 2. Loop over the tiles: nl.load, multiply with nisa.tensor_scalar, nl.store
+    # 3. Return y
+    raise NotImplementedError("stage 0 is not attempted yet")
+'''
+
+
+def oracle(x: NDArray[Any], scale: float) -> NDArray[np.float64]:
+    """The answer in float64."""
+    return np.asarray(x, np.float64) * scale
+
+
+def twin(x: NDArray[Any], scale: float, tile: int = TILE) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields every tile as it goes back to HBM."""
+    for start in range(0, x.shape[1], tile):
+        x_tile = x[:, start : start + tile]  # nl.load
+        y_tile = x_tile * scale  # an engine
+        yield {"columns": (start, start + tile - 1), "y": y_tile}  # nl.store
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    def case(family: str, reveals: str, n: int, scale: float) -> Case:
+        x = grid(seed("stage 0", family).standard_normal((128, n)), 2.0**-10)
+        return Case(family, reveals, {"x": x, "scale": scale})
+
+    return (
+        case("random", "a wrong operation, a wrong tile", 1024, 2.5),
+        case("one tile", "a loop that counts wrongly", 128, -0.75),
+        case("scale 1", "a scale that is added", 256, 1.0),
+        case("scale 0", "a division by the scale", 256, 0.0),
+    )
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    x, scale = inputs["x"], inputs["scale"]
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[0] != 128:
+        raise InputError(
+            f"x must be a (128, n) array, got {getattr(x, 'shape', type(x).__name__)}."
+        )
+    if x.shape[1] == 0 or x.shape[1] % TILE:
+        raise InputError(f"n must be a positive multiple of {TILE}, got {x.shape[1]}.")
+    if x.dtype != np.float32:
+        raise InputError(f"x must be float32 at this stage, got {x.dtype}.")
+    if not isinstance(scale, (int, float, np.floating, np.integer)):
+        raise InputError(f"scale must be a number, got {type(scale).__name__}.")
+    if sentence := not_finite(inputs):
+        raise InputError(sentence)
+
+
+def minimum(case: Case) -> Budget:
+    x = case.args["x"]
+    tiles = x.shape[1] // TILE
+    return Budget(x.nbytes, x.nbytes, 2 * tiles, 0, 0, 2 * 128 * TILE * 4, 0)
+
+
+QUESTIONS = (
+    Question(
+        "x is (128, 1024) fp32. How many bytes does the kernel read from HBM?",
+        128 * 1024 * 4,
+        "128 * 1024 numbers of 4 bytes, each read once.",
+        "Every number is read once; fp32 is 32 bits.",
+    ),
+    Question(
+        "With tiles of 128 columns, how many DMA transfers are there in all?",
+        16,
+        "8 tiles, each loaded once and stored once.",
+        "Count the tiles; each goes in and comes out.",
+    ),
+)
+
+BROKEN = Break(
+    "read too often",
+    (
+        ("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
+        ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],"),
+    ),
+    None,
+)
+
+STAGE = Stage(
+    number=0,
+    name="first_kernel",
+    entry="scale_fwd",
+    parameters=("x", "scale"),
+    options=(),
+    layout="x (128, n), scale -> y (128, n)",
+    idea="HBM, SBUF, PSUM; the partition axis; what an engine may touch",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=10,
+    cost_budget="x is read once, y is written once",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"x": 1},
+    mistakes="scaling",
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

@@ -1,0 +1,175 @@
+"""Stage 1: decode attention on a single tile. Scores, max-subtracted softmax, weighted sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
+    default_scale,
+    on_chip_peaks,
+    one_head_attention,
+    one_head_case,
+    real_one_head_cases,
+    softmax_attention,
+    two_row_cases,
+    validate_one_head,
+)
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
+
+PROBLEM = """\
+o = softmax(scale * q^T k) v^T for one query q (d, 1), keys k (d, n) and values v (d, n), with n <= 128: one tile.
+softmax_scale=None means 1/sqrt(d). The answer o is (1, d)."""
+
+BLANK = '''\
+"""o = softmax(scale * q^T k) v^T
+
+Line budget: 20 lines in place of the `raise`. Cost budget: q, k and v are each read once, two transposes.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    """q (d, 1), k (d, n), v (d, n), n <= 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    m = nl.ndarray((1, 1), dtype=nl.float32, name="m")  # max of the scores
+    l = nl.ndarray((1, 1), dtype=nl.float32, name="l")  # sum of the weights
+    acc = nl.ndarray((1, d), dtype=nl.float32, name="acc")  # weighted sum of the values
+    # 1. Scores qk (1, n): nisa.nc_matmul contracts over the partitions; scale them on the way out of PSUM
+    # 2. m[...] = max of qk;  p = exp(qk - m);  l[...] = sum of p
+    # 3. acc[...] = p v^T: transpose p and v so that the keys lie on the partitions
+    # 4. Store acc / l into o, and return o
+    raise NotImplementedError("stage 1 is not attempted yet")
+'''
+
+
+def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
+    """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
+
+
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state of its one tile."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    qk = scale * (q.T @ k)  # (1, n)
+    m = qk.max(axis=1, keepdims=True)  # (1, 1)
+    p = np.exp(qk - m)  # (1, n)
+    l = p.sum(axis=1, keepdims=True)  # (1, 1)
+    acc = p @ v.T  # (1, d)
+    yield {
+        "keys": (0, n - 1),
+        "tile_max": m,
+        "m_old": -np.inf,
+        "m": m,
+        "l": l,
+        "acc": acc,
+        "o": acc / l,
+    }
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return (
+        one_head_case("random", 64, 128),
+        one_head_case("random", 128, 128, "random, d = 128"),
+        one_head_case("random", 32, 80, "random, 80 keys"),
+        one_head_case("random", 64, 128, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(
+            one_head_case(name, 64, 128)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
+        *real_one_head_cases(128),
+    )
+
+
+@cache
+def beyond() -> tuple[Case, ...]:
+    return two_row_cases(64, 128)
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    validate_one_head(inputs, most_keys=128)
+
+
+def minimum(case: Case) -> Budget:
+    d, n = case.args["k"].shape
+    sbuf, psum = on_chip_peaks(1, d, n)
+    return Budget(
+        hbm_bytes_read=4 * (d + 2 * d * n),
+        hbm_bytes_written=4 * d,
+        dma_transfers=4,
+        matmuls=2,
+        transposes=2,
+        sbuf_bytes=sbuf,
+        psum_bytes=psum,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "d = 64, n = 128. On how many partitions does the score tile qk lie?",
+        1,
+        "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
+        "The first axis of a tile is the partition axis. What shape has qk?",
+    ),
+    Question(
+        "All 128 scores are equal to 7. What is l?",
+        128,
+        "m is 7, so every weight is exp(0) = 1, and there are 128 of them.",
+        "l sums the weights after the max was subtracted.",
+    ),
+)
+
+BROKEN = Break(
+    "no max subtraction",
+    (("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),),
+    Recipe(shift="nothing"),
+)
+
+STAGE = Stage(
+    number=1,
+    name="single_tile",
+    entry="decode_attention_fwd",
+    parameters=("q", "k", "v"),
+    options=("softmax_scale",),
+    layout="q (d, 1), k (d, n), v (d, n), n <= 128 -> o (1, d)",
+    idea="scores, max-subtracted softmax, weighted sum, on one tile",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=20,
+    cost_budget="q, k and v are each read once, two transposes",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=one_head_attention,
+    states=online_states,
+    uses_real_data=True,
+    beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

@@ -1,0 +1,187 @@
+"""Stage 2: any number of keys, in tiles. Three passes over K, and what they cost in HBM bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
+    TILE,
+    default_scale,
+    on_chip_peaks,
+    one_head_attention,
+    one_head_case,
+    real_one_head_cases,
+    softmax_attention,
+    two_row_cases,
+    validate_one_head,
+)
+from ..reference.attention import pass_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
+
+PROBLEM = """\
+o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.
+Walk over tiles of 128 keys three times: for the max of all scores, for the sum of all weights, for the weighted sum."""
+
+BLANK = '''\
+"""o = softmax(scale * q^T k) v^T, over tiles of 128 keys in three passes: max, sum, weighted sum
+
+Line budget: 30 lines in place of the `raise`. Cost budget: K is read three times and V once.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
+
+
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    """q (d, 1), k (d, n), v (d, n), n a multiple of 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")  # max of all scores
+    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")  # sum of all weights
+    acc = nl.full((1, d), 0.0, dtype=nl.float32, name="acc")  # weighted sum of the values
+    # Pass 1: m[...] = the max of all scores, tile by tile: for i in nl.sequential_range(n // TILE)
+    # Pass 2: l[...] = the sum of exp(qk - m)
+    # Pass 3: acc[...] = the sum of exp(qk - m) v^T; then store acc / l into o, and return o
+    raise NotImplementedError("stage 2 is not attempted yet")
+'''
+
+
+def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
+    """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
+
+
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state after every tile of every pass."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    m, l, acc = (
+        np.full((1, 1), -np.inf, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros((1, d), np.float32),
+    )
+    for start in range(0, n, tile):  # pass 1
+        qk = scale * (q.T @ k[:, start : start + tile])  # (1, tile)
+        m_old, m = m, np.maximum(m, qk.max(axis=1, keepdims=True))
+        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m_old, "m": m}
+    for start in range(0, n, tile):  # pass 2
+        p = np.exp(scale * (q.T @ k[:, start : start + tile]) - m)  # (1, tile)
+        l = l + p.sum(axis=1, keepdims=True)
+        yield {"keys": (start, start + tile - 1), "l": l}
+    for start in range(0, n, tile):  # pass 3
+        p = np.exp(scale * (q.T @ k[:, start : start + tile]) - m)  # (1, tile)
+        acc = acc + p @ v[:, start : start + tile].T
+        yield {"keys": (start, start + tile - 1), "acc": acc, "o": acc / l}
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return (
+        one_head_case("random", 64, 1024),
+        one_head_case("random", 128, 256, "random, d = 128"),
+        one_head_case("random", 64, 128, "random, one tile"),
+        one_head_case("random", 64, 512, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(
+            one_head_case(name, 64, 1024)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
+        one_head_case("equal", 64, 8192, "equal, 8192 keys"),
+        *real_one_head_cases(512),
+    )
+
+
+@cache
+def beyond() -> tuple[Case, ...]:
+    return two_row_cases(64, 256)
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    validate_one_head(inputs, multiple=TILE)
+
+
+def minimum(case: Case) -> Budget:
+    d, n = case.args["k"].shape
+    tiles = n // TILE
+    sbuf, psum = on_chip_peaks(1, d, TILE)
+    return Budget(
+        hbm_bytes_read=4 * (d + 4 * d * n),
+        hbm_bytes_written=4 * d,
+        dma_transfers=4 * tiles + 2,
+        matmuls=4 * tiles,
+        transposes=2 * tiles,
+        sbuf_bytes=sbuf,
+        psum_bytes=psum,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "How many times does the three-pass kernel read K from HBM?",
+        3,
+        "The max needs all scores, the sum needs the max, the weights are needed again for "
+        "V: K in every pass.",
+        "Which of the three loops of the twin use k?",
+    ),
+    Question(
+        "And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"
+    ),
+)
+
+BROKEN = Break(
+    "last tile skipped in the sum",
+    (
+        (
+            "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE):",
+            "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):",
+        ),
+    ),
+    Recipe(method="passes", l_tiles="not last"),
+)
+
+STAGE = Stage(
+    number=2,
+    name="kv_tiling",
+    entry="decode_attention_fwd",
+    parameters=("q", "k", "v"),
+    options=("softmax_scale",),
+    layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d)",
+    idea="three passes over tiles, and what that costs in HBM bytes",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=30,
+    cost_budget="K is read three times and V once",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 3, "v": 1},
+    attention=one_head_attention,
+    states=pass_states,
+    uses_real_data=True,
+    beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

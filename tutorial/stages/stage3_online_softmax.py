@@ -1,0 +1,199 @@
+"""Stage 3: online softmax. One pass, with a running (m, l, acc) and the rescale by alpha."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
+    TILE,
+    default_scale,
+    on_chip_peaks,
+    one_head_attention,
+    one_head_case,
+    real_one_head_cases,
+    softmax_attention,
+    two_row_cases,
+    validate_one_head,
+)
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
+
+PROBLEM = """\
+o = softmax(scale * q^T k) v^T as in stage 2, in one pass: K and V are each read once.
+Keep m, l and acc of the keys so far; when a tile raises m, rescale l and acc by alpha = exp(m_old - m_new)."""
+
+BLANK = '''\
+"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T; o = acc / l
+
+Line budget: 25 lines in place of the `raise`. Cost budget: K and V are each read once.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
+
+
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    """q (d, 1), k (d, n), v (d, n), n a multiple of 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max
+    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")  # running sum of the weights, relative to m
+    acc = nl.full((1, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, relative to m
+    # For every tile, for i in nl.sequential_range(n // TILE):
+    #   1. qk (1, TILE), its max, m_new, alpha = exp(m - m_new), p = exp(qk - m_new)
+    #   2. l[...] = l alpha + sum p;  acc[...] = acc alpha + p v^T
+    #   3. only then m[...] = m_new
+    # After the last tile: store acc / l into o, and return o
+    raise NotImplementedError("stage 3 is not attempted yet")
+'''
+
+
+def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
+    """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
+    return softmax_attention(
+        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
+    )
+
+
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state after every tile."""
+    d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    m, l, acc = (
+        np.full((1, 1), -np.inf, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.zeros((1, d), np.float32),
+    )
+    for start in range(0, n, tile):
+        keys = slice(start, start + tile)
+        qk = scale * (q.T @ k[:, keys])  # (1, tile)
+        m_new = np.maximum(m, qk.max(axis=1, keepdims=True))  # (1, 1)
+        alpha = np.exp(m - m_new)  # (1, 1)
+        p = np.exp(qk - m_new)  # (1, tile)
+        l = l * alpha + p.sum(axis=1, keepdims=True)
+        acc = acc * alpha + p @ v[:, keys].T
+        yield {
+            "keys": (start, start + tile - 1),
+            "tile_max": qk.max(),
+            "m_old": m,
+            "m": m_new,
+            "alpha": alpha,
+            "l": l,
+            "acc": acc,
+            "o": acc / l,
+        }
+        m = m_new
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return (
+        one_head_case("random", 64, 1024),
+        one_head_case("random", 128, 256, "random, d = 128"),
+        one_head_case("random", 64, 128, "random, one tile"),
+        one_head_case("random", 64, 512, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(
+            one_head_case(name, 64, 1024)
+            for name, f in FAMILIES.items()
+            if f.scores and not f.many_rows
+        ),
+        one_head_case("equal", 64, 8192, "equal, 8192 keys"),
+        *real_one_head_cases(1024),
+    )
+
+
+@cache
+def beyond() -> tuple[Case, ...]:
+    return two_row_cases(64, 256)
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    validate_one_head(inputs, multiple=TILE)
+
+
+def minimum(case: Case) -> Budget:
+    d, n = case.args["k"].shape
+    tiles = n // TILE
+    sbuf, psum = on_chip_peaks(1, d, TILE)
+    return Budget(
+        hbm_bytes_read=4 * (d + 2 * d * n),
+        hbm_bytes_written=4 * d,
+        dma_transfers=2 * tiles + 2,
+        matmuls=2 * tiles,
+        transposes=2 * tiles,
+        sbuf_bytes=sbuf,
+        psum_bytes=psum,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "The tiles' maxima are 2, 1, 4, 4, 3. In which tiles does m change? (a list)",
+        [0, 2],
+        "m goes from -inf to 2 in tile 0 and to 4 in tile 2; a tile that only equals m "
+        "changes nothing.",
+        "m is the largest score so far. Tile 0 counts too: before it, m is -inf.",
+    ),
+    Question(
+        "What is alpha in tile 1?",
+        1.0,
+        "m stays 2, so alpha = exp(2 - 2) = 1 and nothing is rescaled.",
+        "alpha = exp(m_old - m_new).",
+    ),
+)
+
+BROKEN = Break(
+    "p with the tile's max",
+    (
+        (
+            "tensor_scalar(qk, op0=nl.subtract, operand0=m_new)",
+            "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)",
+        ),
+    ),
+    Recipe(shift="tile"),
+)
+
+STAGE = Stage(
+    number=3,
+    name="online_softmax",
+    entry="decode_attention_fwd",
+    parameters=("q", "k", "v"),
+    options=("softmax_scale",),
+    layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d), in one pass",
+    idea="the running (m, l, acc) and the rescale",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=25,
+    cost_budget="K and V are each read once",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=one_head_attention,
+    states=online_states,
+    uses_real_data=True,
+    beyond=beyond,
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

@@ -1,0 +1,186 @@
+"""Stage 4: grouped-query attention. A group's query heads share one load of K and V."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import (
+    TILE,
+    default_scale,
+    grouped_attention,
+    grouped_case,
+    on_chip_peaks,
+    real_grouped_cases,
+    softmax_attention,
+)
+from ..inputs.layouts import validate_grouped as validate
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
+
+PROBLEM = """\
+o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
+The G query heads of a group become the rows of one score tile, so each KV head's K and V are read once."""
+
+BLANK = '''\
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
+
+Line budget: 30 lines in place of the `raise`. Cost budget: each KV head's K and V are read once.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
+
+
+@nki.jit
+def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
+    """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, fp32 in HBM -> o (Hq, d) fp32 in HBM."""
+    n_kv_heads, d, n = k.shape
+    n_q_heads = q.shape[1]
+    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
+    G = n_q_heads // n_kv_heads
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    # For every KV head, for h in nl.affine_range(n_kv_heads):
+    #   1. m (G, 1), l (G, 1), acc (G, d), named as in stage 3: one row a query head
+    #   2. load the group's queries (d, G), and run stage 3's loop on (G, TILE) scores
+    #   3. store acc / l into the group's rows of o
+    # Return o
+    raise NotImplementedError("stage 4 is not attempted yet")
+'''
+
+
+def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
+    """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o (Hq, d)."""
+    scale = default_scale(k.shape[1]) if softmax_scale is None else softmax_scale
+    groups = np.split(q.T, k.shape[0])  # Hkv times (G, d)
+    return np.concatenate(
+        [softmax_attention(*group, scale) for group in zip(groups, k, v, strict=True)]
+    )
+
+
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state, one row a query head, after every
+    tile."""
+    n_kv_heads, d, n = k.shape
+    G = q.shape[1] // n_kv_heads
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    for h in range(n_kv_heads):
+        q_group = q[:, h * G : (h + 1) * G]  # (d, G)
+        m, l, acc = (
+            np.full((G, 1), -np.inf, np.float32),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
+        for start in range(0, n, tile):
+            keys = slice(start, start + tile)
+            qk = scale * (q_group.T @ k[h, :, keys])  # (G, tile)
+            m_new = np.maximum(m, qk.max(axis=1, keepdims=True))  # (G, 1)
+            alpha = np.exp(m - m_new)  # (G, 1)
+            p = np.exp(qk - m_new)  # (G, tile)
+            l = l * alpha + p.sum(axis=1, keepdims=True)
+            acc = acc * alpha + p @ v[h, :, keys].T
+            yield {
+                "head": h * G,
+                "keys": (start, start + tile - 1),
+                "tile_max": qk.max(axis=1),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / l,
+            }
+            m = m_new
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return (
+        grouped_case("random", 8, 2, 64, 512),
+        grouped_case("random", 4, 2, 128, 256, "random, Hq = 4, d = 128"),
+        grouped_case("random", 6, 2, 64, 128, "random, Hq = 6, one tile"),
+        grouped_case("random", 3, 3, 64, 256, "random, Hq = Hkv"),
+        grouped_case("random", 4, 1, 64, 256, "random, Hkv = 1"),
+        grouped_case("random", 8, 2, 64, 256, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(grouped_case(name, 8, 2, 64, 512) for name, f in FAMILIES.items() if f.scores),
+        *real_grouped_cases(1024, 512),
+    )
+
+
+def minimum(case: Case) -> Budget:
+    (d, n_q), (n_kv, _, n) = case.args["q"].shape, case.args["k"].shape
+    tiles = n_kv * (n // TILE)
+    sbuf, psum = on_chip_peaks(n_q // n_kv, d, TILE)
+    return Budget(
+        hbm_bytes_read=4 * (d * n_q + 2 * n_kv * d * n),
+        hbm_bytes_written=4 * d * n_q,
+        dma_transfers=2 * tiles + 2 * n_kv,
+        matmuls=2 * tiles,
+        transposes=2 * tiles,
+        sbuf_bytes=sbuf,
+        psum_bytes=psum,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "Hq = 8, Hkv = 2. Which KV head does query head 5 use?",
+        1,
+        "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
+        "G = Hq // Hkv, and query head h uses KV head h // G.",
+    ),
+    Question(
+        "n = 512, tiles of 128. How many tiles of K does the kernel load in all?",
+        8,
+        "4 tiles for each of the 2 KV heads; the query heads add none.",
+        "The query heads of a group share a load.",
+    ),
+)
+
+BROKEN = Break(
+    "q heads strided",
+    (("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),),
+    Recipe(q_head="strided"),
+)
+
+STAGE = Stage(
+    number=4,
+    name="gqa",
+    entry="decode_attention_gqa_fwd",
+    parameters=("q", "k", "v"),
+    options=("softmax_scale",),
+    layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128 -> o (Hq, d)",
+    idea="a group's query heads share one load of K and V",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=30,
+    cost_budget="each KV head's K and V are read once",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=grouped_attention,
+    states=online_states,
+    uses_real_data=True,
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

@@ -1,0 +1,269 @@
+"""Stage 5: a batch of sequences that differ in length. Masking without NaN, whatever the padding
+holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs.batches import (
+    LENGTHS,
+    PADDING,
+    batch_attention,
+    batch_case,
+    batch_oracle,
+    edge_case,
+    padded_case,
+    real_batch_case,
+    tiles_of,
+)
+from ..inputs.batches import validate_batch as validate
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import TILE, default_scale, on_chip_peaks
+from ..reference.attention import online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, Question, Stage
+
+PROBLEM = """\
+o[b, h] = softmax(scale * q[b, h]^T k[b, h // G]) v[b, h // G]^T over the first lengths[b] keys of sequence b; zeros if there
+are none. q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d). From lengths[b] on, k and v may
+hold anything, NaN too."""
+
+BLANK = '''\
+"""o[b, h] = softmax(scale * q[b, h]^T k[b, h // G, :n_b]) v[b, h // G, :n_b]^T, with n_b = lengths[b]; zeros if n_b is 0
+
+Line budget: 40 lines in place of the `raise`. Cost budget: K and V are each read once.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
+LOWEST = nl.fp32.min  # finite, so that LOWEST - LOWEST is 0 and not NaN, as -inf - -inf would be
+
+
+@nki.jit
+def decode_attention_ragged_fwd(q, k, v, lengths, softmax_scale=None, max_length=None):
+    """q (B, d, Hq), k and v (B, Hkv, d, n), fp32, any n, lengths (B, 1) int32 of 0 to n, in HBM -> o (B, Hq, d) fp32.
+
+    max_length: no length is larger, as the caller knows when the kernel is built (None: n). Tiles beyond it are not read.
+    """
+    n_seqs, n_kv_heads, d, n = k.shape
+    n_q_heads = q.shape[2]
+    G = n_q_heads // n_kv_heads
+    longest = n if max_length is None else max_length
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((n_seqs, n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    # Once: the lengths as a row (1, B), and the positions 0 .. TILE - 1 as a row (1, TILE), each copied to 128 partitions by a
+    # matmul with ones. Then for every sequence b and every KV head h, stage 4's loop, with two things more in every tile:
+    #   1. padding (128, w), uint8: 1 where the key's position is lengths[b] or more
+    #   2. there, LOWEST in place of the scores, before their max is taken, and 0 in place of the values
+    # The last tile may be narrower: w = min(TILE, n - i * TILE). Store acc / l into o, and return o.
+    raise NotImplementedError("stage 5 is not attempted yet")
+'''
+
+
+def oracle(
+    q: Any,
+    k: Any,
+    v: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+    max_length: int | None = None,
+) -> NDArray[np.float64]:
+    """The answer in float64: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) -> o (B, Hq,
+    d)."""
+    return batch_oracle(
+        q, k, v, lengths, default_scale(k.shape[2]) if softmax_scale is None else softmax_scale
+    )
+
+
+def twin(
+    q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state of a group of a sequence after every tile."""
+    n_seqs, n_kv_heads, d, n = k.shape
+    G, lowest = q.shape[2] // n_kv_heads, np.finfo(np.float32).min
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    for b, h in np.ndindex(n_seqs, n_kv_heads):
+        q_group = q[b, :, h * G : (h + 1) * G]  # (d, G)
+        m, l, acc = (
+            np.full((G, 1), lowest),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
+        for start in range(0, n, tile):
+            keys = np.arange(start, min(start + tile, n))
+            padding = keys >= lengths[b]  # (w,)
+            qk = np.where(padding, lowest, scale * (q_group.T @ k[b, h][:, keys]))  # (G, w)
+            values = np.where(padding, 0, v[b, h][:, keys])  # (d, w)
+            m_new = np.maximum(m, qk.max(axis=1, keepdims=True))
+            alpha = np.exp(m - m_new)
+            p = np.exp(qk - m_new)  # (G, w)
+            l = l * alpha + p.sum(axis=1, keepdims=True)
+            acc = acc * alpha + p @ values.T
+            yield {
+                "head": (b * n_kv_heads + h) * G,
+                "keys": (start, keys[-1]),
+                "tile_max": qk.max(axis=1),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / l,
+            }
+            m = m_new
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    n = LENGTHS[-1]
+    return (
+        batch_case("random", LENGTHS, 4, 2, 64, n),
+        *(padded_case(padding, LENGTHS, n) for padding in PADDING if padding != "ordinary"),
+        edge_case(LENGTHS, n),
+        *(batch_case(name, LENGTHS, 2, 1, 64, n) for name, f in FAMILIES.items() if f.scores),
+        batch_case(
+            "random", (0, 256, 5, 0, 129), 4, 2, 64, 256, "NaN", "the first sequence is empty"
+        ),
+        batch_case(
+            "random",
+            (0, 0),
+            2,
+            1,
+            64,
+            130,
+            "NaN",
+            "no keys at all",
+            "what a sequence of length 0 gets",
+        ),
+        batch_case(
+            "random",
+            (130, 130),
+            2,
+            2,
+            128,
+            130,
+            "NaN",
+            "no padding, d = 128",
+            "a last tile that is not whole",
+        ),
+        batch_case(
+            "random",
+            (77,),
+            6,
+            2,
+            64,
+            100,
+            "NaN",
+            "one sequence, n = 100",
+            "a tile that is not whole",
+        ),
+        batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", "a tile that is not whole"),
+        batch_case(
+            "random", (200, 60), 4, 1, 64, 256, "NaN", "softmax_scale = 0.5", softmax_scale=0.5
+        ),
+        real_batch_case(),
+    )
+
+
+@cache
+def beyond() -> tuple[Case, ...]:
+    """Kernels that take max_length must give the same answers, and read no tile beyond it."""
+    return (
+        batch_case(
+            "random",
+            (1, 130, 0),
+            4,
+            2,
+            64,
+            1024,
+            "NaN",
+            "max_length = 130",
+            "tiles that nobody asked for",
+            max_length=130,
+        ),
+    )
+
+
+def minimum(case: Case) -> Budget:
+    (n_seqs, d, n_q), (_, n_kv, _, n) = case.args["q"].shape, case.args["k"].shape
+    longest = int(case.options.get("max_length") or n)
+    read = min(tiles_of(longest) * TILE, n)
+    tiles = n_seqs * n_kv * tiles_of(longest)
+    sbuf, psum = on_chip_peaks(n_q // n_kv, d, min(TILE, n))
+    # the positions, the lengths, and which keys are padding
+    masks = 4 * 128 * TILE + 4 * 128 * n_seqs + 128 * min(TILE, n)
+    return Budget(
+        hbm_bytes_read=4 * n_seqs * (d * n_q + 2 * n_kv * d * read + 1),
+        hbm_bytes_written=4 * n_seqs * d * n_q,
+        dma_transfers=2 * tiles + 2 * n_seqs * n_kv + 1,
+        matmuls=2 * tiles + 2,
+        transposes=2 * tiles,
+        sbuf_bytes=sbuf + masks,
+        psum_bytes=max(psum, 4 * 128 * TILE),
+    )
+
+
+QUESTIONS = (
+    Question(
+        "n = 300, tiles of 128, lengths[b] = 129. Of the 44 keys of the last tile, how many count?",
+        0,
+        "Keys 256 to 299 are all padding. The tile is read all the same: nobody knew when "
+        "the kernel was built.",
+        "A key counts if its position is below the length; the last tile starts at 256.",
+    ),
+    Question(
+        "In a row whose keys are all padding the scores are LOWEST, and so is m. What is p = "
+        "exp(qk - m) there?",
+        1.0,
+        "LOWEST - LOWEST = 0 and exp(0) = 1, so l counts the padding; the values are 0, so "
+        "the answer is 0 / l = 0.",
+        "LOWEST is a finite number.",
+    ),
+)
+
+BROKEN = Break(
+    "length off by one, too long",
+    (("op1=nl.greater_equal,", "op1=nl.greater,"),),
+    Recipe(length="+1"),
+)
+
+STAGE = Stage(
+    number=5,
+    name="ragged_batch",
+    entry="decode_attention_ragged_fwd",
+    parameters=("q", "k", "v", "lengths"),
+    options=("softmax_scale",),
+    extras=("max_length",),
+    layout="q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d)",
+    idea="masking without NaN, whatever the padding holds; a length of 0",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=40,
+    cost_budget="K and V are each read once",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=batch_attention,
+    states=online_states,
+    uses_real_data=True,
+    beyond=beyond,
+    cost_beyond="max_length = 130",
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

@@ -1,0 +1,322 @@
+"""Stage 6: the keys of one sequence split over program instances. (m, l, acc) merge, in any
+order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs import realdata
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
+from ..reference import splitting
+from ..reference.attention import Attention, online_states
+from ..reference.recipes import Recipe
+from ..stage import Break, Budget, InputError, Question, Stage
+from .stage4_gqa import oracle as whole_oracle
+
+EMPTY = "an empty split whose m is not -inf"
+PROBLEM = """\
+o = stage 4's answer, but the tiles of keys are split among n_splits program instances of the SPMD grid. Each leaves the state
+(m, l, acc) of its own keys in HBM; a merge makes one state of them, and divides. A split may have fewer tiles, or none."""
+
+BLANK = '''\
+"""(m, l, acc) = merge over splits s of (m_s, l_s, acc_s); o = acc / l
+
+merge: m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise; its identity is (-inf, 0, 0).
+Line budget: 50 lines in place of the `raise`. Cost budget: K and V are each read once, whatever the number of splits.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
+
+
+@nki.jit
+def split_kernel(q, k, v, n_splits, scale):
+    """The state of split program_id(0), one row a query head: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d), fp32 in HBM."""
+    # Three outputs in nl.shared_hbm, which all instances share. s = nl.program_id(0) is this instance's split.
+    # For every KV head: stage 4's state and loop, over this split's tiles only; then store m, l and acc, undivided.
+    raise NotImplementedError("stage 6 is not attempted yet")
+
+
+@nki.jit
+def merge_kernel(m_parts, l_parts, acc_parts):
+    """The merged state of all splits, divided: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d) -> o (Hq, d), fp32 in HBM."""
+    # One state (Hq rows) that starts as the identity; merge the splits' into it, one after another; store acc / l.
+    raise NotImplementedError("stage 6 is not attempted yet")
+
+
+def decode_attention_split_fwd(q, k, v, n_splits, softmax_scale=None):
+    """q (d, Hq), k and v (Hkv, d, n), n a multiple of 128, fp32, n_splits >= 1 program instances -> o (Hq, d) fp32."""
+    n_kv_heads, d, n = k.shape
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    return merge_kernel(*split_kernel[n_splits](q, k, v, n_splits, scale))
+'''
+
+
+def oracle(
+    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None
+) -> NDArray[np.float64]:
+    """The answer in float64, which no split changes: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o
+    (Hq, d)."""
+    return whole_oracle(q, k, v, softmax_scale)
+
+
+def twin(
+    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None, tile: int = TILE
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields the state of a group in a split after every tile, and at
+    the end the output."""
+    n_kv_heads, d, n = k.shape
+    n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    # keys of a split; the last may have fewer, or none
+    a_split = tile * math.ceil(n // tile / n_splits)
+    states = [splitting.identity(n_q_heads, d) for _ in range(n_splits)]
+    for s, h in np.ndindex(n_splits, n_kv_heads):
+        rows = slice(h * G, (h + 1) * G)
+        # views: the split's own rows
+        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]
+        for start in range(s * a_split, min((s + 1) * a_split, n), tile):
+            keys, m_old = slice(start, start + tile), m.copy()
+            qk = scale * (q[:, rows].T @ k[h, :, keys])  # (G, tile)
+            m[...] = np.maximum(m, qk.max(axis=1, keepdims=True))
+            alpha, p = np.exp(m_old - m), np.exp(qk - m)
+            l[...] = l * alpha + p.sum(axis=1, keepdims=True)
+            acc[...] = acc * alpha + p @ v[h, :, keys].T
+            yield {
+                "head": s * n_q_heads + h * G,
+                "keys": (start, start + tile - 1),
+                "tile_max": qk.max(axis=1),
+                "m_old": m_old,
+                "m": m.copy(),
+                "alpha": alpha,
+                "l": l.copy(),
+                "acc": acc.copy(),
+            }
+    done = splitting.identity(n_q_heads, d)
+    for state in states:
+        done = splitting.merged(done, state)
+    yield {"keys": (0, n - 1), "o": done.acc / done.l}
+
+
+def split_case(
+    name: str,
+    n_splits: int,
+    n_q: int,
+    n_kv: int,
+    d: int,
+    n: int,
+    family: str | None = None,
+    reveals: str | None = None,
+    **options: float,
+) -> Case:
+    """A family of stage 4, and the number of splits."""
+    made = grouped_case(name, n_q, n_kv, d, n, family, **options)
+    return replace(
+        made,
+        reveals=reveals or made.reveals,
+        args={**made.args, "n_splits": n_splits},
+        allowance=10.0 if "1000" in name or "110" in name else 1.0,
+    )
+
+
+def maxima_apart(apart: float, falling: bool = False) -> Case:
+    """Four splits whose maxima lie that far apart, so that only the largest has any weight."""
+    made = grouped_case("random", 4, 2, 64, 512)
+    q, k, v = (np.array(x) for x in made.args.values())
+    q[0] = 8.0  # the scale is 1/8: dimension 0 of k is added to every score
+    split = np.arange(512) // 128
+    k[:, 0] = apart * ((3 - split) if falling else split) - 1.5 * apart
+    how = "falling" if falling else "rising"
+    return Case(
+        f"maxima {apart:g} apart, {how}",
+        "splits that are averaged, or merged without their max",
+        {"q": q, "k": k, "v": v, "n_splits": 4},
+        allowance=10.0,
+    )
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    real = realdata.load(None, 512)
+    return (
+        split_case("random", 4, 8, 2, 64, 1024),
+        split_case("random", 1, 4, 2, 64, 256, "one split", "a merge that needs two"),
+        split_case("random", 2, 4, 2, 128, 256, "two splits, d = 128"),
+        split_case(
+            "random",
+            4,
+            4,
+            2,
+            64,
+            640,
+            "unequal splits",
+            "tiles that are left over, or visited twice",
+        ),
+        split_case(
+            "random",
+            3,
+            6,
+            3,
+            64,
+            512,
+            "three splits of four tiles",
+            "tiles that are left over, or visited twice",
+        ),
+        split_case("random", 8, 4, 2, 64, 384, "fewer tiles than splits", "a split without keys"),
+        split_case("random", 2, 4, 1, 64, 128, "one tile, two splits", "a split without keys"),
+        split_case("scores below -110", 8, 4, 2, 64, 384, "empty splits, scores below -110", EMPTY),
+        split_case("scores near -1000", 5, 4, 2, 64, 256, "empty splits, scores near -1000", EMPTY),
+        maxima_apart(50.0),
+        maxima_apart(50.0, falling=True),
+        maxima_apart(120.0),
+        maxima_apart(120.0, falling=True),
+        *(split_case(name, 3, 4, 2, 64, 512) for name, f in FAMILIES.items() if f.scores),
+        split_case("random", 3, 8, 2, 64, 256, "softmax_scale = 0.5", softmax_scale=0.5),
+        Case(
+            "real data",
+            "what a language model really asks for",
+            {"q": real.q, "k": real.k, "v": real.v, "n_splits": 3},
+            exact=False,
+        ),
+    )
+
+
+def attention(case: Case) -> Attention:
+    return replace(grouped_attention(case), splits=int(case.args["n_splits"]))
+
+
+def views(whole: Attention) -> tuple[Attention, ...]:
+    """What the splits hold, one row a split and query head, for both usual ways to deal out the
+    tiles."""
+    return tuple(_split(whole, rule) for rule in splitting.RIGHT)
+
+
+def _split(whole: Attention, rule: str) -> Attention:
+    dealt = {
+        s: tiles
+        for s, tiles in enumerate(splitting.tiles(whole.n // TILE, whole.splits, rule))
+        if len(tiles)
+    }
+    sizes, starts = (
+        [TILE * len(tiles) for tiles in dealt.values()],
+        [TILE * tiles.start for tiles in dealt.values()],
+    )
+    k, v = (np.zeros((len(dealt), whole.n_kv_heads, whole.d, max(sizes)), np.float32) for _ in "kv")
+    for s, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        k[s, :, :, :size], v[s, :, :, :size] = (
+            whole.k[..., start : start + size],
+            whole.v[..., start : start + size],
+        )
+    return replace(
+        whole,
+        q=np.tile(whole.q, (len(dealt), 1)),
+        k=k.reshape(-1, whole.d, max(sizes)),
+        v=v.reshape(-1, whole.d, max(sizes)),
+        lengths=np.array(sizes),
+        parts=len(dealt),
+        part_name="split",
+        starts=tuple(starts),
+        numbers=tuple(dealt),
+    )
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    """Raise InputError unless the inputs are stage 4's, and n_splits is a whole number of 1 or
+    more."""
+    n_splits = inputs["n_splits"]
+    if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)) or n_splits < 1:
+        raise InputError(f"n_splits must be a whole number of 1 or more, got {n_splits!r}.")
+    validate_grouped({name: value for name, value in inputs.items() if name != "n_splits"})
+
+
+def minimum(case: Case) -> Budget:
+    (d, n_q), (n_kv, _, n), n_splits = (
+        case.args["q"].shape,
+        case.args["k"].shape,
+        int(case.args["n_splits"]),
+    )
+    tiles = n_kv * (n // TILE)
+    states = 4 * n_splits * n_q * (d + 2)
+    sbuf, psum = on_chip_peaks(n_q // n_kv, d, TILE)
+    merge = 4 * (2 * n_q * d + 4 * n_q)
+    return Budget(
+        hbm_bytes_read=4 * (n_splits * d * n_q + 2 * n_kv * d * n) + states,
+        hbm_bytes_written=states + 4 * d * n_q,
+        dma_transfers=2 * tiles + 4 * n_kv * n_splits + 3 * n_splits + 1,
+        matmuls=2 * tiles,
+        transposes=2 * tiles,
+        sbuf_bytes=max(sbuf, merge),
+        psum_bytes=psum,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "Two splits end with (m, l) = (2, 3) and (2, 5). What is the merged l?",
+        8.0,
+        "Both are relative to the same max, so both factors are exp(2 - 2) = 1.",
+        "m = max(2, 2).",
+    ),
+    Question(
+        "n = 640, tiles of 128, 4 splits of ceil(5 / 4) = 2 tiles. How many tiles has each "
+        "split? (a list)",
+        [2, 2, 1, 0],
+        "The third split gets what is left, the last nothing: its state is the identity.",
+        "Split s has tiles 2 s and 2 s + 1, as far as they exist.",
+    ),
+)
+
+BROKEN = Break(
+    "merge without the max",
+    (
+        (
+            "l[...] = nl.add(nl.multiply(l, alpha), nl.multiply(l_s, beta))",
+            "l[...] = nl.add(l, l_s)",
+        ),
+        (
+            "acc[...] = nl.add(nl.multiply(acc, alpha), nl.multiply(acc_s, beta))",
+            "acc[...] = nl.add(acc, acc_s)",
+        ),
+    ),
+    Recipe(merge="by l"),
+)
+
+STAGE = Stage(
+    number=6,
+    name="split_kv",
+    entry="decode_attention_split_fwd",
+    parameters=("q", "k", "v", "n_splits"),
+    options=("softmax_scale",),
+    layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, n_splits -> o (Hq, d)",
+    idea="(m, l, acc) merge as an associative operation; the SPMD grid",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=50,
+    cost_budget="K and V are each read once, whatever the number of splits",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case="random",
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=attention,
+    states=online_states,
+    views=views,
+    uses_real_data=True,
+    questions=QUESTIONS,
+    broken=BROKEN,
+)

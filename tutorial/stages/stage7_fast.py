@@ -1,0 +1,402 @@
+"""Stage 7: fast. The timeline says what the kernel waits for; one lever a rung, until it waits for
+memory only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cost.ladder import TIME, Ladder, Rung
+from ..inputs import families, realdata
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import default_scale, softmax_attention
+from ..mistakes import fast as fast_mistakes
+from ..reference.attention import Attention, not_finite, online_states
+from ..running import precision
+from ..stage import Break, Budget, InputError, Question, Stage
+
+BF16 = ml_dtypes.bfloat16
+KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
+
+PROBLEM = """\
+o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), all bfloat16 -> o (Hq, d).
+The scores, m, l and acc stay in float32. each KV head's K and V are read once, as fast as the DMA engines bring them."""
+
+BLANK = '''\
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
+
+Line budget: 60 lines in place of the `raise`. Cost budget: each KV head's K and V are read once, in bfloat16.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+
+@nki.jit
+def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
+    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), n a multiple of 128, bf16 in HBM -> o (Hq, d) bf16 in HBM."""
+    n_kv_heads, d, n = k.shape
+    n_q_heads = q.shape[1]
+    G = n_q_heads // n_kv_heads
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+
+    o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    # Start from stage 4's kernel: V's tiles are v[h, keys, :] now, (keys, d), and only p is transposed.
+    # The scores, m, l and acc stay nl.float32; p becomes bf16 (dtype=v.dtype) where it meets V.
+    # Then one lever at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
+    raise NotImplementedError("stage 7 is not attempted yet")
+'''
+
+
+def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
+    """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) -> o (Hq, d)."""
+    scale = default_scale(k.shape[1]) if softmax_scale is None else softmax_scale
+    groups = np.split(np.asarray(q, np.float64).T, k.shape[0])
+    return np.concatenate(
+        [
+            softmax_attention(*group, scale)
+            for group in zip(groups, k, v.swapaxes(1, 2), strict=True)
+        ]
+    )
+
+
+def twin(
+    q: Any, k: Any, v: Any, softmax_scale: float | None = None, keys: int = KEYS
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy, a chunk at a time: float32 throughout, but for p where it meets
+    V."""
+    n_kv_heads, d, n = k.shape
+    G = q.shape[1] // n_kv_heads
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    q32, k32, v32 = (x.astype(np.float32) for x in (q, k, v))
+    for h in range(n_kv_heads):
+        q_group = q32[:, h * G : (h + 1) * G]  # (d, G)
+        m, l, acc = (
+            np.full((G, 1), -np.inf, np.float32),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
+        for start in range(0, n, keys):
+            chunk = slice(start, min(start + keys, n))
+            qk = scale * (q_group.T @ k32[h][:, chunk])  # (G, keys)
+            m_new = np.maximum(m, qk.max(axis=1, keepdims=True))  # (G, 1)
+            alpha = np.exp(m - m_new)  # (G, 1)
+            p = np.exp(qk - m_new)  # (G, keys), and its sum in float32
+            l = l * alpha + p.sum(axis=1, keepdims=True)
+            # the one place that rounds p
+            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]
+            yield {
+                "head": h * G,
+                "keys": (start, chunk.stop - 1),
+                "tile_max": qk.max(axis=1),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / l,
+            }
+            m = m_new
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+def _case(
+    family: str, reveals: str, q: Any, k: Any, v: Any, *, exact: bool = True, **options: Any
+) -> Case:
+    """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) in float32, as a case of this stage: bf16, V as (Hkv,
+    n, d)."""
+    v = np.ascontiguousarray(v.swapaxes(1, 2))
+    return Case(
+        family,
+        reveals,
+        {"q": q.astype(BF16), "k": k.astype(BF16), "v": v.astype(BF16)},
+        options,
+        exact,
+    )
+
+
+def fast_case(
+    name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: Any
+) -> Case:
+    """A family in bf16."""
+    return _case(
+        family or name, FAMILIES[name].reveals, *families.heads(name, n_q, n_kv, d, n), **options
+    )
+
+
+def wide_case(name: str, n_q: int, n_kv: int, n: int) -> Case:
+    """A family of d = 64 with 64 more dimensions, where q is 0: d = 128, so a tile of V is square.
+    The scale stays 1/8."""
+    q, k, v = families.heads(name, n_q, n_kv, 64, n)
+    rng = families.seed("wide", name, n)
+    more_k, more_v = (families.grid(rng.standard_normal(x.shape), 2.0**-4) for x in (k, v))
+    q = np.concatenate([q, np.zeros_like(q)])
+    return _case(
+        name,
+        FAMILIES[name].reveals,
+        q,
+        np.concatenate([k, more_k], 1),
+        np.concatenate([v, more_v], 1),
+        softmax_scale=0.125,
+    )
+
+
+def _real(layer: int, n: int, family: str) -> Case:
+    real = realdata.load(layer, n)
+    return _case(
+        family, "what a language model really asks for", real.q, real.k, real.v, exact=False
+    )
+
+
+LONG = 2 * KEYS  # so long that the state is carried from a chunk to the next
+COUNTED = "random, 16 heads"
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    """d = 128 first, where V can be read in a wrong layout without breaking a rule."""
+    first = realdata.layers()[0]
+    return (
+        fast_case("random", 8, 2, 128, 512),
+        fast_case("random", 6, 2, 128, 128, "random, one tile"),
+        fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv"),
+        fast_case("random", 4, 1, 128, 256, "random, Hkv = 1"),
+        fast_case("random", 8, 2, 128, 256, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(wide_case(name, 8, 2, 512) for name, f in FAMILIES.items() if f.scores),
+        fast_case("random", 8, 2, 64, 1152, "random, d = 64"),
+        *(
+            fast_case(name, 2, 1, 64, LONG, f"{name}, n = {LONG}")
+            for name in ("ascending", "descending", "last tile dominates", "first tile dominates")
+        ),
+        fast_case("random", 16, 4, 128, 1024, COUNTED),
+        _real(first, 1024, "real data"),
+        *(_real(layer, 512, f"real data, layer {layer}") for layer in realdata.layers()[1:]),
+    )
+
+
+@lru_cache(maxsize=64)
+def attention(case: Case) -> Attention:
+    q, k, v = (case.args[name] for name in "qkv")
+    given = case.options.get("softmax_scale")
+    return Attention(
+        q.T,
+        k,
+        v.swapaxes(1, 2),
+        default_scale(k.shape[1]) if given is None else float(given),
+        given is not None,
+    )
+
+
+def tolerance(case: Case) -> NDArray[np.float64]:
+    """What rounding to bf16 can do to each element of o (Hq, d)."""
+    return precision.bound(attention(case))
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    """Raise InputError unless q is (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bf16, n a multiple of
+    128, and finite."""
+    for name, axes in {"q": 2, "k": 3, "v": 3}.items():
+        value = inputs[name]
+        if not isinstance(value, np.ndarray):
+            raise InputError(f"{name} must be a NumPy array, got {type(value).__name__}.")
+        if value.ndim != axes:
+            raise InputError(f"{name} must have {axes} axes, got {value.ndim}: {value.shape}.")
+        if value.dtype != BF16:
+            raise InputError(f"{name} must be bfloat16 at this stage, got {value.dtype}.")
+    q, k, v = (inputs[name] for name in "qkv")
+    n_kv, d, n = k.shape
+    if q.shape[0] != d:
+        raise InputError(f"q must be (d, Hq) with d = {d} to fit k {k.shape}, got {q.shape}.")
+    if v.shape != (n_kv, n, d):
+        raise InputError(f"v must be (Hkv, n, d) = {(n_kv, n, d)} at this stage, got {v.shape}.")
+    if not n_kv or not q.shape[1] or q.shape[1] % n_kv:
+        raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[1]} and Hkv = {n_kv}.")
+    if not 0 < d <= LANES or not n or n % LANES:
+        raise InputError(
+            f"d must be 1 to 128 and n a positive multiple of 128, got d = {d} and n = {n}."
+        )
+    sentence = not_finite({name: value for name, value in inputs.items() if value is not None})
+    if sentence:
+        raise InputError(sentence)
+
+
+def minimum(case: Case) -> Budget:
+    """What the solution needs: two transfers a chunk, two matmuls for 128 keys, and the max's two
+    transposes a chunk."""
+    (d, n_q), (n_kv, _, n) = case.args["q"].shape, case.args["k"].shape
+    g = n_q // n_kv
+    t = max(t for t in range(1, min(KEYS // LANES, BANK // g) + 1) if n // LANES % t == 0)
+    chunks = n_kv * (n // (LANES * t))
+    sbuf = (
+        4 * (LANES * LANES + LANES * g + 2 * LANES * g + d * g)
+        + 2 * d * g
+        + 2 * (d + d) * LANES * t
+    )
+    return Budget(
+        hbm_bytes_read=2 * (d * n_q + 2 * n_kv * d * n),
+        hbm_bytes_written=2 * d * n_q,
+        dma_transfers=2 * chunks + 2 * n_kv,
+        matmuls=2 * n_kv * (n // LANES) + n_kv,
+        transposes=2 * chunks + n_kv,
+        sbuf_bytes=sbuf,
+        psum_bytes=4 * (LANES * t * g + LANES * g),
+    )
+
+
+# -- the ladder ------------------------------------------------------------------------------------
+@cache
+def ladder_case(n: int = 8192) -> Case:
+    """The size at which the ladder is measured: Hq = 32, Hkv = 8, d = 128."""
+    rng = families.seed("ladder", n)
+    q, k, v = (
+        families.grid(rng.standard_normal(shape), 2.0**-4)
+        for shape in ((128, 32), (8, 128, n), (8, 128, n))
+    )
+    return _case(f"ladder, n = {n}", "what the timeline asks for", q, k, v)
+
+
+def _v_as_in_stage_4(case: Case) -> dict[str, Any]:
+    return {**case.args, "v": np.ascontiguousarray(case.args["v"].swapaxes(1, 2))}
+
+
+RUNGS = (
+    Rung(
+        1,
+        "bf16",
+        "v1_bf16.py",
+        "half the bytes, and one pass of TensorE where float32 takes four",
+        {"HBM bytes": 34_300_000, TIME: 1700},
+        "The method of stage 4, V still (Hkv, d, n). VectorE bounds it: 12 of the 14 small "
+        "instructions for every 128 keys.",
+        arguments=_v_as_in_stage_4,
+    ),
+    Rung(
+        2,
+        "V in rows",
+        "v2_v_rows.py",
+        "V stored (n, d): its keys arrive on the partitions, and V needs no transpose",
+        {"HBM bytes": 34_300_000, "transposes": 520, TIME: 1600},
+        "Half the transposes go, and the copies out of PSUM behind them. It pays little: the "
+        "softmax still takes 128 keys at a time.",
+    ),
+    Rung(
+        3,
+        "wide tiles",
+        "v3_wide_tiles.py",
+        "512 keys move through one matmul: a fourth of the updates of m, l and acc",
+        {"HBM bytes": 34_300_000, "instructions": 2400, TIME: 950},
+        "Nearly the same work in less than a third of the instructions. VectorE still bounds it.",
+    ),
+    Rung(
+        4,
+        "large transfers",
+        "v4_large_transfers.py",
+        "8192 keys a transfer, 16 KiB a partition, so that V's neighbours lie on one partition",
+        {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
+        "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, "
+        "and will be from rung 6 on.",
+    ),
+    Rung(
+        5,
+        "fused exp",
+        "v5_fused_exp.py",
+        "one activation subtracts the max, takes exp, rounds to bf16 and sums in float32",
+        {"HBM bytes": 34_300_000, "elements": 250_000, TIME: 560},
+        "Two of five passes over the scores are gone from VectorE.",
+    ),
+    Rung(
+        6,
+        "heads packed",
+        "v6_heads_packed.py",
+        "all heads on the partitions of one tile, through zero-padded operands",
+        {"HBM bytes": 34_300_000, "elements": 60_000, TIME: 165},
+        "4 of 128 partitions worked before, 32 do now: the passes over the scores take an eighth, "
+        "VectorE and ScalarE in all a fifth. TensorE multiplies zeros for it.",
+    ),
+    Rung(
+        7,
+        "keys on partitions",
+        "v7_keys_on_partitions.py",
+        "K stationary, Q moving: all 128 partitions work, and p needs no transpose",
+        {"HBM bytes": 34_300_000, "elements": 12_000, TIME: 120},
+        "The heads need no packing any more: that lever is undone. The bound is the DMA engines, "
+        "as it should be.",
+    ),
+    Rung(
+        8,
+        "pieces",
+        "v8_pieces.py",
+        "transfers of 4 KiB a partition, so that the first matmul starts sooner",
+        {},
+        "Tried, and it pays next to nothing: what the earlier start saves, the smaller transfers "
+        "cost.",
+        tried=True,
+    ),
+)
+
+QUESTIONS = (
+    Question(
+        "Partition p holds the keys p T + t, t = 0 .. T - 1. T = 4: which key is on "
+        "partition 3 at t = 2?",
+        14,
+        "3 * 4 + 2: a partition's keys are neighbours in HBM, one contiguous run of V.",
+        "p T + t, with p = 3, T = 4 and t = 2.",
+    ),
+    Question(
+        "d = 128, bf16. How many keys of V make a row of 4 KiB on one partition?",
+        16,
+        "A key is 256 bytes, so a tile of one key a partition moves rows of 256 bytes only.",
+        "A key of V is d values of 2 bytes.",
+    ),
+    Question(
+        "In bf16, what is 256 + 1?",
+        256,
+        "8 significant bits: from 256 to 512 the numbers are 2 apart. So a running sum stays "
+        "in float32.",
+        "bf16 has 8 significant bits.",
+    ),
+)
+
+BROKEN = Break(
+    "keys of K and V in different order",
+    (("k_tile[i_kd, i_kp * T + t]", "k_tile[i_kd, i_kp + t * 128]"),),
+    None,
+)
+
+STAGE = Stage(
+    number=7,
+    name="fast",
+    entry="decode_attention_fast_fwd",
+    parameters=("q", "k", "v"),
+    options=("softmax_scale",),
+    layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
+    idea="reading the timeline: a lever a rung, until the kernel waits for memory only",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=60,
+    cost_budget="each KV head's K and V are read once, in bfloat16",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case=COUNTED,
+    reads={"q": 1, "k": 1, "v": 1},
+    attention=attention,
+    states=online_states,
+    uses_real_data=True,
+    questions=QUESTIONS,
+    broken=BROKEN,
+    known=fast_mistakes.MISTAKES,
+    tolerance=tolerance,
+    ladder=Ladder(RUNGS, ladder_case),
+)

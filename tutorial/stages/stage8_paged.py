@@ -1,0 +1,401 @@
+"""Stage 8: paged. K and V lie in blocks behind a block table, and the load finds its rows at run
+time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inputs import families, realdata
+from ..inputs.families import FAMILIES, Case
+from ..inputs.layouts import default_scale
+from ..mistakes import paged as paged_mistakes
+from ..reference.attention import Attention, online_states
+from ..stage import Break, Budget, InputError, Question, Stage
+
+F32 = NDArray[np.float32]
+LANES, STEP = 128, 16  # partitions; positions of a block that the solution takes at a time
+
+PROBLEM = """\
+o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys of sequence b: key j is position j % block of block
+block_table[b, j // block]. q (B, d, Hq), k_blocks and v_blocks (n_blocks, Hkv, block, d), block_table (B, most) and lengths
+(B, 1) int32 -> o (B, Hq, d). Blocks may be shared. Entries past a sequence's last block, and what a last block holds past the
+length, may be anything: an old entry, no block at all, NaN. A sequence without keys gives zeros."""
+
+BLANK = '''\
+"""o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys that block_table[b] points to
+
+Line budget: 60 lines in place of the `raise`. Cost budget: every block of a sequence is read once per KV head.
+"""
+
+import math
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+
+@nki.jit
+def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, softmax_scale=None):
+    """q (B, d, Hq), k_, v_blocks (n_blocks, Hkv, block, d) fp32; block_table (B, most), lengths (B, 1) int32 -> o (B, Hq, d)"""
+    (B, d, Hq), (n_blocks, Hkv, block, _), most = q.shape, k_blocks.shape, block_table.shape[1]
+    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    o = nl.ndarray((B, Hq, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    # For every sequence b, KV head h, and chunk of up to 128 blocks, one block a partition:
+    #   1. load the chunk's entries of block_table as a column, one index a partition; make those that are not used harmless
+    #   2. load the blocks: k_blocks[index[i_p, 0], h, i_s, i_d] is (P, positions, d)
+    #   3. clear what lies past lengths[b], and give its scores the weight 0
+    #   4. update m, l and acc, with the keys on the partitions as in stage 7; K's tiles need a transpose here
+    # Return o
+    raise NotImplementedError("stage 8 is not attempted yet")
+'''
+
+
+def oracle(
+    q: Any,
+    k_blocks: Any,
+    v_blocks: Any,
+    block_table: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+) -> NDArray[np.float64]:
+    """The answer in float64, (B, Hq, d)."""
+    options = {} if softmax_scale is None else {"softmax_scale": softmax_scale}
+    args = {
+        "q": q,
+        "k_blocks": k_blocks,
+        "v_blocks": v_blocks,
+        "block_table": block_table,
+        "lengths": lengths,
+    }
+    case = Case("", "", dict(args), options)
+    return np.stack(
+        [
+            paged_mistakes.attend(case, b, paged_mistakes.keys(case, b, int(lengths[b, 0])))
+            for b in range(len(q))
+        ]
+    )
+
+
+def twin(
+    q: Any,
+    k_blocks: Any,
+    v_blocks: Any,
+    block_table: Any,
+    lengths: Any,
+    softmax_scale: float | None = None,
+    entries: int = LANES,
+) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: `entries` blocks at a time, found through the table, up to the
+    sequence's length."""
+    (B, d, Hq), (_, Hkv, block, _) = q.shape, k_blocks.shape
+    G, scale = Hq // Hkv, 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    for b, h in np.ndindex(B, Hkv):
+        q_group, length = q[b, :, h * G : (h + 1) * G], int(lengths[b, 0])  # (d, G)
+        m, l, acc = (
+            np.full((G, 1), -np.inf, np.float32),
+            np.zeros((G, 1), np.float32),
+            np.zeros((G, d), np.float32),
+        )
+        for start in range(0, max(length, 1), entries * block):
+            n = min(length - start, entries * block)  # keys of this chunk that count
+            blocks = block_table[b, start // block :][: -(-n // block)]
+            # (n, d), the padding left out
+            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))
+            qk = scale * (q_group.T @ k.T)  # (G, n)
+            m_new = np.maximum(m, qk.max(axis=1, keepdims=True, initial=-1e30))
+            alpha = np.exp(m - m_new)
+            p = np.exp(qk - m_new)  # (G, n)
+            l = l * alpha + p.sum(axis=1, keepdims=True)
+            acc = acc * alpha + p @ v
+            yield {
+                "head": b * Hq + h * G,
+                "keys": (start, start + max(n, 1) - 1),
+                "tile_max": qk.max(axis=1, initial=-1e30),
+                "m_old": m,
+                "m": m_new,
+                "alpha": alpha,
+                "l": l,
+                "acc": acc,
+                "o": acc / np.where(l, l, 1),
+            }
+            m = m_new
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+def paged(
+    family: str,
+    reveals: str,
+    sequences: Sequence[tuple[F32, F32, F32]],
+    block: int,
+    *,
+    most: int = 0,
+    shared: int = 0,
+    padding: str = "old",
+    unused: str = "none",
+    spare: int = 3,
+    exact: bool = True,
+    **options: Any,
+) -> Case:
+    """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
+
+    `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
+    for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
+    entries are "old" (blocks of others), or "none" (numbers of no block).
+    """
+    n_kv, d = sequences[0][1].shape[:2]
+    lengths = [k.shape[2] for _, k, _ in sequences]
+    counts = [-(-n // block) for n in lengths]
+    most = most or max(max(counts), 1)
+    own = [count - min(shared, count) if b else count for b, count in enumerate(counts)]
+    n_blocks = sum(own) + spare
+    rng = families.seed("pool", family, n_blocks, block, *lengths)
+    order = rng.permutation(n_blocks)
+    shape = (n_blocks, n_kv, block, d)
+    pool = [families.grid(2 * rng.standard_normal(shape), 2.0**-4) for _ in "kv"]
+    if padding != "old":
+        pool = [np.full(shape, float(padding), np.float32) for _ in "kv"]
+    table = np.zeros((len(sequences), most), np.int32)
+    at = 0
+    for b, (_, k, v) in enumerate(sequences):
+        first = counts[b] - own[b]
+        ids = [*table[0, :first], *order[at : at + own[b]]]
+        at += own[b]
+        for j in range(first, counts[b]):
+            keys = slice(j * block, min((j + 1) * block, lengths[b]))
+            for blocks, x in zip(pool, (k, v), strict=True):
+                blocks[ids[j], :, : keys.stop - keys.start] = x[:, :, keys].swapaxes(1, 2)
+        rest = most - counts[b]
+        no_block = rng.choice(np.array([-1, n_blocks, n_blocks + 7, 2**31 - 1, -(2**31)]), rest)
+        table[b] = [*ids, *(rng.integers(0, n_blocks, rest) if unused == "old" else no_block)]
+    args = {
+        "q": np.stack([q for q, _, _ in sequences]),
+        "k_blocks": pool[0],
+        "v_blocks": pool[1],
+        "block_table": table,
+        "lengths": np.array(lengths, np.int32)[:, None],
+    }
+    return Case(family, reveals, args, options, exact)
+
+
+def sequence(name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0) -> tuple[F32, F32, F32]:
+    """The last n keys of a family's; another `turn`, another sequence."""
+    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn)
+    return q, k[:, :, k.shape[2] - n :], v[:, :, v.shape[2] - n :]
+
+
+def paged_case(
+    name: str,
+    lengths: Sequence[int],
+    block: int,
+    family: str | None = None,
+    heads: tuple[int, int, int] = (4, 2, 64),
+    **how: Any,
+) -> Case:
+    """A family as a batch of sequences of these lengths."""
+    made = [sequence(name, *heads, n, turn) for turn, n in enumerate(lengths)]
+    return paged(family or name, FAMILIES[name].reveals, made, block, **how)
+
+
+def _real(layer: int, n: int, family: str) -> Case:
+    real = realdata.load(layer, n)
+    cut = realdata.load(layer, realdata.lengths()[0])
+    return paged(
+        family,
+        "what a language model really asks for",
+        [(real.q, real.k, real.v), (cut.q, cut.k, cut.v)],
+        32,
+        shared=cut.n // 32,
+        most=n // 32 + 2,
+        exact=False,
+    )
+
+
+COUNTED = "whole blocks"
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    first = realdata.layers()[0]
+    return (
+        paged_case("random", (200, 77, 128), 16, most=16),
+        paged_case("random", (130, 67), 32, "random, blocks of 32", most=6),
+        paged_case("random", (140, 90), 64, "random, blocks of 64", (2, 2, 128), most=3),
+        paged_case("random", (300, 140), 128, "random, blocks of 128", (4, 1, 64), most=3),
+        paged_case("random", (100, 40), 16, "softmax_scale = 0.5", most=9, softmax_scale=0.5),
+        paged_case("random", (160, 96, 112), 16, "shared prefix", most=12, shared=4),
+        paged_case("random", (33, 17, 49), 16, "one key in the last block", most=5),
+        paged_case("random", (0, 1, 15, 16, 17), 16, "lengths 0, 1, 15, 16, 17", most=3),
+        paged_case("random", (90, 150), 16, "old entries", most=12, unused="old", spare=0),
+        paged_case("random", (90, 150), 16, "poisoned padding, NaN", most=12, padding="NaN"),
+        paged_case(
+            "random", (90, 150), 16, "poisoned padding, 1e4", most=12, padding="1e4", unused="old"
+        ),
+        paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), spare=0),
+        *(paged_case(name, (75, 90), 16, most=7) for name, f in FAMILIES.items() if f.scores),
+        paged_case("ascending", (4700,), 16, "ascending, 4700 keys", (2, 1, 64)),
+        _real(first, 512, "real data"),
+    )
+
+
+@lru_cache(maxsize=64)
+def attention(case: Case) -> Attention:
+    """The batch with its keys in a row, and n whole chunks of 128 blocks, the padding 0."""
+    q, k_blocks, v_blocks, table, lengths = case.args.values()
+    B, block, most = len(q), k_blocks.shape[2], table.shape[1]
+    chunk = block * min(LANES, most)
+    n = -(-most * block // chunk) * chunk
+    k, v = (
+        np.zeros((B, blocks.shape[1], q.shape[1], n), np.float32) for blocks in (k_blocks, v_blocks)
+    )
+    for b in range(B):
+        held = paged_mistakes.keys(case, b, int(lengths[b, 0]))
+        for out, blocks in ((k, k_blocks), (v, v_blocks)):
+            out[b, :, :, : len(held.k_at)] = blocks[held.k_block, :, held.k_at].transpose(1, 2, 0)
+    given = case.options.get("softmax_scale")
+    return Attention(
+        q.swapaxes(1, 2).reshape(-1, q.shape[1]),
+        k.reshape(-1, *k.shape[2:]),
+        v.reshape(-1, *v.shape[2:]),
+        default_scale(q.shape[1]) if given is None else float(given),
+        given is not None,
+        lengths[:, 0],
+        B,
+    )
+
+
+def validate(inputs: Mapping[str, Any]) -> None:
+    """Raise InputError unless the shapes fit, lengths fit the table, and every used entry is a
+    block."""
+    kinds = {
+        "q": (3, np.float32),
+        "k_blocks": (4, np.float32),
+        "v_blocks": (4, np.float32),
+        "block_table": (2, np.int32),
+        "lengths": (2, np.int32),
+    }
+    for name, (axes, dtype) in kinds.items():
+        value = inputs[name]
+        if not isinstance(value, np.ndarray) or value.ndim != axes or value.dtype != dtype:
+            got = (
+                (f"{value.dtype} {value.shape}")
+                if isinstance(value, np.ndarray)
+                else type(value).__name__
+            )
+            raise InputError(
+                f"{name} must be an array of {np.dtype(dtype)} with {axes} axes, got {got}."
+            )
+    q, k, v, table, lengths = (inputs[name] for name in kinds)
+    n_blocks, n_kv, block, d = k.shape
+    if v.shape != k.shape:
+        raise InputError(
+            f"k_blocks and v_blocks must have the same shape, got {k.shape} and {v.shape}."
+        )
+    if q.shape[1] != d or not 0 < d <= LANES:
+        raise InputError(f"q must be (B, d, Hq) with d = {d}, 1 to 128, got {q.shape}.")
+    if not n_kv or not q.shape[2] or q.shape[2] % n_kv:
+        raise InputError(f"Hq must be a multiple of Hkv, got Hq = {q.shape[2]} and Hkv = {n_kv}.")
+    if len(table) != len(q) or lengths.shape != (len(q), 1):
+        raise InputError(
+            f"block_table must be (B, most) and lengths (B, 1) with B = {len(q)}, got "
+            f"{table.shape} and {lengths.shape}."
+        )
+    for b, n in enumerate(lengths[:, 0]):
+        if not 0 <= n <= table.shape[1] * block:
+            raise InputError(
+                f"lengths[{b}] must be 0 to {table.shape[1] * block}, what the table "
+                f"holds, got {n}."
+            )
+        wrong = [int(i) for i in table[b, : -(-n // block)] if not 0 <= i < n_blocks]
+        if wrong:
+            raise InputError(f"block_table[{b}] uses block {wrong[0]}; there are {n_blocks}.")
+
+
+def minimum(case: Case) -> Budget:
+    """What the solution needs for sequences that fill their rows of the table."""
+    (B, d, n_q), (_, n_kv, block, _) = case.args["q"].shape, case.args["k_blocks"].shape
+    most, group = case.args["block_table"].shape[1], n_q // n_kv
+    live = sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
+    step = max(s for s in range(1, STEP + 1) if block % s == 0)
+    chunks = -(-most // LANES)
+    steps, lanes = chunks * (block // step), min(most, LANES)
+    state = 2 * LANES * group + 2 * d * group  # m and l; acc and q
+    # K and V; a transpose, scores, the mask
+    tiles = 2 * lanes * step * d + d * lanes + lanes * group * step + lanes * step
+    sbuf = tiles + state + LANES * LANES + LANES * group + LANES
+    return Budget(
+        hbm_bytes_read=4 * (B * d * n_q + 2 * live * n_kv * block * d + B + B * n_kv * most),
+        hbm_bytes_written=4 * B * d * n_q,
+        dma_transfers=B * (1 + n_kv * (2 + chunks + 2 * steps)),
+        matmuls=B * (1 + n_kv * (2 * block * chunks + 1)),
+        transposes=B * n_kv * (steps * (step + 2) + 1),
+        sbuf_bytes=4 * sbuf,
+        psum_bytes=4 * d * lanes,
+    )
+
+
+QUESTIONS = (
+    Question(
+        "Blocks of 16 keys. In which entry of its row of the table does a sequence find key 77?",
+        4,
+        "77 // 16: entry 4, and position 77 % 16 = 13 of that block.",
+        "A block holds 16 keys in a row.",
+    ),
+    Question(
+        "A sequence has 77 keys. How many keys of its last block are padding?",
+        3,
+        "5 blocks hold 80 keys; the last three are whatever the block held before.",
+        "5 blocks hold 5 * 16 keys.",
+    ),
+    Question(
+        "Four sequences of 512 keys share their first 256, in blocks of 16. How many blocks "
+        "do they take in the pool?",
+        80,
+        "16 shared, and 4 times 16 of their own: 80 instead of 128.",
+        "256 keys are 16 blocks, shared or not.",
+    ),
+)
+
+BROKEN = Break(
+    "last block not masked",
+    (
+        (
+            "live = nisa.tensor_scalar(key, op0=nl.less, operand0=length[0:P, :])",
+            "live = nisa.tensor_scalar(key, op0=nl.greater_equal, operand0=0.0)",
+        ),
+    ),
+    None,
+)
+
+STAGE = Stage(
+    number=8,
+    name="paged",
+    entry="decode_attention_paged_fwd",
+    parameters=("q", "k_blocks", "v_blocks", "block_table", "lengths"),
+    options=("softmax_scale",),
+    layout="q (B, d, Hq), k_blocks, v_blocks (n_blocks, Hkv, block, d), block_table (B, most), "
+    "lengths (B, 1) -> o (B, Hq, d)",
+    idea="indirect loads: the rows that a transfer reads are chosen at run time",
+    problem=PROBLEM,
+    blank=BLANK,
+    line_budget=60,
+    cost_budget="every block of a sequence is read once per KV head",
+    oracle=oracle,
+    twin=twin,
+    cases=cases,
+    validate=validate,
+    minimum=minimum,
+    cost_case=COUNTED,
+    reads={"q": 1, "k_blocks": 1, "v_blocks": 1},
+    attention=attention,
+    states=online_states,
+    uses_real_data=True,
+    questions=QUESTIONS,
+    broken=BROKEN,
+    known=paged_mistakes.MISTAKES,
+)

@@ -1,0 +1,1 @@
+"""m, l and acc of the reader's own kernel, tile by tile."""

@@ -1,0 +1,226 @@
+"""Key/value caches: where a language model keeps the keys and values of the tokens so far, in the
+layout of a kernel.
+
+Every kernel of the course wants its K and V differently, so there is a cache for each. All of them
+take a new key and value of one token (`append`), and let a kernel attend over the first n of them
+(`attend`).
+
+Kernels are built for fixed shapes, and a cache grows by one key a token. So a kernel is given whole
+tiles, and what lies beyond the last key must weigh exactly nothing. Stages 4 and 6 take no lengths
+and no mask: their cache carries the padding as one more head dimension. It is 0 in every key and
+-30000 in every column without a key, and 1 in the query: the padding's score is -30000 times the
+scale lower, exp of it is 0 in fp32, and 0 times V's padding of zeros adds nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from ml_dtypes import bfloat16
+
+from .languagemodel import F32, Config
+
+TILE = 128  # keys in a tile of the kernels
+PADDING = -30000.0
+"""The last row of K in a column without a key. Within the range of fp16, so that it stays what it
+is in any precision."""
+
+Kernel = Callable[..., Any]
+
+
+class Cache(Protocol):
+    """What a decode loop needs of a cache; `itemsize` is the number of bytes of one stored
+    value."""
+
+    itemsize: int
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        """Keep a token's key, turned to its position, and value, both (Hkv, d)."""
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        """Attention (Hq, d) of the queries (Hq, d), turned to their position, over the first n
+        keys, by the kernel."""
+
+
+def whole_tiles(n: int) -> int:
+    """The number of keys in the tiles that hold n keys."""
+    return -(-n // TILE) * TILE
+
+
+class NumpyCache:
+    """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy in the
+    place of a kernel.
+
+    With `dtype` bfloat16 everything that a bf16 kernel rounds is rounded: q, k, v, the weights p,
+    and o.
+    """
+
+    def __init__(self, config: Config, capacity: int, dtype: Any = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        self.itemsize = self.dtype.itemsize
+        self.k, self.v = (
+            np.zeros((config.layers, config.kv_heads, config.d, capacity), np.float32) for _ in "kv"
+        )
+
+    def _rounded(self, x: F32) -> F32:
+        return x.astype(self.dtype).astype(np.float32)
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        self.k[layer, :, :, position] = self._rounded(k)
+        self.v[layer, :, :, position] = self._rounded(v)
+
+    def attend(self, kernel: Kernel | None, layer: int, n: int, q: F32) -> F32:
+        k, v = self.k[layer, :, :, :n], self.v[layer, :, :, :n]
+        n_kv_heads, d, _ = k.shape
+        # (Hkv, G, n)
+        qk = self._rounded(q).reshape(n_kv_heads, -1, d) @ k / np.float32(math.sqrt(d))
+        p = np.exp(qk - qk.max(axis=-1, keepdims=True))
+        o = self._rounded(p) @ v.transpose(0, 2, 1) / p.sum(axis=-1, keepdims=True)
+        return self._rounded(o).reshape(q.shape)
+
+
+class TiledCache:
+    """For stage 4: k and v (layers, Hkv, d + 1, capacity), capacity a multiple of 128; row d is the
+    padding row."""
+
+    itemsize = 4
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        shape = (config.layers, config.kv_heads, config.d + 1, whole_tiles(capacity))
+        self.k, self.v = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.k[:, :, config.d] = PADDING
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        marked = np.pad(k, ((0, 0), (0, 1)))  # 0 in the padding row: a key from now on
+        self.k[layer, ..., position] = marked
+        self.v[layer, ..., position] = np.pad(v, ((0, 0), (0, 1)))
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        filled = whole_tiles(n)
+        queries = np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T  # (d + 1, Hq)
+        o = self.call(
+            kernel,
+            np.ascontiguousarray(queries),
+            self.k[layer, ..., :filled],
+            self.v[layer, ..., :filled],
+            1.0 / math.sqrt(q.shape[1]),
+        )
+        return np.asarray(o, np.float32)[:, : q.shape[1]]
+
+    def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
+        """The kernel's own signature: the scale is given, since the default would count the padding
+        row."""
+        return kernel(q, k, v, softmax_scale=scale)
+
+
+class SplitCache(TiledCache):
+    """For stage 6: as for stage 4, every tile a split of its own."""
+
+    def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
+        return kernel(q, k, v, k.shape[-1] // TILE, softmax_scale=scale)
+
+
+class RaggedCache:
+    """For stage 5, which takes the length: k and v (layers, 1, Hkv, d, capacity), a batch of one,
+    NaN beyond the last key."""
+
+    itemsize = 4
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        shape = (config.layers, 1, config.kv_heads, config.d, whole_tiles(capacity))
+        self.k, self.v = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        self.k[layer, 0, ..., position] = k
+        self.v[layer, 0, ..., position] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        filled = whole_tiles(n)  # a kernel for every length would have to be built for every token
+        lengths = np.array([[n]], np.int32)
+        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
+        return np.asarray(
+            kernel(queries, self.k[layer, ..., :filled], self.v[layer, ..., :filled], lengths),
+            np.float32,
+        )[0]
+
+
+class RowsCache:
+    """For stage 7, in bf16: k (layers, Hkv, d + 1, capacity) with a padding row, v (layers, Hkv,
+    capacity, d + 1)."""
+
+    itemsize = 2
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        heads, d, n = (config.layers, config.kv_heads), config.d + 1, whole_tiles(capacity)
+        self.k, self.v = np.zeros((*heads, d, n), bfloat16), np.zeros((*heads, n, d), bfloat16)
+        self.k[:, :, config.d] = PADDING
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        self.k[layer, ..., position] = np.pad(k, ((0, 0), (0, 1)))
+        self.v[layer, :, position, :-1] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        filled, d = whole_tiles(n), q.shape[1]
+        queries = np.ascontiguousarray(
+            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(bfloat16)
+        )
+        o = kernel(
+            queries,
+            self.k[layer, ..., :filled],
+            self.v[layer, :, :filled],
+            softmax_scale=1.0 / math.sqrt(d),
+        )
+        return np.asarray(o, np.float32)[:, :d]
+
+
+class PagedCache:
+    """For stage 8: k and v (layers, blocks, Hkv, 16, d) in blocks of 16 keys, and a table of one
+    sequence's blocks.
+
+    A block is taken from the pool when the first key for it comes, in no order, and the same for
+    all layers. What no key has been written to is NaN, and an entry of the table that is not used
+    is the number of no block.
+    """
+
+    itemsize = 4
+    block = 16
+
+    def __init__(self, config: Config, capacity: int) -> None:
+        blocks = whole_tiles(capacity) // self.block
+        shape = (config.layers, blocks, config.kv_heads, self.block, config.d)
+        self.k, self.v = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        self.table = np.full((1, blocks), blocks, np.int32)
+        self._free = np.random.default_rng(0).permutation(blocks).tolist()
+
+    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
+        entry, place = divmod(position, self.block)
+        if self.table[0, entry] == len(self.k[0]):
+            self.table[0, entry] = self._free.pop()
+        self.k[layer, self.table[0, entry], :, place] = k
+        self.v[layer, self.table[0, entry], :, place] = v
+
+    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
+        entries = whole_tiles(n) // self.block
+        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
+        o = kernel(
+            queries,
+            self.k[layer],
+            self.v[layer],
+            self.table[:, :entries],
+            np.array([[n]], np.int32),
+        )
+        return np.asarray(o, np.float32)[0]
+
+
+CACHES: dict[int, Callable[[Config, int], Cache]] = {
+    4: TiledCache,
+    5: RaggedCache,
+    6: SplitCache,
+    7: RowsCache,
+    8: PagedCache,
+}
+"""The cache for the kernels of each stage, made from the sizes of a network and the most tokens
+that it must hold."""

@@ -1,0 +1,240 @@
+"""The decode loop: a language model that writes text, one token at a time, every attention by one
+kernel.
+
+`generate(prompt, tokens, stage=4, kernel=k)` runs it and gives a `Generated`: the text, what every
+token cost as the cache grew, and every attention on the way, so that two runs can be compared token
+for token and layer for layer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import nkisim
+
+from .. import lesson
+from .. import stage as stages
+from ..running import runner
+from . import charmodel
+from .caches import CACHES, Cache, NumpyCache
+from .generated import Generated, Step
+from .languagemodel import F32, LanguageModel, Tokenizer
+
+PROMPT = "The rabbit-hole went"
+AttentionStep = Callable[..., Any]
+Network = tuple[LanguageModel, Tokenizer]
+
+
+def attention_step(
+    q: F32,
+    k: F32,
+    v: F32,
+    layer: int,
+    position: int,
+    cache: Cache,
+    rotate: Callable[[F32, int], F32],
+    kernel: Any,
+) -> F32:
+    """One layer's attention for one new token, (Hq * d,), with any cache and the kernel that it is
+    made for."""
+    cache.append(layer, position, rotate(k, position), v)
+    return cache.attend(kernel, layer, position + 1, rotate(q, position)).reshape(-1)
+
+
+def reference(
+    prompt: str = PROMPT,
+    tokens: int = 200,
+    *,
+    network: Network | None = None,
+    dtype: Any = np.float32,
+) -> Generated:
+    """What the model writes when NumPy computes its attention, in float32 or with bfloat16's
+    rounding. Raises as `generate`."""
+    network = network or charmodel.load()
+    cache = NumpyCache(network[0].config, _capacity(prompt, tokens, network), dtype)
+    title = "NumPy" if cache.dtype == np.float32 else f"NumPy with {cache.dtype}'s rounding"
+    return _decode(title, prompt, tokens, network, cache, attention_step, None, None)
+
+
+def generate(
+    prompt: str = PROMPT,
+    tokens: int = 200,
+    *,
+    stage: int | str | stages.Stage = 4,
+    kernel: Any = None,
+    step: AttentionStep | None = None,
+    network: Network | None = None,
+) -> Generated:
+    """Write `tokens` tokens after `prompt`, each the most likely one (greedy), every attention by
+    `kernel`.
+
+    `kernel` is one of `stage`, by default the worked solution, and gets a cache in that stage's
+    layout. `step` is an attention step of stage 10, made for the cache of stage 4; by default the
+    course's own. `network` is a model and its tokenizer, by default the one that comes with the
+    course. The prompt goes through the kernel too, a token at a time. A kernel or a step that fails
+    ends the text, and `problem` says why. ValueError for a prompt or a number of tokens that the
+    model cannot take, and for a step with a kernel that is not stage 4's; StageError for a stage
+    without a cache.
+    """
+    kernels = stages.get(stage)
+    if kernels.number not in CACHES:
+        known = ", ".join(writer.title for writer in writers())
+        raise stages.StageError(
+            f"{kernels.title} has no kernel that a language model could use; these have: {known}."
+        )
+    if step is not None and kernels.number != 4:
+        raise ValueError(
+            f"an attention step of stage 10 calls a kernel of stage 4, got {kernels.title}"
+        )
+    network = network or charmodel.load()
+    cache = CACHES[kernels.number](network[0].config, _capacity(prompt, tokens, network))
+    kernel = lesson.solution(kernels.number) if kernel is None else kernel
+    title = (
+        kernels.title
+        if step is None
+        else (f"stage 10 generate, with the kernel of {kernels.title}")
+    )
+    return _decode(title, prompt, tokens, network, cache, step or attention_step, kernel, kernels)
+
+
+def writers() -> list[stages.Stage]:
+    """The stages whose kernels a language model can write with: those that have a cache."""
+    return [known for known in stages.stages() if known.number in CACHES]
+
+
+def _capacity(prompt: str, tokens: int, network: Network) -> int:
+    """The tokens that the cache must hold. ValueError unless the model can take the prompt and
+    write as many as asked for."""
+    model, tokenizer = network
+    length = len(tokenizer.encode(prompt))
+    if not length:
+        raise ValueError("the prompt is empty: give the model at least one token to go on from")
+    if tokens < 1:
+        raise ValueError(f"there is nothing to write: {tokens} tokens are asked for")
+    if length + tokens > model.config.context:
+        raise ValueError(
+            f"the model looks back over {model.config.context} tokens at most, and the prompt's "
+            f"{length} with {tokens} more are {length + tokens}"
+        )
+    return length + tokens - 1
+
+
+class _NoAnswer(Exception):
+    """What an attention step gave back is no attention; the text is one sentence."""
+
+
+def _decode(
+    title: str,
+    prompt: str,
+    tokens: int,
+    network: Network,
+    cache: Any,
+    step: AttentionStep,
+    kernel: Any,
+    kernels: stages.Stage | None,
+) -> Generated:
+    """The loop itself: the prompt's tokens and the written ones go through the network alike."""
+    model, tokenizer = network
+    read = tokenizer.encode(prompt)
+    n_prompt, c = len(read), model.config
+    steps: list[Step] = []
+    target: str | None = None
+    modelled: dict[tuple[int, int], float] = {}
+    problem = None if kernels is None else runner.usable(kernel, kernels)
+    author = (kernels, kernel) if step is attention_step else (stages.get(10), step)
+    if problem is None and step is not attention_step:
+        problem = runner.usable(step, stages.get(10))
+    call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
+    for position in range(n_prompt + tokens - 1) if problem is None else ():
+        attended: list[F32] = []
+
+        def attention(
+            q: F32, k: F32, v: F32, layer: int, position: int, attended: list[F32] = attended
+        ) -> F32:
+            o = np.array(step(q, k, v, layer, position, cache, model.rotate, call), np.float32)
+            if o.shape != (q.size,) or not np.isfinite(o).all():
+                what = (
+                    ("holds nan or inf")
+                    if o.shape == (q.size,)
+                    else (f"has shape {o.shape}, expected {(q.size,)}")
+                )
+                raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
+            attended.append(o)
+            return o
+
+        try:
+            with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
+                logits = model.step(read[position], position, attention)
+        except _NoAnswer as error:
+            problem = runner.Problem(runner.WRONG, "output", str(error))
+            break
+        except Exception as error:
+            lesson_of, what = author
+            problem = runner.problem_of(
+                error, what, lesson_of or stages.get(10), f"{position + 1} keys in the cache"
+            )
+            if step is not attention_step and problem.kind == "exception":
+                problem = replace(
+                    problem, sentence=problem.sentence.replace("The kernel", "The step", 1)
+                )
+            break
+        costs = _costs(run, modelled)
+        target = run.target if costs else None
+        second, first = np.argsort(logits)[-2:]
+        steps.append(
+            Step(
+                read[position],
+                position + 1,
+                int(first),
+                float(logits[first] - logits[second]),
+                tuple(attended),
+                **costs,
+            )
+        )
+        if position + 1 >= n_prompt:
+            read.append(int(first))
+    key_bytes = 2 * c.layers * c.kv_heads * c.d * cache.itemsize
+    return Generated(
+        title,
+        prompt,
+        steps,
+        tokenizer,
+        n_prompt,
+        c.d,
+        key_bytes,
+        cache.itemsize,
+        target,
+        "" if problem is None else problem.sentence,
+        "" if problem is None else problem.outcome,
+    )
+
+
+def _by_the_sdk(kernel: Any) -> Callable[..., Any]:
+    """A kernel of the real SDK, called as it is written and run in the SDK's own simulator."""
+    import neuronxcc.nki as nki
+
+    return lambda *args, **options: nki.simulate_kernel(kernel, *args, **options)
+
+
+def _costs(run: Any, modelled: dict[tuple[int, int], float]) -> dict[str, Any]:
+    """What one token cost in all layers; nothing where no kernel was recorded.
+
+    The model of time looks at shapes, not at values: it is asked once for runs of as many
+    instructions and bytes.
+    """
+    if not len(run):
+        return {}
+    alike = (len(run), run.hbm_bytes_read)
+    if alike not in modelled:
+        modelled[alike] = run.timeline().latency_us
+    return {
+        "hbm_bytes_read": run.hbm_bytes_read,
+        "transfers": run.dma_transfers,
+        "model_us": modelled[alike],
+    }
