@@ -200,12 +200,12 @@ def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[st
     mistake's sentence."""
     verdict = _verdict(lesson, found, families)
     names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
-    for known in lesson.known:
-        pattern = known.refused
+    sentences = {known.key: known.sentence for known in lesson.known}
+    for key, pattern in lesson.refusals.items():
         for name, own in names.items():
             pattern = pattern.replace("{" + name + "}", own)
-        if verdict.cause == "illegal access" and pattern and re.search(pattern, verdict.sentence):
-            return replace(verdict, cause=known.key, sentence=f"{verdict.sentence} {known.cause}")
+        if verdict.cause == "illegal access" and re.search(pattern, verdict.sentence):
+            return replace(verdict, cause=key, sentence=f"{verdict.sentence} {sentences[key]}")
     return verdict
 
 

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .inputs.families import Case
 from .reference.attention import Attention, States
-from .reference.recipes import Recipe
+from .reference.mistake import Mistake
 
 if TYPE_CHECKING:
     from .cost.ladder import Ladder
@@ -62,33 +62,16 @@ class Question:
     nudge: str
 
 
-Variant = Callable[[Case, NDArray[Any]], NDArray[Any] | None]
-
-
-@dataclass(frozen=True)
-class Known:
-    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the
-    output's shape, or None where the mistake changes nothing or cannot be made; it may look at what
-    the kernel did answer. Those that are `last` are tried after all mistakes that the attention
-    stages share. `refused` is a pattern of the simulator's message where the mistake breaks a rule;
-    in it {v} is what the kernel calls v."""
-
-    key: str
-    cause: str
-    variants: tuple[Variant, ...]
-    last: bool = False
-    refused: str = ""
-
-
 @dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it,
-    and the recipe that makes it without a kernel (None where there is no such recipe). `stand_in`
-    is the broken entry point itself, for where neither the solution nor a recipe is there."""
+    and the line of the twin written wrongly ("" where there is none): see `reference.twins`.
+    `stand_in` is the broken entry point itself, for where neither the solution nor such a line is
+    there."""
 
     cause: str
     changes: tuple[tuple[str, str], ...]
-    recipe: Recipe | None
+    line: str
     stand_in: Callable[..., Any] | None = None
 
 
@@ -109,7 +92,9 @@ class Stage:
     they are None for a stage that is not attention. `views` gives the problems whose states a
     kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
     often the stage's method reads each argument. `questions` and `broken` are what the notebook
-    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows.
+    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows;
+    `refusals` are patterns of the simulator's message where one of them breaks a rule, in which {v}
+    is what the kernel calls v. `probes` are small inputs on which a wrong kernel is run once more.
     `tolerance` gives the largest error of each output element where it is not one of the fixed
     ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
     `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
@@ -147,7 +132,9 @@ class Stage:
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
     dialect: str | None = None
-    known: tuple[Known, ...] = ()
+    known: tuple[Mistake, ...] = ()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    probes: Callable[[], tuple[Case, ...]] = tuple
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
     judge: Callable[[Stage, Any, Any, Any], Verdict] | None = None

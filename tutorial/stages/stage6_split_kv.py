@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs import realdata
 from ..inputs.families import FAMILIES, Case
 from ..inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
@@ -233,6 +233,17 @@ def _split(whole: Attention, rule: str) -> Attention:
     )
 
 
+@cache
+def probes() -> tuple[Case, ...]:
+    """Three splits of unequal size, more splits than tiles, and one split."""
+    return (
+        *small.grouped(384, n_splits=3),
+        *small.grouped(128, n_splits=5)[:5],
+        *small.grouped(256, n_splits=4)[:2],
+        *small.grouped(256, n_splits=1)[:1],
+    )
+
+
 def validate(inputs: Mapping[str, Any]) -> None:
     """Raise InputError unless the inputs are stage 4's, and n_splits is a whole number of 1 or
     more."""
@@ -291,7 +302,7 @@ BROKEN = Break(
             "acc[...] = nl.add(acc, acc_s)",
         ),
     ),
-    Recipe(merge="by l"),
+    "weight = where(L > 0, 1, 0)",
 )
 
 STAGE = Stage(
@@ -319,4 +330,5 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=probes,
 )

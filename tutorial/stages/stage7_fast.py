@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import ml_dtypes
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ..cost.ladder import TIME, Ladder, Rung
 from ..inputs import families, realdata
+from ..inputs import probes as small
 from ..inputs.families import FAMILIES, Case
 from ..inputs.layouts import default_scale, softmax_attention
-from ..mistakes import fast as fast_mistakes
+from ..mistakes.fast import FAST, REFUSED
 from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
 from ..stage import Break, Budget, InputError, Question, Stage
@@ -369,7 +370,7 @@ QUESTIONS = (
 BROKEN = Break(
     "keys of K and V in different order",
     (("k_tile[i_kd, i_kp * T + t]", "k_tile[i_kd, i_kp + t * 128]"),),
-    None,
+    "k_tile = k[b, h][:, keys[turned(len(keys), 0)]]",
 )
 
 STAGE = Stage(
@@ -396,7 +397,9 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
-    known=fast_mistakes.MISTAKES,
+    probes=partial(small.fast, BF16),
+    known=FAST,
+    refusals=REFUSED,
     tolerance=tolerance,
     ladder=Ladder(RUNGS, ladder_case),
 )

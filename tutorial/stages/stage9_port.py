@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..diagnosis import order as passing
-from ..reference.recipes import Recipe
 from ..stage import Break, Question
 from .stage4_gqa import STAGE as GQA
 
@@ -94,7 +93,7 @@ BROKEN = Break(
             f"        {_QK_PSUM}\n        for i in range(n // TILE):\n",
         ),
     ),
-    Recipe(k_from="sum"),
+    "raw = q_tile @ k_tile + (raw if t else 0)",
 )
 
 # What is computed, on what, and what it may cost is stage 4's.

@@ -8,7 +8,7 @@ import neuronxcc.nki.language as nl
 @nki.jit
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     d, n = k.shape
-    sc = softmax_scale or d ** -0.5
+    sc = d ** -0.5 if softmax_scale is None else softmax_scale
     o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
     m = nl.full((128, 1), -1e30, dtype=nl.float32, name="m")
     lanes = nl.zeros((128, 1), dtype=nl.float32)

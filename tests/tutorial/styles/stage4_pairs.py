@@ -10,7 +10,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     Hq = q.shape[1]
     G = Hq // K
     W = 2 if G % 2 == 0 else 1
-    sc = softmax_scale or d ** -0.5
+    sc = d ** -0.5 if softmax_scale is None else softmax_scale
     o = nl.ndarray((Hq, d), dtype=q.dtype, buffer=nl.shared_hbm)
     for h in nl.affine_range(K):
         m = nl.full((W, G // W), -1e30, dtype=nl.float32, name="m")

@@ -12,7 +12,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     n_kv, d, n = k.shape
     n_q = q.shape[1]
     group = n_q // n_kv
-    scale = softmax_scale or 1 / math.sqrt(d)
+    scale = 1 / math.sqrt(d) if softmax_scale is None else softmax_scale
     o = nl.ndarray((n_q, d), dtype=q.dtype, buffer=nl.shared_hbm)
     m = nl.full((1, 1), -3e38, dtype=nl.float32, name="m")
     l = nl.full((1, 1), 0, dtype=nl.float32, name="l")

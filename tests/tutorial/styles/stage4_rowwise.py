@@ -11,7 +11,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     Hkv, d, n = k.shape
     d_, Hq = q.shape
     G = Hq // Hkv
-    scale = softmax_scale or 1 / math.sqrt(d)
+    scale = 1 / math.sqrt(d) if softmax_scale is None else softmax_scale
     o = nl.ndarray((Hq, d), dtype=q.dtype, buffer=nl.shared_hbm)
     m = nl.full((1, Hq), -3e38, dtype=nl.float32, name="m")
     l = nl.full((1, Hq), 0, dtype=nl.float32, name="l")
