@@ -34,8 +34,8 @@ class Evidence:
         self.problems = [problem_of(stage, answer.result.case) for answer in answers]
         self.views = list(self.problems)
         failing = [i for i, answer in enumerate(answers) if answer.wrong]
-        # several tiles tell more than one
-        self.failing = sorted(failing, key=lambda i: self.problems[i].n <= 128)
+        # several tiles tell more than one, and long caches take long to look at
+        self.failing = sorted(failing, key=lambda i: not 128 < self.problems[i].n <= 8192)
         self.first = self.failing[0]
         self._instructions: dict[int, list[Any]] = {}
         self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}

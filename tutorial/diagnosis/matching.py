@@ -37,12 +37,20 @@ class Match:
     tiling: Tiling
 
 
-def candidates(evidence: Evidence) -> Iterator[Candidate]:
-    """Every way of every mistake that can be made with these problems, in every text that it changes."""
+def methods(evidence: Evidence) -> list[tuple[str, ...]]:
+    """The texts to look at, and those to look at after them: a stage's own method comes first."""
     problem = evidence.trials[0].problem
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
-    if evidence.stage.number < 3:
-        texts = tuple(sorted(texts, key=lambda text: text != twins.PASSES))
+    if problem.splits:
+        return [texts]
+    own = twins.PASSES if evidence.stage.number < 3 else texts[0]
+    others = tuple(text for text in texts if text != own)
+    return [(own,), others] if others else [(own,)]
+
+
+def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
+    """Every way of every mistake that can be made with these problems, in each of the texts that it changes."""
+    problem = evidence.trials[0].problem
     several = any(trial.problem.heads_a_part > 1 for trial in evidence.trials)
     tried: set[tuple[str, bool]] = set()
     for mistake in known(evidence.stage, problem):
@@ -68,27 +76,37 @@ def recognised(evidence: Evidence) -> Match | None:
         return None
     first = min(telling, key=lambda trial: trial.problem.n * trial.problem.n_q_heads)
     others = [t for t in telling[1:] if t is not first] + [t for t in trials if t not in telling]
-    made = list(candidates(evidence))
-    matches: list[Match] = []
-    for tiling in first.tilings():
-        for candidate in made:
-            misfit = _misfit(first, candidate, tiling)
-            if misfit is None:
-                continue
-            total, missed = [misfit], 0
-            for trial in others:
-                one = _misfit(trial, candidate, _same_kind(trial, tiling))
-                if one is not None:
-                    total.append(one)
-                    continue
-                missed += 1
-                if trial in evidence.probed or missed > 1:
-                    break
-            else:
-                matches.append(Match(candidate, float(np.mean(total)), tiling))
-        if matches:
-            return _best(evidence, first, matches)
+    for texts in methods(evidence):
+        made = list(candidates(evidence, texts))
+        for tiling in first.tilings():
+            matches = [
+                Match(candidate, misfit, tiling)
+                for candidate in made
+                if (misfit := _fit(evidence, first, others, candidate, tiling)) is not None
+            ]
+            if matches:
+                return _best(evidence, matches)
     return None
+
+
+def _fit(
+    evidence: Evidence,
+    first: Trial,
+    others: Sequence[Trial],
+    candidate: Candidate,
+    tiling: Tiling,
+) -> float | None:
+    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases."""
+    total, missed = [], 0
+    for trial in (first, *others):
+        one = _misfit(trial, candidate, tiling if trial is first else _same_kind(trial, tiling))
+        if one is not None:
+            total.append(one)
+            continue
+        missed += 1
+        if trial is first or trial in evidence.probed or missed > 1:
+            return None
+    return float(np.mean(total))
 
 
 def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> float | None:
@@ -105,7 +123,7 @@ def _same_kind(trial: Trial, tiling: Tiling) -> Tiling:
     return tiling
 
 
-def _best(evidence: Evidence, first: Trial, matches: Sequence[Match]) -> Match:
+def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     """Of the matches that fit as well as the best one, the one that what was recorded supports; else the earliest."""
     fewest = min(match.misfit for match in matches)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
@@ -118,13 +136,22 @@ def _best(evidence: Evidence, first: Trial, matches: Sequence[Match]) -> Match:
         -1.0 if sign is None else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)
     ]
-    return good[int(np.argmax(np.round(scores, 2)))]
+    ranked = np.round(scores, 2)
+    best = {
+        match.candidate.mistake.key
+        for match, rank in zip(good, ranked, strict=True)
+        if rank == ranked.max()
+    }
+    if len(best) > 1 and not any(trial.says_much for trial in evidence.trials):
+        return None  # nothing but NaN, and nothing recorded that tells which of them it is
+    return good[int(np.argmax(ranked))]
 
 
 class Recorded:
     """What the instructions of a kernel wrote, as sorted lists of numbers."""
 
     def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
         self.trial = evidence.recorded
         self.values: dict[bool, NDArray[np.float64]] = {}
         if self.trial is not None:
@@ -152,6 +179,9 @@ class Recorded:
             return 0.0
         shares = [self._share(name, kept) for name, kept in ran.kept.items()]
         told = [share for share in shares if share is not None]
+        found = self.evidence.overflow
+        if found is not None and (made := _overflow(ran)) is not None:
+            told.append(float(found[0] == made))
         return float(np.mean(told)) if told else 0.5
 
     def _share(self, name: str, kept: Sequence[Any]) -> float | None:
@@ -167,3 +197,13 @@ class Recorded:
         place = np.clip(np.searchsorted(values, numbers), 1, len(values) - 1)
         near = np.minimum(np.abs(values[place] - numbers), np.abs(values[place - 1] - numbers))
         return float((near <= 1e-5 * np.abs(numbers)).mean())
+
+
+def _overflow(ran: twins.Ran) -> str | None:
+    """Where a twin makes its first infinity or NaN: in alpha, in p, or by the division; None where there is none."""
+    if np.isfinite(ran.o).all():
+        return None
+    for name, what in (("alpha", "row"), ("l", "tile"), ("acc", "tile")):
+        if not all(np.isfinite(x).all() for x in ran.kept.get(name, [])):
+            return what
+    return "division"

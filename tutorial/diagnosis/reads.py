@@ -38,14 +38,16 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
 
 
 def _load(instance: int, first: int, meta: Any, d: int, n: int) -> list[Load]:
-    elements = np.full((1,), first, np.intp)
+    """The loads of one view, whose axes step from key to key, from row to row of a head, or from head to head."""
+    keys = np.array([first % n])
+    heads = np.array([first // (d * n)])
     for size, stride in zip(meta.shape, meta.strides, strict=True):
-        steps = np.arange(size) * (stride)
-        elements = np.unique(elements[:, None] + steps)
-    return [
-        Load(instance, int(head), np.unique(elements[elements // (d * n) == head] % n))
-        for head in np.unique(elements // (d * n))
-    ]
+        steps = np.arange(size) * stride
+        if stride % (d * n) == 0:
+            heads = (heads[:, None] + steps // (d * n)).reshape(-1)
+        elif stride % n:
+            keys = (keys[:, None] + steps).reshape(-1)
+    return [Load(instance, int(head), np.unique(keys)) for head in np.unique(heads)]
 
 
 def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:

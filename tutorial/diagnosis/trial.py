@@ -21,6 +21,7 @@ from . import reads
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
+MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
 
 
@@ -110,10 +111,14 @@ class Trial:
         order = reads.tiles(self.loads, problem.n)
         if order:
             yield Tiling(read=True)
-            shown = [w for w in shown if w != len(order[0])][:1]
-        for width in shown[:2] if known else shown:
+        elif self.loads:
+            shown = list(dict.fromkeys([max(len(load.keys) for load in self.loads), *shown]))
+        done = {max(map(len, order))} if order else set()
+        usual = [w for w in shown if w not in done and problem.n <= MOST_TILES * w]
+        for width in usual[: (1 if order else 2) if known else None]:
             yield Tiling(width)
-        if problem.lengths is not None and problem.n % (width := max(map(len, order or [[]])) or 128):
+        width = max(done, default=128)
+        if problem.lengths is not None and problem.n % width:
             yield Tiling(width, filled=True)
 
     def names(self, tiling: Tiling) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ The max is added to the scores that exp sees: p must be exp(qk - m), with the ma
     p = exp(qk + {m_new|m})
 == max not subtracted in the sum
 The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
-    [1] p = => p = exp(qk)
+    l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
     l = l * alpha + exp(qk).sum(axis=1, keepdims=True)
 == max not subtracted in the weighted sum
 The max is not subtracted in the scores that weigh the values: l and acc need the same
@@ -110,7 +110,7 @@ p = exp(qk - m).
     [2] p = => p = exp(qk + m)
 == max added in the sum
 The max is added to the scores that l sums up; it must be subtracted, as in acc: p = exp(qk - m).
-    [1] p = => p = exp(qk + m)
+    l = l + => l = l + exp(qk + m).sum(axis=1, keepdims=True)
 == max of the absolute values
 The max is taken of the absolute values: m must be the largest score, and where all scores are
 negative their largest absolute value is far above them.
@@ -138,7 +138,7 @@ weighed alike.
 l adds weights that are relative to the tile's own max: what a tile adds to l and to acc must be
 relative to m_new, p = exp(qk - m_new).
     l = l * alpha + exp(qk - m_tile).sum(axis=1, keepdims=True)
-    [1] p = => p = exp(qk - qk.max(axis=1, keepdims=True))
+    l = l + => l = l + exp(qk - qk.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
 == acc with the tile's max
 acc adds weights that are relative to the tile's own max: what a tile adds to l and to acc must be
 relative to m_new, p = exp(qk - m_new).
@@ -191,7 +191,6 @@ m takes the smaller of the old m and the tile's max: it must take the larger.
 == m never raised
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
-    m = maximum => m = m if t else m_tile
 == l not rescaled
 The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
     l = l + p.sum(axis=1, keepdims=True)
@@ -376,7 +375,7 @@ The last tile is skipped in the weighted sum: all passes must visit all {tiles} 
     acc = acc * alpha => acc = acc * alpha + p @ v_tile.T if t < len(tiles) - 1 else acc{| * alpha}
 == last tile skipped in the max
 The last tile is skipped in the max: all passes must visit all {tiles} tiles.
-    [1] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    m = maximum => m = maximum(m, m_tile) if t < len(tiles) - 1 else m
 == first tile skipped
 The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
@@ -401,10 +400,10 @@ loop.
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]] & padding = keys[: len(keys) // 2] >= lengths[b]
 == first tile's max only
 The max is taken of the first tile only: it must be the max over all tiles.
-    [1] for t, keys => for t, keys in list(enumerate(tiles))[:1]:
+    m = maximum => m = m if t else m_tile
 == last tile's max only
 The max is taken of the last tile only: it must be the max over all tiles.
-    [1] for t, keys => for t, keys in list(enumerate(tiles))[-1:]:
+    m = maximum => m = m_tile if t == len(tiles) - 1 else m
 == first tile twice
 The first tile is counted twice: the loop after it must begin with the second.
     for t, keys => for t, keys in enumerate([tiles[0], *tiles]):
@@ -416,7 +415,7 @@ Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]]
 == tile 0's K reused in a pass
 Tile 0's K is used for every tile of one pass: every pass must load K at the tile's own keys.
-    [{1|2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
+    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]

@@ -44,7 +44,7 @@ The mask is applied to the max but not to the scores that exp sees: the padding 
 == mask not in l
 The padding is masked in the weighted sum but not in l: both need the same p.
     l = l * alpha + exp(scale * raw - m_new).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
-    [1] p = => p = exp(scale * raw - m) {|& v_tile = where => pass}
+    l = l + => l = l + exp(scale * raw - m).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
     qk = where => pass & acc = acc {* alpha|} + where(padding, 0, p) @ v_tile.T & v_tile = where => pass
 == mask not in the weighted sum
 The padding is masked in l but not in the weighted sum: both need the same p.

@@ -26,7 +26,7 @@ The last keys of every chunk are left out of the weighted sum: l counts them, ac
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:, {:-128|turned(len(keys), 0)[:-128]}].T
 == l of one partition only
 The sum of one partition divides: l is one sum a partition here, and all 128 must be added up.
-    l = l * alpha + lanes(p)[:, :, :1].sum(axis=1)
+    l = l * alpha => lane = (lane * alpha if t else 0) + lanes(p).sum(axis=1); l = l * alpha + p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, :d]
 == bias of another tile's max
 exp's bias is the max of another tile: a tile's p must be relative to the m_new that its own alpha was
 formed with.
