@@ -14,7 +14,7 @@ from ..running import precision, runner
 from ..running.answer import Answer
 from ..stage import Case, Stage
 from ..trace import divergence
-from ..trace.states import NAMES, Observed, state_of, widths
+from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
 
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
@@ -210,7 +210,7 @@ class Evidence:
     def _is_small(self, made: Any, i: int) -> bool:
         """Whether an instruction gives one element a row of the state, and not one a key."""
         shape = made.dst[0].shape
-        if int(np.prod(shape)) <= self.problems[i].n_q_heads:
+        if int(np.prod(shape)) <= self.problems[i].n_q_heads or shape == self._m_shape(i):
             return True
         if i not in self._exps:
             self._exps[i] = {
@@ -219,6 +219,13 @@ class Evidence:
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
         # the only exp of a kernel gives p, which may be a column of keys
         return int(np.prod(shape[1:])) == 1 and not alone
+
+    def _m_shape(self, i: int) -> tuple[int, ...] | None:
+        """The shape of the tensor that the kernel names m, if it does."""
+        run = self.answers[i].result.run
+        named = named_state(run.names()).get("m", []) if run is not None else []
+        made = run.writes(named[0]) if named else []
+        return tuple(made[0].value.shape) if made else None
 
     # -- precision ---------------------------------------------------------------------------------
     @cached_property

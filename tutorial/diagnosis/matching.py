@@ -15,6 +15,7 @@ from ..reference.mistake import Mistake
 from .evidence import Evidence
 from .trial import Tiling, Trial
 
+FAR_BELOW = ("probe: lower", "probe: lowest")
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
@@ -96,12 +97,17 @@ def _fit(
     candidate: Candidate,
     tiling: Tiling,
 ) -> float | None:
-    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases."""
+    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases.
+
+    Where the mistake shows in numbers, scores far below zero may show another one besides: a max that starts too high.
+    """
     total, missed = [], 0
     for trial in (first, *others):
         one = _misfit(trial, candidate, tiling if trial is first else _same_kind(trial, tiling))
         if one is not None:
             total.append(one)
+            continue
+        if first.says_much and trial.case.family in FAR_BELOW:
             continue
         missed += 1
         if trial is first or trial in evidence.probed or missed > 1:
@@ -142,7 +148,7 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         for match, rank in zip(good, ranked, strict=True)
         if rank == ranked.max()
     }
-    if len(best) > 1 and not any(trial.says_much for trial in evidence.trials):
+    if len(best) > 1 and not any(np.isfinite(trial.got).any() for trial in evidence.trials):
         return None  # nothing but NaN, and nothing recorded that tells which of them it is
     return good[int(np.argmax(ranked))]
 

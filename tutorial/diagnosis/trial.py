@@ -28,10 +28,12 @@ BETTER = 0.25  # and that much nearer than the right answer is
 @dataclass(frozen=True)
 class Tiling:
     """How a kernel may have taken the keys: in the order in which it read them, or in tiles of `width` keys from the first
-    to the last, the last one `filled` up; where there are splits, dealt out by a `rule`."""
+    to the last (as wide as its widest load where `loaded`), the last one `filled` up; where there are splits, dealt out by
+    a `rule`."""
 
     width: int = 0
     read: bool = False
+    loaded: bool = False
     filled: bool = False
     rule: str = ""
 
@@ -112,7 +114,7 @@ class Trial:
         if order:
             yield Tiling(read=True)
         elif self.loads:
-            shown = list(dict.fromkeys([max(len(load.keys) for load in self.loads), *shown]))
+            yield Tiling(loaded=True)
         done = {max(map(len, order))} if order else set()
         usual = [w for w in shown if w not in done and problem.n <= MOST_TILES * w]
         for width in usual[: (1 if order else 2) if known else None]:
@@ -151,6 +153,8 @@ class Trial:
                 return [keys for own in splits for keys in own], splits
             return reads.tiles(self.loads, problem.n), []
         width = min(tiling.width, problem.n)
+        if tiling.loaded:
+            width = max((len(load.keys) for load in self.loads), default=problem.n)
         if problem.lengths is None and problem.n % width:
             return None, []
         if tiling.filled:

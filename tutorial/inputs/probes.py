@@ -126,7 +126,7 @@ def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
                 into[b, :, :, :length] = x[..., :length]
         q = np.stack([turn(q, b) for b, (q, _, _) in enumerate(sequences)])
         args = {"q": q, "k": k, "v": v, "lengths": np.array(own, np.int32)[:, None]}
-        made.append(_case(kind, args, f"{kind.name}, padding + {padding:g}"))
+        made.append(_case(kind, args, kind.name if own is not lengths else f"{kind.name}, padding + {padding:g}"))
     return tuple(made)
 
 

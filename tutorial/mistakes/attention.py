@@ -17,8 +17,8 @@ unless the caller gives one.
 == scale only on the max
 The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the max
 is not the max of what exp sees.
-    p = exp(where(padding, LOWEST, raw) - m_new)
-    p = exp(where(padding, LOWEST, raw) - m)
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw) - m)
 == scale only on the scores
 The scale is applied to the scores but not to the max that is subtracted from them: both must be
 scaled.
@@ -36,8 +36,10 @@ softmax_scale * q^T k.
 == scale twice
 The scale is applied twice.
     qk = scale * scale * raw
-    p = exp(where(padding, LOWEST, scale * qk) - {m_new|m})
-    p = exp(scale * (qk - {m_new|m}))
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, scale * qk) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, scale * qk) - m)
+    p = exp(qk - m_new) => p = exp(scale * (qk - m_new))
+    p = exp(qk - m) => p = exp(scale * (qk - m))
     q_tile = scale * q[b, h * G : (h + 1) * G]
 == p multiplied by the scale
 The weights are multiplied by the scale as well: the scale belongs on the scores, before exp, and
@@ -57,7 +59,8 @@ The scores are divided by softmax_scale; they must be multiplied by it.
 The scale is 1/d; it must be 1/sqrt(d).
     qk = raw / d
     qk = (scale if given else float32(1 / d)) * raw
-    p = exp(where(padding, LOWEST, raw / d) - {m_new|m})
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw / d) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw / d) - m)
 == scale is sqrt(d)
 The scores are multiplied by sqrt(d); they must be divided by it.
     qk = float32(sqrt(d)) * raw
@@ -94,7 +97,8 @@ exp(qk - m_new).
     p = exp(qk) & alpha = exp(m - m_new) * 1
 == max added
 The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
-    p = exp(qk + {m_new|m})
+    p = exp(qk - m_new) => p = exp(qk + m_new)
+    p = exp(qk - m) => p = exp(qk + m)
 == max not subtracted in the sum
 The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
     l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
@@ -132,7 +136,7 @@ m starts too high, above all the scores here, so every weight underflows: start 
 == p with the tile's max
 p is formed with the tile's own max instead of m_new: p = exp(qk - m_new), so that all tiles are
 weighed alike.
-    p = exp(qk - m_tile)
+    p = exp(qk - m_new) => p = exp(qk - m_tile)
     p = exp(qk - qk.max(axis=1, keepdims=True))
 == l with the tile's max
 l adds weights that are relative to the tile's own max: what a tile adds to l and to acc must be
@@ -146,12 +150,15 @@ relative to m_new, p = exp(qk - m_new).
     [2] p = => p = exp(qk - qk.max(axis=1, keepdims=True))
 == exp to the base 2
 The weights are powers of 2: p must be exp(qk - m), a power of e.
-    p = exp2(qk - {m_new|m})
+    p = exp(qk - m_new) => p = exp2(qk - m_new)
+    p = exp(qk - m) => p = exp2(qk - m)
     p = exp2(qk - m_new) & alpha = exp2(m - m_new)
 == no exp
 exp is missing: the weights are qk - m, and must be p = exp(qk - m).
-    p = qk - {m_new|m}
-    p = qk - {m_new|m} & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
+    p = exp(qk - m_new) => p = qk - m_new
+    p = exp(qk - m) => p = qk - m
+    p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
+    p = exp(qk - m) => p = qk - m & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
 == the scores weigh the values
 The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
@@ -160,7 +167,8 @@ The values are weighed by the scores; they must be weighed by p = exp(qk - m).
 The weights are no powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
     p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
     p = 1 / (1 + exp(-qk))
-    p = 1 / (1 + exp({m_new|m} - qk))
+    p = exp(qk - m_new) => p = 1 / (1 + exp(m_new - qk))
+    p = exp(qk - m) => p = 1 / (1 + exp(m - qk))
 == alpha is no power of e
 alpha is no power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a plain
 difference is something else.
@@ -177,7 +185,8 @@ one query's scores lie, and not over the other one.
     acc = acc * alpha + ones_like(p) @ v_tile.T
 == exp of the negated scores
 The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
-    p = exp({m_new|m} - qk)
+    p = exp(qk - m_new) => p = exp(m_new - qk)
+    p = exp(qk - m) => p = exp(m - qk)
 == m replaced
 m is replaced by the tile's max: it must be the larger of the old m and the tile's max.
     m_new = m_tile
@@ -228,7 +237,7 @@ alpha = exp(m_old - m_new), never above 1.
 == p with the old max
 p is formed with a max that leaves this tile's scores out, so that exp overflows:
 p = exp(qk - m_new), with m_new the larger of the old m and the tile's max.
-    p = exp(qk - m)
+    p = exp(qk - m_new) => p = exp(qk - m)
 == rescaled too late
 The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
 which is relative to m_new already.

@@ -20,7 +20,8 @@ V's padding is cleaned, but the scores are not masked: the padding gets weights,
 The padding's scores are set to 0, which is a score like any other and above all negative ones: they
 must become the lowest number (nl.fp32.min) before the max is taken.
     qk = where => qk = where(padding, 0, qk) <V>
-    p = exp(where(padding, 0, qk) - {m_new|m}) {|& v_tile = where => pass}
+    p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
+    p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
 == padding scored 0 by a product
 The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like any other.
 Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
@@ -29,18 +30,21 @@ Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
 The mask is applied after the max: m must be the max of the keys that count, or NaN and large numbers
 of the padding get into it. Mask the scores first.
     m_tile = (scale * raw).max(axis=1, keepdims=True) <V>
-    m_tile = (scale * raw).max(axis=1, keepdims=True) & p = exp(scale * raw - {m_new|m}) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True) & p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True) & p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
 == mask multiplied into the weights
 The weights of the padding are multiplied by 0: where they are NaN or infinite the product is NaN.
 Overwrite the scores with the lowest number (nl.fp32.min) before the max is taken.
-    p = exp(scale * raw - {m_new|m}) * where(padding, 0, 1) <V>
+    p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
+    p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
 == mask added
 The mask is added to the scores: NaN plus any number is NaN. Overwrite the scores of the padding
 instead (nisa.tensor_copy_predicated, nl.where), and its values.
     qk = where => qk = qk + where(padding, float32({LOWEST|-1e9|-1e30|-inf}), 0) <V>
 == mask only in the max
 The mask is applied to the max but not to the scores that exp sees: the padding gets weights.
-    p = exp(scale * raw - {m_new|m}) {|& v_tile = where => pass}
+    p = exp(qk - m_new) => p = exp(scale * raw - m_new) {|& v_tile = where => pass}
+    p = exp(qk - m) => p = exp(scale * raw - m) {|& v_tile = where => pass}
 == mask not in l
 The padding is masked in the weighted sum but not in l: both need the same p.
     l = l * alpha + exp(scale * raw - m_new).sum(axis=1, keepdims=True) {|& v_tile = where => pass}

@@ -11,7 +11,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     scale = softmax_scale if softmax_scale is not None else d ** -0.5
     o = nl.ndarray((1, d), dtype=nl.float32, buffer=nl.shared_hbm)
     qt = nl.load(q)
-    m = nl.full((1, 1), -30000.0, dtype=nl.float32, name="m")
+    m = nl.full((1, 1), -3.0e38, dtype=nl.float32, name="m")
     l = nl.zeros((1, 1), dtype=nl.float32, name="l")
     acc = nl.zeros((d, 1), dtype=nl.float32, name="acc")
     ones_row = nl.ones((1, d), dtype=nl.float32)
