@@ -4,7 +4,7 @@ docs/model-accuracy.md.
     python benchmarks/model_accuracy.py            write the page
     python benchmarks/model_accuracy.py --check    exit with 1 if the page on disk is another one
 
-The kernels (`accuracy_kernels.py`) are written anew from their description and run on shapes alone,
+The kernels (`accuracy_kernels.py`) were written from their description and run on shapes alone,
 so the page is the same on every machine. It takes about a minute. Nothing here ran on a device: the
 measurements are AWS's.
 """
@@ -557,7 +557,7 @@ def page() -> str:
     lines = [
         HEAD,
         f"- Measured, the model without options: {_error([r for r in whole if r.grade != 'L'])}.",
-        "- Limits that tests assert [L], which are no measurements: "
+        "- Limits that tests assert [L], which are not measurements: "
         f"{_error([r for r in whole if r.grade == 'L'])}.",
         f"- Both together: {_error(whole)}.",
         f"- Held out, that is chosen for no constant: {_error(held)}. Where the table says "
@@ -567,7 +567,7 @@ def page() -> str:
         f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba "
         "and self attention in view.",
         f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls, "
-        "which the option hardly changes: for its guesses there is no independent evidence.",
+        "which the option hardly changes, so there is no independent evidence for its guesses.",
         "",
         *_table(whole, "us"),
         "",
@@ -590,7 +590,7 @@ HEAD = """\
 Written by `python benchmarks/model_accuracy.py`, the same on every machine. Every time under "model" comes from
 `run.timeline()`; nothing here ran on a device by our hands. Every time under "published" is AWS's or, where the sources say so,
 of the handout of a university course; it was measured by them, or is the limit that a test of theirs asserts (grade [L]). The
-kernels are written anew from their description (`benchmarks/accuracy_kernels.py`); what the compiler made of the originals is
+kernels were written from their description (`benchmarks/accuracy_kernels.py`); what the compiler made of the originals is
 not known.
 
 What the model is: [hardware-model.md](hardware-model.md).
@@ -604,11 +604,11 @@ SEEN = """\
 A row is evidence only for what was decided without it. These decisions were not:
 
 - **`as_compiled`** was made after its authors had seen the rows of Mamba and of self attention, to explain them. Its figures on
-  these rows are not independent, held out or not: they say that two guesses explain the rows, not that they foretell others.
+  these rows are not independent, held out or not: they say that two guesses explain these rows, not that they predict others.
 - **`dma_run_min` of trn1** was lowered from {former} to {now} ns after its authors had seen the rows of self attention. The
-  value has a source of its own (what 4 bytes took, in the performance guide), but these rows no longer test it. With the former
+  value has a separate source (what 4 bytes took, in the performance guide), but these rows no longer test it. With the former
   value their ratios, in the order of the table, would be {plain}, and as compiled {ratios}.
-- **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time of their own (see the assumptions in
+- **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time (see the assumptions in
   hardware-model.md), since the rows of Mamba were first compared: all of them were known then, not only the one that the table
   names.
 """
@@ -620,7 +620,7 @@ LayerNorm with `launch="benchmark"`.
 
 Three groups of rows need a word.
 
-- **Mamba, channels outside, and its tiles.** The kernel multiplies delta and u anew for every state, 16 times. The measured
+- **Mamba, channels outside, and its tiles.** The kernel multiplies delta and u again for every state, 16 times. The measured
   times leave room for one such product only: the compiler took it out of the loop. The model runs what is written; with
   `as_compiled=True` it takes the result that is there already, as the compiler seems to. That is an option because it is a
   guess about a compiler.

@@ -21,7 +21,10 @@ from . import fallback
 from .machine.config import Config
 from .machine.shapes import ShapeOnly, shape
 from .machine.target import TARGETS, Target
-from .program.run import Instruction, Operand, Peak, Run, record
+from .program.decode import ProgramFileError
+from .program.instruction import Instruction, Operand
+from .program.run import Peak
+from .record import Program, Run, load, lower, record
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 
@@ -32,6 +35,8 @@ __all__ = [
     "KernelError",
     "Operand",
     "Peak",
+    "Program",
+    "ProgramFileError",
     "RULES",
     "RuleWarning",
     "Run",
@@ -40,6 +45,8 @@ __all__ = [
     "TARGETS",
     "Target",
     "fallback",
+    "load",
+    "lower",
     "record",
     "shape",
 ]

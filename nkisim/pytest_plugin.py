@@ -1,24 +1,17 @@
-"""Pytest plugin: a test file whose only import is `neuronxcc.nki` or `nki` collects and runs on the
-simulator.
+"""The pytest plugin under the name that it had up to 0.3; it is the package `pytest_nkisim`."""
 
-It is registered under the entry point `nkisim`, so that installing the distribution is enough; `-p
-no:nkisim` turns it off. xdist's workers and the kernels that nbval starts are covered too: they
-inherit the environment.
-"""
+from pytest_nkisim import (
+    pytest_collect_file,
+    pytest_load_initial_conftests,
+    pytest_report_collectionfinish,
+    pytest_report_header,
+    pytest_unconfigure,
+)
 
-from __future__ import annotations
-
-import pytest
-
-from nkisim import fallback
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
-    """Install before any conftest file or test module is imported."""
-    fallback.install()
-
-
-def pytest_report_header() -> str:
-    """One line in pytest's header: which NKI the tests are about to use."""
-    return f"NKI backend: {fallback.backend()}"
+__all__ = [
+    "pytest_collect_file",
+    "pytest_load_initial_conftests",
+    "pytest_report_collectionfinish",
+    "pytest_report_header",
+    "pytest_unconfigure",
+]

@@ -14,20 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = (
-    "index",
-    "learners-guide",
-    "simulator-guide",
-    "architecture",
-    "neuron-instance",
-    "instructors-guide",
-    "nki-dialect",
-    "views",
-    "hardware-model",
-    "model-accuracy",
-    "performance",
-)
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
 HOSTS = {"awsdocs-neuron.readthedocs-hosted.com"}
 
@@ -35,7 +22,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is
 # the test run itself.
 NOT_RUN = re.compile(
-    r"pip install|python -m pytest$|python -m sphinx|jupyter|git archive|import "
+    r"pip install|python -m pytest|python -m sphinx|jupyter|git archive|import "
     r"neuronxcc\.nki'$|\.venv"
 )
 
@@ -63,12 +50,48 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def linked(page: Path) -> set[Path]:
+    """The pages of docs/ that a page links to, also from its table of contents."""
+    text = text_of(page)
+    links = re.findall(r"\]\(([^)#\s]+)", FENCE.sub("", text))
+    for body in re.findall(r"^```\{toctree\}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        entries = [line for line in body.splitlines() if line and not line.startswith(":")]
+        for entry in entries:
+            name = re.sub(r".*<(.*)>", r"\1", entry)
+            links += [path.name for path in page.parent.glob(f"{name}.md")] or [f"{name}.md"]
+    return {target for link in links if (target := (page.parent / link).resolve()).suffix == ".md"}
+
+
 @pytest.mark.smoke
-def test_every_page_is_there() -> None:
-    assert [page.name for page in PAGES if not page.is_file()] == []
-    assert sorted(page.name for page in (ROOT / "docs").glob("*.md")) == sorted(
-        f"{name}.md" for name in DOCS
+def test_every_page_is_reached_from_the_front_page() -> None:
+    front = ROOT / "docs" / "index.md"
+    reached, todo = {front}, [front]
+    while todo:
+        new = {page for page in linked(todo.pop()) if page.is_file()} - reached
+        reached |= new
+        todo += new
+    assert [page.relative_to(ROOT).as_posix() for page in PAGES if page not in reached] == []
+
+
+def test_the_front_page_says_in_200_words_what_to_read_first() -> None:
+    text = text_of(ROOT / "docs" / "index.md")
+    first = text[text.index("**What to read first**") : text.index("To build this site")]
+    words = re.sub(r"\]\([^)]*\)", "]", first).split()
+    assert len(words) <= 200
+    for reader in ("learn", "teach", "write kernels", "contribute"):
+        assert re.search(rf"- \*\*You (want to )?{reader}\.\*\*", first), reader
+
+
+def test_the_pictures_of_the_site_are_current() -> None:
+    """docs/pictures.md and its drawings are those that tutorial.pictures makes: run
+    tools/docs_pictures.py."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "docs_pictures.py", "--check"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_generated_parts_are_current_and_runnable_examples_run() -> None:

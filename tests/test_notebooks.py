@@ -18,8 +18,9 @@ from types import ModuleType
 import pytest
 
 import tutorial
-from tutorial import lesson as lessons
+from tutorial import stage
 from tutorial.inputs import realdata
+from tutorial.reference.text import DIGITS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [pytest.param(s, id=f"stage{s.number}") for s in tutorial.stages()]
@@ -55,8 +56,23 @@ def test_a_stage_has_both_editions_and_they_are_in_order(lesson):
 
 
 @every_stage
-def test_a_notebook_has_the_twelve_parts_in_order(lesson):
+def test_a_notebook_has_the_parts_of_a_lesson_in_order(lesson):
     assert notebooks.parts_in_order(*both(lesson)) == []
+
+
+@every_stage
+def test_a_notebook_says_how_long_it_takes_and_links_to_its_neighbours(lesson):
+    assert notebooks.it_says_where_it_stands(*both(lesson)) == []
+
+
+@every_stage
+def test_a_notebook_can_be_read_in_a_sitting(lesson):
+    assert notebooks.it_can_be_read_in_a_sitting(*both(lesson)) == []
+
+
+@every_stage
+def test_no_prediction_is_answered_on_the_page(lesson):
+    assert notebooks.answers_are_not_given_away(*both(lesson)) == []
 
 
 @every_stage
@@ -126,11 +142,11 @@ def _printing(notebook):
 
 
 def _swap_parts(learner, answer):
-    _cell_with(learner, "## 3. By hand").source = "## 4. By hand"
+    _cell_with(learner, "## By hand").source = "## Check"
 
 
 def _edit_the_solved_edition(learner, answer):
-    _cell_with(answer, "## 3. By hand").source += "\nMore."
+    _cell_with(answer, "## By hand").source += "\nMore."
 
 
 def _answer_the_blank(learner, answer):
@@ -139,8 +155,21 @@ def _answer_the_blank(learner, answer):
 
 def _another_budget(learner, answer):
     _cell_with(
-        learner, "## 7. Your turn"
-    ).source = "## 7. Your turn\n\nReplace the `raise` by at most 99 lines."
+        learner, "## Your turn"
+    ).source = "## Your turn\n\nReplace the `raise` by at most 99 lines."
+
+
+def _no_glossary(learner, answer):
+    learner.cells[0].source = learner.cells[0].source.replace("#glossary", "")
+
+
+def _long_prose(learner, answer):
+    _cell_with(learner, "## By hand").source += "\n\n" + "word " * 1200
+
+
+def _show_the_answer(learner, answer):
+    cell = _cell_with(learner, "predict(3,")
+    cell.outputs[0]["text"] += "  [0, 2] is right."
 
 
 def _leak(learner, answer):
@@ -194,7 +223,10 @@ def _timed(learner, answer):
 @pytest.mark.parametrize(
     ("rule", "spoil", "said"),
     [
-        ("parts_in_order", _swap_parts, "not the twelve of a lesson"),
+        ("parts_in_order", _swap_parts, "not those of a lesson"),
+        ("it_says_where_it_stands", _no_glossary, "glossary"),
+        ("it_can_be_read_in_a_sitting", _long_prose, "1200 at most"),
+        ("answers_are_not_given_away", _show_the_answer, "[0, 2] is right"),
         ("solved_is_learner_with_solution", _edit_the_solved_edition, "build it again"),
         ("blank_is_the_exercise", _answer_the_blank, "not the stage's exercise"),
         ("budgets_are_told", _another_budget, "does not say 'at most 25 lines'"),
@@ -262,7 +294,7 @@ def test_the_trace_of_the_solution_stands_in_both_editions_and_the_readers_own_i
     for notebook, times in ((learner, 1), (answer, 2)):
         cells = [
             c
-            for c in notebooks.part(notebook, 10)
+            for c in notebooks.part(notebook, notebooks.LOOK)
             if c.cell_type == "code" and c.source.endswith(".show()")
         ]
         assert sum(any(wanted in text for text in notebooks.texts_of(c)) for c in cells) == times
@@ -317,7 +349,7 @@ def _shown_traces():
 def test_a_shown_trace_reads_the_same_where_fp32_rounds_a_little_differently(made):
     """BLAS libraries and vector units add in different orders: sums differ by an ulp or two, real
     scores by a few more."""
-    exact = made.digits == tutorial.text.DIGITS
+    exact = made.digits == DIGITS
     off = (
         {"l": 3e-7, "acc": 3e-7}
         if exact
@@ -348,6 +380,14 @@ def test_a_prediction_is_checked_and_no_answer_is_no_error(lesson, capsys):
     )
 
 
+def test_what_shows_the_answers_runs_only_when_every_question_has_one(capsys):
+    shown = []
+    tutorial.predict(4, 1, None, then=lambda: shown.append("too soon"))
+    assert shown == []
+    tutorial.predict(4, 7, 8, then=lambda: shown.append("now"))
+    assert shown == ["now"]
+
+
 @every_stage
 def test_the_broken_kernel_runs_and_the_check_names_its_mistake(lesson):
     verdict = tutorial.check(lesson, tutorial.broken(lesson.number))
@@ -356,7 +396,7 @@ def test_the_broken_kernel_runs_and_the_check_names_its_mistake(lesson):
 
 @pytest.fixture
 def without_solutions(monkeypatch):
-    monkeypatch.setattr(lessons.doctor, "solutions_folder", lambda: None)
+    monkeypatch.setattr(stage, "solutions_folder", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,22 @@ def rules(_: str) -> str:
         (
             f"`{rule.id}`",
             rule.says,
+            rule.behind,
             rule.grade,
             rule.source,
             "yes" if rule.id in raised else "**not yet**",
-            "yes" if rule.warnable else "no",
+            "is one" if rule.advisory else "yes" if rule.warnable else "no",
         )
         for rule in RULES.values()
     ]
-    return table(("rule", "says", "grade", "source", "enforced", "may be a warning"), rows)
+    columns = ("rule", "says", "behind it", "grade", "source", "enforced", "may be a warning")
+    return table(columns, rows)
+
+
+def rule_evidence(_: str) -> str:
+    """The published kernels that contradict a rule's text."""
+    rows = [(f"`{rule.id}`", rule.against) for rule in RULES.values() if rule.against]
+    return table(("rule", "what speaks against it"), rows)
 
 
 def rule_sources(_: str) -> str:
@@ -80,7 +88,7 @@ def _raised() -> set[str]:
     """The rules that the simulator's code names where it raises."""
     named: set[str] = set()
     for path in sorted((ROOT / "nkisim").rglob("*.py")):
-        if path.name in ("rules.py", "errors.py"):
+        if path.parent.name == "rules":
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         named |= {
@@ -165,7 +173,7 @@ def target_sizes(_: str) -> str:
 def configuration(_: str) -> str:
     default = nkisim.Config()
     shown = {"target": default.target.name}
-    fields = _documented_fields(ROOT / "nkisim" / "config.py", "Config")
+    fields = _documented_fields(ROOT / "nkisim" / "machine" / "config.py", "Config")
     return table(
         ("field", "default", "meaning"),
         (
@@ -301,6 +309,7 @@ def mistake(name: str) -> str:
 
 MAKERS: dict[str, Callable[[str], str]] = {
     "rules": rules,
+    "rule-evidence": rule_evidence,
     "rule-sources": rule_sources,
     "instructions": instructions,
     "operators": operators,

@@ -49,7 +49,7 @@ class DocsError(Exception):
 
 def pages() -> list[Path]:
     """Every page whose generated parts are kept current."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def current(page: Path) -> str:

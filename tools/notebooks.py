@@ -30,20 +30,30 @@ import tutorial  # noqa: E402
 from nkisim.rules import RULES  # noqa: E402
 from tutorial.stage import Stage  # noqa: E402
 
-PARTS = (
+BUILD, TWIN, PREDICT, TURN, CHECK, LOOK, BREAK = (
     "What you will build",
-    "Why the last stage is not enough",
-    "By hand",
     "The NumPy twin",
     "Predict",
-    "What changes in the kernel",
     "Your turn",
     "Check",
-    "If it is wrong",
-    "The trace of your kernel",
+    "Look at your kernel",
     "Break it",
-    "The solution, phase by phase",
 )
+PARTS = (
+    BUILD,
+    "The data",
+    "By hand",
+    TWIN,
+    PREDICT,
+    "From the last kernel",
+    TURN,
+    CHECK,
+    LOOK,
+    BREAK,
+)
+"""The parts of a lesson, in order. A part that has nothing to say in a lesson is left out there."""
+NEEDED = {BUILD, TWIN, PREDICT, TURN, CHECK, LOOK, BREAK}
+MOST_WORDS = 1200  # of a lesson, without what is folded
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
@@ -134,13 +144,13 @@ def texts_of(cell: Any) -> list[str]:
     return found
 
 
-def part(notebook: Any, number: int) -> list[Any]:
-    """The cells of one of the twelve parts, counted from 1."""
+def part(notebook: Any, title: str) -> list[Any]:
+    """The cells of the part with this title."""
     found: list[Any] = []
     inside = False
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (heading := re.match(r"## (\d+)\. ", cell.source)):
-            inside = int(heading[1]) == number
+        if cell.cell_type == "markdown" and (heading := re.match(r"## (.*)", cell.source)):
+            inside = heading[1] == title
         if inside:
             found.append(cell)
     return found
@@ -163,8 +173,42 @@ def code_lines(text: str) -> set[str]:
 # -- check: every function gives a sentence for each thing that is wrong ---------------------------
 def parts_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     headings = [line[3:] for line in prose(learner.cells).splitlines() if line.startswith("## ")]
-    wanted = [f"{i}. {part}" for i, part in enumerate(PARTS, 1)]
-    return [] if headings == wanted else [f"its parts are {headings}, not the twelve of a lesson."]
+    known = [heading for heading in PARTS if heading in headings]
+    if lesson.number == 0:  # the first kernel comes from NumPy
+        known = ["From NumPy to a kernel" if h == "From the last kernel" else h for h in PARTS]
+    if headings != known or not NEEDED <= set(headings):
+        return [f"its parts are {headings}, not those of a lesson in their order."]
+    return []
+
+
+def it_says_where_it_stands(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    """How long, how hard, the stages before and after, and the glossary; how to look things up."""
+    top = learner.cells[0].source
+    near = [s for s in tutorial.stages() if abs(s.number - lesson.number) == 1]
+    wanted = [r"\d+ minutes", r"difficulty [1-5] of 5", r"\(../docs/learners-guide.md#glossary\)"]
+    wanted += [rf"\({stage.file_name}\.ipynb\)" for stage in near]
+    if lesson.number != 10:  # its exercise is a Python function
+        wanted.append(r"`n\w+\.\w+\?`")
+    return [f"its first cell lacks {text!r}." for text in wanted if not re.search(text, top)]
+
+
+def it_can_be_read_in_a_sitting(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    text = re.sub(r"<details>.*?</details>", "", prose(learner.cells), flags=re.DOTALL)
+    words = len(text.split())
+    return [] if words < MOST_WORDS else [f"it has {words} words unfolded, {MOST_WORDS} at most."]
+
+
+def answers_are_not_given_away(lesson: Stage, learner: Any, answer: Any) -> list[str]:
+    """Until the reader has answered, the cells of a prediction print the questions and no more."""
+    allowed = {q.text for q in lesson.questions} | {"  No answer yet.", ""}
+    shown = [
+        line
+        for cell in part(learner, PREDICT)
+        if cell.cell_type == "code"
+        for text in texts_of(cell)
+        for line in text.splitlines()
+    ]
+    return [f"the prediction shows {line!r}." for line in shown if line not in allowed]
 
 
 def solved_is_learner_with_solution(lesson: Stage, learner: Any, answer: Any) -> list[str]:
@@ -186,13 +230,13 @@ def blank_is_the_exercise(lesson: Stage, learner: Any, answer: Any) -> list[str]
 
 
 def budgets_are_told(lesson: Stage, learner: Any, answer: Any) -> list[str]:
-    told = " ".join(prose(part(learner, 7)).replace(";", ",").split())
+    told = " ".join(prose(part(learner, TURN)).replace(";", ",").split())
     missing = [
         text
         for text in (f"at most {lesson.line_budget} lines", f"{lesson.cost_budget}.")
         if text not in told
     ]
-    return [f"part 7 does not say {text!r}." for text in missing]
+    return [f"{TURN!r} does not say {text!r}." for text in missing]
 
 
 def nothing_leaks(lesson: Stage, learner: Any, answer: Any) -> list[str]:
@@ -211,7 +255,7 @@ def leaks(lesson: Stage, learner: Any) -> list[str]:
 
 
 def hints_are_there(lesson: Stage, learner: Any, answer: Any) -> list[str]:
-    text = prose(part(learner, 9))
+    text = prose(part(learner, CHECK))
     folded = re.findall(
         r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", text, re.DOTALL
     )
@@ -223,20 +267,20 @@ def hints_are_there(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     ]:
         found.append("there are not three hints.")
     if not any("but fails" in title or "passes everything but" in title for title, _ in folded):
-        found.append('part 9 has no "passes A but fails B".')
+        found.append('there is no "passes A but fails B".')
     if len(folded) != text.count("<details>") or len(folded) != text.count("</details>"):
-        found.append("part 9 has something that does not fold.")
+        found.append("there is something that does not fold.")
     table = next((body for title, body in folded if title == "What the errors mean"), "")
     ids = re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE)
     if not ids:
-        found.append('part 9 has no "error X means Y".')
+        found.append('there is no "error X means Y".')
     return found + [f"there is no rule {name!r}." for name in ids if name not in RULES]
 
 
 def twin_is_short(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     lengths = [
         node.end_lineno - node.lineno + 1
-        for cell in part(learner, 4)
+        for cell in part(learner, TWIN)
         if cell.cell_type == "code"
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.FunctionDef)
@@ -316,6 +360,9 @@ def files_are_small(lesson: Stage, learner: Any, answer: Any) -> list[str]:
 
 CHECKS: tuple[Callable[[Stage, Any, Any], list[str]], ...] = (
     parts_in_order,
+    it_says_where_it_stands,
+    it_can_be_read_in_a_sitting,
+    answers_are_not_given_away,
     solved_is_learner_with_solution,
     blank_is_the_exercise,
     budgets_are_told,

@@ -1,5 +1,4 @@
-"""The course on the command line: `python -m tutorial list | doctor | blank | check | trace | run |
-generate`.
+"""The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
 not attempted, unusable, or a command that makes no sense.
@@ -15,15 +14,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import doctor, stage
+from nkisim.machine import narrow
+
+from . import stage
+from . import verdict as verdicts
 from .check import Progress, check, unusable
+from .reference.text import table
 from .running import runner
-from .text import table
-from .trace.trace import TraceError, trace
+from .trace.picture import picture, picture_page
+from .trace.rows import TraceError
+from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
+from .workspace import commands as workspace
+from .workspace import doctor
+from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
-UNUSABLE = EXIT_CODES[runner.UNUSABLE]
+UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 
 
 class Sentence(Exception):
@@ -47,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Sentence, stage.StageError) as error:
         print(error, file=sys.stderr)
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"outcome": runner.UNUSABLE, "sentence": str(error)}, indent=2))
+            print(json.dumps({"outcome": verdicts.UNUSABLE, "sentence": str(error)}, indent=2))
         return UNUSABLE
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -74,10 +81,14 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print JSON for machines")
         return made
 
+    workspace.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
+    drawing = add(
+        "picture", _picture, "say or draw what a kernel reads, and each instruction's tile"
+    )
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
     writing = add(
@@ -88,10 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
-    for made in (blank, checking, tracing):
+    for made in (blank, checking, drawing, tracing):
         made.add_argument("stage", metavar="STAGE")
-    for made in (checking, tracing):
-        made.add_argument("file", metavar="FILE")
+    for made in (checking, drawing, tracing):
+        made.add_argument(
+            "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
+        )
         made.add_argument(
             "--input",
             metavar="NPZ",
@@ -102,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="also ask for the budget of this rung of the stage's ladder",
+    )
+    drawing.add_argument("--family", help="the input family; default: the one of the costs")
+    drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
+    drawing.add_argument(
+        "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
     )
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
@@ -189,7 +207,7 @@ def _blank(options: argparse.Namespace) -> int:
     if options.out:
         try:
             with open(options.out, "x", encoding="utf-8") as file:
-                file.write(lesson.blank)
+                file.write(exercise(lesson, options.out))
         except OSError as error:
             why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
             print(f"python -m tutorial blank: cannot write {options.out}: {why}.", file=sys.stderr)
@@ -208,7 +226,9 @@ def _blank(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    verdict = _verdict(stage.get(options.stage), options.file, options.input, options.rung)
+    lesson = stage.get(options.stage)
+    file = workspace.file_of(lesson, options.file)
+    verdict = _verdict(lesson, file, options.input, options.rung)
     print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
     return verdict.exit_code
 
@@ -229,10 +249,11 @@ def _verdict(
 
 def _trace(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
+    file = workspace.file_of(lesson, options.file)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             inputs = _inputs(options.input)
-            made = trace(lesson, runner.load(options.file, lesson), options.family, inputs=inputs)
+            made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
         if options.heads is not None:
             made = made.only(int(h) for h in options.heads.split(","))
         if options.html is not None:
@@ -241,6 +262,11 @@ def _trace(options: argparse.Namespace) -> int:
             made.figure().savefig(options.figure)
     except (runner.Unusable, TraceError, stage.InputError) as error:
         raise Sentence(str(error)) from error
+    except ModuleNotFoundError as error:
+        raise Sentence(
+            f"--figure needs {error.name}, which is not installed here: python -m pip install "
+            f"{error.name}"
+        ) from error
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:
@@ -259,6 +285,33 @@ def _trace(options: argparse.Namespace) -> int:
     else:
         print(made)
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
+
+
+def _picture(options: argparse.Namespace) -> int:
+    """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
+    lesson = stage.get(options.stage)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            inputs = _inputs(options.input)
+            kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
+            made = picture(lesson, kernel, options.family, inputs=inputs)
+            page = None
+            if options.html is not None and made.drawn:
+                page = picture_page(lesson, kernel, options.family, inputs=inputs)
+        if options.svg is not None:
+            made.save(options.svg)
+        if page is not None:
+            Path(options.html).write_text(page, encoding="utf-8", newline="\n")
+    except (runner.Unusable, stage.InputError) as error:
+        raise Sentence(str(error)) from error
+    except OSError as error:
+        raise Sentence(f"{error}.".replace("..", ".")) from error
+    if options.json:
+        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
+        print(json.dumps(found, indent=2))
+    else:
+        print(made)
+    return 0 if made.drawn else UNUSABLE
 
 
 def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -341,7 +394,7 @@ def _generate(options: argparse.Namespace) -> int:
         )
     else:
         print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[runner.WRONG])
+    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:
@@ -359,7 +412,7 @@ def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
     """The files to run, each with the stage whose number its name begins with."""
     lessons = stage.stages()
     if not names:
-        folder = doctor.solutions_folder()
+        folder = stage.solutions_folder()
         if folder is None:
             raise Sentence(
                 "There is no folder 'solutions' here: name the files to check, e.g. "
@@ -393,7 +446,6 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
     """The arrays of an .npz file by name; single numbers come out as numbers."""
     if path is None:
         return None
-    import ml_dtypes
     import numpy as np
 
     try:
@@ -405,7 +457,7 @@ def _inputs(path: str | None) -> dict[str, Any] | None:
             arrays = {name: archive[name] for name in archive.files}
             # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
             arrays = {
-                name: x.view(ml_dtypes.bfloat16) if x.dtype == np.dtype("V2") else x
+                name: x.view(narrow.bfloat16) if x.dtype == np.dtype("V2") else x
                 for name, x in arrays.items()
             }
             return {name: x if x.ndim else x.item() for name, x in arrays.items()}

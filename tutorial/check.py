@@ -16,13 +16,14 @@ import numpy as np
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis import order as passing
 from .diagnosis.diagnose import diagnose
-from .inputs.families import Case
-from .running import precision, runner
-from .running.answer import Answer
-from .running.runner import CORRECT, UNUSABLE, WRONG, Problem, Result
-from .verdict import CheckFailed, Verdict
+from .running import precision, refusals, runner
+from .running.answer import Answer, Diagnosis
+from .running.runner import Problem, Result
+from .stage import Case
+from .trace.lines import line_of
+from .verdict import CORRECT, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .workspace import progress as record
 
 # Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
 # fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
@@ -56,13 +57,15 @@ def check(
     verdict = _check(lesson, kernel, inputs, progress)
     if verdict.ok and inputs is None and lesson.ladder is not None:
         verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
+    if inputs is None:
+        record.note(verdict, kernel)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
 
 
 def _on_the_ladder(
-    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: ladder.Rung | None
+    lesson: stage.Stage, kernel: Any, verdict: Verdict, wanted: stage.Rung | None
 ) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
     that is wanted."""
@@ -74,12 +77,14 @@ def _on_the_ladder(
         )
     if found is None:
         return verdict
+    assert lesson.ladder is not None
+    verdict = replace(verdict, details={"rung": ladder.reached(lesson.ladder, found)})
     missing = [] if wanted is None else ladder.unmet(wanted, found)
     if wanted is not None and missing:
         return replace(
             verdict,
             outcome=WRONG,
-            cause="over the rung's budget",
+            cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
                 f"{'; '.join(missing)}. The lever: {wanted.lever}."
@@ -106,11 +111,11 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
         return unusable(lesson, str(error))
     results = _run_all(lesson, kernel, cases, progress)
     families = tuple(dict.fromkeys(result.case.family for result in results))
-    dialects = {passing.ran_in(result.run) for result in results} - {None}
+    dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
         return Verdict(
-            WRONG, passing.OLD, lesson.number, lesson.name, cause="old dialect", families=families
+            WRONG, refusals.OLD, lesson.number, lesson.name, cause="old dialect", families=families
         )
     troubled = [result for result in results if result.problem is not None]
     answers = [_answer(lesson, result) for result in results if result.problem is None]
@@ -140,9 +145,19 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
             found.cause,
             families=families,
             target=_target(results),
-            details=found.details,
+            details={**found.details, **_line_of(found, answers)},
         )
     return _judge_cost(lesson, kernel, results, beyond, families)
+
+
+def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
+    """The kernel's line that keeps the first wrong quantity, where one does: for `details`."""
+    quantity = found.details.get("quantity")
+    runs = [a.result.run for a in answers if a.result.case.family == found.family]
+    if quantity is None or not runs or runs[0] is None:
+        return {}
+    line = line_of(runs[0], quantity)
+    return {} if line is None else {"line": line[0], "source": line[1]}
 
 
 def _run_all(

@@ -12,18 +12,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs.families import Case
 from .reference.attention import Attention, States
 from .reference.mistake import Mistake
+from .verdict import Verdict
 
-if TYPE_CHECKING:
-    from .cost.ladder import Ladder
-    from .verdict import Verdict
+PACKAGE = Path(__file__).resolve().parent
+CLONE = PACKAGE.parent
+INSTALLED = PACKAGE / "material"
 
 
 class StageError(ValueError):
@@ -32,6 +34,38 @@ class StageError(ValueError):
 
 class InputError(ValueError):
     """An input that the stage's problem does not allow; the text is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One call of an entry point.
+
+    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
+    which mistakes cannot hide here. `exact` says that the scores come out the same on every
+    machine. `allowance` is how many times the usual error is allowed: a max and a sum of weights
+    kept as one number, m + log l, have fewer digits the larger they are.
+    """
+
+    family: str
+    reveals: str
+    args: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
+    allowance: float = 1.0
+
+    def __post_init__(self) -> None:
+        for value in self.args.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False  # cases are kept; kernels get copies
+
+    @property
+    def sizes(self) -> str:
+        """The arguments' shapes, in words."""
+        parts = [
+            f"{name} {tuple(value.shape)}" if getattr(value, "shape", ()) else f"{name} = {value:g}"
+            for name, value in {**self.args, **self.options}.items()
+        ]
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -49,6 +83,42 @@ class Budget:
     transposes: int
     sbuf_bytes: int
     psum_bytes: int
+
+
+TIME = "model us on trn2"
+MEANING = {
+    "HBM bytes": "bytes between HBM and chip",
+    "transfers": "DMA transfers",
+    "transposes": "transposes",
+    "instructions": "instructions on VectorE and ScalarE",
+    "elements": "elements per partition through VectorE and ScalarE",
+    TIME: "us on trn2 by the model of time",
+}
+"""The counters that a rung of a ladder may limit, in words."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says
+    what it brought, or that it did not pay. A rung that is `tried` only is shown and not asked for.
+    `arguments` gives a case in this rung's own layout."""
+
+    number: int
+    name: str
+    file: str
+    lever: str
+    budget: Mapping[str, float]
+    note: str = ""
+    tried: bool = False
+    arguments: Callable[[Case], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a stage, and the case on which they are measured."""
+
+    rungs: tuple[Rung, ...]
+    case: Callable[[], Case]
 
 
 @dataclass(frozen=True)
@@ -111,7 +181,6 @@ class Stage:
     layout: str
     idea: str
     problem: str
-    blank: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
@@ -147,6 +216,12 @@ class Stage:
     def file_name(self) -> str:
         """The name of this stage's module, solution and notebook, without an ending."""
         return f"stage{self.number}_{self.name}"
+
+    @property
+    def blank(self) -> str:
+        """The exercise: the text of the file that the learner completes."""
+        source = resources.files("tutorial.stages") / "exercises" / f"{self.file_name}.py"
+        return source.read_text(encoding="utf-8")
 
     @property
     def call(self) -> str:
@@ -234,3 +309,22 @@ def get(key: int | str | Stage) -> Stage:
             return stage
     known = ", ".join(f"{stage.number} {stage.name}" for stage in stages())
     raise StageError(f"There is no stage {str(key)!r}; the stages are: {known}.")
+
+
+def course_folder(name: str) -> Path | None:
+    """The folder `name` of the course ("notebooks", "solutions", "docs"); None if it is not here.
+
+    That of the clone comes first, then that of the working directory, then the one that an
+    installed distribution carries inside this package.
+    """
+    mark = "learners-guide.md" if name == "docs" else "stage*"
+    for base in (CLONE, Path.cwd(), INSTALLED):
+        # beside an installed package any folder of that name may lie
+        if (base / name).is_dir() and next((base / name).glob(mark), None) is not None:
+            return base / name
+    return None
+
+
+def solutions_folder() -> Path | None:
+    """The folder of the solutions; None where they are not here, as in a class."""
+    return course_folder("solutions")

@@ -7,8 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .running.runner import CORRECT, NOT_ATTEMPTED, UNUSABLE, WRONG
-from .text import table
+from .pictures.verdict_card import Cost, Line, card
+from .reference.text import table
+
+NOT_ATTEMPTED = "not attempted"
+WRONG = "wrong"
+CORRECT = "correct"
+UNUSABLE = "unusable"
+
+OVER_THE_RUNG = "over the rung's budget"
+"""The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
 
@@ -32,7 +40,8 @@ class Verdict:
     `sentence` says why.
 
     `family` is the input family that showed it; `cause` the key of the mistake that was recognised,
-    if one was.
+    if one was. `details` may hold the `line` of the kernel that keeps a wrong quantity, and its
+    `source`.
     """
 
     outcome: str
@@ -75,16 +84,40 @@ class Verdict:
     def text(self) -> str:
         """The outcome, the sentence, and the counters as a table."""
         lines = [f"stage {self.stage} {self.name}: {self.outcome}", self.sentence]
-        if self.family is not None and self.outcome == WRONG:
-            lines.append(
-                "(input family: "
-                f"{self.family}" + (f"; {self.target}, simulated)" if self.target else ")")
-            )
+        if self._where:
+            lines.append(self._where)
         if self.counters:
             rows = [[c.name, f"{c.yours:,}", f"{c.minimum:,}"] for c in self.counters]
-            where = f" on {self.target} (simulated)" if self.target else ""
-            lines += ["", table([f"counted{where}", "yours", "minimum"], rows)]
+            lines += ["", table([self._counted, "yours", "minimum"], rows)]
         return "\n".join([*lines, *self.notes])
+
+    @property
+    def _where(self) -> str:
+        """The input family that showed what is wrong, in brackets; nothing for other outcomes."""
+        if self.family is None or self.outcome != WRONG:
+            return ""
+        on = f"; {self.target}, simulated" if self.target else ""
+        return f"(input family: {self.family}{on})"
+
+    @property
+    def _counted(self) -> str:
+        return f"counted on {self.target} (simulated)" if self.target else "counted"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, with colour, bars, and the line of the kernel."""
+        line, given = None, self.details
+        if "line" in given:
+            line = Line(given["line"], given.get("source", ""), given.get("quantity", ""))
+        return card(
+            f"stage {self.stage} {self.name}",
+            self.outcome,
+            self.sentence,
+            self._where,
+            self._counted,
+            [Cost(c.name, c.yours, c.minimum) for c in self.counters],
+            self.notes,
+            line,
+        )
 
     __repr__ = __str__ = text
 

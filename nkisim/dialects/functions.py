@@ -26,7 +26,7 @@ def alu_of(op: Any, api: str, what: str = "op") -> alu.AluOp:
         name = getattr(op, "__name__", repr(op))
         broken(
             "operator",
-            f"{api}: {what} '{name}' is no operator of the engines",
+            f"{api}: {what} '{name}' is not an operator of the engines",
             got=name,
             limit=", ".join(sorted(alu.ALU)),
             remedy="For functions such as nl.exp use nisa.activation."
@@ -52,7 +52,7 @@ def activation_name(op: Any, api: str) -> str:
         given = getattr(op, "__name__", repr(op))
         broken(
             "operator",
-            f"{api}: '{given}' is no activation function",
+            f"{api}: '{given}' is not an activation function",
             got=given,
             limit=", ".join(sorted(alu.ACTIVATIONS)),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..machine import target as targets
-from ..machine.running import STATE
+from ..machine.running import running
 
 
 class TileSize:
@@ -11,7 +11,8 @@ class TileSize:
 
     @property
     def _target(self) -> targets.Target:
-        return STATE.program.config.target if STATE.program is not None else targets.DEFAULT
+        kernel = running()
+        return targets.DEFAULT if kernel is None else kernel.config.target
 
     @property
     def pmax(self) -> int:

@@ -8,18 +8,21 @@ what is read was written and is in scope, computes, writes, and records.
 from __future__ import annotations
 
 import sys
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from ..isa.core import Instruction
+from ..isa.core import Call, Instruction
+from ..isa.vector import MEMSET
 from ..machine.memory import FULL, SBUF, Buffer
-from ..machine.running import STATE, current
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
-from .execution import Program
-from .masked import condition, execute_masked, masked_write
-from .signature import build, reduces
+from .execution import Execution, current, running
+from .lowering import MATERIALIZE
+from .masked import condition, execute_masked
+from .signature import Signature, build
+from .write import admit, noted, store
 
 _getframe = sys._getframe
 _new: Any = object.__new__
@@ -31,317 +34,218 @@ def execute(
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple = (),
+    attrs: tuple[Any, ...] = (),
     space: str = SBUF,
     dtype: np.dtype | None = None,
     mask: Any = None,
     extra: Tensor | None = None,
 ) -> Tensor:
-    """Run one instruction and return its destination.
+    """Run one instruction and return its destination. Called by the functions of a dialect only.
 
     `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
     second destination (reduce_res). `mask` limits the positions that are read and written.
     """
-    program = STATE.program
-    if program is None:
-        program = current(api)
+    execution = running() or current(api)
+    call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
     if mask is not None and condition(mask, api) is not None:
-        return execute_masked(
-            program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
-        )
-    n = len(srcs)
-    if n == 1:
-        (a,) = srcs
-        key: tuple = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta)
-    elif n == 2:
-        a, b = srcs
-        key = (instruction, attrs, space if dst is None else dst.meta, dtype, a.meta, b.meta)
-    elif n == 3:
-        a, b, c = srcs
-        key = (
-            instruction,
-            attrs,
-            space if dst is None else dst.meta,
-            dtype,
-            a.meta,
-            b.meta,
-            c.meta,
-        )
-    else:
-        key = (
-            instruction,
-            attrs,
-            space if dst is None else dst.meta,
-            dtype,
-            *[s.meta for s in srcs],
-        )
+        return execute_masked(*call)
+    into: Any = space if dst is None else dst.meta
     if extra is not None:
-        key += (extra.meta,)
-    try:
-        signature = program.signatures[key]
-    except KeyError:
-        # their layouts are never known
-        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):
-            return execute_masked(
-                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
-            )
-        signature = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-        if not signature.warned:
-            program.signatures[key] = signature
-    if program.suspect is not None:
-        program.settle(False)
-    clock = program.clock = program.clock + 1
-    in_place = signature.into
-    # what every source must be: written, in scope; unrolled, for this is the innermost loop of a
-    # simulation
-    if n == 1:
-        a_buf = a.buf
-        if a_buf.state != FULL and program.check_read(a, api):  # some elements are unknown
-            return execute_masked(
-                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
-            )
-        if a_buf.scope.closed:
-            program.check_scope(a)
-        a_buf.last = clock
-        if in_place is None:
-            result = signature.compute(a.array)
-    elif n == 2:
-        a_buf, b_buf = a.buf, b.buf
-        if (
-            a_buf.state != FULL
-            and program.check_read(a, api)
-            or b_buf.state != FULL
-            and program.check_read(b, api)
-        ):
-            return execute_masked(
-                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
-            )
-        if a_buf.scope.closed:
-            program.check_scope(a)
-        if b_buf.scope.closed:
-            program.check_scope(b)
-        a_buf.last = b_buf.last = clock
-        if in_place is None:
-            result = signature.compute(a.array, b.array)
-    elif n == 3:
-        a_buf, b_buf, c_buf = a.buf, b.buf, c.buf
-        if (
-            a_buf.state != FULL
-            and program.check_read(a, api)
-            or b_buf.state != FULL
-            and program.check_read(b, api)
-            or c_buf.state != FULL
-            and program.check_read(c, api)
-        ):
-            return execute_masked(
-                program, instruction, api, dst, srcs, attrs, space, dtype, mask, extra, counted=True
-            )
-        if a_buf.scope.closed:
-            program.check_scope(a)
-        if b_buf.scope.closed:
-            program.check_scope(b)
-        if c_buf.scope.closed:
-            program.check_scope(c)
-        a_buf.last = b_buf.last = c_buf.last = clock
-        result = signature.compute(a.array, b.array, c.array)
+        key: tuple[Any, ...] = (instruction, attrs, into, dtype, (extra.meta,))
+        key += tuple([s.meta for s in srcs])
+    elif len(srcs) == 1:
+        key = (instruction, attrs, into, dtype, srcs[0].meta)
+    elif len(srcs) == 2:
+        key = (instruction, attrs, into, dtype, srcs[0].meta, srcs[1].meta)
     else:
-        for s in srcs:
-            buf = s.buf
-            if buf.state != FULL and program.check_read(s, api):
-                return execute_masked(
-                    program,
-                    instruction,
-                    api,
-                    dst,
-                    srcs,
-                    attrs,
-                    space,
-                    dtype,
-                    mask,
-                    extra,
-                    counted=True,
-                )
-            if buf.scope.closed:
-                program.check_scope(s)
-            buf.last = clock
-        result = signature.compute(*[s.array for s in srcs])
+        key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
+    signature = execution.signatures.get(key)
+    if signature is None:
+        # the layouts of picked elements are never known
+        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):
+            return execute_masked(*call)
+        signature = _first(execution, key, call[1:], extra)
+    if execution.suspect is not None:
+        execution.settle(False)
+    clock = execution.clock = execution.clock + 1
+    for s in srcs:  # all that is read must be written, and in scope
+        buf = s.buf
+        if buf.state != FULL and execution.check_read(s, api, follows=True):
+            return execute_masked(*call, counted=True)
+        if buf.scope.closed:
+            execution.check_scope(s)
+        buf.last = clock
+    in_place = signature.into
+    result: Any = None if in_place else signature.compute(*[s.array for s in srcs])
     if extra is not None:
         result, second = result
-    frame = _getframe(2)  # this function is called by the functions of a dialect only
-    code = frame.f_code
-    if code is not program.kernel_code:
-        while code.co_filename in _INTERNAL:
-            frame = frame.f_back  # type: ignore[assignment]
-            code = frame.f_code
-    lasti = frame.f_lasti
+    frame: Any = execution.cursor or _getframe(2)
+    while frame.f_code is not execution.kernel_code and frame.f_code.co_filename in _INTERNAL:
+        frame = frame.f_back
+    code, lasti = frame.f_code, frame.f_lasti
     if dst is None:
-        made = _new(Buffer)  # attribute by attribute: half the time of calling the class
-        made.meta = meta = signature.dst
-        made.first = made.last = clock
-        made.code = code
-        made.lasti = lasti
-        made.state = FULL
-        made.scope = program.scope_at(code, lasti) if program.blocks else program.scope
-        made.asked = False
-        made.name = made.cells = made.tracked = made.placed = None
-        made.role = "tile"
-        program.buffers.append(made)
-        if program.tensor is Tensor:
-            dst = _new(Tensor)
-            dst.buf = made
-            dst.array = result
-            dst.meta = meta
-            dst.off = 0
-        else:
-            dst = program.tensor(made, result, meta, 0)
-        off = 0
-        program.last_result = dst
-        program.last_signature = signature
-        program.last_srcs = srcs
-        program.last_extra = extra
-        into = made
+        dst = execution.last_result = _made(execution, signature, result, code, lasti)
+        execution.last_signature, execution.last_srcs = signature, srcs
+        execution.last_extra = extra
     else:
-        into, off = dst.buf, dst.off
-        if into.scope.closed:
-            program.check_scope(dst)
-        if into.role == "input":
-            program.refuse_input(dst, api)
-        if program.suspect is not None:
-            program.settle(reduces(signature, srcs, dst))
-        index = None
-        if into.scope.serial < program.affine:
-            index = program.note_shared_write(dst, reduces(signature, srcs, dst))
-        if in_place is None:
-            if program.values:
-                dst.array[...] = (
-                    result if result.shape == dst.meta.shape else result.reshape(dst.meta.shape)
-                )
-        elif n == 1:
-            in_place(a.array, dst.array)
-        else:
-            in_place(a.array, b.array, dst.array)
-        into.last = clock
-        if into.state != FULL:
-            program.mark_written(dst, index)
-        if into.tracked is not None:
-            program.note_history(dst, code, lasti)
-        program.last_result = None
-    # read out by an instruction of its own, after the result: it may lie in the same tile
-    if extra is not None:
-        _write(program, extra, program.cast(second, extra.meta.dtype))
-    if program.recording:
-        if extra is not None or n > 3:
-            operands = srcs if extra is None else (*srcs, extra)
-            where = [x for s in operands for x in (s.buf, s.off)]
-            program.tape.extend((signature, code, lasti, into, off, *where, None))
-        elif n == 1:
-            program.tape.extend((signature, code, lasti, into, off, a_buf, a.off, None))
-        elif n == 2:
-            program.tape.extend(
-                (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, None)
-            )
-        elif n == 3:
-            program.tape.extend(
-                (signature, code, lasti, into, off, a_buf, a.off, b_buf, b.off, c_buf, c.off, None)
-            )
-        else:
-            program.tape.extend((signature, code, lasti, into, off, None))
-        if program.results is not None:
-            program.results.append(dst.array.copy())
-            program.seconds.append(None if extra is None else extra.array.copy())
+        index = admit(execution, dst, api, signature, srcs)
+        if in_place is not None:
+            in_place(*[s.array for s in srcs], dst.array)
+        elif execution.values:
+            shape = dst.meta.shape
+            dst.array[...] = result if result.shape == shape else result.reshape(shape)
+        noted(execution, dst, code, lasti, index)
+        execution.last_result = None
+    if extra is not None:  # read out by a step of its own, after the result: it may lie in one tile
+        index = admit(execution, extra, api, signature, srcs)
+        if execution.values:
+            values = execution.cast(second, extra.meta.dtype)
+            extra.array[...] = values.reshape(extra.meta.shape)
+        noted(execution, extra, code, lasti, index)
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
+    if execution.recording:
+        execution.tape.add(signature, code, lasti, dst, srcs, extra)
+        if execution.lowering is not None:
+            execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
 
 
-def _write(program: Program, dst: Tensor, values: np.ndarray) -> None:
-    """Write a second destination in full."""
-    buf = dst.buf
-    if buf.scope.closed:
-        program.check_scope(dst)
-    if program.values:
-        dst.array[...] = values.reshape(dst.meta.shape)
-    buf.last = program.clock
-    if buf.state != FULL:
-        program.mark_written(dst)
-    if buf.tracked is not None:
-        frame = source.user_frame(2)
-        program.note_history(dst, frame.f_code, frame.f_lasti)
+def _first(
+    execution: Execution, key: tuple[Any, ...], call: tuple[Any, ...], extra: Tensor | None
+) -> Signature:
+    """The signature of a call that is seen for the first time, which is remembered."""
+    instruction, api, dst, srcs, attrs, space, dtype, _, _ = call
+    signature = build(
+        execution.config,
+        execution.values,
+        instruction,
+        api,
+        dst,
+        srcs,
+        attrs,
+        space,
+        dtype,
+        extra,
+    )
+    if not signature.warned:
+        execution.signatures[key] = signature
+    return signature
 
 
-def redirect(dst: Tensor, value: Tensor, attrs: tuple | None = None, held: bool = False) -> bool:
+def _made(
+    execution: Execution, signature: Signature, result: Any, code: CodeType, lasti: int
+) -> Tensor:
+    """The new tile that an instruction leaves its result in."""
+    made = _new(Buffer)  # attribute by attribute: half the time of calling the class
+    made.meta = meta = signature.dst
+    made.first = made.last = execution.clock
+    made.code = code
+    made.lasti = lasti
+    made.state = FULL
+    made.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
+    made.asked = False
+    made.name = made.cells = made.tracked = made.placed = None
+    made.role = "tile"
+    execution.buffers.append(made)
+    if execution.tensor is not Tensor:
+        return execution.tensor(made, result, meta, 0)
+    tile: Tensor = _new(Tensor)
+    tile.buf = made
+    tile.array = result
+    tile.meta = meta
+    tile.off = 0
+    return tile
+
+
+def redirect(
+    dst: Tensor, value: Tensor, attrs: tuple[Any, ...] | None = None, held: bool = False
+) -> bool:
     """Make the instruction that has just run write to `dst` instead of the temporary `value`.
 
     What an assignment `t[...] = nl.exp(x)` compiles to. `attrs` replaces the instruction's
     attributes and `held` adds `dst` as its last source (a matmul that accumulates). False if it
     cannot be; then nothing has changed.
     """
-    program = STATE.program
-    assert program is not None
-    last = program.last_signature
-    if program.last_result is not value or last is None or type(dst) is IndexedTensor:
+    execution = running()
+    assert execution is not None
+    last = execution.last_signature
+    if execution.last_result is not value or last is None or type(dst) is IndexedTensor:
         return False
-    srcs = program.last_srcs
     meta = dst.meta
     if meta.shape != value.meta.shape:
         return False
-    signature = last.redirected.get((meta, attrs))
-    if signature is None:  # checked for the first time
-        all_srcs = srcs + (dst,) if held else srcs
-        signature = build(
-            program,
+    if held:
+        execution.suspect = None
+        execution.check_read(dst, "accumulation", adds=True)
+    signature = _redirected(execution, last, dst, attrs, held)
+    index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
+    keep: np.ndarray | None = None
+    if last.general is not None:
+        keep, lost, origin = last.general
+        values = value.array
+        if held and execution.values:
+            values = np.where(execution.written_flags(dst), dst.array + values, values)
+        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost, origin)
+    elif execution.values:
+        values = dst.array + value.array if held else value.array
+        dst.array[...] = execution.cast(values, meta.dtype)
+    if execution.lowering is not None:
+        execution.lowering.redirected(dst, attrs, held)
+    value.buf.last = -1
+    execution.last_result = None
+    tape = execution.tape
+    at = len(tape.entries) - last.width
+    place: tuple[Any, Any] = (None, 0)
+    if execution.recording:
+        place = tape.redirect(at, signature, dst, held)
+    noted(execution, dst, *place, index, keep, at, marked=last.general is not None)
+    return True
+
+
+def _redirected(
+    execution: Execution,
+    last: Signature,
+    dst: Tensor,
+    attrs: tuple[Any, ...] | None,
+    held: bool,
+) -> Signature:
+    """The signature of the last instruction, with `dst` as its destination."""
+    found = last.redirected.get((dst.meta, attrs))
+    if found is None:  # checked for the first time
+        srcs = execution.last_srcs
+        found = build(
+            execution.config,
+            execution.values,
             last.instruction,
             last.api,
             dst,
-            all_srcs,
-            last.attrs if attrs is None else attrs,
-            meta.space,
+            srcs + (dst,) if held else srcs,
+            last.attrs[: last.given] if attrs is None else attrs,
+            dst.meta.space,
             last.dtype,
-            program.last_extra,
+            execution.last_extra,
         )
-        if not signature.warned and last.general is None:
-            last.redirected[meta, attrs] = signature
-    buf = dst.buf
-    if buf.scope.closed:
-        program.check_scope(dst)
-    if program.suspect is not None:
-        program.settle(held or reduces(signature, srcs, dst))
-    index = None
-    if buf.scope.serial < program.affine:
-        index = program.note_shared_write(dst, held or reduces(signature, srcs, dst))
-    general = last.general
-    keep: np.ndarray | None = None
-    same = value.meta.dtype is meta.dtype or value.meta.dtype == meta.dtype
-    if general is not None:
-        keep, lost = general
-        values = value.array
-        if held and program.values:
-            values = np.where(program.written_flags(dst), dst.array + values, values)
-        masked_write(program, last.api, dst, program.cast(values, meta.dtype), keep, lost)
-    elif program.values:
-        if held:
-            dst.array[...] = program.cast(dst.array + value.array, meta.dtype)
-        else:
-            dst.array[...] = value.array if same else program.cast(value.array, meta.dtype)
-    buf.last = program.clock
-    if buf.state != FULL and general is None:
-        program.mark_written(dst, index)
-    value.buf.last = -1
-    program.last_result = None
-    if program.recording:
-        tape = program.tape
-        # the record of the instruction, which now names its new destination
-        at = len(tape) - last.width
-        code, lasti = tape[at + 1], tape[at + 2]
-        if buf.tracked is not None:
-            if meta is buf.meta and same and not held and general is None:
-                # the temporary is nobody else's
-                buf.tracked.append((value.array, at, code, lasti, None))
-            else:
-                program.note_history(dst, code, lasti, keep, at)
-        tape[at] = signature
-        tape[at + 3] = buf
-        tape[at + 4] = dst.off
-        if held:
-            tape[-1:-1] = (buf, dst.off)
-        if program.results is not None:
-            program.results[-1] = dst.array.copy()
-    return True
+        if not found.warned and last.general is None:
+            last.redirected[dst.meta, attrs] = found
+    return found
+
+
+def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
+    """Fill the PSUM tile of `t` with the zeros that it counts as holding, by a memset that stands
+    before the last `before` entries of the tape."""
+    buf = t.buf
+    if before and execution.lowering is not None:  # the others come about by themselves
+        execution.lowering.step(MATERIALIZE, 0, *execution.lowering.view(t))
+    buf.state = FULL
+    buf.filled()
+    if not execution.recording:
+        return
+    attrs = (buf.meta.shape, None)
+    named = MEMSET.attributes(*attrs)
+    call = Call("nl.zeros", None, (), named, buf.meta.space, buf.meta.dtype, execution.config)
+    plan = MEMSET.plan(call)
+    signature = Signature(MEMSET, "nl.zeros", attrs, None, plan, plan.compute, buf.meta, (), None)
+    whole = t._strided(0, buf.meta.shape, buf.meta.strides)
+    execution.tape.insert(before, signature, buf, whole)
+    execution.clock += 1

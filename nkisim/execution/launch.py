@@ -3,13 +3,14 @@ arrays."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
 import inspect
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,20 +30,21 @@ from ..machine.memory import (
     contiguous,
     meta_of,
 )
-from ..machine.running import FORCE, STATE
+from ..machine.occupancy import Occupancy
+from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
-from ..program.run import Occupancy
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, broken
+from ..rules.errors import POLICY, KernelError, Policy, broken, report
 from ..tensors.tensor import Tensor
-from .execution import Program
+from .execute import spend_memset
+from .execution import Execution, running
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, ShapeOnly))
 
 
-def _as_array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else
     as it is."""
     if _is_array(value) or isinstance(value, (np.generic, Tensor)):
@@ -52,7 +54,7 @@ def _as_array(value: Any) -> Any:
     )
 
 
-def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
+def input_tensor(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
     """An array, or a shape, as an HBM tensor called `name`."""
     if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
         dtype = value.dtype
@@ -100,7 +102,9 @@ def _input(program: Program, name: str, value: Any, mutable: bool) -> Tensor:
     meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
     buf = program.new_buffer(meta, FULL, name)
     buf.role = "mutable" if mutable else "input"
-    program.keep_initial(buf, array)
+    if program.lowering is not None:
+        program.lowering.input(buf, name, value, mutable)
+    program.tape.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 
 
@@ -139,7 +143,7 @@ class Kernel:
 
     def __getitem__(self, grid: Any) -> Kernel:
         sizes = _grid(self, grid if isinstance(grid, tuple) else (grid,))
-        if STATE.program is not None:
+        if running() is not None:
             broken(
                 "nested-grid",
                 f"{self.__name__}[{', '.join(map(str, sizes))}] is called inside a kernel",
@@ -158,14 +162,14 @@ class Kernel:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.program is not None:
+        if running() is not None:
             return self.function(*args, **kwargs)
         return simulate(self, args, kwargs)
 
     def check_argument(self, name: str, value: Any, annotation: Any) -> None:
         """Refuse an argument that the dialect does not take."""
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         positions = (
             list(itertools.product(*(range(n) for n in self.grid))) if all(self.grid) else [()]
@@ -178,11 +182,11 @@ class Kernel:
         check_capacity(program, self)
         return result
 
-    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    def outputs(self, program: Execution, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         """The NumPy arrays of the tensors that the function returned."""
         return _outputs(program, self, result, mutable)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
 
     def __repr__(self) -> str:
@@ -190,7 +194,7 @@ class Kernel:
         return f"<nki kernel {self.__name__}{grid}>"
 
 
-def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
+def _grid(kernel: Kernel, grid: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels
     write it."""
     if not all(
@@ -200,11 +204,11 @@ def _grid(kernel: Kernel, grid: tuple) -> tuple[int, ...]:
         broken(
             "argument",
             f"{kernel.__name__}[{', '.join(map(repr, grid))}]: the sizes of a grid "
-            "are no integers from 0 on",
+            "are not integers from 0 on",
             got=repr(grid),
             limit="integers, one an axis",
             remedy="Divide sizes with //.",
-            at=_home(kernel),
+            at=home(kernel),
         )
     return tuple(int(n) for n in grid)
 
@@ -235,9 +239,35 @@ def _signature(function: Any) -> inspect.Signature:
     return found
 
 
+def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
+    """An argument with `leaf(name, array)` in the place of each array in it."""
+
+    def again(part: str, v: Any) -> Any:
+        return mapped(f"{name}{part}", v, leaf)
+
+    value = as_array(value)
+    if _is_array(value) and value.ndim:
+        return leaf(name, value)
+    if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
+        items = [again(f"[{i}]", v) for i, v in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict) and any(map(_is_array, value.values())):
+        return {k: again(f"[{k!r}]", v) for k, v in value.items()}
+    if hasattr(value, "__nki_convert__"):
+        return value.__nki_convert__(lambda field, v: again(f".{field}", v))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {
+            f.name: again(f".{f.name}", getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if _is_array(getattr(value, f.name))
+        }
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
+
+
 def _bind(
-    program: Program, kernel: Kernel, args: tuple, kwargs: dict
-) -> tuple[list, dict, list[tuple[Tensor, Any]]]:
+    program: Execution, kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]
+) -> tuple[list[Any], dict[Any, Any], list[tuple[Tensor, Any]]]:
     """Arguments with arrays turned into tensors; and those that may be written, with the caller's
     arrays."""
     try:
@@ -247,34 +277,20 @@ def _bind(
         broken(
             "input",
             f"{kernel.__name__} cannot be called like this: {e}",
-            at=_home(kernel),
+            at=home(kernel),
             remedy="Check the number and the names of the arguments.",
         )
         raise
     mutable: list[tuple[Tensor, Any]] = []
 
     def convert(name: str, value: Any, may_write: bool) -> Any:
-        value = _as_array(value)
-        if _is_array(value) and value.ndim:
-            tensor = _input(program, name, value, may_write)
+        def leaf(name: str, value: Any) -> Any:
+            tensor = input_tensor(program, name, value, may_write)
             if may_write or program.dialect.writes_inputs:
                 mutable.append((tensor, value))
             return tensor
-        if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
-            items = [convert(f"{name}[{i}]", v, may_write) for i, v in enumerate(value)]
-            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-        if isinstance(value, dict) and any(map(_is_array, value.values())):
-            return {k: convert(f"{name}[{k!r}]", v, may_write) for k, v in value.items()}
-        if hasattr(value, "__nki_convert__"):
-            return value.__nki_convert__(lambda field, v: convert(f"{name}.{field}", v, may_write))
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changed = {
-                f.name: convert(f"{name}.{f.name}", getattr(value, f.name), may_write)
-                for f in dataclasses.fields(value)
-                if _is_array(getattr(value, f.name))
-            }
-            return dataclasses.replace(value, **changed) if changed else value
-        return value
+
+        return mapped(name, value, leaf)
 
     parameters = signature.parameters
     for name, value in bound.arguments.items():
@@ -292,12 +308,12 @@ def _bind(
     return list(bound.args), bound.kwargs, mutable
 
 
-def _home(kernel: Kernel) -> source.Line:
+def home(kernel: Kernel) -> source.Line:
     code = getattr(kernel.function, "__code__", None)
     return source.line_of(code, 0) if code is not None else source.Line("", 0, "")
 
 
-def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Run `kernel` on NumPy arrays and return its outputs as NumPy arrays (a tuple if the kernel
     returns one).
 
@@ -307,19 +323,13 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
     Raises `KernelError` where the kernel breaks a rule; what the kernel itself raises comes out
     unchanged.
     """
-    if STATE.program is not None:
+    if running() is not None:
         return kernel.function(*args, **kwargs)
-    run = STATE.run
-    config = run.config if run is not None else Config.from_environment()
+    listener = LISTENER.get()
+    config = listener.config if listener is not None else Config.from_environment()
     if kernel.platform_target:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
-    program = Program(
-        config,
-        kernel.dialect,
-        run is not None,
-        run is not None and run.keep_results,
-        run is None or run.values,
-    )
+    program = Execution(config, kernel.dialect, listener, spend_memset)
     program.kernel_code = getattr(kernel.function, "__code__", None)
     program.blocks = (
         kernel.dialect.scoped_text
@@ -327,32 +337,43 @@ def simulate(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
         and bool(scopes.blocks_of(program.kernel_code))
     )
     program.grid = kernel.grid
-    if run is not None:
-        run.programs.append(program)
-    STATE.program = program
-    FORCE.dialect = kernel.dialect
-    POLICY.warn = config.warn
+    if listener is not None:
+        listener.begun(program)
+    with launched(program):
+        call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
+        result = kernel.run_on(program, call_args, call_kwargs)
+        return kernel.outputs(program, result, mutable)
+
+
+@contextlib.contextmanager
+def launched(execution: Execution) -> Iterator[None]:
+    """What runs inside is this kernel."""
+    token = RUNNING.set(execution)
+    policy = POLICY.set(Policy(execution.config.warn))
     collecting = gc.isenabled()
     gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
     try:
         with np.errstate(all="ignore"):
-            call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
-            result = kernel.run_on(program, call_args, call_kwargs)
-            return kernel.outputs(program, result, mutable)
-    except TypeError as error:
-        calls.explain(error)
+            yield
+    except KernelError:
+        raise
+    except Exception as error:
+        if isinstance(error, TypeError):
+            calls.explain(error)
+        lowered = POLICY.get().lowered
+        if lowered is not None and source.is_internal(error):  # it cannot go on without the rule
+            raise lowered from None
         raise
     finally:
-        STATE.program = None
-        FORCE.dialect = None
-        POLICY.warn = {}
+        RUNNING.reset(token)
+        POLICY.reset(policy)
         if collecting:
             gc.enable()
-        program.last_result = None
-        program.last_srcs = ()
+        execution.last_result = None
+        execution.last_srcs = ()
 
 
-def check_capacity(program: Program, kernel: Kernel) -> None:
+def check_capacity(program: Execution, kernel: Kernel) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be.
 
     Those that the kernel placed itself do not count: each was held against the memory's end when it
@@ -379,10 +400,10 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
         broken(
             rule,
             f"{space.upper()} overflows: {len(users)} tiles in use at one time need "
-            f"{total} bytes a partition",
+            f"{total} bytes per partition",
             tensor=last.label,
             got=held + more,
-            limit=f"{limit} bytes a partition on {target.name}"
+            limit=f"{limit} bytes per partition on {target.name}"
             + (
                 f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""
             ),
@@ -395,25 +416,28 @@ def check_capacity(program: Program, kernel: Kernel) -> None:
         )
 
 
-def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
+def to_arrays(program: Execution, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
     """Check the returned tensors, note them in `returned`, and turn them into NumPy arrays."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
             if value.meta.space in ON_CHIP:
+                _unknown_output(program, kernel, value)
                 broken(
                     "output-memory",
                     f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
                     tensor=value.label,
                     got=value.meta.describe(),
-                    at=_home(kernel),
+                    at=home(kernel),
                     limit="hbm",
                     remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), "
                     "nl.store the tile into it "
                     "and return that.",
                 )
             returned.append(value.buf)
-            _check_output(program, kernel, value)
+            check_output(program, kernel, value)
+            if program.lowering is not None:
+                return program.lowering.output(value)
             return value.array.copy() if program.values else value.array
         if isinstance(value, (tuple, list)):
             return tuple(convert(v) for v in value)
@@ -423,7 +447,7 @@ def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buff
                 f"{kernel.__name__} returns a NumPy value that no instruction of "
                 "the device computed",
                 got=f"{type(value).__name__} {getattr(value, 'shape', '')}",
-                at=_home(kernel),
+                at=home(kernel),
                 remedy="Compute on tiles with nl and nisa functions, store the result into an "
                 "nl.shared_hbm tensor "
                 "and return that tensor.",
@@ -431,7 +455,7 @@ def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buff
         broken(
             "no-output",
             f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
-            at=_home(kernel),
+            at=home(kernel),
             remedy="Make an output with nl.ndarray(..., "
             "buffer=nl.shared_hbm), nl.store into it, "
             "and return it.",
@@ -443,14 +467,14 @@ def to_arrays(program: Program, kernel: Kernel, result: Any, returned: list[Buff
         broken(
             "no-output",
             f"{kernel.__name__} returns an empty tuple",
-            at=_home(kernel),
+            at=home(kernel),
             remedy="Return the output tensors.",
         )
     return outputs
 
 
 def _outputs(
-    program: Program, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
+    program: Execution, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
 ) -> Any:
     returned: list[Buffer] = []
     if not kernel.kernel_return:
@@ -460,12 +484,12 @@ def _outputs(
             broken(
                 "no-output",
                 f"{kernel.__name__} writes to none of its parameters",
-                at=_home(kernel),
+                at=home(kernel),
                 remedy="nl.store the result into an output parameter.",
             )
         if program.values:
             for tensor, array in mutable:
-                _write_back(kernel, tensor, array)
+                write_back(kernel, tensor, array)
         return None
     outputs = to_arrays(program, kernel, result, returned)
     for tensor, array in mutable:
@@ -474,15 +498,15 @@ def _outputs(
                 "mutable-not-returned",
                 f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
                 tensor=tensor.label,
-                at=_home(kernel),
+                at=home(kernel),
                 remedy=f"Return it: return ..., {tensor.label}",
             )
         if program.values:
-            _write_back(kernel, tensor, array)
+            write_back(kernel, tensor, array)
     return outputs
 
 
-def _write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
+def write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
     """Give the caller's array the values of the parameter that it was passed for."""
     values = tensor.array.astype(array.dtype)
     if array.flags.writeable:
@@ -495,12 +519,23 @@ def _write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
             tensor=tensor.label,
             got="a read-only array",
             limit="an array that may be written",
-            at=_home(kernel),
+            at=home(kernel),
             remedy="Pass a copy: x.copy().",
         )
 
 
-def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
+def _unknown_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
+    """Refuse to return elements that were computed from what nobody wrote."""
+    origin = program.origins.get(value.buf)
+    if origin is not None and not program.written_flags(value).all():
+        if origin.reaches is None:
+            origin.reach(
+                f"'{value.label}', which {kernel.__name__} returns", source.Line("", 0, "")
+            )
+        report(origin)
+
+
+def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
     buf = value.buf
     if buf.state in (FULL, SHARED):
         return
@@ -517,6 +552,10 @@ def _check_output(program: Program, kernel: Kernel, value: Tensor) -> None:
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
             value.array[~flags] = np.nan
         return
+    _unknown_output(program, kernel, value)
+    for origin in program.origins.values():
+        if origin.likely is not None:  # a mistake that was seen on the way, and may be why
+            report(origin)
     missing = flags.size - int(np.count_nonzero(flags))
     first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
     part = (

@@ -4,20 +4,23 @@ of bounds."""
 from __future__ import annotations
 
 import copy
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from ..isa.core import Instruction, Plan
 from ..machine import dtypes
-from ..machine.memory import CONST, EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
+from ..machine.memory import CONST, EMPTY, Meta
 from ..rules import source
-from ..rules.errors import broken
-from ..tensors.index import Mask, box_of_kept
+from ..rules.errors import KernelError, broken
+from ..tensors.index import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
-from .execution import Program
-from .signature import Signature, build, reduces
+from .execution import Execution
+from .signature import Signature, build
+from .tape import Operand, Share
+from .write import admit, admit_unknown, noted, store, unknown_in_registers
 
 
 def condition(mask: Any, api: str) -> np.ndarray | None:
@@ -71,12 +74,12 @@ def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.nd
 
 
 def execute_masked(
-    program: Program,
+    execution: Execution,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     mask: Any,
@@ -88,121 +91,145 @@ def execute_masked(
     `counted`: the fast way has counted the instruction before it found that it is none of its own.
     """
     kept = condition(mask, api)
-    signature = _signature(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+    signature = _signature(execution, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
-    if program.suspect is not None:
-        program.settle(False)
+    if execution.suspect is not None:
+        execution.settle(False)
     if not counted:
-        program.clock += 1
+        execution.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if kept is None else _fit(kept, grid, api)
-    arrays: list[Any] = []
-    operands: list[tuple[str, np.ndarray | None]] = []
-    for position, s in enumerate(srcs):
-        if s.buf.scope.closed:
-            program.check_scope(s)
-        own = None if where is None or plan.kind == "whole" else _operand_mask(where, s, grid)
-        if where is not None and s.meta.space != CONST and not where.any():
-            own = np.zeros(s.shape, dtype=bool)  # left out altogether, it reads nothing
-        # it is over the first
-        if where is not None and plan.kind == "reduce" and position and s.meta.space != CONST:
-            own = unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
-        operands.append(
-            (s.label, ~program.written_flags(s, own) if program.check_read(s, api, own) else None)
-        )
-        values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
-        if own is not None and plan.kind == "reduce" and not position and program.values:
-            values = _others(own, values, plan.identity)
-        arrays.append(values)
-        s.buf.last = program.clock
-        if isinstance(s, IndexedTensor):
-            for tile in s.tiles or ():
-                tile.buf.last = program.clock
-    program.active_mask = where if plan.stateful else None
+    arrays, operands = _read(execution, api, plan, srcs, where, grid)
+    execution.active_mask = where if plan.stateful else None
     result = signature.compute(*arrays)
-    program.active_mask = None
-    keep = _kept(plan, where, shape)
-    lost = unknown.of_result(plan, api, operands, arrays, shape, where)
+    execution.active_mask = None
     second: Any = None
     if extra is not None:
         result, second = result
+    keep = _kept(plan, where, shape)
+    lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
+    runs = keep is None or bool(keep.any())
     frame = source.user_frame(2)
+    place = frame.f_code, frame.f_lasti
     fresh = dst is None
     if dst is None:
-        meta = signature.dst
-        dst = program.tensor(
-            program.new_buffer(meta, EMPTY), program.zeros(meta.shape, meta.dtype), meta, 0
-        )
+        dst = _made(execution, signature.dst)
+    index = None
+    if not fresh:
+        index = admit(execution, dst, api, signature, srcs, whole=keep is None)
+    if not runs:
+        dst.buf.role = "masked" if fresh else dst.buf.role
+    elif plan.accumulates and isinstance(dst, IndexedTensor):
+        admit_unknown(execution, api, dst, keep, lost, origin)
+        dst.accumulate(arrays[0], keep)
     else:
-        if dst.buf.role == "input":
-            program.refuse_input(dst, api)
-        if dst.buf.scope.closed:
-            program.check_scope(dst)
-    if program.suspect is not None and not fresh:
-        program.settle(reduces(signature, srcs, dst))
-    runs = keep is None or bool(keep.any())
-    if runs:
-        if dst.buf.scope.serial < program.affine and keep is None:
-            program.note_shared_write(dst, reduces(signature, srcs, dst))
-        if plan.accumulates and isinstance(dst, IndexedTensor):
-            dst.accumulate(arrays[0], keep)
-        else:
-            masked_write(program, api, dst, result.reshape(dst.shape), keep, lost)
-    elif fresh:
-        dst.buf.role = "masked"
+        store(execution, api, dst, result.reshape(dst.shape), keep, lost, origin)
+    if lost is not None and plan.stateful and extra is None:
+        unknown_in_registers(api, dst, lost, origin)
     if extra is not None:  # after the result: it may lie in the same tile
-        _write_reduction(program, api, extra, second, where, lost)
-    dst.buf.last = program.clock
-    if dst.buf.tracked is not None and runs:
-        program.note_history(dst, frame.f_code, frame.f_lasti, keep)
-    signature.general = (keep, lost)
-    program.last_result = dst if fresh and runs else None
-    program.last_signature = signature
-    program.last_srcs = srcs
-    program.last_extra = extra
-    if program.recording and runs:
-        where_from = [
-            x for s in (srcs if extra is None else (*srcs, extra)) for x in (s.buf, s.off)
-        ]
-        share: tuple | None = None if keep is None else (int(np.count_nonzero(keep)), keep.size)
-        picks = [
-            (t.buf, t.off, t.meta)
-            for s in (*srcs, dst)
-            if isinstance(s, IndexedTensor)
-            for t in s.tiles or ()
-        ]
-        if picks:  # who reads the records for their dependencies must know the tiles of indices
-            share = (*(share or (1, 1)), picks)
-        program.tape += (
-            signature,
-            frame.f_code,
-            frame.f_lasti,
-            dst.buf,
-            dst.off,
-            *where_from,
-            share,
-        )
-        if program.results is not None:
-            program.results.append(
-                np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
-            )
-            program.seconds.append(
-                None if extra is None or isinstance(extra, IndexedTensor) else extra.array.copy()
-            )
+        _write_reduction(execution, api, signature, srcs, extra, second, where, lost, origin, place)
+    if runs:
+        noted(execution, dst, *place, index, keep, marked=True)
+    dst.buf.last = execution.clock
+    if execution.cores is not None and runs:
+        execution.cores.touches(execution, api, dst, srcs)
+    signature.general = (keep, lost, origin)
+    execution.last_result = dst if fresh and runs else None
+    execution.last_signature, execution.last_srcs = signature, srcs
+    execution.last_extra = extra
+    if execution.recording and runs:
+        written = None
+        if execution.tape.results is not None:
+            written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
+        execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
+    if execution.lowering is not None:
+        given = None if fresh else dst
+        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, kept, shared=False)
     return dst
 
 
-_PLANNED: dict[tuple, Signature] = {}
+def _made(execution: Execution, meta: Meta) -> Tensor:
+    """A new tile, of which nothing is written yet."""
+    buf = execution.new_buffer(meta, EMPTY)
+    return execution.tensor(buf, execution.zeros(meta.shape, meta.dtype), meta, 0)
+
+
+def _read(
+    execution: Execution,
+    api: str,
+    plan: Plan,
+    srcs: tuple[Tensor, ...],
+    where: np.ndarray | None,
+    grid: tuple[int, ...],
+) -> tuple[list[Any], list[unknown.Source | None]]:
+    """The values of the sources where the mask `where` over `grid` lets them be read; and of each
+    its unknown elements, if it has any."""
+    arrays: list[Any] = []
+    operands: list[unknown.Source | None] = []
+    for position, s in enumerate(srcs):
+        if s.buf.scope.closed:
+            execution.check_scope(s)
+        own = _own_mask(plan, position, s, where, grid)
+        lacks = None
+        if execution.check_read(s, api, own, follows=True):
+            flags = ~execution.written_flags(s, own)
+            lacks = unknown.Source(s.label, flags, execution.origins.get(s.buf))
+        operands.append(lacks)
+        values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
+        if own is not None and plan.kind == "reduce" and not position and execution.values:
+            values = _others(own, values, plan.identity)
+        arrays.append(values)
+        s.buf.last = execution.clock
+        if isinstance(s, IndexedTensor):
+            for tile in s.tiles or ():
+                tile.buf.last = execution.clock
+    return arrays, operands
+
+
+def _own_mask(
+    plan: Plan, position: int, s: Tensor, where: np.ndarray | None, grid: tuple[int, ...]
+) -> np.ndarray | None:
+    """What the mask `where` over `grid` lets be read of the source at `position`; None for all."""
+    if where is None:
+        return None
+    on_tile = s.meta.space != CONST
+    # a reduction's mask is over its first source
+    if plan.kind == "reduce" and position and on_tile:
+        return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
+    if on_tile and not where.any():  # left out altogether, it reads nothing
+        return np.zeros(s.shape, dtype=bool)
+    return None if plan.kind == "whole" else _operand_mask(where, s, grid)
+
+
+def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Share | None:
+    """What a record tells of the mask, and of the indices that pick elements."""
+    share = None if keep is None else Share(int(np.count_nonzero(keep)), keep.size)
+    # who reads the records for their dependencies must know the tiles of indices
+    picks = tuple(
+        Operand(t.buf, t.off, t.meta)
+        for s in (*srcs, dst)
+        if isinstance(s, IndexedTensor)
+        for t in s.tiles or ()
+    )
+    if not picks:
+        return share
+    return Share(1, 1, picks) if share is None else share._replace(picks=picks)
+
+
+_PLANNED: dict[tuple[Any, ...], Signature] = {}
+_MOST = 1 << 14
+"""Plans remembered; then all are forgotten."""
 
 
 def _signature(
-    program: Program,
+    execution: Execution,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
@@ -210,13 +237,24 @@ def _signature(
     """A signature of this call's own, from one that was checked before if there is one."""
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
     if any(type(t) is IndexedTensor for t in tiles):
-        return build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
-    config = program.config
+        return build(
+            execution.config,
+            execution.values,
+            instruction,
+            api,
+            dst,
+            srcs,
+            attrs,
+            space,
+            dtype,
+            extra,
+        )
+    config = execution.config
     key = (
         config.target.name,
         config.precise_fp,
         tuple(sorted(config.warn.items())),
-        program.values,
+        execution.values,
         instruction,
         attrs,
         space,
@@ -227,8 +265,21 @@ def _signature(
     )
     found = _PLANNED.get(key)
     if found is None:
-        found = build(program, instruction, api, dst, srcs, attrs, space, dtype, extra)
+        found = build(
+            execution.config,
+            execution.values,
+            instruction,
+            api,
+            dst,
+            srcs,
+            attrs,
+            space,
+            dtype,
+            extra,
+        )
         if not found.warned:
+            if len(_PLANNED) >= _MOST:
+                _PLANNED.clear()
             _PLANNED[key] = found
     return copy.copy(found)
 
@@ -247,17 +298,22 @@ def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.nd
     if plan.kind == "reduce":
         return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
     if plan.kind == "transpose":
-        return plan.compute(where).astype(bool)
+        found: np.ndarray | None = plan.compute(where).astype(bool)
+        return found
     return where
 
 
 def _write_reduction(
-    program: Program,
+    execution: Execution,
     api: str,
+    signature: Signature,
+    srcs: tuple[Tensor, ...],
     extra: Tensor,
     values: np.ndarray,
     where: np.ndarray | None,
     lost: np.ndarray | None,
+    origin: KernelError | None,
+    place: tuple[CodeType, int],
 ) -> None:
     """Write `reduce_res` in the rows that the mask keeps."""
     kept = gone = None
@@ -266,88 +322,13 @@ def _write_reduction(
             np.asarray(where.any(axis=tuple(range(1, where.ndim)), keepdims=True)), extra.shape
         )
     if lost is not None:
-        got = f"{int(lost.sum())} of {lost.size} elements left out"
-        gone = unknown.along(
-            unknown.rows(
-                lost,
-                where,
-                tuple(range(1, lost.ndim)),
-                lambda: unknown.refuse(
-                    api, extra.label, got, "they are mixed with known ones here"
-                ),
-            ),
-            extra.shape,
-        )
-    if extra.buf.scope.closed:
-        program.check_scope(extra)
-    masked_write(
-        program, api, extra, program.cast(values, extra.meta.dtype).reshape(extra.shape), kept, gone
-    )
-    extra.buf.last = program.clock
-    if extra.buf.tracked is not None:
-        frame = source.user_frame(2)
-        program.note_history(extra, frame.f_code, frame.f_lasti, kept)
-
-
-def masked_write(
-    program: Program,
-    api: str,
-    dst: Tensor,
-    values: np.ndarray,
-    keep: np.ndarray | None,
-    lost: np.ndarray | None,
-) -> None:
-    """Write `values` to `dst` where `keep` holds (None: everywhere); of these, the elements `lost`
-    become unknown."""
-    buf = dst.buf
-    if lost is not None:
-        lost = unknown.fit(lost, dst.shape)
-        lost = lost if keep is None else lost & keep
-        if not lost.any():
-            lost = None
-        elif dst.meta.space == HBM:
-            unknown.refuse(
-                api,
-                dst.label,
-                f"{int(lost.sum())} of {lost.size} elements",
-                "they would be stored here",
+        some, mixed = unknown.rows(lost, where, tuple(range(1, lost.ndim)))
+        gone = unknown.along(some, extra.shape)
+        if mixed and origin is None:
+            origin = unknown.left_out(
+                api, extra.label, ~lost, "they are mixed with known ones here"
             )
-        elif not buf.asked or isinstance(dst, IndexedTensor):
-            unknown.refuse(
-                api,
-                dst.label,
-                f"{int(lost.sum())} of {lost.size} elements",
-                "they would overwrite known ones",
-            )
-    if isinstance(dst, IndexedTensor):
-        dst.scatter(values, keep)
-        return
-    if keep is None and lost is None:
-        if program.values:
-            dst.array[...] = values
-        if buf.state != FULL:
-            program.mark_written(dst)
-        return
-    kept = np.broadcast_to(True if keep is None else keep, dst.shape)
-    if program.values:
-        np.copyto(dst.array, values, where=kept)
-    if buf.placed is not None:
-        program.places[dst.meta.space].wrote(dst)
-    if buf.state in (FULL, SHARED) and lost is None:
-        return
-    box = None if lost is not None else box_of_kept(kept)
-    if box is not None:
-        start, shape = box
-        if 0 in shape:
-            return
-        off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
-        buf.fill(off, shape, dst.meta.strides)
-    else:
-        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
-        written[kept] = True
-        if lost is not None:
-            written[lost] = False
-    if buf.state != ZERO:
-        buf.state = PARTIAL
-        if buf.role == "tile" and dst.meta.space != HBM:
-            buf.role = "masked"
+    index = admit(execution, extra, api, signature, srcs, whole=kept is None)
+    cast = execution.cast(values, extra.meta.dtype).reshape(extra.shape)
+    store(execution, api, extra, cast, kept, gone, origin)
+    noted(execution, extra, *place, index, kept, marked=True)

@@ -4,20 +4,20 @@ remembered."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..isa.core import Call, Instruction, Plan
 from ..machine import dtypes
+from ..machine.config import Config
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous, meta_of
-from ..machine.running import STATE
+from ..machine.running import running
 from ..machine.shapes import shape_only
-from ..rules.errors import POLICY, SimulatorError
+from ..rules.errors import POLICY, KernelError, SimulatorError
 from ..tensors.tensor import Tensor
 
-if TYPE_CHECKING:
-    from .execution import Program
+General = tuple[np.ndarray | None, np.ndarray | None, KernelError | None]
 
 
 class Signature:
@@ -27,6 +27,7 @@ class Signature:
         "instruction",
         "api",
         "attrs",
+        "given",
         "dtype",
         "plan",
         "compute",
@@ -47,10 +48,10 @@ class Signature:
         self,
         instruction: Instruction,
         api: str,
-        attrs: tuple,
+        attrs: tuple[Any, ...],
         dtype: np.dtype | None,
         plan: Plan,
-        compute: Callable,
+        compute: Callable[..., Any],
         dst: Meta,
         srcs: tuple[Meta, ...],
         extra: Meta | None,
@@ -58,12 +59,15 @@ class Signature:
         self.instruction = instruction
         self.api = api
         """The name under which the reader first called it, for messages."""
-        self.attrs = attrs
+        self.attrs: Any = instruction.attributes(*attrs)
+        """The attributes by name."""
+        self.given = len(attrs)
+        """How many of them the dialect gave."""
         self.dtype = dtype
         """The dtype asked for."""
         self.plan = plan
         self.compute = compute
-        self.into: Callable | None = None
+        self.into: Callable[..., Any] | None = None
         """Source arrays and the destination's -> None: computes in place, where that is the same
         and faster."""
         self.engine = plan.engine
@@ -78,29 +82,37 @@ class Signature:
         self.warned = False
         """Whether making it warned of a rule that the configuration does not insist on: then each
         call shall."""
-        self.general: tuple[np.ndarray | None, np.ndarray | None] | None = None
+        self.general: General | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements
         are unknown."""
-        self.redirected: dict[tuple[Meta, tuple | None], Signature] = {}
+        self.redirected: dict[tuple[Meta, tuple[Any, ...] | None], Signature] = {}
         """The signatures of this instruction when it writes to a destination of that layout, with
         those attributes."""
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The attributes that a reader is shown."""
+        return self.instruction.shown(self.attrs, self.given)
+
 
 def build(
-    program: Program,
+    config: Config,
+    with_values: bool,
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
-    attrs: tuple,
+    attrs: tuple[Any, ...],
     space: str,
     dtype: np.dtype | None,
     extra: Tensor | None,
 ) -> Signature:
-    """Check the rules of a new signature and make its plan."""
+    """Check the rules of a new signature and make its plan, under `config`, for a run
+    `with_values` or on shapes alone."""
     asked = dtype
-    warnings = POLICY.warnings
-    call = Call(api, dst, srcs, attrs, space, dtype, program.config, extra)
+    policy = POLICY.get()
+    warnings = policy.warnings
+    call = Call(api, dst, srcs, instruction.attributes(*attrs), space, dtype, config, extra)
     try:
         plan = instruction.plan(call)
     except (AssertionError, AttributeError, KeyError) as e:
@@ -113,16 +125,16 @@ def build(
         if dtype is None:
             dtype = srcs[0].meta.dtype
         meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
-        if space == PSUM and meta.free * meta.itemsize > program.config.target.psum_bank_bytes:
+        if space == PSUM and meta.free * meta.itemsize > config.target.psum_bank_bytes:
             call.fail(
                 "psum-bank",
                 "the result does not fit in one PSUM bank",
                 got=meta.describe(),
-                limit=f"{program.config.target.psum_bank_bytes} bytes a partition",
+                limit=f"{config.target.psum_bank_bytes} bytes per partition",
                 remedy="Work on at most 512 fp32 columns at a time.",
             )
         _check_sbuf_tile(call, meta)
-    want = program.storage(meta.dtype)
+    want = config.storage(meta.dtype)
     compute = plan.compute
     permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
     exact = (
@@ -132,10 +144,10 @@ def build(
     )
     if plan.stateful:
         compute = _with_registers(compute)
-    if not program.values:
-        compute = _shapes(program, plan, meta, extra)
+    if not with_values:
+        compute = _shapes(config, plan, meta, extra)
     elif not exact or permuted:
-        compute = _casting(program, compute, meta.dtype, permuted)
+        compute = _casting(config, compute, meta.dtype, permuted)
     signature = Signature(
         instruction,
         api,
@@ -147,7 +159,7 @@ def build(
         tuple(s.meta for s in srcs),
         None if extra is None else extra.meta,
     )
-    signature.warned = bool(program.config.warn) and POLICY.warnings != warnings
+    signature.warned = bool(config.warn) and policy.warnings != warnings
     if (
         dst is not None
         and compute is plan.compute
@@ -173,7 +185,10 @@ def _minimum_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     np.minimum(a, b, out=out)
 
 
-_INTO: dict[Callable, Callable] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
+_INTO: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.maximum: _maximum_into,
+    np.minimum: _minimum_into,
+}
 """Functions that take no output by position."""
 
 
@@ -183,8 +198,8 @@ def _check_sbuf_tile(call: Call, meta: Meta) -> None:
         call.fail(
             "sbuf-capacity",
             "the tile is larger than SBUF",
-            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes a partition",
-            limit=f"{limit} bytes a partition on {call.target.name}",
+            got=f"{meta.describe()}: {meta.free * meta.itemsize} bytes per partition",
+            limit=f"{limit} bytes per partition on {call.target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 
@@ -202,12 +217,12 @@ def _row_major(meta: Meta) -> bool:
 
 def _with_registers(inner: Callable[..., Any]) -> Callable[..., Any]:
     """Hand the running program, which holds the engines' registers, to a plan that uses them."""
-    return lambda *arrays: inner(STATE.program, *arrays)
+    return lambda *arrays: inner(running(), *arrays)
 
 
-def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
+def _shapes(config: Config, plan: Plan, meta: Meta, extra: Tensor | None) -> Callable[..., Any]:
     """What stands for `plan.compute` in a run without values."""
-    result: Any = shape_only(meta.shape, program.storage(meta.dtype))
+    result: Any = shape_only(meta.shape, config.storage(meta.dtype))
     if extra is not None:
         result = result, shape_only(extra.meta.shape, dtypes.FLOAT32)
     effect = plan.effect
@@ -215,16 +230,16 @@ def _shapes(program: Program, plan: Plan, meta: Meta, extra: Tensor | None) -> C
         return lambda *arrays: result
 
     def compute(*arrays: Any) -> Any:
-        effect(STATE.program)
+        effect(running())
         return result
 
     return compute
 
 
 def _casting(
-    program: Program, inner: Callable[..., Any], dtype: np.dtype, permuted: bool
+    config: Config, inner: Callable[..., Any], dtype: np.dtype, permuted: bool
 ) -> Callable[..., Any]:
-    cast = program.cast
+    cast = config.cast
 
     def compute(*arrays: Any) -> Any:
         out = inner(*arrays)
@@ -236,34 +251,24 @@ def _casting(
     return compute
 
 
-_ASSOCIATIVE = {
-    "add",
-    "multiply",
-    "maximum",
-    "minimum",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-}
+_ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
+"""Instructions that add to what their destination holds, of themselves."""
 
 
-def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor) -> bool:
-    """Whether the instruction combines `dst` with something else by an associative operator: a step
-    of a reduction."""
-    name, attrs = signature.instruction.name, signature.attrs
-    if name == "nc_matmul":
-        return bool(attrs[5])
-    if name == "dma_copy":
-        return bool(attrs[0])
-    if name == "tensor_tensor":
-        associative = attrs[0].name in _ASSOCIATIVE
-    elif name == "tensor_scalar":
-        associative = attrs[0].name in _ASSOCIATIVE and attrs[2] is None
-    else:
-        return False
-    return associative and any(
-        s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
+    """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
+    matmul or a DMA that adds to what is there, or `dst op= value` with an associative operator.
+
+    Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
+    gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
+    compiler sees one iteration overwrite what another wrote.
+    """
+    rule = signature.instruction.reduces
+    return (
+        rule is not None
+        and (api.endswith("=") or signature.instruction.name in _ADD_ON_THE_WAY)
+        and rule(signature.attrs)
+        and any(
+            s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs
+        )
     )

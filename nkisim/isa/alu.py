@@ -53,7 +53,8 @@ def _subtract_reduce(a: np.ndarray, axis: Any, keepdims: bool = False) -> np.nda
     lead = a.shape[: a.ndim - len(axes)]
     flat = a.reshape(lead + (-1,))
     out = flat[..., 0] - flat[..., 1:].sum(axis=-1, dtype=np.float32)
-    return out.reshape(lead + (1,) * len(axes)) if keepdims else out
+    found: np.ndarray = out.reshape(lead + (1,) * len(axes)) if keepdims else out
+    return found
 
 
 def _magnitude(pick: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -70,14 +71,18 @@ def _magnitude(pick: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 
 def _power(a: Any, b: Any) -> np.ndarray:
-    return np.power(a, b, dtype=np.float32)
+    found: np.ndarray = np.power(a, b, dtype=np.float32)
+    return found
 
 
 def _logical_right_shift(a: np.ndarray, b: Any) -> np.ndarray:
     """Zeros come in from the left, whatever the sign: the engines have no arithmetic shift to the
     right."""
     unsigned = np.dtype(f"u{a.dtype.itemsize}")
-    return np.right_shift(a.view(unsigned), np.asarray(b).astype(unsigned)).view(a.dtype)
+    found: np.ndarray = np.right_shift(a.view(unsigned), np.asarray(b).astype(unsigned)).view(
+        a.dtype
+    )
+    return found
 
 
 def bits(number: int, dtype: np.dtype) -> Any:
@@ -187,42 +192,50 @@ def alu(op: Any) -> AluOp | None:
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
-    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(np.float32)
+    found: np.ndarray = np.vectorize(math.erf, otypes=[np.float64])(x).astype(np.float32)
+    return found
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-x))
+    found: np.ndarray = 1.0 / (1.0 + np.exp(-x))
+    return found
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    return np.float32(0.5) * x * (1 + _erf(x / np.float32(math.sqrt(2))))
+    found: np.ndarray = np.float32(0.5) * x * (1 + _erf(x / np.float32(math.sqrt(2))))
+    return found
 
 
 def _gelu_dx(x: np.ndarray) -> np.ndarray:
     density = np.exp(-x * x / 2) / np.float32(math.sqrt(2 * math.pi))
-    return np.float32(0.5) * (1 + _erf(x / np.float32(math.sqrt(2)))) + x * density
+    found: np.ndarray = np.float32(0.5) * (1 + _erf(x / np.float32(math.sqrt(2)))) + x * density
+    return found
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    return (
+    found: np.ndarray = (
         np.float32(0.5)
         * x
         * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)))
     )
+    return found
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.logaddexp(np.float32(0), x)
+    found: np.ndarray = np.logaddexp(np.float32(0), x)
+    return found
 
 
 def _silu_dx(x: np.ndarray) -> np.ndarray:
     s = _sigmoid(x)
-    return s * (1 + x * (1 - s))
+    found: np.ndarray = s * (1 + x * (1 - s))
+    return found
 
 
 def _gelu_sigmoid_dx(x: np.ndarray) -> np.ndarray:
     s = _sigmoid(np.float32(1.702) * x)
-    return s * (1 + np.float32(1.702) * x * (1 - s))
+    found: np.ndarray = s * (1 + np.float32(1.702) * x * (1 - s))
+    return found
 
 
 def _sin_of_the_table(x: np.ndarray) -> np.ndarray:
@@ -230,9 +243,10 @@ def _sin_of_the_table(x: np.ndarray) -> np.ndarray:
     nki.api.shared.rst)."""
     end = np.copysign(np.float32(math.pi), x)
     away = x - end
-    return np.where(
+    found: np.ndarray = np.where(
         np.abs(x) <= np.float32(math.pi), np.sin(x), away * away * away / np.float32(6) - away
     )
+    return found
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

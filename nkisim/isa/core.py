@@ -8,6 +8,7 @@ remembered.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,23 @@ from ..tensors.tensor import Tensor
 TENSOR, VECTOR, SCALAR, GPSIMD, DMA = "tensor", "vector", "scalar", "gpsimd", "dma"
 IDLE, RESET, REDUCE, RESET_REDUCE, LOAD_REDUCE = 0, 1, 2, 3, 4
 """What an instruction does with its engine's reduction registers (nisa.reduce_cmd)."""
+
+
+TWO_INPUTS, COPIES = "two inputs", "copies"
+"""Paces of instructions on VectorE that depend on data types and memories (`Instruction.pace`)."""
+ASSOCIATIVE = {
+    "add",
+    "multiply",
+    "maximum",
+    "minimum",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+}
+"""Names of the operators by which a reduction may proceed in any order."""
 
 
 @dataclass(slots=True)
@@ -71,7 +89,8 @@ class Call:
     """The name the reader wrote, e.g. "nisa.tensor_tensor", for messages."""
     dst: Tensor | None
     srcs: tuple[Tensor, ...]
-    attrs: tuple
+    attrs: Any
+    """Its attributes, by the names that the instruction gives them."""
     space: str
     dtype: np.dtype | None
     config: Config
@@ -159,7 +178,7 @@ class Call:
         if meta.free > most:
             self.fail(
                 "free-size-limit",
-                f"{what} '{operand.label}' has {meta.free} elements a partition",
+                f"{what} '{operand.label}' has {meta.free} elements per partition",
                 operand,
                 limit=f"{most} in {meta.space}",
                 remedy="Split the free axis into smaller tiles.",
@@ -196,14 +215,14 @@ class Call:
         return first.meta.partitions
 
     def vector(self, operand: Tensor, partitions: int, what: str) -> None:
-        """`operand` must be a constant or one element a partition."""
+        """`operand` must be a constant or one element per partition."""
         if operand.meta.space == CONST:
             return
         self.tile(operand, what)
         if operand.meta.free != 1 or operand.meta.partitions != partitions:
             self.fail(
                 "shape-mismatch",
-                f"{what} '{operand.label}' is not one element a partition",
+                f"{what} '{operand.label}' is not one element per partition",
                 operand,
                 limit=f"a number, or a tile of shape ({partitions}, 1)",
                 remedy="For two full tiles use nisa.tensor_tensor.",
@@ -237,11 +256,11 @@ class Call:
     def per_partition(
         self, operand: Tensor, what: str, least: int, most: int, why: str = ""
     ) -> None:
-        """`operand` must have from `least` to `most` elements a partition."""
+        """`operand` must have from `least` to `most` elements per partition."""
         if not least <= operand.meta.free <= most:
             self.fail(
                 "element-count",
-                f"{what} '{operand.label}' has {operand.meta.free} elements a partition",
+                f"{what} '{operand.label}' has {operand.meta.free} elements per partition",
                 operand,
                 limit=f"{least}" if least == most else f"{least} to {most}" + why,
                 remedy="Slice it along the free axis, or work on it in parts.",
@@ -292,7 +311,7 @@ def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Registers:
-    """The 128 reduction registers of an engine, one a partition."""
+    """The 128 reduction registers of an engine, one per partition."""
 
     def __init__(self) -> None:
         self.values = np.zeros((128, 1), dtype=np.float32)
@@ -326,7 +345,8 @@ def registers_of(program: Any, engine: str) -> Registers:
     found = program.registers.get(engine)
     if found is None:
         found = program.registers[engine] = Registers()
-    return found
+    result: Registers = found
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,18 +359,51 @@ class Instruction:
     """One line: what it computes."""
     source: str
     """Where its semantics and cost are written."""
+    attributes: Callable[..., Any]
+    """Makes the named tuple of its attributes; those at the end may have defaults."""
+    hidden: tuple[str, ...] = ()
+    """Attributes that a reader is not shown: they stand in the operands, or in the engine."""
+    reduces: Callable[[Any], bool] | None = None
+    """Attributes -> whether the instruction combines a destination that is also a source with the
+    other by an associative operator: a step of a reduction."""
+    pace: float | str = 1.0
+    """How fast VectorE streams it: cycles an element, or TWO_INPUTS or COPIES, whose pace depends
+    on data types and memories (`timeline.cost`)."""
+
+    version: int = 1
+    """Of its attributes and semantics; a program's file names it, and newer ones read older."""
+
+    def shown(self, attrs: tuple[Any, ...], given: int) -> dict[str, Any]:
+        """The attributes that a reader is shown, of the first `given`: operators by name."""
+        names = attrs._fields  # type: ignore[attr-defined]
+        return {
+            name: getattr(value, "name", value)
+            for name, value in list(zip(names, attrs))[:given]
+            if name not in self.hidden
+        }
 
 
 TABLE: dict[str, Instruction] = {}
 
 
 def instruction(
-    name: str, doc: str, source: str
+    name: str,
+    doc: str,
+    source: str,
+    *,
+    attrs: tuple[str, ...] = (),
+    defaults: tuple[Any, ...] = (),
+    hidden: tuple[str, ...] = (),
+    reduces: Callable[[Any], bool] | None = None,
+    pace: float | str = 1.0,
 ) -> Callable[[Callable[[Call], Plan]], Instruction]:
-    """Define an instruction by its `plan` function."""
+    """Define an instruction by its `plan` function. `attrs` names its attributes, in the order in
+    which a dialect passes them; `defaults` are those of the last. The rest: see `Instruction`."""
 
     def define(plan: Callable[[Call], Plan]) -> Instruction:
-        TABLE[name] = made = Instruction(name, plan, doc, source)
+        named = namedtuple(f"{name}_attributes", attrs, defaults=defaults)  # type: ignore[misc]
+        made = Instruction(name, plan, doc, source, named, hidden, reduces, pace)
+        TABLE[name] = made
         return made
 
     return define

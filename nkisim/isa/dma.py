@@ -14,10 +14,10 @@ from ..tensors.tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
 
 
-def _endpoint(call: Call, t: Tensor, what: str, flat: bool = False) -> None:
+def _endpoint(call: Call, t: Tensor, what: str) -> None:
     """`t` must be a place that a DMA reaches. DMA engines address memory by the byte, so that of
     the rules for tiles only the number of partitions remains: no start partition, no limit of the
-    free size. `flat`: one axis will do in HBM."""
+    free size. HBM has no partitions: there a tensor may have any number of axes."""
     meta = t.meta
     call.memory_of(
         t,
@@ -25,21 +25,23 @@ def _endpoint(call: Call, t: Tensor, what: str, flat: bool = False) -> None:
         what,
         "DMA engines do not reach PSUM: copy the tile to SBUF with nisa.tensor_copy first.",
     )
-    if len(meta.shape) < 2 and not (flat and meta.space == HBM):
-        call.fail(
-            "rank",
-            f"{what} '{t.label}' has {len(meta.shape)} axis",
-            t,
-            limit="at least 2: partitions and a free axis",
-            remedy="Give it both axes: t.reshape((1, n)), or t[i:i + 1, 0:n] instead of t[i].",
-        )
     if meta.space == SBUF:
         call.tile(t, what, streamed=False)
 
 
+def _alike(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether two shapes name the same elements: one may have leading axes of one element that the
+    other lacks, and free axes of one element do not count. A vector is a column or a row."""
+    while len(a) > len(b) and a[0] == 1:
+        a = a[1:]
+    while len(b) > len(a) and b[0] == 1:
+        b = b[1:]
+    return squeeze(a) == squeeze(b)
+
+
 def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
     """Source and destination of a copy must have one shape, axes of one element aside."""
-    if squeeze(dst.meta.shape) != squeeze(src.meta.shape):
+    if not _alike(dst.meta.shape, src.meta.shape):
         call.fail(
             "dma-element-count",
             f"'{dst.label}' takes shape {dst.meta.shape} ({dst.meta.size} elements), '{src.label}' "
@@ -56,16 +58,23 @@ def same_elements(call: Call, src: Tensor, dst: Tensor) -> None:
     "dma_copy",
     "copy between HBM and SBUF, or inside either, casting if the dtypes differ",
     "aws-neuron-sdk v2.26.0 nki.isa dma_copy, nki.language load and store",
+    attrs=(
+        "add",
+        "by_count",
+    ),
+    defaults=(False,),
+    hidden=("by_count",),
+    reduces=lambda attrs: bool(attrs.add),
 )
 def DMA_COPY(call: Call) -> Plan:
     """attrs: (add, by count). `add` adds to the destination, which is then the second source; `by
     count` (default False) asks only for as many elements on both sides, in row-major order."""
     src, dst = call.srcs[0], call.dst
-    by_count = len(call.attrs) > 1 and call.attrs[1]
-    _endpoint(call, src, "source", by_count)
+    by_count = call.attrs.by_count
+    _endpoint(call, src, "source")
     shape = src.meta.shape
     if dst is not None:
-        _endpoint(call, dst, "destination", by_count)
+        _endpoint(call, dst, "destination")
         if not by_count or src.meta.size != dst.meta.size:
             same_elements(call, src, dst)
         shape = dst.meta.shape
@@ -75,9 +84,15 @@ def DMA_COPY(call: Call) -> Plan:
             f"the tile loaded from '{src.label}' would have {src.meta.shape[0]} partitions",
             src,
             limit=f"{call.target.partitions} partitions (nl.tile_size.pmax)",
-            remedy=f"Load at most {call.target.partitions} rows at a time, in a loop.",
+            remedy=f"Load at most {call.target.partitions} rows at a time, in a loop."
+            if len(src.meta.shape) > 1
+            else "A vector is loaded as a column, one element per partition: take at most "
+            f"{call.target.partitions} elements at a time, or load it as a row, "
+            "t.reshape((1, n)) or t[i:i + 1, 0:n] instead of t[i].",
         )
-    if call.attrs[0]:
+    elif call.space == SBUF and len(shape) == 1:
+        shape = (*shape, 1)  # a vector is loaded as a column
+    if call.attrs.add:
 
         def compute(a: np.ndarray, held: np.ndarray) -> np.ndarray:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
@@ -92,15 +107,20 @@ def DMA_COPY(call: Call) -> Plan:
     "dma_transpose",
     "copy from HBM or SBUF with the axes permuted",
     "aws-neuron-sdk v2.26.0 nki.isa dma_transpose, nki.language load_transpose2d",
+    attrs=(
+        "axes",
+        "dge_mode",
+    ),
+    defaults=(None,),
 )
 def DMA_TRANSPOSE(call: Call) -> Plan:
     """attrs: (axes: one of (1, 0), (2, 1, 0), (3, 1, 2, 0)), and in NKI 0.6 (..., dge_mode: its
     name)."""
     src = call.srcs[0]
     _endpoint(call, src, "source")
-    axes, *more = call.attrs
-    if more:
-        _descriptors(call, src, more[0])
+    axes, mode = call.attrs
+    if mode is not None:
+        _descriptors(call, src, mode)
     shape = tuple(src.meta.shape[a] for a in axes)
     if shape[0] > call.target.partitions:
         call.fail(
@@ -218,9 +238,9 @@ def DMA_COMPUTE(call: Call) -> Plan:
             got=len(call.srcs),
             limit="2: what is added, and what it is added to",
         )
-    _endpoint(call, dst, "dst", True)
+    _endpoint(call, dst, "dst")
     for t in call.srcs:
-        _endpoint(call, t, "source", True)
+        _endpoint(call, t, "source")
         if t.meta.size != dst.meta.size:
             call.fail(
                 "dma-element-count",

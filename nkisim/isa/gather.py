@@ -50,6 +50,10 @@ def _inside(api: str, places: np.ndarray, elements: int) -> np.ndarray:
     "local_gather",
     "elements of each partition at places that its group of 16 partitions lists",
     f"{_ISA} local_gather",
+    attrs=(
+        "num_elem_per_idx",
+        "num_valid_indices",
+    ),
 )
 def LOCAL_GATHER(call: Call) -> Plan:
     """attrs: (elements read at each index, indices a core or None for all). Sources: src_buffer (p,
@@ -119,7 +123,8 @@ def LOCAL_GATHER(call: Call) -> Plan:
             np.arange(rows.shape[0])[:, None, None, None],
             np.arange(CORE)[None, :, None, None],
         )
-        return rows[groups, lanes, wide].reshape(shape)
+        found: np.ndarray = rows[groups, lanes, wide].reshape(shape)
+        return found
 
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         return take(flags, arrays[1]) if position == 0 else flags.any()
@@ -139,6 +144,8 @@ def LOCAL_GATHER(call: Call) -> Plan:
     "nc_n_gather",
     "elements of each partition at places that the partition lists",
     f"{_ISA_32} nc_n_gather; v2.26.0 nki.language gather_flattened",
+    attrs=("casts",),
+    hidden=("casts",),
 )
 def N_GATHER(call: Call) -> Plan:
     """attrs: (whether the result may be cast,). Sources: data (p, ...), indices (p, ...) uint32 ->
@@ -151,7 +158,7 @@ def N_GATHER(call: Call) -> Plan:
     partitions = call.same_partitions(data, indices)
     call.one_of(indices, "indices", (_UINT32,), "Load or copy the indices as nl.uint32.")
     result_dtype = call.dst.dtype if call.dst is not None else call.dtype
-    if not call.attrs[0] and result_dtype is not None and result_dtype != data.dtype:
+    if not call.attrs.casts and result_dtype is not None and result_dtype != data.dtype:
         call.fail(
             "dtype",
             f"it does not cast '{data.label}'",

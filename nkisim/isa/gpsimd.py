@@ -19,10 +19,16 @@ from .operands import integers_only
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
 
-@instruction("iota", "a tile of affine index values", f"{_ISA} iota")
+@instruction(
+    "iota",
+    "a tile of affine index values",
+    f"{_ISA} iota",
+    attrs=("shape",),
+    hidden=("shape",),
+)
 def IOTA(call: Call) -> Plan:
     """attrs: (shape,). Source: the index values as a constant."""
-    shape = call.attrs[0]
+    shape = call.attrs.shape
     if len(shape) < 2:
         call.fail(
             "rank",
@@ -46,6 +52,14 @@ def IOTA(call: Call) -> Plan:
     "affine_select",
     "where an affine predicate holds the tile, elsewhere a number",
     f"{_ISA} affine_select",
+    attrs=(
+        "shape",
+        "takes_integers",
+    ),
+    hidden=(
+        "shape",
+        "takes_integers",
+    ),
 )
 def AFFINE_SELECT(call: Call) -> Plan:
     """attrs: (shape of the predicate, whether 32-bit integers are taken: in NKI 0.6). Sources:
@@ -58,7 +72,7 @@ def AFFINE_SELECT(call: Call) -> Plan:
         "on_true_tile",
         "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.",
     )
-    if not call.attrs[1]:
+    if not call.attrs.takes_integers:
         out = call.dst.dtype if call.dst is not None else call.dtype or tile.dtype
         for dtype, what in ((tile.dtype, f"'{tile.label}'"), (out, "the result")):
             if dtype.itemsize == 4 and not dtypes.is_float(dtype):
@@ -104,11 +118,14 @@ def AFFINE_SELECT(call: Call) -> Plan:
 
 
 @instruction(
-    "tensor_partition_reduce", "a reduction over the partitions", f"{_ISA} tensor_partition_reduce"
+    "tensor_partition_reduce",
+    "a reduction over the partitions",
+    f"{_ISA} tensor_partition_reduce",
+    attrs=("op",),
 )
 def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
     """attrs: (operator,); add, maximum, bitwise_or, bitwise_and, or in NKI 0.6 alu.AVERAGE."""
-    op, data = call.attrs[0], call.srcs[0]
+    op, data = call.attrs.op, call.srcs[0]
     call.tile(data, "data")
     call.memory_of(
         data, (SBUF,), "data", "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy."
@@ -127,7 +144,8 @@ def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
     call.result(shape, GPSIMD)
 
     def compute(a: np.ndarray) -> np.ndarray:
-        return op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
+        found: np.ndarray = op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
+        return found
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(GPSIMD, compute, shape, kind="reduce", identity=identity, axes=(0,))
@@ -138,6 +156,8 @@ def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
     "one partition repeated over several",
     "assumed: for integer types; floats "
     "broadcast by a matmul with ones (arch guide, alternative uses of the Tensor Engine)",
+    attrs=("partitions",),
+    hidden=("partitions",),
 )
 def PARTITION_BROADCAST(call: Call) -> Plan:
     """attrs: (partitions,)."""
@@ -149,6 +169,6 @@ def PARTITION_BROADCAST(call: Call) -> Plan:
         "operand",
         "GpSimdE does not reach PSUM: copy the tile with nisa.tensor_copy.",
     )
-    shape = (call.attrs[0],) + data.meta.shape[1:]
+    shape = (call.attrs.partitions,) + data.meta.shape[1:]
     call.result(shape, GPSIMD)
     return Plan(GPSIMD, lambda a: np.ascontiguousarray(np.broadcast_to(a, shape)), shape)

@@ -34,12 +34,13 @@ def shuffled_partitions(shuffle_mask: tuple[int, ...], shape: tuple[int, ...]) -
     "nc_stream_shuffle",
     "partitions of each quadrant of 32 copied to partitions of that quadrant",
     f"{_ISA} nc_stream_shuffle",
+    attrs=("shuffle_mask",),
 )
 def STREAM_SHUFFLE(call: Call) -> Plan:
     """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a
     mask leaves it out).
 
-    Source and destination: tiles of one data type and as many elements a partition.
+    Source and destination: tiles of one data type and as many elements per partition.
     """
     (pattern,) = call.attrs
     src, dst = call.srcs[0], call.dst
@@ -64,7 +65,7 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     if src.meta.free != dst.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{src.label}' has {src.meta.free} elements a partition, '{dst.label}' has "
+            f"'{src.label}' has {src.meta.free} elements per partition, '{dst.label}' has "
             f"{dst.meta.free}",
             dst,
             got=f"{src.meta.describe()} -> {dst.meta.describe()}",
@@ -110,11 +111,13 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
     "tensor_copy_dynamic",
     "a copy from or to an offset within the partitions that is known at run time",
     f"{_ISA} tensor_copy_dynamic_src, tensor_copy_dynamic_dst",
+    attrs=("engine",),
+    hidden=("engine",),
 )
 def TENSOR_COPY_DYNAMIC(call: Call) -> Plan:
     """attrs: (engine or None,). Source or destination: a tile, or elements of one that a scalar in
     SBUF picks."""
-    engine = call.attrs[0] or VECTOR
+    engine = call.attrs.engine or VECTOR
     src, dst = call.srcs[0], call.dst
     if engine not in (VECTOR, SCALAR, GPSIMD):
         call.fail(
@@ -144,7 +147,7 @@ def _scalar_offset(call: Call, t: Tensor, what: str) -> None:
         if tile.meta.size != 1:
             call.fail(
                 "indirect-index",
-                f"the offset '{tile.label}' of {what} is no scalar",
+                f"the offset '{tile.label}' of {what} is not a scalar",
                 tile,
                 limit="one element",
                 remedy="Loop over the offsets and copy once for each: t[i_p, offsets[0, j] + i_f].",

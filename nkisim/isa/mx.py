@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ..machine import dtypes
@@ -24,8 +23,8 @@ from .core import TENSOR, VECTOR, Call, Plan, instruction
 from .operands import ISA_32 as _ISA_32
 
 _ELEMENTS = {
-    dtypes.float8_e4m3fn_x4: np.dtype(ml_dtypes.float8_e4m3fn),
-    dtypes.float8_e5m2_x4: np.dtype(ml_dtypes.float8_e5m2),
+    dtypes.float8_e4m3fn_x4: dtypes.float8_e4m3fn,
+    dtypes.float8_e5m2_x4: dtypes.float8_e5m2,
 }
 _LARGEST = {dtypes.float8_e4m3fn_x4: 8, dtypes.float8_e5m2_x4: 15}
 """The largest exponent of an element."""
@@ -109,7 +108,10 @@ def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     element first."""
     words = np.ascontiguousarray(a[dtype.names[0]]).reshape(a.shape[0], -1)  # type: ignore[index]
     if dtype == dtypes.float4_e2m1fn_x4:
-        return _FP4[(words[..., None] >> np.array([0, 4, 8, 12], dtype=np.uint16)) & np.uint16(15)]
+        found: np.ndarray = _FP4[
+            (words[..., None] >> np.array([0, 4, 8, 12], dtype=np.uint16)) & np.uint16(15)
+        ]
+        return found
     return words.view(np.uint8).reshape(*words.shape, 4).view(_ELEMENTS[dtype]).astype(np.float32)
 
 
@@ -117,6 +119,7 @@ def unpacked(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     "quantize_mx",
     "elements divided by a power of two that 32 of them share, and rounded to fp8",
     f"{_ISA_32} quantize_mx",
+    pace=0.25,
 )
 def QUANTIZE_MX(call: Call) -> Plan:
     """attrs: (). src (p, f), fp16 or bf16 -> a packed tile (p, f / 4). `extra`: its scales, as
@@ -144,7 +147,7 @@ def QUANTIZE_MX(call: Call) -> Plan:
     if free % 4:
         call.fail(
             "element-count",
-            f"'{src.label}' has {free} elements a partition",
+            f"'{src.label}' has {free} elements per partition",
             src,
             limit="a multiple of 4",
         )
@@ -183,6 +186,11 @@ def QUANTIZE_MX(call: Call) -> Plan:
     "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
     "is there",
     f"{_ISA_32} nc_matmul_mx",
+    attrs=(
+        "tile_position",
+        "tile_size",
+        "accumulate",
+    ),
 )
 def NC_MATMUL_MX(call: Call) -> Plan:
     """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),
@@ -262,11 +270,12 @@ def NC_MATMUL_MX(call: Call) -> Plan:
 
     def scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
         values = unpacked(a, dtype)
-        return (
+        found: np.ndarray = (
             (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
             .transpose(0, 2, 1)
             .reshape(4 * rows, -1)
         )
+        return found
 
     def compute(
         s: np.ndarray, m: np.ndarray, s_scales: np.ndarray, m_scales: np.ndarray, *held: np.ndarray
@@ -274,7 +283,10 @@ def NC_MATMUL_MX(call: Call) -> Plan:
         product = (
             scaled(s, stationary.dtype, s_scales).T @ scaled(m, moving.dtype, m_scales)
         ).reshape(shape)
-        return dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product
+        found: np.ndarray = (
+            dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product
+        )
+        return found
 
     def spread(place: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         if place > 3:

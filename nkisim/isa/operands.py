@@ -123,7 +123,7 @@ def _bits(number: int, dtype: np.dtype) -> Any:
 
 
 def stage(op: alu.AluOp, reverse: bool, partitions: int, ndim: int) -> Any:
-    """One (data op operand) step: the operand is a number or one value a partition."""
+    """One (data op operand) step: the operand is a number or one value per partition."""
     column = (partitions,) + (1,) * (ndim - 1)
     function = op.function
 

@@ -96,7 +96,8 @@ def generator_of(program: Any, engine: str) -> Generator:
         for at, size in zip(program.position, program.grid):
             number = number * size + at
         found = program.registers[key] = Generator(LANES[engine], number)
-    return found
+    result: Generator = found
+    return result
 
 
 def _uniform(words: np.ndarray) -> np.ndarray:
@@ -113,7 +114,16 @@ def _on(call: Call, engine: str, vector_from: int, gpsimd_from: int) -> None:
     call.generation(vector_from if engine == VECTOR else gpsimd_from)
 
 
-@instruction("rng", "random bits", f"{_ISA_32} rng")
+@instruction(
+    "rng",
+    "random bits",
+    f"{_ISA_32} rng",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=("engine",),
+)
 def RNG(call: Call) -> Plan:
     """attrs: (shape, engine). The result is of an integer type: the low bits of 32 random ones an
     element."""
@@ -148,6 +158,11 @@ def RNG(call: Call) -> Plan:
     "rand",
     "random numbers, uniform between two bounds",
     f"{_ISA_32} rand2; v2.26.0 nki.language rand, of which the lowering is assumed",
+    attrs=(
+        "shape",
+        "least_generation",
+    ),
+    hidden=("least_generation",),
 )
 def RAND(call: Call) -> Plan:
     """attrs: (shape, least generation: 2 in NKI 0.1, 4 in NKI 0.6). Sources: lower and upper bound,
@@ -172,13 +187,14 @@ def RAND(call: Call) -> Plan:
                 got=f"{np.max(low)} and {np.min(high)}",
             )
         u = _uniform(generator_of(program, VECTOR).draw(rows, count)).reshape(shape)
-        return low + u * (high - low)
+        found: np.ndarray = low + u * (high - low)
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32, stateful=True)
 
 
 def _rows(call: Call, shape: tuple[int, ...]) -> tuple[slice, int]:
-    """The partitions that a result of `shape` lies in, and its elements a partition."""
+    """The partitions that a result of `shape` lies in, and its elements per partition."""
     if shape[0] > call.target.partitions:
         call.fail(
             "partition-limit",
@@ -228,7 +244,11 @@ def SET_SEED(call: Call) -> Plan:
 
 
 @instruction(
-    "rand_set_state", "the states of an engine's generator set", f"{_ISA_32} rand_set_state"
+    "rand_set_state",
+    "the states of an engine's generator set",
+    f"{_ISA_32} rand_set_state",
+    attrs=("engine",),
+    hidden=("engine",),
 )
 def SET_STATE(call: Call) -> Plan:
     """attrs: (engine,). Source: uint32 tile (p, 6) for GpSimdE, (p, 24) for VectorE. Destination:
@@ -250,7 +270,19 @@ def SET_STATE(call: Call) -> Plan:
     return Plan(engine, compute, (), stateful=True)
 
 
-@instruction("rand_get_state", "the states of an engine's generator", f"{_ISA_32} rand_get_state")
+@instruction(
+    "rand_get_state",
+    "the states of an engine's generator",
+    f"{_ISA_32} rand_get_state",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=(
+        "shape",
+        "engine",
+    ),
+)
 def GET_STATE(call: Call) -> Plan:
     """attrs: (shape, engine). The result is a uint32 tile (p, 6) for GpSimdE, (p, 24) for
     VectorE."""
@@ -268,7 +300,7 @@ def GET_STATE(call: Call) -> Plan:
             f"the states of {engine} take {WORDS * LANES[engine]} words a partition",
             dst,
             got=shape,
-            limit=f"{WORDS * LANES[engine]} elements a partition",
+            limit=f"{WORDS * LANES[engine]} elements per partition",
         )
     call.result(shape, engine)
 
@@ -278,7 +310,11 @@ def GET_STATE(call: Call) -> Plan:
     return Plan(engine, compute, shape, _UINT32, stateful=True)
 
 
-@instruction("dropout", "elements replaced by zero with a probability", f"{_ISA} dropout")
+@instruction(
+    "dropout",
+    "elements replaced by zero with a probability",
+    f"{_ISA} dropout",
+)
 def DROPOUT(call: Call) -> Plan:
     """attrs: (). Sources: data (p, ...), probability of a zero: number or vector. What is kept is
     not scaled."""
@@ -314,7 +350,7 @@ def DROPOUT(call: Call) -> Plan:
         if isinstance(p, np.ndarray):
             p = dtypes.to_fp32(p).reshape(column)
         elif not 0 <= p <= 1:
-            broken("argument", f"{call.api}: prob is no probability", got=p, limit="0 to 1")
+            broken("argument", f"{call.api}: prob is not a probability", got=p, limit="0 to 1")
         else:
             p = np.float32(p)
         u = _uniform(generator_of(program, VECTOR).draw(rows, data.meta.free)).reshape(shape)

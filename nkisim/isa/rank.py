@@ -30,6 +30,10 @@ def first_partitions(t: Tensor) -> np.ndarray | None:
     "nonzero_with_count",
     "the places of the elements that are not zero, padding, and their count",
     f"{_ISA_32} nonzero_with_count",
+    attrs=(
+        "index_offset",
+        "padding_val",
+    ),
 )
 def NONZERO(call: Call) -> Plan:
     """attrs: (offset added to the places, padding). src (p, t), fp32 or int32 -> (p, t + 1) int32,
@@ -43,7 +47,7 @@ def NONZERO(call: Call) -> Plan:
     call.one_of(src, "src", (dtypes.FLOAT32, dtypes.INT32))
     for value, what in ((offset, "index_offset"), (padding, "padding_val")):
         if not isinstance(value, int) or not -(2**31) <= value < 2**31:
-            call.fail("argument", f"{what} is no int32", got=value)
+            call.fail("argument", f"{what} is not an int32", got=value)
     if dst is not None:
         in_sbuf(call, dst, "dst")
         call.one_of(dst, "dst", (dtypes.INT32,))
@@ -74,6 +78,7 @@ def NONZERO(call: Call) -> Plan:
     "topk",
     "the largest elements of each group of 16 partitions, and their places",
     f"{_ISA_32} topk",
+    attrs=("n",),
 )
 def TOPK(call: Call) -> Plan:
     """attrs: (n,). src (p, x) bf16, whose groups of 16 partitions hold n elements each, down the

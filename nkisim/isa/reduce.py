@@ -19,6 +19,7 @@ from .core import (
     LOAD_REDUCE,
     REDUCE,
     RESET_REDUCE,
+    TWO_INPUTS,
     VECTOR,
     Call,
     Plan,
@@ -38,12 +39,12 @@ from .operands import (
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
-    """The reduction axes, checked: free, consecutive, ending with the last."""
+    """The reduction axes, checked: free axes, in order. A dialect may ask for more."""
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     resolved = []
     for a in axes:
         if not isinstance(a, (int, np.integer)) or isinstance(a, bool):
-            call.fail("argument", "axis is no integer or tuple of integers", got=repr(axis))
+            call.fail("argument", "axis is not an integer or tuple of integers", got=repr(axis))
         a = int(a) + data.ndim if a < 0 else int(a)
         if a >= data.ndim:
             call.fail(
@@ -60,14 +61,6 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
             )
         resolved.append(a)
     ordered = tuple(sorted(set(resolved)))
-    if ordered != tuple(range(data.ndim - len(ordered), data.ndim)):
-        call.fail(
-            "argument",
-            f"axes {ordered} of '{data.label}' are not the last, consecutive axes",
-            data,
-            limit=f"axes that end with {data.ndim - 1}",
-            remedy="Reorder the free axes with an index grid.",
-        )
     if len(ordered) > 4:
         call.fail(
             "rank-limit",
@@ -79,7 +72,17 @@ def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
     return ordered
 
 
-@instruction("tensor_reduce", "a reduction over the last free axes", f"{_ISA} tensor_reduce")
+@instruction(
+    "tensor_reduce",
+    "a reduction over free axes",
+    f"{_ISA} tensor_reduce",
+    attrs=(
+        "op",
+        "axis",
+        "negate",
+        "keepdims",
+    ),
+)
 def TENSOR_REDUCE(call: Call) -> Plan:
     """attrs: (operator, axis, negate, keepdims)."""
     op, axis, negate, keepdims = call.attrs
@@ -88,7 +91,7 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     if op.reduce is None:
         call.fail(
             "operator",
-            f"'{op.name}' is no reduction",
+            f"'{op.name}' is not a reduction",
             got=op.name,
             limit="add, subtract, multiply, max, min, the logical and bitwise and/or/xor",
         )
@@ -100,31 +103,36 @@ def TENSOR_REDUCE(call: Call) -> Plan:
                 "negate applies to arithmetic operators only",
                 got=op.name,
                 limit="negate=False",
-                remedy="Negate the result with an instruction of its own.",
+                remedy="Negate the result with a separate instruction.",
             )
     axes = free_axes(call, data, axis)
-    kept = data.meta.shape[: data.ndim - len(axes)]
-    shape = kept + (1,) * len(axes) if keepdims or len(kept) < 2 else kept
-    if len(kept) < 2 and not keepdims:
-        shape = kept + (1,)
+    whole = data.meta.shape
+    kept = tuple(n for a, n in enumerate(whole) if a not in axes)
+    ones = tuple(1 if a in axes else n for a, n in enumerate(whole))
+    shape = ones if keepdims else kept if len(kept) > 1 else (*kept, 1)
     call.result(shape, VECTOR)
     reduce = op.reduce
-    keep = shape == kept + (1,) * len(axes)
+    last = axes[0] == data.ndim - len(axes)
+    keep = last and shape == ones
     where = axes[0] if len(axes) == 1 else axes
+    if not last:  # read in another order, so that they are
+        order = (*(a for a in range(data.ndim) if a not in axes), *axes)
+        where = tuple(range(data.ndim - len(axes), data.ndim))
     if data.array.dtype == np.float32 and not negate and keep and isinstance(op.function, np.ufunc):
 
         def fast(x: np.ndarray) -> np.ndarray:
-            return reduce(x, axis=where, keepdims=True)
+            found: np.ndarray = reduce(x, axis=where, keepdims=True)
+            return found
 
         return Plan(
             VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes
         )
 
     def compute(x: np.ndarray) -> np.ndarray:
-        out = reduce(x if op.bitvec else dtypes.to_fp32(x), axis=where, keepdims=True).reshape(
-            shape
-        )
-        return -out if negate else out
+        x = x if op.bitvec else dtypes.to_fp32(x)
+        out = reduce(x if last else x.transpose(order), axis=where, keepdims=True).reshape(shape)
+        found: np.ndarray = -out if negate else out
+        return found
 
     identity = int(op.identity) if op.bitvec else op.identity
     return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
@@ -134,6 +142,14 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     "tensor_scalar_reduce",
     "data op operand, and its reduction over all free axes",
     f"{_ISA} tensor_scalar_reduce; {_ISA_32} (reduce_cmd, reduce_init, reduce_res_negate)",
+    attrs=(
+        "op0",
+        "reverse0",
+        "reduce_op",
+        "reduce_cmd",
+        "reduce_res_negate",
+    ),
+    defaults=(None, False),
 )
 def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     """attrs: (op0, reverse0, reduce operator), and in NKI 0.6 (..., reduce_cmd, whether what is
@@ -143,8 +159,9 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     vector). `extra`: reduce_res; in NKI 0.6 it may be missing, and the result stays in the
     registers of VectorE.
     """
-    op0, reverse0, reduce_op, *more = call.attrs
-    cmd, negate = more or (RESET_REDUCE, False)
+    op0, reverse0, reduce_op, cmd, negate = call.attrs
+    newer = cmd is not None
+    cmd = RESET_REDUCE if cmd is None else cmd
     data, operand0 = call.srcs[:2]
     call.tile(data, "data")
     partitions = data.meta.partitions
@@ -162,14 +179,14 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
         call.fail(
             "operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators"
         )
-    allowed = ("add", "multiply", "maximum", "minimum") + (() if more else ("subtract",))
+    allowed = ("add", "multiply", "maximum", "minimum") + (() if newer else ("subtract",))
     if reduce_op.name not in allowed:
         call.fail(
             "operator",
-            f"'{reduce_op.name}' is no reduce_op",
+            f"'{reduce_op.name}' is not a reduce_op",
             got=reduce_op.name,
             limit="nl.add, nl.multiply, nl.max, nl.min"
-            if more
+            if newer
             else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min",
         )
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
@@ -238,6 +255,12 @@ def _begins(
     "tensor_scalar_cumulative",
     "a running reduction of data op number along the free axes",
     f"{_ISA_32} tensor_scalar_cumulative",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reduce_cmd",
+    ),
 )
 def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reduce_cmd). Sources: src, imm0, and with LOAD_REDUCE imm1
@@ -255,7 +278,7 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     operators_there(call, op0)
     if op0.bitvec or VECTOR not in op0.engines:
         call.fail(
-            "operator", f"op0 '{op0.name}' is no arithmetic operator of VectorE", got=op0.name
+            "operator", f"op0 '{op0.name}' is not an arithmetic operator of VectorE", got=op0.name
         )
     if op1.name not in _STARTS:
         call.fail(
@@ -312,7 +335,11 @@ _WIDE = (dtypes.INT32, np.dtype(np.uint32))
 
 
 @instruction(
-    "exponential", "exp(src - maximum), with an optional running sum", f"{_ISA_32} exponential"
+    "exponential",
+    "exp(src - maximum), with an optional running sum",
+    f"{_ISA_32} exponential",
+    attrs=("reduce_cmd",),
+    pace=0.25,
 )
 def EXPONENTIAL(call: Call) -> Plan:
     """attrs: (reduce_cmd,). Sources: src, max_value, and with LOAD_REDUCE what the sum begins with
@@ -384,6 +411,13 @@ def EXPONENTIAL(call: Call) -> Plan:
     "tensor_tensor_scan",
     "a running (state op0 data0) op1 data1 along the free axis",
     f"{_ISA} tensor_tensor_scan",
+    attrs=(
+        "op0",
+        "op1",
+        "reverse0",
+        "reverse1",
+    ),
+    pace=TWO_INPUTS,
 )
 def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     """attrs: (op0, op1, reverse0, reverse1). Sources: data0, data1, initial."""
@@ -397,7 +431,7 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
         if op.bitvec or op.unary or VECTOR not in op.engines:
             call.fail(
                 "operator",
-                f"'{op.name}' is no binary arithmetic operator of VectorE",
+                f"'{op.name}' is not a binary arithmetic operator of VectorE",
                 got=op.name,
                 limit="add, subtract, multiply, maximum, minimum, the comparisons and the "
                 "logical operators",
@@ -406,7 +440,7 @@ def TENSOR_TENSOR_SCAN(call: Call) -> Plan:
     if data0.meta.free != data1.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{data0.label}' has {data0.meta.free} elements a partition, '{data1.label}' has "
+            f"'{data0.label}' has {data0.meta.free} elements per partition, '{data1.label}' has "
             f"{data1.meta.free}",
             data1,
             got=f"{data0.meta.describe()} and {data1.meta.describe()}",

@@ -24,6 +24,20 @@ _BIAS_DTYPES = (dtypes.FLOAT32, dtypes.FLOAT16, dtypes.bfloat16)
     "activation",
     "f(data * scale + bias), with an optional reduction over the free axes",
     "aws-neuron-sdk v2.26.0 nki.isa activation, activation_reduce",
+    attrs=(
+        "op",
+        "has_scale",
+        "has_bias",
+        "reduce_op",
+        "reduce_cmd",
+        "newer",
+    ),
+    defaults=(False,),
+    hidden=(
+        "has_scale",
+        "has_bias",
+        "newer",
+    ),
 )
 def ACTIVATION(call: Call) -> Plan:
     """attrs: (function name, has scale, has bias, reduce operator or None, reduce_cmd), and in NKI
@@ -33,7 +47,7 @@ def ACTIVATION(call: Call) -> Plan:
     read to. In NKI 0.6 the bias may be a number from NeuronCore-v3 on and of any data type but
     tfloat32, and the only reduction is the sum.
     """
-    function_name, has_scale, has_bias, reduce_op, cmd, *more = call.attrs
+    function_name, has_scale, has_bias, reduce_op, cmd, newer = call.attrs
     rest = list(call.srcs)
     data = rest.pop(0)
     call.tile(data, "data")
@@ -62,7 +76,7 @@ def ACTIVATION(call: Call) -> Plan:
                 )
     if has_bias:
         bias = rest.pop(0)
-        if bias.meta.space == CONST and more:
+        if bias.meta.space == CONST and newer:
             call.generation(3)
         elif bias.meta.space == CONST:
             call.fail(
@@ -72,7 +86,7 @@ def ACTIVATION(call: Call) -> Plan:
                 remedy=f"Make it a tile: nisa.memset(({partitions}, 1), value, dtype=nl.float32).",
             )
         call.vector(bias, partitions, "bias")
-        if bias.dtype == dtypes.tfloat32 or bias.dtype not in _BIAS_DTYPES and not more:
+        if bias.dtype == dtypes.tfloat32 or bias.dtype not in _BIAS_DTYPES and not newer:
             call.fail(
                 "dtype",
                 f"bias '{bias.label}' is {dtypes.name(bias.dtype)}",
@@ -89,8 +103,8 @@ def ACTIVATION(call: Call) -> Plan:
             )
     if reduce_op is not None:
         if reduce_op.reduce is None:
-            call.fail("operator", f"'{reduce_op.name}' is no reduction", got=reduce_op.name)
-        if more and reduce_op.name != "add":
+            call.fail("operator", f"'{reduce_op.name}' is not a reduction", got=reduce_op.name)
+        if newer and reduce_op.name != "add":
             call.fail(
                 "operator",
                 f"reduce_op '{reduce_op.name}' is not there",
@@ -207,6 +221,7 @@ _PAIRS = (
     "activate2",
     "f((data op0 imm0) op1 imm1), with an optional reduction over the free axes",
     "aws-neuron-sdk v2.32.0 nki.isa activate2",
+    attrs=("op", "op0", "reverse0", "op1", "reverse1", "reduce_op", "reduce_cmd"),
 )
 def ACTIVATE2(call: Call) -> Plan:
     """attrs: (function name, or "prelu"; op0 or None for bypass, reverse0; op1 or None, reverse1;

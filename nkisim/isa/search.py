@@ -47,14 +47,18 @@ def _flat(a: np.ndarray) -> np.ndarray:
 
 
 @instruction(
-    "max8", "the 8 largest elements of each partition, in descending order", f"{_ISA} max8"
+    "max8",
+    "the 8 largest elements of each partition, in descending order",
+    f"{_ISA} max8",
+    attrs=("most_axes",),
+    hidden=("most_axes",),
 )
 def MAX8(call: Call) -> Plan:
     """attrs: (most axes of src,): 5 in NKI 0.1, 3 in NKI 0.6. src (p, ...) of 8 to 16384 elements a
     partition -> (p, 8)."""
     src = call.srcs[0]
     call.tile(src, "src")
-    _axes(call, src, "src", call.attrs[0])
+    _axes(call, src, "src", call.attrs.most_axes)
     call.per_partition(src, "src", 8, MOST)
     shape = (src.meta.partitions, 8)
     call.result(shape, VECTOR)
@@ -77,7 +81,11 @@ def MAX8(call: Call) -> Plan:
 
 
 @instruction(
-    "nc_find_index8", "where each of 8 values a partition occurs first", f"{_ISA} nc_find_index8"
+    "nc_find_index8",
+    "where each of 8 values per partition occurs first",
+    f"{_ISA} nc_find_index8",
+    attrs=("most_axes",),
+    hidden=("most_axes",),
 )
 def FIND_INDEX8(call: Call) -> Plan:
     """attrs: (most axes of data,). Sources: data (p, ...), vals (p, 8) -> (p, 8), uint16 or uint32.
@@ -87,7 +95,7 @@ def FIND_INDEX8(call: Call) -> Plan:
     """
     data, vals = call.srcs[:2]
     call.tile(data, "data")
-    _axes(call, data, "data", call.attrs[0])
+    _axes(call, data, "data", call.attrs.most_axes)
     call.per_partition(data, "data", 8, MOST)
     _eight(call, vals, data)
     wanted = call.dst.dtype if call.dst is not None else call.dtype
@@ -129,8 +137,16 @@ def _take(
 
 @instruction(
     "nc_match_replace8",
-    "each of 8 values a partition replaced, where it occurs first, by a number",
+    "each of 8 values per partition replaced, where it occurs first, by a number",
     f"{_ISA} nc_match_replace8",
+    attrs=(
+        "missing",
+        "limited",
+    ),
+    hidden=(
+        "missing",
+        "limited",
+    ),
 )
 def MATCH_REPLACE8(call: Call) -> Plan:
     """attrs: (what an index is where nothing matched, whether a third source tells which elements
@@ -160,8 +176,8 @@ def MATCH_REPLACE8(call: Call) -> Plan:
     shape = data.meta.shape
     call.result(shape, VECTOR)
     wants_places = call.extra is not None
-    if missing is not None and missing < 0 and call.extra is not None:
-        missing = np.iinfo(call.extra.dtype).max
+    if missing < 0:  # all ones, as wide as the places are
+        missing = 0 if call.extra is None else np.iinfo(call.extra.dtype).max
 
     def compute(x: np.ndarray, v: np.ndarray, number: Any, *searched: np.ndarray) -> Any:
         rows, targets = _flat(x), _flat(v)

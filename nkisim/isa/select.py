@@ -15,7 +15,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import IDLE, REDUCE, RESET, VECTOR, Call, Plan, instruction, registers_of
+from .core import IDLE, REDUCE, RESET, TWO_INPUTS, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
 from .operands import not_both_psum
 
@@ -30,7 +30,7 @@ FP32_MIN = float(np.finfo(np.float32).min)
 
 def _choice(
     predicate: Tensor, on_true: Tensor, on_false: Tensor, reverse: bool
-) -> tuple[Callable, Callable]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The selection, and where it depends on each of its sources; operands are full, one a
     partition, or numbers."""
     shape = predicate.meta.shape
@@ -41,13 +41,15 @@ def _choice(
     ]
 
     def choose(p: np.ndarray) -> np.ndarray:
-        return (p == 0) if reverse else (p != 0)
+        found: np.ndarray = (p == 0) if reverse else (p != 0)
+        return found
 
     def compute(p: np.ndarray, x: Any, y: Any) -> np.ndarray:
         chosen = choose(p)
         values = [v if f is None else v.reshape(f) for v, f in zip((x, y), fit)]
         if any(isinstance(v, np.ndarray) and v.dtype.kind in "iub" for v in values):
-            return np.where(chosen, *values)
+            found: np.ndarray = np.where(chosen, *values)
+            return found
         return np.where(
             chosen,
             *[dtypes.to_fp32(v) if isinstance(v, np.ndarray) else np.float32(v) for v in values],
@@ -72,8 +74,8 @@ def _as_large(
     if operand.meta.free != predicate.meta.free and not (or_vector and operand.meta.free == 1):
         call.fail(
             "shape-mismatch",
-            f"{what} '{operand.label}' has {operand.meta.free} elements a partition, the predicate "
-            f"has {predicate.meta.free}",
+            f"{what} '{operand.label}' has {operand.meta.free} elements per partition, the "
+            f"predicate has {predicate.meta.free}",
             operand,
             limit=predicate.meta.shape,
         )
@@ -83,6 +85,7 @@ def _as_large(
     "select",
     "elements of one operand or the other, by a predicate tile",
     "assumed: one pass of VectorE, as tensor_copy_predicated; nki.language where",
+    pace=TWO_INPUTS,
 )
 def SELECT(call: Call) -> Plan:
     """attrs: (). Sources: predicate (tile), on_true, on_false (each a tile, a vector or a
@@ -101,6 +104,8 @@ def SELECT(call: Call) -> Plan:
     "tensor_copy_predicated",
     "a tile or number copied to where a predicate tile is not zero",
     f"{_ISA} tensor_copy_predicated",
+    attrs=("reverse_pred",),
+    pace=TWO_INPUTS,
 )
 def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     """attrs: (reverse,). Sources: predicate (uint8/16/32), src (tile of the destination's type, or
@@ -125,7 +130,7 @@ def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     _as_large(call, predicate, held, "dst", or_vector=False)
     not_both_psum(call, predicate, src)
     call.result(predicate.meta.shape, VECTOR)
-    compute, depends = _choice(predicate, src, held, call.attrs[0])
+    compute, depends = _choice(predicate, src, held, call.attrs.reverse_pred)
     return Plan(VECTOR, compute, predicate.meta.shape, depends=depends)
 
 
@@ -134,6 +139,11 @@ def TENSOR_COPY_PREDICATED(call: Call) -> Plan:
     "elements of a tile where a predicate tile is not zero, else of a vector; optionally the row "
     "maxima",
     f"{_ISA} select_reduce",
+    attrs=(
+        "reverse_pred",
+        "reduce_cmd",
+    ),
+    pace=TWO_INPUTS,
 )
 def SELECT_REDUCE(call: Call) -> Plan:
     """attrs: (reverse, reduce_cmd). Sources: predicate (8- or 16-bit integers), on_true (tile),
@@ -176,6 +186,14 @@ def SELECT_REDUCE(call: Call) -> Plan:
     "elements whose place in the free axis lies in a range, else the least fp32; optionally the "
     "row maxima",
     f"{_ISA} range_select",
+    attrs=(
+        "comp_op0",
+        "comp_op1",
+        "range_start",
+        "reduce_cmd",
+        "fill_value",
+    ),
+    hidden=("fill_value",),
 )
 def RANGE_SELECT(call: Call) -> Plan:
     """attrs: (comparison 0, comparison 1, start, reduce_cmd, number where the range does not hold).
@@ -192,7 +210,7 @@ def RANGE_SELECT(call: Call) -> Plan:
         if op.name not in _COMPARISONS:
             call.fail(
                 "operator",
-                f"comp_op{number} '{op.name}' is no comparison that it has",
+                f"comp_op{number} '{op.name}' is not a comparison that it has",
                 got=op.name,
                 limit=", ".join(_COMPARISONS),
             )
@@ -227,9 +245,10 @@ def RANGE_SELECT(call: Call) -> Plan:
     column = (partitions,) + (1,) * (len(shape) - 1)
 
     def holds(b0: np.ndarray, b1: np.ndarray) -> np.ndarray:
-        return (op0.function(places, b0.reshape(column)) != 0) & (
+        found: np.ndarray = (op0.function(places, b0.reshape(column)) != 0) & (
             op1.function(places, b1.reshape(column)) != 0
         )
+        return found
 
     def compute(x: np.ndarray, b0: np.ndarray, b1: np.ndarray) -> np.ndarray:
         return np.where(holds(b0, b1), dtypes.to_fp32(x), np.float32(FP32_MIN))
@@ -241,7 +260,12 @@ def RANGE_SELECT(call: Call) -> Plan:
 
 
 def _with_maximum(
-    call: Call, compute: Callable, depends: Callable, shape: tuple[int, ...], cmd: int, pstart: int
+    call: Call,
+    compute: Callable[..., Any],
+    depends: Callable[..., Any],
+    shape: tuple[int, ...],
+    cmd: int,
+    pstart: int,
 ) -> Plan:
     """The plan of a selection that leaves its row maxima in the engine's registers, and in `extra`
     if there is one."""

@@ -28,7 +28,7 @@ def _rows(program: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     f"{_ISA} bn_stats",
 )
 def BN_STATS(call: Call) -> Plan:
-    """attrs: (). data (p, ...), at most 512 elements a partition -> (p, 6): three numbers of even
+    """attrs: (). data (p, ...), at most 512 elements per partition -> (p, 6): three numbers of even
     elements, three of odd."""
     data = call.srcs[0]
     call.tile(data, "data")
@@ -64,7 +64,10 @@ def BN_STATS(call: Call) -> Plan:
 
 
 @instruction(
-    "bn_aggr", "mean and variance of each partition, from results of bn_stats", f"{_ISA} bn_aggr"
+    "bn_aggr",
+    "mean and variance of each partition, from results of bn_stats",
+    f"{_ISA} bn_aggr",
+    pace=13 / 3,
 )
 def BN_AGGR(call: Call) -> Plan:
     """attrs: (). data (p, 3 k): k triples of count, mean, variance times count -> (p, 2): mean,
@@ -74,10 +77,10 @@ def BN_AGGR(call: Call) -> Plan:
     if data.meta.free % 3:
         call.fail(
             "element-count",
-            f"data '{data.label}' has {data.meta.free} elements a partition",
+            f"data '{data.label}' has {data.meta.free} elements per partition",
             data,
             limit="a multiple of 3: count, mean and variance * count",
-            remedy="Pass the whole results of nisa.bn_stats, 6 elements a partition each.",
+            remedy="Pass the whole results of nisa.bn_stats, 6 elements per partition each.",
         )
     shape = (data.meta.partitions, 2)
     call.result(shape, VECTOR)

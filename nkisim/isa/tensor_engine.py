@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import dtypes
+from ..machine.counts import size_of
 from ..machine.memory import PSUM, SBUF
 from .core import TENSOR, Call, Plan, instruction
 
@@ -62,7 +63,9 @@ def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
         )
 
 
-def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -> None:
+def _tiling(
+    call: Call, position: tuple[Any, ...], size: tuple[Any, ...], rows: int, columns: int
+) -> None:
     """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary
     tile."""
     if not position and not size:
@@ -111,6 +114,19 @@ def _tiling(call: Call, position: tuple, size: tuple, rows: int, columns: int) -
     "nc_matmul",
     "stationary.T @ moving, into PSUM, optionally added to what is there",
     f"{_ISA} nc_matmul",
+    attrs=(
+        "is_stationary_onezero",
+        "is_moving_onezero",
+        "is_transpose",
+        "tile_position",
+        "tile_size",
+        "accumulate",
+        "perf_mode",
+        "newer",
+    ),
+    defaults=("none", False),
+    hidden=("newer",),
+    reduces=lambda attrs: bool(attrs.accumulate),
 )
 def NC_MATMUL(call: Call) -> Plan:
     """attrs: (stationary_onezero, moving_onezero, is_transpose, tile_position, tile_size,
@@ -123,9 +139,7 @@ def NC_MATMUL(call: Call) -> Plan:
     two.
     """
     stationary, moving = call.srcs[0], call.srcs[1]
-    is_transpose, position, size, accumulate, *more = call.attrs[2:]
-    mode = more[0] if more else "none"
-    newer = len(more) > 1 and more[1]
+    is_transpose, position, size, accumulate, mode, newer = call.attrs[2:]
     _in_sbuf(call, stationary, "stationary operand")
     _in_sbuf(call, moving, "moving operand")
     if stationary.meta.partitions != moving.meta.partitions:
@@ -187,17 +201,21 @@ def NC_MATMUL(call: Call) -> Plan:
     if plain and not accumulate:
 
         def compute(s: np.ndarray, m: np.ndarray) -> np.ndarray:
-            return s.T.dot(m)  # less overhead than @ for two small matrices
+            found: np.ndarray = s.T.dot(m)  # less overhead than @ for two small matrices
+            return found
     else:
 
         def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:  # type: ignore[misc]
             product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
             product = product.reshape(shape)
-            return dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+            found: np.ndarray = (
+                dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+            )
+            return found
 
     fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
-    onezero = (call.attrs[0] and stationary.dtype == np.float32) or (
-        call.attrs[1] and moving.dtype == np.float32
+    onezero = (call.attrs.is_stationary_onezero and stationary.dtype == np.float32) or (
+        call.attrs.is_moving_onezero and moving.dtype == np.float32
     )
     passes = (2 if onezero else 4) if fp32 else 1
     return Plan(
@@ -223,7 +241,7 @@ def _result_dtype(call: Call) -> np.dtype:
     return call.dst.dtype if call.dst is not None else call.dtype or dtypes.FLOAT32
 
 
-def _double_row(call: Call, mode: str, size: tuple) -> None:
+def _double_row(call: Call, mode: str, size: tuple[Any, ...]) -> None:
     """The fp8 mode that contracts two elements a row of the array at once."""
     call.generation(3)
     if mode not in ("double_row", "double_row_gen3"):
@@ -286,7 +304,7 @@ def _columns(shape: tuple[int, ...]) -> Any:
         if position > 1:
             return flags.reshape(shape)
         any_of = flags.reshape(
-            flags.shape[0], -1, shape[0] if position == 0 else int(np.prod(shape[1:]))
+            flags.shape[0], -1, shape[0] if position == 0 else size_of(shape[1:])
         ).any(axis=(0, 1))
         return (
             any_of.reshape((-1,) + (1,) * (len(shape) - 1))

@@ -13,7 +13,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
-from .core import GPSIMD, SCALAR, VECTOR, Call, Plan, instruction
+from .core import ASSOCIATIVE, COPIES, GPSIMD, SCALAR, TWO_INPUTS, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
 from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
@@ -21,7 +21,18 @@ from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 
 
-@instruction("tensor_tensor", "an operator on two tiles of one shape", f"{_ISA} tensor_tensor")
+@instruction(
+    "tensor_tensor",
+    "an operator on two tiles of one shape",
+    f"{_ISA} tensor_tensor",
+    attrs=(
+        "op",
+        "engine",
+    ),
+    hidden=("engine",),
+    reduces=lambda attrs: attrs.op.name in ASSOCIATIVE,
+    pace=TWO_INPUTS,
+)
 def TENSOR_TENSOR(call: Call) -> Plan:
     """attrs: (operator, engine or None)."""
     op, wanted = call.attrs
@@ -40,10 +51,10 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     if a.meta.free != b.meta.free:
         call.fail(
             "shape-mismatch",
-            f"'{a.label}' has {a.meta.free} elements a partition, '{b.label}' has {b.meta.free}",
+            f"'{a.label}' has {a.meta.free} elements per partition, '{b.label}' has {b.meta.free}",
             b,
             got=f"{a.meta.describe()} and {b.meta.describe()}",
-            remedy="To combine a tile with one value a partition use nisa.tensor_scalar.",
+            remedy="To combine a tile with one value per partition use nisa.tensor_scalar.",
         )
     not_both_psum(call, a, b)
     if op.bitvec:
@@ -79,15 +90,26 @@ def TENSOR_TENSOR(call: Call) -> Plan:
         return Plan(engine, op.function, shape, dtypes.FLOAT32)
 
     def compute(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return op.function(dtypes.to_fp32(x), dtypes.to_fp32(y).reshape(shape))
+        found: np.ndarray = op.function(dtypes.to_fp32(x), dtypes.to_fp32(y).reshape(shape))
+        return found
 
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
 
 @instruction(
     "tensor_scalar",
-    "(data op0 operand0) op1 operand1, operands being numbers or one value a partition",
+    "(data op0 operand0) op1 operand1, operands being numbers or one value per partition",
     f"{_ISA} tensor_scalar",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reverse1",
+        "engine",
+    ),
+    hidden=("engine",),
+    reduces=lambda attrs: attrs.op0.name in ASSOCIATIVE and attrs.op1 is None,
+    pace=COPIES,
 )
 def TENSOR_SCALAR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0,
@@ -184,7 +206,8 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     second = stage(op1, reverse1, partitions, len(shape))
 
     def compute(x: np.ndarray, o0: Any, o1: Any) -> np.ndarray:
-        return second(first(dtypes.to_fp32(x), o0), o1)
+        found: np.ndarray = second(first(dtypes.to_fp32(x), o0), o1)
+        return found
 
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
@@ -193,6 +216,13 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     "scalar_tensor_tensor",
     "(data op0 operand0) op1 operand1, operand1 being a tile",
     f"{_ISA} scalar_tensor_tensor; {_ISA_32} (no bitwise operators)",
+    attrs=(
+        "op0",
+        "reverse0",
+        "op1",
+        "reverse1",
+    ),
+    pace=TWO_INPUTS,
 )
 def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1, reverse1). Sources: data, operand0 (number or vector), operand1
@@ -209,7 +239,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
             "operand1 does not have the shape of data",
             operand1,
             limit=data.meta.shape,
-            remedy="For a number or one value a partition use nisa.tensor_scalar with op1.",
+            remedy="For a number or one value per partition use nisa.tensor_scalar with op1.",
         )
     not_both_psum(call, data, operand1)
     operators_there(call, op0, op1)
@@ -217,7 +247,7 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
         if op.bitvec or VECTOR not in op.engines:
             call.fail(
                 "operator",
-                f"'{op.name}' is no arithmetic operator of VectorE",
+                f"'{op.name}' is not an arithmetic operator of VectorE",
                 got=op.name,
                 limit="arithmetic operators of VectorE: add, subtract, multiply, maximum, "
                 "comparisons, ...",
@@ -230,12 +260,18 @@ def SCALAR_TENSOR_TENSOR(call: Call) -> Plan:
     def compute(x: np.ndarray, o0: Any, y: np.ndarray) -> np.ndarray:
         left = first(dtypes.to_fp32(x), o0)
         right = dtypes.to_fp32(y).reshape(shape)
-        return op1.function(right, left) if reverse1 else op1.function(left, right)
+        found: np.ndarray = op1.function(right, left) if reverse1 else op1.function(left, right)
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)
 
 
-@instruction("reciprocal", "1 / data, at VectorE's precision", f"{_ISA} reciprocal")
+@instruction(
+    "reciprocal",
+    "1 / data, at VectorE's precision",
+    f"{_ISA} reciprocal",
+    pace=8.0,
+)
 def RECIPROCAL(call: Call) -> Plan:
     """attrs: ()."""
     data = call.srcs[0]
@@ -248,11 +284,19 @@ def RECIPROCAL(call: Call) -> Plan:
     return Plan(VECTOR, compute, data.meta.shape, dtypes.FLOAT32)
 
 
-@instruction("tensor_copy", "a copy, casting if the dtypes differ", f"{_ISA} tensor_copy")
+@instruction(
+    "tensor_copy",
+    "a copy, casting if the dtypes differ",
+    f"{_ISA} tensor_copy",
+    attrs=("engine", "by_compiler"),
+    defaults=(False,),
+    hidden=("engine",),
+    pace=COPIES,
+)
 def TENSOR_COPY(call: Call) -> Plan:
-    """attrs: (engine or None,). The destination may be larger: a source axis of one is then
-    repeated."""
-    engine = call.attrs[0] or VECTOR
+    """attrs: (engine or None, whether the compiler inserted it). The destination may be larger: a
+    source axis of one is then repeated."""
+    engine = call.attrs.engine or VECTOR
     src = call.srcs[0]
     call.tile(src, "source")
     if engine not in (VECTOR, SCALAR, GPSIMD):
@@ -308,7 +352,17 @@ def _assignable(call: Call, src: Tensor) -> tuple[int, ...]:
     return want
 
 
-@instruction("memset", "a tile filled with a number", f"{_ISA} memset")
+@instruction(
+    "memset",
+    "a tile filled with a number",
+    f"{_ISA} memset",
+    attrs=(
+        "shape",
+        "engine",
+    ),
+    hidden=("engine",),
+    pace=COPIES,
+)
 def MEMSET(call: Call) -> Plan:
     """attrs: (shape, engine or None). Source: the number."""
     shape, wanted = call.attrs
@@ -371,6 +425,8 @@ _ASSUMED = {
     "elementwise",
     "functions of nki.language whose lowering the documents do not give: " + ", ".join(_ASSUMED),
     "assumed: one pass of VectorE",
+    attrs=("function",),
+    hidden=("function",),
 )
 def ELEMENTWISE(call: Call) -> Plan:
     """attrs: (function name,). Sources: a tile, and for mod and fmod a tile of its shape or a
@@ -388,11 +444,12 @@ def ELEMENTWISE(call: Call) -> Plan:
                 limit=shape,
             )
     call.result(shape, VECTOR)
-    function = _ASSUMED[call.attrs[0]]
+    function = _ASSUMED[call.attrs.function]
 
     def compute(*operands: Any) -> np.ndarray:
-        return function(
+        found: np.ndarray = function(
             *[dtypes.to_fp32(o) if isinstance(o, np.ndarray) else np.float32(o) for o in operands]
         )
+        return found
 
     return Plan(VECTOR, compute, shape, dtypes.FLOAT32)

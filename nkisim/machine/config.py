@@ -6,7 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..rules import RULES
+from . import dtypes
 from . import target as _target
 
 
@@ -39,6 +42,18 @@ class Config:
                     f"the rule '{rule}' cannot be a warning: without it there is nothing sensible "
                     f"to simulate; these can: {allowed}"
                 )
+
+    def storage(self, dtype: np.dtype) -> np.dtype:
+        """The NumPy dtype of the arrays that hold `dtype`."""
+        if not self.precise_fp and dtypes.is_float(dtype):
+            return dtypes.FLOAT32
+        return dtypes.storage(dtype)
+
+    def cast(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """`values` rounded to `dtype` as stored here."""
+        if not self.precise_fp and dtypes.is_float(dtype):
+            return dtypes.to_fp32(values)
+        return dtypes.cast(values, dtype)
 
     @staticmethod
     def from_environment() -> Config:

@@ -10,14 +10,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-bfloat16 = np.dtype(ml_dtypes.bfloat16)
-float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
-float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
-float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
-float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
+from ..rules.errors import broken, shown
+from . import narrow
+
+bfloat16 = narrow.bfloat16
+float8_e4m3 = narrow.float8_e4m3
+float8_e4m3fn = narrow.float8_e4m3fn
+float8_e5m2 = narrow.float8_e5m2
+float8_e8m0fnu = narrow.float8_e8m0fnu
+
 # A 32-bit container whose mantissa is cut to 10 bits; NumPy has no such type, so, like the stub of
 # the official package, an opaque four-byte type names it and float32 arrays store it.
 tfloat32 = np.dtype("V4")
@@ -48,13 +51,13 @@ INTEGERS = tuple(np.dtype(t) for t in (np.uint8, np.int8, np.uint16, np.int16, n
 SUPPORTED = FLOATS + INTEGERS + (BOOL,)
 MATMUL_DTYPES = (float8_e4m3, float8_e5m2, bfloat16, FLOAT16, tfloat32, FLOAT32)
 
-_NAMES = {
+_NAMES = {dtype: name for name, dtype in narrow.TYPES.items()} | {
     tfloat32: "tfloat32",
     float8_e4m3fn_x4: "float8_e4m3fn_x4",
     float8_e5m2_x4: "float8_e5m2_x4",
     float4_e2m1fn_x4: "float4_e2m1fn_x4",
 }
-_BY_NAME = {("tfloat32" if d == tfloat32 else d.name): d for d in SUPPORTED} | {
+_BY_NAME = {_NAMES.get(d) or d.name: d for d in SUPPORTED} | {
     "bool_": BOOL,
     "float32r": FLOAT32,
 }
@@ -69,7 +72,8 @@ def name(dtype: np.dtype) -> str:
 def resolve(dtype: Any) -> np.dtype:
     """The NumPy dtype meant by anything NKI accepts as one.
 
-    Raises TypeError when NKI has no such type (float64 and int64 above all).
+    Raises TypeError when NKI has no such type (float64 and int64 above all), and for a type that
+    needs a package which is not installed.
     """
     if isinstance(dtype, np.dtype):
         found = dtype
@@ -78,22 +82,36 @@ def resolve(dtype: Any) -> np.dtype:
             raise TypeError(
                 f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}"
             )
-        return _BY_NAME[dtype]
+        found = _BY_NAME[dtype]
     elif dtype is bool:
         return BOOL
     elif dtype is float or dtype is int:
         raise TypeError(
             f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
         )
-    else:
+    elif isinstance(dtype, type):
         try:
             found = np.dtype(dtype)
         except TypeError:
             raise TypeError(f"{dtype!r} is not an NKI data type") from None
+    else:  # NumPy takes more: whatever has a dtype of its own, and the numbers of its types
+        raise TypeError(f"{dtype!r} is not an NKI data type")
     if found not in _SUPPORTED_SET:
         hint = "; convert with x.astype(np.float32)" if found == np.float64 else ""
         raise TypeError(f"{found} is not an NKI data type{hint}")
+    if found in narrow.MISSING:
+        raise TypeError(narrow.needed(name(found)))
     return found
+
+
+def wanted(dtype: Any, api: str) -> np.dtype:
+    """`resolve` for an argument of a kernel: what is not a data type breaks the rule "dtype"."""
+    try:
+        return resolve(dtype)
+    except TypeError as error:
+        said = str(error)
+    broken("dtype", f"{api}: {said}", got=shown(dtype), limit="an NKI data type, e.g. nl.float32")
+    raise AssertionError
 
 
 PACKED = (float8_e4m3fn_x4, float8_e5m2_x4, float4_e2m1fn_x4)
@@ -132,7 +150,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if values.dtype == dtype:
         return values
     if dtype == BOOL:
-        return values != 0
+        found: np.ndarray = values != 0
+        return found
     if dtype in INTEGERS and values.dtype != BOOL:
         info = np.iinfo(dtype)
         if values.dtype in INTEGERS:
@@ -140,7 +159,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         wide = np.nan_to_num(
             np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min
         )
-        return np.clip(wide, info.min, info.max).astype(dtype)
+        whole: np.ndarray = np.clip(wide, info.min, info.max).astype(dtype)
+        return whole
     with np.errstate(over="ignore"):
         return values.astype(dtype)
 

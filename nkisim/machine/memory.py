@@ -83,7 +83,7 @@ class Meta:
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.axis = pdim if space != HBM else -1
         """The partition axis; -1 in HBM."""
-        self.views: dict[tuple, tuple[Meta, tuple[int, ...]]] = {}
+        self.views: dict[tuple[Any, ...], tuple[Meta, tuple[int, ...]]] = {}
         """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
 
     def describe(self) -> str:
@@ -91,7 +91,9 @@ class Meta:
         return f"{self.shape} {dtypes.name(self.dtype)} in {self.space}"
 
 
-_METAS: dict[tuple, Meta] = {}
+_METAS: dict[tuple[Any, ...], Meta] = {}
+"""Every layout there has been: a few hundred bytes each. None may be forgotten, since layouts are
+compared by identity."""
 
 
 def meta_of(
@@ -200,7 +202,7 @@ class Buffer:
         self.cells: Cells | None = None
         """Which elements have been written, while `state` does not tell; and which scope wrote each
         last, for a tensor written inside an affine_range around which it was made."""
-        self.tracked: list[tuple] | None = None
+        self.tracked: list[tuple[Any, ...]] | None = None
         """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if
         it is not."""
         self.placed: tuple[int, int] | None = None

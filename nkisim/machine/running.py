@@ -1,57 +1,76 @@
-"""The kernel that is running, if any, and the run that listens."""
+"""Which kernel runs here, and which run listens to it.
+
+Both belong to the context (`contextvars`), that is, to a thread or an asynchronous task: kernels in
+several threads know nothing of one another, and `nkisim.record()` records the kernels that are
+called in its own thread.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
 
 from ..rules.errors import broken
-
-if TYPE_CHECKING:
-    from ..execution.execution import Program
-    from ..program.run import Run
+from .config import Config
 
 
-class _State:
-    __slots__ = ("program", "run")
+class RunningKernel(Protocol):
+    """What those below the execution of a kernel ask of it."""
 
-    def __init__(self) -> None:
-        self.program: Program | None = None
-        self.run: Run | None = None
+    dialect: Any
+    """The names and operators of the kernel's dialect."""
+    config: Config
+    clock: int
+    """How many instructions have begun."""
+    values: bool
+    """Whether values are computed; on shapes alone they are not."""
+    lowering: Any
+    """What notes the steps of a kernel that is lowered; None where none is."""
+
+    def check_read(
+        self,
+        t: Any,
+        api: str,
+        where: np.ndarray | None = None,
+        adds: bool = False,
+        follows: bool = False,
+        decides: bool = False,
+    ) -> bool:
+        """Refuse to read elements that no instruction has written."""
 
 
-STATE = _State()
+class Listener(Protocol):
+    """What a kernel that begins asks of the run that records it."""
+
+    config: Config
+    keep_results: bool
+    values: bool
+    target_asked: bool
+    """Whether a target was named when the recording began."""
+
+    def begun(self, execution: Any) -> None:
+        """A kernel, or the second core of one, has begun."""
 
 
-class _Force:
-    """The dialect of the kernel that is running gives operators their meaning."""
+RUNNING: ContextVar[RunningKernel | None] = ContextVar("nkisim_running", default=None)
+LISTENER: ContextVar[Listener | None] = ContextVar("nkisim_listener", default=None)
 
-    dialect: Any = None
-
-
-FORCE = _Force()
+running: Callable[[], RunningKernel | None] = RUNNING.get
+"""The kernel that runs in this context; None outside any."""
 
 
 def dialect() -> Any:
-    """The dialect in force; refuses the use of a tensor outside its kernel."""
-    if FORCE.dialect is None:
+    """The dialect in force, which gives operators their meaning; refuses the use of a tensor
+    outside its kernel."""
+    kernel = RUNNING.get()
+    if kernel is None:
         broken(
             "outside-kernel",
             "a tensor was used outside its kernel",
             remedy="Return tensors from the kernel and work on the NumPy arrays it gives back.",
         )
-    return FORCE.dialect
-
-
-def current(api: str) -> Program:
-    """The running program; refuses calls outside a kernel."""
-    program = STATE.program
-    if program is None:
-        broken(
-            "outside-kernel",
-            f"{api} was called outside a kernel",
-            remedy="Call it inside a function decorated with @nki.jit, and run that with NumPy "
-            "arrays or "
-            "nki.simulate_kernel.",
-        )
-    assert program is not None
-    return program
+    assert kernel is not None
+    return kernel.dialect

@@ -56,11 +56,12 @@ class ShapeOnly:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ShapeOnly):
             return self.shape == other.shape and self.dtype == other.dtype
-        return (
+        found: bool = (
             self._no_values()
             if isinstance(other, (int, float, np.generic, np.ndarray))
             else NotImplemented
         )
+        return found
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))
@@ -73,6 +74,48 @@ class ShapeOnly:
             f"this array of shape {self.shape}, {dtypes.name(self.dtype)}, has no values: it comes "
             "from a run on shapes alone. Use nkisim.record() without values=False, and arrays as "
             "arguments, to compute."
+        )
+
+    def _arithmetic(self, *args: Any) -> NoReturn:
+        self._no_values()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _arithmetic
+    __rtruediv__ = __matmul__ = __rmatmul__ = __neg__ = __pow__ = __floordiv__ = __mod__ = (
+        _arithmetic
+    )
+    __lt__ = __le__ = __gt__ = __ge__ = __abs__ = _arithmetic
+    __array__ = __array_ufunc__ = __array_function__ = _no_values
+    __getitem__ = __setitem__ = __iter__ = __float__ = __int__ = __bool__ = _no_values
+
+
+class Symbol(ShapeOnly):
+    """An array of which only the shape is known, and where it comes from: an argument of a function
+    that is lowered, or the output of a kernel that it called. Reshaping keeps the origin."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, origin: int) -> None:
+        super().__init__(shape, dtype)
+        self.origin = origin
+
+    def reshape(self, *shape: Any) -> Symbol:
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        known = 1
+        for n in sizes:
+            known *= n if n != -1 else 1
+        wanted = tuple(self.size // known if n == -1 else int(n) for n in sizes)
+        total = 1
+        for n in wanted:
+            total *= n
+        if total != self.size:
+            raise ValueError(f"an array of shape {self.shape} cannot take the shape {wanted}")
+        return Symbol(wanted, self.dtype, self.origin)
+
+    def _no_values(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NoValues(
+            f"the values of an array of shape {self.shape} are asked for between two kernels, or "
+            "before the first: a function is lowered without values. Let kernels compute, and only "
+            "reshape what goes from one to the next."
         )
 
     __array__ = __array_ufunc__ = __array_function__ = _no_values
@@ -93,6 +136,7 @@ def shape(shape: tuple[int, ...] | int, dtype: Any = "float32") -> ShapeOnly:
 
 
 _KNOWN: dict[tuple[tuple[int, ...], np.dtype], ShapeOnly] = {}
+_MOST = 1 << 16
 
 
 def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> ShapeOnly:
@@ -100,5 +144,7 @@ def shape_only(shape: tuple[int, ...], dtype: np.dtype) -> ShapeOnly:
     key = (shape, dtype)
     found = _KNOWN.get(key)
     if found is None:
+        if len(_KNOWN) >= _MOST:
+            _KNOWN.clear()
         found = _KNOWN[key] = ShapeOnly(shape, dtype)
     return found

@@ -30,7 +30,7 @@ class Target:
     psum_bank_bytes: int = 2 * KIB
     """One PSUM bank of one partition: 512 fp32 (arch-v2; model, TC#2)."""
     psum_banks: int = 8
-    """PSUM banks a partition (arch-v2)."""
+    """PSUM banks per partition (arch-v2)."""
     stationary_free_max: int = 128
     """Free size of the stationary matmul operand (model, TC#3)."""
     moving_free_max: int = 512

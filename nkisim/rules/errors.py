@@ -8,12 +8,30 @@ which line of the kernel, and the rule by which it was refused.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from . import source
 from .rules import REMEDIES, RULES
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def _plain(text: str) -> str:
+    """`text` without addresses of objects, which differ from run to run."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it: its repr, cut short."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class SimulatorError(Exception):
@@ -38,7 +56,8 @@ class KernelError(Exception):
     Attributes: `rule` (id), `headline` (one sentence), `tensor`, `got`, `limit`, `remedy` (str or
     None each), `filename`, `line`, `source` (where in the kernel); `likely`, the mistake behind it
     where the simulator sees more than the broken rule: "swapped" (destination and source),
-    "accumulate" (onto unwritten PSUM), or None.
+    "accumulate" (onto unwritten PSUM), or None; `reaches`, where what was wrong at that line came
+    to matter, if that was elsewhere.
     """
 
     def __init__(
@@ -53,12 +72,13 @@ class KernelError(Exception):
         at: source.Line | None = None,
     ) -> None:
         self.rule = rule
-        self.headline = headline
+        self.headline = _plain(headline)
         self.tensor = tensor
-        self.got = None if got is None else str(got)
-        self.limit = None if limit is None else str(limit)
+        self.got = None if got is None else _plain(str(got))
+        self.limit = None if limit is None else _plain(str(limit))
         self.remedy = remedy if remedy is not None or limit is None else REMEDIES.get(rule)
         self.likely: str | None = None
+        self.reaches: str | None = None
         place = at if at is not None else source.here(2)
         self.filename, self.line, self.source = place
         super().__init__(self.message())
@@ -69,6 +89,7 @@ class KernelError(Exception):
         rows = [
             ("tensor", self.tensor),
             ("got", self.got),
+            ("reaches", self.reaches),
             ("limit", self.limit),
             ("remedy", self.remedy),
             (
@@ -84,7 +105,7 @@ class KernelError(Exception):
     def __str__(self) -> str:
         return self.args[0] if self.args else self.headline
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         place = source.Line(self.filename, self.line, self.source)
         return (
             _rebuild,
@@ -98,12 +119,19 @@ class KernelError(Exception):
                 self.remedy,
                 place,
             ),
-            {"likely": self.likely},
+            {"likely": self.likely, "reaches": self.reaches},
         )
 
     def suspect(self, likely: str, remedy: str) -> None:
         """Name the likely mistake, and what to do about it."""
         self.likely, self.remedy = likely, remedy
+        self.args = (self.message(),)
+
+    def reach(self, what: str, at: source.Line) -> None:
+        """Say `what` it came to at the line `at`."""
+        if at.line:
+            what += f", line {at.line}: {at.text}"
+        self.reaches = what
         self.args = (self.message(),)
 
 
@@ -117,7 +145,10 @@ def _rebuild(
     remedy: str | None,
     at: source.Line,
 ) -> KernelError:
-    return cls(rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at)
+    found: KernelError = cls(
+        rule, headline, tensor=tensor, got=got, limit=limit, remedy=remedy, at=at
+    )
+    return found
 
 
 class KernelIndexError(KernelError, IndexError):
@@ -150,24 +181,49 @@ _FAMILY: dict[str, type[KernelError]] = {
 }
 
 
-class _Policy:
+class Policy:
     """Which rules the kernel that is running is only warned about, and how many warnings there have
     been."""
 
-    warn: Mapping[str, bool] = {}
-    warnings = 0
+    __slots__ = ("warn", "warnings", "lowered")
+
+    def __init__(self, warn: Mapping[str, bool]) -> None:
+        self.warn = warn
+        self.warnings = 0
+        self.lowered: KernelError | None = None
+        """The last error that the configuration turned into a warning."""
 
 
-POLICY = _Policy()
+POLICY: ContextVar[Policy] = ContextVar("nkisim_policy", default=Policy({}))  # noqa: B039
+"""Of the kernel that is running in this context; outside any kernel every rule is insisted on."""
 
 
 def broken(rule: str, headline: str, **details: Any) -> None:
     """Report that `rule` is broken: raise the fitting `KernelError`, or warn if the configuration
     says so."""
-    error = _FAMILY.get(rule, KernelError)(
-        rule, headline, at=details.pop("at", None) or source.here(2), **details
+    report(fault(rule, headline, at=details.pop("at", None) or source.here(2), **details))
+
+
+def fault(rule: str, headline: str, **details: Any) -> KernelError:
+    """The fitting `KernelError`, not raised: what is wrong at the kernel's line may yet turn out to
+    do no harm."""
+    at = details.pop("at", None) or source.here(2)
+    return _FAMILY.get(rule, KernelError)(rule, headline, at=at, **details)
+
+
+def report(error: KernelError) -> None:
+    """Raise `error`, or warn if the configuration says so of its rule."""
+    rule = error.rule
+    policy = POLICY.get()
+    if not policy.warn.get(rule, RULES[rule].advisory):
+        raise error from None  # what the simulator tried before is no part of the story
+    policy.warnings += 1
+    if rule in policy.warn:
+        policy.lowered = error
+    warnings.warn_explicit(
+        RuleWarning(error),
+        RuleWarning,
+        error.filename or "<kernel>",
+        error.line,
+        registry=source.user_frame(2).f_globals.setdefault("__warningregistry__", {}),
     )
-    if not POLICY.warn.get(rule, RULES[rule].advisory):
-        raise error
-    POLICY.warnings += 1
-    warnings.warn(RuleWarning(error), stacklevel=3)

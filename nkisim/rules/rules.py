@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .evidence import AGAINST, ARITHMETIC, BEHIND
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -40,43 +42,21 @@ class Rule:
     """"nki": only kernels of that dialect can break it."""
 
     @property
+    def behind(self) -> str:
+        """What is behind it: "arithmetic" (nothing is defined without it), "hardware" (a limit of
+        the machine), "compiler" (what the compiler takes) or "custom" (a check that is ours)."""
+        return BEHIND[self.id]
+
+    @property
+    def against(self) -> str:
+        """Published kernels that contradict the text, and run; "" if none is known."""
+        return AGAINST.get(self.id, "")
+
+    @property
     def warnable(self) -> bool:
-        """Whether it can be turned into a warning: whether something sensible is left to simulate
-        without it."""
-        return self.advisory or self.id in _WARNABLE
-
-
-# What is broken here is a limit of the machine or a habit of the compiler; the meaning of the
-# kernel stays clear.
-_WARNABLE = {
-    "partition-limit",
-    "psum-bank",
-    "stationary-free-limit",
-    "moving-free-limit",
-    "free-size-limit",
-    "start-partition",
-    "partition-stride",
-    "sbuf-capacity",
-    "psum-capacity",
-    "memory",
-    "two-psum-inputs",
-    "gpsimd-psum",
-    "engine",
-    "uninitialized-read",
-    "unwritten-output",
-    "shared-hbm-level",
-    "scope",
-    "output-memory",
-    "immutable-parameter",
-    "mutable-not-returned",
-    "operator-broadcast",
-    "affine-dependency",
-    "output-dependency",
-    "allocated-bias",
-    "allocated-init",
-    "allocated-transpose",
-    "allocated-place",
-}
+        """Whether it can be turned into a warning: whether there is something to simulate without
+        it. All can that are not arithmetic."""
+        return self.behind != ARITHMETIC
 
 
 RULES: dict[str, Rule] = {}
@@ -86,12 +66,6 @@ def _rule(
     id: str, says: str, source: str, grade: str = "documented", advisory: bool = False
 ) -> None:
     RULES[id] = Rule(id, says, source, grade, advisory)
-
-
-def _nki(
-    id: str, says: str, source: str, grade: str = "documented", advisory: bool = False
-) -> None:
-    RULES[id] = Rule(id, says, source, grade, advisory, "nki")
 
 
 # shapes and memories
@@ -115,7 +89,7 @@ _rule(
 )
 _rule(
     "free-size-limit",
-    "an instruction reads at most 64 Ki elements a partition in SBUF, 4 Ki in PSUM",
+    "an instruction reads at most 64 Ki elements per partition in SBUF, 4 Ki in PSUM",
     "arch",
 )
 _rule(
@@ -195,8 +169,31 @@ _rule(
 )
 _rule(
     "element-count",
-    "an operand has the number of elements a partition that the instruction takes",
+    "an operand has the number of elements per partition that the instruction takes",
     "isa",
+)
+_rule(
+    "one-axis-tile",
+    "a tile has a partition axis and a free axis; one of a single axis is taken as a column",
+    "issues, Indexing",
+    "reported",
+    advisory=True,
+)
+_rule(
+    "inserted-copy",
+    "an operand lies in a memory that the instruction reads; the compiler copies it there "
+    "otherwise",
+    "isa nc_matmul, affine_select",
+    "reported",
+    advisory=True,
+)
+_rule(
+    "rearranged-access",
+    "an instruction reads its operands as it is documented to; the compiler rearranges other "
+    "accesses",
+    "isa tensor_tensor, tensor_scalar, tensor_reduce",
+    "reported",
+    advisory=True,
 )
 # values and types
 _rule("target", "the instruction, or this form of it, exists on the target", "isa")
@@ -236,6 +233,13 @@ _rule(
     "mixed-indexing",
     "slices and index grids are not mixed in one subscript",
     "errors err_unsupported_mixing_basic_advanced_tensor_indexing",
+)
+_rule(
+    "mask-truth",
+    "masks are joined with & and |: 'and' and 'or' keep one of the two",
+    "errors err_control_flow_condition_depending_on_arange",
+    "reported",
+    advisory=True,
 )
 _rule(
     "index-assign",
@@ -308,8 +312,8 @@ _rule(
 )
 _rule(
     "affine-dependency",
-    "iterations of an affine_range do not read what its other iterations "
-    "wrote, sums and maxima aside",
+    "iterations of an affine_range do not read what its other iterations wrote; matmuls summed in "
+    "PSUM and t += x aside",
     "nl affine_range, sequential_range",
 )
 _rule(
@@ -336,124 +340,6 @@ _rule(
     "output-dependency",
     "iterations of an affine_range, and program instances, write different elements",
     "errors err_unexpected_output_dependencies",
-)
-# the dialect nki: what its official simulator accepts and its compiler does not
-_nki(
-    "nl-divide",
-    "the device has no division: nl.divide is not compiled",
-    "notes 0.3.0 and 0.4.0, Known Issues",
-)
-_nki(
-    "nl-modulo",
-    "the device has no remainder: nl.mod and nl.fmod are simulated but not compiled",
-    "notes 0.3.0 and 0.4.0, Known Issues",
-)
-_nki(
-    "nl-broadcast",
-    "both operands of an nl operation have the same shape",
-    "notes 0.3.0 and 0.4.0, Known Issues",
-    advisory=True,
-)
-_nki(
-    "nl-power-scalar",
-    "nl.power takes two tiles",
-    "notes 0.3.0 and 0.4.0, Known Issues",
-    advisory=True,
-)
-_nki(
-    "matmul-transpose-x",
-    "nl.matmul is called with transpose_x=True",
-    "notes 0.3.0 and 0.4.0, Known Issues",
-    advisory=True,
-)
-_nki(
-    "python-subset",
-    "the kernel's text keeps to the part of Python that the compiler takes",
-    "guide; migrate 0.2 to 0.3, Language restrictions; sim, Limitations",
-    advisory=True,
-)
-_nki(
-    "target-default",
-    "what only trn3 has is used with the target set to trn3",
-    "sim, Target Platform: the official simulator assumes trn3 where no target is set",
-    advisory=True,
-)
-_nki(
-    "output-buffer",
-    "output tensors are made in nl.shared_hbm",
-    "notes 0.3.0, Breaking Changes",
-    advisory=True,
-)
-_nki(
-    "psum-accumulate",
-    "a matmul accumulates only onto what a matmul wrote",
-    "isa6 nc_matmul; notes 0.6.0",
-    advisory=True,
-)
-_nki(
-    "tensor-operator",
-    "tensors have no Python operators: nl and nisa functions compute",
-    "nl6 NkiTensor",
-    "reported",
-)
-_nki(
-    "indirect-view",
-    "a view has one run-time index, and the axis it selects on is neither "
-    "sliced nor selected again",
-    "nl6 NkiTensor.select, vector_select, ap",
-)
-_nki(
-    "view-shape",
-    "a view names the elements that the tensor has, as its layout allows",
-    "nl6 NkiTensor",
-)
-_nki(
-    "address-overlap",
-    "a tensor is not read after another tensor was written over it",
-    "nl6 ndarray address; sim, Limitations: the official simulator does not check",
-)
-_nki(
-    "enum-constant",
-    "options are members of their enumerations, not raw numbers",
-    "notes 0.3.0, Breaking Changes",
-)
-_nki(
-    "memset-type",
-    "the value of a memset has the type of the destination",
-    "notes 0.3.0, Breaking Changes",
-)
-_nki(
-    "register",
-    "a register is a value of the device: neither Python arithmetic nor writes to a "
-    "loop's variable",
-    "isa6 VirtualRegister; migrate 0.5 to 0.6; notes 0.4.0",
-)
-_nki(
-    "values-needed",
-    "a kernel that runs on shapes alone loops by no register that was loaded from a tile",
-    "nkisim.record(values=False)",
-    "assumed",
-)
-_nki(
-    "loop-result",
-    "the body of nl.fori_loop returns nothing, that of nl.while_loop the next condition",
-    "migrate 0.5 to 0.6, Rules for migrated loops",
-)
-_nki(
-    "lnc",
-    "a kernel runs on 1 or 2 physical cores of a logical one, with the same control flow on each",
-    "isa6 sendrecv, core_barrier; notes 0.3.0, Known Issues",
-)
-_nki(
-    "collectives",
-    "collectives connect several devices; one core cannot run them",
-    "sim, Known Gaps; nki.collectives",
-)
-_nki(
-    "keyword-argument",
-    "keyword arguments of older versions are left out",
-    "migrate 0.2 to 0.3; notes 2.27",
-    advisory=True,
 )
 
 

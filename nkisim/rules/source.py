@@ -12,7 +12,13 @@ import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+import numpy as np
+
+from .listing import CURSOR, Listing
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 # The files of the simulator itself: a frame in one of them is never "the kernel".
 INTERNAL_FILES: set[str] = set()
@@ -36,14 +42,20 @@ class Line(NamedTuple):
 
 
 def user_frame(depth: int = 1) -> FrameType:
-    """The nearest calling frame outside the simulator."""
+    """The nearest calling frame outside the simulator; in a replay, what stands for it."""
+    cursor = CURSOR.get()
+    if cursor is not None:
+        return cursor  # type: ignore[return-value]
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename in INTERNAL_FILES:
+    while frame is not None and (
+        frame.f_code.co_filename in INTERNAL_FILES
+        or frame.f_code.co_filename.startswith(_NUMPY)  # it asks a tile for its value
+    ):
         frame = frame.f_back
     return frame if frame is not None else sys._getframe(depth)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def _line_number(code: CodeType, lasti: int) -> int:
     for start, end, line in code.co_lines():
         if start <= lasti < end and line is not None:
@@ -51,12 +63,24 @@ def _line_number(code: CodeType, lasti: int) -> int:
     return code.co_firstlineno
 
 
-def line_of(code: CodeType | None, lasti: int) -> Line:
+def line_of(code: CodeType | Listing | None, lasti: int) -> Line:
     """The source line of the instruction at byte `lasti` of `code`."""
     if code is None:
         return Line("", 0, "")
+    if isinstance(code, Listing):
+        return Line(*code.places[lasti][:3])
     number = _line_number(code, lasti)
     return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
+
+
+def is_internal(error: BaseException) -> bool:
+    """Whether `error` was raised in the simulator's own code, or in NumPy's that it called."""
+    trace, inner = error.__traceback__, False
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        inner = name in INTERNAL_FILES or inner and f"{os.sep}numpy{os.sep}" in name
+        trace = trace.tb_next
+    return inner
 
 
 def here(depth: int = 1) -> Line:
@@ -95,7 +119,7 @@ def _targets(text: str) -> dict[_Span, str]:
     return found
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def span(code: CodeType, lasti: int) -> _Span | None:
     """Line, column, end line, end column of the expression that the instruction at byte `lasti`
     evaluates."""
@@ -107,9 +131,49 @@ def span(code: CodeType, lasti: int) -> _Span | None:
     return line, column, end_line, end_column
 
 
-@functools.cache
-def assigned_name(code: CodeType | None, lasti: int) -> str | None:
+_Branch = ast.If | ast.While | ast.IfExp | ast.Assert
+
+
+def _span_of(node: ast.expr | ast.stmt) -> _Span:
+    end, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
+    return node.lineno, node.col_offset, end, end_column
+
+
+@functools.lru_cache(maxsize=64)
+def _branches(text: str) -> tuple[tuple[_Span, _Span], ...]:
+    """Where the branches, loops and assertions in `text` lie, and their conditions."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return ()
+    nodes = [node for node in ast.walk(tree) if isinstance(node, _Branch)]
+    return tuple((_span_of(node), _span_of(node.test)) for node in nodes)
+
+
+def decides_a_branch(depth: int = 1) -> bool:
+    """Whether the kernel's expression that is evaluated now is (part of) the condition of a branch,
+    a loop or an assertion; also where its text cannot be read."""
+    frame = user_frame(depth + 1)
+    place = span(frame.f_code, frame.f_lasti)
+    lines = linecache.getlines(frame.f_code.co_filename)
+    if place is None or not lines:
+        return True
+    # Python 3.11 gives the jump of a branch the place of the whole statement
+    return any(
+        place == whole or test[:2] <= place[:2] and place[2:] <= test[2:]
+        for whole, test in _branches("".join(lines))
+    )
+
+
+def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:
     """The variable to which the expression at this place is assigned as a whole, if it is."""
+    if isinstance(code, Listing):
+        return code.places[lasti].label
+    return _assigned_name(code, lasti)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _assigned_name(code: CodeType | None, lasti: int) -> str | None:
     place = None if code is None else span(code, lasti)
     if code is None or place is None:
         return None

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..machine.counts import size_of
+from ..rules import source
 from ..rules.errors import broken
 
 
@@ -54,7 +56,8 @@ class Index:
         values: np.ndarray | None = None,
     ) -> None:
         self.sizes = sizes
-        self.strides = strides
+        # the step of an axis of one element is never taken, and shall not add to another grid's
+        self.strides = tuple(s if n > 1 else 0 for n, s in zip(sizes, strides))
         self.start = start
         self.values = values
 
@@ -141,7 +144,8 @@ class Index:
             values = None if self.values is None else self.values + sign * int(other)
             return Index(self.sizes, self.strides, self.start + sign * int(other), values)
         if not isinstance(other, Index):
-            return NotImplemented
+            found: Index = NotImplemented
+            return found
         sizes = broadcast([self.sizes, other.sizes])
         if self.values is not None or other.values is not None:
             return _from_values(self.array() + sign * other.array())
@@ -256,7 +260,8 @@ class Mask:
         if isinstance(other, (bool, np.bool_)):
             return Mask(op(self.where, bool(other)), self.affine, True)
         if not isinstance(other, Mask):
-            return NotImplemented
+            found: Mask = NotImplemented
+            return found
         broadcast([self.where.shape, other.where.shape])
         return Mask(op(self.where, other.where), self.affine and other.affine, True)
 
@@ -274,12 +279,16 @@ class Mask:
         return Mask(~self.where, self.affine, True)
 
     def __bool__(self) -> bool:
+        decides = source.decides_a_branch()
         broken(
-            "index-condition",
+            "index-condition" if decides else "mask-truth",
             "a mask was used as a truth value",
-            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=.",
+            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=."
+            if decides
+            else "Write & for 'and', | for 'or'. As Python has it, 'a and b' is b alone, and "
+            "'a or b' is a alone.",
         )
-        return False
+        return True
 
     def __setitem__(self, key: Any, value: Any) -> None:
         broken(
@@ -300,9 +309,7 @@ def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | N
         there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
         start.append(int(there[0]) if len(there) else 0)
         shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
-    return (
-        (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == int(np.prod(shape)) else None
-    )
+    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == size_of(shape) else None
 
 
 class RuntimeIndex:
@@ -335,7 +342,10 @@ class RuntimeIndex:
 
     def values(self, offset: np.ndarray) -> np.ndarray:
         """The places, for the value of the offset."""
-        return offset + (self.index.array() if isinstance(self.index, Index) else self.index)
+        found: np.ndarray = offset + (
+            self.index.array() if isinstance(self.index, Index) else self.index
+        )
+        return found
 
 
 def arange(*args: int) -> Index:
@@ -358,28 +368,33 @@ def arange(*args: int) -> Index:
     return Index((stop - start,), (1,), start)
 
 
-class MGrid(tuple):
+class MGrid(tuple[Any, ...]):
     """What nl.mgrid[...] returns: one dense `Index` an axis, also as .p .x .y .z .w."""
 
     @property
     def p(self) -> Index:
-        return self[0]
+        found: Index = self[0]
+        return found
 
     @property
     def x(self) -> Index:
-        return self[1]
+        found: Index = self[1]
+        return found
 
     @property
     def y(self) -> Index:
-        return self[2]
+        found: Index = self[2]
+        return found
 
     @property
     def z(self) -> Index:
-        return self[3]
+        found: Index = self[3]
+        return found
 
     @property
     def w(self) -> Index:
-        return self[4]
+        found: Index = self[4]
+        return found
 
 
 class _MGridMaker:

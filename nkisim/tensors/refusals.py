@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from ..machine.running import FORCE
+from ..machine.running import RUNNING
 from ..rules.errors import KernelError, broken
 
 
@@ -40,8 +40,9 @@ def refuse_numpy(what: str, tensor: Any) -> None:
             "itself with nl and nisa "
             "functions (not math or NumPy); return it to see its values.",
         )
+    kernel = RUNNING.get()
     use = _NUMPY_TO_NL.get(what) or (
-        f"nl.{what}" if FORCE.dialect is None or FORCE.dialect.has(what) else None
+        f"nl.{what}" if kernel is None or kernel.dialect.has(what) else None
     )
     broken(
         "numpy-on-tile",

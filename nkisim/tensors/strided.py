@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..machine import dtypes
+from ..machine.counts import size_of
 from ..machine.memory import HBM, contiguous, meta_of
-from ..machine.running import STATE
+from ..machine.running import running
 from ..machine.shapes import ShapeOnly, shape_only
-from ..rules.errors import broken
+from ..rules import arguments
+from ..rules.errors import broken, shown
 from . import subscripts
 from .tensor import IndexedTensor, Tensor
 
@@ -61,6 +63,17 @@ class RuntimeView:
         """The tensor that was indexed."""
 
 
+class ResolvedView(Tensor):
+    """A view whose offset an instruction reads from a tile, in a run on shapes alone, where it
+    counts as 0."""
+
+    __slots__ = ("recipe", "skip")
+
+    recipe: tuple[Any, ...]
+    """How the offset comes about: see `IndexedTensor.recipe`."""
+    skip: bool
+
+
 def remake(
     t: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], off: int, pstart: int
 ) -> Tensor:
@@ -75,12 +88,9 @@ def remake(
     return made
 
 
-def _axis(t: Tensor, dim: Any, what: str) -> int:
-    if (
-        not isinstance(dim, (int, np.integer))
-        or isinstance(dim, bool)
-        or not -t.ndim <= dim < t.ndim
-    ):
+def axis_of(t: Tensor, dim: Any, what: str) -> int:
+    dim = arguments.integer(dim, what, "the axis")
+    if not -t.ndim <= dim < t.ndim:
         broken(
             "view-shape",
             f"{what}: '{t.label}' has no axis {dim!r}",
@@ -120,23 +130,17 @@ def _free_of_index(t: Tensor, dim: int, what: str) -> None:
 
 def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tensor:
     """Elements `start` to `end` of axis `dim`, in steps of `step`."""
-    dim = _axis(t, dim, "slice")
-    for v in (start, end, step):
-        if not isinstance(v, (int, np.integer)) or isinstance(v, bool):
-            broken(
-                "argument",
-                f"slice of '{t.label}': {v!r} is no integer",
-                tensor=t.label,
-                got=repr(v),
-                remedy="Bounds are integers known when the kernel is built; for run-time "
-                "indices use select.",
-            )
+    dim = axis_of(t, dim, "slice")
+    start = arguments.integer(start, "slice", "start")
+    end = arguments.integer(end, "slice", "end")
+    step = arguments.integer(step, "slice", "step")
     n = t.shape[dim]
     if step < 1 or start < 0 or end > n or start >= end:
-        subscripts.bad_slice(t, dim, int(start), int(end), None if step == 1 else int(step))
+        subscripts.bad_slice(t, dim, start, end, None if step == 1 else step)
     if (start, end, step) != (0, n, 1):
         _free_of_index(t, dim, "slice")
-    count = -(-(int(end) - int(start)) // int(step))
+    count = -(-(end - start) // step)
+    step = step if count > 1 else 1
     if dim == 0 and step > 1 and count > 1 and t.meta.space != HBM:
         broken(
             "partition-stride",
@@ -146,7 +150,7 @@ def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tens
             remedy="Step along a free axis; partitions are consecutive.",
         )
     shape = t.shape[:dim] + (count,) + t.shape[dim + 1 :]
-    strides = t.meta.strides[:dim] + (t.meta.strides[dim] * int(step),) + t.meta.strides[dim + 1 :]
+    strides = t.meta.strides[:dim] + (t.meta.strides[dim] * step,) + t.meta.strides[dim + 1 :]
     return remake(
         t,
         shape,
@@ -158,11 +162,11 @@ def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tens
 
 def permute(t: Tensor, dims: Any) -> Tensor:
     """The axes in the order `dims`; the partition axis stays the first."""
-    order = tuple(int(d) for d in dims)
+    order = arguments.integers(dims, "permute", "dims")
     if sorted(order) != list(range(t.ndim)):
         broken(
             "view-shape",
-            f"permute: {order} is no order of the {t.ndim} axes of '{t.label}'",
+            f"permute: {order} is not an order of the {t.ndim} axes of '{t.label}'",
             tensor=t.label,
             got=order,
             limit=f"each of 0..{t.ndim - 1} once",
@@ -178,9 +182,14 @@ def permute(t: Tensor, dims: Any) -> Tensor:
     )
 
 
+_MOST_REPEATED = 1 << 32
+"""Times that an element may be repeated: no memory holds what comes out."""
+
+
 def broadcast(t: Tensor, dim: Any, size: int) -> Tensor:
     """Axis `dim`, of one element, repeated `size` times."""
-    dim = _axis(t, dim, "broadcast")
+    size = arguments.integer(size, "broadcast", "size", least=1, most=_MOST_REPEATED)
+    dim = axis_of(t, dim, "broadcast")
     _not_partition(t, dim, "broadcast")
     if t.shape[dim] != 1:
         broken(
@@ -192,7 +201,7 @@ def broadcast(t: Tensor, dim: Any, size: int) -> Tensor:
         )
     return remake(
         t,
-        t.shape[:dim] + (int(size),) + t.shape[dim + 1 :],
+        t.shape[:dim] + (size,) + t.shape[dim + 1 :],
         t.meta.strides[:dim] + (0,) + t.meta.strides[dim + 1 :],
         t.off,
         t.meta.pstart,
@@ -201,6 +210,7 @@ def broadcast(t: Tensor, dim: Any, size: int) -> Tensor:
 
 def expand(t: Tensor, dim: int) -> Tensor:
     """A new axis of one element at position `dim`."""
+    dim = arguments.integer(dim, "expand_dim", "dim")
     if not 0 <= dim <= t.ndim:
         broken(
             "view-shape",
@@ -221,7 +231,7 @@ def expand(t: Tensor, dim: int) -> Tensor:
 
 def squeeze_axis(t: Tensor, dim: Any) -> Tensor:
     """Axis `dim`, of one element, left out."""
-    dim = _axis(t, dim, "squeeze_dim")
+    dim = axis_of(t, dim, "squeeze_dim")
     _not_partition(t, dim, "squeeze_dim")
     if t.shape[dim] != 1:
         broken(
@@ -262,8 +272,10 @@ def _inferred(t: Tensor, shape: tuple[int, ...], total: int, what: str) -> tuple
 
 def split(t: Tensor, dim: Any, shape: Any) -> Tensor:
     """Axis `dim` split into axes of sizes `shape`, one of which may be -1."""
-    dim = _axis(t, dim, "reshape_dim")
-    sizes = _inferred(t, tuple(int(n) for n in shape), t.shape[dim], "reshape_dim")
+    dim = axis_of(t, dim, "reshape_dim")
+    sizes = _inferred(
+        t, arguments.integers(shape, "reshape_dim", "shape"), t.shape[dim], "reshape_dim"
+    )
     if sizes != (t.shape[dim],):
         _not_partition(t, dim, "reshape_dim")
     inner = tuple(s * t.meta.strides[dim] for s in contiguous(sizes))
@@ -278,7 +290,7 @@ def split(t: Tensor, dim: Any, shape: Any) -> Tensor:
 
 def merge(t: Tensor, first: Any, last: Any) -> Tensor:
     """Axes `first` to `last`, contiguous in memory, as one."""
-    first, last = _axis(t, first, "flatten_dims"), _axis(t, last, "flatten_dims")
+    first, last = axis_of(t, first, "flatten_dims"), axis_of(t, last, "flatten_dims")
     if first > last:
         broken("view-shape", f"flatten_dims: axis {first} comes after axis {last}", tensor=t.label)
     if first == last:
@@ -287,7 +299,7 @@ def merge(t: Tensor, first: Any, last: Any) -> Tensor:
     merged = reshape_strides(
         t.shape[first : last + 1],
         t.meta.strides[first : last + 1],
-        (int(np.prod(t.shape[first : last + 1])),),
+        (size_of(t.shape[first : last + 1]),),
     )
     if merged is None:
         broken(
@@ -298,7 +310,7 @@ def merge(t: Tensor, first: Any, last: Any) -> Tensor:
             remedy="Copy the tile first.",
         )
         raise AssertionError
-    size = int(np.prod(t.shape[first : last + 1]))
+    size = size_of(t.shape[first : last + 1])
     return remake(
         t,
         t.shape[:first] + (size,) + t.shape[last + 1 :],
@@ -358,7 +370,7 @@ def reshape_strides(
 
 def reshape(t: Tensor, shape: Any) -> Tensor:
     """The same elements under another shape; on chip the partition axis stays as it is."""
-    wanted = _inferred(t, tuple(int(n) for n in shape), t.size, "reshape")
+    wanted = _inferred(t, arguments.integers(shape, "reshape", "shape"), t.size, "reshape")
     if wanted == t.shape:
         return t
     if t.meta.space != HBM or getattr(getattr(t, "runtime", None), "vector", None) is not None:
@@ -388,9 +400,46 @@ def reshape(t: Tensor, shape: Any) -> Tensor:
     return remake(t, wanted, strides, t.off, t.meta.pstart)
 
 
+def _names(pattern: Any, what: str) -> list[Any]:
+    """A pattern of names: each a text, or a tuple of texts for axes that are one."""
+    if isinstance(pattern, (list, tuple)) and all(
+        isinstance(item, str)
+        or isinstance(item, (list, tuple))
+        and all(isinstance(name, str) for name in item)
+        for item in pattern
+    ):
+        return list(pattern)
+    broken(
+        "argument",
+        f"rearrange: {what} is not a pattern of names",
+        got=shown(pattern),
+        limit="names and tuples of names, e.g. ('b', ('h', 'w'))",
+    )
+    raise AssertionError
+
+
+def _known_sizes(sizes: Any) -> dict[str, int]:
+    """The sizes of the axes that are given."""
+    if sizes is None:
+        return {}
+    if not isinstance(sizes, dict):
+        broken(
+            "argument",
+            "rearrange: fixed_sizes is not a dictionary",
+            got=shown(sizes),
+            limit="{name: size}",
+        )
+    found = {}
+    for name, size in sizes.items():
+        if size is not None:
+            found[name] = arguments.integer(size, "rearrange", f"the size of {name!r}", least=1)
+    return found
+
+
 def rearrange(t: Tensor, source: Any, target: Any, sizes: dict[str, int] | None = None) -> Tensor:
     """Axes split, reordered and merged by name: ('b', ('h', 'w')) -> ('b', 'w', 'h')."""
-    known = dict(sizes or {})
+    source, target = _names(source, "src_pattern"), _names(target, "dst_pattern")
+    known = _known_sizes(sizes)
     if len(source) != t.ndim:
         broken(
             "view-shape",
@@ -490,7 +539,7 @@ def _retyped(
     if t.array.dtype != dtypes.storage(t.dtype) and dtype != t.dtype:
         broken(
             "dtype",
-            f"view: '{t.label}' has no bits of its own while NKI_PRECISE_FP=0 keeps "
+            f"view: '{t.label}' has no separate bits while NKI_PRECISE_FP=0 keeps "
             "floats as float32",
             tensor=t.label,
             remedy="Run with NKI_PRECISE_FP=1.",
@@ -514,8 +563,18 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
     own offset."""
     wanted = t.dtype if dtype is None else dtype
     ratio = t.meta.itemsize / wanted.itemsize
-    pairs = [(int(s), int(n)) for s, n in pattern]
+    pairs = arguments.pairs(pattern, "ap", "pattern")
+    if offset is not None:
+        offset = arguments.integer(offset, "ap", "offset")
     shape, strides = tuple(n for _, n in pairs), tuple(s for s, _ in pairs)
+    if t.off * t.meta.itemsize % wanted.itemsize:
+        broken(
+            "view-shape",
+            f"ap: '{t.label}' starts in the middle of an element of {dtypes.name(wanted)}",
+            tensor=t.label,
+            got=f"byte {t.off * t.meta.itemsize}",
+            limit=f"a multiple of {wanted.itemsize} bytes",
+        )
     base = int(t.off * ratio)
     off = base + (0 if offset is None else int(offset))
     total = int(t.buf.meta.nbytes // wanted.itemsize)
@@ -570,7 +629,8 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
 # -- run-time indices ------------------------------------------------------------------------------
 def _element(t: Tensor, api: str) -> int:
     """The one integer that the tensor `t` holds; 0 in a run without values."""
-    assert STATE.program is not None
+    kernel = running()
+    assert kernel is not None
     if t.size != 1:
         broken(
             "argument",
@@ -580,9 +640,9 @@ def _element(t: Tensor, api: str) -> int:
             limit="one element",
         )
     t = resolve(t, api)
-    STATE.program.check_read(t, api)
-    t.buf.last = STATE.program.clock + 1
-    return int(t.array.reshape(-1)[0]) if STATE.program.values else 0
+    kernel.check_read(t, api, decides=True)
+    t.buf.last = kernel.clock + 1
+    return int(t.array.reshape(-1)[0]) if kernel.values else 0
 
 
 def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
@@ -595,33 +655,69 @@ def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
     if runtime is None:
         return t
     if runtime.vector is not None:
-        return _gathered(t, runtime, api)
+        return picked_rows(t, resolve(runtime.vector, api), runtime.scale, runtime.extent, api)
     assert runtime.scalar is not None
+    where = runtime.scale, runtime.extent, runtime.dim, runtime.of.shape
     if isinstance(runtime.scalar, Tensor):
-        value = _element(runtime.scalar, api)
-    else:
-        value = runtime.scalar.read(api) if runtime.scalar.known else 0
-    off = t.off + value * runtime.scale
+        return at_element(t, runtime.scalar, *where, api, skip)
+    kernel = running()
+    lowered = kernel is not None and kernel.lowering is not None  # then its value must be known
+    value = runtime.scalar.read(api) if runtime.scalar.known or lowered else 0
+    return _moved(t, value, *where, api, skip)
+
+
+def at_element(
+    t: Tensor,
+    index: Tensor,
+    scale: int,
+    extent: int,
+    dim: int,
+    of: tuple[int, ...],
+    api: str,
+    skip: bool,
+) -> Tensor:
+    """The view `t` moved by `scale` elements for each step of the one integer that `index` holds,
+    of which there are `extent` along axis `dim` of a tensor of shape `of`."""
+    kernel = running()
+    assert kernel is not None
+    value = _element(index, api)
+    if kernel.values:
+        return _moved(t, value, scale, extent, dim, of, api, skip)
+    view = ResolvedView(t.buf, t.array, t.meta, t.off)
+    view.recipe = ("element", t, index, scale, extent, dim, *of)
+    view.skip = skip
+    return view
+
+
+def _moved(
+    t: Tensor,
+    value: int,
+    scale: int,
+    extent: int,
+    dim: int,
+    of: tuple[int, ...],
+    api: str,
+    skip: bool,
+) -> Tensor:
+    off = t.off + value * scale
     last = off + sum(s * (n - 1) for s, n in zip(t.meta.strides, t.shape))
     total = t.buf.meta.nbytes // t.meta.itemsize
-    plain = type(t)(t.buf, t.array, t.meta, t.off)
-    outside = (
-        value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= runtime.extent)
-    )
+    outside = value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= extent)
     if outside:
         if skip:
-            return _nothing(plain)
+            return nothing(t)
         broken(
             "out-of-bounds",
             f"{api}: index {last if value >= 0 else off} is out of bounds for "
             f"axis 0 with size {total}",
             tensor=t.label,
-            got=f"run-time index {value} on axis {runtime.dim} of shape {runtime.of.shape}",
-            limit=f"0..{runtime.extent - 1}",
+            got=f"run-time index {value} on axis {dim} of shape {of}",
+            limit=f"0..{extent - 1}",
             remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
             "oob_mode=nisa.oob_mode.skip.",
         )
-    return remake(plain, t.shape, t.meta.strides, off, t.meta.pstart)
+    array = t._strided(off, t.shape, t.meta.strides)
+    return type(t)(t.buf, array, t.meta, off)
 
 
 def _flat(t: Tensor) -> Tensor:
@@ -632,9 +728,10 @@ def _flat(t: Tensor) -> Tensor:
     )
 
 
-def _nothing(t: Tensor) -> Tensor:
+def nothing(t: Tensor) -> Tensor:
     """A pick of the shape of `t` that lies wholly out of bounds."""
-    return IndexedTensor(_flat(t), (np.full(t.shape, -1, dtype=np.int64),), t.shape, ())
+    places = np.full(t.shape, -1, dtype=np.int64)
+    return IndexedTensor(_flat(t), (places,), t.shape, (), ("nothing", t))
 
 
 def _addresses(t: Tensor) -> np.ndarray:
@@ -647,13 +744,13 @@ def _addresses(t: Tensor) -> np.ndarray:
     return total
 
 
-def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
-    """Rows picked by a vector of run-time indices; more than one column of them counts down the
-    columns."""
-    assert STATE.program is not None and runtime.vector is not None
-    index = resolve(runtime.vector, api)
-    STATE.program.check_read(index, api)
-    index.buf.last = STATE.program.clock + 1
+def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> Tensor:
+    """Rows of `t` picked by a vector of run-time indices, `scale` elements apart, of `extent`; more
+    than one column of indices counts down the columns."""
+    kernel = running()
+    assert kernel is not None
+    kernel.check_read(index, api, decides=True)
+    index.buf.last = kernel.clock + 1
     if index.size < t.shape[0]:
         broken(
             "shape-mismatch",
@@ -662,11 +759,13 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
             got=index.shape,
             limit=f"at least {t.shape[0]} indices",
         )
-    if not STATE.program.values:
-        return IndexedTensor(_flat(t), (shape_only(t.shape, _INT64),), t.shape, (index,))
+    recipe = ("rows", t, index, scale, extent)
+    if not kernel.values:
+        places = shape_only(t.shape, _INT64)
+        return IndexedTensor(_flat(t), (places,), t.shape, (index,), recipe)
     rows = index.array.T.reshape(-1)[: t.shape[0]].astype(np.int64)
-    addresses = _addresses(t) + (rows * runtime.scale).reshape((-1,) + (1,) * (t.ndim - 1))
-    outside = (rows < 0) | (rows >= runtime.extent) if t.off == 0 else rows < 0
+    addresses = _addresses(t) + (rows * scale).reshape((-1,) + (1,) * (t.ndim - 1))
+    outside = (rows < 0) | (rows >= extent) if t.off == 0 else rows < 0
     # a row that does not exist, even where its address would lie inside some other one
     if outside.any():
         addresses[outside] = np.where(
@@ -680,9 +779,10 @@ def _gathered(t: Tensor, runtime: RuntimeView, api: str) -> Tensor:
 def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Tensor:
     """Columns of `t` picked by a snake of offsets: number i of a group of partitions is index[i %
     group, i // group]."""
-    assert STATE.program is not None
-    STATE.program.check_read(index, api)
-    index.buf.last = STATE.program.clock + 1
+    kernel = running()
+    assert kernel is not None
+    kernel.check_read(index, api, decides=True)
+    index.buf.last = kernel.clock + 1
     partitions, free = t.meta.partitions, t.meta.free
     flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
     rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], (partitions, count))
@@ -694,10 +794,10 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
             tensor=index.label,
             got=index.shape,
         )
-    if not STATE.program.values:
-        return IndexedTensor(
-            flat, (rows, shape_only(rows.shape, _INT64)), (partitions, count), (index,)
-        )
+    if not kernel.values:
+        places = rows, shape_only(rows.shape, _INT64)
+        recipe = ("columns", flat, index, group, count)
+        return IndexedTensor(flat, places, (partitions, count), (index,), recipe)
     table = index.array.reshape(partitions, -1).astype(np.int64)
     columns = np.empty((partitions, count), dtype=np.int64)
     for first in range(0, partitions, group):

@@ -7,7 +7,6 @@ are made in `tensor`.
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,8 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import HBM, Meta, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
-from ..rules.errors import broken
+from ..rules import arguments
+from ..rules.errors import broken, shown
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
 
 
@@ -30,16 +30,18 @@ class Strided(NamedTuple):
 class Picked(NamedTuple):
     """Elements named one by one."""
 
-    indices: tuple
+    indices: tuple[Any, ...]
     """An integer or an array of integers for each axis; a `ShapeOnly` where run-time values are not
     computed."""
     grid: tuple[int, ...]
     """The shape of what is picked."""
-    tiles: tuple | None
+    tiles: tuple[Any, ...] | None
     """The tiles that hold run-time indices; None for indices known when the kernel is built."""
+    recipe: tuple[Any, ...]
+    """Of each axis a tile of run-time indices, or None, and the integers added to it."""
 
 
-def spelled_out(t: Any, key: tuple) -> tuple:
+def spelled_out(t: Any, key: tuple[Any, ...]) -> tuple[Any, ...]:
     """The subscript with `...` written as slices."""
     dots = [i for i, e in enumerate(key) if e is Ellipsis]
     if len(key) - len(dots) > t.ndim:
@@ -48,25 +50,28 @@ def spelled_out(t: Any, key: tuple) -> tuple:
         return key
     whole = (slice(None),)
     rest = tuple(e for e in key[dots[0] + 1 :] if e is not Ellipsis)
-    return key[: dots[0]] + whole * (t.ndim - dots[0] - len(rest)) + rest
+    found: tuple[Any, ...] = key[: dots[0]] + whole * (t.ndim - dots[0] - len(rest)) + rest
+    return found
 
 
-def integers(t: Any, key: tuple, *bounds: Any) -> tuple[Any, ...]:
+def integers(t: Any, key: tuple[Any, ...], *bounds: Any) -> tuple[Any, ...]:
     """The bounds of a slice as Python integers."""
-    try:
-        return tuple(None if b is None else operator.index(b) for b in bounds)
-    except TypeError:
-        broken(
-            "argument",
-            f"the subscript of '{t.label}' has a bound that is no integer",
-            tensor=t.label,
-            got=repr(key),
-            remedy="Bounds are integers known when the kernel is built; use // instead of /.",
-        )
-        raise
+    for b in bounds:
+        if b is not None and (
+            not isinstance(b, (int, np.integer)) or isinstance(b, (bool, np.bool_))
+        ):
+            broken(
+                "argument",
+                f"the subscript of '{t.label}' has a bound that is not an integer",
+                tensor=t.label,
+                got=shown(key),
+                remedy="Bounds are integers known when the kernel is built; use // instead of /.",
+            )
+            raise AssertionError
+    return tuple(None if b is None else int(b) for b in bounds)
 
 
-def sizes(t: Any, given: tuple, shape: Any) -> tuple:
+def sizes(t: Any, given: tuple[Any, ...], shape: Any) -> tuple[Any, ...]:
     """The shape that `reshape` is given, as one argument, as several, or by name."""
     if given and shape is not None or not given and shape is None:
         broken(
@@ -77,10 +82,12 @@ def sizes(t: Any, given: tuple, shape: Any) -> tuple:
             remedy="Write t.reshape((p, n)).",
         )
     wanted = given if shape is None else (shape,)
-    return tuple(wanted[0]) if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)) else wanted
+    if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
+        wanted = tuple(wanted[0])
+    return arguments.integers(wanted, f"reshape of '{t.label}'", "the shape")
 
 
-def too_many(t: Any, key: tuple) -> None:
+def too_many(t: Any, key: tuple[Any, ...]) -> None:
     """Refuse a subscript with more parts than there are axes."""
     broken(
         "rank-limit",
@@ -153,7 +160,7 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
     )
 
 
-def advanced(t: Any, key: tuple, tile: Any) -> Strided | Picked:
+def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
     """Read a subscript with index grids, or with a tile of run-time indices (an instance of
     `tile`)."""
     elements: list[Any] = []
@@ -244,11 +251,9 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
             e = Index((1,) * n, (0,) * n, int(e))
         low, high = e.range()
         if low < 0 or high >= meta.shape[dim] or not e.affine:
-            return Picked(
-                tuple(x.array() if isinstance(x, Index) else np.int64(x) for x in elements),
-                grid,
-                None,
-            )
+            places = tuple(x.array() if isinstance(x, Index) else np.int64(x) for x in elements)
+            recipe = [x for place in places for x in (None, np.asarray(place))]
+            return Picked(places, grid, None, tuple(recipe))
         own = (0,) * (n - e.ndim) + e.strides
         off += e.start * meta.strides[dim]
         for axis in range(n):
@@ -286,6 +291,7 @@ def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picke
 
 def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
     arrays: list[Any] = []
+    recipe: list[Any] = []
     tiles = []
     for axis, e in enumerate(elements):
         added = e if isinstance(e, RuntimeIndex) else None
@@ -314,6 +320,8 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
                     remedy="nl.load the indices into SBUF first.",
                 )
             tiles.append(e)
+            more = 0 if added is None else added.index
+            recipe += [e, more.array() if isinstance(more, Index) else np.asarray(more)]
             if type(e.array) is ShapeOnly:
                 more = (
                     () if added is None or not isinstance(added.index, Index) else added.index.sizes
@@ -324,6 +332,7 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
             arrays.append(offset if added is None else added.values(offset))
         else:
             arrays.append(e.array() if isinstance(e, Index) else np.int64(e))
+            recipe += [None, np.asarray(arrays[-1])]
     grid = np.broadcast_shapes(*[a.shape for a in arrays])
     if len(grid) < 2:
         broken(
@@ -332,4 +341,4 @@ def _indirect(t: Any, elements: list[Any], tile: Any) -> Picked:
             tensor=t.label,
             remedy="Write t[idx[i_p, 0], i_f] with i_p = nl.arange(p)[:, None].",
         )
-    return Picked(tuple(arrays), grid, tuple(tiles))
+    return Picked(tuple(arrays), grid, tuple(tiles), tuple(recipe))

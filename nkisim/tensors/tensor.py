@@ -3,16 +3,18 @@ dialect."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..machine import dtypes, memory
 from ..machine import layout as layouts
 from ..machine.dtypes import FLOAT32
-from ..machine.memory import CONST, FULL, HBM, Buffer, Meta, Scope, contiguous, meta_of
-from ..machine.running import FORCE, dialect
+from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of
+from ..machine.running import dialect
 from ..machine.shapes import ShapeOnly, shape_only
+from ..rules import arguments
 from ..rules.errors import broken
 from . import refusals, subscripts
 from .index import DynamicSlice, box_of_kept
@@ -33,6 +35,13 @@ class Tensor:
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    if TYPE_CHECKING:  # the operators are made at the end of this file, all in one way
+
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
 
     def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
@@ -85,13 +94,14 @@ class Tensor:
         return self.buf.label
 
     def assert_shape(self, shape: tuple[int, ...]) -> Tensor:
-        if tuple(shape) != self.meta.shape:
+        wanted = arguments.sizes(shape, "assert_shape")
+        if wanted != self.meta.shape:
             broken(
                 "annotation",
                 f"'{self.label}' does not have the asserted shape",
                 tensor=self.label,
                 got=self.meta.shape,
-                limit=tuple(shape),
+                limit=wanted,
             )
         return self
 
@@ -133,16 +143,17 @@ class Tensor:
                     start = 0
                 if stop is None:
                     stop = size
-                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
-                    subscripts.bad_slice(self, dim, start, stop, step)
-                n = stop - start
                 if (
-                    type(n) is not int
-                    or type(start) is not int
+                    type(start) is not int
+                    or type(stop) is not int
                     or type(step) is not int
                     and step is not None
                 ):
-                    start, n, step = subscripts.integers(self, key, start, n, step)
+                    start, stop, step = subscripts.integers(self, key, start, stop, step)
+                    e = slice(start, stop, step)
+                if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
+                    subscripts.bad_slice(self, dim, start, stop, step)
+                n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
             elif (
@@ -187,7 +198,9 @@ class Tensor:
         view.off = off
         return view
 
-    def _subscripted(self, form: tuple, key: tuple) -> tuple[Meta, tuple[int, ...]]:
+    def _subscripted(
+        self, form: tuple[Any, ...], key: tuple[Any, ...]
+    ) -> tuple[Meta, tuple[int, ...]]:
         """The layout of a view that is seen for the first time."""
         meta = self.meta
         known = layouts.subscripted(meta, form)
@@ -208,28 +221,24 @@ class Tensor:
         meta.views[form] = known
         return known
 
-    def _advanced(self, key: tuple) -> Tensor:
+    def _advanced(self, key: tuple[Any, ...]) -> Tensor:
         """A subscript that is not made of slices and numbers alone."""
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
-            return IndexedTensor(self, *read)
+            return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
         return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         """The same elements under another shape (or sizes); on chip, the partition axis stays the
         first."""
-        wanted = tuple(int(n) for n in subscripts.sizes(self, sizes, shape))
-        if -1 in wanted:
-            known = 1
-            for n in wanted:
-                known *= n if n != -1 else 1
+        wanted = subscripts.sizes(self, sizes, shape)
+        known = math.prod(n for n in wanted if n != -1)
+        if wanted.count(-1) == 1 and known > 0 and self.size % known == 0:
             wanted = tuple(self.size // known if n == -1 else n for n in wanted)
-        total = 1
-        for n in wanted:
-            total *= n
-        if total != self.size:
+            known = self.size
+        if known != self.size or min(wanted, default=1) < 1:
             broken(
                 "shape-mismatch",
                 f"'{self.label}' of {self.size} elements cannot take shape {wanted}",
@@ -267,8 +276,30 @@ class Tensor:
         layout = meta_of(self.meta.space, wanted, strides, self.dtype, pdim, self.meta.pstart)
         return Tensor(self.buf, self.array.reshape(wanted), layout, self.off)
 
+    def unblocked(self) -> Tensor:
+        """The view without the block axes of one element that stand before its partition axis."""
+        meta = self.meta
+        axis = meta.pdim
+        if not axis or meta.space == HBM or any(n != 1 for n in meta.shape[:axis]):
+            return self
+        layout = meta_of(
+            meta.space, meta.shape[axis:], meta.strides[axis:], meta.dtype, 0, meta.pstart
+        )
+        return Tensor(
+            self.buf, self._as(layout, lambda a: a.reshape(layout.shape)), layout, self.off
+        )
+
     def expand_dims(self, axis: int) -> Tensor:
         """A view with an axis of one element at `axis`, which may not be the partition axis."""
+        axis = arguments.integer(axis, "expand_dims", "axis")
+        if not -self.ndim - 1 <= axis <= self.ndim:
+            broken(
+                "argument",
+                f"expand_dims: '{self.label}' has no place {axis} for an axis",
+                tensor=self.label,
+                got=f"axis {axis}",
+                limit=f"0 to {self.ndim}",
+            )
         axis = axis + self.ndim + 1 if axis < 0 else axis
         if axis == 0 and self.meta.space != HBM:
             broken(
@@ -283,7 +314,7 @@ class Tensor:
     def view(self, dtype: Any) -> Tensor:
         """The same bytes read as another dtype of the same width, or of another width along the
         last axis."""
-        wanted = dtypes.resolve(dtype)
+        wanted = dtypes.wanted(dtype, "view")
         known = layouts.retyped(self.meta, self.off, wanted)
         stored = self.array.dtype.itemsize == self.meta.itemsize
         if known is None or not stored:
@@ -328,13 +359,15 @@ class Tensor:
 
     # -- computing, through the dialect in force ---------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        (FORCE.dialect or dialect()).assign(self if key is Ellipsis else self[key], value)
+        dialect().assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
-        return dialect().broadcast_to(self, tuple(shape))
+        found: Tensor = dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
+        return found
 
     def astype(self, dtype: Any) -> Tensor:
-        return dialect().astype(self, dtype)
+        found: Tensor = dialect().astype(self, dtype)
+        return found
 
     # -- refusals ----------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -474,10 +507,15 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip")
 
     def __init__(
-        self, base: Tensor, indices: tuple, grid: tuple[int, ...], tiles: tuple | None
+        self,
+        base: Tensor,
+        indices: tuple[Any, ...],
+        grid: tuple[int, ...],
+        tiles: tuple[Any, ...] | None,
+        recipe: tuple[Any, ...] = (),
     ) -> None:
         # a layout of its own, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
@@ -489,6 +527,10 @@ class IndexedTensor(Tensor):
         not computed."""
         self.tiles = tiles
         """The index tiles, where the indices are run-time values; None for static grids."""
+        self.recipe = recipe
+        """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
+        self.skip = False
+        """Whether elements out of bounds are left out."""
 
     @property
     def unknown(self) -> bool:
@@ -531,7 +573,9 @@ class IndexedTensor(Tensor):
         return picked
 
     def inside(self) -> np.ndarray:
-        """Which positions have all their indices inside the tensor, shape `shape`."""
+        """Which positions have all their indices inside the tensor, shape `shape`: the others are
+        skipped."""
+        self.skip = True
         good = np.ones(self.shape, dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
             if type(index) is not ShapeOnly:
@@ -574,7 +618,8 @@ class IndexedTensor(Tensor):
         picked = self._check(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
-        return self._flags()[tuple(picked)]
+        found: np.ndarray = self._flags()[tuple(picked)]
+        return found
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
@@ -583,7 +628,7 @@ class IndexedTensor(Tensor):
             np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         )
         buf = self.buf
-        chosen: tuple | None = None
+        chosen: tuple[Any, ...] | None = None
         if type(self.array) is not ShapeOnly:
             chosen = tuple(p[keep] for p in picked)
             self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
@@ -652,25 +697,3 @@ class IndexedTensor(Tensor):
 
     def _flags(self) -> np.ndarray:
         return self.buf.flags(self.off, self.base.shape, self.base.strides)
-
-
-_CONST_META: dict[np.dtype, Meta] = {}
-_CONST_BUFFER = Buffer(meta_of(CONST, (), (), FLOAT32), 0, None, 0, FULL, Scope(None), None, False)
-
-
-class Const(Tensor):
-    """A compile-time number among an instruction's operands. `array` is the plain Python number."""
-
-    __slots__ = ()
-
-    def __new__(cls, value: Any) -> Const:
-        self: Any = _new(Tensor)  # of the same class as the tiles: see Buffer
-        dtype = FLOAT32 if type(value) is float else dtypes.of_scalar(value)
-        meta = _CONST_META.get(dtype)
-        if meta is None:
-            meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
-        self.buf = _CONST_BUFFER
-        self.array = value.item() if isinstance(value, np.generic) else value
-        self.meta = meta
-        self.off = 0
-        return self

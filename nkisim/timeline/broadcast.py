@@ -95,5 +95,5 @@ def spreads_row(signature: Any) -> bool:
     return (
         signature.instruction.name == "nc_matmul"
         and signature.srcs[0].partitions == 1
-        and bool(signature.attrs[0])
+        and bool(signature.attrs.is_stationary_onezero)
     )

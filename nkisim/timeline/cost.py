@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..execution.signature import Signature
-from ..isa.core import DMA, GPSIMD, SCALAR, TENSOR, VECTOR
+from ..isa.core import COPIES, DMA, GPSIMD, SCALAR, TENSOR, TWO_INPUTS, VECTOR
 from ..machine import dtypes
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
 from .timing import Timing
@@ -46,7 +46,7 @@ class Cost:
     """Layout of a second destination, which stands at record[-3]."""
     stationary: float = 0.0
     """Loading the stationary operand of a matmul."""
-    tile: tuple | None = None
+    tile: tuple[Any, ...] | None = None
     """The tile of the PE array that a matmul uses alone, where the array is tiled, and how long."""
     tile_time: float = 0.0
     table: str | None = None
@@ -58,7 +58,7 @@ class Cost:
     on_scalar: Cost | None = None
     """Its cost on ScalarE, if it is a copy on VectorE for which the kernel named no engine."""
     outbound: int = 0
-    """1 for a transfer that is no load from HBM to SBUF."""
+    """1 for a transfer that is not a load from HBM to SBUF."""
     run: int = 0
     """Bytes of the contiguous pieces of a transfer."""
     moved: int = 0
@@ -91,7 +91,7 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
     if (
         signature.instruction.name == "tensor_copy"
         and engine == VECTOR
-        and signature.attrs[:1] == (None,)
+        and signature.attrs.engine is None
     ):
         if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
             cost.on_scalar = _scalar(signature, t)
@@ -122,7 +122,7 @@ def _made(engine: str, occupancy: float, latency: float, **more: Any) -> Cost:
 
 
 def _elements(signature: Signature) -> int:
-    """Elements a partition that an engine streams: the largest of its operands."""
+    """Elements per partition that an engine streams: the largest of its operands."""
     return max((m.free for m in (*signature.srcs, signature.dst) if m.space != CONST), default=1)
 
 
@@ -133,7 +133,8 @@ def passes_of(dtype: Any, cost: dict[str, Any], transpose: bool) -> int:
     an fp32 transpose takes 2 on NeuronCore-v2 as well is assumed: its moving operand, the identity,
     holds zeros and ones only."""
     if "passes" in cost:
-        return min(cost["passes"], 2) if transpose else cost["passes"]
+        found: int = min(cost["passes"], 2) if transpose else cost["passes"]
+        return found
     return 2 if dtype == dtypes.FLOAT32 else 1
 
 
@@ -151,7 +152,7 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
     occupancy = max(width, t.min_interval) * passes / t.tensor_ghz
     # "fast LoadStationary", four columns a cycle (perf)
     stationary = columns / 4 * passes / t.tensor_ghz
-    # four elements a partition (arch-v4)
+    # four elements per partition (arch-v4)
     deep = 4 if signature.instruction.name == "nc_matmul_mx" else 1
     flops = 0.0 if transpose else 2.0 * data.partitions * columns * width * deep
     made = _made(
@@ -171,17 +172,6 @@ def _tensor(signature: Signature, t: Timing) -> Cost:
 
 
 # -- VectorE, ScalarE, GpSimdE ---------------------------------------------------------------------
-_TWO_INPUTS = {
-    "tensor_tensor",
-    "scalar_tensor_tensor",
-    "tensor_tensor_scan",
-    "tensor_copy_predicated",
-    "select",
-    "select_reduce",
-}
-_COPIES = {"tensor_copy", "tensor_scalar", "memset"}
-
-
 def _short(m: Meta) -> bool:
     return m.itemsize <= 2 and dtypes.is_float(m.dtype)
 
@@ -190,21 +180,14 @@ def _inner_contiguous(m: Meta) -> bool:
     return m.shape[-1] == 1 or m.strides[-1] == 1
 
 
-_CYCLES = {"reciprocal": 8.0, "bn_aggr": 13 / 3, "exponential": 0.25, "quantize_mx": 0.25}
-"""Cycles an element where they are special: isa; arch-v4 for exponential (four times ScalarE's
-rate) and quantize_mx."""
-
-
 def _vector_factor(signature: Signature, t: Timing) -> float:
     """Cycles an element."""
-    name = signature.instruction.name
+    name, pace = signature.instruction.name, signature.instruction.pace
     srcs = [m for m in signature.srcs if m.space != CONST]
     tiles = [m for m in srcs if m.free > 1] or srcs
     everything = [*tiles, signature.dst]
-    if name in _CYCLES:
-        return _CYCLES[name]
     operators = [getattr(a, "name", None) for a in signature.attrs]
-    if name in _TWO_INPUTS and len(tiles) > 1:
+    if pace == TWO_INPUTS and len(tiles) > 1:
         mixed = any(m.space == PSUM for m in tiles)
         short = all(_short(m) for m in everything)
         if name == "tensor_tensor_scan":
@@ -219,7 +202,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
             )
         fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
         return 1.0 if mixed or fast else 2.0
-    if name in _COPIES and all(_short(m) for m in everything):
+    if pace == COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
             slow = any(m.space == PSUM for m in everything) or not all(
                 map(_inner_contiguous, everything)
@@ -232,7 +215,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
         and operators[0] in ("add", "maximum")
     ):
         return 0.5
-    return 1.0
+    return 1.0 if isinstance(pace, str) else pace
 
 
 def _stretch(signature: Signature, t: Timing) -> float:
@@ -268,7 +251,7 @@ def _scalar(signature: Signature, t: Timing) -> Cost:
     if signature.extra is not None:
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
-    table = signature.attrs[0] if signature.instruction.name == "activation" else None
+    table = signature.attrs.op if signature.instruction.name == "activation" else None
     if table in EVERYWHERE:
         table = None
     return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import CodeType
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..execution.signature import Signature
+from ..execution.tape import Record
 from ..isa.core import DMA
 from ..machine.memory import HBM
+from ..machine.target import Target
 from .cost import ENGINES, Cost
+from .results import Roofline, Step
 from .state import REASONS
+from .timing import Timing
 
-if TYPE_CHECKING:
-    from .report import Timeline
+
+class Explained(Protocol):
+    """What the sentences need of a timeline (`report.Timeline`)."""
+
+    target: Target
+    timing: Timing
+    lanes: tuple[str, ...]
+    start: NDArray[np.float64]
+    busy_end: NDArray[np.float64]
+    end: NDArray[np.float64]
+    lane: NDArray[np.int16]
+    waited_for: NDArray[np.int32]
+    reason: NDArray[np.uint8]
+    since: NDArray[np.float64]
+    span_ns: float
+    cores: int
+    costs: list[Cost]
+    like: dict[tuple[str, CodeType, int], int]
+    launch: str
+    launch_us: float
+
+    def __len__(self) -> int: ...
+    @property
+    def latency_us(self) -> float: ...
+    @property
+    def roofline(self) -> Roofline: ...
+    @property
+    def critical_path(self) -> list[Step]: ...
+    @property
+    def bound(self) -> str: ...
+    def utilisation(self) -> dict[str, float]: ...
+    def path_shares(self) -> dict[str, float]: ...
+    def record(self, k: int) -> Record: ...
+    def step(self, k: int) -> Step: ...
+    def cost_of(self, signature: Signature) -> Cost: ...
+
 
 NAMES = {
     "tensor": "TensorE",
@@ -33,7 +74,7 @@ _WAITS = {
 }
 
 
-def explanation(t: Timeline) -> str:
+def explanation(t: Explained) -> str:
     """The sentences of `Timeline.explain`."""
     if not len(t):
         return (
@@ -44,7 +85,7 @@ def explanation(t: Timeline) -> str:
     return " ".join(s for s in sentences if s)
 
 
-def _latency(t: Timeline) -> str:
+def _latency(t: Explained) -> str:
     launch = (
         ""
         if t.launch == "none"
@@ -54,7 +95,7 @@ def _latency(t: Timeline) -> str:
     return f"By the model, the run takes {t.latency_us:.2f} us on {t.target.name}{cores}{launch}."
 
 
-def _path(t: Timeline) -> str:
+def _path(t: Explained) -> str:
     shares = ", ".join(
         f"{100 * v:.0f} % in {NAMES[k]}" for k, v in t.path_shares().items() if v >= 0.005
     )
@@ -75,7 +116,7 @@ def _path(t: Timeline) -> str:
     return f"Its critical path passes {shares}; {kind}."
 
 
-def _loading(t: Timeline) -> list[str]:
+def _loading(t: Explained) -> list[str]:
     """What of the critical path is the loading of activation tables and of stationary operands."""
     told = []
     for reason, who, one, many in (
@@ -99,7 +140,7 @@ def _loading(t: Timeline) -> list[str]:
     return told
 
 
-def _waiting(t: Timeline) -> list[str]:
+def _waiting(t: Explained) -> list[str]:
     """What the engine that works most waits for."""
     busy = t.utilisation()
     engine = max(ENGINES, key=lambda e: busy[e])
@@ -126,7 +167,7 @@ def _waiting(t: Timeline) -> list[str]:
     return ["; ".join(idle) + "."] if idle else []
 
 
-def _root(t: Timeline, k: int, gap: float) -> int:
+def _root(t: Explained, k: int, gap: float) -> int:
     """The record that was under way for most of the gap before record `k`: what `k` waited for may
     have waited itself."""
     half = float(t.start[k]) - gap / 2
@@ -141,16 +182,18 @@ def _root(t: Timeline, k: int, gap: float) -> int:
     return who
 
 
-def _first_like(t: Timeline, k: int) -> int:
+def _first_like(t: Explained, k: int) -> int:
     """The first record of the same instruction at the same place in the kernel."""
-    signature, code, lasti, _ = t.record(k)
-    return t.like.setdefault((signature.instruction.name, code, lasti), k)
+    record = t.record(k)
+    key = (record.signature.instruction.name, record.code, record.lasti)
+    return t.like.setdefault(key, k)
 
 
-def _cause(t: Timeline, reason: str, who: int) -> str:
+def _cause(t: Explained, reason: str, who: int) -> str:
     what = "another instruction"
     if who >= 0:
-        signature, _, _, buf = t.record(who)
+        record = t.record(who)
+        signature, buf = record.signature, record.buffer
         place = t.step(who).line
         meta = signature.dst
         if signature.engine == DMA:
@@ -176,7 +219,7 @@ def _bytes(n: int) -> str:
     )
 
 
-def _rows(t: Timeline) -> list[str]:
+def _rows(t: Explained) -> list[str]:
     """How well the transfers use the DMA engines."""
     transfers = [c for c in t.costs if c.engine == DMA and c.uses]
     if not transfers or (t.utilisation()["dma"] < 0.3 and t.path_shares().get(DMA, 0.0) < 0.1):
@@ -188,12 +231,12 @@ def _rows(t: Timeline) -> list[str]:
     return [f"Pieces of {_bytes(worst.run)} reach {100 * reached:.0f} % of the DMA engines' rate."]
 
 
-def _efficiency(t: Timeline, c: Cost) -> float:
+def _efficiency(t: Explained, c: Cost) -> float:
     """The share of the DMA rate that a transfer reaches while it is under way."""
     return c.moved / t.timing.dma_bandwidth / c.occupancy
 
 
-def _roof(t: Timeline) -> str:
+def _roof(t: Explained) -> str:
     r = t.roofline
     if not r.hbm_bytes:
         return ""

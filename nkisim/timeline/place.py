@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..execution.execution import Program
+from ..execution.execution import Execution
 from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
 from .broadcast import Broadcasts, spreads_row
@@ -51,7 +51,7 @@ class Placing:
 
     def __init__(
         self,
-        program: Program,
+        program: Execution,
         base: float,
         timing: Timing,
         target: Target,
@@ -60,7 +60,7 @@ class Placing:
         first_core: int,
         neighbours: int,
     ) -> None:
-        self.tape = program.tape
+        self.tape = program.tape.entries
         self.base = base
         self.timing = timing
         self.options = options
@@ -70,7 +70,7 @@ class Placing:
         self.rows = Broadcasts(self.tape) if any(map(spreads_row, kinds)) else None
         self.written: list[Any] = []
         """The tensors in HBM that were written, whose marks nobody else clears."""
-        self.done: dict[tuple, Region] = {}
+        self.done: dict[tuple[Any, ...], Region] = {}
         """What is there already, by what it was made of (`as_compiled`)."""
         self.bank = target.psum_bank_bytes
         # that tiles may fill
@@ -121,9 +121,8 @@ class Placing:
                 share = tape[at + width - 1]
                 if share is not None:
                     self.masked.add(signature)
-                    for tiles in share[2:]:
-                        for buf, _, _ in tiles:
-                            buf.mark = at
+                    for picked in share.picks:
+                        picked.buffer.mark = at
             tape[at + 3].mark = at
             if width == 8:  # the usual numbers of sources, as fast as can be
                 tape[at + 5].mark = at
@@ -164,8 +163,8 @@ class Placing:
                 )
                 reads.append(region)
         share = tape[end_at - 1]
-        if share is not None and len(share) > 2:  # the tiles of indices that pick its elements
-            for buf, offset, meta in share[2]:
+        if share is not None:  # the tiles of indices that pick its elements
+            for buf, offset, meta in share.picks:
                 region, t, cause = self.read(buf, meta, offset, t, cause)
                 reads.append(region)
 
@@ -334,7 +333,7 @@ class Placing:
         one ran before."""
         if signature.plan.stateful or len(cost.reads) < len(signature.srcs) or not cost.reads:
             return None  # of constants only the type is recorded
-        key: tuple = (signature,)
+        key: tuple[Any, ...] = (signature,)
         for k, meta in cost.reads:
             buf, offset = self.tape[at + k], self.tape[at + k + 1]
             region = find(buf, meta or buf.meta, offset if meta else 0)
@@ -350,8 +349,8 @@ class Placing:
         for buf in self.tape[at + 3 : end : 2]:
             if buf.mark.__class__ is list and last_use(buf.mark) == at:
                 self.give_back(buf, core)
-        if share is not None and len(share) > 2:
-            for buf, _, _ in share[2]:
+        if share is not None:
+            for buf, _, _ in share.picks:
                 if buf.mark.__class__ is list and last_use(buf.mark) == at:
                     self.give_back(buf, core)
 

@@ -73,7 +73,7 @@ def span(meta: Meta, offset: int) -> tuple[int, int]:
     return (offset + low) * meta.itemsize, (offset + high + 1) * meta.itemsize - 1
 
 
-Region = list
+Region = list[Any]
 """One view of a buffer, a plain list for speed, in this order:"""
 LAYOUT, OFFSET, AVAIL, WRITER, ENGINE, READ, READER, OTHERS, NEED, BANKED, LAST = range(11)
 # AVAIL: when a waiting instruction may use what was last written. WRITER: the record that wrote it.
@@ -276,7 +276,8 @@ def find(buf: Any, meta: Meta, offset: int) -> Region:
         buf.mark = made if meta is buf.meta else [None, made, entry]
         return made
     if entry[0] is meta:
-        return entry
+        whole: Region = entry
+        return whole
     if entry[0] is not None:
         buf.mark = entry = [None, entry, entry[LAST]]
     found: Region | Views = entry[1]
@@ -284,22 +285,23 @@ def find(buf: Any, meta: Meta, offset: int) -> Region:
         if found[0] is meta and found[1] == offset:
             return found
         found[LAST] = -1
-        found = entry[1] = Views(found, buf.meta)
+        entry[1] = found = Views(found, buf.meta)
     return found.region(meta, offset)
 
 
-def first_of(entry: list) -> Region:
+def first_of(entry: list[Any]) -> Region:
     """The region that was made first of a buffer, by its mark."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
     return found if isinstance(found, list) else found.first
 
 
-def last_use(entry: list) -> int:
+def last_use(entry: list[Any]) -> int:
     """Where on the tape the record lies that touches a buffer last, by its mark."""
-    return entry[2] if entry[0] is None else entry[LAST]
+    found: int = entry[2] if entry[0] is None else entry[LAST]
+    return found
 
 
-def over(entry: list) -> tuple[float, int]:
+def over(entry: list[Any]) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
     if isinstance(found, list):

@@ -4,86 +4,25 @@ roofline, in words."""
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import CodeType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..execution.signature import Signature
+from ..execution.tape import Record
 from ..isa.core import DMA
 from ..machine import target as targets
+from ..machine.counts import sums_by
 from ..machine.target import Target
-from ..rules import source
+from ..program.run import Run
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
+from .results import Roofline, Step
 from .schedule import place
 from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
-
-if TYPE_CHECKING:
-    from ..program.run import Run
-    from ..views.lane_chart import LaneChart
-    from ..views.memory_chart import MemoryChart
-    from ..views.roofline_chart import RooflineChart
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One instruction of the critical path."""
-
-    index: int
-    """Position in `run.instructions`."""
-    engine: str
-    op: str
-    line: int
-    source: str
-    start_ns: float
-    end_ns: float
-    reason: str
-    """Why it did not start earlier; one of `REASONS`."""
-    since_ns: float
-    """When the path came to it: `start_ns`, or when the loading of its activation table or
-    stationary operand began."""
-    on_path_ns: float
-    """How much of the path's time is its own: from `since_ns` until the path came to the next step,
-    or to its end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roofline:
-    """Where the kernel stands between memory and arithmetic."""
-
-    flops: float
-    """Multiplications and additions of its matmuls; transposes are not counted."""
-    hbm_bytes: int
-    """Bytes read from and written to HBM."""
-    intensity: float
-    """flops per HBM byte; 0 where nothing is moved."""
-    achieved_flops: float
-    """flop/s over the modelled latency without launch overhead."""
-    achieved_bandwidth: float
-    """HBM bytes/s over the same time."""
-    peak_flops: float
-    """flop/s of TensorE in bf16."""
-    peak_bandwidth: float
-    """The core's share of HBM bandwidth, bytes/s."""
-    achievable_bandwidth: float
-    """What the DMA engines of a core reach together, bytes/s."""
-
-    matmul_us: float
-    """What the matmuls take at TensorE's peak in their own data types."""
-
-    @property
-    def knee(self) -> float:
-        """flop per byte at which arithmetic begins to limit, at the achievable bandwidth."""
-        return self.peak_flops / self.achievable_bandwidth
-
-    @property
-    def bound_us(self) -> float:
-        """The least time that matmuls and bytes allow."""
-        return max(self.matmul_us, self.hbm_bytes / self.achievable_bandwidth * 1e6)
 
 
 class Timeline:
@@ -115,7 +54,7 @@ class Timeline:
         placed = Placed()
         at = 0.0
         self._programs = list(run.programs)
-        self._records: list[tuple] | None = None
+        self._records: list[Record] | None = None
         begin, calls, side_by_side = 0.0, 0, False
         for number, program in enumerate(self._programs):
             # the two cores of a logical one are two programs that share their tensors in HBM
@@ -159,7 +98,7 @@ class Timeline:
             for k in range(len(ENGINES))
         ]
         starts, busy_ends, ends, lane, cause = placed.columns()
-        used = sorted({*engines, *np.flatnonzero(np.bincount(lane)).tolist()})
+        used = sorted({*engines, *np.flatnonzero(sums_by(lane)).tolist()})
         self.lanes: tuple[str, ...] = tuple(names[k] for k in used)
         renumber = np.zeros(len(names), np.int16)
         renumber[used] = np.arange(len(used))
@@ -178,7 +117,7 @@ class Timeline:
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
-        self.like: dict[tuple, int] = {}
+        self.like: dict[tuple[str, CodeType, int], int] = {}
         """The first record of each instruction and place, as far as somebody asked."""
 
     def __len__(self) -> int:
@@ -214,7 +153,7 @@ class Timeline:
         together) and "hbm" (bytes against the peak HBM bandwidth). Of several cores, their mean."""
         span, cores = self.span_ns or 1.0, self.cores
         busy = (
-            np.bincount(self.lane, self.busy_end - self.start, len(self.lanes))
+            sums_by(self.lane, self.busy_end - self.start, len(self.lanes))
             if len(self)
             else np.zeros(len(self.lanes))
         )
@@ -255,8 +194,8 @@ class Timeline:
 
     def step(self, k: int, until: float | None = None) -> Step:
         """Record `k` as a step of a path that goes on at `until` (None: at its end)."""
-        signature, code, lasti, _ = self.record(k)
-        place_ = source.line_of(code, lasti)
+        record = self.record(k)
+        signature, place_ = record.signature, record.place
         since, end = float(self.since[k]), float(self.end[k])
         return Step(
             k,
@@ -271,11 +210,10 @@ class Timeline:
             (end if until is None else until) - since,
         )
 
-    def record(self, k: int) -> tuple:
-        """Of record `k`: its signature, its place in the kernel's code, the buffer that it
-        writes."""
+    def record(self, k: int) -> Record:
+        """Record `k` of the run."""
         if self._records is None:
-            self._records = [r[:4] for program in self._programs for r in program.records()]
+            self._records = [r for program in self._programs for r in program.records()]
         return self._records[k]
 
     def cost_of(self, signature: Signature) -> Cost:
@@ -321,34 +259,6 @@ class Timeline:
             f"the critical path is mostly {self.bound}"
         )
         return "\n".join(lines)
-
-    # -- views -------------------------------------------------------------------------------------
-    def lane_chart(
-        self, between: tuple[float, float] | None = None, quote: bool = True
-    ) -> LaneChart:
-        """What each engine and DMA queue does when; of the part `between` two moments in
-        microseconds, if given. Without `quote` its text names the kernel's lines by number only."""
-        from ..views.lane_chart import LaneChart
-
-        return LaneChart(self, between, quote)
-
-    def memory_chart(self) -> MemoryChart:
-        """How full SBUF and PSUM are over modelled time, by owner."""
-        from ..views.memory_chart import MemoryChart
-
-        return MemoryChart(self.run, self)
-
-    def roofline_chart(self) -> RooflineChart:
-        """Where the run stands under the roofs of HBM bandwidth and arithmetic."""
-        from ..views.roofline_chart import RooflineChart
-
-        return RooflineChart(self)
-
-    def save_trace(self, path: str) -> None:
-        """Write a trace file that ui.perfetto.dev opens: Chrome's trace-event JSON."""
-        from ..views import trace_file
-
-        trace_file.save(self, path)
 
     def __repr__(self) -> str:
         return (

@@ -18,7 +18,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
-from ..execution.execution import Program
+from ..execution.execution import Execution
 from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
 from .broadcast import spreads_row
@@ -30,7 +30,7 @@ from .timing import Timing
 
 
 def place(
-    program: Program,
+    program: Execution,
     base: float,
     timing: Timing,
     target: Target,
@@ -63,7 +63,7 @@ def place(
 
     placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
     tape, view, destination, give_back = (
-        program.tape,
+        program.tape.entries,
         placing.view,
         placing.destination,
         placing.give_back,
@@ -318,7 +318,7 @@ def place(
     return out.close(base, timing)
 
 
-def _usual(signature: Any, placing: Placing) -> tuple | None:
+def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general
     way.
 

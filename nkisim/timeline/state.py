@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.counts import sums_by
 from .cost import ENGINES, Cost
 from .timing import Timing
 
@@ -143,7 +144,7 @@ class Core:
         loaded."""
         self.stationary: tuple[Any, int, Any] = (None, NOBODY, None)
         """What TensorE holds: its region, the record that wrote it, its layout."""
-        self.tiles: dict[tuple, float] = {}
+        self.tiles: dict[tuple[Any, ...], float] = {}
         """Until when each tile of a tiled PE array is occupied."""
         self.warm: deque[tuple[float, float]] = deque()
         """When TensorE was busy lately."""
@@ -160,7 +161,7 @@ class Core:
         transfers."""
         self.pools = (Pool(capacity[0], MEMORY), Pool(capacity[1], BANK))
         """SBUF and PSUM."""
-        self.usuals: dict[Any, tuple | None] = {}
+        self.usuals: dict[Any, tuple[Any, ...] | None] = {}
         """Of each signature, what the short way of `schedule.place` knows of it."""
 
 
@@ -194,7 +195,7 @@ class Placed:
         """Of each signature that ran."""
         self.before = 0
         """How many records were placed before this program."""
-        self.closed: list[tuple[NDArray, ...]] = []
+        self.closed: list[tuple[NDArray[Any], ...]] = []
         """Of each program placed: start, end of occupancy, end, lane, cause of its records."""
 
     def kind_of(self, cost: Cost, lane: int) -> int:
@@ -214,9 +215,7 @@ class Placed:
         lane[own] = np.fromiter(self.lane, np.int64, len(own))
         end[own] = busy_end[own] + timing.dma_done
         end[kind == 0] = np.fromiter(self.end, np.float64, len(self.end))
-        for cost, uses in zip(
-            self.counted, np.bincount(kind, minlength=len(self.kinds))[1:].tolist()
-        ):
+        for cost, uses in zip(self.counted, sums_by(kind, length=len(self.kinds))[1:].tolist()):
             cost.uses += uses
         self.closed.append((start, busy_end, end, lane, np.fromiter(self.cause, np.int64, n)))
         self.before += n
@@ -233,7 +232,7 @@ class Placed:
         del self.kinds[1:]
         return float(end.max(initial=base))
 
-    def columns(self) -> list[NDArray]:
+    def columns(self) -> list[NDArray[Any]]:
         """Start, end of occupancy, end, lane, cause of all records."""
         if not self.closed:
             return [

@@ -53,12 +53,12 @@ class Chart:
 
 
 def style() -> AbstractContextManager[None]:
-    """matplotlib's settings while a chart is made: a light card of its own, so that it reads in a
-    dark notebook too, and whatever style the reader has chosen."""
+    """matplotlib's settings while a chart is made, whatever style the reader has chosen: no
+    background, and colours that read on a light page and on a dark one."""
     import matplotlib
 
     ink, soft, line, card = (
-        c.light for c in (palette.INK, palette.SOFT, palette.LINE, palette.CARD)
+        c.either for c in (palette.INK, palette.SOFT, palette.LINE, palette.CARD)
     )
     return matplotlib.rc_context(
         {

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..execution.tape import Record
 from ..machine import dtypes
 from ..machine.memory import CONST, HBM, Buffer, Meta, meta_of
-
-if TYPE_CHECKING:
-    from ..program.run import Run
+from ..program.run import Run
 
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"
 LOST = "/"
@@ -44,46 +43,47 @@ class Contents:
     def __init__(self, run: Run, wanted: list[int], grid: tuple[int, int]) -> None:
         self.grid = grid
         self._results = run.results
-        self._seconds = [second for program in run.programs for second in program.seconds]
-        self._records: dict[int, tuple] = {}
+        self._seconds = [second for program in run.programs for second in program.tape.seconds]
+        self._records: dict[int, Record] = {}
         self._shadows: dict[int, _Shadow] = {}
         initial = {
-            buffer: values for program in run.programs for buffer, values in program.initial.items()
+            buffer: values
+            for program in run.programs
+            for buffer, values in program.tape.initial.items()
         }
         chosen = set(wanted)
         for number, record in numbered(run):
             if number in chosen:
                 self._records[number] = record
-                for buffer, meta in _read(record):
-                    if meta.space != CONST and id(buffer) not in self._shadows:
-                        self._shadows[id(buffer)] = _Shadow(buffer, initial.get(buffer))
+                for read in record.srcs:
+                    known = id(read.buffer) in self._shadows
+                    if read.meta.space != CONST and not known:
+                        shadow = _Shadow(read.buffer, initial.get(read.buffer))
+                        self._shadows[id(read.buffer)] = shadow
         shadows = self._shadows
         cores = [core for core, program in enumerate(run.programs) for _ in program.records()]
         for (number, record), core in zip(numbered(run), cores, strict=True):
-            signature = record[0]
-            shadow = shadows.get(id(record[3]))
-            if shadow is not None:
-                shadow.wrote(core, number, signature.dst, record[4], self._results)
-            if signature.extra is not None:
-                shadow = shadows.get(id(record[-3]))
-                if shadow is not None:
-                    shadow.wrote(core, number, signature.extra, record[-2], self._seconds)
-            for buffer, meta in _read(record):
-                if meta.space == HBM and id(buffer) in shadows:
-                    shadows[id(buffer)].touched.add(core)
+            both: tuple[list[Any], ...] = (self._results, self._seconds)
+            for into, values in zip(record.written, both):
+                found = shadows.get(id(into.buffer))
+                if found is not None:
+                    found.wrote(core, number, into.meta, into.offset, values)
+            for read in record.srcs:
+                if read.meta.space == HBM and id(read.buffer) in shadows:
+                    shadows[id(read.buffer)].touched.add(core)
 
     def of(self, number: int) -> tuple[list[Preview | None], list[Preview | None]]:
         """What record `number` wrote (by destination) and what it read (by source); None where that
         is not known."""
         record = self._records[number]
         written: list[Preview | None] = [preview(self._results[number], self.grid)]
-        if record[0].extra is not None:
+        if record.second is not None:
             second = self._seconds[number]
             written.append(None if second is None else preview(second, self.grid))
         read: list[Preview | None] = []
-        for at, (buffer, meta) in enumerate(_read(record)):
+        for buffer, offset, meta in record.srcs:
             shadow = self._shadows.get(id(buffer))
-            values = None if shadow is None else shadow.before(number, meta, record[6 + 2 * at])
+            values = None if shadow is None else shadow.before(number, meta, offset)
             # of picked elements: what was written is what was read
             if values is None and _copies(record):
                 read.append(written[0])
@@ -92,22 +92,17 @@ class Contents:
         return written, read
 
 
-def numbered(run: Run) -> Iterator[tuple[int, tuple]]:
+def numbered(run: Run) -> Iterator[tuple[int, Record]]:
     """Each record with its number."""
-    return enumerate(record for program in run.programs for record in program.records())
+    return enumerate(run.records())
 
 
-def hbm_parts(record: tuple) -> list[str]:
+def hbm_parts(record: Record) -> list[str]:
     """Of each operand of a record that is a part of a tensor in HBM, where it begins, destinations
     first; "" of the others."""
-    signature = record[0]
-    operands = [(record[3], signature.dst, record[4])]
-    if signature.extra is not None:
-        operands.append((record[-3], signature.extra, record[-2]))
-    operands += [(b, m, record[6 + 2 * at]) for at, (b, m) in enumerate(_read(record))]
     return [
         "" if meta.space != HBM else _part(buffer.meta, meta, offset)
-        for buffer, meta, offset in operands
+        for buffer, offset, meta in (*record.written, *record.srcs)
     ]
 
 
@@ -118,10 +113,6 @@ def _part(tensor: Meta, view: Meta, offset: int) -> str:
     if view.size == tensor.size:
         return ""
     return f"from {[int(i) for i in np.unravel_index(offset, tensor.shape)]} of {whole}"
-
-
-def _read(record: tuple) -> list[tuple[Buffer, Meta]]:
-    return list(zip(record[5:-1:2], record[0].srcs))
 
 
 class _Shadow:
@@ -191,17 +182,17 @@ class _Shadow:
             self._known = True
 
 
-def _copies(record: tuple) -> bool:
+def _copies(record: Record) -> bool:
     """Whether a record writes exactly what it reads: a transfer of one source, whole, without a
     cast or an addition."""
-    signature, share = record[0], record[-1]
+    signature, share = record.signature, record.share
     return (
         signature.instruction.name == "dma_copy"
         and len(signature.srcs) == 1
-        and not signature.attrs[0]
+        and not signature.attrs.add
         and signature.srcs[0].shape == signature.dst.shape
         and signature.srcs[0].dtype == signature.dst.dtype
-        and (share is None or share[0] == share[1])
+        and (share is None or share.kept == share.size)
     )
 
 
@@ -228,13 +219,13 @@ def preview(values: np.ndarray, grid: tuple[int, int]) -> Preview:
         scaled = (cells - low) / (high - low) if high > low else np.full(cells.shape, 0.5)
         numbers = np.where(
             fine, np.rint(np.where(fine, scaled, 0.0) * (len(LEVELS) - 1)), len(LEVELS)
-        ).astype(int)
+        ).astype(np.int64)
     levels = "".join((LEVELS + LOST)[n] for n in numbers.ravel())
     return Preview(rows, columns, levels, _words(flat))
 
 
 def _starts(n: int, parts: int) -> np.ndarray:
-    return np.arange(parts) * n // parts
+    return np.arange(parts, dtype=np.int64) * n // parts
 
 
 def _words(flat: np.ndarray) -> str:

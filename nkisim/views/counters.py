@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ..program.run import Run
 from .tables import count, short, size, table
-
-if TYPE_CHECKING:
-    from ..program.run import Run
 
 
 def text(run: Run) -> str:
     """The counters of a run, by engine, by operation and by HBM tensor."""
     engines: dict[str, dict[str, int]] = {}
     total = 0
-    for program in run.programs:
-        for record in program.records():
-            ops = engines.setdefault(record[0].engine, {})
-            ops[record[0].instruction.name] = ops.get(record[0].instruction.name, 0) + 1
-            total += 1
+    for record in run.records():
+        signature = record.signature
+        ops = engines.setdefault(signature.engine, {})
+        ops[signature.instruction.name] = ops.get(signature.instruction.name, 0) + 1
+        total += 1
     head = (
         f"Counters on {run.target}: {count(total, 'instruction')}, "
         f"{count(len(run.programs), 'kernel call')}"

@@ -10,6 +10,7 @@ symbols.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Gap:
     first: int
     count: int
     iterations: int
-    """How many iterations of a loop they are; 0 if they are no loop's."""
+    """How many iterations of a loop they are; 0 if they are not a loop's."""
     total: int = 0
     """Iterations of that loop altogether."""
 
@@ -123,7 +124,7 @@ def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict
     """
     sequence = kind.astype(np.int32)
     loops: dict[int, _Loop] = {}
-    names: dict[tuple, int] = {}
+    names: dict[tuple[Any, ...], int] = {}
     fresh = int(kind.max(initial=0)) + 1
     # folding an inner loop makes the outer one short: look at short periods anew, but not for ever
     again = 64

@@ -3,10 +3,12 @@ decides the latency."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..timeline import Timeline
 from . import chart, lanes, palette
 from .reading import Reading
 from .tables import bars, clip, count, table
@@ -14,8 +16,6 @@ from .tables import bars, clip, count, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..timeline import Timeline
 
 MOST = 1500
 """Instructions drawn one by one; of more, each column of time shows how busy a lane is."""
@@ -145,10 +145,12 @@ class LaneChart(chart.Chart):
         names = [k for k in range(len(t.lanes)) if np.any(t.lane[inside] == k)]
         note = "critical path underlined"
         with chart.style():
-            if single and len(names) <= 24:
-                figure = Figure(figsize=(9.6, 1.35 + 0.29 * len(names)), layout="constrained")
+            bands = _bands(t.lanes, names)
+            if single and len(bands) <= 24:
+                tall = bands[-1].top + bands[-1].height
+                figure = Figure(figsize=(9.6, 1.35 + 0.29 * tall), layout="constrained")
                 ax = figure.subplots()
-                if self._single(ax, names, inside):
+                if self._single(ax, bands, inside):
                     note += ", activation table loads hatched"
             else:
                 edges = np.linspace(*self.between, COLUMNS + 1)
@@ -172,86 +174,114 @@ class LaneChart(chart.Chart):
             figure.suptitle(f"{self.caption}\n{note}", fontsize=10, x=0.01, ha="left")
         return figure
 
-    def _single(self, ax: Axes, names: list[int], inside: np.ndarray) -> bool:
+    def _single(self, ax: Axes, bands: list[_Band], inside: np.ndarray) -> bool:
         """Each instruction as a block; returns whether a table load is among them."""
-        t, r = self.timeline, self.reading
+        t = self.timeline
         loads = lanes.is_table_load(t)
-        span = self.between[1] - self.between[0]
         critical = np.zeros(len(t.start), bool)
         critical[[step.index for step in t.critical_path]] = True
-        for row, lane in enumerate(names):
-            mine = np.flatnonzero(inside & (t.lane == lane))
-            color = palette.shade(t.lanes[lane]).light
-            spans = [
-                (float(t.start[k]) / 1e3, float(max(t.busy_end[k] - t.start[k], 0.0)) / 1e3)
-                for k in mine
-            ]
-            ax.broken_barh(
-                spans,
-                (row - 0.34, 0.68),
-                facecolor=color,
-                edgecolor=palette.CARD.light,
-                linewidth=0.4 if len(mine) <= 150 else 0,
-            )
-            ax.broken_barh(
-                [
-                    (since, start + width - since)
-                    for (start, width), k, since in zip(
-                        spans, mine, t.since[mine] / 1e3, strict=True
-                    )
-                    if critical[k]
-                ],
-                (row + 0.34, 0.12),
-                facecolor=palette.INK.light,
-                linewidth=0,
-            )
-            waits = [
-                (float(t.since[k]) / 1e3, float(t.start[k] - t.since[k]) / 1e3)
-                for k in mine
-                if loads[k]
-            ]
-            ax.broken_barh(
-                waits,
-                (row - 0.34, 0.68),
-                facecolor="none",
-                edgecolor=color,
-                hatch=HATCH,
-                linewidth=0.8,
-            )
-            named = [
-                (r.kind_of(int(k)).op, "white", "none", where)
-                for k, where in zip(mine, spans, strict=True)
-            ]
-            named += [
-                ("table load", palette.INK.light, palette.CARD.light, where) for where in waits
-            ]
-            for text, ink, behind, (start, width) in named:
-                low, high = max(start, self.between[0]), min(start + width, self.between[1])
-                if (high - low) / span > 0.0105 * len(text):
-                    ax.text(
-                        (low + high) / 2,
-                        row,
-                        text,
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color=ink,
-                        clip_on=True,
-                        bbox={"facecolor": behind, "edgecolor": "none", "pad": 1.0},
-                    )
-        ax.set_yticks(range(len(names)), [t.lanes[k] for k in names])
-        ax.set_ylim(len(names) - 0.4, -0.6)
+        for band in bands:
+            part = (band.height - 0.2) / len(band.lanes)
+            for place, lane in enumerate(band.lanes):
+                mine = np.flatnonzero(inside & (t.lane == lane))
+                middle = band.top + 0.1 + part * (place + 0.5)
+                self._blocks(ax, lane, mine, middle, part, critical)
+                waits = self._waits(ax, lane, mine[loads[mine]], middle, part)
+                self._named(ax, mine, waits, middle, part)
+        ax.set_yticks([b.top + b.height / 2 for b in bands], [b.name for b in bands])
+        ax.set_ylim(bands[-1].top + bands[-1].height + 0.1, -0.1)
         return bool(np.any(loads & inside))
+
+    def _spans(self, mine: np.ndarray) -> list[tuple[float, float]]:
+        """Start and length of instructions, in microseconds."""
+        t = self.timeline
+        busy = np.maximum(t.busy_end[mine] - t.start[mine], 0.0)
+        return list(zip((t.start[mine] / 1e3).tolist(), (busy / 1e3).tolist()))
+
+    def _blocks(
+        self,
+        ax: Axes,
+        lane: int,
+        mine: np.ndarray,
+        middle: float,
+        part: float,
+        critical: np.ndarray,
+    ) -> None:
+        """The instructions of one lane, those of the critical path underlined."""
+        t, spans = self.timeline, self._spans(mine)
+        ax.broken_barh(
+            spans,
+            (middle - 0.42 * part, 0.84 * part),
+            facecolor=palette.shade(t.lanes[lane]).either,
+            edgecolor=palette.CARD.either,
+            linewidth=0.4 if len(mine) <= 150 else 0,
+        )
+        since = (t.since[mine] / 1e3).tolist()
+        path = [
+            (begin, start + width - begin)
+            for begin, (start, width), k in zip(since, spans, mine)
+            if critical[k]
+        ]
+        foot = (middle + 0.42 * part, 0.15 * part)
+        ax.broken_barh(path, foot, facecolor=palette.INK.either, linewidth=0)
+
+    def _waits(
+        self, ax: Axes, lane: int, mine: np.ndarray, middle: float, part: float
+    ) -> list[tuple[float, float]]:
+        """The loads of activation tables before these instructions, drawn and told."""
+        t = self.timeline
+        since, start = t.since[mine] / 1e3, t.start[mine] / 1e3
+        waits = list(zip(since.tolist(), (start - since).tolist()))
+        ax.broken_barh(
+            waits,
+            (middle - 0.42 * part, 0.84 * part),
+            facecolor="none",
+            edgecolor=palette.shade(t.lanes[lane]).either,
+            hatch=HATCH,
+            linewidth=0.8,
+        )
+        return waits
+
+    def _named(
+        self,
+        ax: Axes,
+        mine: np.ndarray,
+        waits: list[tuple[float, float]],
+        middle: float,
+        part: float,
+    ) -> None:
+        """Words on the blocks that have room for them."""
+        if part < 0.5:
+            return
+        low, high = self.between
+        named = [
+            (self.reading.kind_of(int(k)).op, "white", where)
+            for k, where in zip(mine, self._spans(mine))
+        ]
+        named += [("table load", palette.INK.either, where) for where in waits]
+        for text, ink, (start, width) in named:
+            left, right = max(start, low), min(start + width, high)
+            if (right - left) / (high - low) > 0.0105 * len(text):
+                ax.text(
+                    (left + right) / 2,
+                    middle,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=ink,
+                    clip_on=True,
+                )
 
     def _folded(self, ax: Axes, found: list[lanes.Lane], loads: dict[str, lanes.Lane]) -> None:
         for row, lane in enumerate(found):
-            ax.axhspan(row - 0.4, row + 0.4, color=palette.RAISED.light, linewidth=0)
+            ax.axhspan(row - 0.4, row + 0.4, color=palette.RAISED.either, linewidth=0)
             ax.stairs(
                 row + 0.4 - 0.8 * lane.share,
                 lane.edges,
                 baseline=row + 0.4,
                 fill=True,
-                color=palette.shade(lane.name).light,
+                color=palette.shade(lane.name).either,
             )
             if lane.name in loads:
                 floor = row + 0.4 - 0.8 * lane.share
@@ -261,7 +291,7 @@ class LaneChart(chart.Chart):
                     baseline=floor,
                     fill=True,
                     facecolor="none",
-                    edgecolor=palette.shade(lane.name).light,
+                    edgecolor=palette.shade(lane.name).either,
                     hatch=HATCH,
                     linewidth=0,
                 )
@@ -276,3 +306,27 @@ class LaneChart(chart.Chart):
             )
         ax.set_yticks(range(len(found)), [lane.name for lane in found])
         ax.set_ylim(len(found) - 0.5, -0.5)
+
+
+class _Band(NamedTuple):
+    """A row of the chart: an engine, or all DMA queues of one direction."""
+
+    name: str
+    lanes: list[int]
+    top: float
+    height: float
+
+
+def _bands(names: Sequence[str], used: Sequence[int]) -> list[_Band]:
+    """The rows for these lanes: queues ("dma in 3") share one, which is taller, up to a point."""
+    found: dict[str, list[int]] = {}
+    for lane in used:
+        queue = palette.engine(names[lane]) == "dma"
+        found.setdefault(names[lane].rpartition(" ")[0] if queue else names[lane], []).append(lane)
+    bands, top = [], 0.0
+    for name, own in found.items():
+        height = min(max(1.0, 0.25 * len(own)), 3.0)
+        label = f"{name} ({len(own)})" if len(own) > 1 else names[own[0]]
+        bands.append(_Band(label, own, top, height))
+        top += height
+    return bands

@@ -4,17 +4,14 @@ overview draw."""
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import REASONS, Timeline
 from .palette import ENGINES
 from .reading import Reading
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
-
 
 TABLE_LOAD = "activation table load"
 """What ScalarE does from `timeline.since` to `timeline.start` before an activation that needs
@@ -53,9 +50,10 @@ def busy(
 def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
     """Of each record, whether it waited for an activation table of its own: from `timeline.since`
     to `timeline.start`."""
-    from ..timeline import REASONS
-
-    return (timeline.reason == REASONS.index("table load")) & (timeline.since < timeline.start)
+    found: NDArray[np.bool_] = (timeline.reason == REASONS.index("table load")) & (
+        timeline.since < timeline.start
+    )
+    return found
 
 
 def table_loads(

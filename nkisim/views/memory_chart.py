@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..program.run import Run
+from ..timeline import Timeline
 from . import chart, palette
 from .occupancy import Curve, curve, holders, unit_of
 from .reading import SPACES, Reading
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..program.run import Run
-    from ..timeline import Timeline
-
 COLUMNS = 1000
 """Of the figure: about one a pixel."""
 TEXT_COLUMNS = 60
@@ -26,7 +25,7 @@ NAMED = 7
 
 
 class MemoryChart(chart.Chart):
-    """Bytes a partition in use, by owner, over the instructions of a run or over the time of a
+    """Bytes per partition in use, by owner, over the instructions of a run or over the time of a
     model."""
 
     def __init__(
@@ -89,7 +88,7 @@ class MemoryChart(chart.Chart):
                     size(sum(t.partition_bytes * n for t, n in rest)),
                 ]
             )
-        who = table(["held by", "shape", "dtype", "line", "bytes", "a partition"], rows)
+        who = table(["held by", "shape", "dtype", "line", "bytes", "per partition"], rows)
         c = curve(r, space, TEXT_COLUMNS, self.timeline)
         return (
             f"{head}\n{_indent(who)}\n  over {self._axis()}:\n  "
@@ -154,15 +153,15 @@ def _draw(ax: Axes, c: Curve, space: str, reading: Reading) -> None:
             label=clip(brief(name), 30),
         )
         base = top
-    ax.stairs(c.total / per, c.edges, color=palette.INK.light, linewidth=0.8, baseline=None)
-    ax.axhline(capacity / per, color=palette.LIMIT.light, linewidth=1.2, linestyle=(0, (5, 2)))
-    ax.set_ylabel(f"{unit} a partition")
+    ax.stairs(c.total / per, c.edges, color=palette.INK.either, linewidth=0.8, baseline=None)
+    ax.axhline(capacity / per, color=palette.LIMIT.either, linewidth=1.2, linestyle=(0, (5, 2)))
+    ax.set_ylabel(f"{unit} per partition")
     ax.set_title(space.upper())
     ax.grid(axis="y")
     words = f"capacity {size(capacity)} {reading.unit}"
     near = peak * 5 >= capacity
     ax.set_ylim(0, (max(capacity, peak) * 1.18 if near else peak * 1.3) / per or 1.0)
-    place: dict[str, Any] = {"color": palette.LIMIT.light, "ha": "right", "fontsize": 8}
+    place: dict[str, Any] = {"color": palette.LIMIT.either, "ha": "right", "fontsize": 8}
     if near:
         ax.annotate(
             words,

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine.counts import sums_by
+from ..timeline import Timeline
 from .reading import Reading, Tile
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 
 @dataclass
@@ -23,7 +21,7 @@ class Curve:
     edges: NDArray[np.float64]
     """Instruction numbers, or modelled microseconds."""
     total: NDArray[np.int64]
-    """Bytes a partition."""
+    """Bytes per partition."""
     owners: dict[str, NDArray[np.int64]]
     """The same by the name of the tensors, if asked for."""
     folded: int
@@ -32,8 +30,8 @@ class Curve:
 
 
 def unit_of(peak: int) -> tuple[str, int]:
-    """In what to count a memory of which at most `peak` bytes a partition are in use: the unit, and
-    how many bytes it is."""
+    """In what to count a memory of which at most `peak` bytes per partition are in use: the unit,
+    and how many bytes it is."""
     return ("B", 1) if peak < 4096 else ("KiB", 1024)
 
 
@@ -53,8 +51,8 @@ def spans(
 def holders(
     reading: Reading, space: str, timeline: Timeline | None
 ) -> tuple[float, list[tuple[Tile, int]]]:
-    """The fullest moment of `space`, and who holds it then, how many alike: most bytes a partition
-    first."""
+    """The fullest moment of `space`, and who holds it then, how many alike: most bytes per
+    partition first."""
     wanted = np.array([t.space == space for t in reading.tiles], bool)[reading.use_tile]
     begin, end, _ = spans(reading, timeline)
     begin, end = begin[wanted], end[wanted]
@@ -131,8 +129,8 @@ def curve(
         ]
         fullest = float(times[int(np.argmax(totals))])
         there = (begin <= fullest) & (fullest < end)
-        peak = np.bincount(numbers, sizes * there, len(names))
-        held = np.bincount(numbers, sizes * (end - begin), len(names))
+        peak = sums_by(numbers, sizes * there, len(names))
+        held = sums_by(numbers, sizes * (end - begin), len(names))
         ranked = [
             n
             for n in sorted(names, key=lambda n: (-peak[names[n]], -held[names[n]], n))

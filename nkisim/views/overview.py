@@ -8,29 +8,29 @@ reader's light or dark scheme by itself.
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import Timeline
 from . import lanes, palette
 from .occupancy import curve
 from .reading import SPACES, Reading
 from .tables import short, size
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 WIDTH, LEFT, RIGHT = 960, 92, 16
 COLUMNS = 430
 LANE, GAP, AREA = 15, 5, 46
 
 STYLE = (
-    f":root{{{palette.variables(dark=False)}}}@media "
-    f"(prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}text{{font:12px "
-    "system-ui,-apple-system,'Segoe "
-    "UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}.m{fill:var(--focus);fill-opacity:.55}.h{stroke:var(--scalar);stroke-width:1.5}.c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 "
-    "3}"
+    f":root{{{palette.variables(dark=False)}}}"
+    f"@media (prefers-color-scheme:dark){{:root{{{palette.variables(dark=True)}}}}}"
+    "text{font:12px system-ui,-apple-system,'Segoe "
+    "UI',sans-serif;fill:var(--ink)}.s{fill:var(--soft);font-size:11px}"
+    "path,rect.b{shape-rendering:crispEdges}.a{stroke:var(--line);stroke-width:1}.b{fill:var(--raised)}"
+    ".m{fill:var(--focus);fill-opacity:.55}"
+    ".h{stroke:var(--scalar);stroke-width:1.5}"
+    ".c{stroke:var(--limit);stroke-width:1.2;stroke-dasharray:5 3}"
 )
 
 
@@ -51,7 +51,8 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
         title += "; hatched: an activation table is loaded"
         parts.append(
             '<pattern id="h" width="4" height="4" patternUnits="userSpaceOnUse" '
-            'patternTransform="rotate(45)"><path class="h" d="M1 0v4"/></pattern>'
+            'patternTransform="rotate(45)">'
+            '<path class="h" d="M1 0v4"/></pattern>'
         )
     parts.append(f'<text class="s" x="{LEFT}" y="15">{title}</text>')
     for lane in shown:
@@ -103,8 +104,9 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     parts += _axis(length, plot, y, timeline is not None)
     height = round(y + 42)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}"><style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'width="{WIDTH}" height="{height}">'
+        f'<style>{STYLE}</style><rect width="{WIDTH}" height="{height}" rx="8" '
         f'fill="var(--card)"/>{"".join(parts)}</svg>',
         height,
     )

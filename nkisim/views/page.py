@@ -12,8 +12,10 @@ import functools
 import html
 import json
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..program.run import Run
+from ..timeline import Timeline
 from . import markup, overview, palette
 from .folding import Shown, choose
 from .lanes import TABLE_LOAD, is_table_load
@@ -21,10 +23,6 @@ from .memory_chart import MemoryChart
 from .page_data import collect, occupied
 from .reading import SPACES, Reading
 from .tables import count
-
-if TYPE_CHECKING:
-    from ..program.run import Run
-    from ..timeline import Timeline
 
 MOST = 1500
 """Instructions that a page shows one by one; of longer runs loops are folded."""

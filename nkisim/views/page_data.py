@@ -4,11 +4,12 @@ each thing once."""
 from __future__ import annotations
 
 import linecache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..machine.memory import CONST
+from ..timeline import REASONS, Timeline
 from .contents import Contents, Preview, hbm_parts, numbered
 from .folding import Shown
 from .lanes import TABLE_LOAD, group, is_table_load
@@ -16,9 +17,6 @@ from .occupancy import held_at, holders
 from .palette import ENGINES
 from .reading import SPACES, Kind, Reading, file_label
 from .tables import brief, size
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 CONTEXT = 5
 """Lines of the kernel's text shown before and after the current one."""
@@ -75,7 +73,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
 
 
 def _kind(kind: Kind, file: int) -> dict[str, Any]:
-    def operands(which: tuple) -> list[list[str]]:
+    def operands(which: tuple[Any, ...]) -> list[list[str]]:
         return [
             [brief(o.name), o.space, " x ".join(map(str, o.shape)), o.dtype]
             for o in which
@@ -114,7 +112,7 @@ def _file(filename: str, lines: set[int]) -> dict[str, Any]:
 
 
 def _memory(reading: Reading, records: list[int], timeline: Timeline | None) -> dict[str, Any]:
-    """Bytes a partition in use at each step, and the tensors that hold most of it."""
+    """Bytes per partition in use at each step, and the tensors that hold most of it."""
     out: dict[str, Any] = {
         "capacity": {s: reading.capacity(s) for s in SPACES},
         "unit": reading.unit,
@@ -159,7 +157,7 @@ def _parts(
         if number in chosen:
             chosen[number] = hbm_parts(found)
 
-    def numbers(words: list[str], operands: tuple) -> list[int]:
+    def numbers(words: list[str], operands: tuple[Any, ...]) -> list[int]:
         return [pool.number(w) for w, o in zip(words, operands, strict=True) if o.space != CONST]
 
     parts = []
@@ -178,7 +176,7 @@ def _contents(
     contents = Contents(reading.run, records, grid)
     tiles = Pool()
 
-    def numbers(found: list[Preview | None], operands: tuple) -> list[int]:
+    def numbers(found: list[Preview | None], operands: tuple[Any, ...]) -> list[int]:
         return [
             -1 if p is None else tiles.number(p)
             for p, o in zip(found, operands, strict=False)
@@ -196,8 +194,6 @@ def _contents(
 def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
     """The modelled interval of each step in words, what it waited for, and whether it is on the
     critical path."""
-    from ..timeline import REASONS
-
     length = float(timeline.end.max(initial=0.0)) or 1.0
     critical = {step.index for step in timeline.critical_path}
     names = [group(lane) for lane in timeline.lanes]
@@ -242,7 +238,7 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
 
 
 def occupied(reading: Reading, space: str, timeline: Timeline | None) -> str:
-    """ "at most 2 KiB of 224 KiB a partition"."""
+    """ "at most 2 KiB of 224 KiB per partition"."""
     peak = sum(t.partition_bytes * n for t, n in holders(reading, space, timeline)[1])
     return (
         (f"at most {size(peak)} of {size(reading.capacity(space))} {reading.unit}")

@@ -8,20 +8,19 @@ import functools
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..execution.tape import Record
 from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.memory import CONST, PSUM, SBUF, Buffer
 from ..machine.target import Target
-from ..program.run import Operand, _attributes
+from ..program.instruction import Operand, operand
+from ..program.run import Run
 from ..rules import source
-
-if TYPE_CHECKING:
-    from ..program.run import Run
-    from ..timeline import Timeline
+from ..timeline import Timeline
 
 SPACES = (SBUF, PSUM)
 
@@ -40,7 +39,7 @@ class Kind:
     line: int
     source: str
 
-    def key(self) -> tuple:
+    def key(self) -> tuple[Any, ...]:
         """What tells it from another kind, for a reader."""
         return self.engine, self.op, self.dst, self.srcs, repr(self.attrs), self.filename, self.line
 
@@ -87,28 +86,28 @@ class Reading:
         self.kernels: list[str] = []
         """The names of the kernels that were called, in order."""
         self.tiles: list[Tile] = []
-        self._examples: list[tuple] = []
+        self._examples: list[Record] = []
         self._kinds: dict[int, Kind] = {}
         uses: list[np.ndarray] = [np.empty((3, 0), np.int64)]
-        places: dict[tuple, int] = {}
+        places: dict[tuple[Any, ...], int] = {}
         kinds: list[int] = []
         patterns: list[int] = []
         # by identity, which is cheap to look up; all of it lives as long as the run
-        alike: dict[tuple, int] = {}
-        shapes: dict[int, tuple] = {}
-        known: dict[tuple, int] = {}
+        alike: dict[tuple[Any, ...], int] = {}
+        shapes: dict[int, tuple[Any, ...]] = {}
+        known: dict[tuple[Any, ...], int] = {}
         for program in run.programs:
             base = len(kinds)
             self.kernels.append(getattr(program.kernel_code, "co_name", "kernel"))
             clocks = []
             clock = 0
             for record in program.records():
-                signature, code, lasti = record[:3]
+                signature, code, lasti = record.signature, record.code, record.lasti
                 key = (
                     id(signature),
                     id(code),
                     lasti,
-                    *[(id(b.code), b.lasti, b.name) for b in record[3:-1:2] if b is not None],
+                    *[(id(b.code), b.lasti, b.name) for b in record.buffers],
                 )
                 number = alike.get(key)
                 if number is None:
@@ -127,8 +126,9 @@ class Reading:
                 # a clock tick is a record, but where a mask kept nothing there is a tick without
                 # one
                 clock += 1
-                if not record[3].asked and record[3].first > clock:
-                    clock = record[3].first
+                made = record.buffer
+                if not made.asked and made.first > clock:
+                    clock = made.first
                 clocks.append(clock)
             uses.append(self._uses(program.buffers, np.asarray(clocks, np.int64), base, places))
         self.pattern = np.asarray(patterns, np.int64)
@@ -150,7 +150,11 @@ class Reading:
         return found
 
     def _uses(
-        self, buffers: list[Buffer], clocks: np.ndarray, base: int, places: dict[tuple, int]
+        self,
+        buffers: list[Buffer],
+        clocks: np.ndarray,
+        base: int,
+        places: dict[tuple[Any, ...], int],
     ) -> np.ndarray:
         """(tile, first record, last record) of each tensor on chip of one call, as rows of
         integers."""
@@ -186,7 +190,7 @@ class Reading:
 
     # -- memory ------------------------------------------------------------------------------------
     def capacity(self, space: str) -> int:
-        """Bytes a partition of `space` on the target; of several cores side by side, together."""
+        """Bytes per partition of `space` on the target; of several cores side by side, together."""
         return self.cores * (
             self.target.sbuf_partition_bytes if space == SBUF else self.target.psum_partition_bytes
         )
@@ -194,7 +198,9 @@ class Reading:
     @property
     def unit(self) -> str:
         """By what memory is counted."""
-        return "a partition" if self.cores == 1 else f"a partition of {self.cores} cores together"
+        return (
+            "per partition" if self.cores == 1 else f"per partition of {self.cores} cores together"
+        )
 
     def title(self) -> str:
         """The kernels that ran, as a heading: "softmax", "softmax and 2 more calls"."""
@@ -214,23 +220,14 @@ class Reading:
 _dtype_name = functools.cache(dtypes.name)
 
 
-def _kind(record: tuple) -> Kind:
-    signature = record[0]
-    place = source.line_of(record[1], record[2])
-    written = [(record[3], signature.dst)]
-    if signature.extra is not None:
-        written.append((record[-3], signature.extra))
-
-    def operand(buffer: Any, meta: Any) -> Operand:
-        name = "constant" if meta.space == CONST else buffer.label
-        return Operand(name, meta.space, meta.shape, dtypes.name(meta.dtype))
-
+def _kind(record: Record) -> Kind:
+    signature, place = record.signature, record.place
     return Kind(
         signature.engine,
         signature.instruction.name,
-        tuple(operand(b, m) for b, m in written),
-        tuple(operand(b, m) for b, m in zip(record[5:-1:2], signature.srcs)),
-        tuple(_attributes(signature).items()),
+        tuple(map(operand, record.written)),
+        tuple(map(operand, record.srcs)),
+        tuple(signature.shown.items()),
         place.filename,
         place.line,
         place.text,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..timeline import Timeline
 from . import chart, palette
 from .reading import Reading
 from .tables import count, short, table
@@ -14,8 +15,6 @@ from .tables import count, short, table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..timeline import Timeline
 
 
 class RooflineChart(chart.Chart):
@@ -102,8 +101,16 @@ class RooflineChart(chart.Chart):
         peak = r.peak_flops / 1e12
         x = np.array([low, high])
         roofs = (
-            (r.peak_bandwidth, "peak", (0, (5, 2)), palette.SOFT.light, "bottom", 4, "right"),
-            (r.achievable_bandwidth, "achievable", "solid", palette.FOCUS.light, "top", -4, "left"),
+            (r.peak_bandwidth, "peak", (0, (5, 2)), palette.SOFT.either, "bottom", 4, "right"),
+            (
+                r.achievable_bandwidth,
+                "achievable",
+                "solid",
+                palette.FOCUS.either,
+                "top",
+                -4,
+                "left",
+            ),
         )
         for bandwidth, name, line, color, va, dy, ha in roofs:
             knee = r.peak_flops / bandwidth
@@ -119,7 +126,7 @@ class RooflineChart(chart.Chart):
                 fontsize=8,
                 color=color,
             )
-        ax.plot(x, [peak, peak], color=palette.LIMIT.light)
+        ax.plot(x, [peak, peak], color=palette.LIMIT.either)
         ax.annotate(
             f"peak, {short(peak)} Tflop/s bf16",
             (high, peak),
@@ -128,14 +135,14 @@ class RooflineChart(chart.Chart):
             ha="right",
             va="bottom",
             fontsize=8,
-            color=palette.LIMIT.light,
+            color=palette.LIMIT.either,
         )
         ax.plot(
             [r.knee, r.knee],
             [ax.get_ylim()[0], peak],
             linestyle=":",
             linewidth=1,
-            color=palette.SOFT.light,
+            color=palette.SOFT.either,
         )
         ax.annotate(
             f"knee {short(r.knee)}",
@@ -143,15 +150,20 @@ class RooflineChart(chart.Chart):
             (4, 4),
             textcoords="offset points",
             fontsize=8,
-            color=palette.SOFT.light,
+            color=palette.SOFT.either,
         )
 
     def _point(self, ax: Axes, x: float) -> None:
         y = self.roofline.achieved_flops / 1e12
         roof = min(self.roofline.peak_flops, x * self.roofline.achievable_bandwidth) / 1e12
-        ax.plot([x, x], [y, roof], linestyle=":", linewidth=1, color=palette.INK.light)
+        ax.plot([x, x], [y, roof], linestyle=":", linewidth=1, color=palette.INK.either)
         ax.plot(
-            [x], [y], "o", markersize=8, color=palette.INK.light, markeredgecolor=palette.CARD.light
+            [x],
+            [y],
+            "o",
+            markersize=8,
+            color=palette.INK.either,
+            markeredgecolor=palette.CARD.either,
         )
         ax.annotate(
             f"{self.reading.title()}\n{short(x)} flop/byte, {_flops(y * 1e12)} (model)",

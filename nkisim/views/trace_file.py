@@ -11,20 +11,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..isa.core import DMA
 from ..machine.memory import CONST
-from ..program.run import _hbm
+from ..timeline import REASONS, Timeline
 from .lanes import TABLE_LOAD, is_table_load
 from .occupancy import curve, unit_of
 from .reading import SPACES, Kind, Reading
-
-if TYPE_CHECKING:
-    from ..timeline import Timeline
 
 PID = 10
 """The process. No thread has its number: Perfetto would call that one the main thread."""
@@ -107,7 +104,8 @@ def _us(ns: int) -> str:
 
 
 def _grid(times: NDArray[np.float64]) -> list[int]:
-    return np.rint(times).astype(np.int64).tolist()
+    found: list[int] = np.rint(times).astype(np.int64).tolist()
+    return found
 
 
 def _slices(
@@ -115,8 +113,6 @@ def _slices(
 ) -> Iterator[tuple[int, int, str]]:
     """A slice an instruction, for as long as it occupies its lane, and one a table load: (ns, order
     among equals, event)."""
-    from ..timeline import REASONS
-
     said: dict[tuple[int, int, int], tuple[str, str, str]] = {}
     critical = {step.index for step in timeline.critical_path}
     rows = zip(
@@ -176,7 +172,7 @@ def _told(kind: Kind, read: int, written: int, timeline: Timeline, record: int) 
     """The arguments that all records of a kind share: the place in the kernel, and what it works
     on."""
 
-    def operands(which: tuple) -> str:
+    def operands(which: tuple[Any, ...]) -> str:
         return ", ".join(
             f"{o.name} {'x'.join(map(str, o.shape))} {o.dtype} {o.space}"
             for o in which
@@ -203,7 +199,7 @@ def _counters(timeline: Timeline, reading: Reading) -> Iterator[tuple[int, int, 
         many = "" if reading.cores == 1 else f" of {reading.cores} cores"
         yield from _counter(
             f"{space.upper()} in use",
-            f"({unit} a partition{many})",
+            f"({unit} per partition{many})",
             _grid(c.edges[:-1] * 1e3),
             (c.total / per).tolist(),
         )
@@ -213,7 +209,7 @@ def _counters(timeline: Timeline, reading: Reading) -> Iterator[tuple[int, int, 
 
 def hbm_bytes(timeline: Timeline) -> list[tuple[int, int]]:
     """The HBM bytes that each record reads, and writes."""
-    return [_hbm(record) for program in timeline.run.programs for record in program.records()]
+    return [(r.hbm_read, r.hbm_written) for r in timeline.run.records()]
 
 
 def hbm_rate(timeline: Timeline) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

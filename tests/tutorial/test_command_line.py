@@ -92,7 +92,7 @@ def test_a_directory_is_not_a_file(tmp_path, capsys):
     [
         ([], "The following arguments are required: COMMAND"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
-        (["check", "3"], "The following arguments are required: FILE"),
+        (["check"], "The following arguments are required: STAGE"),
         (["check", "42", "x.py"], "There is no stage '42'"),
         (["trace", "3", "nowhere.py"], "nowhere.py does not exist."),
         (["run", "something.py"], "something.py is not named after a stage"),
@@ -231,6 +231,15 @@ def test_trace_of_a_kernel_that_does_not_run_has_the_exit_status_of_check(write,
         )
         == 1
     )
+
+
+def test_picture_prints_the_words_and_writes_the_drawing(write, tmp_path, capsys):
+    path = tmp_path / "k.svg"
+    assert main(["picture", "2", write("k.py", solution(2)), "--svg", str(path)]) == 0
+    assert "k (64, 1024) is read 3 times" in capsys.readouterr().out
+    assert path.read_text(encoding="utf-8").startswith("<svg ")
+    assert main(["picture", "3", write("b.py", get(3).blank), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["drawn"] is False
 
 
 def test_list_names_every_stage(capsys):

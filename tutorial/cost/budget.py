@@ -7,9 +7,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from ..inputs.families import Case
 from ..reference.attention import Attention
-from ..stage import Stage
+from ..stage import Case, Stage
 from ..trace.states import named_state
 from ..verdict import Counter
 

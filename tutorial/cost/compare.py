@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..lesson import StandIn
+from ..reference.text import table
 from ..running import runner
-from ..text import table
+from ..running.worked import StandIn
 from ..trace.states import NAMES, Observed, observe
 
 ENGINES = {

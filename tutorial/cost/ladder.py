@@ -11,51 +11,18 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import nkisim
 
-from .. import doctor, stage
-from ..inputs.families import Case
+from .. import stage
+from ..reference.text import table
 from ..running import runner
-from ..text import table
+from ..stage import MEANING, TIME, Case, Ladder, Rung
 
 TARGETS = ("trn2", "trn1")
-TIME = "model us on trn2"
-MEANING = {
-    "HBM bytes": "bytes between HBM and chip",
-    "transfers": "DMA transfers",
-    "transposes": "transposes",
-    "instructions": "instructions on VectorE and ScalarE",
-    "elements": "elements a partition through VectorE and ScalarE",
-    TIME: "us on trn2 by the model of time",
-}
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One lever. `budget` limits some of `MEANING`'s counters, at the ladder's size; `note` says
-    what it brought, or that it did not pay. A rung that is `tried` only is shown and not asked for.
-    `arguments` gives a case in this rung's own layout."""
-
-    number: int
-    name: str
-    file: str
-    lever: str
-    budget: Mapping[str, float]
-    note: str = ""
-    tried: bool = False
-    arguments: Callable[[Case], Mapping[str, Any]] | None = None
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """The rungs of a stage, and the case on which they are measured."""
-
-    rungs: tuple[Rung, ...]
-    case: Callable[[], Case]
 
 
 @dataclass(frozen=True)
@@ -158,7 +125,7 @@ def standing(lesson: stage.Stage, found: Measured) -> str:
 
 def _kernels(lesson: stage.Stage) -> list[tuple[Rung, Any]]:
     assert lesson.ladder is not None
-    folder = doctor.solutions_folder()
+    folder = stage.solutions_folder()
     files = (
         []
         if folder is None

@@ -8,10 +8,11 @@ from typing import Any
 
 import nkisim
 
-from .. import lesson, stage
-from ..inputs.families import Case
-from ..stages.stage8_paged import paged, sequence
-from ..text import table
+from .. import stage
+from ..inputs.paged import paged, sequence
+from ..reference.text import table
+from ..running import worked
+from ..stage import Case
 
 IN_A_ROW = (
     (
@@ -40,8 +41,8 @@ def compare(n: int, blocks: Sequence[int]) -> None:
     blocks of these sizes."""
     try:
         kernels = {
-            "in a row": lesson.variant(8, IN_A_ROW, what="in a row"),
-            "paged": lesson.solution(8),
+            "in a row": worked.variant(8, IN_A_ROW, what="in a row"),
+            "paged": worked.solution(8),
         }
     except stage.StageError as error:
         print(error)

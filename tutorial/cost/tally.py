@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import stage
-from ..inputs.families import Case
-from ..lesson import StandIn
 from ..running import runner
+from ..running.worked import StandIn
+from ..stage import Case
 
 if TYPE_CHECKING:
-    from nkisim.timeline import Timeline
+    from nkisim.record import Timeline
     from nkisim.views.chart import Chart
 
 TARGETS = ("trn1", "trn2")

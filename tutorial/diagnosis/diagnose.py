@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..mistakes import known
 from ..running import runner
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
-from . import matching
-from . import order as passing
+from . import matching, order
 from . import place as placing
 from .evidence import Evidence
 from .first_kernel import diagnose_scaling
@@ -32,7 +30,7 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if stage.attention is None:
         return diagnose_scaling(answers)
     evidence = Evidence(stage, kernel, answers)
-    done = passing.seen(answers[evidence.first].result.run)
+    done = order.seen(answers[evidence.first].result.run)
     if done is not None:
         return _report(evidence, evidence.telling, *done)
     if not any(answer.output.any() for answer in answers):

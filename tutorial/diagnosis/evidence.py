@@ -3,6 +3,7 @@ only when asked for."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -218,7 +219,7 @@ class Evidence:
             }
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
         # the only exp of a kernel gives p, which may be a column of keys
-        return int(np.prod(shape[1:])) == 1 and not alone
+        return math.prod(shape[1:]) == 1 and not alone
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
@@ -254,7 +255,7 @@ class Evidence:
                         "float8"
                     ):
                         name = state_of(operand.name) or operand.name
-                        (rows if name in NAMES or int(np.prod(operand.shape[1:])) == 1 else others)[
+                        (rows if name in NAMES or math.prod(operand.shape[1:]) == 1 else others)[
                             name
                         ] = operand.dtype
         names = {name: rows[name] for name in NAMES if name in rows} or rows or others

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.text import short
 from ..running.answer import Answer, Diagnosis
-from ..text import short
 from .first_kernel_places import exchanged, same_values, span, transposed
 
 F32 = NDArray[np.float32]

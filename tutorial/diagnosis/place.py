@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..reference.attention import Attention, online_states
+from ..reference.text import short
 from ..running import runner
 from ..running.answer import Answer, alike
-from ..text import short
 from ..trace.divergence import Context
 from .evidence import Evidence
 

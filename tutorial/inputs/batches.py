@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention
-from ..stage import InputError
+from ..stage import Case, InputError
 from . import families, realdata
-from .families import FAMILIES, Case
+from .families import FAMILIES
 from .layouts import TILE, check_arrays, check_sizes, check_values, default_scale, softmax_attention
 
 F32 = NDArray[np.float32]

@@ -9,47 +9,14 @@ with the scores.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One call of an entry point.
-
-    `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
-    which mistakes cannot hide here. `exact` says that the scores come out the same on every
-    machine. `allowance` is how many times the usual error is allowed: a max and a sum of weights
-    kept as one number, m + log l, have fewer digits the larger they are.
-    """
-
-    family: str
-    reveals: str
-    args: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    exact: bool = True
-    allowance: float = 1.0
-
-    def __post_init__(self) -> None:
-        for value in self.args.values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False  # cases are kept; kernels get copies
-
-    @property
-    def sizes(self) -> str:
-        """The arguments' shapes, in words."""
-        parts = [
-            f"{name} {tuple(value.shape)}" if getattr(value, "shape", ()) else f"{name} = {value:g}"
-            for name, value in {**self.args, **self.options}.items()
-        ]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -96,7 +63,8 @@ def _one_key_dominates(last: bool) -> Callable[[np.random.Generator, int, int, i
 
 def _rows_apart(rng: np.random.Generator, groups: int, g: int, n: int) -> F64:
     centres = np.array([-200.0, 200.0, 0.5])[(np.arange(groups)[:, None] + np.arange(g)) % 3]
-    return centres[:, :, None] + rng.standard_normal((groups, g, n))
+    found: F64 = centres[:, :, None] + rng.standard_normal((groups, g, n))
+    return found
 
 
 FAMILIES = {

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, not_finite
-from ..stage import InputError
+from ..stage import Case, InputError
 from . import families, realdata
-from .families import FAMILIES, Case
+from .families import FAMILIES
 
 # keys per tile in the stages' own method: keys become partitions, of which there are 128
 TILE = 128
@@ -24,7 +24,8 @@ def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float6
     q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
     qk = scale * (q @ k)
     p = np.exp(qk - qk.max(axis=1, keepdims=True))
-    return (p / p.sum(axis=1, keepdims=True)) @ v.T
+    found: NDArray[np.float64] = (p / p.sum(axis=1, keepdims=True)) @ v.T
+    return found
 
 
 def one_head_case(name: str, d: int, n: int, family: str | None = None, **options: float) -> Case:

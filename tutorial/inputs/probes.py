@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import Case, grid, seed
+from ..stage import Case
+from .families import grid, seed
 
 F32 = NDArray[np.float32]
 

@@ -52,7 +52,10 @@ def bound(attention: Attention) -> NDArray[np.float64]:
         error += np.einsum("hj,hdj->hd", p * np.expm1(off), np.abs(v)) + (p * np.expm1(off)).sum(
             axis=1
         )[:, None] * np.abs(o)
-    return error * (1 + 4 * UNIT) + _FP32 * np.abs(o).max(axis=1, keepdims=True)
+    found: NDArray[np.float64] = error * (1 + 4 * UNIT) + _FP32 * np.abs(o).max(
+        axis=1, keepdims=True
+    )
+    return found
 
 
 def kept_short(instructions: Sequence[Any]) -> str | None:

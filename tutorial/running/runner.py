@@ -20,14 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnosis import order as passing
-from ..inputs.families import Case
-from ..stage import Stage
-
-NOT_ATTEMPTED = "not attempted"
-WRONG = "wrong"
-CORRECT = "correct"
-UNUSABLE = "unusable"
+from ..stage import Case, Stage
+from ..verdict import NOT_ATTEMPTED, UNUSABLE, WRONG
+from . import refusals
 
 
 @dataclass(frozen=True)
@@ -269,7 +264,7 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any
             if error.rule in ("unwritten-output", "no-output")
             else "illegal access"
         )
-        found = passing.refused(error) if passing.ran_in(run) == passing.DIALECT else None
+        found = refusals.refused(error) if refusals.ran_in(run) == refusals.DIALECT else None
         cause, why = found or (None, None)
         return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
     if isinstance(error, Unusable):
@@ -329,7 +324,7 @@ def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
             swapped = (
                 (" Are destination and source swapped?")
-                if passing.ran_in(result.run) == passing.DIALECT
+                if refusals.ran_in(result.run) == refusals.DIALECT
                 else ""
             )
             return wrong(f"The kernel changes its input {name}; inputs are read-only.{swapped}")

@@ -9,38 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import Case, grid, seed
+from ..inputs.families import grid, seed
 from ..reference.attention import not_finite
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 
 TILE = 128
 
 PROBLEM = """\
 y = scale * x, for x (128, n) with n a multiple of 128.
 The rows lie on the 128 partitions. Bring x into SBUF tile by tile, let an engine multiply, and store the result."""
-
-BLANK = '''\
-"""y = scale * x
-
-Line budget: 10 lines in place of the `raise`. Cost budget: x is read once, y is written once.
-"""
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # columns per tile
-
-
-@nki.jit
-def scale_fwd(x, scale):
-    """x (128, n) fp32 in HBM, scale a number -> (128, n) fp32 in HBM."""
-    rows, n = x.shape
-    # 1. Allocate the output in HBM: y = nl.ndarray(..., buffer=nl.shared_hbm)
-    # 2. Loop over the tiles: nl.load, multiply with nisa.tensor_scalar, nl.store
-    # 3. Return y
-    raise NotImplementedError("stage 0 is not attempted yet")
-'''
 
 
 def oracle(x: NDArray[Any], scale: float) -> NDArray[np.float64]:
@@ -94,16 +71,16 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "x is (128, 1024) fp32. How many bytes does the kernel read from HBM?",
-        128 * 1024 * 4,
-        "128 * 1024 numbers of 4 bytes, each read once.",
+        "x is (128, 2048) fp32. How many bytes does the kernel read from HBM?",
+        128 * 2048 * 4,
+        "128 * 2048 numbers of 4 bytes, each read once.",
         "Every number is read once; fp32 is 32 bits.",
     ),
     Question(
         "With tiles of 128 columns, how many DMA transfers are there in all?",
-        16,
-        "8 tiles, each loaded once and stored once.",
-        "Count the tiles; each goes in and comes out.",
+        32,
+        "16 tiles, each loaded once and stored once.",
+        "Count the tiles: each goes in and comes out.",
     ),
 )
 
@@ -125,7 +102,6 @@ STAGE = Stage(
     layout="x (128, n), scale -> y (128, n)",
     idea="HBM, SBUF, PSUM; the partition axis; what an engine may touch",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=10,
     cost_budget="x is read once, y is written once",
     oracle=oracle,

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import Case
 from ..inputs.layouts import softmax_attention
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import Slip
 from ..writing.stepcheck import judge, least, own_walk
 from ..writing.stretches import Walk, walks
@@ -19,36 +18,6 @@ from ..writing.stretches import Walk, walks
 PROBLEM = """\
 o = kernel(q, K, V) for one new token of one layer, K and V having grown by its key and value.
 The step puts the new key and value into the cache, hands the kernel the tiles that hold keys, and gives its output back."""
-
-BLANK = '''\
-"""o = kernel(q, K, V), for one new token: its key and value join the cache, then its queries attend over all keys so far
-
-Line budget: 10 lines in place of the `raise`. Cost budget: the kernel is called once a layer, on the tiles that hold keys.
-"""
-
-import math
-
-import numpy as np
-
-TILE = 128  # keys per tile of the kernel
-
-
-def attention_step(q, k, v, layer, position, cache, rotate, kernel):
-    """q (Hq, d), k and v (Hkv, d): the new token's projections in this layer, fp32, not yet rotated -> o (Hq * d,).
-
-    position: the new token's, counted from 0; the cache holds the tokens before it.
-    cache.k, cache.v (layers, Hkv, d + 1, capacity) fp32: column p is the token at position p.
-    rotate(x, position) -> x, every row turned to that position; keys are cached rotated.
-    kernel(q, k, v, softmax_scale=None) is stage 4's: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
-    """
-    n_q_heads, d = q.shape
-    # Row d is the padding row: cache.k has 0 there in a column with a key and -30000 in one without, cache.v has 0.
-    # 1. The rotated key and the value into column `position` of this layer's cache; it has a key now
-    # 2. The rotated queries as columns, (d + 1, Hq), with a 1 in the padding row
-    # 3. The kernel, on the whole tiles that hold positions 0 to `position`, with the scale of d dimensions
-    # Return its output without the padding row's column, head after head
-    raise NotImplementedError("stage 10 is not attempted yet")
-'''
 
 
 def oracle(
@@ -83,8 +52,8 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    """The least for all steps of a stretch of text: stage 4's, a call a layer, on the tiles that
-    hold keys."""
+    """The least for all steps of a stretch of text: stage 4's, one call per layer, on the tiles
+    that hold keys."""
     return least(next(walk for walk in walks() if walk.family == case.family))
 
 
@@ -125,9 +94,8 @@ STAGE = Stage(
     "kernel -> o (Hq * d,)",
     idea="a decode loop whose every attention is your kernel",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=10,
-    cost_budget="the kernel is called once a layer, on the tiles that hold keys",
+    cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,
     twin=None,
     cases=cases,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     default_scale,
     on_chip_peaks,
@@ -23,41 +23,11 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import online_states
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T for one query q (d, 1), keys k (d, n) and values v (d, n), with n <= 128: one tile.
 softmax_scale=None means 1/sqrt(d). The answer o is (1, d)."""
-
-BLANK = '''\
-"""o = softmax(scale * q^T k) v^T
-
-Line budget: 20 lines in place of the `raise`. Cost budget: q, k and v are each read once, two transposes.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-
-@nki.jit
-def decode_attention_fwd(q, k, v, softmax_scale=None):
-    """q (d, 1), k (d, n), v (d, n), n <= 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    m = nl.ndarray((1, 1), dtype=nl.float32, name="m")  # max of the scores
-    l = nl.ndarray((1, 1), dtype=nl.float32, name="l")  # sum of the weights
-    acc = nl.ndarray((1, d), dtype=nl.float32, name="acc")  # weighted sum of the values
-    # 1. Scores qk (1, n): nisa.nc_matmul contracts over the partitions; scale them on the way out of PSUM
-    # 2. m[...] = max of qk;  p = exp(qk - m);  l[...] = sum of p
-    # 3. acc[...] = p v^T: transpose p and v so that the keys lie on the partitions
-    # 4. Store acc / l into o, and return o
-    raise NotImplementedError("stage 1 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -130,8 +100,8 @@ QUESTIONS = (
     Question(
         "d = 64, n = 128. On how many partitions does the score tile qk lie?",
         1,
-        "qk is (1, n): the one query is its partition axis, the keys run along the free axis.",
-        "The first axis of a tile is the partition axis. What shape has qk?",
+        "qk is (1, n): the one query is on its partition axis, the keys are on the free axis.",
+        "The first axis of a tile is the partition axis. What is the shape of qk?",
     ),
     Question(
         "All 128 scores are equal to 7. What is l?",
@@ -156,7 +126,6 @@ STAGE = Stage(
     layout="q (d, 1), k (d, n), v (d, n), n <= 128 -> o (1, d)",
     idea="scores, max-subtracted softmax, weighted sum, on one tile",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=20,
     cost_budget="q, k and v are each read once, two transposes",
     oracle=oracle,

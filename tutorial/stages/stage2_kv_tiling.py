@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     TILE,
     default_scale,
@@ -24,42 +24,11 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import pass_states
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.
 Walk over tiles of 128 keys three times: for the max of all scores, for the sum of all weights, for the weighted sum."""
-
-BLANK = '''\
-"""o = softmax(scale * q^T k) v^T, over tiles of 128 keys in three passes: max, sum, weighted sum
-
-Line budget: 30 lines in place of the `raise`. Cost budget: K is read three times and V once.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
-
-
-@nki.jit
-def decode_attention_fwd(q, k, v, softmax_scale=None):
-    """q (d, 1), k (d, n), v (d, n), n a multiple of 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")  # max of all scores
-    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")  # sum of all weights
-    acc = nl.full((1, d), 0.0, dtype=nl.float32, name="acc")  # weighted sum of the values
-    # Pass 1: m[...] = the max of all scores, tile by tile: for i in nl.sequential_range(n // TILE)
-    # Pass 2: l[...] = the sum of exp(qk - m)
-    # Pass 3: acc[...] = the sum of exp(qk - m) v^T; then store acc / l into o, and return o
-    raise NotImplementedError("stage 2 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -137,14 +106,17 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "How many times does the three-pass kernel read K from HBM?",
-        3,
-        "The max needs all scores, the sum needs the max, the weights are needed again for "
-        "V: K in every pass.",
+        "n = 1024, tiles of 128. How many tiles of K does the kernel load, over all passes?",
+        24,
+        "8 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
+        "weights are needed again for V.",
         "Which of the three loops of the twin use k?",
     ),
     Question(
-        "And V?", 1, "Only the third pass uses V.", "Which of the three loops of the twin use v?"
+        "And how many tiles of V?",
+        8,
+        "Only the third pass uses V.",
+        "Which of the three loops of the twin use v?",
     ),
 )
 
@@ -168,7 +140,6 @@ STAGE = Stage(
     layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d)",
     idea="three passes over tiles, and what that costs in HBM bytes",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=30,
     cost_budget="K is read three times and V once",
     oracle=oracle,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     TILE,
     default_scale,
@@ -24,44 +24,11 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import online_states
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o = softmax(scale * q^T k) v^T as in stage 2, in one pass: K and V are each read once.
 Keep m, l and acc of the keys so far; when a tile raises m, rescale l and acc by alpha = exp(m_old - m_new)."""
-
-BLANK = '''\
-"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T; o = acc / l
-
-Line budget: 25 lines in place of the `raise`. Cost budget: K and V are each read once.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
-
-
-@nki.jit
-def decode_attention_fwd(q, k, v, softmax_scale=None):
-    """q (d, 1), k (d, n), v (d, n), n a multiple of 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max
-    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")  # running sum of the weights, relative to m
-    acc = nl.full((1, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, relative to m
-    # For every tile, for i in nl.sequential_range(n // TILE):
-    #   1. qk (1, TILE), its max, m_new, alpha = exp(m - m_new), p = exp(qk - m_new)
-    #   2. l[...] = l alpha + sum p;  acc[...] = acc alpha + p v^T
-    #   3. only then m[...] = m_new
-    # After the last tile: store acc / l into o, and return o
-    raise NotImplementedError("stage 3 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -71,17 +38,14 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state after every tile."""
     d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l, acc = (
-        np.full((1, 1), -np.inf, np.float32),
-        np.zeros((1, 1), np.float32),
-        np.zeros((1, d), np.float32),
-    )
+    m, l = np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.float32)
+    acc = np.zeros((1, d), np.float32)
     for start in range(0, n, tile):
         keys = slice(start, start + tile)
         qk = scale * (q.T @ k[:, keys])  # (1, tile)
@@ -90,17 +54,10 @@ def twin(
         p = np.exp(qk - m_new)  # (1, tile)
         l = l * alpha + p.sum(axis=1, keepdims=True)
         acc = acc * alpha + p @ v[:, keys].T
-        yield {
-            "keys": (start, start + tile - 1),
-            "tile_max": qk.max(),
-            "m_old": m,
-            "m": m_new,
-            "alpha": alpha,
-            "l": l,
-            "acc": acc,
-            "o": acc / l,
-        }
+        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m, "m": m_new,
+               "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
         m = m_new
+# fmt: on
 
 
 @cache
@@ -180,7 +137,6 @@ STAGE = Stage(
     layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d), in one pass",
     idea="the running (m, l, acc) and the rescale",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=25,
     cost_budget="K and V are each read once",
     oracle=oracle,

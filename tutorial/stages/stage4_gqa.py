@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     TILE,
     default_scale,
@@ -23,44 +23,11 @@ from ..inputs.layouts import (
 )
 from ..inputs.layouts import validate_grouped as validate
 from ..reference.attention import online_states
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
 The G query heads of a group become the rows of one score tile, so each KV head's K and V are read once."""
-
-BLANK = '''\
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
-
-Line budget: 30 lines in place of the `raise`. Cost budget: each KV head's K and V are read once.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
-
-
-@nki.jit
-def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, fp32 in HBM -> o (Hq, d) fp32 in HBM."""
-    n_kv_heads, d, n = k.shape
-    n_q_heads = q.shape[1]
-    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
-    G = n_q_heads // n_kv_heads
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    # For every KV head, for h in nl.affine_range(n_kv_heads):
-    #   1. m (G, 1), l (G, 1), acc (G, d), named as in stage 3: one row a query head
-    #   2. load the group's queries (d, G), and run stage 3's loop on (G, TILE) scores
-    #   3. store acc / l into the group's rows of o
-    # Return o
-    raise NotImplementedError("stage 4 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -72,21 +39,17 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields a group's state, one row a query head, after every
-    tile."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state, a row per head, after every tile."""
     n_kv_heads, d, n = k.shape
     G = q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for h in range(n_kv_heads):
         q_group = q[:, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, tile):
             keys = slice(start, start + tile)
             qk = scale * (q_group.T @ k[h, :, keys])  # (G, tile)
@@ -95,18 +58,10 @@ def twin(
             p = np.exp(qk - m_new)  # (G, tile)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v[h, :, keys].T
-            yield {
-                "head": h * G,
-                "keys": (start, start + tile - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            yield {"head": h * G, "keys": (start, start + tile - 1), "tile_max": qk.max(axis=1),
+                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 @cache
@@ -168,7 +123,6 @@ STAGE = Stage(
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128 -> o (Hq, d)",
     idea="a group's query heads share one load of K and V",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=30,
     cost_budget="each KV head's K and V are read once",
     oracle=oracle,

@@ -24,52 +24,15 @@ from ..inputs.batches import (
     tiles_of,
 )
 from ..inputs.batches import validate_batch as validate
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import TILE, default_scale, on_chip_peaks
 from ..reference.attention import online_states
-from ..stage import Break, Budget, Question, Stage
+from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
 o[b, h] = softmax(scale * q[b, h]^T k[b, h // G]) v[b, h // G]^T over the first lengths[b] keys of sequence b; zeros if there
 are none. q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d). From lengths[b] on, k and v may
 hold anything, NaN too."""
-
-BLANK = '''\
-"""o[b, h] = softmax(scale * q[b, h]^T k[b, h // G, :n_b]) v[b, h // G, :n_b]^T, with n_b = lengths[b]; zeros if n_b is 0
-
-Line budget: 40 lines in place of the `raise`. Cost budget: K and V are each read once.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
-LOWEST = nl.fp32.min  # finite, so that LOWEST - LOWEST is 0 and not NaN, as -inf - -inf would be
-
-
-@nki.jit
-def decode_attention_ragged_fwd(q, k, v, lengths, softmax_scale=None, max_length=None):
-    """q (B, d, Hq), k and v (B, Hkv, d, n), fp32, any n, lengths (B, 1) int32 of 0 to n, in HBM -> o (B, Hq, d) fp32.
-
-    max_length: no length is larger, as the caller knows when the kernel is built (None: n). Tiles beyond it are not read.
-    """
-    n_seqs, n_kv_heads, d, n = k.shape
-    n_q_heads = q.shape[2]
-    G = n_q_heads // n_kv_heads
-    longest = n if max_length is None else max_length
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((n_seqs, n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    # Once: the lengths as a row (1, B), and the positions 0 .. TILE - 1 as a row (1, TILE), each copied to 128 partitions by a
-    # matmul with ones. Then for every sequence b and every KV head h, stage 4's loop, with two things more in every tile:
-    #   1. padding (128, w), uint8: 1 where the key's position is lengths[b] or more
-    #   2. there, LOWEST in place of the scores, before their max is taken, and 0 in place of the values
-    # The last tile may be narrower: w = min(TILE, n - i * TILE). Store acc / l into o, and return o.
-    raise NotImplementedError("stage 5 is not attempted yet")
-'''
 
 
 def oracle(
@@ -87,20 +50,17 @@ def oracle(
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
+# fmt: off
+def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
     """The kernel's method in NumPy: yields the state of a group of a sequence after every tile."""
     n_seqs, n_kv_heads, d, n = k.shape
     G, lowest = q.shape[2] // n_kv_heads, np.finfo(np.float32).min
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(n_seqs, n_kv_heads):
         q_group = q[b, :, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), lowest),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), lowest), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, tile):
             keys = np.arange(start, min(start + tile, n))
             padding = keys >= lengths[b]  # (w,)
@@ -111,18 +71,11 @@ def twin(
             p = np.exp(qk - m_new)  # (G, w)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ values.T
-            yield {
-                "head": (b * n_kv_heads + h) * G,
-                "keys": (start, keys[-1]),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            yield {"head": (b * n_kv_heads + h) * G, "keys": (start, keys[-1]),
+                   "tile_max": qk.max(axis=1), "m_old": m, "m": m_new, "alpha": alpha, "l": l,
+                   "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 @cache
@@ -219,17 +172,16 @@ QUESTIONS = (
     Question(
         "n = 300, tiles of 128, lengths[b] = 129. Of the 44 keys of the last tile, how many count?",
         0,
-        "Keys 256 to 299 are all padding. The tile is read all the same: nobody knew when "
-        "the kernel was built.",
+        "Keys 256 to 299 are all padding. The tile is read all the same, because the length was "
+        "not known when the kernel was built.",
         "A key counts if its position is below the length; the last tile starts at 256.",
     ),
     Question(
-        "In a row whose keys are all padding the scores are LOWEST, and so is m. What is p = "
-        "exp(qk - m) there?",
-        1.0,
-        "LOWEST - LOWEST = 0 and exp(0) = 1, so l counts the padding; the values are 0, so "
-        "the answer is 0 / l = 0.",
-        "LOWEST is a finite number.",
+        "In a batch with n = 1000, one sequence has no keys. What is its l after the last tile?",
+        1000,
+        "Its scores and its m are LOWEST, and exp(LOWEST - LOWEST) = 1 for each of the 1000 keys. "
+        "l counts padding, but the values are 0, so the answer is 0 / l = 0.",
+        "All its scores are LOWEST, a finite number, and so is m. What is p = exp(qk - m)?",
     ),
 )
 
@@ -249,7 +201,6 @@ STAGE = Stage(
     layout="q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d)",
     idea="masking without NaN, whatever the padding holds; a length of 0",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=40,
     cost_budget="K and V are each read once",
     oracle=oracle,

@@ -14,55 +14,17 @@ from numpy.typing import NDArray
 
 from ..inputs import probes as small
 from ..inputs import realdata
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
 EMPTY = "an empty split whose m is not -inf"
 PROBLEM = """\
 o = stage 4's answer, but the tiles of keys are split among n_splits program instances of the SPMD grid. Each leaves the state
 (m, l, acc) of its own keys in HBM; a merge makes one state of them, and divides. A split may have fewer tiles, or none."""
-
-BLANK = '''\
-"""(m, l, acc) = merge over splits s of (m_s, l_s, acc_s); o = acc / l
-
-merge: m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise; its identity is (-inf, 0, 0).
-Line budget: 50 lines in place of the `raise`. Cost budget: K and V are each read once, whatever the number of splits.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 at most
-
-
-@nki.jit
-def split_kernel(q, k, v, n_splits, scale):
-    """The state of split program_id(0), one row a query head: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d), fp32 in HBM."""
-    # Three outputs in nl.shared_hbm, which all instances share. s = nl.program_id(0) is this instance's split.
-    # For every KV head: stage 4's state and loop, over this split's tiles only; then store m, l and acc, undivided.
-    raise NotImplementedError("stage 6 is not attempted yet")
-
-
-@nki.jit
-def merge_kernel(m_parts, l_parts, acc_parts):
-    """The merged state of all splits, divided: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d) -> o (Hq, d), fp32 in HBM."""
-    # One state (Hq rows) that starts as the identity; merge the splits' into it, one after another; store acc / l.
-    raise NotImplementedError("stage 6 is not attempted yet")
-
-
-def decode_attention_split_fwd(q, k, v, n_splits, softmax_scale=None):
-    """q (d, Hq), k and v (Hkv, d, n), n a multiple of 128, fp32, n_splits >= 1 program instances -> o (Hq, d) fp32."""
-    n_kv_heads, d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    return merge_kernel(*split_kernel[n_splits](q, k, v, n_splits, scale))
-'''
 
 
 def oracle(
@@ -73,21 +35,18 @@ def oracle(
     return whole_oracle(q, k, v, softmax_scale)
 
 
-def twin(
-    q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state of a group in a split after every tile, and at
-    the end the output."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None,
+         tile: int = TILE) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: yields a group's state in a split after every tile; then o."""
     n_kv_heads, d, n = k.shape
     n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    # keys of a split; the last may have fewer, or none
-    a_split = tile * math.ceil(n // tile / n_splits)
+    a_split = tile * math.ceil(n // tile / n_splits)  # keys of a split
     states = [splitting.identity(n_q_heads, d) for _ in range(n_splits)]
     for s, h in np.ndindex(n_splits, n_kv_heads):
         rows = slice(h * G, (h + 1) * G)
-        # views: the split's own rows
-        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]
+        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]  # views
         for start in range(s * a_split, min((s + 1) * a_split, n), tile):
             keys, m_old = slice(start, start + tile), m.copy()
             qk = scale * (q[:, rows].T @ k[h, :, keys])  # (G, tile)
@@ -95,20 +54,14 @@ def twin(
             alpha, p = np.exp(m_old - m), np.exp(qk - m)
             l[...] = l * alpha + p.sum(axis=1, keepdims=True)
             acc[...] = acc * alpha + p @ v[h, :, keys].T
-            yield {
-                "head": s * n_q_heads + h * G,
-                "keys": (start, start + tile - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m_old,
-                "m": m.copy(),
-                "alpha": alpha,
-                "l": l.copy(),
-                "acc": acc.copy(),
-            }
+            yield {"head": s * n_q_heads + h * G, "keys": (start, start + tile - 1),
+                   "tile_max": qk.max(axis=1), "m_old": m_old, "m": m.copy(), "alpha": alpha,
+                   "l": l.copy(), "acc": acc.copy()}
     done = splitting.identity(n_q_heads, d)
     for state in states:
         done = splitting.merged(done, state)
     yield {"keys": (0, n - 1), "o": done.acc / done.l}
+# fmt: on
 
 
 def split_case(
@@ -282,11 +235,11 @@ QUESTIONS = (
         "m = max(2, 2).",
     ),
     Question(
-        "n = 640, tiles of 128, 4 splits of ceil(5 / 4) = 2 tiles. How many tiles has each "
-        "split? (a list)",
-        [2, 2, 1, 0],
-        "The third split gets what is left, the last nothing: its state is the identity.",
-        "Split s has tiles 2 s and 2 s + 1, as far as they exist.",
+        "n = 896, tiles of 128, 5 splits of ceil(7 / 5) = 2 tiles. How many tiles does each "
+        "split get? (a list)",
+        [2, 2, 2, 1, 0],
+        "The fourth split gets what is left, the last nothing: its state is the identity.",
+        "Split s has tiles 2 s and 2 s + 1, if they exist.",
     ),
 )
 
@@ -314,7 +267,6 @@ STAGE = Stage(
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, n_splits -> o (Hq, d)",
     idea="(m, l, acc) merge as an associative operation; the SPMD grid",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=50,
     cost_budget="K and V are each read once, whatever the number of splits",
     oracle=oracle,

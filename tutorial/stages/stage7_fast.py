@@ -1,5 +1,5 @@
-"""Stage 7: fast. The timeline says what the kernel waits for; one lever a rung, until it waits for
-memory only."""
+"""Stage 7: fast. The timeline says what the kernel waits for; one change per rung, until it waits
+for memory only."""
 
 from __future__ import annotations
 
@@ -8,54 +8,26 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache, partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cost.ladder import TIME, Ladder, Rung
+from nkisim.machine import narrow
+
 from ..inputs import families, realdata
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import default_scale, softmax_attention
 from ..mistakes.fast import FAST, REFUSED
 from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
 
-BF16 = ml_dtypes.bfloat16
+BF16 = narrow.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
 
 PROBLEM = """\
 o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), all bfloat16 -> o (Hq, d).
 The scores, m, l and acc stay in float32. each KV head's K and V are read once, as fast as the DMA engines bring them."""
-
-BLANK = '''\
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
-
-Line budget: 60 lines in place of the `raise`. Cost budget: each KV head's K and V are read once, in bfloat16.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-
-@nki.jit
-def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), n a multiple of 128, bf16 in HBM -> o (Hq, d) bf16 in HBM."""
-    n_kv_heads, d, n = k.shape
-    n_q_heads = q.shape[1]
-    G = n_q_heads // n_kv_heads
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-
-    o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    # Start from stage 4's kernel: V's tiles are v[h, keys, :] now, (keys, d), and only p is transposed.
-    # The scores, m, l and acc stay nl.float32; p becomes bf16 (dtype=v.dtype) where it meets V.
-    # Then one lever at a time, and look at the timeline after each: check(7, kernel, rung=2), then rung=3, ...
-    raise NotImplementedError("stage 7 is not attempted yet")
-'''
 
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
@@ -70,22 +42,18 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     )
 
 
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, keys: int = KEYS
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy, a chunk at a time: float32 throughout, but for p where it meets
-    V."""
+# fmt: off
+def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
+         keys: int = KEYS) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy, a chunk at a time: float32, but for p where it meets V."""
     n_kv_heads, d, n = k.shape
     G = q.shape[1] // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     q32, k32, v32 = (x.astype(np.float32) for x in (q, k, v))
     for h in range(n_kv_heads):
         q_group = q32[:, h * G : (h + 1) * G]  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, n, keys):
             chunk = slice(start, min(start + keys, n))
             qk = scale * (q_group.T @ k32[h][:, chunk])  # (G, keys)
@@ -93,20 +61,11 @@ def twin(
             alpha = np.exp(m - m_new)  # (G, 1)
             p = np.exp(qk - m_new)  # (G, keys), and its sum in float32
             l = l * alpha + p.sum(axis=1, keepdims=True)
-            # the one place that rounds p
-            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]
-            yield {
-                "head": h * G,
-                "keys": (start, chunk.stop - 1),
-                "tile_max": qk.max(axis=1),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / l,
-            }
+            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]  # rounds p
+            yield {"head": h * G, "keys": (start, chunk.stop - 1), "tile_max": qk.max(axis=1),
+                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
             m = m_new
+# fmt: on
 
 
 # -- inputs ----------------------------------------------------------------------------------------
@@ -114,7 +73,9 @@ def _case(
     family: str, reveals: str, q: Any, k: Any, v: Any, *, exact: bool = True, **options: Any
 ) -> Case:
     """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) in float32, as a case of this stage: bf16, V as (Hkv,
-    n, d)."""
+    n, d). Raises InputError where Python has no bfloat16."""
+    if not narrow.INSTALLED:
+        raise InputError(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
     v = np.ascontiguousarray(v.swapaxes(1, 2))
     return Case(
         family,
@@ -301,7 +262,7 @@ RUNGS = (
         4,
         "large transfers",
         "v4_large_transfers.py",
-        "8192 keys a transfer, 16 KiB a partition, so that V's neighbours lie on one partition",
+        "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
         "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, "
         "and will be from rung 6 on.",
@@ -329,14 +290,14 @@ RUNGS = (
         "v7_keys_on_partitions.py",
         "K stationary, Q moving: all 128 partitions work, and p needs no transpose",
         {"HBM bytes": 34_300_000, "elements": 12_000, TIME: 120},
-        "The heads need no packing any more: that lever is undone. The bound is the DMA engines, "
+        "The heads need no packing any more: that change is undone. The bound is the DMA engines, "
         "as it should be.",
     ),
     Rung(
         8,
         "pieces",
         "v8_pieces.py",
-        "transfers of 4 KiB a partition, so that the first matmul starts sooner",
+        "transfers of 4 KiB per partition, so that the first matmul starts sooner",
         {},
         "Tried, and it pays next to nothing: what the earlier start saves, the smaller transfers "
         "cost.",
@@ -355,15 +316,15 @@ QUESTIONS = (
     Question(
         "d = 128, bf16. How many keys of V make a row of 4 KiB on one partition?",
         16,
-        "A key is 256 bytes, so a tile of one key a partition moves rows of 256 bytes only.",
+        "A key is 256 bytes, so a tile of one key per partition moves rows of 256 bytes only.",
         "A key of V is d values of 2 bytes.",
     ),
     Question(
-        "In bf16, what is 256 + 1?",
-        256,
-        "8 significant bits: from 256 to 512 the numbers are 2 apart. So a running sum stays "
-        "in float32.",
-        "bf16 has 8 significant bits.",
+        "In bf16, what is 512 + 3?",
+        516,
+        "8 significant bits: from 512 to 1024 the numbers are 4 apart, and 515 rounds to 516. So "
+        "a running sum stays in float32.",
+        "bf16 has 8 significant bits. Which numbers near 512 are there?",
     ),
 )
 
@@ -380,9 +341,8 @@ STAGE = Stage(
     parameters=("q", "k", "v"),
     options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
-    idea="reading the timeline: a lever a rung, until the kernel waits for memory only",
+    idea="reading the timeline: one change per rung, until the kernel waits for memory only",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=60,
     cost_budget="each KV head's K and V are read once, in bfloat16",
     oracle=oracle,

@@ -4,20 +4,21 @@ time."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs import families, realdata
 from ..inputs import probes as small
-from ..inputs.families import FAMILIES, Case
+from ..inputs import realdata
+from ..inputs.families import FAMILIES
 from ..inputs.layouts import default_scale, softmax_attention
+from ..inputs.paged import paged, paged_case
 from ..mistakes.paged import PAGED
 from ..reference.attention import Attention, online_states
-from ..stage import Break, Budget, InputError, Question, Stage
+from ..stage import Break, Budget, Case, InputError, Question, Stage
 
 F32 = NDArray[np.float32]
 LANES, STEP = 128, 16  # partitions; positions of a block that the solution takes at a time
@@ -27,34 +28,6 @@ o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys of sequence b:
 block_table[b, j // block]. q (B, d, Hq), k_blocks and v_blocks (n_blocks, Hkv, block, d), block_table (B, most) and lengths
 (B, 1) int32 -> o (B, Hq, d). Blocks may be shared. Entries past a sequence's last block, and what a last block holds past the
 length, may be anything: an old entry, no block at all, NaN. A sequence without keys gives zeros."""
-
-BLANK = '''\
-"""o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys that block_table[b] points to
-
-Line budget: 60 lines in place of the `raise`. Cost budget: every block of a sequence is read once per KV head.
-"""
-
-import math
-
-import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
-import neuronxcc.nki.language as nl
-
-
-@nki.jit
-def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, softmax_scale=None):
-    """q (B, d, Hq), k_, v_blocks (n_blocks, Hkv, block, d) fp32; block_table (B, most), lengths (B, 1) int32 -> o (B, Hq, d)"""
-    (B, d, Hq), (n_blocks, Hkv, block, _), most = q.shape, k_blocks.shape, block_table.shape[1]
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    o = nl.ndarray((B, Hq, d), dtype=q.dtype, buffer=nl.shared_hbm)
-    # For every sequence b, KV head h, and chunk of up to 128 blocks, one block a partition:
-    #   1. load the chunk's entries of block_table as a column, one index a partition; make those that are not used harmless
-    #   2. load the blocks: k_blocks[index[i_p, 0], h, i_s, i_d] is (P, positions, d)
-    #   3. clear what lies past lengths[b], and give its scores the weight 0
-    #   4. update m, l and acc, with the keys on the partitions as in stage 7; K's tiles need a transpose here
-    # Return o
-    raise NotImplementedError("stage 8 is not attempted yet")
-'''
 
 
 def oracle(
@@ -83,124 +56,34 @@ def in_a_row(blocks: Any, entries: Any, length: int) -> NDArray[np.float32]:
     return rows.transpose(1, 2, 0)
 
 
-def twin(
-    q: Any,
-    k_blocks: Any,
-    v_blocks: Any,
-    block_table: Any,
-    lengths: Any,
-    softmax_scale: float | None = None,
-    entries: int = LANES,
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: `entries` blocks at a time, found through the table, up to the
-    sequence's length."""
+# fmt: off
+def twin(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any,
+         softmax_scale: float | None = None, entries: int = LANES) -> Iterator[dict[str, Any]]:
+    """The kernel's method in NumPy: `entries` blocks at a time, found through the table."""
     (B, d, Hq), (_, Hkv, block, _) = q.shape, k_blocks.shape
     G, scale = Hq // Hkv, 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     for b, h in np.ndindex(B, Hkv):
         q_group, length = q[b, :, h * G : (h + 1) * G], int(lengths[b, 0])  # (d, G)
-        m, l, acc = (
-            np.full((G, 1), -np.inf, np.float32),
-            np.zeros((G, 1), np.float32),
-            np.zeros((G, d), np.float32),
-        )
+        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
+        acc = np.zeros((G, d), np.float32)
         for start in range(0, max(length, 1), entries * block):
             n = min(length - start, entries * block)  # keys of this chunk that count
             blocks = block_table[b, start // block :][: -(-n // block)]
-            # (n, d), the padding left out
-            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))
+            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))  # (n, d)
             qk = scale * (q_group.T @ k.T)  # (G, n)
             m_new = np.maximum(m, qk.max(axis=1, keepdims=True, initial=-1e30))
             alpha = np.exp(m - m_new)
             p = np.exp(qk - m_new)  # (G, n)
             l = l * alpha + p.sum(axis=1, keepdims=True)
             acc = acc * alpha + p @ v
-            yield {
-                "head": b * Hq + h * G,
-                "keys": (start, start + max(n, 1) - 1),
-                "tile_max": qk.max(axis=1, initial=-1e30),
-                "m_old": m,
-                "m": m_new,
-                "alpha": alpha,
-                "l": l,
-                "acc": acc,
-                "o": acc / np.where(l, l, 1),
-            }
+            yield {"head": b * Hq + h * G, "keys": (start, start + max(n, 1) - 1),
+                   "tile_max": qk.max(axis=1, initial=-1e30), "m_old": m, "m": m_new,
+                   "alpha": alpha, "l": l, "acc": acc, "o": acc / np.where(l, l, 1)}
             m = m_new
+# fmt: on
 
 
 # -- inputs ----------------------------------------------------------------------------------------
-def paged(
-    family: str,
-    reveals: str,
-    sequences: Sequence[tuple[F32, F32, F32]],
-    block: int,
-    *,
-    most: int = 0,
-    shared: int = 0,
-    padding: str = "old",
-    unused: str = "none",
-    spare: int = 3,
-    exact: bool = True,
-    **options: Any,
-) -> Case:
-    """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
-
-    `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
-    for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
-    entries are "old" (blocks of others), or "none" (numbers of no block).
-    """
-    n_kv, d = sequences[0][1].shape[:2]
-    lengths = [k.shape[2] for _, k, _ in sequences]
-    counts = [-(-n // block) for n in lengths]
-    most = most or max(max(counts), 1)
-    own = [count - min(shared, count) if b else count for b, count in enumerate(counts)]
-    n_blocks = sum(own) + spare
-    rng = families.seed("pool", family, n_blocks, block, *lengths)
-    order = rng.permutation(n_blocks)
-    shape = (n_blocks, n_kv, block, d)
-    pool = [families.grid(2 * rng.standard_normal(shape), 2.0**-4) for _ in "kv"]
-    if padding != "old":
-        pool = [np.full(shape, float(padding), np.float32) for _ in "kv"]
-    table = np.zeros((len(sequences), most), np.int32)
-    at = 0
-    for b, (_, k, v) in enumerate(sequences):
-        first = counts[b] - own[b]
-        ids = [*table[0, :first], *order[at : at + own[b]]]
-        at += own[b]
-        for j in range(first, counts[b]):
-            keys = slice(j * block, min((j + 1) * block, lengths[b]))
-            for blocks, x in zip(pool, (k, v), strict=True):
-                blocks[ids[j], :, : keys.stop - keys.start] = x[:, :, keys].swapaxes(1, 2)
-        rest = most - counts[b]
-        no_block = rng.choice(np.array([-1, n_blocks, n_blocks + 7, 2**31 - 1, -(2**31)]), rest)
-        table[b] = [*ids, *(rng.integers(0, n_blocks, rest) if unused == "old" else no_block)]
-    args = {
-        "q": np.stack([q for q, _, _ in sequences]),
-        "k_blocks": pool[0],
-        "v_blocks": pool[1],
-        "block_table": table,
-        "lengths": np.array(lengths, np.int32)[:, None],
-    }
-    return Case(family, reveals, args, options, exact)
-
-
-def sequence(name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0) -> tuple[F32, F32, F32]:
-    """The last n keys of a family's; another `turn`, another sequence."""
-    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn)
-    return q, k[:, :, k.shape[2] - n :], v[:, :, v.shape[2] - n :]
-
-
-def paged_case(
-    name: str,
-    lengths: Sequence[int],
-    block: int,
-    family: str | None = None,
-    heads: tuple[int, int, int] = (4, 2, 64),
-    **how: Any,
-) -> Case:
-    """A family as a batch of sequences of these lengths."""
-    made = [sequence(name, *heads, n, turn) for turn, n in enumerate(lengths)]
-    return paged(family or name, FAMILIES[name].reveals, made, block, **how)
 
 
 def _real(layer: int, n: int, family: str) -> Case:
@@ -407,7 +290,6 @@ STAGE = Stage(
     "lengths (B, 1) -> o (B, Hq, d)",
     idea="indirect loads: the rows that a transfer reads are chosen at run time",
     problem=PROBLEM,
-    blank=BLANK,
     line_budget=60,
     cost_budget="every block of a sequence is read once per KV head",
     oracle=oracle,

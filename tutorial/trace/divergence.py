@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, States, online_states, pass_states
-from ..text import short
+from ..reference.text import short
 from .states import Observed, observe
 
 F64 = NDArray[np.float64]

@@ -10,207 +10,47 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import stage
-from ..diagnosis import order as passing
-from ..inputs.families import Case
 from ..reference.attention import Attention
-from ..running import runner
-from ..text import DIGITS, number
-from . import divergence
+from ..reference.text import DIGITS
+from ..running import refusals, runner
+from ..stage import Case
+from . import divergence, figure
+from .rows import LOWEST, NAMING, Row, Table, Wrong
+from .scores import case_of
 from .states import Observed
+from .stepper import Steps
 from .updates import LOW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .stepper import Steps
-
-HEADER = "tile  keys       tile max     m_old ->    m_new    alpha          l    |acc|"
-LOWEST = -1e30  # a max at or below this is that of no keys
-COLUMNS = (
-    "head",
-    "tile",
-    "first_key",
-    "last_key",
-    "tile_max",
-    "m_old",
-    "m_new",
-    "alpha",
-    "l",
-    "acc",
-)
-NAMING = (
-    "To see its state, name it where it is made, and update it in place:\n"
-    '    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")\n'
-    "    m[...] = m_new\n"
-    'and likewise "l" and "acc".'
-)
+__all__ = ["Row", "Trace", "of_run", "rows_of", "trace"]
+BINS = 24  # bars of a tile's scores in a picture
+NO_KEYS = -math.inf
 
 
-class TraceError(Exception):
-    """There is nothing to draw; the text says why."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tile of one query head. `acc` is the Euclidean norm of the head's row of acc; None is not
-    known.
-
-    In a batch the heads are counted on: `head` b Hq + h is head h of sequence b, and `name` says
-    so.
-    """
-
-    head: int
-    tile: int
-    first_key: int
-    last_key: int
-    tile_max: float | None
-    m_old: float | None
-    m_new: float | None
-    alpha: float | None
-    l: float | None
-    acc: float | None
-    name: str = ""
-
-    def line(self, digits: int = DIGITS) -> str:
-        """The row as the table shows it, without its head; l and |acc| with no more than `digits`
-        significant digits."""
-        keys = f"{self.first_key}..{self.last_key}"
-
-        def cell(value: float | None, decimals: int, width: int, digits: int = DIGITS) -> str:
-            return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
-
-        return (
-            f"{self.tile:4d}  "
-            f"{keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}{cell(self.acc, 3, 9, digits)}"
-        )
-
-
-class Trace:
-    """The rows of one kernel run, and what the kernel was.
-
-    `heads` are those shown, l and |acc| with `digits` significant digits. `missing` explains an
-    empty trace, and `outcome` is that of a kernel that did not run. In a batch every sequence has
-    `heads_a_part` heads.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        family: str,
-        rows: Sequence[Row],
-        n_heads: int,
-        target: str = "",
-        missing: str = "",
-        notes: Sequence[str] = (),
-        outcome: str = "",
-        digits: int = DIGITS,
-        heads_a_part: int = 0,
-    ) -> None:
-        self.title = title
-        self.family = family
-        self.all_rows = tuple(rows)
-        self.n_heads = n_heads
-        self.target = target
-        self.missing = missing
-        self.notes = tuple(notes)
-        self.outcome = outcome
-        self.digits = digits
-        self.heads_a_part = heads_a_part or n_heads
-        self.heads = tuple(dict.fromkeys(row.head for row in self.all_rows))[:4]
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows of the shown heads."""
-        return tuple(row for row in self.all_rows if row.head in self.heads)
-
-    def only(self, heads: Iterable[int | tuple[int, int]] | int) -> Trace:
-        """The same trace, showing these query heads; in a batch (or a split), pairs: (sequence,
-        head).
-
-        Raises ValueError for a head that is not there.
-        """
-        chosen = (heads,) if isinstance(heads, int) else tuple(heads)
-        wanted = tuple(h if isinstance(h, int) else h[0] * self.heads_a_part + h[1] for h in chosen)
-        known = {row.head for row in self.all_rows}
-        for head in wanted:
-            if self.all_rows and head not in known:
-                raise ValueError(f"there is no head {head}; the trace has heads {sorted(known)}")
-        made = Trace(
-            self.title,
-            self.family,
-            self.all_rows,
-            self.n_heads,
-            self.target,
-            self.missing,
-            self.notes,
-            self.outcome,
-            self.digits,
-            self.heads_a_part,
-        )
-        made.heads = wanted
-        return made
-
-    def to_dict(self) -> dict[str, list[Any]]:
-        """The shown rows as columns: head, tile, first_key, last_key, tile_max, m_old, m_new,
-        alpha, l, acc."""
-        return {name: [getattr(row, name) for row in self.rows] for name in COLUMNS}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def caption(self) -> str:
-        return (f"{self.title}, input family: {self.family}") + (
-            f", on {self.target} (simulated)" if self.target else ""
-        )
-
-    def text(self) -> str:
-        """The table: one line a tile, a block a head."""
-        if not self.all_rows:
-            return (
-                self.missing
-                if self.outcome or not self.n_heads
-                else f"{self.caption}\n{self.missing}"
-            )
-        lines = [self.caption]
-        for head in self.heads:
-            own = [row for row in self.rows if row.head == head]
-            if self.n_heads > 1 and own:
-                lines.append(own[0].name)
-            lines.append(HEADER)
-            lines += [row.line(self.digits) for row in own]
-        hidden = self.n_heads - len(self.heads)
-        if hidden > 0:
-            lines.append(f"({hidden} more heads: .only([...]) shows them)")
-        return "\n".join([*lines, *self.notes])
-
-    __repr__ = __str__ = text
+class Trace(Table):
+    """A table that can also be drawn."""
 
     def figure(self) -> Figure:
         """A matplotlib figure of the shown heads. Raises TraceError if there is nothing to draw."""
-        from .figure import draw
-
-        return draw(self)
+        return figure.draw(self)
 
     def steps(self) -> Steps:
         """The step-through view; it displays itself in a notebook, and `.html()` is a page of its
         own."""
-        from .stepper import Steps
-
         return Steps(self)
 
     def show(self) -> None:
         """Print the table, then draw the figure."""
-        from .figure import show
-
-        show(self)
+        figure.show(self)
 
 
 def trace(
@@ -219,6 +59,7 @@ def trace(
     family: str | None = None,
     *,
     inputs: Any = None,
+    scores: Sequence[float] | None = None,
 ) -> Trace:
     """The state trace of `kernel` at a stage (number or name), on one of its input families or on
     `inputs`.
@@ -227,6 +68,9 @@ def trace(
     a NumPy twin, a generator that yields its state. A kernel that does not run, or names nothing,
     gives an empty trace that says so. Raises StageError and InputError if the stage, the family or
     the inputs are not there.
+
+    `scores` is an input that you choose by its scores alone, at stages 1 to 4: sixteen, for
+    instance, are those of four tiles, each score that of 32 neighbouring keys.
     """
     lesson = stage.get(key)
     if lesson.attention is None:
@@ -237,7 +81,7 @@ def trace(
             0,
             missing=f"{lesson.title} keeps no running state: there is nothing to trace.",
         )
-    case = lesson.custom_case(inputs) if inputs is not None else _default_case(lesson, family)
+    case = _case(lesson, family, inputs, scores)
     attention = lesson.attention(case)
     if getattr(kernel, "lesson", None) is lesson:  # the stand-in for a solution that is not here
         kernel = lesson.twin
@@ -267,7 +111,14 @@ def _digits(case: Case) -> int:
     return DIGITS if case.exact else DIGITS - 1
 
 
-def _default_case(lesson: stage.Stage, family: str | None) -> Case:
+def _case(
+    lesson: stage.Stage, family: str | None, inputs: Any, scores: Sequence[float] | None
+) -> Case:
+    """The input to trace: the scores, else the inputs, else the family, else a usual one."""
+    if scores is not None:
+        return case_of(lesson, scores)
+    if inputs is not None:
+        return lesson.custom_case(inputs)
     if family is not None:
         return lesson.case(family)
     names = [case.family for case in lesson.cases()]
@@ -291,7 +142,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if observed is None:
         naming = (
             NAMING.replace("nl.fp32.min", "-3e38")
-            if passing.ran_in(run) == passing.DIALECT
+            if refusals.ran_in(run) == refusals.DIALECT
             else NAMING
         )
         return Trace(
@@ -311,6 +162,10 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     if len(observed.heads) < attention.n_q_heads:
         notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
     rows = rows_of(observed, attention)
+    found = None
+    if lesson.states is not None:
+        found = divergence.first(observed, attention, lesson.states)
+    wrong = None if found is None else Wrong(found.head, found.tile, found.quantity, found.expected)
     return Trace(
         lesson.title,
         case.family,
@@ -320,6 +175,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
         notes=notes,
         digits=_digits(case),
         heads_a_part=attention.heads_a_part,
+        wrong=wrong,
     )
 
 
@@ -341,8 +197,8 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
             if m_old is not None and m_new is not None and not observed.passes:
                 with np.errstate(all="ignore"):
                     alpha = float(np.exp(observed.unit * (np.float64(m_old) - m_new)))
-                if _shown_max(m_new, attention) == -math.inf:
-                    alpha = 1.0  # from no keys to no keys
+                if _shown_max(m_new, attention) == NO_KEYS:
+                    alpha = None  # from no keys to no keys there is nothing to rescale
             l = float(observed.l[t, r]) if observed.l is not None and observed.has("l", t) else None
             acc = None
             if observed.acc is not None and observed.has("acc", t):
@@ -363,10 +219,22 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
                     l,
                     acc,
                     attention.label(head),
+                    _binned(qk[head, keys]),
                 )
             )
             m_old = m_new
     return rows
+
+
+def _binned(scores: NDArray[np.float64]) -> tuple[float, ...]:
+    """So many scores as a picture has bars for: one of each run of equal ones, or the largest
+    of a few neighbours."""
+    starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
+    run = math.gcd(*map(int, starts), len(scores))
+    if len(scores) <= BINS * run:
+        return tuple(float(score) for score in scores[::run])
+    parts = np.array_split(scores, min(BINS, len(scores)))
+    return tuple(float(part.max()) for part in parts)
 
 
 def _shown_max(m: float | None, attention: Attention) -> float | None:
@@ -396,9 +264,12 @@ def _twin_trace(
             )
             at.update(_parts(state, r, rows))
     rows_found = []
+    qk = attention.scores()
     for head in sorted({head for head, _ in merged}):
         for t, first in enumerate(sorted(first for h, first in merged if h == head)):
             part = merged[head, first]
+            m_new = _shown_max(part.get("m"), attention)
+            own = slice(*(key - attention.first_key(head) for key in (first, part["last"] + 1)))
             rows_found.append(
                 Row(
                     head,
@@ -407,11 +278,12 @@ def _twin_trace(
                     int(part["last"]),
                     _shown_max(part.get("tile_max"), attention),
                     _shown_max(part.get("m_old"), attention),
-                    _shown_max(part.get("m"), attention),
-                    part.get("alpha"),
+                    m_new,
+                    None if m_new == NO_KEYS else part.get("alpha"),
                     part.get("l"),
                     part.get("acc"),
                     attention.label(head),
+                    _binned(qk[head, own]) if head < len(qk) and qk[head, own].size else (),
                 )
             )
     return Trace(

@@ -117,7 +117,8 @@ def _is_fill(write: Any, tensor: str, instructions: Sequence[Any]) -> bool:
     if not 0 <= write.index < len(instructions):
         return False
     instruction = instructions[write.index]
-    return instruction.op == "memset" and instruction.dst[0].name == tensor
+    found: bool = instruction.op == "memset" and instruction.dst[0].name == tensor
+    return found
 
 
 def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:

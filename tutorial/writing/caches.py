@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from ml_dtypes import bfloat16
+
+from nkisim.machine import narrow
 
 from .languagemodel import F32, Config
 
@@ -77,9 +78,9 @@ class NumpyCache:
         n_kv_heads, d, _ = k.shape
         # (Hkv, G, n)
         qk = self._rounded(q).reshape(n_kv_heads, -1, d) @ k / np.float32(math.sqrt(d))
-        p = np.exp(qk - qk.max(axis=-1, keepdims=True))
+        p = np.exp(qk - qk.max(axis=-1, keepdims=True)).astype(np.float32)
         o = self._rounded(p) @ v.transpose(0, 2, 1) / p.sum(axis=-1, keepdims=True)
-        return self._rounded(o).reshape(q.shape)
+        return self._rounded(o.astype(np.float32)).reshape(q.shape)
 
 
 class TiledCache:
@@ -141,19 +142,23 @@ class RaggedCache:
         filled = whole_tiles(n)  # a kernel for every length would have to be built for every token
         lengths = np.array([[n]], np.int32)
         queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
-        return np.asarray(
+        found: F32 = np.asarray(
             kernel(queries, self.k[layer, ..., :filled], self.v[layer, ..., :filled], lengths),
             np.float32,
         )[0]
+        return found
 
 
 class RowsCache:
     """For stage 7, in bf16: k (layers, Hkv, d + 1, capacity) with a padding row, v (layers, Hkv,
-    capacity, d + 1)."""
+    capacity, d + 1). Raises ValueError where Python has no bfloat16."""
 
     itemsize = 2
 
     def __init__(self, config: Config, capacity: int) -> None:
+        if not narrow.INSTALLED:
+            raise ValueError(f"stage 7's cache is in bf16: {narrow.needed('bfloat16')}")
+        bfloat16 = narrow.bfloat16
         heads, d, n = (config.layers, config.kv_heads), config.d + 1, whole_tiles(capacity)
         self.k, self.v = np.zeros((*heads, d, n), bfloat16), np.zeros((*heads, n, d), bfloat16)
         self.k[:, :, config.d] = PADDING
@@ -165,7 +170,7 @@ class RowsCache:
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
         filled, d = whole_tiles(n), q.shape[1]
         queries = np.ascontiguousarray(
-            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(bfloat16)
+            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(narrow.bfloat16)
         )
         o = kernel(
             queries,
@@ -212,7 +217,8 @@ class PagedCache:
             self.table[:, :entries],
             np.array([[n]], np.int32),
         )
-        return np.asarray(o, np.float32)[0]
+        found: F32 = np.asarray(o, np.float32)[0]
+        return found
 
 
 CACHES: dict[int, Callable[[Config, int], Cache]] = {

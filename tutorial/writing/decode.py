@@ -18,9 +18,9 @@ import numpy as np
 
 import nkisim
 
-from .. import lesson
 from .. import stage as stages
-from ..running import runner
+from ..running import runner, worked
+from ..verdict import WRONG
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, Step
@@ -94,7 +94,7 @@ def generate(
         )
     network = network or charmodel.load()
     cache = CACHES[kernels.number](network[0].config, _capacity(prompt, tokens, network))
-    kernel = lesson.solution(kernels.number) if kernel is None else kernel
+    kernel = worked.solution(kernels.number) if kernel is None else kernel
     title = (
         kernels.title
         if step is None
@@ -172,7 +172,7 @@ def _decode(
             with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
                 logits = model.step(read[position], position, attention)
         except _NoAnswer as error:
-            problem = runner.Problem(runner.WRONG, "output", str(error))
+            problem = runner.Problem(WRONG, "output", str(error))
             break
         except Exception as error:
             lesson_of, what = author

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..text import short, table
+from ..reference.text import short, table
 from ..trace.figure import display_figure
 from .caches import TILE, whole_tiles
 from .languagemodel import F32, Tokenizer

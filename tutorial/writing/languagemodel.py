@@ -55,7 +55,7 @@ class LanguageModel:
         """The scores (logits) of the next token, (vocabulary,), when `token` stands at `position`,
         counted from 0.
 
-        `attention` is called once a layer, and must know the keys and values of the tokens before.
+        `attention` is called once per layer, and knows the keys and values of the tokens before.
         """
         c, w = self.config, self.weights
         x = w["token_embd.weight"][token]

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..inputs.families import Case
-from ..lesson import StandIn
+from ..reference.text import short
 from ..running import runner
-from ..running.runner import CORRECT, UNUSABLE, WRONG, Problem
-from ..stage import Budget, InputError, Stage
-from ..text import short
-from ..verdict import Counter, Verdict
+from ..running.runner import Problem
+from ..running.worked import StandIn
+from ..stage import Budget, Case, InputError, Stage
+from ..verdict import CORRECT, UNUSABLE, WRONG, Counter, Verdict
 from . import charmodel, decode
 from . import mistakes as slips
 from .caches import whole_tiles

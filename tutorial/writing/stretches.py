@@ -123,7 +123,8 @@ def random_network(layers: int, q_heads: int, kv_heads: int, d: int) -> Language
 def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
     if len(shape) == 1:
         return np.ones(shape, np.float32)
-    return (rng.standard_normal(shape) * 1.5 / np.sqrt(shape[-1])).astype(np.float32)
+    found: F32 = (rng.standard_normal(shape) * 1.5 / np.sqrt(shape[-1])).astype(np.float32)
+    return found
 
 
 @cache

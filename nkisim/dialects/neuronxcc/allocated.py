@@ -10,36 +10,24 @@ from __future__ import annotations
 from types import CodeType
 from typing import Any
 
-from ...machine.running import STATE
+from ...execution.execution import running
 from ...rules.errors import broken
 
-
-class _Placed:
-    """The run of the kernel that placed a tile last."""
-
-    __slots__ = ("buffers",)
-
-    def __init__(self) -> None:
-        self.buffers: list[Any] | None = None
-        """The list of its buffers, which stands for it (and keeps no values alive)."""
-
-
-PLACED = _Placed()
 AUTOMATIC: set[CodeType] = set()
 """Kernels decorated with nki.compiler.force_auto_alloc: their placements are ignored."""
 
 
 def note() -> None:
     """The kernel that is running has placed a tile."""
-    program = STATE.program
-    if program is not None and program.kernel_code not in AUTOMATIC:
-        PLACED.buffers = program.buffers
+    execution = running()
+    if execution is not None and execution.kernel_code not in AUTOMATIC:
+        execution.places_tiles = True
 
 
 def places_tiles() -> bool:
     """Whether the kernel that is running has placed a tile."""
-    program = STATE.program
-    return program is not None and PLACED.buffers is program.buffers
+    execution = running()
+    return execution is not None and execution.places_tiles
 
 
 def needs_bias(api: str) -> None:
@@ -49,7 +37,7 @@ def needs_bias(api: str) -> None:
             "allocated-bias",
             f"{api} has no bias tile, in a kernel that places its tiles itself",
             got="no bias",
-            limit="a bias tile of one element a partition, which the kernel has placed too",
+            limit="a bias tile of one element per partition, which the kernel has placed too",
             remedy="Use nisa.activation(op, data, bias=zeros), with zeros a placed tile that "
             "holds 0.",
         )
@@ -71,10 +59,11 @@ def no_transpose(api: str) -> None:
 
 def no_value(api: str, place: Any) -> None:
     """Refuse a placed tensor that is made with a value."""
+    execution = running()
     if (
-        getattr(place, "placed", False)
-        and STATE.program is not None
-        and STATE.program.kernel_code not in AUTOMATIC
+        getattr(place, "placed", None) is not None
+        and execution is not None
+        and execution.kernel_code not in AUTOMATIC
     ):
         broken(
             "allocated-init",

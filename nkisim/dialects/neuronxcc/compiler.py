@@ -7,50 +7,115 @@ Source: aws-neuron-sdk v2.26.0 general/nki/api/nki/compiler/.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from ...execution.execution import current
 from ...machine.memory import PSUM, SBUF
-from ...machine.running import current
+from ...machine.target import Target
+from ...rules import source
 from ...rules.errors import broken
 from .allocated import AUTOMATIC
 from .support import Memory
 
+_SBUF_BYTES = 192 * 1024
+_RESERVED = 16 * 1024
+
+
+def _sbuf_end(target: Target) -> int:
+    """Where the bytes of a partition end that a kernel may place tiles in. The guide to direct
+    allocation knows 192 KiB, of which on NeuronCore-v2 the compiler keeps 16; it gives no larger
+    number for later generations."""
+    return _SBUF_BYTES - _RESERVED if target.nc_version == 2 else _SBUF_BYTES
+
+
+def _refuse(what: str, got: Any, limit: str, remedy: str | None = None) -> None:
+    broken("allocated-place", what, got=got, limit=limit, remedy=remedy)
+
+
+def _zero(api: str, **fields: int) -> None:
+    for name, value in fields.items():
+        if value != 0:
+            _refuse(f"{api}: {name} is {value}", value, "0", f"Leave {name} out.")
+
+
+def _blocks(api: str, tiles: Any, name: str) -> int:
+    """How many places the blocks of a tensor take turns in."""
+    if not isinstance(tiles, tuple) or not all(type(n) is int and n > 0 for n in tiles):
+        broken(
+            "argument",
+            f"{api}: {name} is {tiles!r}",
+            got=repr(tiles),
+            limit="a tuple of positive integers, one for each block axis",
+        )
+    return math.prod(tiles)
+
+
+def _traced(address: int, beyond: int) -> int:
+    """The address as the compiler knows it. It traces the body of an affine_range once: what a
+    Python variable adds up over the iterations of one is the first iteration's value there. Here
+    the body runs each time; an address that has grown `beyond` the memory is the first one."""
+    execution = current("nki.compiler")
+    frame = source.user_frame()
+    place = frame.f_code, frame.f_lasti
+    if all(first == now for first, now in execution.affine_loops):
+        execution.first_addresses[place] = address
+        return address
+    first = execution.first_addresses.get(place)
+    return address if first is None or address < beyond else first
+
 
 class _Allocator:
-    """nki.compiler.sbuf or nki.compiler.psum: every form means "in this memory"."""
+    """nki.compiler.sbuf or nki.compiler.psum."""
 
-    def __init__(self, space: str) -> None:
-        self._space = space
+    space: str
 
     def auto_alloc(self) -> Memory:
         """Placed by the compiler."""
-        return Memory(self._space)
+        return Memory(self.space)
 
     def alloc(self, func: Any) -> Memory:
-        """Placed by `func(idx, pdim_size, fdim_size)`."""
+        """Each block placed by `func(idx, pdim_size, fdim_size)`: its start partition and byte in
+        SBUF; its bank, 0 and 0 in PSUM."""
+        api = f"nki.compiler.{self.space}.alloc"
         if not callable(func):
             broken(
                 "argument",
-                f"nki.compiler.{self._space}.alloc: func is no function",
+                f"{api}: func is not a function",
                 got=repr(func)[:80],
-                limit="a function of the block's index, its partitions and its bytes a partition",
+                limit="a function of the block's index, its partitions and its bytes per partition",
             )
-        return Memory(self._space, placed=True)
 
-    def _zero(self, **fields: int) -> None:
-        for name, value in fields.items():
-            if value != 0:
-                broken(
-                    "allocated-place",
-                    f"nki.compiler.{self._space}.mod_alloc: {name} is {value}",
-                    got=value,
-                    limit="0",
-                    remedy=f"Leave {name} out.",
-                )
+        # by name, so that it may be a functools.partial; one with other names gets them in order
+        names: tuple[str, ...] = ("idx", "pdim_size", "fdim_size")
+        takes = inspect.signature(func).parameters
+        if not set(names) <= set(takes):
+            names = tuple(takes)[:3]
+
+        def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
+            for index in itertools.product(*map(range, blocks)):
+                place = func(**dict(zip(names, (index, partitions, size))))
+                if not isinstance(place, tuple) or not all(
+                    isinstance(n, int | np.integer) for n in place
+                ):
+                    broken("argument", f"{api}: func gives {place!r}", limit="a tuple of integers")
+                self.block(api, place, partitions, size)
+
+        return Memory(self.space, placed=check)
+
+    def block(self, api: str, place: tuple[int, ...], partitions: int, size: int) -> None:
+        """Refuse a block of `size` bytes per partition at a place where it cannot be."""
+        raise NotImplementedError
 
 
 class _Sbuf(_Allocator):
+    space = SBUF
+
     def mod_alloc(
         self,
         *,
@@ -61,19 +126,43 @@ class _Sbuf(_Allocator):
     ) -> Memory:
         """Placed from byte `base_addr` of each partition on, the blocks of the tensor taking
         turns."""
-        self._zero(base_partition=base_partition)
-        size = current("nki.compiler.sbuf.mod_alloc").config.target.sbuf_partition_bytes
-        if not 0 <= base_addr < size:
-            broken(
-                "allocated-place",
-                f"nki.compiler.sbuf.mod_alloc: base_addr is {base_addr}",
-                got=base_addr,
-                limit=f"0 to {size - 1}, the bytes of a partition",
+        api = "nki.compiler.sbuf.mod_alloc"
+        _zero(api, base_partition=base_partition)
+        rows = _blocks(api, num_par_tiles, "num_par_tiles")
+        tiles = _blocks(api, num_free_tiles, "num_free_tiles")
+        start = _traced(base_addr, _sbuf_end(current(api).config.target))
+
+        def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
+            if partitions * rows > 128:
+                got = f"{rows} times {partitions} partitions"
+                _refuse(f"{api}: the blocks end beyond partition 127", got, "128 partitions")
+            self.block(api, (0, start), partitions, tiles * size)
+
+        self.block(api, (0, start), 1, 1)
+        return Memory(self.space, placed=check)
+
+    def block(self, api: str, place: tuple[int, ...], partitions: int, size: int) -> None:
+        row, start = place
+        limit = _sbuf_end(current(api).config.target)
+        starts = (0,) if partitions > 64 else (0, 64) if partitions > 32 else (0, 32, 64, 96)
+        if row not in starts:
+            _refuse(
+                f"{api}: a tile of {partitions} partitions starts at partition {row}",
+                row,
+                ", ".join(map(str, starts)),
             )
-        return Memory(self._space, placed=True)
+        if start < 0 or start + size > limit:
+            _refuse(
+                f"{api}: the tile from byte {start} on ends beyond SBUF",
+                f"bytes {start} to {start + size}",
+                f"{limit} bytes per partition",
+                "Place it lower, or give fewer blocks a separate place (num_free_tiles).",
+            )
 
 
 class _Psum(_Allocator):
+    space = PSUM
+
     def mod_alloc(
         self,
         *,
@@ -85,20 +174,34 @@ class _Psum(_Allocator):
         num_free_tiles: tuple[int, ...] = (),
     ) -> Memory:
         """Placed from the bank `base_bank` on, the blocks of the tensor taking turns."""
-        self._zero(base_addr=base_addr, base_partition=base_partition)
-        banks = current("nki.compiler.psum.mod_alloc").config.target.psum_banks
-        if not 0 <= base_bank < banks:
-            broken(
-                "allocated-place",
-                f"nki.compiler.psum.mod_alloc: base_bank is {base_bank}",
-                got=base_bank,
-                limit=f"0 to {banks - 1}",
+        api = "nki.compiler.psum.mod_alloc"
+        _zero(api, base_addr=base_addr, base_partition=base_partition)
+        banks = _blocks(api, num_bank_tiles, "num_bank_tiles")
+        start = _traced(base_bank, current(api).config.target.psum_banks)
+
+        def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
+            self.block(api, (start + banks - 1, 0, 0), partitions, size)
+
+        self.block(api, (start, 0, 0), 1, 1)
+        return Memory(self.space, placed=check)
+
+    def block(self, api: str, place: tuple[int, ...], partitions: int, size: int) -> None:
+        bank, row, byte = place
+        target = current(api).config.target
+        last = bank + -(-size // target.psum_bank_bytes) - 1
+        if row or byte:
+            _refuse(f"{api}: the tile does not begin a bank", place, "(bank, 0, 0)")
+        if bank < 0 or last >= target.psum_banks:
+            _refuse(
+                f"{api}: the tile ends beyond PSUM, in bank {last}",
+                f"banks {bank} to {last}",
+                f"banks 0 to {target.psum_banks - 1}",
+                "Place it in a lower bank, or give fewer blocks a separate bank (num_bank_tiles).",
             )
-        return Memory(self._space, placed=True)
 
 
-sbuf = _Sbuf(SBUF)
-psum = _Psum(PSUM)
+sbuf = _Sbuf()
+psum = _Psum()
 
 
 def _pass_through(func: Any = None, **kwargs: Any) -> Any:

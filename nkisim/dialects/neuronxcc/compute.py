@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa import alu
+from ...isa.core import IDLE, RESET_REDUCE
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
-from ...isa.scalar import ACTIVATION, IDLE, RESET_REDUCE
+from ...isa.scalar import ACTIVATION
 from ...isa.select import SELECT
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (
@@ -26,12 +28,12 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
-from ...machine.running import current
+from ...rules import arguments
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
-from ..functions import whole
-from .allocated import PLACED, needs_bias, no_transpose
+from ...tensors.tensor import IndexedTensor, Tensor
+from .allocated import needs_bias, no_transpose, places_tiles
 from .support import is_const, only, operand, promoted, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -58,7 +60,7 @@ def broadcast_to(src: Any, *, shape: Any, **kwargs: Any) -> Tensor:
     copy to SBUF."""
     only(kwargs, "nl.broadcast_to")
     t = tile(src, "nl.broadcast_to")
-    wanted = tuple(int(n) for n in shape)
+    wanted = arguments.sizes(shape, "nl.broadcast_to")
     if t.shape == wanted:
         return t
     if t.meta.space == HBM:
@@ -124,7 +126,8 @@ def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
     2, -1 or (2, 3)."""
     api = "nl.expand_dims"
     t = tile(data, api)
-    axes = [whole(a, api, "axis") for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    given = arguments.axes(axis, api)
+    axes = list(given) if isinstance(given, tuple) else [given]
     rank = t.ndim + len(axes)
     placed = sorted(a + rank if a < 0 else a for a in axes)
     if placed != list(range(t.ndim, rank)):
@@ -152,7 +155,7 @@ def _activation(name: str) -> Callable[..., Tensor]:
             tile(x, api)
         if dtype is not None:
             dtype = want_dtype(dtype, api)
-        if PLACED.buffers is not None:
+        if places_tiles():
             needs_bias(api)
         return execute(ACTIVATION, api, None, (x,), attrs, SBUF, dtype, mask)
 
@@ -451,6 +454,14 @@ def divided(
         dtype = promoted(a, b)
         if not dtypes.is_float(dtype):
             dtype = dtypes.FLOAT32
+    if is_const(b) and b.array == 0:
+        broken(
+            "argument",
+            "nl.divide: the divisor is the number 0",
+            tensor=a.label,
+            got=b.array,
+            remedy="Divide by a tile, or by a number that is not 0.",
+        )
     if is_const(b):
         return binary(_MULTIPLY, "nl.divide", a, Const(1.0 / b.array), dst, dtype, mask)
     inverse = execute(
@@ -557,8 +568,10 @@ def _reduction(name: str, op_name: str, boolean: bool = False) -> Callable[..., 
             if dtype is None or dtype is bool
             else want_dtype(dtype, api)
         )
-        if type(axis) is list:
-            axis = tuple(axis)
+        if type(axis) is not int:
+            axis = arguments.axes(axis, api)
+        if keepdims is not False and keepdims is not True:
+            keepdims = arguments.flag(keepdims, api, "keepdims")
         if type(axis) is tuple and len(axis) > 1:
             scattered = _scattered(x, axis)
             if scattered is not None:
@@ -589,7 +602,7 @@ def _count(t: Tensor, axis: Any) -> int:
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     n = 1
     for a in axes:
-        n *= t.shape[a]
+        n *= t.shape[a]  # the reduction has been made: it is an axis of the tile
     return n
 
 
@@ -627,7 +640,8 @@ def softmax(
     only(kwargs, "nl.softmax")
     t = tile(x, "nl.softmax")
     api = "nl.softmax"
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    given = arguments.axes(axis, api)
+    axes = given if isinstance(given, tuple) else (given,)
     out = want_dtype(dtype if dtype is not None else compute_dtype, api) or t.dtype
     fused = tuple(a % t.ndim for a in axes) == tuple(builtins.range(1, t.ndim))
     if not fused or mask is not None:
@@ -684,7 +698,11 @@ def rms_norm(
         TENSOR_SCALAR,
         "nl.rms_norm",
         None,
-        (total, Const(1.0 / n), Const(float(epsilon))),
+        (
+            total,
+            Const(1.0 / arguments.integer(n, "nl.rms_norm", "n", least=1)),
+            Const(arguments.real(epsilon, "nl.rms_norm", "epsilon")),
+        ),
         (_MULTIPLY, False, alu.ALU["add"], False, None),
     )
     normal = multiply(t, rsqrt(scaled), dtype=dtypes.FLOAT32, mask=mask)
@@ -701,7 +719,7 @@ def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwa
     is in PSUM, fp32."""
     only(kwargs, "nl.matmul")
     a, b = tile(x, "nl.matmul"), tile(y, "nl.matmul")
-    if not transpose_x:
+    if not arguments.flag(transpose_x, "nl.matmul", "transpose_x"):
         a = _transposed(a, "nl.matmul", a.dtype)
     return execute(NC_MATMUL, "nl.matmul", None, (a, b), MATMUL_ATTRS, PSUM, dtypes.FLOAT32, mask)
 
@@ -742,4 +760,8 @@ def static_cast(input_data: Any, dtype: Any) -> Any:
     wanted = want_dtype(dtype, "nl.static_cast")
     if isinstance(input_data, Tensor):
         return copy(input_data, dtype=wanted)
-    return np.asarray(input_data).astype(dtypes.storage(wanted))[()]  # type: ignore[arg-type]
+    if isinstance(input_data, np.ndarray) and input_data.ndim:
+        plain: Any = arguments.array(input_data, "nl.static_cast", "input_data")
+    else:
+        plain = np.asarray(arguments.number(input_data, "nl.static_cast", "input_data"))
+    return plain.astype(plain.dtype if wanted is None else dtypes.storage(wanted))[()]

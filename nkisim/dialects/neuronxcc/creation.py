@@ -9,52 +9,54 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
-from ...execution.execution import Program
+from ...execution.execution import Execution, current
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, PSUM, SBUF, ZERO, contiguous, meta_of
-from ...machine.running import current
-from ...rules.errors import broken
+from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
+from ...rules import arguments
+from ...rules.errors import broken, shown
 from ...rules.source import user_frame
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .allocated import no_value, note
+from .allocated import places_tiles as kernel_places_tiles
 from .support import Memory, ParDim, only, sbuf, tile, want_dtype
 
+_MOST_IDENTITY = 4096
+"""Rows of the largest identity matrix: far above the 128 that a transpose can use."""
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 
 
 def sizes_of(shape: Any, api: str) -> tuple[tuple[int, ...], int]:
     """The shape as plain integers, and the partition axis."""
-    if isinstance(shape, (int, np.integer)):
-        shape = (shape,)
-    sizes: list[int] = []
+    given = (shape,) if isinstance(shape, (int, np.integer)) else shape
+    sizes = arguments.sizes(given, api)
     pdim = 0
     marked = 0
-    for axis, n in enumerate(shape):
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-            broken(
-                "argument",
-                f"{api}: the shape holds {n!r}, which is no integer",
-                got=repr(shape),
-                remedy="Sizes are integers known when the kernel is built; use // instead of /.",
-            )
-        if int(n) < 1:
-            broken(
-                "argument",
-                f"{api}: axis {axis} has size {n}",
-                got=repr(tuple(shape)),
-                remedy="Sizes are at least 1.",
-            )
+    for axis, n in enumerate(given):
         if isinstance(n, ParDim):
             pdim, marked = axis, marked + 1
-        sizes.append(int(n))
     if marked > 1:
         broken("partition-axis", f"{api}: two axes are marked with nl.par_dim", got=repr(shape))
-    return tuple(sizes), pdim
+    return sizes, pdim
+
+
+def _column(api: str, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape of a tile for which one axis is named: one value per partition."""
+    label = f" '{name}'" if name else ""
+    broken(
+        "one-axis-tile",
+        f"{api}: the tile{label} has 1 axis, and is taken as ({shape[0]}, 1)",
+        got=shape,
+        limit="at least 2: a partition axis and a free axis",
+        remedy=f"Write ({shape[0]}, 1) for one value per partition, "
+        f"or (1, {shape[0]}) for one row.",
+    )
+    return shape[0], 1
 
 
 def _check_on_chip(
-    program: Program,
+    program: Execution,
     api: str,
     space: str,
     shape: tuple[int, ...],
@@ -64,17 +66,6 @@ def _check_on_chip(
 ) -> None:
     target = program.config.target
     label = f" '{name}'" if name else ""
-    if len(shape) < 2:
-        broken(
-            "rank",
-            f"{api}: the tile{label} has {len(shape)} axis",
-            got=shape,
-            limit="at least 2: a partition axis and a free axis",
-            remedy=f"Write ({shape[0]}, 1) for one value a partition, or (1, {shape[0]}) for "
-            "one row."
-            if shape and shape[0] > 1
-            else "Write (1, 1): a partition axis and a free axis, also for a single number.",
-        )
     if shape[pdim] > target.partitions:
         broken(
             "partition-limit",
@@ -88,8 +79,8 @@ def _check_on_chip(
         broken(
             "sbuf-capacity",
             f"{api}: the tile{label} is larger than SBUF",
-            got=f"{shape}: {free} bytes a partition",
-            limit=f"{target.sbuf_partition_bytes} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition",
+            limit=f"{target.sbuf_partition_bytes} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
     bank, banks = target.psum_bank_bytes, target.psum_banks
@@ -97,7 +88,7 @@ def _check_on_chip(
         broken(
             "psum-bank",
             f"{api}: the PSUM tile{label} does not fit in one bank",
-            got=f"{shape}: {free} bytes a partition",
+            got=f"{shape}: {free} bytes per partition",
             limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
             remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as "
             "(128, banks, 512).",
@@ -111,7 +102,7 @@ def _place(buffer: Any, api: str) -> Memory:
         return buffer
     broken(
         "argument",
-        f"{api}: buffer is {buffer!r}",
+        f"{api}: buffer is {shown(buffer)}",
         got=type(buffer).__name__,
         limit="nl.sbuf, nl.psum, nl.hbm, nl.private_hbm or nl.shared_hbm",
     )
@@ -119,12 +110,19 @@ def _place(buffer: Any, api: str) -> Memory:
 
 
 def make(
-    api: str, shape: Any, dtype: Any, buffer: Any, name: str, value: float | None, kwargs: dict
+    api: str,
+    shape: Any,
+    dtype: Any,
+    buffer: Any,
+    name: str,
+    value: float | None,
+    kwargs: dict[Any, Any],
 ) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
     program = current(api)
     only(kwargs, api)
     sizes, pdim = sizes_of(shape, api)
+    name = arguments.word(name, api, "name")
     wanted = want_dtype(dtype, api)
     if wanted is None:
         broken(
@@ -144,9 +142,14 @@ def make(
                 remedy="Make it with nl.ndarray and nl.store the value into it.",
             )
         return _hbm(program, api, sizes, wanted, place, name)
+    if len(sizes) < 2:
+        sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
-    if place.placed:
+    if place.placed is not None:
         note()
+        if kernel_places_tiles():
+            block = math.prod(sizes[pdim + 1 :]) * wanted.itemsize
+            place.placed(api, sizes[:pdim], sizes[pdim], block)
         if value is not None:
             no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
@@ -154,44 +157,37 @@ def make(
         return t
     if space == PSUM and value == 0:
         # the first matmul of an accumulation overwrites: nothing is spent on zeros
-        t.buf.state = ZERO
-        if t.buf.tracked is not None:
-            program.note_history(t, t.buf.code, t.buf.lasti)
+        program.zero(t)
         return t
     if pdim:
         return _fill_blocks(program, api, t, pdim, value)
     return fill(program, api, t, value, (sizes, None))
 
 
-def fill(program: Program, api: str, t: Tensor, value: Any, attrs: tuple) -> Tensor:
+def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, ...]) -> Tensor:
     """Fill the new tensor `t`, by an instruction that writes elsewhere instead if `t` is assigned
     to something."""
     if t.meta.space != SBUF:
         return execute(MEMSET, api, t, (Const(value),), attrs)
     made = execute(MEMSET, api, None, (Const(value),), attrs, SBUF, t.meta.dtype)
     redirect(t, made)
-    program.last_result = t
+    program.offer(t)
     return t
 
 
-def _fill_blocks(program: Program, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
+def _fill_blocks(program: Execution, api: str, t: Tensor, pdim: int, value: Any) -> Tensor:
     """Fill a tensor with block axes: one memset a block, but one entry in the history of a named
     tensor."""
-    buf = t.buf
-    tracked, buf.tracked = buf.tracked, None
-    at = 0
+    program.pause_history(t.buf)
     for block in itertools.product(*[range(n) for n in t.shape[:pdim]]):
-        at = len(program.tape)
         view = t[block]
         execute(MEMSET, api, view, (Const(value),), (view.shape, None))
-    buf.tracked = tracked
-    if tracked is not None:
-        tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+    program.resume_history(t)
     return t
 
 
 def _hbm(
-    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
+    program: Execution, api: str, sizes: tuple[int, ...], dtype: np.dtype, place: Memory, name: str
 ) -> Tensor:
     if not place.shared:
         return program.allocate(HBM, sizes, dtype, name=name or None)
@@ -255,14 +251,8 @@ def full(
     shape: Any, fill_value: Any, dtype: Any, *, buffer: Any = None, name: str = "", **kwargs: Any
 ) -> Tensor:
     """A new on-chip tensor filled with the number `fill_value`."""
-    if not isinstance(fill_value, (int, float, np.generic)):
-        broken(
-            "argument",
-            f"nl.full: fill_value is a {type(fill_value).__name__}",
-            got=repr(fill_value)[:80],
-            limit="a number known when the kernel is built",
-        )
-    return make("nl.full", shape, dtype, buffer, name, fill_value, kwargs)
+    value = arguments.number(fill_value, "nl.full", "fill_value")
+    return make("nl.full", shape, dtype, buffer, name, value, kwargs)
 
 
 def empty_like(
@@ -289,20 +279,22 @@ def shared_constant(constant: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
     """An HBM tensor that holds the NumPy array `constant`, known when the kernel is built."""
     program = current("nl.shared_constant")
     only(kwargs, "nl.shared_constant")
-    values = np.ascontiguousarray(constant)
+    values = arguments.array(constant, "nl.shared_constant", "constant")
     wanted = want_dtype(dtype if dtype is not None else values.dtype, "nl.shared_constant")
     assert wanted is not None
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL)
     buf.role = "input"
     array = program.constant(values, wanted)
-    program.keep_initial(buf, array)
+    program.built_with(buf, values)
+    program.tape.keep_initial(buf, array)
     return Tensor(buf, array, meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, **kwargs: Any) -> Tensor:
     """An HBM tensor (n, n) with ones on the diagonal."""
-    return shared_constant(np.eye(n, dtype=np.uint8), dtype=dtype, **kwargs)
+    size = arguments.integer(n, "nl.shared_identity_matrix", "n", least=1, most=_MOST_IDENTITY)
+    return shared_constant(np.eye(size, dtype=np.uint8), dtype=dtype, **kwargs)
 
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -28,14 +29,16 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
-from ...machine.running import current
+from ...rules import arguments
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Index, Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
-from .allocated import PLACED, needs_bias, no_transpose
-from .compute import MATMUL_ATTRS, to_sbuf
+from .allocated import needs_bias, no_transpose, places_tiles
+from .compute import MATMUL_ATTRS
 from .creation import fill, make
+from .inserted import free_axes_in_order, in_sbuf, same_free_size, tile_for_vector
 from .isa_select import (
     bn_aggr,
     bn_stats,
@@ -66,6 +69,7 @@ from .isa_support import (
     gpsimd_engine,
     nc_version,
     oob_mode,
+    option,
     reduce_cmd,
     scalar_engine,
     tensor_engine,
@@ -75,10 +79,12 @@ from .isa_support import (
 from .support import missing, only, operand, promoted, rows_only, static_source, tile, want_dtype
 
 _ANY_ENGINE = (None,)
-_TWO_TILES: dict[tuple, tuple] = {}
-_SCALARS: dict[tuple, tuple] = {}
-_REDUCTIONS: dict[tuple, tuple] = {}
-_FUNCTIONS: dict[Any, tuple] = {}
+_REDUCE_CMD, _OOB_MODE = reduce_cmd, oob_mode
+"""The enumerations, under names that no parameter has."""
+_TWO_TILES: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_SCALARS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_REDUCTIONS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_FUNCTIONS: dict[Any, tuple[Any, ...]] = {}
 """Arguments of tensor_tensor, tensor_scalar, tensor_reduce and activation, as their instructions'
 attributes."""
 
@@ -91,8 +97,8 @@ def nc_matmul(
     is_stationary_onezero: bool = False,
     is_moving_onezero: bool = False,
     is_transpose: bool = False,
-    tile_position: tuple = (),
-    tile_size: tuple = (),
+    tile_position: tuple[Any, ...] = (),
+    tile_size: tuple[Any, ...] = (),
     mask: Any = None,
     **kwargs: Any,
 ) -> Tensor:
@@ -107,19 +113,26 @@ def nc_matmul(
     dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
-    if is_stationary_onezero or is_moving_onezero or is_transpose or tile_position or tile_size:
-        attrs: tuple = (
-            is_stationary_onezero,
-            is_moving_onezero,
-            is_transpose,
-            tuple(tile_position),
-            tuple(tile_size),
+    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
+    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
+    if not plain or not untiled:
+        attrs: tuple[Any, ...] = (
+            arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
+            arguments.flag(is_moving_onezero, api, "is_moving_onezero"),
+            arguments.flag(is_transpose, api, "is_transpose"),
+            arguments.integers(tile_position, api, "tile_position"),
+            arguments.integers(tile_size, api, "tile_size"),
             False,
         )
     else:
         attrs = MATMUL_ATTRS
     if perf_mode is not None:
-        attrs += (perf_mode if isinstance(perf_mode, str) else perf_mode.value,)
+        mode = getattr(perf_mode, "value", perf_mode)
+        attrs += (arguments.word(mode, api, "perf_mode"),)
+    if a.meta.space == PSUM:
+        a = in_sbuf(a, api, "the stationary operand")
+    if b.meta.space == PSUM:
+        b = in_sbuf(b, api, "the moving operand")
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 
@@ -137,10 +150,10 @@ def nc_transpose(
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
-    if PLACED.buffers is not None and (wanted == "tensor" or wanted is None and not small):
+    if places_tiles() and (wanted == "tensor" or wanted is None and not small):
         no_transpose(api)
     if wanted is None and dtype is None and not small:
-        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+        return execute(NC_TRANSPOSE, api, dst, (in_sbuf(t, api, "the tile"),), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken(
             "engine",
@@ -153,6 +166,7 @@ def nc_transpose(
     if on_vector:
         space = dst.meta.space if dst is not None else t.meta.space
         return execute(VECTOR_TRANSPOSE, api, dst, (t,), (), space, out, mask)
+    t = in_sbuf(t, api, "the tile")
     if out is None or out == t.dtype:
         return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None, mask)
@@ -196,7 +210,7 @@ def activation(
         except (KeyError, TypeError):
             attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
-        if PLACED.buffers is not None:
+        if places_tiles():
             needs_bias("nisa.activation")
         return execute(
             ACTIVATION,
@@ -216,7 +230,7 @@ def activation(
         scale,
         reduce_op,
         reduce_res,
-        int(reduce_cmd),
+        option(reduce_cmd, _REDUCE_CMD, "nisa.activation", "reduce_cmd"),
         mask,
         dtype,
         kwargs,
@@ -274,7 +288,7 @@ def _activation(
         srcs.append(operand(scale, api))
     if bias is not None:
         srcs.append(operand(bias, api))
-    elif PLACED.buffers is not None:
+    elif places_tiles():
         needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
@@ -316,6 +330,8 @@ def tensor_tensor(
     except (KeyError, TypeError):
         attrs = (alu_of(op, api), engine_name(engine, api))
         _TWO_TILES[op, engine] = attrs
+    if a.meta.free != b.meta.free:
+        a, b = same_free_size(a, b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -353,12 +369,22 @@ def tensor_scalar(
     except (KeyError, TypeError):
         attrs = (
             alu_of(op0, api, "op0"),
-            reverse0,
+            arguments.flag(reverse0, api, "reverse0"),
             None if op1 is None else alu_of(op1, api, "op1"),
-            reverse1,
+            arguments.flag(reverse1, api, "reverse1"),
             engine_name(engine, api),
         )
         _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
+    tiled = None if first.meta.free == 1 else tile_for_vector(t, first, api, "operand0")
+    if tiled is not None:  # two tiles, and what is left of the instruction
+        pair = (tiled, t) if reverse0 else (t, tiled)
+        if op1 is None:
+            return execute(TENSOR_TENSOR, api, dst, pair, (attrs[0], attrs[4]), SBUF, out, mask)
+        middle = (attrs[0], attrs[4])
+        t = execute(TENSOR_TENSOR, "compiler", None, pair, middle, SBUF, dtypes.FLOAT32, mask)
+        out = out or data.dtype
+        op1, operand1, first = None, None, operand(operand1, api)
+        attrs = (attrs[2], reverse1, None, False, attrs[4])
     if op1 is None:
         return execute(TENSOR_SCALAR, api, dst, (t, first), attrs, SBUF, out, mask)
     second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
@@ -383,7 +409,12 @@ def scalar_tensor_tensor(
     api = "nisa.scalar_tensor_tensor"
     dst = dst_of(kwargs, api) if kwargs else None
     srcs = (tile(data, api), operand(operand0, api), tile(operand1, api))
-    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(op1, api, "op1"), reverse1)
+    attrs = (
+        alu_of(op0, api, "op0"),
+        arguments.flag(reverse0, api, "reverse0"),
+        alu_of(op1, api, "op1"),
+        arguments.flag(reverse1, api, "reverse1"),
+    )
     return execute(SCALAR_TENSOR_TENSOR, api, dst, srcs, attrs, SBUF, want_dtype(dtype, api), mask)
 
 
@@ -406,10 +437,13 @@ def tensor_reduce(
     try:
         attrs = _REDUCTIONS[op, axis, negate, keepdims]
     except (KeyError, TypeError):
-        axis = tuple(axis) if type(axis) is list else axis
-        attrs = (alu_of(op, api), axis, negate, keepdims)
+        where = arguments.axes(axis, api)
+        flags = arguments.flag(negate, api, "negate"), arguments.flag(keepdims, api, "keepdims")
+        attrs = (alu_of(op, api), where, *flags)
         if type(axis) is int:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
+    if axis not in (-1, t.ndim - 1):
+        free_axes_in_order(t, axis, api)
     return execute(
         TENSOR_REDUCE,
         api,
@@ -437,7 +471,11 @@ def tensor_scalar_reduce(
     """data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p, 1)."""
     api = "nisa.tensor_scalar_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
-    attrs = (alu_of(op0, api, "op0"), reverse0, alu_of(reduce_op, api, "reduce_op"))
+    attrs = (
+        alu_of(op0, api, "op0"),
+        arguments.flag(reverse0, api, "reverse0"),
+        alu_of(reduce_op, api, "reduce_op"),
+    )
     return execute(
         TENSOR_SCALAR_REDUCE,
         api,
@@ -469,7 +507,8 @@ def tensor_tensor_scan(
     api = "nisa.tensor_tensor_scan"
     dst = dst_of(kwargs, api) if kwargs else None
     a, b = tile(data0, api), tile(data1, api)
-    attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), reverse0, reverse1)
+    flags = arguments.flag(reverse0, api, "reverse0"), arguments.flag(reverse1, api, "reverse1")
+    attrs = (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), *flags)
     out = promoted(a, b) if dtype is None else want_dtype(dtype, api)
     return execute(
         TENSOR_TENSOR_SCAN, api, dst, (a, b, operand(initial, api)), attrs, SBUF, out, mask
@@ -521,7 +560,8 @@ def memset(
             remedy="Write t[...] = value, or tile = nisa.memset((p, n), value, dtype=...).",
         )
     only(kwargs, api, "buffer")
-    t = make(api, tuple(int(n) for n in shape), dtype, kwargs.get("buffer"), "", None, {})
+    value = arguments.number(value, api, "value")
+    t = make(api, shape, dtype, kwargs.get("buffer"), "", None, {})
     attrs = (t.shape, engine_name(engine, api))
     if mask is not None:
         return execute(MEMSET, api, t, (Const(value),), attrs, SBUF, None, mask)
@@ -534,7 +574,7 @@ def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
     api = "nisa.iota"
     dst = dst_of(kwargs, api) if kwargs else None
     if isinstance(expr, (int, np.integer)):
-        expr = Index((1, 1), (0, 0), int(expr))
+        expr = Index((1, 1), (0, 0), arguments.integer(expr, api, "expr"))
     if not isinstance(expr, Index):
         broken(
             "argument",
@@ -567,15 +607,9 @@ def affine_select(
             "or |. For anything else "
             "use nl.where.",
         )
-    if not isinstance(on_false_value, (int, float, np.generic)):
-        broken(
-            "argument",
-            f"{api}: on_false_value is a {type(on_false_value).__name__}",
-            limit="a number",
-        )
-    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it all
-    # the same, so that the compiler must be copying the tile for them
-    t = to_sbuf(tile(on_true_tile, api), api)
+    on_false_value = arguments.number(on_false_value, api, "on_false_value")
+    # GpSimdE does not reach PSUM; published kernels (stable diffusion attention) select from it
+    t = in_sbuf(tile(on_true_tile, api), api, "on_true_tile")
     where = Const(0)
     where.array = pred.where
     return execute(
@@ -622,6 +656,8 @@ def _inside(mask: Any, *operands: Tensor) -> Any:
 
 def _hardware_descriptors(mode: Any, api: str) -> None:
     """Descriptors made by hardware need NeuronCore-v3."""
+    if mode is not None:
+        option(mode, dge_mode, api, "dge_mode")
     target = current(api).config.target
     if mode is dge_mode.hwdge and target.nc_version < 3:
         broken(
@@ -646,10 +682,11 @@ def dma_copy(
     dst."""
     api = "nisa.dma_copy"
     _hardware_descriptors(dge_mode, api)
+    skips = option(oob_mode, _OOB_MODE, api, "oob_mode") == _OOB_MODE.skip
     d, s = tile(dst, api), tile(src, api)
     rows_only(d, api)
     rows_only(s, api)
-    if int(oob_mode) == int(globals()["oob_mode"].skip):
+    if skips:
         if dst_rmw_op is not None:
             broken(
                 "argument", f"{api}: dst_rmw_op goes with oob_mode.error only", got="oob_mode.skip"
@@ -673,7 +710,8 @@ def dma_transpose(
     dst = dst_of(kwargs, api) if kwargs else None
     t = tile(src, api)
     allowed = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
-    if t.ndim not in allowed or (axes is not None and tuple(axes) != allowed[t.ndim]):
+    order = None if axes is None else arguments.integers(axes, api, "axes")
+    if t.ndim not in allowed or order not in (None, allowed[t.ndim]):
         broken(
             "argument",
             f"{api}: axes {axes} for {t.ndim} axes",

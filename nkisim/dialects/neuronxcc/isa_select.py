@@ -20,12 +20,17 @@ from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.statistics import BN_AGGR, BN_STATS
 from ...machine.memory import SBUF
+from ...rules import arguments
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, Tensor
-from ..functions import alu_of, whole
-from .isa_support import UNKNOWN, dst_of, engine_name, reduce_cmd
+from ...tensors.tensor import Tensor
+from ..functions import alu_of
+from .isa_support import UNKNOWN, dst_of, engine_name, option, reduce_cmd
 from .support import only, operand, tile, want_dtype
+
+_REDUCE_CMD = reduce_cmd
+"""The enumeration, under a name that no parameter has."""
 
 
 def tensor_copy_predicated(
@@ -43,12 +48,13 @@ def tensor_copy_predicated(
     api = "nisa.tensor_copy_predicated"
     only(kwargs, api)
     d = tile(dst, api)
+    want_dtype(dtype, api)
     execute(
         TENSOR_COPY_PREDICATED,
         api,
         d,
         (tile(predicate, api), operand(src, api), d),
-        (bool(reverse_pred),),
+        (arguments.flag(reverse_pred, api, "reverse_pred"),),
         SBUF,
         None,
         mask,
@@ -87,6 +93,7 @@ def select_reduce(
     """
     api = "nisa.select_reduce"
     only(kwargs, api)
+    want_dtype(dtype, api)
     _maximum(reduce_op, api)
     srcs = (tile(predicate, api), operand(on_true, api), operand(on_false, api))
     execute(
@@ -94,7 +101,10 @@ def select_reduce(
         api,
         tile(dst, api),
         srcs,
-        (bool(reverse_pred), int(reduce_cmd)),
+        (
+            arguments.flag(reverse_pred, api, "reverse_pred"),
+            option(reduce_cmd, _REDUCE_CMD, api, "reduce_cmd"),
+        ),
         SBUF,
         None,
         mask,
@@ -131,9 +141,9 @@ def range_select(
     attrs = (
         alu_of(comp_op0, api, "comp_op0"),
         alu_of(comp_op1, api, "comp_op1"),
-        whole(range_start, api, "range_start"),
-        int(reduce_cmd),
-        float(on_false_value),
+        arguments.integer(range_start, api, "range_start"),
+        option(reduce_cmd, _REDUCE_CMD, api, "reduce_cmd"),
+        arguments.real(on_false_value, api, "on_false_value"),
     )
     srcs = (tile(on_true_tile, api), operand(bound0, api), operand(bound1, api))
     return execute(
@@ -169,12 +179,11 @@ def tensor_scalar_cumulative(
     """
     api = "nisa.tensor_scalar_cumulative"
     only(kwargs, api)
-    numbers = tuple(
-        v if isinstance(v, Tensor) else operand(float(v), api)
-        for v in (imm0, imm1)
-        if v is not None
-    )
-    attrs = (alu_of(op0, api, "op0"), False, alu_of(op1, api, "op1"), int(reduce_cmd))
+    numbers = [_number(imm0, api, "imm0")]
+    if imm1 is not None:
+        numbers.append(_number(imm1, api, "imm1"))
+    cmd = option(reduce_cmd, _REDUCE_CMD, api, "reduce_cmd")
+    attrs = (alu_of(op0, api, "op0"), False, alu_of(op1, api, "op1"), cmd)
     execute(
         TENSOR_SCALAR_CUMULATIVE,
         api,
@@ -187,9 +196,16 @@ def tensor_scalar_cumulative(
     )
 
 
+def _number(value: Any, api: str, what: str) -> Tensor:
+    """A number, as a float, or a tile."""
+    if isinstance(value, Tensor):
+        return value
+    return operand(arguments.real(value, api, what), api)
+
+
 def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """The 8 largest elements of each partition, in descending order. src: tile (p, ...), 8 to 16384
-    elements a partition.
+    elements per partition.
 
     Returns a tile (p, 8) of `dtype` (default: that of `src`).
     """
@@ -201,8 +217,8 @@ def max8(*, src: Any, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Ten
 def nc_find_index8(
     *, data: Any, vals: Any, mask: Any = None, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
-    """Where each of the 8 values a partition `vals` (p, 8) occurs first in `data` (p, ...); `mask`
-    is over `data`.
+    """Where each of the 8 values per partition `vals` (p, 8) occurs first in `data` (p, ...);
+    `mask` is over `data`.
 
     Returns a tile (p, 8) of uint32 (or `dtype=nl.uint16`). Equal values name successive places; a
     missing one gets all ones.
@@ -223,8 +239,8 @@ def nc_match_replace8(
     dtype: Any = None,
     **kwargs: Any,
 ) -> Tensor:
-    """`data` (p, ...) with the first occurrence of each of the 8 values a partition `vals` replaced
-    by the number `imm`.
+    """`data` (p, ...) with the first occurrence of each of the 8 values per partition `vals`
+    replaced by the number `imm`.
 
     dst_idx: tile (p, 8), where the places are written (0 where a value is missing). `mask` limits
     what is searched; the rest of `data` comes through unchanged. Returns a tile like `data`, of
@@ -232,7 +248,7 @@ def nc_match_replace8(
     """
     api = "nisa.nc_match_replace8"
     dst = dst_of(kwargs, api) if kwargs else None
-    srcs = [tile(data, api), tile(vals, api), Const(float(imm))]
+    srcs = [tile(data, api), tile(vals, api), Const(arguments.real(imm, api, "imm"))]
     searched = condition(mask, api)
     if searched is not None:
         limit = Const(0)
@@ -254,7 +270,7 @@ def nc_match_replace8(
 def bn_stats(data: Any, *, mask: Any = None, dtype: Any = None, **kwargs: Any) -> Tensor:
     """Count, mean and variance * count of the even, then of the odd elements of each partition.
 
-    data: tile (p, ...), at most 512 elements a partition. Returns a tile (p, 6) of `dtype`
+    data: tile (p, ...), at most 512 elements per partition. Returns a tile (p, 6) of `dtype`
     (default: that of `data`).
     """
     api = "nisa.bn_stats"
@@ -291,7 +307,11 @@ def local_gather(
     """
     api = "nisa.local_gather"
     dst = dst_of(kwargs, api) if kwargs else None
-    attrs = (num_elem_per_idx, None if num_valid_indices is None else int(num_valid_indices))
+    count = arguments.integer(num_elem_per_idx, api, "num_elem_per_idx")
+    valid = num_valid_indices
+    if valid is not None:
+        valid = arguments.integer(valid, api, "num_valid_indices")
+    attrs = (count, valid)
     return execute(
         LOCAL_GATHER, api, dst, (tile(src_buffer, api), tile(index, api)), attrs, SBUF, None, mask
     )
@@ -319,7 +339,7 @@ def dropout(data: Any, prob: Any, *, mask: Any = None, dtype: Any = None, **kwar
     """
     api = "nisa.dropout"
     dst = dst_of(kwargs, api) if kwargs else None
-    rate = prob if isinstance(prob, Tensor) else operand(float(prob), api)
+    rate = prob if isinstance(prob, Tensor) else Const(arguments.probability(prob, api, "prob"))
     return execute(
         DROPOUT, api, dst, (tile(data, api), rate), (), SBUF, want_dtype(dtype, api), mask
     )
@@ -346,24 +366,11 @@ def nc_stream_shuffle(
             got=f"dtype={out}",
             limit=f"{d.dtype}, as dst has it",
         )
-    pattern = _integers(shuffle_mask, api)
+    pattern = arguments.integers(shuffle_mask, api, "shuffle_mask")
     written = shuffled_partitions(pattern, d.shape) if len(pattern) == 32 else None
     if written is not None:
         mask = Mask(written) if mask is None else Mask(written) & mask
     execute(STREAM_SHUFFLE, api, d, (tile(src, api),), (pattern,), SBUF, None, mask)
-
-
-def _integers(values: Any, api: str) -> tuple[int, ...]:
-    if not isinstance(values, (list, tuple)) or not all(
-        isinstance(v, (int, np.integer)) for v in values
-    ):
-        broken(
-            "argument",
-            f"{api}: shuffle_mask is no list of integers",
-            got=repr(values)[:80],
-            limit="32 integers",
-        )
-    return tuple(int(v) for v in values)
 
 
 def tensor_copy_dynamic_src(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.running import current
-from ...rules.errors import broken
+from ...execution.execution import current
+from ...rules.errors import broken, shown
 from ...tensors.tensor import Tensor
 from .support import only, tile
 
@@ -86,6 +86,23 @@ def get_nc_version() -> nc_version:
     return nc_version(current("nisa.get_nc_version").config.target.nc_version)
 
 
+def option(value: Any, kind: type[IntEnum], api: str, what: str) -> int:
+    """The number of a member of the enumeration `kind`; the number itself will do."""
+    if isinstance(value, kind):
+        return int(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        found = [m for m in kind if int(m) == value]
+        if found and not isinstance(value, IntEnum):
+            return int(value)
+    broken(
+        "argument",
+        f"{api}: {what} is {shown(value)}",
+        got=shown(value),
+        limit=", ".join(f"nisa.{kind.__name__}.{m.name}" for m in kind),
+    )
+    raise AssertionError
+
+
 UNKNOWN = engine.unknown
 IDLE = reduce_cmd.idle
 _ENGINE_NAMES = {e: e.name for e in engine}
@@ -99,8 +116,8 @@ def engine_name(wanted: Any, api: str) -> str | None:
     if not isinstance(wanted, engine):
         broken(
             "engine",
-            f"{api}: engine is {wanted!r}",
-            got=repr(wanted),
+            f"{api}: engine is {shown(wanted)}",
+            got=shown(wanted),
             limit="nisa.tensor_engine, vector_engine, scalar_engine, gpsimd_engine",
             remedy="Pass one of these objects, or leave engine= out to let it be chosen.",
         )

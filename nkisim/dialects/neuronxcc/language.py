@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
-from ...machine.running import current as _current
+from ...machine import narrow as _narrow
+from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
 from ..limits import TileSize as _TileSize
@@ -149,6 +151,13 @@ class _Range:
                 got=repr(args),
                 remedy="Trip counts are known when the kernel is built; use // instead of /.",
             )
+        if len(args) > 3 or len(args) == 3 and not args[2]:
+            _broken(
+                "argument",
+                f"nl.{kind} takes (stop) or (start, stop[, step]), with a step that is not 0",
+                got=repr(args),
+                limit="one to three integers",
+            )
         self.kind = kind
         self.values = range(*[int(a) for a in args])
 
@@ -187,6 +196,7 @@ def static_range(*args: Any) -> _Range:
 def program_id(axis: int) -> int:
     """Index of this program instance along grid axis `axis`."""
     program = _current("nl.program_id")
+    axis = _arguments.integer(axis, "nl.program_id", "axis")
     if not program.position and axis == 0:
         return 0
     if not 0 <= axis < len(program.position):
@@ -209,6 +219,7 @@ def num_programs(axes: Any = None) -> int:
     )
     total = 1
     for a in chosen:
+        a = _arguments.integer(a, "nl.num_programs", "an axis")
         if not 0 <= a < len(grid):
             _broken("argument", f"nl.num_programs: the grid has {len(grid)} axes", got=a)
         total *= grid[a]
@@ -224,6 +235,9 @@ class nc(int):
     """nl.nc(n): grid axis spread over n physical NeuronCores; here its instances run one after the
     other."""
 
+    def __new__(cls, n: Any) -> nc:
+        return super().__new__(cls, _arguments.integer(n, "nl.nc", "n"))
+
     def __mul__(self, other: int) -> int:
         return int(self) * int(other)
 
@@ -232,7 +246,8 @@ class nc(int):
 
 def spmd_dim(outer: int, inner: int) -> int:
     """A grid axis of outer * inner instances."""
-    return int(outer) * int(inner)
+    api = "nl.spmd_dim"
+    return _arguments.integer(outer, api, "outer") * _arguments.integer(inner, api, "inner")
 
 
 tile_size = _TileSize()
@@ -251,9 +266,12 @@ bfp16 = _Bfp16()
 
 def finfo(dtype: Any) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
-    import ml_dtypes
-
-    return ml_dtypes.finfo(_dtypes.resolve(dtype))
+    found = _dtypes.wanted(dtype, "nl.finfo")
+    if not _dtypes.is_float(found):
+        _broken(
+            "dtype", f"nl.finfo: {found} is not a float", got=found, limit="a floating-point type"
+        )
+    return _narrow.finfo(_dtypes.storage(found))
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execution.execution import Program
+from ...execution.execution import Execution
 from ...execution.launch import Kernel, simulate
 from ...tensors.tensor import Tensor as tensor
 from .annotations import watching
@@ -23,7 +23,7 @@ class NoDeviceError(RuntimeError):
 class NkiKernel(Kernel):
     """A kernel of this dialect."""
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         """Run the function for each program instance of the grid; what the last one returns."""
         with watching(self.function):
             return super().run_on(program, args, kwargs)
@@ -59,17 +59,21 @@ _BY_MODE: dict[str, type[Kernel]] = {
 }
 
 
-def _decorator(kind: type[Kernel], func: Any, kernel_return: bool, kwargs: dict[str, Any]) -> Any:
+def _decorator(
+    kind: type[Kernel], func: Any, kernel_return: bool | None, kwargs: dict[str, Any]
+) -> Any:
+    """`kernel_return` None: as the kernel has it, where `func` is one already."""
+
     def decorate(f: Any) -> Kernel:
         inner = f if isinstance(f, Kernel) else None
-        returns = kernel_return if inner is None else inner.kernel_return
+        returns = inner.kernel_return if kernel_return is None and inner else kernel_return
         return kind(
             f,
             OPERATORS,
             platform_target=kwargs.get("platform_target"),
-            kernel_return=returns,
+            kernel_return=returns is not False,
             grid=inner.grid if inner is not None else (),
-            options=dict(kwargs),
+            options={**(inner.options if inner is not None else {}), **kwargs},
         )
 
     return decorate if func is None else decorate(func)
@@ -84,8 +88,9 @@ def jit(func: Any = None, mode: str = "auto", **kwargs: Any) -> Any:
     """
     if mode not in _MODES:
         raise ValueError(f"nki.jit has no mode {mode!r}; there are {', '.join(_MODES)}")
+    returns = kwargs.pop("kernel_return", None)
     return _decorator(
-        _BY_MODE.get(mode, NkiKernel), func, bool(kwargs.pop("kernel_return", True)), kwargs
+        _BY_MODE.get(mode, NkiKernel), func, None if returns is None else bool(returns), kwargs
     )
 
 
@@ -97,17 +102,17 @@ def trace(func: Any = None, **kwargs: Any) -> Any:
 def baremetal(kernel: Any = None, **kwargs: Any) -> Any:
     """A kernel to run on a NeuronDevice without a framework. Calling it without a device raises
     NoDeviceError."""
-    return _decorator(DeviceKernel, kernel, True, kwargs)
+    return _decorator(DeviceKernel, kernel, None, kwargs)
 
 
 def benchmark(kernel: Any = None, **kwargs: Any) -> Any:
     """A kernel to time on a NeuronDevice. Calling it without a device raises NoDeviceError."""
-    return _decorator(_Benchmark, kernel, True, kwargs)
+    return _decorator(_Benchmark, kernel, None, kwargs)
 
 
 def profile(func: Any = None, **kwargs: Any) -> Any:
     """A kernel to profile on a NeuronDevice. Calling it without a device raises NoDeviceError."""
-    return _decorator(_Profile, func, True, kwargs)
+    return _decorator(_Profile, func, None, kwargs)
 
 
 def simulate_kernel(kernel: Any, *args: Any, **kwargs: Any) -> Any:

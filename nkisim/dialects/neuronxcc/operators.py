@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
+from ...execution.execution import running
 from ...isa import alu
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
-from ...machine.running import STATE
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Index, RuntimeIndex
-from ...tensors.tensor import Const, Tensor
+from ...tensors.tensor import Tensor
 from . import compute
 from .special import LoopReduction
 from .support import static_source, tile
@@ -79,8 +80,11 @@ class Operators:
                 remedy="A run-time offset is added to a grid, t[i_p, offset + i_f]; compute "
                 "the rest on the tile first.",
             )
-        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-            return NotImplemented
+        if op in ("equal", "not_equal"):
+            other = b if isinstance(a, Tensor) else a
+            if other is None or isinstance(other, str):
+                found: Tensor = NotImplemented  # t == None asks whether an argument was given
+                return found
         if op == "matmul":
             broken(
                 "operator",
@@ -129,6 +133,8 @@ class Operators:
         if self._measuring:
             self._seen = _getrefcount(value)
             return
+        if dst.meta.pdim:
+            dst = dst.unblocked()
         if isinstance(value, Tensor):
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:
@@ -144,7 +150,7 @@ class Operators:
                     limit="sbuf or psum",
                     remedy="Use nl.store(dst, value=tile).",
                 )
-            program = STATE.program
+            program = running()
             # + 1: the program itself holds its last result
             if (
                 program is not None
@@ -215,7 +221,9 @@ class Operators:
         ):
             if self._left_out(value, "inplace"):
                 if dst.buf.state == EMPTY and dst.size == dst.buf.meta.size:
-                    dst.buf.state = ZERO  # a sum of nothing, so far
+                    program = running()
+                    assert program is not None
+                    program.nothing_added(dst)
                 return dst
             # a product that has a name of its own may be used again, so that it must be stored
             # where it is
@@ -236,7 +244,7 @@ class Operators:
     def _accumulate(self, dst: Tensor, value: Tensor) -> bool:
         """Add the matmul that has just run to the PSUM tile `dst`, as TensorE does on the way
         in."""
-        program = STATE.program
+        program = running()
         assert program is not None
         last = program.last_signature
         if program.last_result is not value or last is None or last.instruction.name != "nc_matmul":
@@ -250,9 +258,7 @@ class Operators:
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
                 program.materialize_zeros(dst, before=last.width)
-        program.suspect = None
-        program.check_read(dst, "accumulation", adds=True)
-        return redirect(dst, value, attrs=attrs[:5] + (True,) + attrs[6:], held=True)
+        return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
 
     # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...execution.masked import condition
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
 from ...machine.memory import EMPTY, HBM, PARTIAL, SBUF
-from ...machine.running import current
+from ...rules import arguments
 from ...rules import source as _source
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import MGrid, mgrid
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import alu_of
 from .compute import broadcast_to, to_sbuf
 from .creation import sizes_of
@@ -71,7 +73,9 @@ def dropout(x: Any, rate: Any, *, dtype: Any = None, mask: Any = None, **kwargs:
     api = "nl.dropout"
     only(kwargs, api)
     t = tile(x, api)
-    probability = rate if isinstance(rate, Tensor) else operand(float(rate), api)
+    probability = (
+        rate if isinstance(rate, Tensor) else operand(arguments.probability(rate, api, "rate"), api)
+    )
     if not is_const(probability) and probability.meta.size == 1 and t.shape[0] > 1:
         probability = broadcast_to(probability, shape=(t.shape[0], 1))
     return execute(DROPOUT, api, None, (t, probability), (), SBUF, want_dtype(dtype, api), mask)
@@ -175,7 +179,7 @@ def loop_reduce(
     if operator.reduce is None:
         broken(
             "operator",
-            f"{api}: '{operator.name}' is no reduction",
+            f"{api}: '{operator.name}' is not a reduction",
             got=operator.name,
             limit="add, multiply, max, min, the logical and bitwise and/or/xor",
         )
@@ -225,6 +229,8 @@ def all_reduce(
     """
     api = "nl.all_reduce"
     only(kwargs, api)
+    arguments.flag(parallel_reduce, api, "parallel_reduce")
+    arguments.flag(asynchronous, api, "asynchronous")
     t = tile(x, api)
     alu_of(op, api)
     grid = current(api).grid or (1,)

@@ -12,19 +12,22 @@ import numpy as np
 
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...rules import arguments
 from ...rules.calls import no_argument
 from ...rules.errors import broken
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import IndexedTensor, Tensor
 
 
 class Memory(str):
     """A place for tensors: compares equal to its space's name."""
 
     shared: bool
-    placed: bool
-    """Whether the kernel chose the addresses itself."""
+    placed: Callable[[str, tuple[int, ...], int, int], None] | None
+    """Where the kernel chose the addresses itself: (api, block axes, partitions, bytes per
+    partition of one block) -> nothing, or the place is refused. None if the compiler chooses."""
 
-    def __new__(cls, space: str, *, shared: bool = False, placed: bool = False) -> Memory:
+    def __new__(cls, space: str, *, shared: bool = False, placed: Any = None) -> Memory:
         self = super().__new__(cls, space)
         self.shared = shared
         self.placed = placed
@@ -42,6 +45,9 @@ shared_hbm = Memory(HBM, shared=True)
 
 class ParDim(int):
     """nl.par_dim(n): this axis is the partition axis."""
+
+    def __new__(cls, n: Any) -> ParDim:
+        return super().__new__(cls, arguments.integer(n, "nl.par_dim", "n"))
 
 
 def tile(x: Any, api: str) -> Tensor:
@@ -77,10 +83,8 @@ def operand(x: Any, api: str) -> Tensor:
         if len(_NUMBERS) < 1024:
             _NUMBERS[x] = Const(x)
         return Const(x)
-    if isinstance(x, (int, float, np.generic)):
-        return Const(x)
-    if isinstance(x, np.ndarray) and x.ndim == 0:
-        return Const(x[()])
+    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+        return Const(arguments.number(x, api, "an operand"))
     return tile(x, api)
 
 
@@ -96,11 +100,9 @@ def want_dtype(dtype: Any, api: str) -> np.dtype | None:
         return _DTYPES[dtype]
     except (KeyError, TypeError):
         pass
-    try:
-        found = _DTYPES[dtype] = dtypes.resolve(dtype)
-    except TypeError as e:
-        broken("dtype", f"{api}: {e}", got=repr(dtype))
-        raise
+    found = dtypes.wanted(dtype, api)
+    if not isinstance(dtype, str):
+        _DTYPES[dtype] = found
     return found
 
 

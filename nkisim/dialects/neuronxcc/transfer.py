@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import Printed
+from ...execution.execution import current
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM, PSUM, SBUF
-from ...machine.running import current
 from ...rules.errors import broken
 from ...rules.source import here
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import IndexedTensor, Tensor
 from .support import only, rows_only, tile, want_dtype
 
 _NO_ADD = (False,)
@@ -115,6 +115,7 @@ def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs:
             limit="2",
             remedy="Slice one 2-D block.",
         )
+        t = t.reshape((t.shape[0], -1))
     return execute(
         DMA_TRANSPOSE,
         "nl.load_transpose2d",
@@ -130,15 +131,5 @@ def load_transpose2d(src: Any, *, mask: Any = None, dtype: Any = None, **kwargs:
 def device_print(prefix: str, x: Any, *, mask: Any = None, **kwargs: Any) -> None:
     """Print `prefix` and the values of `x`; the run keeps both in `run.prints`. In the simulator
     only."""
-    program = current("nl.device_print")
-    if isinstance(x, (int, float, np.generic)):
-        values = np.asarray(x)
-    else:
-        t = tile(x, "nl.device_print")
-        program.check_read(t, "nl.device_print")
-        values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
-        if program.values:
-            values = np.array(values)
-    program.prints.append(Printed(prefix, values, here().line))
-    if program.config.print_to_stdout and not program.recording:
-        print(prefix, values)
+    t = Const(x) if isinstance(x, (int, float, np.generic)) else tile(x, "nl.device_print")
+    current("nl.device_print").print_values(prefix, t, here().line)

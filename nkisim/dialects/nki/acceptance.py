@@ -47,7 +47,7 @@ _STATEMENTS: dict[type[ast.AST], tuple[str, str]] = {
     ast.SetComp: ("a set", "Use a tuple or a list."),
     ast.GeneratorExp: ("a generator expression", "Use a for loop over a list."),
     ast.Match: ("match", "Use if and elif."),
-    ast.NamedExpr: (":=", "Assign in a statement of its own."),
+    ast.NamedExpr: (":=", "Assign in a separate statement."),
 }
 
 

@@ -42,10 +42,13 @@ def _array(torch: Any, tensor: Any) -> np.ndarray:
     plain = tensor.detach()
     name = str(tensor.dtype).removeprefix("torch.")
     if name in _SIXTEEN:
-        return plain.view(torch.int16).numpy().view(_SIXTEEN[name])
-    if name in _EIGHT:
-        return plain.view(torch.uint8).numpy().view(_EIGHT[name])
-    return plain.numpy()
+        values = plain.view(torch.int16).numpy().view(_SIXTEEN[name])
+    elif name in _EIGHT:
+        values = plain.view(torch.uint8).numpy().view(_EIGHT[name])
+    else:
+        values = plain.numpy()
+    found: np.ndarray = values
+    return found
 
 
 def convert(torch: Any, value: Any) -> Any:

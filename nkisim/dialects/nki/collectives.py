@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...machine.running import current
+from ...execution.execution import current
 from ...rules.errors import broken
 from .objects import NKIObject
 

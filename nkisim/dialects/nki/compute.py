@@ -17,12 +17,16 @@ from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
-from .support import as_tensor, is_const, needs_trn3, operand, tile, want_dtype
+from ..neuronxcc.support import promoted
+from .support import as_tensor, is_const, operand, tile, want_dtype
+from .targets import needs_trn3
 
 
 # -- one operand -----------------------------------------------------------------------------------
@@ -108,7 +112,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
         a, b = operand(x, api, "x"), operand(y, api, "y")
         out = want_dtype(dtype, api)
         if out is None:
-            out = b.dtype if is_const(a) else a.dtype if is_const(b) else lowering.promoted(a, b)
+            out = b.dtype if is_const(a) else a.dtype if is_const(b) else promoted(a, b)
         if not is_const(a) and not is_const(b):
             if a.shape == b.shape:
                 return execute(
@@ -153,7 +157,7 @@ def _broadcasts(api: str, a: Tensor, b: Tensor) -> None:
         f"{api}: '{a.label}' {a.shape} and '{b.label}' {b.shape} have different shapes",
         tensor=b.label,
         got=f"{a.meta.describe()} and {b.meta.describe()}",
-        remedy="For one value a partition use nisa.tensor_scalar(dst, data, op0, operand0).",
+        remedy="For one value per partition use nisa.tensor_scalar(dst, data, op0, operand0).",
     )
 
 
@@ -186,16 +190,22 @@ right_shift = _binary("right_shift", "x shifted right by y bits, zeros coming in
 
 
 def divide(x: Any, y: Any, dtype: Any = None) -> Any:
-    """x / y. The device has no division: refused by the rule nl-divide."""
+    """x / y. The device has no division: refused by the rule nl-divide, or, where that is lowered
+    to a warning, a reciprocal and a multiplication."""
     broken(
         "nl-divide",
         "nl.divide: the device has no division",
         got="nl.divide(x, y)",
         remedy="Write nl.multiply(x, nl.reciprocal(y)).",
     )
+    a, b = operand(x, "nl.divide", "x"), operand(y, "nl.divide", "y")
+    return lowering.divided(a, b, want_dtype(dtype, "nl.divide"))
 
 
 def _modulo(name: str) -> Callable[..., Any]:
+    api = f"nl.{name}"
+    lower = getattr(lowering, name)
+
     def function(x: Any, y: Any, dtype: Any = None) -> Any:
         broken(
             "nl-modulo",
@@ -204,6 +214,8 @@ def _modulo(name: str) -> Callable[..., Any]:
             remedy="For indices compute it on Python numbers; for powers of two use "
             "nl.bitwise_and(x, n - 1).",
         )
+        a, b = operand(x, api, "x"), operand(y, api, "y")
+        return lower(a, b, dtype=want_dtype(dtype, api))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"x {name} y. The device has no remainder: refused by the rule nl-modulo."
@@ -232,7 +244,7 @@ def _reduction(name: str) -> Callable[..., Any]:
         out = want_dtype(dtype, api)
         return lower(
             t,
-            tuple(axis) if isinstance(axis, list) else axis,
+            arguments.axes(axis, api),
             dtype=t.dtype if out is None else out,
             keepdims=keepdims,
         )
@@ -260,6 +272,7 @@ def all(x: Any, axis: Any, dtype: Any = None) -> Any:
 def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
     """The variance over the last free axes `axis`, which stay as axes of one element."""
     t = tile(x, "nl.var")
+    arguments.flag(keepdims, "nl.var", "keepdims")
     return lowering.var(t, axis, dtype=want_dtype(dtype, "nl.var") or t.dtype)
 
 
@@ -342,7 +355,7 @@ def broadcast_to(x: Any, shape: Any, dtype: Any = None) -> Any:
     stays."""
     api = "nl.broadcast_to"
     t, out = tile(x, api), want_dtype(dtype, api)
-    wanted = tuple(int(n) for n in shape)
+    wanted = arguments.sizes(shape, api)
     made: Tensor = t
     if len(wanted) == t.ndim and wanted[0] == t.shape[0] and t.meta.space != HBM:
         for axis, n in enumerate(wanted):
@@ -363,7 +376,7 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
     """x.T @ y with transpose_x=True. x, y: SBUF tiles; a new float32 tile in PSUM."""
     api = "nl.matmul"
     a, b = tile(x, api, "x"), tile(y, api, "y")
-    if not transpose_x:
+    if not arguments.flag(transpose_x, api, "transpose_x"):
         broken(
             "matmul-transpose-x",
             f"{api} is called without transpose_x=True",

@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import Program
+from ...execution.execution import Execution, current
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
-from ...machine.running import current
-from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...rules import arguments
+from ...rules.errors import broken, shown
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype
+
+_MOST_IDENTITY = 4096
+"""Rows of the largest identity matrix: far above the 128 that a transpose can use."""
 
 sbuf = MemoryRegion.sbuf
 psum = MemoryRegion.psum
@@ -31,30 +35,23 @@ shared_hbm = MemoryRegion.shared_hbm
 
 
 def _shape(shape: Any, api: str) -> tuple[int, ...]:
-    if isinstance(shape, (int, np.integer)):
-        shape = (shape,)
-    sizes = []
-    for axis, n in enumerate(shape):
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-            broken(
-                "argument",
-                f"{api}: the shape holds {n!r}, which is no integer",
-                got=repr(shape),
-                remedy="Sizes are integers known when the kernel is built; use // instead of /.",
-            )
-        if int(n) < 1:
-            broken(
-                "argument",
-                f"{api}: axis {axis} has size {n}",
-                got=repr(tuple(shape)),
-                remedy="Sizes are at least 1.",
-            )
-        sizes.append(int(n))
-    return tuple(sizes)
+    return arguments.sizes((shape,) if isinstance(shape, (int, np.integer)) else shape, api)
+
+
+def par_dim(n: int) -> int:
+    """The mark that NKI 0.1 and 0.2 put on the partition axis: the number itself, with a
+    warning."""
+    broken(
+        "keyword-argument",
+        "nl.par_dim is left out: axis 0 is the partition axis of every tensor on chip",
+        got=f"nl.par_dim({n!r})",
+        remedy=f"Write {n!r}.",
+    )
+    return n
 
 
 def _check_on_chip(
-    program: Program,
+    program: Execution,
     api: str,
     space: str,
     shape: tuple[int, ...],
@@ -76,16 +73,7 @@ def _check_on_chip(
     limit = target.sbuf_partition_bytes if space == SBUF else target.psum_partition_bytes
     start = 0
     if address is not None:
-        try:
-            row, start = (int(v) for v in address)
-        except (TypeError, ValueError):
-            broken(
-                "argument",
-                f"{api}: address is {address!r}",
-                got=repr(address),
-                limit="(partition, byte offset inside the partition), both integers",
-            )
-            raise
+        row, start = address
         if row < 0 or row + shape[0] > target.partitions:
             broken(
                 "partition-limit",
@@ -99,15 +87,15 @@ def _check_on_chip(
             f"{api}: the tile{label} is larger than {space.upper()}"
             if not start
             else f"{api}: the tile{label} at byte {start} ends beyond {space.upper()}",
-            got=f"{shape}: {free} bytes a partition" + (f" from byte {start}" if start else ""),
-            limit=f"{limit} bytes a partition on {target.name}",
+            got=f"{shape}: {free} bytes per partition" + (f" from byte {start}" if start else ""),
+            limit=f"{limit} bytes per partition on {target.name}",
             remedy="Work on a smaller tile of the free axis at a time.",
         )
 
 
 def region(buffer: Any, api: str) -> MemoryRegion:
     """The memory region meant by `buffer`."""
-    if isinstance(buffer, str):
+    if isinstance(buffer, str) and buffer in ("sbuf", "psum", "hbm", "private_hbm", "shared_hbm"):
         broken(
             "enum-constant",
             f"{api}: buffer is the text {buffer!r}",
@@ -115,7 +103,22 @@ def region(buffer: Any, api: str) -> MemoryRegion:
             limit="nl.sbuf, nl.psum, nl.private_hbm, nl.shared_hbm",
             remedy=f"Write buffer=nl.{buffer}.",
         )
-    return option(buffer, MemoryRegion, api, "buffer")
+        buffer = {"hbm": "private_hbm"}.get(buffer, buffer)
+    found: MemoryRegion = option(buffer, MemoryRegion, api, "buffer")
+    return found
+
+
+def _address(address: Any, api: str) -> tuple[int, int]:
+    """(partition, byte inside the partition)."""
+    found = arguments.integers(address, api, "address")
+    if len(found) != 2:
+        broken(
+            "argument",
+            f"{api}: address names {len(found)} numbers",
+            got=shown(address),
+            limit="(partition, byte offset inside the partition)",
+        )
+    return found[0], found[1]
 
 
 def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any = None) -> Tensor:
@@ -123,6 +126,9 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     program = current(api)
     place = region(buffer, api)
     sizes = _shape(shape, api)
+    name = arguments.word(name, api, "name")
+    if address is not None:
+        address = _address(address, api)
     wanted = want_dtype(dtype, api)
     if wanted is None:
         broken("dtype", f"{api}: no dtype is given", remedy="Write dtype=nl.float32 or the like.")
@@ -137,15 +143,15 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     if len(sizes) == 1:
         sizes = sizes + (1,)
     _check_on_chip(program, api, space, sizes, wanted, name, address)
-    t = program.allocate(space, sizes, wanted, name=name or None)
+    pstart = 0 if address is None else int(address[0])
+    t = program.allocate(space, sizes, wanted, pstart=pstart, name=name or None)
     if address is not None:
-        t.meta = meta_of(space, sizes, contiguous(sizes), wanted, 0, int(address[0]))
-        program.place(t, int(address[0]), int(address[1]))
+        program.place(t, *address)
     return t
 
 
 def _shared(
-    program: Program, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str
+    program: Execution, api: str, sizes: tuple[int, ...], dtype: np.dtype, name: str
 ) -> Tensor:
     """A tensor that all cores of the kernel see: the first of them to come here makes it."""
     turn = program.shared_next
@@ -185,13 +191,7 @@ def fill(t: Tensor, value: Any, api: str) -> Tensor:
 
 def _value(fill_value: Any, dtype: Any, api: str) -> Any:
     """The number as the destination's type takes it."""
-    if not isinstance(fill_value, (int, float, np.generic)):
-        broken(
-            "argument",
-            f"{api}: the value is a {type(fill_value).__name__}",
-            got=repr(fill_value)[:80],
-            limit="a number known when the kernel is built",
-        )
+    fill_value = arguments.number(fill_value, api, "the value")
     if dtypes.is_integer(dtype) and float(fill_value) == int(fill_value):
         return int(fill_value)
     return fill_value
@@ -250,28 +250,48 @@ def empty_like(x: Any, dtype: Any = None, buffer: Any = None, name: str = "") ->
     )
 
 
+def _stored(path: str | Path, api: str) -> np.ndarray:
+    """The array in a `.npy` file."""
+    why = "it is there, but holds no array"
+    try:
+        found = np.load(path)
+    except (OSError, ValueError) as error:
+        why, found = str(error), None
+    if not isinstance(found, np.ndarray):
+        broken(
+            "argument",
+            f"{api}: the file of the constant cannot be read",
+            got=f"{str(path)!r}: {why}",
+            limit="the name of a .npy file",
+        )
+    result: np.ndarray = found
+    return result
+
+
 def shared_constant(constant: Any, dtype: Any = None) -> Any:
     """A tensor in shared HBM that holds a NumPy array (or the `.npy` file of that name), known when
     the kernel is built."""
     api = "nl.shared_constant"
     program = current(api)
     if isinstance(constant, (str, Path)):
-        constant = np.load(constant)
-    values = np.ascontiguousarray(constant)
+        constant = _stored(constant, api)
+    values = arguments.array(constant, api, "constant")
     wanted = want_dtype(values.dtype if dtype is None else dtype, api)
     assert wanted is not None
     meta = meta_of(HBM, values.shape, contiguous(values.shape), wanted)
     buf = program.new_buffer(meta, FULL, "constant")
     buf.role = "constant"
     array = program.constant(values, wanted)
-    program.keep_initial(buf, array)
+    program.built_with(buf, values)
+    program.tape.keep_initial(buf, array)
     return program.tensor(buf, array, meta, 0)
 
 
 def shared_identity_matrix(n: int, dtype: Any = np.uint8, dst: Any = None) -> Any:
     """The identity (n, n) in SBUF, loaded from a constant; into `dst` if given."""
     api = "nl.shared_identity_matrix"
-    constant = shared_constant(np.eye(int(n), dtype=np.uint8), dtype=dtype)
+    size = arguments.integer(n, api, "n", least=1, most=_MOST_IDENTITY)
+    constant = shared_constant(np.eye(size, dtype=np.uint8), dtype=dtype)
     if dst is None:
         return execute(DMA_COPY, api, None, (constant,), (False,), SBUF, None)
     execute(DMA_COPY, api, as_tensor(dst, api), (constant,), (False,))
@@ -284,6 +304,7 @@ __all__ = [
     "hbm",
     "ndarray",
     "ones",
+    "par_dim",
     "private_hbm",
     "psum",
     "sbuf",

@@ -6,10 +6,12 @@ Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ...execution.execution import current
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -28,9 +30,11 @@ from ...isa.vector import (
 )
 from ...machine import dtypes
 from ...machine.memory import CONST, EMPTY, PSUM
-from ...machine.running import current
-from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...rules import arguments
+from ...rules.arguments import flag, integer, integers, pairs
+from ...rules.errors import broken, shown
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .compute import equal as _equal
@@ -38,8 +42,12 @@ from .compute import maximum as _maximum
 from .compute import tensor_tensor_engine
 from .enums import engine, matmul_perf_mode, reduce_cmd
 from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
-from .objects import NkiInstruction
-from .support import needs_trn2, operand, option, same_size, tile
+from .objects import NkiInstruction, VirtualRegister
+from .support import operand, option, same_size, tile
+from .targets import needs_trn2
+
+_WORD = 2**31
+"""Affine values are integers of 32 bits."""
 
 
 # -- TensorE ---------------------------------------------------------------------------------------
@@ -100,12 +108,12 @@ def nc_matmul(
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
     adds = onto(into, accumulate, api)
-    attrs: tuple = (
-        bool(is_stationary_onezero),
-        bool(is_moving_onezero),
-        bool(is_transpose),
-        tuple(tile_position or ()),
-        tuple(tile_size or ()),
+    attrs: tuple[Any, ...] = (
+        flag(is_stationary_onezero, api, "is_stationary_onezero"),
+        flag(is_moving_onezero, api, "is_moving_onezero"),
+        flag(is_transpose, api, "is_transpose"),
+        integers(() if tile_position is None else tile_position, api, "tile_position"),
+        integers(() if tile_size is None else tile_size, api, "tile_size"),
         adds,
         "double_row" if double else "none",
         True,
@@ -288,12 +296,22 @@ def tensor_scalar(
             api,
             into,
             (t, _pair(api, first, operand0, "operand0")),
-            (first, bool(reverse0), None, bool(reverse1), runs_on),
+            (
+                first,
+                flag(reverse0, api, "reverse0"),
+                None,
+                flag(reverse1, api, "reverse1"),
+                runs_on,
+            ),
         )
     second = alu_of(op1, api, "op1")
     srcs = (t, _pair(api, first, operand0, "operand0"), _pair(api, second, operand1, "operand1"))
     return run(
-        TENSOR_SCALAR, api, into, srcs, (first, bool(reverse0), second, bool(reverse1), runs_on)
+        TENSOR_SCALAR,
+        api,
+        into,
+        srcs,
+        (first, flag(reverse0, api, "reverse0"), second, flag(reverse1, api, "reverse1"), runs_on),
     )
 
 
@@ -321,7 +339,30 @@ def scalar_tensor_tensor(
         api,
         into,
         (t, operand(operand0, api, "operand0"), other),
-        (alu_of(op0, api, "op0"), bool(reverse0), alu_of(op1, api, "op1"), bool(reverse1)),
+        (
+            alu_of(op0, api, "op0"),
+            flag(reverse0, api, "reverse0"),
+            alu_of(op1, api, "op1"),
+            flag(reverse1, api, "reverse1"),
+        ),
+    )
+
+
+def last_axes(t: Tensor, axis: Any, api: str) -> None:
+    """The axes of a reduction are the last ones, without a gap."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
+        return  # refused by the instruction
+    ordered = tuple(sorted({int(a) % t.ndim for a in axes if -t.ndim <= a < t.ndim}))
+    if 0 in ordered or ordered == tuple(range(t.ndim - len(ordered), t.ndim)):
+        return
+    broken(
+        "argument",
+        f"{api}: axes {ordered} of '{t.label}' are not the last, consecutive axes",
+        tensor=t.label,
+        got=t.meta.describe(),
+        limit=f"axes that end with {t.ndim - 1}",
+        remedy="Read the axes in another order: t.permute(dims).",
     )
 
 
@@ -337,9 +378,14 @@ def tensor_reduce(
     """A reduction of `data` over its last free axes `axis`, into dst."""
     api = "nisa.tensor_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
-    axes = tuple(axis) if isinstance(axis, (list, tuple)) else axis
+    axes = arguments.axes(axis, api)
+    last_axes(t, axes, api)
     return run(
-        TENSOR_REDUCE, api, into, (t,), (alu_of(op, api), axes, bool(negate), bool(keepdims))
+        TENSOR_REDUCE,
+        api,
+        into,
+        (t,),
+        (alu_of(op, api), axes, flag(negate, api, "negate"), flag(keepdims, api, "keepdims")),
     )
 
 
@@ -365,7 +411,12 @@ def tensor_tensor_scan(
         api,
         into,
         (a, b, operand(initial, api, "initial")),
-        (alu_of(op0, api, "op0"), alu_of(op1, api, "op1"), bool(reverse0), bool(reverse1)),
+        (
+            alu_of(op0, api, "op0"),
+            alu_of(op1, api, "op1"),
+            flag(reverse0, api, "reverse0"),
+            flag(reverse1, api, "reverse1"),
+        ),
     )
 
 
@@ -406,10 +457,10 @@ def tensor_scalar_reduce(
         srcs,
         (
             first,
-            bool(reverse0),
+            flag(reverse0, api, "reverse0"),
             alu_of(reduce_op, api, "reduce_op"),
             cmd.value,
-            bool(reduce_res_negate),
+            flag(reduce_res_negate, api, "reduce_res_negate"),
         ),
         extra,
     )
@@ -441,14 +492,15 @@ def tensor_copy(
 def memset(
     dst: Any, value: Any, engine: Any = engine.unknown, name: str | None = None
 ) -> NkiInstruction:
-    """Fill dst with the number `value`, which has the type of dst: an integer for integers."""
+    """Fill dst with the number `value`, which has the type of dst: an integer for integers; a whole
+    float is taken with a warning."""
     api = "nisa.memset"
     into = destination(dst, api)
     plain = number(value, api, "value")
     if into.dtype in X4:
         if plain != 0:
             broken(
-                "memset-type",
+                "dtype",
                 f"{api}: '{into.label}' holds packed elements",
                 tensor=into.label,
                 got=repr(value),
@@ -456,16 +508,16 @@ def memset(
             )
         into, plain = into.view(np.dtype(f"u{into.dtype.itemsize}")), 0
     if dtypes.is_integer(into.dtype) and isinstance(plain, float):
+        whole = plain.is_integer()
         broken(
-            "memset-type",
-            f"{api}: the value {plain} is no {dtypes.name(into.dtype)}",
+            "memset-type" if whole else "dtype",
+            f"{api}: the value {plain} is not {dtypes.name(into.dtype)}",
             tensor=into.label,
             got=repr(value),
             limit=f"an integer for {dtypes.name(into.dtype)}",
-            remedy=f"Write value={int(plain)}."
-            if plain == int(plain)
-            else "Make the tile with a float dtype.",
+            remedy=f"Write value={int(plain)}." if whole else "Make the tile with a float dtype.",
         )
+        plain = int(plain) if whole else plain
     return run(
         MEMSET,
         api,
@@ -484,7 +536,9 @@ def tensor_copy_predicated(
     into, p, s = destination(dst, api), tile(predicate, api, "predicate"), operand(src, api, "src")
     same_size(into, p, api, "predicate")
     same_size(into, s, api, "src")
-    return run(TENSOR_COPY_PREDICATED, api, into, (p, s, into), (bool(reverse_pred),))
+    return run(
+        TENSOR_COPY_PREDICATED, api, into, (p, s, into), (flag(reverse_pred, api, "reverse_pred"),)
+    )
 
 
 def select_reduce(
@@ -521,30 +575,41 @@ def select_reduce(
     same_size(into, p, api, "predicate")
     same_size(into, a, api, "on_true")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
-    return run(SELECT_REDUCE, api, into, (p, a, b), (bool(reverse_pred), cmd.value), extra)
+    return run(
+        SELECT_REDUCE,
+        api,
+        into,
+        (p, a, b),
+        (flag(reverse_pred, api, "reverse_pred"), cmd.value),
+        extra,
+    )
 
 
 # -- GpSimdE ---------------------------------------------------------------------------------------
 def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: str) -> Any:
     """The affine values of a pattern over the partitions and free elements of `dst`, as a
     constant."""
-    pairs = [(int(step), int(count)) for step, count in pattern]
-    free = 1
-    for _, count in pairs:
-        free *= count
-    if len(pairs) > 4 or free != dst.meta.free:
+    steps = pairs(pattern, api, "pattern", most=_WORD - 1)
+    free = math.prod(count for _, count in steps)
+    if len(steps) > 4 or free != dst.meta.free or min(count for _, count in steps) < 1:
         broken(
             "shape-mismatch",
-            f"{api}: the pattern names {free} elements a partition, "
+            f"{api}: the pattern names {free} elements per partition, "
             f"'{dst.label}' has {dst.meta.free}",
             tensor=dst.label,
-            got=repr(pattern),
+            got=shown(pattern),
             limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together",
         )
     from ...tensors.index import affine_grid
 
-    start = int(offset) if not hasattr(offset, "read") else offset.read(api) if offset.known else 0
-    values = affine_grid(dst.meta.partitions, pairs, start, int(channel_multiplier), dst.shape)
+    if not isinstance(offset, VirtualRegister):
+        start = integer(offset, api, "offset", least=-_WORD, most=_WORD - 1)
+    elif offset.known or current(api).lowering is not None:
+        start = offset.read(api)
+    else:
+        start = 0
+    across = integer(channel_multiplier, api, "channel_multiplier", least=-_WORD, most=_WORD - 1)
+    values = affine_grid(dst.meta.partitions, steps, start, across, dst.shape)
     constant = Const(0)
     constant.array = values
     return constant
@@ -602,7 +667,8 @@ def tensor_partition_reduce(
     """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, average, maximum,
     bitwise_or, bitwise_and."""
     api = "nisa.tensor_partition_reduce"
-    what = AVERAGE if getattr(op, "__name__", op) == "average" else alu_of(op, api)
+    name = op if isinstance(op, str) else getattr(op, "__name__", "")
+    what = AVERAGE if name == "average" else alu_of(op, api)
     return run(
         TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (what,)
     )

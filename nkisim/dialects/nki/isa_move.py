@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import current
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
 from ...isa.vector import MEMSET
 from ...machine.memory import HBM, SBUF
-from ...machine.running import current
+from ...rules import arguments
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const, IndexedTensor, Tensor
+from ...tensors.tensor import IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode
 from .isa_support import destination, done, engine_name, run
 from .objects import NkiInstruction, VirtualRegister
-from .support import as_tensor, needs_trn2, needs_trn3, option, tile
+from .support import as_tensor, option, tile
+from .targets import needs_trn2, needs_trn3
 
 
 def _transfer(
@@ -33,10 +36,7 @@ def _transfer(
     skip = option(oob, enums.oob_mode, api, "oob_mode") is oob_mode.skip
     if priority is not None:
         needs_trn3(f"{api}(priority=)")
-        if priority not in (0, 1, 2, 3):
-            broken(
-                "argument", f"{api}: priority is {priority!r}", got=repr(priority), limit="0 to 3"
-            )
+        arguments.integer(priority, api, "priority", least=0, most=3)
     if isinstance(dst, (int, float)) or dst is None:
         destination(dst, api)
     into, source = tile(dst, api, "dst", skip=skip), tile(src, api, "src", skip=skip)
@@ -101,7 +101,8 @@ def dma_transpose(
     of axes."""
     api = "nisa.dma_transpose"
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
-    if source.ndim not in _ORDERS or (axes is not None and tuple(axes) != _ORDERS[source.ndim]):
+    order = None if axes is None else arguments.integers(axes, api, "axes")
+    if source.ndim not in _ORDERS or order not in (None, _ORDERS[source.ndim]):
         broken(
             "argument",
             f"{api}: axes {axes} for {source.ndim} axes",
@@ -163,7 +164,9 @@ def sendrecv(
     source, into = tile(src, api, "src"), destination(dst, api)
     program = current(api)
     me = cores.number(program)
+    arguments.integer(pipe_id, api, "pipe_id")
     for rank, what in ((send_to_rank, "send_to_rank"), (recv_from_rank, "recv_from_rank")):
+        arguments.integer(rank, api, what)
         if rank not in (0, 1):
             broken("lnc", f"{api}: {what} is {rank!r}", got=repr(rank), limit="0 or 1")
         if rank == me:
@@ -177,13 +180,14 @@ def sendrecv(
     written = program.written_flags(source)
     if not written.any():
         program.check_read(source, api)
-    values, meta, label, known = cores.exchange(
+    values, meta, label, known, sent = cores.exchange(
         ("sendrecv", pipe_id),
         (
             source.array.copy() if program.values else source.array,
             source.meta,
             source.label,
             written,
+            None if program.lowering is None else program.lowering.send(source),
         ),
         api,
     )
@@ -197,6 +201,8 @@ def sendrecv(
         )
     arrived = Const(0)
     arrived.array = values
+    if sent is not None:
+        arrived.off = sent
     if written.all():
         program.check_read(source, api)
     partly = not (known.all() and written.all())
@@ -216,9 +222,11 @@ def core_barrier(
     then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
+    if cores in (0, (0,), [0]):  # a core has not to wait for itself
+        return done()
     group = _both(api)
-    if tuple(cores) != (0, 1):
-        broken("lnc", f"{api}: cores is {cores!r}", got=repr(cores), limit="(0, 1)")
+    if arguments.integers(cores, api, "cores") != (0, 1):
+        broken("lnc", f"{api}: cores is {cores}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
         broken(
             "memory",
@@ -302,7 +310,7 @@ def register_load(dst: Any, src: Any) -> None:
     api = "nisa.register_load"
     register, t = _register(dst, api, "dst"), _one_element(src, api, "src")
     program = current(api)
-    program.check_read(t, api)
+    program.check_read(t, api, decides=True)
     t.buf.last = program.clock + 1
     register.write(int(t.array.reshape(-1)[0]) if program.values else None, api)
 
@@ -311,7 +319,7 @@ def register_store(dst: Any, src: Any) -> None:
     """Store the register src into the one element of dst, in SBUF or HBM."""
     api = "nisa.register_store"
     register, t = _register(src, api, "src"), _one_element(dst, api, "dst")
-    value = register.read(api) if register.known else 0
+    value = register.read(api) if register.known or current(api).lowering else 0
     if t.meta.space == SBUF:
         run(MEMSET, api, t, (Const(value),), (t.shape, None))
         return

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...execution.execution import current
 from ...isa.dma import DMA_COMPUTE
 from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
 from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
-from ...machine.running import current
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.index import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
@@ -23,12 +24,13 @@ from .enums import oob_mode, reduce_cmd
 from .isa_compute import onto
 from .isa_support import destination, run
 from .objects import NkiInstruction
-from .support import as_tensor, needs_trn2, needs_trn3, operand, option, same_size, tile
+from .support import as_tensor, operand, option, same_size, tile
+from .targets import needs_trn2, needs_trn3
 
 
 def _vector(value: Any, api: str, what: str) -> Tensor:
-    """A number, as a float, or a tile of one element a partition."""
-    return operand(float(value) if isinstance(value, int) else value, api, what)
+    """A number, as a float, or a tile of one element per partition."""
+    return operand(arguments.real(value, api, what) if isinstance(value, int) else value, api, what)
 
 
 def _extra(t: Any, api: str, what: str = "reduce_res") -> Tensor | None:
@@ -70,9 +72,9 @@ def activate2(
     attrs = (
         function,
         stage(op0, "op0"),
-        bool(reverse0),
+        arguments.flag(reverse0, api, "reverse0"),
         stage(op1, "op1"),
-        bool(reverse1),
+        arguments.flag(reverse1, api, "reverse1"),
         None if reduce_op is None else alu_of(reduce_op, api, "reduce_op"),
         cmd.value,
     )
@@ -153,7 +155,10 @@ def nonzero_with_count(
         api,
         into,
         (t,),
-        (int(index_offset), int(padding_val)),
+        (
+            arguments.integer(index_offset, api, "index_offset"),
+            arguments.integer(padding_val, api, "padding_val"),
+        ),
         mask=None if kept is None else Mask(kept),
     )
 
@@ -167,7 +172,7 @@ def topk(val_dst: Any, idx_dst: Any, src: Any, n: int, name: str | None = None) 
         api,
         destination(val_dst, api, "val_dst"),
         (tile(src, api, "src"),),
-        (n,),
+        (arguments.integer(n, api, "n"),),
         destination(idx_dst, api, "idx_dst"),
     )
 
@@ -192,7 +197,9 @@ def dma_compute(
             got=getattr(reduce_op, "__name__", repr(reduce_op)),
             limit="nl.add",
         )
-    if scales is not None and any(s != 1.0 for s in scales):
+    for scale in () if scales is None else arguments.several(scales, api, "scales"):
+        if arguments.number(scale, api, "a scale") == 1.0:
+            continue
         broken(
             "argument",
             f"{api}: scales are not all 1.0",
@@ -200,11 +207,12 @@ def dma_compute(
             limit="None or 1.0 for each source",
             remedy="Scale the tiles on chip first.",
         )
-    if not unique_indices:
+    if not arguments.flag(unique_indices, api, "unique_indices"):
         broken("argument", f"{api}: unique_indices=False is not there", got="False", limit="True")
     skip = option(oob_mode, enums.oob_mode, api, "oob_mode") is enums.oob_mode.skip
     into = tile(as_tensor(dst, api, "dst"), api, "dst", skip=skip)
-    sources = [tile(s, api, f"srcs[{i}]", skip=skip) for i, s in enumerate(srcs)]
+    given = arguments.several(srcs, api, "srcs")
+    sources = [tile(s, api, f"srcs[{i}]", skip=skip) for i, s in enumerate(given)]
     mask = None
     picked = [t for t in (into, *sources) if isinstance(t, IndexedTensor)]
     if skip and not picked:
@@ -265,7 +273,13 @@ def nc_matmul_mx(
         )
     ]
     adds = onto(into, accumulate, api)
-    attrs = (tuple(tile_position or ()), tuple(tile_size or ()), adds)
+    position = () if tile_position is None else tile_position
+    size = () if tile_size is None else tile_size
+    attrs = (
+        arguments.integers(position, api, "tile_position"),
+        arguments.integers(size, api, "tile_size"),
+        adds,
+    )
     done = run(NC_MATMUL_MX, api, into, (a, b, *scales, into) if adds else (a, b, *scales), attrs)
     current(api).accumulators.add(into.buf)
     return done

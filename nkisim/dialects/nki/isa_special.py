@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ...isa.gather import LOCAL_GATHER, N_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, shuffled_partitions
 from ...isa.random import DROPOUT, GENERATOR, GET_STATE, RAND, RNG, SET_SEED, SET_STATE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT
 from ...isa.statistics import BN_AGGR, BN_STATS
+from ...rules import arguments
 from ...rules.errors import broken
+from ...tensors.const import Const
 from ...tensors.index import Mask
-from ...tensors.tensor import Const
-from ..functions import alu_of, whole
+from ...tensors.tensor import Tensor
+from ..functions import alu_of
 from . import enums
 from .compute import maximum as _maximum
 from .enums import engine, reduce_cmd
 from .isa_support import destination, engine_name, number, run, same_dtype
 from .objects import NkiInstruction
-from .support import needs_trn2, needs_trn3, operand, option, same_size, tile
+from .support import operand, option, same_size, tile
+from .targets import needs_trn2, needs_trn3
 
 
 # -- searching -------------------------------------------------------------------------------------
@@ -51,8 +52,8 @@ def nc_find_index8(dst: Any, data: Any, vals: Any, name: str | None = None) -> N
 def nc_match_replace8(
     dst: Any, data: Any, vals: Any, imm: float, dst_idx: Any = None, name: str | None = None
 ) -> NkiInstruction:
-    """dst = data with each of the 8 values a partition of vals replaced, where it occurs first, by
-    the number imm.
+    """dst = data with each of the 8 values per partition of vals replaced, where it occurs first,
+    by the number imm.
 
     dst_idx (p, 8): the places. Of a value that vals has several times, the first place goes to its
     last slot.
@@ -104,7 +105,7 @@ def range_select(
     attrs = (
         alu_of(comp_op0, api, "comp_op0"),
         alu_of(comp_op1, api, "comp_op1"),
-        whole(range_start, api, "range_start"),
+        arguments.integer(range_start, api, "range_start"),
         cmd.value,
         float(number(on_false_value, api, "on_false_value")),
     )
@@ -130,7 +131,10 @@ def local_gather(
     """Elements of each partition of src_buffer at the places that its group of 16 partitions lists
     in index (uint16)."""
     api = "nisa.local_gather"
-    attrs = (num_elem_per_idx, None if num_valid_indices is None else int(num_valid_indices))
+    valid = num_valid_indices
+    if valid is not None:
+        valid = arguments.integer(valid, api, "num_valid_indices")
+    attrs = (arguments.integer(num_elem_per_idx, api, "num_elem_per_idx"), valid)
     srcs = (tile(src_buffer, api, "src_buffer"), tile(index, api, "index"))
     return run(LOCAL_GATHER, api, destination(dst, api), srcs, attrs)
 
@@ -177,16 +181,7 @@ def nc_stream_shuffle(
     255 leaves it as it is."""
     api = "nisa.nc_stream_shuffle"
     into, t = destination(dst, api), tile(src, api, "src")
-    if not isinstance(shuffle_mask, (list, tuple)) or not all(
-        isinstance(v, (int, np.integer)) for v in shuffle_mask
-    ):
-        broken(
-            "argument",
-            f"{api}: shuffle_mask is no list of integers",
-            got=repr(shuffle_mask)[:80],
-            limit="32 integers",
-        )
-    pattern = tuple(int(v) for v in shuffle_mask)
+    pattern = arguments.integers(shuffle_mask, api, "shuffle_mask")
     written = shuffled_partitions(pattern, into.shape) if len(pattern) == 32 else None
     return run(
         STREAM_SHUFFLE, api, into, (t,), (pattern,), mask=None if written is None else Mask(written)
@@ -211,10 +206,13 @@ def rand2(dst: Any, min: Any, max: Any, name: str | None = None) -> NkiInstructi
     api = "nisa.rand2"
     needs_trn3(api)
     into = destination(dst, api)
-    bounds = [
-        operand(float(v) if isinstance(v, int) else v, api, what)
+    low, high = (
+        v if isinstance(v, Tensor) else arguments.real(v, api, what)
         for v, what in ((min, "min"), (max, "max"))
-    ]
+    )
+    if isinstance(low, float) and isinstance(high, float) and not low < high:
+        broken("argument", f"{api}: min is not below max", got=f"{low} and {high}")
+    bounds = [operand(low, api, "min"), operand(high, api, "max")]
     return run(RAND, api, into, tuple(bounds), (into.shape, 4))
 
 
@@ -251,12 +249,9 @@ def dropout(dst: Any, data: Any, prob: Any, name: str | None = None) -> NkiInstr
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
     same_dtype(into, t, api, "data")
-    return run(
-        DROPOUT,
-        api,
-        into,
-        (t, operand(float(prob) if isinstance(prob, int) else prob, api, "prob")),
-    )
+    if not isinstance(prob, Tensor):
+        prob = arguments.probability(prob, api, "prob")
+    return run(DROPOUT, api, into, (t, operand(prob, api, "prob")))
 
 
 __all__ = [

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
-from ...machine.running import current
-from ...rules.errors import KernelError, broken
+from ...rules import arguments
+from ...rules.errors import KernelError, broken, shown
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
@@ -41,8 +42,8 @@ def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Te
     if dst is None or isinstance(dst, (int, float, str)):
         broken(
             "argument",
-            f"{api}: {what} is {dst!r}",
-            got=repr(dst),
+            f"{api}: {what} is {shown(dst)}",
+            got=shown(dst),
             limit="a tensor",
             remedy="Instructions of NKI 0.3 and later write to a tensor that is given first: "
             "make it with nl.ndarray.",
@@ -55,23 +56,38 @@ def run(
     api: str,
     dst: Tensor,
     srcs: tuple[Tensor, ...],
-    attrs: tuple = (),
+    attrs: tuple[Any, ...] = (),
     extra: Tensor | None = None,
     mask: Any = None,
 ) -> NkiInstruction:
     """Run one instruction into `dst`."""
+    fresh = next((s for s in srcs if s.buf.state == EMPTY and s.meta.space != CONST), None)
+    overwrites = False
+    if fresh is not None and all(s.buf is not dst.buf for s in srcs):
+        overwrites = bool(current(api).written_flags(dst).all())
     try:
         execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
     except KernelError as error:
-        _look_closer(error, api, dst, srcs)
+        _look_closer(error, api, dst, srcs, fresh, overwrites)
         raise
+    if fresh is not None:
+        origin = current(api).origins.get(fresh.buf)
+        if origin is not None and origin.likely is None:
+            _look_closer(origin, api, dst, srcs, fresh, overwrites)
     return _DONE
 
 
-def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
+def _look_closer(
+    error: KernelError,
+    api: str,
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    unwritten: Tensor | None,
+    overwrites: bool,
+) -> None:
     """Add what the destination tells about a refusal: that it was swapped with a source, or never
-    overwritten."""
-    unwritten = next((s for s in srcs if s.meta.space != CONST and s.buf.state == EMPTY), None)
+    overwritten. `unwritten`: a source of which nothing is written; `overwrites`: all of the
+    destination was written before."""
     if unwritten is not None and error.rule in (
         "uninitialized-read",
         "shape-mismatch",
@@ -83,7 +99,7 @@ def _look_closer(error: KernelError, api: str, dst: Tensor, srcs: tuple[Tensor, 
                 "accumulate=True adds to what a matmul wrote there before: leave accumulate out, "
                 "or pass False to the first matmul into the tile.",
             )
-        elif all(s.buf is not dst.buf for s in srcs) and current(api).written_flags(dst).all():
+        elif overwrites:
             error.suspect(
                 "swapped",
                 f"The destination comes first, and '{dst.label}' has been written before: swap the "
@@ -161,12 +177,5 @@ def old_dtype(dtype: Any, dst: Tensor, api: str) -> None:
 
 def number(value: Any, api: str, what: str) -> Any:
     """A number known when the kernel is built."""
-    if isinstance(value, (int, float, np.generic)) and not isinstance(value, np.bool_):
-        return value.item() if isinstance(value, np.generic) else value
-    broken(
-        "argument",
-        f"{api}: {what} is {type(value).__name__}",
-        got=repr(value)[:80],
-        limit="a number known when the kernel is built",
-    )
-    raise AssertionError
+    found = arguments.number(value, api, what)
+    return found.item() if isinstance(found, np.generic) else found

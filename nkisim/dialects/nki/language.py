@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
-from ...machine.running import current as _current
+from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
@@ -70,8 +71,9 @@ gelu_apprx_sigmoid_dx = _operator_only(
 # -- program instances -----------------------------------------------------------------------------
 def _cores(api: str, axes: Any, default: int) -> int:
     program = _current(api)
-    chosen = axes if isinstance(axes, (tuple, list)) else (axes,)
+    chosen = axes if isinstance(axes, (tuple, list)) and axes else (axes,)
     for axis in chosen:
+        axis = _arguments.integer(axis, api, "an axis")
         if axis != 0:
             _broken("argument", f"{api}: the launch grid has one axis", got=axis, limit="0")
     return program.grid[0] if program.grid else default
@@ -109,7 +111,7 @@ class _TileSize(_SharedTileSize):
 
     @property
     def psum_num_banks(self) -> int:
-        """PSUM banks a partition."""
+        """PSUM banks per partition."""
         return self._target.psum_banks
 
     @property
@@ -172,7 +174,6 @@ __all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_r
 _GONE = {
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
     "mgrid": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",
-    "par_dim": "axis 0 is the partition axis of every tensor on chip",
     "loop_reduce": "accumulate in a tile",
     "static_cast": "use nl.copy(x, dtype=...)",
     "cast": "use nl.copy(x, dtype=...)",

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.running import current
+from ...execution.execution import current
+from ...rules import arguments
 from ...rules.errors import broken
 from .objects import VirtualRegister
 
 
-def _static(kind: str, args: tuple, instead: str) -> range:
+def _static(kind: str, args: tuple[Any, ...], instead: str) -> range:
     current(f"nl.{kind}")
     for a in args:
         if not isinstance(a, (int, np.integer)) or isinstance(a, bool):
@@ -34,7 +35,10 @@ def _static(kind: str, args: tuple, instead: str) -> range:
     warnings.warn(
         f"nl.{kind} is deprecated in NKI 0.6: use {instead}", DeprecationWarning, stacklevel=3
     )
-    return range(*[int(a) for a in args])
+    first, *rest = (int(a) for a in args)
+    if len(rest) > 1 and not rest[1]:
+        broken("argument", f"nl.{kind}: the step is 0", got=repr(args), limit="any other step")
+    return range(first, *rest)
 
 
 def affine_range(start: Any, stop: Any = None, step: Any = 1) -> range:
@@ -80,13 +84,37 @@ def _step(step: Any, api: str) -> int:
 
 
 def _on_device(api: str) -> None:
-    if getattr(current(api).dialect, "ordered", 0):
+    if current(api).ordered:
         broken(
             "argument",
             f"{api} stands inside nl.no_reorder",
             got=api,
             limit="loops that are unrolled",
             remedy="Use range, or take the loop out of the block.",
+        )
+
+
+MOST_TRIPS = 1 << 22
+"""Iterations of the longest loop on the device that is simulated: it would take minutes."""
+
+
+def _bounded(values: range, api: str) -> None:
+    """Refuse a loop whose end nobody would see."""
+    for bound in (values.start, values.stop):
+        if not -(1 << 31) <= bound < 1 << 31:
+            broken(
+                "argument",
+                f"{api}: a bound is {bound}",
+                got=bound,
+                limit="an integer of 32 bits, as a register holds",
+            )
+    if len(values) > MOST_TRIPS:
+        broken(
+            "argument",
+            f"{api}: the loop runs {len(values)} times",
+            got=f"from {values.start} to {values.stop} in steps of {values.step}",
+            limit=f"{MOST_TRIPS} iterations, the most that are simulated",
+            remedy="Simulate a smaller problem.",
         )
 
 
@@ -102,6 +130,7 @@ def dynamic_range(start: Any, stop: Any = None, step: Any = 1) -> Iterator[Virtu
     )
     first, last = (0, start) if stop is None else (start, stop)
     values = range(_bound(first, api, "start"), _bound(last, api, "stop"), _step(step, api))
+    _bounded(values, api)
     program = current(api)
     return (VirtualRegister(i, frozen=True) for i in program.iterate(values, False))
 
@@ -114,6 +143,8 @@ def fori_loop(
     api = "nl.fori_loop"
     _on_device(api)
     values = range(_bound(lower, api, "lower"), _bound(upper, api, "upper"), _step(step, api))
+    _bounded(values, api)
+    arguments.function(body_fun, api, "body_fun")
     for i in current(api).iterate(values, False):
         if body_fun(VirtualRegister(i, frozen=True)) is not None:
             broken(
@@ -138,10 +169,21 @@ def while_loop(
             limit="a register",
             remedy="Make one with nisa.register_alloc.",
         )
+    arguments.function(body_fun, api, "body_fun")
     program = current(api)
     outer = program.scope
     condition = init.read(api)
+    trips = 0
     while condition != 0:
+        trips += 1
+        if trips > MOST_TRIPS:
+            broken(
+                "argument",
+                f"{api}: the loop has run {MOST_TRIPS} times and goes on",
+                got=f"a condition of {condition}",
+                limit=f"{MOST_TRIPS} iterations, the most that are simulated",
+                remedy="Let the body return a register that becomes zero.",
+            )
         register = VirtualRegister(condition)
         scope = program.open_scope(outer)
         register = body_fun(register)
@@ -162,12 +204,12 @@ def while_loop(
 def no_reorder() -> Iterator[None]:
     """The instructions inside run in the order written, as they always do here; loops on the device
     may not be inside."""
-    dialect = current("nl.no_reorder").dialect
-    dialect.ordered = getattr(dialect, "ordered", 0) + 1
+    execution = current("nl.no_reorder")
+    execution.ordered += 1
     try:
         yield
     finally:
-        dialect.ordered -= 1
+        execution.ordered -= 1
 
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ...execution.cores import Cores
-from ...execution.execution import Program
-from ...execution.launch import Kernel, _home, check_capacity, to_arrays
+from ...execution.execution import Execution, running
+from ...execution.launch import Kernel, check_capacity, home, to_arrays
 from ...execution.launch import simulate as _simulate
 from ...machine.memory import HBM, Buffer
-from ...machine.running import STATE
+from ...machine.running import LISTENER
 from ...machine.shapes import ShapeOnly
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
@@ -53,7 +53,7 @@ class NkiKernel(Kernel):
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.program is not None:
+        if running() is not None:
             return self.function(*args, **kwargs)
         return run(self, args, kwargs)
 
@@ -63,7 +63,7 @@ class NkiKernel(Kernel):
                 "python-subset",
                 f"the argument '{name}' of {self.__name__} is a list",
                 got=f"list of {len(value)}",
-                at=_home(self),
+                at=home(self),
                 remedy="Pass a tuple.",
             )
         if isinstance(annotation, str):  # from __future__ import annotations
@@ -83,10 +83,10 @@ class NkiKernel(Kernel):
                     tensor=name,
                     got=value.shape,
                     limit=annotation.shape,
-                    at=_home(self),
+                    at=home(self),
                 )
 
-    def run_on(self, program: Program, args: list, kwargs: dict) -> Any:
+    def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         acceptance.check(self.function)
         program.registers = {}
         program.shared_next = 0
@@ -100,33 +100,29 @@ class NkiKernel(Kernel):
             broken(
                 "lnc",
                 f"{self.__name__}[2]: NeuronCore-v2 has no logical cores of two",
-                at=_home(self),
+                at=home(self),
                 got=f"target {program.config.target.name}",
                 limit="trn2 or trn3",
                 remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2, or launch kernel[1].",
             )
-        other = Program(
-            program.config,
-            program.dialect,
-            program.recording,
-            program.results is not None,
-            program.values,
-        )
+        listener = LISTENER.get()
+        other = Execution(program.config, program.dialect, listener, program.spend)
+        if program.lowering is not None:
+            other.lower(program.lowering, 1)
         other.kernel_code, other.grid, other.shared = (
             program.kernel_code,
             program.grid,
             program.shared,
         )
-        other.named = {}
-        if STATE.run is not None:
-            STATE.run.programs.append(other)
+        if listener is not None:
+            listener.begun(other)
         program.position, other.position = (0,), (1,)
         results = Cores().run([program, other], lambda: self.function(*args, **kwargs))
         for core in (program, other):
             check_capacity(core, self)
         return results[0]
 
-    def outputs(self, program: Program, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
+    def outputs(self, program: Execution, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         changed = [(t, array) for t, array in mutable if t.buf.role == "mutable"]
         for t, array in changed:
             if program.values and not np.shares_memory(t.array, array):  # a copy was made to run on
@@ -136,7 +132,7 @@ class NkiKernel(Kernel):
                 broken(
                     "no-output",
                     f"{self.__name__} returns nothing and writes to none of its inputs",
-                    at=_home(self),
+                    at=home(self),
                     remedy="Return an nl.shared_hbm tensor, or write to an input tensor.",
                 )
             return None
@@ -149,13 +145,13 @@ class NkiKernel(Kernel):
                     f"{self.__name__} returns '{buf.label}', which lies in private HBM",
                     tensor=buf.label,
                     got="nl.private_hbm",
-                    at=_home(self),
+                    at=home(self),
                     remedy="Make it with buffer=nl.shared_hbm.",
                 )
         return outputs
 
 
-def run(kernel: Kernel, args: tuple, kwargs: dict) -> Any:
+def run(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Simulate `kernel` on NumPy arrays or torch tensors; the outputs are of the kind that the
     inputs were."""
     torch = sys.modules.get("torch")
@@ -190,7 +186,7 @@ def jit(fn: Any = None, **kwargs: Any) -> Any:
             OPERATORS,
             platform_target=kwargs.get("platform_target"),
             grid=f.grid if isinstance(f, Kernel) else (),
-            options=dict(kwargs),
+            options={**(f.options if isinstance(f, Kernel) else {}), **kwargs},
         )
 
     return decorate if fn is None else decorate(fn)

@@ -65,7 +65,7 @@ def _fields(cls: type) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         if base in (object, NKIObject):
             continue
-        for name in base.__dict__.get("__annotations__", {}):
+        for name in inspect.get_annotations(base):
             found[name] = base.__dict__.get(name)
     return found
 
@@ -83,7 +83,7 @@ class NKIObject:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = dict(cls.__dict__.get("__annotations__", {}))
+        own = inspect.get_annotations(cls)
         # attributes without an annotation are fields too
         for name, value in list(cls.__dict__.items()):
             plain = (
@@ -94,6 +94,9 @@ class NKIObject:
             )
             if plain and name not in own:
                 own[name] = Any
+        for name in own:
+            if not hasattr(cls, name):  # what is left out is None, also under @dataclass
+                setattr(cls, name, None)
         cls.__annotations__ = own
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -226,6 +229,9 @@ class VirtualRegister(NKIObject):
         return 0
 
     __int__ = __float__ = __index__
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return self._refuse("be computed with")
 
     def _arithmetic(self, other: Any) -> Any:
         return self._refuse("be computed with")

@@ -10,7 +10,9 @@ from ...execution.execute import execute
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
+from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 
@@ -57,10 +59,8 @@ class Operators:
     scoped_text = False
 
     def operator(self, op: str, a: Any, b: Any) -> Any:
-        if a is None or b is None or isinstance(a, str) or isinstance(b, str):
-            return NotImplemented  # t == None asks whether an argument was given
         if op in ("equal", "not_equal") and not all(
-            isinstance(x, (Tensor, int, float, np.generic)) for x in (a, b)
+            isinstance(x, (Tensor, int, float, np.generic, np.ndarray)) for x in (a, b)
         ):
             return NotImplemented
         t = a if isinstance(a, Tensor) else b
@@ -118,15 +118,9 @@ class Operators:
         """`t[...] = value`: a tensor_copy of a tile, a memset of a number."""
         api = "assignment"
         into = tile(dst, api, "destination")
-        if into.meta.space == HBM:
-            broken(
-                "memory",
-                f"'{into.label}' lies in HBM and cannot be assigned to",
-                tensor=into.label,
-                got=into.meta.describe(),
-                limit="sbuf or psum",
-                remedy="Use nl.store(dst, value=tile) or nisa.dma_copy(dst=..., src=...).",
-            )
+        if into.meta.space == HBM:  # a store
+            transfer.store(into, value)
+            return
         if isinstance(value, (int, float, np.generic)):
             execute(MEMSET, api, into, (Const(value),), (into.shape, None))
             return

@@ -12,8 +12,10 @@ from ...execution.execute import execute
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
 from ...machine.memory import SBUF
+from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .creation import make, sbuf
 from .support import operand, tile, want_dtype
 
@@ -44,7 +46,9 @@ def dropout(x: Any, rate: Any, dtype: Any = None) -> Any:
     """The tile `x` with elements replaced by zeros, with the probability `rate`: a number or a tile
     (p, 1)."""
     api = "nl.dropout"
-    probability = operand(float(rate) if isinstance(rate, int) else rate, api, "rate")
+    if not isinstance(rate, Tensor):
+        rate = arguments.probability(rate, api, "rate")
+    probability = operand(rate, api, "rate")
     return execute(
         DROPOUT, api, None, (tile(x, api), probability), (), SBUF, want_dtype(dtype, api)
     )
@@ -54,7 +58,7 @@ def gather_flattened(data: Any, indices: Any, axis: int = 0, dtype: Any = None) 
     """Elements of each partition of `data` at the places that `indices` (uint32, same partitions)
     lists for it."""
     api = "nl.gather_flattened"
-    if axis not in (0, 1):
+    if arguments.integer(axis, api, "axis") not in (0, 1):
         broken(
             "argument",
             f"{api}: axis is {axis!r}",

@@ -1,10 +1,8 @@
-"""What the functions of this dialect share: reading arguments, run-time views, options, targets."""
+"""What the functions of this dialect share: reading arguments, run-time views, options."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import os
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -12,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...machine import dtypes
-from ...machine import target as targets
 from ...machine.memory import CONST, HBM
-from ...machine.running import STATE, current
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided
-from ...tensors.tensor import Const, Tensor
+from ...tensors.const import Const
+from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
 from .tensor import NkiTensor
 
@@ -33,7 +31,7 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     )
     broken(
         "numpy-on-tile" if isinstance(x, np.ndarray) else "argument",
-        f"{api}: {what} is no tensor",
+        f"{api}: {what} is not a tensor",
         got=got,
         remedy="Pass arrays as kernel arguments and load them; pass numbers where a number is "
         "taken.",
@@ -59,16 +57,14 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x` as the instruction sees it, numbers as constants."""
     if isinstance(x, Tensor):
         return tile(x, api, what)
-    if isinstance(x, (int, float, np.generic)):
-        return Const(x)
-    if isinstance(x, np.ndarray) and x.ndim == 0:
-        return Const(x[()])
+    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+        return Const(arguments.number(x, api, what))
     if isinstance(x, VirtualRegister):
         broken(
             "register",
             f"{api}: {what} is a register",
             got=repr(x),
-            remedy="Store it into a tile of one element a partition with nisa.register_store, "
+            remedy="Store it into a tile of one element per partition with nisa.register_store, "
             "and pass that.",
         )
     return as_tensor(x, api, what)
@@ -82,34 +78,40 @@ def want_dtype(dtype: Any, api: str) -> np.dtype | None:
     """The dtype asked for, resolved; None if none was."""
     if dtype is None:
         return None
-    try:
-        return dtypes.resolve(dtype)
-    except TypeError as e:
-        broken("dtype", f"{api}: {e}", got=repr(dtype))
-        raise
+    return dtypes.wanted(dtype, api)
 
 
 def option(value: Any, kind: type[Enum], api: str, what: str) -> Any:
-    """`value`, which must be a member of the enumeration `kind` (or the text of one whose values
-    are texts)."""
+    """`value` as a member of the enumeration `kind`: one of them, the text of one whose values
+    are texts, or with a warning the raw number of one."""
     if isinstance(value, kind):
         return value
     if isinstance(value, str) and any(value == m.value for m in kind):
         return kind(value)
     names = ", ".join(f"nisa.{kind.__name__}.{m.name}" for m in kind)
+    raw = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    known = next((m for m in kind if raw and m.value == value), None)
+    if known is None:
+        broken(
+            "argument",
+            f"{api}: {what} is {value!r}",
+            got=repr(value),
+            limit=names,
+            remedy=f"Pass a member of nisa.{kind.__name__}.",
+        )
     broken(
         "enum-constant",
         f"{api}: {what} is {value!r}",
         got=repr(value),
         limit=names,
-        remedy=f"Pass a member of nisa.{kind.__name__}.",
+        remedy=f"Write nisa.{kind.__name__}.{known.name if known is not None else ''}.",
     )
-    raise AssertionError
+    return known
 
 
 def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
-    """Two tiles must have the same partitions and the same number of elements a partition: nothing
-    is broadcast."""
+    """Two tiles must have the same partitions and the same number of elements per partition:
+    nothing is broadcast."""
     a, b = dst.meta, src.meta
     if b.space == CONST or HBM in (a.space, b.space):
         return
@@ -126,56 +128,13 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     if a.free != b.free:
         broken(
             "shape-mismatch",
-            f"{api}: '{dst.label}' has {a.free} elements a partition, {what} "
+            f"{api}: '{dst.label}' has {a.free} elements per partition, {what} "
             f"'{src.label}' has {b.free}",
             tensor=src.label,
             got=f"{a.describe()} and {b.describe()}",
-            remedy="Nothing is broadcast: for one value a partition use nisa.tensor_scalar, or "
+            remedy="Nothing is broadcast: for one value per partition use nisa.tensor_scalar, or "
             "repeat the tile with "
             ".broadcast(dim, size).",
-        )
-
-
-def explicit_target() -> bool:
-    """Whether somebody said which target is meant."""
-    run = STATE.run
-    if run is not None and (run.target_asked or run.config.target is not targets.DEFAULT):
-        return True
-    return bool(os.environ.get("NEURON_PLATFORM_TARGET_OVERRIDE"))
-
-
-def needs_trn3(api: str) -> None:
-    """Refuse on an older target that was asked for; where none was, warn, and go on as trn3."""
-    program = current(api)
-    target = program.config.target
-    if target.nc_version >= 4:
-        return
-    if explicit_target():
-        broken(
-            "engine",
-            f"{api} needs NeuronCore-v4 (trn3)",
-            got=f"target {target.name}",
-            remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn3, or do without it.",
-        )
-    broken(
-        "target-default",
-        f"{api} needs NeuronCore-v4 (trn3), and no target is set",
-        got=f"target {target.name}",
-        remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn3 where trn3 is meant; the kernel goes "
-        "on as if it were.",
-    )
-    program.retarget(dataclasses.replace(program.config, target=targets.TRN3))
-
-
-def needs_trn2(api: str) -> None:
-    """Refuse what NeuronCore-v2 lacks."""
-    target = current(api).config.target
-    if target.nc_version < 3:
-        broken(
-            "engine",
-            f"{api} needs NeuronCore-v3 (trn2) or later",
-            got=f"target {target.name}",
-            remedy="Set NEURON_PLATFORM_TARGET_OVERRIDE=trn2 or trn3.",
         )
 
 

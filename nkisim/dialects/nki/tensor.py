@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM, meta_of
-from ...machine.running import FORCE, STATE
+from ...machine.running import dialect
+from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
 from ...tensors.strided import RuntimeView
 from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
+from .targets import needs_trn3
 
 
 class NkiTensor(Tensor, NKIObject):
@@ -35,6 +38,11 @@ class NkiTensor(Tensor, NKIObject):
         super().__init__(buf, array, meta, off)
         self.runtime = None
         self.tensor_index = None
+
+    def __bool__(self) -> bool:
+        """True: `if tensor:` asks whether an optional argument was given. The values are not
+        known while the kernel is built, and have no say."""
+        return True
 
     # -- queries -----------------------------------------------------------------------------------
     @property
@@ -58,10 +66,10 @@ class NkiTensor(Tensor, NKIObject):
         if self.meta.space != HBM:
             return MemoryRegion(self.meta.space)
         if self.buf.role in ("input", "mutable"):  # shared where there are two cores to share them
-            program = STATE.program
+            execution = running()
             return (
                 MemoryRegion.shared_hbm
-                if program is not None and program.grid == (2,)
+                if execution is not None and execution.grid == (2,)
                 else MemoryRegion.private_hbm
             )
         return MemoryRegion.private_hbm if self.buf.role == "tile" else MemoryRegion.shared_hbm
@@ -119,6 +127,7 @@ class NkiTensor(Tensor, NKIObject):
                     dropped.append(len(out_shape))
             elif kind is slice:
                 start, count, step = self._slice(dim, e, n)
+                step = step if count > 1 else 1
             elif kind is DynamicSlice:
                 start, count, step = e.start, e.size, 1
                 if start < 0 or start + count > n or count < 1:
@@ -177,7 +186,7 @@ class NkiTensor(Tensor, NKIObject):
             if v is not None and (not isinstance(v, (int, np.integer)) or isinstance(v, bool)):
                 broken(
                     "argument",
-                    f"the subscript of '{self.label}' has a bound that is no integer",
+                    f"the subscript of '{self.label}' has a bound that is not an integer",
                     tensor=self.label,
                     got=repr(v),
                     remedy="Bounds are integers known when the kernel is built; "
@@ -231,7 +240,7 @@ class NkiTensor(Tensor, NKIObject):
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        FORCE.dialect.assign(self[key], value)
+        dialect().assign(self[key], value)
 
     # -- views -------------------------------------------------------------------------------------
     def slice(self, dim: int, start: int, end: int, step: int = 1) -> Any:
@@ -243,11 +252,12 @@ class NkiTensor(Tensor, NKIObject):
         tile or register."""
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
             key = [slice(None)] * self.ndim
+            dim = strided.axis_of(self, dim, "select")
             key[dim] = int(index)  # type: ignore[call-overload]
             return self[tuple(key)]
         if not isinstance(index, (Tensor, VirtualRegister)):
             self._no_subscript(index)
-        dim = strided._axis(self, dim, "select")
+        dim = strided.axis_of(self, dim, "select")
         self._one_index(dim, self.meta.space != HBM)
         runtime = RuntimeView(index, None, self.meta.strides[dim], self.shape[dim], dim, self)
         shape = self.shape[:dim] + self.shape[dim + 1 :] or (1,)
@@ -261,16 +271,17 @@ class NkiTensor(Tensor, NKIObject):
     def vector_select(self, dim: int, vector_offset: Any) -> Any:
         """Rows picked by the tile `vector_offset` (partitions, 1): partition p reads row
         vector_offset[p]."""
-        if dim != 0:
+        if strided.axis_of(self, dim, "vector_select") != 0:
             broken(
                 "indirect-view",
                 f"vector_select: axis {dim} of '{self.label}'",
                 tensor=self.label,
                 limit="axis 0",
             )
+        rows = vector_offset.shape[0] if isinstance(vector_offset, Tensor) else 1
         return self._by_vector(
             vector_offset,
-            (int(vector_offset.shape[0]),) + self.shape[1:],
+            (rows,) + self.shape[1:],
             self.strides,
             self.off,
             0,
@@ -330,7 +341,8 @@ class NkiTensor(Tensor, NKIObject):
         return strided.expand(self, dim)
 
     def expand_dims(self, axis: int) -> Any:
-        return strided.expand(self, axis + self.ndim + 1 if axis < 0 else axis)
+        place = arguments.integer(axis, "expand_dims", "axis")
+        return strided.expand(self, place + self.ndim + 1 if place < 0 else place)
 
     def squeeze_dim(self, dim: int) -> Any:
         """Axis `dim`, of one element, left out."""
@@ -349,7 +361,10 @@ class NkiTensor(Tensor, NKIObject):
         return strided.reshape(self, subscripts.sizes(self, sizes, shape))
 
     def rearrange(
-        self, src_pattern: tuple, dst_pattern: tuple, fixed_sizes: dict[str, int] | None = None
+        self,
+        src_pattern: tuple[Any, ...],
+        dst_pattern: tuple[Any, ...],
+        fixed_sizes: dict[str, int] | None = None,
     ) -> Any:
         """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'),
         {'h': 4})."""
@@ -370,7 +385,7 @@ class NkiTensor(Tensor, NKIObject):
         `scalar_offset` (a register, or a tile of one element) or `vector_offset` (an SBUF tile of
         row numbers) adds a run-time index on axis `indirect_dim` of this tensor.
         """
-        wanted = None if dtype is None else dtypes.resolve(dtype)
+        wanted = None if dtype is None else dtypes.wanted(dtype, "ap")
         if scalar_offset is not None and vector_offset is not None:
             broken(
                 "indirect-view",
@@ -385,7 +400,7 @@ class NkiTensor(Tensor, NKIObject):
         made.runtime = None  # type: ignore[attr-defined]
         if not indirect:
             return made
-        dim = strided._axis(self, indirect_dim, "ap")
+        dim = strided.axis_of(self, indirect_dim, "ap")
         if vector_offset is not None:
             return made._by_vector_of(self, vector_offset, dim)
         if not isinstance(scalar_offset, (Tensor, VirtualRegister)):
@@ -416,15 +431,13 @@ class NkiTensor(Tensor, NKIObject):
     def view(self, dtype: Any) -> Any:
         """The same bytes read as `dtype`; the last axis grows or shrinks with the ratio of the
         sizes."""
-        return strided.reinterpret(self, dtypes.resolve(dtype))
+        return strided.reinterpret(self, dtypes.wanted(dtype, "view"))
 
     reinterpret_cast = view
 
     def indirect(self, index: Any, num_elem: int | None = None) -> Any:
         """Columns picked per group of partitions by a snake of offsets in `index` (P, K); trn3
         only. Shape (P, num_elem)."""
-        from .support import needs_trn3
-
         needs_trn3("NkiTensor.indirect")
         if (
             not isinstance(index, Tensor)
@@ -433,7 +446,7 @@ class NkiTensor(Tensor, NKIObject):
         ):
             broken(
                 "argument",
-                f"indirect: the index of '{self.label}' is no SBUF tile over its partitions",
+                f"indirect: the index of '{self.label}' is not an SBUF tile over its partitions",
                 tensor=self.label,
                 got=index.meta.describe() if isinstance(index, Tensor) else repr(index)[:80],
                 limit=f"({self.shape[0]}, K) in sbuf",
@@ -441,7 +454,10 @@ class NkiTensor(Tensor, NKIObject):
         if self.is_indirect():
             self._one_index(1, False)
         # a list of offsets lies in 16 partitions, those of one group; each group has its own
-        count = min(index.size, 16 * index.meta.free) if num_elem is None else int(num_elem)
+        if num_elem is None:
+            count = min(index.size, 16 * index.meta.free)
+        else:
+            count = arguments.integer(num_elem, "indirect", "num_elem", least=1)
         made = strided.remake(
             self, (self.shape[0], count), (self.strides[0], 0), self.off, self.meta.pstart
         )
@@ -456,7 +472,7 @@ class RuntimeSlice:
 
     def __init__(self, start: Any, size: int) -> None:
         self.start = start
-        self.size = int(size)
+        self.size = arguments.integer(size, "nl.ds", "size", least=1)
 
     def __repr__(self) -> str:
         return f"ds({self.start!r}, {self.size})"

@@ -26,7 +26,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
         scores = nl.multiply(nl.matmul(q_tile, k_tile, transpose_x=True), scale)
         weights = nl.exp(nl.subtract(scores, top))
         total[...] = nl.add(total, nl.sum(weights, axis=1, keepdims=True))
-        for c in nl.affine_range(width // 128):
+        for c in nl.sequential_range(width // 128):
             v_tile = nl.load(v[0:d, nl.ds(i * width + c * 128, 128)])
             w_t = nl.transpose(weights[0:1, nl.ds(c * 128, 128)])
             mixed[...] = nl.add(mixed, nl.matmul(w_t, nl.transpose(v_tile), transpose_x=True))

@@ -23,7 +23,7 @@ def decode_attention_fwd(query, keys, values, softmax_scale=None):
         w = nl.exp(nl.subtract(s, new_max))
         run_sum[...] = nl.add(nl.multiply(run_sum, a), nl.sum(w, axis=1, keepdims=True))
         run_acc[...] = nl.multiply(run_acc, a)
-        for c in nl.affine_range(W // 128):
+        for c in nl.sequential_range(W // 128):
             v = nl.load(values[0:d, nl.ds(t * W + c * 128, 128)])
             wt = nl.transpose(w[0:1, nl.ds(c * 128, 128)])
             run_acc[...] = nl.add(run_acc, nl.matmul(wt, nl.transpose(v), transpose_x=True))

@@ -1,0 +1,384 @@
+"""What a kernel asks of the machine, noted call by call while it runs on shapes alone.
+
+A lowered program is this list: with values in the place of shapes the same calls give the same
+results, histories, prints and refusals (`program.replay`). So what is noted are the calls, not what
+became of them: an instruction and the assignment that redirects it are two steps; a memset that the
+zeros of a PSUM tile turn out to need is none, because it will turn out again.
+
+Steps are four integers each (`kind`, `what`, place, end of their arguments), their arguments
+integers too, all in flat lists: a million steps are noted as fast as they are recorded. `what` is
+the number of an entry of one of the tables. An operand is two integers: the number of a buffer and
+an offset in elements, or a negative number that tells of another kind of operand, and its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..isa.core import Instruction
+from ..isa.random import GENERATOR
+from ..machine.memory import CONST, Buffer, Meta, meta_of
+from ..machine.shapes import Symbol
+from ..rules import source
+from ..rules.errors import broken
+from ..tensors.index import box_of_kept
+from ..tensors.strided import ResolvedView
+from ..tensors.tensor import IndexedTensor, Tensor
+from .signature import Signature
+
+(
+    ALLOCATE,
+    RUN,
+    REDIRECT,
+    PRINT,
+    ZERO,
+    CLEAR,
+    MATERIALIZE,
+    PLACE,
+    OFFER,
+    PAUSE,
+    RESUME,
+    INSTANCE,
+    TARGET,
+    CORE,
+    SEND,
+    LOOP,
+    NEXT,
+    END,
+    CONSTANT,
+) = range(19)
+"""The kinds of steps."""
+NUMBER, PICKED, FRESH, SENT, STATE = -1, -2, -3, -4, -5
+"""In the place of a buffer's number: a number or array known beforehand, elements picked by indices
+that are known at run time, a new tile, what another core sent, the state of a generator."""
+
+
+class Form(NamedTuple):
+    """What calls of an instruction have in common that differ in their operands' places only."""
+
+    instruction: Instruction
+    api: str
+    attrs: tuple[Any, ...]
+    space: str
+    dtype: np.dtype | None
+    dst: Meta | None
+    """None for a new tile."""
+    srcs: tuple[Meta, ...]
+    extra: Meta | None
+    skip: bool
+    """Whether indices out of bounds are left out instead of refused."""
+
+
+class Allocation(NamedTuple):
+    """What tensors have in common that the kernel asks for."""
+
+    space: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    pdim: int
+    pstart: int
+    name: str | None
+
+
+class View(NamedTuple):
+    """A part of a buffer."""
+
+    buffer: int
+    offset: int
+    meta: Meta
+
+
+class Pattern(NamedTuple):
+    """Integers, or booleans, of one shape: affine in their position, a box of True, or neither."""
+
+    shape: tuple[int, ...]
+    kind: str
+    """"affine": start, then a step per axis; "box": start and length per axis; "values"."""
+    numbers: tuple[int, ...]
+    values: np.ndarray | None
+    dtype: str
+
+
+class Pick(NamedTuple):
+    """Elements picked by indices that are known at run time only, or that reach out of bounds."""
+
+    kind: str
+    """"indices", "rows", "columns", "element" or "nothing": see `program.replay`."""
+    base: View
+    parts: tuple[Any, ...]
+    """Views of index tiles, patterns and numbers, as the kind has them."""
+
+
+def pattern_of(values: np.ndarray) -> Pattern:
+    """The shortest description of an array of integers or booleans."""
+    shape = values.shape
+    name = str(values.dtype)
+    if values.dtype == np.bool_:
+        box = box_of_kept(values) if values.ndim else None
+        if box is not None:
+            return Pattern(shape, "box", (*box[0], *box[1]), None, name)
+    elif values.dtype.kind in "iu" and values.size:
+        first = int(values.reshape(-1)[0])
+        steps = [
+            int(values[tuple(int(a == axis) for a in range(values.ndim))]) - first if n > 1 else 0
+            for axis, n in enumerate(shape)
+        ]
+        found = Pattern(shape, "affine", (first, *steps), None, name)
+        if np.array_equal(array_of(found), values):
+            return found
+    return Pattern(shape, "values", (), values.copy(), name)
+
+
+def array_of(pattern: Pattern) -> np.ndarray:
+    """The array that a pattern describes."""
+    shape, numbers = pattern.shape, pattern.numbers
+    if pattern.kind == "values":
+        assert pattern.values is not None
+        return pattern.values
+    if pattern.kind == "box":
+        n = len(shape)
+        out = np.zeros(shape, dtype=np.bool_)
+        out[tuple(slice(a, a + k) for a, k in zip(numbers[:n], numbers[n:]))] = True
+        return out
+    total = np.full(shape, numbers[0], dtype=np.int64)
+    for axis, step in enumerate(numbers[1:]):
+        if step:
+            line = np.arange(shape[axis], dtype=np.int64) * step
+            total += line.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+    return total.astype(pattern.dtype)
+
+
+def _layout(t: Tensor) -> Meta:
+    """The layout of an operand, the same for all that pick elements of one shape."""
+    m = t.meta
+    return meta_of(m.space, m.shape, m.strides, m.dtype) if type(t) is IndexedTensor else m
+
+
+class Table:
+    """Things that are numbered as they come, each once."""
+
+    __slots__ = ("numbers", "entries")
+
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
+        self.entries: list[Any] = []
+
+    def number(self, key: Any, entry: Any) -> int:
+        """The number of the entry with this key."""
+        found = self.numbers.get(key)
+        if found is None:
+            found = self.numbers[key] = len(self.entries)
+            self.entries.append(entry)
+        return found
+
+
+class Lowering:
+    """The steps of one kernel call, and the tables that they refer to."""
+
+    def __init__(self, origin: Callable[[tuple[int, ...], np.dtype], int]) -> None:
+        """`origin`: numbers an array of a shape and data type that a kernel returns."""
+        self.origin = origin
+        self.inputs: list[tuple[str, Any, bool]] = []
+        """Of each array given to the kernel its name, what was given, and whether the kernel may
+        write to it."""
+        self.outputs: list[View] = []
+        self.into: list[int] = []
+        """What is returned, and the numbers of the arrays that it becomes."""
+        self.steps: list[int] = []
+        self.args: list[int] = []
+        self.forms = Table()
+        self.metas = Table()
+        self.allocations = Table()
+        self.texts = Table()
+        self.masks = Table()
+        self.attributes = Table()
+        self.constants = Table()
+        """Numbers, with their types, and patterns."""
+        self.picks: list[Pick] = []
+        self.places: dict[tuple[CodeType, int], int] = {}
+        self.buffers: list[Buffer] = []
+        self.numbers: dict[Buffer, int] = {}
+        self.plain: dict[tuple[Signature, str], int] = {}
+        """The forms of signatures that all calls share."""
+        self.core = 0
+        self.sent = 0
+        self.arrays: list[tuple[int, np.ndarray]] = []
+        """Buffers of arrays that the kernel was built with, and what they hold."""
+
+    # -- the call ----------------------------------------------------------------------------------
+    def input(self, buf: Buffer, name: str, value: Any, mutable: bool) -> None:
+        """An array was given to the kernel."""
+        self.enter(buf)
+        self.inputs.append((name, value, mutable))
+
+    def output(self, t: Tensor) -> Symbol:
+        """A tensor was returned by the kernel; what stands for it outside."""
+        self.outputs.append(View(*self.view(t)[:2], t.meta))
+        slot = self.origin(t.meta.shape, t.array.dtype)
+        self.into.append(slot)
+        return Symbol(t.meta.shape, t.array.dtype, slot)
+
+    # -- what the machine is asked -----------------------------------------------------------------
+    def enter(self, buf: Buffer) -> int:
+        """Number a new buffer."""
+        number = self.numbers[buf] = len(self.buffers)
+        self.buffers.append(buf)
+        return number
+
+    def place(self, code: CodeType | None, lasti: int) -> int:
+        """The number of a place in the kernel's text."""
+        key: Any = (code, lasti)
+        found = self.places.get(key)
+        if found is None:
+            found = self.places[key] = len(self.places)
+        return found
+
+    def step(self, kind: int, what: int = 0, *args: int, at: tuple[Any, int] | None = None) -> None:
+        """Note a step at the line that is executing, or at the place `at`."""
+        if at is None:
+            frame = source.user_frame(2)
+            at = frame.f_code, frame.f_lasti
+        self.args.extend(args)
+        self.steps.extend((kind, what, self.place(*at), len(self.args)))
+
+    def view(self, t: Tensor) -> tuple[int, int, int]:
+        """A plain view as integers: buffer, offset, layout."""
+        meta = t.meta
+        return self.numbers[t.buf], t.off, self.metas.number(meta, meta)
+
+    def allocated(self, buf: Buffer, meta: Meta) -> None:
+        """The kernel asked for a tensor."""
+        self.enter(buf)
+        what = Allocation(meta.space, meta.shape, meta.dtype, meta.pdim, meta.pstart, buf.name)
+        self.step(ALLOCATE, self.allocations.number(what, what), at=(buf.code, buf.lasti))
+
+    def ran(
+        self,
+        call: tuple[Any, ...],
+        signature: Signature,
+        dst: Tensor,
+        place: tuple[CodeType, int],
+        where: np.ndarray | None = None,
+        shared: bool = True,
+    ) -> None:
+        """An instruction ran. `call`: the arguments of `execute`; `shared`: `signature` is that of
+        all such calls."""
+        given, srcs, extra = call[3], call[4], call[9]
+        form = self.plain.get((signature, call[2])) if shared else None
+        if form is None:
+            form = self._form(call, signature, shared)
+        args = self.args
+        if where is None:
+            args.append(-1)
+        else:
+            args.append(self.masks.number((where.shape, where.tobytes()), pattern_of(where)))
+        if given is None:
+            self.enter(dst.buf)
+            args.extend((FRESH, 0))
+        else:
+            self._operand(given)
+        for s in srcs:
+            self._operand(s)
+        if extra is not None:
+            self._operand(extra)
+        self.steps.extend((RUN, form, self.place(*place), len(args)))
+
+    def _form(self, call: tuple[Any, ...], signature: Signature, shared: bool) -> int:
+        _, instruction, api, dst, srcs, attrs, space, dtype, _, extra = call
+        skip = any(type(t) is IndexedTensor and t.skip for t in (*srcs, dst))
+        skip = skip or any(type(t) is ResolvedView and t.skip for t in (*srcs, dst))
+        form = Form(
+            instruction,
+            api,
+            attrs,
+            space if dst is None else "",
+            dtype,
+            None if dst is None else _layout(dst),
+            tuple(map(_layout, srcs)),
+            None if extra is None else _layout(extra),
+            skip,
+        )
+        number = self.forms.number((form, repr(attrs)), form)
+        if shared and not skip:
+            self.plain[signature, api] = number
+        return number
+
+    def _operand(self, t: Tensor) -> None:
+        kind = type(t)
+        if t.meta.space == CONST:
+            self.args.extend(self._constant(t))
+        elif kind is IndexedTensor or kind is ResolvedView:
+            self.args.extend((PICKED, len(self.picks)))
+            self.picks.append(self._pick(t))
+        else:
+            self.args.extend((self.numbers[t.buf], t.off))
+
+    def _constant(self, t: Tensor) -> tuple[int, int]:
+        value: Any = t.array
+        if t is GENERATOR:
+            return STATE, 0
+        if isinstance(value, np.ndarray):
+            key = (value.shape, value.dtype, value.tobytes())
+            return NUMBER, self.constants.number(key, pattern_of(value))
+        if isinstance(value, (int, float)):
+            return NUMBER, self.constants.number((type(value), repr(value)), value)
+        return SENT, t.off
+
+    def _pick(self, t: Any) -> Pick:
+        kind, base, *parts = t.recipe
+        if any(type(p) in (IndexedTensor, ResolvedView) for p in (base, *parts)):
+            unlowered(
+                "a view",
+                f"'{t.label}' is picked by indices that indices pick",
+                "Copy the inner ones to a tile first.",
+            )
+        found = [
+            View(*self.view(p)[:2], p.meta)
+            if isinstance(p, Tensor)
+            else pattern_of(p)
+            if isinstance(p, np.ndarray)
+            else p
+            for p in parts
+        ]
+        return Pick(kind, View(*self.view(base)[:2], base.meta), tuple(found))
+
+    def redirected(self, dst: Tensor, attrs: tuple[Any, ...] | None, held: bool) -> None:
+        """An assignment changed where the last instruction wrote."""
+        what = -1 if attrs is None else self.attributes.number((attrs, repr(attrs)), attrs)
+        self.step(REDIRECT, what, *self.view(dst), int(held))
+
+    def printed(self, prefix: str, t: Tensor) -> None:
+        """nl.device_print."""
+        self.args.append(self.metas.number(t.meta, t.meta))
+        self._operand(t)
+        frame = source.user_frame(2)
+        what = self.texts.number(prefix, prefix)
+        at = self.place(frame.f_code, frame.f_lasti)
+        self.steps.extend((PRINT, what, at, len(self.args)))
+
+    def send(self, t: Tensor) -> int:
+        """A core lays a tile out for the other; the number under which it does."""
+        self.step(SEND, 0, *self.view(t))
+        self.sent += 1
+        return self.sent - 1
+
+    def switch(self, core: int) -> None:
+        """The steps from now on are those of another core."""
+        if core != self.core:
+            self.core = core
+            self.steps.extend((CORE, core, 0, len(self.args)))
+
+    def constant(self, buf: Buffer, array: np.ndarray) -> None:
+        """A tensor in HBM whose contents are known when the kernel is built."""
+        number = self.enter(buf)
+        self.arrays.append((number, array))
+        self.step(CONSTANT, len(self.arrays) - 1, at=(buf.code, buf.lasti))
+
+
+def unlowered(api: str, why: str, remedy: str) -> None:
+    """Refuse what a lowered program cannot hold."""
+    broken("values-needed", f"{api}: {why}", got="a lowering", remedy=remedy)

@@ -1,0 +1,51 @@
+"""The data types that NumPy lacks: bfloat16 and the 8-bit floats, from the package ml_dtypes.
+
+Where ml_dtypes is not installed (some browsers' Pythons have none) each is an opaque type of the
+same width, which can be named and compared, and no array of it is ever made: `resolve` in `dtypes`
+refuses it with a sentence. Everything in 32 bits and float16 works without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+ml_dtypes: Any
+try:
+    import ml_dtypes
+except ModuleNotFoundError:
+    ml_dtypes = None
+
+INSTALLED = ml_dtypes is not None
+
+
+def _named(name: str, bits: Any) -> np.dtype:
+    return np.dtype([(name, bits)] if ml_dtypes is None else getattr(ml_dtypes, name))
+
+
+bfloat16 = _named("bfloat16", np.uint16)
+float8_e4m3 = _named("float8_e4m3", np.uint8)
+float8_e5m2 = _named("float8_e5m2", np.uint8)
+float8_e4m3fn = _named("float8_e4m3fn", np.uint8)
+float8_e8m0fnu = _named("float8_e8m0fnu", np.uint8)
+
+TYPES = {
+    "bfloat16": bfloat16,
+    "float8_e4m3": float8_e4m3,
+    "float8_e5m2": float8_e5m2,
+    "float8_e4m3fn": float8_e4m3fn,
+    "float8_e8m0fnu": float8_e8m0fnu,
+}
+MISSING = frozenset() if INSTALLED else frozenset(TYPES.values())
+"""The types that can be named here and not used."""
+
+
+def needed(name: str) -> str:
+    """The sentence about a type that is missing here."""
+    return f"{name} needs the Python package ml_dtypes, which is not installed here"
+
+
+def finfo(dtype: np.dtype) -> Any:
+    """Limits of a floating-point type, as numpy.finfo."""
+    return np.finfo(dtype) if ml_dtypes is None else ml_dtypes.finfo(dtype)

@@ -1,0 +1,7 @@
+"""x"""
+
+from typing import Any
+
+
+class Dataflow:
+    def __init__(self, calls: Any) -> None: ...

@@ -1,0 +1,443 @@
+"""Replaying a program step by step, through the same machine that ran it: the same results,
+histories, prints, records and refusals as a direct call.
+
+Every step is asked of the machine again: rules, bounds, unwritten elements, capacity. So a program
+that came from a file is held to all that a kernel is held to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..execution.creation import viewed
+from ..execution.execute import execute, redirect, spend_memset
+from ..execution.execution import Execution
+from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
+from ..execution.lowering import (
+    ALLOCATE,
+    CLEAR,
+    CONSTANT,
+    CORE,
+    END,
+    INSTANCE,
+    LOOP,
+    MATERIALIZE,
+    NEXT,
+    OFFER,
+    PAUSE,
+    PLACE,
+    PRINT,
+    REDIRECT,
+    RESUME,
+    RUN,
+    SEND,
+    TARGET,
+    ZERO,
+    Form,
+    View,
+    array_of,
+)
+from ..isa.random import GENERATOR
+from ..machine import target as targets
+from ..machine.config import Config
+from ..machine.memory import FULL, HBM, Meta
+from ..machine.running import RUNNING, Listener
+from ..machine.shapes import ShapeOnly, shape_only
+from ..rules.errors import broken
+from ..rules.listing import CURSOR, Cursor, Listing
+from ..tensors import strided
+from ..tensors.const import Const
+from ..tensors.index import Mask
+from ..tensors.tensor import IndexedTensor, Tensor
+from .call import Call
+
+NUMBER, PICKED, FRESH, SENT, STATE = -1, -2, -3, -4, -5
+CHUNK = 1 << 14
+"""Steps turned into Python's integers at a time."""
+
+
+class Dialect:
+    """What the machine asks of the dialect of a kernel that is replayed."""
+
+    tensor = Tensor
+    scoped_text = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.writes_inputs = name == "nki"
+
+    def has(self, name: str) -> bool:
+        """Whether its language has a function of that name."""
+        return False
+
+
+class Replayed:
+    """Stands for the kernel in sentences."""
+
+    kernel_return = True
+
+    def __init__(self, listing: Listing) -> None:
+        self.__name__ = listing.co_name
+        self.function = self
+        self.__code__ = listing
+
+
+class Replay:
+    """One replay of one kernel call, on the arrays `given` (or shapes of them)."""
+
+    def __init__(
+        self,
+        call: Call,
+        config: Config,
+        listener: Listener | None,
+        given: list[Any],
+        derive: bool = False,
+    ) -> None:
+        """`derive`: the program came from a file, so that the layouts of views are checked, and
+        what follows from their tensors is derived."""
+        self.call = call
+        self.given = given
+        self.listing = Listing(call.name, call.places)
+        self.kernel: Any = Replayed(self.listing)
+        self.cursor = Cursor(self.listing)
+        dialect = Dialect(call.dialect)
+        self.executions: list[Execution] = []
+        for core in range(call.cores):
+            execution = Execution(config, dialect, listener, spend_memset)
+            execution.cursor = self.cursor
+            execution.kernel_code = self.listing  # type: ignore[assignment]
+            execution.grid = call.grid
+            execution.position = (core,) if call.cores > 1 else ()
+            execution.shared = self.executions[0].shared if core else []
+            self.executions.append(execution)
+            if listener is not None:
+                listener.begun(execution)
+        self.execution = self.executions[0]
+        self.whole: list[Tensor] = []
+        """Of each buffer a tensor that covers it."""
+        self.derive = derive
+        self.derived: dict[tuple[Meta, Meta, int], Meta] = {}
+        self.flat: dict[int, np.ndarray] = {}
+        """The bytes of buffers of which parts were seen."""
+        self.sent: list[Any] = []
+        self.outputs = set(call.outputs)
+        self.constants = [
+            Const(c) if isinstance(c, (bool, int, float)) else _array(array_of(c))
+            for c in call.constants
+        ]
+        self.masks = [Mask(array_of(m)) for m in call.masks]
+
+    def run(self) -> list[Any]:
+        """The arrays that the kernel returns."""
+        token = CURSOR.set(self.cursor)
+        try:
+            with launched(self.execution):
+                mutable = self._begin()
+                for kind, what, args in self._steps():
+                    _STEPS[kind](self, what, args)
+                for execution in self.executions:
+                    if execution.suspect is not None:
+                        execution.settle(False)
+                    self._now(execution)
+                    check_capacity(execution, self.kernel)
+                self._now(self.executions[0])
+                self.cursor.f_lasti = 0
+                return self._end(mutable)
+        finally:
+            CURSOR.reset(token)
+
+    def _now(self, execution: Execution) -> None:
+        """The steps from here on are those of this core."""
+        if execution is not self.execution:
+            self.execution = execution
+            RUNNING.set(execution)
+
+    def _steps(self) -> Iterator[tuple[int, int, list[int]]]:
+        steps, args = self.call.steps, self.call.args
+        start = 0
+        cursor = self.cursor
+        for at in range(0, len(steps), CHUNK):
+            part = steps[at : at + CHUNK]
+            words = args[start : int(part[-1, 3])].tolist()
+            base = begin = start
+            for kind, what, place, end in part.tolist():
+                cursor.f_lasti = place
+                yield kind, what, words[begin - base : end - base]
+                begin = end
+            start = begin
+
+    def _begin(self) -> list[tuple[Tensor, Any]]:
+        """The inputs as tensors in HBM; those that may be written, with the caller's arrays."""
+        mutable = []
+        for given, value in zip(self.call.given, self.given):
+            t = input_tensor(self.execution, given.name, value, given.mutable)
+            self.whole.append(t)
+            if given.mutable or self.execution.dialect.writes_inputs:
+                mutable.append((t, value))
+        return mutable
+
+    def _end(self, mutable: list[tuple[Tensor, Any]]) -> list[Any]:
+        """What is returned, checked; written inputs are given back to the caller's arrays."""
+        execution = self.execution
+        outputs = []
+        for view in self.call.returned:
+            t = self.view(view.buffer, view.offset, view.meta)
+            if t.meta.space != HBM:
+                broken(
+                    "output-memory",
+                    f"{self.call.name} returns '{t.label}', which lies in {t.meta.space}",
+                    tensor=t.label,
+                    limit="hbm",
+                )
+            if execution.dialect.writes_inputs and t.buf.role == "tile":
+                broken(
+                    "output-buffer",
+                    f"{self.call.name} returns '{t.label}', which lies in private HBM",
+                    tensor=t.label,
+                    got="nl.private_hbm",
+                )
+            check_output(execution, self.kernel, t)
+            outputs.append(t.array.copy() if execution.values else t.array)
+        if execution.values:
+            for t, array in mutable:
+                if execution.dialect.writes_inputs:
+                    if t.buf.role == "mutable" and not np.shares_memory(t.array, array):
+                        array[...] = t.array.astype(array.dtype)
+                else:
+                    write_back(self.kernel, t, array)
+        return outputs
+
+    # -- operands ----------------------------------------------------------------------------------
+    def view(self, number: int, offset: int, meta: Meta) -> Tensor:
+        """A part of a buffer."""
+        if number < 0:
+            raise IndexError("a buffer that is not there")
+        t = self.whole[number]
+        if self.derive:
+            key = (t.meta, meta, offset)
+            found = self.derived.get(key)
+            if found is None:
+                found = self.derived[key] = viewed(t.buf.meta, meta, offset)
+            meta = found
+        if t.meta is meta and not offset:
+            return t
+        array: Any
+        if not self.execution.values:
+            array = shape_only(meta.shape, self.execution.config.storage(meta.dtype))
+        else:
+            flat = self.flat.get(number)
+            if flat is None:
+                if not t.array.flags.c_contiguous:
+                    t.array = np.ascontiguousarray(t.array)
+                flat = self.flat[number] = t.array.reshape(-1).view(np.uint8)
+            stored = self.execution.config.storage(meta.dtype)
+            item = stored.itemsize
+            strides = tuple([s * item for s in meta.strides])
+            array = np.ndarray(meta.shape, stored, flat, offset * item, strides)
+        return Tensor(t.buf, array, meta, offset)
+
+    def operand(self, number: int, offset: int, meta: Meta, form: Form | None = None) -> Tensor:
+        """An operand of an instruction."""
+        if number >= 0:
+            return self.view(number, offset, meta)
+        if number == NUMBER:
+            return self.constants[offset]
+        if number == PICKED:
+            return self.picked(offset, form)
+        if number == STATE:
+            return GENERATOR
+        assert number == SENT
+        return _array(self.sent[offset])
+
+    def picked(self, number: int, form: Form | None) -> Tensor:
+        """Elements picked by indices."""
+        pick = self.call.picks[number]
+        t = self.view(*pick.base)
+        parts: list[Any] = [self.view(*p) if isinstance(p, View) else p for p in pick.parts]
+        api, skip = ("nl.device_print", False) if form is None else (form.api, form.skip)
+        if pick.kind == "nothing":
+            return strided.nothing(t)
+        if pick.kind == "rows":
+            index, scale, extent = parts
+            return strided.picked_rows(t, index, scale, extent, api)
+        if pick.kind == "columns":
+            index, group, count = parts
+            return strided.scattered(t, index, group, count, api)
+        if pick.kind == "element":
+            index, scale, extent, dim, *shape = parts
+            return strided.at_element(t, index, scale, extent, dim, tuple(shape), api, skip)
+        return self._indices(t, pick.parts)
+
+    def _indices(self, t: Tensor, parts: tuple[Any, ...]) -> Tensor:
+        """Elements of `t`, whose axes are indexed by tiles, by integers, or by sums of both."""
+        arrays: list[Any] = []
+        tiles = []
+        for tile, added in zip(parts[::2], parts[1::2]):
+            more = array_of(added)
+            if tile is None:
+                arrays.append(more)
+                continue
+            index = self.view(*tile)
+            tiles.append(index)
+            if type(index.array) is ShapeOnly:
+                shape = np.broadcast_shapes(index.shape, more.shape)
+                arrays.append(shape_only(shape, np.dtype(np.int64)))
+            else:
+                arrays.append(index.array.astype(np.int64) + more)
+        grid = np.broadcast_shapes(*[a.shape for a in arrays])
+        known = tuple(tiles) if any(p is not None for p in parts[::2]) else None
+        recipe = ("indices", t, *parts)
+        return IndexedTensor(t, tuple(arrays), grid, known, recipe)
+
+    # -- steps -------------------------------------------------------------------------------------
+    def ran(self, what: int, args: list[int]) -> None:
+        """An instruction."""
+        form: Form = self.call.forms[what]
+        skip = form.skip
+        mask: Any = self.masks[args[0]] if args[0] >= 0 else None
+        number = args[1]
+        dst = None
+        if number != FRESH:
+            assert form.dst is not None
+            dst = self.operand(number, args[2], form.dst, form)
+        srcs = tuple(
+            [
+                self.operand(args[3 + 2 * k], args[4 + 2 * k], meta, form)
+                for k, meta in enumerate(form.srcs)
+            ]
+        )
+        extra = None
+        if form.extra is not None:
+            extra = self.operand(args[-2], args[-1], form.extra, form)
+        if skip:
+            for t in (*srcs, dst):
+                if type(t) is IndexedTensor:
+                    inside = Mask(t.inside())
+                    mask = inside if mask is None else mask & inside
+        made = execute(
+            form.instruction,
+            form.api,
+            dst,
+            srcs,
+            form.attrs,
+            form.space,
+            form.dtype,
+            mask,
+            extra,
+        )
+        if dst is None:
+            self.whole.append(made)
+
+    def allocated(self, what: int, args: list[int]) -> None:
+        """A tensor that the kernel asks for."""
+        a = self.call.allocations[what]
+        t = self.execution.allocate(
+            a.space, a.shape, a.dtype, pdim=a.pdim, pstart=a.pstart, name=a.name
+        )
+        if len(self.whole) in self.outputs:
+            t.buf.role = "output"
+            self.execution.shared.append(t)
+        self.whole.append(t)
+
+    def constant(self, what: int, args: list[int]) -> None:
+        """A tensor in HBM that holds what is known when the kernel is built."""
+        meta, values = self.call.arrays[what]
+        execution = self.execution
+        nki = execution.dialect.writes_inputs
+        buf = execution.new_buffer(meta, FULL, "constant" if nki else None)
+        buf.role = "constant" if nki else "input"
+        array = execution.constant(values, meta.dtype)
+        execution.tape.keep_initial(buf, array)
+        self.whole.append(Tensor(buf, array, meta, 0))
+
+    def redirected(self, what: int, args: list[int]) -> None:
+        """An assignment, to which the last instruction writes."""
+        value = self.execution.last_result
+        attrs = None if what < 0 else self.call.attributes[what]
+        dst = self.viewed(args)
+        if value is None or not redirect(dst, value, attrs, bool(args[3])):
+            broken(
+                "program-file",
+                "an assignment follows no instruction that it could redirect",
+                tensor=dst.label,
+            )
+
+    def viewed(self, args: list[int]) -> Tensor:
+        """The view that a step names."""
+        return self.view(args[0], args[1], self.call.metas[args[2]])
+
+    def printed(self, what: int, args: list[int]) -> None:
+        """nl.device_print."""
+        t = self.operand(args[1], args[2], self.call.metas[args[0]])
+        line = self.call.places[self.cursor.f_lasti].line
+        self.execution.print_values(self.call.texts[what], t, line)
+
+    def zero(self, what: int, args: list[int]) -> None:
+        """A PSUM tile counts as holding zeros."""
+        t = self.viewed(args)
+        self.execution.nothing_added(t) if what else self.execution.zero(t)
+
+    def target(self, what: int, args: list[int]) -> None:
+        """The kernel goes on as if for another target."""
+        execution = self.execution
+        target = targets.get(self.call.texts[what])
+        execution.retarget(dataclasses.replace(execution.config, target=target))
+
+    def instance(self, what: int, args: list[int]) -> None:
+        """A program instance begins."""
+        self.execution.start_instance(())
+        self.execution.position = tuple(args)
+
+    def core(self, what: int, args: list[int]) -> None:
+        """The steps from here on are those of the other core."""
+        self._now(self.executions[what])
+
+    def send(self, what: int, args: list[int]) -> None:
+        """A core lays a tile out for the other."""
+        t = self.viewed(args)
+        self.sent.append(t.array.copy() if self.execution.values else t.array)
+
+    def materialized(self, what: int, args: list[int]) -> None:
+        """The zeros that a sum needs, before the instruction that adds to them."""
+        last = self.execution.last_signature
+        self.execution.materialize_zeros(
+            self.viewed(args), before=0 if last is None else last.width
+        )
+
+
+def _array(values: Any) -> Tensor:
+    """Values among an instruction's operands."""
+    made = Const(0)
+    made.array = values
+    return made
+
+
+def _nothing(replay: Replay, what: int, args: list[int]) -> None:
+    """Where loops begin and end is for readers."""
+
+
+_STEPS: dict[int, Any] = {
+    ALLOCATE: Replay.allocated,
+    RUN: Replay.ran,
+    REDIRECT: Replay.redirected,
+    PRINT: Replay.printed,
+    ZERO: Replay.zero,
+    CLEAR: lambda r, what, args: r.execution.clear_unwritten(r.viewed(args)),
+    MATERIALIZE: Replay.materialized,
+    PLACE: lambda r, what, args: r.execution.place(r.whole[args[0]], args[1], args[2]),
+    OFFER: lambda r, what, args: r.execution.offer(r.viewed(args)),
+    PAUSE: lambda r, what, args: r.execution.pause_history(r.whole[args[0]].buf),
+    RESUME: lambda r, what, args: r.execution.resume_history(r.viewed(args)),
+    INSTANCE: Replay.instance,
+    TARGET: Replay.target,
+    CORE: Replay.core,
+    SEND: Replay.send,
+    LOOP: _nothing,
+    NEXT: _nothing,
+    END: _nothing,
+    CONSTANT: Replay.constant,
+}

@@ -1,0 +1,144 @@
+"""Holding a program that came from a file to the rules: first the form of its steps, all at once,
+then every step, on shapes, through the machine that a kernel meets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..execution.lowering import (
+    ALLOCATE,
+    CLEAR,
+    CONSTANT,
+    CORE,
+    END,
+    FRESH,
+    INSTANCE,
+    LOOP,
+    MATERIALIZE,
+    NEXT,
+    NUMBER,
+    OFFER,
+    PAUSE,
+    PICKED,
+    PLACE,
+    PRINT,
+    REDIRECT,
+    RESUME,
+    RUN,
+    SEND,
+    STATE,
+    TARGET,
+    ZERO,
+)
+from ..machine import target as targets
+from ..rules.errors import KernelError
+from .call import Call
+from .decode import ProgramFileError, refuse
+
+MOST_HBM = 1 << 37
+"""Bytes of all tensors in HBM together."""
+MOST_PRINTED = 1 << 20
+_SEEDS = ("set_rng_seed", "rand_set_state")
+"""The instructions that write to the state of a generator."""
+
+
+def form(call: Call) -> None:
+    """Refuse steps that are not of any kind, name what is not there or have other arguments than
+    their kind."""
+    steps = call.steps
+    if not len(steps):
+        refuse("a kernel does nothing")
+    kinds, whats, places = steps[:, 0], steps[:, 1], steps[:, 2]
+    counts = np.diff(steps[:, 3], prepend=0)
+    if places.min() < 0 or places.max() >= len(call.places):
+        refuse("a step stands at a line that is not there")
+    if int((kinds == PRINT).sum()) > MOST_PRINTED:
+        refuse("it prints too much")
+    texts = len(call.texts)
+    # of each kind the least and the most that `what` may be, and the number of arguments
+    known: dict[int, tuple[int, int, int]] = {
+        ALLOCATE: (0, len(call.allocations), 0),
+        REDIRECT: (-1, len(call.attributes), 4),
+        PRINT: (0, texts, 3),
+        ZERO: (0, 2, 3),
+        CLEAR: (0, 1, 3),
+        MATERIALIZE: (0, 1, 3),
+        PLACE: (0, 1, 3),
+        OFFER: (0, 1, 3),
+        PAUSE: (0, 1, 1),
+        RESUME: (0, 1, 3),
+        TARGET: (0, texts, 0),
+        CORE: (0, call.cores, 0),
+        SEND: (0, 1, 3),
+        LOOP: (0, 2, 1),
+        NEXT: (0, 1, 1),
+        END: (0, 1, 0),
+        CONSTANT: (0, len(call.arrays), 0),
+        INSTANCE: (0, 1, -1),
+        RUN: (0, len(call.forms), -1),
+    }
+    if set(np.unique(kinds).tolist()) - set(known):
+        refuse("a step is of no kind")
+    for kind, (low, high, count) in known.items():
+        mine = kinds == kind
+        if not mine.any():
+            continue
+        if whats[mine].min() < low or whats[mine].max() >= high:
+            refuse("a step names an entry of a table that is not there")
+        if count >= 0 and (counts[mine] != count).any():
+            refuse("a step has more or fewer arguments than its kind")
+    ran = kinds == RUN
+    wanted = np.array(
+        [3 + 2 * len(f.srcs) + 2 * (f.extra is not None) for f in call.forms] or [0], np.int64
+    )
+    if (counts[ran] != wanted[whats[ran]]).any():
+        refuse("an instruction has more or fewer operands than its form")
+    if any(call.texts[w] not in targets.TARGETS for w in set(whats[kinds == TARGET].tolist())):
+        refuse("it goes on for a target that is not there")
+    destinations(call, ran)
+    hbm = sum(
+        int(np.prod(call.allocations[w].shape, dtype=object)) * call.allocations[w].dtype.itemsize
+        for w in whats[kinds == ALLOCATE].tolist()
+        if call.allocations[w].space == "hbm"
+    )
+    if hbm > MOST_HBM:
+        refuse(f"its tensors in HBM need {hbm} bytes, at most {MOST_HBM} are given")
+
+
+def destinations(call: Call, ran: Any) -> None:
+    """Refuse instructions that write to a number, or to what they must not."""
+    ends, whats = call.steps[ran, 3], call.steps[ran, 1]
+    wide = np.array([3 + 2 * len(f.srcs) + 2 * (f.extra is not None) for f in call.forms] or [0])
+    starts = ends - wide[whats]
+    masks, into = call.args[starts], call.args[starts + 1]
+    if len(masks) and (masks.min() < -1 or masks.max() >= len(call.masks)):
+        refuse("a mask is not there")
+    given = np.array([f.dst is not None for f in call.forms] or [False])
+    if ((into == FRESH) == given[whats]).any():
+        refuse("an instruction's destination is not of its form")
+    seeds = np.array([f.instruction.name in _SEEDS for f in call.forms] or [False])
+    allowed = (into >= 0) | (into == FRESH) | (into == PICKED)
+    if (~allowed & ~((into == STATE) & seeds[whats])).any():
+        refuse("an instruction writes to what is no tensor")
+    seconds = np.array([f.extra is not None for f in call.forms] or [False])[whats]
+    extra = call.args[ends[seconds] - 2]
+    if ((extra < 0) & (extra != PICKED)).any():
+        refuse("an instruction's second destination is no tensor")
+    if len(call.args) and call.args.min() < min(NUMBER, STATE) - (1 << 40):
+        refuse("an argument is out of all bounds")
+
+
+def steps(program: Any) -> None:
+    """Run every step on shapes: `KernelError` for a broken rule, `ProgramFileError` for steps that
+    make no sense."""
+    try:
+        _ = program.run
+    except (KernelError, ProgramFileError):
+        raise
+    except Exception as error:
+        raise ProgramFileError(
+            "this is not a program that nkisim can load: a step asks the machine for what cannot "
+            f"be ({type(error).__name__}: {str(error)[:200]})"
+        ) from None

@@ -1,0 +1,82 @@
+"""Wrong kernels, in several styles: each is caught with the sentence that names its own mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tutorial.diagnosis import wrong_grouped, wrong_one_head, wrong_other_styles
+from tests.tutorial.diagnosis.wrong_one_head import L_UPDATE, SEVERAL_HEADS, SEVERAL_ROWS
+from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
+from tutorial import check
+
+WRONG = {**wrong_one_head.WRONG, **wrong_grouped.WRONG, **wrong_other_styles.WRONG}
+
+
+def _with_and_without_names():
+    """Every wrong kernel as it is, and, where it names its state, with the names taken away."""
+    for name, (_, base, changes, _, _) in WRONG.items():
+        yield pytest.param(name, True, id=f"{name}-named")
+        text = changed(base, *changes)
+        if unnamed(text) != text:
+            yield pytest.param(name, False, id=f"{name}-unnamed")
+
+
+@pytest.mark.parametrize(("name", "named"), list(_with_and_without_names()))
+def test_a_wrong_kernel_is_caught_with_its_own_sentence(name, named, tmp_path):
+    verdict = refused(WRONG[name], tmp_path, named)
+    assert verdict.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (1, "stage1_plain"),
+        (2, "stage2_two_pass"),
+        (3, "stage3_plain"),
+        (3, "stage3_fused"),
+        (4, "stage4_sliced"),
+        (4, "stage4_rowwise"),
+        (3, "stage3_peeled"),
+        (3, "stage3_lanes"),
+        (2, "stage2_scores_on_chip"),
+        (4, "stage4_pairs"),
+    ],
+)
+def test_a_right_kernel_in_another_style_is_right(number, name, tmp_path):
+    for text in (style(name), unnamed(style(name))):
+        verdict = check(number, load(number, text, tmp_path))
+        assert verdict.ok, verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, SEVERAL_ROWS), (2, SEVERAL_HEADS)], ids=["rows", "heads"]
+)
+def test_a_kernel_may_take_more_than_its_stage_asks_for(number, text, tmp_path):
+    assert check(number, load(number, text, tmp_path)).ok
+
+
+def test_an_unknown_mistake_is_placed_and_not_guessed_at(tmp_path):
+    text = changed(solution(2), ("acc = nl.full((1, d), 0.0", "acc = nl.full((1, d), 2.0"))
+    verdict = check(2, load(2, text, tmp_path))
+    assert verdict.cause is None
+    assert verdict.sentence.startswith("tile 0: |acc| is ")
+    assert "No known mistake gives these values" in verdict.sentence
+    verdict = check(2, load(2, unnamed(text), tmp_path))
+    assert verdict.cause is None
+    assert "Name the state" in verdict.sentence
+
+
+def test_the_place_and_the_ratio_are_told(tmp_path):
+    text = changed(solution(4), (L_UPDATE, "nisa.tensor_tensor(l, l_tile, op=nl.add)"))
+    verdict = check(4, load(4, text, tmp_path))
+    assert verdict.sentence == (
+        "tile 1, head 1: l is 25.2, expected 17.4 (the old sum in it is too large by 1.96 = "
+        "1/alpha). "
+        "The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p."
+    )
+    assert verdict.family == "random"
+    assert (verdict.details["tile"], verdict.details["head"], verdict.details["quantity"]) == (
+        1,
+        1,
+        "l",
+    )

@@ -1,0 +1,32 @@
+"""Pictures: the machine and the data of every stage, drawn from sizes.
+
+from tutorial import pictures
+pictures.rescale([0, 1, 2], [2, 3, 4])     # the last line of a notebook's cell shows it
+print(pictures.groups(8, 2))               # the same in words
+pictures.memories().save("memories.svg")
+"""
+
+from .attention import groups, passes, ragged, rescale, splits
+from .canvas import Picture
+from .machine import accumulated, matmul, memories, stored, transpose
+from .packing import key_places, packings, padded
+from .paging import block_table, cache
+
+__all__ = [
+    "Picture",
+    "accumulated",
+    "block_table",
+    "cache",
+    "groups",
+    "key_places",
+    "matmul",
+    "memories",
+    "packings",
+    "padded",
+    "passes",
+    "ragged",
+    "rescale",
+    "splits",
+    "stored",
+    "transpose",
+]

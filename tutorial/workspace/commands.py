@@ -1,0 +1,67 @@
+"""The commands of the reader's folder: `start` and `progress`, and which file a command means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ..stage import Stage, StageError
+from . import progress
+from .start import EXERCISES, CannotStart, exercise_file, start
+
+Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def register(add: Add) -> None:
+    """Add the commands to the parser of `python -m tutorial`."""
+    starting = add("start", _start, "write the notebooks and exercises to a folder of your own")
+    starting.add_argument("folder", metavar="FOLDER")
+    starting.add_argument(
+        "--solutions", action="store_true", help="write the worked solutions there as well"
+    )
+    showing = add("progress", _progress, "what is solved in a folder that 'start' made")
+    showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
+
+
+def file_of(lesson: Stage, file: str | None) -> str:
+    """The file that is meant: the one that is named, else the stage's exercise in the working
+    directory. Raises StageError if there is none."""
+    if file is not None:
+        return file
+    own = exercise_file(lesson)
+    if own is None:
+        raise StageError(
+            f"There is no {EXERCISES}/{lesson.file_name}.py here: name the file to check, or let "
+            "'python -m tutorial start FOLDER' write the exercises."
+        )
+    return str(own)
+
+
+def _start(options: argparse.Namespace) -> int:
+    try:
+        made = start(Path(options.folder), solutions=options.solutions)
+    except CannotStart as error:
+        raise StageError(str(error)) from error
+    if options.json:
+        found = {"folder": str(made.folder), "written": made.written, "kept": made.kept}
+        print(json.dumps(found, indent=2))
+    else:
+        print(made)
+    return 0
+
+
+def _progress(options: argparse.Namespace) -> int:
+    folder = None if options.folder is None else Path(options.folder)
+    path = progress.record_file() if folder is None else folder / progress.FILE
+    if path is None or not (path.is_file() or progress.where() == progress.BROWSER):
+        raise StageError(
+            f"There is no {progress.FILE} here: 'python -m tutorial start FOLDER' makes a folder "
+            "that keeps one."
+        )
+    if options.json:
+        print(json.dumps({"stages": progress.found(folder)}, indent=2))
+    else:
+        print(progress.report(folder))
+    return 0
