@@ -1,4 +1,4 @@
-"""Judge the mistakes and the right kernels of `tests/tutorial/learned`: which are accepted, and what they are told.
+"""Judge the mistakes and the right kernels of `tests/tutorial/diagnosis/learned`: which are accepted, and what they are told.
 
     python tools/judge_learned.py [--stage N ...] [--kind wrong|right] [--processes 2]
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(ROOT))
-    from tests.tutorial.edits import table
+    from tests.tutorial.diagnosis.edits import table
     from tools.judging import Job, judge
 
     jobs = [

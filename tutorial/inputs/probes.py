@@ -39,11 +39,31 @@ HIGH = Kind("high", centre=200.0)
 LOW = Kind("low", centre=-200.0)
 LOWER = Kind("lower", centre=-3000.0)
 LOWEST = Kind("lowest", centre=-100000.0)
+ABOVE = Kind("above", centre=30.0)
+BELOW = Kind("below", centre=-55.0)
+DEEP = Kind("deep", centre=-120.0)
+SPREAD = Kind("spread", (0.0, 100.0, 40.0, 150.0))
+FALLEN = Kind("fallen", (150.0, 40.0, 100.0, 0.0))
 NO_SCALE = Kind("softmax_scale = 0", scale=0.0)
 NEGATIVE = Kind("softmax_scale = -0.25", scale=-0.25)
 APART = Kind("rows apart", apart=150.0)
 
-USUAL = (RISING, FALLING, SCALED, HIGH, LOW, LOWER, LOWEST, NO_SCALE, NEGATIVE)
+USUAL = (
+    RISING,
+    FALLING,
+    SCALED,
+    ABOVE,
+    BELOW,
+    DEEP,
+    HIGH,
+    LOW,
+    SPREAD,
+    FALLEN,
+    LOWER,
+    LOWEST,
+    NO_SCALE,
+    NEGATIVE,
+)
 
 
 def heads(
@@ -148,7 +168,7 @@ def fast(dtype: Any) -> tuple[Case, ...]:
         (FALLING, 1, 1, 8, 8320),
         (RISING, 4, 2, 128, 512),
         (RISING, 1, 1, 8, 16384),
-        *((kind, 2, 1, 64, 256) for kind in (SCALED, HIGH, LOW, NO_SCALE)),
+        *((kind, 2, 1, 64, 256) for kind in (SCALED, ABOVE, BELOW, DEEP, HIGH, LOW, SPREAD, NO_SCALE)),
         (APART, 4, 2, 64, 256),
     ):
         q, k, v = heads(kind, n_q, n_kv, d, n)

@@ -276,12 +276,12 @@ l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
 acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all tiles.
     acc = acc * alpha => acc = p @ v_tile.T
     acc = acc + => acc = p @ v_tile.T
-== m never updated
+== m never updated [alpha]
 m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops all that came before
 the last tile: end every tile with m = m_new.
     m = m_new => pass & m_new = m_tile
     m = m_new => pass
-== nothing accumulated [no alpha]
+== nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
     l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T

@@ -1,4 +1,4 @@
-"""Mistakes and right kernels as edits of a few base texts, read from the tables in `tests/tutorial/learned`.
+"""Mistakes and right kernels as edits of a few base texts, read from the tables in `tests/tutorial/diagnosis/learned`.
 
 A table is plain text. `@ NAME` names the base: `solution`, or a file of `styles`. `== WORDS` begins one kernel and says what
 is different about it. `- OLD` and the `+ NEW` below it replace every OLD; `-2 OLD` replaces the second one only. A further
