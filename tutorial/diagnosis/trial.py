@@ -16,7 +16,7 @@ from ..running import runner
 from ..running.runner import Result
 from ..stage import Case, Stage
 from ..trace.states import widths
-from . import reads
+from ..trace import reads
 
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake

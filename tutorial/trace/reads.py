@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..reference.attention import Attention
 
 Keys = NDArray[np.intp]
 
@@ -82,3 +85,32 @@ def complete(order: Sequence[Keys], n: int) -> bool:
 
 def _same(a: Sequence[Keys], b: Sequence[Keys]) -> bool:
     return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def as_read(run: Any, attention: Attention) -> Attention | None:
+    """The problem with its keys in the order in which a kernel took them; None where that order is unknown.
+
+    A kernel shows its order by its loads of K. Loads of unequal width are followed only where the last is the narrow one.
+    """
+    if attention.splits or attention.starts or run is None:
+        return attention
+    made = loads(run, _k_name(run, attention), attention.d, attention.n)
+    order = tiles(made, attention.n)
+    if order is None:
+        return attention
+    taken = np.concatenate(order)
+    if np.array_equal(taken, np.arange(attention.n)):
+        return attention
+    if len({len(keys) for keys in order[:-1]}) > 1 or len(order[-1]) > len(order[0]):
+        return None
+    return replace(attention, k=attention.k[..., taken], v=attention.v[..., taken], order=taken)
+
+
+def _k_name(run: Any, attention: Attention) -> str:
+    """What the kernel calls K: its first input of K's shape."""
+    shape = (attention.d, attention.n)
+    for program in run.programs:
+        for buffer in program.buffers:
+            if buffer.role == "input" and tuple(buffer.meta.shape[-2:]) == shape:
+                return str(buffer.label)
+    return ""
