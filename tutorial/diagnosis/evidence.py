@@ -4,6 +4,7 @@ only when asked for."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -228,6 +229,14 @@ class Evidence:
         made = run.writes(named[0]) if named else []
         return tuple(made[0].value.shape) if made else None
 
+    def _kept_on(self, i: int) -> set[str]:
+        """The names of on-chip tensors that are written more than once: they carry something on."""
+        writes: Counter[Any] = Counter()
+        run = self.answers[i].result.run
+        for program in () if run is None else run.programs:
+            writes.update(record[3] for record in program.records())
+        return {tensor.label for tensor, times in writes.items() if times > 1}
+
     # -- precision ---------------------------------------------------------------------------------
     @cached_property
     def like_rounding(self) -> bool:
@@ -249,19 +258,18 @@ class Evidence:
         for i in self.smallest[:FEW]:
             if self.answers[i].result.case.args["q"].dtype != np.float32:
                 return None
+            kept = self._kept_on(i)
             for made in self.instructions(i):
                 for operand in made.dst:
-                    if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith(
-                        "float8"
-                    ):
+                    if _is_short(operand.dtype):
                         name = state_of(operand.name) or operand.name
-                        (rows if name in NAMES or math.prod(operand.shape[1:]) == 1 else others)[
-                            name
-                        ] = operand.dtype
+                        running = name in NAMES or operand.name in kept
+                        (rows if running else others)[name] = operand.dtype
         names = {name: rows[name] for name in NAMES if name in rows} or rows or others
         if not names:
             return None
-        shown, kind = list(names)[:4], next(iter(names.values()))
+        own = [name for name in names if "(" not in name]  # the reader's names, where there are any
+        shown, kind = (own or list(names))[:4], next(iter(names.values()))
         what = f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} kept in {kind}"
         them = "it" if len(shown) == 1 else "them"
         if rows:
@@ -273,6 +281,10 @@ class Evidence:
             f"{what}: the inputs of this stage are float32, and so must be what is computed "
             "from them."
         )
+
+
+def _is_short(dtype: str) -> bool:
+    return dtype in ("bfloat16", "float16") or dtype.startswith("float8")
 
 
 def _is_exp(made: Any) -> bool:
