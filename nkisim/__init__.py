@@ -28,7 +28,6 @@ from .record import Program, Run, load, lower, record
 from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 
-__version__ = "0.3.0"
 __all__ = [
     "Config",
     "Instruction",
@@ -52,3 +51,15 @@ __all__ = [
 ]
 
 fallback.install()
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, which is written in pyproject.toml alone."""
+    if name != "__version__":
+        raise AttributeError(f"module 'nkisim' has no attribute {name!r}")
+    from importlib import metadata  # slow to import, and few ask
+
+    try:
+        return metadata.version("nki-decode-tutorial")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"  # a copy of the files that was never installed

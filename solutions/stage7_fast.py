@@ -30,7 +30,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     G = n_q_heads // n_kv_heads
     assert G <= 128, f"a group's query heads share a PSUM bank: 128 at most, got {G}"
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    assert scale >= 0, f"softmax_scale must not be negative, got {scale}"
+    highest = nl.maximum if scale >= 0 else nl.minimum  # scaled, the highest score is the max
     T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each partition
     chunk = 128 * T
 
@@ -54,8 +54,8 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
             for t in nl.affine_range(T):  # partition p must have key p T + t here too: every T-th column of K
                 qk[:, t, :] = nisa.nc_matmul(k_tile[i_kd, i_kp * T + t], q_tile)  # (128, G)
 
-            lane_max = nisa.tensor_reduce(nl.maximum, qk[i_p, i_t, i_g], axis=2)  # (128, G)
-            top = nisa.tensor_reduce(nl.maximum, nisa.nc_transpose(lane_max), axis=1, keepdims=True)  # (G, 1)
+            lane_max = nisa.tensor_reduce(highest, qk[i_p, i_t, i_g], axis=2)  # (128, G)
+            top = nisa.tensor_reduce(highest, nisa.nc_transpose(lane_max), axis=1, keepdims=True)  # (G, 1)
             rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top, op1=nl.multiply, operand1=scale)  # (G, 128)
             m_new = nisa.tensor_tensor(m, nisa.nc_transpose(rows), op=nl.maximum)  # (128, G)
             alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))  # (128, G)

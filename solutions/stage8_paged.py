@@ -54,19 +54,19 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                     live_8 = nl.copy(live, dtype=nl.uint8).reshape((P, S, 1)).broadcast_to((P, S, d))
                     for tile in (k_tile, v_tile):  # what lies past the length may be NaN: cleared, since 0 * NaN is not 0
                         nisa.tensor_copy_predicated(dst=tile, src=0.0, predicate=live_8, reverse_pred=True)
-
                     qk = nl.ndarray((P, G, S), dtype=nl.float32)
                     for s in nl.affine_range(S):
                         k_t = nisa.tensor_copy(nisa.nc_transpose(k_tile[:, s, :]), engine=nisa.scalar_engine)  # (d, P)
-                        qk[:, :, s] = nisa.tensor_scalar(nisa.nc_matmul(k_t, q_tile), op0=nl.add, operand0=past[:, nl.ds(s, 1)])
+                        qk_psum = nisa.nc_matmul(k_t, q_tile)  # (P, G)
+                        qk[:, :, s] = nisa.tensor_scalar(qk_psum, nl.multiply, scale, op1=nl.add, operand1=past[:, nl.ds(s, 1)])
                     top = nl.max(nisa.nc_transpose(nl.max(qk, axis=2)), axis=1, keepdims=True)  # (G, 1)
-                    rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top, op1=nl.multiply, operand1=scale)  # (G, 128)
+                    rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top)  # (G, 128)
                     m_new = nisa.tensor_tensor(m, nisa.nc_transpose(rows), op=nl.maximum)  # (128, G)
                     alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))  # (128, G)
                     minus_m = nisa.tensor_scalar(m_new, op0=nl.multiply, operand0=-1.0)
                     p, l_tile = nl.ndarray((P, G, S), dtype=nl.float32), nl.zeros((128, G), dtype=nl.float32)
                     for g in nl.affine_range(G):
-                        p[:, g, :] = nisa.activation_reduce(nl.exp, qk[:, g, :], scale=scale, bias=minus_m[0:P, nl.ds(g, 1)],
+                        p[:, g, :] = nisa.activation_reduce(nl.exp, qk[:, g, :], bias=minus_m[0:P, nl.ds(g, 1)],
                                                             reduce_op=nl.add, reduce_res=l_tile[0:P, nl.ds(g, 1)])
                     l[...] = nisa.tensor_tensor(nisa.tensor_tensor(l, alpha, op=nl.multiply), l_tile, op=nl.add)
                     pv = nl.zeros((d, G), dtype=nl.float32, buffer=nl.psum)

@@ -1,26 +1,29 @@
 """The course on the command line: `python -m tutorial COMMAND`, and what each command is.
 
 Exit status: 0 only for correct (and for list, doctor and blank if all is well), 1 for wrong, 2 for
-not attempted, unusable, or a command that makes no sense.
+not attempted, unusable, or a command that makes no sense, 3 where the check itself failed, or its
+verdict could not be printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nkisim.machine import narrow
-
 from . import stage
 from . import verdict as verdicts
-from .check import Progress, check, unusable
+from .check import check, failed, unusable
+from .cost import ladder
+from .inputs.datafiles import DataError
 from .reference.text import table
-from .running import runner
+from .running import files, process, runner, terminal
+from .running.terminal import Unsaid, complain, progress, say
 from .trace.picture import picture, picture_page
 from .trace.rows import TraceError
 from .trace.trace import trace
@@ -31,6 +34,7 @@ from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
 UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
+FAILED = EXIT_CODES[verdicts.FAILED]
 
 
 class Sentence(Exception):
@@ -46,23 +50,38 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    parser = _parser()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    terminal.spell_out()
     try:
-        options = parser.parse_args(arguments)
+        return _command(given)
+    except Unsaid as error:
+        complain(f"The answer could not be printed: {error}.")
+        return FAILED
+    except KeyboardInterrupt:
+        complain("Stopped.")
+        return 130
+
+
+def _command(given: list[str]) -> int:
+    """Run the command; one sentence for whatever keeps it from working."""
+    sentence, outcome = "", verdicts.UNUSABLE
+    try:
+        options = _parser().parse_args(given)
         command: Any = options.command
         return int(command(options))
     except (Sentence, stage.StageError) as error:
-        print(error, file=sys.stderr)
-        if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            print(json.dumps({"outcome": verdicts.UNUSABLE, "sentence": str(error)}, indent=2))
-        return UNUSABLE
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stdout.close()
-        return UNUSABLE
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+        sentence = str(error)
+    except (runner.CheckError, DataError) as error:
+        sentence, outcome = f"{str(error).rstrip('.')}.", verdicts.FAILED
+    except (KeyboardInterrupt, SystemExit, Unsaid):
+        raise
+    except BaseException as error:
+        sentence = f"This command failed: {runner.one_line(error)}. Please report it."
+        outcome = verdicts.FAILED
+    complain(sentence)
+    if "--json" in given:
+        say(json.dumps({"outcome": outcome, "sentence": sentence}, indent=2))
+    return EXIT_CODES[outcome]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check and trace decode-attention kernels, stage by stage.",
         epilog="STAGE is a number or a name; FILE any Python file with the stage's "
         "entry point. Exit status: 0 "
-        "correct, 1 wrong, 2 not attempted or unusable.",
+        "correct, 1 wrong, 2 not attempted or unusable, 3 the check itself failed.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -115,6 +134,25 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="also ask for the budget of this rung of the stage's ladder",
+    )
+    checking.add_argument(
+        "--seed",
+        default="",
+        metavar="WORD",
+        help="give every input family other numbers, the same for the same word",
+    )
+    checking.add_argument(
+        "--sizes",
+        action="store_true",
+        help="give the input families other numbers of keys and heads too",
+    )
+    checking.add_argument("--verdict-to", metavar="PATH", help=argparse.SUPPRESS)
+    running.add_argument(
+        "--seconds",
+        type=float,
+        default=process.SECONDS,
+        metavar="S",
+        help=f"how long each file may take; default: {process.SECONDS:g}",
     )
     drawing.add_argument("--family", help="the input family; default: the one of the costs")
     drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
@@ -168,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(options: argparse.Namespace) -> int:
     lessons = stage.stages()
     if options.json:
-        print(
+        say(
             json.dumps(
                 [
                     {
@@ -188,17 +226,19 @@ def _list(options: argparse.Namespace) -> int:
             )
         )
         return 0
-    for s in lessons:
-        print(
+    say(
+        "\n".join(
             f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n   cost: "
             f"{s.cost_budget}"
+            for s in lessons
         )
+    )
     return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
     found = doctor.findings()
-    print(json.dumps(found, indent=2) if options.json else doctor.report(found))
+    say(json.dumps(found, indent=2) if options.json else doctor.report(found))
     return 0 if not found["advice"] else 1
 
 
@@ -210,49 +250,57 @@ def _blank(options: argparse.Namespace) -> int:
                 file.write(exercise(lesson, options.out))
         except OSError as error:
             why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
-            print(f"python -m tutorial blank: cannot write {options.out}: {why}.", file=sys.stderr)
-            return 2
-        print(f"Wrote the exercise of {lesson.title} to {options.out}.")
+            raise Sentence(
+                f"python -m tutorial blank: cannot write {options.out}: {why}."
+            ) from error
+        say(f"Wrote the exercise of {lesson.title} to {options.out}.")
         return 0
-    print(
-        json.dumps({"stage": lesson.number, "blank": lesson.blank})
-        if options.json
-        else lesson.blank,
-        end="",
-    )
     if options.json:
-        print()
+        say(json.dumps({"stage": lesson.number, "blank": lesson.blank}))
+    else:
+        say(lesson.blank, end="")
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
-    file = workspace.file_of(lesson, options.file)
-    verdict = _verdict(lesson, file, options.input, options.rung)
-    print(json.dumps(verdict.to_dict(), indent=2) if options.json else verdict)
+    options.file = workspace.file_of(lesson, options.file)
+    verdict = _verdict(lesson, options)
+    plain = json.dumps(verdict.to_dict(), indent=2)
+    if options.verdict_to is not None:
+        Path(options.verdict_to).write_text(plain, encoding="utf-8")
+    else:
+        say(plain if options.json else verdict)
     return verdict.exit_code
 
 
-def _verdict(
-    lesson: stage.Stage, file: str, input_file: str | None = None, rung: int | None = None
-) -> Verdict:
+def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
     """The verdict on one file; what the file prints goes to stderr."""
-    with contextlib.redirect_stdout(sys.stderr):
+    if options.rung is not None:
+        ladder.rung_of(lesson, options.rung)
+    with process.own_output(), process.staying(), progress(lesson.title) as report:
         try:
-            inputs = _inputs(input_file)
-            kernel = runner.load(file, lesson)
+            inputs = files.arrays_of(options.input)
+            kernel = runner.load(options.file, lesson)
         except runner.Unusable as error:
             return unusable(lesson, str(error))
-        with _progress(lesson.title) as progress:
-            return check(lesson, kernel, inputs=inputs, rung=rung, progress=progress)
+        return check(
+            lesson,
+            kernel,
+            inputs=inputs,
+            rung=options.rung,
+            seed=options.seed,
+            sizes=options.sizes,
+            progress=report,
+        )
 
 
 def _trace(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
     file = workspace.file_of(lesson, options.file)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            inputs = _inputs(options.input)
+        with process.own_output(), process.staying():
+            inputs = files.arrays_of(options.input)
             made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
         if options.heads is not None:
             made = made.only(int(h) for h in options.heads.split(","))
@@ -270,7 +318,7 @@ def _trace(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:
-        print(
+        say(
             json.dumps(
                 {
                     "stage": lesson.number,
@@ -283,7 +331,7 @@ def _trace(options: argparse.Namespace) -> int:
             )
         )
     else:
-        print(made)
+        say(made)
     return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
 
 
@@ -291,8 +339,8 @@ def _picture(options: argparse.Namespace) -> int:
     """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
     lesson = stage.get(options.stage)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            inputs = _inputs(options.input)
+        with process.own_output(), process.staying():
+            inputs = files.arrays_of(options.input)
             kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
             made = picture(lesson, kernel, options.family, inputs=inputs)
             page = None
@@ -308,9 +356,9 @@ def _picture(options: argparse.Namespace) -> int:
         raise Sentence(f"{error}.".replace("..", ".")) from error
     if options.json:
         found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
-        print(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     else:
-        print(made)
+        say(made)
     return 0 if made.drawn else UNUSABLE
 
 
@@ -326,36 +374,49 @@ def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Check every file that is named after a stage; the worst outcome is the exit status."""
-    verdicts = [_verdict(lesson, str(file)) for lesson, file in _stage_files(options.files)]
+    """Check every file that is named after a stage, each in a process of its own; the worst outcome
+    is the exit status."""
+    named = files.named_after_stages(options.files)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        verdicts = list(pool.map(lambda pair: _apart(pair[0], pair[1], options.seconds), named))
     if options.json:
-        print(json.dumps([v.to_dict() for v in verdicts], indent=2))
+        say(json.dumps([v.to_dict() for v in verdicts], indent=2))
     else:
         rows = [
             [str(v.stage), v.name, v.outcome, *_read(v), v.sentence if not v.ok else ""]
             for v in verdicts
         ]
-        print(
+        lines = [
             table(
                 ["stage", "name", "outcome", "HBM bytes read", "minimum", ""],
                 [[*r[:5], _cut(r[5])] for r in rows],
                 3,
             )
-        )
+        ]
         targets = sorted({v.target for v in verdicts if v.target})
         if targets:
-            print(f"counted on {', '.join(targets)} (simulated)")
-        for v in verdicts:
-            if not v.ok:
-                print(f"\n{v}")
+            lines.append(f"counted on {', '.join(targets)} (simulated)")
+        lines += [f"\n{v}" for v in verdicts if not v.ok]
+        say("\n".join(lines))
     return max((v.exit_code for v in verdicts), default=UNUSABLE)
+
+
+def _apart(lesson: stage.Stage, file: Path, seconds: float) -> Verdict:
+    """The verdict on one file, given in a process of its own."""
+    found = process.apart(["check", str(lesson.number), str(file)], seconds)
+    if isinstance(found, str):
+        return Verdict(verdicts.UNUSABLE, found, lesson.number, lesson.name, cause="no verdict")
+    try:
+        return Verdict.from_dict(found)
+    except (KeyError, TypeError, AttributeError) as error:
+        return failed(lesson, error)
 
 
 def _generate(options: argparse.Namespace) -> int:
     """Write a text with a kernel; right is the text that NumPy writes with the same model."""
     lesson = stage.get(options.stage)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with process.own_output(), process.staying():
             kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
             step = (
                 None if options.step is None else runner.load(options.step, stage.get("generate"))
@@ -378,7 +439,7 @@ def _generate(options: argparse.Namespace) -> int:
     verdict = made.compare(wanted)
     same = made.same_as(wanted)
     if options.json:
-        print(
+        say(
             json.dumps(
                 {
                     "stage": lesson.number,
@@ -393,7 +454,7 @@ def _generate(options: argparse.Namespace) -> int:
             )
         )
     else:
-        print(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
+        say(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
     return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
@@ -408,79 +469,5 @@ def _read(verdict: Verdict) -> list[str]:
     return ["-", "-"]
 
 
-def _stage_files(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
-    """The files to run, each with the stage whose number its name begins with."""
-    lessons = stage.stages()
-    if not names:
-        folder = stage.solutions_folder()
-        if folder is None:
-            raise Sentence(
-                "There is no folder 'solutions' here: name the files to check, e.g. "
-                "stage3_online_softmax.py."
-            )
-        names = [str(folder)]
-    files: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            files += [path / f"{s.file_name}.py" for s in lessons]
-        else:
-            files.append(path)
-    pairs = []
-    for path in files:
-        own = [
-            s
-            for s in lessons
-            if path.stem == s.file_name or path.stem.split("_")[0] == f"stage{s.number}"
-        ]
-        if not own:
-            raise Sentence(
-                f"{path} is not named after a stage; use 'check STAGE {path}', or name it like "
-                f"{lessons[-1].file_name}.py."
-            )
-        pairs.append((own[0], path))
-    return pairs
-
-
-def _inputs(path: str | None) -> dict[str, Any] | None:
-    """The arrays of an .npz file by name; single numbers come out as numbers."""
-    if path is None:
-        return None
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise runner.Unusable(
-                    f"{path} holds one array; save the inputs by name with numpy.savez."
-                )
-            arrays = {name: archive[name] for name in archive.files}
-            # NumPy's file format does not know bfloat16: it comes back as 2 bytes without a type
-            arrays = {
-                name: x.view(narrow.bfloat16) if x.dtype == np.dtype("V2") else x
-                for name, x in arrays.items()
-            }
-            return {name: x if x.ndim else x.item() for name, x in arrays.items()}
-    except (OSError, ValueError) as error:
-        raise runner.Unusable(f"{path} is not an .npz file that can be read: {error}") from error
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Progress | None]:
-    """One line on the terminal that is gone when the work is done; nothing where stderr is no
-    terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def report(done: int, total: int, family: str) -> None:
-        print(f"\r\033[K{title}: {done}/{total} {family}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield report
-    finally:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    process.leave(main())

@@ -7,28 +7,30 @@ in `families`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+import nkisim
+
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
 from .diagnosis.diagnose import diagnose
-from .running import precision, refusals, runner
+from .inputs.datafiles import DataError
+from .inputs.draw import Draw
+from .running import computed, precision, refusals, runner, tolerance
 from .running.answer import Answer, Diagnosis
 from .running.runner import Problem, Result
 from .stage import Case
 from .trace.lines import line_of
-from .verdict import CORRECT, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .verdict import CORRECT, FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
 from .workspace import progress as record
 
-# Relative to the largest output of the row. The families' scores are exact in fp32, so an honest
-# fp32 kernel is within 1e-6 of the oracle; on real data and scales that are no power of two, scores
-# of up to 20 add 20 * 2**-23 = 2.4e-6.
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 4e-3}
+BESIDE = "trn1"
+"""From stage 5 on the reader's own inputs are tried on this target too."""
 ENOUGH = 6  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
@@ -40,28 +42,47 @@ def check(
     *,
     inputs: Any = None,
     rung: int | None = None,
+    seed: str = "",
+    sizes: bool = False,
     raise_on_fail: bool = False,
     progress: Progress | None = None,
 ) -> Verdict:
     """Check `kernel` at a stage (number or name) on all of the stage's input families, or on
     `inputs` alone.
 
-    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `rung`
+    `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `seed`, a
+    word, gives the families other numbers, and `sizes` other numbers of keys and heads too. `rung`
     also asks for that rung's budget, at a stage that has a ladder; such a stage always tells which
     rung is reached. `progress(done, all, family)` is called before every family. Returns a
-    `Verdict` and raises nothing, unless `raise_on_fail`: then CheckFailed for every outcome but
-    "correct". Raises StageError if there is no such stage or rung.
+    `Verdict` and raises nothing but KeyboardInterrupt, unless `raise_on_fail`: then CheckFailed for
+    every outcome but "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
     wanted = None if rung is None else ladder.rung_of(lesson, rung)
-    verdict = _check(lesson, kernel, inputs, progress)
-    if verdict.ok and inputs is None and lesson.ladder is not None:
-        verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
-    if inputs is None:
-        record.note(verdict, kernel)
+    try:
+        verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes))
+        if verdict.ok and inputs is None and lesson.ladder is not None:
+            verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
+        if inputs is None and not seed:
+            record.note(verdict, kernel)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        verdict = failed(lesson, error)
     if raise_on_fail and not verdict.ok:
         raise CheckFailed(str(verdict))
     return verdict
+
+
+def failed(lesson: stage.Stage, error: BaseException) -> Verdict:
+    """The verdict where the check itself falls over: it says nothing of the kernel."""
+    text = " ".join(runner.said(error).split())
+    if not isinstance(error, (runner.CheckError, DataError)):
+        text = f"The check itself failed, not your kernel: {type(error).__name__}" + (
+            f": {text}" if text else ""
+        )
+        text = f"{text.rstrip('.')}. Please report it with the kernel."
+    return Verdict(FAILED, text, lesson.number, lesson.name)
 
 
 def _on_the_ladder(
@@ -69,14 +90,24 @@ def _on_the_ladder(
 ) -> Verdict:
     """The verdict on a right kernel with its rung, or on one that misses the budget of the rung
     that is wanted."""
+    why = "Costs are counted by the simulator only"
     try:
-        found = ladder.measure(lesson, kernel)
-    except Exception as error:
+        found = ladder.measure(lesson, kernel, targets=("trn2",))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        why = f"The kernel does not run at the ladder's size: {runner.one_line(error)}"
+        found = None
+    if found is None and wanted is not None:
         return replace(
-            verdict, notes=(*verdict.notes, f"ladder: the kernel does not run at its size: {error}")
+            verdict,
+            outcome=UNUSABLE,
+            cause="rung not measured",
+            sentence=f"The output is right, and rung {wanted.number}, {wanted.name}, cannot be "
+            f"measured: {why}.",
         )
     if found is None:
-        return verdict
+        return replace(verdict, notes=(*verdict.notes, f"ladder: {why}."))
     assert lesson.ladder is not None
     verdict = replace(verdict, details={"rung": ladder.reached(lesson.ladder, found)})
     missing = [] if wanted is None else ladder.unmet(wanted, found)
@@ -99,14 +130,16 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
     return Verdict(UNUSABLE, sentence, lesson.number, lesson.name)
 
 
-def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None) -> Verdict:
+def _check(
+    lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None, draw: Draw
+) -> Verdict:
     if lesson.judge is not None:
-        return lesson.judge(lesson, kernel, inputs, progress)
+        return lesson.judge(lesson, kernel, inputs, progress, draw)
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return _verdict(lesson, problem)
     try:
-        cases = lesson.cases() if inputs is None else [lesson.custom_case(inputs)]
+        cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
     results = _run_all(lesson, kernel, cases, progress)
@@ -130,7 +163,7 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
     if inputs is None and not any(answer.wrong for answer in answers):
         beyond = [
             result
-            for case in lesson.beyond()
+            for case in lesson.beyond(draw)
             if (result := runner.run(kernel, case, lesson)).problem is None
         ]
         answers += [_answer(lesson, result) for result in beyond]
@@ -144,10 +177,23 @@ def _check(lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | N
             found.family,
             found.cause,
             families=families,
-            target=_target(results),
+            target=_target(results, found.family),
             details={**found.details, **_line_of(found, answers)},
         )
+    smallest = min(results, key=lambda result: result.case.nbytes)
+    not_computed = computed.refused(lesson, kernel, smallest)
+    if not_computed is not None:
+        seen = Result(smallest.case, run=smallest.run, problem=not_computed)
+        return _verdict(lesson, seen, families)
     return _judge_cost(lesson, kernel, results, beyond, families)
+
+
+def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
+    """The reader's own input, from stage 5 on for both generations of the core."""
+    case = lesson.custom_case(inputs)
+    if lesson.number < 5:
+        return [case]
+    return [case, replace(case, family=f"{case.family}, on {BESIDE}", target=BESIDE)]
 
 
 def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
@@ -254,13 +300,18 @@ def _answer(lesson: stage.Stage, result: Result) -> Answer:
     expected = lesson.expected(result.case)
     assert result.output is not None
     with np.errstate(all="ignore"):
-        error = np.abs(result.output.astype(np.float64) - expected)
+        error = abs(result.output.astype(np.float64) - expected)
+    return Answer(result, expected, not _allowed(lesson, result.case, error, expected))
+
+
+def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool:
+    """Whether the errors of an output are no larger than a right kernel's may be."""
     if lesson.tolerance is not None:
-        allowed = lesson.tolerance(result.case)
-    else:
-        largest = np.abs(expected).max(axis=-1, keepdims=True)
-        allowed = TOLERANCE.get(str(result.output.dtype), 1e-5) * result.case.allowance * largest
-    return Answer(result, expected, not bool(np.all(error <= allowed)))
+        return bool((error <= lesson.tolerance(case)).all())
+    if lesson.attention is None:
+        return bool((error <= tolerance.elementwise(expected)).all())
+    rows = error.reshape(-1, error.shape[-1])
+    return tolerance.Float32(lesson.attention(case)).allows(rows)
 
 
 def _judge_cost(
@@ -275,8 +326,8 @@ def _judge_cost(
     counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
     agreed = (
         f"The output agrees with the float64 oracle on all {len(families)} input families."
-        if len(families) > 1
-        else f"The output agrees with the float64 oracle ({families[0]})."
+        if results[0].case.family != stage.OWN_INPUT
+        else f"The output agrees with the float64 oracle ({stage.OWN_INPUT})."
     )
     if counted.run is None:
         return Verdict(
@@ -303,20 +354,9 @@ def _judge_cost(
             target=counted.run.target,
         )
     counters = cost.counters(lesson, counted.case, counted.run)
-    for result in [counted, *(r for r in beyond if r.case.family == lesson.cost_beyond)]:
-        over = cost.overrun(lesson, result.case, result.run, runner.parameter_names(kernel, lesson))
-        if over is not None:
-            return Verdict(
-                WRONG,
-                over.sentence,
-                lesson.number,
-                lesson.name,
-                result.case.family,
-                over.cause,
-                cost.counters(lesson, result.case, result.run),
-                families=families,
-                target=result.run.target,
-            )
+    over = _first_overrun(lesson, kernel, counted, [*results, *beyond])
+    if over is not None:
+        return over
     advice: dict[tuple[str, int], str] = {}
     for result in results:
         advice = {**result.advice, **advice}
@@ -335,5 +375,52 @@ def _judge_cost(
     )
 
 
-def _target(results: Sequence[Result]) -> str | None:
-    return next((result.run.target for result in results if result.run is not None), None)
+def _first_overrun(
+    lesson: stage.Stage, kernel: Any, counted: Result, results: Sequence[Result]
+) -> Verdict | None:
+    """The verdict on a cost that defeats the lesson, on the counted input or on any other."""
+    names = runner.parameter_names(kernel, lesson)
+    asked = {case.family for case in lesson.beyond()} - {lesson.cost_beyond}
+    others = [r for r in results if r is not counted and r.case.family not in asked]
+    for result in (counted, *others):
+        case = result.case
+        over = cost.shortfall(lesson, case, result.run, names) or cost.overrun(
+            lesson, case, result.run, names
+        )
+        if over is None and result is counted and lesson.shared is not None:
+            said = lesson.shared(case, result.run, _on_shapes(lesson, kernel, case))
+            over = None if said is None else cost.Overrun("work not shared", said)
+        if over is not None:
+            return Verdict(
+                WRONG,
+                over.sentence,
+                lesson.number,
+                lesson.name,
+                case.family,
+                over.cause,
+                cost.counters(lesson, case, result.run),
+                families=tuple(dict.fromkeys(r.case.family for r in results)),
+                target=result.run.target,
+            )
+    return None
+
+
+def _on_shapes(lesson: stage.Stage, kernel: Any, case: Case) -> Callable[[Mapping[str, Any]], Any]:
+    """A function that runs the kernel on other arguments, on shapes alone: the run, or None where
+    that fails."""
+
+    def again(args: Mapping[str, Any]) -> Any:
+        alone = {
+            name: nkisim.shape(x.shape, x.dtype) if isinstance(x, np.ndarray) else x
+            for name, x in args.items()
+        }
+        done = runner.run(kernel, replace(case, args=alone), lesson)
+        return done.run if done.problem is None else None
+
+    return again
+
+
+def _target(results: Sequence[Result], family: str) -> str | None:
+    """The target on which a family ran."""
+    ran = (r for r in results if r.run is not None and r.case.family == family)
+    return next((result.run.target for result in ran), None)

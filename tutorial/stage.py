@@ -42,8 +42,8 @@ class Case:
 
     `args` are its positional arguments in order, `options` its keyword arguments. `reveals` says
     which mistakes cannot hide here. `exact` says that the scores come out the same on every
-    machine. `allowance` is how many times the usual error is allowed: a max and a sum of weights
-    kept as one number, m + log l, have fewer digits the larger they are.
+    machine. `target` is the NeuronCore on which the kernel shall run, "trn1"; None for the check's
+    own.
     """
 
     family: str
@@ -51,12 +51,17 @@ class Case:
     args: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = True
-    allowance: float = 1.0
+    target: str | None = None
 
     def __post_init__(self) -> None:
         for value in self.args.values():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False  # cases are kept; kernels get copies
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(x.nbytes for x in self.args.values() if isinstance(x, np.ndarray))
 
     @property
     def sizes(self) -> str:
@@ -132,6 +137,10 @@ class Question:
     nudge: str
 
 
+OWN_INPUT = "your input"
+"""The family of an input of the reader's own."""
+
+
 @dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it,
@@ -145,6 +154,10 @@ class Break:
     stand_in: Callable[..., Any] | None = None
 
 
+def _nothing(draw: object = None) -> tuple[Case, ...]:
+    return ()
+
+
 def _itself(attention: Attention) -> tuple[Attention, ...]:
     return (attention,)
 
@@ -156,19 +169,24 @@ class Stage:
     `parameters` are the positional parameters of the entry point, in order; those in `options` are
     optional, and a kernel may offer those in `extras`. `oracle(*args, **options)` is float64 NumPy;
     `twin` is the kernel's method in NumPy and yields its state tile by tile (None where there is no
-    state). `beyond` are inputs that a kernel need not take, but must answer rightly if it does: it
+    state). `cases(draw)` are the inputs of a draw (`inputs.draw`), by default the course's own.
+    `beyond(draw)` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape; on `cost_beyond`, the family of one of them, its
     cost counts as well. `attention` and `states` translate a case for the trace and the diagnosis;
     they are None for a stage that is not attention. `views` gives the problems whose states a
     kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
-    often the stage's method reads each argument. `questions` and `broken` are what the notebook
-    asks for a prediction and gives to diagnose. `known` are mistakes that only this stage allows;
-    `refusals` are patterns of the simulator's message where one of them breaks a rule, in which {v}
-    is what the kernel calls v. `probes` are small inputs on which a wrong kernel is run once more.
+    often the stage's method reads each argument, `once(case)` the bytes of one such reading where
+    that is not the whole argument, and `must_read(case)` the bytes of each that no right kernel can
+    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the
+    stage asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
+    `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes
+    that only this stage allows; `refusals` are patterns of the simulator's message where one of them
+    breaks a rule, in which {v} is what the kernel calls v. `probes` are small inputs on which a
+    wrong kernel is run once more.
     `tolerance` gives the largest error of each output element where it is not one of the fixed
     ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
     `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
-    no kernel of its own: judge(stage, entry point, inputs, progress) as in `check`, which it
+    no kernel of its own: judge(stage, entry point, inputs, progress, draw) as in `check`, which it
     answers for. `dialect` is the one that the kernel must be written in, "nki"; None where either
     will do.
     """
@@ -185,7 +203,7 @@ class Stage:
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
     twin: Callable[..., Iterator[dict[str, Any]]] | None
-    cases: Callable[[], tuple[Case, ...]]
+    cases: Callable[..., tuple[Case, ...]]
     validate: Callable[[Mapping[str, Any]], None]
     minimum: Callable[[Case], Budget]
     cost_case: str
@@ -195,8 +213,11 @@ class Stage:
     views: Callable[[Attention], tuple[Attention, ...]] = _itself
     mistakes: str = "attention"
     uses_real_data: bool = False
-    beyond: Callable[[], tuple[Case, ...]] = tuple
+    beyond: Callable[..., tuple[Case, ...]] = _nothing
     extras: tuple[str, ...] = ()
+    once: Callable[[Case], Mapping[str, int]] | None = None
+    must_read: Callable[[Case], Mapping[str, int]] | None = None
+    shared: Callable[[Case, Any, Callable[[Mapping[str, Any]], Any]], str | None] | None = None
     cost_beyond: str = ""
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
@@ -206,7 +227,17 @@ class Stage:
     probes: Callable[[], tuple[Case, ...]] = tuple
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
-    judge: Callable[[Stage, Any, Any, Any], Verdict] | None = None
+    judge: Callable[[Stage, Any, Any, Any, Any], Verdict] | None = None
+
+    def bytes_once(self, case: Case) -> dict[str, int]:
+        """The bytes of each argument that one reading moves."""
+        arrays = {name: case.args[name].nbytes for name in self.reads}
+        return {**arrays, **(self.once(case) if self.once is not None else {})}
+
+    def bytes_needed(self, case: Case) -> dict[str, int]:
+        """The bytes of each argument that a right kernel reads at least."""
+        whole = self.bytes_once(case)
+        return {**whole, **(self.must_read(case) if self.must_read is not None else {})}
 
     @property
     def title(self) -> str:
@@ -276,7 +307,7 @@ class Stage:
             for name in self.options + self.extras
             if inputs.get(name) is not None
         }
-        return Case("your input", "what you are looking for", args, options, exact=False)
+        return Case(OWN_INPUT, "what you are looking for", args, options, exact=False)
 
 
 @lru_cache(maxsize=256)

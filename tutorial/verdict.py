@@ -14,11 +14,12 @@ NOT_ATTEMPTED = "not attempted"
 WRONG = "wrong"
 CORRECT = "correct"
 UNUSABLE = "unusable"
+FAILED = "check failed"
 
 OVER_THE_RUNG = "over the rung's budget"
 """The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""
 
-EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2}
+EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2, FAILED: 3}
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted" or "unusable";
-    `sentence` says why.
+    """The answer of `check`. `outcome` is "correct", "wrong", "not attempted", "unusable" or, where
+    the check itself could not work, "check failed"; `sentence` says why.
 
     `family` is the input family that showed it; `cause` the key of the mistake that was recognised,
     if one was. `details` may hold the `line` of the kernel that keeps a wrong quantity, and its
@@ -62,7 +63,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 for correct, 1 for wrong, 2 for not attempted or unusable."""
+        """0 for correct, 1 for wrong, 2 for not attempted or unusable, 3 where the check failed."""
         return EXIT_CODES[self.outcome]
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +81,24 @@ class Verdict:
             "target": self.target,
             "details": _plain(self.details),
         }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_dict` gave. Raises KeyError or TypeError for other data."""
+        counters = plain["counters"].items()
+        return cls(
+            plain["outcome"],
+            plain["sentence"],
+            plain["stage"],
+            plain["name"],
+            plain["family"],
+            plain["cause"],
+            tuple(Counter(name, c["yours"], c["minimum"]) for name, c in counters),
+            tuple(plain["notes"]),
+            tuple(plain["families"]),
+            plain["target"],
+            plain["details"],
+        )
 
     def text(self) -> str:
         """The outcome, the sentence, and the counters as a table."""

@@ -138,6 +138,14 @@ def execute_masked(
     execution.last_result = dst if fresh and runs else None
     execution.last_signature, execution.last_srcs = signature, srcs
     execution.last_extra = extra
+    if execution.tape.indices is not None and runs:
+        found = {k: s.places() for k, s in enumerate(srcs) if isinstance(s, IndexedTensor)}
+        if isinstance(dst, IndexedTensor):
+            found[-1] = dst.places()
+        if keep is not None:
+            found[-2] = keep
+        if found:
+            execution.tape.indices[len(execution.tape.entries)] = found
     if execution.recording and runs:
         written = None
         if execution.tape.results is not None:

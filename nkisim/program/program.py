@@ -151,7 +151,7 @@ class Program:
         """What it does, as a run on shapes alone: instructions, counters, memory, timeline."""
         if self._run is None:
             run = self._runs(self._config, values=False)
-            self._replay([shape_only(s, d) for s, d in self._slots[: len(self._inputs)]], run)
+            self._replay(self._shapes(), run)
             self._run = run
         return self._run
 
@@ -198,6 +198,12 @@ class Program:
         """
         if RUNNING.get() is not None:
             broken("nested-grid", f"the program {self._name} is called inside a kernel")
+        given = self._checked(arrays)
+        self.verify()
+        return self._replay(given, LISTENER.get())
+
+    def _checked(self, arrays: tuple[Any, ...]) -> list[Any]:
+        """The arrays given, if they are those that it was lowered for."""
         given = [as_array(a) for a in arrays]
         if len(given) != len(self._inputs):
             names = ", ".join(map(str, self._inputs))
@@ -214,8 +220,7 @@ class Program:
                     f"{self._name} was lowered for {want}, and is given {have}: lower it again "
                     "for other shapes or data types"
                 )
-        self.verify()
-        return self._replay(given, LISTENER.get())
+        return given
 
     def verify(self) -> None:
         """Hold a program that came from a file to the rules, once: `KernelError`, or
@@ -236,9 +241,27 @@ class Program:
                 slots[slot] = array
         return _leaves(self._tree, lambda slot, shape: _reshaped(slots[slot], shape))
 
-    def dataflow(self) -> Dataflow:
-        """Which elements of which inputs the values that it writes depend on: see `Dataflow`."""
-        return Dataflow(self._calls)
+    def dataflow(self, *arrays: Any) -> Dataflow:
+        """On which elements of which inputs the values that it writes depend: see `Dataflow`.
+
+        Without `arrays` on the shapes alone: rows that are picked at run time may be any. With one
+        array for each of `inputs`: those that this replay picks. ValueError for a program on two
+        cores.
+        """
+        run = self.run
+        if arrays or self._traced:
+            run = self._runs(self._config, values=bool(arrays))
+            run.traces = True
+            given = self._checked(arrays) if arrays else self._shapes()
+            self._replay([a.copy() if arrays else a for a in given], run)
+        return Dataflow(self._calls, self._inputs, self._slots, run)
+
+    @property
+    def _traced(self) -> bool:
+        return any(call.picks or call.masks for call in self._calls)
+
+    def _shapes(self) -> list[Any]:
+        return [shape_only(s, d) for s, d in self._slots[: len(self._inputs)]]
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, which `nkisim.load` reads: `docs/program-file.md` has the format."""

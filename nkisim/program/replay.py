@@ -146,6 +146,8 @@ class Replay:
                     check_capacity(execution, self.kernel)
                 self._now(self.executions[0])
                 self.cursor.f_lasti = 0
+                for execution in self.executions:
+                    execution.numbered = [t.buf for t in self.whole]
                 return self._end(mutable)
         finally:
             CURSOR.reset(token)

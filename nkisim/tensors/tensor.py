@@ -572,6 +572,16 @@ class IndexedTensor(Tensor):
             picked.append(np.clip(full, 0, n - 1))
         return picked
 
+    def places(self) -> np.ndarray | None:
+        """Where in the buffer the elements lie, shape `shape`, those out of bounds at the edge;
+        None in a run without values."""
+        if any(type(index) is ShapeOnly for index in self.indices):
+            return None
+        total = np.full(self.shape, self.off, dtype=np.int64)
+        for n, step, index in zip(self.base.shape, self.base.strides, self.indices):
+            total += np.clip(index, 0, n - 1) * step
+        return total
+
     def inside(self) -> np.ndarray:
         """Which positions have all their indices inside the tensor, shape `shape`: the others are
         skipped."""

@@ -22,6 +22,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     n_q_heads = q.shape[1]
     G = n_q_heads // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
+    highest = nl.maximum if scale >= 0 else nl.minimum  # scaled, the highest score is the max
     T = max(t for t in range(1, min(KEYS // 128, BANK // G) + 1) if n // 128 % t == 0)  # keys of a chunk on each partition
     S = max(s for s in range(1, PIECE + 1) if T % s == 0)  # keys of a piece on each partition
     chunk, piece = 128 * T, 128 * S
@@ -51,8 +52,8 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
                 for s in nl.affine_range(S):  # the same keys: every S-th column of a piece of K
                     qk[:, j * S + s, :] = nisa.nc_matmul(k_tile[i_kd, j * piece + i_kp * S + s], q_tile)  # (128, G)
 
-            lane_max = nisa.tensor_reduce(nl.maximum, qk[i_p, i_t, i_g], axis=2)  # (128, G)
-            top = nisa.tensor_reduce(nl.maximum, nisa.nc_transpose(lane_max), axis=1, keepdims=True)  # (G, 1)
+            lane_max = nisa.tensor_reduce(highest, qk[i_p, i_t, i_g], axis=2)  # (128, G)
+            top = nisa.tensor_reduce(highest, nisa.nc_transpose(lane_max), axis=1, keepdims=True)  # (G, 1)
             rows = nisa.tensor_scalar(zeros, op0=nl.add, operand0=top, op1=nl.multiply, operand1=scale)  # (G, 128)
             m_new = nisa.tensor_tensor(m, nisa.nc_transpose(rows), op=nl.maximum)  # (128, G)
             alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))  # (128, G)

@@ -55,11 +55,11 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
     kernel's names."""
     least = stage.minimum(case)
     reads = run.hbm_reads
+    sizes = stage.bytes_once(case)
     for parameter, allowed in stage.reads.items():
-        if parameter == "q":
+        if parameter == "q" or not sizes[parameter]:
             continue
-        size = case.args[parameter].nbytes
-        times = reads.get(names.get(parameter, parameter), 0) / size
+        times = reads.get(names.get(parameter, parameter), 0) / sizes[parameter]
         if times > allowed * 1.001:
             return _repeated(
                 stage,
@@ -86,6 +86,29 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
     return None
 
 
+def shortfall(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overrun | None:
+    """The sentence for a kernel that reads less than any right one must, or None: what it answers
+    cannot be computed from its inputs."""
+    reads, needed = run.hbm_reads, stage.bytes_needed(case)
+    if set(names.values()) & set(reads):
+        for parameter, least in needed.items():
+            read = reads.get(names.get(parameter, parameter), 0)
+            if read < least:
+                return Overrun(
+                    "reads too little",
+                    f"The kernel reads {read:,} bytes of {_shown(parameter)}, and no right answer "
+                    f"can do with fewer than {least:,}: every key that counts must be read.",
+                )
+    total = sum(needed.values())
+    if run.hbm_bytes_read < total:
+        return Overrun(
+            "reads too little",
+            f"The kernel reads {run.hbm_bytes_read:,} bytes from HBM, and no right answer can do "
+            f"with fewer than {total:,}: its inputs must be read.",
+        )
+    return None
+
+
 def _reads_all(run: Any, name: str, case: Case) -> bool:
     """Whether one program instance reads as many bytes of K as there are."""
     if "k" not in case.args:
@@ -104,7 +127,10 @@ def _slack(case: Case) -> int:
     if q is None:
         return 0
     keys = case.args["k"].shape[-1] if "k" in case.args else int(case.args["lengths"].max())
-    return int(q.nbytes) * max(keys // 128, 1)
+    # a batch's lengths and block table are smaller still; so is the mask of a tile
+    small = sum(case.args[p].nbytes for p in ("lengths", "block_table") if p in case.args)
+    heads = case.args["k_blocks"].shape[1] if "k_blocks" in case.args else 1
+    return int(q.nbytes) * max(keys // 128, 1) + int(small) * max(heads, int(q.shape[-1]))
 
 
 def _repeated(
@@ -118,7 +144,8 @@ def _repeated(
 ) -> Overrun:
     """The sentence for a parameter that is read too often; `whole` says that some program instance
     reads all of it."""
-    times = {p: reads.get(names.get(p, p), 0) / case.args[p].nbytes for p in stage.reads}
+    sizes = stage.bytes_once(case)
+    times = {p: reads.get(names.get(p, p), 0) / max(sizes[p], 1) for p in stage.reads}
     least = stage.minimum(case).hbm_bytes_read
     total = sum(reads.values())
     bytes_ = f"{total:,} bytes from HBM where {least:,} are enough"

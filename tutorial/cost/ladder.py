@@ -36,9 +36,10 @@ class Measured:
     share: Mapping[str, float]
 
 
-def measured(run: Any) -> Measured:
-    """The counters of a run, and what the model of time says of it."""
-    lines = {target: run.timeline(target=target) for target in TARGETS}
+def measured(run: Any, targets: Sequence[str] = TARGETS) -> Measured:
+    """The counters of a run, and what the model of time says of it on these targets, among them
+    trn2."""
+    lines = {target: run.timeline(target=target) for target in targets}
     made = run.instructions
     busy = [i for i in made if i.engine in ("vector", "scalar")]
     counts: dict[str, float] = {
@@ -64,7 +65,12 @@ def measured(run: Any) -> Measured:
     )
 
 
-def measure(key: int | str | stage.Stage, kernel: Any, case: Case | None = None) -> Measured | None:
+def measure(
+    key: int | str | stage.Stage,
+    kernel: Any,
+    case: Case | None = None,
+    targets: Sequence[str] = TARGETS,
+) -> Measured | None:
     """The kernel at the ladder's size, or on `case`, on shapes alone; None where the simulator does
     not run it.
 
@@ -73,14 +79,15 @@ def measure(key: int | str | stage.Stage, kernel: Any, case: Case | None = None)
     lesson = stage.get(key)
     assert lesson.ladder is not None
     at = lesson.ladder.case() if case is None else case
-    if (
-        runner.usable(kernel, lesson) is not None
-        or type(kernel).__module__.split(".")[0] != "nkisim"
-    ):
+    if runner.usable(kernel, lesson) is not None or runner.of_the_sdk(kernel):
         return None
-    with nkisim.record(values=False) as run, contextlib.redirect_stdout(io.StringIO()):
+    config = runner.configuration(at)
+    with (
+        nkisim.record(config=config, values=False) as run,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
-    return measured(run)
+    return measured(run, targets) if len(run) else None
 
 
 def unmet(rung: Rung, found: Measured) -> list[str]:

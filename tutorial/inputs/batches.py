@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 from ..reference.attention import Attention
 from ..stage import Case, InputError
 from . import families, realdata
+from .draw import OWN, TILE, Draw
 from .families import FAMILIES
-from .layouts import TILE, check_arrays, check_sizes, check_values, default_scale, softmax_attention
+from .layouts import (
+    check_arrays,
+    check_sizes,
+    check_values,
+    default_scale,
+    real_heads,
+    softmax_attention,
+)
 
 F32 = NDArray[np.float32]
 
 LENGTHS = (1, 127, 128, 129, 0, 300)
 """The lengths at which tiles of 128 begin and end, no keys at all, and a full cache."""
+
+SOME_LENGTHS = (129, 1, 0, 300)
+"""Fewer of them, for the families whose point is in the scores."""
 
 PADDING = {
     "ordinary": ("keys that are not the sequence's own", 0.0, 0.0),
@@ -42,6 +53,7 @@ def batch_case(
     padding: str = "ordinary",
     family: str | None = None,
     reveals: str | None = None,
+    draw: Draw = OWN,
     **options: float,
 ) -> Case:
     """A family for a batch: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32.
@@ -49,33 +61,37 @@ def batch_case(
     Sequence b is the family's own input at lengths[b] keys, so that what must stand at a family's
     last key stands at the sequence's last one.
     """
+    if family is None:
+        lengths = draw.lengths(lengths, name)
     q = np.zeros((len(lengths), d, n_q), np.float32)
     k, v = (np.zeros((len(lengths), n_kv, d, n), np.float32) for _ in "kv")
     _, in_k, in_v = PADDING[padding]
     for b, length in enumerate(lengths):
-        q[b], own_k, own_v = families.heads(name, n_q, n_kv, d, max(length, 1))
+        q[b], own_k, own_v = families.heads(name, n_q, n_kv, d, max(length, 1), draw)
         k[b, :, :, :length], v[b, :, :, :length] = own_k[..., :length], own_v[..., :length]
         if length < n:
             _, k[b, :, :, length:], v[b, :, :, length:] = families.heads(
-                "random", n_q, n_kv, d, n - length
+                "random", n_q, n_kv, d, n - length, draw
             )
             k[b, :, :, length:] += np.float32(in_k)
             v[b, :, :, length:] += np.float32(in_v)
     args = {"q": q, "k": k, "v": v, "lengths": np.array(lengths, np.int32)[:, None]}
-    return Case(family or name, reveals or FAMILIES[name].reveals, args, options)
+    reveals = reveals or FAMILIES[name].reveals
+    return Case(family or name, reveals, args, options, not FAMILIES[name].digits)
 
 
-def padded_case(padding: str, lengths: Sequence[int], n: int) -> Case:
+def padded_case(padding: str, lengths: Sequence[int], n: int, draw: Draw = OWN) -> Case:
     """Random sequences before padding of one kind."""
-    return batch_case(
-        "random", lengths, 2, 1, 64, n, padding, f"padding: {padding}", PADDING[padding][0]
-    )
+    lengths = draw.lengths(lengths, padding)
+    name, reveals = f"padding: {padding}", PADDING[padding][0]
+    return batch_case("random", lengths, 2, 1, 64, n, padding, name, reveals, draw)
 
 
-def edge_case(lengths: Sequence[int], n: int) -> Case:
+def edge_case(lengths: Sequence[int], n: int, draw: Draw = OWN) -> Case:
     """The last key of every sequence outweighs all others, and the first key of the padding would
     outweigh that."""
-    made = batch_case("scores near 50", lengths, 2, 1, 64, n)
+    made = batch_case("scores near 50", lengths, 2, 1, 64, n, draw=draw)
+    lengths = made.args["lengths"][:, 0]
     q, k, v, _ = (np.array(x) for x in made.args.values())
     for b, length in enumerate(lengths):
         for at, score in ((length - 1, 100.0), (length, 160.0)):
@@ -86,25 +102,23 @@ def edge_case(lengths: Sequence[int], n: int) -> Case:
     return Case("huge scores at the edge", "a length that is off by one", args)
 
 
-def real_batch_case() -> Case:
+def real_batch_case(draw: Draw = OWN) -> Case:
     """Decode steps of the real model at its stored lengths, as one batch: one layer, one sequence a
     length."""
     lengths = [length for length in realdata.lengths() if length <= 512]
-    steps = [realdata.load(None, length) for length in lengths]
-    n = max(lengths)
+    steps = [real_heads(None, length, draw) for length in lengths]
+    missing = [max(lengths) - length for length in lengths]
     k, v = (
         np.stack(
             [
-                np.pad(
-                    getattr(step, name), ((0, 0), (0, 0), (0, n - step.n)), constant_values=np.nan
-                )
-                for step in steps
+                np.pad(step[at], ((0, 0), (0, 0), (0, rest)), constant_values=np.nan)
+                for step, rest in zip(steps, missing, strict=True)
             ]
         )
-        for name in "kv"
+        for at in (1, 2)
     )
     args = {
-        "q": np.stack([step.q for step in steps]),
+        "q": np.stack([q for q, _, _ in steps]),
         "k": k,
         "v": v,
         "lengths": np.array(lengths, np.int32)[:, None],

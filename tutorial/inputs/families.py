@@ -1,19 +1,20 @@
 """Input families: the named kinds of input on which every kernel is checked.
 
 A wrong kernel is right on most inputs. Each family is built so that some mistakes cannot hide in
-it. All numbers are small binary fractions, so that the scores q^T k come out exact in fp32 on every
-machine, whatever the order of the additions: what is left to tell two kernels apart is what they do
-with the scores.
+it. Nearly all numbers are small binary fractions, so that the scores q^T k come out exact in fp32
+on every machine, whatever the order of the additions: what is left to tell two kernels apart is
+what they do with the scores.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .draw import OWN, Draw
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -21,22 +22,25 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Family:
-    """`scores(rng, groups, G, n)` gives the scaled scores wanted, (groups, G, n); `noise` lets the
-    unused dimensions of q and k add to them. `many_rows` families say something only with more than
-    one query head."""
+    """`scores(rng, groups, G, n)` gives the scaled scores wanted, (groups, G, n), and `base` is
+    added to all of them by a dimension of its own; `noise` lets the unused dimensions of q and k
+    add to them. `many_rows` families say something only with more than one query head. `digits`
+    says that q, k and v have all 24 binary digits of a float32, and no wanted scores."""
 
     name: str
     reveals: str
     scores: Callable[[np.random.Generator, int, int, int], F64] | None
     noise: bool = True
     many_rows: bool = False
+    base: float = 0.0
+    digits: bool = False
 
 
 def _around(centre: float, spread: float) -> Callable[[np.random.Generator, int, int, int], F64]:
     return lambda rng, groups, g, n: centre + spread * rng.standard_normal((groups, g, n))
 
 
-def _slope(rise: float) -> Callable[[np.random.Generator, int, int, int], F64]:
+def slope(rise: float) -> Callable[[np.random.Generator, int, int, int], F64]:
     """Scores that rise (or fall) by `rise` from the first key to the last: so do the maxima of
     tiles of any width."""
     return lambda rng, groups, g, n: (
@@ -46,16 +50,17 @@ def _slope(rise: float) -> Callable[[np.random.Generator, int, int, int], F64]:
     )
 
 
-def _one_key_dominates(last: bool) -> Callable[[np.random.Generator, int, int, int], F64]:
-    """One key, within 16 of the end or of the start, outweighs all others; another one for every
-    row."""
+def _one_key_dominates(where: str) -> Callable[[np.random.Generator, int, int, int], F64]:
+    """One key, within 16 of the start, the middle or the end, outweighs all others; another one for
+    every row."""
 
     def scores(rng: np.random.Generator, groups: int, g: int, n: int) -> F64:
         made = rng.standard_normal((groups, g, n))
         for group in range(groups):
             for row in range(g):
                 key = (5 * row + 3 * group) % 16
-                made[group, row, max(n - 1 - key, 0) if last else min(key, n - 1)] = 120.0
+                at = {"first": key, "middle": n // 2 + key, "last": n - 1 - key}[where]
+                made[group, row, min(max(at, 0), n - 1)] = 120.0
         return made
 
     return scores
@@ -67,6 +72,8 @@ def _rows_apart(rng: np.random.Generator, groups: int, g: int, n: int) -> F64:
     return found
 
 
+FINITE = "a finite stand-in for minus infinity, in m or in a mask, that is not low enough"
+
 FAMILIES = {
     family.name: family
     for family in (
@@ -77,17 +84,22 @@ FAMILIES = {
             _around(2.5, 0.0),
             False,
         ),
-        Family("ascending", "sums that are not rescaled when the max rises", _slope(12.0)),
-        Family("descending", "a tile's own max used where the running max belongs", _slope(-12.0)),
+        Family("ascending", "sums that are not rescaled when the max rises", slope(12.0)),
+        Family("descending", "a tile's own max used where the running max belongs", slope(-12.0)),
         Family(
             "last tile dominates",
             "a last tile that is skipped, a V tile that is not its own",
-            _one_key_dominates(True),
+            _one_key_dominates("last"),
         ),
         Family(
             "first tile dominates",
             "a max that falls back, a max of the last tile only",
-            _one_key_dominates(False),
+            _one_key_dominates("first"),
+        ),
+        Family(
+            "middle tile dominates",
+            "a tile between the first and the last that is skipped, or taken twice",
+            _one_key_dominates("middle"),
         ),
         Family(
             "scores near 50",
@@ -103,6 +115,14 @@ FAMILIES = {
             _around(-1000.0, 2.0),
         ),
         Family("scores below -110", "a max that starts at 0", _around(-150.0, 2.0)),
+        Family("scores near -3000", FINITE, _around(0.0, 2.0), base=-3072.0),
+        Family("scores near -100000", FINITE, _around(0.0, 2.0), noise=False, base=-98304.0),
+        Family(
+            "all 24 bits",
+            "q, k or v rounded to 16 bits: nothing here is exact in them",
+            None,
+            digits=True,
+        ),
         Family(
             "rows of different scale", "a max or a sum shared by rows", _rows_apart, many_rows=True
         ),
@@ -111,8 +131,8 @@ FAMILIES = {
 
 
 def seed(*parts: object) -> np.random.Generator:
-    """A generator that depends on the parts' text only: the same inputs on every machine."""
-    return np.random.default_rng(zlib.crc32(" ".join(map(str, parts)).encode()))
+    """A generator for the course's own numbers that depends on the parts' text only."""
+    return OWN.rng(*parts)
 
 
 def grid(values: F64, step: float) -> F32:
@@ -120,29 +140,43 @@ def grid(values: F64, step: float) -> F32:
     return (np.round(values / step) * step).astype(np.float32)
 
 
-def heads(name: str, n_q_heads: int, n_kv_heads: int, d: int, n: int) -> tuple[F32, F32, F32]:
+def heads(
+    name: str | Family, n_q_heads: int, n_kv_heads: int, d: int, n: int, draw: Draw = OWN
+) -> tuple[F32, F32, F32]:
     """The family's q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), for the scale 1/sqrt(d).
 
-    Families with wanted scores need d = 64, where the scale is a power of two, and at least one
-    dimension a row: row g of a group reads its score from dimension g of k.
+    Families with wanted scores need d = 4, 16 or 64, where the scale is a power of two, and at
+    least one dimension a row: row g of a group reads its score from dimension g of k.
     """
-    family = FAMILIES[name]
-    rng = seed(name, n_q_heads, n_kv_heads, d, n)
+    family = FAMILIES[name] if isinstance(name, str) else name
+    rng = draw.rng(family.name, n_q_heads, n_kv_heads, d, n)
     g = n_q_heads // n_kv_heads
+    size = draw.stretch(family.name, n)
+    if family.digits:
+        return (
+            (size * rng.standard_normal((d, n_q_heads))).astype(np.float32),
+            rng.standard_normal((n_kv_heads, d, n)).astype(np.float32),
+            rng.standard_normal((n_kv_heads, d, n)).astype(np.float32),
+        )
     v = grid(rng.standard_normal((n_kv_heads, d, n)), 2.0**-10)
     if family.scores is None:
-        q = grid(rng.standard_normal((d, n_q_heads)), 2.0**-4)
+        q = grid(rng.standard_normal((d, n_q_heads)) * size, 2.0**-4)
         k = grid(rng.standard_normal((n_kv_heads, d, n)), 2.0**-4)
         return q, k, v
-    if d != 64 or g >= d:
+    own = g + bool(family.base)
+    if d not in (4, 16, 64) or own > d:
         raise ValueError(
-            f"family {name!r} is made for d = 64 and groups smaller than that, got d = {d}, G = {g}"
+            f"family {family.name!r} is made for d = 64, 16 or 4, a dimension for each row of a "
+            f"group, got d = {d}, G = {g}"
         )
     q = np.zeros((d, n_q_heads), np.float32)
     k = np.zeros((n_kv_heads, d, n), np.float32)
     if family.noise:
-        q[g:] = grid(rng.standard_normal((d - g, n_q_heads)) / 2, 2.0**-2)
-        k[:, g:] = grid(rng.standard_normal((n_kv_heads, d - g, n)) / 2, 2.0**-4)
+        q[own:] = grid(rng.standard_normal((d - own, n_q_heads)) / 2, 2.0**-2)
+        k[:, own:] = grid(rng.standard_normal((n_kv_heads, d - own, n)) / 2, 2.0**-4)
     q[np.arange(n_q_heads) % g, np.arange(n_q_heads)] = np.sqrt(d)
-    k[:, :g] = grid(family.scores(rng, n_kv_heads, g, n), 2.0**-4)
+    k[:, :g] = grid(family.scores(rng, n_kv_heads, g, n) * size, 2.0**-4)
+    if family.base:
+        q[g] = np.sqrt(d)
+        k[:, g] = family.base * size
     return q, k, v

@@ -4,7 +4,8 @@ the oracle."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,8 @@ from numpy.typing import NDArray
 from ..reference.attention import Attention, not_finite
 from ..stage import Case, InputError
 from . import families, realdata
-from .families import FAMILIES
-
-# keys per tile in the stages' own method: keys become partitions, of which there are 128
-TILE = 128
+from .draw import OWN, TILE, Draw
+from .families import F32, FAMILIES
 
 
 def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:
@@ -28,28 +27,53 @@ def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float6
     return found
 
 
-def one_head_case(name: str, d: int, n: int, family: str | None = None, **options: float) -> Case:
+def one_head_case(
+    name: str, d: int, n: int, family: str | None = None, draw: Draw = OWN, **options: float
+) -> Case:
     """A family for one query head: q (d, 1), k (d, n), v (d, n)."""
-    q, k, v = families.heads(name, 1, 1, d, n)
-    return Case(family or name, FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]}, options)
+    n = n if family else draw.keys(n, name)
+    q, k, v = families.heads(name, 1, 1, d, n, draw)
+    args = {"q": q, "k": k[0], "v": v[0]}
+    return Case(family or name, FAMILIES[name].reveals, args, options, not FAMILIES[name].digits)
 
 
-def two_row_cases(d: int, n: int) -> tuple[Case, ...]:
+def two_row_cases(d: int, n: int, draw: Draw = OWN) -> tuple[Case, ...]:
     """Two query rows over one K and V: q (d, 2). No stage before GQA asks for them; some kernels
     take them."""
     return tuple(
         Case(f"two query rows, {name}", FAMILIES[name].reveals, {"q": q, "k": k[0], "v": v[0]})
         for name in ("random", "rows of different scale")
-        for q, k, v in [families.heads(name, 2, 1, d, n)]
+        for q, k, v in [families.heads(name, 2, 1, d, n, draw)]
     )
 
 
 def grouped_case(
-    name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: float
+    name: str,
+    n_q: int,
+    n_kv: int,
+    d: int,
+    n: int,
+    family: str | None = None,
+    draw: Draw = OWN,
+    **options: float,
 ) -> Case:
     """A family for groups: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n)."""
-    q, k, v = families.heads(name, n_q, n_kv, d, n)
-    return Case(family or name, FAMILIES[name].reveals, {"q": q, "k": k, "v": v}, options)
+    if family is None:
+        n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
+    q, k, v = families.heads(name, n_q, n_kv, d, n, draw)
+    args = {"q": q, "k": k, "v": v}
+    return Case(family or name, FAMILIES[name].reveals, args, options, not FAMILIES[name].digits)
+
+
+SCALES = (0.5, -0.25, 0.0)
+"""Scales that a caller may give: not the default's size, one that turns the order of the scores
+round, and one that makes them equal. A kernel that scales the max after it was taken may refuse
+the second."""
+
+
+def scale_name(scale: float) -> str:
+    """The family of a case with a scale of its own: "softmax_scale = -0.25"."""
+    return f"softmax_scale = {scale:g}"
 
 
 REAL_HEADS = (8, 2, 8)
@@ -57,30 +81,51 @@ REAL_HEADS = (8, 2, 8)
 moves."""
 
 
-def real_one_head_cases(n: int) -> tuple[Case, ...]:
-    """One head of every stored layer of the real model, at n tokens."""
+def real_one_head_cases(n: int, draw: Draw = OWN) -> tuple[Case, ...]:
+    """One head of every stored layer of the real model, at n tokens; with a word any of its
+    heads."""
     made = []
     for place, (layer, head) in enumerate(zip(realdata.layers(), REAL_HEADS, strict=True)):
-        q, k, v, _ = realdata.load(layer, n).head(head)
-        made.append(
-            _real_case({"q": q, "k": k, "v": v}, f", layer {layer} head {head}" if place else "")
-        )
+        real = realdata.load(layer, n)
+        if draw.word:
+            head = int(draw.rng("real head", layer, n).integers(real.q.shape[1]))
+        q, k, v, _ = real.head(head)
+        which = f", layer {layer} head {head}" if place else ""
+        made.append(_real_case({"q": q, "k": k, "v": v}, which))
     return tuple(made)
 
 
-def real_grouped_cases(n: int, n_others: int) -> tuple[Case, ...]:
+def real_grouped_cases(n: int, n_others: int, draw: Draw = OWN) -> tuple[Case, ...]:
     """All heads of every stored layer: the first layer at n tokens, the others at n_others."""
     made = []
     for place, layer in enumerate(realdata.layers()):
-        real = realdata.load(layer, n_others if place else n)
-        made.append(
-            _real_case({"q": real.q, "k": real.k, "v": real.v}, f", layer {layer}" if place else "")
-        )
+        q, k, v = real_heads(layer, n_others if place else n, draw)
+        made.append(_real_case({"q": q, "k": k, "v": v}, f", layer {layer}" if place else ""))
     return tuple(made)
+
+
+def real_heads(layer: int | None, n: int, draw: Draw = OWN) -> tuple[F32, F32, F32]:
+    """q (d, Hq), k and v (Hkv, d, n) of the real model; with a word its KV heads, the query heads
+    of each, and the tokens before the last come in another order."""
+    real = realdata.load(layer, n)
+    if not draw.word:
+        return real.q, real.k, real.v
+    rng = draw.rng("real heads", layer, n)
+    n_kv, group = len(real.k), real.q.shape[1] // len(real.k)
+    groups, keys = rng.permutation(n_kv), rng.permutation(n)
+    rows = np.concatenate([g * group + rng.permutation(group) for g in groups])
+    return real.q[:, rows], real.k[groups][:, :, keys], real.v[groups][:, :, keys]
 
 
 def _real_case(args: Mapping[str, Any], which: str) -> Case:
     return Case(f"real data{which}", "what a language model really asks for", args, exact=False)
+
+
+def beside_trn1(cases: Sequence[Case], *chosen: str) -> tuple[Case, ...]:
+    """The cases, and those of the chosen families once more, to run on trn1: what an instruction
+    may do differs from core to core."""
+    again = [replace(c, family=f"{c.family}, on trn1", target="trn1") for c in cases]
+    return (*cases, *(c for c, own in zip(again, cases, strict=True) if own.family in chosen))
 
 
 def one_head_attention(case: Case) -> Attention:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..stage import Case
 from . import families
+from .draw import OWN, Draw
 from .families import F32, FAMILIES
 
 
@@ -24,24 +25,28 @@ def paged(
     unused: str = "none",
     spare: int = 3,
     exact: bool = True,
+    draw: Draw = OWN,
+    n_blocks: int = 0,
     **options: Any,
 ) -> Case:
     """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
 
     `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
     for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
-    entries are "old" (blocks of others), or "none" (numbers of no block).
+    entries are "old" (blocks of others), or "none" (numbers of no block). The pool has `spare`
+    blocks that no sequence uses, or as many as it takes to have `n_blocks`.
     """
     n_kv, d = sequences[0][1].shape[:2]
     lengths = [k.shape[2] for _, k, _ in sequences]
     counts = [-(-n // block) for n in lengths]
     most = most or max(max(counts), 1)
     own = [count - min(shared, count) if b else count for b, count in enumerate(counts)]
-    n_blocks = sum(own) + spare
-    rng = families.seed("pool", family, n_blocks, block, *lengths)
+    n_blocks = n_blocks or sum(own) + spare
+    rng = draw.rng("pool", family, n_blocks, block, *lengths)
     order = rng.permutation(n_blocks)
-    shape = (n_blocks, n_kv, block, d)
-    pool = [families.grid(2 * rng.standard_normal(shape), 2.0**-4) for _ in "kv"]
+    shape, drawn = (n_blocks, n_kv, block, d), (min(n_blocks, 256), n_kv, block, d)
+    # what blocks of no sequence hold may repeat
+    pool = [np.resize(families.grid(2 * rng.standard_normal(drawn), 2.0**-4), shape) for _ in "kv"]
     if padding != "old":
         pool = [np.full(shape, float(padding), np.float32) for _ in "kv"]
     table = np.zeros((len(sequences), most), np.int32)
@@ -67,9 +72,11 @@ def paged(
     return Case(family, reveals, args, options, exact)
 
 
-def sequence(name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0) -> tuple[F32, F32, F32]:
+def sequence(
+    name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0, draw: Draw = OWN
+) -> tuple[F32, F32, F32]:
     """The last n keys of a family's; another `turn`, another sequence."""
-    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn)
+    q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn, draw)
     return q, k[:, :, k.shape[2] - n :], v[:, :, v.shape[2] - n :]
 
 
@@ -79,8 +86,13 @@ def paged_case(
     block: int,
     family: str | None = None,
     heads: tuple[int, int, int] = (4, 2, 64),
+    draw: Draw = OWN,
     **how: Any,
 ) -> Case:
     """A family as a batch of sequences of these lengths."""
-    made = [sequence(name, *heads, n, turn) for turn, n in enumerate(lengths)]
-    return paged(family or name, FAMILIES[name].reveals, made, block, **how)
+    if family is None:
+        lengths = draw.lengths(lengths, name)
+        heads = (*draw.heads(*heads[:2], name), heads[2])
+    made = [sequence(name, *heads, n, turn, draw) for turn, n in enumerate(lengths)]
+    of = FAMILIES[name]
+    return paged(family or name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)

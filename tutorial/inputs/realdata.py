@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import datafiles
 
 F32 = NDArray[np.float32]
 
@@ -129,15 +130,7 @@ def tokens(n: int = 1024) -> list[str]:
 @cache
 def _data() -> dict[str, NDArray[np.generic]]:
     """The arrays of the data file, read once; ``data/README.md`` has their shapes."""
-    source = resources.files("tutorial") / "data" / "smollm2_attention.npz"
-    try:
-        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{source} is missing: install the package with its data files, or make it anew with "
-            "tools/make_real_attention.py"
-        ) from None
+    return datafiles.read("smollm2_attention.npz")
 
 
 def _listed(numbers: list[int]) -> str:

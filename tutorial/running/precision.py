@@ -14,7 +14,8 @@ It rounds three times:
                                   nothing where the scale is a power of two, since then no digit is
                                   lost
 
-With p_j / l the softmax weights, all sums over keys divide by l.
+With p_j / l the softmax weights, all sums over keys divide by l. What float32 adds is as in the
+float32 stages (`tolerance`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention
+from .tolerance import Float32
 
 UNIT = 2.0**-8  # rounding a value in [1, 2) to multiples of 2**-7 moves it by 2**-8 at most
-# what the float32 steps may add, as in the float32 stages, relative to the row's largest output
-_FP32 = 1e-5
 SHORT = ("bfloat16", "float16")
 
 
@@ -42,19 +42,16 @@ def bound(attention: Attention) -> NDArray[np.float64]:
     o = np.einsum("hj,hdj->hd", p, v)
     spread = np.einsum("hj,hdj->hd", p, np.abs(v))
     error = UNIT * (spread + 2 * np.abs(o))
-    if math.frexp(attention.scale)[0] != 0.5:
+    scale = abs(attention.scale)
+    if scale and math.frexp(scale)[0] != 0.5:
         q = np.abs(attention.q.astype(np.float64)).reshape(
             attention.n_kv_heads, attention.group, attention.d
         )
-        off = (
-            UNIT * attention.scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
-        )
+        off = UNIT * scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
         error += np.einsum("hj,hdj->hd", p * np.expm1(off), np.abs(v)) + (p * np.expm1(off)).sum(
             axis=1
         )[:, None] * np.abs(o)
-    found: NDArray[np.float64] = error * (1 + 4 * UNIT) + _FP32 * np.abs(o).max(
-        axis=1, keepdims=True
-    )
+    found: NDArray[np.float64] = error * (1 + 4 * UNIT) + Float32(attention).bound
     return found
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..stage import Case, Stage
-from ..verdict import NOT_ATTEMPTED, UNUSABLE, WRONG
+from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
 from . import refusals
 
 
@@ -41,11 +41,13 @@ class Problem:
 @dataclass(eq=False)
 class Result:
     """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is
-    wrong. `advice` has a sentence for each rule that the simulator only warned about, by rule and
-    line."""
+    wrong. `returned` is what the entry point returned, of whatever kind; `error` what it raised.
+    `advice` has a sentence for each rule that the simulator only warned about, by rule and line."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
+    returned: Any = None
+    error: BaseException | None = None
     run: Any = None
     problem: Problem | None = None
     advice: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -53,6 +55,10 @@ class Result:
 
 class Unusable(Exception):
     """A file or an object that cannot be checked; the text is one sentence."""
+
+
+class CheckError(Exception):
+    """The check itself cannot work here, whatever the kernel; the text is one sentence."""
 
 
 def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
@@ -64,6 +70,10 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
         raise Unusable(f"{file} does not exist.")
     name = f"_learner_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}"
     linecache.checkcache(str(file))
+    try:
+        file.read_bytes()
+    except OSError as error:
+        raise Unusable(f"{file} cannot be read: {error.strerror or said(error)}.") from error
     spec = importlib.util.spec_from_file_location(
         name, file, loader=None if file.suffix == ".py" else _loader(name, file)
     )
@@ -79,14 +89,19 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
         raise Unusable(
             f"{file}{where}: {type(error).__name__}: {error.msg}, so the file does not import."
         ) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         place = _line_in(error, str(file))
-        raise Unusable(f"{file}{place}: the file does not import: {_one_line(error)}") from error
+        raise Unusable(f"{file}{place}: the file does not import: {one_line(error)}") from error
     finally:
         sys.modules.pop(name, None)
-    if not hasattr(module, stage.entry):
-        raise Unusable(f"{file} has no {stage.entry}: {stage.title} checks {stage.call}.")
-    entry: Callable[..., Any] = getattr(module, stage.entry)
+    try:
+        entry: Callable[..., Any] = getattr(module, stage.entry)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        raise Unusable(f"{file} has no {stage.entry}: {stage.title} checks {stage.call}.") from None
     return entry
 
 
@@ -192,24 +207,46 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
     args = [
         value.copy() if isinstance(value, np.ndarray) else value for value in case.args.values()
     ]
+    config = configuration(case)
     try:
         if of_the_sdk(kernel):
-            output = _run_by_the_sdk(kernel, args, case)
+            result.returned = _run_by_the_sdk(kernel, args, case)
         else:
             with (
-                nkisim.record(keep_results=keep_results, values=values) as result.run,
+                nkisim.record(
+                    config=config, keep_results=keep_results, values=values
+                ) as result.run,
                 contextlib.redirect_stdout(io.StringIO()),
                 _advice(result),
             ):
-                output = kernel(*args, **case.options)
+                result.returned = kernel(*args, **case.options)
             if not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        result.error = error
         result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
     else:
         if values:
-            _take(result, output, stage, kernel, args)
+            _take(result, result.returned, stage, kernel, args)
     return result
+
+
+def configuration(case: Case) -> Any:
+    """How a case is simulated: on its own target, else on the environment's, and exactly as on the
+    device, whatever else the environment asks for. Raises CheckError for a target that there is
+    not."""
+    import nkisim
+
+    name = case.target or os.environ.get("NEURON_PLATFORM_TARGET_OVERRIDE") or "trn2"
+    known = {"gen2": "trn1", "gen3": "trn2", "gen4": "trn3"}.get(name.lower(), name.lower())
+    if known not in nkisim.TARGETS:
+        raise CheckError(
+            f"The environment asks for the target {name!r} (NEURON_PLATFORM_TARGET_OVERRIDE), and "
+            f"there is none of that name: {', '.join(nkisim.TARGETS)}."
+        )
+    return nkisim.Config(target=nkisim.TARGETS[known])
 
 
 def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
@@ -240,20 +277,22 @@ def _advice(result: Result) -> Iterator[None]:
                 )
 
 
-def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any = None) -> Problem:
+def problem_of(
+    error: BaseException, kernel: Any, stage: Stage, sizes: str, run: Any = None
+) -> Problem:
     """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was
     called with, `run` is what was recorded of the call."""
     import nkisim
 
     if isinstance(error, NotImplementedError):
         return Problem(
-            NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", _one_line(error)
+            NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", one_line(error)
         )
     if isinstance(error, nkisim.SimulatorError):
         return Problem(
-            UNUSABLE,
+            FAILED,
             "simulator",
-            f"The simulator failed, not your kernel: {_one_line(error)} Please report it with the "
+            f"The simulator failed, not your kernel: {one_line(error)} Please report it with the "
             "kernel.",
         )
     if isinstance(error, nkisim.KernelError):
@@ -266,23 +305,30 @@ def problem_of(error: Exception, kernel: Any, stage: Stage, sizes: str, run: Any
         )
         found = refusals.refused(error) if refusals.ran_in(run) == refusals.DIALECT else None
         cause, why = found or (None, None)
-        return Problem(WRONG, kind, _kernel_error(error, why), str(error), cause)
+        return Problem(WRONG, kind, _kernel_error(error, why), said(error), cause)
     if isinstance(error, Unusable):
         return Problem(UNUSABLE, "no kernel", str(error))
     if isinstance(error, AssertionError):
-        said = _one_line(error) if str(error) else f"assertion failed{_line_of(error, kernel)}"
+        why = one_line(error) if said(error) else f"assertion failed{line_of(error, kernel)}"
         return Problem(
             WRONG,
             "own assertion",
-            f"The kernel refuses an input that the stage allows ({sizes}): {said}",
+            f"The kernel refuses an input that the stage allows ({sizes}): {why}",
+        )
+    if isinstance(error, (SystemExit, GeneratorExit)):
+        return Problem(
+            WRONG,
+            "exception",
+            f"The kernel ends the program instead of returning its output: it raises "
+            f"{one_line(error)}{line_of(error, kernel)}.",
         )
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
     return Problem(
         WRONG,
         "exception",
-        f"The kernel raises {_one_line(error)}{_line_of(error, kernel)}.",
-        "".join(traceback.format_exception(error, limit=-3)),
+        f"The kernel raises {one_line(error)}{line_of(error, kernel)}.",
+        _traceback(error),
     )
 
 
@@ -371,8 +417,25 @@ def without_comment(source: str) -> str:
     return source.partition("  #")[0].rstrip()
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+def said(error: BaseException) -> str:
+    """The text of an exception; nothing where making it raises too."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return ""
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error, limit=-3))
+    except Exception:
+        return type(error).__name__
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(said(error).split())
     return (
         (f"{type(error).__name__}: {text}")
         if text and not isinstance(error, AssertionError)
@@ -380,7 +443,7 @@ def _one_line(error: BaseException) -> str:
     )
 
 
-def _line_of(error: BaseException, kernel: Any) -> str:
+def line_of(error: BaseException, kernel: Any) -> str:
     code = getattr(function_of(kernel), "__code__", None)
     return _line_in(error, code.co_filename) if code is not None else ""
 

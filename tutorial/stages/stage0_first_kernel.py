@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.families import grid, seed
+from ..inputs.draw import OWN, Draw
+from ..inputs.families import FAMILIES, grid
 from ..reference.attention import not_finite
 from ..stage import Break, Budget, Case, InputError, Question, Stage
 
@@ -34,16 +35,18 @@ def twin(x: NDArray[Any], scale: float, tile: int = TILE) -> Iterator[dict[str, 
 
 
 @cache
-def cases() -> tuple[Case, ...]:
-    def case(family: str, reveals: str, n: int, scale: float) -> Case:
-        x = grid(seed("stage 0", family).standard_normal((128, n)), 2.0**-10)
-        return Case(family, reveals, {"x": x, "scale": scale})
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+    def case(family: str, reveals: str, n: int, scale: float, digits: bool = False) -> Case:
+        x = draw.rng("stage 0", family).standard_normal((128, n))
+        made = x.astype(np.float32) if digits else grid(x, 2.0**-10)
+        return Case(family, reveals, {"x": made, "scale": scale * draw.stretch("stage 0", family)})
 
     return (
-        case("random", "a wrong operation, a wrong tile", 1024, 2.5),
+        case("random", "a wrong operation, a wrong tile", draw.keys(1024, "stage 0"), 2.5),
         case("one tile", "a loop that counts wrongly", 128, -0.75),
         case("scale 1", "a scale that is added", 256, 1.0),
         case("scale 0", "a division by the scale", 256, 0.0),
+        case("all 24 bits", FAMILIES["all 24 bits"].reveals, 256, -3.3, digits=True),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention
 from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import Slip
@@ -36,10 +37,10 @@ def oracle(
     return np.concatenate([softmax_attention(*group, d**-0.5) for group in groups]).reshape(-1)
 
 
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """The stretches of text that the check walks over; a case has the text, and how much of it is
     in the cache already."""
-    return tuple(Case(walk.family, walk.reveals, _arguments(walk)) for walk in walks())
+    return tuple(Case(walk.family, walk.reveals, _arguments(walk)) for walk in walks(draw))
 
 
 def _arguments(walk: Walk) -> Mapping[str, Any]:

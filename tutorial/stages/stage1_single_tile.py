@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
+from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
+    SCALES,
     default_scale,
     on_chip_peaks,
     one_head_attention,
     one_head_case,
     real_one_head_cases,
+    scale_name,
     softmax_attention,
     two_row_cases,
     validate_one_head,
@@ -58,24 +61,25 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+    fewer = draw.keys(80)
     return (
-        one_head_case("random", 64, 128),
-        one_head_case("random", 128, 128, "random, d = 128"),
-        one_head_case("random", 32, 80, "random, 80 keys"),
-        one_head_case("random", 64, 128, "softmax_scale = 0.5", softmax_scale=0.5),
+        one_head_case("random", 64, 128, draw=draw),
+        one_head_case("random", 128, 128, "random, d = 128", draw),
+        one_head_case("random", 32, fewer, f"random, {fewer} keys", draw),
+        *(one_head_case("random", 64, 128, scale_name(x), draw, softmax_scale=x) for x in SCALES),
         *(
-            one_head_case(name, 64, 128)
+            one_head_case(name, 64, 128, draw=draw)
             for name, f in FAMILIES.items()
-            if f.scores and not f.many_rows
+            if (f.scores or f.digits) and not f.many_rows
         ),
-        *real_one_head_cases(128),
+        *real_one_head_cases(128, draw),
     )
 
 
 @cache
-def beyond() -> tuple[Case, ...]:
-    return two_row_cases(64, 128)
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+    return two_row_cases(64, 128, draw)
 
 
 def validate(inputs: Mapping[str, Any]) -> None:

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
+from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
-    TILE,
+    SCALES,
     default_scale,
     on_chip_peaks,
     one_head_attention,
     one_head_case,
     real_one_head_cases,
+    scale_name,
     softmax_attention,
     two_row_cases,
     validate_one_head,
@@ -61,25 +63,26 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     return (
-        one_head_case("random", 64, 1024),
-        one_head_case("random", 128, 256, "random, d = 128"),
-        one_head_case("random", 64, 128, "random, one tile"),
-        one_head_case("random", 64, 512, "softmax_scale = 0.5", softmax_scale=0.5),
+        one_head_case("random", 64, 1024, draw=draw),
+        one_head_case("random", 128, 256, "random, d = 128", draw),
+        one_head_case("random", 64, 128, "random, one tile", draw),
+        *(one_head_case("random", 64, 512, scale_name(x), draw, softmax_scale=x) for x in SCALES),
         *(
-            one_head_case(name, 64, 1024)
+            one_head_case(name, 64, 1024, draw=draw)
             for name, f in FAMILIES.items()
             if f.scores and not f.many_rows
         ),
-        one_head_case("equal", 64, 8192, "equal, 8192 keys"),
-        *real_one_head_cases(1024),
+        one_head_case("all 24 bits", 64, 256, draw=draw),
+        one_head_case("equal", 64, 8192, "equal, 8192 keys", draw),
+        *real_one_head_cases(1024, draw),
     )
 
 
 @cache
-def beyond() -> tuple[Case, ...]:
-    return two_row_cases(64, 256)
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+    return two_row_cases(64, 256, draw)
 
 
 def validate(inputs: Mapping[str, Any]) -> None:

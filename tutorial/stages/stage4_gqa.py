@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
+from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
-    TILE,
+    SCALES,
     default_scale,
     grouped_attention,
     grouped_case,
     on_chip_peaks,
     real_grouped_cases,
+    scale_name,
     softmax_attention,
 )
 from ..inputs.layouts import validate_grouped as validate
@@ -65,16 +67,21 @@ def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     return (
-        grouped_case("random", 8, 2, 64, 512),
-        grouped_case("random", 4, 2, 128, 256, "random, Hq = 4, d = 128"),
-        grouped_case("random", 6, 2, 64, 128, "random, Hq = 6, one tile"),
-        grouped_case("random", 3, 3, 64, 256, "random, Hq = Hkv"),
-        grouped_case("random", 4, 1, 64, 256, "random, Hkv = 1"),
-        grouped_case("random", 8, 2, 64, 256, "softmax_scale = 0.5", softmax_scale=0.5),
-        *(grouped_case(name, 8, 2, 64, 512) for name, f in FAMILIES.items() if f.scores),
-        *real_grouped_cases(1024, 512),
+        grouped_case("random", 8, 2, 64, 512, draw=draw),
+        grouped_case("random", 4, 2, 128, 256, "random, Hq = 4, d = 128", draw),
+        grouped_case("random", 6, 2, 64, 128, "random, Hq = 6, one tile", draw),
+        grouped_case("random", 3, 3, 64, 256, "random, Hq = Hkv", draw),
+        grouped_case("random", 8, 1, 64, 256, "random, Hkv = 1", draw),
+        grouped_case("random", 10, 5, 64, 128, "random, Hkv = 5", draw),
+        *(
+            grouped_case("random", 8, 2, 64, 256, scale_name(x), draw, softmax_scale=x)
+            for x in SCALES
+        ),
+        *(grouped_case(name, 8, 2, 64, 512, draw=draw) for name, f in FAMILIES.items() if f.scores),
+        grouped_case("all 24 bits", 8, 2, 64, 256, draw=draw),
+        *real_grouped_cases(1024, 512, draw),
     )
 
 

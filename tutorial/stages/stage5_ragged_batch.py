@@ -15,6 +15,7 @@ from ..inputs import probes as small
 from ..inputs.batches import (
     LENGTHS,
     PADDING,
+    SOME_LENGTHS,
     batch_attention,
     batch_case,
     batch_oracle,
@@ -24,8 +25,9 @@ from ..inputs.batches import (
     tiles_of,
 )
 from ..inputs.batches import validate_batch as validate
+from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import TILE, default_scale, on_chip_peaks
+from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
@@ -79,59 +81,68 @@ def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = Non
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+    made = (*_every_length(draw), *_other_batches(draw), real_batch_case(draw))
+    return beside_trn1(made, "random", "padding: NaN", "n = 5")
+
+
+def _every_length(draw: Draw) -> tuple[Case, ...]:
+    """The families, each as a batch of the lengths at which a mask goes wrong."""
     n = LENGTHS[-1]
     return (
-        batch_case("random", LENGTHS, 4, 2, 64, n),
-        *(padded_case(padding, LENGTHS, n) for padding in PADDING if padding != "ordinary"),
-        edge_case(LENGTHS, n),
-        *(batch_case(name, LENGTHS, 2, 1, 64, n) for name, f in FAMILIES.items() if f.scores),
-        batch_case(
-            "random", (0, 256, 5, 0, 129), 4, 2, 64, 256, "NaN", "the first sequence is empty"
+        batch_case("random", LENGTHS, 4, 2, 64, n, draw=draw),
+        *(padded_case(padding, LENGTHS, n, draw) for padding in PADDING if padding != "ordinary"),
+        edge_case(LENGTHS, n, draw),
+        *(
+            batch_case(name, SOME_LENGTHS, 2, 1, 64, n, draw=draw)
+            for name, f in FAMILIES.items()
+            if f.scores or f.digits
         ),
-        batch_case(
-            "random",
-            (0, 0),
-            2,
-            1,
-            64,
-            130,
-            "NaN",
-            "no keys at all",
-            "what a sequence of length 0 gets",
+    )
+
+
+def _other_batches(draw: Draw) -> tuple[Case, ...]:
+    """Batches of other sizes, whose padding is NaN or huge; `whole` is what a tile that is not
+    whole reveals."""
+
+    def case(
+        family: str, reveals: str, lengths: tuple[int, ...], n_q: int, n_kv: int, d: int, n: int
+    ) -> Case:
+        return batch_case("random", lengths, n_q, n_kv, d, n, "NaN", family, reveals, draw)
+
+    whole = "a tile that is not whole"
+    return (
+        case(
+            "the first sequence is empty", FAMILIES["random"].reveals, (0, 256, 5, 0), 4, 2, 64, 256
         ),
-        batch_case(
-            "random",
-            (130, 130),
-            2,
-            2,
-            128,
-            130,
-            "NaN",
-            "no padding, d = 128",
-            "a last tile that is not whole",
+        case("no keys at all", "what a sequence of length 0 gets", (0, 0), 2, 1, 64, 130),
+        case("no padding, d = 128", "a last tile that is not whole", (130, 130), 2, 2, 128, 130),
+        case("odd lengths above 256", "lengths in 16 bits", (257, 259, 301), 1, 1, 16, 303),
+        case("one sequence, n = 100", whole, (77,), 6, 2, 64, 100),
+        case("8 heads a group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
+        case("random, Hkv = 5", FAMILIES["random"].reveals, (40, 64), 10, 5, 64, 64),
+        batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", whole, draw),
+        *(
+            batch_case(
+                "random",
+                (200, 60),
+                4,
+                1,
+                64,
+                256,
+                "NaN",
+                scale_name(x),
+                None,
+                draw,
+                softmax_scale=x,
+            )
+            for x in SCALES
         ),
-        batch_case(
-            "random",
-            (77,),
-            6,
-            2,
-            64,
-            100,
-            "NaN",
-            "one sequence, n = 100",
-            "a tile that is not whole",
-        ),
-        batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", "a tile that is not whole"),
-        batch_case(
-            "random", (200, 60), 4, 1, 64, 256, "NaN", "softmax_scale = 0.5", softmax_scale=0.5
-        ),
-        real_batch_case(),
     )
 
 
 @cache
-def beyond() -> tuple[Case, ...]:
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
     return (
         batch_case(
@@ -144,6 +155,7 @@ def beyond() -> tuple[Case, ...]:
             "NaN",
             "max_length = 130",
             "tiles that nobody asked for",
+            draw,
             max_length=130,
         ),
     )
@@ -166,6 +178,13 @@ def minimum(case: Case) -> Budget:
         sbuf_bytes=sbuf + masks,
         psum_bytes=max(psum, 4 * 128 * TILE),
     )
+
+
+def must_read(case: Case) -> dict[str, int]:
+    """The keys that count; what lies beyond a length need not be read."""
+    (_, d, _), n_kv = case.args["q"].shape, case.args["k"].shape[1]
+    keys = 4 * int(case.args["lengths"].sum()) * n_kv * d
+    return {"k": keys, "v": keys, "q": 0}
 
 
 QUESTIONS = (
@@ -210,6 +229,7 @@ STAGE = Stage(
     minimum=minimum,
     cost_case="random",
     reads={"q": 1, "k": 1, "v": 1},
+    must_read=must_read,
     attention=batch_attention,
     states=online_states,
     uses_real_data=True,

@@ -4,7 +4,7 @@ order."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cost.tape import bytes_by_instance
 from ..inputs import probes as small
-from ..inputs import realdata
+from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import TILE, grouped_attention, grouped_case, on_chip_peaks, validate_grouped
+from ..inputs.layouts import (
+    SCALES,
+    beside_trn1,
+    grouped_attention,
+    grouped_case,
+    on_chip_peaks,
+    real_heads,
+    scale_name,
+    validate_grouped,
+)
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
 from ..stage import Break, Budget, Case, InputError, Question, Stage
@@ -73,21 +83,17 @@ def split_case(
     n: int,
     family: str | None = None,
     reveals: str | None = None,
+    draw: Draw = OWN,
     **options: float,
 ) -> Case:
     """A family of stage 4, and the number of splits."""
-    made = grouped_case(name, n_q, n_kv, d, n, family, **options)
-    return replace(
-        made,
-        reveals=reveals or made.reveals,
-        args={**made.args, "n_splits": n_splits},
-        allowance=10.0 if "1000" in name or "110" in name else 1.0,
-    )
+    made = grouped_case(name, n_q, n_kv, d, n, family, draw, **options)
+    return replace(made, reveals=reveals or made.reveals, args={**made.args, "n_splits": n_splits})
 
 
-def maxima_apart(apart: float, falling: bool = False) -> Case:
+def maxima_apart(apart: float, falling: bool = False, draw: Draw = OWN) -> Case:
     """Four splits whose maxima lie that far apart, so that only the largest has any weight."""
-    made = grouped_case("random", 4, 2, 64, 512)
+    made = grouped_case("random", 4, 2, 64, 512, f"maxima {apart:g} apart", draw)
     q, k, v = (np.array(x) for x in made.args.values())
     q[0] = 8.0  # the scale is 1/8: dimension 0 of k is added to every score
     split = np.arange(512) // 128
@@ -97,52 +103,70 @@ def maxima_apart(apart: float, falling: bool = False) -> Case:
         f"maxima {apart:g} apart, {how}",
         "splits that are averaged, or merged without their max",
         {"q": q, "k": k, "v": v, "n_splits": 4},
-        allowance=10.0,
     )
 
 
 @cache
-def cases() -> tuple[Case, ...]:
-    real = realdata.load(None, 512)
-    return (
-        split_case("random", 4, 8, 2, 64, 1024),
-        split_case("random", 1, 4, 2, 64, 256, "one split", "a merge that needs two"),
-        split_case("random", 2, 4, 2, 128, 256, "two splits, d = 128"),
-        split_case(
-            "random",
-            4,
-            4,
-            2,
-            64,
-            640,
-            "unequal splits",
-            "tiles that are left over, or visited twice",
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+    q, k, v = real_heads(None, 512, draw)
+    made = (
+        split_case("random", 4, 8, 2, 64, 1024, draw=draw),
+        *_dealt_out(draw),
+        *(
+            maxima_apart(apart, falling, draw)
+            for apart in (50.0, 120.0)
+            for falling in (False, True)
         ),
-        split_case(
-            "random",
-            3,
-            6,
-            3,
-            64,
-            512,
-            "three splits of four tiles",
-            "tiles that are left over, or visited twice",
+        *(
+            split_case(name, 3, 4, 2, 64, 512, draw=draw)
+            for name, f in FAMILIES.items()
+            if f.scores or f.digits
         ),
-        split_case("random", 8, 4, 2, 64, 384, "fewer tiles than splits", "a split without keys"),
-        split_case("random", 2, 4, 1, 64, 128, "one tile, two splits", "a split without keys"),
-        split_case("scores below -110", 8, 4, 2, 64, 384, "empty splits, scores below -110", EMPTY),
-        split_case("scores near -1000", 5, 4, 2, 64, 256, "empty splits, scores near -1000", EMPTY),
-        maxima_apart(50.0),
-        maxima_apart(50.0, falling=True),
-        maxima_apart(120.0),
-        maxima_apart(120.0, falling=True),
-        *(split_case(name, 3, 4, 2, 64, 512) for name, f in FAMILIES.items() if f.scores),
-        split_case("random", 3, 8, 2, 64, 256, "softmax_scale = 0.5", softmax_scale=0.5),
+        *(
+            split_case("random", 3, 8, 2, 64, 256, scale_name(x), None, draw, softmax_scale=x)
+            for x in SCALES
+        ),
         Case(
             "real data",
             "what a language model really asks for",
-            {"q": real.q, "k": real.k, "v": real.v, "n_splits": 3},
+            {"q": q, "k": k, "v": v, "n_splits": 3},
             exact=False,
+        ),
+    )
+    return beside_trn1(made, "random", "fewer tiles than splits")
+
+
+def _dealt_out(draw: Draw) -> tuple[Case, ...]:
+    """Splits that have as many tiles as others, fewer, or none."""
+    left = "tiles that are left over, or visited twice"
+    none = "a split without keys"
+
+    def case(
+        family: str,
+        reveals: str,
+        n_splits: int,
+        n_q: int,
+        n_kv: int,
+        d: int,
+        n: int,
+        name: str = "random",
+    ) -> Case:
+        return split_case(name, n_splits, n_q, n_kv, d, n, family, reveals, draw)
+
+    below, far = "scores below -110", "scores near -1000"
+    return (
+        case("one split", "a merge that needs two", 1, 4, 2, 64, 256),
+        case("two splits, d = 128", FAMILIES["random"].reveals, 2, 4, 2, 128, 256),
+        case("two splits, 8 heads a group", FAMILIES["random"].reveals, 2, 8, 1, 64, 256),
+        case("two splits, Hkv = 5", FAMILIES["random"].reveals, 2, 10, 5, 64, 256),
+        case("unequal splits", left, 4, 4, 2, 64, 640),
+        case("three splits of four tiles", left, 3, 6, 3, 64, 512),
+        case("fewer tiles than splits", none, 8, 4, 2, 64, 384),
+        case("one tile, two splits", none, 2, 4, 1, 64, 128),
+        case(f"empty splits, {below}", EMPTY, 8, 4, 2, 64, 384, name=below),
+        case(f"empty splits, {far}", EMPTY, 5, 4, 2, 64, 256, name=far),
+        case(
+            "empty splits, scores near -100000", EMPTY, 3, 2, 1, 64, 128, name="scores near -100000"
         ),
     )
 
@@ -227,6 +251,34 @@ def minimum(case: Case) -> Budget:
     )
 
 
+def shared(case: Case, run: Any, again: Callable[[Mapping[str, Any]], Any]) -> str | None:
+    """The sentence about splits that do not share the tiles, or None.
+
+    Tiles may be dealt out in any way that leaves no more instances idle than whole shares do.
+    """
+    tiles, n_splits = case.args["k"].shape[2] // TILE, int(case.args["n_splits"])
+    a_tile = case.args["k"][0, :, :TILE].nbytes
+    at_work = [read >= a_tile for _, read in bytes_by_instance(run)]
+    on_a_grid = len(at_work) > len(run.programs)
+    enough = min(n_splits, -(-tiles // -(-tiles // n_splits)))
+    if sum(at_work) >= enough:
+        return None
+    if on_a_grid:
+        return (
+            f"{sum(at_work)} of {n_splits} program instances load keys: the others do nothing, and "
+            f"nothing is gained. Split s = nl.program_id(0) visits its own tiles only, "
+            f"{-(-tiles // n_splits)} of {tiles} here."
+        )
+    one = again({**case.args, "n_splits": 1})
+    if one is not None and len(one) == len(run):
+        return (
+            f"The kernel does the same for n_splits = 1 and n_splits = {n_splits}: nothing is "
+            "split. Launch it on a grid, kernel[n_splits](...); split s = nl.program_id(0) visits "
+            "its own tiles only, and a merge makes one state of all."
+        )
+    return None
+
+
 QUESTIONS = (
     Question(
         "Two splits end with (m, l) = (2, 3) and (2, 5). What is the merged l?",
@@ -276,6 +328,7 @@ STAGE = Stage(
     minimum=minimum,
     cost_case="random",
     reads={"q": 1, "k": 1, "v": 1},
+    shared=shared,
     attention=attention,
     states=online_states,
     views=views,

@@ -15,8 +15,16 @@ from nkisim.machine import narrow
 
 from ..inputs import families, realdata
 from ..inputs import probes as small
+from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import default_scale, softmax_attention
+from ..inputs.layouts import (
+    SCALES,
+    beside_trn1,
+    default_scale,
+    real_heads,
+    scale_name,
+    softmax_attention,
+)
 from ..mistakes.fast import FAST, REFUSED
 from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
@@ -87,19 +95,29 @@ def _case(
 
 
 def fast_case(
-    name: str, n_q: int, n_kv: int, d: int, n: int, family: str | None = None, **options: Any
+    name: str | families.Family,
+    n_q: int,
+    n_kv: int,
+    d: int,
+    n: int,
+    family: str | None = None,
+    draw: Draw = OWN,
+    **options: Any,
 ) -> Case:
     """A family in bf16."""
-    return _case(
-        family or name, FAMILIES[name].reveals, *families.heads(name, n_q, n_kv, d, n), **options
-    )
+    if family is None:
+        n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
+    of = FAMILIES[name] if isinstance(name, str) else name
+    made = families.heads(of, n_q, n_kv, d, n, draw)
+    return _case(family or of.name, of.reveals, *made, **options)
 
 
-def wide_case(name: str, n_q: int, n_kv: int, n: int) -> Case:
+def wide_case(name: str, n_q: int, n_kv: int, n: int, draw: Draw = OWN) -> Case:
     """A family of d = 64 with 64 more dimensions, where q is 0: d = 128, so a tile of V is square.
     The scale stays 1/8."""
-    q, k, v = families.heads(name, n_q, n_kv, 64, n)
-    rng = families.seed("wide", name, n)
+    n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
+    q, k, v = families.heads(name, n_q, n_kv, 64, n, draw)
+    rng = draw.rng("wide", name, n)
     more_k, more_v = (families.grid(rng.standard_normal(x.shape), 2.0**-4) for x in (k, v))
     q = np.concatenate([q, np.zeros_like(q)])
     return _case(
@@ -112,37 +130,53 @@ def wide_case(name: str, n_q: int, n_kv: int, n: int) -> Case:
     )
 
 
-def _real(layer: int, n: int, family: str) -> Case:
-    real = realdata.load(layer, n)
-    return _case(
-        family, "what a language model really asks for", real.q, real.k, real.v, exact=False
-    )
+def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
+    made = real_heads(layer, n, draw)
+    return _case(family, "what a language model really asks for", *made, exact=False)
+
+
+def _scaled(scale: float, draw: Draw) -> Case:
+    return fast_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
+
+
+@cache
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+    """A negative scale turns the order of the scores round; a kernel may refuse it."""
+    return tuple(_scaled(x, draw) for x in SCALES if x < 0)
 
 
 LONG = 2 * KEYS  # so long that the state is carried from a chunk to the next
 COUNTED = "random, 16 heads"
+_BOTH = "a rescale between two chunks that both count"
+CHUNKS = (
+    families.Family("ascending", _BOTH, families.slope(1.5)),
+    families.Family("descending", _BOTH, families.slope(-1.5)),
+    FAMILIES["last tile dominates"],
+    FAMILIES["first tile dominates"],
+)
+"""What two chunks of keys hold: maxima close enough that both count, and one key that outweighs
+all the others."""
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """d = 128 first, where V can be read in a wrong layout without breaking a rule."""
-    first = realdata.layers()[0]
-    return (
-        fast_case("random", 8, 2, 128, 512),
-        fast_case("random", 6, 2, 128, 128, "random, one tile"),
-        fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv"),
-        fast_case("random", 4, 1, 128, 256, "random, Hkv = 1"),
-        fast_case("random", 8, 2, 128, 256, "softmax_scale = 0.5", softmax_scale=0.5),
-        *(wide_case(name, 8, 2, 512) for name, f in FAMILIES.items() if f.scores),
-        fast_case("random", 8, 2, 64, 1152, "random, d = 64"),
-        *(
-            fast_case(name, 2, 1, 64, LONG, f"{name}, n = {LONG}")
-            for name in ("ascending", "descending", "last tile dominates", "first tile dominates")
-        ),
-        fast_case("random", 16, 4, 128, 1024, COUNTED),
-        _real(first, 1024, "real data"),
-        *(_real(layer, 512, f"real data, layer {layer}") for layer in realdata.layers()[1:]),
+    layers = realdata.layers()
+    made = (
+        fast_case("random", 8, 2, 128, 512, draw=draw),
+        fast_case("random", 6, 2, 128, 128, "random, one tile", draw),
+        fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
+        fast_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
+        fast_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
+        *(_scaled(x, draw) for x in SCALES if x >= 0),
+        *(wide_case(name, 8, 2, 512, draw) for name, f in FAMILIES.items() if f.scores),
+        fast_case("random", 8, 2, 64, 1152, "random, d = 64", draw),
+        *(fast_case(f, 2, 1, 16, LONG, f"{f.name}, n = {LONG}", draw) for f in CHUNKS),
+        fast_case("random", 16, 4, 128, 1024, COUNTED, draw),
+        _real(layers[0], 1024, "real data", draw),
+        *(_real(layer, 512, f"real data, layer {layer}", draw) for layer in layers[1:]),
     )
+    return beside_trn1(made, "random", "random, d = 64", "scores near -1000")
 
 
 @lru_cache(maxsize=64)
@@ -217,13 +251,14 @@ def minimum(case: Case) -> Budget:
 # -- the ladder ------------------------------------------------------------------------------------
 @cache
 def ladder_case(n: int = 8192) -> Case:
-    """The size at which the ladder is measured: Hq = 32, Hkv = 8, d = 128."""
-    rng = families.seed("ladder", n)
+    """The size at which the ladder is measured: Hq = 32, Hkv = 8, d = 128. It is counted on shapes
+    alone, so the arrays have no memory of their own."""
     q, k, v = (
-        families.grid(rng.standard_normal(shape), 2.0**-4)
-        for shape in ((128, 32), (8, 128, n), (8, 128, n))
+        np.broadcast_to(np.zeros((), BF16), shape)
+        for shape in ((128, 32), (8, 128, n), (8, n, 128))
     )
-    return _case(f"ladder, n = {n}", "what the timeline asks for", q, k, v)
+    args = {"q": q, "k": k, "v": v}
+    return Case(f"ladder, n = {n}", "what the timeline asks for", args)
 
 
 def _v_as_in_stage_4(case: Case) -> dict[str, Any]:
@@ -348,6 +383,7 @@ STAGE = Stage(
     oracle=oracle,
     twin=twin,
     cases=cases,
+    beyond=beyond,
     validate=validate,
     minimum=minimum,
     cost_case=COUNTED,

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from ..inputs import probes as small
 from ..inputs import realdata
+from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import default_scale, softmax_attention
+from ..inputs.layouts import (
+    SCALES,
+    beside_trn1,
+    default_scale,
+    real_heads,
+    scale_name,
+    softmax_attention,
+)
 from ..inputs.paged import paged, paged_case
 from ..mistakes.paged import PAGED
 from ..reference.attention import Attention, online_states
@@ -86,44 +94,88 @@ def twin(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any,
 # -- inputs ----------------------------------------------------------------------------------------
 
 
-def _real(layer: int, n: int, family: str) -> Case:
-    real = realdata.load(layer, n)
-    cut = realdata.load(layer, realdata.lengths()[0])
+def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
+    cut = realdata.lengths()[0]
+    sequences = [real_heads(layer, n, draw), real_heads(layer, cut, draw)]
+    shared = 0 if draw.word else cut // 32  # a word deals the tokens out in another order
     return paged(
         family,
         "what a language model really asks for",
-        [(real.q, real.k, real.v), (cut.q, cut.k, cut.v)],
+        sequences,
         32,
-        shared=cut.n // 32,
+        shared=shared,
         most=n // 32 + 2,
         exact=False,
+        draw=draw,
     )
 
 
 COUNTED = "whole blocks"
+USUAL = (75, 90)  # keys of the two sequences of most families: 19 and 23 blocks of 4
 
 
 @cache
-def cases() -> tuple[Case, ...]:
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     first = realdata.layers()[0]
+
+    def case(family: str, lengths: tuple[int, ...], block: int, **how: Any) -> Case:
+        return paged_case("random", lengths, block, family, draw=draw, **how)
+
+    made = (
+        paged_case("random", (200, 77, 128), 16, most=16, draw=draw),
+        case("random, blocks of 32", (130,), 32, most=6),
+        case("random, blocks of 64", (140,), 64, heads=(2, 2, 128), most=3),
+        case("random, blocks of 128", (300,), 128, heads=(4, 1, 64), most=3),
+        case("random, Hkv = 5", (25,), 8, heads=(10, 5, 32), most=4),
+        *(_usual("random", draw, scale_name(x), softmax_scale=x) for x in SCALES if x >= 0),
+        _usual("random", draw, "shared prefix", shared=4),
+        _usual("random", draw, "one key in the last block", (73, 89)),
+        case("lengths 0, 1, 15, 16, 17", (0, 1, 15, 16, 17), 16, heads=(2, 1, 64), most=3),
+        _usual("random", draw, "old entries", unused="old"),
+        _usual("random", draw, "poisoned padding, NaN", padding="NaN"),
+        _usual("random", draw, "poisoned padding, 1e4", padding="1e4", unused="old"),
+        paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), draw, spare=0),
+        *(_usual(name, draw) for name, f in FAMILIES.items() if f.scores or f.digits),
+        *_long_tables(draw),
+        _real(first, 512, "real data", draw),
+    )
+    return beside_trn1(made, "softmax_scale = 0.5", "poisoned padding, NaN", "old entries")
+
+
+def _usual(
+    name: str,
+    draw: Draw,
+    family: str | None = None,
+    lengths: tuple[int, ...] = USUAL,
+    **how: Any,
+) -> Case:
+    """Cases of one shape, so that what an instruction may do is looked up once for all."""
+    return paged_case(name, lengths, 4, family, draw=draw, most=24, n_blocks=45, **how)
+
+
+@cache
+def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+    """A negative scale turns the order of the scores round; a kernel may refuse it."""
+    return tuple(_usual("random", draw, scale_name(x), softmax_scale=x) for x in SCALES if x < 0)
+
+
+def _long_tables(draw: Draw) -> tuple[Case, ...]:
+    """Sequences of more than 128 blocks, one of them beside a short one, and indices that 16 bits
+    do not hold."""
+    two, short = (2, 1, 64), "two chunks of blocks, one short"
     return (
-        paged_case("random", (200, 77, 128), 16, most=16),
-        paged_case("random", (130, 67), 32, "random, blocks of 32", most=6),
-        paged_case("random", (140, 90), 64, "random, blocks of 64", (2, 2, 128), most=3),
-        paged_case("random", (300, 140), 128, "random, blocks of 128", (4, 1, 64), most=3),
-        paged_case("random", (100, 40), 16, "softmax_scale = 0.5", most=9, softmax_scale=0.5),
-        paged_case("random", (160, 96, 112), 16, "shared prefix", most=12, shared=4),
-        paged_case("random", (33, 17, 49), 16, "one key in the last block", most=5),
-        paged_case("random", (0, 1, 15, 16, 17), 16, "lengths 0, 1, 15, 16, 17", most=3),
-        paged_case("random", (90, 150), 16, "old entries", most=12, unused="old", spare=0),
-        paged_case("random", (90, 150), 16, "poisoned padding, NaN", most=12, padding="NaN"),
+        paged_case("ascending", (4700,), 16, "ascending, 4700 keys", two, draw),
+        paged_case("random", (531, 9), 4, short, two, draw, padding="NaN"),
         paged_case(
-            "random", (90, 150), 16, "poisoned padding, 1e4", most=12, padding="1e4", unused="old"
+            "random",
+            (21, 33),
+            2,
+            "block indices above 32767",
+            heads=(2, 1, 4),
+            draw=draw,
+            n_blocks=40_000,
+            most=20,
         ),
-        paged_case("random", (512, 512), 16, COUNTED, (8, 2, 128), spare=0),
-        *(paged_case(name, (75, 90), 16, most=7) for name, f in FAMILIES.items() if f.scores),
-        paged_case("ascending", (4700,), 16, "ascending, 4700 keys", (2, 1, 64)),
-        _real(first, 512, "real data"),
     )
 
 
@@ -247,6 +299,24 @@ def minimum(case: Case) -> Budget:
     )
 
 
+def once(case: Case) -> dict[str, int]:
+    """The blocks that hold keys of a sequence; a shared one counts for each."""
+    _, n_kv, block, d = case.args["k_blocks"].shape
+    live = sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
+    return dict.fromkeys(("k_blocks", "v_blocks"), 4 * live * n_kv * block * d)
+
+
+def must_read(case: Case) -> dict[str, int]:
+    """The keys that count, wherever they lie; a block that sequences share may be read once."""
+    _, n_kv, block, d = case.args["k_blocks"].shape
+    used = {
+        (int(case.args["block_table"][b, j // block]), j % block)
+        for b, n in enumerate(case.args["lengths"][:, 0])
+        for j in range(int(n))
+    }
+    return {**dict.fromkeys(("k_blocks", "v_blocks"), 4 * len(used) * n_kv * d), "q": 0}
+
+
 QUESTIONS = (
     Question(
         "Blocks of 16 keys. In which entry of its row of the table does a sequence find key 77?",
@@ -295,10 +365,13 @@ STAGE = Stage(
     oracle=oracle,
     twin=twin,
     cases=cases,
+    beyond=beyond,
     validate=validate,
     minimum=minimum,
     cost_case=COUNTED,
     reads={"q": 1, "k_blocks": 1, "v_blocks": 1},
+    once=once,
+    must_read=must_read,
     attention=attention,
     states=online_states,
     uses_real_data=True,

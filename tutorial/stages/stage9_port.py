@@ -4,9 +4,12 @@ writes."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
+from ..inputs.draw import OWN, Draw
+from ..inputs.layouts import beside_trn1
 from ..running import refusals
-from ..stage import Break, Question
+from ..stage import Break, Case, Question
 from .stage4_gqa import STAGE as GQA
 
 PROBLEM = """\
@@ -43,9 +46,17 @@ BROKEN = Break(
     "raw = q_tile @ k_tile + (raw if t else 0)",
 )
 
+
+@cache
+def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+    """Stage 4's, and some of them on trn1 too."""
+    return beside_trn1(GQA.cases(draw), "random", "random, Hkv = 5")
+
+
 # What is computed, on what, and what it may cost is stage 4's.
 STAGE = replace(
     GQA,
+    cases=cases,
     number=9,
     name="port",
     idea="every instruction is told the tile that it writes",

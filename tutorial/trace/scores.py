@@ -19,7 +19,7 @@ import numpy as np
 
 from nkisim.views import markup
 
-from ..inputs.layouts import TILE
+from ..inputs.draw import TILE
 from ..stage import Case, InputError, Stage
 from . import frames
 from .rows import Row, Table

@@ -181,8 +181,10 @@ def _by_head(
     want: dict[str, F64] = {}
     if expected is not None:
         known = expected.known
+        with np.errstate(all="ignore"):  # unit is the scale of unscaled scores, which may be 0
+            m = expected.m / unit
         want = {
-            "m": np.where(known, expected.m / unit, np.nan),
+            "m": np.where(known, m, np.nan),
             "l": np.where(known, expected.l, np.nan),
             "acc": np.where(known[..., None], expected.acc, np.nan),
         }

@@ -9,6 +9,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import nkisim
+
+from ..inputs import datafiles, realdata
+from ..stage import solutions_folder, stages
+
 PACKAGES = ("numpy", "ml_dtypes", "matplotlib", "jupyterlab", "pytest", "nbval")
 NEEDED = ("numpy", "ml_dtypes")
 
@@ -35,18 +40,14 @@ def findings() -> dict[str, Any]:
         )
     backend, target, trouble = _backend()
     advice += trouble
+    advice += datafiles.troubles()
     try:
-        from ..inputs import realdata
-
         real = (
             f"layers {', '.join(map(str, realdata.layers()))} at "
             f"{', '.join(map(str, realdata.lengths()))} tokens"
         )
     except Exception as error:
-        real = "missing"
-        advice.append(f"the real attention data cannot be read: {error}")
-    from ..stage import solutions_folder, stages
-
+        real = f"cannot be read ({type(error).__name__})"
     folder = solutions_folder()
     return {
         "versions": versions,
@@ -62,21 +63,20 @@ def findings() -> dict[str, Any]:
 
 def _backend() -> tuple[str, str, list[str]]:
     """Which package serves neuronxcc.nki, for which target, and what is wrong with it."""
-    import nkisim
-
     try:
         nki = importlib.import_module("neuronxcc.nki")
-    except Exception as error:
+    except BaseException as error:
         return "none", "-", [f"neuronxcc.nki cannot be imported: {type(error).__name__}: {error}"]
     home = Path(getattr(nki, "__file__", "") or "")
     simulated = Path(nkisim.__file__).parent in home.parents
     if simulated:
-        with nkisim.record() as run:
-            return (
-                (f"nkisim {nkisim.__version__} (simulator; no real SDK is installed)"),
-                str(run.target),
-                [],
-            )
+        name = f"nkisim {nkisim.__version__} (simulator; no real SDK is installed)"
+        try:
+            with nkisim.record() as run:
+                return name, str(run.target), []
+        except ValueError as error:
+            trouble = f"set NEURON_PLATFORM_TARGET_OVERRIDE to another target, or unset it: {error}"
+            return name, "unknown", [trouble]
     try:
         version = importlib.metadata.version("neuronx-cc")
     except importlib.metadata.PackageNotFoundError:

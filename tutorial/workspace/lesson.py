@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..inputs.layouts import TILE
+from ..inputs.draw import TILE
 from ..reference import twins
 from ..running import runner
 from ..running.worked import StandIn, solution_text, variant

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import numpy as np
 
+from ..inputs import datafiles
 from .languagemodel import Config, LanguageModel
 
 
@@ -37,15 +37,7 @@ class Alphabet:
 @cache
 def load() -> tuple[LanguageModel, Alphabet]:
     """The network, its weights widened from float16 to float32, and its alphabet."""
-    source = resources.files("tutorial") / "data" / "char_model.npz"
-    try:
-        with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{source} is missing: install the package with its data files, or make it anew with "
-            "tools/train_char_model.py"
-        ) from None
+    arrays = datafiles.read("char_model.npz")
     sizes = {name: int(arrays[name]) for name in ("layers", "q_heads", "kv_heads", "d", "context")}
     config = Config(**sizes, rope_base=float(arrays["rope_base"]), eps=float(arrays["eps"]))
     weights = {

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import stage
+from ..inputs.draw import OWN, Draw
 from ..reference.text import short
 from ..running import runner
 from ..running.runner import Problem
@@ -45,14 +46,18 @@ class Answers:
 
 
 def judge(
-    lesson: Stage, step: Any, inputs: Any, progress: Callable[[int, int, str], None] | None
+    lesson: Stage,
+    step: Any,
+    inputs: Any,
+    progress: Callable[[int, int, str], None] | None,
+    draw: Draw = OWN,
 ) -> Verdict:
     """The verdict on an attention step, on all walks or on a prompt of the caller's."""
     problem = runner.usable(step, lesson)
     if problem is not None:
         return _verdict(lesson, problem)
     try:
-        taken = walks() if inputs is None else (own_walk(inputs),)
+        taken = walks(draw) if inputs is None else (own_walk(inputs),)
     except InputError as error:
         return Verdict(UNUSABLE, str(error), lesson.number, lesson.name)
     answers = []

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..inputs.families import seed
+from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention, validate_grouped
 from . import charmodel
 from .caches import TILE, NumpyCache, TiledCache
@@ -91,9 +91,11 @@ def of_text(family: str, reveals: str, text: str, prefilled: int = 0) -> Walk:
     return walk(family, reveals, model, alphabet.encode(text), text, prefilled)
 
 
-def random_network(layers: int, q_heads: int, kv_heads: int, d: int) -> LanguageModel:
+def random_network(
+    layers: int, q_heads: int, kv_heads: int, d: int, draw: Draw = OWN
+) -> LanguageModel:
     """A network of other sizes with random weights, whose scores are a few units apart."""
-    rng = seed("network", layers, q_heads, kv_heads, d)
+    rng = draw.rng("network", layers, q_heads, kv_heads, d)
     width = q_heads * d
     shapes = {
         "attn_norm": (width,),
@@ -127,17 +129,25 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
     return found
 
 
+def _passage(length: int, draw: Draw) -> str:
+    """The beginning of the book; with a word, so many characters from elsewhere in it."""
+    most = len(BOOK) - length
+    start = int(draw.rng("passage", length).integers(most + 1)) if draw.word and most > 0 else 0
+    return BOOK[start : start + length]
+
+
 @cache
-def walks() -> tuple[Walk, ...]:
+def walks(draw: Draw = OWN) -> tuple[Walk, ...]:
     """The walks of the check, each for mistakes that the others do not show."""
-    other = random_network(2, 6, 2, 16)
-    ids = [int(i) for i in seed("ids").integers(0, 16, 2 * TILE + 2)]
+    other = random_network(2, 6, 2, 16, draw)
+    ids = [int(i) for i in draw.rng("ids").integers(0, 16, 2 * TILE + 2)]
+    words = _passage(8, draw)
     return (
-        of_text("first words", "what is not in the cache, heads, layers, scale", BOOK[:8]),
+        of_text("first words", "what is not in the cache, heads, layers, scale", words),
         of_text(
             "across a tile",
             "columns and tiles off by one, positions other than the prompt's",
-            BOOK[:131],
+            _passage(131, draw),
             124,
         ),
         walk(

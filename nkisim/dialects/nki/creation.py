@@ -41,6 +41,7 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
 def par_dim(n: int) -> int:
     """The mark that NKI 0.1 and 0.2 put on the partition axis: the number itself, with a
     warning."""
+    n = arguments.integer(n, "nl.par_dim", "n")
     broken(
         "keyword-argument",
         "nl.par_dim is left out: axis 0 is the partition axis of every tensor on chip",

@@ -222,10 +222,12 @@ def core_barrier(
     then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
-    if cores in (0, (0,), [0]):  # a core has not to wait for itself
+    one = isinstance(cores, (int, np.integer))
+    group = arguments.integers((cores,) if one else cores, api, "cores")
+    if group == (0,):  # a core has not to wait for itself
         return done()
-    group = _both(api)
-    if arguments.integers(cores, api, "cores") != (0, 1):
+    both = _both(api)
+    if group != (0, 1):
         broken("lnc", f"{api}: cores is {cores}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
         broken(
@@ -235,7 +237,7 @@ def core_barrier(
             got=t.meta.describe(),
             limit="a tensor in nl.shared_hbm",
         )
-    group.exchange(("core_barrier",), None, api)
+    both.exchange(("core_barrier",), None, api)
     return done()
 
 

@@ -14,7 +14,7 @@ from tutorial.inputs.families import FAMILIES
 SHAPED = [name for name, family in FAMILIES.items() if family.scores is not None]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.digits])
 def test_scores_are_exact_in_fp32_in_any_order_of_summation(name):
     q, k, _ = families.heads(name, 4, 2, 64, 256)
     group = q.shape[1] // k.shape[0]
@@ -33,7 +33,7 @@ def test_inputs_are_the_same_on_every_machine():
     for name in FAMILIES:
         for array in families.heads(name, 4, 2, 64, 128):
             digest = zlib.crc32(array.astype("<f4").tobytes(), digest)
-    assert digest == 1190749570
+    assert digest == 320265155
 
 
 def tile_maxima(name, width):

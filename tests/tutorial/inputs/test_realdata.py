@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tutorial.inputs import realdata
+from tutorial.inputs import datafiles, realdata
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tutorial" / "data"
@@ -194,7 +194,7 @@ def test_a_query_head_that_does_not_exist_is_refused(h):
 
 def test_a_missing_data_file_is_reported_with_what_to_do(monkeypatch, tmp_path):
     realdata._data.cache_clear()
-    monkeypatch.setattr(realdata.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(datafiles.resources, "files", lambda package: tmp_path)
     with pytest.raises(
         FileNotFoundError, match="is missing: install the package with its data files"
     ):

@@ -12,7 +12,8 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     s = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     out = nl.ndarray((1, d), dtype=nl.float32, buffer=nl.shared_hbm)
     ip, jf = nl.mgrid[0:d, 0:64]
-    qt = nl.load(q)
+    qt = nl.multiply(nl.load(q), 1.0 if s >= 0 else -1.0)
+    s = abs(s)
     m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")
     l = nl.zeros((1, 1), dtype=nl.float32, name="l")
     acc = nl.zeros((d, 1), dtype=nl.float32, name="acc")

@@ -1,0 +1,56 @@
+"""Printing: an answer that cannot be printed is no answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+
+class Unsaid(Exception):
+    """What there was to say could not be printed."""
+
+
+def spell_out() -> None:
+    """From now on characters that a stream cannot encode are printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: object, end: str = "\n") -> None:
+    """Print to standard output, at once. Raises Unsaid where that cannot be done."""
+    try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
+        print(text, end=end, flush=True)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            # what is left in the buffer would fail once more when the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unsaid(getattr(error, "strerror", None) or str(error)) from error
+
+
+def complain(text: str) -> None:
+    """Print to standard error, if there is one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """One line on the terminal that is gone when the work is done; nothing where standard error is
+    no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    terminal = sys.stderr
+
+    def report(done: int, total: int, family: str) -> None:
+        print(f"\r\033[K{title}: {done}/{total} {family}", end="", file=terminal, flush=True)
+
+    try:
+        yield report
+    finally:
+        print("\r\033[K", end="", file=terminal, flush=True)
