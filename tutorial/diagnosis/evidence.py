@@ -89,7 +89,8 @@ class Evidence:
     # -- the trials --------------------------------------------------------------------------------
     @cached_property
     def trials(self) -> list[Trial]:
-        """What the mistakes are compared on: the stage's probes, and failing cases that are quick to look at.
+        """What the mistakes are compared on: the stage's probes, and failing cases that are quick
+        to look at.
 
         Where the kernel answers every probe rightly, the cases that it was checked on must do.
         """
@@ -104,7 +105,9 @@ class Evidence:
         if any(made.wrong for made in answered):
             self.probed = answered
             return [*answered, *map(self._checked, self.smallest[:2])]
-        right = sorted((i for i in range(len(self.answers)) if i not in self.failing), key=self._size)
+        right = sorted(
+            (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
+        )
         return [*map(self._checked, [*self.smallest[:3], *right[:2]]), *answered]
 
     def _tried(self, cases: Sequence[Case]) -> list[Trial]:
@@ -119,7 +122,8 @@ class Evidence:
 
     @cached_property
     def recorded(self) -> Trial | None:
-        """A trial that shows the mistake, with what every instruction wrote; None where nothing recorded it."""
+        """A trial that shows the mistake, with what every instruction wrote; None where nothing
+        recorded it."""
         wrong = [t for t in self.trials if t.wrong] or self.trials
         shown = next((t for t in wrong if t.says_much), wrong[0])
         if shown.result.run is None:
@@ -127,7 +131,8 @@ class Evidence:
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
 
     def can_be(self, mistake: Mistake) -> int | None:
-        """How many signs there are of a mistake that its answers do not show; None if there is one against it."""
+        """How many signs there are of a mistake that its answers do not show; None if there is one
+        against it."""
         flags = mistake.flags & {"alpha", "no alpha", "no division", "division", "subtraction"}
         if not flags:
             return 0

@@ -21,7 +21,7 @@ from ..reference.attention import Attention
 from ..reference.text import DIGITS
 from ..running import refusals, runner
 from ..stage import Case
-from . import divergence, figure
+from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of
 from .states import Observed
@@ -146,8 +146,8 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             (),
             attention.n_q_heads,
             run.target,
-            missing="The kernel takes its keys in tiles of different sizes and not from the first to "
-            "the last: which of them an update saw is not known, so no state is shown.",
+            missing="The kernel takes its keys in tiles of different sizes, and not from the "
+            "first to the last: which of them an update saw is not known, so no state is shown.",
         )
     if observed is None:
         naming = (
