@@ -114,7 +114,10 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            yield from (Tiling(128 * block), Tiling(block), Tiling(rule=POSITIONS))
+            yield Tiling(128 * block)
+            if problem.n <= MOST_TILES * block:
+                yield Tiling(block)
+            yield Tiling(rule=POSITIONS)
             return
         order = reads.tiles(self.loads, problem.n)
         if order:
@@ -144,7 +147,9 @@ class Trial:
         args = self.case.args
         if "k_blocks" in args:
             block = int(args["k_blocks"].shape[2])
-            given |= {name: args[name] for name in ("k_blocks", "v_blocks", "block_table")}
+            more = max(-(-problem.n // block) - args["block_table"].shape[1], 0)
+            given |= {name: args[name] for name in ("k_blocks", "v_blocks")}
+            given["block_table"] = np.pad(args["block_table"], ((0, 0), (0, more)))
             given |= {"block": block, "used": max(-(-int(problem.row_lengths.max()) // block), 1)}
         return given
 

@@ -14,7 +14,7 @@ v[h, keys, :] has its keys on the partitions already and needs no transpose.
 == keys of K and V in different order
 The weights and V are in a different order of the keys: where partition p of V holds the keys p T
 + t, column t of the weights must be key p T + t too, every T-th column of K.
-    {k|v}_tile = {k|v}[b, h][:, keys[turned(len(keys), {0|1})]]
+    @_tile = @[b, h][:, keys[turned(len(keys), {0|1})]]
     k_tile = k[b, h][:, keys[pieces(len(keys), {512|1024|2048}, 1)]]
 == p of another tile
 The values of a tile are weighed by another tile's p: l sums the right weights, acc does not. Read

@@ -47,12 +47,12 @@ s.
 == block of another sequence
 The blocks are another sequence's: sequence b reads through row b of block_table.
     entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1}][keys // block]
-    {k|v}_tile = pick({k|v}_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
+    @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
 The block table is stale: block j is read through an entry that was loaded for another step. Load
 the entries of the blocks that this step reads.
     entry = block_table[b][{<J>}]
-    {k|v}_tile = pick({k|v}_blocks, block_table[b][{<J>}], h, at).T
+    @_tile = pick(@_blocks, block_table[b][{<J>}], h, at).T
 == no block table
 The pool's blocks are read in their own order: block j of a sequence is block block_table[b, j] of
 the pool.
@@ -65,7 +65,7 @@ pool.
 An entry of the table is taken as the number of a key: it is the number of a block, whose keys are
 the rows entry * block to entry * block + block - 1.
     at = => entry, at = (entry + keys % block) // block, (entry + keys % block) % block
-    {k|v}_tile = pick({k|v}_blocks, (entry + at) // block, h, (entry + at) % block).T
+    @_tile = pick(@_blocks, (entry + at) // block, h, (entry + at) % block).T
     k_tile = flat(k_blocks, <E>).T & v_tile = flat(v_blocks, <E>).T
 == row of another head
 The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block + s
@@ -78,11 +78,24 @@ Only the first 128 entries of the table are read: a longer row needs another chu
 Only the first positions of every block are read: the loop over a block must visit all of them.
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 and x[0] % block
         == tiles[0][0] % block]):
+== K and V exchanged
+K and V are exchanged: the scores are q^T k, and p weighs V.
+    k_tile = pick(v_blocks, entry, h, at).T & v_tile = pick(k_blocks, entry, h, at).T
+== K in place of V
+K is read where V belongs: p weighs the values.
+    v_tile = pick(k_blocks, entry, h, at).T
+== V in place of K
+V is read where K belongs: the scores are q^T k.
+    k_tile = pick(v_blocks, entry, h, at).T
+== one KV head for all [heads]
+All query heads read the same KV head: query head h reads KV head h // G, with
+G = Hq // Hkv = {G}.
+    k_tile = pick(k_blocks, entry, 0, at).T & v_tile = pick(v_blocks, entry, 0, at).T
 == position inside the block
 The position inside the block is wrong: key j lies in block j // block at position j % block, in K
 and in V alike.
     at = <A>
-    {k|v}_tile = pick({k|v}_blocks, entry, h, <A>).T
+    @_tile = pick(@_blocks, entry, h, <A>).T
 """,
     {
         "J": "maximum(keys // block - 1, 0)|(keys // block - 1) % used|0 * keys"

@@ -50,9 +50,17 @@ def _read(table: str, macros: Mapping[str, str]) -> Iterator[Mistake]:
                 made.append(line.strip())
         for name, text in macros.items():
             made = [line.replace(f"<{name}>", text) for line in made]
+        made = [one for line in made for one in _for_each(line)]
         yield Mistake(
             found[1],
             " ".join(told),
             tuple(way for line in made for way in ways(line)),
             frozenset((found[2] or "").split(", ")) - {""},
         )
+
+
+def _for_each(line: str) -> list[str]:
+    """A line with @_ or @[ stands for two: of K, and of V."""
+    if "@_" not in line:
+        return [line]
+    return [line.replace("@_", f"{x}_").replace("@[", f"{x}[") for x in "kv"]
