@@ -132,8 +132,8 @@ def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> B
                 found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
                 if found is not None:
                     return tuple([range(a, b, s) for a, b, s in found])
-        whole: Box = box
-        return whole
+        found_box: Box = box
+        return found_box
     out = list(box)
     for at, (axis, start, step) in enumerate(axes):
         if axis is None:
@@ -163,7 +163,8 @@ def _axis(places: np.ndarray) -> Axis:
 def reshaped(box: Box, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Box:
     """The same elements of one memory under another shape; more where they are no box there."""
     if shape == wanted:
-        return box
+        found_box: Box = box
+        return found_box
     if all(type(p) is range for p in box):
         units = contiguous(shape)
         offset = sum(p[0] * u for p, u in zip(box, units))

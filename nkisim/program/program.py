@@ -25,6 +25,7 @@ from . import verify
 from .call import Call
 from .dataflow import Dataflow
 from .encode import body
+from .flat import FlatCall
 from .instruction import Instruction
 from .replay import Replay
 from .run import UNCHECKED, Run
@@ -222,6 +223,16 @@ class Program:
                 )
         return given
 
+    def flat(self) -> Flat:
+        """The program as a flat list of NumPy calls, for many replays on values: the same outputs,
+        sooner, and no record. Making it takes as long as a few replays.
+
+        ValueError where a step has no such call: it prints, writes where run-time indices pick or
+        to its inputs, or runs on two cores.
+        """
+        self.verify()
+        return Flat(self)
+
     def verify(self) -> None:
         """Hold a program that came from a file to the rules, once: `KernelError`, or
         `ProgramFileError` where its steps make no sense. Loading does it, of a program of more than
@@ -266,6 +277,41 @@ class Program:
     def save(self, path: str | Path) -> None:
         """Write it to a file, which `nkisim.load` reads: `docs/program-file.md` has the format."""
         Path(path).write_bytes(body(self))
+
+
+class Flat:
+    """A program as a flat list of NumPy calls (`Program.flat`). Not for several threads at once:
+    its calls share the memory of the tiles."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._calls = [
+            FlatCall(
+                call,
+                program.config,
+                [shape_only(g.shape, program.slots[g.slot][1]) for g in call.given],
+                program._derive,
+            )
+            for call in program.calls
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(call.calls) for call in self._calls)
+
+    def __call__(self, *arrays: Any) -> Any:
+        """What the program returns for these arrays. ValueError for other shapes or data types,
+        `KernelError` for what only values decide."""
+        program = self._program
+        slots: list[Any] = [None] * len(program.slots)
+        slots[: len(arrays)] = program._checked(arrays)
+        slots[len(program.slots) :] = []
+        for slot, values in program.constants.items():
+            slots[slot] = values
+        for call in self._calls:
+            given = [_reshaped(slots[g.slot], g.shape) for g in call.call.given]
+            for slot, array in zip(call.call.into, call(given)):
+                slots[slot] = array
+        return _leaves(program.tree, lambda slot, shape: _reshaped(slots[slot], shape))
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -19,7 +19,7 @@ import pytest
 import tutorial
 from tests.site.browser import ROOT, Profile, chromium, headless, pyodide, served
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FIRST_CHECK = 30.0  # seconds from opening a lesson to its first verdict, on two cores
 WITH_KERNEL, WITHOUT_KERNEL = 160e6, 40e6

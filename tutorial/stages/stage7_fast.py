@@ -299,7 +299,7 @@ RUNGS = (
         "v4_large_transfers.py",
         "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
-        "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, "
+        "It saves updates here: one per chunk. The DMA engines were not the bound yet, "
         "and will be from rung 6 on.",
     ),
     Rung(

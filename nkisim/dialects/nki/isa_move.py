@@ -100,6 +100,7 @@ def dma_transpose(
     """dst, in SBUF, = src with its axes permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number
     of axes."""
     api = "nisa.dma_transpose"
+    dge_mode = option(dge_mode, enums.dge_mode, api, "dge_mode")
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
     order = None if axes is None else arguments.integers(axes, api, "axes")
     if source.ndim not in _ORDERS or order not in (None, _ORDERS[source.ndim]):
