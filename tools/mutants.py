@@ -55,6 +55,8 @@ _NAMES = {
     "psum": "sbuf",
 }
 
+_COMMUTES = {"add", "multiply", "maximum", "minimum"}
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -132,7 +134,8 @@ def _of_node(node: ast.AST) -> Iterator[Callable[[], None]]:
                 yield lambda other=other: setattr(node, "value", other)  # type: ignore[misc]
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         yield lambda: setattr(node, "op", _OPERATORS[type(node.op)]())
-        yield lambda: _swap(node)
+        if not isinstance(node.op, (ast.Add, ast.Mult)):
+            yield lambda: _swap(node)
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARISONS:
         yield lambda: setattr(node, "ops", [_COMPARISONS[type(node.ops[0])]()])
     elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
@@ -141,8 +144,14 @@ def _of_node(node: ast.AST) -> Iterator[Callable[[], None]]:
         for i in range(len(node.keywords)):
             if node.keywords[i].arg not in ("name", "keepdims", "engine"):
                 yield lambda i=i: node.keywords.pop(i) and None  # type: ignore[misc, func-returns-value]
-        if len(node.args) > 1:
+        if len(node.args) > 1 and not _commutes(node):
             yield lambda: _exchange(node)
+
+
+def _commutes(node: ast.Call) -> bool:
+    """Whether the order of the arguments says nothing."""
+    names = [node.func, *(keyword.value for keyword in node.keywords if keyword.arg == "op")]
+    return any(isinstance(name, ast.Attribute) and name.attr in _COMMUTES for name in names)
 
 
 def _swap(node: ast.BinOp) -> None:

@@ -104,7 +104,7 @@ class Evidence:
             answered += self._tried(odd)
         if any(made.wrong for made in answered):
             self.probed = answered
-            # how a paged kernel goes through its blocks depends on their size: the probes are of one
+            # a paged kernel goes through its blocks as their size asks: all probes have the same
             paged = "k_blocks" in answered[0].case.args
             return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
         right = sorted(

@@ -163,7 +163,6 @@ exp is missing: the weights are qk - m, and must be p = exp(qk - m).
     p = exp(qk - m) => p = qk - m
     p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T
         & l = l + p.sum(axis=1, keepdims=True)
-    p = exp(qk - m) => p = qk - m & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
 == the scores weigh the values
 The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc * alpha + where(padding, 0, qk) @ v_tile.T

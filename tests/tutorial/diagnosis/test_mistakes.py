@@ -1,4 +1,5 @@
-"""Known mistakes told by outputs alone, and a sample of mistakes written without a look at the tables."""
+"""Known mistakes told by outputs alone, and a sample of mistakes written without a look at the
+tables."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from tests.tutorial.diagnosis.edits import table
 from tests.tutorial.kernels import load
 from tutorial import check
 
-EVERY = 23  # so many mistakes go by between two that the suite looks at; tools/judge_learned.py sees all
+EVERY = 23  # the suite looks at one in so many; tools/judge_learned.py at all
 WAYS = {number: list(closure.made(number))[::EVERY] for number in (2, 3, 4)}
 WRONG = [kernel for number in range(1, 7) for kernel in table(number, "wrong")][::EVERY]
 RIGHT = [kernel for number in range(1, 7) for kernel in table(number, "right")][::EVERY]

@@ -1,4 +1,5 @@
-"""The twins as text: they compute attention, and an edit changes the line that it means and no other."""
+"""The twins as text: they compute attention, and an edit changes the line that it means and no
+other."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def test_braces_stand_for_several_ways():
 
 def test_a_table_is_read_with_its_sentences_flags_and_macros():
     (mistake,) = read(
-        "== l is lost [heads]\nl is lost:\nkeep it.\n    l = <X>\n        + 1\n    @_tile = @_old\n",
+        "== l is lost [heads]\nl is lost:\nkeep it.\n"
+        "    l = <X>\n        + 1\n    @_tile = @_old\n",
         {"X": "{0|1}"},
     )
     assert (mistake.key, mistake.sentence) == ("l is lost", "l is lost: keep it.")
