@@ -31,6 +31,7 @@ from .workspace import progress as record
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
+ENOUGH = 6  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
@@ -209,12 +210,16 @@ def _run_all(
     lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
 ) -> list[Result]:
     """Run every case; stop early where more cases would say nothing new."""
-    results = []
+    results: list[Result] = []
+    wrong = 0
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases), case.family)
         result = runner.run(kernel, case, lesson)
         results.append(result)
+        wrong += result.problem is None and _answer(lesson, result).wrong
+        if wrong == ENOUGH:
+            break
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:
             if result.problem.kind != "illegal access" or not lesson.known:
                 break  # else the inputs that the kernel does take may tell which mistake it is
@@ -261,12 +266,12 @@ def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[st
     mistake's sentence."""
     verdict = _verdict(lesson, found, families)
     names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
-    for known in lesson.known:
-        pattern = known.refused
+    sentences = {known.key: known.sentence for known in lesson.known}
+    for key, pattern in lesson.refusals.items():
         for name, own in names.items():
             pattern = pattern.replace("{" + name + "}", own)
-        if verdict.cause == "illegal access" and pattern and re.search(pattern, verdict.sentence):
-            return replace(verdict, cause=known.key, sentence=f"{verdict.sentence} {known.cause}")
+        if verdict.cause == "illegal access" and re.search(pattern, verdict.sentence):
+            return replace(verdict, cause=key, sentence=f"{verdict.sentence} {sentences[key]}")
     return verdict
 
 

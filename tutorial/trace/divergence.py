@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..reference.attention import Attention, States, online_states, pass_states
 from ..reference.text import short
+from . import reads
 from .states import Observed, observe
 
 F64 = NDArray[np.float64]
@@ -100,8 +101,13 @@ def view(
     made: Callable[[], Sequence[Any]] | None = None,
 ) -> tuple[Attention, Observed | None]:
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
-    and the state. `made` gives the run's instructions, where somebody keeps them."""
-    found = [(attention, observe(run, attention, made)) for attention in views]
+    and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
+    view are in the order in which the kernel took them; where that is unknown there is no state."""
+    ordered = [reads.as_read(run, attention) for attention in views]
+    found = [
+        (attention, None) if own is None else (own, observe(run, own, made))
+        for attention, own in zip(views, ordered, strict=True)
+    ]
     for attention, observed in found:
         if (
             observed is not None
