@@ -142,7 +142,7 @@ def _check(
         cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
-    results = _run_all(lesson, kernel, cases, progress)
+    results, lacking = _on_their_targets(_run_all(lesson, kernel, cases, progress))
     families = tuple(dict.fromkeys(result.case.family for result in results))
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
@@ -185,7 +185,27 @@ def _check(
     if not_computed is not None:
         seen = Result(smallest.case, run=smallest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
-    return _judge_cost(lesson, kernel, results, beyond, families)
+    verdict = _judge_cost(lesson, kernel, results, beyond, families)
+    return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
+
+
+def _on_their_targets(results: list[Result]) -> tuple[list[Result], str | None]:
+    """The results without those on a target that lacks an instruction of the kernel, and a note
+    about them: such a kernel is right where it runs."""
+
+    def lacks(result: Result) -> bool:
+        return (
+            result.case.target is not None
+            and isinstance(result.error, nkisim.KernelError)
+            and "needs NeuronCore-v" in result.error.headline
+        )
+
+    without = [result for result in results if lacks(result)]
+    if not without:
+        return results, None
+    error: Any = without[0].error
+    note = f"note: not for {without[0].case.target}: {error.headline}."
+    return [result for result in results if not lacks(result)], note
 
 
 def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
