@@ -34,7 +34,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     for h in nl.affine_range(n_kv_heads):  # the groups do not depend on each other
         m = nl.full((G, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max, one a query head
         l = nl.full((G, 1), 0.0, dtype=nl.float32, name="l")  # running sum, one a query head
-        acc = nl.full((G, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, one row a query head
+        acc = nl.full((G, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, one row per query head
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 
         for i in nl.sequential_range(n // TILE):

@@ -16,7 +16,7 @@ TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 
 
 @nki.jit
 def split_kernel(q, k, v, n_splits, scale):
-    """The state of split program_id(0), one row a query head: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d), fp32 in HBM."""
+    """The state of split program_id(0), one row per query head: m (S, Hq, 1), l (S, Hq, 1), acc (S, Hq, d), fp32 in HBM."""
     n_kv_heads, d, n = k.shape
     n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
     m_out = nl.ndarray((n_splits, n_q_heads, 1), dtype=nl.float32, buffer=nl.shared_hbm)

@@ -3,6 +3,7 @@ their links lead on."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -92,6 +93,24 @@ def test_the_pictures_of_the_site_are_current() -> None:
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_architecture_lists_the_rooms_in_the_order_of_the_import_test() -> None:
+    imports = ast.parse(text_of(ROOT / "tests" / "test_imports.py"))
+    (rooms,) = [
+        node.value
+        for node in imports.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    ]
+    page = text_of(ROOT / "docs" / "architecture.md")
+    for package, names in eval(ast.unparse(rooms)).items():
+        section = page[page.index(f"`{package}/`, lowest first:") :]
+        rows = section[section.index("|---|") :].split("\n\n")[0].splitlines()[1:]
+        listed = [name for row in rows for name in re.findall(r"`([\w.]+)/?`", row.split("|")[1])]
+        shown = [name.removesuffix(".py") for name in listed]
+        known = [name for name in names if name in shown]
+        hidden = {"__init__", "__main__", "pytest_plugin"}
+        assert shown == known and set(names) - set(shown) <= hidden
 
 
 def test_generated_parts_are_current_and_runnable_examples_run() -> None:

@@ -130,6 +130,22 @@ def test_a_page_has_no_banned_idiom(page: Path) -> None:
     assert found_in(prose_of(page)) == []
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_has_no_banned_idiom(notebook: Path) -> None:
+    assert [found for cell in cells_of(notebook) for found in found_in(cell)] == []
+
+
+@pytest.mark.parametrize("package", ["nkisim"])
+def test_a_message_has_no_banned_idiom(package: str) -> None:
+    assert [
+        f"{path.relative_to(ROOT).as_posix()}:{line}: {found}"
+        for path in CODE
+        if path.relative_to(ROOT).parts[0] == package
+        for line, text in messages_of(path)
+        for found in found_in(text)
+    ] == []
+
+
 def test_the_style_page_shows_what_is_banned_and_what_is_not() -> None:
     text = STYLE.read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?!instead of|---)(.+?) \| (.+?) \|$", text, re.MULTILINE)

@@ -17,7 +17,7 @@ ROOMS = {
     """.split(),
     "tutorial": """
         reference pictures verdict stage inputs running trace mistakes diagnosis cost writing stages
-        workspace check __init__ __main__
+        workspace check classroom __init__ __main__
     """.split(),
 }
 """The rooms of each package, the lowest first."""

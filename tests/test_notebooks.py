@@ -281,7 +281,7 @@ def test_the_check_says_not_attempted_to_the_learner_and_correct_to_the_solution
         cells = [
             c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")
         ]
-        (said,) = [text for c in cells for text in notebooks.texts_of(c) if text.strip()]
+        (said,) = [o.data["text/plain"] for c in cells for o in c.outputs if "data" in o]
         assert said.splitlines()[0] == f"{lesson.title}: {outcome}"
 
 

@@ -209,7 +209,8 @@ def _members(cls: type, instance: Any) -> Iterator[tuple[str, str]]:
     """The public methods, properties and constants of a class, as an instance (if there is one) has
     them."""
     for key in dir(cls):
-        if key.startswith("_"):
+        owner = next((c for c in cls.__mro__ if key in c.__dict__), cls)
+        if key.startswith("_") or owner.__module__ == "builtins":
             continue
         static = inspect.getattr_static(cls, key)
         if isinstance(static, types.FunctionType) and instance is not None:
@@ -283,7 +284,7 @@ def _fits(documented: str, found: str) -> bool:
         return True
     if documented.startswith("(") != found.startswith("("):
         return False
-    left, right = documented.split(", "), found.split(", ")
+    left, right = (line.strip("() ").split(", ") for line in (documented, found))
     return len(left) == len(right) and all(
         a == b or a.endswith("=...") and b.startswith(a[:-3]) for a, b in zip(left, right)
     )
@@ -304,15 +305,21 @@ def differences(documented: Table, found: Table) -> dict[str, str]:
     return told
 
 
-def reasons() -> dict[str, dict[str, str]]:
-    """Tag -> name -> why the simulator differs there."""
+def reasons(release: Release) -> dict[str, str]:
+    """Name -> why the simulator differs there."""
     with REASONS.open("rb") as file:
-        return tomllib.load(file)
+        found = tomllib.load(file)["difference"]
+    return {
+        name: entry["why"]
+        for entry in found
+        if entry["release"] == release.tag
+        for name in entry["names"].split()
+    }
 
 
 def check(release: Release) -> list[str]:
     """What differs from the documentation without a reason, and reasons that nothing needs."""
-    why = reasons().get(release.tag, {})
+    why = reasons(release)
     told = differences(stored(release), dumped(release, False))
     lines = [f"{name}: {what}" for name, what in told.items() if name not in why]
     return lines + [f"{name}: a reason is stored, nothing differs" for name in why.keys() - told]

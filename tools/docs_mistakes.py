@@ -105,10 +105,16 @@ MISTAKES: dict[str, Mistake] = {
         ),
         note="qk_psum = nisa.nc_matmul(k_tile, q_tile)  # k_tile is (64, 256)",
     ),
-    "rank": Mistake(
+    "scope": Mistake(
         3,
-        (("m = nl.full((1, 1), nl.fp32.min", "m = nl.full((1,), nl.fp32.min"),),
-        note='m = nl.full((1,), nl.fp32.min, dtype=nl.float32, name="m")',
+        (
+            (
+                "l[...] = nisa.tensor_scalar(l, op0=nl.multiply",
+                "l = nisa.tensor_scalar(l, op0=nl.multiply",
+            ),
+        ),
+        note="l = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, "
+        "operand1=l_tile)",
     ),
     "matmul-destination": Mistake(
         3,

@@ -34,7 +34,7 @@ from .trace.scores import EditableScores
 from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .workspace import lesson as _lesson
-from .workspace.lesson import broken, excerpt, instructions, predict
+from .workspace.lesson import broken, excerpt, instructions, last_kernel, predict
 from .writing import charmodel, decode, smollm2
 from .writing.decode import generate, reference
 
@@ -59,6 +59,7 @@ __all__ = [
     "get",
     "instructions",
     "ladder",
+    "last_kernel",
     "measure",
     "paging",
     "precision",

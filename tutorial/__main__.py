@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from . import stage
 from . import verdict as verdicts
 from .check import check, failed, unusable
+from .classroom import commands as classroom
 from .cost import ladder
 from .inputs.datafiles import DataError
 from .reference.text import table
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     workspace.register(add)
+    classroom.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
@@ -164,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
     )
     tracing.add_argument(
-        "--html", metavar="PATH", help="also write the step-through view, a page of its own"
+        "--html", metavar="PATH", help="also write the step-through view, as a page"
     )
     tracing.add_argument(
         "--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)"

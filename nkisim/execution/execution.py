@@ -114,6 +114,8 @@ class Execution(Written):
         self.ordered = 0
         """How many blocks of nl.no_reorder are open."""
         self.core = 0
+        self.numbered: list[Buffer] = []
+        """Of a replay that has ended, the buffers by the program's numbers."""
         self.paused: list[tuple[Any, ...]] | None = None
         """The history that `pause_history` laid aside."""
         self.places_tiles = False

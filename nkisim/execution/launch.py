@@ -36,22 +36,24 @@ from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken, report
 from ..tensors.tensor import Tensor
+from . import foreign
 from .execute import spend_memset
 from .execution import Execution, running
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, ShapeOnly))
+    """Whether it is an array: NumPy's, another library's, or a shape that stands for one."""
+    return isinstance(value, (np.ndarray, ShapeOnly)) or (
+        not isinstance(value, Tensor) and foreign.is_foreign(value)
+    )
 
 
-def as_array(value: Any) -> Any:
+def as_array(value: Any, name: str = "an input") -> Any:
     """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else
     as it is."""
-    if _is_array(value) or isinstance(value, (np.generic, Tensor)):
+    if isinstance(value, Tensor) or not foreign.is_foreign(value):
         return value
-    return (
-        np.asarray(value) if hasattr(type(value), "__array__") and hasattr(value, "ndim") else value
-    )
+    return foreign.as_array(value, name)
 
 
 def input_tensor(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
@@ -245,7 +247,7 @@ def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
     def again(part: str, v: Any) -> Any:
         return mapped(f"{name}{part}", v, leaf)
 
-    value = as_array(value)
+    value = as_array(value, name)
     if _is_array(value) and value.ndim:
         return leaf(name, value)
     if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
@@ -296,6 +298,7 @@ def _bind(
     for name, value in bound.arguments.items():
         parameter = parameters[name]
         may_write = not kernel.kernel_return or _is_mutable(parameter.annotation)
+        value = bound.arguments[name] = as_array(value, name)
         kernel.check_argument(name, value, parameter.annotation)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             bound.arguments[name] = tuple(
@@ -546,7 +549,7 @@ def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
         assert buf.cells is not None
         if buf.cells.written.all():
             return
-        flags = buf.cells.each(0, shape, contiguous(shape))
+        flags = buf.written(0, shape, contiguous(shape), buf.meta.itemsize)
     # which rows it gets is known at run time only; the others hold garbage
     if buf.role == "scattered":
         if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):

@@ -90,7 +90,7 @@ def execute_masked(
 
     `counted`: the fast way has counted the instruction before it found that it is none of its own.
     """
-    kept = condition(mask, api)
+    given = condition(mask, api)
     signature = _signature(execution, instruction, api, dst, srcs, attrs, space, dtype, extra)
     plan = signature.plan
     if execution.suspect is not None:
@@ -99,7 +99,7 @@ def execute_masked(
         execution.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
-    where = None if kept is None else _fit(kept, grid, api)
+    where = None if given is None else _fit(given, grid, api)
     arrays, operands = _read(execution, api, plan, srcs, where, grid)
     execution.active_mask = where if plan.stateful else None
     result = signature.compute(*arrays)
@@ -107,7 +107,7 @@ def execute_masked(
     second: Any = None
     if extra is not None:
         result, second = result
-    keep = _kept(plan, where, shape)
+    keep = kept(plan, where, shape)
     lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
     runs = keep is None or bool(keep.any())
     frame = source.user_frame(2)
@@ -138,15 +138,23 @@ def execute_masked(
     execution.last_result = dst if fresh and runs else None
     execution.last_signature, execution.last_srcs = signature, srcs
     execution.last_extra = extra
+    if execution.tape.indices is not None and runs:
+        found = {k: s.places() for k, s in enumerate(srcs) if isinstance(s, IndexedTensor)}
+        if isinstance(dst, IndexedTensor):
+            found[-1] = dst.places()
+        if keep is not None:
+            found[-2] = keep
+        if found:
+            execution.tape.indices[len(execution.tape.entries)] = found
     if execution.recording and runs:
         written = None
         if execution.tape.results is not None:
             written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
         execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
     if execution.lowering is not None:
-        given = None if fresh else dst
-        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
-        execution.lowering.ran(call, signature, dst, place, kept, shared=False)
+        into = None if fresh else dst
+        call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, given, shared=False)
     return dst
 
 
@@ -179,7 +187,7 @@ def _read(
         operands.append(lacks)
         values = s.gather(own) if isinstance(s, IndexedTensor) else s.array
         if own is not None and plan.kind == "reduce" and not position and execution.values:
-            values = _others(own, values, plan.identity)
+            values = others(own, values, plan.identity)
         arrays.append(values)
         s.buf.last = execution.clock
         if isinstance(s, IndexedTensor):
@@ -284,14 +292,14 @@ def _signature(
     return copy.copy(found)
 
 
-def _others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
+def others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
     """`values` where the mask `own` holds, elsewhere what does not change a reduction."""
     if type(identity) is int:
         return np.where(own, values, np.asarray(identity).astype(values.dtype))
     return np.where(own, dtypes.to_fp32(values), np.float32(identity))
 
 
-def _kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+def kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
     """The elements of the result that a mask keeps, over `shape`; None for all."""
     if where is None:
         return None

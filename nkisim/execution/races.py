@@ -110,7 +110,7 @@ class Races:
             tensor=t.label,
             got=f"line {other.place.line} on core {1 - core}: {other.place.text}",
             remedy=f"Let both cores meet in between: nisa.core_barrier({t.label}, (0, 1)); or give "
-            "each core elements of its own.",
+            "each core its own elements.",
         )
 
 

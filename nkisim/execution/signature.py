@@ -253,14 +253,17 @@ def _casting(
 
 _ADD_ON_THE_WAY = ("nc_matmul", "dma_copy")
 """Instructions that add to what their destination holds, of themselves."""
-_LOOP_REDUCE = "nl.loop_reduce"
-"""The function by which a kernel says that it reduces over a loop."""
+
+
+def _states_a_reduction(api: str) -> bool:
+    """Whether the kernel says that it reduces: `dst op= value`, nl.loop_reduce."""
+    return api.endswith("=") or api == "nl.loop_reduce"
 
 
 def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: str) -> bool:
     """Whether the instruction is a step of a reduction into `dst` that the compiler knows as one: a
     matmul or a DMA that adds to what is there, `dst op= value` with an associative operator, or
-    `nl.loop_reduce`.
+    nl.loop_reduce.
 
     Published kernels that run on devices sum so over an affine_range (the scan of Mamba, the
     gradients of attention). `dst[...] = nl.add(dst, value)` is an assignment like any other: the
@@ -269,11 +272,7 @@ def reduces(signature: Signature, srcs: tuple[Tensor, ...], dst: Tensor, api: st
     rule = signature.instruction.reduces
     return (
         rule is not None
-        and (
-            api.endswith("=")
-            or api == _LOOP_REDUCE
-            or signature.instruction.name in _ADD_ON_THE_WAY
-        )
+        and (_states_a_reduction(api) or signature.instruction.name in _ADD_ON_THE_WAY)
         and rule(signature.attrs)
         and any(
             s.buf is dst.buf and s.off == dst.off and s.meta.shape == dst.meta.shape for s in srcs

@@ -174,7 +174,7 @@ class Tape:
     model of time, which walks it a million records at a time, looks at its entries.
     """
 
-    __slots__ = ("entries", "results", "seconds", "initial", "named", "prints")
+    __slots__ = ("entries", "results", "seconds", "initial", "named", "prints", "indices")
 
     def __init__(self, results: bool) -> None:
         self.entries: list[Any] = []
@@ -188,6 +188,10 @@ class Tape:
         self.named: dict[str, list[Buffer]] = {}
         """The on-chip tensors with a name, in order of allocation, while recording."""
         self.prints: list[Printed] = []
+        self.indices: dict[int, dict[int, Any]] | None = None
+        """For a dataflow: of each record with operands that indices picked, by the place where it
+        begins, of each such source by its position, and of the destination by -1, where in its
+        buffer the elements lay; None where that is not known. By -2, what a mask kept."""
 
     def records(self) -> Iterator[Record]:
         """Each instruction, in order."""

@@ -163,9 +163,9 @@ def _mark_some(dst: Tensor, kept: np.ndarray, lost: np.ndarray | None) -> None:
         if 0 in shape:
             return
         off = dst.off + sum(a * s for a, s in zip(start, dst.meta.strides))
-        buf.fill(off, shape, dst.meta.strides)
+        buf.fill(off, shape, dst.meta.strides, dst.meta.itemsize)
     else:
-        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides)
+        written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides, dst.meta.itemsize)
         written[kept] = True
         if lost is not None:
             written[lost] = False

@@ -158,11 +158,7 @@ class Written:
         elif buf.state == EMPTY or not buf.asked:
             flags = np.full(t.shape, buf.state != EMPTY)
         else:
-            off, shape, strides = buf.region(t)
-            flags = buf.flags(off, shape, strides)
-            # a view of other items: known as a whole or not at all
-            if t.meta.itemsize != buf.meta.itemsize:
-                flags = np.full(t.shape, flags.all())
+            flags = buf.written(t.off, t.meta.shape, t.meta.strides, t.meta.itemsize)
         return flags if where is None else flags | ~where
 
     def mark_written(self, t: Tensor, index: Any = None) -> None:
@@ -172,7 +168,7 @@ class Written:
             self.places[t.meta.space].wrote(t)
         elif buf.state == SHARED:
             return
-        if t.meta.nbytes == buf.meta.nbytes:
+        if t.meta is buf.meta or t.meta.nbytes == buf.meta.nbytes and t.meta.dense:
             self._full(buf)
         elif buf.state not in (FULL, SHARED):
             if index is None:

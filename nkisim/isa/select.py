@@ -46,14 +46,12 @@ def _choice(
 
     def compute(p: np.ndarray, x: Any, y: Any) -> np.ndarray:
         chosen = choose(p)
-        values = [v if f is None else v.reshape(f) for v, f in zip((x, y), fit)]
-        if any(isinstance(v, np.ndarray) and v.dtype.kind in "iub" for v in values):
-            found: np.ndarray = np.where(chosen, *values)
-            return found
-        return np.where(
-            chosen,
-            *[dtypes.to_fp32(v) if isinstance(v, np.ndarray) else np.float32(v) for v in values],
-        )
+        values = [np.asarray(v) if f is None else v.reshape(f) for v, f in zip((x, y), fit)]
+        if not all(v.dtype.kind in "iub" for v in values):
+            # VectorE computes in float32, whatever it reads; integers alone keep all their bits
+            values = [dtypes.to_fp32(v) for v in values]
+        found: np.ndarray = np.where(chosen, *values)
+        return found
 
     def depends(p: np.ndarray, x: Any, y: Any) -> tuple[Any, ...]:
         chosen = choose(p)

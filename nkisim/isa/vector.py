@@ -59,9 +59,11 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     not_both_psum(call, a, b)
     if op.bitvec:
         integers_only(call, a, b)
+    out = call.dst.dtype if call.dst is not None else call.dtype
     integer = (
-        a.dtype == b.dtype
-        and a.dtype in _WIDE_INTEGERS
+        a.dtype in _WIDE_INTEGERS
+        and b.dtype in _WIDE_INTEGERS
+        and (out is None or out in _WIDE_INTEGERS)
         and op.name in ("add", "subtract", "multiply")
     )
     if op.name == "power" or integer:
@@ -85,6 +87,9 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     reshape = b.meta.shape != shape
     if op.bitvec or (integer and engine == GPSIMD):
         function = op.function
+        if integer and a.dtype != b.dtype:  # in two's complement both are added alike
+            same = a.array.dtype
+            return Plan(engine, lambda x, y: function(x, y.reshape(shape).view(same)), shape)
         return Plan(engine, lambda x, y: function(x, y.reshape(shape)), shape)
     if a.array.dtype == np.float32 and b.array.dtype == np.float32 and not reshape:
         return Plan(engine, op.function, shape, dtypes.FLOAT32)

@@ -107,10 +107,12 @@ def _merged_box(
 class Cells:
     """Of each element of a row-major tensor of `shape` whether it has been written, and by whom."""
 
-    __slots__ = ("shape", "grain", "written", "owner")
+    __slots__ = ("shape", "grain", "written", "owner", "item")
 
-    def __init__(self, shape: tuple[int, ...], written: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], written: bool, item: int = 1) -> None:
         self.shape = shape
+        self.item = item
+        """Bytes of an element."""
         self.grain = shape[::-1]
         """Elements of one block along each axis, last axis first."""
         self.written: np.ndarray = np.full((1,) * len(shape), written)
@@ -124,6 +126,13 @@ class Cells:
         if self.owner is None:
             self.owner = np.zeros(self.written.shape, dtype=np.int64)
         return self.owner
+
+    def finer(self, item: int) -> None:
+        """Count in elements of `item` bytes from now on, of which the old ones hold several."""
+        ratio = self.item // item
+        self.shape = (*self.shape[:-1], self.shape[-1] * ratio)
+        self.grain = (self.grain[0] * ratio, *self.grain[1:])
+        self.item = item
 
     def index(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The subscript for `written` and `owner` of exactly the elements of a region (element

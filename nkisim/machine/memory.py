@@ -3,6 +3,7 @@ used."""
 
 from __future__ import annotations
 
+import math
 from types import CodeType
 from typing import Any
 
@@ -85,6 +86,16 @@ class Meta:
         """The partition axis; -1 in HBM."""
         self.views: dict[tuple[Any, ...], tuple[Meta, tuple[int, ...]]] = {}
         """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether its elements lie side by side, each of them once, in whatever order."""
+        step = 1
+        for stride, n in sorted((s, n) for s, n in zip(self.strides, self.shape) if n > 1):
+            if stride != step:
+                return False
+            step *= n
+        return True
 
     def describe(self) -> str:
         """ "(128, 512) float32 in sbuf"."""
@@ -244,7 +255,8 @@ class Buffer:
     def known(self) -> Cells:
         """`cells`, made where there are none."""
         if self.cells is None:
-            self.cells = Cells(self.meta.shape, self.state in (FULL, SHARED))
+            written = self.state in (FULL, SHARED)
+            self.cells = Cells(self.meta.shape, written, self.meta.itemsize)
         return self.cells
 
     def index(self, view: Any) -> Any:
@@ -252,10 +264,12 @@ class Buffer:
         `Cells.index`."""
         return ... if view.meta is self.meta else self.known().index(*self.region(view))
 
-    def fill(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        """Note that all elements of a region have been written."""
+    def fill(
+        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
+    ) -> None:
+        """Note that all elements of a region, of `item` bytes each, have been written."""
         cells = self.known()
-        index = cells.index(offset, shape, strides)
+        index = cells.index(*self._in_cells(offset, shape, strides, item))
         cells.written[index] = True
 
     def filled(self) -> None:
@@ -265,33 +279,38 @@ class Buffer:
         else:
             self.cells = None
 
-    def flags(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """The written-flags of a region, one an element."""
-        return self.known().each(offset, shape, strides)
+    def flags(
+        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
+    ) -> np.ndarray:
+        """The written-flags of a region with elements of `item` bytes, to read and write: one an
+        element; or, on one more axis, one for each cell of an element, where cells are smaller."""
+        region = self._in_cells(offset, shape, strides, item)
+        return self.known().each(*region)
+
+    def written(
+        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
+    ) -> np.ndarray:
+        """Whether each element of a region has been written, as a whole."""
+        flags = self.flags(offset, shape, strides, item)
+        return np.logical_and.reduce(flags, axis=-1) if flags.ndim > len(shape) else flags
 
     def region(self, view: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-        """Offset, shape and strides of a `view`, counted in elements of this buffer.
-
-        A view of another item size covers the elements that it reaches into; where these are no
-        region, all of them.
-        """
+        """Offset, shape and strides of a `view`, counted in cells of this buffer."""
         meta = view.meta
-        have, own = meta.itemsize, self.meta.itemsize
-        if have == own:
-            return view.off, meta.shape, meta.strides
-        start = view.off * have
-        if (
-            meta.shape
-            and meta.strides[-1] in (0, 1)
-            and not any(s * have % own for s in meta.strides[:-1])
-        ):
-            count = -(-(start % own + meta.shape[-1] * have) // own)
-            return (
-                start // own,
-                (*meta.shape[:-1], count),
-                (*(s * have // own for s in meta.strides[:-1]), 1),
-            )
-        return 0, self.meta.shape, self.meta.strides
+        return self._in_cells(view.off, meta.shape, meta.strides, meta.itemsize)
+
+    def _in_cells(
+        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        """A region of elements of `item` bytes in cells, which are as small as any view's elements
+        have been."""
+        cells = self.known()
+        if item % cells.item:
+            cells.finer(math.gcd(item, cells.item))
+        ratio = item // cells.item
+        if ratio == 1:
+            return offset, shape, strides
+        return offset * ratio, (*shape, ratio), (*(s * ratio for s in strides), 1)
 
     def touched(self, view: Any, every: bool = True) -> bool:
         """Whether all elements (or any) of a `view` of this buffer have been written since it was

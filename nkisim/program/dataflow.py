@@ -1,7 +1,336 @@
-"""x"""
+"""From which elements of which inputs a value comes.
 
-from typing import Any
+Backward from a write, instruction by instruction: which part of each source the part of the
+destination depends on (`program.flows`), and who wrote that part. Exact where views are slices of
+axes, in whatever order and split; elsewhere it takes in more, never less. It tells what a value may
+depend on: a factor of zero still counts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..execution.tape import Operand, Record
+from ..machine.memory import CONST, Buffer
+from ..tensors.index import box_of_kept
+from .boxes import (
+    Box,
+    covers,
+    from_view,
+    into_view,
+    meet,
+    merged,
+    of_places,
+    reshaped,
+    seen,
+    whole,
+    without,
+)
+from .call import Call
+from .flows import Elements, hidden_reads, hidden_writes, sources
+from .run import Run
+
+Origins = dict[str, tuple[Box, ...]]
+"""Of each input by name: boxes of its elements, each a range (or places one by one) per axis."""
+
+
+class _Write:
+    """One write to a buffer: by which instruction, of which elements."""
+
+    __slots__ = ("number", "operand", "second", "box", "all", "axes", "full")
+
+    def __init__(self, number: int, operand: Operand, second: bool, share: Any) -> None:
+        self.number = number
+        self.operand = operand
+        self.second = second
+        self.box, self.axes = seen(operand.buffer.meta, operand.meta, operand.offset)
+        self.all = self.box
+        """What the view covers; `box` is less where a mask left some out."""
+        self.full = share is None and self.axes is not None
+
+    def masked(self, keep: np.ndarray) -> None:
+        """A mask over the view left only `keep`."""
+        found = box_of_kept(keep) if self.axes is not None and keep.any() else None
+        if found is not None:
+            part = tuple([range(a, a + n) for a, n in zip(*found)])
+            operand = self.operand
+            known = self.all, self.axes
+            self.box = from_view(part, operand.buffer.meta, operand.meta, operand.offset, known)
+            self.full = True
+
+    def scattered(self, places: Any) -> None:
+        """The elements were picked by indices, and lie at these places of the buffer (None: it is
+        not known where)."""
+        shape = self.operand.buffer.meta.shape
+        self.box = whole(shape) if places is None else of_places(shape, places)
+        self.all = self.box
+        self.axes, self.full = None, False
 
 
 class Dataflow:
-    def __init__(self, calls: Any) -> None: ...
+    """The dataflow of a program, or of one replay of it on values (`Program.dataflow`).
+
+    `of(index)` takes the position of an instruction in `program.instructions` and tells on which
+    elements of the inputs depend what it writes; `output(k)` the same of an output.
+    """
+
+    def __init__(self, calls: Sequence[Call], inputs: Sequence[Any], slots: Any, run: Run) -> None:
+        if any(call.cores > 1 for call in calls):
+            raise ValueError(
+                "the dataflow of a program on two cores is not traced: what one core sends is not "
+                "told from what the other receives"
+            )
+        self._calls = calls
+        self._names = [i.name for i in inputs]
+        self._slots = slots
+        self._records: list[Record] = []
+        self._writes: dict[Any, list[_Write]] = {}
+        self._numbers: dict[Any, list[int]] = {}
+        self._inputs: dict[Buffer, tuple[int, int]] = {}
+        """Of each input of a kernel: the call, and which of its inputs."""
+        self._first: list[int] = []
+        self._picked: dict[int, Any] = {}
+        self._known: dict[tuple[int, bool, Box], list[_Edge]] = {}
+        """Of parts of results that have been asked for: on what they depend directly."""
+        self._buffers = [program.buffers for program in run.programs]
+        for at, (call, program) in enumerate(zip(calls, run.programs)):
+            self._first.append(len(self._records))
+            for k, buffer in enumerate(program.buffers[: len(call.given)]):
+                self._inputs[buffer] = at, k
+            self._index(program.records(), program.tape.indices or {})
+        self._first.append(len(self._records))
+        self._returned = [
+            [_views(program, call, v) for v in call.returned]
+            for call, program in zip(calls, run.programs)
+        ]
+
+    def _index(self, records: Iterable[Record], indices: dict[int, dict[int, Any]]) -> None:
+        """Note who writes what, and which elements indices picked."""
+        at = 0
+        for record in records:
+            number = len(self._records)
+            self._records.append(record)
+            picked = indices.get(at)
+            at += len(record)
+            if picked is not None:
+                self._picked[number] = picked
+            for k, operand in enumerate(record.written):
+                if operand.meta.space != CONST:
+                    write = _Write(number, operand, k == 1, record.share)
+                    if k == 0 and picked is not None:
+                        if -1 in picked:
+                            write.scattered(picked[-1])
+                        elif -2 in picked:
+                            write.masked(picked[-2])
+                    self._note(operand.buffer, write)
+            for key in hidden_writes(record):
+                self._note(key, None, number)
+
+    def _note(self, key: Any, write: _Write | None, number: int = 0) -> None:
+        found = self._writes.get(key)
+        if found is None:
+            found = self._writes[key] = []
+            self._numbers[key] = []
+        found.append(write)  # type: ignore[arg-type]
+        self._numbers[key].append(number if write is None else write.number)
+
+    # -- questions ---------------------------------------------------------------------------------
+    def of(self, index: int, cut: Iterable[str] = ()) -> Origins:
+        """On which elements of the inputs depends what instruction `index` writes.
+
+        `cut`: names of on-chip tensors (`name=`) that are not followed to those who wrote them,
+        such as a running state: then only what the instruction brings in besides. IndexError where
+        there is no such instruction.
+        """
+        record = self._records[index]
+        found = _Found(self, frozenset(cut))
+        for k, operand in enumerate(record.written):
+            found.through(index, whole(operand.meta.shape), k == 1)
+        return found.origins()
+
+    def output(self, k: int = 0, element: tuple[int, ...] | None = None) -> Origins:
+        """On which elements of the inputs depends what the last kernel returns as its output `k`,
+        or one element of it. IndexError where there is none."""
+        return self._output(len(self._calls) - 1, k, element)
+
+    def _output(self, call: int, k: int, element: tuple[int, ...] | None) -> Origins:
+        operand = self._returned[call][k]
+        shape = operand.meta.shape
+        part = whole(shape) if element is None else tuple([range(i, i + 1) for i in element])
+        found = _Found(self, frozenset())
+        found.read(operand, part, self._first[call + 1])
+        return found.origins()
+
+    def writes(self, name: str) -> list[int]:
+        """The instructions that write to the tensors called `name`, in order."""
+        return sorted(
+            {
+                w.number
+                for key, writes in self._writes.items()
+                if isinstance(key, Buffer) and key.name == name
+                for w in writes
+            }
+        )
+
+    # -- one step back -----------------------------------------------------------------------------
+    def _edges(self, number: int, part: Box, second: bool) -> list[_Edge]:
+        """On what a part of an instruction's result depends directly."""
+        found = self._known.get((number, second, part))
+        if found is not None:
+            return found
+        record = self._records[number]
+        edges: list[_Edge] = []
+        for operand, box in sources(record, part, second, self._picked.get(number)):
+            if isinstance(box, Elements):
+                edges += self._need(operand.buffer, box.box, number)
+            else:
+                edges += self._read(operand, box, number)
+        for key in hidden_reads(record, second):
+            at = bisect_left(self._numbers.get(key, []), number) - 1
+            if at >= 0:
+                before = self._numbers[key][at]
+                shape = self._records[before].dst.meta.shape
+                edges.append(_Edge(None, before, whole(shape), False, 0, 0))
+                again = self._records[before].signature.extra
+                rest = hidden_reads(self._records[before], True)
+                if again is not None or rest:
+                    shape = shape if again is None else again.shape
+                    edges.append(_Edge(None, before, whole(shape), again is not None, 0, 0))
+        self._known[number, second, part] = edges
+        return edges
+
+    def _read(self, operand: Operand, part: Box, before: int) -> list[_Edge]:
+        """Who wrote a part of a view, as it is before instruction `before`."""
+        buffer, offset, meta = operand
+        if meta.space == CONST:
+            return []
+        known = seen(buffer.meta, meta, offset)
+        if part is whole(meta.shape):
+            return self._need(buffer, known[0], before)
+        return self._need(buffer, from_view(part, buffer.meta, meta, offset, known), before)
+
+    def _need(self, buffer: Buffer, box: Box, before: int) -> list[_Edge]:
+        """Who wrote elements of a buffer, as they are before instruction `before`."""
+        edges: list[_Edge] = []
+        rest = [box]
+        numbers = self._numbers.get(buffer)
+        if numbers is not None:
+            writes = self._writes[buffer]
+            for at in range(bisect_left(numbers, before) - 1, -1, -1):
+                write = writes[at]
+                left: list[Box] = []
+                for part in rest:
+                    shared = part if part is write.box else meet(part, write.box)
+                    if shared is None:
+                        left.append(part)
+                        continue
+                    into = into_view(shared, write.operand.meta, write.axes, write.all)
+                    edge = _Edge(buffer.name, write.number, into, write.second, 0, 0)
+                    edges.append(edge)
+                    if not write.full:
+                        left.append(part)
+                    elif shared is not part:
+                        left += without(part, shared)
+                rest = left
+                if not rest:
+                    return edges
+        if buffer in self._inputs:
+            call, k = self._inputs[buffer]
+            edges += [_Edge(None, -1, part, False, call, k) for part in rest]
+        return edges
+
+    @staticmethod
+    def mask(boxes: Iterable[Box], shape: tuple[int, ...]) -> np.ndarray:
+        """Boxes as booleans of the tensor's shape."""
+        out = np.zeros(shape, dtype=bool)
+        for box in boxes:
+            out[np.ix_(*[np.asarray(axis) for axis in box])] = True
+        return out
+
+
+def _views(program: Any, call: Call, view: Any) -> Operand:
+    """A returned view of a call's buffers."""
+    return Operand(program.numbered[view.buffer], view.offset, view.meta)
+
+
+class _Edge(NamedTuple):
+    """What a result depends on directly: a part of an earlier one, or of an input."""
+
+    name: str | None
+    """Of the tensor through which it comes."""
+    number: int
+    """The instruction that wrote it; -1 for what a kernel is given."""
+    part: Box
+    second: bool
+    call: int
+    k: int
+
+
+class _Found:
+    """One search."""
+
+    def __init__(self, flow: Dataflow, cut: frozenset[str]) -> None:
+        self.flow = flow
+        self.cut = cut
+        self.boxes: dict[int, dict[Box, None]] = {}
+        self.known: dict[Any, list[Box]] = {}
+        """What has been asked of an instruction already."""
+        self.waiting: list[tuple[int, Box, bool]] = []
+
+    def origins(self) -> Origins:
+        """What was found, by input."""
+        while self.waiting:
+            self.through(*self.waiting.pop())
+        names = self.flow._names
+        return {names[slot]: merged(list(boxes)) for slot, boxes in sorted(self.boxes.items())}
+
+    def through(self, number: int, part: Box, second: bool) -> None:
+        """Follow a part of what instruction `number` wrote."""
+        self.follow(self.flow._edges(number, part, second))
+
+    def read(self, operand: Operand, part: Box, before: int) -> None:
+        """Follow a part of a view that is read."""
+        self.follow(self.flow._read(operand, part, before))
+
+    def follow(self, edges: Iterable[_Edge]) -> None:
+        """Go on where these lead."""
+        known = self.known
+        for name, number, part, second, call, k in edges:
+            if name in self.cut:
+                continue
+            if number < 0:
+                self.origin(call, k, part)
+                continue
+            key = number, second
+            asked = known.get(key)
+            if asked is None:
+                known[key] = [part]
+            elif any(old is part or covers(old, part) for old in asked):
+                continue
+            else:
+                asked.append(part)
+            self.waiting.append((number, part, second))
+
+    def origin(self, call: int, k: int, box: Box) -> None:
+        """Follow elements of what a kernel is given."""
+        flow = self.flow
+        given = flow._calls[call].given[k]
+        for earlier in range(call - 1, -1, -1):
+            other = flow._calls[earlier]
+            end = flow._first[earlier + 1]
+            if given.slot in other.into:
+                operand = flow._returned[earlier][other.into.index(given.slot)]
+                self.read(operand, reshaped(box, given.shape, operand.meta.shape), end)
+                return
+            for at, g in enumerate(other.given):
+                buffer = flow._buffers[earlier][at]
+                if g.slot == given.slot and buffer in flow._writes:
+                    self.follow(flow._need(buffer, reshaped(box, given.shape, g.shape), end))
+                    return
+        if given.slot < len(flow._names):
+            part = reshaped(box, given.shape, flow._slots[given.slot][0])
+            self.boxes.setdefault(given.slot, {})[part] = None

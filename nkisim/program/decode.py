@@ -15,6 +15,7 @@ from ..isa import TABLE
 from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.config import Config
+from ..machine.counts import size_of
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, contiguous, meta_of
 from ..rules import RULES
 from ..rules.listing import Place
@@ -122,7 +123,7 @@ class Reader:
             self.header = json.loads(raw[12 : 12 + size].decode())
         except (ValueError, RecursionError) as error:
             raise ProgramFileError(
-                f"this is not a program that nkisim can load: its header is no JSON ({error})"
+                f"this is not a program that nkisim can load: its header is not a JSON ({error})"
             ) from None
         if type(self.header) is not dict:
             refuse("its header is not an object")
@@ -167,7 +168,7 @@ class Reader:
 
     def array(self, number: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
         """An array of that shape and type, from a block."""
-        size = int(np.prod(shape, dtype=np.int64)) if shape else 1
+        size = size_of(shape)
         self.hold(size, what)
         raw = self.block(number, what)
         if dtype.kind in "biu":
@@ -192,7 +193,7 @@ class Reader:
             if given:
                 refuse(f"{what} has both values and numbers")
             return Pattern(shape, kind, (), self.array(held, shape, dtype, what), name)
-        self.hold(int(np.prod(shape, dtype=np.int64)) if shape else 1, what)
+        self.hold(size_of(shape), what)
         n = len(shape)
         if held is not None or len(given) != (n + 1 if kind == "affine" else 2 * n):
             refuse(f"{what} does not have the numbers of its kind")
@@ -200,7 +201,7 @@ class Reader:
             name != "bool"
             or any(a < 0 or k < 0 or a + k > s for a, k, s in zip(given[:n], given[n:], shape))
         ):
-            refuse(f"{what} is no box inside its shape")
+            refuse(f"{what} is not a box inside its shape")
         return Pattern(shape, kind, given, None, name)
 
     def value(self, x: Any, what: str) -> Any:
@@ -221,8 +222,8 @@ class Reader:
                 try:
                     return float.fromhex(text(v, what, 64))
                 except (ValueError, OverflowError):
-                    refuse(f"{what} is no number")
-        refuse(f"{what} is {str(x)[:40]}, which is no attribute")
+                    refuse(f"{what} is not a number")
+        refuse(f"{what} is {str(x)[:40]}, which is not an attribute")
 
     def layout(self, x: Any) -> Meta:
         """A layout."""
@@ -269,7 +270,7 @@ class Reader:
         if set(x) == {"slot", "shape"}:
             slot = integer(x["slot"], 0, len(slots) - 1, "the number of an array")
             shape = shape_of(x["shape"], "an output")
-            if np.prod(shape, dtype=object) != np.prod(slots[slot][0], dtype=object):
+            if size_of(shape) != size_of(slots[slot][0]):
                 refuse("an output does not have the size of its array")
             return leaf(slot, shape)
         if len(x) == 1:
@@ -384,7 +385,7 @@ class _Call:
         if not fits:
             refuse(f"a pick of kind {str(kind)[:20]!r} does not have its parts")
         if kind == "indices":
-            self.reader.hold(int(np.prod(_grid(found), dtype=object)), "an index")
+            self.reader.hold(size_of(_grid(found)), "an index")
         return Pick(kind, view, found)
 
     def given(self, x: Any) -> Given:
@@ -394,7 +395,7 @@ class _Call:
         shape = shape_of(sizes, "an input")
         kind = named(dtype, _DTYPES, "a data type")
         have, have_type = self.slots[number]
-        if np.prod(have, dtype=object) != np.prod(shape, dtype=object) or have_type != kind:
+        if size_of(have) != size_of(shape) or have_type != kind:
             refuse("an input of a kernel is not the array that it is said to be")
         return Given(text(name, "a name", 256), number, shape, kind, flag(mutable, "mutable"))
 
@@ -404,7 +405,7 @@ class _Call:
             return self.reader.pattern(x["pattern"], "a constant")
         found = self.reader.value(x, "a constant")
         if type(found) not in (bool, int, float):
-            refuse("a constant is no number")
+            refuse("a constant is not a number")
         return found
 
     def array(self, x: Any) -> tuple[Meta, np.ndarray]:

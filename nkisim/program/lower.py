@@ -41,13 +41,13 @@ class _Slots:
         if isinstance(value, Symbol):
             return value.origin
         if isinstance(value, ShapeOnly):
-            raise ValueError("a shape that is no argument of the function is given to a kernel")
+            raise ValueError("a shape that is not an argument of the function is given to a kernel")
         found = self.made.get(id(value))
         if found is None:
             if sum(a.nbytes for a in self.kept) + value.nbytes > MOST_BYTES:
                 raise ValueError(
-                    f"the function gives kernels more than {MOST_BYTES >> 20} MiB of arrays of its "
-                    "own, which would become part of the program: pass them as arguments"
+                    f"the function gives kernels more than {MOST_BYTES >> 20} MiB of arrays that "
+                    "it made itself, which would become part of the program: pass them as arguments"
                 )
             self.kept.append(value)
             found = self.made[id(value)] = self.new(value.shape, value.dtype)

@@ -25,6 +25,7 @@ from . import verify
 from .call import Call
 from .dataflow import Dataflow
 from .encode import body
+from .flat import FlatCall
 from .instruction import Instruction
 from .replay import Replay
 from .run import UNCHECKED, Run
@@ -151,7 +152,7 @@ class Program:
         """What it does, as a run on shapes alone: instructions, counters, memory, timeline."""
         if self._run is None:
             run = self._runs(self._config, values=False)
-            self._replay([shape_only(s, d) for s, d in self._slots[: len(self._inputs)]], run)
+            self._replay(self._shapes(), run)
             self._run = run
         return self._run
 
@@ -198,6 +199,12 @@ class Program:
         """
         if RUNNING.get() is not None:
             broken("nested-grid", f"the program {self._name} is called inside a kernel")
+        given = self._checked(arrays)
+        self.verify()
+        return self._replay(given, LISTENER.get())
+
+    def _checked(self, arrays: tuple[Any, ...]) -> list[Any]:
+        """The arrays given, if they are those that it was lowered for."""
         given = [as_array(a) for a in arrays]
         if len(given) != len(self._inputs):
             names = ", ".join(map(str, self._inputs))
@@ -214,8 +221,17 @@ class Program:
                     f"{self._name} was lowered for {want}, and is given {have}: lower it again "
                     "for other shapes or data types"
                 )
+        return given
+
+    def flat(self) -> Flat:
+        """The program as a flat list of NumPy calls, for many replays on values: the same outputs,
+        sooner, and no record. Making it takes as long as a few replays.
+
+        ValueError where a step has no such call: it prints, writes where run-time indices pick or
+        to its inputs, or runs on two cores.
+        """
         self.verify()
-        return self._replay(given, LISTENER.get())
+        return Flat(self)
 
     def verify(self) -> None:
         """Hold a program that came from a file to the rules, once: `KernelError`, or
@@ -236,13 +252,66 @@ class Program:
                 slots[slot] = array
         return _leaves(self._tree, lambda slot, shape: _reshaped(slots[slot], shape))
 
-    def dataflow(self) -> Dataflow:
-        """Which elements of which inputs the values that it writes depend on: see `Dataflow`."""
-        return Dataflow(self._calls)
+    def dataflow(self, *arrays: Any) -> Dataflow:
+        """On which elements of which inputs the values that it writes depend: see `Dataflow`.
+
+        Without `arrays` on the shapes alone: rows that are picked at run time may be any. With one
+        array for each of `inputs`: those that this replay picks. ValueError for a program on two
+        cores.
+        """
+        run = self.run
+        if arrays or self._traced:
+            run = self._runs(self._config, values=bool(arrays))
+            run.traces = True
+            given = self._checked(arrays) if arrays else self._shapes()
+            self._replay([a.copy() if arrays else a for a in given], run)
+        return Dataflow(self._calls, self._inputs, self._slots, run)
+
+    @property
+    def _traced(self) -> bool:
+        return any(call.picks or call.masks for call in self._calls)
+
+    def _shapes(self) -> list[Any]:
+        return [shape_only(s, d) for s, d in self._slots[: len(self._inputs)]]
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, which `nkisim.load` reads: `docs/program-file.md` has the format."""
         Path(path).write_bytes(body(self))
+
+
+class Flat:
+    """A program as a flat list of NumPy calls (`Program.flat`). Not for several threads at once:
+    its calls share the memory of the tiles."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._calls = [
+            FlatCall(
+                call,
+                program.config,
+                [shape_only(g.shape, program.slots[g.slot][1]) for g in call.given],
+                program._derive,
+            )
+            for call in program.calls
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(call.calls) for call in self._calls)
+
+    def __call__(self, *arrays: Any) -> Any:
+        """What the program returns for these arrays. ValueError for other shapes or data types,
+        `KernelError` for what only values decide."""
+        program = self._program
+        slots: list[Any] = [None] * len(program.slots)
+        slots[: len(arrays)] = program._checked(arrays)
+        slots[len(program.slots) :] = []
+        for slot, values in program.constants.items():
+            slots[slot] = values
+        for call in self._calls:
+            given = [_reshaped(slots[g.slot], g.shape) for g in call.call.given]
+            for slot, array in zip(call.call.into, call(given)):
+                slots[slot] = array
+        return _leaves(program.tree, lambda slot, shape: _reshaped(slots[slot], shape))
 
 
 def _dtype_name(dtype: Any) -> str:

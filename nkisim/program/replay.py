@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,9 @@ class Replay:
         try:
             with launched(self.execution):
                 mutable = self._begin()
+                steps = [partial(_STEPS[kind], self) for kind in range(len(_STEPS))]
                 for kind, what, args in self._steps():
-                    _STEPS[kind](self, what, args)
+                    steps[kind](what, args)
                 for execution in self.executions:
                     if execution.suspect is not None:
                         execution.settle(False)
@@ -146,6 +148,8 @@ class Replay:
                     check_capacity(execution, self.kernel)
                 self._now(self.executions[0])
                 self.cursor.f_lasti = 0
+                for execution in self.executions:
+                    execution.numbered = [t.buf for t in self.whole]
                 return self._end(mutable)
         finally:
             CURSOR.reset(token)
@@ -381,6 +385,10 @@ class Replay:
         t = self.viewed(args)
         self.execution.nothing_added(t) if what else self.execution.zero(t)
 
+    def cleared(self, args: list[int]) -> None:
+        """Zeros where nothing has been written."""
+        self.execution.clear_unwritten(self.viewed(args))
+
     def target(self, what: int, args: list[int]) -> None:
         """The kernel goes on as if for another target."""
         execution = self.execution
@@ -421,23 +429,23 @@ def _nothing(replay: Replay, what: int, args: list[int]) -> None:
 
 
 _STEPS: dict[int, Any] = {
-    ALLOCATE: Replay.allocated,
-    RUN: Replay.ran,
-    REDIRECT: Replay.redirected,
-    PRINT: Replay.printed,
-    ZERO: Replay.zero,
-    CLEAR: lambda r, what, args: r.execution.clear_unwritten(r.viewed(args)),
-    MATERIALIZE: Replay.materialized,
+    ALLOCATE: lambda r, what, args: r.allocated(what, args),
+    RUN: lambda r, what, args: r.ran(what, args),
+    REDIRECT: lambda r, what, args: r.redirected(what, args),
+    PRINT: lambda r, what, args: r.printed(what, args),
+    ZERO: lambda r, what, args: r.zero(what, args),
+    CLEAR: lambda r, what, args: r.cleared(args),
+    MATERIALIZE: lambda r, what, args: r.materialized(what, args),
     PLACE: lambda r, what, args: r.execution.place(r.whole[args[0]], args[1], args[2]),
     OFFER: lambda r, what, args: r.execution.offer(r.viewed(args)),
     PAUSE: lambda r, what, args: r.execution.pause_history(r.whole[args[0]].buf),
     RESUME: lambda r, what, args: r.execution.resume_history(r.viewed(args)),
-    INSTANCE: Replay.instance,
-    TARGET: Replay.target,
-    CORE: Replay.core,
-    SEND: Replay.send,
+    INSTANCE: lambda r, what, args: r.instance(what, args),
+    TARGET: lambda r, what, args: r.target(what, args),
+    CORE: lambda r, what, args: r.core(what, args),
+    SEND: lambda r, what, args: r.send(what, args),
     LOOP: _nothing,
     NEXT: _nothing,
     END: _nothing,
-    CONSTANT: Replay.constant,
+    CONSTANT: lambda r, what, args: r.constant(what, args),
 }

@@ -53,10 +53,14 @@ class Run:
         self.target_asked = False
         """Whether a target was named when the recording began."""
         self.programs: list[Execution] = []
+        self.traces = False
+        """Whether it is kept which elements run-time indices picked (`program.dataflow`)."""
 
     def begun(self, execution: Execution) -> None:
         """A kernel, or the second core of one, has begun: its records are the run's."""
         self.programs.append(execution)
+        if self.traces:
+            execution.tape.indices = {}
 
     @property
     def target(self) -> str:

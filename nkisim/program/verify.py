@@ -33,6 +33,7 @@ from ..execution.lowering import (
     ZERO,
 )
 from ..machine import target as targets
+from ..machine.counts import size_of
 from ..rules.errors import KernelError
 from .call import Call
 from .decode import ProgramFileError, refuse
@@ -99,7 +100,7 @@ def form(call: Call) -> None:
         refuse("it goes on for a target that is not there")
     destinations(call, ran)
     hbm = sum(
-        int(np.prod(call.allocations[w].shape, dtype=object)) * call.allocations[w].dtype.itemsize
+        size_of(call.allocations[w].shape) * call.allocations[w].dtype.itemsize
         for w in whats[kinds == ALLOCATE].tolist()
         if call.allocations[w].space == "hbm"
     )
@@ -121,11 +122,11 @@ def destinations(call: Call, ran: Any) -> None:
     seeds = np.array([f.instruction.name in _SEEDS for f in call.forms] or [False])
     allowed = (into >= 0) | (into == FRESH) | (into == PICKED)
     if (~allowed & ~((into == STATE) & seeds[whats])).any():
-        refuse("an instruction writes to what is no tensor")
+        refuse("an instruction writes to what is not a tensor")
     seconds = np.array([f.extra is not None for f in call.forms] or [False])[whats]
     extra = call.args[ends[seconds] - 2]
     if ((extra < 0) & (extra != PICKED)).any():
-        refuse("an instruction's second destination is no tensor")
+        refuse("an instruction's second destination is not a tensor")
     if len(call.args) and call.args.min() < min(NUMBER, STATE) - (1 << 40):
         refuse("an argument is out of all bounds")
 

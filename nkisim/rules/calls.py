@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-import linecache
 import re
 from collections.abc import Iterable
 from types import CodeType, FrameType
@@ -51,7 +50,7 @@ def _callee(code: CodeType, lasti: int) -> ast.expr | None:
     if span is None:
         return None
     try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+        tree = ast.parse("".join(source.lines_of(code)))
     except (SyntaxError, ValueError):
         return None
     for node in ast.walk(tree):

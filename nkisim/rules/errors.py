@@ -94,7 +94,7 @@ class KernelError(Exception):
             ("remedy", self.remedy),
             (
                 "line",
-                f"{os.path.basename(self.filename)}:{self.line}: {self.source}"
+                f"{os.path.basename(self.filename)}:{self.line}: {self.source}".rstrip(": ")
                 if self.line
                 else None,
             ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import textwrap
 from types import CodeType
 from typing import NamedTuple
@@ -70,22 +69,32 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-@functools.lru_cache(maxsize=512)
 def blocks_of(code: CodeType) -> tuple[Block, ...]:
     """The scoping blocks of a function, innermost last; empty where its source cannot be read."""
-    try:
-        lines, first = inspect.getsourcelines(code)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError, IndentationError):
+    return _blocks_of(code, code.co_filename)
+
+
+@functools.lru_cache(maxsize=512)
+def _blocks_of(code: CodeType, filename: str) -> tuple[Block, ...]:
+    text = source.function_of(code)
+    if text is None:
         return ()
-    finder = _Finder(code, first - 1)
+    try:
+        tree = ast.parse(textwrap.dedent(text[0]))
+    except SyntaxError:
+        return ()
+    finder = _Finder(code, text[1] - 1)
     finder.visit(tree)
     return tuple(sorted(finder.blocks, key=lambda b: (b.first, -b.last)))
 
 
-@functools.lru_cache(maxsize=8192)
 def block_at(code: CodeType, lasti: int) -> Block | None:
     """The smallest scoping block around the instruction at byte `lasti`, if any."""
+    return _block_at(code, lasti, code.co_filename)
+
+
+@functools.lru_cache(maxsize=8192)
+def _block_at(code: CodeType, lasti: int, filename: str) -> Block | None:
     line = source.line_of(code, lasti).line
     found = [b for b in blocks_of(code) if b.first <= line <= b.last]
     return min(found, key=lambda b: b.last - b.first) if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import itertools
 import linecache
 import os
@@ -63,6 +64,42 @@ def _line_number(code: CodeType, lasti: int) -> int:
     return code.co_firstlineno
 
 
+_WORD = re.compile(r"\w+")
+
+
+def lines_of(code: CodeType) -> tuple[str, ...]:
+    """The lines of the file that `code` was compiled from; none where it is not on disk (nor a
+    cell of a notebook), or where what is there is another text under the same name."""
+    return _lines_of(code, code.co_filename)
+
+
+# Code of two files is equal if it does the same: the file's name is a part of every key.
+@functools.lru_cache(maxsize=4096)
+def _lines_of(code: CodeType, filename: str) -> tuple[str, ...]:
+    lines = linecache.getlines(filename)
+    last = max((line for _, _, line in code.co_lines() if line), default=code.co_firstlineno)
+    if last > len(lines):
+        return ()
+    known = {*code.co_varnames, *code.co_freevars, *code.co_cellvars, *code.co_names}
+    # a test's assertions are rewritten by pytest, whose names have an "@"
+    if not any("@" in name for name in known):
+        # as far as the last line of the function's last statement, which may have several
+        text = "".join(lines[code.co_firstlineno - 1 : last + 20])
+        parts = {part for name in known if name[0] not in "._" for part in name.split(".")}
+        if not parts <= set(_WORD.findall(text)):
+            return ()
+    return tuple(lines)
+
+
+def function_of(code: CodeType) -> tuple[str, int] | None:
+    """The text of a function, indented as it is, and its first line; None where there is none."""
+    lines = lines_of(code)
+    if not lines or code.co_firstlineno > len(lines):
+        return None
+    first = code.co_firstlineno
+    return "".join(inspect.getblock(list(lines[first - 1 :]))), first
+
+
 def line_of(code: CodeType | Listing | None, lasti: int) -> Line:
     """The source line of the instruction at byte `lasti` of `code`."""
     if code is None:
@@ -70,7 +107,8 @@ def line_of(code: CodeType | Listing | None, lasti: int) -> Line:
     if isinstance(code, Listing):
         return Line(*code.places[lasti][:3])
     number = _line_number(code, lasti)
-    return Line(code.co_filename, number, linecache.getline(code.co_filename, number).strip())
+    lines = lines_of(code)
+    return Line(code.co_filename, number, lines[number - 1].strip() if lines else "")
 
 
 def is_internal(error: BaseException) -> bool:
@@ -155,7 +193,7 @@ def decides_a_branch(depth: int = 1) -> bool:
     a loop or an assertion; also where its text cannot be read."""
     frame = user_frame(depth + 1)
     place = span(frame.f_code, frame.f_lasti)
-    lines = linecache.getlines(frame.f_code.co_filename)
+    lines = lines_of(frame.f_code)
     if place is None or not lines:
         return True
     # Python 3.11 gives the jump of a branch the place of the whole statement
@@ -167,17 +205,19 @@ def decides_a_branch(depth: int = 1) -> bool:
 
 def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:
     """The variable to which the expression at this place is assigned as a whole, if it is."""
+    if code is None:
+        return None
     if isinstance(code, Listing):
         return code.places[lasti].label
-    return _assigned_name(code, lasti)
+    return _assigned_name(code, lasti, code.co_filename)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _assigned_name(code: CodeType | None, lasti: int) -> str | None:
-    place = None if code is None else span(code, lasti)
-    if code is None or place is None:
+def _assigned_name(code: CodeType, lasti: int, filename: str) -> str | None:
+    place = span(code, lasti)
+    if place is None:
         return None
-    return _targets("".join(linecache.getlines(code.co_filename))).get(place)
+    return _targets("".join(lines_of(code))).get(place)
 
 
 def expression_label(code: CodeType | None, lasti: int) -> str:
@@ -186,7 +226,8 @@ def expression_label(code: CodeType | None, lasti: int) -> str:
     if code is None or not place.line:
         return "a tile"
     at = span(code, lasti)
-    raw = linecache.getline(code.co_filename, place.line).encode()  # columns count bytes of UTF-8
+    lines = lines_of(code)
+    raw = lines[place.line - 1].encode() if lines else b""  # columns count bytes of UTF-8
     text = (
         ""
         if at is None

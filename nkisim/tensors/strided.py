@@ -558,9 +558,15 @@ def _retyped(
     return type(t)(t.buf, array, meta, off)
 
 
-def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) -> Tensor:
+def access(
+    t: Tensor,
+    pattern: Any,
+    offset: int | None,
+    dtype: np.dtype | None,
+    by_index: bool = False,
+) -> Tensor:
     """An explicit pattern of [stride, count] pairs over the tensor's memory, starting at the view's
-    own offset."""
+    own offset. `by_index`: run-time indices take the place of the first stride."""
     wanted = t.dtype if dtype is None else dtype
     ratio = t.meta.itemsize / wanted.itemsize
     pairs = arguments.pairs(pattern, "ap", "pattern")
@@ -586,7 +592,9 @@ def access(t: Tensor, pattern: Any, offset: int | None, dtype: np.dtype | None) 
             got=repr(pattern),
             limit="[stride, count] pairs with counts of 1 or more",
         )
-    last = off + sum(s * (n - 1) for s, n in pairs)
+    if by_index:
+        strides = (0,) + strides[1:]
+    last = off + sum(s * (n - 1) for s, n in zip(strides, shape))
     if off < 0 or last >= total:
         broken(
             "out-of-bounds",
@@ -708,10 +716,12 @@ def _moved(
             return nothing(t)
         broken(
             "out-of-bounds",
-            f"{api}: index {last if value >= 0 else off} is out of bounds for "
-            f"axis 0 with size {total}",
+            f"{api}: index {value} is out of bounds for axis {dim} of '{t.label}', which has "
+            f"{extent} elements there",
             tensor=t.label,
-            got=f"run-time index {value} on axis {dim} of shape {of}",
+            # of the flat memory too, as the official simulator tells it
+            got=f"run-time index {value}; index {last if value >= 0 else off} is out of bounds for "
+            f"axis 0 with size {total}",
             limit=f"0..{extent - 1}",
             remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
             "oob_mode=nisa.oob_mode.skip.",
@@ -773,7 +783,9 @@ def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> 
             addresses[outside],
             np.maximum(addresses[outside], t.buf.meta.nbytes // t.meta.itemsize),
         )
-    return IndexedTensor(_flat(t), (addresses,), t.shape, (index,))
+    picked = IndexedTensor(_flat(t), (addresses,), t.shape, (index,))
+    picked.rows = rows, extent
+    return picked
 
 
 def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Tensor:

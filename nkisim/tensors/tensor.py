@@ -507,7 +507,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "recipe", "skip")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows")
 
     def __init__(
         self,
@@ -531,6 +531,9 @@ class IndexedTensor(Tensor):
         """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
         self.skip = False
         """Whether elements out of bounds are left out."""
+        self.rows: tuple[np.ndarray, int] | None = None
+        """Where a vector of run-time indices picks rows of flat memory: the row of each first place
+        of the grid, and how many rows there are."""
 
     @property
     def unknown(self) -> bool:
@@ -551,6 +554,8 @@ class IndexedTensor(Tensor):
             bad = (full < 0) | (full >= n)
             if where is not None:
                 bad = bad & where
+            if bad.any() and self.rows is not None:
+                self._no_such_row(full, bad, n)
             if bad.any():
                 first = int(full[bad][0])
                 # of an access pattern over flat memory the offset is told, as the official
@@ -571,6 +576,32 @@ class IndexedTensor(Tensor):
                 )
             picked.append(np.clip(full, 0, n - 1))
         return picked
+
+    def _no_such_row(self, full: np.ndarray, bad: np.ndarray, total: int) -> None:
+        """Refuse a run-time row that the tensor does not have; `full`: offsets in its memory."""
+        assert self.rows is not None
+        rows, extent = self.rows
+        row, offset = int(rows[np.argwhere(bad)[0][0]]), int(full[bad][0])
+        broken(
+            "out-of-bounds",
+            f"index {row} is out of bounds for axis 0 of '{self.label}', which has {extent} rows",
+            tensor=self.label,
+            # of the flat memory too, as the official simulator tells it
+            got=f"row {row}; index {offset} is out of bounds for axis 0 with size {total}",
+            limit=f"0..{extent - 1}",
+            remedy="The index is data: let entries that stand for nothing point at a row that is "
+            "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
+        )
+
+    def places(self) -> np.ndarray | None:
+        """Where in the buffer the elements lie, shape `shape`, those out of bounds at the edge;
+        None in a run without values."""
+        if any(type(index) is ShapeOnly for index in self.indices):
+            return None
+        total = np.full(self.shape, self.off, dtype=np.int64)
+        for n, step, index in zip(self.base.shape, self.base.strides, self.indices):
+            total += np.clip(index, 0, n - 1) * step
+        return total
 
     def inside(self) -> np.ndarray:
         """Which positions have all their indices inside the tensor, shape `shape`: the others are
@@ -618,8 +649,8 @@ class IndexedTensor(Tensor):
         picked = self._check(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
-        found: np.ndarray = self._flags()[tuple(picked)]
-        return found
+        flags: np.ndarray = self._flags()[tuple(picked)]
+        return np.logical_and.reduce(flags, axis=-1) if flags.ndim > len(self.shape) else flags
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
@@ -636,9 +667,9 @@ class IndexedTensor(Tensor):
             return
         region = None if self.tiles is not None else self._region(picked, keep)
         if self.unknown:  # no telling which: all elements count as written from now on
-            buf.fill(0, buf.meta.shape, buf.meta.strides)
+            buf.fill(0, buf.meta.shape, buf.meta.strides, buf.meta.itemsize)
         elif region is not None:
-            buf.fill(*region)
+            buf.fill(*region, self.base.itemsize)
         else:
             self._flags()[tuple(p[keep] for p in picked) if chosen is None else chosen] = True
         buf.state = memory.PARTIAL
@@ -696,4 +727,5 @@ class IndexedTensor(Tensor):
         self.array[at] = dtypes.cast(sums, self.array.dtype)
 
     def _flags(self) -> np.ndarray:
-        return self.buf.flags(self.off, self.base.shape, self.base.strides)
+        base = self.base
+        return self.buf.flags(self.off, base.shape, base.strides, base.itemsize)

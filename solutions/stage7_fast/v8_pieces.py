@@ -12,7 +12,7 @@ import neuronxcc.nki.language as nl
 
 KEYS = 8192  # a chunk at most: one update of m, l and acc
 PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB a partition in every transfer
-BANK = 512  # fp32 values a partition in a PSUM bank
+BANK = 512  # fp32 values per partition in a PSUM bank
 
 
 @nki.jit

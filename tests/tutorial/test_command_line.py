@@ -111,11 +111,11 @@ def test_json_is_the_verdict_the_sentence_and_the_counters(write, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["outcome"], found["cause"], found["stage"], found["name"]) == (
         "wrong",
-        "loaded once a query head",
+        "loaded once per query head",
         4,
         "gqa",
     )
-    assert found["sentence"].startswith("K and V are loaded once a query head")
+    assert found["sentence"].startswith("K and V are loaded once per query head")
     assert found["counters"]["HBM bytes read"] == {"yours": 2099200, "minimum": 526336}
 
 

@@ -170,8 +170,8 @@ def _repeated(
             verb = "are" if len(shared) > 1 else "is"
             often = _times(max(times[p] for p in shared))
             return Overrun(
-                "loaded once a query head",
-                f"{what} {verb} loaded once a query head: read {often} (G = {group}), {bytes_}. "
+                "loaded once per query head",
+                f"{what} {verb} loaded once per query head: read {often} (G = {group}), {bytes_}. "
                 "The output is right; load each tile once per KV head and let the group's query "
                 "heads share it.",
             )

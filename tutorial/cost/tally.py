@@ -30,8 +30,8 @@ _NAMES = {
     "dma": "DMA",
 }
 UNKNOWN = (
-    "unknown   what a compiler reorders, fuses or spills, and what a device measures: none "
-    "of this has run on one"
+    "unknown   what a compiler reorders, fuses or spills, and what a device measures; nothing here "
+    "has run on one"
 )
 
 

@@ -15,7 +15,7 @@ MADE_BY = {
     "char_model.npz": "tools/train_char_model.py",
     "smollm2_attention.npz": "tools/make_real_attention.py",
 }
-"""The data files, and what makes each of them anew."""
+"""The data files, and what builds each of them."""
 
 
 class DataError(FileNotFoundError):
@@ -30,7 +30,7 @@ def folder() -> Traversable:
 def read(name: str) -> dict[str, NDArray[Any]]:
     """The arrays of a data file by name. Raises DataError if it is missing or damaged."""
     source = folder() / name
-    remedy = f"install the package with its data files, or make it anew with {MADE_BY[name]}"
+    remedy = f"install the package with its data files, or build it again with {MADE_BY[name]}"
     try:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
@@ -58,6 +58,6 @@ def troubles() -> list[str]:
         if re.search(r"\b[0-9a-f]{64}\b", known) and digest not in known:
             found.append(
                 f"{folder() / name} is not the file that the README beside it describes: install "
-                f"the package again, or make it anew with {MADE_BY[name]}"
+                f"the package again, or build it again with {MADE_BY[name]}"
             )
     return found

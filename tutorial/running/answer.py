@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def rows(self) -> NDArray[Any]:
-        """The output with one row a query head, those of a batch one after another."""
+        """The output with one row per query head, those of a batch one after another."""
         return self.output.reshape(-1, self.output.shape[-1])
 
     @property

@@ -76,7 +76,7 @@ class _Given(nkisim.ShapeOnly):
 def refused(stage: Stage, kernel: Any, done: Result) -> Problem | None:
     """Why the answer of `done` is no kernel's work, in one sentence; None where it is, or where
     that cannot be known: a real SDK ran it, or the simulator needs values that it does not have."""
-    if done.run is None:
+    if done.run is None or hasattr(kernel, "lowered"):  # a program has instructions alone
         return None
     args = {
         name: _Given(value.shape, value.dtype) if isinstance(value, np.ndarray) else value

@@ -57,6 +57,14 @@ class Unusable(Exception):
     """A file or an object that cannot be checked; the text is one sentence."""
 
 
+class Reported(Exception):
+    """A problem that another process found with the kernel that it holds."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
 class CheckError(Exception):
     """The check itself cannot work here, whatever the kernel; the text is one sentence."""
 
@@ -132,8 +140,8 @@ def function_of(kernel: Any) -> Any:
 
 
 def usable(kernel: Any, stage: Stage) -> Problem | None:
-    """Why `kernel` need not be run: it is no entry point of this stage, or an empty one. None if it
-    can be."""
+    """Why `kernel` need not be run: it is not an entry point of this stage, or an
+    empty one. None if it can be."""
     if kernel is None or kernel is Ellipsis:
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     if not callable(kernel):
@@ -220,7 +228,9 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
                 _advice(result),
             ):
                 result.returned = kernel(*args, **case.options)
-            if not len(result.run) and _package(kernel) != "nkisim":
+            if hasattr(kernel, "lowered"):  # held by another process, perhaps without a program
+                result.run = result.run if kernel.lowered else None
+            elif not len(result.run) and _package(kernel) != "nkisim":
                 raise Unusable(_plain_function(kernel))
     except KeyboardInterrupt:
         raise
@@ -250,8 +260,8 @@ def configuration(case: Case) -> Any:
 
 
 def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
-    """`run`, or the problem of a kernel that need not be run: it is no entry point of this stage,
-    or an empty one."""
+    """`run`, or the problem of a kernel that need not be run: it is not an entry point of
+    this stage, or an empty one."""
     problem = usable(kernel, stage)
     return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
 
@@ -284,6 +294,8 @@ def problem_of(
     called with, `run` is what was recorded of the call."""
     import nkisim
 
+    if isinstance(error, Reported):
+        return error.problem
     if isinstance(error, NotImplementedError):
         return Problem(
             NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", one_line(error)

@@ -119,7 +119,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
         case("no padding, d = 128", "a last tile that is not whole", (130, 130), 2, 2, 128, 130),
         case("odd lengths above 256", "lengths in 16 bits", (257, 259, 301), 1, 1, 16, 303),
         case("one sequence, n = 100", whole, (77,), 6, 2, 64, 100),
-        case("8 heads a group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
+        case("8 heads per group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
         case("random, Hkv = 5", FAMILIES["random"].reveals, (40, 64), 10, 5, 64, 64),
         batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", whole, draw),
         *(

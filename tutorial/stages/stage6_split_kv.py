@@ -157,7 +157,7 @@ def _dealt_out(draw: Draw) -> tuple[Case, ...]:
     return (
         case("one split", "a merge that needs two", 1, 4, 2, 64, 256),
         case("two splits, d = 128", FAMILIES["random"].reveals, 2, 4, 2, 128, 256),
-        case("two splits, 8 heads a group", FAMILIES["random"].reveals, 2, 8, 1, 64, 256),
+        case("two splits, 8 heads per group", FAMILIES["random"].reveals, 2, 8, 1, 64, 256),
         case("two splits, Hkv = 5", FAMILIES["random"].reveals, 2, 10, 5, 64, 256),
         case("unequal splits", left, 4, 4, 2, 64, 640),
         case("three splits of four tiles", left, 3, 6, 3, 64, 512),

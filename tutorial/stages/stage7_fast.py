@@ -253,7 +253,10 @@ def minimum(case: Case) -> Budget:
 def ladder_case(n: int = 8192) -> Case:
     """The size at which the ladder is measured: Hq = 32, Hkv = 8, d = 128. It is counted on shapes
     alone, so the arrays have no memory of their own."""
-    q, k, v = (np.broadcast_to(np.zeros((), BF16), shape) for shape in ((128, 32), (8, 128, n), (8, n, 128)))
+    q, k, v = (
+        np.broadcast_to(np.zeros((), BF16), shape)
+        for shape in ((128, 32), (8, 128, n), (8, n, 128))
+    )
     args = {"q": q, "k": k, "v": v}
     return Case(f"ladder, n = {n}", "what the timeline asks for", args)
 
@@ -296,7 +299,7 @@ RUNGS = (
         "v4_large_transfers.py",
         "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
-        "What it saves here is updates, once a chunk; the DMA engines were not the bound yet, "
+        "It saves updates here: one per chunk. The DMA engines were not the bound yet, "
         "and will be from rung 6 on.",
     ),
     Rung(

@@ -334,7 +334,7 @@ QUESTIONS = (
         "Four sequences of 512 keys share their first 256, in blocks of 16. How many blocks "
         "do they take in the pool?",
         80,
-        "16 shared, and 4 times 16 of their own: 80 instead of 128.",
+        "16 shared, and 16 more for each of 4 sequences: 80 instead of 128.",
         "256 keys are 16 blocks, shared or not.",
     ),
 )

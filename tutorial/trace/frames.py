@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..pictures.canvas import SMALL, WIDTH, Canvas, Picture
-from ..reference.text import number
+from ..reference.text import DIGITS, number
 from .rows import Row, Table
 
 PER_LINE = 4  # small frames side by side in a strip
@@ -35,9 +36,30 @@ class Scale:
         return 0.06 + 0.94 * (score - self.low) / span
 
 
+def as_shown(row: Row, digits: int) -> Row:
+    """The row with its numbers as the table rounds them: the last bits of fp32 differ between
+    machines, and a picture must not."""
+
+    def seen(value: float | None, decimals: int, digits: int = DIGITS) -> float | None:
+        if value is None or not math.isfinite(value):
+            return value
+        return float(number(value, decimals, digits=digits))
+
+    return replace(
+        row,
+        tile_max=seen(row.tile_max, 2),
+        m_old=seen(row.m_old, 2),
+        m_new=seen(row.m_new, 2),
+        alpha=seen(row.alpha, 4),
+        l=seen(row.l, 4, digits),
+        acc=seen(row.acc, 3, digits),
+    )
+
+
 def frame(table: Table, row: Row, words: str) -> Picture:
     """The picture of one row of a trace. `words` is its alternative text."""
-    rows = [r for r in table.rows if r.head == row.head]
+    rows = [as_shown(r, table.digits) for r in table.rows if r.head == row.head]
+    row = as_shown(row, table.digits)
     now = rows.index(row)
     before = rows[now - 1] if now else None
     scale = Scale(rows)
@@ -65,7 +87,7 @@ def frame(table: Table, row: Row, words: str) -> Picture:
 
 def strip(table: Table, head: int) -> Picture:
     """All tiles of one head side by side, each with its scores, m, and l; 16 at most."""
-    rows = [row for row in table.rows if row.head == head][:MOST]
+    rows = [as_shown(row, table.digits) for row in table.rows if row.head == head][:MOST]
     scale = Scale(rows)
     wide = (WIDTH - 8) / PER_LINE
     lines = -(-len(rows) // PER_LINE)

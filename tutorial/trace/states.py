@@ -1,9 +1,9 @@
 """The running state of the reader's own kernel, found in a run by the names m, l and acc.
 
-Kernels differ in style: one tensor for all heads or one a head; a row or a column; several updates
-a tile; any start that is low enough; any tile width; a max of the unscaled scores; heads in any
-order. `observe` undoes all that and gives one row a query head and one value a tile, as far as the
-kernel's own writes tell.
+Kernels differ in style: one tensor for all heads or one per head; a row or a column; several
+updates per tile; any start that is low enough; any tile width; a max of the unscaled scores; heads
+in any order. `observe` undoes all that and gives one row per query head and one value per tile, as
+far as the kernel's own writes show.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from ..reference import twins
 from ..running import runner
 from ..running.worked import StandIn, solution_text, variant
 from ..stage import Case
+from .own import own_kernel
 
 
 def excerpt(key: int | str, start: str, end: str | None = None) -> None:
@@ -30,6 +31,20 @@ def excerpt(key: int | str, start: str, end: str | None = None) -> None:
         len(lines) if end is None else next(i for i in range(first, len(lines)) if end in lines[i])
     )
     print("\n".join(lines[first:last]))
+
+
+def last_kernel(key: int | str, start: str, end: str | None = None) -> None:
+    """Print the reader's own kernel of a stage, where the notebook or the exercise beside this one
+    has one; else the worked solution, as `excerpt` does."""
+    own = own_kernel(key)
+    if own is None:
+        excerpt(key, start, end)
+        return
+    text, path = own
+    lines = text.strip().splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith(("@", "def "))), 0)
+    print(f"Your kernel of {stage.get(key).title}, from {path.name}:\n")
+    print("\n".join(lines[first:]))
 
 
 def instructions(key: int | str, kernel: Any, count: int = 6) -> None:

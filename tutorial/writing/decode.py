@@ -126,7 +126,7 @@ def _capacity(prompt: str, tokens: int, network: Network) -> int:
 
 
 class _NoAnswer(Exception):
-    """What an attention step gave back is no attention; the text is one sentence."""
+    """What an attention step gave back is not an attention; the text is one sentence."""
 
 
 def _decode(

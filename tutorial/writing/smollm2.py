@@ -45,7 +45,7 @@ class Tokenizer:
         return [self._ids[part] for word in _words(text) for part in self._merge(word)]
 
     def decode(self, ids: list[int]) -> str:
-        """Text of the ids; bytes that are no valid UTF-8 become the replacement character."""
+        """Text of the ids; bytes that are not valid UTF-8 become the replacement character."""
         joined = "".join(self._tokens[i] for i in ids)
         return bytes(self._byte_of[char] for char in joined).decode("utf-8", errors="replace")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -38,13 +37,15 @@ def _compiled(node: ast.expr) -> CodeType:
 
 
 @functools.lru_cache(maxsize=64)
-def _promises(code: CodeType) -> tuple[_Promise, ...]:
-    try:
-        lines, first = inspect.getsourcelines(code)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError, ValueError):
+def _promises(code: CodeType, filename: str) -> tuple[_Promise, ...]:
+    text = source.function_of(code)
+    if text is None:
         return ()
-    shift = first - 1
+    try:
+        tree = ast.parse(textwrap.dedent(text[0]))
+    except (SyntaxError, ValueError):
+        return ()
+    shift = text[1] - 1
     return tuple(
         _Promise(
             node.lineno + shift,
@@ -93,7 +94,7 @@ def _at(code: CodeType, line: int) -> int:
 def watching(function: Any) -> Iterator[None]:
     """While `function` runs, its annotated assignments are checked as they are made."""
     code = getattr(function, "__code__", None)
-    promises = _promises(code) if code is not None else ()
+    promises = _promises(code, code.co_filename) if code is not None else ()
     if not promises or sys.gettrace() is not None:
         yield
         return

@@ -18,7 +18,7 @@ import numpy as np
 from ...execution.execution import current
 from ...machine.memory import PSUM, SBUF
 from ...machine.target import Target
-from ...rules import source
+from ...rules import arguments, source
 from ...rules.errors import broken
 from .allocated import AUTOMATIC
 from .support import Memory
@@ -204,10 +204,6 @@ sbuf = _Sbuf()
 psum = _Psum()
 
 
-def _pass_through(func: Any = None, **kwargs: Any) -> Any:
-    return (lambda f: f) if func is None else func
-
-
 def force_auto_alloc(func: Any = None) -> Any:
     """The placements that the kernel chooses are ignored: its tiles go where the compiler wants."""
     if func is None:
@@ -216,8 +212,27 @@ def force_auto_alloc(func: Any = None) -> Any:
     return func
 
 
-skip_middle_end_transformations = _pass_through
-enable_stack_allocator = _pass_through
+def skip_middle_end_transformations(func: Any = None) -> Any:
+    """A decorator for the compiler, which has no such pass here: the kernel stays as it is."""
+    return func if func is not None else skip_middle_end_transformations
+
+
+def enable_stack_allocator(func: Any = None, log_level: Any = 50) -> Any:
+    """A decorator that chooses the compiler's allocator: the kernel stays as it is."""
+    return func if func is not None else lambda f: f
+
+
+@contextlib.contextmanager
+def allocation_scope() -> Iterator[None]:
+    """Tensors made inside are the compiler's to place together; nothing changes here."""
+    yield
+
+
+@contextlib.contextmanager
+def multi_buffer(factor: int = 2) -> Iterator[None]:
+    """The compiler may keep `factor` buffers of what is made inside; nothing changes here."""
+    arguments.integer(factor, "nki.compiler.multi_buffer", "factor", least=1)
+    yield
 
 
 @contextlib.contextmanager
@@ -227,8 +242,10 @@ def no_reorder() -> Iterator[None]:
 
 
 __all__ = [
+    "allocation_scope",
     "enable_stack_allocator",
     "force_auto_alloc",
+    "multi_buffer",
     "no_reorder",
     "psum",
     "sbuf",

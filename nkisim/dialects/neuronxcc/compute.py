@@ -250,8 +250,9 @@ def negative(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> T
 def _one_operand(name: str, boolean: bool) -> Callable[..., Tensor]:
     api = f"nl.{name}"
     attrs = (alu.ALU[name], False, None, False, None)
+    kind = bool if boolean else None
 
-    def function(x: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    def function(x: Any, *, dtype: Any = kind, mask: Any = None, **kwargs: Any) -> Tensor:
         only(kwargs, api)
         out = want_dtype(dtype, api) or (dtypes.BOOL if boolean else None)
         zero = Const(0) if alu.ALU[name].bitvec else Const(0.0)
@@ -382,8 +383,9 @@ def _binary(name: str) -> Callable[..., Tensor]:
     op = alu.ALU[name]
     two_tiles = (op, None)
     with_number = (op, False, None, False, None)
+    kind = bool if op.boolean else None
 
-    def function(x: Any, y: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
+    def function(x: Any, y: Any, *, dtype: Any = kind, mask: Any = None, **kwargs: Any) -> Tensor:
         if kwargs:
             only(kwargs, api)
         if type(x) is Tensor and dtype is None:  # the common cases, without a detour
@@ -595,7 +597,12 @@ sum = _reduction("sum", "add")
 max = _reduction("max", "maximum")
 min = _reduction("min", "minimum")
 prod = _reduction("prod", "multiply")
-all = _reduction("all", "logical_and", True)
+_all = _reduction("all", "logical_and", True)
+
+
+def all(x: Any, axis: Any, *, dtype: Any = bool, mask: Any = None, **kwargs: Any) -> Tensor:
+    """Whether all elements over the last free axes `axis` are not zero, as booleans."""
+    return _all(x, axis, dtype=dtype, mask=mask, **kwargs)
 
 
 def _count(t: Tensor, axis: Any) -> int:
@@ -618,12 +625,16 @@ def mean(
 
 def var(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:
     """The variance over the last free axes: mean, difference, square, mean."""
+    only(kwargs, "nl.var")
     t = tile(x, "nl.var")
-    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True, **kwargs)
+    return variance(t, axis, want_dtype(dtype, "nl.var") or t.dtype, mask, False)
+
+
+def variance(t: Tensor, axis: Any, dtype: np.dtype, mask: Any, keepdims: bool) -> Tensor:
+    """The lowering of nl.var. `keepdims`: whether the axes stay, with one element each."""
+    center = mean(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=True)
     off = subtract(t, center, dtype=dtypes.FLOAT32, mask=mask)
-    return mean(
-        square(off, mask=mask), axis, dtype=want_dtype(dtype, "nl.var") or t.dtype, mask=mask
-    )
+    return mean(square(off, mask=mask), axis, dtype=dtype, mask=mask, keepdims=keepdims)
 
 
 def softmax(

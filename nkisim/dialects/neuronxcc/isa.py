@@ -30,7 +30,7 @@ from ...isa.vector import (
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules import arguments
-from ...rules.errors import broken
+from ...rules.errors import broken, shown
 from ...tensors.const import Const
 from ...tensors.index import Index, Mask
 from ...tensors.tensor import IndexedTensor, Tensor
@@ -723,7 +723,28 @@ def dma_transpose(
     )
 
 
+def builtin_custom_op(
+    function_name: str,
+    lib_file_name: str,
+    ulib_to_ucode_version: Any,
+    ulib_to_isa_version: Any,
+    srcs: Any,
+    dsts: Any,
+    **kwargs: Any,
+) -> None:
+    """A function of a library built for GpSimdE's processors. Refused: they run on a device
+    only."""
+    broken(
+        "operator",
+        "nisa.builtin_custom_op runs a library of the device's own processors",
+        got=f"function_name={shown(function_name)}, lib_file_name={shown(lib_file_name)}",
+        remedy="Write it with other nisa instructions, or simulate the rest of the kernel without "
+        "it.",
+    )
+
+
 __all__ = [
+    "builtin_custom_op",
     "activation",
     "activation_reduce",
     "affine_select",
@@ -773,4 +794,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = missing("nisa", __all__, ("builtin_custom_op",))
+    __getattr__ = missing("nisa", __all__, ())

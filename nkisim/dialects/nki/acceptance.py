@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import linecache
 import textwrap
 from collections.abc import Callable
 from types import CodeType
@@ -110,21 +109,27 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-@functools.lru_cache(maxsize=256)
 def findings(code: CodeType, numpy_names: frozenset[str]) -> tuple[Finding, ...]:
     """What the text of a function has that the compiler does not take; empty where the text cannot
     be read."""
+    return _findings(code, numpy_names, code.co_filename)
+
+
+@functools.lru_cache(maxsize=256)
+def _findings(code: CodeType, numpy_names: frozenset[str], filename: str) -> tuple[Finding, ...]:
+    text = source.function_of(code)
+    if text is None:
+        return ()
     try:
-        lines, first = inspect.getsourcelines(code)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError, IndentationError):
+        tree = ast.parse(textwrap.dedent(text[0]))
+    except SyntaxError:
         return ()
     body = tree.body[0]
     if isinstance(body, ast.FunctionDef):
         body.decorator_list, body.returns = [], None  # these are for Python, not for the compiler
         for arg in [*body.args.args, *body.args.kwonlyargs, *body.args.posonlyargs]:
             arg.annotation = None
-    finder = _Finder(first - 1, set(numpy_names))
+    finder = _Finder(text[1] - 1, set(numpy_names))
     finder.visit(tree)
     return tuple(sorted(finder.found))
 
@@ -141,7 +146,7 @@ def check(function: Callable[..., Any]) -> None:
         if getattr(value, "__name__", "") == "numpy" and inspect.ismodule(value)
     )
     for line, what, remedy in findings(code, names):
-        text = linecache.getline(code.co_filename, line).strip()
+        text = source.lines_of(code)[line - 1].strip()
         broken(
             "python-subset",
             f"{function.__name__} uses {what}, which the NKI compiler does not take",

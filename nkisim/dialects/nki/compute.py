@@ -11,8 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ...execution.execute import execute
+from ...execution.execution import current
 from ...isa import alu
+from ...isa.core import IDLE
 from ...isa.dma import DMA_TRANSPOSE
+from ...isa.scalar import ACTIVATION
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
@@ -77,6 +80,15 @@ reciprocal = _unary("reciprocal", "1 / x")
 negative = _unary("negative", "-x")
 invert = _unary("invert", "the bitwise complement")
 logical_not = _unary("logical_not")
+
+
+def gelu_apprx_sigmoid_dx(x: Any, dtype: Any = None) -> Any:
+    """The derivative of x * sigmoid(1.702 x), on ScalarE. x: tile (p, ...); returns a tile of its
+    shape in SBUF."""
+    api = "nl.gelu_apprx_sigmoid_dx"
+    attrs = ("gelu_apprx_sigmoid_dx", False, False, None, IDLE)
+    t = tile(x, api)
+    return execute(ACTIVATION, api, None, (t,), attrs, SBUF, want_dtype(dtype, api))
 
 
 def rsqrt(x: Any, dtype: Any = None) -> Any:
@@ -273,7 +285,8 @@ def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
     """The variance over the last free axes `axis`, which stay as axes of one element."""
     t = tile(x, "nl.var")
     arguments.flag(keepdims, "nl.var", "keepdims")
-    return lowering.var(t, axis, dtype=want_dtype(dtype, "nl.var") or t.dtype)
+    out = want_dtype(dtype, "nl.var") or t.dtype
+    return lowering.variance(t, arguments.axes(axis, "nl.var"), out, None, True)
 
 
 def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> Any:
@@ -384,7 +397,9 @@ def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
             remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.",
         )
         return lowering.matmul(a, b)
-    return execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+    made = execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+    current(api).accumulators.add(made.buf)
+    return made
 
 
 def transpose(x: Any, dtype: Any = None) -> Any:
@@ -402,6 +417,7 @@ def transpose(x: Any, dtype: Any = None) -> Any:
             remedy="Reshape the free axes into one, or transpose slices.",
         )
     turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None)
+    current(api).accumulators.add(turned.buf)
     return (
         turned
         if out is None or out == t.dtype
@@ -439,6 +455,7 @@ __all__ = [
     "fmod",
     "gelu",
     "gelu_apprx_sigmoid",
+    "gelu_apprx_sigmoid_dx",
     "gelu_apprx_tanh",
     "gelu_dx",
     "greater",

@@ -41,6 +41,7 @@ def _shape(shape: Any, api: str) -> tuple[int, ...]:
 def par_dim(n: int) -> int:
     """The mark that NKI 0.1 and 0.2 put on the partition axis: the number itself, with a
     warning."""
+    n = arguments.integer(n, "nl.par_dim", "n")
     broken(
         "keyword-argument",
         "nl.par_dim is left out: axis 0 is the partition axis of every tensor on chip",
@@ -268,10 +269,13 @@ def _stored(path: str | Path, api: str) -> np.ndarray:
     return result
 
 
-def shared_constant(constant: Any, dtype: Any = None) -> Any:
+def shared_constant(constant: Any) -> Any:
     """A tensor in shared HBM that holds a NumPy array (or the `.npy` file of that name), known when
     the kernel is built."""
-    api = "nl.shared_constant"
+    return _constant(constant, None, "nl.shared_constant")
+
+
+def _constant(constant: Any, dtype: Any, api: str) -> Any:
     program = current(api)
     if isinstance(constant, (str, Path)):
         constant = _stored(constant, api)
@@ -291,7 +295,7 @@ def shared_identity_matrix(n: int, dtype: Any = np.uint8, dst: Any = None) -> An
     """The identity (n, n) in SBUF, loaded from a constant; into `dst` if given."""
     api = "nl.shared_identity_matrix"
     size = arguments.integer(n, api, "n", least=1, most=_MOST_IDENTITY)
-    constant = shared_constant(np.eye(size, dtype=np.uint8), dtype=dtype)
+    constant = _constant(np.eye(size, dtype=np.uint8), dtype, api)
     if dst is None:
         return execute(DMA_COPY, api, None, (constant,), (False,), SBUF, None)
     execute(DMA_COPY, api, as_tensor(dst, api), (constant,), (False,))

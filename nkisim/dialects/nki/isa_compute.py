@@ -64,7 +64,7 @@ def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
         )
     if accumulate is False or buf.state == EMPTY and accumulate is None:
         return False
-    if not buf.asked or dst.meta.space != PSUM:
+    if dst.meta.space != PSUM:
         return bool(accumulate)
     written = program.written_flags(dst)
     if accumulate is None:
@@ -139,7 +139,11 @@ def nc_transpose(
         wanted = (
             "vector" if small and (into.meta.space != PSUM or t.meta.space == PSUM) else "tensor"
         )
-    return run(VECTOR_TRANSPOSE if wanted == "vector" else NC_TRANSPOSE, api, into, (t,))
+    if wanted == "vector":
+        return run(VECTOR_TRANSPOSE, api, into, (t,))
+    done = run(NC_TRANSPOSE, api, into, (t,))
+    current(api).accumulators.add(into.buf)  # it is a matmul, with the identity matrix
+    return done
 
 
 # -- ScalarE ---------------------------------------------------------------------------------------

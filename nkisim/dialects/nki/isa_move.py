@@ -100,6 +100,7 @@ def dma_transpose(
     """dst, in SBUF, = src with its axes permuted: (1, 0), (2, 1, 0) or (3, 1, 2, 0) by its number
     of axes."""
     api = "nisa.dma_transpose"
+    dge_mode = option(dge_mode, enums.dge_mode, api, "dge_mode")
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
     order = None if axes is None else arguments.integers(axes, api, "axes")
     if source.ndim not in _ORDERS or order not in (None, _ORDERS[source.ndim]):
@@ -222,10 +223,12 @@ def core_barrier(
     then be read by both."""
     api = "nisa.core_barrier"
     t = as_tensor(data, api, "data")
-    if cores in (0, (0,), [0]):  # a core has not to wait for itself
+    one = isinstance(cores, (int, np.integer))
+    group = arguments.integers((cores,) if one else cores, api, "cores")
+    if group == (0,):  # a core has not to wait for itself
         return done()
-    group = _both(api)
-    if arguments.integers(cores, api, "cores") != (0, 1):
+    both = _both(api)
+    if group != (0, 1):
         broken("lnc", f"{api}: cores is {cores}", got=repr(cores), limit="(0, 1)")
     if t.meta.space != HBM or t.buf.role == "tile":
         broken(
@@ -235,7 +238,7 @@ def core_barrier(
             got=t.meta.describe(),
             limit="a tensor in nl.shared_hbm",
         )
-    group.exchange(("core_barrier",), None, api)
+    both.exchange(("core_barrier",), None, api)
     return done()
 
 

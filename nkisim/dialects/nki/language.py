@@ -63,9 +63,6 @@ def _operator_only(name: str, where: str) -> Callable[..., Any]:
 prelu = _operator_only("prelu", "nisa.activate2(op=nl.prelu, relu_param=slope, ...)")
 bypass = _operator_only("bypass", "nisa.activate2(op0=nl.bypass, ...)")
 average = _operator_only("average", "nisa.tensor_partition_reduce(dst, nl.average, data)")
-gelu_apprx_sigmoid_dx = _operator_only(
-    "gelu_apprx_sigmoid_dx", "nisa.activation(op=nl.gelu_apprx_sigmoid_dx, ...)"
-)
 
 
 # -- program instances -----------------------------------------------------------------------------
@@ -151,7 +148,6 @@ _SIMPLE = [
     "float8_e5m2",
     "float8_e5m2_x4",
     "float8_e8m0fnu",
-    "gelu_apprx_sigmoid_dx",
     "int16",
     "int32",
     "int8",

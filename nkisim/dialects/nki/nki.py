@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution import foreign
 from ...execution.cores import Cores
 from ...execution.execution import Execution, running
 from ...execution.launch import Kernel, check_capacity, home, to_arrays
@@ -20,7 +21,7 @@ from ...machine.running import LISTENER
 from ...machine.shapes import ShapeOnly
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
-from . import acceptance, arrays
+from . import acceptance
 from .operators import OPERATORS
 from .tensor import NkiTensor as tensor
 from .typing import _ShapedMeta
@@ -155,11 +156,9 @@ def run(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
     """Simulate `kernel` on NumPy arrays or torch tensors; the outputs are of the kind that the
     inputs were."""
     torch = sys.modules.get("torch")
-    if torch is None or not arrays.any_torch(torch, (args, kwargs)):
+    if torch is None or not foreign.any_torch(torch, (args, kwargs)):
         return _simulate(kernel, args, kwargs)
-    back = arrays.to_torch(torch)
-    outputs = _simulate(kernel, arrays.convert(torch, args), arrays.convert(torch, kwargs))
-    return back(outputs)
+    return foreign.to_torch(torch)(_simulate(kernel, args, kwargs))
 
 
 _OLD = {

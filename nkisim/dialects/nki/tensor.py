@@ -396,7 +396,7 @@ class NkiTensor(Tensor, NKIObject):
         indirect = scalar_offset is not None or vector_offset is not None
         if indirect and self.is_indirect():
             self._one_index(1, False)
-        made = strided.access(self, pattern, offset, wanted)
+        made = strided.access(self, pattern, offset, wanted, vector_offset is not None)
         made.runtime = None  # type: ignore[attr-defined]
         if not indirect:
             return made

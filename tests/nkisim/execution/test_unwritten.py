@@ -152,6 +152,18 @@ def test_unwritten_elements_are_followed_through_a_tensor_in_hbm_that_is_no_outp
     assert "'t' is read" in error.headline
 
 
+def test_so_is_what_is_loaded_from_a_tensor_in_hbm_that_nobody_wrote():
+    def kernel(x):
+        scratch = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.hbm)
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(scratch)  # breaks
+        nl.store(out, t)
+        return out
+
+    error = refused(kernel, X, rule="uninitialized-read")
+    assert error.tensor == "scratch" and error.line == marked_line(kernel)
+
+
 def test_a_tensor_in_hbm_that_holds_them_may_not_be_returned():
     def kernel(x):
         out = nl.ndarray((128, 16), dtype=x.dtype, buffer=nl.hbm)

@@ -346,7 +346,7 @@ WRONG = {
             ("k[h", "k[h * Hkv // Hq"),
             ("v[h", "v[h * Hkv // Hq"),
         ],
-        "loaded once a query head",
-        "K and V are loaded once a query head",
+        "loaded once per query head",
+        "K and V are loaded once per query head",
     ),
 }

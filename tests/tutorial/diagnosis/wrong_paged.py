@@ -192,7 +192,7 @@ WRONG = {
             ("q[b, :, h*G:(h+1)*G]", "q[b, :, hq:hq+1]"),
             ("o[b, h*G:(h+1)*G, :]", "o[b, hq:hq+1, :]"),
         ],
-        "loaded once a query head",
-        "are loaded once a query head",
+        "loaded once per query head",
+        "are loaded once per query head",
     ),
 }

@@ -352,8 +352,8 @@ WRONG = {
     "loads": (
         PER_HEAD,
         [],
-        "loaded once a query head",
-        "K and V are loaded once a query head: read 4 times (G = 4)",
+        "loaded once per query head",
+        "K and V are loaded once per query head: read 4 times (G = 4)",
     ),
     "one max": (
         S9,

@@ -5,14 +5,16 @@ and the first value that is wrong.
 from __future__ import annotations
 
 import base64
+import copy
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution
 from tutorial import trace
 from tutorial.pictures.canvas import Box
-from tutorial.trace.frames import frame, strip
+from tutorial.trace.frames import as_shown, frame, strip
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def boxes(table, tile):
 
 def test_bars_of_l_are_what_alpha_leaves_and_what_the_tile_adds(right):
     for tile in range(1, 8):
-        row, before, drawn = right.rows[tile], right.rows[tile - 1], boxes(right, tile)
+        row, before = (as_shown(right.rows[t], right.digits) for t in (tile, tile - 1))
+        drawn = boxes(right, tile)
         whole = drawn["l kept"].width + drawn["l added"].width
         assert drawn["l kept"].width / whole == pytest.approx(
             row.alpha * before.l / row.l, rel=1e-6
@@ -46,7 +49,7 @@ def test_bars_of_l_are_what_alpha_leaves_and_what_the_tile_adds(right):
 
 def test_what_was_there_shrinks_to_what_alpha_leaves_and_only_then(right):
     shrinking = boxes(right, 3)["l shrinks"]
-    assert shrinking.fades_to == right.rows[3].alpha < 1
+    assert shrinking.fades_to == pytest.approx(right.rows[3].alpha, abs=1e-4)
     assert "l shrinks" not in boxes(right, 0)
     svg = frame(right, right.rows[3], "words of a frame, for a test.").svg
     assert "prefers-reduced-motion:no-preference" in svg and ".fades{opacity:0}" in svg
@@ -88,6 +91,17 @@ def test_the_strip_tells_in_which_tiles_m_rises(tmp_path):
     assert "m rises in tile 1 and 3." in strip(made, 0).alt
     falling = trace(3, load(3, solution(3), tmp_path), "descending")
     assert "m stays as tile 0 left it." in strip(falling, 0).alt
+
+
+def test_a_picture_is_the_same_where_fp32_rounds_a_little_differently(right):
+    """BLAS libraries and vector units add in different orders; nbval compares the pictures."""
+    for sign in (-1, 1):
+        moved = copy.copy(right)
+        moved.all_rows = tuple(
+            replace(row, l=row.l * (1 + sign * 3e-7), acc=row.acc * (1 + sign * 3e-7))
+            for row in right.all_rows
+        )
+        assert moved.steps().fragment() == right.steps().fragment()
 
 
 def test_lost_values_are_not_drawn(tmp_path):

@@ -25,7 +25,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
 
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
     # For every KV head, for h in nl.affine_range(n_kv_heads):
-    #   1. m (G, 1), l (G, 1), acc (G, d), named as in stage 3: one row a query head
+    #   1. m (G, 1), l (G, 1), acc (G, d), named as in stage 3: one row per query head
     #   2. load the group's queries (d, G), and run stage 3's loop on (G, TILE) scores
     #   3. store acc / l into the group's rows of o
     # Return o

@@ -16,7 +16,7 @@ TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 
 
 @nki.jit
 def split_kernel(q, k, v, n_splits, scale):
-    """The state of split program_id(0), one row a query head: m (S, Hq, 1), l (S, Hq, 1), acc (S,
+    """The state of split program_id(0), one row per query head: m (S, Hq, 1), l (S, Hq, 1), acc (S,
     Hq, d), fp32 in HBM."""
     # Three outputs in nl.shared_hbm, which all instances share. s = nl.program_id(0) is this
     # instance's split. For every KV head: stage 4's state and loop, over this split's tiles only;

@@ -1,0 +1,79 @@
+// Copy buttons, the moving trace's "play again", and what this browser has solved. No library, no request.
+"use strict";
+
+function addCopyButtons() {
+  if (!navigator.clipboard) return;
+  for (const block of document.querySelectorAll(".cell_input .highlight, div[class*=highlight-] > .highlight")) {
+    const text = block.querySelector("pre");
+    if (!text || block.closest(".cell_output") || block.querySelector("button.copy")) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", "Copy this code");
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text.textContent.replace(/^\$ /gm, "").trimEnd());
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    block.append(button);
+  }
+}
+
+function letWideBlocksTakeTheKeyboard() {
+  for (const block of document.querySelectorAll("pre, .table-wrapper")) {
+    if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
+    else block.removeAttribute("tabindex");
+  }
+}
+
+function playAgain() {
+  const button = document.getElementById("again");
+  const trace = document.getElementById("trace");
+  if (!button || !trace) return;
+  button.addEventListener("click", () => {
+    for (const row of trace.querySelectorAll(".row")) {
+      row.style.animation = "none";
+      void row.offsetWidth; // so that the animation starts anew
+      row.style.animation = "";
+    }
+  });
+}
+
+// The browser edition keeps its files, and among them progress.json, in an IndexedDB of this origin.
+async function showWhatIsSolved() {
+  const marks = document.querySelectorAll(".solved[data-stage]");
+  if (!marks.length || !indexedDB.databases) return;
+  for (const { name } of await indexedDB.databases()) {
+    if (!name || !name.startsWith("JupyterLite Storage")) continue;
+    const stages = await stagesOf(name);
+    for (const mark of marks) {
+      if (stages[mark.dataset.stage]?.outcome === "correct") mark.hidden = false;
+    }
+  }
+}
+
+function stagesOf(name) {
+  return new Promise(resolve => {
+    const opening = indexedDB.open(name);
+    opening.onerror = () => resolve({});
+    opening.onsuccess = () => {
+      const database = opening.result;
+      if (!database.objectStoreNames.contains("files")) { database.close(); return resolve({}); }
+      const asking = database.transaction("files").objectStore("files").get("progress.json");
+      asking.onerror = () => { database.close(); resolve({}); };
+      asking.onsuccess = () => {
+        database.close();
+        const content = asking.result?.content;
+        try { resolve((typeof content === "string" ? JSON.parse(content) : content)?.stages ?? {}); }
+        catch { resolve({}); }
+      };
+    };
+  });
+}
+
+addCopyButtons();
+addEventListener("resize", letWideBlocksTakeTheKeyboard);
+letWideBlocksTakeTheKeyboard();
+playAgain();
+showWhatIsSolved().catch(() => {});

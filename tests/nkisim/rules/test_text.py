@@ -1,0 +1,108 @@
+"""The text of kernels: in files, in no file, and under the name of a file that holds another."""
+
+from __future__ import annotations
+
+import linecache
+
+import neuronxcc.nki as nki_01
+import neuronxcc.nki.language as nl_01
+import nki as nki_06
+import nki.language as nl_06
+import numpy as np
+import pytest
+
+import nkisim
+from nkisim.rules import source
+
+X = np.ones((4, 8), np.float32)
+
+USED_IN_ITS_BRANCH = """
+def kernel(x):
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    for i in range(1):
+        if i == 0:
+            t = nl.load(x)
+            nl.store(out, nl.exp(t))
+    return out
+"""
+USED_OUTSIDE = """
+def kernel(x):
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    for i in range(1):
+        t = nl.load(x)
+    nl.store(out, t)
+    return out
+"""
+OTHER = """
+# another text, in which line 4 and what follows are a branch
+def kernel(x):
+    for i in range(1):
+        first = x
+    if first:
+        pass
+    nothing = None
+    return nothing
+"""
+
+
+def made(text, filename, nl=nl_01):
+    space = {"nl": nl}
+    exec(compile(text, filename, "exec"), space)
+    return space["kernel"]
+
+
+def test_a_kernel_without_a_file_runs_and_its_errors_name_its_line():
+    nki_01.jit(made(USED_IN_ITS_BRANCH, "<string>"))(X)
+    wrong = made(USED_IN_ITS_BRANCH.replace("nl.exp(t)", "nl.exp(x)"), "<string>")
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(wrong)(X)
+    assert (caught.value.filename, caught.value.line, caught.value.source) == ("<string>", 7, "")
+    assert "  line    <string>:7\n" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [USED_IN_ITS_BRANCH, USED_OUTSIDE])
+def test_a_text_under_the_name_of_another_file_is_not_judged_by_that_file(text, tmp_path):
+    path = tmp_path / "other.py"
+    path.write_text(OTHER, encoding="utf-8")
+    kernel = made(text, str(path))
+    assert source.lines_of(kernel.__code__) == ()
+    nki_01.jit(kernel)(X)  # its scopes are not known: nothing is refused for them
+
+
+def test_a_text_in_its_own_file_has_scopes_and_lines(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(USED_OUTSIDE, encoding="utf-8")
+    kernel = made(USED_OUTSIDE, str(path))
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(kernel)(X)
+    assert caught.value.rule == "scope"
+    assert (caught.value.line, caught.value.source) == (6, "nl.store(out, t)")
+
+
+def test_a_cell_of_a_notebook_has_scopes_and_lines():
+    name = "<ipython-input-1>"
+    lines = [line + "\n" for line in USED_OUTSIDE.split("\n")]
+    linecache.cache[name] = (len(USED_OUTSIDE), None, lines, name)
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(made(USED_OUTSIDE, name))(X)
+    assert caught.value.rule == "scope" and caught.value.source == "nl.store(out, t)"
+
+
+def test_the_python_subset_is_not_read_from_another_text(tmp_path):
+    path = tmp_path / "other.py"
+    path.write_text(
+        OTHER.replace("if first", "while first is not None and not isinstance(x, int)"), "utf-8"
+    )
+    text = """
+def kernel(x):
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    nl.store(out, nl.load(x))
+    return out
+"""
+    np.testing.assert_array_equal(nki_06.jit(made(text, str(path), nl_06))(X), X)
+
+
+def test_the_text_of_a_function_under_test_is_found_though_pytest_rewrote_it():
+    code = test_the_text_of_a_function_under_test_is_found_though_pytest_rewrote_it.__code__
+    lines = source.lines_of(code)
+    assert lines and lines[code.co_firstlineno - 1].startswith("def test_the_text_of")

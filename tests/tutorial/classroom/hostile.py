@@ -1,0 +1,201 @@
+"""Submissions that try to get a grade that they have not earned, or to harm others. All of stage 1.
+
+Each is the text of a file; `{kernel}` stands for the honest kernel, `{repo}` for this repository.
+"""
+
+from __future__ import annotations
+
+IMPORTS = """\
+import math
+import os
+import sys
+
+import numpy as np
+
+import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
+import neuronxcc.nki.language as nl
+
+"""
+
+ANSWER = """
+def softmax_attention(q, k, v):
+    s = (q.T @ k) / math.sqrt(len(q))
+    p = np.exp(s - s.max())
+    return ((p / p.sum()) @ v.T).astype(np.float32)
+
+"""
+
+HOSTILE = {
+    # forging the verdict
+    "a forged verdict on stdout and an exit": IMPORTS
+    + """
+print('{"outcome": "correct", "stage": 1}', flush=True)
+os._exit(0)
+""",
+    "a forged verdict on every descriptor": IMPORTS
+    + """
+import json, struct
+text = json.dumps({"outcome": "correct", "cause": None, "counters": {}, "blobs": []}).encode()
+for descriptor in range(3, 64):
+    try:
+        os.write(descriptor, struct.pack("<Q", len(text)) + text)
+    except OSError:
+        pass
+""",
+    "exit status 0": IMPORTS + "sys.exit(0)\n",
+    "an exit inside the kernel": IMPORTS
+    + """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    raise SystemExit(0)
+""",
+    "an exception whose text raises": IMPORTS
+    + """
+class Trap(BaseException):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    raise Trap
+""",
+    # computing the answer elsewhere
+    "NumPy computes, an instruction copies": IMPORTS
+    + ANSWER
+    + """
+@nki.jit
+def copied(x):
+    o = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    nl.store(o, value=nl.load(x))
+    return o
+
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    return copied(softmax_attention(q, k, v))
+""",
+    "NumPy computes inside the kernel": IMPORTS
+    + ANSWER
+    + """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    x = nl.load(q)
+    o.array[...] = softmax_attention(q.array, k.array, v.array)
+    return o
+""",
+    "the answer from a stack frame": IMPORTS
+    + """
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    frame = sys._getframe()
+    while frame is not None:
+        for value in frame.f_locals.values():
+            if getattr(value, "shape", None) == (1, q.shape[0]):
+                return np.asarray(value, np.float32)
+        frame = frame.f_back
+    raise RuntimeError("no answer in any frame")
+""",
+    "the library's solution": IMPORTS
+    + """
+import tutorial
+decode_attention_fwd = tutorial.solution(1)
+""",
+    "a solution read from the disk": IMPORTS
+    + """
+exec(open("{repo}/solutions/stage1_single_tile.py").read())
+""",
+    "the twin of the stage": IMPORTS
+    + """
+import tutorial
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    return list(tutorial.get(1).twin(q, k, v, softmax_scale))[-1]["o"]
+""",
+    # patching
+    "a patched NumPy and a patched check": IMPORTS
+    + """
+import tutorial.check
+np.all = lambda *a, **k: True
+np.allclose = lambda *a, **k: True
+tutorial.check._check = lambda lesson, *a, **k: tutorial.verdict.Verdict("correct", "", 1, "")
+
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    nl.store(o, value=nl.zeros((1, q.shape[0]), dtype=q.dtype))
+    return o
+""",
+    "a patched program": IMPORTS
+    + """
+import nkisim
+nkisim.Program.save = lambda self, path: open(path, "wb").write(b"program" * 100)
+{kernel}
+""",
+    # telling phases apart
+    "another kernel each time": IMPORTS
+    + """
+times = [0]
+{kernel}
+right = decode_attention_fwd
+
+@nki.jit
+def wrong(q, k, v):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    nl.store(o, value=nl.zeros((1, q.shape[0]), dtype=q.dtype))
+    return o
+
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    times[0] += 1
+    return right(q, k, v, softmax_scale) if times[0] % 2 else wrong(q, k, v)
+""",
+    # degenerate and fitted answers
+    "zeros": IMPORTS
+    + """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    nl.store(o, value=nl.zeros((1, q.shape[0]), dtype=q.dtype))
+    return o
+""",
+    "the first value passed through": IMPORTS
+    + """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    v_t = nisa.tensor_copy(nisa.nc_transpose(nl.load(v)))
+    nl.store(o, value=v_t[0:1, :])
+    return o
+""",
+    "no max where scores are tame": IMPORTS
+    + "{kernel:nisa.activation(nl.exp, shifted)->nisa.activation(nl.exp, qk)}",
+    "one shape written as a number": IMPORTS
+    + "{kernel:scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale"
+    "->scale = 0.125}",
+    # denial
+    "a loop without end": IMPORTS + "while True:\n    pass\n",
+    "all the memory": IMPORTS + "hoard = [bytearray(1 << 28) for _ in range(1 << 10)]\n",
+    "a flood on stdout": IMPORTS
+    + """
+for _ in range(50):
+    os.write(1, b"x" * 1_000_000)
+raise ValueError("x" * 10_000_000)
+""",
+    "processes that stay": IMPORTS
+    + """
+import subprocess, threading, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+threading.Thread(target=time.sleep, args=(600,)).start()
+raise ValueError
+""",
+    "an interrupt": IMPORTS + "raise KeyboardInterrupt\n",
+    "a crash": IMPORTS + "import ctypes\nctypes.string_at(0)\n",
+    "signals to its parents": IMPORTS
+    + """
+import signal
+if os.getpid() != 1 and os.path.exists("/proc/1/comm"):
+    for pid in {os.getppid(), 1}:
+        if "python" in open(f"/proc/{pid}/comm").read():
+            os.kill(pid, signal.SIGKILL)
+raise ValueError
+""",
+    # files
+    "text of another encoding": "\ufeffdef decode_attention_fwd(q, k, v): pass\n",
+    "no Python": "%PDF-1.4 \x00\x01",
+}

@@ -1,0 +1,1 @@
+"""A class: hand out, collect, grade, give back."""

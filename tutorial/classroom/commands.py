@@ -1,0 +1,109 @@
+"""The commands of a class: `grade` and `release`."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .. import stage
+from ..stage import StageError
+from . import feedback, gradebook
+from .grade import grade
+from .gradebook import Grade, RubricError
+from .sandbox import Limits
+from .submissions import NoSubmissions, Submission, found_in
+
+Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def register(add: Add) -> None:
+    """Add the commands to the parser of `python -m tutorial`."""
+    grading = add("grade", _grade, "grade a folder of submissions")
+    grading.add_argument("submissions", metavar="SUBMISSIONS", help="a folder for each student")
+    grading.add_argument("--out", required=True, metavar="GRADES", help="where the grades go")
+    grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
+    grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
+    grading.add_argument("-j", type=int, default=1, metavar="N", help="so many at a time")
+    grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
+    grading.add_argument("--memory", type=int, default=4096, metavar="MB")
+    grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
+    grading.add_argument("--pattern", help="a regular expression with groups student and stage")
+    grading.add_argument("--feedback", choices=feedback.LEVELS, default=feedback.FULL)
+
+
+def numbers(text: str) -> list[stage.Stage]:
+    """The stages that a text like "0-4" or "1,3" names. StageError for other text."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise StageError(f"--stages takes numbers such as 3, 0-4 or 1,3,5, not {text!r}.")
+        found += range(int(first), int(last if dash else first) + 1)
+    return [stage.get(n) for n in sorted(set(found))]
+
+
+def _grade(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    try:
+        by = gradebook.rubric(None if options.rubric is None else Path(options.rubric))
+        jobs = found_in(Path(options.submissions), numbers(options.stages), options.pattern)
+    except (NoSubmissions, RubricError) as error:
+        raise StageError(str(error)) from error
+    if options.seconds <= 0 or options.memory < 256 or options.j < 1:
+        raise StageError("--seconds must be above 0, --memory 256 or more, -j 1 or more.")
+    out.mkdir(parents=True, exist_ok=True)
+    seed = _seed(out, options.seed)
+    limits = Limits(seconds=options.seconds, memory=options.memory << 20)
+    shown = None if options.json else _progress
+    results, in_force = grade(jobs, out / "results", seed, options.j, limits, shown)
+    grades = [gradebook.graded(job, r, by) for job, r in zip(jobs, results, strict=True)]
+    written(out, grades, in_force, options.feedback)
+    if options.json:
+        print(gradebook.as_json(grades, in_force), end="")
+    else:
+        print(feedback.class_markdown(grades, in_force))
+        print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
+    return 0
+
+
+def _seed(out: Path, given: str | None) -> str:
+    """The word for the hidden inputs: the one that is given, else the one of the last run there,
+    else a new one, which is kept for the teacher."""
+    path = out / "seed.txt"
+    if given is None and path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    word = secrets.token_hex(8) if given is None else given
+    if not word.strip():
+        raise StageError("--seed must be a word.")
+    path.write_text(word + "\n", encoding="utf-8")
+    return word
+
+
+def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: str) -> None:
+    """Write gradebook and pages: the same bytes for the same results."""
+
+    def put(name: str, text: str) -> None:
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
+
+    put("grades.csv", gradebook.as_csv(grades))
+    put("grades.json", gradebook.as_json(grades, in_force))
+    put("class.md", feedback.class_markdown(grades, in_force))
+    put("class.html", feedback.class_page(grades, in_force))
+    (out / "students").mkdir(exist_ok=True)
+    names: dict[str, int] = {}
+    for student in dict.fromkeys(g.submission.student for g in grades):
+        own = [g for g in grades if g.submission.student == student]
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
+        names[safe] = names.get(safe, 0) + 1
+        if names[safe] > 1:
+            safe += f"-{names[safe]}"
+        put(f"students/{safe}.md", feedback.markdown(student, own, level))
+        put(f"students/{safe}.html", feedback.page(student, own, level))
+
+
+def _progress(done: int, all_of_them: int, job: Submission, outcome: str) -> None:
+    name = job.student.encode("ascii", "replace").decode()[:40]
+    print(f"{done:5d}/{all_of_them}  {name}  stage {job.stage}: {outcome}", file=sys.stderr)

@@ -1,0 +1,153 @@
+"""From results to grades: the rubric, the table of the class, and who must be looked at."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .. import stage
+from ..verdict import CORRECT, UNUSABLE, WRONG
+from .submissions import Submission
+
+OVER = "over the cost budget"
+OUTPUTS = "outputs only"
+_COSTS = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
+COLUMNS = (
+    "student",
+    "stage",
+    "name",
+    "outcome",
+    "points",
+    "of",
+    "cause",
+    "look at it",
+    "judged",
+    "HBM bytes read",
+    "minimum",
+    "rung",
+    "ended",
+    "file",
+)
+
+
+class RubricError(ValueError):
+    """A rubric that says nothing that can be used; the text is one sentence."""
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """`points` of a stage, the `share` of them by outcome, and by rung where there is a ladder."""
+
+    points: float
+    share: Mapping[str, float]
+    rung: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One student's grade at one stage."""
+
+    submission: Submission
+    outcome: str
+    points: float
+    of: float
+    cause: str
+    look: str
+    result: Mapping[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """The grade as a row of the gradebook."""
+        read = self.result["counters"].get("HBM bytes read", ["", ""])
+        values = (
+            self.submission.student,
+            self.submission.stage,
+            stage.get(self.submission.stage).name,
+            self.outcome,
+            f"{self.points:g}",
+            f"{self.of:g}",
+            self.cause,
+            self.look,
+            self.result["judged"],
+            *read,
+            self.result["ladder"] or "",
+            self.result["ended"],
+            self.submission.file,
+        )
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+def rubric(path: Path | None = None) -> Rubric:
+    """The rubric in a TOML file, or the default one. RubricError for a file that is none."""
+    try:
+        if path is None:
+            source = resources.files(__package__) / "rubric.toml"
+            read = tomllib.loads(source.read_text(encoding="utf-8"))
+        else:
+            read = tomllib.loads(path.read_text(encoding="utf-8"))
+        points = float(read["points"])
+        share = {str(k): float(v) for k, v in read["share"].items()}
+        rung = {str(k): float(v) for k, v in read.get("rung", {}).items()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RubricError(f"The rubric {path} cannot be read: {error}.") from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RubricError(
+            f"The rubric {path} is not one: {type(error).__name__}: {error}."
+        ) from error
+    missing = [k for k in (CORRECT, WRONG, "not attempted", UNUSABLE) if k not in share]
+    if missing:
+        raise RubricError(f"The rubric {path} gives no share for {', '.join(missing)}.")
+    return Rubric(points, share, rung)
+
+
+def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Grade:
+    """The grade of one result."""
+    outcome, cause = result["outcome"], str(result["cause"] or "")
+    kind, look = outcome, ""
+    if outcome == WRONG and cause in _COSTS:
+        kind = OVER
+    if outcome == UNUSABLE:
+        look = "could not be judged"
+    if result["judged"] == OUTPUTS:
+        outcome = kind = OUTPUTS if outcome == CORRECT else outcome
+        look = "cannot be lowered: judged by its outputs alone"
+    share = by.share.get(kind, by.share.get(outcome, by.share[UNUSABLE]))
+    if kind == CORRECT and stage.get(submission.stage).ladder is not None and by.rung:
+        share = by.rung.get(str(result["ladder"]), by.share[CORRECT] * 0.5)
+    return Grade(submission, outcome, round(by.points * share, 2), by.points, cause, look, result)
+
+
+def as_csv(grades: Sequence[Grade]) -> str:
+    """The gradebook as CSV, one row per student and stage."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for grade in grades:
+        row = grade.row()
+        # a spreadsheet takes a text that begins so for a formula
+        writer.writerow(
+            {k: f"'{v}" if str(v)[:1] in ("=", "+", "-", "@") else v for k, v in row.items()}
+        )
+    return out.getvalue()
+
+
+def as_json(grades: Sequence[Grade], in_force: Sequence[str]) -> str:
+    """The gradebook as JSON, with the limits that were in force."""
+    rows = [grade.row() for grade in grades]
+    return json.dumps({"limits": list(in_force), "grades": rows}, indent=1, sort_keys=True) + "\n"
+
+
+def causes(grades: Sequence[Grade]) -> list[tuple[int, str, int]]:
+    """The causes of wrong kernels by frequency: stage, cause, how many students."""
+    counted = Counter((g.submission.stage, g.cause) for g in grades if g.outcome == WRONG)
+    return [
+        (number, cause or "no known mistake", count)
+        for (number, cause), count in sorted(counted.items(), key=lambda x: (-x[1], x[0]))
+    ]

@@ -1,0 +1,285 @@
+"""The judge's end: a submission that a sandboxed child holds, as a kernel that can be checked."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import tempfile
+import threading
+from typing import Any
+
+import numpy as np
+
+import nkisim
+from nkisim.machine import dtypes
+from nkisim.machine.running import LISTENER
+
+from .. import stage
+from ..running.runner import Problem, Reported
+from ..verdict import UNUSABLE, WRONG
+from . import protocol
+from .sandbox import Limits, environment, sandbox
+from .steps import Step
+
+MOST_PROGRAM = 64 << 20  # bytes of a program's file
+MOST_INSTRUCTIONS = 1_000_000
+_OUTCOMES = ("not attempted", "wrong", "unusable")
+
+
+class Holder:
+    """The server process of one worker. It is started again after a submission that met a limit,
+    and before each one where the system cannot keep them apart."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.sandbox = sandbox(self.limits)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ended = ""
+        self.open = False
+
+    def start(self) -> None:
+        """Start the server unless it is running."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        self.process = subprocess.Popen(
+            self.sandbox.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            cwd=tempfile.gettempdir(),
+            start_new_session=os.name != "nt",
+        )
+
+    def stop(self) -> None:
+        """End the server, and with it all that a submission has started."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.kill()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        process.wait()
+
+    def submit(self, lesson: stage.Stage, text: bytes, name: str) -> None:
+        """Give the server one submission to hold."""
+        self.start()
+        limits = {"seconds": self.limits.seconds, "memory": self.limits.memory}
+        limits |= {"processes": self.limits.processes, "file": MOST_PROGRAM}
+        self.ended, self.open = "", True
+        timer = self.timer = threading.Timer(self.limits.seconds + 2, self.stop)
+        timer.daemon = True
+        timer.start()
+        self._send({"stage": lesson.number, "name": name, **limits}, text)
+
+    def finish(self) -> None:
+        """Let go of the submission; nothing of it is left behind."""
+        if not self.open:
+            return
+        self.open = False
+        try:
+            if self.process is not None:
+                self._send({"do": "end"})
+                header, _ = self._receive()
+                while "ended" not in header:
+                    header, _ = self._receive()
+                self.ended = self.ended or str(header["ended"])
+        except Reported:
+            self.stop()
+        finally:
+            self.timer.cancel()
+        if not self.sandbox.apart:
+            self.stop()
+
+    def exchange(self, header: dict[str, Any], *blobs: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Ask, and read the answer. Raises Reported where the submission is gone."""
+        self._send(header, *blobs)
+        reply, parts = self._receive()
+        if "ended" in reply:
+            self.open = False
+            self.timer.cancel()
+            raise self._gone(str(reply["ended"]))
+        return reply, parts
+
+    def check(self, reply: dict[str, Any]) -> None:
+        """Raise what a reply says is wrong with the kernel."""
+        said = reply.get("problem")
+        if not isinstance(said, dict):
+            return
+        outcome = said.get("outcome")
+        text = [str(said.get(k) or "")[:4000] for k in ("kind", "sentence", "cause")]
+        raise Reported(
+            Problem(
+                outcome if outcome in _OUTCOMES else WRONG,
+                text[0],
+                text[1],
+                cause=text[2] or None,
+            )
+        )
+
+    def _send(self, header: dict[str, Any], *blobs: bytes) -> None:
+        process = self.process
+        if process is None or process.stdin is None:
+            raise self._gone("")
+        try:
+            protocol.send(process.stdin, header, *blobs)
+        except protocol.Broken as error:
+            raise self._gone("") from error
+
+    def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        process = self.process
+        if process is None or process.stdout is None:
+            raise self._gone("")
+        try:
+            return protocol.receive(process.stdout)
+        except (protocol.Broken, ValueError, OSError) as error:
+            broken = (
+                "" if isinstance(error, protocol.Broken) and "pipe" in str(error) else str(error)
+            )
+            self.stop()
+            raise self._gone(broken) from error
+
+    def _gone(self, why: str) -> Reported:
+        """The problem of a submission whose process ended before it had answered."""
+        if self.process is None and not why:
+            why = f"it took more than {self.limits.seconds:g} s"
+        self.ended = why or "its process ended"
+        return Reported(
+            Problem(UNUSABLE, "ended", f"The submission could not be judged: {self.ended}.")
+        )
+
+
+class Submitted:
+    """A submission as a kernel: a call lowers it for the shapes of the arguments, once, and replays
+    the program on their values. No text of the submission runs here."""
+
+    lowered = True
+
+    def __init__(self, holder: Holder, lesson: stage.Stage) -> None:
+        self.holder = holder
+        self.lesson = lesson
+        self.__name__ = lesson.entry
+        self.programs: dict[Any, nkisim.Program] = {}
+        self.unlowered = ""
+        reply, _ = holder.exchange({"do": "open"})
+        holder.check(reply)
+        said = reply.get("parameters")
+        names = list(lesson.parameters)
+        if isinstance(said, list) and len(said) == len(names):
+            if all(isinstance(n, str) and n.isidentifier() for n in said):
+                names = said
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        wanted = [inspect.Parameter(n, kind) for n in dict.fromkeys(names)]
+        extra = [
+            inspect.Parameter(n, kind, default=None)
+            for n in (*lesson.options, *lesson.extras)
+            if n not in names
+        ]
+        self.__signature__ = inspect.Signature([*wanted, *extra])
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        arrays = [x for x in args if hasattr(x, "shape") and hasattr(x, "dtype")]
+        if self.unlowered:
+            return self._run(args, options)
+        program = self._program(args, options)
+        return self._run(args, options) if program is None else program(*arrays)
+
+    def _program(self, args: tuple[Any, ...], options: dict[str, Any]) -> nkisim.Program | None:
+        """The program for these arguments; None where the kernel cannot be lowered."""
+        target = _target()
+        said = [_described(x) for x in args]
+        key = repr((target, said, sorted(options.items())))
+        if key not in self.programs:
+            question = {"do": "lower", "args": said, "options": options, "target": target}
+            reply, blobs = self.holder.exchange(question)
+            self.holder.check(reply)
+            if "unlowered" in reply:
+                self.unlowered = str(reply["unlowered"])[:4000] or "it cannot be lowered"
+                return None
+            made = _loaded(blobs)
+            if not self.programs:  # a kernel is the same whenever it is asked
+                again, _ = self.holder.exchange(question)
+                if again.get("digest") != made.digest:
+                    raise Reported(
+                        Problem(
+                            WRONG, "unsteady", "The kernel is another one each time it is built."
+                        )
+                    )
+            self._fits(made, args)
+            self.programs[key] = made
+        return self.programs[key]
+
+    def _fits(self, made: nkisim.Program, args: tuple[Any, ...]) -> None:
+        """Refuse a program that is not for these arguments."""
+        wanted = [(tuple(x.shape), dtypes.name(np.dtype(x.dtype))) for x in args if _is_array(x)]
+        if [(tuple(i.shape), i.dtype) for i in made.inputs] != wanted:
+            raise Reported(
+                Problem(
+                    UNUSABLE, "program", "The program is not for the shapes that were asked for."
+                )
+            )
+
+    def _run(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """What the child answers to values: only for a kernel that cannot be lowered."""
+        self.lowered = False
+        if not all(isinstance(x, np.ndarray) for x in args if _is_array(x)):
+            raise Reported(
+                Problem(UNUSABLE, "unlowered", f"The kernel cannot be lowered: {self.unlowered}")
+            )
+        said, parts = protocol.described([x for x in args if _is_array(x)])
+        shapes = iter(said["arrays"])
+        header = [next(shapes) if _is_array(x) else {"value": x} for x in args]
+        reply, blobs = self.holder.exchange(
+            {"do": "run", "args": header, "options": options, "target": _target()}, *parts
+        )
+        self.holder.check(reply)
+        made = protocol.arrays(reply.get("arrays"), blobs)
+        return made[0] if len(made) == 1 else tuple(made)
+
+
+def held(holder: Holder, lesson: stage.Stage, text: bytes, name: str) -> Any:
+    """The entry point of a submission, to be checked like any other. Raises Reported where it has
+    none; call `holder.finish()` afterwards."""
+    holder.submit(lesson, text, name)
+    found = Submitted(holder, lesson)
+    return Step(holder, lesson.entry) if lesson.judge is not None else found
+
+
+def _loaded(blobs: list[bytes]) -> nkisim.Program:
+    """A program from the bytes of its file, held to every rule anew."""
+    if len(blobs) != 1 or len(blobs[0]) > MOST_PROGRAM:
+        raise Reported(Problem(UNUSABLE, "program", "The submission handed over no program."))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "program")
+        with open(path, "wb") as file:
+            file.write(blobs[0])
+        try:
+            made = nkisim.load(path)
+            made.verify()
+        except nkisim.ProgramFileError as error:
+            raise Reported(Problem(UNUSABLE, "program", f"The submission: {error}.")) from error
+    if len(made) > MOST_INSTRUCTIONS:
+        raise Reported(
+            Problem(
+                WRONG, "program", f"The kernel has {len(made)} instructions, more than are judged."
+            )
+        )
+    return made
+
+
+def _target() -> str:
+    """The target of the run that records."""
+    listener = LISTENER.get()
+    return "trn2" if listener is None else str(listener.config.target.name)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, nkisim.ShapeOnly))
+
+
+def _described(x: Any) -> dict[str, Any]:
+    if _is_array(x):
+        return {"shape": list(x.shape), "dtype": dtypes.name(np.dtype(x.dtype))}
+    return {"value": x.item() if isinstance(x, np.generic) else x}
