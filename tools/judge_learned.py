@@ -1,4 +1,5 @@
-"""Judge the mistakes and the right kernels of `tests/tutorial/diagnosis/learned`: which are accepted, and what they are told.
+"""Judge the mistakes and the right kernels of `tests/tutorial/diagnosis/learned`: which are
+accepted, and what they are told.
 
     python tools/judge_learned.py [--stage N ...] [--kind wrong|right] [--processes 2]
 
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> int:
         named = done.outcome + (" and named" if done.outcome == "wrong" and done.cause else "")
         counts[f"{kind}: {named}"] += 1
         slowest = max(slowest, done.seconds)
-        print(f"{done.job.name} | {done.outcome} | {done.cause} | {done.seconds:.1f} s | {done.sentence}", flush=True)
+        took = f"{done.seconds:.1f} s"
+        print(done.job.name, done.outcome, done.cause, took, done.sentence, sep=" | ", flush=True)
     for what, count in sorted(counts.items()):
         print(f"{count:5d}  {what}")
     print(f"{slowest:.1f} s of CPU for the slowest")

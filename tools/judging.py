@@ -26,7 +26,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Judged:
-    """A job with what the check said: outcome, cause and sentence, and the CPU seconds that it took."""
+    """A job with what the check said: outcome, cause and sentence, and the CPU seconds that it
+    took."""
 
     job: Job
     outcome: str

@@ -303,7 +303,11 @@ def _verdict(
         family = found.case.family
         assert found.problem is not None
         found = found.problem
-    details = {"kind": found.kind, **({"message": found.details} if found.details else {})}
+    details = {"kind": found.kind}
+    if found.details:
+        details["message"] = found.details
+    if found.rule:
+        details["rule"] = found.rule
     return Verdict(
         found.outcome,
         found.sentence,

@@ -177,18 +177,17 @@ class Stage:
     kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
     often the stage's method reads each argument, `once(case)` the bytes of one such reading where
     that is not the whole argument, and `must_read(case)` the bytes of each that no right kernel can
-    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the
-    stage asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
+    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the stage
+    asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
     `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes
-    that only this stage allows; `refusals` are patterns of the simulator's message where one of them
-    breaks a rule, in which {v} is what the kernel calls v. `probes` are small inputs on which a
-    wrong kernel is run once more.
-    `tolerance` gives the largest error of each output element where it is not one of the fixed
-    ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
-    `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
-    no kernel of its own: judge(stage, entry point, inputs, progress, draw) as in `check`, which it
-    answers for. `dialect` is the one that the kernel must be written in, "nki"; None where either
-    will do.
+    that only this stage allows; `refusals` are patterns of the simulator's message where one of
+    them breaks a rule, in which {v} is what the kernel calls v. `probes` are small inputs on which
+    a wrong kernel is run once more. `tolerance` gives the largest error of each output element
+    where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
+    state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of
+    a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress,
+    draw) as in `check`, which it answers for. `dialect` is the one that the kernel must be written
+    in, "nki"; None where either will do.
     """
 
     number: int

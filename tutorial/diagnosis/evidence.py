@@ -4,6 +4,7 @@ only when asked for."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -88,7 +89,8 @@ class Evidence:
     # -- the trials --------------------------------------------------------------------------------
     @cached_property
     def trials(self) -> list[Trial]:
-        """What the mistakes are compared on: the stage's probes, and failing cases that are quick to look at.
+        """What the mistakes are compared on: the stage's probes, and failing cases that are quick
+        to look at.
 
         Where the kernel answers every probe rightly, the cases that it was checked on must do.
         """
@@ -102,8 +104,12 @@ class Evidence:
             answered += self._tried(odd)
         if any(made.wrong for made in answered):
             self.probed = answered
-            return [*answered, *map(self._checked, self.smallest[:2])]
-        right = sorted((i for i in range(len(self.answers)) if i not in self.failing), key=self._size)
+            # a paged kernel goes through its blocks as their size asks: all probes have the same
+            paged = "k_blocks" in answered[0].case.args
+            return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+        right = sorted(
+            (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
+        )
         return [*map(self._checked, [*self.smallest[:3], *right[:2]]), *answered]
 
     def _tried(self, cases: Sequence[Case]) -> list[Trial]:
@@ -118,7 +124,8 @@ class Evidence:
 
     @cached_property
     def recorded(self) -> Trial | None:
-        """A trial that shows the mistake, with what every instruction wrote; None where nothing recorded it."""
+        """A trial that shows the mistake, with what every instruction wrote; None where nothing
+        recorded it."""
         wrong = [t for t in self.trials if t.wrong] or self.trials
         shown = next((t for t in wrong if t.says_much), wrong[0])
         if shown.result.run is None:
@@ -126,7 +133,8 @@ class Evidence:
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
 
     def can_be(self, mistake: Mistake) -> int | None:
-        """How many signs there are of a mistake that its answers do not show; None if there is one against it."""
+        """How many signs there are of a mistake that its answers do not show; None if there is one
+        against it."""
         flags = mistake.flags & {"alpha", "no alpha", "no division", "division", "subtraction"}
         if not flags:
             return 0
@@ -228,6 +236,14 @@ class Evidence:
         made = run.writes(named[0]) if named else []
         return tuple(made[0].value.shape) if made else None
 
+    def _kept_on(self, i: int) -> set[str]:
+        """The names of on-chip tensors that are written more than once: they carry something on."""
+        writes: Counter[Any] = Counter()
+        run = self.answers[i].result.run
+        for program in () if run is None else run.programs:
+            writes.update(record[3] for record in program.records())
+        return {tensor.label for tensor, times in writes.items() if times > 1}
+
     # -- precision ---------------------------------------------------------------------------------
     @cached_property
     def like_rounding(self) -> bool:
@@ -249,19 +265,18 @@ class Evidence:
         for i in self.smallest[:FEW]:
             if self.answers[i].result.case.args["q"].dtype != np.float32:
                 return None
+            kept = self._kept_on(i)
             for made in self.instructions(i):
                 for operand in made.dst:
-                    if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith(
-                        "float8"
-                    ):
+                    if _is_short(operand.dtype):
                         name = state_of(operand.name) or operand.name
-                        (rows if name in NAMES or math.prod(operand.shape[1:]) == 1 else others)[
-                            name
-                        ] = operand.dtype
+                        running = name in NAMES or operand.name in kept
+                        (rows if running else others)[name] = operand.dtype
         names = {name: rows[name] for name in NAMES if name in rows} or rows or others
         if not names:
             return None
-        shown, kind = list(names)[:4], next(iter(names.values()))
+        own = [name for name in names if "(" not in name]  # the reader's names, where there are any
+        shown, kind = (own or list(names))[:4], next(iter(names.values()))
         what = f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} kept in {kind}"
         them = "it" if len(shown) == 1 else "them"
         if rows:
@@ -273,6 +288,10 @@ class Evidence:
             f"{what}: the inputs of this stage are float32, and so must be what is computed "
             "from them."
         )
+
+
+def _is_short(dtype: str) -> bool:
+    return dtype in ("bfloat16", "float16") or dtype.startswith("float8")
 
 
 def _is_exp(made: Any) -> bool:

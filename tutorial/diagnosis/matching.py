@@ -1,4 +1,5 @@
-"""Which known mistake answers like a kernel: the twin with its lines, run on the inputs that the kernel was run on."""
+"""Which known mistake answers like a kernel: the twin with its lines, run on the inputs that the
+kernel was run on."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def methods(evidence: Evidence) -> list[tuple[str, ...]]:
 
 
 def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
-    """Every way of every mistake that can be made with these problems, in each of the texts that it changes."""
+    """Every way of every mistake that can be made with these problems, in each of the texts that it
+    changes."""
     problem = evidence.trials[0].problem
     several = any(trial.problem.heads_a_part > 1 for trial in evidence.trials)
     tried: set[tuple[str, bool]] = set()
@@ -69,7 +71,8 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
 def recognised(evidence: Evidence) -> Match | None:
     """The mistake that answers like the kernel on every probe; None if there is no such one.
 
-    One of the cases that the check ran may disagree: their scores can be so large that fp32 rounds two ways apart.
+    One of the cases that the check ran may disagree: their scores can be so large that fp32 rounds
+    two ways apart.
     """
     trials = evidence.trials
     telling = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
@@ -99,7 +102,8 @@ def _fit(
 ) -> float | None:
     """The mean misfit over the trials; None if a probe does not fit, or two of the other cases.
 
-    Where the mistake shows in numbers, scores far below zero may show another one besides: a max that starts too high.
+    Where the mistake shows in numbers, scores far below zero may show another one besides: a max
+    that starts too high.
     """
     total, missed = [], 0
     for trial in (first, *others):
@@ -130,7 +134,8 @@ def _same_kind(trial: Trial, tiling: Tiling) -> Tiling:
 
 
 def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
-    """Of the matches that fit as well as the best one, the one that what was recorded supports; else the earliest."""
+    """Of the matches that fit as well as the best one, the one that what was recorded supports;
+    else the earliest."""
     fewest = min(match.misfit for match in matches)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     by_key = {match.candidate.mistake.key: match for match in reversed(good)}
@@ -173,7 +178,8 @@ class Recorded:
             self.values[scalar] = joined[np.isfinite(joined)]
 
     def support(self, match: Match) -> float:
-        """The share of what the twin keeps tile by tile that some instruction of the kernel wrote."""
+        """The share of what the twin keeps tile by tile that some instruction of the kernel
+        wrote."""
         if self.trial is None:
             return 0.0
         given = self.trial.names(_same_kind(self.trial, match.tiling))
@@ -191,7 +197,8 @@ class Recorded:
         return float(np.mean(told)) if told else 0.5
 
     def _share(self, name: str, kept: Sequence[Any]) -> float | None:
-        """How many of the numbers are among those written; None where they are 0, 1 or not finite, which says nothing."""
+        """How many of the numbers are among those written; None where they are 0, 1 or not finite,
+        which says nothing."""
         numbers = np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in kept])
         if name == "alpha" and np.isnan(numbers).all():
             return 0.0  # a twin without alpha
@@ -206,7 +213,8 @@ class Recorded:
 
 
 def _overflow(ran: twins.Ran) -> str | None:
-    """Where a twin makes its first infinity or NaN: in alpha, in p, or by the division; None where there is none."""
+    """Where a twin makes its first infinity or NaN: in alpha, in p, or by the division; None where
+    there is none."""
     if np.isfinite(ran.o).all():
         return None
     for name, what in (("alpha", "row"), ("l", "tile"), ("acc", "tile")):

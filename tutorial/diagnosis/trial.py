@@ -1,4 +1,5 @@
-"""One call of a kernel that is compared with the twins: its answer, the right one, and the tiles that it may have had."""
+"""One call of a kernel that is compared with the twins: its answer, the right one, and the tiles
+that it may have had."""
 
 from __future__ import annotations
 
@@ -21,15 +22,16 @@ from ..trace.states import widths
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
+POSITIONS = "a position at a time"  # of every block of a paged cache
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a kernel may have taken the keys: in the order in which it read them, or in tiles of `width` keys from the first
-    to the last (as wide as its widest load where `loaded`), the last one `filled` up; where there are splits, dealt out by
-    a `rule`."""
+    """How a kernel may have taken the keys: in the order in which it read them, or in tiles of
+    `width` keys from the first to the last (as wide as its widest load where `loaded`), the last
+    one `filled` up; where there are splits, dealt out by a `rule`."""
 
     width: int = 0
     read: bool = False
@@ -54,7 +56,7 @@ class Trial:
     want: NDArray[np.float64]
     allowed: NDArray[np.float64]
     k_name: str
-    _twins: dict[Any, Any] = field(default_factory=dict)
+    _twins: dict[Tiling, dict[str, Any] | None] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -77,8 +79,8 @@ class Trial:
     def off(self) -> NDArray[np.bool_]:
         """Which rows are wrong."""
         with np.errstate(all="ignore"):
-            off: NDArray[np.bool_] = ~(np.abs(self.got - self.want) <= self.allowed).all(axis=1)
-        return off
+            right: NDArray[np.bool_] = np.abs(self.got - self.want) <= self.allowed
+        return np.asarray(~right.all(axis=1))
 
     @cached_property
     def has_keys(self) -> NDArray[np.bool_]:
@@ -110,6 +112,13 @@ class Trial:
             for rule in splitting.DEALS:
                 yield from (Tiling(w, rule=rule) for w in shown[: 1 if known else 3])
             return
+        if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
+            block = int(self.case.args["k_blocks"].shape[2])
+            yield Tiling(128 * block)
+            if problem.n <= MOST_TILES * block:
+                yield Tiling(block)
+            yield Tiling(rule=POSITIONS)
+            return
         order = reads.tiles(self.loads, problem.n)
         if order:
             yield Tiling(read=True)
@@ -138,7 +147,9 @@ class Trial:
         args = self.case.args
         if "k_blocks" in args:
             block = int(args["k_blocks"].shape[2])
-            given |= {name: args[name] for name in ("k_blocks", "v_blocks", "block_table")}
+            more = max(-(-problem.n // block) - args["block_table"].shape[1], 0)
+            given |= {name: args[name] for name in ("k_blocks", "v_blocks")}
+            given["block_table"] = np.pad(args["block_table"], ((0, 0), (0, more)))
             given |= {"block": block, "used": max(-(-int(problem.row_lengths.max()) // block), 1)}
         return given
 
@@ -152,6 +163,9 @@ class Trial:
                 splits += [[] for _ in range(problem.splits - len(splits))]
                 return [keys for own in splits for keys in own], splits
             return reads.tiles(self.loads, problem.n), []
+        if tiling.rule == POSITIONS:
+            block = int(self.case.args["k_blocks"].shape[2])
+            return [np.arange(at, problem.n, block) for at in range(block)], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:
             width = max((len(load.keys) for load in self.loads), default=problem.n)
@@ -169,7 +183,8 @@ class Trial:
 
     # -- comparison --------------------------------------------------------------------------
     def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> float | None:
-        """How far the twin's answer is from the kernel's, in parts of how far the right one is; None if it does not fit."""
+        """How far the twin's answer is from the kernel's, in parts of how far the right one is;
+        None if it does not fit."""
         given = self.names(tiling)
         if given is None:
             return None
@@ -182,7 +197,9 @@ class Trial:
     def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> float | None:
         got, want = self.got, self.want
         finite = np.isfinite(made)
-        lost = ~finite.any(axis=1)  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+        lost = ~finite.any(
+            axis=1
+        )  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
         settled = lost & ~got.any(axis=1)
         rows = counted & ~settled
         if not np.array_equal(finite[rows], np.isfinite(got[rows])):
@@ -200,6 +217,11 @@ class Trial:
         return float((far[told] / off[told]).mean()) if told.any() else 0.0
 
 
+@lru_cache(maxsize=256)
+def _allowed(problem: Attention) -> NDArray[np.float64]:
+    return tolerance.Float32(problem).bound
+
+
 def trial(stage: Stage, kernel: Any, case: Case, keep_results: bool = False) -> Trial | None:
     """The kernel run on a case; None if it gives no answer to it."""
     result = runner.run(kernel, case, stage, keep_results=keep_results)
@@ -213,7 +235,6 @@ def of_result(stage: Stage, kernel: Any, result: Result) -> Trial:
     if stage.tolerance is not None:
         allowed = stage.tolerance(result.case).reshape(want.shape)
     else:
-        assert stage.attention is not None
-        allowed = tolerance.Float32(stage.attention(result.case)).bound
+        allowed = _allowed(problem_of(stage, result.case))
     names = runner.parameter_names(kernel, stage)
     return Trial(stage, result, want, allowed, names.get("k", "k"))

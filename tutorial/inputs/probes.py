@@ -1,7 +1,8 @@
 """Small inputs on which a wrong kernel is run once more, to find the mistake that answers like it.
 
-A family of the check is made so that a mistake cannot hide; a probe so that two mistakes answer differently. In every quarter
-of the keys the scores lie at another level, so that the running max rises, stays and rises again, and every tile counts.
+A family of the check is made so that a mistake cannot hide; a probe so that two mistakes answer
+differently. In every quarter of the keys the scores lie at another level, so that the running max
+rises, stays and rises again, and every tile counts.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Kind:
-    """What the scores of a probe are like: the level of each quarter of the keys, and what is added to all of them, and
-    to every other row of a group (`apart`)."""
+    """What the scores of a probe are like: the level of each quarter of the keys, and what is added
+    to all of them, and to every other row of a group (`apart`)."""
 
     name: str
     levels: tuple[float, ...] = (0.0, 1.5, 0.75, 3.0)
@@ -69,10 +70,11 @@ USUAL = (
 def heads(
     kind: Kind, n_q: int, n_kv: int, d: int, n: int, steps: Sequence[int] = (-3, -4)
 ) -> tuple[F32, F32, F32]:
-    """q (d, Hq), k (Hkv, d, n) and v (Hkv, d, n) whose scores, with the scale 1/sqrt(d) of d = 64, are of that kind.
+    """q (d, Hq), k (Hkv, d, n) and v (Hkv, d, n) whose scores, with the scale 1/sqrt(d) of d = 64,
+    are of that kind.
 
-    Row g of a group reads its scores from dimension g of k, one dimension is noise for all. `steps` are the powers of two of
-    which scores and values are multiples: coarse ones are exact in bf16.
+    Row g of a group reads its scores from dimension g of k, one dimension is noise for all. `steps`
+    are the powers of two of which scores and values are multiples: coarse ones are exact in bf16.
     """
     rng = seed("probe", kind.name, n_q, n_kv, d, n)
     g = n_q // n_kv
@@ -128,7 +130,8 @@ def grouped(n: int, **more: Any) -> tuple[Case, ...]:
 
 @cache
 def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
-    """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1): the padding ordinary, then NaN, then 1e4."""
+    """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1): the padding ordinary, then NaN, then
+    1e4."""
     made = []
     for kind, n_q, n_kv, padding in (
         (RISING, 4, 2, 0.0),
@@ -147,7 +150,13 @@ def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
                 into[b, :, :, :length] = x[..., :length]
         q = np.stack([turn(q, b) for b, (q, _, _) in enumerate(sequences)])
         args = {"q": q, "k": k, "v": v, "lengths": np.array(own, np.int32)[:, None]}
-        made.append(_case(kind, args, kind.name if own is not lengths else f"{kind.name}, padding + {padding:g}"))
+        made.append(
+            _case(
+                kind,
+                args,
+                kind.name if own is not lengths else f"{kind.name}, padding + {padding:g}",
+            )
+        )
     return tuple(made)
 
 
@@ -160,15 +169,18 @@ def turn(q: F32, by: int) -> F32:
 
 @cache
 def fast(dtype: Any) -> tuple[Case, ...]:
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) in 16 bits. 65 tiles of 128 keys are no whole number of
-    chunks of 8192, so that there are several; 128 tiles are two."""
+    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) in 16 bits. 65 tiles of 128 keys are no whole number
+    of chunks of 8192, so that there are several; 128 tiles are two."""
     made = []
     for kind, n_q, n_kv, d, n in (
         (RISING, 6, 2, 64, 512),
         (FALLING, 1, 1, 8, 8320),
         (RISING, 4, 2, 128, 512),
         (RISING, 1, 1, 8, 16384),
-        *((kind, 2, 1, 64, 256) for kind in (SCALED, ABOVE, BELOW, DEEP, HIGH, LOW, SPREAD, NO_SCALE)),
+        *(
+            (kind, 2, 1, 64, 256)
+            for kind in (SCALED, ABOVE, BELOW, DEEP, HIGH, LOW, SPREAD, NO_SCALE)
+        ),
         (APART, 4, 2, 64, 256),
     ):
         q, k, v = heads(kind, n_q, n_kv, d, n)

@@ -11,6 +11,7 @@ from .splits import SPLIT
 
 
 def known(stage: Stage, attention: Attention) -> tuple[Mistake, ...]:
-    """The mistakes that can be made at a stage: its own, those with lengths or splits, then those of every attention."""
+    """The mistakes that can be made at a stage: its own, those with lengths or splits, then those
+    of every attention."""
     shared = BATCH if attention.lengths is not None else SPLIT if attention.splits else ()
     return (*stage.known, *shared, *ATTENTION)

@@ -1,22 +1,25 @@
-"""The known mistakes of every attention stage: the sentence of each, and the twin's lines written wrongly.
+"""The known mistakes of every attention stage: the sentence of each, and the twin's lines written
+wrongly.
 
-Order matters only between mistakes that answer alike and that nothing recorded tells apart: the earlier one is named.
+Order matters only between mistakes that answer alike and that nothing recorded tells apart: the
+earlier one is named.
 """
 
 from __future__ import annotations
 
 from ..reference.mistake import read
 
-ATTENTION = read("""
+ATTENTION = read(
+    """
 == scale missing
-The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) = 1/{sqrt_d}
-unless the caller gives one.
+The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) =
+1/{sqrt_d} unless the caller gives one.
     qk = raw
     qk = (scale if given else 1) * raw
     qk = raw & alpha = exp(scale * (m - m_new))
 == scale only on the max
-The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the max
-is not the max of what exp sees.
+The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the
+max is not the max of what exp sees.
     p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw) - m_new)
     p = exp(qk - m) => p = exp(where(padding, LOWEST, raw) - m)
 == scale only on the scores
@@ -74,26 +77,27 @@ The scale is 1/sqrt(G), from the number of query heads of a group; it must be 1/
 size of a head.
     qk = (scale if given else float32(1 / sqrt(G))) * raw
 == scale ignored
-softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must be
-used.
+softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
+be used.
     qk = float32(1 / sqrt(d)) * raw
 == scale of 0 taken for None
 A softmax_scale of 0 is taken for None: `softmax_scale or default` gives the default for 0, too.
 Ask `softmax_scale is None`.
     qk = (scale if scale else float32(1 / sqrt(d))) * raw
 == sign of the scale lost
-The sign of softmax_scale is lost: a negative scale turns the order of the scores around, and their
-max must be taken after it.
+The sign of softmax_scale is lost: a negative scale turns the order of the scores around, and
+their max must be taken after it.
     qk = abs(scale) * raw
-    m_tile = where(padding, LOWEST, scale * where(padding, -inf, raw).max(axis=1, keepdims=True))[:, :1]
+    m_tile = where(padding, LOWEST, scale * where(padding, -inf, raw).max(axis=1,
+        keepdims=True))[:, :1]
 == no max subtraction
 The max is not subtracted before exp: p must be exp(qk - m), or large scores overflow and very
 negative ones all become 0.
     p = exp(qk) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
     [1] p = => p = exp(qk) & [2] p = => p = exp(qk)
 == no max subtraction, rescaled
-The max is not subtracted before exp, yet the old sums are rescaled by alpha: p must be
-exp(qk - m_new).
+The max is not subtracted before exp, yet the old sums are rescaled by alpha: p must be exp(qk -
+m_new).
     p = exp(qk) & alpha = exp(m - m_new) * 1
 == max added
 The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
@@ -104,13 +108,13 @@ The max is not subtracted in the scores that l sums up: l and acc need the same 
     l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
     l = l * alpha + exp(qk).sum(axis=1, keepdims=True)
 == max not subtracted in the weighted sum
-The max is not subtracted in the scores that weigh the values: l and acc need the same
-p = exp(qk - m).
+The max is not subtracted in the scores that weigh the values: l and acc need the same p = exp(qk
+- m).
     [2] p = => p = exp(qk)
     acc = acc * alpha + exp(qk) @ v_tile.T
 == max added in the weighted sum
-The max is added to the scores that weigh the values; it must be subtracted, as in l:
-p = exp(qk - m).
+The max is added to the scores that weigh the values; it must be subtracted, as in l: p = exp(qk -
+m).
     [2] p = => p = exp(qk + m)
 == max added in the sum
 The max is added to the scores that l sums up; it must be subtracted, as in acc: p = exp(qk - m).
@@ -157,8 +161,8 @@ The weights are powers of 2: p must be exp(qk - m), a power of e.
 exp is missing: the weights are qk - m, and must be p = exp(qk - m).
     p = exp(qk - m_new) => p = qk - m_new
     p = exp(qk - m) => p = qk - m
-    p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
-    p = exp(qk - m) => p = qk - m & acc = acc + p @ v_tile.T & l = l + p.sum(axis=1, keepdims=True)
+    p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T
+        & l = l + p.sum(axis=1, keepdims=True)
 == the scores weigh the values
 The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
@@ -170,8 +174,8 @@ The weights are no powers of e: p must be exp(qk - m), and a sigmoid or tanh is 
     p = exp(qk - m_new) => p = 1 / (1 + exp(m_new - qk))
     p = exp(qk - m) => p = 1 / (1 + exp(m - qk))
 == alpha is no power of e
-alpha is no power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a plain
-difference is something else.
+alpha is no power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a
+plain difference is something else.
     alpha = 1 / (1 + exp(m_new - m))
     alpha = m - m_new
     alpha = exp2(m - m_new)
@@ -207,8 +211,8 @@ The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
 acc was not rescaled by alpha = exp(m_old - m_new): acc = acc alpha + p v^T.
     acc = acc + p @ v_tile.T
 == nothing rescaled [alpha]
-alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m rises:
-l = l alpha + sum p, and acc likewise.
+alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m rises: l = l alpha
++ sum p, and acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
 == m overwritten before alpha [alpha]
 m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, so alpha was always 1:
@@ -231,12 +235,12 @@ acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never abov
     acc = acc / alpha + p @ v_tile.T
     acc = acc * (exp(m_new - m) if t else 0) + p @ v_tile.T
 == l divided by alpha and acc not rescaled
-l is rescaled by the inverse of alpha, and acc not at all: both are multiplied by
-alpha = exp(m_old - m_new), never above 1.
+l is rescaled by the inverse of alpha, and acc not at all: both are multiplied by alpha =
+exp(m_old - m_new), never above 1.
     l = l * (exp(m_new - m) if t else 0) + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
 == p with the old max
-p is formed with a max that leaves this tile's scores out, so that exp overflows:
-p = exp(qk - m_new), with m_new the larger of the old m and the tile's max.
+p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
+m_new), with m_new the larger of the old m and the tile's max.
     p = exp(qk - m_new) => p = exp(qk - m)
 == rescaled too late
 The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
@@ -250,8 +254,8 @@ The old sum is rescaled by alpha twice.
     acc = acc * alpha * alpha + p @ v_tile.T
     alpha = exp(m - m_new) * exp(m - m_new)
 == one tile too early
-What a tile adds is rescaled by its own exp(m_tile - m_new), too: p is relative to m_new already, so
-only the old sum is rescaled.
+What a tile adds is rescaled by its own exp(m_tile - m_new), too: p is relative to m_new already,
+so only the old sum is rescaled.
     l = l * alpha + exp(m_tile - m_new) * p.sum(axis=1, keepdims=True)
     acc = acc * alpha + exp(m_tile - m_new) * (p @ v_tile.T)
     p = exp(qk - m_new) * exp(m_tile - m_new)
@@ -262,10 +266,11 @@ alpha is formed with the tile's max: it is exp(m_old - m_new), for the sums of t
     l = l * exp({m_tile - m_new|m - m_tile}) + p.sum(axis=1, keepdims=True)
     acc = acc * exp({m_tile - m_new|m - m_tile}) + p @ v_tile.T
 == alpha in another scale
-alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale *
-(m_old - m_new)), and where it is scaled already, exp(m_old - m_new).
+alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale * (m_old -
+m_new)), and where it is scaled already, exp(m_old - m_new).
     alpha = exp((m - m_new) {/|*} scale)
-    m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True) & p = exp(scale * (where(padding, LOWEST, raw) - m_new))
+    m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
+        & p = exp(scale * (where(padding, LOWEST, raw) - m_new))
     l = l * exp((m - m_new) {/|*} scale) + p.sum(axis=1, keepdims=True)
     acc = acc * exp((m - m_new) {/|*} scale) + p @ v_tile.T
 == l not accumulated
@@ -298,8 +303,8 @@ The output is divided by l twice.
 acc is divided by the square root of l; it must be divided by l: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc / sqrt(l)
 == epsilon in the division
-Something is added to l before the division: o = acc / l, and l cannot be 0 where there are keys, for
-the largest weight is 1.
+Something is added to l before the division: o = acc / l, and l cannot be 0 where there are keys,
+for the largest weight is 1.
     o[b => o[b, h * G : (h + 1) * G] = acc / (l + float32({1e-5|1e-6|1e-4|1e-3|1e-2|0.1|1.0}))
 == l starts at 1
 l starts at 1: it must start at 0, for it sums the weights and nothing else.
@@ -329,11 +334,13 @@ acc is divided by the last tile's sum of weights; it must be divided by l, the s
 == softmax averaged
 The softmax was taken tile by tile and the tiles' outputs averaged: tiles with larger scores must
 weigh more, so divide by the sum over all tiles, relative to one max.
-    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T & o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
+    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T
+        & o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
 == softmax summed
 The softmax was taken tile by tile and the tiles' outputs added: divide once, by the sum over all
 tiles, relative to one max.
-    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T & o[b => o[b, h * G : (h + 1) * G] = acc
+    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T
+        & o[b => o[b, h * G : (h + 1) * G] = acc
 == l counts the keys
 l counts the keys; it must sum their weights p.
     l = l * alpha + p.shape[1]
@@ -373,11 +380,13 @@ The sum of the weights leaves a key out: l must sum p over all keys.
 == last tile skipped
 The last tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
-    [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]: & [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+        & [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
 == last tile skipped in the sum
 The last tile is skipped in the sum of the weights: all passes must visit all {tiles} tiles.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
-    l = l * alpha => l = l * alpha + p.sum(axis=1, keepdims=True) if t < len(tiles) - 1 else l{| * alpha}
+    l = l * alpha => l = l * alpha + p.sum(axis=1, keepdims=True) if t < len(tiles) - 1 else l{| *
+        alpha}
 == last tile skipped in the weighted sum
 The last tile is skipped in the weighted sum: all passes must visit all {tiles} tiles.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
@@ -388,7 +397,8 @@ The last tile is skipped in the max: all passes must visit all {tiles} tiles.
 == first tile skipped
 The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
-    [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]: & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+        & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
 == first tile skipped in the weighted sum
 The first tile is skipped in the weighted sum.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
@@ -406,7 +416,8 @@ Only the first half of the tiles is visited: the loop must visit all {tiles} til
 == first half of every tile only
 Only the first half of every tile is read: tiles of half the width need twice as many turns of the
 loop.
-    k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]] & padding = keys[: len(keys) // 2] >= lengths[b]
+    k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
+        & padding = keys[: len(keys) // 2] >= lengths[b]
 == first tile's max only
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
@@ -437,8 +448,8 @@ The scores of earlier tiles are still in qk: a PSUM tile that is made outside th
 make it inside, for a new sum every tile.
     raw = q_tile @ k_tile + (raw if t else 0)
 == weighted sums of earlier tiles added
-The weighted sums of earlier tiles are still in p v^T: a PSUM tile that is made outside the loop adds
-up, so make it inside, for a new sum every tile.
+The weighted sums of earlier tiles are still in p v^T: a PSUM tile that is made outside the loop
+adds up, so make it inside, for a new sum every tile.
     acc = acc * alpha => pv = p @ v_tile.T + (pv if t else 0); acc = acc * alpha + pv
     acc = acc + => pv = p @ v_tile.T + (pv if t else 0); acc = acc + pv
 == K and V exchanged
@@ -458,33 +469,39 @@ K's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq //
     raw = stack([q_tile[g] @ k[b, (h * G + g) % Hkv][:, keys] for g in range(G)])
 == KV head of V is h % Hkv [heads]
 V's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
-    acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, (h * G + g) % Hkv][:, keys]).T for g in range(G)])
+    acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, (h * G + g) % Hkv][:, keys]).T for g
+        in range(G)])
 == one KV head for all [heads]
-All query heads read the same KV head: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+All query heads read the same KV head: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
     k_tile = k[b, {0|-1}][:, keys] & v_tile = v[b, 0][:, keys]
     k_tile = k[b, -1][:, keys] & v_tile = v[b, -1][:, keys]
 == V of one KV head [heads]
-All query heads read the same head of V: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+All query heads read the same head of V: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
     v_tile = v[b, {0|-1}][:, keys]
 == K of one KV head [heads]
-All query heads read the same head of K: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+All query heads read the same head of K: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
     k_tile = k[b, {0|-1}][:, keys]
 == KV head is another [heads]
 Query heads read the wrong KV head: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
     k_tile = k[b, -1 - h][:, keys] & v_tile = v[b, -1 - h][:, keys]
     k_tile = k[b, (h + 1) % Hkv][:, keys] & v_tile = v[b, (h + 1) % Hkv][:, keys]
-    raw = stack([q_tile[g] @ k[b, min(<row>, Hkv - 1)][:, keys] for g in range(G)]) & acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, min(<row>, Hkv - 1)][:, keys]).T for g in range(G)])
+    raw = stack([q_tile[g] @ k[b, min(<row>, Hkv - 1)][:, keys] for g in range(G)])
+        & acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, min(<row>, Hkv - 1)][:, keys]).T
+        for g in range(G)])
 == KV head of K is another [heads]
-K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with
-G = Hq // Hkv = {G}.
+K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
+Hkv = {G}.
     k_tile = k[b, {-1 - h|(h + 1) % Hkv}][:, keys]
 == KV head of V is another [heads]
-V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with
-G = Hq // Hkv = {G}.
+V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
+Hkv = {G}.
     v_tile = v[b, {-1 - h|(h + 1) % Hkv}][:, keys]
 == q heads strided [heads]
-The query heads of a group are taken with a stride: group h has the query heads h G to h G + G - 1,
-with G = Hq // Hkv = {G}.
+The query heads of a group are taken with a stride: group h has the query heads h G to h G + G -
+1, with G = Hq // Hkv = {G}.
     q_tile = q[b, h::Hkv]
 == q heads from h on [heads]
 Group h is given the query heads from h on: its own begin at h G, with G = Hq // Hkv = {G}.
@@ -499,16 +516,16 @@ G = Hq // Hkv = {G}.
     q_tile = roll(q[b], {G|-G}, axis=0)[h * G : (h + 1) * G]
     q_tile = q[b, Hq - (h + 1) * G : Hq - h * G]
 == output heads strided [heads]
-The output rows of a group are stored with a stride: group h has the query heads h G to
-h G + G - 1, with G = Hq // Hkv = {G}.
+The output rows of a group are stored with a stride: group h has the query heads h G to h G + G -
+1, with G = Hq // Hkv = {G}.
     o[b => o[b, h::Hkv] = acc / l
 == output rows of another group [heads]
-The output rows of a group are stored in another group's place: group h has the rows h G to
-h G + G - 1, with G = Hq // Hkv = {G}.
+The output rows of a group are stored in another group's place: group h has the rows h G to h G +
+G - 1, with G = Hq // Hkv = {G}.
     o[b => o[b, Hq - (h + 1) * G : Hq - h * G] = acc / l
 == one max for all rows [heads]
-One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m, or
-the rows with smaller scores underflow.
+One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
+or the rows with smaller scores underflow.
     m_tile = full((G, 1), qk.max())
 == m shared [heads]
 m is shared by the heads of a group: each of its {G} query heads needs its own m.
@@ -516,8 +533,8 @@ m is shared by the heads of a group: each of its {G} query heads needs its own m
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
 == alpha of another head [heads]
-alpha is another head's: each of the {G} query heads of a group is rescaled by its own
-exp(m_old - m_new).
+alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
+m_new).
     alpha = broadcast_to(exp(m - m_new)[:1], (G, 1))
     alpha = exp(m[:1] - m_new)
 == l shared [heads]
@@ -529,45 +546,59 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
     l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
 == m and l shared [heads]
 m and l are shared by the heads of a group: each of its {G} query heads needs its own.
-    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new & l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
+        & l[g] = l[g] => l[0] = l[0] * alpha + p.sum()
+        & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
 == state of one KV head for all [heads]
 All groups update one state: each KV head needs its own m, l and acc.
-    m = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST) & l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1)) & acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d)) & o[b => o[b] = stack([acc / l] * Hkv).reshape(Hq, d)
+    m = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)
+        & l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))
+        & acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))
+        & o[b => o[b] = stack([acc / l] * Hkv).reshape(Hq, d)
 == acc not cleared between heads [heads, in turn]
-acc is not cleared between heads: it still holds what the head before left, and must start at 0 for
-every head.
+acc is not cleared between heads: it still holds what the head before left, and must start at 0
+for every head.
     acc = zeros => acc = left("acc", None, zeros((G, d)))
-    acc = zeros => acc = left("acc", None, zeros((G, d))) & m = full => m = left("m", None, full((G, 1), LOWEST))
+    acc = zeros => acc = left("acc", None, zeros((G, d)))
+        & m = full => m = left("m", None, full((G, 1), LOWEST))
 == l not cleared between heads [heads, in turn]
 l is not cleared between heads: it still holds what the head before left, and must start at 0 for
 every head.
     l = zeros => l = left("l", None, zeros((G, 1)))
-    l = zeros => l = left("l", None, zeros((G, 1))) & m = full => m = left("m", None, full((G, 1), LOWEST))
+    l = zeros => l = left("l", None, zeros((G, 1)))
+        & m = full => m = left("m", None, full((G, 1), LOWEST))
 == l and acc not cleared between heads [heads, in turn]
 l and acc are not cleared between heads: they still hold what the head before left, and must start
 at 0 for every head.
-    l = zeros => l = left("l", None, zeros((G, 1))) & acc = zeros => acc = left("acc", None, zeros((G, d)))
+    l = zeros => l = left("l", None, zeros((G, 1)))
+        & acc = zeros => acc = left("acc", None, zeros((G, d)))
 == m not cleared between heads [heads, in turn]
-m is not reset between heads: it still holds the max of the head before, and must start at -inf for
-every head.
+m is not reset between heads: it still holds the max of the head before, and must start at -inf
+for every head.
     m = full => m = left("m", None, full((G, 1), LOWEST))
 == state not cleared between heads [heads, in turn]
-The accumulators m, l and acc are not cleared between heads: the next head starts from what the head
-before left.
-    m = full => m = left("m", None, full((G, 1), LOWEST)) & l = zeros => l = left("l", None, zeros((G, 1))) & acc = zeros => acc = left("acc", None, zeros((G, d)))
+The accumulators m, l and acc are not cleared between heads: the next head starts from what the
+head before left.
+    m = full => m = left("m", None, full((G, 1), LOWEST))
+        & l = zeros => l = left("l", None, zeros((G, 1)))
+        & acc = zeros => acc = left("acc", None, zeros((G, d)))
 == one row of p [heads]
-The values of a group are all weighed by the same row of p: each of its {G} query heads has its own.
+The values of a group are all weighed by the same row of p: each of its {G} query heads has its
+own.
     acc = acc * alpha + p[:1] @ v_tile.T
     acc = acc + p[:1] @ v_tile.T
 == one head of each group only [heads]
-Only the first query head of every group is stored: each of its {G} query heads has a row of its own.
+Only the first query head of every group is stored: each of its {G} query heads has a row of its
+own.
     o[b => o[b, h * G] = (acc / l)[0]
 == output multiplied by the scale
 The output is multiplied by the scale as well: the scale belongs on the scores, before exp, and
 nowhere else.
     o[b => o[b, h * G : (h + 1) * G] = acc / l * scale
     v_tile = scale * v[b, h][:, keys]
-""", {
-    "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
-    "row": "{(h * G + g) // Hkv|h * G + g}",
-})
+""",
+    {
+        "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
+        "row": "{(h * G + g) // Hkv|h * G + g}",
+    },
+)

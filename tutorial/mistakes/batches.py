@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from ..reference.mistake import read
 
-BATCH = read("""
+BATCH = read(
+    """
 == V's padding not cleaned
-The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight is 0 or it
-is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite the values of the
+The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight is 0 or
+it is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite the values of the
 padding with 0.
     v_tile = where => {pass|v_tile = v_tile * where(padding, 0, 1)}
 == lengths ignored
 The lengths are not used: keys from lengths[b] on are padding, and must get no weight.
     qk = where => pass & v_tile = where => {pass|v_tile = where(isfinite(v_tile), v_tile, 0)}
 == scores not masked
-V's padding is cleaned, but the scores are not masked: the padding gets weights, and they count in l.
+V's padding is cleaned, but the scores are not masked: the padding gets weights, and they count in
+l.
     qk = where => pass
 == padding scored 0
-The padding's scores are set to 0, which is a score like any other and above all negative ones: they
-must become the lowest number (nl.fp32.min) before the max is taken.
+The padding's scores are set to 0, which is a score like any other and above all negative ones:
+they must become the lowest number (nl.fp32.min) before the max is taken.
     qk = where => qk = where(padding, 0, qk) <V>
     p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
     p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
@@ -27,11 +29,13 @@ The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score
 Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
     qk = where => qk = qk * where(padding, 0, 1) <V>
 == mask after the max
-The mask is applied after the max: m must be the max of the keys that count, or NaN and large numbers
-of the padding get into it. Mask the scores first.
+The mask is applied after the max: m must be the max of the keys that count, or NaN and large
+numbers of the padding get into it. Mask the scores first.
     m_tile = (scale * raw).max(axis=1, keepdims=True) <V>
-    m_tile = (scale * raw).max(axis=1, keepdims=True) & p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
-    m_tile = (scale * raw).max(axis=1, keepdims=True) & p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True)
+        & p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True)
+        & p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
 == mask multiplied into the weights
 The weights of the padding are multiplied by 0: where they are NaN or infinite the product is NaN.
 Overwrite the scores with the lowest number (nl.fp32.min) before the max is taken.
@@ -49,16 +53,19 @@ The mask is applied to the max but not to the scores that exp sees: the padding 
 The padding is masked in the weighted sum but not in l: both need the same p.
     l = l * alpha + exp(scale * raw - m_new).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
     l = l + => l = l + exp(scale * raw - m).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
-    qk = where => pass & acc = acc {* alpha|} + where(padding, 0, p) @ v_tile.T & v_tile = where => pass
+    qk = where => pass & acc = acc {* alpha|} + where(padding, 0, p) @ v_tile.T
+        & v_tile = where => pass
 == mask not in the weighted sum
 The padding is masked in l but not in the weighted sum: both need the same p.
     v_tile = where => pass & acc = acc * alpha + exp(scale * raw - m_new) @ v_tile.T
     v_tile = where => pass & [2] p = => p = exp(scale * raw - m)
-    qk = where => pass & v_tile = where => pass & l = l {* alpha|} + where(padding, 0, p).sum(axis=1, keepdims=True)
+    qk = where => pass & v_tile = where => pass
+        & l = l {* alpha|} + where(padding, 0, p).sum(axis=1, keepdims=True)
 == mask not low enough
 The padding's scores are set to a number that real scores can lie below: it must be lower than any
 score, nl.fp32.min.
-    qk = where => qk = where(padding, float32({-1|-10|-50|-100|-200|-500|-1000|-5000|-1e4|-3e4}), qk) {|& v_tile = where => pass}
+    qk = where => qk = where(padding, float32({-1|-10|-50|-100|-200|-500|-1000|-5000|-1e4|-3e4}),
+        qk) {|& v_tile = where => pass}
     qk = where => qk = qk + where(padding, float32({-1|-10|-100|-1000|-1e4|-3e4}), 0) <V>
 == mask inverted
 The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
@@ -75,8 +82,8 @@ A tile counts as a whole or not at all: in the tile in which a sequence ends, th
 length on must be masked too.
     padding = (keys >= lengths[b]) * (keys.min() >= lengths[b]) {|& v_tile = where => pass}
 == length rounded down
-The keys of a sequence's last tile are dropped unless they fill it: the tile in which a sequence ends
-counts up to the length.
+The keys of a sequence's last tile are dropped unless they fill it: the tile in which a sequence
+ends counts up to the length.
     padding = keys >= lengths[b] // len(tiles[0]) * len(tiles[0]) {|& v_tile = where => pass}
 == length off by one, too long
 The length is off by one: the key at position lengths[b] counts, and must not. A key counts if its
@@ -113,29 +120,31 @@ A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf 
 lowest finite number (nl.fp32.min) for both.
     o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
 == length 0 divides by 0 [no keys, division]
-A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see to it that l
-is not 0 there.
+A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see to it that
+l is not 0 there.
     o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
 == length 0 gives NaN [no keys]
 A sequence of length 0 gives NaN; its output must be 0. Either l ends as 0, and 0 / 0 is NaN, or
 scores and m are -inf, and -inf - -inf is NaN.
     o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
 == length 0 gives the mean of V [no keys]
-A sequence of length 0 gets the mean of V: where all scores are equally low, all weights are alike.
-Its output must be 0.
+A sequence of length 0 gets the mean of V: where all scores are equally low, all weights are
+alike. Its output must be 0.
     v_tile = where => {pass|v_tile = where(isfinite(v_tile), v_tile, 0)}
     padding = (keys >= lengths[b]) * (lengths[b] > 0) {|& v_tile = where => pass}
 == length 0 taken as 1 [no keys]
 A sequence of length 0 is given one key: its output must be 0.
     padding = keys >= max(lengths[b], 1) {|& v_tile = where => pass}
 == last keys skipped
-The keys after the last whole tile are skipped: n need not be a multiple of the tile's width, so the
-last tile may be narrower.
+The keys after the last whole tile are skipped: n need not be a multiple of the tile's width, so
+the last tile may be narrower.
     for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // {len(x)|128} * {len(x)|128}]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // {len(x)|128} *
+        {len(x)|128}]):
 == sequence 0's K and V for all
 All sequences read the same K and V: sequence b has its own, k[b] and v[b].
-    k_tile = k[{0, h|-1, h}][:, keys] & v_tile = v[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
+    k_tile = k[{0, h|-1, h}][:, keys]
+        & v_tile = v[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
 == sequence 0's V for all
 All sequences read the same V: sequence b has its own, v[b].
     v_tile = v[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
@@ -164,13 +173,17 @@ l is carried from one sequence to the next: it must start at 0 for every sequenc
     <l>
     <m> & <l>
 == m not cleared between sequences [in turn]
-m is carried from one sequence to the next: it still holds the max of the one before, and must start
-at the lowest number for every sequence.
+m is carried from one sequence to the next: it still holds the max of the one before, and must
+start at the lowest number for every sequence.
     <m>
-""", {
-    "V": "{|& v_tile = where => pass|& v_tile = where => v_tile = v_tile * where(padding, 0, 1)}",
-    "R": "{|& v_tile = where => pass|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}",
-    "m": 'm = full => m = left("m", {h|None}, full((G, 1), LOWEST))',
-    "l": 'l = zeros => l = left("l", {h|None}, zeros((G, 1)))',
-    "acc": 'acc = zeros => acc = left("acc", {h|None}, zeros((G, d)))',
-})
+""",
+    {
+        "V": "{|& v_tile = where => pass"
+        "|& v_tile = where => v_tile = v_tile * where(padding, 0, 1)}",
+        "R": "{|& v_tile = where => pass"
+        "|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}",
+        "m": 'm = full => m = left("m", {h|None}, full((G, 1), LOWEST))',
+        "l": 'l = zeros => l = left("l", {h|None}, zeros((G, 1)))',
+        "acc": 'acc = zeros => acc = left("acc", {h|None}, zeros((G, d)))',
+    },
+)

@@ -1,4 +1,5 @@
-"""The known mistakes of stage 7: V's layout, the order of the keys, whose weights, in the form of `reference.mistake`."""
+"""The known mistakes of stage 7: V's layout, the order of the keys, whose weights, in the form of
+`reference.mistake`."""
 
 from __future__ import annotations
 
@@ -11,25 +12,27 @@ v[h, keys, :] has its keys on the partitions already and needs no transpose.
     v_tile = concatenate([v[b, h][:, keys[i : i + d]].T for i in range(0, len(keys), d)], axis=1)
     v_tile = v[b, h].T.reshape(d, n)[:, keys]
 == keys of K and V in different order
-The weights and V are in a different order of the keys: where partition p of V holds the keys p T + t,
-column t of the weights must be key p T + t too, every T-th column of K.
-    {k|v}_tile = {k|v}[b, h][:, keys[turned(len(keys), {0|1})]]
+The weights and V are in a different order of the keys: where partition p of V holds the keys p T
++ t, column t of the weights must be key p T + t too, every T-th column of K.
+    @_tile = @[b, h][:, keys[turned(len(keys), {0|1})]]
     k_tile = k[b, h][:, keys[pieces(len(keys), {512|1024|2048}, 1)]]
 == p of another tile
-The values of a tile are weighed by another tile's p: l sums the right weights, acc does not. Read p
-where this tile's exp wrote it.
+The values of a tile are weighed by another tile's p: l sums the right weights, acc does not. Read
+p where this tile's exp wrote it.
     acc = acc * alpha + p[:, other(len(keys), {128|512}, {0|-1|1|2})] @ v_tile.T
     acc = acc * alpha => acc = acc * alpha + (p_old if t else p) @ v_tile.T; p_old = p
     acc = acc * alpha => p_old = p_old if t else p; acc = acc * alpha + p_old @ v_tile.T
 == last keys of a chunk skipped in the weighted sum
 The last keys of every chunk are left out of the weighted sum: l counts them, acc must too.
-    acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:, {:-128|turned(len(keys), 0)[:-128]}].T
+    acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,
+        {:-128|turned(len(keys), 0)[:-128]}].T
 == l of one partition only
 The sum of one partition divides: l is one sum a partition here, and all 128 must be added up.
-    l = l * alpha => lane = (lane * alpha if t else 0) + lanes(p).sum(axis=1); l = l * alpha + p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, :d]
+    l = l * alpha => lane = (lane * alpha if t else 0) + lanes(p).sum(axis=1); l = l * alpha +
+        p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, :d]
 == bias of another tile's max
-exp's bias is the max of another tile: a tile's p must be relative to the m_new that its own alpha was
-formed with.
+exp's bias is the max of another tile: a tile's p must be relative to the m_new that its own alpha
+was formed with.
     p = => first = first if t else m_new; p = exp(qk - first)
     p = => p = exp(qk - (m if t else m_new))
     p = => p = exp(qk - (before if t else m_tile)); before = m_tile
@@ -39,8 +42,9 @@ exp's bias is another head's max: column g of the weights is relative to m of he
     p = exp(qk - m_new[{:1|-1:}])
     p = exp(qk - m_new[::-1])
 == head on the wrong partition [heads]
-A head stands on another head's partition: query head h is row h of o, and its group, the rows
-h // G * G to h // G * G + G - 1, must meet KV head h // G in the scores and in the weighted sum alike.
+A head stands on another head's partition: query head h is row h of o, and its group, the rows h
+// G * G to h // G * G + G - 1, must meet KV head h // G in the scores and in the weighted sum
+alike.
     o[b => o[b, (h * G + arange(G) + {1|-1|G|-G}) % Hq] = acc / l
     o[b => o[b, h * G : (h + 1) * G] = (acc / l)[::-1]
     o[b => o[b, Hq - (h + 1) * G : Hq - h * G] = acc / l
@@ -51,6 +55,7 @@ A head is divided by another head's l: each of the {G} query heads of a group ha
 """)
 
 REFUSED = {
-    "V read as untransposed": r"'{v}' (would have|has) \d+ partitions|out of bounds for axis \d of '{v}'"
+    "V read as untransposed": r"'{v}' (would have|has) \d+ partitions"
+    r"|out of bounds for axis \d of '{v}'"
 }
 """What the simulator says where a mistake breaks a rule; {v} is what the kernel calls v."""

@@ -1,85 +1,111 @@
-"""The known mistakes of stage 8: the wrong block, the wrong place in it, too many keys, in the form of `reference.mistake`."""
+"""The known mistakes of stage 8: the wrong block, the wrong place in it, too many keys, in the form
+of `reference.mistake`."""
 
 from __future__ import annotations
 
 from ..reference.mistake import read
 
-PAGED = read("""
+PAGED = read(
+    """
 == last block not masked
-The last block is not masked: a sequence ends inside it, and its keys from lengths[b] on are padding,
-whatever the block holds there. Their weights must be 0.
+The last block is not masked: a sequence ends inside it, and its keys from lengths[b] on are
+padding, whatever the block holds there. Their weights must be 0.
     padding = keys >= -(-lengths[b] // block) * block {|& v_tile = where => pass}
     padding = keys >= len(block_table[b]) * block
-    qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, where(padding, 0, qk)) {|& v_tile = where => pass}
+    qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, where(padding, 0,
+        qk)) {|& v_tile = where => pass}
     qk = where => qk = where(padding, 0, qk)
     qk = where => qk = where(padding, -100, qk)
 == padding times 0
-The padding of the last block has the weight 0, and is multiplied all the same: 0 * NaN is NaN. Clear
-the keys past the length in V (and in K, before anything is computed with them).
+The padding of the last block has the weight 0, and is multiplied all the same: 0 * NaN is NaN.
+Clear the keys past the length in V (and in K, before anything is computed with them).
     v_tile = where => v_tile = where(keys >= -(-lengths[b] // block) * block, 0, v_tile)
-    qk = where => qk = qk + where(padding, -1e30, 0) & v_tile = where => v_tile = where(keys >= -(-lengths[b] // block) * block, 0, v_tile)
-    qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, qk + where(padding, -1e30, 0))
+    qk = where => qk = qk + where(padding, -1e30, 0)
+        & v_tile = where => v_tile = where(keys >= -(-lengths[b] // block) * block, 0, v_tile)
+    qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, qk + where(padding,
+        -1e30, 0))
 == last block dropped
-The last block is dropped where a sequence ends inside it: the number of blocks is the length over the
-block's size, rounded up.
+The last block is dropped where a sequence ends inside it: the number of blocks is the length over
+the block's size, rounded up.
     padding = keys >= lengths[b] // block * block
 == length off by one
 The length is off by one: the keys of sequence b are 0 .. lengths[b] - 1.
     padding = keys > lengths[b] {|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}
     padding = keys + 1 >= lengths[b]
 == padding raised
-The padding's scores are raised and not lowered: what lies past the length must get the lowest score.
+The padding's scores are raised and not lowered: what lies past the length must get the lowest
+score.
     qk = where => qk = where(padding, 1e30, qk)
 == position restarts in every chunk
-The positions start from 0 in every chunk of blocks: entry j of the table holds the keys from j * block
-on.
+The positions start from 0 in every chunk of blocks: entry j of the table holds the keys from j *
+block on.
     padding = keys % (128 * block) >= lengths[b]
 == position restarts in every step
-The positions start from 0 in every step inside a block: position s of entry j is key j * block + s.
+The positions start from 0 in every step inside a block: position s of entry j is key j * block +
+s.
     padding = keys // block * block + keys % block % len(set(tiles[0] % block)) >= lengths[b]
 == block of another sequence
 The blocks are another sequence's: sequence b reads through row b of block_table.
     entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1}][keys // block]
-    {k|v}_tile = pick({k|v}_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
+    @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
-The block table is stale: block j is read through an entry that was loaded for another step. Load the
-entries of the blocks that this step reads.
+The block table is stale: block j is read through an entry that was loaded for another step. Load
+the entries of the blocks that this step reads.
     entry = block_table[b][{<J>}]
-    {k|v}_tile = pick({k|v}_blocks, block_table[b][{<J>}], h, at).T
+    @_tile = pick(@_blocks, block_table[b][{<J>}], h, at).T
 == no block table
-The pool's blocks are read in their own order: block j of a sequence is block block_table[b, j] of the
-pool.
+The pool's blocks are read in their own order: block j of a sequence is block block_table[b, j] of
+the pool.
     entry = keys // block
 == entry off by one
-The entries of the table are off by one: block j of a sequence is block block_table[b, j] of the pool.
+The entries of the table are off by one: block j of a sequence is block block_table[b, j] of the
+pool.
     entry = block_table[b][keys // block] {+|-} 1
 == entry taken as a key
-An entry of the table is taken as the number of a key: it is the number of a block, whose keys are the
-rows entry * block to entry * block + block - 1.
+An entry of the table is taken as the number of a key: it is the number of a block, whose keys are
+the rows entry * block to entry * block + block - 1.
     at = => entry, at = (entry + keys % block) // block, (entry + keys % block) % block
-    {k|v}_tile = pick({k|v}_blocks, (entry + at) // block, h, (entry + at) % block).T
+    @_tile = pick(@_blocks, (entry + at) // block, h, (entry + at) % block).T
     k_tile = flat(k_blocks, <E>).T & v_tile = flat(v_blocks, <E>).T
 == row of another head
-The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block + s of the
-pool.
+The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block + s
+of the pool.
     k_tile = flat(k_blocks, <H>).T & v_tile = flat(v_blocks, <H>).T
 == only the first 128 entries
 Only the first 128 entries of the table are read: a longer row needs another chunk of blocks.
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < 128 * block]):
 == only the first positions of a block
 Only the first positions of every block are read: the loop over a block must visit all of them.
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 and x[0] % block == tiles[0][0] % block]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 and x[0] % block
+        == tiles[0][0] % block]):
+== K and V exchanged
+K and V are exchanged: the scores are q^T k, and p weighs V.
+    k_tile = pick(v_blocks, entry, h, at).T & v_tile = pick(k_blocks, entry, h, at).T
+== K in place of V
+K is read where V belongs: p weighs the values.
+    v_tile = pick(k_blocks, entry, h, at).T
+== V in place of K
+V is read where K belongs: the scores are q^T k.
+    k_tile = pick(v_blocks, entry, h, at).T
+== one KV head for all [heads]
+All query heads read the same KV head: query head h reads KV head h // G, with
+G = Hq // Hkv = {G}.
+    k_tile = pick(k_blocks, entry, 0, at).T & v_tile = pick(v_blocks, entry, 0, at).T
 == position inside the block
-The position inside the block is wrong: key j lies in block j // block at position j % block, in K and
-in V alike.
+The position inside the block is wrong: key j lies in block j // block at position j % block, in K
+and in V alike.
     at = <A>
-    {k|v}_tile = pick({k|v}_blocks, entry, h, <A>).T
-""", {
-    "J": "maximum(keys // block - 1, 0)|(keys // block - 1) % used|0 * keys|minimum(keys // block + 1, used - 1)"
-         "|(keys // block + 1) % used|0 * keys + used - 1|used - 1 - minimum(keys // block, used - 1)"
-         "|keys // block % 128|where(keys // block > 127, keys // block - 128, keys // block)",
-    "E": "{entry + at|entry + h * block + at|entry * Hkv + h + at}",
-    "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at}",
-    "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block|minimum(keys % block + 1, block - 1)"
-         "|maximum(keys % block - 1, 0)|block - 1 - keys % block|keys % block % 16}",
-})
+    @_tile = pick(@_blocks, entry, h, <A>).T
+""",
+    {
+        "J": "maximum(keys // block - 1, 0)|(keys // block - 1) % used|0 * keys"
+        "|minimum(keys // block + 1, used - 1)|(keys // block + 1) % used|0 * keys + used - 1"
+        "|used - 1 - minimum(keys // block, used - 1)|keys // block % 128"
+        "|where(keys // block > 127, keys // block - 128, keys // block)",
+        "E": "{entry + at|entry + h * block + at|entry * Hkv + h + at}",
+        "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at}",
+        "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
+        "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
+        "|block - 1 - keys % block|keys % block % 16}",
+    },
+)

@@ -6,7 +6,8 @@ from ..reference.mistake import read
 
 MERGE = "m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise."
 
-SPLIT = read(f"""
+SPLIT = read(
+    f"""
 == every split has the first one's tiles
 Every split visits the same tiles: split s begins at its own tile, by nl.program_id(0).
     for s, tiles in => for s, tiles in enumerate([splits[0]] * S):
@@ -20,21 +21,21 @@ The splits' outputs are averaged: a split with larger scores must weigh more. Me
 The splits' outputs are added: merge the states and divide once, at the end: {MERGE}
     o[0] = where(L == 0, 0, A / L).sum(axis=0)
 == merge without the max
-The splits are merged by l alone, without their m: each split's l and acc are relative to its own max,
-and must be brought to a common one. {MERGE}
+The splits are merged by l alone, without their m: each split's l and acc are relative to its own
+max, and must be brought to a common one. {MERGE}
     o[0] = A.sum(axis=0) / L.sum(axis=0)
     weight = where(L > 0, 1, 0)
 == merge by the max alone
-The splits' outputs are weighted by exp(m_s - m) alone, without their l: a split with many good keys
-must weigh more than one with a single such key. {MERGE}
+The splits' outputs are weighted by exp(m_s - m) alone, without their l: a split with many good
+keys must weigh more than one with a single such key. {MERGE}
     o[0] = where(L == 0, 0, A / L * weight).sum(axis=0) / weight.sum(axis=0)
 == normalised states merged
 The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and divide once,
 after the merge (or weigh each split's output with its l).
     acc = (A => acc = where(L == 0, 0, A / L * weight).sum(axis=0)
 == empty split divided by 0
-A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided; then
-an empty split is (lowest, 0, 0), and changes nothing.
+A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided;
+then an empty split is (lowest, 0, 0), and changes nothing.
     acc = (A => acc = (A / L * L * weight).sum(axis=0)
     acc = (A => acc = (A / L * weight).sum(axis=0)
 == l not rescaled in the merge
@@ -56,7 +57,8 @@ A factor of the merge is inverted: they are exp(m_a - m) and exp(m_b - m), never
     b_ = exp(m - m_b)
     a = exp(m - m_a) if s else ones((Hq, 1))
 == old state not rescaled in the merge
-In the merge the new split's state is rescaled, the old one is not: both need their factor. {MERGE}
+In the merge the new split's state is rescaled, the old one is not: both need their factor.
+{MERGE}
     a = ones((Hq, 1))
 == new state not rescaled in the merge
 In the merge the old state is rescaled, the new split's is not: both need their factor. {MERGE}
@@ -79,23 +81,26 @@ m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) 
     m = maximum(m_a => m = m_a if s else m_b
     m = maximum(m_a => m = m_a
 == m of the merge not kept
-The merged m is not kept for the next split: end every step with m = m_new, or the old state's factor
-is wrong.
+The merged m is not kept for the next split: end every step with m = m_new, or the old state's
+factor is wrong.
     m_a, l_a => m_a, l_a, acc_a = full((Hq, 1), LOWEST), l, acc
 == no max in the merge
-The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows for all splits.
+The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows for all
+splits.
     weight = exp(M)
 == m missing in the merged weight
 The splits' outputs are weighed by log l alone: their weight is exp(m_s + log l_s - max).
-    weight = where(L > 0, 1, 0) & o[0] => o[0] = where(L == 0, 0, A / L * L).sum(axis=0) / L.sum(axis=0)
+    weight = where(L > 0, 1, 0)
+        & o[0] => o[0] = where(L == 0, 0, A / L * L).sum(axis=0) / L.sum(axis=0)
 == weights not summed in the merge
-The splits' outputs are weighed and added, and divided by the number of splits, not by the sum of their
-weights.
+The splits' outputs are weighed and added, and divided by the number of splits, not by the sum of
+their weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0) / S
 == outputs not weighed in the merge
 The splits' outputs are added as they are, and divided by the sum of the weights: each must be
 multiplied by its own.
-    o[0] = where(L == 0, 0, A / L).sum(axis=0) / where(L > 0, L * exp(M - (M + log(L)).max(axis=0)), 0).sum(axis=0)
+    o[0] = where(L == 0, 0, A / L).sum(axis=0) / where(L > 0, L * exp(M - (M +
+        log(L)).max(axis=0)), 0).sum(axis=0)
 == one split wins
 Only the split with the largest max is kept: the others count too, with their weight.
     o[0] = (A / L)[M[:, :, 0].argmax(axis=0), arange(Hq)]
@@ -110,22 +115,26 @@ The merged acc is not divided by the merged l: o = acc / l.
     o[0] = acc
     o[0] = where(L == 0, 0, A / L * weight * L).sum(axis=0)
 == multiplied by the number of splits
-The output is {{S}} times what it must be, and {{S}} is the number of splits: the merge sums acc and
-averages l, or counts the splits once too often. Sum both alike; o = acc / l.
+The output is {{S}} times what it must be, and {{S}} is the number of splits: the merge sums acc
+and averages l, or counts the splits once too often. Sum both alike; o = acc / l.
     o[0] = acc / l * S
 == divided by the number of splits
-The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the merge averages acc and
-sums l, or averages what is merged already. Sum both alike; o = acc / l.
+The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the merge averages
+acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
     o[0] = acc / l / S
 == rest of the tiles dropped
-With n // S tiles a split the rest is dropped: round up, and let the last splits have fewer tiles, or
-none.
-    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) * (len(whole) // S)] for s in range(S)]):
-    for s, tiles in => for s, tiles in enumerate([whole[s * max(len(whole) // S, 1) : (s + 1) * max(len(whole) // S, 1)] for s in range(S)]):
+With n // S tiles a split the rest is dropped: round up, and let the last splits have fewer tiles,
+or none.
+    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
+        (len(whole) // S)] for s in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[s * max(len(whole) // S, 1) : (s + 1) *
+        max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice
 Some tiles are counted twice: another split has them already.
-    for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s in range(S)]):
-    for s, tiles in => for s, tiles in enumerate([whole[max(s * up - s, 0) :][:up] for s in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
+        in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[max(s * up - s, 0) :][:up] for s in
+        range(S)]):
 == last split skipped
 The last split is not merged: all {{S}} splits must be.
     for s in range(S) => for s in range(max(S - 1, {{0|1}})):
@@ -143,13 +152,14 @@ All splits are merged with one split's m: each split's l and acc are relative to
     m_b, l_b => m_b, l_b, acc_b = M[{{0|-1}}], L[s], A[s]
 == states stored in one place
 All splits leave their states in the same place: split s belongs at index s.
-    M[s => M[0, h * G : (h + 1) * G] = m & L[s => L[0, h * G : (h + 1) * G] = l & A[s => A[0, h * G : (h + 1) * G] = acc
+    M[s => M[0, h * G : (h + 1) * G] = m & L[s => L[0, h * G : (h + 1) * G] = l
+        & A[s => A[0, h * G : (h + 1) * G] = acc
 == acc divided in every split
 The splits leave acc / l, and l with it, and the merge divides once more: leave acc undivided.
     A[s => A[s, h * G : (h + 1) * G] = acc / maximum(l, 1e-30)
 == state not cleared between splits
-The state is carried from one split to the next: every split must start from (lowest, 0, 0), or keys
-count several times.
+The state is carried from one split to the next: every split must start from (lowest, 0, 0), or
+keys count several times.
     <m> & <l> & <acc>
 == l not cleared between splits
 l is carried from one split to the next: it must start at 0 in every split.
@@ -158,15 +168,18 @@ l is carried from one split to the next: it must start at 0 in every split.
 acc is carried from one split to the next: it must start at 0 in every split.
     <m> & <acc>
 == empty split's m is too high
-A split without keys leaves an m above the real ones, so that every weight underflows in the merge: its
-m is the lowest number (nl.fp32.min).
+A split without keys leaves an m above the real ones, so that every weight underflows in the
+merge: its m is the lowest number (nl.fp32.min).
     M[s => M[s, h * G : (h + 1) * G] = m if len(tiles) else {{0|1|-1|-10|-100|-1000}}
 == m of the merge starts too high
-The m of the merge starts too high, above all the splits' here, so that every weight underflows: start
-it at -inf (nl.fp32.min).
-    m, l, acc = => m, l, acc = full((Hq, 1), {{0.0|-100.0|-1000.0|-20000.0}}), zeros((Hq, 1)), zeros((Hq, d))
-""", {
-    "m": 'm = full((G => m = left("m", h, full((G, 1), LOWEST))',
-    "l": 'l = zeros((G => l = left("l", h, zeros((G, 1)))',
-    "acc": 'acc = zeros((G => acc = left("acc", h, zeros((G, d)))',
-})
+The m of the merge starts too high, above all the splits' here, so that every weight underflows:
+start it at -inf (nl.fp32.min).
+    m, l, acc = => m, l, acc = full((Hq, 1), {{0.0|-100.0|-1000.0|-20000.0}}), zeros((Hq, 1)),
+        zeros((Hq, d))
+""",
+    {
+        "m": 'm = full((G => m = left("m", h, full((G, 1), LOWEST))',
+        "l": 'l = zeros((G => l = left("l", h, zeros((G, 1)))',
+        "acc": 'acc = zeros((G => acc = left("acc", h, zeros((G, d)))',
+    },
+)

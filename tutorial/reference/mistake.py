@@ -1,4 +1,4 @@
-"""Known mistakes as text: a key, the sentence that names it, and the lines of the twin written wrongly.
+"""Known mistakes as text: a key, the sentence that names it, the lines of the twin written wrongly.
 
     == key [flag ...]
     The sentence, on as many lines as it takes.
@@ -20,8 +20,8 @@ from .twins import Way, ways
 class Mistake:
     """`sentence` may use {G}, {sqrt_d}, {tiles} and {S}.
 
-    Flags: "heads" (it takes several heads to make it), "in turn" (heads may come one after another),
-    "no keys" (it is about sequences without keys), "last" (it is tried after all others),
+    Flags: "heads" (it takes several heads to make it), "in turn" (heads may come one after
+    another), "no keys" (it is about sequences without keys), "last" (it is tried after all others),
     "no alpha" and "alpha" (a kernel with it computes no alpha, or does).
     """
 
@@ -42,12 +42,25 @@ def _read(table: str, macros: Mapping[str, str]) -> Iterator[Mistake]:
         found = re.fullmatch(r"(.*?)(?: \[(.*)\])?", head)
         assert found is not None
         told = [line for line in rest if line and not line.startswith(" ")]
-        made = [line.strip() for line in rest if line.startswith("    ")]
+        made: list[str] = []
+        for line in rest:
+            if line.startswith("        "):
+                made[-1] += f" {line.strip()}"
+            elif line.startswith("    "):
+                made.append(line.strip())
         for name, text in macros.items():
             made = [line.replace(f"<{name}>", text) for line in made]
+        made = [one for line in made for one in _for_each(line)]
         yield Mistake(
             found[1],
             " ".join(told),
             tuple(way for line in made for way in ways(line)),
             frozenset((found[2] or "").split(", ")) - {""},
         )
+
+
+def _for_each(line: str) -> list[str]:
+    """A line with @_ or @[ stands for two: of K, and of V."""
+    if "@_" not in line:
+        return [line]
+    return [line.replace("@_", f"{x}_").replace("@[", f"{x}[") for x in "kv"]

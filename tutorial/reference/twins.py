@@ -1,12 +1,15 @@
-"""The method of each stage as a text of NumPy, and what becomes of it when lines are written wrongly.
+"""The method of each stage as a text of NumPy, and what becomes of it when lines are written
+wrongly.
 
-A known mistake is a line of the twin, written wrongly: `alpha = exp(m - m_new)` as `alpha = exp(m_new - m)`. The edited text
-is compiled and run on small inputs; a kernel that answers like it on all of them has made that mistake, whatever its style.
-Only the texts of this package are compiled so, never a reader's.
+A known mistake is a line of the twin, written wrongly: `alpha = exp(m - m_new)` as `alpha =
+exp(m_new - m)`. The edited text is compiled and run on small inputs; a kernel that answers like it
+on all of them has made that mistake, whatever its style. Only the texts of this package are
+compiled so, never a reader's.
 
-A way to make a mistake is a few edits, joined by ` & `. An edit is `old => new`, where `old` is the beginning of the lines
-that it replaces, or just the wrong line, which then takes the place of the line that begins most like it. `[2] old => new`
-changes the second such line only. `{a|b}` stands for two ways.
+A way to make a mistake is a few edits, joined by ` & `. An edit is `old => new`, where `old` is the
+beginning of the lines that it replaces, or just the wrong line, which then takes the place of the
+line that begins most like it. `[2] old => new` changes the second such line only. `{a|b}` stands
+for two ways.
 """
 
 from __future__ import annotations
@@ -147,18 +150,16 @@ o[0] = acc / l
 def _filled(text: str, **parts: str) -> str:
     """`text` with the lines of its <parts>, indented as the part is."""
     for name, part in parts.items():
-        text = re.sub(
-            rf"^( *)<{name}>\n",
-            lambda found, part=part: "".join(f"{found[1]}{line}\n" for line in part.splitlines()),
-            text,
-            flags=re.MULTILINE,
-        )
+        made = []
+        for line in text.splitlines():
+            indent = line[: len(line) - len(line.lstrip())]
+            own = part.splitlines() if line.strip() == f"<{name}>" else [line.lstrip()]
+            made += [indent + one for one in own]
+        text = "\n".join(made) + "\n"
     return text
 
 
-_SCORES = "".join(
-    line + "\n" for line in _TILE.splitlines()[:6] if not line.startswith("v_tile")
-)
+_SCORES = "".join(line + "\n" for line in _TILE.splitlines()[:6] if not line.startswith("v_tile"))
 _FROM_BLOCKS = """\
 entry = block_table[b][keys // block]
 at = keys % block
@@ -179,7 +180,8 @@ SPLITS_IN_TURN, SPLITS_AT_ONCE = (
 
 @dataclass(frozen=True)
 class Edit:
-    """`new` in place of the lines that begin with `old` (of the `which`th, counted from 1; 0: of all)."""
+    """`new` in place of the lines that begin with `old` (of the `which`th, counted from 1; 0: of
+    all)."""
 
     old: str
     new: str
@@ -243,7 +245,9 @@ def _most_alike(lines: Sequence[str], wrong: str) -> str:
 
 
 def _common(a: str, b: str) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
 
 
 # -- running -------------------------------------------------------------------------------------
@@ -358,7 +362,8 @@ def _pieces(count: int, width: int, back: int) -> NDArray[np.intp]:
 
 
 def _other(count: int, width: int, rule: int) -> NDArray[np.intp]:
-    """Pieces of `width` in the place of others: 0 the first, -1 the one before, 1 the next, 2 the last."""
+    """Pieces of `width` in the place of others: 0 the first, -1 the one before, 1 the next, 2 the
+    last."""
     t = np.arange(count // width)
     source = {0: 0 * t, -1: np.maximum(t - 1, 0), 1: np.minimum(t + 1, len(t) - 1)}
     chosen = source.get(rule, 0 * t + len(t) - 1)
@@ -371,7 +376,8 @@ def _lanes(p: F32) -> F32:
 
 
 def _pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
-    """Rows (keys, d) of a pool; 0 where an entry is no block, which is what a skipped transfer leaves."""
+    """Rows (keys, d) of a pool; 0 where an entry is no block, which is what a skipped transfer
+    leaves."""
     inside = (entry >= 0) & (entry < len(blocks))
     return np.where(inside[:, None], blocks[np.where(inside, entry, 0), h, at], np.float32(0))
 
@@ -379,7 +385,8 @@ def _pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
 def _flat(blocks: F32, row: Any) -> F32:
     """Rows of a pool seen as (n_blocks * Hkv * block, d)."""
     rows = blocks.reshape(-1, blocks.shape[-1])
-    return rows[np.clip(row, 0, len(rows) - 1)]
+    found: F32 = rows.take(np.clip(row, 0, len(rows) - 1), axis=0)
+    return found
 
 
 _NUMPY = (

@@ -194,11 +194,17 @@ def probes() -> tuple[Case, ...]:
         for turn, n in enumerate(lengths):
             q, k, v = small.heads(kind, n_q, n_kv, 64, max(n, 4))
             sequences.append((small.turn(q, turn), k[..., :n], v[..., :n]))
-        how = {"padding": padding, "unused": "old" if padding == "old" else "none"}
-        name = f"probe: {kind.name}" + (", NaN" if padding == "NaN" else "")
         made.append(
-            paged(name, "which mistake it is", sequences, 16, most=-(-max(lengths) // 16) + 1, **how,
-                  **small.options(kind))
+            paged(
+                f"probe: {kind.name}" + (", NaN" if padding == "NaN" else ""),
+                "which mistake it is",
+                sequences,
+                16,
+                most=-(-max(lengths) // 16) + 1,
+                padding=padding,
+                unused="old" if padding == "old" else "none",
+                **small.options(kind),
+            )
         )
     return tuple(made)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, States, online_states, pass_states
-from ..reference.text import short
+from ..reference.text import apart, short
 from . import reads
 from .states import Observed, observe
 
@@ -40,7 +40,8 @@ class Divergence:
         where = f"tile {self.tile}, {self.label}" if self.label else f"tile {self.tile}"
         if not self.written:
             return f"{where}: {self.quantity} is not updated, expected {short(self.expected)}."
-        what = f"{where}: {self.quantity} is {short(self.got)}, expected {short(self.expected)}"
+        got, expected = apart(self.got, self.expected)
+        what = f"{where}: {self.quantity} is {got}, expected {expected}"
         return f"{what} ({self.ratio})." if self.ratio else f"{what}."
 
 

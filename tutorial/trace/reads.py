@@ -15,7 +15,8 @@ Keys = NDArray[np.intp]
 
 
 class Load(NamedTuple):
-    """One load of K: the program instance that made it, the KV head (of all sequences) and the keys."""
+    """One load of K: the program instance that made it, the KV head (of all sequences) and the
+    keys."""
 
     instance: int
     head: int
@@ -23,7 +24,8 @@ class Load(NamedTuple):
 
 
 def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
-    """The loads of the HBM tensor `name`, (..., d, n), in order; those that read several heads count for each."""
+    """The loads of the HBM tensor `name`, (..., d, n), in order; those that read several heads
+    count for each."""
     found: list[Load] = []
     before = 0
     for program in run.programs:
@@ -41,7 +43,8 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
 
 
 def _load(instance: int, first: int, meta: Any, d: int, n: int) -> list[Load]:
-    """The loads of one view, whose axes step from key to key, from row to row of a head, or from head to head."""
+    """The loads of one view, whose axes step from key to key, from row to row of a head, or from
+    head to head."""
     keys = np.array([first % n])
     heads = np.array([first // (d * n)])
     for size, stride in zip(meta.shape, meta.strides, strict=True):
@@ -54,7 +57,8 @@ def _load(instance: int, first: int, meta: Any, d: int, n: int) -> list[Load]:
 
 
 def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:
-    """The keys of each load of one head, until all are read; None where heads differ or some keys are not read once."""
+    """The keys of each load of one head, until all are read; None where heads differ or some keys
+    are not read once."""
     by_head: dict[int, list[Keys]] = {}
     for load in made:
         own = by_head.setdefault(load.head, [])
@@ -67,7 +71,8 @@ def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:
 
 
 def dealt(made: Sequence[Load], n: int) -> list[list[Keys]] | None:
-    """The tiles of each program instance, by the loads of the first KV head; None where a key is not read once."""
+    """The tiles of each program instance, by the loads of the first KV head; None where a key is
+    not read once."""
     instances = [load.instance for load in made]
     if not instances:
         return None
@@ -80,7 +85,9 @@ def dealt(made: Sequence[Load], n: int) -> list[list[Keys]] | None:
 
 def complete(order: Sequence[Keys], n: int) -> bool:
     """Whether every key is there once."""
-    return bool(np.array_equal(np.sort(np.concatenate([*order, np.zeros(0, np.intp)])), np.arange(n)))
+    return bool(
+        np.array_equal(np.sort(np.concatenate([*order, np.zeros(0, np.intp)])), np.arange(n))
+    )
 
 
 def _same(a: Sequence[Keys], b: Sequence[Keys]) -> bool:
@@ -88,9 +95,11 @@ def _same(a: Sequence[Keys], b: Sequence[Keys]) -> bool:
 
 
 def as_read(run: Any, attention: Attention) -> Attention | None:
-    """The problem with its keys in the order in which a kernel took them; None where that order is unknown.
+    """The problem with its keys in the order in which a kernel took them; None where that order is
+    unknown.
 
-    A kernel shows its order by its loads of K. Loads of unequal width are followed only where the last is the narrow one.
+    A kernel shows its order by its loads of K. Loads of unequal width are followed only where the
+    last is the narrow one.
     """
     if attention.splits or attention.starts or run is None:
         return attention

@@ -72,6 +72,7 @@ class Row:
     def line(self, digits: int = DIGITS) -> str:
         """The row as the table shows it, without its head; l and |acc| with no more than `digits`
         significant digits."""
+
         def cell(value: float | None, decimals: int, width: int, digits: int = DIGITS) -> str:
             return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
 

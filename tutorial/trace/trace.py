@@ -146,8 +146,8 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             (),
             attention.n_q_heads,
             run.target,
-            missing="The kernel takes its keys in tiles of different sizes and not from the first to "
-            "the last: which of them an update saw is not known, so no state is shown.",
+            missing="The kernel takes its keys in tiles of different sizes, and not from the "
+            "first to the last: which of them an update saw is not known, so no state is shown.",
         )
     if observed is None:
         naming = (

@@ -1,4 +1,5 @@
-"""Every known mistake as outputs alone, as where no simulator records what a kernel did: which mistake is it taken for?"""
+"""Every known mistake as outputs alone, as where no simulator records what a kernel did: which
+mistake is it taken for?"""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def made(number: int) -> Iterator[Made]:
 
 
 def taken_for(one: Made) -> str | None:
-    """The key of the mistake that the outputs are taken for; None for no mistake, RIGHT where no output is wrong."""
+    """The key of the mistake that the outputs are taken for; None for no mistake, RIGHT where no
+    output is wrong."""
     trials = [trial for case in one.stage.probes() if (trial := _trial(one, case)) is not None]
     if not any(trial.wrong for trial in trials):
         return RIGHT

@@ -1,9 +1,11 @@
-"""Mistakes and right kernels as edits of a few base texts, read from the tables in `tests/tutorial/diagnosis/learned`.
+"""Mistakes and right kernels as edits of a few base texts, read from the tables in
+`tests/tutorial/diagnosis/learned`.
 
-A table is plain text. `@ NAME` names the base: `solution`, or a file of `styles`. `== WORDS` begins one kernel and says what
-is different about it. `- OLD` and the `+ NEW` below it replace every OLD; `-2 OLD` replaces the second one only. A further
-`+` line is a further line of NEW, with its own indentation. Edits are made to the base as `ast.unparse` writes it, so that
-no change of its formatting loses one.
+A table is plain text. `@ NAME` names the base: `solution`, or a file of `styles`. `== WORDS` begins
+one kernel and says what is different about it. `- OLD` and the `+ NEW` below it replace every OLD;
+`-2 OLD` replaces the second one only. A further `+` line is a further line of NEW, with its own
+indentation. Edits are made to the base as `ast.unparse` writes it, so that no change of its
+formatting loses one.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _EDIT = re.compile(r"-(\d*) (.*)")
 
 @dataclass
 class Edited:
-    """One kernel of a table: its stage, base and words, and the replacements (which one, or 0 for all; old; new)."""
+    """One kernel of a table: its stage, base and words, and the replacements (which one, or 0 for
+    all; old; new)."""
 
     stage: int
     base: str

@@ -12,7 +12,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     o = nl.ndarray((1, d), dtype=nl.float32, buffer=nl.shared_hbm)
     qt = nl.multiply(nl.load(q), 1.0 if scale >= 0 else -1.0)  # then the largest is the largest scaled
     scale = abs(scale)
-    m = nl.full((1, 1), -3.0e38, dtype=nl.float32, name="m")
+    m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")
     l = nl.zeros((1, 1), dtype=nl.float32, name="l")
     acc = nl.zeros((d, 1), dtype=nl.float32, name="acc")
     ones_row = nl.ones((1, d), dtype=nl.float32)
