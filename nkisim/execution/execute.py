@@ -62,7 +62,18 @@ def execute(
     signature = execution.signatures.get(key)
     if signature is None:
         # the layouts of picked elements are never known
-        if type(dst) is IndexedTensor or any(type(s) is IndexedTensor for s in srcs):
+        if any(s.meta.pdim for s in srcs) or dst is not None and dst.meta.pdim:
+            plain = tuple(s.unblocked() for s in srcs)
+            target = None if dst is None else dst.unblocked()
+            changed = target is not dst or any(p is not s for p, s in zip(plain, srcs))
+            if changed:  # one block is a tile
+                made = execute(instruction, api, target, plain, attrs, space, dtype, mask, extra)
+                return made if dst is None else dst
+        picks = [t for t in (dst, *srcs) if type(t) is IndexedTensor]
+        if picks:
+            if mask is None:
+                for t in picks:
+                    t.refuse_slice()
             return execute_masked(*call)
         signature = _first(execution, key, call[1:], extra)
     if execution.suspect is not None:

@@ -74,9 +74,10 @@ def watched(browser: Any, site: str) -> Profile:
 def opened(watched: Profile, notebook: str) -> Any:
     """The page of a notebook, with the outputs that are stored in it cleared."""
     page = watched.context.new_page()
+    page.bring_to_front()
     page.goto(f"{watched.address}lite/notebooks/index.html?path={notebook}")
-    page.wait_for_function("() => window.jupyterapp !== undefined", timeout=300_000)
-    page.wait_for_function(RUNNING, timeout=300_000)
+    page.wait_for_function("() => window.jupyterapp !== undefined", timeout=300_000, polling=500)
+    page.wait_for_function(RUNNING, timeout=300_000, polling=500)
     page.evaluate(
         """async () => {
             const panel = window.jupyterapp.shell.currentWidget;
@@ -91,7 +92,7 @@ def opened(watched: Profile, notebook: str) -> Any:
 def run_all(page: Any) -> list[str]:
     """Run every cell from the top; the outputs as text."""
     page.evaluate("() => { window.jupyterapp.commands.execute('runmenu:run-all'); }")
-    page.wait_for_function(IDLE, timeout=600_000)
+    page.wait_for_function(IDLE, timeout=600_000, polling=500)
     texts: list[str] = page.evaluate(
         """() => {
             const panel = window.jupyterapp.shell.currentWidget;
@@ -128,7 +129,7 @@ def test_the_first_check_of_a_lesson_is_there_in_thirty_seconds(browser: Any, si
     begun = time.monotonic()
     page = opened(Profile(browser, site), "stage0_first_kernel.ipynb")
     page.evaluate("() => { window.jupyterapp.commands.execute('runmenu:run-all'); }")
-    page.wait_for_function(VERDICT, timeout=600_000)
+    page.wait_for_function(VERDICT, timeout=600_000, polling=500)
     taken = time.monotonic() - begun
     page.close()
     if taken > FIRST_CHECK and busy():
@@ -145,7 +146,7 @@ def test_what_is_solved_is_kept_in_the_browser(watched: Profile) -> None:
     page = opened(watched, "solutions/stage3_online_softmax.ipynb")
     run_all(page)
     page.reload()
-    page.wait_for_function("() => window.jupyterapp !== undefined", timeout=300_000)
+    page.wait_for_function("() => window.jupyterapp !== undefined", timeout=300_000, polling=500)
     kept = page.evaluate(
         """async () => {
             const contents = window.jupyterapp.serviceManager.contents;

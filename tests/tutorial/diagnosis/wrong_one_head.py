@@ -474,7 +474,13 @@ WRONG = {
         "m starts at 0",
         "m starts at 0",
     ),
-    "3 m starts at 0, fused": (3, FUSED3, [("-30000.0", "0.0")], "m starts at 0", "m starts at 0"),
+    "3 m starts at 0, fused": (
+        3,
+        FUSED3,
+        [("nl.fp32.min", "0.0")],
+        "m starts at 0",
+        "m starts at 0",
+    ),
     "3 divided inside": (
         3,
         S3,
