@@ -114,7 +114,7 @@ def _handout(lessons: Sequence[stage.Stage]) -> Iterator[tuple[str, str]]:
         for key, value in values.items():
             text = text.replace(key, value)
         yield name, text
-    yield "tests/test_exercises.py", (folder / "test_exercises.py").read_text(encoding="utf-8")
+    yield "tests/test_exercises.py", (folder / "test_exercises.txt").read_text(encoding="utf-8")
 
 
 def _data(made: Path) -> None:
