@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -24,7 +25,6 @@ from ..inputs.layouts import (
 )
 from ..inputs.layouts import validate_grouped as validate
 from ..reference.attention import online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -118,7 +118,7 @@ QUESTIONS = (
 BROKEN = Break(
     "q heads strided",
     (("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),),
-    Recipe(q_head="strided"),
+    "q_tile = q[b, h::Hkv]",
 )
 
 STAGE = Stage(
@@ -144,4 +144,5 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.grouped, 256),
 )
