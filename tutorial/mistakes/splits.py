@@ -123,7 +123,7 @@ The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the
 acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
     o[0] = acc / l / S
 == rest of the tiles dropped
-With n // S tiles a split the rest is dropped: round up, and let the last splits have fewer tiles,
+With n // S tiles per split the rest is dropped: round up, and let the last splits have fewer tiles,
 or none.
     for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
         (len(whole) // S)] for s in range(S)]):
