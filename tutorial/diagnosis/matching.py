@@ -192,7 +192,8 @@ class Recorded:
         shares = [self._share(name, kept) for name, kept in ran.kept.items()]
         told = [share for share in shares if share is not None]
         found = self.evidence.overflow
-        if found is not None and (made := _overflow(ran)) is not None:
+        made = None if self.trial.problem.splits else _overflow(ran)  # a merge has factors besides
+        if found is not None and made is not None:
             told.append(float(found[0] == made))
         return float(np.mean(told)) if told else 0.5
 
