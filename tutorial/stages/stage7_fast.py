@@ -192,6 +192,7 @@ def attention(case: Case) -> Attention:
     )
 
 
+@lru_cache(maxsize=64)
 def tolerance(case: Case) -> NDArray[np.float64]:
     """What rounding to bf16 can do to each element of o (Hq, d)."""
     return precision.bound(attention(case))
