@@ -16,6 +16,9 @@ The splits' outputs are averaged: a split with larger scores must weigh more. Me
 {MERGE}
     o[0] = where(L == 0, 0, A / L).mean(axis=0)
     o[0] = where(L == 0, 0, A / L).sum(axis=0) / (L > 0).sum(axis=0)
+== splits averaged, empty ones too
+The splits' outputs are averaged, those of empty splits with them, which are 0 / 0: merge the
+states instead: {MERGE}
     o[0] = (A / L).mean(axis=0)
 == splits summed
 The splits' outputs are added: merge the states and divide once, at the end: {MERGE}
