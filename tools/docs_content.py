@@ -12,6 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import device_reports
 import docs_mistakes
 import docs_surface
 
@@ -307,7 +308,13 @@ def mistake(name: str) -> str:
     return f"{fenced(made.shown, 'python')}\n\n{fenced(verdict)}"
 
 
+def what_devices_said(_: str) -> str:
+    """The table of the reports that devices sent."""
+    return device_reports.kept()
+
+
 MAKERS: dict[str, Callable[[str], str]] = {
+    "device-reports": what_devices_said,
     "rules": rules,
     "rule-evidence": rule_evidence,
     "rule-sources": rule_sources,

@@ -30,7 +30,7 @@ from .trace.rows import TraceError
 from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
 from .workspace import commands as workspace
-from .workspace import doctor
+from .workspace import device_check, doctor
 from .workspace.start import exercise
 from .writing import charmodel, decode, smollm2
 
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     workspace.register(add)
+    device_check.register(add)
     classroom.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")

@@ -3,14 +3,11 @@ every view of one, whether a kernel or a program's file asks for it."""
 
 from __future__ import annotations
 
-import functools
-
 from ..machine.memory import HBM, SBUF, Meta, meta_of
 from ..machine.target import Target
 from ..rules.errors import broken
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def creatable(target: Target, meta: Meta) -> bool:
     """Refuse a tensor that its memory cannot hold; True."""
     if meta.space == HBM:
@@ -40,11 +37,13 @@ def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
     partition follow from the tensor. Refuses a view that reaches out of the tensor, that walks the
     partitions other than one by one, or that runs on into the next partition."""
     item = view.itemsize
-    reach = offset + sum((n - 1) * s for n, s in zip(view.shape, view.strides))
-    if offset < 0 or (reach + 1) * item > whole.nbytes or min(view.strides, default=0) < 0:
+    spans = [(n - 1) * s for n, s in zip(view.shape, view.strides)]
+    least = offset + sum(s for s in spans if s < 0)
+    reach = offset + sum(s for s in spans if s > 0)
+    if offset < 0 or least < 0 or (reach + 1) * item > whole.nbytes:
         broken(
             "out-of-bounds",
-            f"a view reaches from element {offset} to element {reach} of a tensor",
+            f"a view reaches from element {least} to element {reach} of a tensor",
             got=f"{view.shape} with strides {view.strides}",
             limit=f"{whole.nbytes // item} elements: {whole.describe()}",
         )
@@ -70,8 +69,10 @@ def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
             got=f"{view.shape} with strides {view.strides}",
             limit=f"a step of {row // item} elements from partition to partition",
         )
-    inside = offset * item % row + sum((n - 1) * s for n, s in steps[axis + 1 :]) + item
-    if first + count > rows or inside > row:
+    free = [(n - 1) * s for n, s in steps[axis + 1 :]]
+    begin = offset * item % row
+    inside = begin + sum(s for s in free if s > 0) + item
+    if first + count > rows or inside > row or begin + sum(s for s in free if s < 0) < 0:
         broken(
             "out-of-bounds",
             "a view runs on beyond its partitions",

@@ -103,6 +103,13 @@ class Pattern(NamedTuple):
     dtype: str
 
 
+class Number(NamedTuple):
+    """A number among operands, and the data type as which it counts."""
+
+    value: float
+    dtype: np.dtype
+
+
 class Pick(NamedTuple):
     """Elements picked by indices that are known at run time only, or that reach out of bounds."""
 
@@ -248,7 +255,19 @@ class Lowering:
     def view(self, t: Tensor) -> tuple[int, int, int]:
         """A plain view as integers: buffer, offset, layout."""
         meta = t.meta
-        return self.numbers[t.buf], t.off, self.metas.number(meta, meta)
+        return self.number(t), t.off, self.metas.number(meta, meta)
+
+    def number(self, t: Tensor) -> int:
+        """The number of a tensor's buffer; refused of a tensor that another call made."""
+        found = self.numbers.get(t.buf)
+        if found is None:
+            unlowered(
+                "a tensor",
+                f"'{t.label}' was made by another kernel call",
+                "Return it from the one kernel and pass it to the other.",
+            )
+            raise AssertionError
+        return found
 
     def allocated(self, buf: Buffer, meta: Meta) -> None:
         """The kernel asked for a tensor."""
@@ -315,7 +334,8 @@ class Lowering:
             self.args.extend((PICKED, len(self.picks)))
             self.picks.append(self._pick(t))
         else:
-            self.args.extend((self.numbers[t.buf], t.off))
+            found = self.numbers.get(t.buf)
+            self.args.extend((self.number(t) if found is None else found, t.off))
 
     def _constant(self, t: Tensor) -> tuple[int, int]:
         value: Any = t.array
@@ -325,7 +345,8 @@ class Lowering:
             key = (value.shape, value.dtype, value.tobytes())
             return NUMBER, self.constants.number(key, pattern_of(value))
         if isinstance(value, (int, float)):
-            return NUMBER, self.constants.number((type(value), repr(value)), value)
+            known = (type(value), repr(value), t.meta.dtype)
+            return NUMBER, self.constants.number(known, Number(value, t.meta.dtype))
         return SENT, t.off
 
     def _pick(self, t: Any) -> Pick:

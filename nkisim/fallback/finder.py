@@ -27,6 +27,28 @@ _CHILDREN = os.path.join(_HERE, "children")
 _DISTRIBUTIONS = {"neuronxcc": "neuronx-cc", "nki": "nki"}
 
 
+_ELSEWHERE = {
+    "neuronxcc.nki.kernels": "the kernels of neuronxcc.nki.kernels are published in the repository "
+    "aws-neuron/nki-samples: put src/ of a clone on PYTHONPATH, and import nki_samples.reference",
+    "neuronxcc.nki._private": "it is private to AWS's compiler, and in no documentation",
+    "neuronxcc.nki._private_kernels": "it is private to AWS's compiler, and in no documentation",
+    "neuronxcc.nki._pre_prod_kernels": "it is private to AWS's compiler, and in no documentation",
+    "neuronxcc.starfish": "it is a part of AWS's compiler behind NKI, and in no documentation",
+}
+"""Modules that published kernels import and that are not here: why, and where to look."""
+
+
+def _explain(fullname: str) -> None:
+    """Say why a module of our `neuronxcc` is missing, where published kernels import it."""
+    ours = getattr(sys.modules.get("neuronxcc"), "__file__", None) or ""
+    if not ours.startswith(_PACKAGES):
+        return
+    for name, why in _ELSEWHERE.items():
+        if fullname == name or fullname.startswith(name + "."):
+            # without a name, so that `from package import module` passes it on
+            raise ModuleNotFoundError(f"nkisim has no {fullname}: {why}")
+
+
 class FallbackFinder:
     """Meta-path finder for the top-level names; everything else is none of its business."""
 
@@ -47,6 +69,8 @@ class FallbackFinder:
     ) -> ModuleSpec | None:
         home = self.homes.get(fullname)
         if home is None:
+            if fullname.startswith("neuronxcc."):
+                _explain(fullname)
             return None
         # Asked again here, and not only in install(): sys.path may have grown since.
         if fullname in SDK_NAMES and not forced() and real_sdk() is not None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import Allocation, Form, Pattern, Pick, View
+from ..execution.lowering import Allocation, Form, Number, Pattern, Pick, View
 from ..isa import TABLE
 from ..machine import dtypes
 from ..machine import target as targets
@@ -231,7 +231,7 @@ class Reader:
         named(space, (HBM, SBUF, PSUM, CONST), "the memory of a layout")
         shape = shape_of(sizes, "a layout")
         strides = tuple(
-            integer(s, 0, MOST_ELEMENTS, "a step of a layout")
+            integer(s, -MOST_ELEMENTS, MOST_ELEMENTS, "a step of a layout")
             for s in entries(steps, "the steps of a layout", len(shape))
         )
         integer(pdim, 0, max(len(shape) - 1, 0), "the partition axis of a layout")
@@ -241,7 +241,7 @@ class Reader:
         """The configuration of the lowering."""
         target = named(self.get(self.header, "target"), targets.TARGETS, "the target")
         warn = {
-            named(r, RULES, "a rule"): True
+            named(r, tuple(RULES), "a rule"): True
             for r in entries(self.get(self.header, "warn"), "the rules warned about")
         }
         precise = flag(self.get(self.header, "precise_fp"), "precise_fp")
@@ -403,10 +403,11 @@ class _Call:
         """A number or a pattern."""
         if type(x) is dict and "pattern" in x:
             return self.reader.pattern(x["pattern"], "a constant")
-        found = self.reader.value(x, "a constant")
+        given, dtype = entries(x, "a constant", 2)
+        found = self.reader.value(given, "a constant")
         if type(found) not in (bool, int, float):
             refuse("a constant is not a number")
-        return found
+        return Number(found, named(dtype, _DTYPES | {"float64": np.dtype("f8")}, "a data type"))
 
     def array(self, x: Any) -> tuple[Meta, np.ndarray]:
         """A tensor that the kernel was built with."""

@@ -186,7 +186,9 @@ def _call(call: Call, blocks: _Blocks, paths: bool) -> dict[str, Any]:
         return [p.kind, view(p.base), [part(x) for x in p.parts]]
 
     def constant(c: Any) -> Any:
-        return {"pattern": _pattern(c, blocks)} if isinstance(c, Pattern) else value(c)
+        if isinstance(c, Pattern):
+            return {"pattern": _pattern(c, blocks)}
+        return [value(c.value), dtypes.name(c.dtype)]
 
     steps = call.steps
     counts = np.diff(steps[:, 3], prepend=0)

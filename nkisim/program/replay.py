@@ -39,6 +39,7 @@ from ..execution.lowering import (
     TARGET,
     ZERO,
     Form,
+    Number,
     View,
     array_of,
 )
@@ -51,7 +52,7 @@ from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
 from ..tensors import strided
-from ..tensors.const import Const
+from ..tensors.const import Const, number
 from ..tensors.index import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from .call import Call
@@ -127,7 +128,7 @@ class Replay:
         self.sent: list[Any] = []
         self.outputs = set(call.outputs)
         self.constants = [
-            Const(c) if isinstance(c, (bool, int, float)) else _array(array_of(c))
+            number(c.value, c.dtype) if isinstance(c, Number) else _array(array_of(c))
             for c in call.constants
         ]
         self.masks = [Mask(array_of(m)) for m in call.masks]

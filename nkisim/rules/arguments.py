@@ -69,7 +69,7 @@ def sizes(shape: Any, api: str, what: str = "the shape") -> tuple[int, ...]:
                 remedy="Sizes are at least 1.",
             )
     if not found:
-        broken("rank", f"{api}: {what} has no axis", got="()", limit="one axis or more")
+        broken("argument", f"{api}: {what} has no axis", got="()", limit="one axis or more")
     return found
 
 

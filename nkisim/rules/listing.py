@@ -43,6 +43,16 @@ class Cursor:
         self.f_code = listing
         self.f_lasti = 0
 
+    @property
+    def f_lineno(self) -> int:
+        """The number of the line."""
+        return self.f_code.places[self.f_lasti].line
+
+    @property
+    def f_globals(self) -> dict[str, object]:
+        """Of no module."""
+        return {}
+
 
 CURSOR: ContextVar[Cursor | None] = ContextVar("nkisim_cursor", default=None)
 """Where the program stands that is replayed in this context; None outside any replay."""

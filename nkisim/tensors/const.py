@@ -33,3 +33,14 @@ class Const(Tensor):
         self.off = 0
         found: Const = self
         return found
+
+
+def number(value: Any, dtype: np.dtype) -> Const:
+    """A number that counts as of `dtype` where types are promoted."""
+    made = Const(value)
+    if made.meta.dtype != dtype:
+        meta = _CONST_META.get(dtype)
+        if meta is None:
+            meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
+        made.meta = meta
+    return made

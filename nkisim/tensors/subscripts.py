@@ -98,8 +98,8 @@ def too_many(t: Any, key: tuple[Any, ...]) -> None:
     )
 
 
-def bad_int(t: Any, dim: int, index: int) -> None:
-    """Refuse `index` on axis `dim`."""
+def bad_int(t: Any, dim: int, index: int) -> int:
+    """Refuse `index` on axis `dim`; from the end, where a negative one is only warned about."""
     n = t.meta.shape[dim]
     if index < 0:
         broken(
@@ -110,6 +110,8 @@ def bad_int(t: Any, dim: int, index: int) -> None:
             limit=f"0..{n - 1}",
             remedy=f"Count from the front: {n} {index} = {n + index}.".replace(f"{n} -", f"{n} - "),
         )
+        if index >= -n:
+            return int(n + index)
     broken(
         "out-of-bounds",
         f"index {index} is out of bounds for axis {dim} of '{t.label}'",
@@ -118,6 +120,7 @@ def bad_int(t: Any, dim: int, index: int) -> None:
         limit=f"0..{n - 1} (shape {t.shape})",
         remedy="Check the loop's trip count and the tile offset.",
     )
+    raise AssertionError
 
 
 def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None:
@@ -141,6 +144,8 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
             limit=f"0..{n}",
             remedy="Count from the front.",
         )
+        if min(start, stop) >= -n:
+            return
     if start >= stop and start <= n:
         broken(
             "out-of-bounds",
@@ -158,6 +163,41 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
         limit=f"0..{n} (shape {t.shape}); NKI does not clip a slice",
         remedy="Check the trip count, or make the last tile smaller (with index grids: mask=).",
     )
+
+
+def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """A subscript of slices and integers as an index for each axis, and the shape of what it names.
+    Slices may end beyond the tensor; anything else that is wrong is refused."""
+    spans: list[tuple[int, int, int] | int] = []
+    for dim, n in enumerate(t.meta.shape):
+        e = key[dim] if dim < len(key) else slice(None)
+        if isinstance(e, DynamicSlice):
+            e = slice(e.start, e.start + e.size)
+        if isinstance(e, slice):
+            start, stop = e.start or 0, n if e.stop is None else e.stop
+            start, stop, step = integers(t, key, start, stop, e.step)
+            if not 0 <= start < stop or (step is not None and step < 1):
+                bad_slice(t, dim, start, stop, step)
+            spans.append((start, stop, step or 1))
+        elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
+            if not 0 <= e < n:
+                e = bad_int(t, dim, int(e))
+            spans.append((int(e), int(e) + 1, 1) if dim == t.meta.axis else int(e))
+        else:
+            advanced(t, key, type(None))
+    taken = [dim for dim, s in enumerate(spans) if isinstance(s, int)]
+    while taken and len(spans) - len(taken) < 2:  # a tile keeps two axes
+        last = taken.pop()
+        spans[last] = (key[last], key[last] + 1, 1)
+    ranges = [np.arange(*s, dtype=np.int64) for s in spans if not isinstance(s, int)]
+    indices: list[Any] = []
+    for s in spans:
+        if isinstance(s, int):
+            indices.append(np.int64(s))
+        else:
+            place = sum(1 for i in indices if i.ndim)
+            indices.append(np.arange(*s).reshape((-1,) + (1,) * (len(ranges) - place - 1)))
+    return tuple(indices), tuple(len(r) for r in ranges)
 
 
 def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:

@@ -129,7 +129,7 @@ class Tensor:
                 n = e.size
                 stop = start + n
                 if start < 0 or stop > size or n < 1:
-                    subscripts.bad_slice(self, dim, start, stop, None)
+                    return self._beyond(key, dim, start, stop, None)
                 cut.append(slice(start, stop))
                 form.append(n)
             elif kind is slice:
@@ -152,7 +152,7 @@ class Tensor:
                     start, stop, step = subscripts.integers(self, key, start, stop, step)
                     e = slice(start, stop, step)
                 if start < 0 or stop > size or start >= stop or (step is not None and step < 1):
-                    subscripts.bad_slice(self, dim, start, stop, step)
+                    return self._beyond(key, dim, start, stop, step)
                 n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
@@ -163,7 +163,7 @@ class Tensor:
             ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
-                    subscripts.bad_int(self, dim, start)
+                    start = subscripts.bad_int(self, dim, start)
                 if dim == axis:
                     cut.append(slice(start, start + 1))
                     form.append(1)
@@ -221,8 +221,29 @@ class Tensor:
         meta.views[form] = known
         return known
 
+    def _beyond(
+        self, key: tuple[Any, ...], dim: int, start: int, stop: int, step: int | None
+    ) -> Tensor:
+        """A subscript whose slice start:stop:step of axis `dim` is not inside the tensor. One that
+        only ends beyond it is told when it is read or written: a mask may leave out what is not
+        there."""
+        if not 0 <= start < stop or (step is not None and step < 1) or self.meta.pdim:
+            subscripts.bad_slice(self, dim, start, stop, step)
+            n = self.meta.shape[dim]  # a negative end that is only warned about counts from the end
+            whole = list(subscripts.spelled_out(self, key))
+            whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
+            return self[tuple(whole)]
+        indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
+        picked = IndexedTensor(self, indices, grid, None)
+        picked.beyond = (self, dim, start, stop, step)
+        return picked
+
     def _advanced(self, key: tuple[Any, ...]) -> Tensor:
         """A subscript that is not made of slices and numbers alone."""
+        if any(type(e) is range for e in key):
+            return self[
+                tuple(slice(e.start, e.stop, e.step) if type(e) is range else e for e in key)
+            ]
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
@@ -507,7 +528,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows")
+    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows", "beyond")
 
     def __init__(
         self,
@@ -534,6 +555,8 @@ class IndexedTensor(Tensor):
         self.rows: tuple[np.ndarray, int] | None = None
         """Where a vector of run-time indices picks rows of flat memory: the row of each first place
         of the grid, and how many rows there are."""
+        self.beyond: tuple[Any, ...] | None = None
+        """Of a slice that ends beyond the tensor: the tensor, the axis, start, stop and step."""
 
     @property
     def unknown(self) -> bool:
@@ -557,6 +580,7 @@ class IndexedTensor(Tensor):
             if bad.any() and self.rows is not None:
                 self._no_such_row(full, bad, n)
             if bad.any():
+                self.refuse_slice()
                 first = int(full[bad][0])
                 # of an access pattern over flat memory the offset is told, as the official
                 # simulator does
@@ -576,6 +600,11 @@ class IndexedTensor(Tensor):
                 )
             picked.append(np.clip(full, 0, n - 1))
         return picked
+
+    def refuse_slice(self) -> None:
+        """Refuse a slice that ends beyond the tensor; nothing for other picks."""
+        if self.beyond is not None:
+            subscripts.bad_slice(*self.beyond)
 
     def _no_such_row(self, full: np.ndarray, bad: np.ndarray, total: int) -> None:
         """Refuse a run-time row that the tensor does not have; `full`: offsets in its memory."""
@@ -625,6 +654,7 @@ class IndexedTensor(Tensor):
         return self._not_again("viewed as another type")
 
     def _not_again(self, what: str) -> Tensor:
+        self.refuse_slice()
         broken(
             "indirect-index",
             f"elements of '{self.label}' that explicit indices picked cannot be {what}",

@@ -4,6 +4,7 @@ ways must agree bit by bit, in outputs, records, kept results, histories and pri
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from typing import Any
 
@@ -63,7 +64,10 @@ def same(want: Any, have: Any) -> None:
     else:
         want, have = np.asarray(want), np.asarray(have)
         assert want.shape == have.shape and want.dtype == have.dtype
-        assert want.tobytes() == have.tobytes()
+        # the sign of a NaN that BLAS makes depends on where its operands lie in memory
+        lost = want != want
+        assert np.array_equal(lost, have != have)
+        assert np.where(lost, 0, want).tobytes() == np.where(lost, 0, have).tobytes()
 
 
 def recorded(programs: list[Any], run: Any) -> None:
@@ -131,6 +135,37 @@ def install(patch: pytest.MonkeyPatch, path: Any) -> None:
         patch.setattr(old, "simulate", compared)
 
 
+ALWAYS = ("test_valid_kernels", "test_masks", "test_decode", "test_instructions", "test_cores")
+"""Modules of which every kernel call is replayed in each run of the suite. Of all others too where
+the environment has NKISIM_REPLAY_ALL=1: it takes about as long again as the tests themselves."""
+NOT_REPLAYED = {
+    "test_get_nc_version_and_sbuf_size": "notes what Python sees, once a call",
+    "test_the_three_ranges_count_like_range": "notes what Python sees, once a call",
+    "test_loop_reduce": "notes what Python sees, once a call",
+    "test_the_target_comes_from": "notes what Python sees, once a call",
+    "test_malformed": "counts kernel calls",
+    "test_mx": "reads the arrays of tiles, which a lowering does not have",
+    "test_topk": "reads the arrays of tiles",
+    "test_states_that_are_set": "reads the arrays of tiles",
+    "test_threads": "runs kernels in several threads at once, and pytest's patches are not theirs",
+    "test_python_outside_the_subset_is_warned_about": "counts warnings",
+    "is_warned_about": "counts warnings",
+    "warns_at_every_call": "counts warnings",
+    "test_a_recording_takes_less": "measures",
+    "spreads_nan": "which NaN comes out depends on where operands lie in memory",
+    "test_tiles_that_follow_one_another": "looks at memory",
+}
+"""Tests, by a part of their names, whose kernels are not replayed, and why."""
+
+
 @pytest.fixture(autouse=True)
-def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    install(monkeypatch, tmp_path / "program.nki")
+def replayed(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Replay what the test runs, if it is one of those."""
+    name = request.node.nodeid
+    asked = os.environ.get("NKISIM_REPLAY_ALL") == "1"
+    if (asked or request.module.__name__.rpartition(".")[2] in ALWAYS) and not any(
+        part in name for part in NOT_REPLAYED
+    ):
+        install(monkeypatch, tmp_path / "program.nki")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from ..stage import StageError
 from . import feedback, gradebook
 from .grade import grade
 from .gradebook import Grade, RubricError
+from .release import CARRY, OWN, CannotRelease, release
 from .sandbox import Limits
 from .submissions import NoSubmissions, Submission, found_in
 
@@ -32,6 +34,25 @@ def register(add: Add) -> None:
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
     grading.add_argument("--pattern", help="a regular expression with groups student and stage")
     grading.add_argument("--feedback", choices=feedback.LEVELS, default=feedback.FULL)
+    releasing = add("release", _release, "write a learner's edition without solutions")
+    releasing.add_argument("folder", metavar="OUT", help="a new folder")
+    releasing.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
+    releasing.add_argument(
+        "--carry", choices=CARRY, default=OWN, help="what a lesson shows of the stage before"
+    )
+
+
+def _release(options: argparse.Namespace) -> int:
+    try:
+        files = release(Path(options.folder), numbers(options.stages), options.carry)
+    except CannotRelease as error:
+        raise StageError(str(error)) from error
+    if options.json:
+        print(json.dumps({"folder": options.folder, "files": files}, indent=2))
+        return 0
+    print(f"Wrote {len(files)} files to {options.folder}: no line of a solution is in them,")
+    print("every exercise is not attempted, and their own tests pass.")
+    return 0
 
 
 def numbers(text: str) -> list[stage.Stage]:

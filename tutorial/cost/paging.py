@@ -19,7 +19,7 @@ IN_A_ROW = (
         "src=blocks[index[i_3, 0], h, start + i_s, i_d]",
         "src=blocks[first + i_3, h, start + i_s, i_d]",
     ),
-    ("table = nl.load(block_table[b, first + i_p])", "table = nl.zeros((P, 1), dtype=nl.int32)"),
+    ("nl.load(block_table[b, first + i_p])", "nl.zeros((P, 1), dtype=nl.int32)"),
 )
 """The change that makes stage 8's kernel read block j where the table would say so: no index, no
 table."""

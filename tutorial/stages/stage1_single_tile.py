@@ -102,10 +102,11 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "d = 64, n = 128. On how many partitions does the score tile qk lie?",
-        1,
-        "qk is (1, n): the one query is on its partition axis, the keys are on the free axis.",
-        "The first axis of a tile is the partition axis. What is the shape of qk?",
+        "d = 64, n = 100. The last matmul sums over the keys. On how many partitions does its "
+        "stationary operand lie?",
+        100,
+        "p is turned to (n, 1): each key is on a partition, so the sum runs over the partitions.",
+        "A matmul sums over the partition axis of both operands.",
     ),
     Question(
         "All 128 scores are equal to 7. What is l?",

@@ -109,15 +109,15 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "n = 1024, tiles of 128. How many tiles of K does the kernel load, over all passes?",
-        24,
-        "8 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
+        "n = 5120, tiles of 128. How many tiles of K does the kernel load, over all passes?",
+        120,
+        "40 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
         "weights are needed again for V.",
         "Which of the three loops of the twin use k?",
     ),
     Question(
         "And how many tiles of V?",
-        8,
+        40,
         "Only the third pass uses V.",
         "Which of the three loops of the twin use v?",
     ),

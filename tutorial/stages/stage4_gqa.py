@@ -102,9 +102,9 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "Hq = 8, Hkv = 2. Which KV head does query head 5 use?",
-        1,
-        "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
+        "Hq = 12, Hkv = 3. Which KV head does query head 9 use?",
+        2,
+        "G = Hq // Hkv = 4, and 9 // 4 = 2: the heads of a group are neighbours.",
         "G = Hq // Hkv, and query head h uses KV head h // G.",
     ),
     Question(

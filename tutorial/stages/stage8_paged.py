@@ -349,8 +349,8 @@ BROKEN = Break(
     "last block not masked",
     (
         (
-            "live = nisa.tensor_scalar(key, op0=nl.less, operand0=length[0:P, :])",
-            "live = nisa.tensor_scalar(key, op0=nl.greater_equal, operand0=0.0)",
+            "(key, op0=nl.less, operand0=length[0:P, :])",
+            "(key, op0=nl.greater_equal, operand0=0.0)",
         ),
     ),
     "",

@@ -11,7 +11,7 @@ import numpy as np
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
-from ...isa.core import IDLE, RESET_REDUCE
+from ...isa.core import IDLE, RESET_REDUCE, squeeze
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.reduce import TENSOR_REDUCE
 from ...isa.scalar import ACTIVATION
@@ -27,7 +27,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...machine import dtypes
-from ...machine.memory import CONST, HBM, PSUM, SBUF
+from ...machine.memory import CONST, HBM, PSUM, SBUF, Meta
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
@@ -283,6 +283,8 @@ def binary(
     `partitions`: whether an operand of one partition may be broadcast over partitions.
     """
     a, b = operand(x, api), operand(y, api)
+    if a.meta.pdim or b.meta.pdim:
+        a, b = a.unblocked(), b.unblocked()
     a_meta, b_meta = a.meta, b.meta
     a_const, b_const = a_meta.space == CONST, b_meta.space == CONST
     if a_const and b_const:
@@ -302,7 +304,7 @@ def binary(
         if a_meta.partitions != b_meta.partitions:
             a, b = _match_partitions(a, b, api, partitions)
             a_meta, b_meta = a.meta, b.meta
-        if a_meta.shape == b_meta.shape:
+        if a_meta.shape == b_meta.shape or _alike(a_meta, b_meta):
             if a_meta.space == PSUM and b_meta.space == PSUM:
                 b = to_sbuf(b, api)
             return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
@@ -325,6 +327,17 @@ def binary(
     if a.meta.space == PSUM and b.meta.space == PSUM:
         b = to_sbuf(b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
+
+
+def _alike(a: Meta, b: Meta) -> bool:
+    """Whether two layouts differ by free axes of one element only, which the compiler squeezes."""
+    return (
+        a.free == b.free > 1
+        and a.partitions == b.partitions
+        and not a.pdim
+        and not b.pdim
+        and squeeze(a.shape) == squeeze(b.shape)
+    )
 
 
 def _with_vector(

@@ -141,7 +141,12 @@ def make(
                 got=f"{sizes} in {place!r}",
                 remedy="Make it with nl.ndarray and nl.store the value into it.",
             )
-        return _hbm(program, api, sizes, wanted, place, name)
+        made = _hbm(program, api, sizes, wanted, place, name)
+        if value is not None:  # where the rule is only warned about
+            if program.values:
+                made.array[...] = value
+            program.mark_written(made)
+        return made
     if len(sizes) < 2:
         sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)

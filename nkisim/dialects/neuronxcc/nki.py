@@ -52,6 +52,40 @@ class _Profile(DeviceKernel):
     needs = "nki.profile"
 
 
+class FrameworkKernel:
+    """The documented base of a framework's own binding to NKI. It hands a kernel to the compiler,
+    which is not here: subclasses can be written and made, and `dump_config` raises
+    NoDeviceError."""
+
+    def __init__(
+        self, func: Any = None, func_name: str = "", grid: tuple[int, ...] = (), **kwargs: Any
+    ) -> None:
+        self.func = func
+        self.func_name = func_name or getattr(func, "__name__", "")
+        self.grid = grid
+        self.options = kwargs
+
+    def dump_config(self, *args: Any, **kwargs: Any) -> Any:
+        """The compiler's configuration for these arguments, of which there is none here."""
+        raise NoDeviceError(
+            f"FrameworkKernel.dump_config compiles '{self.func_name}' for a framework, and this is "
+            "nkisim, a CPU simulator without a compiler. To simulate the kernel call "
+            "nki.simulate_kernel with NumPy arrays."
+        )
+
+    def translate_to_neuron_dtype(self, dtype: Any) -> Any:
+        """A framework's data type as NKI's; the subclass says so."""
+        raise NotImplementedError
+
+    def is_framework_tensor(self, t: Any) -> bool:
+        """Whether `t` is a tensor of the framework; the subclass says so."""
+        raise NotImplementedError
+
+    def map_framework_tensor(self, t: Any) -> Any:
+        """Shape and data type of a framework's tensor; the subclass says so."""
+        raise NotImplementedError
+
+
 _BY_MODE: dict[str, type[Kernel]] = {
     "baremetal": DeviceKernel,
     "benchmark": _Benchmark,
@@ -129,6 +163,7 @@ def simulate_kernel(kernel: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 __all__ = [
+    "FrameworkKernel",
     "NoDeviceError",
     "baremetal",
     "benchmark",

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
+from ...isa.alu import ALU
 from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
+from ..neuronxcc import compute as lowering
 from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
@@ -72,7 +74,13 @@ class Operators:
             got=t.meta.describe(),
             remedy=f"Use {use}, or the nisa instruction.",
         )
-        return NotImplemented
+        if op in ("matmul", "floor_divide"):
+            return NotImplemented
+        if op == "divide":
+            return lowering.divided(a, b)
+        if op == "mod":
+            return lowering.mod(a, b)
+        return lowering.binary(ALU[op], f"operator {_SYMBOL[op]}", a, b)
 
     def unary(self, op: str, a: Tensor) -> Any:
         broken(
@@ -82,6 +90,7 @@ class Operators:
             got=a.meta.describe(),
             remedy=f"Use {_INSTEAD.get(op, f'nl.{op}(x)')}.",
         )
+        return a if op == "positive" else getattr(lowering, op)(a)
 
     def inplace(self, op: str, dst: Tensor, value: Any) -> Any:
         broken(
@@ -94,6 +103,11 @@ class Operators:
             f"{dst.label}[...] = "
             f"{_INSTEAD.get(op, f'nl.{op}({dst.label}, y)')}.",
         )
+        made = self.operator(op, dst, value)
+        if made is not NotImplemented:
+            self.assign(dst, made)
+            return dst
+        return made
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Any:
         from .compute import broadcast_to

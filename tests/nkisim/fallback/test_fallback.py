@@ -6,10 +6,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -445,3 +447,37 @@ def test_the_fake_sdk_is_found_in_a_child_too(run_python: Run, tmp_path: Path) -
         sys.exit(subprocess.run([sys.executable, "-c", sys.argv[2]]).returncode)
         """
     assert printed(run_python("-c", dedent(parent), tmp_path / "sdk", child)) == "fake"
+
+
+@pytest.mark.parametrize(
+    "statement, words",
+    [
+        ("from neuronxcc.nki.kernels.attention import flash_fwd", "aws-neuron/nki-samples"),
+        ("from neuronxcc.nki.kernels import attention", "neuronxcc.nki.kernels.attention"),
+        ("from neuronxcc.nki._private.private_api import core_barrier", "neuronxcc.nki._private"),
+        ("import neuronxcc.nki._private_kernels.qkv", "private to AWS's compiler"),
+        ("from neuronxcc.starfish.support.dtype import static_cast", "neuronxcc.starfish"),
+    ],
+)
+def test_what_published_kernels_import_and_is_not_here_is_named(statement: str, words: str) -> None:
+    importlib.import_module("neuronxcc.nki.kernels")
+    with pytest.raises(ModuleNotFoundError, match=re.escape(words)):
+        exec(statement, {})
+
+
+def test_any_other_missing_module_is_told_as_python_does() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'neuronxcc.nki.nothing'"):
+        exec("import neuronxcc.nki.nothing", {})
+
+
+def test_a_framework_kernel_can_be_made_and_compiles_nothing() -> None:
+    nki: Any = importlib.import_module("neuronxcc.nki")
+
+    class Own(nki.FrameworkKernel):
+        def is_framework_tensor(self, t: Any) -> bool:
+            return t is not None
+
+    made = Own(func=len, grid=(2,))
+    assert made.func_name == "len" and made.grid == (2,) and made.is_framework_tensor(1)
+    with pytest.raises(nki.NoDeviceError, match="simulate_kernel"):
+        made.dump_config(1)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import nkisim
+from nkisim.machine.shapes import NoValues
 from tests.nkisim.dialects.malformed_calls import calls
 from tests.nkisim.dialects.malformed_calls.calls import (
     HALF,
@@ -51,6 +52,9 @@ def outcome(attempt: Attempt) -> tuple[str | None, BaseException | None]:
         attempt.call()
     except nkisim.KernelError as error:
         return error.rule, error
+    except NoValues as error:  # told in a sentence, if a shape was given where an array belongs
+        given = [word for _, word in attempt.replaced]
+        return ("values-needed", None) if given == ["a shape"] else (None, error)
     except BaseException as error:
         return None, error
     return None, None

@@ -218,6 +218,21 @@ def test_division_and_remainder_are_refused_and_computed_where_the_rule_is_lower
     np.testing.assert_allclose(got, reference(x, x + np.float32(0.5)), rtol=1e-5, atol=1e-5)
 
 
+def test_pythons_operators_compute_where_their_rule_is_lowered():
+    def body(t):
+        s = -(2.0 * t + t) / (abs(t) + 1.0)
+        s += 1.0
+        return s
+
+    refused(body, X, rule="tensor-operator")
+    with (
+        nkisim.record(config=nkisim.Config(warn={"tensor-operator": True})),
+        pytest.warns(nkisim.RuleWarning, match="tensor-operator"),
+    ):
+        got = body_kernel(body)(X)
+    np.testing.assert_allclose(got, 1 - 3 * X / (np.abs(X) + 1), rtol=1e-5, atol=1e-5)
+
+
 def test_an_advisory_rule_is_silent_nowhere():
     with pytest.raises(ValueError, match="cannot be a warning"):
         nkisim.Config(warn={"view-shape": True})
