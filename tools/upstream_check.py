@@ -1,12 +1,15 @@
-"""Run kernels of AWS's public repositories, from a clone that you have, on the simulator.
+"""Run kernels and tests of AWS's public repositories, from a clone that you have, on the simulator.
 
-usage: python tools/upstream_check.py PATH [--only WORDS]
+usage: python tools/upstream_check.py PATH [--only WORDS] [--tests GLOB]
 
-PATH is a checkout of aws-neuron/aws-neuron-sdk (tag v2.32.0), aws-neuron/nki-samples or
-aws-neuron/nki-library. Scripts are run unmodified through the launcher; kernels without a script
-are called on small arrays and compared with NumPy. Each case runs in a process of its own. Nothing
-of those repositories is part of this one. The exit status is 0 if all cases pass. What needs a
-device, jax or torch's Neuron integration is left out.
+PATH is a checkout of aws-neuron/aws-neuron-sdk (tags v2.26.0 and v2.32.0), aws-neuron/nki-samples
+or aws-neuron/nki-library. Scripts are run unmodified through the launcher; kernels without a script
+are called on small arrays and compared with NumPy; test files (the documentation's of the 0.1
+dialect and since, the samples') are run unmodified by pytest. With --tests only the test files that
+match are run, of any checkout. Each case and each file runs in a process of its own. Nothing of
+those repositories is part of this one. The exit status is 0 if all pass but the tests that
+`tools/data/upstream_tests.toml` lists, each with its reason. What needs a device, jax or torch's
+Neuron integration is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import upstream_tests
 
 CASES: dict[str, tuple[str, Callable[[Path], None]]] = {}
 """Name -> (a file that the checkout must have, what to run)."""
@@ -434,6 +438,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, help="a checkout of one of the repositories")
     parser.add_argument("--only", default="", help="run only the cases whose name holds this text")
+    parser.add_argument("--tests", metavar="GLOB", help="run only these test files of the checkout")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     root = options.path.resolve()
@@ -442,9 +447,10 @@ def main(argv: list[str]) -> int:
     names = [
         name
         for name, (needs, _) in CASES.items()
-        if (root / needs).exists() and options.only in name
+        if (root / needs).exists() and options.only in name and not options.tests
     ]
-    if not names:
+    tests, wrong = upstream_tests.check(root, options.tests, options.only)
+    if not names and not tests:
         print(
             f"nothing to run in {options.path}: it is no checkout that this tool knows",
             file=sys.stderr,
@@ -464,8 +470,9 @@ def main(argv: list[str]) -> int:
             f"{name}" + ("" if done.returncode == 0 else f"\n      {reason}")
         )
         failed += done.returncode != 0
-    print(f"{len(names) - failed} of {len(names)} pass")
-    return 1 if failed else 0
+    if names:
+        print(f"{len(names) - failed} of {len(names)} kernels and scripts pass")
+    return 1 if failed or wrong else 0
 
 
 if __name__ == "__main__":
