@@ -158,7 +158,8 @@ def test_the_readme_gives_the_two_commands_for_a_fresh_machine() -> None:
     start = "python3 -m venv .venv && . .venv/bin/activate && "
     lines = text_of(PAGES[0]).splitlines()
     assert f"{start}python -m pip install -e . && python -m tutorial run" in lines
-    assert f'{start}python -m pip install -e ".[test]" -c constraints.txt && python -m pytest' in lines
+    install = 'python -m pip install -e ".[test]" -c constraints.txt'
+    assert f"{start}{install} && python -m pytest" in lines
     assert "jupyter lab notebooks/stage0_first_kernel.ipynb" in lines
 
 
