@@ -123,7 +123,7 @@ def described(context: dict[str, Any]) -> str:
     """The first sentences of a page, 200 characters at most."""
     soup = BeautifulSoup(str(context.get("body", "")), "html.parser")
     texts = (" ".join(p.get_text().split()) for p in soup.find_all("p"))
-    found = next((text for text in texts if len(text) > 60), SENTENCE)
+    found = next((text for text in texts if len(text) > 60 and " · " not in text), SENTENCE)
     return found if len(found) <= 200 else f"{found[:197].rsplit(' ', 1)[0]}..."
 
 

@@ -31,6 +31,7 @@ from .workspace import progress as record
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
+ENOUGH = 6  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
@@ -141,7 +142,8 @@ def _check(
         cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
-    results = _run_all(lesson, kernel, cases, progress)
+    ran = _run_all(lesson, kernel, cases, progress)
+    results, lacking = _on_their_targets(list(ran))
     families = tuple(dict.fromkeys(result.case.family for result in results))
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
@@ -150,7 +152,7 @@ def _check(
             WRONG, refusals.OLD, lesson.number, lesson.name, cause="old dialect", families=families
         )
     troubled = [result for result in results if result.problem is not None]
-    answers = [_answer(lesson, result) for result in results if result.problem is None]
+    answers = [answer for result in results if (answer := ran[result]) is not None]
     if troubled:
         explained = _explained(lesson, kernel, answers, troubled)
         return (
@@ -184,7 +186,27 @@ def _check(
     if not_computed is not None:
         seen = Result(smallest.case, run=smallest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
-    return _judge_cost(lesson, kernel, results, beyond, families)
+    verdict = _judge_cost(lesson, kernel, results, beyond, families)
+    return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
+
+
+def _on_their_targets(results: list[Result]) -> tuple[list[Result], str | None]:
+    """The results without those on a target that lacks an instruction of the kernel, and a note
+    about them: such a kernel is right where it runs."""
+
+    def lacks(result: Result) -> bool:
+        return (
+            result.case.target is not None
+            and isinstance(result.error, nkisim.KernelError)
+            and "needs NeuronCore-v" in result.error.headline
+        )
+
+    without = [result for result in results if lacks(result)]
+    if not without:
+        return results, None
+    error: Any = without[0].error
+    note = f"note: not for {without[0].case.target}: {error.headline}."
+    return [result for result in results if not lacks(result)], note
 
 
 def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
@@ -207,14 +229,20 @@ def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _run_all(
     lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
-) -> list[Result]:
-    """Run every case; stop early where more cases would say nothing new."""
-    results = []
+) -> dict[Result, Answer | None]:
+    """Run every case; stop early where more cases would say nothing new. The answers are those of
+    the results without a problem."""
+    results: dict[Result, Answer | None] = {}
+    wrong = 0
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases), case.family)
         result = runner.run(kernel, case, lesson)
-        results.append(result)
+        answer = _answer(lesson, result) if result.problem is None else None
+        results[result] = answer
+        wrong += answer is not None and answer.wrong
+        if wrong == ENOUGH:
+            break
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:
             if result.problem.kind != "illegal access" or not lesson.known:
                 break  # else the inputs that the kernel does take may tell which mistake it is
@@ -261,12 +289,12 @@ def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[st
     mistake's sentence."""
     verdict = _verdict(lesson, found, families)
     names = {name: re.escape(own) for name, own in runner.parameter_names(kernel, lesson).items()}
-    for known in lesson.known:
-        pattern = known.refused
+    sentences = {known.key: known.sentence for known in lesson.known}
+    for key, pattern in lesson.refusals.items():
         for name, own in names.items():
             pattern = pattern.replace("{" + name + "}", own)
-        if verdict.cause == "illegal access" and pattern and re.search(pattern, verdict.sentence):
-            return replace(verdict, cause=known.key, sentence=f"{verdict.sentence} {known.cause}")
+        if verdict.cause == "illegal access" and re.search(pattern, verdict.sentence):
+            return replace(verdict, cause=key, sentence=f"{verdict.sentence} {sentences[key]}")
     return verdict
 
 
@@ -278,7 +306,11 @@ def _verdict(
         family = found.case.family
         assert found.problem is not None
         found = found.problem
-    details = {"kind": found.kind, **({"message": found.details} if found.details else {})}
+    details = {"kind": found.kind}
+    if found.details:
+        details["message"] = found.details
+    if found.rule:
+        details["rule"] = found.rule
     return Verdict(
         found.outcome,
         found.sentence,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .reference.attention import Attention, States
-from .reference.recipes import Recipe
+from .reference.mistake import Mistake
 from .verdict import Verdict
 
 PACKAGE = Path(__file__).resolve().parent
@@ -140,33 +140,17 @@ class Question:
 OWN_INPUT = "your input"
 """The family of an input of the reader's own."""
 
-Variant = Callable[[Case, NDArray[Any]], NDArray[Any] | None]
-
-
-@dataclass(frozen=True)
-class Known:
-    """A mistake of one stage. Each variant gives what a kernel with it answers to a case, in the
-    output's shape, or None where the mistake changes nothing or cannot be made; it may look at what
-    the kernel did answer. Those that are `last` are tried after all mistakes that the attention
-    stages share. `refused` is a pattern of the simulator's message where the mistake breaks a rule;
-    in it {v} is what the kernel calls v."""
-
-    key: str
-    cause: str
-    variants: tuple[Variant, ...]
-    last: bool = False
-    refused: str = ""
-
 
 @dataclass(frozen=True)
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it,
-    and the recipe that makes it without a kernel (None where there is no such recipe). `stand_in`
-    is the broken entry point itself, for where neither the solution nor a recipe is there."""
+    and the line of the twin written wrongly ("" where there is none): see `reference.twins`.
+    `stand_in` is the broken entry point itself, for where neither the solution nor such a line is
+    there."""
 
     cause: str
     changes: tuple[tuple[str, str], ...]
-    recipe: Recipe | None
+    line: str
     stand_in: Callable[..., Any] | None = None
 
 
@@ -193,16 +177,17 @@ class Stage:
     kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
     often the stage's method reads each argument, `once(case)` the bytes of one such reading where
     that is not the whole argument, and `must_read(case)` the bytes of each that no right kernel can
-    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the
-    stage asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
+    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the stage
+    asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
     `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes
-    that only this stage allows.
-    `tolerance` gives the largest error of each output element where it is not one of the fixed
-    ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
-    `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
-    no kernel of its own: judge(stage, entry point, inputs, progress, draw) as in `check`, which it
-    answers for. `dialect` is the one that the kernel must be written in, "nki"; None where either
-    will do.
+    that only this stage allows; `refusals` are patterns of the simulator's message where one of
+    them breaks a rule, in which {v} is what the kernel calls v. `probes` are small inputs on which
+    a wrong kernel is run once more. `tolerance` gives the largest error of each output element
+    where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
+    state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of
+    a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress,
+    draw) as in `check`, which it answers for. `dialect` is the one that the kernel must be written
+    in, "nki"; None where either will do.
     """
 
     number: int
@@ -236,7 +221,9 @@ class Stage:
     questions: tuple[Question, ...] = ()
     broken: Break | None = None
     dialect: str | None = None
-    known: tuple[Known, ...] = ()
+    known: tuple[Mistake, ...] = ()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    probes: Callable[[], tuple[Case, ...]] = tuple
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
     judge: Callable[[Stage, Any, Any, Any, Any], Verdict] | None = None

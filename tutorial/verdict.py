@@ -42,7 +42,7 @@ class Verdict:
 
     `family` is the input family that showed it; `cause` the key of the mistake that was recognised,
     if one was. `details` may hold the `line` of the kernel that keeps a wrong quantity, and its
-    `source`.
+    `source`; where the simulator refuses the kernel, `rule` is the id of the rule that it breaks.
     """
 
     outcome: str
@@ -116,7 +116,8 @@ class Verdict:
         if self.family is None or self.outcome != WRONG:
             return ""
         on = f"; {self.target}, simulated" if self.target else ""
-        return f"(input family: {self.family}{on})"
+        rule = f"; rule: {self.details['rule']}" if self.details.get("rule") else ""
+        return f"(input family: {self.family}{on}{rule})"
 
     @property
     def _counted(self) -> str:

@@ -40,7 +40,7 @@ function playAgain() {
   });
 }
 
-// The browser edition keeps its files, and among them progress.json, in an IndexedDB of this origin.
+// The browser edition keeps its files, and among them progress.txt, in an IndexedDB of this origin.
 async function showWhatIsSolved() {
   const marks = document.querySelectorAll(".solved[data-stage]");
   if (!marks.length || !indexedDB.databases) return;
@@ -48,7 +48,7 @@ async function showWhatIsSolved() {
     if (!name || !name.startsWith("JupyterLite Storage")) continue;
     const stages = await stagesOf(name);
     for (const mark of marks) {
-      if (stages[mark.dataset.stage]?.outcome === "correct") mark.hidden = false;
+      if (stages[mark.dataset.stage]) mark.hidden = false;
     }
   }
 }
@@ -60,13 +60,16 @@ function stagesOf(name) {
     opening.onsuccess = () => {
       const database = opening.result;
       if (!database.objectStoreNames.contains("files")) { database.close(); return resolve({}); }
-      const asking = database.transaction("files").objectStore("files").get("progress.json");
+      const asking = database.transaction("files").objectStore("files").get("progress.txt");
       asking.onerror = () => { database.close(); resolve({}); };
       asking.onsuccess = () => {
         database.close();
-        const content = asking.result?.content;
-        try { resolve((typeof content === "string" ? JSON.parse(content) : content)?.stages ?? {}); }
-        catch { resolve({}); }
+        const stages = {};
+        for (const line of String(asking.result?.content ?? "").split("\n")) {
+          const [stage, outcome] = line.split(" ");
+          if (outcome === "correct") stages[stage] = true;
+        }
+        resolve(stages);
       };
     };
   });

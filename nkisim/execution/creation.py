@@ -3,14 +3,11 @@ every view of one, whether a kernel or a program's file asks for it."""
 
 from __future__ import annotations
 
-import functools
-
 from ..machine.memory import HBM, SBUF, Meta, meta_of
 from ..machine.target import Target
 from ..rules.errors import broken
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def creatable(target: Target, meta: Meta) -> bool:
     """Refuse a tensor that its memory cannot hold; True."""
     if meta.space == HBM:

@@ -68,7 +68,10 @@ def noted(
     buf = dst.buf
     buf.last = execution.clock
     if buf.state != FULL and not marked:
-        execution.mark_written(dst, index)
+        if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
+            buf.state = FULL
+        else:
+            execution.mark_written(dst, index)
     if buf.tracked is not None:
         execution.note_history(dst, code, lasti, keep, at)
 

@@ -20,16 +20,16 @@ def test_the_numbers_that_a_lesson_prints_are_those_that_it_stores(lesson: Path)
 
 
 def test_a_number_that_is_not_true_any_more_is_found(tmp_path: Path) -> None:
-    notebook = json.loads((ROOT / "notebooks" / "stage0_first_kernel.ipynb").read_text("utf-8"))
+    notebook = json.loads((ROOT / "notebooks" / "stage1_single_tile.ipynb").read_text("utf-8"))
     cell = next(c for c in notebook["cells"] if c["cell_type"] == "code" and c["outputs"])
     text = "".join(cell["outputs"][0]["text"])
-    assert "524,288" in text
-    cell["outputs"][0]["text"] = text.replace("524,288", "524,289")
+    assert "65,792" in text
+    cell["outputs"][0]["text"] = text.replace("65,792", "65,793")
     notebook["cells"] = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"][:2]
     spoilt = tmp_path / "spoilt.ipynb"
     spoilt.write_text(json.dumps(notebook), encoding="utf-8")
     (said,) = differences(spoilt)
-    assert "524,289" in said
+    assert "65,793" in said
 
 
 def test_a_cell_that_raises_is_found(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..mistakes import attention as mistakes
 from ..running import runner
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
-from . import order
+from . import matching, order
 from . import place as placing
 from .evidence import Evidence
 from .first_kernel import diagnose_scaling
-from .matching import Matcher
+from .trial import FITS, FITS_SHORT
+
+ZEROS = ("zeros stored", "The output is 0 everywhere: nothing of K or V reaches it.")
 
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
@@ -29,29 +30,23 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if stage.attention is None:
         return diagnose_scaling(answers)
     evidence = Evidence(stage, kernel, answers)
-    matcher = Matcher(evidence)
     done = order.seen(answers[evidence.first].result.run)
     if done is not None:
         return _report(evidence, evidence.telling, *done)
-    found: Any = matcher.known()
-    low = None
-    if found is None:
-        low = evidence.low_precision
-        found = None if low is not None and evidence.like_rounding else matcher.recognised()
-    if found is not None:
-        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.cause))
+    if not any(answer.output.any() for answer in answers):
+        return _report(evidence, evidence.first, *ZEROS)
+    low = evidence.low_precision if evidence.like_rounding else None
+    match = None if low is not None else matching.recognised(evidence)
+    if match is not None:
+        found = match.candidate.mistake
+        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.sentence))
+    low = low or evidence.low_precision
     if low is not None:
         return _report(evidence, evidence.telling, "low precision", low)
     place = evidence.divergence(evidence.first)
-    if place is not None and place.cause:
-        cause = next(m for m in mistakes.known(evidence.problems[0]) if m.key == place.cause)
-        return _report(evidence, evidence.first, cause.key, _fill(evidence, cause.cause))
-    moved = placing.moved(evidence, matcher.agrees)
+    moved = placing.moved(evidence, FITS if stage.tolerance is None else FITS_SHORT)
     if moved is not None:
         return _report(evidence, evidence.first, "rows exchanged", moved)
-    found = matcher.known(last=True)
-    if found is not None:
-        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.cause))
     return _report(evidence, evidence.first, None, placing.advice(evidence, place is not None))
 
 
@@ -94,7 +89,7 @@ def _fill(evidence: Evidence, cause: str) -> str:
     values = {
         "G": group,
         "sqrt_d": root,
-        "tiles": max(problem.n // evidence.widths(i)[0], 1),
+        "tiles": evidence.tiles,
         "S": problem.splits,
     }
     for name, value in values.items():

@@ -4,27 +4,22 @@ only when asked for."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..reference.attention import Attention
+from ..reference.mistake import Mistake
 from ..running import precision, runner
 from ..running.answer import Answer
 from ..stage import Case, Stage
 from ..trace import divergence
-from ..trace.states import NAMES, Observed, queries, state_of, widest, widths
+from ..trace.states import NAMES, Observed, named_state, state_of, widths
+from .trial import Trial, of_result, problem_of, trial
 
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
-
-
-@lru_cache(maxsize=256)
-def problem_of(stage: Stage, case: Case) -> Attention:
-    """A case as attention: one object a case, so that what is computed from it can be kept."""
-    assert stage.attention is not None
-    return stage.attention(case)
 
 
 class Evidence:
@@ -41,12 +36,11 @@ class Evidence:
         self.problems = [problem_of(stage, answer.result.case) for answer in answers]
         self.views = list(self.problems)
         failing = [i for i, answer in enumerate(answers) if answer.wrong]
-        # several tiles tell more than one
-        self.failing = sorted(failing, key=lambda i: self.problems[i].n <= 128)
+        # several tiles tell more than one, and long caches take long to look at
+        self.failing = sorted(failing, key=lambda i: not 128 < self.problems[i].n <= 8192)
         self.first = self.failing[0]
         self._instructions: dict[int, list[Any]] = {}
         self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
-        self._widest: dict[int, int] = {}
         self._states: dict[int, Observed | None] = {}
 
     def instructions(self, i: int) -> list[Any]:
@@ -59,7 +53,7 @@ class Evidence:
     @cached_property
     def smallest(self) -> list[int]:
         """The failing cases, those that are quick to look at first."""
-        return sorted(self.failing, key=lambda i: self.problems[i].n * self.problems[i].n_q_heads)
+        return sorted(self.failing, key=self._size)
 
     # -- the state ---------------------------------------------------------------------------------
     def observed(self, i: int) -> Observed | None:
@@ -92,58 +86,75 @@ class Evidence:
         the first."""
         return next((i for i in self.failing if self.divergence(i) is not None), self.first)
 
-    # -- the tiles ---------------------------------------------------------------------------------
-    def widths(self, i: int) -> list[int]:
-        """Keys a tile that are worth trying in case i, the most likely first."""
-        observed = self.observed(i)
-        found = widths(self.instructions(i), self.problems[i])
-        blocks = self.answers[i].result.case.args.get("k_blocks")
-        if blocks is not None:
-            found.insert(1, min(128 * blocks.shape[2], self.problems[i].n))  # a block per partition
-        loads = [
-            made.dst[0].shape[-1]
-            for made in self.instructions(i)
-            if made.op == "dma_copy" and made.srcs[0].name == "k"
-        ]
-        found = [w for w in dict.fromkeys(loads) if w > 512 and self.problems[i].n % w == 0] + found
-        likely = list(dict.fromkeys([observed.width, *found] if observed is not None else found))[
-            :4
-        ]
-        # tiles as narrow as that take long to try, and fit nothing
-        few = queries(self.instructions(i), self.problems[i])
-        return [
-            w for w in likely if w not in few or observed is not None and w == observed.width
-        ] or likely
+    # -- the trials --------------------------------------------------------------------------------
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """What the mistakes are compared on: the stage's probes, and failing cases that are quick
+        to look at.
 
-    def width(self, i: int, width: int) -> int:
-        """`width` as case i has it: n where the tiles of that width do not fit; where it is 0, what
-        its own matmuls show."""
-        problem = self.problems[i]
-        if not width:
-            if i not in self._widest:
-                self._widest[i] = widest(self.instructions(i), problem)
-            width = self._widest[i]
-        return width if problem.tiles(width) else problem.n
+        Where the kernel answers every probe rightly, the cases that it was checked on must do.
+        """
+        asked = [case.family for case in self.stage.cases()]
+        own = len(self.answers) == 1 and self.answers[0].result.case.family not in asked
+        probes = () if own else self.stage.probes()
+        self.probed: list[Trial] = []
+        odd = [case for case in probes if case.options.get("softmax_scale", 1) <= 0]
+        answered = self._tried([case for case in probes if case not in odd])
+        if not any(made.wrong for made in answered):
+            answered += self._tried(odd)
+        if any(made.wrong for made in answered):
+            self.probed = answered
+            # a paged kernel goes through its blocks as their size asks: all probes have the same
+            paged = "k_blocks" in answered[0].case.args
+            return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+        right = sorted(
+            (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
+        )
+        return [*map(self._checked, [*self.smallest[:3], *right[:2]]), *answered]
+
+    def _tried(self, cases: Sequence[Case]) -> list[Trial]:
+        made = [trial(self.stage, self.kernel, case) for case in cases]
+        return [one for one in made if one is not None]
+
+    def _checked(self, i: int) -> Trial:
+        return of_result(self.stage, self.kernel, self.answers[i].result)
+
+    def _size(self, i: int) -> int:
+        return self.problems[i].n * self.problems[i].n_q_heads
 
     @cached_property
-    def tail(self) -> str:
-        """What a kernel of a batch makes of a last tile that is not whole: "zero" if it fills it
-        up, else "narrow"."""
-        usual = self.widths(self.first)[0]
-        for i in self.failing:
-            problem = self.problems[i]
-            if problem.lengths is not None and problem.n > 1 and problem.n % usual:
-                width = self.widths(i)[0]
-                shown = {
-                    max(made.srcs[0].shape[-1], made.srcs[1].shape[-1])
-                    for made in self.instructions(i)
-                    if made.op == "nc_matmul"
-                    and len(made.srcs) >= 2
-                    and made.srcs[0].shape[0] == problem.d
-                }
-                if problem.n % width:
-                    return "zero" if problem.n % width not in shown else "narrow"
-        return "narrow"
+    def recorded(self) -> Trial | None:
+        """A trial that shows the mistake, with what every instruction wrote; None where nothing
+        recorded it."""
+        wrong = [t for t in self.trials if t.wrong] or self.trials
+        shown = next((t for t in wrong if t.says_much), wrong[0])
+        if shown.result.run is None:
+            return None
+        return trial(self.stage, self.kernel, shown.case, keep_results=True)
+
+    def can_be(self, mistake: Mistake) -> int | None:
+        """How many signs there are of a mistake that its answers do not show; None if there is one
+        against it."""
+        flags = mistake.flags & {"alpha", "no alpha", "no division", "division", "subtraction"}
+        if not flags:
+            return 0
+        if not self.instructions(self.first):
+            return None
+        found = self.overflow[0] if self.overflow is not None else ""
+        signs = {
+            "alpha": self.alpha_formed,
+            "no alpha": not self.alpha_formed,
+            "no division": not self.divides,
+            "division": found == "division",
+            "subtraction": found not in ("", "division"),
+        }
+        return len(flags) if all(signs[flag] for flag in flags) else None
+
+    @cached_property
+    def tiles(self) -> int:
+        """How many tiles the case that is reported has."""
+        found = widths(self.instructions(self.telling), self.problems[self.telling])
+        return max(self.problems[self.telling].n // found[0], 1) if found else 1
 
     # -- what it computes --------------------------------------------------------------------------
     @cached_property
@@ -208,7 +219,7 @@ class Evidence:
     def _is_small(self, made: Any, i: int) -> bool:
         """Whether an instruction gives one element a row of the state, and not one a key."""
         shape = made.dst[0].shape
-        if math.prod(shape) <= self.problems[i].n_q_heads:
+        if int(np.prod(shape)) <= self.problems[i].n_q_heads or shape == self._m_shape(i):
             return True
         if i not in self._exps:
             self._exps[i] = {
@@ -217,6 +228,21 @@ class Evidence:
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
         # the only exp of a kernel gives p, which may be a column of keys
         return math.prod(shape[1:]) == 1 and not alone
+
+    def _m_shape(self, i: int) -> tuple[int, ...] | None:
+        """The shape of the tensor that the kernel names m, if it does."""
+        run = self.answers[i].result.run
+        named = named_state(run.names()).get("m", []) if run is not None else []
+        made = run.writes(named[0]) if named else []
+        return tuple(made[0].value.shape) if made else None
+
+    def _kept_on(self, i: int) -> set[str]:
+        """The names of on-chip tensors that are written more than once: they carry something on."""
+        writes: Counter[Any] = Counter()
+        run = self.answers[i].result.run
+        for program in () if run is None else run.programs:
+            writes.update(record[3] for record in program.records())
+        return {tensor.label for tensor, times in writes.items() if times > 1}
 
     # -- precision ---------------------------------------------------------------------------------
     @cached_property
@@ -239,19 +265,18 @@ class Evidence:
         for i in self.smallest[:FEW]:
             if self.answers[i].result.case.args["q"].dtype != np.float32:
                 return None
+            kept = self._kept_on(i)
             for made in self.instructions(i):
                 for operand in made.dst:
-                    if operand.dtype in ("bfloat16", "float16") or operand.dtype.startswith(
-                        "float8"
-                    ):
+                    if _is_short(operand.dtype):
                         name = state_of(operand.name) or operand.name
-                        (rows if name in NAMES or math.prod(operand.shape[1:]) == 1 else others)[
-                            name
-                        ] = operand.dtype
+                        running = name in NAMES or operand.name in kept
+                        (rows if running else others)[name] = operand.dtype
         names = {name: rows[name] for name in NAMES if name in rows} or rows or others
         if not names:
             return None
-        shown, kind = list(names)[:4], next(iter(names.values()))
+        own = [name for name in names if "(" not in name]  # the reader's names, where there are any
+        shown, kind = (own or list(names))[:4], next(iter(names.values()))
         what = f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} kept in {kind}"
         them = "it" if len(shown) == 1 else "them"
         if rows:
@@ -263,6 +288,10 @@ class Evidence:
             f"{what}: the inputs of this stage are float32, and so must be what is computed "
             "from them."
         )
+
+
+def _is_short(dtype: str) -> bool:
+    return dtype in ("bfloat16", "float16") or dtype.startswith("float8")
 
 
 def _is_exp(made: Any) -> bool:

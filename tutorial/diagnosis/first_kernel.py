@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference.text import short
+from ..reference.text import apart, short
 from ..running.answer import Answer, Diagnosis
 from .first_kernel_places import exchanged, same_values, span, transposed
 
@@ -158,7 +158,8 @@ def diagnose_scaling(answers: Sequence[Answer]) -> Diagnosis:
     got, want = first.output, first.expected
     bad = _bad(first)
     r, c = (int(i) for i in np.argwhere(bad)[0])
-    where = f"y[{r}, {c}] is {short(float(got[r, c]))}, expected {short(float(want[r, c]))}."
+    shown, expected = apart(float(got[r, c]), float(want[r, c]))
+    where = f"y[{r}, {c}] is {shown}, expected {expected}."
     details: dict[str, Any] = {
         "index": (r, c),
         "got": float(got[r, c]),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..reference.attention import Attention, online_states
-from ..reference.text import short
+from ..reference.text import apart
 from ..running import runner
 from ..running.answer import Answer, alike
 from ..trace.divergence import Context
@@ -26,7 +26,8 @@ def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, An
     head = f"{label}: " if label else ""
     g, w = float(got[h, i]), float(want[h, i])
     details = {"head": h, "quantity": "o", "index": i, "got": g, "expected": w}
-    return f"{head}o[{i}] is {short(g)}, expected {short(w)}.", details
+    shown, expected = apart(g, w)
+    return f"{head}o[{i}] is {shown}, expected {expected}.", details
 
 
 def factor(evidence: Evidence) -> str:

@@ -82,14 +82,14 @@ moves."""
 
 
 def real_one_head_cases(n: int, draw: Draw = OWN) -> tuple[Case, ...]:
-    """One head of every stored layer of the real model, at n tokens; with a word any of its
-    heads."""
+    """One head of every stored layer of the real model, at n tokens; with a word the tokens come in
+    another order."""
     made = []
     for place, (layer, head) in enumerate(zip(realdata.layers(), REAL_HEADS, strict=True)):
-        real = realdata.load(layer, n)
+        q, k, v, _ = realdata.load(layer, n).head(head)
         if draw.word:
-            head = int(draw.rng("real head", layer, n).integers(real.q.shape[1]))
-        q, k, v, _ = real.head(head)
+            keys = draw.rng("real head", layer, n).permutation(n)
+            k, v = k[:, keys], v[:, keys]
         which = f", layer {layer} head {head}" if place else ""
         made.append(_real_case({"q": q, "k": k, "v": v}, which))
     return tuple(made)

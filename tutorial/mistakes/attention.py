@@ -1,667 +1,604 @@
-"""The known mistakes: for each the recipes that make it, and the sentence that names it.
+"""The known mistakes of every attention stage: the sentence of each, and the twin's lines written
+wrongly.
 
-Order matters only between mistakes that give the same answers on all inputs: the earlier one is
-named, unless what the kernel did (see `diagnose`) tells them apart.
+Order matters only between mistakes that answer alike and that nothing recorded tells apart: the
+earlier one is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from ..reference.mistake import read
 
-from ..reference import splitting
-from ..reference.attention import Attention
-from ..reference.recipes import Recipe
-from .batches import BATCH
-from .mistake import Mistake
-from .mistake import both as _both
-from .mistake import online as _online
-from .mistake import passes as _passes
-from .mistake import shared as _shared
-from .splits import SPLIT
-
-
-def _scaled(rule: str) -> tuple[Recipe, ...]:
-    """Another scale, whatever the caller gives or only where the caller gives none."""
-    return tuple(
-        r for how in (rule, f"{rule} by default") for r in _both(max_scale=how, exp_scale=how)
-    )
-
-
-ATTENTION: tuple[Mistake, ...] = (
-    # -- the scale
-    Mistake(
-        "scale missing",
-        "The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) = "
-        "1/{sqrt_d} unless the caller gives one.",
-        _both(max_scale="none", exp_scale="none")
-        + _both(max_scale="none by default", exp_scale="none by default")
-        + _online(max_scale="none", exp_scale="none", l_keep="scaled", acc_keep="scaled"),
-    ),
-    Mistake(
-        "scale only on the max",
-        "The scale is applied to the max but not to the scores that exp sees: both must be "
-        "scaled, or the max is not the max of what exp sees.",
-        _both(exp_scale="none"),
-    ),
-    Mistake(
-        "scale only on the scores",
-        "The scale is applied to the scores but not to the max that is subtracted from them: both "
-        "must be scaled.",
-        _both(max_scale="none"),
-        overflows="division",
-    ),
-    Mistake(
-        "scale twice",
-        "The scale is applied twice.",
-        _both(max_scale="twice", exp_scale="twice") + _both(exp_scale="twice"),
-    ),
-    Mistake(
-        "scale is 1/d",
-        "The scale is 1/d; it must be 1/sqrt(d).",
-        _scaled("1/d") + _both(exp_scale="1/d"),
-    ),
-    Mistake(
-        "scale is sqrt(d)",
-        "The scores are multiplied by sqrt(d); they must be divided by it.",
-        _scaled("sqrt(d)"),
-    ),
-    Mistake(
-        "scale is 1/sqrt(n)",
-        "The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of "
-        "a head.",
-        _scaled("1/sqrt(n)"),
-    ),
-    Mistake(
-        "scale ignored",
-        "softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given "
-        "value must be used.",
-        _both(max_scale="default", exp_scale="default"),
-    ),
-    # -- the max
-    Mistake(
-        "no max subtraction",
-        "The max is not subtracted before exp: p must be exp(qk - m), or large scores overflow "
-        "and very negative ones all become 0.",
-        _both(shift="nothing", l_keep="1", acc_keep="1"),
-    ),
-    Mistake(
-        "max added",
-        "The max is added to the scores that exp sees: p must be exp(qk - m), "
-        "with the max subtracted.",
-        _both(shift="added"),
-        overflows="tile",
-    ),
-    Mistake(
-        "no max subtraction, rescaled",
-        "The max is not subtracted before exp, yet the old sums are rescaled by "
-        "alpha: p must be exp(qk - m_new).",
-        _online(shift="nothing"),
-    ),
-    Mistake(
-        "max not subtracted in the sum",
-        "The max is not subtracted in the scores that l sums up: l and acc need the "
-        "same p = exp(qk - m).",
-        _both(sum_shift="nothing"),
-    ),
-    Mistake(
-        "max not subtracted in the weighted sum",
-        "The max is not subtracted in the scores that weigh the values: l "
-        "and acc need the same p = exp(qk - m).",
-        _both(pv_shift="nothing"),
-    ),
-    Mistake(
-        "max of the absolute values",
-        "The max is taken of the absolute values: m must be the largest score, and where all "
-        "scores are negative their largest absolute value is far above them.",
-        _both(max_of="abs"),
-        does="abs",
-    ),
-    Mistake(
-        "minimum of the scores",
-        "The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) "
-        "overflows.",
-        _both(max_of="min"),
-    ),
-    Mistake(
-        "m starts at 0",
-        "m starts at 0, which is above all the scores here, so every weight underflows: start it "
-        "at -inf (nl.fp32.min).",
-        _both(start=0.0) + _both(start=1.0),
-    ),
-    Mistake(
-        "m starts too high",
-        "m starts too high, above all the scores here, so every weight underflows: start it at "
-        "-inf (nl.fp32.min).",
-        tuple(r for s in (-1.0, -10.0, -50.0, -100.0, -500.0) for r in _both(start=s)),
-    ),
-    Mistake(
-        "p with the tile's max",
-        "p is formed with the tile's own max instead of m_new: p = exp(qk - m_new), so "
-        "that all tiles are weighed alike.",
-        _both(shift="tile"),
-    ),
-    Mistake(
-        "l with the tile's max",
-        "l adds weights that are relative to the tile's own max: what a tile adds to l and to acc "
-        "must be relative to m_new, p = exp(qk - m_new).",
-        _both(sum_shift="tile"),
-    ),
-    Mistake(
-        "acc with the tile's max",
-        "acc adds weights that are relative to the tile's own max: what a tile adds to l and to "
-        "acc must be relative to m_new, p = exp(qk - m_new).",
-        _both(pv_shift="tile"),
-    ),
-    Mistake(
-        "exp to the base 2",
-        "The weights are powers of 2: p must be exp(qk - m), a power of e.",
-        _both(exp="2") + _both(exp="2 for all"),
-    ),
-    Mistake(
-        "no exp",
-        "exp is missing: the weights are qk - m, and must be p = exp(qk - m).",
-        _both(exp="none"),
-    ),
-    Mistake(
-        "all weights are 1",
-        "All keys get the same weight: max and sum must be taken over the keys, the axis of qk "
-        "along which one query's scores lie, and not over the other one.",
-        _both(shift="all") + _both(shift="all", divide="never"),
-    ),
-    Mistake(
-        "exp of the negated scores",
-        "The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).",
-        _both(shift="flipped"),
-    ),
-    Mistake(
-        "m replaced",
-        "m is replaced by the tile's max: it must be the larger of the old m and the tile's max.",
-        _both(m_update="tile"),
-    ),
-    Mistake(
-        "m is a minimum",
-        "m takes the smaller of the old m and the tile's max: it must take the larger.",
-        _both(m_update="min"),
-    ),
-    Mistake(
-        "m never raised",
-        "m keeps the first tile's max: it must be raised when a later tile's max is larger.",
-        _both(m_update="first"),
-    ),
-    # -- the rescale
-    Mistake(
-        "l not rescaled",
-        "The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.",
-        _online(l_keep="1"),
-    ),
-    Mistake(
-        "acc not rescaled",
-        "acc was not rescaled by alpha = exp(m_old - m_new): acc = acc alpha + p v^T.",
-        _online(acc_keep="1"),
-    ),
-    Mistake(
-        "m overwritten before alpha",
-        "m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, so alpha was "
-        "always 1: form alpha first, update m last.",
-        _online(l_keep="1", acc_keep="1"),
-        alpha_formed=True,
-    ),
-    Mistake(
-        "nothing rescaled",
-        "Neither l nor acc was rescaled by alpha = exp(m_old - m_new) when m rose: l = l alpha + "
-        "sum p, and acc likewise.",
-        _online(l_keep="1", acc_keep="1"),
-        alpha_formed=False,
-    ),
-    Mistake(
-        "alpha inverted",
-        "alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).",
-        _online(l_keep="1/alpha", acc_keep="1/alpha")
-        + _online(l_keep="1/alpha after the first tile", acc_keep="1/alpha after the first tile"),
-        overflows="row",
-    ),
-    Mistake(
-        "alpha inverted for l",
-        "l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.",
-        _online(l_keep="1/alpha")
-        + _online(l_keep="1/alpha after the first tile")
-        + _online(l_keep="1/alpha after the first tile", acc_keep="1"),
-        overflows="row",
-    ),
-    Mistake(
-        "alpha inverted for acc",
-        "acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.",
-        _online(acc_keep="1/alpha")
-        + _online(acc_keep="1/alpha after the first tile")
-        + _online(acc_keep="1/alpha after the first tile", l_keep="1"),
-        overflows="row",
-    ),
-    Mistake(
-        "p with the old max",
-        "p is formed with a max that leaves this tile's scores out, so that exp overflows: p = "
-        "exp(qk - m_new), with m_new the larger of the old m and the tile's max.",
-        _online(shift="old"),
-        overflows="tile",
-    ),
-    Mistake(
-        "rescaled too late",
-        "The new tile's part is rescaled by alpha too: first rescale the old sum, then add the "
-        "tile's part, which is relative to m_new already.",
-        _online(l_keep="late", acc_keep="late") + _online(l_keep="late") + _online(acc_keep="late"),
-    ),
-    Mistake(
-        "rescaled twice",
-        "The old sum is rescaled by alpha twice.",
-        _online(l_keep="alpha squared", acc_keep="alpha squared")
-        + _online(l_keep="alpha squared")
-        + _online(acc_keep="alpha squared"),
-    ),
-    Mistake(
-        "alpha with the tile's max",
-        "alpha is formed with the tile's max: it is exp(m_old - m_new), for the sums of "
-        "the tiles before.",
-        tuple(
-            r
-            for rule in ("tile", "old to tile")
-            for r in _online(l_keep=rule, acc_keep=rule)
-            + _online(l_keep=rule)
-            + _online(acc_keep=rule)
-        ),
-    ),
-    Mistake(
-        "alpha in another scale",
-        "alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale * "
-        "(m_old - m_new)), and where it is scaled already, exp(m_old - m_new).",
-        tuple(
-            r
-            for rule in ("unscaled", "scaled")
-            for r in _online(l_keep=rule, acc_keep=rule)
-            + _online(l_keep=rule)
-            + _online(acc_keep=rule)
-        ),
-    ),
-    # -- the sums
-    Mistake(
-        "l not accumulated",
-        "l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.",
-        _both(l_keep="0"),
-    ),
-    Mistake(
-        "acc not accumulated",
-        "acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all tiles.",
-        _both(acc_keep="0"),
-    ),
-    Mistake(
-        "m never updated",
-        "m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops all that "
-        "came before the last tile: end every tile with m = m_new.",
-        _online(m_update="never"),
-        alpha_formed=True,
-    ),
-    Mistake(
-        "nothing accumulated",
-        "l and acc hold the last tile only: both must be accumulated over all tiles.",
-        _both(l_keep="0", acc_keep="0"),
-        alpha_formed=False,
-    ),
-    # -- the division
-    Mistake(
-        "never divided",
-        "acc is never divided by l: o = acc / l.",
-        _both(divide="never"),
-        divides=False,
-    ),
-    Mistake(
-        "multiplied by l",
-        "acc is multiplied by l; it must be divided by it: o = acc / l.",
-        _both(divide="times"),
-    ),
-    Mistake("divided twice", "The output is divided by l twice.", _both(divide="twice")),
-    Mistake(
-        "divided inside the loop",
-        "acc is divided by l inside the loop: l is not complete before the last tile, so divide "
-        "once, after the loop.",
-        tuple(
-            r
-            for how in (
-                "inside",
-                "inside and end",
-                "inside later",
-                "inside later and end",
-                "pv",
-                "pv and end",
-            )
-            for r in _both(divide=how)
-        ),
-    ),
-    Mistake(
-        "divided by n",
-        "acc is divided by the number of keys; it must be divided by l, the sum of the weights.",
-        _both(divide="n"),
-    ),
-    Mistake(
-        "divided by the last tile's sum",
-        "acc is divided by the last tile's sum of weights; it must be divided by "
-        "l, the sum over all tiles.",
-        _both(divide="tile l"),
-    ),
-    Mistake(
-        "softmax averaged",
-        "The softmax was taken tile by tile and the tiles' outputs averaged: tiles with larger "
-        "scores must weigh more, so divide by the sum over all tiles, relative to one max.",
-        _online(method="average"),
-    ),
-    Mistake(
-        "softmax summed",
-        "The softmax was taken tile by tile and the tiles' outputs added: divide once, by the sum "
-        "over all tiles, relative to one max.",
-        _online(method="sum"),
-    ),
-    Mistake(
-        "l counts the keys", "l counts the keys; it must sum their weights p.", _both(l_add="count")
-    ),
-    Mistake(
-        "l adds the largest weight",
-        "l adds the largest weight of the tile; it must add the sum of p.",
-        _both(l_add="max"),
-        divides=True,
-    ),
-    Mistake(
-        "l never updated",
-        "l stays 0, and acc / 0 is no number: every tile adds the sum of "
-        "its p, l = l alpha + sum p.",
-        _both(l_add="nothing"),
-        overflows="division",
-    ),
-    Mistake(
-        "l sums the scores",
-        "l sums the scores; it must sum their weights p = exp(qk - m).",
-        _both(l_add="scores"),
-    ),
-    Mistake(
-        "l adds the mean",
-        "l adds the mean of the tile's weights; it must add their sum.",
-        _both(l_add="mean"),
-    ),
-    # -- which tile
-    Mistake(
-        "last tile skipped",
-        "The last tile is skipped: the loop must visit all {tiles} tiles.",
-        _both(max_tiles="not last", l_tiles="not last", acc_tiles="not last")
-        + _passes(l_tiles="not last", acc_tiles="not last"),
-    ),
-    Mistake(
-        "last tile skipped in the sum",
-        "The last tile is skipped in the sum of the weights: all passes must visit "
-        "all {tiles} tiles.",
-        _both(l_tiles="not last"),
-    ),
-    Mistake(
-        "last tile skipped in the weighted sum",
-        "The last tile is skipped in the weighted sum: all passes must visit all {tiles} tiles.",
-        _both(acc_tiles="not last"),
-    ),
-    Mistake(
-        "last tile skipped in the max",
-        "The last tile is skipped in the max: all passes must visit all {tiles} tiles.",
-        _passes(max_tiles="not last"),
-    ),
-    Mistake(
-        "first tile skipped",
-        "The first tile is skipped: the loop must visit all {tiles} tiles.",
-        _both(max_tiles="not first", l_tiles="not first", acc_tiles="not first")
-        + _passes(l_tiles="not first", acc_tiles="not first"),
-    ),
-    Mistake(
-        "first tile skipped in the weighted sum",
-        "The first tile is skipped in the weighted sum.",
-        _both(acc_tiles="not first"),
-    ),
-    Mistake(
-        "first tile skipped in the sum",
-        "The first tile is skipped in the sum of the weights.",
-        _both(l_tiles="not first"),
-    ),
-    Mistake(
-        "first tile only",
-        "Only the first tile is visited: the loop must visit all {tiles} tiles.",
-        _both(max_tiles="first", l_tiles="first", acc_tiles="first"),
-    ),
-    Mistake(
-        "first tile's max only",
-        "The max is taken of the first tile only: it must be the max over all tiles.",
-        _passes(max_tiles="first"),
-    ),
-    Mistake(
-        "last tile's max only",
-        "The max is taken of the last tile only: it must be the max over all tiles.",
-        _passes(max_tiles="last"),
-    ),
-    Mistake(
-        "tile 0's V reused",
-        "Tile 0's V is used for every tile: V must be loaded at the tile's own keys.",
-        _both(v_from="first"),
-    ),
-    Mistake(
-        "tile 0's K reused",
-        "Tile 0's K is used for every tile: K must be loaded at the tile's own keys.",
-        _both(k_from="first"),
-    ),
-    Mistake(
-        "tile 0 reused",
-        "Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.",
-        _both(k_from="first", v_from="first"),
-    ),
-    Mistake(
-        "V of another tile",
-        "V is read at another tile's keys than K: both must be loaded at the same keys.",
-        tuple(r for how in ("previous", "next", "reversed", "last") for r in _both(v_from=how))
-        + tuple(r for how in ("previous", "next", "last") for r in _both(k_from=how)),
-    ),
-    # -- which array
-    Mistake(
-        "K and V exchanged",
-        "K and V are exchanged: the scores are q^T k, and p weighs V.",
-        _both(read_k="v", read_v="k"),
-    ),
-    Mistake(
-        "K in place of V", "K is read where V belongs: p weighs the values.", _both(read_v="k")
-    ),
-    Mistake(
-        "V in place of K", "V is read where K belongs: the scores are q^T k.", _both(read_k="v")
-    ),
-    # -- heads
-    Mistake(
-        "KV head is h % Hkv",
-        "The KV head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv "
-        "= {G}.",
-        _both(k_head="modulo", v_head="modulo"),
-        grouped=True,
-    ),
-    Mistake(
-        "KV head of K is h % Hkv",
-        "K's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq "
-        "// Hkv = {G}.",
-        _both(k_head="modulo"),
-        grouped=True,
-    ),
-    Mistake(
-        "KV head of V is h % Hkv",
-        "V's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq "
-        "// Hkv = {G}.",
-        _both(v_head="modulo"),
-        grouped=True,
-    ),
-    Mistake(
-        "one KV head for all",
-        "All query heads read the same KV head: query head h reads KV head h // G, with G = Hq // "
-        "Hkv = {G}.",
-        tuple(r for which in ("first", "last") for r in _both(k_head=which, v_head=which)),
-        grouped=True,
-    ),
-    Mistake(
-        "V of one KV head",
-        "All query heads read the same head of V: query head h reads KV head h // G, with G = Hq "
-        "// Hkv = {G}.",
-        tuple(r for which in ("first", "last") for r in _both(v_head=which)),
-        grouped=True,
-    ),
-    Mistake(
-        "K of one KV head",
-        "All query heads read the same head of K: query head h reads KV head h // G, with G = Hq "
-        "// Hkv = {G}.",
-        tuple(r for which in ("first", "last") for r in _both(k_head=which)),
-        grouped=True,
-    ),
-    Mistake(
-        "KV head is another",
-        "Query heads read the wrong KV head: query head h reads KV head h // G, with G = Hq // "
-        "Hkv = {G}.",
-        tuple(
-            r
-            for which in ("h // Hkv", "head", "reversed", "next")
-            for r in _both(k_head=which, v_head=which)
-        ),
-        grouped=True,
-    ),
-    Mistake(
-        "KV head of K is another",
-        "K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with "
-        "G = Hq // Hkv = {G}.",
-        tuple(r for which in ("reversed", "next") for r in _both(k_head=which)),
-        grouped=True,
-    ),
-    Mistake(
-        "KV head of V is another",
-        "V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with "
-        "G = Hq // Hkv = {G}.",
-        tuple(r for which in ("reversed", "next") for r in _both(v_head=which)),
-        grouped=True,
-    ),
-    Mistake(
-        "q heads strided",
-        "The query heads of a group are taken with a stride: group h has the query heads h G to h "
-        "G + G - 1, with G = Hq // Hkv = {G}.",
-        _both(q_head="strided"),
-        grouped=True,
-    ),
-    Mistake(
-        "output heads strided",
-        "The output rows of a group are stored with a stride: group h has the query heads h G to "
-        "h G + G - 1, with G = Hq // Hkv = {G}.",
-        _both(o_head="strided"),
-        grouped=True,
-    ),
-    Mistake(
-        "one max for all rows",
-        "One max is shared by all rows of the tile, the {G} query heads of a group: each needs "
-        "its own m, or the rows with smaller scores underflow.",
-        _shared("m max", "group") + _shared("m max", "all"),
-        grouped=True,
-    ),
-    Mistake(
-        "m shared",
-        "m is shared by the heads of a group: each of its {G} query heads needs its own m.",
-        _shared("m first", "group")
-        + _shared("m last", "group")
-        + _online(interleaved="m")
-        + _shared("m first", "all"),
-        grouped=True,
-    ),
-    Mistake(
-        "l shared",
-        "l is shared by the heads of a group: each of its {G} query heads needs its own l.",
-        tuple(
-            r
-            for what in ("l", "gain")
-            for how in ("sum", "first", "last", "mean")
-            for over in ("group", "all")
-            for r in _shared(f"{what} {how}", over)
-        )
-        + _online(interleaved="l"),
-        grouped=True,
-    ),
-    Mistake(
-        "m and l shared",
-        "m and l are shared by the heads of a group: each of its {G} query heads needs its own.",
-        _online(interleaved="m l"),
-        grouped=True,
-    ),
-    Mistake(
-        "acc not cleared between heads",
-        "acc is not cleared between heads: it still holds what the head before "
-        "left, and must start at 0 for every head.",
-        tuple(
-            r
-            for over in ("head", "group")
-            for what in ("acc", "m acc")
-            for r in _both(carry=what, carry_over=over)
-        ),
-        grouped=True,
-    ),
-    Mistake(
-        "l not cleared between heads",
-        "l is not cleared between heads: it still holds what the head before left, "
-        "and must start at 0 for every head.",
-        tuple(
-            r
-            for over in ("head", "group")
-            for what in ("l", "m l")
-            for r in _both(carry=what, carry_over=over)
-        ),
-        grouped=True,
-    ),
-    Mistake(
-        "l and acc not cleared between heads",
-        "l and acc are not cleared between heads: they still hold what the "
-        "head before left, and must start at 0 for every head.",
-        tuple(r for over in ("head", "group") for r in _both(carry="l acc", carry_over=over)),
-        grouped=True,
-    ),
-    Mistake(
-        "m not cleared between heads",
-        "m is not reset between heads: it still holds the max of the head before, "
-        "and must start at -inf for every head.",
-        tuple(r for over in ("head", "group") for r in _both(carry="m", carry_over=over)),
-        grouped=True,
-    ),
-    Mistake(
-        "state not cleared between heads",
-        "The accumulators m, l and acc are not cleared between heads: the next "
-        "head starts from what the head before left.",
-        tuple(r for over in ("head", "group") for r in _both(carry="m l acc", carry_over=over)),
-        grouped=True,
-    ),
-    Mistake(
-        "one row of p",
-        "The values of a group are all weighed by the same row of p: each of its {G} query heads "
-        "has its own.",
-        _both(p_rows="first"),
-        grouped=True,
-    ),
-)
-
-
-def known(attention: Attention) -> tuple[Mistake, ...]:
-    """The mistakes that can be made with this problem: those with lengths or splits, then those of
-    every attention."""
-    return (
-        BATCH if attention.lengths is not None else SPLIT if attention.splits else ()
-    ) + ATTENTION
-
-
-def each(
-    attention: Attention, grouped: bool, deals: Sequence[str] = splitting.RIGHT
-) -> Iterator[tuple[Mistake, Recipe]]:
-    """The mistakes of a problem with their recipes; those about heads only if there are several.
-
-    With splits, once for each way in which the tiles may be dealt out.
+ATTENTION = read(
     """
-    for mistake in known(attention):
-        if grouped or not mistake.grouped:
-            for recipe in mistake.recipes:
-                if attention.splits and recipe.split_tiles == "all":
-                    yield from ((mistake, replace(recipe, split_tiles=deal)) for deal in deals)
-                else:
-                    yield mistake, recipe
+== scale missing
+The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) =
+1/{sqrt_d} unless the caller gives one.
+    qk = raw
+    qk = (scale if given else 1) * raw
+    qk = raw & alpha = exp(scale * (m - m_new))
+== scale only on the max
+The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the
+max is not the max of what exp sees.
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw) - m)
+== scale only on the scores
+The scale is applied to the scores but not to the max that is subtracted from them: both must be
+scaled.
+    m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
+== scale missing in the sum
+The scale is missing in the pass that sums the weights: every pass needs the same qk =
+softmax_scale * q^T k.
+    [2] qk = scale => qk = raw
+    l = l * alpha + exp(where(padding, LOWEST, raw) - m_new).sum(axis=1, keepdims=True)
+== scale missing in the weighted sum
+The scale is missing in the pass that weighs the values: every pass needs the same qk =
+softmax_scale * q^T k.
+    [3] qk = scale => qk = raw
+    acc = acc * alpha + exp(where(padding, LOWEST, raw) - m_new) @ v_tile.T
+== scale twice
+The scale is applied twice.
+    qk = scale * scale * raw
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, scale * qk) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, scale * qk) - m)
+    p = exp(qk - m_new) => p = exp(scale * (qk - m_new))
+    p = exp(qk - m) => p = exp(scale * (qk - m))
+    q_tile = scale * q[b, h * G : (h + 1) * G]
+== p multiplied by the scale
+The weights are multiplied by the scale as well: the scale belongs on the scores, before exp, and
+nowhere else.
+    acc = acc * alpha + scale * p @ v_tile.T
+    acc = acc + scale * p @ v_tile.T
+    l = l * alpha + scale * p.sum(axis=1, keepdims=True)
+    l = l + scale * p.sum(axis=1, keepdims=True)
+== scale added
+The scale is added to the scores; it must be multiplied into them: qk = softmax_scale * q^T k.
+    qk = raw + scale
+== scores divided by the scale
+The scores are divided by softmax_scale; they must be multiplied by it.
+    qk = raw / scale
+    qk = raw / (scale if given else 1 / sqrt(d))
+== scale is 1/d
+The scale is 1/d; it must be 1/sqrt(d).
+    qk = raw / d
+    qk = (scale if given else float32(1 / d)) * raw
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw / d) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw / d) - m)
+== scale is sqrt(d)
+The scores are multiplied by sqrt(d); they must be divided by it.
+    qk = float32(sqrt(d)) * raw
+    qk = (scale if given else float32(sqrt(d))) * raw
+== scale is 1/sqrt(n)
+The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of a head.
+    qk = float32(1 / sqrt(n)) * raw
+    qk = (scale if given else float32(1 / sqrt(n))) * raw
+== scale is 1/sqrt(G) [heads]
+The scale is 1/sqrt(G), from the number of query heads of a group; it must be 1/sqrt(d), from the
+size of a head.
+    qk = (scale if given else float32(1 / sqrt(G))) * raw
+== scale ignored
+softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
+be used.
+    qk = float32(1 / sqrt(d)) * raw
+== scale of 0 taken for None
+A softmax_scale of 0 is taken for None: `softmax_scale or default` gives the default for 0, too.
+Ask `softmax_scale is None`.
+    qk = (scale if scale else float32(1 / sqrt(d))) * raw
+== sign of the scale lost
+The sign of softmax_scale is lost: a negative scale turns the order of the scores around, and
+their max must be taken after it.
+    qk = abs(scale) * raw
+    m_tile = where(padding, LOWEST, scale * where(padding, -inf, raw).max(axis=1,
+        keepdims=True))[:, :1]
+== no max subtraction
+The max is not subtracted before exp: p must be exp(qk - m), or large scores overflow and very
+negative ones all become 0.
+    p = exp(qk) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
+    [1] p = => p = exp(qk) & [2] p = => p = exp(qk)
+== no max subtraction, rescaled
+The max is not subtracted before exp, yet the old sums are rescaled by alpha: p must be exp(qk -
+m_new).
+    p = exp(qk) & alpha = exp(m - m_new) * 1
+== max added
+The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
+    p = exp(qk - m_new) => p = exp(qk + m_new)
+    p = exp(qk - m) => p = exp(qk + m)
+== max not subtracted in the sum
+The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
+    l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
+    l = l * alpha + exp(qk).sum(axis=1, keepdims=True)
+== max not subtracted in the weighted sum
+The max is not subtracted in the scores that weigh the values: l and acc need the same p = exp(qk
+- m).
+    [2] p = => p = exp(qk)
+    acc = acc * alpha + exp(qk) @ v_tile.T
+== max added in the weighted sum
+The max is added to the scores that weigh the values; it must be subtracted, as in l: p = exp(qk -
+m).
+    [2] p = => p = exp(qk + m)
+== max added in the sum
+The max is added to the scores that l sums up; it must be subtracted, as in acc: p = exp(qk - m).
+    l = l + => l = l + exp(qk + m).sum(axis=1, keepdims=True)
+== max of the absolute values
+The max is taken of the absolute values: m must be the largest score, and where all scores are
+negative their largest absolute value is far above them.
+    m_tile = abs(where(padding, 0, qk)).max(axis=1, keepdims=True)
+== minimum of the scores
+The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
+    m_tile = where(padding, inf, qk).min(axis=1, keepdims=True)
+== mean of the scores
+The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
+    m_tile = qk.mean(axis=1, keepdims=True)
+== m starts at 0
+m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
+(nl.fp32.min).
+    m = full => m = zeros((G, 1))
+== m starts too high
+m starts too high, above all the scores here, so every weight underflows: start it at -inf
+(nl.fp32.min).
+    m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0})
+== p with the tile's max
+p is formed with the tile's own max instead of m_new: p = exp(qk - m_new), so that all tiles are
+weighed alike.
+    p = exp(qk - m_new) => p = exp(qk - m_tile)
+    p = exp(qk - qk.max(axis=1, keepdims=True))
+== l with the tile's max
+l adds weights that are relative to the tile's own max: what a tile adds to l and to acc must be
+relative to m_new, p = exp(qk - m_new).
+    l = l * alpha + exp(qk - m_tile).sum(axis=1, keepdims=True)
+    l = l + => l = l + exp(qk - qk.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
+== acc with the tile's max
+acc adds weights that are relative to the tile's own max: what a tile adds to l and to acc must be
+relative to m_new, p = exp(qk - m_new).
+    acc = acc * alpha + exp(qk - m_tile) @ v_tile.T
+    [2] p = => p = exp(qk - qk.max(axis=1, keepdims=True))
+== exp to the base 2
+The weights are powers of 2: p must be exp(qk - m), a power of e.
+    p = exp(qk - m_new) => p = exp2(qk - m_new)
+    p = exp(qk - m) => p = exp2(qk - m)
+    p = exp2(qk - m_new) & alpha = exp2(m - m_new)
+== no exp
+exp is missing: the weights are qk - m, and must be p = exp(qk - m).
+    p = exp(qk - m_new) => p = qk - m_new
+    p = exp(qk - m) => p = qk - m
+    p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T
+        & l = l + p.sum(axis=1, keepdims=True)
+== the scores weigh the values
+The values are weighed by the scores; they must be weighed by p = exp(qk - m).
+    acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
+    acc = acc + where(padding, 0, qk) @ v_tile.T
+== another function for exp
+The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
+    p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
+    p = 1 / (1 + exp(-qk))
+    p = exp(qk - m_new) => p = 1 / (1 + exp(m_new - qk))
+    p = exp(qk - m) => p = 1 / (1 + exp(m - qk))
+== alpha is not a power of e
+alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a
+plain difference is something else.
+    alpha = 1 / (1 + exp(m_new - m))
+    alpha = m - m_new
+    alpha = exp2(m - m_new)
+== all weights are 1
+All keys get the same weight: max and sum must be taken over the keys, the axis of qk along which
+one query's scores lie, and not over the other one.
+    p = exp(qk - qk) & alpha = ones((G, 1))
+    p = exp(qk - qk)
+    p = exp(qk - qk) & o[b => o[b, h * G : (h + 1) * G] = acc
+    acc = acc + ones_like(p) @ v_tile.T
+    acc = acc * alpha + ones_like(p) @ v_tile.T
+== exp of the negated scores
+The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
+    p = exp(qk - m_new) => p = exp(m_new - qk)
+    p = exp(qk - m) => p = exp(m - qk)
+== m replaced
+m is replaced by the tile's max: it must be the larger of the old m and the tile's max.
+    m_new = m_tile
+    m = maximum => m = m_tile
+    m = m_new => m = m_tile
+== m is a minimum
+m takes the smaller of the old m and the tile's max: it must take the larger.
+    m_new = minimum(m, m_tile) if t else m_tile
+    m_new = minimum(m, m_tile)
+    m = maximum => m = minimum(m, m_tile) if t else m_tile
+== m never raised
+m keeps the first tile's max: it must be raised when a later tile's max is larger.
+    m_new = m if t else m_tile
+== l not rescaled
+The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
+    l = l + p.sum(axis=1, keepdims=True)
+== acc not rescaled
+acc was not rescaled by alpha = exp(m_old - m_new): acc = acc alpha + p v^T.
+    acc = acc + p @ v_tile.T
+== nothing rescaled [alpha]
+alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m rises: l = l alpha
++ sum p, and acc likewise.
+    l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
+== m overwritten before alpha [alpha]
+m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, so alpha was always 1:
+form alpha first, update m last.
+    alpha = ones((G, 1))
+== nothing rescaled
+Neither l nor acc was rescaled by alpha = exp(m_old - m_new) when m rose: l = l alpha + sum p, and
+acc likewise.
+    l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T & alpha = nan
+== alpha inverted
+alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).
+    alpha = exp(m_new - m)
+    alpha = exp(m_new - m) if t else ones((G, 1))
+== alpha inverted for l
+l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
+    l = l / alpha + p.sum(axis=1, keepdims=True)
+    l = l * (exp(m_new - m) if t else 0) + p.sum(axis=1, keepdims=True)
+== alpha inverted for acc
+acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
+    acc = acc / alpha + p @ v_tile.T
+    acc = acc * (exp(m_new - m) if t else 0) + p @ v_tile.T
+== l divided by alpha and acc not rescaled
+l is rescaled by the inverse of alpha, and acc not at all: both are multiplied by alpha =
+exp(m_old - m_new), never above 1.
+    l = l * (exp(m_new - m) if t else 0) + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
+== p with the old max
+p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
+m_new), with m_new the larger of the old m and the tile's max.
+    p = exp(qk - m_new) => p = exp(qk - m)
+== rescaled too late
+The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
+which is relative to m_new already.
+    l = (l + p.sum(axis=1, keepdims=True)) * alpha
+    acc = (acc + p @ v_tile.T) * alpha
+    l = (l + p.sum(axis=1, keepdims=True)) * alpha & acc = (acc + p @ v_tile.T) * alpha
+== rescaled twice
+The old sum is rescaled by alpha twice.
+    l = l * alpha * alpha + p.sum(axis=1, keepdims=True)
+    acc = acc * alpha * alpha + p @ v_tile.T
+    alpha = exp(m - m_new) * exp(m - m_new)
+== one tile too early
+What a tile adds is rescaled by its own exp(m_tile - m_new), too: p is relative to m_new already,
+so only the old sum is rescaled.
+    l = l * alpha + exp(m_tile - m_new) * p.sum(axis=1, keepdims=True)
+    acc = acc * alpha + exp(m_tile - m_new) * (p @ v_tile.T)
+    p = exp(qk - m_new) * exp(m_tile - m_new)
+== alpha with the tile's max
+alpha is formed with the tile's max: it is exp(m_old - m_new), for the sums of the tiles before.
+    alpha = exp(m_tile - m_new)
+    alpha = exp(m - m_tile)
+    l = l * exp({m_tile - m_new|m - m_tile}) + p.sum(axis=1, keepdims=True)
+    acc = acc * exp({m_tile - m_new|m - m_tile}) + p @ v_tile.T
+== alpha in another scale
+alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale * (m_old -
+m_new)), and where it is scaled already, exp(m_old - m_new).
+    alpha = exp((m - m_new) {/|*} scale)
+    m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
+        & p = exp(scale * (where(padding, LOWEST, raw) - m_new))
+    l = l * exp((m - m_new) {/|*} scale) + p.sum(axis=1, keepdims=True)
+    acc = acc * exp((m - m_new) {/|*} scale) + p @ v_tile.T
+== l not accumulated
+l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
+    l = l * alpha => l = p.sum(axis=1, keepdims=True)
+    l = l + => l = p.sum(axis=1, keepdims=True)
+== acc not accumulated
+acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all tiles.
+    acc = acc * alpha => acc = p @ v_tile.T
+    acc = acc + => acc = p @ v_tile.T
+== m never updated [alpha]
+m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops all that came before
+the last tile: end every tile with m = m_new.
+    m = m_new => pass & m_new = m_tile
+    m = m_new => pass
+== nothing accumulated
+l and acc hold the last tile only: both must be accumulated over all tiles.
+    l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
+    l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T
+== never divided [no division]
+acc is never divided by l: o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = acc
+== multiplied by l
+acc is multiplied by l; it must be divided by it: o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = acc * l
+== divided twice
+The output is divided by l twice.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l / l
+== divided by the square root of l
+acc is divided by the square root of l; it must be divided by l: o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = acc / sqrt(l)
+== epsilon in the division
+Something is added to l before the division: o = acc / l, and l cannot be 0 where there are keys,
+for the largest weight is 1.
+    o[b => o[b, h * G : (h + 1) * G] = acc / (l + float32({1e-5|1e-6|1e-4|1e-3|1e-2|0.1|1.0}))
+== l starts at 1
+l starts at 1: it must start at 0, for it sums the weights and nothing else.
+    l = zeros => l = ones((G, 1))
+== acc starts at 1
+acc starts at 1: it must start at 0, for it sums the weighted values and nothing else.
+    acc = zeros => acc = zeros((G, d)) + 1
+== divided inside the loop
+acc is divided by l inside the loop: l is not complete before the last tile, so divide once, after
+the loop.
+    acc = (acc * alpha + p @ v_tile.T) / l <end>
+    acc = acc * alpha + p @ v_tile.T / l <end>
+    acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
+    acc = (acc + p @ v_tile.T) / l <end>
+    acc = acc + p @ v_tile.T / l <end>
+== divided by n
+acc is divided by the number of keys; it must be divided by l, the sum of the weights.
+    o[b => o[b, h * G : (h + 1) * G] = acc / n
+== divided by the number of tiles
+acc is divided by the number of tiles; it must be divided by l, the sum of the weights, and by
+nothing else.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l / len(tiles)
+    o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
+== divided by the last tile's sum
+acc is divided by the last tile's sum of weights; it must be divided by l, the sum over all tiles.
+    o[b => o[b, h * G : (h + 1) * G] = acc / p.sum(axis=1, keepdims=True)
+== softmax averaged
+The softmax was taken tile by tile and the tiles' outputs averaged: tiles with larger scores must
+weigh more, so divide by the sum over all tiles, relative to one max.
+    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T
+        & o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
+== softmax summed
+The softmax was taken tile by tile and the tiles' outputs added: divide once, by the sum over all
+tiles, relative to one max.
+    acc = acc + exp(qk - m_tile) / exp(qk - m_tile).sum(axis=1, keepdims=True) @ v_tile.T
+        & o[b => o[b, h * G : (h + 1) * G] = acc
+== l counts the keys
+l counts the keys; it must sum their weights p.
+    l = l * alpha + p.shape[1]
+    l = l + p.shape[1]
+== l adds the largest weight
+l adds the largest weight of the tile; it must add the sum of p.
+    l = l * alpha + p.max(axis=1, keepdims=True)
+    l = l + p.max(axis=1, keepdims=True)
+== l never updated
+l stays 0, and acc / 0 is not a number: every tile adds the sum of its p, l = l alpha + sum p.
+    l = l * alpha
+    l = l + => pass
+== acc never updated
+acc stays 0: every tile adds its weighted values, acc = acc alpha + p v^T.
+    acc = acc * alpha
+    acc = acc + => pass
+== l sums the scores
+l sums the scores; it must sum their weights p = exp(qk - m).
+    l = l * alpha + where(padding, 0, qk).sum(axis=1, keepdims=True)
+    l = l + where(padding, 0, qk).sum(axis=1, keepdims=True)
+== l sums squares
+l sums the squares of the weights; it must sum the weights p themselves.
+    l = l * alpha + square(p).sum(axis=1, keepdims=True)
+    l = l + square(p).sum(axis=1, keepdims=True)
+== l adds the mean
+l adds the mean of the tile's weights; it must add their sum.
+    l = l * alpha + p.mean(axis=1, keepdims=True)
+    l = l + p.mean(axis=1, keepdims=True)
+== l is a maximum
+l keeps the larger of the old sum and the tile's; it must add them up: l = l alpha + sum p.
+    l = maximum(l * alpha, p.sum(axis=1, keepdims=True))
+    l = maximum(l, p.sum(axis=1, keepdims=True))
+== l skips a key
+The sum of the weights leaves a key out: l must sum p over all keys.
+    l = l * alpha + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
+    l = l + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
+== last tile skipped
+The last tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+        & [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+== last tile skipped in the sum
+The last tile is skipped in the sum of the weights: all passes must visit all {tiles} tiles.
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    l = l * alpha => l = l * alpha + p.sum(axis=1, keepdims=True) if t < len(tiles) - 1 else l{| *
+        alpha}
+== last tile skipped in the weighted sum
+The last tile is skipped in the weighted sum: all passes must visit all {tiles} tiles.
+    [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    acc = acc * alpha => acc = acc * alpha + p @ v_tile.T if t < len(tiles) - 1 else acc{| * alpha}
+== last tile skipped in the max
+The last tile is skipped in the max: all passes must visit all {tiles} tiles.
+    m = maximum => m = maximum(m, m_tile) if t < len(tiles) - 1 else m
+== first tile skipped
+The first tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+        & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+== first tile skipped in the weighted sum
+The first tile is skipped in the weighted sum.
+    [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+    acc = acc * alpha + (p @ v_tile.T if t else 0)
+== first tile skipped in the sum
+The first tile is skipped in the sum of the weights.
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+    l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
+== first tile only
+Only the first tile is visited: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in list(enumerate(tiles))[:1]:
+== first half of the tiles only
+Only the first half of the tiles is visited: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:
+== first half of every tile only
+Only the first half of every tile is read: tiles of half the width need twice as many turns of the
+loop.
+    k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
+        & padding = keys[: len(keys) // 2] >= lengths[b]
+== first tile's max only
+The max is taken of the first tile only: it must be the max over all tiles.
+    m = maximum => m = m if t else m_tile
+== last tile's max only
+The max is taken of the last tile only: it must be the max over all tiles.
+    m = maximum => m = m_tile if t == len(tiles) - 1 else m
+== first tile twice
+The first tile is counted twice: the loop after it must begin with the second.
+    for t, keys => for t, keys in enumerate([tiles[0], *tiles]):
+== tile 0's V reused
+Tile 0's V is used for every tile: V must be loaded at the tile's own keys.
+    v_tile = v[b, h][:, tiles[0]]
+== tile 0's K reused
+Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
+    k_tile = k[b, h][:, tiles[0]]
+== tile 0's K reused in a pass
+Tile 0's K is used for every tile of one pass: every pass must load K at the tile's own keys.
+    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
+== tile 0 reused
+Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
+    k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+== V of another tile
+V is read at another tile's keys than K: both must be loaded at the same keys.
+    v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
+    k_tile = k[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
+== scores of earlier tiles added
+The scores of earlier tiles are still in qk: a PSUM tile that is made outside the loop adds up, so
+make it inside, for a new sum every tile.
+    raw = q_tile @ k_tile + (raw if t else 0)
+== weighted sums of earlier tiles added
+The weighted sums of earlier tiles are still in p v^T: a PSUM tile that is made outside the loop
+adds up, so make it inside, for a new sum every tile.
+    acc = acc * alpha => pv = p @ v_tile.T + (pv if t else 0); acc = acc * alpha + pv
+    acc = acc + => pv = p @ v_tile.T + (pv if t else 0); acc = acc + pv
+== K and V exchanged
+K and V are exchanged: the scores are q^T k, and p weighs V.
+    k_tile = v[b, h][:, keys] & v_tile = k[b, h][:, keys]
+== K in place of V
+K is read where V belongs: p weighs the values.
+    v_tile = k[b, h][:, keys]
+== V in place of K
+V is read where K belongs: the scores are q^T k.
+    k_tile = v[b, h][:, keys]
+== KV head is h % Hkv [heads]
+The KV head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+    q_tile = q[b, h::Hkv] & o[b => o[b, h::Hkv] = acc / l
+== KV head of K is h % Hkv [heads]
+K's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+    raw = stack([q_tile[g] @ k[b, (h * G + g) % Hkv][:, keys] for g in range(G)])
+== KV head of V is h % Hkv [heads]
+V's head was taken as h % Hkv: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+    acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, (h * G + g) % Hkv][:, keys]).T for g
+        in range(G)])
+== one KV head for all [heads]
+All query heads read the same KV head: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
+    k_tile = k[b, {0|-1}][:, keys] & v_tile = v[b, 0][:, keys]
+    k_tile = k[b, -1][:, keys] & v_tile = v[b, -1][:, keys]
+== V of one KV head [heads]
+All query heads read the same head of V: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
+    v_tile = v[b, {0|-1}][:, keys]
+== K of one KV head [heads]
+All query heads read the same head of K: query head h reads KV head h // G, with G = Hq // Hkv =
+{G}.
+    k_tile = k[b, {0|-1}][:, keys]
+== KV head is another [heads]
+Query heads read the wrong KV head: query head h reads KV head h // G, with G = Hq // Hkv = {G}.
+    k_tile = k[b, -1 - h][:, keys] & v_tile = v[b, -1 - h][:, keys]
+    k_tile = k[b, (h + 1) % Hkv][:, keys] & v_tile = v[b, (h + 1) % Hkv][:, keys]
+    raw = stack([q_tile[g] @ k[b, min(<row>, Hkv - 1)][:, keys] for g in range(G)])
+        & acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, min(<row>, Hkv - 1)][:, keys]).T
+        for g in range(G)])
+== KV head of K is another [heads]
+K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
+Hkv = {G}.
+    k_tile = k[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+== KV head of V is another [heads]
+V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
+Hkv = {G}.
+    v_tile = v[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+== q heads strided [heads]
+The query heads of a group are taken with a stride: group h has the query heads h G to h G + G -
+1, with G = Hq // Hkv = {G}.
+    q_tile = q[b, h::Hkv]
+== q heads from h on [heads]
+Group h is given the query heads from h on: its own begin at h G, with G = Hq // Hkv = {G}.
+    q_tile = q[b, h : h + G]
+== q heads of one group [heads]
+All groups are given the query heads of one group: group h has the query heads h G to h G + G - 1,
+with G = Hq // Hkv = {G}.
+    q_tile = q[b, {:G|Hq - G :}]
+== q heads of another group [heads]
+A group is given another group's query heads: group h has the query heads h G to h G + G - 1, with
+G = Hq // Hkv = {G}.
+    q_tile = roll(q[b], {G|-G}, axis=0)[h * G : (h + 1) * G]
+    q_tile = q[b, Hq - (h + 1) * G : Hq - h * G]
+== output heads strided [heads]
+The output rows of a group are stored with a stride: group h has the query heads h G to h G + G -
+1, with G = Hq // Hkv = {G}.
+    o[b => o[b, h::Hkv] = acc / l
+== output rows of another group [heads]
+The output rows of a group are stored in another group's place: group h has the rows h G to h G +
+G - 1, with G = Hq // Hkv = {G}.
+    o[b => o[b, Hq - (h + 1) * G : Hq - h * G] = acc / l
+== one max for all rows [heads]
+One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
+or the rows with smaller scores underflow.
+    m_tile = full((G, 1), qk.max())
+== m shared [heads]
+m is shared by the heads of a group: each of its {G} query heads needs its own m.
+    m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
+    m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
+    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
+== alpha of another head [heads]
+alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
+m_new).
+    alpha = broadcast_to(exp(m - m_new)[:1], (G, 1))
+    alpha = exp(m[:1] - m_new)
+== l shared [heads]
+l is shared by the heads of a group: each of its {G} query heads needs its own l.
+    l = l * alpha + full((G, 1), p.{sum|mean}())
+    l = l * alpha => l = full((G, 1), (l * alpha + p.sum(axis=1, keepdims=True)).{sum|mean}())
+    l = l * alpha + broadcast_to(p.sum(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
+    o[b => o[b, h * G : (h + 1) * G] = acc / {l.sum()|l[0]|l[-1]|l.mean()}
+    l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+== m and l shared [heads]
+m and l are shared by the heads of a group: each of its {G} query heads needs its own.
+    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
+        & l[g] = l[g] => l[0] = l[0] * alpha + p.sum()
+        & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+== state of one KV head for all [heads]
+All groups update one state: each KV head needs its own m, l and acc.
+    m = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)
+        & l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))
+        & acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))
+        & o[b => o[b] = stack([acc / l] * Hkv).reshape(Hq, d)
+== acc not cleared between heads [heads, in turn]
+acc is not cleared between heads: it still holds what the head before left, and must start at 0
+for every head.
+    acc = zeros => acc = left("acc", None, zeros((G, d)))
+    acc = zeros => acc = left("acc", None, zeros((G, d)))
+        & m = full => m = left("m", None, full((G, 1), LOWEST))
+== l not cleared between heads [heads, in turn]
+l is not cleared between heads: it still holds what the head before left, and must start at 0 for
+every head.
+    l = zeros => l = left("l", None, zeros((G, 1)))
+    l = zeros => l = left("l", None, zeros((G, 1)))
+        & m = full => m = left("m", None, full((G, 1), LOWEST))
+== l and acc not cleared between heads [heads, in turn]
+l and acc are not cleared between heads: they still hold what the head before left, and must start
+at 0 for every head.
+    l = zeros => l = left("l", None, zeros((G, 1)))
+        & acc = zeros => acc = left("acc", None, zeros((G, d)))
+== m not cleared between heads [heads, in turn]
+m is not reset between heads: it still holds the max of the head before, and must start at -inf
+for every head.
+    m = full => m = left("m", None, full((G, 1), LOWEST))
+== state not cleared between heads [heads, in turn]
+The accumulators m, l and acc are not cleared between heads: the next head starts from what the
+head before left.
+    m = full => m = left("m", None, full((G, 1), LOWEST))
+        & l = zeros => l = left("l", None, zeros((G, 1)))
+        & acc = zeros => acc = left("acc", None, zeros((G, d)))
+== one row of p [heads]
+The values of a group are all weighed by the same row of p: each of its {G} query heads has its
+own.
+    acc = acc * alpha + p[:1] @ v_tile.T
+    acc = acc + p[:1] @ v_tile.T
+== one head of each group only [heads]
+Only the first query head of every group is stored: each of its {G} query heads has its own
+row.
+    o[b => o[b, h * G] = (acc / l)[0]
+== output multiplied by the scale
+The output is multiplied by the scale as well: the scale belongs on the scores, before exp, and
+nowhere else.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l * scale
+    v_tile = scale * v[b, h][:, keys]
+""",
+    {
+        "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
+        "row": "{(h * G + g) // Hkv|h * G + g}",
+    },
+)

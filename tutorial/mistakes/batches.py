@@ -1,297 +1,189 @@
-"""The known mistakes with lengths and padding (stage 5). Order as in `mistakes`: of mistakes that
-answer alike, the earlier."""
+"""The known mistakes with lengths and padding, in the form of `reference.mistake`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from ..reference.mistake import read
 
-from ..reference.masking import LOWEST
-from ..reference.recipes import Recipe
-from .mistake import Mistake, both
-
-PAST = "A key counts if its position is below the length: padding = position >= length."
-OVER_SEQUENCES = ("sequence", "group", "head")
-
-
-def _each_value(v_masks: Sequence[str], **switches: str | float) -> tuple[Recipe, ...]:
-    """The mistake, and V treated in each of these ways."""
-    return tuple(r for v_mask in v_masks for r in both(v_mask=v_mask, **switches))
-
-
-def _hidden(
-    low: float, v_masks: Sequence[str] = ("clean", "raw", "times"), **switches: str | float
-) -> tuple[Recipe, ...]:
-    """A mask that is added to the scores, in front of V treated in each of these ways."""
-    return _each_value(v_masks, max_mask="added", exp_mask="added", low=low, **switches)
-
-
-def _carried(what: str) -> tuple[Recipe, ...]:
-    return tuple(r for over in OVER_SEQUENCES for r in both(carry=what, carry_over=over))
-
-
-BATCH: tuple[Mistake, ...] = (
-    # -- the values (first: with one tile, masks of the first or the last tile only are right)
-    Mistake(
-        "V's padding not cleaned",
-        "The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight "
-        "is 0 or it is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite "
-        "the values of the padding with 0.",
-        _each_value(("raw", "times")) + _each_value(("raw", "times"), exp_mask="weights"),
-    ),
-    # -- the mask
-    Mistake(
-        "lengths ignored",
-        "The lengths are not used: keys from lengths[b] on are padding, and must get no weight.",
-        _each_value(("raw", "finite"), max_mask="none", exp_mask="none")
-        + both(max_mask="none", exp_mask="none", v_mask="raw", tail="zero"),
-    ),
-    Mistake(
-        "scores not masked",
-        "V's padding is cleaned, but the scores are not masked: the padding gets weights, and "
-        "they count in l.",
-        both(max_mask="none", exp_mask="none")
-        + both(max_mask="none", exp_mask="none", tail="zero"),
-    ),
-    Mistake(
-        "padding scored 0",
-        "The padding's scores are set to 0, which is a score like any other and above all "
-        "negative ones: they must become the lowest number (nl.fp32.min) before the max is taken.",
-        _each_value(("clean", "raw", "times"), max_mask="zero", exp_mask="zero")
-        + _each_value(("clean", "raw"), max_mask="low", exp_mask="zero"),
-    ),
-    Mistake(
-        "padding scored 0 by a product",
-        "The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like "
-        "any other. Overwrite them with the lowest number (nl.fp32.min) before the max is taken.",
-        _each_value(("clean", "raw", "times"), max_mask="times", exp_mask="times"),
-    ),
-    Mistake(
-        "mask after the max",
-        "The mask is applied after the max: m must be the max of the keys that count, or NaN and "
-        "large numbers of the padding get into it. Mask the scores first.",
-        _each_value(("clean", "raw", "times"), max_mask="none", exp_mask="low")
-        + _each_value(("clean", "raw", "times"), max_mask="none", exp_mask="weights")
-        + _each_value(("clean", "raw", "times"), max_mask="none", exp_mask="weights times"),
-    ),
-    Mistake(
-        "mask multiplied into the weights",
-        "The weights of the padding are multiplied by 0: where they are NaN or "
-        "infinite the product is NaN. Overwrite the scores with the lowest number "
-        "(nl.fp32.min) before the max is taken.",
-        _each_value(("clean", "raw", "times"), max_mask="low", exp_mask="weights times"),
-    ),
-    Mistake(
-        "mask added",
-        "The mask is added to the scores: NaN plus any number is NaN. Overwrite the scores of the "
-        "padding instead (nisa.tensor_copy_predicated, nl.where), and its values.",
-        tuple(r for low in (LOWEST, -1e9, -1e30, -float("inf")) for r in _hidden(low)),
-    ),
-    Mistake(
-        "mask only in the max",
-        "The mask is applied to the max but not to the scores that exp sees: the padding gets "
-        "weights.",
-        _each_value(("clean", "raw"), exp_mask="none"),
-    ),
-    Mistake(
-        "mask not in l",
-        "The padding is masked in the weighted sum but not in l: both need the same p.",
-        _each_value(("clean", "raw"), max_mask="low", exp_mask="low", sum_mask="none")
-        + _each_value(("clean", "raw"), max_mask="low", exp_mask="weights", sum_mask="none")
-        + both(max_mask="none", exp_mask="none", pv_mask="weights", v_mask="raw"),
-    ),
-    Mistake(
-        "mask not in the weighted sum",
-        "The padding is masked in l but not in the weighted sum: both need the same p.",
-        both(v_mask="raw", pv_mask="none")
-        + both(v_mask="raw", exp_mask="weights", pv_mask="none")
-        + both(max_mask="none", exp_mask="none", sum_mask="weights", v_mask="raw"),
-    ),
-    Mistake(
-        "mask not low enough",
-        "The padding's scores are set to a number that real scores can lie below: it must be "
-        "lower than any score, nl.fp32.min.",
-        tuple(
-            r
-            for low in (-1.0, -10.0, -50.0, -100.0, -200.0, -500.0, -1000.0)
-            for r in _each_value(("clean", "raw"), low=low)
-        )
-        + tuple(r for low in (-1.0, -10.0, -100.0, -1000.0, -1e4, -3e4) for r in _hidden(low)),
-    ),
-    Mistake(
-        "mask inverted",
-        f"The mask is the wrong way round: the keys that count are hidden. {PAST}",
-        _each_value(("clean", "raw"), keep="inverted") + both(keep="inverted", exp_mask="weights"),
-    ),
-    Mistake(
-        "mask in the last tile only",
-        "Only the last tile is masked: a sequence may end in any tile.",
-        _each_value(("clean", "raw"), keep="last tile only"),
-    ),
-    Mistake(
-        "mask in the first tile only",
-        "Only the first tile is masked: a sequence may end in any tile.",
-        _each_value(("clean", "raw"), keep="first tile only"),
-    ),
-    Mistake(
-        "whole tiles masked",
-        "A tile counts as a whole or not at all: in the tile in which a sequence ends, the keys "
-        "from the length on must be masked too.",
-        _each_value(("clean", "raw"), keep="whole tiles")
-        + _each_value(("clean", "raw"), length="whole tiles up"),
-    ),
-    Mistake(
-        "length rounded down",
-        "The keys of a sequence's last tile are dropped unless they fill it: the tile in which a "
-        "sequence ends counts up to the length.",
-        _each_value(("clean", "raw"), length="whole tiles down"),
-    ),
-    # -- the length
-    Mistake(
-        "length off by one, too long",
-        f"The length is off by one: the key at position lengths[b] counts, and must not. {PAST}",
-        _each_value(("clean", "raw", "right"), length="+1"),
-    ),
-    Mistake(
-        "length off by one, too short",
-        "The length is off by one: the sequence's last key, at position lengths[b] - 1, does not "
-        f"count, and must. {PAST}",
-        _each_value(("clean", "raw", "right"), length="-1")
-        + _each_value(("clean", "raw", "right"), position="from 1"),
-    ),
-    Mistake(
-        "position restarts in every tile",
-        "The positions start from 0 in every tile: the first key of tile i has position i times "
-        "the tile's width.",
-        _each_value(("clean", "raw", "right"), position="in the tile"),
-    ),
-    Mistake(
-        "position a tile off",
-        "The positions are a tile off: the first key of tile i has position i times the "
-        "tile's width.",
-        _each_value(("clean", "raw", "right"), position="a tile early")
-        + _each_value(("clean", "raw", "right"), position="a tile late"),
-    ),
-    Mistake(
-        "length of another sequence",
-        "A sequence is masked by another sequence's length: sequence b has lengths[b] keys.",
-        tuple(
-            r
-            for rule in (
-                "first",
-                "last",
-                "previous",
-                "next",
-                "reversed",
-                "running sum",
-                "running max",
-            )
-            for r in _each_value(("clean", "raw", "right"), length=rule)
-        ),
-    ),
-    Mistake(
-        "the longest length for all",
-        "All sequences are masked by the longest length: sequence b has lengths[b] keys.",
-        _each_value(("clean", "raw", "right"), length="longest"),
-    ),
-    Mistake(
-        "the shortest length for all",
-        "All sequences are masked by the shortest length: sequence b has lengths[b] keys.",
-        _each_value(("clean", "raw"), length="shortest"),
-    ),
-    # -- no keys
-    Mistake(
-        "length 0 divides by 0",
-        "A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see "
-        "to it that l is not 0 there.",
-        both(empty="nan"),
-        overflows="division",
-        without_keys=True,
-    ),
-    Mistake(
-        "length 0 gives inf - inf",
-        "A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf is NaN. "
-        "Use the lowest finite number (nl.fp32.min) for both.",
-        both(empty="nan"),
-        without_keys=True,
-    ),
-    Mistake(
-        "length 0 gives the mean of V",
-        "A sequence of length 0 gets the mean of V: where all scores are equally low, all weights "
-        "are alike. Its output must be 0.",
-        both(empty="mean", v_mask="raw")
-        + both(v_mask="finite")
-        + _each_value(("clean", "raw"), keep="not for length 0"),
-        without_keys=True,
-    ),
-    Mistake(
-        "length 0 taken as 1",
-        "A sequence of length 0 is given one key: its output must be 0.",
-        _each_value(("clean", "raw"), length="at least 1"),
-        without_keys=True,
-    ),
-    # -- which keys, whose
-    Mistake(
-        "last keys skipped",
-        "The keys after the last whole tile are skipped: n need not be a multiple of the tile's "
-        "width, so the last tile may be narrower.",
-        both(tail="skipped"),
-    ),
-    Mistake(
-        "sequence 0's K and V for all",
-        "All sequences read the same K and V: sequence b has its own, k[b] and v[b].",
-        tuple(
-            r
-            for rule in ("first", "last")
-            for v_mask in ("clean", "raw")
-            for r in both(k_part=rule, v_part=rule, v_mask=v_mask)
-        ),
-    ),
-    Mistake(
-        "sequence 0's V for all",
-        "All sequences read the same V: sequence b has its own, v[b].",
-        tuple(r for rule in ("first", "last") for r in _each_value(("clean", "raw"), v_part=rule)),
-    ),
-    Mistake(
-        "sequence 0's K for all",
-        "All sequences read the same K: sequence b has its own, k[b].",
-        tuple(r for rule in ("first", "last") for r in _each_value(("clean", "raw"), k_part=rule)),
-    ),
-    Mistake(
-        "sequence 0's q for all",
-        "All sequences use the same query: sequence b has its own, q[b].",
-        tuple(r for rule in ("first", "last") for r in both(q_part=rule)),
-    ),
-    Mistake(
-        "output of another sequence",
-        "The outputs are stored as other sequences': what is computed for sequence b goes to o[b].",
-        tuple(r for rule in ("reversed", "next", "previous") for r in both(o_part=rule)),
-    ),
-    Mistake(
-        "state not cleared between sequences",
-        "The state m, l and acc is carried from one sequence to the next: the next starts from "
-        "what the one before left, and must start afresh.",
-        _carried("m l acc"),
-    ),
-    Mistake(
-        "l and acc not cleared between sequences",
-        "l and acc are carried from one sequence to the next: they must start "
-        "at 0 for every sequence.",
-        _carried("l acc"),
-    ),
-    Mistake(
-        "acc not cleared between sequences",
-        "acc is carried from one sequence to the next: it must start at 0 for every sequence.",
-        _carried("acc") + _carried("m acc"),
-    ),
-    Mistake(
-        "l not cleared between sequences",
-        "l is carried from one sequence to the next: it must start at 0 for every sequence.",
-        _carried("l") + _carried("m l"),
-    ),
-    Mistake(
-        "m not cleared between sequences",
-        "m is carried from one sequence to the next: it still holds the max of the one before, "
-        "and must start at the lowest number for every sequence.",
-        _carried("m"),
-    ),
+BATCH = read(
+    """
+== V's padding not cleaned
+The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight is 0 or
+it is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite the values of the
+padding with 0.
+    v_tile = where => {pass|v_tile = v_tile * where(padding, 0, 1)}
+== lengths ignored
+The lengths are not used: keys from lengths[b] on are padding, and must get no weight.
+    qk = where => pass & v_tile = where => {pass|v_tile = where(isfinite(v_tile), v_tile, 0)}
+== scores not masked
+V's padding is cleaned, but the scores are not masked: the padding gets weights, and they count in
+l.
+    qk = where => pass
+== padding scored 0
+The padding's scores are set to 0, which is a score like any other and above all negative ones:
+they must become the lowest number (nl.fp32.min) before the max is taken.
+    qk = where => qk = where(padding, 0, qk) <V>
+    p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
+    p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
+== padding scored 0 by a product
+The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like any other.
+Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
+    qk = where => qk = qk * where(padding, 0, 1) <V>
+== mask after the max
+The mask is applied after the max: m must be the max of the keys that count, or NaN and large
+numbers of the padding get into it. Mask the scores first.
+    m_tile = (scale * raw).max(axis=1, keepdims=True) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True)
+        & p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True)
+        & p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
+== mask multiplied into the weights
+The weights of the padding are multiplied by 0: where they are NaN or infinite the product is NaN.
+Overwrite the scores with the lowest number (nl.fp32.min) before the max is taken.
+    p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
+    p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
+== mask added
+The mask is added to the scores: NaN plus any number is NaN. Overwrite the scores of the padding
+instead (nisa.tensor_copy_predicated, nl.where), and its values.
+    qk = where => qk = qk + where(padding, float32({LOWEST|-1e9|-1e30|-inf}), 0) <V>
+== mask only in the max
+The mask is applied to the max but not to the scores that exp sees: the padding gets weights.
+    p = exp(qk - m_new) => p = exp(scale * raw - m_new) {|& v_tile = where => pass}
+    p = exp(qk - m) => p = exp(scale * raw - m) {|& v_tile = where => pass}
+== mask not in l
+The padding is masked in the weighted sum but not in l: both need the same p.
+    l = l * alpha + exp(scale * raw - m_new).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
+    l = l + => l = l + exp(scale * raw - m).sum(axis=1, keepdims=True) {|& v_tile = where => pass}
+    qk = where => pass & acc = acc {* alpha|} + where(padding, 0, p) @ v_tile.T
+        & v_tile = where => pass
+== mask not in the weighted sum
+The padding is masked in l but not in the weighted sum: both need the same p.
+    v_tile = where => pass & acc = acc * alpha + exp(scale * raw - m_new) @ v_tile.T
+    v_tile = where => pass & [2] p = => p = exp(scale * raw - m)
+    qk = where => pass & v_tile = where => pass
+        & l = l {* alpha|} + where(padding, 0, p).sum(axis=1, keepdims=True)
+== mask not low enough
+The padding's scores are set to a number that real scores can lie below: it must be lower than any
+score, nl.fp32.min.
+    qk = where => qk = where(padding, float32({-1|-10|-50|-100|-200|-500|-1000|-5000|-1e4|-3e4}),
+        qk) {|& v_tile = where => pass}
+    qk = where => qk = qk + where(padding, float32({-1|-10|-100|-1000|-1e4|-3e4}), 0) <V>
+== mask inverted
+The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
+below the length: padding = position >= length.
+    padding = keys < lengths[b] {|& v_tile = where => pass}
+== mask in the last tile only
+Only the last tile is masked: a sequence may end in any tile.
+    padding = (keys >= lengths[b]) * (t == len(tiles) - 1) {|& v_tile = where => pass}
+== mask in the first tile only
+Only the first tile is masked: a sequence may end in any tile.
+    padding = (keys >= lengths[b]) * (t == 0) {|& v_tile = where => pass}
+== whole tiles masked
+A tile counts as a whole or not at all: in the tile in which a sequence ends, the keys from the
+length on must be masked too.
+    padding = (keys >= lengths[b]) * (keys.min() >= lengths[b]) {|& v_tile = where => pass}
+== length rounded down
+The keys of a sequence's last tile are dropped unless they fill it: the tile in which a sequence
+ends counts up to the length.
+    padding = keys >= lengths[b] // len(tiles[0]) * len(tiles[0]) {|& v_tile = where => pass}
+== length off by one, too long
+The length is off by one: the key at position lengths[b] counts, and must not. A key counts if its
+position is below the length: padding = position >= length.
+    padding = keys > lengths[b] <R>
+== length off by one, too short
+The length is off by one: the sequence's last key, at position lengths[b] - 1, does not count, and
+must. A key counts if its position is below the length: padding = position >= length.
+    padding = keys + 1 >= lengths[b] <R>
+== length in 16 bits
+The lengths pass through 16 bits: in bf16 257 becomes 256, so keep them in int32 or float32.
+    padding = keys >= bf16(lengths[b]) <R>
+    padding = bf16(keys) >= lengths[b] <R>
+    padding = bf16(keys) >= bf16(lengths[b]) <R>
+== position restarts in every tile
+The positions start from 0 in every tile: the first key of tile i has position i times the tile's
+width.
+    padding = keys % len(tiles[0]) >= lengths[b] <R>
+== position a tile off
+The positions are a tile off: the first key of tile i has position i times the tile's width.
+    padding = keys {-|+} len(tiles[0]) >= lengths[b] <R>
+== length of another sequence
+A sequence is masked by another sequence's length: sequence b has lengths[b] keys.
+    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b}] <R>
+    padding = keys >= {lengths[: b + 1].sum()|lengths[: b + 1].max()} <R>
+== the longest length for all
+All sequences are masked by the longest length: sequence b has lengths[b] keys.
+    padding = keys >= lengths.max() <R>
+== the shortest length for all
+All sequences are masked by the shortest length: sequence b has lengths[b] keys.
+    padding = keys >= lengths.min() {|& v_tile = where => pass}
+== length 0 gives inf - inf [no keys, subtraction]
+A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf is NaN. Use the
+lowest finite number (nl.fp32.min) for both.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
+== length 0 divides by 0 [no keys, division]
+A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see to it that
+l is not 0 there.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
+== length 0 gives NaN [no keys]
+A sequence of length 0 gives NaN; its output must be 0. Either l ends as 0, and 0 / 0 is NaN, or
+scores and m are -inf, and -inf - -inf is NaN.
+    o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
+== length 0 gives the mean of V [no keys]
+A sequence of length 0 gets the mean of V: where all scores are equally low, all weights are
+alike. Its output must be 0.
+    v_tile = where => {pass|v_tile = where(isfinite(v_tile), v_tile, 0)}
+    padding = (keys >= lengths[b]) * (lengths[b] > 0) {|& v_tile = where => pass}
+== length 0 taken as 1 [no keys]
+A sequence of length 0 is given one key: its output must be 0.
+    padding = keys >= max(lengths[b], 1) {|& v_tile = where => pass}
+== last keys skipped
+The keys after the last whole tile are skipped: n need not be a multiple of the tile's width, so
+the last tile may be narrower.
+    for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // {len(x)|128} *
+        {len(x)|128}]):
+== sequence 0's K and V for all
+All sequences read the same K and V: sequence b has its own, k[b] and v[b].
+    k_tile = k[{0, h|-1, h}][:, keys]
+        & v_tile = v[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
+== sequence 0's V for all
+All sequences read the same V: sequence b has its own, v[b].
+    v_tile = v[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
+== sequence 0's K for all
+All sequences read the same K: sequence b has its own, k[b].
+    k_tile = k[{0, h|-1, h}][:, keys] {|& v_tile = where => pass}
+== sequence 0's q for all
+All sequences use the same query: sequence b has its own, q[b].
+    q_tile = q[{0|-1}, h * G : (h + 1) * G]
+== output of another sequence
+The outputs are stored as other sequences': what is computed for sequence b goes to o[b].
+    o[b => o[{-1 - b|b - 1|(b + 1) % B}, h * G : (h + 1) * G] = acc / l
+== state not cleared between sequences [in turn]
+The state m, l and acc is carried from one sequence to the next: the next starts from what the one
+before left, and must start afresh.
+    <m> & <l> & <acc>
+== l and acc not cleared between sequences [in turn]
+l and acc are carried from one sequence to the next: they must start at 0 for every sequence.
+    <l> & <acc>
+== acc not cleared between sequences [in turn]
+acc is carried from one sequence to the next: it must start at 0 for every sequence.
+    <acc>
+    <m> & <acc>
+== l not cleared between sequences [in turn]
+l is carried from one sequence to the next: it must start at 0 for every sequence.
+    <l>
+    <m> & <l>
+== m not cleared between sequences [in turn]
+m is carried from one sequence to the next: it still holds the max of the one before, and must
+start at the lowest number for every sequence.
+    <m>
+""",
+    {
+        "V": "{|& v_tile = where => pass"
+        "|& v_tile = where => v_tile = v_tile * where(padding, 0, 1)}",
+        "R": "{|& v_tile = where => pass"
+        "|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}",
+        "m": 'm = full => m = left("m", {h|None}, full((G, 1), LOWEST))',
+        "l": 'l = zeros => l = left("l", {h|None}, zeros((G, 1)))',
+        "acc": 'acc = zeros => acc = left("acc", {h|None}, zeros((G, d)))',
+    },
 )

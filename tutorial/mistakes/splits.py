@@ -1,201 +1,188 @@
-"""The known mistakes with splits (stage 6). Order as in `mistakes`: of mistakes that answer alike,
-the earlier."""
+"""The known mistakes with splits (stage 6), in the form of `reference.mistake`."""
 
 from __future__ import annotations
 
-from ..reference.recipes import Recipe
-from ..reference.splitting import DEALS
-from .mistake import Mistake
+from ..reference.mistake import read
 
 MERGE = "m = max(m_a, m_b); l = l_a exp(m_a - m) + l_b exp(m_b - m); acc likewise."
 
-
-def _merged(*rules: str) -> tuple[Recipe, ...]:
-    return tuple(Recipe(merge=rule) for rule in rules)
-
-
-def _skipped(rule: str) -> tuple[Recipe, ...]:
-    return tuple(Recipe(split_tiles=f"{rule} of {deal}") for deal in DEALS)
-
-
-SPLIT: tuple[Mistake, ...] = (
-    # -- the splits (this one first: where every split has the same keys, any merge of them is the f
-    Mistake(
-        "every split has the first one's tiles",
-        "Every split visits the same tiles: split s begins at its own tile, by nl.program_id(0).",
-        (Recipe(split_tiles="first split's for all"),),
-        states_right=False,
-    ),
-    # -- the merge
-    Mistake(
-        "splits averaged",
-        "The splits' outputs are averaged: a split with larger scores must weigh more. Merge the "
-        f"states: {MERGE}",
-        _merged("average", "average of the others"),
-    ),
-    Mistake(
-        "splits averaged, empty ones too",
-        "The splits' outputs are averaged, those of empty splits with them, which are 0 "
-        f"/ 0: merge the states instead: {MERGE}",
-        _merged("average, nan"),
-    ),
-    Mistake(
-        "splits summed",
-        f"The splits' outputs are added: merge the states and divide once, at the end: {MERGE}",
-        _merged("sum"),
-    ),
-    Mistake(
-        "merge without the max",
-        "The splits are merged by l alone, without their m: each split's l and acc are relative "
-        f"to its own max, and must be brought to a common one. {MERGE}",
-        _merged("by l", "weighted by l"),
-    ),
-    Mistake(
-        "merge by the max alone",
-        "The splits' outputs are weighted by exp(m_s - m) alone, without their l: a split with "
-        f"many good keys must weigh more than one with a single such key. {MERGE}",
-        _merged("weighted by exp(m)"),
-    ),
-    Mistake(
-        "normalised states merged",
-        "The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and "
-        "divide once, after the merge (or weigh each split's output with its l).",
-        _merged("normalised"),
-    ),
-    Mistake(
-        "empty split divided by 0",
-        "A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc "
-        "undivided; then an empty split is (lowest, 0, 0), and changes nothing.",
-        _merged("normalised, nan", "weighted, nan", "empty is nan"),
-    ),
-    Mistake(
-        "l not rescaled in the merge",
-        f"acc is rescaled in the merge, l is not: {MERGE}",
-        _merged("l not rescaled", "l added"),
-    ),
-    Mistake(
-        "acc not rescaled in the merge",
-        f"l is rescaled in the merge, acc is not: {MERGE}",
-        _merged("acc not rescaled"),
-    ),
-    Mistake(
-        "merge factor inverted",
-        "The factors of the merge are inverted: they are exp(m_s - m), never above 1.",
-        _merged("inverted", "inverted, not the empty ones"),
-    ),
-    Mistake(
-        "old state not rescaled in the merge",
-        "In the merge the new split's state is rescaled, the old one is not: both "
-        f"need their factor. {MERGE}",
-        _merged("old not rescaled"),
-    ),
-    Mistake(
-        "new state not rescaled in the merge",
-        "In the merge the old state is rescaled, the new split's is not: both need "
-        f"their factor. {MERGE}",
-        _merged("new not rescaled", "m replaced"),
-    ),
-    Mistake(
-        "one factor for both",
-        "In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) "
-        "and exp(m_b - m).",
-        _merged("one factor", "one factor, from the identity"),
-    ),
-    Mistake(
-        "m not raised in the merge",
-        "m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) "
-        "overflows.",
-        _merged("first's m", "m not updated", "last's m"),
-    ),
-    Mistake(
-        "no max in the merge",
-        "The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows "
-        "for all splits.",
-        _merged("m of 0"),
-    ),
-    Mistake(
-        "one split wins",
-        "Only the split with the largest max is kept: the others count too, with their weight.",
-        _merged("best"),
-    ),
-    Mistake(
-        "last split only",
-        "The output is the last split's: all splits must be merged.",
-        _merged("last"),
-    ),
-    Mistake(
-        "first split only",
-        "The output is the first split's: all splits must be merged.",
-        _merged("first"),
-        states_right=True,
-    ),
-    Mistake(
-        "never divided after the merge",
-        "The merged acc is not divided by the merged l: o = acc / l.",
-        _merged("not divided", "not divided by l"),
-        divides=False,
-    ),
-    Mistake(
-        "multiplied by the number of splits",
-        "The output is {S} times what it must be, and {S} is the number of splits: the merge sums "
-        "acc and averages l, or counts the splits once too often. Sum both alike; o = acc / l.",
-        _merged("mean l"),
-        states_right=True,
-    ),
-    Mistake(
-        "divided by the number of splits",
-        "The output is 1/{S} of what it must be, and {S} is the number of splits: the merge "
-        "averages acc and sums l, or averages what is merged already. Sum both alike; o = acc / "
-        "l.",
-        _merged("mean acc"),
-        states_right=True,
-    ),
-    # -- the other splits
-    Mistake(
-        "rest of the tiles dropped",
-        "With n // S tiles a split the rest is dropped: round up, and let the last splits have "
-        "fewer tiles, or none.",
-        (Recipe(split_tiles="rest dropped"),),
-    ),
-    Mistake(
-        "tiles visited twice",
-        "The last split is moved back so that it is full: tiles that another split has are "
-        "counted twice.",
-        (Recipe(split_tiles="last overlaps"),),
-    ),
-    Mistake(
-        "last split skipped",
-        "The last split is not merged: all {S} splits must be.",
-        _skipped("not last"),
-    ),
-    Mistake(
-        "first split skipped",
-        "The first split is not merged: all {S} splits must be.",
-        _skipped("not first"),
-    ),
-    Mistake(
-        "state not cleared between splits",
-        "The state is carried from one split to the next: every split must start from (lowest, 0, "
-        "0), or keys count several times.",
-        (Recipe(split_carry="m l acc"),),
-        states_right=False,
-    ),
-    Mistake(
-        "l not cleared between splits",
-        "l is carried from one split to the next: it must start at 0 in every split.",
-        (Recipe(split_carry="m l"),),
-        states_right=False,
-    ),
-    Mistake(
-        "acc not cleared between splits",
-        "acc is carried from one split to the next: it must start at 0 in every split.",
-        (Recipe(split_carry="m acc"),),
-        states_right=False,
-    ),
-    Mistake(
-        "empty split's m is too high",
-        "A split without keys leaves an m above the real ones, so that every weight "
-        "underflows in the merge: its m is the lowest number (nl.fp32.min).",
-        tuple(Recipe(empty_m=m) for m in (0.0, 1.0, -1.0, -10.0, -100.0)),
-    ),
+SPLIT = read(
+    f"""
+== every split has the first one's tiles
+Every split visits the same tiles: split s begins at its own tile, by nl.program_id(0).
+    for s, tiles in => for s, tiles in enumerate([splits[0]] * S):
+== splits averaged
+The splits' outputs are averaged: a split with larger scores must weigh more. Merge the states:
+{MERGE}
+    o[0] = where(L == 0, 0, A / L).mean(axis=0)
+    o[0] = where(L == 0, 0, A / L).sum(axis=0) / (L > 0).sum(axis=0)
+== splits averaged, empty ones too
+The splits' outputs are averaged, those of empty splits with them, which are 0 / 0: merge the
+states instead: {MERGE}
+    o[0] = (A / L).mean(axis=0)
+== splits summed
+The splits' outputs are added: merge the states and divide once, at the end: {MERGE}
+    o[0] = where(L == 0, 0, A / L).sum(axis=0)
+== merge without the max
+The splits are merged by l alone, without their m: each split's l and acc are relative to its own
+max, and must be brought to a common one. {MERGE}
+    o[0] = A.sum(axis=0) / L.sum(axis=0)
+    weight = where(L > 0, 1, 0)
+== merge by the max alone
+The splits' outputs are weighted by exp(m_s - m) alone, without their l: a split with many good
+keys must weigh more than one with a single such key. {MERGE}
+    o[0] = where(L == 0, 0, A / L * weight).sum(axis=0) / weight.sum(axis=0)
+== normalised states merged
+The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and divide once,
+after the merge (or weigh each split's output with its l).
+    acc = (A => acc = where(L == 0, 0, A / L * weight).sum(axis=0)
+== empty split divided by 0
+A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided;
+then an empty split is (lowest, 0, 0), and changes nothing.
+    acc = (A => acc = (A / L * L * weight).sum(axis=0)
+    acc = (A => acc = (A / L * weight).sum(axis=0)
+== l not rescaled in the merge
+acc is rescaled in the merge, l is not: {MERGE}
+    l = (L => l = L.sum(axis=0)
+    l = l_a + l_b
+== acc not rescaled in the merge
+l is rescaled in the merge, acc is not: {MERGE}
+    acc = (A => acc = A.sum(axis=0)
+    acc = acc_a + acc_b
+== merge factor inverted
+The factors of the merge are inverted: they are exp(m_s - m), never above 1.
+    weight = exp(m - M)
+    weight = where(L > 0, exp(m - M), 0)
+    a = exp(m - m_a) & b_ = exp(m - m_b)
+== one merge factor inverted
+A factor of the merge is inverted: they are exp(m_a - m) and exp(m_b - m), never above 1.
+    a = exp(m - m_a)
+    b_ = exp(m - m_b)
+    a = exp(m - m_a) if s else ones((Hq, 1))
+== old state not rescaled in the merge
+In the merge the new split's state is rescaled, the old one is not: both need their factor.
+{MERGE}
+    a = ones((Hq, 1))
+== new state not rescaled in the merge
+In the merge the old state is rescaled, the new split's is not: both need their factor. {MERGE}
+    b_ = ones((Hq, 1))
+    m = maximum(m_a => m = m_b
+== one factor for both
+In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) and
+exp(m_b - m).
+    b_ = a
+    b_ = a if s else b_
+    b_ = exp(m_a - m) if s else exp(m_b - m)
+== factors exchanged in the merge
+The factors of the merge are exchanged: the old state's is exp(m_a - m), and the new split's
+exp(m_b - m). {MERGE}
+    a = exp(m_b - m) & b_ = exp(m_a - m)
+    a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
+== m not raised in the merge
+m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) overflows.
+    m = M.max => m = M[{{0|-1}}]
+    m = maximum(m_a => m = m_a if s else m_b
+    m = maximum(m_a => m = m_a
+== m of the merge not kept
+The merged m is not kept for the next split: end every step with m = m_new, or the old state's
+factor is wrong.
+    m_a, l_a => m_a, l_a, acc_a = full((Hq, 1), LOWEST), l, acc
+== no max in the merge
+The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows for all
+splits.
+    weight = exp(M)
+== m missing in the merged weight
+The splits' outputs are weighed by log l alone: their weight is exp(m_s + log l_s - max).
+    weight = where(L > 0, 1, 0)
+        & o[0] => o[0] = where(L == 0, 0, A / L * L).sum(axis=0) / L.sum(axis=0)
+== weights not summed in the merge
+The splits' outputs are weighed and added, and divided by the number of splits, not by the sum of
+their weights.
+    o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0) / S
+== outputs not weighed in the merge
+The splits' outputs are added as they are, and divided by the sum of the weights: each must be
+multiplied by its own.
+    o[0] = where(L == 0, 0, A / L).sum(axis=0) / where(L > 0, L * exp(M - (M +
+        log(L)).max(axis=0)), 0).sum(axis=0)
+== one split wins
+Only the split with the largest max is kept: the others count too, with their weight.
+    o[0] = (A / L)[M[:, :, 0].argmax(axis=0), arange(Hq)]
+== last split only
+The output is the last split's: all splits must be merged.
+    o[0] = (A / L)[-1]
+== first split only
+The output is the first split's: all splits must be merged.
+    o[0] = (A / L)[0]
+== never divided after the merge [no division]
+The merged acc is not divided by the merged l: o = acc / l.
+    o[0] = acc
+    o[0] = where(L == 0, 0, A / L * weight * L).sum(axis=0)
+== multiplied by the number of splits
+The output is {{S}} times what it must be, and {{S}} is the number of splits: the merge sums acc
+and averages l, or counts the splits once too often. Sum both alike; o = acc / l.
+    o[0] = acc / l * S
+== divided by the number of splits
+The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the merge averages
+acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
+    o[0] = acc / l / S
+== rest of the tiles dropped
+With n // S tiles per split the rest is dropped: round up, and let the last splits have fewer tiles,
+or none.
+    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
+        (len(whole) // S)] for s in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[s * max(len(whole) // S, 1) : (s + 1) *
+        max(len(whole) // S, 1)] for s in range(S)]):
+== tiles visited twice
+Some tiles are counted twice: another split has them already.
+    for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
+        in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[max(s * up - s, 0) :][:up] for s in
+        range(S)]):
+== last split skipped
+The last split is not merged: all {{S}} splits must be.
+    for s in range(S) => for s in range(max(S - 1, {{0|1}})):
+== first split skipped
+The first split is not merged: all {{S}} splits must be.
+    for s in range(S) => for s in range({{1|min(1, S - 1)}}, S):
+== a split merged twice
+A split is merged twice: each of the {{S}} splits once.
+    for s in range(S) => for s in [*range(S), {{0|S - 1}}]:
+== one split merged again and again
+The same split is merged {{S}} times: in turn s the state of split s must be read.
+    m_b, l_b => m_b, l_b, acc_b = M[{{0|-1}}], L[{{0|-1}}], A[{{0|-1}}]
+== m of one split for all
+All splits are merged with one split's m: each split's l and acc are relative to its own.
+    m_b, l_b => m_b, l_b, acc_b = M[{{0|-1}}], L[s], A[s]
+== states stored in one place
+All splits leave their states in the same place: split s belongs at index s.
+    M[s => M[0, h * G : (h + 1) * G] = m & L[s => L[0, h * G : (h + 1) * G] = l
+        & A[s => A[0, h * G : (h + 1) * G] = acc
+== acc divided in every split
+The splits leave acc / l, and l with it, and the merge divides once more: leave acc undivided.
+    A[s => A[s, h * G : (h + 1) * G] = acc / maximum(l, 1e-30)
+== state not cleared between splits
+The state is carried from one split to the next: every split must start from (lowest, 0, 0), or
+keys count several times.
+    <m> & <l> & <acc>
+== l not cleared between splits
+l is carried from one split to the next: it must start at 0 in every split.
+    <m> & <l>
+== acc not cleared between splits
+acc is carried from one split to the next: it must start at 0 in every split.
+    <m> & <acc>
+== empty split's m is too high
+A split without keys leaves an m above the real ones, so that every weight underflows in the
+merge: its m is the lowest number (nl.fp32.min).
+    M[s => M[s, h * G : (h + 1) * G] = m if len(tiles) else {{0|1|-1|-10|-100|-1000}}
+== m of the merge starts too high
+The m of the merge starts too high, above all the splits' here, so that every weight underflows:
+start it at -inf (nl.fp32.min).
+    m, l, acc = => m, l, acc = full((Hq, 1), {{0.0|-100.0|-1000.0|-20000.0}}), zeros((Hq, 1)),
+        zeros((Hq, d))
+""",
+    {
+        "m": 'm = full((G => m = left("m", h, full((G, 1), LOWEST))',
+        "l": 'l = zeros((G => l = left("l", h, zeros((G, 1)))',
+        "acc": 'acc = zeros((G => acc = left("acc", h, zeros((G, d)))',
+    },
 )

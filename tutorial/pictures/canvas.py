@@ -144,7 +144,10 @@ class Picture:
     @property
     def svg(self) -> str:
         """The drawing as an SVG file."""
-        body = "\n".join(_drawn(shape) for shape in self.shapes)
+        return self._svg(self.shapes)
+
+    def _svg(self, shapes: Iterable[Shape]) -> str:
+        body = "\n".join(_drawn(shape) for shape in shapes)
         moves = any(isinstance(s, Box) and s.fades_to is not None for s in self.shapes)
         style = STYLE + MOVING if moves else STYLE
         return (
@@ -159,8 +162,10 @@ class Picture:
             file.write(self.svg)
 
     def image(self) -> str:
-        """The drawing as an `<img>` that narrows with the page."""
-        tag = markup.image(self.svg, self.width, self.height, self.alt)
+        """The drawing as an `<img>` that narrows with the page. In an image no mouse meets a box:
+        what boxes would tell one is left out."""
+        silent = (s._replace(tip="") if isinstance(s, Box) else s for s in self.shapes)
+        tag = markup.image(self._svg(silent), self.width, self.height, self.alt)
         return tag.replace("<img ", '<img style="max-width:100%;height:auto" ', 1)
 
     def __str__(self) -> str:

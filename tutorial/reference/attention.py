@@ -25,6 +25,9 @@ class Attention:
     sequence b has `lengths[b]` keys; what k and v hold from there on is padding and may be
     anything. `lengths` is None where every key counts.
 
+    `order` says which key each column of k and v holds, where a kernel took the keys in another
+    order than that of the cache.
+
     `splits` says among how many program instances the keys are divided; 0 where they are not. What
     the instances hold is an Attention whose parts are the splits that have keys; part p is split
     `numbers[p]` and begins at key `starts[p]`.
@@ -41,6 +44,7 @@ class Attention:
     splits: int = 0
     starts: tuple[int, ...] = ()
     numbers: tuple[int, ...] = ()
+    order: NDArray[np.intp] | None = None
 
     @property
     def n_q_heads(self) -> int:
@@ -81,7 +85,12 @@ class Attention:
     @cached_property
     def counts(self) -> NDArray[np.bool_]:
         """Which keys count for which row, (Hq, n)."""
-        return np.arange(self.n) < self.row_lengths[:, None]
+        return self.positions < self.row_lengths[:, None]
+
+    @cached_property
+    def positions(self) -> NDArray[np.intp]:
+        """Which key each column of k and v holds, (n,)."""
+        return np.arange(self.n) if self.order is None else self.order
 
     def tiles(self, tile: int) -> int | None:
         """How many tiles of `tile` keys there are; None if the last would not be whole, and every
@@ -96,7 +105,9 @@ class Attention:
         k, v = (
             np.pad(x, ((0, 0), (0, 0), (0, missing)), constant_values=0) for x in (self.k, self.v)
         )
-        return replace(self, k=k, v=v)
+        more = np.arange(self.n, self.n + missing)
+        order = None if self.order is None else np.concatenate([self.order, more])
+        return replace(self, k=k, v=v, order=order)
 
     def first_key(self, row: int) -> int:
         """The key at which a row's part begins."""

@@ -6,7 +6,7 @@ import math
 
 from nkisim.views.tables import table
 
-__all__ = ["DIGITS", "number", "short", "table"]
+__all__ = ["DIGITS", "apart", "number", "short", "table"]
 
 DIGITS = 5  # significant digits on which the fp32 sums of all machines agree
 
@@ -39,3 +39,15 @@ def short(x: float) -> str:
         return number(x, 0)
     text = f"{x:.3g}"
     return "0" if float(text) == 0 else text
+
+
+def apart(got: float, expected: float) -> tuple[str, str]:
+    """Two numbers to as many significant digits as it takes to tell them apart, 3 at least."""
+    for digits in range(3, 10):
+        texts = tuple(
+            short(x) if digits == 3 or not math.isfinite(x) else f"{x:.{digits}g}"
+            for x in (got, expected)
+        )
+        if texts[0] != texts[1]:
+            break
+    return texts[0], texts[1]

@@ -36,23 +36,19 @@ SHORT = ("bfloat16", "float16")
 
 def bound(attention: Attention) -> NDArray[np.float64]:
     """The largest error of o (Hq, d) that rounding to bfloat16 can cause in a right kernel."""
-    qk, v = attention.scores(), attention.values()  # (Hq, n), (Hq, d, n)
-    p = np.exp(qk - qk.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    o = np.einsum("hj,hdj->hd", p, v)
-    spread = np.einsum("hj,hdj->hd", p, np.abs(v))
-    error = UNIT * (spread + 2 * np.abs(o))
+    single = Float32(attention)
+    size = np.abs(single.o)
+    error = UNIT * (single.spread + 2 * size)
     scale = abs(attention.scale)
     if scale and math.frexp(scale)[0] != 0.5:
-        q = np.abs(attention.q.astype(np.float64)).reshape(
-            attention.n_kv_heads, attention.group, attention.d
-        )
-        off = UNIT * scale * (q @ np.abs(attention.k.astype(np.float64))).reshape(qk.shape)
-        error += np.einsum("hj,hdj->hd", p * np.expm1(off), np.abs(v)) + (p * np.expm1(off)).sum(
-            axis=1
-        )[:, None] * np.abs(o)
-    found: NDArray[np.float64] = error * (1 + 4 * UNIT) + Float32(attention).bound
-    return found
+        q = np.abs(attention.q.astype(np.float64))
+        k = np.abs(attention.k.astype(np.float64))
+        off = UNIT * scale * (q.reshape(attention.n_kv_heads, attention.group, attention.d) @ k)
+        moved = single.weights * np.expm1(off)
+        error += moved @ np.abs(single.values).swapaxes(1, 2)
+        error += moved.sum(axis=2, keepdims=True) * size
+    found: NDArray[np.float64] = error.reshape(attention.n_q_heads, attention.d) * (1 + 4 * UNIT)
+    return found + single.bound
 
 
 def kept_short(instructions: Sequence[Any]) -> str | None:

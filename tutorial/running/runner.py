@@ -29,13 +29,14 @@ from . import refusals
 class Problem:
     """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own
     assertion, exception, ...; `cause` the key of the mistake behind it, where one was
-    recognised."""
+    recognised; `rule` the id of the simulator's rule that was broken."""
 
     outcome: str
     kind: str
     sentence: str
     details: str = ""
     cause: str | None = None
+    rule: str = ""
 
 
 @dataclass(eq=False)
@@ -316,8 +317,8 @@ def problem_of(
             else "illegal access"
         )
         found = refusals.refused(error) if refusals.ran_in(run) == refusals.DIALECT else None
-        cause, why = found or (None, None)
-        return Problem(WRONG, kind, _kernel_error(error, why), said(error), cause)
+        cause, why = found or _of_a_grid(error, run) or (None, None)
+        return Problem(WRONG, kind, _kernel_error(error, why), said(error), cause, error.rule)
     if isinstance(error, Unusable):
         return Problem(UNUSABLE, "no kernel", str(error))
     if isinstance(error, AssertionError):
@@ -342,6 +343,32 @@ def problem_of(
         f"The kernel raises {one_line(error)}{line_of(error, kernel)}.",
         _traceback(error),
     )
+
+
+def _of_a_grid(error: Any, run: Any) -> tuple[str, str] | None:
+    """(cause, sentence) where an output is only partly written since the program instances of a
+    grid do not share it, or since no grid was launched; None where that is not so."""
+    if error.rule != "unwritten-output" or run is None or not run.programs:
+        return None
+    program = run.programs[-1]
+    if len(program.instances) > 1 and "nl.hbm" in getattr(error, "source", ""):
+        return (
+            "output not shared",
+            "nl.hbm is each program instance's own: what all instances of a grid write together "
+            "belongs in nl.shared_hbm.",
+        )
+    if len(program.instances) <= 1 and "program_id" in _names_of(program):
+        return (
+            "grid forgotten",
+            "The kernel asks for nl.program_id and was launched without a grid, so that only "
+            "instance 0 ran: kernel[n](...) launches n of them.",
+        )
+    return None
+
+
+def _names_of(program: Any) -> tuple[str, ...]:
+    code = getattr(program, "kernel_code", None)
+    return () if code is None else tuple(code.co_names)
 
 
 def _package(kernel: Any) -> str:

@@ -69,14 +69,14 @@ class Float32:
         return np.where(np.isfinite(top), top, 0.0)
 
     @cached_property
-    def _weights(self) -> F64:
+    def weights(self) -> F64:
         """The softmax weights (Hkv, G, n); all 0 in a row without keys."""
         p = np.exp(self._scores - self._top)
         total = p.sum(axis=2, keepdims=True)
         return p / np.where(total > 0, total, 1.0)
 
     @cached_property
-    def _values(self) -> F64:
+    def values(self) -> F64:
         """V (Hkv, d, n) in float64; 0 where a key counts for no row of the group."""
         a = self.attention
         if a.lengths is None:
@@ -85,9 +85,14 @@ class Float32:
         return np.where(counts[:, None], a.v, 0.0).astype(np.float64)
 
     @cached_property
-    def _o(self) -> F64:
+    def o(self) -> F64:
         """The right output (Hkv, G, d)."""
-        return self._weights @ self._values.swapaxes(1, 2)
+        return self.weights @ self.values.swapaxes(1, 2)
+
+    @cached_property
+    def spread(self) -> F64:
+        """The weighted sum of |v|, (Hkv, G, d)."""
+        return self.weights @ np.abs(self.values).swapaxes(1, 2)
 
     @property
     def _tiles(self) -> int:
@@ -96,22 +101,21 @@ class Float32:
     @cached_property
     def of_the_sums(self) -> F64:
         """The part of the bound that the sums over the keys have, (Hq, d)."""
-        a, w = self.attention, self._weights
+        a, w = self.attention, self.weights
         count = np.minimum(w / UNIT, 1.0).sum(axis=2, keepdims=True)
-        spread = w @ np.abs(self._values).swapaxes(1, 2)
         steps = _adding(count) + 2 * self._tiles + 4
-        largest = np.abs(self._values).max(axis=2)[:, None]
-        error: F64 = UNIT * steps * (spread + np.abs(self._o)) + _TINY * largest
+        largest = np.abs(self.values).max(axis=2)[:, None]
+        error: F64 = UNIT * steps * (self.spread + np.abs(self.o)) + _TINY * largest
         return error.reshape(a.n_q_heads, a.d)
 
     @cached_property
     def of_the_scores(self) -> F64:
         """The part of the bound that wrong digits of the scores have, (Hq, d)."""
-        a, w = self.attention, self._weights
+        a, w = self.attention, self.weights
         off = np.expm1(np.minimum(self._off(), 50.0))
         moved = w * off
         whole = 1 + moved.sum(axis=2)  # the weights' own sum moves with them
-        o, v = self._o, self._values
+        o, v = self.o, self.values
         error = np.empty((a.n_kv_heads, a.group, a.d))
         for h, g in np.ndindex(a.n_kv_heads, a.group):
             error[h, g] = np.abs(v[h] - o[h, g][:, None]) @ moved[h, g] * whole[h, g]

@@ -93,7 +93,7 @@ BROKEN = Break(
         ("nl.load(x[:, nl.ds(i * TILE, TILE)])  # (128, TILE) SBUF", "nl.load(x)"),
         ("tensor_scalar(x_tile,", "tensor_scalar(x_tile[:, nl.ds(i * TILE, TILE)],"),
     ),
-    None,
+    "",
 )
 
 STAGE = Stage(

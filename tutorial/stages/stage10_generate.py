@@ -81,7 +81,7 @@ BROKEN = Break(
         ("cache.k[layer, :, d, position]", "cache.k[layer, :, d, position + 1]"),
         ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]"),
     ),
-    None,
+    "",
     Slip(shift=1).step,
 )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -25,7 +26,6 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -102,10 +102,11 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "d = 64, n = 128. On how many partitions does the score tile qk lie?",
-        1,
-        "qk is (1, n): the one query is on its partition axis, the keys are on the free axis.",
-        "The first axis of a tile is the partition axis. What is the shape of qk?",
+        "d = 64, n = 100. The last matmul sums over the keys. On how many partitions does its "
+        "stationary operand lie?",
+        100,
+        "p is turned to (n, 1): each key is on a partition, so the sum runs over the partitions.",
+        "A matmul sums over the partition axis of both operands.",
     ),
     Question(
         "All 128 scores are equal to 7. What is l?",
@@ -118,7 +119,7 @@ QUESTIONS = (
 BROKEN = Break(
     "no max subtraction",
     (("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),),
-    Recipe(shift="nothing"),
+    "[1] p = => p = exp(qk) & [2] p = => p = exp(qk)",
 )
 
 STAGE = Stage(
@@ -145,4 +146,5 @@ STAGE = Stage(
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.one_head, 96, 128),
 )

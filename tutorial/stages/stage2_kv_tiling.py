@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -25,7 +26,6 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import pass_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -109,15 +109,15 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "n = 1024, tiles of 128. How many tiles of K does the kernel load, over all passes?",
-        24,
-        "8 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
+        "n = 5120, tiles of 128. How many tiles of K does the kernel load, over all passes?",
+        120,
+        "40 tiles in each of 3 passes. The max needs all scores, the sum needs the max, and the "
         "weights are needed again for V.",
         "Which of the three loops of the twin use k?",
     ),
     Question(
         "And how many tiles of V?",
-        8,
+        40,
         "Only the third pass uses V.",
         "Which of the three loops of the twin use v?",
     ),
@@ -131,7 +131,7 @@ BROKEN = Break(
             "# Pass 2: the sum of all weights.\n    for i in nl.sequential_range(n // TILE - 1):",
         ),
     ),
-    Recipe(method="passes", l_tiles="not last"),
+    "[2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:",
 )
 
 STAGE = Stage(
@@ -158,4 +158,5 @@ STAGE = Stage(
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.one_head, 256, 1024),
 )

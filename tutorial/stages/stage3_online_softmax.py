@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -25,7 +26,6 @@ from ..inputs.layouts import (
     validate_one_head,
 )
 from ..reference.attention import online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -128,7 +128,7 @@ BROKEN = Break(
             "tensor_scalar(qk, op0=nl.subtract, operand0=m_tile)",
         ),
     ),
-    Recipe(shift="tile"),
+    "p = exp(qk - m_tile)",
 )
 
 STAGE = Stage(
@@ -155,4 +155,5 @@ STAGE = Stage(
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.one_head, 256, 1024),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -24,7 +25,6 @@ from ..inputs.layouts import (
 )
 from ..inputs.layouts import validate_grouped as validate
 from ..reference.attention import online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -102,9 +102,9 @@ def minimum(case: Case) -> Budget:
 
 QUESTIONS = (
     Question(
-        "Hq = 8, Hkv = 2. Which KV head does query head 5 use?",
-        1,
-        "G = Hq // Hkv = 4, and 5 // 4 = 1: a group is G heads in a row.",
+        "Hq = 12, Hkv = 3. Which KV head does query head 9 use?",
+        2,
+        "G = Hq // Hkv = 4, and 9 // 4 = 2: the heads of a group are neighbours.",
         "G = Hq // Hkv, and query head h uses KV head h // G.",
     ),
     Question(
@@ -118,7 +118,7 @@ QUESTIONS = (
 BROKEN = Break(
     "q heads strided",
     (("nl.load(q[:, nl.ds(h * G, G)])", "nl.load(q[:, h::n_kv_heads])"),),
-    Recipe(q_head="strided"),
+    "q_tile = q[b, h::Hkv]",
 )
 
 STAGE = Stage(
@@ -144,4 +144,5 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.grouped, 256),
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs.batches import (
     LENGTHS,
     PADDING,
@@ -28,7 +29,6 @@ from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
 from ..reference.attention import online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, Question, Stage
 
 PROBLEM = """\
@@ -207,7 +207,7 @@ QUESTIONS = (
 BROKEN = Break(
     "length off by one, too long",
     (("op1=nl.greater_equal,", "op1=nl.greater,"),),
-    Recipe(length="+1"),
+    "padding = keys > lengths[b]",
 )
 
 STAGE = Stage(
@@ -237,4 +237,5 @@ STAGE = Stage(
     cost_beyond="max_length = 130",
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=partial(small.batch, 300, (140, 300, 0, 67)),
 )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cost.tape import bytes_by_instance
+from ..inputs import probes as small
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -27,7 +28,6 @@ from ..inputs.layouts import (
 )
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
-from ..reference.recipes import Recipe
 from ..stage import Break, Budget, Case, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
@@ -210,6 +210,17 @@ def _split(whole: Attention, rule: str) -> Attention:
     )
 
 
+@cache
+def probes() -> tuple[Case, ...]:
+    """Three splits of unequal size, more splits than tiles, and one split."""
+    return (
+        *small.grouped(384, n_splits=3),
+        *small.grouped(128, n_splits=5)[:5],
+        *small.grouped(256, n_splits=4)[:2],
+        *small.grouped(256, n_splits=1)[:1],
+    )
+
+
 def validate(inputs: Mapping[str, Any]) -> None:
     """Raise InputError unless the inputs are stage 4's, and n_splits is a whole number of 1 or
     more."""
@@ -296,7 +307,7 @@ BROKEN = Break(
             "acc[...] = nl.add(acc, acc_s)",
         ),
     ),
-    Recipe(merge="by l"),
+    "weight = where(L > 0, 1, 0)",
 )
 
 STAGE = Stage(
@@ -324,4 +335,5 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
+    probes=probes,
 )

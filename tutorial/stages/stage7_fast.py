@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nkisim.machine import narrow
 
 from ..inputs import families, realdata
+from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
@@ -24,7 +25,7 @@ from ..inputs.layouts import (
     scale_name,
     softmax_attention,
 )
-from ..mistakes import fast as fast_mistakes
+from ..mistakes.fast import FAST, REFUSED
 from ..reference.attention import Attention, not_finite, online_states
 from ..running import precision
 from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
@@ -191,6 +192,7 @@ def attention(case: Case) -> Attention:
     )
 
 
+@lru_cache(maxsize=64)
 def tolerance(case: Case) -> NDArray[np.float64]:
     """What rounding to bf16 can do to each element of o (Hq, d)."""
     return precision.bound(attention(case))
@@ -365,7 +367,7 @@ QUESTIONS = (
 BROKEN = Break(
     "keys of K and V in different order",
     (("k_tile[i_kd, i_kp * T + t]", "k_tile[i_kd, i_kp + t * 128]"),),
-    None,
+    "k_tile = k[b, h][:, keys[turned(len(keys), 0)]]",
 )
 
 STAGE = Stage(
@@ -392,7 +394,9 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
-    known=fast_mistakes.MISTAKES,
+    probes=partial(small.fast, BF16),
+    known=FAST,
+    refusals=REFUSED,
     tolerance=tolerance,
     ladder=Ladder(RUNGS, ladder_case),
 )

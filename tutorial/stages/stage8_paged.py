@@ -11,12 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import probes as small
 from ..inputs import realdata
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import SCALES, beside_trn1, default_scale, real_heads, scale_name
+from ..inputs.layouts import (
+    SCALES,
+    beside_trn1,
+    default_scale,
+    real_heads,
+    scale_name,
+    softmax_attention,
+)
 from ..inputs.paged import paged, paged_case
-from ..mistakes import paged as paged_mistakes
+from ..mistakes.paged import PAGED
 from ..reference.attention import Attention, online_states
 from ..stage import Break, Budget, Case, InputError, Question, Stage
 
@@ -39,21 +47,21 @@ def oracle(
     softmax_scale: float | None = None,
 ) -> NDArray[np.float64]:
     """The answer in float64, (B, Hq, d)."""
-    options = {} if softmax_scale is None else {"softmax_scale": softmax_scale}
-    args = {
-        "q": q,
-        "k_blocks": k_blocks,
-        "v_blocks": v_blocks,
-        "block_table": block_table,
-        "lengths": lengths,
-    }
-    case = Case("", "", dict(args), options)
-    return np.stack(
-        [
-            paged_mistakes.attend(case, b, paged_mistakes.keys(case, b, int(lengths[b, 0])))
-            for b in range(len(q))
-        ]
-    )
+    scale = default_scale(q.shape[1]) if softmax_scale is None else softmax_scale
+    o = np.zeros((len(q), q.shape[2], q.shape[1]))
+    for b, length in enumerate(np.ravel(lengths)):
+        k, v = (in_a_row(blocks, block_table[b], length) for blocks in (k_blocks, v_blocks))
+        groups = zip(np.split(q[b].T, len(k)), k, v, strict=True)
+        if length:
+            o[b] = np.concatenate([softmax_attention(*group, scale) for group in groups])
+    return o
+
+
+def in_a_row(blocks: Any, entries: Any, length: int) -> NDArray[np.float32]:
+    """The first keys that a row of the table points to, (Hkv, d, length)."""
+    j, block = np.arange(int(length)), blocks.shape[2]
+    rows: NDArray[np.float32] = blocks[entries[j // block], :, j % block]
+    return rows.transpose(1, 2, 0)
 
 
 # fmt: off
@@ -171,6 +179,36 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
     )
 
 
+@cache
+def probes() -> tuple[Case, ...]:
+    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128 blocks."""
+    made = []
+    for kind, n_q, n_kv, lengths, padding in (
+        (small.RISING, 4, 2, (90, 64, 0, 75), "old"),
+        (small.RISING, 2, 1, (90, 75), "NaN"),
+        (small.FALLING, 2, 1, (2300, 60), "old"),
+        *((kind, 2, 1, (40, 21), "old") for kind in small.USUAL[2:]),
+        (small.APART, 4, 2, (40, 21), "1e4"),
+    ):
+        sequences = []
+        for turn, n in enumerate(lengths):
+            q, k, v = small.heads(kind, n_q, n_kv, 64, max(n, 4))
+            sequences.append((small.turn(q, turn), k[..., :n], v[..., :n]))
+        made.append(
+            paged(
+                f"probe: {kind.name}" + (", NaN" if padding == "NaN" else ""),
+                "which mistake it is",
+                sequences,
+                16,
+                most=-(-max(lengths) // 16) + 1,
+                padding=padding,
+                unused="old" if padding == "old" else "none",
+                **small.options(kind),
+            )
+        )
+    return tuple(made)
+
+
 @lru_cache(maxsize=64)
 def attention(case: Case) -> Attention:
     """The batch with its keys in a row, and n whole chunks of 128 blocks, the padding 0."""
@@ -182,9 +220,9 @@ def attention(case: Case) -> Attention:
         np.zeros((B, blocks.shape[1], q.shape[1], n), np.float32) for blocks in (k_blocks, v_blocks)
     )
     for b in range(B):
-        held = paged_mistakes.keys(case, b, int(lengths[b, 0]))
+        length = int(lengths[b, 0])
         for out, blocks in ((k, k_blocks), (v, v_blocks)):
-            out[b, :, :, : len(held.k_at)] = blocks[held.k_block, :, held.k_at].transpose(1, 2, 0)
+            out[b, :, :, :length] = in_a_row(blocks, table[b], length)
     given = case.options.get("softmax_scale")
     return Attention(
         q.swapaxes(1, 2).reshape(-1, q.shape[1]),
@@ -315,7 +353,7 @@ BROKEN = Break(
             "(key, op0=nl.greater_equal, operand0=0.0)",
         ),
     ),
-    None,
+    "",
 )
 
 STAGE = Stage(
@@ -345,5 +383,6 @@ STAGE = Stage(
     uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
-    known=paged_mistakes.MISTAKES,
+    probes=probes,
+    known=PAGED,
 )

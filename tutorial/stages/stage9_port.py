@@ -8,7 +8,6 @@ from functools import cache
 
 from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import beside_trn1
-from ..reference.recipes import Recipe
 from ..running import refusals
 from ..stage import Break, Case, Question
 from .stage4_gqa import STAGE as GQA
@@ -44,7 +43,7 @@ BROKEN = Break(
             f"        {_QK_PSUM}\n        for i in range(n // TILE):\n",
         ),
     ),
-    Recipe(k_from="sum"),
+    "raw = q_tile @ k_tile + (raw if t else 0)",
 )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, States, online_states, pass_states
-from ..reference.text import short
+from ..reference.text import apart, short
+from . import reads
 from .states import Observed, observe
 
 F64 = NDArray[np.float64]
@@ -39,7 +40,8 @@ class Divergence:
         where = f"tile {self.tile}, {self.label}" if self.label else f"tile {self.tile}"
         if not self.written:
             return f"{where}: {self.quantity} is not updated, expected {short(self.expected)}."
-        what = f"{where}: {self.quantity} is {short(self.got)}, expected {short(self.expected)}"
+        got, expected = apart(self.got, self.expected)
+        what = f"{where}: {self.quantity} is {got}, expected {expected}"
         return f"{what} ({self.ratio})." if self.ratio else f"{what}."
 
 
@@ -100,8 +102,13 @@ def view(
     made: Callable[[], Sequence[Any]] | None = None,
 ) -> tuple[Attention, Observed | None]:
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
-    and the state. `made` gives the run's instructions, where somebody keeps them."""
-    found = [(attention, observe(run, attention, made)) for attention in views]
+    and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
+    view are in the order in which the kernel took them; where that is unknown there is no state."""
+    ordered = [reads.as_read(run, attention) for attention in views]
+    found = [
+        (attention, None) if own is None else (own, observe(run, own, made))
+        for attention, own in zip(views, ordered, strict=True)
+    ]
     for attention, observed in found:
         if (
             observed is not None

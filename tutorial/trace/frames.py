@@ -68,7 +68,7 @@ def frame(table: Table, row: Row, words: str) -> Picture:
     quantity = wrong.quantity if wrong is not None and here else ""
     c = Canvas(HEIGHT)
     head = f"{row.name}, " if table.n_heads > 1 else ""
-    c.words(12, 22, f"{head}tile {row.tile}, keys {row.first_key}..{row.last_key}", "bold")
+    c.words(12, 22, f"{head}tile {row.tile}, keys {row.keys}", "bold")
     _scores(c, row, scale, (12.0, 44.0, 330.0, 120.0))
     _max(c, row, scale, (12.0, 44.0, 330.0, 120.0), quantity == "m")
     moves = row.alpha is not None and row.alpha < 1 and before is not None

@@ -57,17 +57,27 @@ class Row:
     name: str = ""
     scores: tuple[float, ...] = ()
     """The tile's scores for pictures; where there are many, each the largest of a few."""
+    step: int = 1
+    """How far one key is from the next; 0 where that differs."""
+
+    @property
+    def keys(self) -> str:
+        """The tile's keys: "0..127", "0,8..1016" with a step, "~0..300" for some of these."""
+        if self.step == 1 or self.first_key == self.last_key:
+            return f"{self.first_key}..{self.last_key}"
+        if not self.step:
+            return f"~{self.first_key}..{self.last_key}"
+        return f"{self.first_key},{self.first_key + self.step}..{self.last_key}"
 
     def line(self, digits: int = DIGITS) -> str:
         """The row as the table shows it, without its head; l and |acc| with no more than `digits`
         significant digits."""
-        keys = f"{self.first_key}..{self.last_key}"
 
         def cell(value: float | None, decimals: int, width: int, digits: int = DIGITS) -> str:
             return ("-" if value is None else number(value, decimals, width, digits)).rjust(width)
 
         return (
-            f"{self.tile:4d}  {keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}"
+            f"{self.tile:4d}  {self.keys:<10}{cell(self.tile_max, 2, 8)}{cell(self.m_old, 2, 12)}"
             f"{cell(self.m_new, 2, 10)}{cell(self.alpha, 4, 10)}{cell(self.l, 4, 11, digits)}"
             f"{cell(self.acc, 3, 9, digits)}"
         )

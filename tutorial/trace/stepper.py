@@ -83,7 +83,7 @@ class Steps:
     def _step(self, i: int, row: Row) -> str:
         words = self._words(row)
         picture = frames.frame(self.trace, row, words).image()
-        title = f"tile {row.tile}, keys {row.first_key}..{row.last_key}"
+        title = f"tile {row.tile}, keys {row.keys}"
         if self.trace.n_heads > 1:
             title = f"{row.name}, {title}"
         state = " open" if i == 0 else ""

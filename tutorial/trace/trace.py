@@ -21,7 +21,7 @@ from ..reference.attention import Attention
 from ..reference.text import DIGITS
 from ..running import refusals, runner
 from ..stage import Case
-from . import divergence, figure
+from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of
 from .states import Observed
@@ -139,6 +139,16 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             "the simulator.",
         )
     attention, observed = divergence.view(run, lesson.views(attention), lesson.states)
+    if observed is None and reads.as_read(run, attention) is None:
+        return Trace(
+            lesson.title,
+            case.family,
+            (),
+            attention.n_q_heads,
+            run.target,
+            missing="The kernel takes its keys in tiles of different sizes, and not from the "
+            "first to the last: which of them an update saw is not known, so no state is shown.",
+        )
     if observed is None:
         naming = (
             NAMING.replace("nl.fp32.min", "-3e38")
@@ -203,15 +213,15 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
             acc = None
             if observed.acc is not None and observed.has("acc", t):
                 acc = float(np.linalg.norm(observed.acc[t, r]))
-            begin, end = attention.first_key(head), min(first + observed.width, attention.n) - 1
+            first_key, last_key, step = _places(attention, head, keys)
             if attention.starts and first >= attention.row_lengths[head]:
                 continue  # a split ends with its last key
             rows.append(
                 Row(
                     head,
                     t,
-                    begin + first,
-                    begin + end,
+                    first_key,
+                    last_key,
                     float(qk[head, keys].max()),
                     _shown_max(m_old, attention) if observed.m is not None else None,
                     _shown_max(m_new, attention),
@@ -220,10 +230,20 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
                     acc,
                     attention.label(head),
                     _binned(qk[head, keys]),
+                    step,
                 )
             )
             m_old = m_new
     return rows
+
+
+def _places(attention: Attention, head: int, columns: slice) -> tuple[int, int, int]:
+    """The first and the last key of some columns, and how far one is from the next (0: not the
+    same for all)."""
+    keys = np.sort(attention.positions[columns]) + attention.first_key(head)
+    steps = np.unique(np.diff(keys))
+    step = 1 if not len(steps) else int(steps[0]) if len(steps) == 1 else 0
+    return int(keys[0]), int(keys[-1]), step
 
 
 def _binned(scores: NDArray[np.float64]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import stage
 from ..inputs.draw import TILE
-from ..reference.recipes import Recipe, cook
+from ..reference import twins
 from ..running import runner
 from ..running.worked import StandIn, solution_text, variant
 from ..stage import Case
@@ -112,35 +112,41 @@ def broken(key: int | str) -> Callable[..., Any]:
     try:
         text = solution_text(key)
     except stage.StageError:
-        if made.recipe is None:
+        if not made.line:
             return made.stand_in or StandIn(lesson)
-        return _broken_twin(lesson, made.recipe)
+        return _broken_twin(lesson, made.line)
     return variant(key, made.changes, text, "broken")
 
 
-def _broken_twin(lesson: stage.Stage, recipe: Recipe) -> Callable[..., Iterator[dict[str, Any]]]:
-    """A recipe as a NumPy twin: it yields the state after every tile."""
+def _broken_twin(lesson: stage.Stage, line: str) -> Callable[..., Iterator[dict[str, Any]]]:
+    """The twin with a line written wrongly: it yields the state after every tile."""
     assert lesson.attention is not None
-    attention_of = lesson.attention
+    attention_of, (way,) = lesson.attention, twins.ways(line)
+    passes = lesson.number < 3
+    text = twins.edited(twins.PASSES if passes else twins.ONE_PASS, way)
+    assert text is not None
 
     def twin(*args: Any, **options: Any) -> Iterator[dict[str, Any]]:
         attention = attention_of(Case("", "", dict(zip(lesson.parameters, args)), options))
         tile = min(TILE, attention.n)
+        tiles = [np.arange(a, min(a + tile, attention.n)) for a in range(0, attention.n, tile)]
+        ran = twins.run(text, twins.names(attention, tiles))
+        assert ran is not None
         qk = attention.scores()
         m_old = np.full((attention.n_q_heads, 1), -np.inf)
-        for t, state in enumerate(cook(attention, tile, recipe).states):
-            keys = slice(t * tile, (t + 1) * tile)
+        for t, keys in enumerate(tiles):
             tile_max = qk[:, keys].max(axis=1, keepdims=True)
-            m = np.maximum(m_old, tile_max) if recipe.method == "passes" else state["m"]
-            one_pass = {} if recipe.method == "passes" else {"alpha": np.exp(m_old - m)}
+            state = {
+                name: np.concatenate(kept[t :: len(tiles)])
+                for name, kept in ran.kept.items()
+                if len(kept) > t
+            }
             yield {
-                "keys": (keys.start, keys.stop - 1),
+                "keys": (int(keys[0]), int(keys[-1])),
                 "tile_max": tile_max,
                 "m_old": m_old,
                 **state,
-                "m": m,
-                **one_pass,
             }
-            m_old = m
+            m_old = state["m"]
 
     return twin

@@ -1,14 +1,14 @@
 """What a reader has solved, kept in a file of the folder that `start` made, or in the browser.
 
-Nothing is kept anywhere else: a check in a folder without `progress.json` leaves no trace. In the
+Nothing is kept anywhere else: a check in a folder without `progress.txt` leaves no trace. In the
 browser edition the file is always kept; the page stores it, with the reader's notebooks, in the
-browser's own storage. The record has no times and no names.
+browser's own storage. The record is one line of text per stage, without times and names. (It is not
+JSON, which a page of JupyterLite can write once and never again.)
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from ..reference.text import table
 from ..stage import solutions_folder, stages
 from ..verdict import CORRECT, OVER_THE_RUNG, WRONG, Verdict
 
-FILE = "progress.json"
-EMPTY = '{"stages": {}}\n'
+FILE = "progress.txt"
+EMPTY = "# stage outcome rung where\n"
+"""The first line of a record, and all of a new one."""
 FILES, BROWSER = "files", "browser"
 _HEADER = ["stage", "name", "outcome", "rung", "where"]
 
@@ -51,24 +52,27 @@ def note(verdict: Verdict, kernel: Any) -> None:
     outcome = CORRECT if verdict.cause == OVER_THE_RUNG else verdict.outcome
     rung = verdict.details.get("rung")
     found = _read(path) or {}
-    before = found.get(str(verdict.stage), {})
+    before = found.get(verdict.stage, {})
     if before.get("outcome") == CORRECT:
         if outcome != CORRECT or (before.get("rung") or 0) >= (rung or 0):
             return
-    found[str(verdict.stage)] = {"outcome": outcome, "rung": rung, "where": where()}
-    ordered = {key: found[key] for key in sorted(found, key=int)}
-    text = json.dumps({"stages": ordered}, indent=1) + "\n"
+    found[verdict.stage] = {"outcome": outcome, "rung": rung, "where": where()}
+    lines = [
+        f"{number} {entry['outcome']} {'-' if entry['rung'] is None else entry['rung']} "
+        f"{entry['where']}\n"
+        for number, entry in sorted(found.items())
+    ]
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text("".join([EMPTY, *lines]), encoding="utf-8", newline="\n")
     except OSError:
         return
 
 
 def found(folder: Path | None = None) -> dict[int, dict[str, Any]]:
-    """The record by stage number; empty where none is kept."""
+    """The record by stage number, each with "outcome", "rung" (None without a ladder) and "where";
+    empty where none is kept."""
     path = record_file() if folder is None else folder / FILE
-    kept = (_read(path) if path is not None else None) or {}
-    return {int(key): value for key, value in kept.items()}
+    return (_read(path) if path is not None else None) or {}
 
 
 def report(folder: Path | None = None) -> str:
@@ -93,14 +97,22 @@ def report(folder: Path | None = None) -> str:
     return f"{table(_HEADER, rows, 3)}\n{solved} of {len(rows)} stages are solved."
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The stages of a record; None for a file that is none."""
+def _read(path: Path) -> dict[int, dict[str, Any]] | None:
+    """A record by stage number, without the lines that are not of one; None for another file."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))["stages"]
-        known = {str(lesson.number) for lesson in stages()}
-        return {key: dict(value) for key, value in kept.items() if key in known}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, ValueError):
         return None
+    if header != EMPTY:
+        return None
+    kept: dict[int, dict[str, Any]] = {}
+    known = {str(lesson.number) for lesson in stages()}
+    for line in lines:
+        match line.split():
+            case [number, outcome, rung, place] if number in known and outcome in (CORRECT, WRONG):
+                reached = int(rung) if rung.isdecimal() else None
+                kept[int(number)] = {"outcome": outcome, "rung": reached, "where": place}
+    return kept
 
 
 def _is_own(kernel: Any, home: Path) -> bool:

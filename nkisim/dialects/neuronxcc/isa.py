@@ -570,7 +570,11 @@ def memset(
 
 # -- GpSimdE ---------------------------------------------------------------------------------------
 def iota(expr: Any, dtype: Any, *, mask: Any = None, **kwargs: Any) -> Tensor:
-    """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`."""
+    """A tile of the index values of `expr`, an expression of nl.arange, cast to `dtype`.
+
+    `nisa.iota(nl.arange(8)[None, :], dtype=nl.float32)` is a (1, 8) tile that holds 0, 1, ... 7;
+    `nisa.iota(nl.arange(128)[:, None] * 4, dtype=nl.int32)` is (128, 1), 0, 4, 8, ...
+    """
     api = "nisa.iota"
     dst = dst_of(kwargs, api) if kwargs else None
     if isinstance(expr, (int, np.integer)):

@@ -122,9 +122,26 @@ def _address(address: Any, api: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
+def _plain(shape: tuple[Any, ...]) -> bool:
+    """Whether a shape is of plain integers: 2, 2.0 and True are one key."""
+    for n in shape:
+        if type(n) is not int:
+            return False
+    return True
+
+
 def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any = None) -> Tensor:
     """A new tensor; nothing in it counts as written."""
     program = current(api)
+    usual = (buffer is sbuf or buffer is psum) and address is None and type(name) is str
+    usual = usual and type(shape) is tuple and _plain(shape)
+    if usual:
+        try:
+            meta = program.like.get((buffer is sbuf, shape, type(dtype), dtype))
+        except TypeError:  # what cannot be a key is refused below
+            meta = None
+        if meta is not None:
+            return program.made(meta, name=name or None)
     place = region(buffer, api)
     sizes = _shape(shape, api)
     name = arguments.word(name, api, "name")
@@ -146,6 +163,8 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     _check_on_chip(program, api, space, sizes, wanted, name, address)
     pstart = 0 if address is None else int(address[0])
     t = program.allocate(space, sizes, wanted, pstart=pstart, name=name or None)
+    if usual:
+        program.like[buffer is sbuf, shape, type(dtype), dtype] = t.meta
     if address is not None:
         program.place(t, *address)
     return t

@@ -29,7 +29,7 @@ from ...isa.vector import (
     VECTOR_TRANSPOSE,
 )
 from ...machine import dtypes
-from ...machine.memory import CONST, EMPTY, PSUM
+from ...machine.memory import CONST, EMPTY, FULL, PSUM, SHARED
 from ...rules import arguments
 from ...rules.arguments import flag, integer, integers, pairs
 from ...rules.errors import broken, shown
@@ -50,6 +50,9 @@ _WORD = 2**31
 """Affine values are integers of 32 bits."""
 
 
+_ALL = np.ones(1, dtype=bool)
+
+
 # -- TensorE ---------------------------------------------------------------------------------------
 def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
     """Whether a matmul adds to what is in `dst`; None: to what has been written of it."""
@@ -66,7 +69,8 @@ def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
         return False
     if dst.meta.space != PSUM:
         return bool(accumulate)
-    written = program.written_flags(dst)
+    full = buf.state in (FULL, SHARED)
+    written = _ALL if full else program.written_flags(dst)
     if accumulate is None:
         if not written.any():
             return False

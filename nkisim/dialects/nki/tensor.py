@@ -14,6 +14,7 @@ from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM, meta_of
 from ...machine.running import dialect
+from ...machine.shapes import ShapeOnly, shape_only
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
@@ -22,6 +23,8 @@ from ...tensors.strided import RuntimeView
 from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
 from .targets import needs_trn3
+
+_new: Any = object.__new__
 
 
 class NkiTensor(Tensor, NKIObject):
@@ -90,6 +93,70 @@ class NkiTensor(Tensor, NKIObject):
     def __getitem__(self, key: Any) -> NkiTensor:
         if key is Ellipsis:
             return self
+        if type(key) is tuple and self.runtime is None and self.tensor_index is None:
+            found = self._like(key)
+            if found is not None:
+                return found
+        return self._subscript(key)
+
+    def _like(self, key: tuple[Any, ...]) -> NkiTensor | None:
+        """The view, if it is plain slices and integers and a view of its form was made before."""
+        meta = self.meta
+        shape = meta.shape
+        if len(key) > len(shape):
+            return None
+        off, pstart = self.off, meta.pstart
+        form: list[Any] = []
+        cut: list[Any] = []
+        first = True
+        for e, n, stride in zip(key, shape, meta.strides):
+            kind = type(e)
+            if kind is slice:
+                start, stop = e.start, e.stop
+                if e.step is not None:
+                    return None
+                start = 0 if start is None else start
+                stop = n if stop is None else stop
+                if type(start) is not int or type(stop) is not int:
+                    return None
+                if not 0 <= start < stop <= n:
+                    return None
+                form.append(stop - start)
+                cut.append(slice(start, stop))
+            elif kind is int:
+                if not 0 <= e < n:
+                    return None
+                start = e
+                form.append(0)
+                cut.append(e)
+            else:
+                return None
+            if start:
+                off += start * stride
+                if first:
+                    pstart += start
+            first = False
+        form.append(pstart)
+        form.append("nki")  # views of the other dialect keep other axes
+        known = tuple(form)
+        found = meta.views.get(known)
+        if found is None:
+            view = self._subscript(key)
+            if view.ndim == len(shape) - form.count(0):  # no axis taken by number was kept
+                meta.views[known] = view.meta, ()
+            return view
+        made: NkiTensor = _new(NkiTensor)
+        made.buf = self.buf
+        made.meta = layout = found[0]
+        made.off = off
+        made.runtime = made.tensor_index = None
+        array = self.array
+        made.array = (
+            shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
+        )
+        return made
+
+    def _subscript(self, key: Any) -> NkiTensor:
         keys = key if type(key) is tuple else (key,)
         if len(keys) == 1 and type(keys[0]) is list:
             keys = tuple(keys[0])

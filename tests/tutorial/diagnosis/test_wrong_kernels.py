@@ -56,7 +56,7 @@ def test_a_kernel_may_take_more_than_its_stage_asks_for(number, text, tmp_path):
 
 
 def test_an_unknown_mistake_is_placed_and_not_guessed_at(tmp_path):
-    text = changed(solution(2), ("acc = nl.full((1, d), 0.0", "acc = nl.full((1, d), 1.0"))
+    text = changed(solution(2), ("acc = nl.full((1, d), 0.0", "acc = nl.full((1, d), 2.0"))
     verdict = check(2, load(2, text, tmp_path))
     assert verdict.cause is None
     assert verdict.sentence.startswith("tile 0: |acc| is ")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import numpy as np
 import pytest
 
@@ -154,6 +157,12 @@ def test_every_stages_kernel_has_a_picture_that_fits(number, tmp_path):
         if hasattr(shape, "anchor") and shape.anchor == "start":
             assert shape.x + shape.width <= made.width, shape.text
     assert made.svg == picture(number, load(number, solution(number), tmp_path)).svg
+
+
+def test_an_image_holds_no_line_of_the_kernel_and_a_file_does(tmp_path):
+    made = picture(3, load(3, solution(3), tmp_path))
+    data = re.search(r'base64,([^"]+)', made.image())
+    assert "nisa." in made.svg and "nisa." not in base64.b64decode(data[1]).decode()
 
 
 def test_many_instructions_are_folded_by_line(tmp_path):

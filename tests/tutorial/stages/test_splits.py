@@ -14,9 +14,6 @@ import nkisim
 from tests.tutorial.diagnosis import wrong_split
 from tests.tutorial.kernels import changed, load, refused, solution, style, unnamed
 from tutorial import check, get, trace
-from tutorial.diagnosis import matching
-from tutorial.mistakes.splits import SPLIT
-from tutorial.reference.recipes import cook
 from tutorial.reference.splitting import RIGHT, State, identity, merged, tiles
 from tutorial.stage import InputError
 
@@ -152,37 +149,8 @@ def test_by_the_model_splitting_pays_on_several_cores_and_only_there(tmp_path):
     assert times[4][1] < 0.4 * times[1][1]
 
 
-@pytest.mark.parametrize("mistake", SPLIT, ids=lambda m: m.key)
-def test_every_mistake_of_splits_is_revealed_by_some_family(mistake):
-    stage = get(6)
-    problems = [(stage.attention(c), stage.expected(c)) for c in stage.cases()]
-    for recipe in mistake.recipes:
-        for attention, expected in problems:
-            with np.errstate(all="ignore"):
-                o = cook(attention, 128, recipe).o
-                if not (np.abs(o - expected) <= 1e-4 * np.abs(expected).max()).all():
-                    break
-        else:
-            raise AssertionError(recipe)
-
-
 @pytest.mark.parametrize("n_splits", [0, -1, 2.0, True, "2", None])
 def test_a_number_of_splits_that_is_none_is_refused(n_splits):
     q, k, v, _ = get(6).case("one split").args.values()
     with pytest.raises(InputError, match="n_splits must be a whole number of 1 or more"):
         get(6).custom_case({"q": q, "k": k, "v": v, "n_splits": n_splits})
-
-
-def test_the_query_heads_of_a_group_are_not_tried_as_a_tile_of_keys(tmp_path, monkeypatch):
-    tried = set()
-
-    def cooked(attention, tile, recipe):
-        tried.add(tile)
-        return cook(attention, tile, recipe)
-
-    for kept in (matching._predicted, matching._predicted_row):
-        kept.cache_clear()
-    monkeypatch.setattr(matching, "cook", cooked)
-    _, base, changes, cause, _ = wrong_split.WRONG["6 last skipped"]
-    assert check(6, load(6, changed(base, *changes), tmp_path)).cause == cause
-    assert 128 in tried and min(tried) >= 128  # the matmuls have 2, 4 and 128 columns

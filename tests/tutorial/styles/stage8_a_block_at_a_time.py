@@ -1,5 +1,6 @@
-"""Stage 8 with a loop over the blocks: each key's row number is worked out, and unused entries are read as block 0."""
+"""Stage 8 with a loop over the blocks: each key's row number is worked out, and unused entries are skipped."""
 import neuronxcc.nki as nki
+import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 
@@ -26,10 +27,12 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                 key = nl.add(nl.zeros((block, 1), dtype=nl.float32), nl.copy(nki.isa.iota(i_p + i_1, dtype=nl.float32)))
                 live = nl.less(nl.add(key, float(j * block)), size, dtype=nl.uint8)
                 begun = nl.less(nl.full((block, 1), float(j * block), dtype=nl.float32), size, dtype=nl.uint8)
-                entry = nl.where(begun, entry, 0.0)
+                entry = nl.where(begun, entry, float(n_blocks))
                 row = nl.add(nl.multiply(nl.add(nl.multiply(entry, float(Hkv)), float(h)), float(block)), key, dtype=nl.int32)
-                kt = nl.load(k_rows[row[i_p, 0], i_d])       # (block, d)
-                vt = nl.load(v_rows[row[i_p, 0], i_d])
+                kt = nl.zeros((block, d), dtype=nl.float32)
+                vt = nl.zeros((block, d), dtype=nl.float32)
+                nisa.dma_copy(dst=kt, src=k_rows[row[i_p, 0], i_d], oob_mode=nisa.oob_mode.skip)
+                nisa.dma_copy(dst=vt, src=v_rows[row[i_p, 0], i_d], oob_mode=nisa.oob_mode.skip)
                 wide = nl.broadcast_to(live, shape=(block, d))
                 kt = nl.where(wide, kt, 0.0)
                 vt = nl.where(wide, vt, 0.0)

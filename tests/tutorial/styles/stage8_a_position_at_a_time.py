@@ -9,7 +9,7 @@ import neuronxcc.nki.language as nl
 
 @nki.jit
 def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, softmax_scale=None):
-    (B, d, Q), (_, H, bs, _), most = q.shape, k_blocks.shape, block_table.shape[1]
+    (B, d, Q), (N, H, bs, _), most = q.shape, k_blocks.shape, block_table.shape[1]
     G = Q // H
     s = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     o = nl.ndarray((B, Q, d), dtype=q.dtype, buffer=nl.shared_hbm)
@@ -28,12 +28,14 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
                 Lb = nl.broadcast_to(L, shape=(P, 1))
                 used = nl.less(first, Lb, dtype=nl.uint8)
                 idx = nl.ndarray((P, 1), dtype=nl.int32, buffer=nl.sbuf)
-                idx[...] = nl.copy(nl.where(used, nl.copy(ent, dtype=nl.float32), 0.0), dtype=nl.int32)
+                idx[...] = nl.copy(nl.where(used, nl.copy(ent, dtype=nl.float32), float(N)), dtype=nl.int32)
                 sc = nl.ndarray((P, bs, G), dtype=nl.float32, buffer=nl.sbuf)
                 vals = nl.ndarray((P, bs, d), dtype=nl.float32, buffer=nl.sbuf)
                 for r in range(bs):
-                    kt = nl.load(k_blocks[idx[i_p, 0], h, r, i_d])
-                    vt = nl.load(v_blocks[idx[i_p, 0], h, r, i_d])
+                    kt = nl.zeros((P, d), dtype=nl.float32)
+                    vt = nl.zeros((P, d), dtype=nl.float32)
+                    nisa.dma_copy(dst=kt, src=k_blocks[idx[i_p, 0], h, r, i_d], oob_mode=nisa.oob_mode.skip)
+                    nisa.dma_copy(dst=vt, src=v_blocks[idx[i_p, 0], h, r, i_d], oob_mode=nisa.oob_mode.skip)
                     dead = nl.greater_equal(nl.add(first, float(r)), Lb, dtype=nl.uint8)
                     nisa.tensor_copy_predicated(src=0.0, dst=kt, predicate=nl.broadcast_to(dead, shape=(P, d)))
                     nisa.tensor_copy_predicated(src=0.0, dst=vt, predicate=nl.broadcast_to(dead, shape=(P, d)))

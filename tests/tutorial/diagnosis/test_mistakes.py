@@ -1,0 +1,58 @@
+"""Known mistakes told by outputs alone, and a sample of mistakes written without a look at the
+tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tutorial.diagnosis import closure
+from tests.tutorial.diagnosis.edits import table
+from tests.tutorial.kernels import load
+from tutorial import check
+
+EVERY = 59  # the suite looks at one in so many; tools/judge_learned.py at all
+WAYS = {number: list(closure.made(number))[::EVERY] for number in (2, 3, 4)}
+WRONG = [kernel for number in range(1, 7) for kernel in table(number, "wrong")][::EVERY]
+RIGHT = [kernel for number in range(1, 7) for kernel in table(number, "right")][::EVERY]
+
+SYNONYMS = {
+    frozenset(pair)
+    for pair in (
+        ("tile 0 reused", "first tile only"),
+        ("scale added", "scale missing"),
+        ("scale is 1/sqrt(G)", "scale missing"),
+        ("l counts the keys", "divided by n"),
+        ("divided by the last tile's sum", "l not accumulated"),
+        ("m overwritten before alpha", "nothing rescaled"),
+        ("m never updated", "nothing accumulated"),
+        ("l starts at 1", "epsilon in the division"),
+        ("output multiplied by the scale", "p multiplied by the scale"),
+        ("acc never updated", "m is a minimum"),
+        ("divided inside the loop", "divided twice"),
+        ("one row of p", "acc not rescaled"),
+        ("l shared", "l adds the mean"),
+        ("m starts too high", "m starts at 0"),
+    )
+}
+"""Mistakes that give the same outputs on all probes."""
+
+
+@pytest.mark.parametrize(
+    "made", [one for ways in WAYS.values() for one in ways], ids=lambda one: one.name
+)
+def test_a_mistake_given_as_outputs_alone_is_itself_or_a_synonym(made):
+    key, named = made.mistake.key, closure.taken_for(made)
+    assert named in (key, None, closure.RIGHT) or frozenset((key, named)) in SYNONYMS
+
+
+@pytest.mark.parametrize("kernel", WRONG, ids=lambda kernel: kernel.name)
+def test_a_learners_wrong_kernel_is_not_accepted(kernel, tmp_path):
+    verdict = check(kernel.stage, load(kernel.stage, kernel.text, tmp_path))
+    assert verdict.outcome == "wrong"
+    assert verdict.cause is not None
+
+
+@pytest.mark.parametrize("kernel", RIGHT, ids=lambda kernel: kernel.name)
+def test_a_right_kernel_in_another_style_is_accepted(kernel, tmp_path):
+    verdict = check(kernel.stage, load(kernel.stage, kernel.text, tmp_path))
+    assert verdict.ok, verdict.sentence

@@ -1,0 +1,240 @@
+"""One call of a kernel that is compared with the twins: its answer, the right one, and the tiles
+that it may have had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference import splitting, twins
+from ..reference.attention import Attention
+from ..running import runner, tolerance
+from ..running.runner import Result
+from ..stage import Case, Stage
+from ..trace import reads
+from ..trace.states import widths
+
+F32 = NDArray[np.float32]
+FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
+FITS_SHORT = 2e-2  # the same for two bf16 ways
+POSITIONS = "a position at a time"  # of every block of a paged cache
+MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
+BETTER = 0.25  # and that much nearer than the right answer is
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a kernel may have taken the keys: in the order in which it read them, or in tiles of
+    `width` keys from the first to the last (as wide as its widest load where `loaded`), the last
+    one `filled` up; where there are splits, dealt out by a `rule`."""
+
+    width: int = 0
+    read: bool = False
+    loaded: bool = False
+    filled: bool = False
+    rule: str = ""
+
+
+@lru_cache(maxsize=256)
+def problem_of(stage: Stage, case: Case) -> Attention:
+    """A case as attention: one object a case, so that what is computed from it can be kept."""
+    assert stage.attention is not None
+    return stage.attention(case)
+
+
+@dataclass(eq=False)
+class Trial:
+    """`got` and `want` have one row a query head, those of a batch one after another."""
+
+    stage: Stage
+    result: Result
+    want: NDArray[np.float64]
+    allowed: NDArray[np.float64]
+    k_name: str
+    _twins: dict[Tiling, dict[str, Any] | None] = field(default_factory=dict)
+
+    @property
+    def case(self) -> Case:
+        return self.result.case
+
+    @cached_property
+    def problem(self) -> Attention:
+        return problem_of(self.stage, self.case)
+
+    @cached_property
+    def got(self) -> NDArray[np.float64]:
+        assert self.result.output is not None
+        return self.result.output.astype(np.float64).reshape(self.want.shape)
+
+    @cached_property
+    def instructions(self) -> list[Any]:
+        return [] if self.result.run is None else self.result.run.instructions
+
+    @cached_property
+    def off(self) -> NDArray[np.bool_]:
+        """Which rows are wrong."""
+        with np.errstate(all="ignore"):
+            right: NDArray[np.bool_] = np.abs(self.got - self.want) <= self.allowed
+        return np.asarray(~right.all(axis=1))
+
+    @cached_property
+    def has_keys(self) -> NDArray[np.bool_]:
+        return self.problem.row_lengths > 0
+
+    @property
+    def wrong(self) -> bool:
+        return bool(self.off.any())
+
+    @property
+    def says_much(self) -> bool:
+        """Whether there are wrong rows with keys and numbers in them."""
+        return bool((self.off & self.has_keys & np.isfinite(self.got).all(axis=1)).any())
+
+    # -- tiles -------------------------------------------------------------------------------
+    @cached_property
+    def loads(self) -> list[reads.Load]:
+        run, k = self.result.run, self.case.args.get("k")
+        return [] if run is None or k is None else reads.loads(run, self.k_name, *k.shape[-2:])
+
+    def tilings(self) -> Iterator[Tiling]:
+        """What is worth trying, the most likely first."""
+        problem = self.problem
+        shown = [w for w in widths(self.instructions, problem) if w <= problem.n]
+        known = bool(self.instructions)
+        if problem.splits:
+            if reads.dealt(self.loads, problem.n):
+                yield Tiling(read=True)
+            for rule in splitting.DEALS:
+                yield from (Tiling(w, rule=rule) for w in shown[: 1 if known else 3])
+            return
+        if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
+            block = int(self.case.args["k_blocks"].shape[2])
+            yield Tiling(128 * block)
+            if problem.n <= MOST_TILES * block:
+                yield Tiling(block)
+            yield Tiling(rule=POSITIONS)
+            return
+        order = reads.tiles(self.loads, problem.n)
+        if order:
+            yield Tiling(read=True)
+        elif self.loads:
+            yield Tiling(loaded=True)
+        done = {max(map(len, order))} if order else set()
+        usual = [w for w in shown if w not in done and problem.n <= MOST_TILES * w]
+        for width in usual[: (1 if order else 2) if known else None]:
+            yield Tiling(width)
+        width = max(done, default=128)
+        if problem.lengths is not None and problem.n % width:
+            yield Tiling(width, filled=True)
+
+    def names(self, tiling: Tiling) -> dict[str, Any] | None:
+        """What the twin reads, with these tiles; None where they do not fit."""
+        if tiling not in self._twins:
+            self._twins[tiling] = self._names(tiling)
+        return self._twins[tiling]
+
+    def _names(self, tiling: Tiling) -> dict[str, Any] | None:
+        problem = self.problem
+        tiles, splits = self._tiles(tiling)
+        if tiles is None:
+            return None
+        given = twins.names(problem, tiles, splits)
+        args = self.case.args
+        if "k_blocks" in args:
+            block = int(args["k_blocks"].shape[2])
+            more = max(-(-problem.n // block) - args["block_table"].shape[1], 0)
+            given |= {name: args[name] for name in ("k_blocks", "v_blocks")}
+            given["block_table"] = np.pad(args["block_table"], ((0, 0), (0, more)))
+            given |= {"block": block, "used": max(-(-int(problem.row_lengths.max()) // block), 1)}
+        return given
+
+    def _tiles(self, tiling: Tiling) -> tuple[list[reads.Keys] | None, list[list[reads.Keys]]]:
+        problem = self.problem
+        if tiling.read:
+            if problem.splits:
+                splits = reads.dealt(self.loads, problem.n)
+                if splits is None or len(splits) > problem.splits:
+                    return None, []
+                splits += [[] for _ in range(problem.splits - len(splits))]
+                return [keys for own in splits for keys in own], splits
+            return reads.tiles(self.loads, problem.n), []
+        if tiling.rule == POSITIONS:
+            block = int(self.case.args["k_blocks"].shape[2])
+            return [np.arange(at, problem.n, block) for at in range(block)], []
+        width = min(tiling.width, problem.n)
+        if tiling.loaded:
+            width = max((len(load.keys) for load in self.loads), default=problem.n)
+        if problem.lengths is None and problem.n % width:
+            return None, []
+        if tiling.filled:
+            ends = [(a, a + width) for a in range(0, problem.n, width)]
+        else:
+            ends = [(a, min(a + width, problem.n)) for a in range(0, problem.n, width)]
+        tiles = [np.arange(*end) for end in ends]
+        if not problem.splits:
+            return tiles, []
+        dealt = splitting.tiles(len(tiles), problem.splits, tiling.rule)
+        return tiles, [[tiles[t] for t in own] for own in dealt]
+
+    # -- comparison --------------------------------------------------------------------------
+    def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> float | None:
+        """How far the twin's answer is from the kernel's, in parts of how far the right one is;
+        None if it does not fit."""
+        given = self.names(tiling)
+        if given is None:
+            return None
+        ran = twins.run(text, twins.one_head_each(given) if in_turn else given)
+        if ran is None:
+            return None
+        counted = self.has_keys | no_keys
+        return self._compare(ran.o.reshape(self.got.shape).astype(np.float64), counted)
+
+    def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> float | None:
+        got, want = self.got, self.want
+        finite = np.isfinite(made)
+        lost = ~finite.any(
+            axis=1
+        )  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+        settled = lost & ~got.any(axis=1)
+        rows = counted & ~settled
+        if not np.array_equal(finite[rows], np.isfinite(got[rows])):
+            return None
+        with np.errstate(all="ignore"):
+            far = np.where(finite, np.abs(got - made), 0).max(axis=1)
+            size = np.where(finite, np.abs(made), 0).max(axis=1)
+            off = np.where(np.isfinite(got), np.abs(got - want), 0).max(axis=1)
+        short = self.stage.tolerance is not None
+        near = far <= (FITS_SHORT if short else FITS) * size + 1e-30
+        better = (far <= BETTER * off) | ~self.off | lost
+        if not (near & better)[rows].all():
+            return None
+        told = rows & self.off & ~lost
+        return float((far[told] / off[told]).mean()) if told.any() else 0.0
+
+
+@lru_cache(maxsize=256)
+def _allowed(problem: Attention) -> NDArray[np.float64]:
+    return tolerance.Float32(problem).bound
+
+
+def trial(stage: Stage, kernel: Any, case: Case, keep_results: bool = False) -> Trial | None:
+    """The kernel run on a case; None if it gives no answer to it."""
+    result = runner.run(kernel, case, stage, keep_results=keep_results)
+    return None if result.problem is not None else of_result(stage, kernel, result)
+
+
+def of_result(stage: Stage, kernel: Any, result: Result) -> Trial:
+    """A call that was made already."""
+    expected = stage.expected(result.case)
+    want = expected.reshape(-1, expected.shape[-1])
+    if stage.tolerance is not None:
+        allowed = stage.tolerance(result.case).reshape(want.shape)
+    else:
+        allowed = _allowed(problem_of(stage, result.case))
+    names = runner.parameter_names(kernel, stage)
+    return Trial(stage, result, want, allowed, names.get("k", "k"))

@@ -1,0 +1,125 @@
+"""Which keys a kernel read, in which order: from its loads of K."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reference.attention import Attention
+
+Keys = NDArray[np.intp]
+
+
+class Load(NamedTuple):
+    """One load of K: the program instance that made it, the KV head (of all sequences) and the
+    keys."""
+
+    instance: int
+    head: int
+    keys: Keys
+
+
+def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
+    """The loads of the HBM tensor `name`, (..., d, n), in order; those that read several heads
+    count for each."""
+    found: list[Load] = []
+    before = 0
+    for program in run.programs:
+        at = 0
+        for record in program.records():
+            started = int(np.searchsorted(program.instances, at, side="right"))
+            at += len(record)
+            signature, places = record[0], record[5:-1]
+            for place, meta in enumerate(signature.srcs):
+                buffer, offset = places[2 * place], places[2 * place + 1]
+                if meta.space == "hbm" and buffer.label == name and buffer.role == "input":
+                    found += _load(before + started - 1, offset, meta, d, n)
+        before += max(len(program.instances), 1)
+    return found
+
+
+def _load(instance: int, first: int, meta: Any, d: int, n: int) -> list[Load]:
+    """The loads of one view, whose axes step from key to key, from row to row of a head, or from
+    head to head."""
+    keys = np.array([first % n])
+    heads = np.array([first // (d * n)])
+    for size, stride in zip(meta.shape, meta.strides, strict=True):
+        steps = np.arange(size) * stride
+        if stride % (d * n) == 0:
+            heads = (heads[:, None] + steps // (d * n)).reshape(-1)
+        elif stride % n:
+            keys = (keys[:, None] + steps).reshape(-1)
+    return [Load(instance, int(head), np.unique(keys)) for head in np.unique(heads)]
+
+
+def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:
+    """The keys of each load of one head, until all are read; None where heads differ or some keys
+    are not read once."""
+    by_head: dict[int, list[Keys]] = {}
+    for load in made:
+        own = by_head.setdefault(load.head, [])
+        if sum(map(len, own)) < n:
+            own.append(load.keys)
+    orders = list(by_head.values())
+    if not orders or any(not _same(orders[0], other) for other in orders[1:]):
+        return None
+    return orders[0] if complete(orders[0], n) else None
+
+
+def dealt(made: Sequence[Load], n: int) -> list[list[Keys]] | None:
+    """The tiles of each program instance, by the loads of the first KV head; None where a key is
+    not read once."""
+    instances = [load.instance for load in made]
+    if not instances:
+        return None
+    found: list[list[Keys]] = [[] for _ in range(max(instances) + 1)]
+    for load in made:
+        if load.head == made[0].head:
+            found[load.instance].append(load.keys)
+    return found if complete([keys for own in found for keys in own], n) else None
+
+
+def complete(order: Sequence[Keys], n: int) -> bool:
+    """Whether every key is there once."""
+    return bool(
+        np.array_equal(np.sort(np.concatenate([*order, np.zeros(0, np.intp)])), np.arange(n))
+    )
+
+
+def _same(a: Sequence[Keys], b: Sequence[Keys]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def as_read(run: Any, attention: Attention) -> Attention | None:
+    """The problem with its keys in the order in which a kernel took them; None where that order is
+    unknown.
+
+    A kernel shows its order by its loads of K. Loads of unequal width are followed only where the
+    last is the narrow one.
+    """
+    if attention.splits or attention.starts or run is None:
+        return attention
+    made = loads(run, _k_name(run, attention), attention.d, attention.n)
+    order = tiles(made, attention.n)
+    if order is None:
+        return attention
+    taken = np.concatenate(order)
+    if np.array_equal(taken, np.arange(attention.n)):
+        return attention
+    if len({len(keys) for keys in order[:-1]}) > 1 or len(order[-1]) > len(order[0]):
+        return None
+    return replace(attention, k=attention.k[..., taken], v=attention.v[..., taken], order=taken)
+
+
+def _k_name(run: Any, attention: Attention) -> str:
+    """What the kernel calls K: its first input of K's shape."""
+    shape = (attention.d, attention.n)
+    for program in run.programs:
+        for buffer in program.buffers:
+            if buffer.role == "input" and tuple(buffer.meta.shape[-2:]) == shape:
+                return str(buffer.label)
+    return ""
