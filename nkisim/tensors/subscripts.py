@@ -18,6 +18,10 @@ from ..rules import arguments
 from ..rules.errors import broken, shown
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
 
+FAR = 2**20
+"""How far a slice may end beyond its tensor and still be judged where it is read: a mask can cut
+off what is beyond, but no tile is longer."""
+
 
 class Strided(NamedTuple):
     """A view that a layout describes."""
@@ -176,9 +180,10 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
         if isinstance(e, slice):
             start, stop = e.start or 0, n if e.stop is None else e.stop
             start, stop, step = integers(t, key, start, stop, e.step)
-            if not 0 <= start < stop or (step is not None and step < 1):
+            beyond = stop > n + FAR
+            if not 0 <= start < stop or beyond or (step is not None and step < 1):
                 bad_slice(t, dim, start, stop, step)
-            spans.append((start, stop, step or 1))
+            spans.append((start, stop, min(step or 1, stop)))
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
             if not 0 <= e < n:
                 e = bad_int(t, dim, int(e))
