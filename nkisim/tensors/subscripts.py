@@ -165,6 +165,15 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
     )
 
 
+_LARGEST = 1 << 16
+"""Elements of the largest access (arch: 64 Ki per partition)."""
+
+
+def overhangs(start: int, stop: int, step: int | None) -> bool:
+    """Whether a slice could be one access of which a mask leaves out what is not there."""
+    return 0 <= start < stop <= min(start + _LARGEST, 1 << 31) and (step is None or step >= 1)
+
+
 def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """A subscript of slices and integers as an index for each axis, and the shape of what it names.
     Slices may end beyond the tensor; anything else that is wrong is refused."""
@@ -176,7 +185,7 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
         if isinstance(e, slice):
             start, stop = e.start or 0, n if e.stop is None else e.stop
             start, stop, step = integers(t, key, start, stop, e.step)
-            if not 0 <= start < stop or (step is not None and step < 1):
+            if not overhangs(start, stop, step):
                 bad_slice(t, dim, start, stop, step)
             spans.append((start, stop, step or 1))
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
