@@ -185,7 +185,8 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
         if isinstance(e, slice):
             start, stop = e.start or 0, n if e.stop is None else e.stop
             start, stop, step = integers(t, key, start, stop, e.step)
-            if not overhangs(start, stop, step):
+            inside = 0 <= start < stop <= n and (step is None or step >= 1)
+            if not inside and not overhangs(start, stop, step):
                 bad_slice(t, dim, start, stop, step)
             spans.append((start, stop, step or 1))
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):
