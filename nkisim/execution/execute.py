@@ -92,7 +92,7 @@ def execute(
             execution.check_scope(s)
         buf.last = clock
     in_place = signature.into
-    arrays: Any = (a.array,) if len(srcs) == 1 else [s.array for s in srcs]
+    arrays: Any = (srcs[0].array,) if len(srcs) == 1 else [s.array for s in srcs]
     result: Any = None if in_place else signature.compute(*arrays)
     if extra is not None:
         result, second = result

@@ -165,6 +165,9 @@ def _layout(t: Tensor) -> Meta:
     return meta_of(m.space, m.shape, m.strides, m.dtype) if type(t) is IndexedTensor else m
 
 
+_INDIRECT = frozenset((IndexedTensor, ResolvedView))
+
+
 class Table:
     """Things that are numbered as they come, each once."""
 
@@ -205,6 +208,8 @@ class Lowering:
         self.attributes = Table()
         self.constants = Table()
         """Numbers, with their types, and patterns."""
+        self.seen: dict[int, tuple[Tensor, tuple[int, int]]] = {}
+        """The numbers among operands, by identity: dialects use one object again and again."""
         self.picks: list[Pick] = []
         self.places: dict[tuple[CodeType, int], int] = {}
         self.buffers: list[Buffer] = []
@@ -290,21 +295,25 @@ class Lowering:
         form = self.plain.get((signature, call[2])) if shared else None
         if form is None:
             form = self._form(call, signature, shared)
-        args = self.args
-        if where is None:
-            args.append(-1)
-        else:
-            args.append(self.masks.number((where.shape, where.tobytes()), pattern_of(where)))
+        args, numbers = self.args, self.numbers
+        mask = -1
+        if where is not None:
+            mask = self.masks.number((where.shape, where.tobytes()), pattern_of(where))
         if given is None:
-            self.enter(dst.buf)
-            args.extend((FRESH, 0))
+            args.extend((mask, FRESH, 0))
+            numbers[dst.buf] = len(self.buffers)
+            self.buffers.append(dst.buf)
         else:
+            args.append(mask)
             self._operand(given)
-        for s in srcs:
-            self._operand(s)
-        if extra is not None:
-            self._operand(extra)
-        self.steps.extend((RUN, form, self.place(*place), len(args)))
+        for s in srcs if extra is None else (*srcs, extra):
+            found = numbers.get(s.buf)
+            if found is None or type(s) in _INDIRECT:
+                self._operand(s)
+            else:
+                args.extend((found, s.off))
+        at = self.places.get(place)
+        self.steps.extend((RUN, form, self.place(*place) if at is None else at, len(args)))
 
     def _form(self, call: tuple[Any, ...], signature: Signature, shared: bool) -> int:
         _, instruction, api, dst, srcs, attrs, space, dtype, _, extra = call
@@ -329,7 +338,10 @@ class Lowering:
     def _operand(self, t: Tensor) -> None:
         kind = type(t)
         if t.meta.space == CONST:
-            self.args.extend(self._constant(t))
+            known = self.seen.get(id(t))
+            if known is None or known[0] is not t:
+                known = self.seen[id(t)] = t, self._constant(t)
+            self.args.extend(known[1])
         elif kind is IndexedTensor or kind is ResolvedView:
             self.args.extend((PICKED, len(self.picks)))
             self.picks.append(self._pick(t))

@@ -275,7 +275,8 @@ class Program:
         return [shape_only(s, d) for s, d in self._slots[: len(self._inputs)]]
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file, which `nkisim.load` reads: `docs/program-file.md` has the format."""
+        """Write it to a file, which `nkisim.load` reads. The format:
+        `docs/reference/program-file.md`."""
         Path(path).write_bytes(body(self))
 
 

@@ -341,3 +341,42 @@ def test_a_forged_file_is_refused(what, file, tmp_path):
     with pytest.raises((nkisim.ProgramFileError, nkisim.KernelError)) as error:
         nkisim.load(tmp_path / "p")
     assert len(str(error.value)) > 20
+
+
+# -- the flat form ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kernel", "arrays"),
+    [
+        (softmax_rows, [normal(128, 64)]),
+        (rounds_twice, [normal(128, 64, dtype=ml_dtypes.bfloat16)]),
+        (accumulates, [normal(128, 128), normal(128, 64)]),
+        (two_kernels, [normal(128, 64)]),
+        (gather, [normal(512, 32), RNG.integers(0, 512, (128, 1)).astype(np.int32)]),
+        (mixes, [normal(4, 8), normal(4, 6)]),
+    ],
+)
+def test_the_flat_form_computes_the_same_each_time(kernel, arrays):
+    flat = nkisim.lower(kernel, *arrays).flat()
+    for _ in range(3):
+        assert flat(*arrays).tobytes() == kernel(*arrays).tobytes()
+        arrays = [np.roll(a, 1, axis=0) for a in arrays]
+
+
+def test_the_flat_form_still_checks_the_indices_of_each_call():
+    table = normal(512, 32)
+    flat = nkisim.lower(gather, nkisim.shape((512, 32)), nkisim.shape((128, 1), "int32")).flat()
+    with pytest.raises(nkisim.KernelError, match="index 600 is out of bounds"):
+        flat(table, np.full((128, 1), 600, np.int32))
+
+
+def test_what_has_no_flat_form_says_so():
+    @nki.jit
+    def prints(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        nl.device_print("t", t)
+        nl.store(out, t)
+        return out
+
+    with pytest.raises(ValueError, match="it prints"):
+        nkisim.lower(prints, nkisim.shape((128, 8))).flat()
