@@ -135,7 +135,7 @@ def test_a_lesson_has_no_banned_idiom(notebook: Path) -> None:
     assert [found for cell in cells_of(notebook) for found in found_in(cell)] == []
 
 
-@pytest.mark.parametrize("package", ["nkisim"])
+@pytest.mark.parametrize("package", ["nkisim", "tutorial"])
 def test_a_message_has_no_banned_idiom(package: str) -> None:
     assert [
         f"{path.relative_to(ROOT).as_posix()}:{line}: {found}"

@@ -39,6 +39,8 @@ class _Core:
         self.error: BaseException | None = None
         self.done = False
         self.ready: Callable[[], bool] = lambda: True
+        self.yields = False
+        """Whether it waits only for the other core to come as far as that comes by itself."""
         self.place: source.Line | None = None
         self.what = ""
         self.turn = threading.Semaphore(0)
@@ -153,7 +155,12 @@ class Cores:
         anybody's guess where nothing makes one wait."""
         me = next(c for c in self.cores if c.program is running())
         other = next(c for c in self.cores if c is not me)
-        self.wait(lambda: other.done or not other.ready(), "a read of what the other core writes")
+        me.yields = True
+        self.wait(
+            lambda: other.done or other.yields or not other.ready(),
+            "a read of what the other core writes",
+        )
+        me.yields = False
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
         """Let the other core run until `ready` holds."""

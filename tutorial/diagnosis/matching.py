@@ -189,10 +189,13 @@ class Recorded:
         ran = twins.run(candidate.text, twins.one_head_each(given) if candidate.in_turn else given)
         if ran is None:
             return 0.0
-        shares = [self._share(name, kept) for name, kept in ran.kept.items()]
+        # sums of splits may be kept in many ways, divided or as one number with m
+        told_by = ("m",) if self.trial.problem.splits else tuple(ran.kept)
+        shares = [self._share(name, ran.kept[name]) for name in told_by]
         told = [share for share in shares if share is not None]
         found = self.evidence.overflow
-        if found is not None and (made := _overflow(ran)) is not None:
+        made = None if self.trial.problem.splits else _overflow(ran)  # a merge has factors besides
+        if found is not None and made is not None:
             told.append(float(found[0] == made))
         return float(np.mean(told)) if told else 0.5
 
@@ -203,6 +206,8 @@ class Recorded:
         if name == "alpha" and np.isnan(numbers).all():
             return 0.0  # a twin without alpha
         numbers = numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != 1)]
+        if name == "m" and len(numbers) and (np.abs(numbers) > 1e30).all():
+            return 0.5  # a max that never leaves its start
         numbers = numbers[np.abs(numbers) < 1e30]
         if not numbers.size:
             return None

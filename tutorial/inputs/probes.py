@@ -130,33 +130,29 @@ def grouped(n: int, **more: Any) -> tuple[Case, ...]:
 
 @cache
 def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
-    """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1): the padding ordinary, then NaN, then
-    1e4."""
+    """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1); what is added to the padding of K and
+    of V: nothing, NaN, NaN in K alone, 10."""
     made = []
-    for kind, n_q, n_kv, padding in (
-        (RISING, 4, 2, 0.0),
-        (RISING, 2, 1, np.nan),
-        (FALLING, 2, 1, 10.0),
-        *((kind, 2, 1, 0.0) for kind in USUAL[2:]),
-        (APART, 4, 2, 0.0),
+    for kind, n_q, n_kv, in_k, in_v in (
+        (RISING, 4, 2, 0.0, 0.0),
+        (RISING, 2, 1, np.nan, np.nan),
+        (FALLING, 2, 1, np.nan, 0.0),
+        (FALLING, 2, 1, 10.0, 10.0),
+        *((kind, 2, 1, 0.0, 0.0) for kind in USUAL[2:]),
+        (APART, 4, 2, 0.0, 0.0),
     ):
         own = lengths if kind in (RISING, FALLING) else lengths[:2]
         sequences = [heads(kind, n_q, n_kv, 64, max(length, 4)) for length in own]
         k, v = (np.zeros((len(own), n_kv, 64, n), np.float32) for _ in "kv")
         for b, length in enumerate(own):
             _, k[b], v[b] = heads(RISING, n_q, n_kv, 64, n)
-            k[b], v[b] = k[b] + np.float32(padding), v[b][..., ::-1] + np.float32(padding)
+            k[b], v[b] = k[b] + np.float32(in_k), v[b][..., ::-1] + np.float32(in_v)
             for into, x in ((k, sequences[b][1]), (v, sequences[b][2])):
                 into[b, :, :, :length] = x[..., :length]
         q = np.stack([turn(q, b) for b, (q, _, _) in enumerate(sequences)])
         args = {"q": q, "k": k, "v": v, "lengths": np.array(own, np.int32)[:, None]}
-        made.append(
-            _case(
-                kind,
-                args,
-                kind.name if own is not lengths else f"{kind.name}, padding + {padding:g}",
-            )
-        )
+        padded = f"{kind.name}, padding + {in_k:g}, {in_v:g}"
+        made.append(_case(kind, args, padded if own is lengths else kind.name))
     return tuple(made)
 
 

@@ -168,13 +168,13 @@ The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
     acc = acc + where(padding, 0, qk) @ v_tile.T
 == another function for exp
-The weights are no powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
+The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
     p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
     p = 1 / (1 + exp(-qk))
     p = exp(qk - m_new) => p = 1 / (1 + exp(m_new - qk))
     p = exp(qk - m) => p = 1 / (1 + exp(m - qk))
-== alpha is no power of e
-alpha is no power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a
+== alpha is not a power of e
+alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a
 plain difference is something else.
     alpha = 1 / (1 + exp(m_new - m))
     alpha = m - m_new
@@ -350,7 +350,7 @@ l adds the largest weight of the tile; it must add the sum of p.
     l = l * alpha + p.max(axis=1, keepdims=True)
     l = l + p.max(axis=1, keepdims=True)
 == l never updated
-l stays 0, and acc / 0 is no number: every tile adds the sum of its p, l = l alpha + sum p.
+l stays 0, and acc / 0 is not a number: every tile adds the sum of its p, l = l alpha + sum p.
     l = l * alpha
     l = l + => pass
 == acc never updated
@@ -588,8 +588,8 @@ own.
     acc = acc * alpha + p[:1] @ v_tile.T
     acc = acc + p[:1] @ v_tile.T
 == one head of each group only [heads]
-Only the first query head of every group is stored: each of its {G} query heads has a row of its
-own.
+Only the first query head of every group is stored: each of its {G} query heads has its own
+row.
     o[b => o[b, h * G] = (acc / l)[0]
 == output multiplied by the scale
 The output is multiplied by the scale as well: the scale belongs on the scores, before exp, and

@@ -16,6 +16,9 @@ The splits' outputs are averaged: a split with larger scores must weigh more. Me
 {MERGE}
     o[0] = where(L == 0, 0, A / L).mean(axis=0)
     o[0] = where(L == 0, 0, A / L).sum(axis=0) / (L > 0).sum(axis=0)
+== splits averaged, empty ones too
+The splits' outputs are averaged, those of empty splits with them, which are 0 / 0: merge the
+states instead: {MERGE}
     o[0] = (A / L).mean(axis=0)
 == splits summed
 The splits' outputs are added: merge the states and divide once, at the end: {MERGE}
@@ -123,7 +126,7 @@ The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the
 acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
     o[0] = acc / l / S
 == rest of the tiles dropped
-With n // S tiles a split the rest is dropped: round up, and let the last splits have fewer tiles,
+With n // S tiles per split the rest is dropped: round up, and let the last splits have fewer tiles,
 or none.
     for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
         (len(whole) // S)] for s in range(S)]):

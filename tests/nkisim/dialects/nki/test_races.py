@@ -65,7 +65,7 @@ def test_two_cores_may_not_write_the_same_elements_though_the_values_agree():
     np.testing.assert_array_equal(kernel[1](X), X)
 
 
-@pytest.mark.parametrize("shift, fine", [(0, True), (1, False)])
+@pytest.mark.parametrize(("shift", "fine"), [(0, True), (1, False)])
 def test_rows_next_to_each_other_are_apart_and_one_row_in_common_is_not(shift, fine):
     @nki.jit
     def kernel(x):
@@ -166,6 +166,20 @@ def test_cores_that_exchange_tiles_have_met():
         return out
 
     np.testing.assert_array_equal(kernel[2](X), X)
+
+
+def test_two_cores_that_both_read_what_nobody_writes_do_not_wait_for_ever():
+    @nki.jit
+    def kernel(x):
+        middle = nl.ndarray((128, 64), dtype=nl.float32, buffer=nl.shared_hbm)
+        out = nl.ndarray((128, 64), dtype=nl.float32, buffer=nl.shared_hbm)
+        rows = nl.ds(64 * nl.program_id(0), 64)
+        nisa.dma_copy(dst=out[rows], src=middle[rows])
+        return out
+
+    with pytest.raises(nkisim.KernelError) as caught:
+        kernel[2](X)
+    assert caught.value.rule == "uninitialized-read" and caught.value.tensor == "middle"
 
 
 def test_the_rule_can_be_a_warning():
