@@ -171,7 +171,7 @@ _INDIRECT = frozenset((IndexedTensor, ResolvedView))
 class Table:
     """Things that are numbered as they come, each once."""
 
-    __slots__ = ("numbers", "entries")
+    __slots__ = ("entries", "numbers")
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}

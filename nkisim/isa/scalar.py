@@ -39,7 +39,7 @@ _BIAS_DTYPES = (dtypes.FLOAT32, dtypes.FLOAT16, dtypes.bfloat16)
         "newer",
     ),
 )
-def ACTIVATION(call: Call) -> Plan:
+def ACTIVATION(call: Call) -> Plan:  # noqa: C901
     """attrs: (function name, has scale, has bias, reduce operator or None, reduce_cmd), and in NKI
     0.6 (..., True).
 
@@ -86,7 +86,7 @@ def ACTIVATION(call: Call) -> Plan:
                 remedy=f"Make it a tile: nisa.memset(({partitions}, 1), value, dtype=nl.float32).",
             )
         call.vector(bias, partitions, "bias")
-        if bias.dtype == dtypes.tfloat32 or bias.dtype not in _BIAS_DTYPES and not newer:
+        if bias.dtype == dtypes.tfloat32 or (bias.dtype not in _BIAS_DTYPES and not newer):
             call.fail(
                 "dtype",
                 f"bias '{bias.label}' is {dtypes.name(bias.dtype)}",

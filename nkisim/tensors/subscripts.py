@@ -77,7 +77,7 @@ def integers(t: Any, key: tuple[Any, ...], *bounds: Any) -> tuple[Any, ...]:
 
 def sizes(t: Any, given: tuple[Any, ...], shape: Any) -> tuple[Any, ...]:
     """The shape that `reshape` is given, as one argument, as several, or by name."""
-    if given and shape is not None or not given and shape is None:
+    if (given and shape is not None) or (not given and shape is None):
         broken(
             "argument",
             f"reshape of '{t.label}' takes one shape",

@@ -25,7 +25,7 @@ _new: Any = object.__new__
 class Tensor:
     """A strided view of a buffer. The kernel holds these; instructions read and write them."""
 
-    __slots__ = ("buf", "array", "meta", "off")
+    __slots__ = ("array", "buf", "meta", "off")
 
     def __init__(self, buf: Buffer, array: Any, meta: Meta, off: int) -> None:
         self.buf = buf
@@ -43,7 +43,7 @@ class Tensor:
         def __mul__(self, other: Any) -> Any: ...
         def __truediv__(self, other: Any) -> Any: ...
 
-    def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    def strided_view(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
         whole: Any = self.array
         if type(whole) is ShapeOnly:
@@ -106,7 +106,7 @@ class Tensor:
         return self
 
     # -- views -------------------------------------------------------------------------------------
-    def __getitem__(self, key: Any) -> Tensor:
+    def __getitem__(self, key: Any) -> Tensor:  # noqa: C901
         if key is Ellipsis:
             return self
         if type(key) is not tuple:
@@ -146,8 +146,7 @@ class Tensor:
                 if (
                     type(start) is not int
                     or type(stop) is not int
-                    or type(step) is not int
-                    and step is not None
+                    or (type(step) is not int and step is not None)
                 ):
                     start, stop, step = subscripts.integers(self, key, start, stop, step)
                     e = slice(start, stop, step)
@@ -156,10 +155,8 @@ class Tensor:
                 n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
-            elif (
-                kind is int
-                or isinstance(e, (int, np.integer))
-                and not isinstance(e, (bool, np.bool_))
+            elif kind is int or (
+                isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
             ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
@@ -249,7 +246,9 @@ class Tensor:
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
             return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
-        return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
+        return Tensor(
+            self.buf, self.strided_view(read.off, read.meta.shape, read.meta.strides), *read
+        )
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         """The same elements under another shape (or sizes); on chip, the partition axis stays the
@@ -398,8 +397,7 @@ class Tensor:
             and not kwargs
             and (
                 isinstance(inputs[0], np.generic)
-                or isinstance(inputs[0], np.ndarray)
-                and not inputs[0].ndim
+                or (isinstance(inputs[0], np.ndarray) and not inputs[0].ndim)
             )
         ):
             reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
@@ -528,7 +526,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows", "beyond")
+    __slots__ = ("base", "beyond", "indices", "recipe", "rows", "skip", "tiles")
 
     def __init__(
         self,

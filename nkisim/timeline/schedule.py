@@ -29,7 +29,7 @@ from .state import QUEUED, Options, Placed
 from .timing import Timing
 
 
-def place(
+def place(  # noqa: C901
     program: Execution,
     base: float,
     timing: Timing,
@@ -171,7 +171,7 @@ def place(
                 left = pool.spare - need
                 if left < 0:
                     ready = pool.ready
-                    while ready and ready[-1][0] < pool.least or pool.sort():
+                    while (ready and ready[-1][0] < pool.least) or pool.sort():
                         when, by, size = ready.pop()
                         if when > t:
                             t = when
@@ -355,7 +355,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
             return None
         special = None
     elif me == 0:
-        if cost.tile is not None or options.throttle and placing.timing.throttled:
+        if cost.tile is not None or (options.throttle and placing.timing.throttled):
             return None
         special = cost.stationary
     else:

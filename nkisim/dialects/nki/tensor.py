@@ -179,10 +179,8 @@ class NkiTensor(Tensor, NKIObject):
             kind = type(e)
             if e is None and dim >= len(keys):
                 start, count, step = 0, n, 1
-            elif (
-                kind is int
-                or isinstance(e, (int, np.integer))
-                and not isinstance(e, (bool, np.bool_))
+            elif kind is int or (
+                isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
             ):
                 start = int(e)
                 if start < -n or start >= n:
@@ -235,7 +233,7 @@ class NkiTensor(Tensor, NKIObject):
         layout = meta_of(
             meta.space, new_shape, new_strides, meta.dtype, 0, pstart if on_chip else 0
         )
-        made = NkiTensor(self.buf, self._strided(off, new_shape, new_strides), layout, off)
+        made = NkiTensor(self.buf, self.strided_view(off, new_shape, new_strides), layout, off)
         made.runtime = runtime
         if self.tensor_index is not None:
             broken(
@@ -535,7 +533,7 @@ class NkiTensor(Tensor, NKIObject):
 class RuntimeSlice:
     """nl.ds(register, size): `size` elements from a start that is known at run time."""
 
-    __slots__ = ("start", "size")
+    __slots__ = ("size", "start")
 
     def __init__(self, start: Any, size: int) -> None:
         self.start = start

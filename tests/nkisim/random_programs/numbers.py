@@ -82,7 +82,7 @@ def last_place(values: np.ndarray, dtype: str) -> np.ndarray:
 class Numbers:
     """Values in float64, and how far the simulator's may be from each."""
 
-    __slots__ = ("values", "error")
+    __slots__ = ("error", "values")
 
     def __init__(self, values: np.ndarray, error: np.ndarray | None = None) -> None:
         self.values = values
