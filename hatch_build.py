@@ -16,7 +16,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 
-import repository  # noqa: E402
+import repository
 
 MATERIAL = {"notebooks": "*.ipynb", "solutions": "**/*", "docs": "**/*.md"}
 KINDS = (".ipynb", ".py", ".md")

@@ -29,6 +29,8 @@ from .rules import RULES
 from .rules.errors import KernelError, RuleWarning, SimulatorError
 
 __all__ = [
+    "RULES",
+    "TARGETS",
     "Config",
     "Instruction",
     "KernelError",
@@ -36,12 +38,10 @@ __all__ = [
     "Peak",
     "Program",
     "ProgramFileError",
-    "RULES",
     "RuleWarning",
     "Run",
     "ShapeOnly",
     "SimulatorError",
-    "TARGETS",
     "Target",
     "fallback",
     "load",

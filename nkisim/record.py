@@ -109,7 +109,7 @@ class Run(runs.Run):
         return page
 
 
-class record:  # noqa: N801  (used as a verb: `with nkisim.record() as run:`)
+class record:
     """Record every kernel call in the block: `with nkisim.record() as run: kernel(q, k, v)`.
 
     `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead.

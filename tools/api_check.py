@@ -216,7 +216,7 @@ def _members(cls: type, instance: Any) -> Iterator[tuple[str, str]]:
         if isinstance(static, types.FunctionType) and instance is not None:
             yield key, _live_parameters(getattr(instance, key))
         elif isinstance(static, types.FunctionType):
-            first, *rest = _live_parameters(static)[1:-1].split(", ")
+            _first, *rest = _live_parameters(static)[1:-1].split(", ")
             yield key, "(" + ", ".join(rest) + ")"
         else:
             yield key, ""
@@ -286,7 +286,7 @@ def _fits(documented: str, found: str) -> bool:
         return False
     left, right = (line.strip("() ").split(", ") for line in (documented, found))
     return len(left) == len(right) and all(
-        a == b or a.endswith("=...") and b.startswith(a[:-3]) for a, b in zip(left, right)
+        a == b or (a.endswith("=...") and b.startswith(a[:-3])) for a, b in zip(left, right)
     )
 
 

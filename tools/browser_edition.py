@@ -31,7 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import repository  # noqa: E402
+import repository
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = Path(__file__).resolve().parent / "site"
@@ -277,7 +277,7 @@ def build_wheel(into: Path) -> Path:
 
 
 def _shown(name: str) -> bool:
-    return name.startswith("tutorial/material/") and ".ipynb" in name or "material/docs/" in name
+    return (name.startswith("tutorial/material/") and ".ipynb" in name) or "material/docs/" in name
 
 
 def _lite(work: Path, out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -191,7 +192,7 @@ def _documented_fields(path: Path, class_name: str) -> list[tuple[str, str]]:
         n.body for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == class_name
     )
     found = []
-    for field, text in zip(body, body[1:]):
+    for field, text in itertools.pairwise(body):
         if (
             isinstance(field, ast.AnnAssign)
             and isinstance(text, ast.Expr)

@@ -69,17 +69,61 @@ COMPILER: dict[str, str] = {
 # instruction.
 Call = Callable[..., Any]
 
-_UNARY = (
-    "abs negative sign trunc floor ceil exp log cos sin tanh arctan sqrt rsqrt sigmoid relu gelu "
-    "gelu_dx gelu_apprx_tanh gelu_apprx_sigmoid silu silu_dx erf erf_dx softplus mish square "
-    "reciprocal logical_not copy transpose"
-).split()
-_BINARY = (
-    "add subtract multiply divide power maximum minimum mod fmod equal not_equal greater "
-    "greater_equal less less_equal logical_and logical_or logical_xor"
-).split()
-_REDUCTIONS = "max min mean var sum prod all softmax".split()
-_INTEGER = "bitwise_and bitwise_or bitwise_xor left_shift right_shift".split()
+_UNARY = [
+    "abs",
+    "negative",
+    "sign",
+    "trunc",
+    "floor",
+    "ceil",
+    "exp",
+    "log",
+    "cos",
+    "sin",
+    "tanh",
+    "arctan",
+    "sqrt",
+    "rsqrt",
+    "sigmoid",
+    "relu",
+    "gelu",
+    "gelu_dx",
+    "gelu_apprx_tanh",
+    "gelu_apprx_sigmoid",
+    "silu",
+    "silu_dx",
+    "erf",
+    "erf_dx",
+    "softplus",
+    "mish",
+    "square",
+    "reciprocal",
+    "logical_not",
+    "copy",
+    "transpose",
+]
+_BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "power",
+    "maximum",
+    "minimum",
+    "mod",
+    "fmod",
+    "equal",
+    "not_equal",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+]
+_REDUCTIONS = ["max", "min", "mean", "var", "sum", "prod", "all", "softmax"]
+_INTEGER = ["bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"]
 
 
 def _one(name: str) -> Call:

@@ -104,7 +104,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.stmt, Callable[[], None]]]:
 
 def _statements(parent: ast.AST) -> Iterator[ast.stmt]:
     for child in ast.iter_child_nodes(parent):
-        if isinstance(child, ast.stmt) and not isinstance(child, (ast.Assert, ast.Return)):
+        if isinstance(child, ast.stmt) and not isinstance(child, (ast.Assert, ast.Return)):  # noqa: SIM102
             if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
                 yield child
                 yield from _statements(child)

@@ -63,7 +63,7 @@ TWIN_LINES = 25
 UNSTABLE = re.compile(
     r"0x[0-9a-f]{6,}|(?<![\w.])/(home|root|tmp|work|usr|var|Users|private)/|\b[A-Z]:\\|ipykernel|Warning"
 )
-TIME = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|ns|s|sec|seconds|minutes)\b")
+TIME = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|ns|s|sec|seconds|minutes)\b")  # noqa: RUF001
 """A time may only be shown in a line that calls it modelled: then it is the same on every
 machine."""
 
@@ -176,7 +176,7 @@ def parts_in_order(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     known = [heading for heading in PARTS if heading in headings]
     if lesson.number == 0:  # the first kernel comes from NumPy
         known = ["From NumPy to a kernel" if h == "From the last kernel" else h for h in PARTS]
-    if headings != known or not NEEDED <= set(headings):
+    if headings != known or not set(headings) >= NEEDED:
         return [f"its parts are {headings}, not those of a lesson in their order."]
     return []
 

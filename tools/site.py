@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import browser_edition  # noqa: E402
-import repository  # noqa: E402
+import browser_edition
+import repository
 
 ROOT = Path(__file__).resolve().parent.parent
 

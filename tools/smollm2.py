@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 # so that it also runs in a checkout that is not installed
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tutorial.writing import smollm2 as gguf_file  # noqa: E402
-from tutorial.writing.languagemodel import Config  # noqa: E402
-from tutorial.writing.smollm2 import Tokenizer  # noqa: E402
+from tutorial.writing import smollm2 as gguf_file
+from tutorial.writing.languagemodel import Config
+from tutorial.writing.smollm2 import Tokenizer
 
 F64 = NDArray[np.float64]
 

@@ -243,7 +243,7 @@ def _run_all(
         wrong += answer is not None and answer.wrong
         if wrong == ENOUGH:
             break
-        if result.problem is not None and result.problem.kind not in _ORDER[1:]:
+        if result.problem is not None and result.problem.kind not in _ORDER[1:]:  # noqa: SIM102
             if result.problem.kind != "illegal access" or not lesson.known:
                 break  # else the inputs that the kernel does take may tell which mistake it is
     if progress is not None:

@@ -29,7 +29,7 @@ _new: Any = object.__new__
 _INTERNAL = source.INTERNAL_FILES
 
 
-def execute(
+def execute(  # noqa: C901
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
@@ -67,7 +67,7 @@ def execute(
     signature = execution.signatures.get(key)
     if signature is None:
         # the layouts of picked elements are never known
-        if any(s.meta.pdim for s in srcs) or dst is not None and dst.meta.pdim:
+        if any(s.meta.pdim for s in srcs) or (dst is not None and dst.meta.pdim):
             plain = tuple(s.unblocked() for s in srcs)
             target = None if dst is None else dst.unblocked()
             changed = target is not dst or any(p is not s for p, s in zip(plain, srcs))
@@ -263,6 +263,6 @@ def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
     call = Call("nl.zeros", None, (), named, buf.meta.space, buf.meta.dtype, execution.config)
     plan = MEMSET.plan(call)
     signature = Signature(MEMSET, "nl.zeros", attrs, None, plan, plan.compute, buf.meta, (), None)
-    whole = t._strided(0, buf.meta.shape, buf.meta.strides)
+    whole = t.strided_view(0, buf.meta.shape, buf.meta.strides)
     execution.tape.insert(before, signature, buf, whole)
     execution.clock += 1

@@ -60,22 +60,22 @@ class Execution(Written):
     # what every instruction touches; slots are read faster than the entries of a dictionary this
     # large
     __slots__ = (
-        "recording",
-        "tape",
-        "clock",
-        "buffers",
-        "kernel_code",
+        "__dict__",
         "blocks",
-        "signatures",
-        "tensor",
+        "buffers",
+        "clock",
+        "cursor",
+        "kernel_code",
+        "last_extra",
         "last_result",
         "last_signature",
         "last_srcs",
-        "last_extra",
-        "spend",
         "lowering",
-        "cursor",
-        "__dict__",
+        "recording",
+        "signatures",
+        "spend",
+        "tape",
+        "tensor",
     )
 
     def __init__(
@@ -372,7 +372,7 @@ class Execution(Written):
             values = t.array
             where = None if keep is None else (t.meta, t.off, keep)
         else:
-            values = t._strided(0, buf.meta.shape, buf.meta.strides)
+            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
             where = (t.meta, t.off, keep)  # type: ignore[assignment]
         assert buf.tracked is not None
         buf.tracked.append(

@@ -24,24 +24,24 @@ class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
     __slots__ = (
-        "instruction",
         "api",
         "attrs",
-        "given",
-        "dtype",
-        "plan",
         "compute",
-        "into",
-        "engine",
         "dst",
-        "srcs",
-        "read",
-        "written",
+        "dtype",
+        "engine",
         "extra",
-        "width",
         "general",
+        "given",
+        "instruction",
+        "into",
+        "plan",
+        "read",
         "redirected",
+        "srcs",
         "warned",
+        "width",
+        "written",
     )
 
     def __init__(
@@ -209,7 +209,7 @@ def _row_major(meta: Meta) -> bool:
     for n, s in zip(meta.shape, meta.strides):
         if n == 1:
             continue
-        if previous is not None and s > previous or s <= 0:
+        if (previous is not None and s > previous) or s <= 0:
             return False
         previous = s
     return True

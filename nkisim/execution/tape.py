@@ -105,7 +105,7 @@ class Record(tuple[Any, ...]):
 class Write:
     """One write to a tensor with a name."""
 
-    __slots__ = ("value", "dtype", "index", "line", "allocation", "_where")
+    __slots__ = ("_where", "allocation", "dtype", "index", "line", "value")
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Write:
 class Printed:
     """One nl.device_print. Of a run without values, `value` is a `ShapeOnly`."""
 
-    __slots__ = ("prefix", "value", "line")
+    __slots__ = ("line", "prefix", "value")
 
     def __init__(self, prefix: str, value: np.ndarray | ShapeOnly, line: int) -> None:
         self.prefix = prefix
@@ -174,7 +174,7 @@ class Tape:
     model of time, which walks it a million records at a time, looks at its entries.
     """
 
-    __slots__ = ("entries", "results", "seconds", "initial", "named", "prints", "indices")
+    __slots__ = ("entries", "indices", "initial", "named", "prints", "results", "seconds")
 
     def __init__(self, results: bool) -> None:
         self.entries: list[Any] = []

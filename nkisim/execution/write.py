@@ -46,7 +46,7 @@ def admit(
         read = execution.suspect[0]
         # of what is read only to be overwritten, the write is the fault
         own = read.buf is buf and read.off == dst.off and read.meta.shape == dst.meta.shape
-        execution.settle(held or whole and own or reduces(signature, srcs, dst, api))
+        execution.settle(held or (whole and own) or reduces(signature, srcs, dst, api))
     if whole and buf.scope.serial < execution.affine:
         return execution.note_shared_write(dst, held or reduces(signature, srcs, dst, api))
     return None

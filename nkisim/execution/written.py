@@ -31,14 +31,14 @@ class Written:
     """The half of a running kernel (`Execution`) that knows what has been written."""
 
     __slots__ = (
-        "values",
-        "scope",
         "affine",
-        "suspect",
         "affine_loops",
+        "dialect",
         "places",
         "position",
-        "dialect",
+        "scope",
+        "suspect",
+        "values",
     )
 
     values: bool
@@ -168,7 +168,7 @@ class Written:
             self.places[t.meta.space].wrote(t)
         elif buf.state == SHARED:
             return
-        if t.meta is buf.meta or t.meta.nbytes == buf.meta.nbytes and t.meta.dense:
+        if t.meta is buf.meta or (t.meta.nbytes == buf.meta.nbytes and t.meta.dense):
             self._full(buf)
         elif buf.state not in (FULL, SHARED):
             if index is None:

@@ -58,7 +58,7 @@ class FallbackFinder:
 
     # nkisim itself is last on the list for children of a process that ran from a checkout without
     # installing it.
-    homes = {
+    homes = {  # noqa: RUF012
         "neuronxcc": _PACKAGES,
         "nki": _PACKAGES,
         "nkisim": os.path.dirname(os.path.dirname(_HERE)),

@@ -89,7 +89,7 @@ def scale_rows(t: Tensor, partitions: int, free: int, what: str, api: str) -> Te
         shape, strides, pdim = (quadrants, 4, free), (32 * row, row, column), 1  # type: ignore[assignment]
     return Tensor(
         t.buf,
-        t._strided(t.off, shape, strides),
+        t.strided_view(t.off, shape, strides),
         meta_of(SBUF, shape, strides, meta.dtype, pdim, meta.pstart),
         t.off,
     )
@@ -234,22 +234,21 @@ def _into_psum(call: Call, width: int) -> None:
 def _row_tiling(call: Call, rows: int) -> None:
     """Row tiling: both given, whole columns, as many rows as the stationary tile needs."""
     position, size = call.attrs.tile_position, call.attrs.tile_size
-    if position or size:
-        if (
-            not (position and size)
-            or size[1] != 128
-            or position[1] != 0
-            or size[0] not in (32, 64, 128)
-            or rows > size[0]
-            or (position[0] % size[0] or position[0] + size[0] > 128)
-        ):
-            call.fail(
-                "argument",
-                "this row tiling is not there",
-                got=f"tile_position={position}, tile_size={size}",
-                limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple "
-                "of the rows, column 0",
-            )
+    if (position or size) and (
+        not (position and size)
+        or size[1] != 128
+        or position[1] != 0
+        or size[0] not in (32, 64, 128)
+        or rows > size[0]
+        or (position[0] % size[0] or position[0] + size[0] > 128)
+    ):
+        call.fail(
+            "argument",
+            "this row tiling is not there",
+            got=f"tile_position={position}, tile_size={size}",
+            limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple "
+            "of the rows, column 0",
+        )
 
 
 def _scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def _bias_fits(call: Call, bias: Tensor, partitions: int) -> None:
             remedy=f"Make it a tile: nisa.memset(({partitions}, 1), value, dtype=nl.float32).",
         )
     call.vector(bias, partitions, "bias")
-    if bias.dtype == dtypes.tfloat32 or bias.dtype not in _BIAS_DTYPES and not newer:
+    if bias.dtype == dtypes.tfloat32 or (bias.dtype not in _BIAS_DTYPES and not newer):
         call.fail(
             "dtype",
             f"bias '{bias.label}' is {dtypes.name(bias.dtype)}",
@@ -130,7 +130,7 @@ def ACTIVATION(call: Call) -> Plan:
     read to. In NKI 0.6 the bias may be a number from NeuronCore-v3 on and of any data type but
     tfloat32, and the only reduction is the sum.
     """
-    function_name, has_scale, has_bias, reduce_op, cmd, newer = call.attrs
+    function_name, has_scale, has_bias, reduce_op, cmd, _newer = call.attrs
     rest = list(call.srcs)
     data = rest.pop(0)
     call.tile(data, "data")

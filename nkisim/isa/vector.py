@@ -214,7 +214,7 @@ def _one_or_two_steps(
 def TENSOR_SCALAR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0,
     operand1."""
-    op0, reverse0, op1, reverse1, wanted = call.attrs
+    op0, _reverse0, op1, _reverse1, _wanted = call.attrs
     data = call.srcs[0]
     call.tile(data, "data")
     partitions = data.meta.partitions

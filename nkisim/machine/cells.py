@@ -107,7 +107,7 @@ def _merged_box(
 class Cells:
     """Of each element of a row-major tensor of `shape` whether it has been written, and by whom."""
 
-    __slots__ = ("shape", "grain", "written", "owner", "item")
+    __slots__ = ("grain", "item", "owner", "shape", "written")
 
     def __init__(self, shape: tuple[int, ...], written: bool, item: int = 1) -> None:
         self.shape = shape

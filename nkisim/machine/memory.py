@@ -29,23 +29,23 @@ class Meta:
     signature cache."""
 
     __slots__ = (
-        "space",
-        "shape",
-        "strides",
+        "axis",
         "dtype",
-        "pdim",
-        "pstart",
-        "size",
-        "partitions",
         "free",
         "itemsize",
         "nbytes",
-        "axis",
-        "views",
-        "sbuf_bytes",
+        "partitions",
+        "pdim",
+        "pstart",
         "psum_bytes",
-        "sbuf_partition_bytes",
         "psum_partition_bytes",
+        "sbuf_bytes",
+        "sbuf_partition_bytes",
+        "shape",
+        "size",
+        "space",
+        "strides",
+        "views",
     )
 
     def __init__(
@@ -169,20 +169,20 @@ class Buffer:
     # One class for results of instructions and for what the kernel asked for: code that always
     # meets one type reads its attributes several times as fast.
     __slots__ = (
-        "meta",
+        "asked",
+        "cells",
+        "code",
         "first",
         "last",
-        "code",
         "lasti",
-        "state",
-        "scope",
-        "asked",
+        "mark",
+        "meta",
         "name",
-        "cells",
-        "tracked",
         "placed",
         "role",
-        "mark",
+        "scope",
+        "state",
+        "tracked",
     )
 
     def __init__(

@@ -20,7 +20,7 @@ class ShapeOnly:
     Any use of its values raises `NoValues`, a ValueError. Two of one shape and dtype are equal.
     """
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("dtype", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape = shape

@@ -41,7 +41,7 @@ Origins = dict[str, tuple[Box, ...]]
 class _Write:
     """One write to a buffer: by which instruction, of which elements."""
 
-    __slots__ = ("number", "operand", "second", "box", "all", "axes", "full")
+    __slots__ = ("all", "axes", "box", "full", "number", "operand", "second")
 
     def __init__(self, number: int, operand: Operand, second: bool, share: Any) -> None:
         self.number = number

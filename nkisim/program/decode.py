@@ -57,7 +57,7 @@ def text(x: Any, what: str, most: int = 4096) -> str:
 
 def entries(x: Any, what: str, size: int | None = None) -> list[Any]:
     """`x`, a list, of `size` entries if that is given."""
-    if type(x) is not list or len(x) > MOST_ENTRIES or size is not None and len(x) != size:
+    if type(x) is not list or len(x) > MOST_ENTRIES or (size is not None and len(x) != size):
         refuse(f"{what} is not a list" + ("" if size is None else f" of {size}"))
     return x
 
@@ -379,9 +379,11 @@ class _Call:
             numbers = found[1:]
             fits = bool(found) and isinstance(found[0], View)
             fits = fits and all(type(n) is int for n in numbers)
-            fits = fits and (len(numbers) == plain[kind] or kind == "element" and len(numbers) >= 3)
+            fits = fits and (
+                len(numbers) == plain[kind] or (kind == "element" and len(numbers) >= 3)
+            )
             fits = fits and all(n >= 0 for n in numbers)
-            fits = fits and (kind != "columns" or numbers[0] >= 1 and numbers[1] >= 1)
+            fits = fits and (kind != "columns" or (numbers[0] >= 1 and numbers[1] >= 1))
         if not fits:
             refuse(f"a pick of kind {str(kind)[:20]!r} does not have its parts")
         if kind == "indices":
@@ -485,7 +487,7 @@ class _Call:
         if len(call.returned) != len(call.into):
             refuse("it returns more or fewer arrays than it names")
         for view, slot in zip(call.returned, call.into):
-            shape, dtype = self.slots[slot]
+            shape, _dtype = self.slots[slot]
             if view.meta.shape != shape:
                 refuse("a returned array does not have the shape that it is said to have")
         if any(m.dtype != "bool" for m in call.masks):

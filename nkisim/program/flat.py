@@ -120,7 +120,7 @@ class _Builder(Replay):
         super().ran(what, args)
         fresh = args[1] == FRESH
         number = before if fresh else args[1]
-        if number < 0 or not fresh and number < len(self.call.given):
+        if number < 0 or (not fresh and number < len(self.call.given)):
             raise CannotFlatten("it writes where indices pick, or to an input")
         dst = self.whole[number] if fresh else self.view(number, args[2], self._meta(what))
         srcs = [self._source(args[3 + 2 * k], args[4 + 2 * k], m) for k, m in enumerate(form.srcs)]
@@ -322,12 +322,12 @@ def _call(
     if late or extra is not None or where is not None or plan.stateful:
         if len(late) == 1 == len(srcs) and extra is None and where is None:
             (source,) = srcs
-            if isinstance(source, _Ref) and plan.compute is np.ndarray.copy:
+            if isinstance(source, _Ref) and plan.compute is np.ndarray.copy:  # noqa: SIM102
                 if source.meta.dtype == into.meta.dtype and source.meta.shape == into.meta.shape:
                     return _load(memory, source, out)
         return _general(builder, memory, signature, out, srcs, arrays, extra, where, late)
     compute = signature.compute
-    if isinstance(compute, np.ufunc) and plan.shape == into.meta.shape:
+    if isinstance(compute, np.ufunc) and plan.shape == into.meta.shape:  # noqa: SIM102
         if all(isinstance(a, np.ndarray) for a in arrays):
             return partial(compute, *arrays, out=out)
     if compute is np.ndarray.copy and plan.shape == into.meta.shape:
@@ -446,7 +446,7 @@ def _gather(
     """Reads an operand anew at each call: a part of an input, or elements that indices pick."""
     if isinstance(source, _Ref):
         return lambda: memory.part(memory.inputs[source.number], source)
-    _, number, pick = source
+    _, _number, pick = source
     whole = builder.whole
     place = builder.cursor
     at = place.f_lasti
@@ -579,4 +579,4 @@ class FlatCall:
         return [out.copy() for out in self.outputs]
 
 
-__all__ = ["CannotFlatten", "Const", "FlatCall", "HBM", "Mask"]
+__all__ = ["HBM", "CannotFlatten", "Const", "FlatCall", "Mask"]

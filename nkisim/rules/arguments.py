@@ -134,7 +134,7 @@ def axes(value: Any, api: str, what: str = "axis") -> int | tuple[int, ...]:
 
 def flag(value: Any, api: str, what: str) -> bool:
     """True or False; 1 and 0 will do."""
-    if isinstance(value, (bool, np.bool_)) or type(value) is int and value in (0, 1):
+    if isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1)):
         return bool(value)
     broken(
         "argument",

@@ -185,7 +185,7 @@ class Policy:
     """Which rules the kernel that is running is only warned about, and how many warnings there have
     been."""
 
-    __slots__ = ("warn", "warnings", "lowered")
+    __slots__ = ("lowered", "warn", "warnings")
 
     def __init__(self, warn: Mapping[str, bool]) -> None:
         self.warn = warn

@@ -116,7 +116,7 @@ def is_internal(error: BaseException) -> bool:
     trace, inner = error.__traceback__, False
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        inner = name in INTERNAL_FILES or inner and f"{os.sep}numpy{os.sep}" in name
+        inner = name in INTERNAL_FILES or (inner and f"{os.sep}numpy{os.sep}" in name)
         trace = trace.tb_next
     return inner
 
@@ -198,7 +198,7 @@ def decides_a_branch(depth: int = 1) -> bool:
         return True
     # Python 3.11 gives the jump of a branch the place of the whole statement
     return any(
-        place == whole or test[:2] <= place[:2] and place[2:] <= test[2:]
+        place == whole or (test[:2] <= place[:2] and place[2:] <= test[2:])
         for whole, test in _branches("".join(lines))
     )
 

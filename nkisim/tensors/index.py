@@ -45,7 +45,7 @@ def broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 class Index:
     """An affine index over a grid. `values` is set only where // or % made it non-affine."""
 
-    __slots__ = ("sizes", "strides", "start", "values")
+    __slots__ = ("sizes", "start", "strides", "values")
     __array_ufunc__ = None
 
     def __init__(
@@ -244,7 +244,7 @@ def _from_values(values: np.ndarray) -> Index:
 class Mask:
     """A predicate over an index grid, known at compile time. Combine with & and |."""
 
-    __slots__ = ("where", "affine", "compound")
+    __slots__ = ("affine", "compound", "where")
     __array_ufunc__ = None
 
     def __init__(self, where: np.ndarray, affine: bool = True, compound: bool = False) -> None:
@@ -316,7 +316,7 @@ class RuntimeIndex:
     """A run-time offset plus an affine index: `offsets[0, j] + nl.arange(n)[None, :]`, one axis of
     a subscript."""
 
-    __slots__ = ("tile", "index")
+    __slots__ = ("index", "tile")
 
     def __init__(self, tile: Any, index: Any) -> None:
         self.tile = tile
@@ -430,7 +430,7 @@ mgrid = _MGridMaker()
 class DynamicSlice:
     """nl.ds(start, size): `size` elements from `start`, which may be a loop index."""
 
-    __slots__ = ("start", "size")
+    __slots__ = ("size", "start")
 
     def __init__(self, start: int, size: int) -> None:
         if type(start) is not int or type(size) is not int:

@@ -41,7 +41,7 @@ class RuntimeView:
     The index is read when an instruction uses the view, not when the view is made.
     """
 
-    __slots__ = ("scalar", "vector", "scale", "extent", "dim", "of")
+    __slots__ = ("dim", "extent", "of", "scalar", "scale", "vector")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ def remake(
     meta = meta_of(
         t.meta.space, shape, strides, t.meta.dtype, 0, pstart if t.meta.space != HBM else 0
     )
-    made = type(t)(t.buf, t._strided(off, shape, strides), meta, off)
+    made = type(t)(t.buf, t.strided_view(off, shape, strides), meta, off)
     runtime = getattr(t, "runtime", None)
     if runtime is not None:
         made.runtime = runtime  # type: ignore[attr-defined]
@@ -404,8 +404,7 @@ def _names(pattern: Any, what: str) -> list[Any]:
     """A pattern of names: each a text, or a tuple of texts for axes that are one."""
     if isinstance(pattern, (list, tuple)) and all(
         isinstance(item, str)
-        or isinstance(item, (list, tuple))
-        and all(isinstance(name, str) for name in item)
+        or (isinstance(item, (list, tuple)) and all(isinstance(name, str) for name in item))
         for item in pattern
     ):
         return list(pattern)
@@ -486,7 +485,7 @@ def rearrange(t: Tensor, source: Any, target: Any, sizes: dict[str, int] | None 
     for item in target:
         if not isinstance(item, str) and len(item) > 1:
             view = merge(view, at, at + len(item) - 1)
-        at += 1
+        at += 1  # noqa: SIM113
     return view
 
 
@@ -549,7 +548,9 @@ def _retyped(
     if type(t.array) is ShapeOnly:
         array = shape_only(shape, array_type)
     else:
-        whole = t._strided(0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,))
+        whole = t.strided_view(
+            0, (t.buf.meta.size * t.buf.meta.itemsize // t.array.itemsize,), (1,)
+        )
         item = array_type.itemsize
         array = np.ndarray(
             shape, array_type, whole.view(np.uint8), off * item, tuple(s * item for s in strides)
@@ -740,7 +741,7 @@ def _moved(
             remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
             "oob_mode=nisa.oob_mode.skip.",
         )
-    array = t._strided(off, t.shape, t.meta.strides)
+    array = t.strided_view(off, t.shape, t.meta.strides)
     return type(t)(t.buf, array, t.meta, off)
 
 
@@ -748,7 +749,10 @@ def _flat(t: Tensor) -> Tensor:
     """The whole memory of `t`, row-major, as one axis of elements of its dtype."""
     total = t.buf.meta.nbytes // t.meta.itemsize
     return Tensor(
-        t.buf, t._strided(0, (total,), (1,)), meta_of(t.meta.space, (total,), (1,), t.meta.dtype), 0
+        t.buf,
+        t.strided_view(0, (total,), (1,)),
+        meta_of(t.meta.space, (total,), (1,), t.meta.dtype),
+        0,
     )
 
 

@@ -25,7 +25,7 @@ _new: Any = object.__new__
 class Tensor:
     """A strided view of a buffer. The kernel holds these; instructions read and write them."""
 
-    __slots__ = ("buf", "array", "meta", "off")
+    __slots__ = ("array", "buf", "meta", "off")
 
     def __init__(self, buf: Buffer, array: Any, meta: Meta, off: int) -> None:
         self.buf = buf
@@ -43,7 +43,7 @@ class Tensor:
         def __mul__(self, other: Any) -> Any: ...
         def __truediv__(self, other: Any) -> Any: ...
 
-    def _strided(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    def strided_view(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
         whole: Any = self.array
         if type(whole) is ShapeOnly:
@@ -106,7 +106,7 @@ class Tensor:
         return self
 
     # -- views -------------------------------------------------------------------------------------
-    def __getitem__(self, key: Any) -> Tensor:
+    def __getitem__(self, key: Any) -> Tensor:  # noqa: C901
         # inline, because kernels take a view for every tile: a call for each element of the
         # subscript would be a sixth of the time of two slices (benchmarks/decode_speed.py)
         if key is Ellipsis:
@@ -148,8 +148,7 @@ class Tensor:
                 if (
                     type(start) is not int
                     or type(stop) is not int
-                    or type(step) is not int
-                    and step is not None
+                    or (type(step) is not int and step is not None)
                 ):
                     start, stop, step = subscripts.integers(self, key, start, stop, step)
                     e = slice(start, stop, step)
@@ -158,10 +157,8 @@ class Tensor:
                 n = stop - start
                 cut.append(e)
                 form.append(n if step is None or step == 1 else ((n + step - 1) // step, step))
-            elif (
-                kind is int
-                or isinstance(e, (int, np.integer))
-                and not isinstance(e, (bool, np.bool_))
+            elif kind is int or (
+                isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
             ):
                 start = e if kind is int else int(e)
                 if start < 0 or start >= size:
@@ -229,7 +226,7 @@ class Tensor:
         """A subscript whose slice start:stop:step of axis `dim` is not inside the tensor. One that
         only ends beyond it is told when it is read or written: a mask may leave out what is not
         there."""
-        if not 0 <= start < stop or (step is not None and step < 1) or self.meta.pdim:
+        if not subscripts.overhangs(start, stop, step) or self.meta.pdim:
             subscripts.bad_slice(self, dim, start, stop, step)
             n = self.meta.shape[dim]  # a negative end that is only warned about counts from the end
             whole = list(subscripts.spelled_out(self, key))
@@ -251,7 +248,9 @@ class Tensor:
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
             return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
-        return Tensor(self.buf, self._strided(read.off, read.meta.shape, read.meta.strides), *read)
+        return Tensor(
+            self.buf, self.strided_view(read.off, read.meta.shape, read.meta.strides), *read
+        )
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Tensor:
         """The same elements under another shape (or sizes); on chip, the partition axis stays the
@@ -400,8 +399,7 @@ class Tensor:
             and not kwargs
             and (
                 isinstance(inputs[0], np.generic)
-                or isinstance(inputs[0], np.ndarray)
-                and not inputs[0].ndim
+                or (isinstance(inputs[0], np.ndarray) and not inputs[0].ndim)
             )
         ):
             reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
@@ -530,7 +528,7 @@ class IndexedTensor(Tensor):
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
 
-    __slots__ = ("indices", "tiles", "base", "recipe", "skip", "rows", "beyond")
+    __slots__ = ("base", "beyond", "indices", "recipe", "rows", "skip", "tiles")
 
     def __init__(
         self,

@@ -92,10 +92,9 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
         signature.instruction.name == "tensor_copy"
         and engine == VECTOR
         and signature.attrs.engine is None
-    ):
-        if all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
-            cost.on_scalar = _scalar(signature, t)
-            cost.on_scalar.shared = cost.on_scalar.psum_port = t.shared_ports and PSUM in spaces
+    ) and all(dtypes.is_float(m.dtype) for m in (signature.srcs[0], signature.dst)):
+        cost.on_scalar = _scalar(signature, t)
+        cost.on_scalar.shared = cost.on_scalar.psum_port = t.shared_ports and PSUM in spaces
     # matmuls that add up in PSUM wait for nothing but their operands
     cost.reads = tuple((k, _known(m)) for k, m in tiles if engine != TENSOR or m.space != PSUM)
     cost.dst = _known(signature.dst)

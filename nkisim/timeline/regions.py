@@ -118,7 +118,7 @@ class Index:
     """Regions by an interval of bytes: where they lie in the buffer, or within each of its rows of
     `pitch` bytes."""
 
-    __slots__ = ("pitch", "sorted", "longest", "loose")
+    __slots__ = ("longest", "loose", "pitch", "sorted")
 
     def __init__(self, pitch: int) -> None:
         self.pitch = pitch
@@ -155,7 +155,7 @@ class Links:
     others.
     """
 
-    __slots__ = ("overlapped", "next")
+    __slots__ = ("next", "overlapped")
 
     def __init__(self, overlapped: tuple[int, ...]) -> None:
         self.overlapped = overlapped
@@ -177,7 +177,7 @@ class Views:
     to compare with.
     """
 
-    __slots__ = ("first", "regions", "made", "whole", "links", "indices", "indexed")
+    __slots__ = ("first", "indexed", "indices", "links", "made", "regions", "whole")
 
     MANY = 8
     REMEMBERED = 64

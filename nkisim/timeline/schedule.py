@@ -34,7 +34,7 @@ from .state import QUEUED, Options, Placed
 from .timing import Timing
 
 
-def place(
+def place(  # noqa: C901
     program: Execution,
     base: float,
     timing: Timing,
@@ -176,7 +176,7 @@ def place(
                 left = pool.spare - need
                 if left < 0:
                     ready = pool.ready
-                    while ready and ready[-1][0] < pool.least or pool.sort():
+                    while (ready and ready[-1][0] < pool.least) or pool.sort():
                         when, by, size = ready.pop()
                         if when > t:
                             t = when
@@ -335,9 +335,7 @@ def _on_chip(cost: Cost) -> bool:
         return False
     if not 1 <= len(cost.reads) <= 3 or cost.reads[0][0] != 5:
         return False
-    if any((m.space == HBM) != (cost.index < 0) for _, m in cost.reads):  # type: ignore[union-attr]
-        return False
-    return True
+    return all((m.space == HBM) == (cost.index < 0) for _, m in cost.reads)  # type: ignore[union-attr]
 
 
 def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
@@ -367,7 +365,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
             return None
         special = None
     elif me == 0:
-        if cost.tile is not None or placing.options.throttle and placing.timing.throttled:
+        if cost.tile is not None or (placing.options.throttle and placing.timing.throttled):
             return None
         special = cost.stationary
     else:

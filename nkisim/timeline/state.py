@@ -65,7 +65,7 @@ class Pool:
     later, so they are sorted by many at a time: that is cheaper than a heap.
     """
 
-    __slots__ = ("spare", "late", "least", "ready", "reason")
+    __slots__ = ("late", "least", "ready", "reason", "spare")
 
     def __init__(self, capacity: int, reason: int) -> None:
         self.spare = capacity
@@ -99,7 +99,7 @@ class Pool:
         (small tiles may share a bank), nobody waits.
         """
         ready, self.spare = self.ready, self.spare - need
-        while self.spare < 0 and (ready and ready[-1][0] < self.least or self.sort()):
+        while self.spare < 0 and ((ready and ready[-1][0] < self.least) or self.sort()):
             when, by, size = ready.pop()
             self.spare += size
             if when > t:
@@ -111,22 +111,22 @@ class Core:
     """The state of one NeuronCore while records are placed. Times in ns."""
 
     __slots__ = (
+        "array_start",
+        "data",
         "first_lane",
         "free",
-        "last",
-        "sbuf_port",
-        "psum_port",
-        "array_start",
-        "stationary",
-        "tiles",
-        "warm",
-        "table",
-        "queues",
         "issued",
         "issuer",
-        "data",
+        "last",
         "pools",
+        "psum_port",
+        "queues",
+        "sbuf_port",
+        "stationary",
+        "table",
+        "tiles",
         "usuals",
+        "warm",
     )
 
     def __init__(self, number: int, timing: Timing, base: float, capacity: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _even(c: Curve, columns: int) -> list[float]:
     """The curve in columns of equal width, the fullest moment of each."""
     edges = np.linspace(0.0, float(c.edges[-1]), columns + 1)
     out = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         first = max(int(np.searchsorted(c.edges, a + 1e-9, "right")) - 1, 0)
         last = max(int(np.searchsorted(c.edges, b - 1e-9, "left")), first + 1)
         out.append(float(c.total[first:last].max(initial=0)))

@@ -104,10 +104,8 @@ def install(patch: pytest.MonkeyPatch, path: Any) -> None:
 
     def compared(kernel: Any, args: tuple, kwargs: dict) -> Any:
         listener = LISTENER.get()
-        if (
-            launch.running() is not None
-            or listener is not None
-            and not isinstance(listener, nkisim.Run)
+        if launch.running() is not None or (
+            listener is not None and not isinstance(listener, nkisim.Run)
         ):
             return original(kernel, args, kwargs)
         if listener is not None and not listener.values:

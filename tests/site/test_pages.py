@@ -16,10 +16,10 @@ from tests.site.browser import ROOT, Profile, chromium, headless, served
 pytest.importorskip("bs4")
 sys.path.insert(0, str(ROOT / "tools"))
 
-import site_pages  # noqa: E402
-from bs4 import BeautifulSoup  # noqa: E402
+import site_pages
+from bs4 import BeautifulSoup
 
-import tutorial  # noqa: E402
+import tutorial
 
 REPOSITORY = "https://github.com/someone/some-course"
 WIDTHS = (320, 375, 768, 1024, 1280, 1320, 1440, 1536, 1920)

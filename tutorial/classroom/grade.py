@@ -3,6 +3,7 @@ run goes on where it stopped."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -58,10 +59,8 @@ class _Worker:
     def stop(self) -> None:
         """End the process and what it holds."""
         for stream in (self.writer, self.reader):
-            try:
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:

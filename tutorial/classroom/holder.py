@@ -167,7 +167,7 @@ class Submitted:
         holder.check(reply)
         said = reply.get("parameters")
         names = list(lesson.parameters)
-        if isinstance(said, list) and len(said) == len(names):
+        if isinstance(said, list) and len(said) == len(names):  # noqa: SIM102
             if all(isinstance(n, str) and n.isidentifier() for n in said):
                 names = said
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

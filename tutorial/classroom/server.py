@@ -165,7 +165,7 @@ def _child(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], text: byte
     file.write_bytes(text)
     sys.argv = [file.name]
     silent = io.StringIO()
-    with contextlib.suppress(protocol.Broken):
+    with contextlib.suppress(protocol.Broken):  # noqa: SIM117
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             Child(reader, writer, lesson, file).serve()
 

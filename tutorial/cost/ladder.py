@@ -48,7 +48,7 @@ def measured(run: Any, targets: Sequence[str] = TARGETS) -> Measured:
         "transposes": sum(
             1
             for i in made
-            if "transpose" in i.op or i.op == "nc_matmul" and i.attrs.get("is_transpose")
+            if "transpose" in i.op or (i.op == "nc_matmul" and i.attrs.get("is_transpose"))
         ),
         "instructions": len(busy),
         "elements": sum(max(math.prod(o.shape[1:]) for o in i.dst + i.srcs) for i in busy),

@@ -206,6 +206,8 @@ class Recorded:
         if name == "alpha" and np.isnan(numbers).all():
             return 0.0  # a twin without alpha
         numbers = numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != 1)]
+        if name == "m" and len(numbers) and (np.abs(numbers) > 1e30).all():
+            return 0.5  # a max that never leaves its start
         numbers = numbers[np.abs(numbers) < 1e30]
         if not numbers.size:
             return None

@@ -28,7 +28,7 @@ def passes(n_tiles: int) -> Picture:
     c.words(150, 20, f"one cell is one load of a tile of {'K or V'}", size=SMALL)
     for row, (label, tone, tensor) in enumerate(rows):
         y = 32 + 38 * row + (24 if row > 3 else 0)
-        c.words(142, y + 21, label, "" if tensor == "K" else "", "end", SMALL)
+        c.words(142, y + 21, label, "" if tensor == "K" else "", "end", SMALL)  # noqa: RUF034
         part = "once" if row > 3 else "three"
         cells = [tensor] * shown
         c.cells(150, y, side, cells, [tone] * shown, f"{part} {row} {tensor}")

@@ -3,6 +3,7 @@ with the tile that it writes, drawn to scale in its memory."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -136,7 +137,7 @@ def _patches(counts: NDArray[np.int64]) -> list[tuple[float, float, float, float
     for first, last in zip([0, *breaks], [*breaks, rows]):
         values = counts[first]
         edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), columns]
-        for a, b in zip(edges, edges[1:]):
+        for a, b in itertools.pairwise(edges):
             if values[a]:
                 height = (last - first) / rows
                 part = (a / columns, first / rows, (b - a) / columns, height, int(values[a]))
@@ -171,7 +172,7 @@ def _tile_size(tile: Tile, widest: int, room: float) -> tuple[float, float]:
 def _arrows(c: Canvas, steps: Sequence[tuple[Step, int]], places: Sequence[Place], i: int) -> None:
     """From the last writer of each source above to the tile that the step writes."""
     step = steps[i][0]
-    x, y, wide, tall = places[i]
+    x, y, wide, _tall = places[i]
     for source in step.sources:
         writers = [j for j in range(i) if steps[j][0].target == source]
         if not writers:

@@ -65,7 +65,7 @@ class _Given(nkisim.ShapeOnly):
         return self
 
     @property
-    def T(self) -> _Given:  # noqa: N802  (NumPy's name)
+    def T(self) -> _Given:
         """The same array with its axes reversed."""
         return self.transpose()
 

@@ -53,7 +53,7 @@ def note(verdict: Verdict, kernel: Any) -> None:
     rung = verdict.details.get("rung")
     found = _read(path) or {}
     before = found.get(verdict.stage, {})
-    if before.get("outcome") == CORRECT:
+    if before.get("outcome") == CORRECT:  # noqa: SIM102
         if outcome != CORRECT or (before.get("rung") or 0) >= (rung or 0):
             return
     found[verdict.stage] = {"outcome": outcome, "rung": rung, "where": where()}

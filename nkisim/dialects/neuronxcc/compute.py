@@ -308,7 +308,7 @@ def binary(
             if a_meta.space == PSUM and b_meta.space == PSUM:
                 b = to_sbuf(b, api)
             return execute(TENSOR_TENSOR, api, dst, (a, b), (op, None), SBUF, dtype, mask)
-    if b_const or b_meta.free == 1 and not a_const:
+    if b_const or (b_meta.free == 1 and not a_const):
         return _with_vector(op, api, a, b, False, dst, dtype, mask)
     if a_const or a_meta.free == 1:
         return _with_vector(op, api, b, a, True, dst, dtype, mask)

@@ -200,10 +200,8 @@ def _hbm(
     # functions of their own before Python 3.12
     while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:
         frame = frame.f_back
-    if (
-        program.scope is not program.top
-        or program.blocks
-        and program.scope_at(frame.f_code, frame.f_lasti) is not program.top
+    if program.scope is not program.top or (
+        program.blocks and program.scope_at(frame.f_code, frame.f_lasti) is not program.top
     ):
         broken(
             "shared-hbm-level",

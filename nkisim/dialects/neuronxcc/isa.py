@@ -150,7 +150,7 @@ def nc_transpose(
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
-    if places_tiles() and (wanted == "tensor" or wanted is None and not small):
+    if places_tiles() and (wanted == "tensor" or (wanted is None and not small)):
         no_transpose(api)
     if wanted is None and dtype is None and not small:
         return execute(NC_TRANSPOSE, api, dst, (in_sbuf(t, api, "the tile"),), (), PSUM, None, mask)
@@ -748,12 +748,12 @@ def builtin_custom_op(
 
 
 __all__ = [
-    "builtin_custom_op",
     "activation",
     "activation_reduce",
     "affine_select",
     "bn_aggr",
     "bn_stats",
+    "builtin_custom_op",
     "dge_mode",
     "dma_copy",
     "dma_engine",

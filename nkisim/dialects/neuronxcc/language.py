@@ -151,7 +151,7 @@ class _Range:
                 got=repr(args),
                 remedy="Trip counts are known when the kernel is built; use // instead of /.",
             )
-        if len(args) > 3 or len(args) == 3 and not args[2]:
+        if len(args) > 3 or (len(args) == 3 and not args[2]):
             _broken(
                 "argument",
                 f"nl.{kind} takes (stop) or (start, stop[, step]), with a step that is not 0",
@@ -169,7 +169,7 @@ class _Range:
 
 
 def builtins_all(values: Any) -> bool:
-    for v in values:
+    for v in values:  # noqa: SIM110
         if not v:
             return False
     return True
@@ -304,10 +304,10 @@ __all__ = [
     "exp",
     "expand_dims",
     "finfo",
-    "float16",
-    "float32",
     "float8_e4m3",
     "float8_e5m2",
+    "float16",
+    "float32",
     "floor",
     "fmod",
     "fp32",
@@ -322,9 +322,9 @@ __all__ = [
     "greater",
     "greater_equal",
     "hbm",
+    "int8",
     "int16",
     "int32",
-    "int8",
     "invert",
     "left_shift",
     "less",
@@ -393,9 +393,9 @@ __all__ = [
     "tile_size",
     "transpose",
     "trunc",
+    "uint8",
     "uint16",
     "uint32",
-    "uint8",
     "var",
     "where",
     "zeros",

@@ -266,10 +266,10 @@ class Operators:
         `inplace`."""
 
         class Probe:
-            def __setitem__(probe, key: Any, value: Any) -> None:  # noqa: N805
+            def __setitem__(probe, key: Any, value: Any) -> None:
                 self.assign(probe, value)  # type: ignore[arg-type]
 
-            def __iadd__(probe, value: Any) -> Any:  # noqa: N805
+            def __iadd__(probe, value: Any) -> Any:
                 return self.inplace("add", probe, value)  # type: ignore[arg-type]
 
         def make() -> object:

@@ -83,7 +83,7 @@ def operand(x: Any, api: str) -> Tensor:
         if len(_NUMBERS) < 1024:
             _NUMBERS[x] = Const(x)
         return Const(x)
-    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+    if isinstance(x, (int, float, np.generic)) or (isinstance(x, np.ndarray) and x.ndim == 0):
         return Const(arguments.number(x, api, "an operand"))
     return tile(x, api)
 

@@ -90,13 +90,12 @@ class _Finder(ast.NodeVisitor):
             isinstance(root, ast.Name)
             and root.id in self.numpy_names
             and isinstance(node.func, ast.Attribute)
-        ):
-            if node.func.attr not in ("finfo", "iinfo", "dtype", "prod"):
-                self._note(
-                    node,
-                    f"{root.id}.{node.func.attr}(...)",
-                    "NumPy runs on the host: compute sizes with Python, values with nl and nisa.",
-                )
+        ) and node.func.attr not in ("finfo", "iinfo", "dtype", "prod"):
+            self._note(
+                node,
+                f"{root.id}.{node.func.attr}(...)",
+                "NumPy runs on the host: compute sizes with Python, values with nl and nisa.",
+            )
         self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:

@@ -124,10 +124,7 @@ def _address(address: Any, api: str) -> tuple[int, int]:
 
 def _plain(shape: tuple[Any, ...]) -> bool:
     """Whether a shape is of plain integers: 2, 2.0 and True are one key."""
-    for n in shape:
-        if type(n) is not int:
-            return False
-    return True
+    return all(type(n) is int for n in shape)
 
 
 def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any = None) -> Tensor:

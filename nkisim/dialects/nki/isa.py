@@ -28,7 +28,7 @@ __all__ = sorted(
         *_compute_names,
         *_move_names,
         *_newer_names,
-        *_special_names,  # noqa: PLE0605
+        *_special_names,
         "NkiInstruction",
         "NkiValidationError",
         "VirtualRegister",

@@ -65,7 +65,7 @@ def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
             got=repr(accumulate),
             limit="True, False or None",
         )
-    if accumulate is False or buf.state == EMPTY and accumulate is None:
+    if accumulate is False or (buf.state == EMPTY and accumulate is None):
         return False
     if dst.meta.space != PSUM:
         return bool(accumulate)

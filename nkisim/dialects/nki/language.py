@@ -165,7 +165,7 @@ _SIMPLE = [
     "uint32",
     "uint8",
 ]
-__all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_random_names])  # noqa: PLE0605
+__all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_random_names])
 
 _GONE = {
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",

@@ -76,16 +76,15 @@ class NkiKernel(Kernel):
             isinstance(annotation, _ShapedMeta)
             and annotation.shape is not None
             and isinstance(value, (np.ndarray, ShapeOnly))
-        ):
-            if value.shape != annotation.shape:
-                broken(
-                    "annotation",
-                    f"the argument '{name}' of {self.__name__} does not have the annotated shape",
-                    tensor=name,
-                    got=value.shape,
-                    limit=annotation.shape,
-                    at=home(self),
-                )
+        ) and value.shape != annotation.shape:
+            broken(
+                "annotation",
+                f"the argument '{name}' of {self.__name__} does not have the annotated shape",
+                tensor=name,
+                got=value.shape,
+                limit=annotation.shape,
+                at=home(self),
+            )
 
     def run_on(self, program: Execution, args: list[Any], kwargs: dict[Any, Any]) -> Any:
         acceptance.check(self.function)

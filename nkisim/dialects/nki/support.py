@@ -57,7 +57,7 @@ def operand(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x` as the instruction sees it, numbers as constants."""
     if isinstance(x, Tensor):
         return tile(x, api, what)
-    if isinstance(x, (int, float, np.generic)) or isinstance(x, np.ndarray) and x.ndim == 0:
+    if isinstance(x, (int, float, np.generic)) or (isinstance(x, np.ndarray) and x.ndim == 0):
         return Const(arguments.number(x, api, what))
     if isinstance(x, VirtualRegister):
         broken(

@@ -206,7 +206,7 @@ class NkiTensor(Tensor, NKIObject):
         layout = meta_of(
             meta.space, new_shape, new_strides, meta.dtype, 0, pstart if on_chip else 0
         )
-        made = NkiTensor(self.buf, self._strided(off, new_shape, new_strides), layout, off)
+        made = NkiTensor(self.buf, self.strided_view(off, new_shape, new_strides), layout, off)
         made.runtime = runtime
         if self.tensor_index is not None:
             broken(
@@ -234,7 +234,9 @@ class NkiTensor(Tensor, NKIObject):
         """Where an element of a subscript begins on an axis of `n`, how many it takes and at which
         step, and whether it is a number, which takes the axis away."""
         kind = type(e)
-        if kind is int or isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_)):
+        if kind is int or (
+            isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
+        ):
             start = int(e)
             if start < -n or start >= n:
                 subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(dim, start)
@@ -538,7 +540,7 @@ class NkiTensor(Tensor, NKIObject):
 class RuntimeSlice:
     """nl.ds(register, size): `size` elements from a start that is known at run time."""
 
-    __slots__ = ("start", "size")
+    __slots__ = ("size", "start")
 
     def __init__(self, start: Any, size: int) -> None:
         self.start = start

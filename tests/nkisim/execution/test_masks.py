@@ -148,7 +148,7 @@ def test_a_mask_on_the_reduction_itself_leaves_them_out_of_it():
 
 
 @pytest.mark.parametrize(
-    "op, reference", [("bitwise_and", np.bitwise_and), ("bitwise_or", np.bitwise_or)]
+    ("op", "reference"), [("bitwise_and", np.bitwise_and), ("bitwise_or", np.bitwise_or)]
 )
 def test_a_masked_bitwise_reduction_keeps_the_bits(op, reference):
     @nki.jit
@@ -316,7 +316,7 @@ def test_masks_join_and_may_use_loop_indices_and_program_ids():
 
 
 @pytest.mark.parametrize(
-    "make, words",
+    ("make", "words"),
     [
         (lambda i_f, t: t, "Tensor"),
         (lambda i_f, t: (i_f % 4) < 2, "not affine"),

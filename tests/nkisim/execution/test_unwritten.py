@@ -92,7 +92,7 @@ def test_the_error_names_the_line_of_the_read_and_that_of_the_store():
     assert "896 of 2048 elements" in error.headline
 
 
-@pytest.mark.parametrize("rows, fine", [(72, True), (73, False)])
+@pytest.mark.parametrize(("rows", "fine"), [(72, True), (73, False)])
 def test_the_border_is_exact(rows, fine):
     def kernel(x):
         out = nl.ndarray((rows, 16), dtype=x.dtype, buffer=nl.shared_hbm)

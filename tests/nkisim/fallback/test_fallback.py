@@ -450,7 +450,7 @@ def test_the_fake_sdk_is_found_in_a_child_too(run_python: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "statement, words",
+    ("statement", "words"),
     [
         ("from neuronxcc.nki.kernels.attention import flash_fwd", "aws-neuron/nki-samples"),
         ("from neuronxcc.nki.kernels import attention", "neuronxcc.nki.kernels.attention"),

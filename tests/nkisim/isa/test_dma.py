@@ -170,7 +170,7 @@ def test_storing_from_psum_costs_the_documented_copy_and_storing_a_number_a_mems
     assert run.counts() == {"dma_copy": 4, "memset": 1, "nc_matmul": 1, "tensor_copy": 1}
 
 
-@pytest.mark.parametrize("r, c", [(128, 64), (300, 100), (1, 128), (7, 3)])
+@pytest.mark.parametrize(("r", "c"), [(128, 64), (300, 100), (1, 128), (7, 3)])
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_load_transpose2d_puts_columns_on_the_partitions(r, c, dtype):
     @nki.jit
@@ -187,7 +187,7 @@ def test_load_transpose2d_puts_columns_on_the_partitions(r, c, dtype):
 
 
 @pytest.mark.parametrize(
-    "shape, axes", [((12, 30), (1, 0)), ((6, 5, 30), (2, 1, 0)), ((6, 5, 4, 30), (3, 1, 2, 0))]
+    ("shape", "axes"), [((12, 30), (1, 0)), ((6, 5, 30), (2, 1, 0)), ((6, 5, 4, 30), (3, 1, 2, 0))]
 )
 @pytest.mark.parametrize("space", ["hbm", "sbuf"])
 def test_dma_transpose_permutes_as_documented(shape, axes, space):
@@ -234,7 +234,7 @@ def test_dma_copy_moves_between_every_pair_of_reachable_memories_casts_and_adds(
 
 
 @pytest.mark.parametrize(
-    "case, rule",
+    ("case", "rule"),
     [
         (
             lambda x, t: nl.store(nl.ndarray((8, 17), dtype=x.dtype, buffer=nl.hbm), t),
@@ -359,7 +359,7 @@ def test_oob_skip_leaves_out_rows_beyond_the_table():
 
 
 @pytest.mark.parametrize(
-    "subscript, rule",
+    ("subscript", "rule"),
     [
         (lambda x, idx: x[nl.arange(8)[:, None], idx], "indirect-index"),
         (lambda x, idx: x[idx], "indirect-index"),

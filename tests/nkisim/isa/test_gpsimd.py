@@ -121,7 +121,7 @@ def test_affine_select_from_psum_pays_for_a_copy_as_gpsimd_does_not_reach_psum()
 
 
 @pytest.mark.parametrize(
-    "make, rule",
+    ("make", "rule"),
     [
         (lambda i_p, i_f, t: (i_p >= i_f) & (i_f < 4), "mask"),
         (lambda i_p, i_f, t: (i_f % 2) < 1, "mask"),
@@ -160,7 +160,7 @@ def test_tensor_partition_reduce_adds_over_the_partitions(p, n, dtype):
 
 
 @pytest.mark.parametrize(
-    "op, reference",
+    ("op", "reference"),
     [("maximum", np.maximum), ("bitwise_or", np.bitwise_or), ("bitwise_and", np.bitwise_and)],
 )
 def test_tensor_partition_reduce_has_four_operators(op, reference):
@@ -179,7 +179,7 @@ def test_a_mask_leaves_partitions_out_of_a_partition_reduction():
 
 
 @pytest.mark.parametrize(
-    "dtype, ops",
+    ("dtype", "ops"),
     [
         (FP32, {"memset": 1, "nc_matmul": 1, "tensor_copy": 1}),
         (BF16, {"memset": 1, "nc_matmul": 1, "tensor_copy": 1}),

@@ -34,7 +34,7 @@ def test_a_bitwise_reduction_over_partitions_takes_integers():
 
 
 @pytest.mark.parametrize(
-    "first, second",
+    ("first", "second"),
     [(np.bitwise_and, np.bitwise_or), (np.bitwise_and, np.add), (np.add, np.bitwise_or)],
 )
 def test_scalar_tensor_tensor_takes_arithmetic_operators_only(first, second):

@@ -297,7 +297,7 @@ def test_reductions_other_than_a_sum_need_the_second_generation():
 
 
 @pytest.mark.parametrize(
-    "options, rule, words",
+    ("options", "rule", "words"),
     [
         ({"bias": lambda t: 1.0}, "dtype", "memset"),
         ({"bias": lambda t: nl.zeros((8, 1), dtype=nl.int8)}, "dtype", "int8"),

@@ -46,7 +46,7 @@ def test_nc_matmul_is_stationary_transposed_times_moving_in_psum_and_float32(k, 
 
 
 @pytest.mark.parametrize(
-    "left, right",
+    ("left", "right"),
     [(BF16, FP32), (FP16, BF16), (nl.float8_e4m3, BF16), (nl.float8_e5m2, nl.float8_e4m3)],
     ids=str,
 )
@@ -190,7 +190,7 @@ def test_nl_matmul_with_a_transposed_left_side_is_one_matmul():
 
 
 @pytest.mark.parametrize(
-    "m, k, transposes", [(64, 128, {"nc_transpose": 1}), (16, 32, {"vector_transpose": 1})]
+    ("m", "k", "transposes"), [(64, 128, {"nc_transpose": 1}), (16, 32, {"vector_transpose": 1})]
 )
 def test_nl_matmul_of_an_untransposed_left_side_pays_for_the_transpose(m, k, transposes):
     a, b = values((m, k)), values((k, 24), seed=1)
@@ -202,7 +202,7 @@ def test_nl_matmul_of_an_untransposed_left_side_pays_for_the_transpose(m, k, tra
         assert got.run.count(op) == n
 
 
-@pytest.mark.parametrize("dtype, passes", [(FP32, 4), (BF16, 1), (FP16, 1)], ids=str)
+@pytest.mark.parametrize(("dtype", "passes"), [(FP32, 4), (BF16, 1), (FP16, 1)], ids=str)
 def test_the_cost_of_float32_is_four_passes(dtype, passes):
     a, b = values((16, 8), dtype), values((16, 24), dtype, 1)
     got = on_tiles(nisa.nc_matmul, a, b)
@@ -231,7 +231,7 @@ def test_pe_tiles_compute_the_same():
 
 
 @pytest.mark.parametrize(
-    "options, target",
+    ("options", "target"),
     [
         ({"tile_position": (0, 0)}, "trn2"),
         ({"tile_position": (0, 16), "tile_size": (32, 32)}, "trn2"),
@@ -306,7 +306,7 @@ def test_a_transpose_assigned_to_a_psum_tile_costs_nothing_more_and_to_an_sbuf_t
     assert run.counts() == {"dma_copy": 3, "nc_transpose": 2, "tensor_copy": 2}
 
 
-@pytest.mark.parametrize("p, f", [(128, 64), (128, 128), (7, 100), (16, 16)])
+@pytest.mark.parametrize(("p", "f"), [(128, 64), (128, 128), (7, 100), (16, 16)])
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_nl_transpose_leaves_the_result_in_sbuf(p, f, dtype):
     x = values((p, f), dtype)

@@ -217,7 +217,7 @@ def test_bitwise_constants_may_be_negative_or_wider_than_the_tile():
 
 
 @pytest.mark.parametrize(
-    "op, reference",
+    ("op", "reference"),
     [("abs", np.abs), ("reciprocal", lambda x: 1 / x), ("logical_not", lambda x: x == 0)],
 )
 def test_operators_of_one_operand_ignore_the_second(op, reference):
@@ -311,7 +311,7 @@ def test_tensor_reduce_reduces_the_free_axis_in_float32(op, shape, dtype, keepdi
 
 
 @pytest.mark.parametrize(
-    "axis, shape, expected",
+    ("axis", "shape", "expected"),
     [
         ([3], (4, 2, 3, 5), (4, 2, 3)),
         ((2, 3), (4, 2, 3, 5), (4, 2)),
@@ -344,7 +344,7 @@ def test_subtract_as_a_reduction_takes_the_rest_from_the_first():
 
 
 @pytest.mark.parametrize(
-    "op, reference",
+    ("op", "reference"),
     [
         ("bitwise_and", np.bitwise_and),
         ("bitwise_or", np.bitwise_or),
@@ -357,7 +357,7 @@ def test_bitwise_reductions_take_integers_as_they_are(op, reference):
     assert_same_bits(got.values, reference.reduce(x, axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("op, reference", [("logical_and", np.all), ("logical_or", np.any)])
+@pytest.mark.parametrize(("op", "reference"), [("logical_and", np.all), ("logical_or", np.any)])
 def test_logical_reductions_give_one_or_zero(op, reference):
     x = np.array([[0, 1, 2], [3, 4, 5], [0, 0, 0]], np.float32)
     got = on_tiles(lambda t: nisa.tensor_reduce(getattr(nl, op), t, axis=1), x)
@@ -400,7 +400,7 @@ def test_tensor_scalar_reduce_gives_the_result_and_its_row_reductions(shape, dty
 
 # -- scan, reciprocal ------------------------------------------------------------------------------
 @pytest.mark.parametrize("initial", ["number", "vector"])
-@pytest.mark.parametrize("reverse0, reverse1", [(False, False), (True, True)])
+@pytest.mark.parametrize(("reverse0", "reverse1"), [(False, False), (True, True)])
 def test_tensor_tensor_scan_runs_along_the_free_axis_from_the_initial_state(
     initial, reverse0, reverse1
 ):

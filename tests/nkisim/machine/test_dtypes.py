@@ -34,14 +34,16 @@ DOCUMENTED_PROMOTIONS = [  # aws-neuron-sdk v2.26.0 nki.api.shared.rst, NKI Type
 ]
 
 
-@pytest.mark.parametrize("a, b, expected", DOCUMENTED_PROMOTIONS, ids=lambda d: dtypes.name(d))
+@pytest.mark.parametrize(
+    ("a", "b", "expected"), DOCUMENTED_PROMOTIONS, ids=lambda d: dtypes.name(d)
+)
 def test_promotion_follows_every_documented_example_in_both_orders(a, b, expected):
     assert dtypes.promote(a, b) == expected
     assert dtypes.promote(b, a) == expected
 
 
 @pytest.mark.parametrize(
-    "a, b", list(itertools.combinations(dtypes.SUPPORTED, 2)), ids=lambda d: dtypes.name(d)
+    ("a", "b"), list(itertools.combinations(dtypes.SUPPORTED, 2)), ids=lambda d: dtypes.name(d)
 )
 def test_promotion_is_symmetric_and_stays_inside_the_supported_types(a, b):
     assert dtypes.promote(a, b) == dtypes.promote(b, a)
@@ -54,7 +56,7 @@ def test_promotion_takes_a_boolean_as_an_unsigned_byte():
 
 
 @pytest.mark.parametrize(
-    "value, expected",
+    ("value", "expected"),
     [
         (True, U8),
         (np.bool_(True), U8),
@@ -74,7 +76,7 @@ def test_a_scalar_without_a_type_gets_the_widest_of_its_kind_and_a_numpy_scalar_
 
 
 @pytest.mark.parametrize(
-    "given_as, expected",
+    ("given_as", "expected"),
     [
         ("bfloat16", BF16),
         ("float32r", FP32),
@@ -181,7 +183,7 @@ def test_float_to_integer_rounds_to_nearest_even_and_saturates(dtype):
 
 
 @pytest.mark.parametrize(
-    "source, target", list(itertools.permutations([U8, I8, U16, I16, U32, I32], 2)), ids=str
+    ("source", "target"), list(itertools.permutations([U8, I8, U16, I16, U32, I32], 2)), ids=str
 )
 def test_integer_to_integer_saturates(source, target):
     info, limits = np.iinfo(source), np.iinfo(target)

@@ -29,7 +29,7 @@ ONE = np.zeros((1, 1), np.float32)
 
 # -- making tensors --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "make, expected",
+    ("make", "expected"),
     [
         (lambda t: nl.zeros((8, 4), dtype=nl.float32), 0),
         (lambda t: nl.ones((8, 4), dtype=nl.float32), 1),
@@ -64,7 +64,7 @@ def test_empty_like_takes_shape_and_type_and_is_not_written():
 
 
 @pytest.mark.parametrize(
-    "make, rule, words",
+    ("make", "rule", "words"),
     [
         (lambda: nl.zeros((), dtype=nl.float32), "argument", "shape"),
         (lambda: nl.zeros((129,), dtype=nl.float32), "partition-limit", "129"),
@@ -118,7 +118,7 @@ def test_tensors_just_inside_the_limits_are_made(make):
     on_tiles(body, ONE)
 
 
-@pytest.mark.parametrize("name, size", [("trn1", 192), ("trn2", 224), ("trn3", 256)])
+@pytest.mark.parametrize(("name", "size"), [("trn1", 192), ("trn2", 224), ("trn3", 256)])
 def test_capacity_is_that_of_the_target(name, size):
     assert target.get(name).sbuf_partition_bytes == size * 1024
 
@@ -182,7 +182,7 @@ def test_nine_psum_banks_in_use_at_once_are_one_too_many():
         return out
 
     a, b = values((16, 128)), values((16, 512), seed=1)
-    got, run = run_kernel(kernel, a, b, 8)
+    _got, run = run_kernel(kernel, a, b, 8)
     assert run.peak_bytes("psum") == 8 * 128 * 2048
     error = refused(kernel, a, b, 9, rule="psum-capacity")
     assert "nisa.tensor_copy" in error.remedy and "8 banks" in error.limit
@@ -253,7 +253,7 @@ def test_an_output_written_in_part_is_refused_with_the_first_gap():
 
 # -- PSUM zeros ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "use, memsets",
+    ("use", "memsets"),
     [
         (lambda acc, a, b: acc.__iadd__(nisa.nc_matmul(a, b)), 0),
         (lambda acc, a, b: nl.copy(acc), 1),

@@ -48,7 +48,7 @@ def test_instructions_tell_engine_operation_operands_and_line():
     assert load.source == "tile = nl.load(x[:, nl.ds(i * 128, 128)])"
     assert load.filename == __file__ and add.line == load.line + 1
     assert (reduce.engine, reduce.op, reduce.attrs["op"]) == ("vector", "tensor_reduce", "add")
-    assert (add.op, add.dst[0].name, [s.name for s in add.srcs][0]) == ("tensor_tensor", "l", "l")
+    assert (add.op, add.dst[0].name, next(s.name for s in add.srcs)) == ("tensor_tensor", "l", "l")
     assert [i.index for i in run.instructions] == list(range(len(run)))
 
 
@@ -121,7 +121,7 @@ def test_peaks_name_their_holders():
     run = recorded(running_sum, X)
     peak = run.peak_bytes("sbuf")
     assert peak == 128 * 128 * 4 + 2 * 128 * 4
-    assert [h.name for h in peak.holders][0] == "tile" and {h.name for h in peak.holders} >= {
+    assert next(h.name for h in peak.holders) == "tile" and {h.name for h in peak.holders} >= {
         "tile",
         "l",
     }

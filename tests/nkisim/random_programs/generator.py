@@ -124,7 +124,7 @@ class Builder:
         right = self.held[b]
         need("sbuf" in (left.space, right.space))
         op = self.pick([*oracle.ARITHMETIC, *oracle.COMPARISONS])
-        need(op not in oracle.COMPARISONS or left.exact and right.exact)
+        need(op not in oracle.COMPARISONS or (left.exact and right.exact))
         wide = ("int32", "uint32")
         native = left.dtype == right.dtype and left.dtype in wide and self.chance(0.5)
         if native and op in ("add", "subtract", "multiply"):
@@ -239,7 +239,7 @@ class Builder:
         t = self.held[a]
         small = max(t.shape) <= 32
         vector = small and self.chance(0.5)
-        need(vector or t.dtype in FLOATS and max(t.shape) <= 128)
+        need(vector or (t.dtype in FLOATS and max(t.shape) <= 128))
         x = Numbers(t.numbers.values.T.copy(), t.numbers.error.T.copy())
         out = self.keep(x, t.dtype, "sbuf" if vector else "psum", stored=True)
         self.step("turn", out, a, vector=vector, dtype=t.dtype)
@@ -571,11 +571,43 @@ class Builder:
         self.step("masked_load", out, source, shape=shape, **how)
 
 
-CHOICES = (
-    "load load two two two with_number with_number function activation reduce cast cast turn "
-    "matmul matmul select affine predicated bits iota largest scan gather rows blank sliced sliced "
-    "shaped retyped words loop_columns loop_sum loop_rows masked masked_load"
-).split()
+CHOICES = [
+    "load",
+    "load",
+    "two",
+    "two",
+    "two",
+    "with_number",
+    "with_number",
+    "function",
+    "activation",
+    "reduce",
+    "cast",
+    "cast",
+    "turn",
+    "matmul",
+    "matmul",
+    "select",
+    "affine",
+    "predicated",
+    "bits",
+    "iota",
+    "largest",
+    "scan",
+    "gather",
+    "rows",
+    "blank",
+    "sliced",
+    "sliced",
+    "shaped",
+    "retyped",
+    "words",
+    "loop_columns",
+    "loop_sum",
+    "loop_rows",
+    "masked",
+    "masked_load",
+]
 
 
 def program(dialect: str, seed: int, steps: int = 12) -> Program:

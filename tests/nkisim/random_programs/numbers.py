@@ -54,7 +54,7 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """`values` as `dtype` holds them: to nearest, ties to even; integers are cut to their range."""
     if dtype in INTEGERS:
         low, high = INTEGERS[dtype]
-        return np.clip(np.rint(values), low, high)
+        return np.clip(np.rint(values), low, high) + 0.0  # an integer has one zero
     digits, least, largest = FLOATS[dtype]
     exponent = np.floor(np.log2(np.maximum(np.abs(values), 2.0**least)))
     step = 2.0 ** (np.maximum(exponent, least) - digits)
@@ -82,7 +82,7 @@ def last_place(values: np.ndarray, dtype: str) -> np.ndarray:
 class Numbers:
     """Values in float64, and how far the simulator's may be from each."""
 
-    __slots__ = ("values", "error")
+    __slots__ = ("error", "values")
 
     def __init__(self, values: np.ndarray, error: np.ndarray | None = None) -> None:
         self.values = values

@@ -133,7 +133,7 @@ def wrapped(op: str, a: np.ndarray, b: np.ndarray, dtype: str) -> np.ndarray:
     x, y = a.astype(np.int64), b.astype(np.int64)
     with np.errstate(over="ignore"):
         found = {"add": x + y, "subtract": x - y, "multiply": x * y}[op] & 0xFFFFFFFF
-    low, high = INTEGERS[dtype]
+    _low, high = INTEGERS[dtype]
     return np.where(found > high, found - 2**32, found).astype(np.float64)
 
 

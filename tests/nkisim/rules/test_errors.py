@@ -121,7 +121,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("statement, name", NAMES)
+@pytest.mark.parametrize(("statement", "name"), NAMES)
 def test_a_tensor_is_called_what_the_reader_called_it(tmp_path, statement, name):
     file = tmp_path / "kernel_file.py"
     file.write_text(

@@ -34,7 +34,7 @@ def lowered(rule, body, *arrays):
 
 
 @pytest.mark.parametrize(
-    "key, expected",
+    ("key", "expected"),
     [
         ((slice(None), slice(-4, None)), X[:, -4:]),
         ((slice(None), slice(4, -4)), X[:, 4:-4]),

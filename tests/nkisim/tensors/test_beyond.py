@@ -62,7 +62,7 @@ def test_numbers_beside_such_a_slice_drop_their_axes():
     np.testing.assert_array_equal(kernel(x), x[:, 3, 6:])
 
 
-@pytest.mark.parametrize("limit, fine", [(72, True), (73, False)])
+@pytest.mark.parametrize(("limit", "fine"), [(72, True), (73, False)])
 def test_a_mask_that_keeps_one_row_too_many_does_not_help(limit, fine):
     def kernel(x):
         t = nl.load(x[64:128], mask=(64 + nl.arange(64)[:, None] < limit))

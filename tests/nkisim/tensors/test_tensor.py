@@ -288,14 +288,14 @@ OUT_OF_PLACE = [
 ]
 
 
-@pytest.mark.parametrize("pick, rule", OUT_OF_PLACE)
+@pytest.mark.parametrize(("pick", "rule"), OUT_OF_PLACE)
 def test_subscripts_and_views_that_cannot_be_are_refused_with_the_tensors_name(pick, rule):
     def kernel(x):
         scores = nl.load(x)
         nl.copy(pick(scores))
 
     error = refused(kernel, values((16, 24)), rule=rule)
-    assert error.tensor == "scores" and "'scores'" in error.headline or rule == "partition-axis"
+    assert (error.tensor == "scores" and "'scores'" in error.headline) or rule == "partition-axis"
     assert error.remedy or error.limit
 
 
@@ -311,7 +311,7 @@ def test_an_index_out_of_bounds_is_an_index_error_that_tells_the_limit():
 
 
 @pytest.mark.parametrize(
-    "ask, words",
+    ("ask", "words"),
     [
         (lambda t: np.exp(t), "Use nl.exp"),
         (lambda t: np.max(t), "nl.max"),
@@ -377,7 +377,7 @@ def test_asking_whether_an_argument_was_given_is_no_truth_value():
 
 
 @pytest.mark.parametrize(
-    "name, hint",
+    ("name", "hint"),
     [
         ("T", "nl.transpose"),
         ("sum", "nl.sum"),

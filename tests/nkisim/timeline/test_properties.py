@@ -1,5 +1,6 @@
 """Properties of every schedule, on random kernels."""
 
+import itertools
 from dataclasses import replace
 
 import neuronxcc.nki as nki
@@ -241,7 +242,7 @@ def test_the_latency_is_at_least_the_critical_path_the_busiest_engine_and_the_ro
     t = record(plan, target).timeline()
     path = t.critical_path
     assert t.latency_us * 1e3 == pytest.approx(path[-1].end_ns)
-    assert all(a.start_ns <= b.start_ns for a, b in zip(path, path[1:]))
+    assert all(a.start_ns <= b.start_ns for a, b in itertools.pairwise(path))
     assert all(step.on_path_ns >= 0 for step in path)
     assert sum(step.on_path_ns for step in path) == pytest.approx(t.latency_us * 1e3)
     assert t.latency_us >= t.roofline.bound_us - 1e-9

@@ -59,7 +59,7 @@ def products(columns, width, times=3):
     return body
 
 
-@pytest.mark.parametrize("width, cycles", [(512, 512), (128, 128), (64, 64), (1, 64)])
+@pytest.mark.parametrize(("width", "cycles"), [(512, 512), (128, 128), (64, 64), (1, 64)])
 def test_matmuls_with_one_stationary_tile_follow_after_the_moving_columns_and_at_least_64_cycles(
     width, cycles
 ):
@@ -195,7 +195,7 @@ def invert(a, b):
 
 
 @pytest.mark.parametrize(
-    "body, dtype, target, cycles",
+    ("body", "dtype", "target", "cycles"),
     [
         (add, F32, "trn1", 1024),
         (add, B16, "trn1", 512),

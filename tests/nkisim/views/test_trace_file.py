@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -102,7 +103,7 @@ def test_counters_follow_memory_and_traffic(made):
         fullest = curve(Reading(timeline.run), space, 10**6, timeline).total.max()
         assert max(v for _, v in counters[f"{space.upper()} in use (B per partition)"]) == fullest
     traffic = counters["HBM traffic (model) GB/s"]
-    moved = sum(v * (b - a) for (a, v), (b, _) in zip(traffic, traffic[1:], strict=False)) * 1e3
+    moved = sum(v * (b - a) for (a, v), (b, _) in itertools.pairwise(traffic)) * 1e3
     assert moved == pytest.approx(
         timeline.run.hbm_bytes_read + timeline.run.hbm_bytes_written, rel=0.01
     )

@@ -88,17 +88,33 @@ KINDS = {
     "on_false_value": "number",
 }
 """What a parameter of that name takes, where a wrong value may never be taken silently."""
-TENSORS = (
-    "x y data data0 data1 data2 src dst on_true_tile stationary moving predicate indices index "
-    "segment_ids vals src_buffer condition"
-).split()
+TENSORS = [
+    "x",
+    "y",
+    "data",
+    "data0",
+    "data1",
+    "data2",
+    "src",
+    "dst",
+    "on_true_tile",
+    "stationary",
+    "moving",
+    "predicate",
+    "indices",
+    "index",
+    "segment_ids",
+    "vals",
+    "src_buffer",
+    "condition",
+]
 
 
 def kind_of(api: str, parameter: str, right: Any) -> str | None:
     """What the parameter takes, by its name and a right value; None where several things do."""
     if parameter in ("value", "dim") and not isinstance(right, (int, float)):
         return "tensor" if parameter == "value" else None
-    if right is None or parameter == "axis" and isinstance(right, tuple):
+    if right is None or (parameter == "axis" and isinstance(right, tuple)):
         return None
     if parameter in KINDS:
         return KINDS[parameter]
@@ -286,11 +302,29 @@ def _subscripts(
             )
 
 
-_BINARY = (
-    "add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift lt le gt ge eq ne"
-).split()
-_IN_PLACE = "iadd isub imul itruediv iand".split()
-_UNARY = "neg pos invert abs index truth".split()
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and_",
+    "or_",
+    "xor",
+    "lshift",
+    "rshift",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+]
+_IN_PLACE = ["iadd", "isub", "imul", "itruediv", "iand"]
+_UNARY = ["neg", "pos", "invert", "abs", "index", "truth"]
 
 
 def _operators(t: Tiles, wrong: dict[str, Callable[[], Any]]) -> Iterator[Attempt]:

@@ -14,7 +14,7 @@ from tests.nkisim.dialects.malformed_calls import calls, judge
 
 BOTH = pytest.mark.parametrize("dialect", calls.DIALECTS, ids=lambda d: d.name)
 SHARE = 12
-DEPENDS_ON_VALUES = "local_gather nc_n_gather gather_flattened sequence_bounds rand2".split()
+DEPENDS_ON_VALUES = ["local_gather", "nc_n_gather", "gather_flattened", "sequence_bounds", "rand2"]
 """Functions that refuse indices, segments and bounds that are known at run time only."""
 
 

@@ -96,7 +96,7 @@ def test_an_allocated_kernel_transposes_on_vectore():
 
 
 @pytest.mark.parametrize(
-    "place, limit",
+    ("place", "limit"),
     [
         (lambda: ncc.sbuf.mod_alloc(base_addr=-1), "bytes"),
         (lambda: ncc.sbuf.mod_alloc(base_addr=1 << 20), "bytes"),
@@ -139,7 +139,7 @@ def made(buffer, shape=(128, 512), target="trn2"):
 
 
 @pytest.mark.parametrize(
-    "base, tiles, fine",
+    ("base", "tiles", "fine"),
     [
         (FIT - 2 * KIB, (), True),
         (FIT - 2 * KIB + 4, (), False),
@@ -174,7 +174,9 @@ def test_on_the_second_generation_the_compiler_keeps_16_kib():
     assert made(last(0), target="trn2") is None
 
 
-@pytest.mark.parametrize("bank, banks, fine", [(7, (), True), (6, (2,), True), (7, (2,), False)])
+@pytest.mark.parametrize(
+    ("bank", "banks", "fine"), [(7, (), True), (6, (2,), True), (7, (2,), False)]
+)
 def test_a_tile_in_psum_ends_in_the_last_bank(bank, banks, fine):
     shape = (banks[0], nl.par_dim(128), 512) if banks else (128, 512)
     error = made(lambda: ncc.psum.mod_alloc(base_bank=bank, num_bank_tiles=banks), shape)

@@ -127,7 +127,7 @@ def test_division_of_integers_gives_float32():
     assert got.dtype == FP32 and got.values.tolist() == [[3.5, 2.0]]
 
 
-@pytest.mark.parametrize("name, reference", [("mod", np.mod), ("fmod", np.fmod)])
+@pytest.mark.parametrize(("name", "reference"), [("mod", np.mod), ("fmod", np.fmod)])
 def test_remainders_take_the_sign_of_the_divisor_or_of_the_dividend(name, reference):
     x, y = values((8, 16), low=-9, high=9), values((8, 16), seed=1, low=0.5)
     np.testing.assert_allclose(on_tiles(getattr(nl, name), x, y).values, reference(x, y), rtol=1e-6)
@@ -139,7 +139,7 @@ def test_remainders_take_the_sign_of_the_divisor_or_of_the_dividend(name, refere
 
 
 @pytest.mark.parametrize(
-    "name, reference",
+    ("name", "reference"),
     [
         ("floor", np.floor),
         ("ceil", np.ceil),
@@ -216,7 +216,7 @@ def test_the_mean_of_integers_is_float32():
 
 
 @pytest.mark.parametrize(
-    "axis, rule",
+    ("axis", "rule"),
     [
         (0, "partition-axis"),
         ((0, 1), "partition-axis"),
@@ -227,8 +227,8 @@ def test_the_mean_of_integers_is_float32():
 )
 def test_axes_that_cannot_be_reduced_are_refused(axis, rule):
     error = refused_on_tiles(lambda t: nl.max(t, axis=axis), values((8, 16)), rule=rule)
-    assert (
-        rule != "partition-axis" or "nc_transpose" in error.remedy and "nc_matmul" in error.remedy
+    assert rule != "partition-axis" or (
+        "nc_transpose" in error.remedy and "nc_matmul" in error.remedy
     )
 
 
@@ -270,7 +270,7 @@ def test_rms_norm():
     )
 
 
-@pytest.mark.parametrize("p, f", [(128, 64), (20, 30)])
+@pytest.mark.parametrize(("p", "f"), [(128, 64), (20, 30)])
 def test_matmul_chained_with_a_transpose_is_attention_of_one_tile(p, f):
     q, k, v = values((f, p)), values((f, p), seed=1), values((p, f), seed=2)
 
@@ -414,7 +414,7 @@ def test_an_argument_that_numpy_has_and_nki_lacks_is_refused_not_ignored():
 
 
 @pytest.mark.parametrize(
-    "module, name, words",
+    ("module", "name", "words"),
     [
         (nl, "maxmimum", "did you mean nl.maximum?"),
         (nisa, "tensor_add", "nisa has no 'tensor_add'"),

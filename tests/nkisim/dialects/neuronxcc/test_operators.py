@@ -60,7 +60,7 @@ def test_two_tiles_give_the_promoted_type_by_one_instruction(symbol, a, b, p, n)
 @pytest.mark.parametrize("symbol", ARITHMETIC)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize(
-    "number, out",
+    ("number", "out"),
     [
         (0.75, lambda d: FP32),
         (3, lambda d: d),
@@ -320,7 +320,7 @@ def test_an_assigned_vector_is_repeated_over_the_free_axis():
 
 
 @pytest.mark.parametrize(
-    "assign, rule",
+    ("assign", "rule"),
     [
         (lambda t: t[:, 0:1].__setitem__(Ellipsis, t), "assign-shape"),
         (lambda t: t.__setitem__(Ellipsis, t[0:1, :]), "partition-mismatch"),

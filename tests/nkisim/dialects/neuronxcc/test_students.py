@@ -63,7 +63,7 @@ def add_as_a_matrix(a, b):
 
 
 @pytest.mark.parametrize(
-    "kernel, n",
+    ("kernel", "n"),
     [(add_by_load, 128), (add_by_load, 7), (add_by_chunks, 384), (add_assigned, 256)]
     + [(add_as_a_matrix, 1024)],
 )
@@ -341,7 +341,7 @@ def sums_of_a_convolution(X, W, bias, pool):
 
 def convolution(X, W, bias, pool):
     """In float64, on the host."""
-    b, ci, co, fh, fw, oh, ow, pool = sizes(X, W, pool)
+    b, _ci, co, fh, fw, oh, ow, pool = sizes(X, W, pool)
     out = np.zeros((b, co, oh, ow))
     for i in range(fh):
         for j in range(fw):

@@ -500,7 +500,7 @@ def assertions_and_prints_on_what_is_known(x):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("kernel, expected, inputs, tolerance", CASES)
+@pytest.mark.parametrize(("kernel", "expected", "inputs", "tolerance"), CASES)
 def test_a_valid_kernel_runs_and_is_right(kernel, expected, inputs, tolerance):
     got, _ = run_kernel(kernel, *inputs)
     np.testing.assert_allclose(
@@ -508,7 +508,7 @@ def test_a_valid_kernel_runs_and_is_right(kernel, expected, inputs, tolerance):
     )
 
 
-@pytest.mark.parametrize("kernel, expected, inputs, tolerance", CASES)
+@pytest.mark.parametrize(("kernel", "expected", "inputs", "tolerance"), CASES)
 def test_a_valid_kernel_costs_the_same_every_time(kernel, expected, inputs, tolerance):
     runs = [run_kernel(kernel, *inputs)[1] for _ in range(2)]
     assert [str(i) for i in runs[0].instructions] == [str(i) for i in runs[1].instructions]

@@ -200,7 +200,7 @@ def test_every_rule_of_this_dialect_names_its_source_and_grade():
 
 
 @pytest.mark.parametrize(
-    "name, reference", [("divide", np.divide), ("mod", np.mod), ("fmod", np.fmod)]
+    ("name", "reference"), [("divide", np.divide), ("mod", np.mod), ("fmod", np.fmod)]
 )
 def test_division_and_remainder_are_refused_and_computed_where_the_rule_is_lowered(name, reference):
     x = np.abs(X) + 1

@@ -86,10 +86,9 @@ def test_adding_to_zeros_is_warned_about_before_trn3_and_adds(flag):
     with pytest.warns(nkisim.RuleWarning, match="no matmul wrote what is there") as seen:
         close(run(body), 2 * PRODUCT)
     assert len([w for w in seen if w.category is nkisim.RuleWarning]) == 1
-    with nkisim.record(target="trn3"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", nkisim.RuleWarning)
-            close(on_tiles(body, A, B, target="trn3"), 2 * PRODUCT)
+    with nkisim.record(target="trn3"), warnings.catch_warnings():
+        warnings.simplefilter("error", nkisim.RuleWarning)
+        close(on_tiles(body, A, B, target="trn3"), 2 * PRODUCT)
 
 
 def test_a_tile_is_accumulated_in_float32_over_many_products():

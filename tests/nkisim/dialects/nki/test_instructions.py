@@ -254,7 +254,7 @@ def test_random_tiles_lie_between_their_bounds_on_trn3():
     assert (
         2 <= between.min() < 2.01
         and 2.99 < between.max() <= 3
-        and 0 <= unit.min()
+        and unit.min() >= 0
         and unit.max() < 1
     )
     assert abs((dropped == 0).mean() - 0.25) < 0.02

@@ -34,7 +34,9 @@ def copying(how):
     return kernel
 
 
-@pytest.mark.parametrize("number, name", [(0, "unknown"), (1, "swdge"), (2, "hwdge"), (3, "none")])
+@pytest.mark.parametrize(
+    ("number", "name"), [(0, "unknown"), (1, "swdge"), (2, "hwdge"), (3, "none")]
+)
 def test_the_raw_number_of_an_option_is_taken_as_its_member(number, name):
     kernel = copying(lambda t, x: nisa.dma_copy(dst=t, src=x, dge_mode=number))
     with pytest.warns(nkisim.RuleWarning, match="enum-constant") as seen:

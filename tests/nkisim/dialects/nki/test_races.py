@@ -65,7 +65,7 @@ def test_two_cores_may_not_write_the_same_elements_though_the_values_agree():
     np.testing.assert_array_equal(kernel[1](X), X)
 
 
-@pytest.mark.parametrize("shift, fine", [(0, True), (1, False)])
+@pytest.mark.parametrize(("shift", "fine"), [(0, True), (1, False)])
 def test_rows_next_to_each_other_are_apart_and_one_row_in_common_is_not(shift, fine):
     @nki.jit
     def kernel(x):

@@ -18,7 +18,7 @@ ONES = np.ones((4, 16), np.float32)
 
 # -- selects ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("half", [ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3, ml_dtypes.bfloat16])
-@pytest.mark.parametrize("whole, value", [(np.uint8, 117), (np.int16, 1117), (np.int8, -117)])
+@pytest.mark.parametrize(("whole", "value"), [(np.uint8, 117), (np.int16, 1117), (np.int8, -117)])
 def test_a_selected_integer_keeps_its_digits_beside_floats_of_few(half, whole, value):
     def both(a, b):
         chosen = nl.full((2, 4), 1, nl.uint8)
