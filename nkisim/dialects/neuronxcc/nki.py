@@ -73,7 +73,7 @@ class FrameworkKernel:
             "nki.simulate_kernel with NumPy arrays."
         )
 
-    def translate_to_neuron_dtype(self, dtype: Any) -> Any:
+    def translate_to_neuron_dtype(self, _dtype: Any) -> Any:
         """A framework's data type as NKI's; the subclass says so."""
         raise NotImplementedError
 

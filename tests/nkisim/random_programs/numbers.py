@@ -54,7 +54,7 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """`values` as `dtype` holds them: to nearest, ties to even; integers are cut to their range."""
     if dtype in INTEGERS:
         low, high = INTEGERS[dtype]
-        return np.clip(np.rint(values), low, high)
+        return np.clip(np.rint(values), low, high) + 0.0  # an integer has one zero
     digits, least, largest = FLOATS[dtype]
     exponent = np.floor(np.log2(np.maximum(np.abs(values), 2.0**least)))
     step = 2.0 ** (np.maximum(exponent, least) - digits)
