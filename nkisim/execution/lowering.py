@@ -211,7 +211,9 @@ class Lowering:
         self.seen: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         """The numbers among operands, by identity: dialects use one object again and again."""
         self.picks: list[Pick] = []
-        self.places: dict[tuple[CodeType, int], int] = {}
+        self.places: dict[tuple[int, int], int] = {}
+        """Numbers of places, by the identity of the code: to hash a code takes microseconds."""
+        self.codes: list[tuple[CodeType | None, int]] = []
         self.buffers: list[Buffer] = []
         self.numbers: dict[Buffer, int] = {}
         self.plain: dict[tuple[Signature, str], int] = {}
@@ -243,10 +245,11 @@ class Lowering:
 
     def place(self, code: CodeType | None, lasti: int) -> int:
         """The number of a place in the kernel's text."""
-        key: Any = (code, lasti)
+        key = (id(code), lasti)
         found = self.places.get(key)
         if found is None:
             found = self.places[key] = len(self.places)
+            self.codes.append((code, lasti))
         return found
 
     def step(self, kind: int, what: int = 0, *args: int, at: tuple[Any, int] | None = None) -> None:
@@ -312,7 +315,7 @@ class Lowering:
                 self._operand(s)
             else:
                 args.extend((found, s.off))
-        at = self.places.get(place)
+        at = self.places.get((id(place[0]), place[1]))
         self.steps.extend((RUN, form, self.place(*place) if at is None else at, len(args)))
 
     def _form(self, call: tuple[Any, ...], signature: Signature, shared: bool) -> int:

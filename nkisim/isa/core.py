@@ -167,6 +167,11 @@ class Call:
             )
         if not streamed:
             return
+        self._streams(operand, what)
+
+    def _streams(self, operand: Tensor, what: str) -> None:
+        """A compute engine can walk `operand`: its free size and its first partition."""
+        meta = operand.meta
         most = (
             self.target.psum_free_elements_max
             if meta.space == PSUM

@@ -166,36 +166,10 @@ def _descriptors(call: Call, src: Tensor, mode: str) -> None:
         )
     if indirect:
         call.generation(3)
-        rows = src.meta.shape[0]
-        if rows % 16:
-            call.fail(
-                "dimension-limit", f"'{src.label}' names {rows} rows", src, limit="a multiple of 16"
-            )
-        if len(src.meta.shape) == 4 and 1 not in src.meta.shape[1:3]:
-            call.fail(
-                "dimension-limit",
-                f"'{src.label}' has shape {src.meta.shape}",
-                src,
-                limit="axis 1 or 2 of one element",
-            )
+        _gathered_rows(call, src)
     elif mode == "hwdge":
         call.generation(3)
-        rows = src.meta.shape[0]
-        if len(axes_of := src.meta.shape) == 2 and rows != 16:
-            call.fail(
-                "dimension-limit",
-                f"'{src.label}' has {rows} rows",
-                src,
-                limit="16 with dge_mode.hwdge",
-            )
-        if len(axes_of) > 2 and (rows not in (1, 2, 4, 8, 16) or rows * axes_of[-2] % 16):
-            call.fail(
-                "dimension-limit",
-                f"'{src.label}' has shape {axes_of}",
-                src,
-                limit="1, 2, 4, 8 or 16 rows, and their number times that of axis -2 a "
-                "multiple of 16",
-            )
+        _described_rows(call, src)
     else:
         return
     if src.meta.shape[-1] > 128:
@@ -211,6 +185,41 @@ def _descriptors(call: Call, src: Tensor, mode: str) -> None:
             f"'{src.label}' is {dtypes.name(src.dtype)}",
             src,
             limit="a data type of 2 bytes",
+        )
+
+
+def _gathered_rows(call: Call, src: Tensor) -> None:
+    """The rows that software gathers at run time come in sixteens, and have one long axis."""
+    rows = src.meta.shape[0]
+    if rows % 16:
+        call.fail(
+            "dimension-limit", f"'{src.label}' names {rows} rows", src, limit="a multiple of 16"
+        )
+    if len(src.meta.shape) == 4 and 1 not in src.meta.shape[1:3]:
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has shape {src.meta.shape}",
+            src,
+            limit="axis 1 or 2 of one element",
+        )
+
+
+def _described_rows(call: Call, src: Tensor) -> None:
+    """The rows that the hardware's descriptors transpose are sixteen at a time."""
+    rows = src.meta.shape[0]
+    if len(axes_of := src.meta.shape) == 2 and rows != 16:
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has {rows} rows",
+            src,
+            limit="16 with dge_mode.hwdge",
+        )
+    if len(axes_of) > 2 and (rows not in (1, 2, 4, 8, 16) or rows * axes_of[-2] % 16):
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has shape {axes_of}",
+            src,
+            limit="1, 2, 4, 8 or 16 rows, and their number times that of axis -2 a multiple of 16",
         )
 
 

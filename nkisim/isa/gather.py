@@ -46,27 +46,10 @@ def _inside(api: str, places: np.ndarray, elements: int) -> np.ndarray:
     return wide
 
 
-@instruction(
-    "local_gather",
-    "elements of each partition at places that its group of 16 partitions lists",
-    f"{_ISA} local_gather",
-    attrs=(
-        "num_elem_per_idx",
-        "num_valid_indices",
-    ),
-)
-def LOCAL_GATHER(call: Call) -> Plan:
-    """attrs: (elements read at each index, indices a core or None for all). Sources: src_buffer (p,
-    ...), index (p, m) uint16.
-
-    The indices of a group are read down the partitions first. Result: (p, m, 16, elements) with all
-    indices, else (p, indices, elements), of the data type of src_buffer.
-    """
+def _indices_a_core(call: Call, src: Tensor, index: Tensor) -> tuple[int, int]:
+    """How many indices a group of 16 partitions lists, and how many of them are used."""
     elements, valid = call.attrs
-    src, index = call.srcs[:2]
-    in_sbuf(call, src, "src_buffer")
-    in_sbuf(call, index, "index")
-    partitions = call.same_partitions(src, index)
+    partitions = src.meta.partitions
     if partitions % CORE:
         call.fail(
             "dimension-limit",
@@ -93,6 +76,11 @@ def LOCAL_GATHER(call: Call) -> Plan:
             limit=f"1..{min(listed, 4096)}: the group lists {listed}, and 4096 is the most",
             remedy="Gather in several calls, or pass num_valid_indices.",
         )
+    return listed, count
+
+
+def _no_cast(call: Call, src: Tensor) -> None:
+    """The result has the data type of the source."""
     result_dtype = call.dst.dtype if call.dst is not None else call.dtype
     if result_dtype is not None and result_dtype != src.dtype:
         call.fail(
@@ -102,6 +90,31 @@ def LOCAL_GATHER(call: Call) -> Plan:
             got=f"{dtypes.name(src.dtype)} -> {dtypes.name(result_dtype)}",
             limit="the same data type",
         )
+
+
+@instruction(
+    "local_gather",
+    "elements of each partition at places that its group of 16 partitions lists",
+    f"{_ISA} local_gather",
+    attrs=(
+        "num_elem_per_idx",
+        "num_valid_indices",
+    ),
+)
+def LOCAL_GATHER(call: Call) -> Plan:
+    """attrs: (elements read at each index, indices a core or None for all). Sources: src_buffer (p,
+    ...), index (p, m) uint16.
+
+    The indices of a group are read down the partitions first. Result: (p, m, 16, elements) with all
+    indices, else (p, indices, elements), of the data type of src_buffer.
+    """
+    elements = call.attrs.num_elem_per_idx
+    src, index = call.srcs[:2]
+    in_sbuf(call, src, "src_buffer")
+    in_sbuf(call, index, "index")
+    partitions = call.same_partitions(src, index)
+    listed, count = _indices_a_core(call, src, index)
+    _no_cast(call, src)
     shape = (
         (partitions,) + index.meta.shape[1:] + (CORE, elements)
         if count == listed

@@ -30,30 +30,9 @@ def shuffled_partitions(shuffle_mask: tuple[int, ...], shape: tuple[int, ...]) -
     return None if written.all() else written.reshape((-1,) + (1,) * (len(shape) - 1))
 
 
-@instruction(
-    "nc_stream_shuffle",
-    "partitions of each quadrant of 32 copied to partitions of that quadrant",
-    f"{_ISA} nc_stream_shuffle",
-    attrs=("shuffle_mask",),
-)
-def STREAM_SHUFFLE(call: Call) -> Plan:
-    """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a
-    mask leaves it out).
-
-    Source and destination: tiles of one data type and as many elements per partition.
-    """
-    (pattern,) = call.attrs
-    src, dst = call.srcs[0], call.dst
-    if len(pattern) != QUADRANT or any(v != UNMODIFIED and not 0 <= v < QUADRANT for v in pattern):
-        call.fail(
-            "argument",
-            "shuffle_mask is not 32 partitions of a quadrant",
-            got=pattern,
-            limit="32 integers of 0..31, or 255 for a partition that stays as it is",
-        )
-    assert dst is not None
-    call.tile(src, "src")
-    call.tile(dst, "dst")
+def _alike(call: Call, src: Tensor, dst: Tensor) -> None:
+    """Source and destination of a shuffle: one data type, as many elements per partition, and a
+    start where their quadrants can start."""
     if src.dtype != dst.dtype:
         call.fail(
             "dtype",
@@ -80,6 +59,33 @@ def STREAM_SHUFFLE(call: Call) -> Plan:
                 t,
                 limit=f"a start at {', '.join(map(str, starts))}",
             )
+
+
+@instruction(
+    "nc_stream_shuffle",
+    "partitions of each quadrant of 32 copied to partitions of that quadrant",
+    f"{_ISA} nc_stream_shuffle",
+    attrs=("shuffle_mask",),
+)
+def STREAM_SHUFFLE(call: Call) -> Plan:
+    """attrs: (32 integers: which partition of its quadrant each partition copies; 255: none, and a
+    mask leaves it out).
+
+    Source and destination: tiles of one data type and as many elements per partition.
+    """
+    (pattern,) = call.attrs
+    src, dst = call.srcs[0], call.dst
+    if len(pattern) != QUADRANT or any(v != UNMODIFIED and not 0 <= v < QUADRANT for v in pattern):
+        call.fail(
+            "argument",
+            "shuffle_mask is not 32 partitions of a quadrant",
+            got=pattern,
+            limit="32 integers of 0..31, or 255 for a partition that stays as it is",
+        )
+    assert dst is not None
+    call.tile(src, "src")
+    call.tile(dst, "dst")
+    _alike(call, src, dst)
     rows = [
         i // QUADRANT * QUADRANT + pattern[i % QUADRANT]
         if pattern[i % QUADRANT] != UNMODIFIED

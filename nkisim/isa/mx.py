@@ -181,35 +181,10 @@ def QUANTIZE_MX(call: Call) -> Plan:
     )
 
 
-@instruction(
-    "nc_matmul_mx",
-    "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
-    "is there",
-    f"{_ISA_32} nc_matmul_mx",
-    attrs=(
-        "tile_position",
-        "tile_size",
-        "accumulate",
-    ),
-)
-def NC_MATMUL_MX(call: Call) -> Plan:
-    """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),
-    packed; their scales, as `scale_rows` gives them; and with `accumulate` the destination. dst:
-    PSUM (m, n), fp32 or bf16.
-    """
-    position, size, accumulate = call.attrs
-    stationary, moving = call.srcs[:2]
-    call.generation(4)
-    for t, what in ((stationary, "stationary"), (moving, "moving")):
-        call.memory_of(t, (SBUF,), what, "TensorE reads only SBUF.")
-        call.tile(t, what, (SBUF,))
-        call.one_of(
-            t,
-            what,
-            X4,
-            "View the bytes as a packed data type, or quantise them with nisa.quantize_mx.",
-        )
-    rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
+def _sizes_go_together(call: Call, stationary: Tensor, moving: Tensor) -> None:
+    """Both operands are contracted over the same rows, as many as the array takes, and the
+    stationary one fits its columns."""
+    rows, columns = stationary.meta.partitions, stationary.meta.free
     if moving.meta.partitions != rows:
         call.fail(
             "contraction-mismatch",
@@ -232,6 +207,11 @@ def NC_MATMUL_MX(call: Call) -> Plan:
             stationary,
             limit="an even number of at most 128",
         )
+
+
+def _into_psum(call: Call, width: int) -> None:
+    """The destination lies in PSUM, is fp32 or bf16, and holds `width` elements a partition."""
+    moving = call.srcs[1]
     dst = call.dst
     space = dst.meta.space if dst is not None else call.space
     if space != PSUM:
@@ -249,6 +229,11 @@ def NC_MATMUL_MX(call: Call) -> Plan:
             moving,
             limit=f"{most} for {dtypes.name(wanted)}, all of PSUM",
         )
+
+
+def _row_tiling(call: Call, rows: int) -> None:
+    """Row tiling: both given, whole columns, as many rows as the stationary tile needs."""
+    position, size = call.attrs.tile_position, call.attrs.tile_size
     if (position or size) and (
         not (position and size)
         or size[1] != 128
@@ -264,23 +249,60 @@ def NC_MATMUL_MX(call: Call) -> Plan:
             limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple "
             "of the rows, column 0",
         )
+
+
+def _scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
+    """The packed tile `a` (k, n) times its scales, as float32 (4 k, n): a packed element is
+    four rows of the contraction."""
+    values = unpacked(a, dtype)
+    found: np.ndarray = (
+        (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
+        .transpose(0, 2, 1)
+        .reshape(4 * a.shape[0], -1)
+    )
+    return found
+
+
+@instruction(
+    "nc_matmul_mx",
+    "stationary.T @ moving of packed, micro-scaled elements, into PSUM, optionally added to what "
+    "is there",
+    f"{_ISA_32} nc_matmul_mx",
+    attrs=(
+        "tile_position",
+        "tile_size",
+        "accumulate",
+    ),
+)
+def NC_MATMUL_MX(call: Call) -> Plan:
+    """attrs: (tile_position, tile_size, accumulate). Sources: stationary (k, m) and moving (k, n),
+    packed; their scales, as `scale_rows` gives them; and with `accumulate` the destination. dst:
+    PSUM (m, n), fp32 or bf16.
+    """
+    accumulate = call.attrs.accumulate
+    stationary, moving = call.srcs[:2]
+    call.generation(4)
+    for t, what in ((stationary, "stationary"), (moving, "moving")):
+        call.memory_of(t, (SBUF,), what, "TensorE reads only SBUF.")
+        call.tile(t, what, (SBUF,))
+        call.one_of(
+            t,
+            what,
+            X4,
+            "View the bytes as a packed data type, or quantise them with nisa.quantize_mx.",
+        )
+    rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
+    _sizes_go_together(call, stationary, moving)
+    _into_psum(call, width)
+    _row_tiling(call, rows)
     shape = (columns,) + moving.meta.shape[1:]
     call.result(shape, TENSOR)
-
-    def scaled(a: np.ndarray, dtype: np.dtype, scales: np.ndarray) -> np.ndarray:
-        values = unpacked(a, dtype)
-        found: np.ndarray = (
-            (values * np.repeat(_scales(scales), 8, axis=0)[..., None])
-            .transpose(0, 2, 1)
-            .reshape(4 * rows, -1)
-        )
-        return found
 
     def compute(
         s: np.ndarray, m: np.ndarray, s_scales: np.ndarray, m_scales: np.ndarray, *held: np.ndarray
     ) -> np.ndarray:
         product = (
-            scaled(s, stationary.dtype, s_scales).T @ scaled(m, moving.dtype, m_scales)
+            _scaled(s, stationary.dtype, s_scales).T @ _scaled(m, moving.dtype, m_scales)
         ).reshape(shape)
         found: np.ndarray = (
             dtypes.to_fp32(held[0]).reshape(shape) + product if accumulate else product

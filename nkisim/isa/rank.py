@@ -74,6 +74,50 @@ def NONZERO(call: Call) -> Plan:
     return Plan(GPSIMD, compute, shape, dtypes.INT32, spread=spread)
 
 
+def _sizes_to_rank(call: Call, src: Tensor, values: Tensor, places: Tensor) -> None:
+    """Whole groups of partitions, n elements in each, of which the destinations hold k."""
+    n = call.attrs.n
+    partitions = src.meta.partitions
+    if partitions % CORE:
+        call.fail(
+            "dimension-limit",
+            f"'{src.label}' has {partitions} partitions",
+            src,
+            limit=f"a multiple of {CORE}",
+        )
+    if not isinstance(n, int) or not 8 <= n < 65536:
+        call.fail("argument", "n is out of range", got=n, limit="8 to 65535")
+    k = values.meta.free
+    if not 1 <= k < 32768 or k > n:
+        call.fail(
+            "element-count",
+            f"val_dst '{values.label}' asks for {k} of {n} elements",
+            values,
+            limit="1 to 32767, and n",
+        )
+    call.per_partition(places, "idx_dst", k, k)
+    call.per_partition(src, "src", -(-n // CORE), max(src.meta.free, -(-n // CORE)))
+
+
+def _largest(x: np.ndarray, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest of the n elements that each group of 16 partitions of `x` holds, ascending, and
+    their places: two tiles (p, k), filled down the partitions of a group first."""
+    partitions = x.shape[0]
+    groups, columns = partitions // CORE, -(-k // CORE)
+    lists = x.reshape(groups, CORE, -1).transpose(0, 2, 1).reshape(groups, -1)[:, :n]
+    best = np.argsort(lists, axis=1, kind="stable")[:, n - k :]
+    found = []
+    for what in (np.take_along_axis(lists, best, axis=1), best):
+        out = np.zeros((groups, columns * CORE), dtype=what.dtype)
+        out[:, :k] = what
+        tile = np.zeros((partitions, k), dtype=what.dtype)
+        tile[:, :columns] = (
+            out.reshape(groups, columns, CORE).transpose(0, 2, 1).reshape(partitions, columns)
+        )
+        found.append(tile)
+    return found[0], found[1].astype(np.uint32)
+
+
 @instruction(
     "topk",
     "the largest elements of each group of 16 partitions, and their places",
@@ -98,48 +142,13 @@ def TOPK(call: Call) -> Plan:
         in_sbuf(call, t, what)
         call.one_of(t, what, allowed)
     partitions = call.same_partitions(src, values, places)
-    if partitions % CORE:
-        call.fail(
-            "dimension-limit",
-            f"'{src.label}' has {partitions} partitions",
-            src,
-            limit=f"a multiple of {CORE}",
-        )
-    if not isinstance(n, int) or not 8 <= n < 65536:
-        call.fail("argument", "n is out of range", got=n, limit="8 to 65535")
     k = values.meta.free
-    if not 1 <= k < 32768 or k > n:
-        call.fail(
-            "element-count",
-            f"val_dst '{values.label}' asks for {k} of {n} elements",
-            values,
-            limit="1 to 32767, and n",
-        )
-    call.per_partition(places, "idx_dst", k, k)
-    call.per_partition(src, "src", -(-n // CORE), max(src.meta.free, -(-n // CORE)))
+    _sizes_to_rank(call, src, values, places)
     shape = (partitions, k)
     call.result(shape, GPSIMD)
-    groups = partitions // CORE
-    columns = -(-k // CORE)
 
     def compute(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lists = (
-            dtypes.to_fp32(x)
-            .reshape(groups, CORE, -1)
-            .transpose(0, 2, 1)
-            .reshape(groups, -1)[:, :n]
-        )
-        best = np.argsort(lists, axis=1, kind="stable")[:, n - k :]
-        found = []
-        for what in (np.take_along_axis(lists, best, axis=1), best):
-            out = np.zeros((groups, columns * CORE), dtype=what.dtype)
-            out[:, :k] = what
-            tile = np.zeros((partitions, k), dtype=what.dtype)
-            tile[:, :columns] = (
-                out.reshape(groups, columns, CORE).transpose(0, 2, 1).reshape(partitions, columns)
-            )
-            found.append(tile)
-        return found[0], found[1].astype(np.uint32)
+        return _largest(dtypes.to_fp32(x), n, k)
 
     return Plan(
         GPSIMD,

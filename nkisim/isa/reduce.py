@@ -14,6 +14,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..tensors.tensor import Tensor
+from . import alu
 from .core import (
     IDLE,
     LOAD_REDUCE,
@@ -138,6 +139,35 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
 
 
+def _reducible(
+    call: Call, op0: alu.AluOp, reverse0: bool, reduce_op: alu.AluOp, newer: bool
+) -> None:
+    """The step before the reduction is arithmetic and not reversed; the reduction is one of those
+    that the API has."""
+    if reverse0:
+        call.fail(
+            "argument",
+            "reverse0 is not supported yet",
+            got="reverse0=True",
+            limit="reverse0=False",
+            remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.",
+        )
+    if op0.bitvec:
+        call.fail(
+            "operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators"
+        )
+    allowed = ("add", "multiply", "maximum", "minimum") + (() if newer else ("subtract",))
+    if reduce_op.name not in allowed:
+        call.fail(
+            "operator",
+            f"'{reduce_op.name}' is not a reduce_op",
+            got=reduce_op.name,
+            limit="nl.add, nl.multiply, nl.max, nl.min"
+            if newer
+            else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min",
+        )
+
+
 @instruction(
     "tensor_scalar_reduce",
     "data op operand, and its reduction over all free axes",
@@ -167,35 +197,8 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     partitions = data.meta.partitions
     call.vector(operand0, partitions, "operand0")
     operators_there(call, op0)
-    if reverse0:
-        call.fail(
-            "argument",
-            "reverse0 is not supported yet",
-            got="reverse0=True",
-            limit="reverse0=False",
-            remedy="Use nisa.tensor_scalar(..., reverse0=True) and nisa.tensor_reduce.",
-        )
-    if op0.bitvec:
-        call.fail(
-            "operator", f"'{op0.name}' is bitwise", got=op0.name, limit="arithmetic operators"
-        )
-    allowed = ("add", "multiply", "maximum", "minimum") + (() if newer else ("subtract",))
-    if reduce_op.name not in allowed:
-        call.fail(
-            "operator",
-            f"'{reduce_op.name}' is not a reduce_op",
-            got=reduce_op.name,
-            limit="nl.add, nl.multiply, nl.max, nl.min"
-            if newer
-            else "nl.add, nl.subtract, nl.multiply, nl.max, nl.min",
-        )
-    if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail(
-            "argument",
-            "reduce_cmd is none that it has",
-            got=cmd,
-            limit="reset_reduce, reduce, load_reduce",
-        )
+    _reducible(call, op0, reverse0, reduce_op, newer)
+    _command(call, cmd)
     begins = _begins(call, 2, cmd, "reduce_init", partitions)
     if call.extra is not None:
         call.vector(call.extra, partitions, "reduce_res")
@@ -231,6 +234,17 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
     )
 
 
+def _command(call: Call, cmd: int, idle: bool = False) -> None:
+    """The reduce_cmd is one that the instruction has (`idle`: leaving the registers alone too)."""
+    if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE) and not (idle and cmd == IDLE):
+        call.fail(
+            "argument",
+            "reduce_cmd is none that it has",
+            got=cmd,
+            limit=f"{'idle, ' if idle else ''}reset_reduce, reduce, load_reduce",
+        )
+
+
 def _begins(
     call: Call, position: int, cmd: int, what: str, partitions: int, only: bool = True
 ) -> bool:
@@ -249,6 +263,21 @@ def _begins(
         call.vector(call.srcs[position], partitions, what)
         call.one_of(call.srcs[position], what, (dtypes.FLOAT32,))
     return given
+
+
+def _accumulates(call: Call, op0: alu.AluOp, op1: alu.AluOp) -> None:
+    """op0 is arithmetic, and op1 an operator with a number to begin from."""
+    if op0.bitvec or VECTOR not in op0.engines:
+        call.fail(
+            "operator", f"op0 '{op0.name}' is not an arithmetic operator of VectorE", got=op0.name
+        )
+    if op1.name not in _STARTS:
+        call.fail(
+            "operator",
+            f"op1 '{op1.name}' does not accumulate",
+            got=op1.name,
+            limit=", ".join(_STARTS),
+        )
 
 
 @instruction(
@@ -276,24 +305,8 @@ def TENSOR_SCALAR_CUMULATIVE(call: Call) -> Plan:
     call.vector(imm0, partitions, "imm0")
     call.one_of(imm0, "imm0", (dtypes.FLOAT32,))
     operators_there(call, op0)
-    if op0.bitvec or VECTOR not in op0.engines:
-        call.fail(
-            "operator", f"op0 '{op0.name}' is not an arithmetic operator of VectorE", got=op0.name
-        )
-    if op1.name not in _STARTS:
-        call.fail(
-            "operator",
-            f"op1 '{op1.name}' does not accumulate",
-            got=op1.name,
-            limit=", ".join(_STARTS),
-        )
-    if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail(
-            "argument",
-            "reduce_cmd is none that it has",
-            got=cmd,
-            limit="reset_reduce, reduce, load_reduce",
-        )
+    _accumulates(call, op0, op1)
+    _command(call, cmd)
     begins = _begins(call, 2, cmd, "imm1", partitions, only=False)
     for t, what in ((src, "src"), (call.dst, "dst")):
         if t is not None and (t.dtype in _WIDE or t.dtype == dtypes.tfloat32):
@@ -334,6 +347,20 @@ _STARTS = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "maximum": -math.inf, "
 _WIDE = (dtypes.INT32, np.dtype(np.uint32))
 
 
+def _sum_fits(call: Call, total: Tensor, partitions: int, cmd: int) -> None:
+    """The sums are read to one float per partition, if any are kept."""
+    call.vector(total, partitions, "reduce_res")
+    call.floating(total, "reduce_res")
+    if cmd == IDLE:
+        call.fail(
+            "argument",
+            "reduce_res is given, but reduce_cmd accumulates nothing",
+            total,
+            got="idle",
+            limit="reset_reduce, reduce or load_reduce",
+        )
+
+
 @instruction(
     "exponential",
     "exp(src - maximum), with an optional running sum",
@@ -356,26 +383,11 @@ def EXPONENTIAL(call: Call) -> Plan:
     partitions = src.meta.partitions
     call.vector(most, partitions, "max_value")
     call.one_of(most, "max_value", (dtypes.FLOAT32,))
-    if cmd not in (IDLE, REDUCE, RESET_REDUCE, LOAD_REDUCE):
-        call.fail(
-            "argument",
-            "reduce_cmd is none that it has",
-            got=cmd,
-            limit="idle, reset_reduce, reduce, load_reduce",
-        )
+    _command(call, cmd, idle=True)
     begins = _begins(call, 2, cmd, "reduce_init", partitions)
     reads_out = call.extra is not None
     if call.extra is not None:
-        call.vector(call.extra, partitions, "reduce_res")
-        call.floating(call.extra, "reduce_res")
-        if cmd == IDLE:
-            call.fail(
-                "argument",
-                "reduce_res is given, but reduce_cmd accumulates nothing",
-                call.extra,
-                got="idle",
-                limit="reset_reduce, reduce or load_reduce",
-            )
+        _sum_fits(call, call.extra, partitions, cmd)
     shape = src.meta.shape
     call.result(shape, VECTOR)
     column = (partitions,) + (1,) * (len(shape) - 1)

@@ -6,7 +6,7 @@ select_reduce, range_select); v2.32.0 nki/api/nki/isa/__init__.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..tensors.tensor import Tensor
 from . import alu
 from .core import IDLE, REDUCE, RESET, TWO_INPUTS, VECTOR, Call, Plan, instruction, registers_of
 from .operands import ISA as _ISA
-from .operands import not_both_psum
+from .operands import not_both_psum, registers_effect
 
 # a boolean is stored as uint8
 _UNSIGNED = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32)) + (dtypes.BOOL,)
@@ -179,6 +179,50 @@ def SELECT_REDUCE(call: Call) -> Plan:
     return _with_maximum(call, compute, depends, shape, cmd, predicate.meta.pstart)
 
 
+def _bounds_fit(call: Call, bounds: Sequence[Tensor], partitions: int) -> None:
+    """Both bounds of a range are fp32 vectors, each with a comparison."""
+    op0, op1 = call.attrs[:2]
+    for number, (op, bound) in enumerate(zip((op0, op1), bounds)):
+        if op.name not in _COMPARISONS:
+            call.fail(
+                "operator",
+                f"comp_op{number} '{op.name}' is not a comparison that it has",
+                got=op.name,
+                limit=", ".join(_COMPARISONS),
+            )
+        if bound.meta.space == CONST:
+            call.fail(
+                "argument",
+                f"bound{number} is a number",
+                limit=f"an fp32 tile of shape ({partitions}, 1)",
+                remedy=f"Make it a tile: nl.full(({partitions}, 1), value, dtype=nl.float32).",
+            )
+        call.vector(bound, partitions, f"bound{number}")
+        call.one_of(bound, f"bound{number}", (dtypes.FLOAT32,), "Load or copy it as nl.float32.")
+
+
+def _places_exact(call: Call, tile: Tensor) -> None:
+    """Places in the free axis are numbers that fp32 holds exactly; elsewhere the least fp32 is
+    written."""
+    start, other = call.attrs.range_start, call.attrs.fill_value
+    if np.float32(other) != np.float32(FP32_MIN):
+        call.fail(
+            "argument",
+            "on_false_value is not the least fp32",
+            got=other,
+            limit="nl.fp32.min, which the hardware writes",
+        )
+    if not -(2**24) <= start <= 2**24 - tile.meta.free:
+        call.fail(
+            "argument",
+            "range_start plus the place in the free axis leaves the integers "
+            "that fp32 holds exactly",
+            got=start,
+            limit="from -2**24 to 2**24, with the tile's elements added",
+            remedy="Subtract the same number from range_start and from both bounds.",
+        )
+
+
 @instruction(
     "range_select",
     "elements whose place in the free axis lies in a range, else the least fp32; optionally the "
@@ -198,45 +242,14 @@ def RANGE_SELECT(call: Call) -> Plan:
     Sources: tile of floats, bound0, bound1 (fp32 vectors). `extra`: reduce_res, as in
     SELECT_REDUCE.
     """
-    op0, op1, start, cmd, other = call.attrs
+    op0, op1, start, cmd, _ = call.attrs
     tile, *bounds = call.srcs[:3]
     call.generation(3)
     call.tile(tile, "on_true_tile")
     call.floating(tile, "on_true_tile")
     partitions = tile.meta.partitions
-    for number, (op, bound) in enumerate(zip((op0, op1), bounds)):
-        if op.name not in _COMPARISONS:
-            call.fail(
-                "operator",
-                f"comp_op{number} '{op.name}' is not a comparison that it has",
-                got=op.name,
-                limit=", ".join(_COMPARISONS),
-            )
-        if bound.meta.space == CONST:
-            call.fail(
-                "argument",
-                f"bound{number} is a number",
-                limit=f"an fp32 tile of shape ({partitions}, 1)",
-                remedy=f"Make it a tile: nl.full(({partitions}, 1), value, dtype=nl.float32).",
-            )
-        call.vector(bound, partitions, f"bound{number}")
-        call.one_of(bound, f"bound{number}", (dtypes.FLOAT32,), "Load or copy it as nl.float32.")
-    if np.float32(other) != np.float32(FP32_MIN):
-        call.fail(
-            "argument",
-            "on_false_value is not the least fp32",
-            got=other,
-            limit="nl.fp32.min, which the hardware writes",
-        )
-    if not -(2**24) <= start <= 2**24 - tile.meta.free:
-        call.fail(
-            "argument",
-            "range_start plus the place in the free axis leaves the integers "
-            "that fp32 holds exactly",
-            got=start,
-            limit="from -2**24 to 2**24, with the tile's elements added",
-            remedy="Subtract the same number from range_start and from both bounds.",
-        )
+    _bounds_fit(call, bounds, partitions)
+    _places_exact(call, tile)
     shape = tile.meta.shape
     call.result(shape, VECTOR)
     places = (start + np.arange(tile.meta.free, dtype=np.float32)).reshape((1,) + shape[1:])
@@ -302,20 +315,12 @@ def _with_maximum(
             registers.forget(rows)
         return (out, best) if reads_out else out
 
-    def effect(program: Any) -> None:
-        registers = registers_of(program, VECTOR)
-        if cmd == REDUCE:
-            registers.read(rows, call.api)
-        registers.write(rows, 0)
-        if cmd == IDLE:
-            registers.forget(rows)
-
     return Plan(
         VECTOR,
         reducing,
         shape,
         stateful=True,
-        effect=effect,
+        effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE),
         depends=depends,
         cost={"accumulate": reads_out},
     )

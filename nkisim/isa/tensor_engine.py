@@ -7,6 +7,7 @@ general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.counts import size_of
 from ..machine.memory import PSUM, SBUF
+from ..tensors.tensor import Tensor
 from .core import TENSOR, Call, Plan, instruction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
@@ -142,6 +144,47 @@ def NC_MATMUL(call: Call) -> Plan:
     is_transpose, position, size, accumulate, mode, newer = call.attrs[2:]
     _in_sbuf(call, stationary, "stationary operand")
     _in_sbuf(call, moving, "moving operand")
+    _one_contraction(call, stationary, moving)
+    rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
+    double = mode != "none"
+    if double:
+        _double_row(call, mode, size)
+        columns, width = columns // 2, width // 2
+    if newer:
+        _together(call, stationary, moving)
+    large = newer and call.target.nc_version >= 4
+    _free_sizes(call, columns, width, large)
+    _tiling(call, position, size, rows, columns)
+    _into_psum(
+        call,
+        "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
+        "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.",
+        large,
+    )
+    shape = (columns,) + moving.meta.shape[2 if double else 1 :]
+    call.result(shape, TENSOR)
+    compute = _product(stationary, moving, shape, accumulate, double)
+    return Plan(
+        TENSOR,
+        compute,
+        shape,
+        dtypes.FLOAT32,
+        kind="whole",
+        spread=_columns(shape) if double else None,
+        cost={
+            "passes": _passes(call, stationary, moving),
+            "stationary": columns,
+            "moving": width,
+            "transpose": is_transpose,
+            "tile_position": position,
+            "tile_size": size,
+            "double_row": double,
+        },
+    )
+
+
+def _one_contraction(call: Call, stationary: Tensor, moving: Tensor) -> None:
+    """Both operands have the same number of partitions, over which they are contracted."""
     if stationary.meta.partitions != moving.meta.partitions:
         call.fail(
             "contraction-mismatch",
@@ -153,14 +196,11 @@ def NC_MATMUL(call: Call) -> Plan:
             "one, or slice both "
             "to the same rows.",
         )
-    rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
-    double = mode != "none"
-    if double:
-        _double_row(call, mode, size)
-        columns, width = columns // 2, width // 2
-    if newer:
-        _together(call, stationary, moving)
-    large = newer and call.target.nc_version >= 4
+
+
+def _free_sizes(call: Call, columns: int, width: int, large: bool) -> None:
+    """The stationary columns fit the array, the moving ones a bank of PSUM (`large`: all of it)."""
+    stationary, moving = call.srcs[:2]
     if columns > call.target.stationary_free_max:
         call.fail(
             "stationary-free-limit",
@@ -183,58 +223,43 @@ def NC_MATMUL(call: Call) -> Plan:
             limit=f"{most}" + ("" if large else " (nl.tile_size.gemm_moving_fmax)"),
             remedy=f"Split it into blocks of {most} columns.",
         )
-    _tiling(call, position, size, rows, columns)
-    _into_psum(
-        call,
-        "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
-        "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.",
-        large,
-    )
-    shape = (columns,) + moving.meta.shape[2 if double else 1 :]
-    call.result(shape, TENSOR)
-    flat_s, flat_m = (
-        ((2 * rows, columns), (2 * rows, width)) if double else ((rows, columns), (rows, width))
-    )
+
+
+def _product(
+    stationary: Tensor, moving: Tensor, shape: tuple[int, ...], accumulate: bool, double: bool
+) -> Callable[..., np.ndarray]:
+    """stationary.T @ moving in float32, of `shape`, added to what is held; `double`:
+    contracted over the second axis too."""
+    rows = stationary.meta.partitions * (2 if double else 1)
+    flat_s, flat_m = (rows, stationary.meta.size // rows), (rows, moving.meta.size // rows)
     two_d = stationary.ndim == 2 and moving.ndim == 2
     plain = two_d and stationary.array.dtype == np.float32 and moving.array.dtype == np.float32
 
     if plain and not accumulate:
 
-        def compute(s: np.ndarray, m: np.ndarray) -> np.ndarray:
+        def plainly(s: np.ndarray, m: np.ndarray) -> np.ndarray:
             found: np.ndarray = s.T.dot(m)  # less overhead than @ for two small matrices
             return found
-    else:
 
-        def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:  # type: ignore[misc]
-            product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
-            product = product.reshape(shape)
-            found: np.ndarray = (
-                dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
-            )
-            return found
+        return plainly
 
+    def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:
+        product = dtypes.to_fp32(s).reshape(flat_s).T @ dtypes.to_fp32(m).reshape(flat_m)
+        product = product.reshape(shape)
+        found: np.ndarray = dtypes.to_fp32(held[0]).reshape(shape) + product if held else product
+        return found
+
+    return compute
+
+
+def _passes(call: Call, stationary: Tensor, moving: Tensor) -> int:
+    """How often the array is run through: fp32 takes four passes, two if an fp32 operand is said to
+    hold only ones and zeros."""
     fp32 = np.dtype(np.float32) in (stationary.dtype, moving.dtype)
     onezero = (call.attrs.is_stationary_onezero and stationary.dtype == np.float32) or (
         call.attrs.is_moving_onezero and moving.dtype == np.float32
     )
-    passes = (2 if onezero else 4) if fp32 else 1
-    return Plan(
-        TENSOR,
-        compute,
-        shape,
-        dtypes.FLOAT32,
-        kind="whole",
-        spread=_columns(shape) if double else None,
-        cost={
-            "passes": passes,
-            "stationary": columns,
-            "moving": width,
-            "transpose": is_transpose,
-            "tile_position": position,
-            "tile_size": size,
-            "double_row": double,
-        },
-    )
+    return (2 if onezero else 4) if fp32 else 1
 
 
 def _result_dtype(call: Call) -> np.dtype:

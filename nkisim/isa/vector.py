@@ -6,6 +6,7 @@ general/nki/api/nki.api.shared.rst.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,31 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
+from . import alu
 from .core import ASSOCIATIVE, COPIES, GPSIMD, SCALAR, TWO_INPUTS, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
 from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
 
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
+
+
+def _engine_of_two(call: Call, op: alu.AluOp, wanted: str | None, integer: bool) -> str:
+    """The engine of an operator on two tiles: VectorE, and for powers and integer arithmetic
+    GpSimdE."""
+    if op.name == "power" or integer:
+        engine: str = wanted or GPSIMD
+        if engine != GPSIMD and op.name == "power":
+            call.fail("engine", "'power' runs on GpSimdE only", got=engine, limit=GPSIMD)
+        return engine
+    if wanted not in (None, VECTOR) and not (wanted == GPSIMD and op.name in ("add", "multiply")):
+        call.fail(
+            "engine",
+            f"tensor_tensor with '{op.name}' does not run on the {wanted} engine",
+            got=wanted,
+            limit="vector (gpsimd for power, add, multiply and integer arithmetic)",
+        )
+    return wanted or VECTOR
 
 
 @instruction(
@@ -66,21 +86,7 @@ def TENSOR_TENSOR(call: Call) -> Plan:
         and (out is None or out in _WIDE_INTEGERS)
         and op.name in ("add", "subtract", "multiply")
     )
-    if op.name == "power" or integer:
-        engine = wanted or GPSIMD
-        if engine != GPSIMD and op.name == "power":
-            call.fail("engine", "'power' runs on GpSimdE only", got=engine, limit=GPSIMD)
-    else:
-        if wanted not in (None, VECTOR) and not (
-            wanted == GPSIMD and op.name in ("add", "multiply")
-        ):
-            call.fail(
-                "engine",
-                f"tensor_tensor with '{op.name}' does not run on the {wanted} engine",
-                got=wanted,
-                limit="vector (gpsimd for power, add, multiply and integer arithmetic)",
-            )
-        engine = wanted or VECTOR
+    engine = _engine_of_two(call, op, wanted, integer)
     no_psum_on_gpsimd(call, engine, a, b)
     call.result(a.meta.shape, engine)
     shape = a.meta.shape
@@ -101,6 +107,95 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     return Plan(engine, compute, shape, dtypes.FLOAT32)
 
 
+def _engine_of_scalars(call: Call, ops: list[alu.AluOp]) -> str:
+    """The engine that runs these steps with numbers: the one asked for, else VectorE, and GpSimdE
+    for what only it has."""
+    wanted = call.attrs.engine
+    if wanted == SCALAR:
+        pair = (ops[0].name, ops[1].name if len(ops) > 1 else None)
+        if call.target.nc_version < 3:
+            call.fail(
+                "engine",
+                "ScalarE runs tensor_scalar from NeuronCore-v3 on",
+                got=f"target {call.target.name}",
+                remedy="Use nisa.activation(nl.copy, data, scale=...) or nisa.vector_engine.",
+            )
+        if pair not in (("multiply", "add"), ("multiply", None), ("add", None)):
+            call.fail(
+                "engine",
+                f"ScalarE does not run {pair[0]}" + (f" then {pair[1]}" if pair[1] else ""),
+                got=str(pair),
+                limit="multiply then add, multiply, or add",
+            )
+        return SCALAR
+    if wanted == GPSIMD:
+        if any(op.name not in ("rsqrt", "power", "add", "multiply") for op in ops):
+            call.fail(
+                "engine",
+                f"GpSimdE does not run tensor_scalar with {', '.join(op.name for op in ops)}",
+                got=wanted,
+                limit="rsqrt (and power, add, multiply)",
+            )
+        return GPSIMD
+    if wanted not in (None, VECTOR):
+        call.fail(
+            "engine",
+            f"tensor_scalar does not run on the {wanted} engine",
+            got=wanted,
+            limit="vector, scalar, gpsimd",
+            remedy="Leave engine= out to let it be chosen.",
+        )
+    only_gpsimd = [op for op in ops if VECTOR not in op.engines]
+    engine = GPSIMD if only_gpsimd and wanted is None else VECTOR
+    for op in ops:
+        if engine not in op.engines:
+            call.fail(
+                "engine",
+                f"'{op.name}' does not run on the {engine} engine",
+                got=op.name,
+                limit=", ".join(op.engines),
+            )
+    return engine
+
+
+def _one_or_two_steps(
+    call: Call, ops: list[alu.AluOp]
+) -> tuple[Callable[..., np.ndarray], np.dtype | None]:
+    """What `tensor_scalar` computes, and the dtype of the result where it is always that one."""
+    op0, reverse0, op1, reverse1, _ = call.attrs
+    data = call.srcs[0]
+    partitions, shape = data.meta.partitions, data.meta.shape
+    first = stage(op0, reverse0, partitions, len(shape))
+    if op0.bitvec:
+        second = stage(op1, reverse1, partitions, len(shape)) if op1 else None
+        return (lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0])), None
+    plain = (
+        data.array.dtype == np.float32
+        and len(shape) == 2
+        and not any(op.unary for op in ops)
+        and not reverse0
+        and not reverse1
+        and all(
+            o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2)
+            for o in call.srcs[1:]
+        )
+    )
+    if op1 is None:
+        if plain:
+            return op0.function, dtypes.FLOAT32
+        return (lambda x, o: first(dtypes.to_fp32(x), o)), dtypes.FLOAT32
+    if plain:  # float32 throughout: the numbers are weak scalars, the vectors broadcast
+        f, g = op0.function, op1.function
+        return (lambda x, o0, o1: g(f(x, o0), o1)), dtypes.FLOAT32
+    second = stage(op1, reverse1, partitions, len(shape))
+
+    def compute(x: np.ndarray, o0: Any, o1: Any) -> np.ndarray:
+        found: np.ndarray = second(first(dtypes.to_fp32(x), o0), o1)
+        return found
+
+    return compute, dtypes.FLOAT32
+
+
 @instruction(
     "tensor_scalar",
     "(data op0 operand0) op1 operand1, operands being numbers or one value per partition",
@@ -119,7 +214,7 @@ def TENSOR_TENSOR(call: Call) -> Plan:
 def TENSOR_SCALAR(call: Call) -> Plan:
     """attrs: (op0, reverse0, op1 or None, reverse1, engine or None). Sources: data, operand0,
     operand1."""
-    op0, reverse0, op1, reverse1, wanted = call.attrs
+    op0, _reverse0, op1, _reverse1, _wanted = call.attrs
     data = call.srcs[0]
     call.tile(data, "data")
     partitions = data.meta.partitions
@@ -134,87 +229,14 @@ def TENSOR_SCALAR(call: Call) -> Plan:
             got=f"{op0.name}, {op1.name}",
             remedy="Use two instructions.",
         )
-    if wanted == SCALAR:
-        pair = (op0.name, op1.name if op1 else None)
-        if call.target.nc_version < 3:
-            call.fail(
-                "engine",
-                "ScalarE runs tensor_scalar from NeuronCore-v3 on",
-                got=f"target {call.target.name}",
-                remedy="Use nisa.activation(nl.copy, data, scale=...) or nisa.vector_engine.",
-            )
-        if pair not in (("multiply", "add"), ("multiply", None), ("add", None)):
-            call.fail(
-                "engine",
-                f"ScalarE does not run {pair[0]}" + (f" then {pair[1]}" if pair[1] else ""),
-                got=str(pair),
-                limit="multiply then add, multiply, or add",
-            )
-        engine = SCALAR
-    elif wanted == GPSIMD:
-        if any(op.name not in ("rsqrt", "power", "add", "multiply") for op in ops):
-            call.fail(
-                "engine",
-                f"GpSimdE does not run tensor_scalar with {', '.join(op.name for op in ops)}",
-                got=wanted,
-                limit="rsqrt (and power, add, multiply)",
-            )
-        engine = GPSIMD
-    else:
-        if wanted not in (None, VECTOR):
-            call.fail(
-                "engine",
-                f"tensor_scalar does not run on the {wanted} engine",
-                got=wanted,
-                limit="vector, scalar, gpsimd",
-                remedy="Leave engine= out to let it be chosen.",
-            )
-        only_gpsimd = [op for op in ops if VECTOR not in op.engines]
-        engine = GPSIMD if only_gpsimd and wanted is None else VECTOR
-        for op in ops:
-            if engine not in op.engines:
-                call.fail(
-                    "engine",
-                    f"'{op.name}' does not run on the {engine} engine",
-                    got=op.name,
-                    limit=", ".join(op.engines),
-                )
+    engine = _engine_of_scalars(call, ops)
     if op0.bitvec:
         integers_only(call, *call.srcs)
     no_psum_on_gpsimd(call, engine, *call.srcs)
     shape = data.meta.shape
     call.result(shape, engine)
-    first = stage(op0, reverse0, partitions, len(shape))
-    if op0.bitvec:
-        second = stage(op1, reverse1, partitions, len(shape)) if op1 else None
-        return Plan(
-            engine, lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0]), shape
-        )
-    plain = (
-        data.array.dtype == np.float32
-        and len(shape) == 2
-        and not any(op.unary for op in ops)
-        and not reverse0
-        and not reverse1
-        and all(
-            o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2)
-            for o in call.srcs[1:]
-        )
-    )
-    if op1 is None:
-        if plain:
-            return Plan(engine, op0.function, shape, dtypes.FLOAT32)
-        return Plan(engine, lambda x, o: first(dtypes.to_fp32(x), o), shape, dtypes.FLOAT32)
-    if plain:  # float32 throughout: the numbers are weak scalars, the vectors broadcast
-        f, g = op0.function, op1.function
-        return Plan(engine, lambda x, o0, o1: g(f(x, o0), o1), shape, dtypes.FLOAT32)
-    second = stage(op1, reverse1, partitions, len(shape))
-
-    def compute(x: np.ndarray, o0: Any, o1: Any) -> np.ndarray:
-        found: np.ndarray = second(first(dtypes.to_fp32(x), o0), o1)
-        return found
-
-    return Plan(engine, compute, shape, dtypes.FLOAT32)
+    compute, dtype = _one_or_two_steps(call, ops)
+    return Plan(engine, compute, shape, dtype)
 
 
 @instruction(

@@ -72,7 +72,7 @@ def call_of(
 ) -> Call:
     """What a kernel call that has ended noted."""
     places = []
-    for code, lasti in lowering.places:
+    for code, lasti in lowering.codes:
         line = source.line_of(code, lasti)
         name = source.assigned_name(code, lasti) or source.expression_label(code, lasti)
         places.append(Place(line.filename, line.line, line.text, name))

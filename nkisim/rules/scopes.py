@@ -27,7 +27,9 @@ class Block(NamedTuple):
     """"if" or "for"."""
 
     def holds(self, code: CodeType, line: int) -> bool:
-        return code != self.code or self.first <= line <= self.last
+        # by identity first: comparing two codes by value takes longer than an instruction
+        other = code is not self.code and code != self.code
+        return other or self.first <= line <= self.last
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -169,6 +169,15 @@ def bad_slice(t: Any, dim: int, start: int, stop: int, step: int | None) -> None
     )
 
 
+_LARGEST = 1 << 16
+"""Elements of the largest access (arch: 64 Ki per partition)."""
+
+
+def overhangs(start: int, stop: int, step: int | None) -> bool:
+    """Whether a slice could be one access of which a mask leaves out what is not there."""
+    return 0 <= start < stop <= min(start + _LARGEST, 1 << 31) and (step is None or step >= 1)
+
+
 def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     """A subscript of slices and integers as an index for each axis, and the shape of what it names.
     Slices may end beyond the tensor; anything else that is wrong is refused."""
@@ -180,8 +189,8 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
         if isinstance(e, slice):
             start, stop = e.start or 0, n if e.stop is None else e.stop
             start, stop, step = integers(t, key, start, stop, e.step)
-            beyond = stop > n + FAR
-            if not 0 <= start < stop or beyond or (step is not None and step < 1):
+            inside = 0 <= start < stop <= n and (step is None or step >= 1)
+            if not inside and (stop > n + FAR or not overhangs(start, stop, step)):
                 bad_slice(t, dim, start, stop, step)
             spans.append((start, stop, min(step or 1, stop)))
         elif isinstance(e, (int, np.integer)) and not isinstance(e, bool):

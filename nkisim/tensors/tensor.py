@@ -224,7 +224,7 @@ class Tensor:
         """A subscript whose slice start:stop:step of axis `dim` is not inside the tensor. One that
         only ends beyond it is told when it is read or written: a mask may leave out what is not
         there."""
-        if not 0 <= start < stop or (step is not None and step < 1) or self.meta.pdim:
+        if not subscripts.overhangs(start, stop, step) or self.meta.pdim:
             subscripts.bad_slice(self, dim, start, stop, step)
             n = self.meta.shape[dim]  # a negative end that is only warned about counts from the end
             whole = list(subscripts.spelled_out(self, key))

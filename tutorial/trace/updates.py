@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-LOW = -1e4  # a max that is at or below this is a start, not a score
+LOW = -1e6  # a max that is at or below this is a start, not a score
 
 
 @dataclass(eq=False)

@@ -254,15 +254,15 @@ WRONG = {
                 f"q_pad[nl.arange(d)[:, None, None], {NEXT}]",
             )
         ],
-        PLACE,
-        PLACE_SAID,
+        None,  # caught, and not named
+        "No known mistake",
     ),
     "7 weights packed one group on": (
         7,
         V6,
         [("p_pad[i_p, own]", f"p_pad[i_p, {NEXT}]")],
-        PLACE,
-        PLACE_SAID,
+        None,  # caught, and not named
+        "m, l and acc agree",
     ),
     "7 output one row on": (
         7,

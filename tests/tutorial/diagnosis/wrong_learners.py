@@ -15,9 +15,7 @@ P_OF_COLUMNS = "nl.subtract(col, topc)"
 SCALE = "1.0 / math.sqrt(d) if"
 
 WRONG = {
-    "1 max added": _(
-        1, COLUMNS, P_OF_COLUMNS, "nl.add(col, topc)", "max added", "The max is added"
-    ),
+    "1 max added": _(1, COLUMNS, P_OF_COLUMNS, "nl.add(col, topc)", None, "Right on"),
     "1 scale 1/d by default": _(
         1, COLUMNS, SCALE, "1.0 / d if", "scale is 1/d", "The scale is 1/d"
     ),
@@ -89,19 +87,19 @@ WRONG = {
         "stage2_language",
         "num / den",
         "num / den * (1.0 / (n // 128))",
-        None,
-        "which is 1 over the number of tiles of that row",
+        "divided by the number of tiles",
+        "acc is divided by the number of tiles",
     ),
     "3 last wide tile": _(
         3,
         WIDE,
         "range(1, n // W)",
         "range(1, n // W - 1)",
-        "last tile skipped",
-        "The last tile is skipped",
+        "first tile only",  # of two
+        "Only the first tile is visited",
     ),
     "3 a tile twice": _(
-        3, WIDE, "range(1, n // W)", "range(0, n // W)", None, "visits some keys more often"
+        3, WIDE, "range(1, n // W)", "range(0, n // W)", "first tile twice", "counted twice"
     ),
     "3 alpha unscaled": _(
         3,

@@ -24,8 +24,8 @@ WRONG = {
         8,
         S8,
         [("block_table[b, first + i_p]", "block_table[b, first + i_p * (P - 1) // P]")],
-        STALE,
-        STALE_SAID,
+        None,  # caught, and not named
+        "No known mistake",
     ),
     "8 entry before, a block at a time": (
         8,

@@ -13,7 +13,7 @@ TILE = 128  # columns per tile
 @nki.jit
 def scale_fwd(x, scale):
     """x (128, n) fp32 in HBM, scale a number -> (128, n) fp32 in HBM."""
-    _rows, _n = x.shape
+    rows, n = x.shape
     # 1. Allocate the output in HBM: y = nl.ndarray(..., buffer=nl.shared_hbm)
     # 2. Loop over the tiles: nl.load, multiply with nisa.tensor_scalar, nl.store
     # 3. Return y

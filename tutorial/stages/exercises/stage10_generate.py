@@ -21,7 +21,7 @@ def attention_step(q, k, v, layer, position, cache, rotate, kernel):
     rotate(x, position) -> x, every row turned to that position; keys are cached rotated.
     kernel(q, k, v, softmax_scale=None) is stage 4's: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
     """
-    _n_q_heads, _d = q.shape
+    n_q_heads, d = q.shape
     # Row d is the padding row: cache.k has 0 there in a column with a key and -30000 in one
     # without, cache.v has 0. 1. The rotated key and the value into column `position` of this
     # layer's cache; it has a key now 2. The rotated queries as columns, (d + 1, Hq), with a 1 in

@@ -14,7 +14,7 @@ import neuronxcc.nki.language as nl
 @nki.jit
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     """q (d, 1), k (d, n), v (d, n), n <= 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
-    d, _n = k.shape
+    d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
 
     o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)

@@ -16,7 +16,7 @@ TILE = 128  # keys per tile: they become partitions in the weighted sum, so 128 
 @nki.jit
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     """q (d, 1), k (d, n), v (d, n), n a multiple of 128, fp32 in HBM -> o (1, d) fp32 in HBM."""
-    d, _n = k.shape
+    d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
 
     o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)

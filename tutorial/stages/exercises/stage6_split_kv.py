@@ -36,6 +36,6 @@ def merge_kernel(m_parts, l_parts, acc_parts):
 def decode_attention_split_fwd(q, k, v, n_splits, softmax_scale=None):
     """q (d, Hq), k and v (Hkv, d, n), n a multiple of 128, fp32, n_splits >= 1 program instances ->
     o (Hq, d) fp32."""
-    _n_kv_heads, d, _n = k.shape
+    n_kv_heads, d, n = k.shape
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     return merge_kernel(*split_kernel[n_splits](q, k, v, n_splits, scale))

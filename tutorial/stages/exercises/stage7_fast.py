@@ -16,7 +16,7 @@ import neuronxcc.nki.language as nl
 def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), n a multiple of 128, bf16 in HBM -> o (Hq, d) bf16
     in HBM."""
-    n_kv_heads, d, _n = k.shape
+    n_kv_heads, d, n = k.shape
     n_q_heads = q.shape[1]
     G = n_q_heads // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
