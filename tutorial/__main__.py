@@ -132,6 +132,16 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NPZ",
             help="use the arrays of this .npz file instead of the input families",
         )
+    _checking_options(checking)
+    _drawing_options(drawing)
+    _tracing_options(tracing)
+    _running_options(running)
+    _writing_options(writing)
+    return parser
+
+
+def _checking_options(checking: argparse.ArgumentParser) -> None:
+    """What `check` takes besides a stage and a file: which rung, and which numbers."""
     checking.add_argument(
         "--rung",
         type=int,
@@ -150,18 +160,19 @@ def _parser() -> argparse.ArgumentParser:
         help="give the input families other numbers of keys and heads too",
     )
     checking.add_argument("--verdict-to", metavar="PATH", help=argparse.SUPPRESS)
-    running.add_argument(
-        "--seconds",
-        type=float,
-        default=process.SECONDS,
-        metavar="S",
-        help=f"how long each file may take; default: {process.SECONDS:g}",
-    )
+
+
+def _drawing_options(drawing: argparse.ArgumentParser) -> None:
+    """What `picture` takes besides a stage and a file: the inputs, and what to write."""
     drawing.add_argument("--family", help="the input family; default: the one of the costs")
     drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
     drawing.add_argument(
         "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
     )
+
+
+def _tracing_options(tracing: argparse.ArgumentParser) -> None:
+    """What `trace` takes besides a stage and a file: the inputs, the heads, and what to write."""
     tracing.add_argument("--family", help="the input family; default: ascending")
     tracing.add_argument(
         "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
@@ -172,12 +183,27 @@ def _parser() -> argparse.ArgumentParser:
     tracing.add_argument(
         "--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)"
     )
+
+
+def _running_options(running: argparse.ArgumentParser) -> None:
+    """What `run` takes."""
+    running.add_argument(
+        "--seconds",
+        type=float,
+        default=process.SECONDS,
+        metavar="S",
+        help=f"how long each file may take; default: {process.SECONDS:g}",
+    )
     running.add_argument(
         "files",
         nargs="*",
         metavar="FILE",
         help="files named like stage3_online_softmax.py, or folders of them; default: solutions",
     )
+
+
+def _writing_options(writing: argparse.ArgumentParser) -> None:
+    """What `generate` takes."""
     writing.add_argument(
         "prompt",
         metavar="PROMPT",
@@ -203,7 +229,6 @@ def _parser() -> argparse.ArgumentParser:
         default="char",
         help="the course's own model of characters (default), or SmolLM2-135M if it is installed",
     )
-    return parser
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -46,6 +46,17 @@ def needed(name: str) -> str:
     return f"{name} needs the Python package ml_dtypes, which is not installed here"
 
 
+def rounded_to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """float32 values rounded to bfloat16, nearest and ties to even, and kept in float32.
+
+    It needs no ml_dtypes: bfloat16 is the upper half of a float32.
+    """
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    cut = (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    return np.where(np.isfinite(values), cut, values).astype(np.float32)
+
+
 def finfo(dtype: np.dtype) -> Any:
     """Limits of a floating-point type, as numpy.finfo."""
     return np.finfo(dtype) if ml_dtypes is None else ml_dtypes.finfo(dtype)

@@ -559,6 +559,40 @@ def _retyped(
     return type(t)(t.buf, array, meta, off)
 
 
+def _partition_walk(
+    t: Tensor,
+    pattern: Any,
+    pairs: list[tuple[int, int]],
+    strides: tuple[int, ...],
+    off: int,
+    wanted: np.dtype,
+) -> int:
+    """The first partition of a pattern over an on-chip tensor, whose first pair walks the
+    partitions one by one and whose others stay inside one."""
+    own = t.buf.meta
+    free = own.size // own.shape[0] * own.itemsize // wanted.itemsize
+    pstart = off // free
+    if strides[0] != free and pairs[0][1] != 1:
+        broken(
+            "partition-stride",
+            f"ap: the first stride of the pattern of '{t.label}' is {strides[0]}",
+            tensor=t.label,
+            got=repr(pattern),
+            limit=f"{free}, the elements of one partition",
+            remedy="The first pair walks the partitions one by one.",
+        )
+    inside = off % free + sum(s * (n - 1) for s, n in pairs[1:])
+    if inside >= free:
+        broken(
+            "out-of-bounds",
+            f"ap: index {inside} is out of bounds for a partition of '{t.label}'",
+            tensor=t.label,
+            got=f"offset {off}, pattern {pattern!r}",
+            limit=f"0..{free - 1} within each partition",
+        )
+    return pstart
+
+
 def access(
     t: Tensor,
     pattern: Any,
@@ -608,27 +642,7 @@ def access(
         )
     pstart = 0
     if t.meta.space != HBM:
-        own = t.buf.meta
-        free = own.size // own.shape[0] * own.itemsize // wanted.itemsize
-        pstart = off // free
-        if strides[0] != free and shape[0] != 1:
-            broken(
-                "partition-stride",
-                f"ap: the first stride of the pattern of '{t.label}' is {strides[0]}",
-                tensor=t.label,
-                got=repr(pattern),
-                limit=f"{free}, the elements of one partition",
-                remedy="The first pair walks the partitions one by one.",
-            )
-        inside = off % free + sum(s * (n - 1) for s, n in pairs[1:])
-        if inside >= free:
-            broken(
-                "out-of-bounds",
-                f"ap: index {inside} is out of bounds for a partition of '{t.label}'",
-                tensor=t.label,
-                got=f"offset {off}, pattern {pattern!r}",
-                limit=f"0..{free - 1} within each partition",
-            )
+        pstart = _partition_walk(t, pattern, pairs, strides, off, wanted)
     if wanted != t.dtype:
         plain = remake(t, t.shape, t.meta.strides, t.off, t.meta.pstart)
         return _retyped(plain, wanted, shape, strides, off, pstart)

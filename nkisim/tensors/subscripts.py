@@ -225,33 +225,8 @@ def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
             has_slice = True
         elif isinstance(e, (tile, RuntimeIndex)):
             indirect = True
-        elif isinstance(e, Mask):
-            broken(
-                "mask",
-                f"'{t.label}' is subscripted with a mask",
-                tensor=t.label,
-                remedy="Pass the condition as mask= of the function.",
-            )
-        elif isinstance(e, (np.ndarray, list)):
-            broken(
-                "numpy-on-tile",
-                f"'{t.label}' is subscripted with a NumPy array",
-                tensor=t.label,
-                got=type(e).__name__,
-                remedy="Build index grids with nl.arange or nl.mgrid.",
-            )
-        elif (
-            e is None
-            or isinstance(e, (float, bool, np.bool_, np.floating, str))
-            or not isinstance(e, (int, np.integer, Index))
-        ):
-            broken(
-                "argument",
-                f"'{t.label}' cannot be subscripted with {e!r}",
-                tensor=t.label,
-                got=repr(e),
-                remedy="Use integers, slices, nl.ds, nl.arange or nl.mgrid.",
-            )
+        else:
+            _refuse_element(t, e)
         elements.append(e)
     if has_slice:
         broken(
@@ -270,15 +245,7 @@ def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
                 tensor=t.label,
                 remedy="Name every axis: t[idx[i_p, 0], i_f].",
             )
-        # trailing axes are whole, as dense grid axes after those given
-        missing = t.meta.shape[len(elements) :]
-        elements = [
-            e[(slice(None),) * e.ndim + (None,) * len(missing)] if isinstance(e, Index) else e
-            for e in elements
-        ]
-        for axis, n in enumerate(missing):
-            sizes = (n,) + (1,) * (len(missing) - axis - 1)
-            elements.append(Index(sizes, (1,) + (0,) * (len(sizes) - 1), 0))
+        elements = _with_whole_axes(t, elements)
     if indirect:
         return _indirect(t, elements, tile)
     grid = broadcast([e.sizes for e in elements if isinstance(e, Index)])
@@ -291,6 +258,52 @@ def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
             remedy="Write nl.arange(n)[:, None] and nl.arange(m)[None, :].",
         )
     return _grid(t, elements, grid)
+
+
+def _refuse_element(t: Any, e: Any) -> None:
+    """An element of a subscript is an integer or an index grid; what else is tried has a
+    sentence."""
+    if isinstance(e, Mask):
+        broken(
+            "mask",
+            f"'{t.label}' is subscripted with a mask",
+            tensor=t.label,
+            remedy="Pass the condition as mask= of the function.",
+        )
+    elif isinstance(e, (np.ndarray, list)):
+        broken(
+            "numpy-on-tile",
+            f"'{t.label}' is subscripted with a NumPy array",
+            tensor=t.label,
+            got=type(e).__name__,
+            remedy="Build index grids with nl.arange or nl.mgrid.",
+        )
+    elif (
+        e is None
+        or isinstance(e, (float, bool, np.bool_, np.floating, str))
+        or not isinstance(e, (int, np.integer, Index))
+    ):
+        broken(
+            "argument",
+            f"'{t.label}' cannot be subscripted with {e!r}",
+            tensor=t.label,
+            got=repr(e),
+            remedy="Use integers, slices, nl.ds, nl.arange or nl.mgrid.",
+        )
+
+
+def _with_whole_axes(t: Any, elements: list[Any]) -> list[Any]:
+    """The subscript with an element for every axis of `t`."""
+    # trailing axes are whole, as dense grid axes after those given
+    missing = t.meta.shape[len(elements) :]
+    elements = [
+        e[(slice(None),) * e.ndim + (None,) * len(missing)] if isinstance(e, Index) else e
+        for e in elements
+    ]
+    for axis, n in enumerate(missing):
+        sizes = (n,) + (1,) * (len(missing) - axis - 1)
+        elements.append(Index(sizes, (1,) + (0,) * (len(sizes) - 1), 0))
+    return elements
 
 
 def _grid(t: Any, elements: list[Any], grid: tuple[int, ...]) -> Strided | Picked:

@@ -25,6 +25,19 @@ from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
 
 
+def _lane_names(cores: int, timing: Timing) -> list[str]:
+    """The lanes of all cores: engines, DMA queues, and what is not run."""
+    return [
+        f"{f'nc{core} ' if cores > 1 else ''}{name}"
+        for core in range(cores)
+        for name in (
+            *ENGINES,
+            *(f"dma {way} {k}" for way in ("in", "out") for k in range(timing.dma_queues)),
+            "not run",
+        )
+    ]
+
+
 class Timeline:
     """When each record of a run starts and ends, by the model of time. All times in ns from the
     start of the run."""
@@ -52,46 +65,15 @@ class Timeline:
             hoist_loads=hoist_loads, as_compiled=as_compiled, throttle=throttle, cores=cores
         )
         placed = Placed()
-        at = 0.0
         self._programs = list(run.programs)
         self._records: list[Record] | None = None
-        begin, calls, side_by_side = 0.0, 0, False
-        for number, program in enumerate(self._programs):
-            # the two cores of a logical one are two programs that share their tensors in HBM
-            second = number > 0 and program.shared is self._programs[number - 1].shared
-            first = (
-                not second
-                and number + 1 < len(self._programs)
-                and program.shared is self._programs[number + 1].shared
-            )
-            if not second:
-                begin, calls = at, calls + 1
-            end = place(
-                program,
-                begin,
-                self.timing,
-                self.target,
-                placed,
-                self.options,
-                int(second),
-                1 + (first or second),
-            )
-            at = max(at, end)
-            side_by_side = side_by_side or second
+        at, calls, side_by_side = self._place(placed)
         self.cores = max(cores, 2) if side_by_side else cores
         """How many cores the lanes are of."""
         self.launch_us = self.timing.launch[launch] * calls / 1e3
         self.span_ns = at
         """From the first start to the last result."""
-        names = [
-            f"{f'nc{core} ' if self.cores > 1 else ''}{name}"
-            for core in range(self.cores)
-            for name in (
-                *ENGINES,
-                *(f"dma {way} {k}" for way in ("in", "out") for k in range(self.timing.dma_queues)),
-                "not run",
-            )
-        ]
+        names = _lane_names(self.cores, self.timing)
         engines = [
             core * lanes_of(self.timing) + k
             for core in range(self.cores)
@@ -119,6 +101,35 @@ class Timeline:
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
         self.like: dict[tuple[str, CodeType, int], int] = {}
         """The first record of each instruction and place, as far as somebody asked."""
+
+    def _place(self, placed: Placed) -> tuple[float, int, bool]:
+        """Place all programs, one behind the other: when the last ends, how many calls they are,
+        and whether the two cores of a logical one ran side by side."""
+        at = 0.0
+        begin, calls, side_by_side = 0.0, 0, False
+        for number, program in enumerate(self._programs):
+            # the two cores of a logical one are two programs that share their tensors in HBM
+            second = number > 0 and program.shared is self._programs[number - 1].shared
+            first = (
+                not second
+                and number + 1 < len(self._programs)
+                and program.shared is self._programs[number + 1].shared
+            )
+            if not second:
+                begin, calls = at, calls + 1
+            end = place(
+                program,
+                begin,
+                self.timing,
+                self.target,
+                placed,
+                self.options,
+                int(second),
+                1 + (first or second),
+            )
+            at = max(at, end)
+            side_by_side = side_by_side or second
+        return at, calls, side_by_side
 
     def __len__(self) -> int:
         return len(self.start)

@@ -11,6 +11,11 @@ inline, for the records that make up nearly all of a run: a load of an input int
 instruction of one to three sources and one destination on chip. Fastest are those that use each of
 them as a whole; a part of a tile costs a call. Which records are left to the general way, `_usual`
 tells of an instruction, and the loop where it depends on the operands.
+
+The loop is one long function on purpose: it takes one to three microseconds a record, of which a
+further call is a twentieth or more, and every record would make several: for each source, for the
+destination, for the engine. `benchmarks/decode_speed.py` measures it (timelines, microseconds a
+record).
 """
 
 from __future__ import annotations
@@ -318,6 +323,21 @@ def place(  # noqa: C901
     return out.close(base, timing)
 
 
+def _on_chip(cost: Cost) -> bool:
+    """A load of an input into a tile, or an instruction of one to three sources and one destination
+    on chip."""
+    if (
+        cost.dst is None
+        or cost.dst.space == HBM
+        or cost.extra is not None
+        or any(m is None for _, m in cost.reads)
+    ):
+        return False
+    if not 1 <= len(cost.reads) <= 3 or cost.reads[0][0] != 5:
+        return False
+    return all((m.space == HBM) == (cost.index < 0) for _, m in cost.reads)  # type: ignore[union-attr]
+
+
 def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general
     way.
@@ -327,8 +347,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     the first source or None if it is a load, place in the record and layout of the second source
     and of the third or None, time to load a stationary operand or table to load)
     """
-    options = placing.options
-    if options.as_compiled or signature in placing.masked:
+    if placing.options.as_compiled or signature in placing.masked:
         return None
     if placing.rows is not None and (
         spreads_row(signature) or signature.instruction.name == "tensor_copy"
@@ -338,16 +357,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     if cost is None:
         cost = placing.costs[signature] = cost_of(signature, placing.timing)
     me, layout, reads = cost.index, cost.dst, cost.reads
-    if (
-        layout is None
-        or layout.space == HBM
-        or cost.extra is not None
-        or any(m is None for _, m in reads)
-    ):
-        return None
-    if not 1 <= len(reads) <= 3 or reads[0][0] != 5:
-        return None
-    if any((m.space == HBM) != (me < 0) for _, m in reads):  # type: ignore[union-attr]
+    if layout is None or not _on_chip(cost):
         return None
     special: Any
     if me < 0:
@@ -355,7 +365,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
             return None
         special = None
     elif me == 0:
-        if cost.tile is not None or (options.throttle and placing.timing.throttled):
+        if cost.tile is not None or (placing.options.throttle and placing.timing.throttled):
             return None
         special = cost.stationary
     else:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..timeline import Timeline
 from . import lanes, palette
-from .occupancy import curve
+from .occupancy import Curve, curve
 from .reading import SPACES, Reading
 from .tables import short, size
 
@@ -56,50 +56,13 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
         )
     parts.append(f'<text class="s" x="{LEFT}" y="15">{title}</text>')
     for lane in shown:
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{y + 12:.0f}" '
-            f'text-anchor="end">{html.escape(lane.name)}</text>'
-        )
-        parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
-        parts.append(
-            f'<path fill="var(--{palette.engine(lane.name)})" '
-            f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>'
-        )
-        if lane.name in loads:
-            load = loads[lane.name]
-            parts.append(
-                '<path fill="url(#h)" '
-                f'd="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>'
-            )
+        parts += _lane(lane, loads.get(lane.name), length, plot, y)
         y += LANE + GAP
     for space in SPACES:
         c = curve(reading, space, COLUMNS, timeline)
         peak, capacity = int(c.total.max(initial=0)), reading.capacity(space)
         y += 10
-        top = max(peak * 1.08, capacity if peak * 4 >= capacity else 0) or 1.0
-        parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{AREA}"/>')
-        parts.append(
-            f'<path class="m" d="{_blocks(c.edges, c.total / top, length, plot, y, AREA)}"/>'
-        )
-        if peak * 4 >= capacity:
-            at = y + AREA * (1 - capacity / top)
-            parts.append(
-                f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            )
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" '
-            f'text-anchor="end">{space.upper()}</text>'
-        )
-        label = (
-            "not used"
-            if not peak
-            else size(peak)
-            if peak * 4 < capacity
-            else f"of {size(capacity)}"
-        )
-        parts.append(
-            f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>'
-        )
+        parts += _area(space, c, peak, capacity, length, plot, y)
         y += AREA + 4
     parts += _axis(length, plot, y, timeline is not None)
     height = round(y + 42)
@@ -110,6 +73,57 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
         f'fill="var(--card)"/>{"".join(parts)}</svg>',
         height,
     )
+
+
+def _lane(
+    lane: lanes.Lane, load: lanes.Lane | None, length: float, plot: float, y: float
+) -> list[str]:
+    """The row of one engine; hatched where it loads an activation table."""
+    parts = []
+    parts.append(
+        f'<text x="{LEFT - 8}" y="{y + 12:.0f}" text-anchor="end">{html.escape(lane.name)}</text>'
+    )
+    parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
+    parts.append(
+        f'<path fill="var(--{palette.engine(lane.name)})" '
+        f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>'
+    )
+    if load is not None:
+        parts.append(
+            f'<path fill="url(#h)" d="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>'
+        )
+    return parts
+
+
+def _area(
+    space: str,
+    c: Curve,
+    peak: int,
+    capacity: int,
+    length: float,
+    plot: float,
+    y: float,
+) -> list[str]:
+    """How full a memory is, with its capacity where the peak comes near it."""
+    parts = []
+    top = max(peak * 1.08, capacity if peak * 4 >= capacity else 0) or 1.0
+    parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{AREA}"/>')
+    parts.append(f'<path class="m" d="{_blocks(c.edges, c.total / top, length, plot, y, AREA)}"/>')
+    if peak * 4 >= capacity:
+        at = y + AREA * (1 - capacity / top)
+        parts.append(
+            f'<line class="c" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        )
+    parts.append(
+        f'<text x="{LEFT - 8}" y="{y + AREA / 2 + 4:.0f}" text-anchor="end">{space.upper()}</text>'
+    )
+    label = (
+        "not used" if not peak else size(peak) if peak * 4 < capacity else f"of {size(capacity)}"
+    )
+    parts.append(
+        f'<text class="s" x="{LEFT - 8}" y="{y + 10:.0f}" text-anchor="end">{label}</text>'
+    )
+    return parts
 
 
 def _axis(length: float, plot: float, y: float, timed: bool) -> list[str]:

@@ -169,39 +169,50 @@ def ladder(
     if not rows:
         print(f"The rungs of {lesson.title} are not here.")
     if kernel is not None:
-        problem = runner.usable(kernel, lesson)
-        try:
-            found = measure(lesson, kernel, at)
-            why = "There is nothing to count: the simulator does not run it."
-        except Exception as error:  # check says more; this is a table
-            found, why = (
-                None,
-                (f"Your kernel does not run at this size: {' '.join(str(error).split())}"),
-            )
-        if found is None:
-            print(problem.sentence if problem is not None else why)
-        else:
-            rows.append(["yours", *_cells(found)])
+        rows += _own_row(lesson, kernel, at)
     if rows:
-        print(at.sizes)
-        names = [
-            "rung",
-            "transfers",
-            "transposes",
-            "instr.",
-            "elements",
-            "model trn2 us",
-            "bound",
-            "share",
-        ]
-        print(table([*names, "model trn1 us", "bound", "share"], rows))
-        print(
-            "model: times are modelled, never measured. instr., elements: on VectorE and "
-            "ScalarE; share: of the HBM\n"
-            "bandwidth that the DMA engines of a core achieve, by the model."
-        )
+        _print_rows(at, rows)
     if told and kernel is None:
         print("\n".join(told))
+
+
+def _own_row(lesson: stage.Stage, kernel: Any, at: Case) -> list[list[str]]:
+    """The row of the reader's kernel; none, and a sentence on the terminal, where it cannot be
+    measured."""
+    problem = runner.usable(kernel, lesson)
+    try:
+        found = measure(lesson, kernel, at)
+        why = "There is nothing to count: the simulator does not run it."
+    except Exception as error:  # check says more; this is a table
+        found, why = (
+            None,
+            (f"Your kernel does not run at this size: {' '.join(str(error).split())}"),
+        )
+    if found is None:
+        print(problem.sentence if problem is not None else why)
+        return []
+    return [["yours", *_cells(found)]]
+
+
+def _print_rows(at: Case, rows: list[list[str]]) -> None:
+    """The table, between the sizes and what the numbers mean."""
+    print(at.sizes)
+    names = [
+        "rung",
+        "transfers",
+        "transposes",
+        "instr.",
+        "elements",
+        "model trn2 us",
+        "bound",
+        "share",
+    ]
+    print(table([*names, "model trn1 us", "bound", "share"], rows))
+    print(
+        "model: times are modelled, never measured. instr., elements: on VectorE and "
+        "ScalarE; share: of the HBM\n"
+        "bandwidth that the DMA engines of a core achieve, by the model."
+    )
 
 
 def _cells(found: Measured) -> list[str]:

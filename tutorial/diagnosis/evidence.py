@@ -219,7 +219,7 @@ class Evidence:
     def _is_small(self, made: Any, i: int) -> bool:
         """Whether an instruction gives one element a row of the state, and not one a key."""
         shape = made.dst[0].shape
-        if int(np.prod(shape)) <= self.problems[i].n_q_heads or shape == self._m_shape(i):
+        if int(math.prod(shape)) <= self.problems[i].n_q_heads or shape == self._m_shape(i):
             return True
         if i not in self._exps:
             self._exps[i] = {

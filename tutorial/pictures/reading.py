@@ -6,6 +6,7 @@ The only file of this room that knows how a run is kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class Tile(NamedTuple):
     @property
     def free(self) -> int:
         """Elements on each partition."""
-        return int(np.prod(self.shape)) // max(self.partitions, 1)
+        return math.prod(self.shape) // max(self.partitions, 1)
 
 
 class Step(NamedTuple):
@@ -157,7 +158,7 @@ def _count(tensors: dict[int, HbmTensor], operand: Any, what: str, record: Any) 
         return
     found = tensors.get(id(buffer))
     if found is None:
-        size = int(np.prod(buffer.meta.shape))
+        size = math.prod(buffer.meta.shape)
         zeros = np.zeros((2, size), np.int64)
         found = HbmTensor(buffer.label, buffer.meta.shape, zeros[0], zeros[1])
         tensors[id(buffer)] = found

@@ -22,9 +22,10 @@ from itertools import product
 from types import CodeType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+
+from nkisim.machine import narrow
 
 from .attention import Attention
 
@@ -346,7 +347,7 @@ def _full(shape: tuple[int, ...], value: float) -> F32:
 
 
 def _bf16(value: Any) -> Any:
-    return np.asarray(value, np.float32).astype(ml_dtypes.bfloat16).astype(np.float32)
+    return narrow.rounded_to_bfloat16(np.asarray(value, np.float32))
 
 
 def _turned(count: int, back: int) -> NDArray[np.intp]:

@@ -63,7 +63,12 @@ def _flow(
         return f"{lesson.title} has no kernel: draw the one that it calls."
     if getattr(kernel, "lesson", None) is lesson:  # the stand-in for a solution that is not here
         return f"The solution of {lesson.title} is not here."
-    case = _case(lesson, family, inputs)
+    try:
+        case = _case(lesson, family, inputs)
+    except stage.InputError as error:
+        if inputs is not None:
+            raise
+        return str(error)  # the stage's own inputs cannot be made: this Python has no bfloat16
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return problem.sentence

@@ -83,15 +83,7 @@ def observe(
     if not named:
         return None
     instructions = run.instructions if made is None or run is not whole else made()
-    batch = attention.lengths is not None
-    found: dict[str, list[Episode]] = {}
-    for name, given in named.items():
-        some = [
-            e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)
-        ]
-        if some:
-            some.sort(key=lambda e: e.indices[0])
-            found[name] = folded(some, name, attention.n_q_heads) if name != "acc" else some
+    found = _episodes(run, named, attention, instructions)
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():
@@ -118,12 +110,7 @@ def observe(
         r * (attention.n_q_heads // count) if attention.n_q_heads % count == 0 else r
         for r in range(count)
     ]
-    values: dict[str, F64 | None] = dict.fromkeys(NAMES)
-    for name, rows in rows_of.items():
-        if count % len(rows) == 0:
-            values[name] = np.stack(
-                [row for row in rows for _ in range(count // len(rows))], axis=1
-            )
+    values = _for_every_head(rows_of, count)
     if values["m"] is None or len(m_start) == 0:
         start = None
     else:
@@ -143,6 +130,34 @@ def observe(
     return Observed(
         width, heads, start, values["m"], values["l"], values["acc"], unit, passes, at_once, seen
     )
+
+
+def _episodes(
+    run: Any, named: dict[str, list[str]], attention: Attention, instructions: Sequence[Any]
+) -> dict[str, list[Episode]]:
+    """The updates of each of m, l and acc, in the order of the run; those of several tensors as
+    one."""
+    batch = attention.lengths is not None
+    found: dict[str, list[Episode]] = {}
+    for name, given in named.items():
+        some = [
+            e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)
+        ]
+        if some:
+            some.sort(key=lambda e: e.indices[0])
+            found[name] = folded(some, name, attention.n_q_heads) if name != "acc" else some
+    return found
+
+
+def _for_every_head(rows_of: dict[str, Any], count: int) -> dict[str, F64 | None]:
+    """m, l and acc with `count` rows: those that fewer rows hold are held for several heads."""
+    values: dict[str, F64 | None] = dict.fromkeys(NAMES)
+    for name, rows in rows_of.items():
+        if count % len(rows) == 0:
+            values[name] = np.stack(
+                [row for row in rows for _ in range(count // len(rows))], axis=1
+            )
+    return values
 
 
 def _of_the_keys(run: Any, attention: Attention) -> Any:

@@ -150,27 +150,15 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             "first to the last: which of them an update saw is not known, so no state is shown.",
         )
     if observed is None:
-        naming = (
-            NAMING.replace("nl.fp32.min", "-3e38")
-            if refusals.ran_in(run) == refusals.DIALECT
-            else NAMING
-        )
         return Trace(
             lesson.title,
             case.family,
             (),
             attention.n_q_heads,
             run.target,
-            missing=f"The kernel names none of m, l and acc. {naming}",
+            missing=_no_names(run),
         )
-    notes = []
-    absent = [name for name in ("m", "l", "acc") if getattr(observed, name) is None]
-    if absent:
-        notes.append(f"({' and '.join(absent)}: not named, or not updated in place)")
-    if observed.unit != 1.0:
-        notes.append("(m is the max of the unscaled scores)")
-    if len(observed.heads) < attention.n_q_heads:
-        notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
+    notes = _notes(observed, attention)
     rows = rows_of(observed, attention)
     found = None
     if lesson.states is not None:
@@ -187,6 +175,29 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
         heads_a_part=attention.heads_a_part,
         wrong=wrong,
     )
+
+
+def _no_names(run: Any) -> str:
+    """What to say of a kernel without named state, in the words of its dialect."""
+    naming = (
+        NAMING.replace("nl.fp32.min", "-3e38")
+        if refusals.ran_in(run) == refusals.DIALECT
+        else NAMING
+    )
+    return f"The kernel names none of m, l and acc. {naming}"
+
+
+def _notes(observed: Observed, attention: Attention) -> list[str]:
+    """What a reader of the table should know: what is absent, scaled or shared."""
+    notes = []
+    absent = [name for name in ("m", "l", "acc") if getattr(observed, name) is None]
+    if absent:
+        notes.append(f"({' and '.join(absent)}: not named, or not updated in place)")
+    if observed.unit != 1.0:
+        notes.append("(m is the max of the unscaled scores)")
+    if len(observed.heads) < attention.n_q_heads:
+        notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
+    return notes
 
 
 def rows_of(observed: Observed, attention: Attention) -> list[Row]:

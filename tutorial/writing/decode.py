@@ -147,27 +147,13 @@ def _decode(
     target: str | None = None
     modelled: dict[tuple[int, int], float] = {}
     problem = None if kernels is None else runner.usable(kernel, kernels)
-    author = (kernels, kernel) if step is attention_step else (stages.get(10), step)
+    lesson, author = (kernels, kernel) if step is attention_step else (stages.get(10), step)
     if problem is None and step is not attention_step:
         problem = runner.usable(step, stages.get(10))
     call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
     for position in range(n_prompt + tokens - 1) if problem is None else ():
         attended: list[F32] = []
-
-        def attention(
-            q: F32, k: F32, v: F32, layer: int, position: int, attended: list[F32] = attended
-        ) -> F32:
-            o = np.array(step(q, k, v, layer, position, cache, model.rotate, call), np.float32)
-            if o.shape != (q.size,) or not np.isfinite(o).all():
-                what = (
-                    ("holds nan or inf")
-                    if o.shape == (q.size,)
-                    else (f"has shape {o.shape}, expected {(q.size,)}")
-                )
-                raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
-            attended.append(o)
-            return o
-
+        attention = _kept(step, cache, model, call, attended)
         try:
             with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
                 logits = model.step(read[position], position, attention)
@@ -175,30 +161,13 @@ def _decode(
             problem = runner.Problem(WRONG, "output", str(error))
             break
         except Exception as error:
-            lesson_of, what = author
-            problem = runner.problem_of(
-                error, what, lesson_of or stages.get(10), f"{position + 1} keys in the cache"
-            )
-            if step is not attention_step and problem.kind == "exception":
-                problem = replace(
-                    problem, sentence=problem.sentence.replace("The kernel", "The step", 1)
-                )
+            problem = _failed(error, lesson, author, step, position)
             break
         costs = _costs(run, modelled)
         target = run.target if costs else None
-        second, first = np.argsort(logits)[-2:]
-        steps.append(
-            Step(
-                read[position],
-                position + 1,
-                int(first),
-                float(logits[first] - logits[second]),
-                tuple(attended),
-                **costs,
-            )
-        )
+        steps.append(_chosen(logits, read[position], position, attended, costs))
         if position + 1 >= n_prompt:
-            read.append(int(first))
+            read.append(steps[-1].next)
     key_bytes = 2 * c.layers * c.kv_heads * c.d * cache.itemsize
     return Generated(
         title,
@@ -213,6 +182,58 @@ def _decode(
         "" if problem is None else problem.sentence,
         "" if problem is None else problem.outcome,
     )
+
+
+def _chosen(
+    logits: F32, read: int, position: int, attended: list[F32], costs: dict[str, Any]
+) -> Step:
+    """The step of the token `read` at `position`: what follows it, by the largest logit."""
+    second, first = np.argsort(logits)[-2:]
+    return Step(
+        read,
+        position + 1,
+        int(first),
+        float(logits[first] - logits[second]),
+        tuple(attended),
+        **costs,
+    )
+
+
+def _kept(
+    step: AttentionStep, cache: Any, model: LanguageModel, kernel: Any, attended: list[F32]
+) -> Callable[..., F32]:
+    """The attention of one layer by `step`, as the network calls it; every answer is added to
+    `attended`. `_NoAnswer` for what is not one."""
+
+    def attention(q: F32, k: F32, v: F32, layer: int, position: int) -> F32:
+        o = np.array(step(q, k, v, layer, position, cache, model.rotate, kernel), np.float32)
+        if o.shape != (q.size,) or not np.isfinite(o).all():
+            what = (
+                ("holds nan or inf")
+                if o.shape == (q.size,)
+                else (f"has shape {o.shape}, expected {(q.size,)}")
+            )
+            raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
+        attended.append(o)
+        return o
+
+    return attention
+
+
+def _failed(
+    error: Exception,
+    lesson: stages.Stage | None,
+    author: Any,
+    step: AttentionStep,
+    position: int,
+) -> runner.Problem:
+    """The sentence about an error in the `author`, a kernel of `lesson` or a step of stage 10."""
+    problem = runner.problem_of(
+        error, author, lesson or stages.get(10), f"{position + 1} keys in the cache"
+    )
+    if step is not attention_step and problem.kind == "exception":
+        problem = replace(problem, sentence=problem.sentence.replace("The kernel", "The step", 1))
+    return problem
 
 
 def _by_the_sdk(kernel: Any) -> Callable[..., Any]:

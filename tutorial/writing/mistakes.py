@@ -59,17 +59,9 @@ class Slip:
         kernel: Any,
     ) -> Any:
         """An attention step with this mistake in it."""
-        n_q_heads, d = q.shape
+        d = q.shape[1]
         write, read = (_layer(which, layer, len(cache.k)) for which in (self.write, self.read))
-        if self.kv_heads != "reshaped late":
-            k, v = (_heads(self.kv_heads, x, len(k)) for x in (k, v))
-        k = k if self.turn_k is None else rotate(k, position + self.turn_k)
-        if self.kv_heads == "reshaped late":  # after the rotation
-            k, v = (_heads("reshaped", x, len(k)) for x in (k, v))
-        v = rotate(v, position) if self.turn_v else v
-        if self.swap == "cache":
-            k, v = v, k
-
+        k, v = self._key_and_value(k, v, position, rotate)
         key_at, mark_at, value_at = (
             position + self.shift * (what in self.shifted) for what in ("key", "mark", "value")
         )
@@ -87,18 +79,7 @@ class Slip:
         append(
             key=self.append in ("before", "value late"), value=self.append in ("before", "key late")
         )
-        queries = np.full((d + 1, n_q_heads), 1.0 if self.one else 0.0, np.float32)
-        turned = q if self.turn_q is None else rotate(q, position + self.turn_q)
-        queries[:d] = (
-            turned.reshape(d, n_q_heads)
-            if self.q_heads == "reshaped"
-            else _heads(self.q_heads, turned, len(k)).T
-        )
-        scale: float | None = 1.0 / math.sqrt(d)
-        if self.scale.startswith("twice"):
-            queries[:d] *= np.float32(1.0 / math.sqrt(d))
-        if self.scale.endswith("default") or self.scale == "none":
-            scale = 1.0 if self.scale == "none" else None
+        queries, scale = self._queries(q, position, rotate, len(k))
         n = {
             "own": whole_tiles(position + 1),
             "late": max(whole_tiles(position), TILE),
@@ -118,6 +99,37 @@ class Slip:
             if self.o_heads == "transposed"
             else _heads(self.o_heads, o, len(k)).reshape(-1)
         )
+
+    def _key_and_value(self, k: Any, v: Any, position: int, rotate: Any) -> tuple[Any, Any]:
+        """What goes into the caches of K and V: heads and rotation with this mistake."""
+        if self.kv_heads != "reshaped late":
+            k, v = (_heads(self.kv_heads, x, len(k)) for x in (k, v))
+        k = k if self.turn_k is None else rotate(k, position + self.turn_k)
+        if self.kv_heads == "reshaped late":  # after the rotation
+            k, v = (_heads("reshaped", x, len(k)) for x in (k, v))
+        v = rotate(v, position) if self.turn_v else v
+        if self.swap == "cache":
+            k, v = v, k
+        return k, v
+
+    def _queries(
+        self, q: Any, position: int, rotate: Any, n_kv_heads: int
+    ) -> tuple[Any, float | None]:
+        """The queries as the kernel takes them (d + 1, Hq), and the scale that it is given."""
+        n_q_heads, d = q.shape
+        queries = np.full((d + 1, n_q_heads), 1.0 if self.one else 0.0, np.float32)
+        turned = q if self.turn_q is None else rotate(q, position + self.turn_q)
+        queries[:d] = (
+            turned.reshape(d, n_q_heads)
+            if self.q_heads == "reshaped"
+            else _heads(self.q_heads, turned, n_kv_heads).T
+        )
+        scale: float | None = 1.0 / math.sqrt(d)
+        if self.scale.startswith("twice"):
+            queries[:d] *= np.float32(1.0 / math.sqrt(d))
+        if self.scale.endswith("default") or self.scale == "none":
+            scale = 1.0 if self.scale == "none" else None
+        return queries, scale
 
 
 def _layer(which: str, layer: int, layers: int) -> int:

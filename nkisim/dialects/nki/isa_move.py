@@ -148,6 +148,20 @@ def _both(api: str) -> Any:
     return program.cores
 
 
+def _other_core(rank: Any, me: int, what: str, api: str) -> None:
+    """A rank names the other of the two cores."""
+    arguments.integer(rank, api, what)
+    if rank not in (0, 1):
+        broken("lnc", f"{api}: {what} is {rank!r}", got=repr(rank), limit="0 or 1")
+    if rank == me:
+        broken(
+            "lnc",
+            f"{api}: core {me} exchanges with itself",
+            got=f"{what}={rank}",
+            limit=f"{what}={1 - me}",
+        )
+
+
 def sendrecv(
     src: Any,
     dst: Any,
@@ -167,16 +181,7 @@ def sendrecv(
     me = cores.number(program)
     arguments.integer(pipe_id, api, "pipe_id")
     for rank, what in ((send_to_rank, "send_to_rank"), (recv_from_rank, "recv_from_rank")):
-        arguments.integer(rank, api, what)
-        if rank not in (0, 1):
-            broken("lnc", f"{api}: {what} is {rank!r}", got=repr(rank), limit="0 or 1")
-        if rank == me:
-            broken(
-                "lnc",
-                f"{api}: core {me} exchanges with itself",
-                got=f"{what}={rank}",
-                limit=f"{what}={1 - me}",
-            )
+        _other_core(rank, me, what, api)
     # memory without a value may be sent along: it stays without one over there
     written = program.written_flags(source)
     if not written.any():

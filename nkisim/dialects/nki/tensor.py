@@ -157,16 +157,9 @@ class NkiTensor(Tensor, NKIObject):
         return made
 
     def _subscript(self, key: Any) -> NkiTensor:
-        keys = key if type(key) is tuple else (key,)
-        if len(keys) == 1 and type(keys[0]) is list:
-            keys = tuple(keys[0])
+        keys = self._spelled_out(key)
         meta = self.meta
-        shape, strides, ndim = meta.shape, meta.strides, len(meta.shape)
-        if any(e is Ellipsis for e in keys):
-            at = next(i for i, e in enumerate(keys) if e is Ellipsis)
-            keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1 :]
-        if len(keys) > ndim:
-            subscripts.too_many(self, keys)
+        shape, strides = meta.shape, meta.strides
         on_chip = meta.space != HBM
         off, pstart = self.off, meta.pstart
         out_shape: list[int] = []
@@ -174,38 +167,18 @@ class NkiTensor(Tensor, NKIObject):
         dropped: list[int] = []  # positions in the output of axes taken by number
         runtime = self.runtime
         for dim, n in enumerate(shape):
-            e: Any = keys[dim] if dim < len(keys) else None
+            e: Any = keys[dim] if dim < len(keys) else slice(None)
             stride = strides[dim]
-            kind = type(e)
-            if e is None and dim >= len(keys):
-                start, count, step = 0, n, 1
-            elif kind is int or (
-                isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
-            ):
-                start = int(e)
-                if start < -n or start >= n:
-                    subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(
-                        dim, start
-                    )
-                start, count, step = start % n, 1, 1
-                if not (dim == 0 and on_chip):
-                    dropped.append(len(out_shape))
-            elif kind is slice:
-                start, count, step = self._slice(dim, e, n)
-                step = step if count > 1 else 1
-            elif kind is DynamicSlice:
-                start, count, step = e.start, e.size, 1
-                if start < 0 or start + count > n or count < 1:
-                    subscripts.bad_slice(self, dim, start, start + count, None)
-            elif isinstance(e, (VirtualRegister, RuntimeSlice)):
-                register = e.start if isinstance(e, RuntimeSlice) else e
+            if isinstance(e, (VirtualRegister, RuntimeSlice)):
+                register, count = (e.start, e.size) if isinstance(e, RuntimeSlice) else (e, 1)
                 self._one_index(dim, on_chip)
                 runtime = RuntimeView(register, None, stride, n, dim, self)
-                start, count, step = 0, e.size if isinstance(e, RuntimeSlice) else 1, 1
-                if not isinstance(e, RuntimeSlice):
-                    dropped.append(len(out_shape))
+                start, step, by_number = 0, 1, not isinstance(e, RuntimeSlice)
             else:
-                self._no_subscript(e)
+                start, count, step, by_number = self._span(dim, e, n)
+                by_number = by_number and not (dim == 0 and on_chip)
+            if by_number:
+                dropped.append(len(out_shape))
             if (
                 runtime is not None
                 and runtime.vector is not None
@@ -243,6 +216,40 @@ class NkiTensor(Tensor, NKIObject):
                 remedy="Subscript first, then call .indirect(index).",
             )
         return made
+
+    def _spelled_out(self, key: Any) -> tuple[Any, ...]:
+        """The subscript as a tuple of at most as many elements as there are axes, without `...`."""
+        keys = key if type(key) is tuple else (key,)
+        if len(keys) == 1 and type(keys[0]) is list:
+            keys = tuple(keys[0])
+        ndim = len(self.meta.shape)
+        if any(e is Ellipsis for e in keys):
+            at = next(i for i, e in enumerate(keys) if e is Ellipsis)
+            keys = keys[:at] + (slice(None),) * (ndim - len(keys) + 1) + keys[at + 1 :]
+        if len(keys) > ndim:
+            subscripts.too_many(self, keys)
+        return keys
+
+    def _span(self, dim: int, e: Any, n: int) -> tuple[int, int, int, bool]:
+        """Where an element of a subscript begins on an axis of `n`, how many it takes and at which
+        step, and whether it is a number, which takes the axis away."""
+        kind = type(e)
+        if kind is int or (
+            isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
+        ):
+            start = int(e)
+            if start < -n or start >= n:
+                subscripts.bad_int(self, dim, start) if start >= 0 else self._far_back(dim, start)
+            return start % n, 1, 1, True
+        if kind is slice:
+            start, count, step = self._slice(dim, e, n)
+            return start, count, step if count > 1 else 1, False
+        if kind is not DynamicSlice:
+            self._no_subscript(e)
+        start, count = e.start, e.size
+        if start < 0 or start + count > n or count < 1:
+            subscripts.bad_slice(self, dim, start, start + count, None)
+        return start, count, 1, False
 
     def _slice(self, dim: int, e: slice, n: int) -> tuple[int, int, int]:
         start, stop, step = e.start, e.stop, e.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -39,10 +40,12 @@ def test_the_stages_in_32_bits_are_checked_and_stage_7_says_what_it_needs(run_py
         import tutorial
         for number in (0, 3, 9, 7):
             print(*str(tutorial.check(number, tutorial.solution(number))).splitlines()[:2])
+        print(tutorial.picture(7, tutorial.solution(7)).alt)
         """
     said = without_ml_dtypes(run_python, code).splitlines()
-    assert [line.split(": ")[1].split()[0] for line in said] == [*["correct"] * 3, "unusable"]
-    assert said[3].endswith(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
+    assert [line.split(": ")[1].split()[0] for line in said[:4]] == [*["correct"] * 3, "unusable"]
+    wanted = f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}."
+    assert said[3].endswith(wanted) and said[4].endswith(wanted)
 
 
 def test_a_kernel_that_asks_for_a_missing_type_is_refused_with_a_sentence(run_python: Run) -> None:
@@ -64,6 +67,34 @@ def test_a_kernel_that_asks_for_a_missing_type_is_refused_with_a_sentence(run_py
             print(error)
         """
     assert narrow.needed("bfloat16") in without_ml_dtypes(run_python, code)
+
+
+@pytest.mark.smoke
+def test_only_one_file_imports_ml_dtypes() -> None:
+    """Elsewhere the import would fail where the package is missing, as in some browsers."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("nkisim", "tutorial")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"^\s*(?:import|from) ml_dtypes", path.read_text(encoding="utf-8"), re.M)
+    ]
+    assert found == ["nkisim/machine/narrow.py"]
+
+
+def test_rounding_to_bfloat16_without_ml_dtypes_gives_what_ml_dtypes_gives() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(0)
+    values = np.concatenate(
+        [
+            rng.standard_normal(10_000).astype(np.float32),
+            np.float32(
+                [0.0, -0.0, np.inf, -np.inf, np.nan, 1 + 2**-8, 1 + 3 * 2**-8, 3.4e38, 1e-40]
+            ),
+        ]
+    )
+    with np.errstate(over="ignore"):
+        wanted = values.astype(ml_dtypes.bfloat16).astype(np.float32)
+    np.testing.assert_array_equal(narrow.rounded_to_bfloat16(values), wanted)
 
 
 def test_the_limits_of_a_type_are_those_of_ml_dtypes() -> None:
