@@ -56,18 +56,17 @@ def _blocks(api: str, tiles: Any, name: str) -> int:
     return math.prod(tiles)
 
 
-def _traced(address: int, beyond: int) -> int:
+def _traced(address: int) -> int:
     """The address as the compiler knows it. It traces the body of an affine_range once: what a
     Python variable adds up over the iterations of one is the first iteration's value there. Here
-    the body runs each time; an address that has grown `beyond` the memory is the first one."""
+    the body runs each time, and the first one's address is judged."""
     execution = current("nki.compiler")
     frame = source.user_frame()
     place = frame.f_code, frame.f_lasti
     if all(first == now for first, now in execution.affine_loops):
         execution.first_addresses[place] = address
         return address
-    first = execution.first_addresses.get(place)
-    return address if first is None or address < beyond else first
+    return execution.first_addresses.get(place, address)
 
 
 class _Allocator:
@@ -130,7 +129,7 @@ class _Sbuf(_Allocator):
         _zero(api, base_partition=base_partition)
         rows = _blocks(api, num_par_tiles, "num_par_tiles")
         tiles = _blocks(api, num_free_tiles, "num_free_tiles")
-        start = _traced(base_addr, _sbuf_end(current(api).config.target))
+        start = _traced(base_addr)
 
         def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
             if partitions * rows > 128:
@@ -177,7 +176,7 @@ class _Psum(_Allocator):
         api = "nki.compiler.psum.mod_alloc"
         _zero(api, base_addr=base_addr, base_partition=base_partition)
         banks = _blocks(api, num_bank_tiles, "num_bank_tiles")
-        start = _traced(base_bank, current(api).config.target.psum_banks)
+        start = _traced(base_bank)
 
         def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
             self.block(api, (start + banks - 1, 0, 0), partitions, size)

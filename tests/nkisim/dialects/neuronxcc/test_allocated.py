@@ -210,7 +210,7 @@ def test_an_address_that_a_loop_adds_up_is_the_first_iterations_where_the_loop_i
         address = FIT - 4 * KIB
         for _ in loop(4):
             t = nl.ndarray((128, 512), dtype=x.dtype, buffer=ncc.sbuf.mod_alloc(base_addr=address))
-            address += 2 * KIB
+            address += 3 * KIB // 2
             t[:, 0:64] = nl.load(x)
         nl.store(out, nl.load(x))
         return out
