@@ -77,8 +77,10 @@ def measure(
     Raises what the kernel raises.
     """
     lesson = stage.get(key)
-    assert lesson.ladder is not None
-    at = lesson.ladder.case() if case is None else case
+    if case is None:
+        assert lesson.ladder is not None
+        case = lesson.ladder.case()
+    at = case
     if runner.usable(kernel, lesson) is not None or runner.of_the_sdk(kernel):
         return None
     config = runner.configuration(at)
@@ -86,7 +88,10 @@ def measure(
         nkisim.record(config=config, values=False) as run,
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        kernel(*(nkisim.shape(x.shape, x.dtype) for x in at.args.values()), **at.options)
+        args = [
+            nkisim.shape(x.shape, x.dtype) if hasattr(x, "shape") else x for x in at.args.values()
+        ]
+        kernel(*args, **at.options)
     return measured(run, targets) if len(run) else None
 
 

@@ -190,7 +190,8 @@ class Recorded:
         if ran is None:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
-        told_by = ("m",) if self.trial.problem.splits else tuple(ran.kept)
+        splits = self.trial.problem.splits
+        told_by = [name for name in ran.kept if name == "m" or not splits]
         shares = [self._share(name, ran.kept[name]) for name in told_by]
         told = [share for share in shares if share is not None]
         found = self.evidence.overflow

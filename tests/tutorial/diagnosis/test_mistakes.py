@@ -27,6 +27,7 @@ SYNONYMS = {
         ("m never updated", "nothing accumulated"),
         ("l starts at 1", "epsilon in the division"),
         ("output multiplied by the scale", "p multiplied by the scale"),
+        ("p with the tile's max", "alpha with the tile's max"),
         ("acc never updated", "m is a minimum"),
         ("divided inside the loop", "divided twice"),
         ("one row of p", "acc not rescaled"),

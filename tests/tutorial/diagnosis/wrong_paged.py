@@ -77,18 +77,6 @@ WRONG = {
         OPEN,
         OPEN_SAID,
     ),
-    "8 last block scored 0": (
-        8,
-        S8,
-        [
-            (
-                "op0=nl.subtract, operand0=1.0, op1=nl.multiply, operand1=1e30)",
-                "op0=nl.subtract, operand0=1.0, op1=nl.multiply, operand1=0.0)",
-            )
-        ],
-        OPEN,
-        OPEN_SAID,
-    ),
     "8 no clearing": (8, S8, [(CLEAR, "pass")], NAN, NAN_SAID),
     "8 V not cleared": (
         8,
@@ -135,13 +123,6 @@ WRONG = {
         KEY,
         KEY_SAID,
     ),
-    "8 row of another head": (
-        8,
-        BLOCKS8,
-        [(ROW, "row = nl.add(nl.multiply(entry, float(block)), key, dtype=nl.int32)")],
-        "row of another head",
-        "The rows are another head's",
-    ),
     "8 V at the next position": (
         8,
         S8,
@@ -167,7 +148,7 @@ WRONG = {
         BLOCKS8,
         [
             (
-                "entry = nl.where(begun, entry, 0.0)",
+                "entry = nl.where(begun, entry, float(n_blocks))",
                 "entry = nl.where(begun, nl.full((block, 1), float(j), dtype=nl.float32), 0.0)",
             )
         ],

@@ -11,7 +11,7 @@ import nkisim
 from tests.tutorial.diagnosis.wrong_port import PORT, QK_LINE, S9, WRONG
 from tests.tutorial.kernels import changed, load, solution, style
 from tutorial import broken, check, get, trace
-from tutorial.cost import compare
+from tutorial.cost.compare import compare
 from tutorial.trace.states import named_state, state_of
 
 RIGHT = ["language", "fused", "rowwise"]
