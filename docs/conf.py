@@ -29,6 +29,7 @@ nb_execution_mode = "off"
 myst_heading_anchors = 3
 templates_path = ["templates"]
 myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"  # of tools/site_pages.py
 html_theme = "furo"
 html_title = project
 html_show_copyright = False

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import latex2mathml.converter
 from bs4 import BeautifulSoup, Tag
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
@@ -161,8 +163,21 @@ def fold_silent_outputs(soup: BeautifulSoup) -> None:
         folded.insert(0, summary)
 
 
+# -- formulas as MathML: a browser draws it alone, so no script is fetched from elsewhere -----------
+def inline_formula(page: Any, node: nodes.math) -> None:
+    page.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(page: Any, node: nodes.math_block) -> None:
+    drawn = latex2mathml.converter.convert(node.astext(), display="block")
+    page.body.append(f'<div class="math">{drawn}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.add_config_value("browser_edition", False, "html", [bool])
     app.connect("html-collect-pages", front_pages)
     app.connect("html-page-context", finish_page, priority=900)

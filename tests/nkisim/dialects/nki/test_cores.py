@@ -61,10 +61,11 @@ def test_both_runs_are_recorded_each_with_a_memory_of_its_own():
 
 
 def test_cores_on_which_nothing_is_written_twice_give_the_same_each_time():
+    before = threading.active_count()
     first = swapped[2](X)
     for _ in range(3):
         np.testing.assert_array_equal(swapped[2](X), first)
-    assert threading.active_count() < 10
+    assert threading.active_count() <= before  # the threads of the cores have ended
 
 
 def broken(kernel, rule, *arrays):
