@@ -100,12 +100,14 @@ def _fit(
     candidate: Candidate,
     tiling: Tiling,
 ) -> float | None:
-    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases.
+    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases, or
+    if no wrong row is explained.
 
     Where the mistake shows in numbers, scores far below zero may show another one besides: a max
     that starts too high.
     """
-    total, missed = [], 0
+    total: list[Misfit] = []
+    missed = 0
     for trial in (first, *others):
         one = _misfit(trial, candidate, tiling if trial is first else _same_kind(trial, tiling))
         if one is not None:
@@ -116,10 +118,11 @@ def _fit(
         missed += 1
         if trial is first or trial in evidence.probed or missed > 1:
             return None
-    return float(np.mean(total))
+    explains = any(one.explains for one in total)
+    return float(np.mean([one.parts for one in total])) if explains else None
 
 
-def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> float | None:
+def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> Misfit | None:
     no_keys = "no keys" in candidate.mistake.flags
     return trial.misfit(candidate.text, tiling, candidate.in_turn, no_keys)
 
