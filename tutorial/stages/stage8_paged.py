@@ -175,7 +175,8 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
 
 @cache
 def probes() -> tuple[Case, ...]:
-    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128 blocks."""
+    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128
+    blocks."""
     made = []
     for kind, n_q, n_kv, lengths, padding in (
         (small.RISING, 4, 2, (90, 64, 0, 75), "old"),
