@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from ..reference import twins
 from ..reference.mistake import Mistake
 from ..trace.states import named_state
 from .evidence import Evidence
-from .trial import Tiling, Trial
+from .trial import Misfit, Tiling, Trial
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
 TILE_ALONE = twins.ways(
