@@ -381,6 +381,11 @@ def _lanes(p: F32) -> F32:
     return p.reshape(len(p), LANES, -1).swapaxes(1, 2)
 
 
+def _dealt(p: F32, lane: Any) -> F32:
+    """The sums (G, 128) of the weights (G, keys) whose keys lie on each lane."""
+    return np.stack([p[:, lane == i].sum(axis=1) for i in range(LANES)], axis=1)
+
+
 def _pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
     """Rows (keys, d) of a pool; 0 where an entry is no block, which is what a skipped transfer
     leaves."""
@@ -410,6 +415,7 @@ _NAMES: dict[str, Any] = {
     "pieces": _pieces,
     "other": _other,
     "lanes": _lanes,
+    "dealt": _dealt,
     "pick": _pick,
     "flat": _flat,
 }
