@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
 HOSTS = {"awsdocs-neuron.readthedocs-hosted.com", "github.com"}
+PAPERS = {"arxiv.org", "crfm.stanford.edu"}  # of the page of further reading
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is
@@ -193,6 +194,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
     text = text_of(page)
     hosts = set(re.findall(r"https?://([\w.-]+)", text)) - HOSTS
-    assert hosts <= ({AWS_INDEX} if page.stem == "neuron-instance" else set())
+    assert hosts <= {"neuron-instance": {AWS_INDEX}, "further-reading": PAPERS}.get(
+        page.stem, set()
+    )
     absolute = set(re.findall(r"(?<![\w.)\]/:>*-])/\w+(?:/[\w.-]+)+", text))
     assert {path for path in absolute if not path.startswith("/opt/aws_neuronx_venv")} == set()
