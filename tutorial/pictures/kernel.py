@@ -19,6 +19,7 @@ LETTERS = 29  # of them that fit
 ROW = 44.0
 MOST = 40  # steps that are drawn
 GRID = (4, 24)  # rows and columns of cells to which an HBM tensor is coarsened
+BLOCKS = 160  # columns, of one whose blocks were picked by a table: then each is one
 PLANES = 8  # of an HBM tensor that are drawn
 ENGINES = {
     "tensor": "TensorE",
@@ -80,7 +81,7 @@ def box_of(flow: Flow) -> dict[Step, int]:
 # -- HBM -------------------------------------------------------------------------------------------
 def _height(tensor: HbmTensor) -> float:
     shown = _planes(tensor)
-    return 26.0 + sum(_size(plane)[1] + 3 for plane in shown)
+    return 26.0 + sum(_size(plane, tensor.picked)[1] + 3 for plane in shown)
 
 
 def _planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
@@ -88,10 +89,11 @@ def _planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
     return planes(tensor)[: 1 if tensor.by_index else PLANES]
 
 
-def _size(plane: NDArray[np.int64]) -> tuple[float, float]:
-    """Pixels of a plane: to scale, within what a picture has room for."""
+def _size(plane: NDArray[np.int64], blocks: bool = False) -> tuple[float, float]:
+    """Pixels of a plane: to scale, within what a picture has room for. `blocks`: each cell stands
+    for a block, and is large enough to be seen."""
     rows, columns = plane.shape
-    unit = min(320 / columns, 56 / rows, 3.0)
+    unit = min(320 / columns, 56 / rows, 12.0 if blocks else 3.0)
     return max(columns * unit, 6.0), max(rows * unit, 6.0)
 
 
@@ -101,9 +103,10 @@ def _heat(c: Canvas, tensor: HbmTensor, y: float) -> None:
     c.words(WIDTH - 8, y + 12, _times(tensor), "", "end", SMALL)
     y += 18
     for number, plane in enumerate(_planes(tensor)):
-        wide, tall = _size(plane)
+        wide, tall = _size(plane, tensor.picked)
         c.box(8, y, wide, tall, "room", f"{tensor.name} plane {number}")
-        for left, top, width, height, count in _patches(coarse(plane, *GRID)):
+        grid = (GRID[0], BLOCKS) if tensor.picked else GRID
+        for left, top, width, height, count in _patches(coarse(plane, *grid)):
             where = f"{tensor.name}[{number}] {left:g}, {top:g} x {count}"
             box = (8 + wide * left, y + tall * top, wide * width, tall * height)
             c.box(*box, warmth(count), where)
@@ -121,7 +124,8 @@ def _times(tensor: HbmTensor) -> str:
     if not tensor.reads.any():
         return "written"
     low, high = int(tensor.reads.min()), int(tensor.reads.max())
-    return f"read {low} to {high} times" if low != high else f"read {_often(low)}"
+    how = ", by index" if tensor.picked else ""
+    return (f"read {low} to {high} times" if low != high else f"read {_often(low)}") + how
 
 
 def _often(count: int) -> str:

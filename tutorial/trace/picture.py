@@ -72,7 +72,7 @@ def _flow(
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return problem.sentence
-    result = runner.run(kernel, case, lesson)
+    result = runner.run(kernel, case, lesson, traces=True)
     if result.problem is not None:
         return result.problem.sentence
     if result.run is None:
