@@ -4,13 +4,15 @@ with the tile that it writes, drawn to scale in its memory."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import SMALL, WIDTH, Canvas, Picture
-from .reading import Flow, HbmTensor, Step, Tile, by_line, coarse, planes
+from .reading import Flow, HbmTensor, Step, Tile, by_line, coarse, planes, read
 
 LANES = {"hbm": (8.0, 40.0), "sbuf": (56.0, 108.0), "psum": (172.0, 62.0)}
 """Where each memory's column begins, and how wide it is."""
@@ -60,7 +62,8 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     foot = top + 34 + ROW * len(steps) + 16
     for i, text in enumerate(_footnotes(len(folded), len(flow.steps), worked is not None)):
         c.words(8, foot + 18 * i, text, size=SMALL)
-    return c.picture(_words(flow, title, worked))
+    made = c.picture(_words(flow, title, worked))
+    return replace(made, places=tuple(_places_of_all(flow, places)))
 
 
 def _folded(flow: Flow) -> dict[Step, int]:
@@ -68,14 +71,24 @@ def _folded(flow: Flow) -> dict[Step, int]:
     return flow.steps if len(flow.steps) <= MOST else by_line(flow)
 
 
-def box_of(flow: Flow) -> dict[Step, int]:
-    """Which box of the picture each step is: its box is called "step 3". Steps that are not drawn
-    are left out."""
+def of_run(run: Any, title: str = "The kernel") -> Picture:
+    """The picture of what ran inside `nkisim.record()`: any kernel of either dialect.
+
+    `run.html("run.html", timeline, picture=of_run(run))` is a page that marks each instruction in
+    it.
+    """
+    return draw(read(run), title)
+
+
+def _places_of_all(flow: Flow, places: Sequence[Place]) -> Iterator[Place | None]:
+    """Of every instruction that ran the place of its box; None for those that are not drawn."""
     folded = list(_folded(flow))[:MOST]
     if len(flow.steps) <= MOST:
-        return {step: i for i, step in enumerate(folded)}
-    lines = {step.line: i for i, step in enumerate(folded)}
-    return {step: lines[step.line] for step in flow.steps if step.line in lines}
+        boxes = {step: i for i, step in enumerate(folded)}
+    else:
+        lines = {step.line: i for i, step in enumerate(folded)}
+        boxes = {step: lines[step.line] for step in flow.steps if step.line in lines}
+    return (places[boxes[step]] if step in boxes else None for step in flow.order)
 
 
 # -- HBM -------------------------------------------------------------------------------------------
