@@ -121,7 +121,7 @@ class record:
     `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead.
     `keep_results`: also keep a copy of what every instruction wrote, as `run.results`, and of the
     inputs. Nested blocks record into the innermost. A block records the kernels called in its own
-    thread (and asynchronous task); a thread that it starts opens a block of its own.
+    thread (and asynchronous task); a thread that it starts must open another block.
 
     `values=False` runs the kernels on shapes alone: the same records, counters and rules
     (`run.unchecked` names the exceptions), no arithmetic and no memory for tensors. Arguments are
@@ -206,7 +206,7 @@ def lower(kernel: Any, *args: Any, **kwargs: Any) -> Program:
 def load(path: str | Path) -> Program:
     """The program that `program.save` wrote to a file.
 
-    Nothing in the file is believed: it is held to the rules anew, as a kernel is. ValueError
+    Nothing in the file is believed: it is held to the rules, as a kernel is. ValueError
     (`nkisim.ProgramFileError`) with a sentence where it holds no program, `KernelError` where its
     program breaks a rule.
     """

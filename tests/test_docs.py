@@ -11,8 +11,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import nkisim
+import tutorial
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -153,6 +157,17 @@ def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", [nkisim, tutorial], ids=lambda package: package.__name__)
+def test_every_public_name_is_on_the_page_of_the_python_interface(package: ModuleType) -> None:
+    page = text_of(ROOT / "docs" / "reference" / "api.md")
+    headings = set(re.findall(r"^### (\S+)$", page, re.MULTILINE))
+    assert {f"{package.__name__}.{name}" for name in package.__all__} <= headings
+    silent = re.findall(
+        r"^### (\S+)\n+(?:```python\n[^`]*```\n+)?(?=###|##|<!--)", page, re.MULTILINE
+    )
+    assert silent == []
 
 
 def test_the_readme_gives_the_two_commands_for_a_fresh_machine() -> None:
