@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 import device_reports
+import docs_api
 import docs_mistakes
 import docs_surface
 
@@ -315,6 +316,7 @@ def what_devices_said(_: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
+    "api": docs_api.api,
     "device-reports": what_devices_said,
     "rules": rules,
     "rule-evidence": rule_evidence,

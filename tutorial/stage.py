@@ -185,7 +185,7 @@ class Stage:
     a wrong kernel is run once more. `tolerance` gives the largest error of each output element
     where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
     state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of
-    a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress,
+    a stage whose entry point is not a kernel itself: judge(stage, entry point, inputs, progress,
     draw) as in `check`, which it answers for. `dialect` is the one that the kernel must be written
     in, "nki"; None where either will do.
     """

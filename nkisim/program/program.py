@@ -133,7 +133,7 @@ class Program:
 
     @property
     def tree(self) -> Any:
-        """What it returns, with a `Leaf` in the place of each array."""
+        """What it returns, with a `Leaf` instead of each array."""
         return self._tree
 
     @property

@@ -93,8 +93,8 @@ class Run:
 
     @property
     def instructions(self) -> list[Instruction]:
-        """Every instruction in program order, as objects (made anew on each access: keep the
-        list)."""
+        """Every instruction in program order, as objects (a new list on each access: keep
+        it)."""
         return [instruction(index, record) for index, record in enumerate(self.records())]
 
     def count(self, op: str | None = None, engine: str | None = None) -> int:
