@@ -114,7 +114,6 @@ STAGE = Stage(
     minimum=minimum,
     cost_case="random",
     reads={"x": 1},
-    mistakes="scaling",
     questions=QUESTIONS,
     broken=BROKEN,
 )

@@ -142,7 +142,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=one_head_attention,
     states=online_states,
-    uses_real_data=True,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

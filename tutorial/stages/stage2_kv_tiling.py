@@ -154,7 +154,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 3, "v": 1},
     attention=one_head_attention,
     states=pass_states,
-    uses_real_data=True,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

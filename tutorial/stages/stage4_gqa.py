@@ -141,7 +141,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=grouped_attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.grouped, 256),

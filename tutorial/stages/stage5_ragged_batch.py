@@ -232,7 +232,6 @@ STAGE = Stage(
     must_read=must_read,
     attention=batch_attention,
     states=online_states,
-    uses_real_data=True,
     beyond=beyond,
     cost_beyond="max_length = 130",
     questions=QUESTIONS,

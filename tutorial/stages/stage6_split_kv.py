@@ -332,7 +332,6 @@ STAGE = Stage(
     attention=attention,
     states=online_states,
     views=views,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=probes,

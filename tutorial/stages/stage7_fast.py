@@ -391,7 +391,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.fast, BF16),

@@ -380,7 +380,6 @@ STAGE = Stage(
     must_read=must_read,
     attention=attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=probes,
