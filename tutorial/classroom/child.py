@@ -116,7 +116,9 @@ def _shape(x: dict[str, Any]) -> Any:
     return x["value"]
 
 
-def hold(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], readable: Sequence[str]) -> None:
+def hold(
+    reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], readable: Sequence[str]
+) -> None:
     """Hold one submission in this process, which may read what is `readable`. Its output, its exit
     and its exceptions are nobody's."""
     folder = Path(tempfile.mkdtemp(prefix="submission"))

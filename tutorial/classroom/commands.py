@@ -12,11 +12,13 @@ from pathlib import Path
 from .. import stage
 from ..stage import StageError
 from . import feedback, gradebook
+from .cluster import NoCluster
 from .grade import grade
 from .gradebook import Grade, RubricError
+from .judges import Setting
 from .release import CARRY, OWN, CannotRelease, release
 from .sandbox import Limits
-from .submissions import NoSubmissions, Submission, found_in
+from .submissions import NoSubmissions, Submission, file_name, found_in
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -29,6 +31,7 @@ def register(add: Add) -> None:
     grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
     grading.add_argument("-j", type=int, default=1, metavar="N", help="so many at a time")
+    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
     grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
     grading.add_argument("--memory", type=int, default=4096, metavar="MB")
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
@@ -79,7 +82,18 @@ def _grade(options: argparse.Namespace) -> int:
     seed = _seed(out, options.seed)
     limits = Limits(seconds=options.seconds, memory=options.memory << 20)
     shown = None if options.json else _progress
-    results, in_force = grade(jobs, out / "results", seed, options.j, limits, shown)
+    private = tuple(str(Path(p).resolve()) for p in (options.submissions, options.out))
+    try:
+        results, in_force = grade(
+            jobs,
+            out / "results",
+            Setting(seed, limits, private),
+            options.j,
+            options.scheduler,
+            shown,
+        )
+    except NoCluster as error:
+        raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by) for job, r in zip(jobs, results, strict=True)]
     written(out, grades, in_force, options.feedback)
     if options.json:
@@ -117,7 +131,7 @@ def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: 
     names: dict[str, int] = {}
     for student in dict.fromkeys(g.submission.student for g in grades):
         own = [g for g in grades if g.submission.student == student]
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
+        safe = file_name(student)
         names[safe] = names.get(safe, 0) + 1
         if names[safe] > 1:
             safe += f"-{names[safe]}"

@@ -19,7 +19,8 @@ from .submissions import Submission
 
 OVER = "over the cost budget"
 OUTPUTS = "outputs only"
-_COSTS = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
+OVER_BUDGET = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
+"""The causes of right kernels that cost too much."""
 COLUMNS = (
     "student",
     "stage",
@@ -111,7 +112,7 @@ def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Gra
     """The grade of one result."""
     outcome, cause = result["outcome"], str(result["cause"] or "")
     kind, look = outcome, ""
-    if outcome == WRONG and cause in _COSTS:
+    if outcome == WRONG and cause in OVER_BUDGET:
         kind = OVER
     if outcome == UNUSABLE:
         look = "could not be judged"

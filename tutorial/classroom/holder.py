@@ -168,7 +168,6 @@ class Submitted:
 
     def __init__(self, holder: Holder, lesson: stage.Stage, text: bytes) -> None:
         self.holder = holder
-        self.lesson = lesson
         self.__name__ = lesson.entry
         self.programs: dict[Any, nkisim.Program] = {}
         self.unlowered = ""

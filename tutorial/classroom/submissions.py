@@ -71,6 +71,11 @@ def found_in(
     ]
 
 
+def file_name(student: str) -> str:
+    """The student's name as part of a file's name. Two students' may be the same."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
+
+
 def _rank(path: Path) -> tuple[bool, str]:
     return path.suffix.lower() == ".py", path.name
 
