@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from . import feedback, gradebook
 from .cluster import NoCluster
 from .grade import grade
 from .gradebook import Grade, RubricError
-from .judges import Setting
-from .release import CARRY, OWN, CannotRelease, release
+from .judges import Setting, seed_of
+from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
 from .sandbox import Limits
 from .submissions import NoSubmissions, Submission, file_name, found_in
 
@@ -43,11 +42,15 @@ def register(add: Add) -> None:
     releasing.add_argument(
         "--carry", choices=CARRY, default=OWN, help="what a lesson shows of the stage before"
     )
+    releasing.add_argument(
+        "--nbgrader", action="store_true", help="a course folder for nbgrader, edition/ in it"
+    )
 
 
 def _release(options: argparse.Namespace) -> int:
     try:
-        files = release(Path(options.folder), numbers(options.stages), options.carry)
+        make = release_for_nbgrader if options.nbgrader else release
+        files = make(Path(options.folder), numbers(options.stages), options.carry)
     except CannotRelease as error:
         raise StageError(str(error)) from error
     if options.json:
@@ -79,7 +82,7 @@ def _grade(options: argparse.Namespace) -> int:
     if options.seconds <= 0 or options.memory < 256 or options.j < 1:
         raise StageError("--seconds must be above 0, --memory 256 or more, -j 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
-    seed = _seed(out, options.seed)
+    seed = seed_of(out, options.seed)
     limits = Limits(seconds=options.seconds, memory=options.memory << 20)
     shown = None if options.json else _progress
     private = tuple(str(Path(p).resolve()) for p in (options.submissions, options.out))
@@ -102,19 +105,6 @@ def _grade(options: argparse.Namespace) -> int:
         print(feedback.class_markdown(grades, in_force))
         print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
-
-
-def _seed(out: Path, given: str | None) -> str:
-    """The word for the hidden inputs: the one that is given, else the one of the last run there,
-    else a new one, which is kept for the teacher."""
-    path = out / "seed.txt"
-    if given is None and path.is_file():
-        return path.read_text(encoding="utf-8").strip()
-    word = secrets.token_hex(8) if given is None else given
-    if not word.strip():
-        raise StageError("--seed must be a word.")
-    path.write_text(word + "\n", encoding="utf-8")
-    return word
 
 
 def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import secrets
 import subprocess
 import sys
 import threading
@@ -31,6 +32,19 @@ class Setting:
     seed: str
     limits: Limits
     private: tuple[str, ...] = ()
+
+
+def seed_of(out: Path, given: str | None) -> str:
+    """The word for the hidden inputs: the one that is given, else the one of the last run there,
+    else a new one, which is kept for the teacher."""
+    path = out / "seed.txt"
+    if given is None and path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    word = secrets.token_hex(8) if given is None else given
+    if not word.strip():
+        raise stage.StageError("--seed must be a word.")
+    path.write_text(word + "\n", encoding="utf-8")
+    return word
 
 
 @dataclass(frozen=True)

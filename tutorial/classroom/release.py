@@ -22,6 +22,7 @@ import nkisim
 
 from .. import stage
 from ..running.worked import solution_text
+from . import nbgrader_course
 
 WORKED, OWN, NONE = "worked", "own", "none"
 CARRY = (WORKED, OWN, NONE)
@@ -62,6 +63,19 @@ def release(
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+def release_for_nbgrader(
+    out: Path, lessons: Sequence[stage.Stage], carry: str = OWN, prove: bool = True
+) -> list[str]:
+    """Write a course folder for nbgrader to the folder `out`, with the learner's edition in
+    `edition`: what the students' machines install. Arguments, result and errors are as for
+    `release`."""
+    if out.exists() and any(out.iterdir()):
+        raise CannotRelease(f"{out} is not empty: name a new folder.")
+    files = release(out / "edition", lessons, carry, prove)
+    own = nbgrader_course.write(out / "edition", out, lessons)
+    return sorted([*own, *(f"edition/{name}" for name in files)])
 
 
 def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, str]]:

@@ -250,7 +250,8 @@ for pid in (os.getppid(), 1):
 import gc
 for found in gc.get_objects():
     for value in (found if isinstance(found, (list, tuple)) else [found]):
-        if isinstance(value, bytes) and b"def decode_attention_fwd" in value and b"WRONG" not in value:
+        text = value if isinstance(value, bytes) else b""
+        if b"def decode_attention_fwd" in text and b"WRONG" not in text:
             exec({honest!r})
 """,
     # other ways to an answer
