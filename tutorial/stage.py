@@ -197,7 +197,6 @@ class Stage:
     options: tuple[str, ...]
     layout: str
     idea: str
-    problem: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]

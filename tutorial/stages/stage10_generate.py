@@ -16,10 +16,6 @@ from ..writing.mistakes import WrongStep
 from ..writing.passages import Passage, passages
 from ..writing.stepcheck import judge, least, own_passage
 
-PROBLEM = """\
-o = kernel(q, K, V) for one new token of one layer, K and V having grown by its key and value.
-The step puts the new key and value into the cache, hands the kernel the tiles that hold keys, and gives its output back."""
-
 
 def oracle(
     q: Any, k: Any, v: Any, layer: int, position: int, cache: Any, rotate: Any, kernel: Any
@@ -96,7 +92,6 @@ STAGE = Stage(
     layout="q (Hq, d), k and v (Hkv, d), a cache (layers, Hkv, d + 1, capacity) and stage 4's "
     "kernel -> o (Hq * d,)",
     idea="a decode loop whose every attention is your kernel",
-    problem=PROBLEM,
     line_budget=10,
     cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,
