@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import stage
 from ..verdict import CORRECT, UNUSABLE, WRONG
-from .submissions import Submission
+from .submissions import Submission, unusual
 
 OVER = "over the cost budget"
 OUTPUTS = "outputs only"
@@ -116,6 +116,9 @@ def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Gra
         kind = OVER
     if outcome == UNUSABLE:
         look = "could not be judged"
+    strange = unusual(submission) if outcome == CORRECT else ()
+    if strange:
+        look = f"its text has {', '.join(strange)}"
     if result["judged"] == OUTPUTS:
         outcome = kind = OUTPUTS if outcome == CORRECT else outcome
         look = "cannot be lowered: judged by its outputs alone"

@@ -268,6 +268,8 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
             made = nkisim.load(path)
             if made.config != nkisim.Config(target=nkisim.TARGETS[target]):
                 raise nkisim.ProgramFileError("it turns off rules or precision")
+            if any(_of_the_old_dialect(call) for call in made.calls):
+                raise nkisim.ProgramFileError("it was not lowered from the dialect that it names")
             steps = sum(len(call.steps) for call in made.calls)
             if steps <= MOST_STEPS:
                 made.verify()  # loading leaves the rules of a long program to its first use
@@ -277,6 +279,14 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
         said = f"The kernel has {steps} steps, more than are judged."
         raise Reported(Problem(WRONG, "program", said))
     return made
+
+
+def _of_the_old_dialect(call: Any) -> bool:
+    """Whether a call that says it is in `nki` has instructions of the other dialect: there they
+    make their own destinations."""
+    return call.dialect == "nki" and any(
+        form.dst is None and form.api.startswith("nisa.") for form in call.forms
+    )
 
 
 def _target() -> str:
