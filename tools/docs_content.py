@@ -16,6 +16,7 @@ from typing import Any
 import device_reports
 import docs_mistakes
 import docs_surface
+import docs_teaching
 
 import nkisim
 import tutorial
@@ -331,4 +332,5 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "wrong-trace": wrong_trace,
     "families": families,
     "mistake": mistake,
+    **docs_teaching.MAKERS,
 }

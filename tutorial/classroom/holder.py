@@ -41,6 +41,7 @@ class Holder:
         self.process: subprocess.Popen[bytes] | None = None
         self.ended = ""
         self.open = False
+        self.expired = False
 
     def start(self) -> None:
         """Start the server unless it is running."""
@@ -73,13 +74,18 @@ class Holder:
             process.kill()
             process.wait()
 
+    def _expire(self) -> None:
+        self.expired = True
+        self.stop()
+
     def submit(self, lesson: stage.Stage, name: str) -> None:
         """Let the server begin a submission; its text comes with the first question."""
         self.start()
         limits = {"seconds": self.limits.seconds, "memory": self.limits.memory}
         limits |= {"processes": self.limits.processes, "file": MOST_PROGRAM}
         self.ended, self.open = "", True
-        timer = self.timer = threading.Timer(self.limits.seconds + 2, self.stop)
+        self.expired = False
+        timer = self.timer = threading.Timer(self.limits.seconds + 2, self._expire)
         timer.daemon = True
         timer.start()
         hidden = list(self.sandbox.hidden)
@@ -152,7 +158,7 @@ class Holder:
 
     def _gone(self, why: str) -> Reported:
         """The problem of a submission whose process ended before it had answered."""
-        if self.process is None and not why:
+        if self.expired and not why:
             why = f"it took more than {self.limits.seconds:g} s"
         self.ended = why or "its process ended"
         return Reported(

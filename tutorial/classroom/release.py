@@ -121,14 +121,20 @@ def _handout(lessons: Sequence[stage.Stage]) -> Iterator[tuple[str, str]]:
         "{first}": str(lessons[0].number),
         "{file}": lessons[0].file_name,
         "{stages}": rows,
+        "{numbers}": ",".join(str(x.number) for x in lessons),
         "{version}": nkisim.__version__.partition("+")[0],
     }
     for name in _HANDOUT:
-        text = (folder / name).read_text(encoding="utf-8")
-        for key, value in values.items():
-            text = text.replace(key, value)
-        yield name, text
+        yield name, _filled(folder / name, values)
+    yield ".github/workflows/grade.yml", _filled(folder / "grade.yml", values)
     yield "tests/test_exercises.py", (folder / "test_exercises.txt").read_text(encoding="utf-8")
+
+
+def _filled(template: Any, values: dict[str, str]) -> str:
+    text = str(template.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        text = text.replace(key, value)
+    return text
 
 
 def _data(made: Path) -> None:

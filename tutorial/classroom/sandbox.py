@@ -26,6 +26,8 @@ from .. import stage
 from . import landlock
 
 FILES = 256 << 20  # bytes of files in memory, for all of a submission
+_WORKSHOP = "/submission"
+"""The only folder in the sandbox that can be written to."""
 _SYSTEM = (
     "/usr",
     "/bin",
@@ -75,9 +77,9 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
     for path in sorted({*readable(), *kept}, key=lambda path: len(Path(path).parts)):
         # what lies deeper comes later, and counts
         words += ["--tmpfs", path] if path in kept else ["--ro-bind", path, path]
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(FILES), "--tmpfs", "/tmp"]
-    words += ["--chdir", "/tmp"]
-    for name, value in environment().items():
+    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(FILES), "--tmpfs", _WORKSHOP]
+    words += ["--chdir", _WORKSHOP, "--remount-ro", "/"]
+    for name, value in {**environment(), "TMPDIR": _WORKSHOP, "HOME": _WORKSHOP}.items():
         words += ["--setenv", name, value]
     said = (
         "no network",
