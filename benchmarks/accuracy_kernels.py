@@ -154,7 +154,7 @@ def mamba_states_outside(delta, u, a, b, c):
                 nl.load(c[nl.ds(s, 1), nl.ds(0, n)]),
                 0,
             )
-            total[:, t, :] = nisa.tensor_tensor(total[:, t, :], y, op=nl.add)
+            total[:, t, :] += y
     for t in nl.affine_range(tiles):
         nl.store(out[nl.ds(t * 128, 128), nl.ds(0, n)], value=total[:, t, :])
     return out
@@ -183,7 +183,7 @@ def mamba_tiled(delta, u, a, b, c, width=512):
                 states, y = _step(d_tile[:, part], u_tile[:, part], a_tile, b_row, c_row, state)
                 if n > width:
                     state[...] = nl.copy(states[:, nl.ds(width - 1, 1)])
-                total[:, part] = nisa.tensor_tensor(total[:, part], y, op=nl.add)
+                total[:, part] += y
         nl.store(out[rows, nl.ds(0, n)], value=total)
     return out
 

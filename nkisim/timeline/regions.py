@@ -6,6 +6,7 @@ Exact, remembered for each pair of layouts and distance, and without ever listin
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from math import gcd
 from typing import Any
 
@@ -301,16 +302,15 @@ def last_use(entry: list[Any]) -> int:
     return found
 
 
+def regions_of(entry: list[Any]) -> Iterable[Region]:
+    """All regions of a buffer, by its mark."""
+    found: Region | Views = entry if entry[0] is not None else entry[1]
+    return (found,) if isinstance(found, list) else found.regions.values()
+
+
 def over(entry: list[Any]) -> tuple[float, int]:
     """When everything about a buffer is over, and which record ends it."""
-    found: Region | Views = entry if entry[0] is not None else entry[1]
-    if isinstance(found, list):
-        return (
-            (found[READ], found[READER])
-            if found[READ] > found[AVAIL]
-            else (found[AVAIL], found[WRITER])
-        )
     return max(
         (r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER])
-        for r in found.regions.values()
+        for r in regions_of(entry)
     )
