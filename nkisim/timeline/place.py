@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..execution.execution import Execution
-from ..machine.memory import CONST, HBM, PSUM
+from ..machine.memory import CONST, HBM, PSUM, Meta
 from ..machine.target import Target
 from .broadcast import Broadcasts, spreads_row
 from .cost import Cost, cost_of
@@ -16,6 +16,7 @@ from .regions import (
     BANKED,
     ENGINE,
     LAST,
+    LAYOUT,
     NEED,
     OTHERS,
     READ,
@@ -24,7 +25,8 @@ from .regions import (
     Region,
     find,
     first_of,
-    fresh,
+    forget,
+    inside,
     last_use,
     over,
     regions_of,
@@ -266,18 +268,16 @@ class Placing:
         until it can be. `renames`: whether what it overwrites may stay where it is, and the new
         values lie elsewhere."""
         buf, offset = self.tape[where], self.tape[where + 1]
-        last = buf.mark
-        if renames and last.__class__ is list and meta is buf.meta and buf.placed is None:
-            renewed = self._renewed(core, at, buf, me, t, cause)
-            if renewed is not None:
-                return renewed
         if meta is None:  # its elements are picked: any part of the buffer
-            meta, offset = buf.meta, 0
+            meta, offset, renames = buf.meta, 0, False
+        last = buf.mark
         into = find(buf, meta, offset)
         if last.__class__ is int and meta.space == HBM:
             self.written.append(buf)
         elif last.__class__ is int:
             t, cause = self._new(core, buf, into, last, t, cause)
+        elif renames and over((into,))[0] > t and self._movable(at, buf, meta):
+            t, cause = self.renamed(core, buf, into, me, t, cause)
         for other in (into, *into[OTHERS]):
             if other[READ] > t:
                 t, cause = other[READ], other[READER] | ANTI
@@ -302,37 +302,36 @@ class Placing:
             into[LAST] = last
         return core.pools[into[BANKED]].take(into[NEED], t, cause)
 
-    def renamed(self, core: Core, old: Region, t: float, cause: int) -> tuple[int, float, int]:
-        """Other memory for a tile that is overwritten while `old`, all that there is of it, is
-        still in use: (where on the tape the tile is touched last, when there is room, cause)."""
-        when, by = (old[READ], old[READER]) if old[READ] > old[AVAIL] else (old[AVAIL], old[WRITER])
-        pool = core.pools[old[BANKED]]
-        pool.release(when, by, old[NEED])
-        t, cause = pool.take(old[NEED], t, cause)
-        return old[LAST], t, cause
-
-    def _renewed(
-        self, core: Core, at: int, buf: Any, me: int, t: float, cause: int
-    ) -> tuple[Region, float, int] | None:
-        """`renamed` for any tile that is overwritten as a whole; None where it must stay, or where
-        nobody would have to wait."""
-        entry = buf.mark
+    def _movable(self, at: int, buf: Any, meta: Any) -> bool:
+        """Whether what the record at `at` writes, a view of `buf`, may lie elsewhere than what it
+        overwrites: nobody placed the tile, and the record does not read it. PSUM is given away in
+        banks, so only whole blocks of a tile there."""
+        if buf.placed is not None or any(source is buf for source in self._sources(at)):
+            return False
         if self.rows is not None and (buf in self.rows.in_psum or buf in self.rows.kept):
-            return None
-        first, (when, by) = first_of(entry), over(entry)
-        if first[NEED] < 0 or when <= t or any(source is buf for source in self._sources(at)):
-            return None
-        if not any(
-            r[READ] > t or (r[AVAIL] > t and (r[ENGINE] != me or me < 0)) for r in regions_of(entry)
-        ):
-            return None
-        into = fresh(buf.meta, 0)
-        into[NEED], into[BANKED] = first[NEED], first[BANKED]
-        buf.mark = [None, into, last_use(entry)]
-        pool = core.pools[first[BANKED]]
-        pool.release(when, by, first[NEED])
-        t, cause = pool.take(first[NEED], t, cause)
-        return into, t, cause
+            return False
+        whole: Meta = buf.meta
+        return meta.space != PSUM or bool(meta.psum_partition_bytes == whole.psum_partition_bytes)
+
+    def renamed(
+        self, core: Core, buf: Any, into: Region, me: int, t: float, cause: int
+    ) -> tuple[float, int]:
+        """The wait for other memory, where a region would have to wait until its old values have
+        been read. All that lies inside it moves with it."""
+        inner = [into, *[r for r in into[OTHERS] if inside(buf.meta, r, into)]]
+        if not any(r[READ] > t or (r[AVAIL] > t and (r[ENGINE] != me or me < 0)) for r in inner):
+            return t, cause
+        when, by = over(inner)
+        layout = into[LAYOUT]
+        banked = layout.space == PSUM
+        need = (
+            -(-layout.psum_partition_bytes // self.bank) if banked else layout.sbuf_partition_bytes
+        )
+        pool = core.pools[banked]
+        pool.release(when, by, need)
+        for region in inner:
+            forget(region)
+        return pool.take(need, t, cause)
 
     def _sources(self, at: int) -> list[Any]:
         """The buffers that the record at `at` reads."""
@@ -426,7 +425,7 @@ class Placing:
         first = first_of(entry)
         if first[NEED] < 0:
             return
-        when, by = over(entry)
+        when, by = over(regions_of(entry))
         buf.mark = -1
         core.pools[first[BANKED]].release(when, by, first[NEED])
         if self.rows is not None and buf in self.rows.in_psum:

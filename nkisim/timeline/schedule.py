@@ -203,15 +203,13 @@ def place(  # noqa: C901
                             )
                         )
                     ):
-                        into, t, cause = placing.renamed(core, into, t, cause)
-                        new = True
-                    else:
-                        if into[READ] > t:
-                            t = into[READ]
-                            cause = into[READER] | ANTI
-                        if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
-                            t = into[AVAIL]
-                            cause = into[WRITER] | OUTPUT
+                        t, cause = placing.renamed(core, dst, into, me, t, cause)
+                    if into[READ] > t:
+                        t = into[READ]
+                        cause = into[READER] | ANTI
+                    if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
+                        t = into[AVAIL]
+                        cause = into[WRITER] | OUTPUT
             else:
                 new = False
                 into, t, cause = destination(core, at, at + 3, layout, me, t, cause, renames)
