@@ -610,7 +610,8 @@ def page() -> str:
         f"- With `as_compiled=True`: {_error(guessed)}. The option was made with the rows of Mamba "
         "and self attention in view.",
         f"- With `as_compiled=True`, held out and not seen: {_error(unseen)}. These are matmuls "
-        "and image kernels, which the option hardly changes, so there is no independent evidence for its guesses.",
+        "and image kernels, which the option hardly changes, so there is no independent evidence "
+        "for its guesses.",
         "",
         *_table(whole, "us"),
         "",
