@@ -421,6 +421,16 @@ class Tensor:
     __int__ = __index__ = __float__
 
     def __bool__(self) -> bool:
+        if self.buf.role in ("input", "mutable"):
+            broken(
+                "argument-truth",
+                f"the truth value of the argument '{self.label}' is asked for",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="It says that the argument was given, whatever its values are; write 'is "
+                "not None'.",
+            )
+            return True
         broken(
             "truth-value",
             f"the truth value of '{self.label}' is asked for while the kernel is built",
