@@ -251,7 +251,8 @@ import gc
 for found in gc.get_objects():
     for value in (found if isinstance(found, (list, tuple)) else [found]):
         text = value if isinstance(value, bytes) else b""
-        if b"def decode_attention_fwd" in text and b"WRONG" not in text:
+        known = len(text) > 500 and b"WRONG" not in text
+        if known and b"def decode_attention_fwd" in text:
             exec({honest!r})
 """,
     # other ways to an answer
