@@ -9,7 +9,8 @@ Of stage 4 (KV tiles of 128 and of 512 keys), stage 7 and stage 8: microseconds 
 - `build`: what `program.flat()` takes,
 - `checked`: `program(*arrays)`, recorded, every step asked of the machine,
 - `flat`: a flat replay, inputs bound at each call,
-- `dataflow`: `program.dataflow()` and the origins of every value written,
+- `dataflow`: `program.dataflow()`, the origins of the output, and of what each write to the named
+  state adds,
 
 and the ratio of a flat replay to bare NumPy: the same tile operations on plain arrays, one call an
 instruction. All ways are timed in turn, round by round, in CPU time, on one BLAS thread. Printed
@@ -85,9 +86,7 @@ def gqa_wide(q: Any, k: Any, v: Any) -> Any:
         for i in nl.sequential_range(n // 512):
             k_tile = nl.load(k[h, :, nl.ds(i * 512, 512)])
             v_tile = nl.load(v[h, :, nl.ds(i * 512, 512)])
-            qk = nisa.tensor_scalar(
-                nisa.nc_matmul(q_tile, k_tile), op0=nl.multiply, operand0=scale
-            )
+            qk = nisa.tensor_scalar(nisa.nc_matmul(q_tile, k_tile), op0=nl.multiply, operand0=scale)
             m_tile = nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)
             m_new = nisa.tensor_tensor(m, m_tile, op=nl.maximum)
             alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))
@@ -132,12 +131,12 @@ def bare_gqa(tile: int) -> Callable[..., np.ndarray]:
             p = np.exp(qk - m_new)
             l_tile = np.add.reduce(p, axis=1, keepdims=True)
             l[...] = l * alpha + l_tile
-            pv = None
+            pv = np.zeros((heads, d), F32)
             for j in range(0, tile, 128):
                 p_t = p[:, j : j + 128].T.copy().copy()
                 v_t = v_tile[:, j : j + 128].T.copy().copy()
                 product = p_t.T @ v_t
-                pv = product if pv is None else pv + product
+                pv = product if j == 0 else pv + product
             acc[...] = acc * alpha + pv
             m[...] = m_new.copy()
         return (acc * np.reciprocal(l)).copy()
@@ -293,11 +292,15 @@ def timed(function: Callable[[], Any], times: list[float]) -> Any:
     return result
 
 
-def flows(program: Any, n: int) -> None:
-    """The origins of every value that a program writes."""
+def flows(program: Any) -> None:
+    """On which elements of the inputs depend the output, and what each write to the named state
+    adds: what a trace asks."""
     flow = program.dataflow()
-    for index in range(n):
-        flow.of(index)
+    flow.output(0)
+    names = program.run.names()
+    for name in names:
+        for index in flow.writes(name):
+            flow.of(index, cut=names)
 
 
 def measure(subject: Subject, repeats: int) -> dict[str, Any]:
@@ -337,7 +340,7 @@ def measure(subject: Subject, repeats: int) -> dict[str, Any]:
         for name, way in ways.items():
             timed(way, times[name])
     for _ in range(max(repeats // 3, 1)):
-        timed(lambda: flows(program, n), times["dataflow"])
+        timed(lambda: flows(program), times["dataflow"])
     times["lower"] = [a - b for a, b in zip(times["lower"], times["shapes"])]
     row: dict[str, Any] = {"kernel": subject.name, "instructions": n}
     for name, sample in times.items():

@@ -10,11 +10,12 @@ import numpy as np
 
 from ..execution import masked
 from ..execution.execution import running
-from ..execution.lowering import PICKED, Pick, View, array_of
+from ..execution.lowering import NUMBER, PICKED, Pick, View, array_of
 from ..machine.memory import Meta
 from ..tensors import strided
 from ..tensors.tensor import IndexedTensor, Tensor
 from .flat_memory import Inputs, Memory
+from .flat_rows import read, rows_of
 from .flat_steps import ADD, CAST, EMPTIED, FILL, NEW, Op, Recipe, Steps
 
 Step = Callable[[], Any]
@@ -72,10 +73,18 @@ class Calls:
         if kind == FILL:
             return partial(out.fill, 0)
         if kind == EMPTIED:
-            return partial(_copyto, out, 0, where=recipe.mask)  # type: ignore[arg-type]
+            return partial(_copyto, out, 0, where=recipe.mask)
         if kind in (CAST, ADD):
             return self._cast(recipe, out, view(refs[2], refs[3], metas[1]))
-        return instruction(recipe, out, self._sources(op), self._second(op), self.config.cast)
+        arrays, second = self._sources(op), self._second(op)
+        if all(number == NUMBER for number in refs[2::2]) and _pure(recipe):
+            assert recipe.signature is not None
+            return _constant(recipe.signature.compute(*arrays).reshape(out.shape), out)
+        if second is not None and self.steps.alone:
+            found = _alone(recipe, out, arrays, second, self.config.cast)
+            if found is not None:
+                return found
+        return instruction(recipe, out, arrays, second, self.config.cast)
 
     def _second(self, op: Op) -> np.ndarray | None:
         signature, refs = op.recipe.signature, op.refs
@@ -102,6 +111,8 @@ class Calls:
         """An assignment that the instruction could not write to by itself."""
         cast, dtype, keep = self.config.cast, recipe.metas[0].dtype, recipe.mask
         if recipe.kind == ADD:
+            if value.dtype == out.dtype == np.float32 == dtype:
+                return partial(np.add, out, value, out)
             return lambda: _copyto(out, cast(out + value, dtype))
         if keep is None:
             return lambda: _copyto(out, cast(value, dtype))
@@ -130,7 +141,27 @@ class Calls:
                 reads[k] = self._read(op, refs[2 * k + 2], refs[2 * k + 3], recipe.metas[k + 1])
         out = self.memory.view(refs[0], refs[1], recipe.metas[0])
         general = _General(recipe, out, arrays, self._second(op), self.config.cast)
-        return partial(general.late, reads)
+        late = partial(general.late, reads)
+        rows = plain and refs[2] == PICKED and self._rows(op, place, late)
+        return None if rows else late
+
+    def _rows(self, op: Op, place: int, slow: Step) -> bool:
+        """Whether the step only copies rows that indices pick: then its call waits for the
+        inputs' views, and for the call that refuses indices out of bounds."""
+        recipe, inputs = op.recipe, self.inputs
+        assert recipe.signature is not None
+        into, source = recipe.metas
+        pick = self.steps.call.picks[op.refs[3]]
+        rows = rows_of(pick, source.shape) if into.shape == source.shape else None
+        if rows is None or recipe.signature.plan.compute is not np.ndarray.copy:
+            return False
+        if into.dtype != source.dtype:
+            return False
+        number = inputs.number(pick.base.buffer, rows.meta, rows.offset)
+        out = self.memory.view(op.refs[0], op.refs[1], into)
+        index, views, skip = partial(self._array, rows.tile), inputs.views, recipe.skip
+        self._bound.append((place, number, read(rows, index, views, out, skip, slow)))
+        return True
 
     def _read(self, op: Op, number: int, offset: int, meta: Meta) -> Callable[[], Any]:
         """Reads an operand anew at each call."""
@@ -151,11 +182,13 @@ class Calls:
         raw = self.inputs.bytes[number]
         return np.ndarray(meta.shape, dtype, raw, offset * item, strides)
 
+    def _array(self, view: View) -> np.ndarray:
+        late = view.buffer < self.steps.given
+        return (self._input if late else self.memory.view)(*view)
+
     def _tensor(self, view: View) -> Tensor:
-        number, offset, meta = view
-        late = number < self.steps.given
-        array = (self._input if late else self.memory.view)(number, offset, meta)
-        return Tensor(self.steps.buffer(number), array, meta, offset)
+        array = self._array(view)
+        return Tensor(self.steps.buffer(view.buffer), array, view.meta, view.offset)
 
     def _picked(self, pick: Pick) -> IndexedTensor:
         """The elements that indices pick now."""
@@ -218,6 +251,40 @@ def instruction(
     return lambda: _copyto(out, compute(*arrays).reshape(shape))
 
 
+def _pure(recipe: Recipe) -> bool:
+    """Whether it depends on its operands only."""
+    assert recipe.signature is not None
+    return recipe.mask is None and not recipe.signature.plan.stateful
+
+
+def _alone(
+    recipe: Recipe, out: np.ndarray, arrays: list[Any], second: np.ndarray, cast: Any
+) -> Step | None:
+    """The call of an instruction that resets registers, reduces into them and reads them out, where
+    nothing else looks at them: None of one of another kind."""
+    signature = recipe.signature
+    assert signature is not None and signature.extra is not None
+    alone, dtype, extra = signature.plan.alone, signature.dst.dtype, signature.extra.dtype
+    if alone is None:
+        return None
+
+    def run() -> None:
+        result, more = alone(*arrays)
+        out[...] = cast(result, dtype).reshape(out.shape)
+        second[...] = cast(more, extra).reshape(second.shape)
+
+    return run
+
+
+def _constant(value: np.ndarray, out: np.ndarray) -> Step:
+    """What depends on no value is computed once."""
+    stored = np.ascontiguousarray(value, dtype=out.dtype)
+    first = stored.reshape(-1)[:1]
+    if stored.tobytes() == first.tobytes() * stored.size:
+        return partial(out.fill, first[0])
+    return partial(_copyto, out, stored)
+
+
 def _straight(signature: Any, compute: Any, arrays: list[Any], out: np.ndarray) -> Step | None:
     """The call of NumPy that computes into the destination, if there is one with the same bits."""
     if isinstance(compute, np.ufunc) and all(isinstance(a, np.ndarray) for a in arrays):
@@ -231,7 +298,51 @@ def _straight(signature: Any, compute: Any, arrays: list[Any], out: np.ndarray) 
         return partial(np.dot, arrays[0].T, arrays[1], out)
     if name == "nc_transpose" and arrays[0].ndim == 2 and arrays[0].dtype == out.dtype:
         return _transpose(arrays[0].T, out) if out.shape == arrays[0].shape[::-1] else None
+    if name == "tensor_scalar" and len(arrays) == 3 and _two_steps(signature.attrs, arrays, out):
+        return _in_two_steps(signature.attrs, arrays, out)
+    if name == "tensor_copy_predicated" and arrays[2] is out and out.dtype == np.float32:
+        return _chosen(signature.attrs.reverse_pred, arrays, out)
     return None
+
+
+_STEPS = (np.add, np.subtract, np.multiply, np.divide)
+
+
+def _two_steps(attrs: Any, arrays: list[Any], out: np.ndarray) -> bool:
+    """Whether (data op0 operand0) op1 operand1 may be computed in its destination."""
+    tiles = [a for a in (*arrays, out) if isinstance(a, np.ndarray)]
+    last = arrays[2]
+    return (
+        attrs.op0.function in _STEPS
+        and attrs.op1.function in _STEPS
+        and not (attrs.reverse0 or attrs.reverse1 or attrs.op0.unary or attrs.op1.unary)
+        and all(a.dtype == np.float32 and a.ndim == 2 for a in tiles)
+        and not (isinstance(last, np.ndarray) and np.may_share_memory(last, out))
+    )
+
+
+def _in_two_steps(attrs: Any, arrays: list[Any], out: np.ndarray) -> Step:
+    first, second = attrs.op0.function, attrs.op1.function
+    data, one, two = arrays
+
+    def run() -> None:
+        first(data, one, out)
+        second(out, two, out)
+
+    return run
+
+
+def _chosen(reverse: bool, arrays: list[Any], out: np.ndarray) -> Step | None:
+    """A selection that leaves the rest of its destination as it is."""
+    predicate, value, _ = arrays
+    if not isinstance(value, np.ndarray):
+        value = np.float32(value)
+    elif value.shape != out.shape or value.dtype != np.float32:
+        return None
+    # what is repeated is compared once
+    once = predicate[tuple([slice(0, 1 if s == 0 else None) for s in predicate.strides])]
+    choose = np.equal if reverse else np.not_equal
+    return lambda: _copyto(out, value, where=choose(once, 0))
 
 
 def _plain_product(arrays: list[Any], out: np.ndarray) -> bool:
@@ -289,8 +400,8 @@ class _General:
         """Compute with operands that are read now."""
         values = list(self.arrays)
         where = self.where
-        for k, read in reads.items():
-            found = values[k] = read()
+        for k, bound in reads.items():
+            found = values[k] = bound()
             if type(found) is IndexedTensor and self.skip:
                 inside = found.inside()
                 where = inside if where is None else where & inside
@@ -319,4 +430,3 @@ class _General:
         if self.second is not None:
             assert self.extra is not None
             self.second[...] = self.cast(more, self.extra.dtype).reshape(self.second.shape)
-

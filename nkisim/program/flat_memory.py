@@ -69,7 +69,7 @@ class Inputs:
             item = dtype.itemsize
             inner = tuple([s * item for s in meta.strides])
             for run in _runs(members):
-                for offset, number in run:
+                for _, number in run:
                     renamed[number] = order
                     order += 1
                 first, n = run[0][0], len(run)
@@ -93,7 +93,7 @@ def _runs(members: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     run: list[tuple[int, int]] = []
     for member in members:
         ahead = member[0] - run[-1][0] if run else 0
-        if len(run) > 1 and ahead != run[1][0] - run[0][0] or (run and ahead <= 0):
+        if (len(run) > 1 and ahead != run[1][0] - run[0][0]) or (run and ahead <= 0):
             found.append(run)
             run = []
         run.append(member)

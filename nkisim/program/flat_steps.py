@@ -14,6 +14,7 @@ import numpy as np
 
 from ..execution.creation import viewed
 from ..execution.execution import Execution
+from ..execution.launch import launched
 from ..execution.lowering import (
     ALLOCATE,
     CLEAR,
@@ -31,7 +32,6 @@ from ..execution.lowering import (
     Pick,
     View,
 )
-from ..execution.launch import launched
 from ..execution.signature import Signature, build
 from ..machine import target as targets
 from ..machine.config import Config
@@ -117,7 +117,8 @@ class Steps:
         self.recipes: dict[tuple[int, int], Recipe] = {}
         self.zeros: dict[tuple[int, Meta], Recipe] = {}
         self.empty = _emptied(call, config, given, derive)
-        self.stateful = False
+        self.alone = True
+        """Whether no instruction looks at registers that another one left behind."""
         token = CURSOR.set(self.replay.cursor)
         try:
             with launched(self.execution):
@@ -217,7 +218,8 @@ class Steps:
             _cannot("a mask goes with two results or with registers")
         if form.skip and (extra is not None or signature.plan.accumulates):
             _cannot("it adds where indices pick")
-        self.stateful |= signature.plan.stateful
+        if signature.plan.stateful and signature.plan.alone is None:
+            self.alone = False
         self.recipes[what, mask] = recipe
         return recipe
 
@@ -256,9 +258,7 @@ class Steps:
     # -- the other steps ---------------------------------------------------------------------------
     def _allocated(self, what: int, place: int, args: list[int]) -> None:
         a = self.call.allocations[what]
-        self.metas.append(
-            meta_of(a.space, a.shape, contiguous(a.shape), a.dtype, a.pdim, a.pstart)
-        )
+        self.metas.append(meta_of(a.space, a.shape, contiguous(a.shape), a.dtype, a.pdim, a.pstart))
 
     def _constant(self, what: int, place: int, args: list[int]) -> None:
         meta, values = self.call.arrays[what]

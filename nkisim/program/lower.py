@@ -95,6 +95,7 @@ class _Listener:
             execution.grid,
             cores,
             given,
+            execution.undecided,
         )
 
 

@@ -25,7 +25,7 @@ from . import verify
 from .call import Call
 from .dataflow import Dataflow
 from .encode import body
-from .flat import FlatCall
+from .flat import CannotFlatten, FlatCall
 from .instruction import Instruction
 from .replay import Replay
 from .run import UNCHECKED, Run
@@ -286,6 +286,11 @@ class Flat:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        decided = [not call.undecided for call in program.calls]
+        if program._derive:
+            decided += [not execution.undecided for execution in program.run.programs]
+        if not all(decided):
+            raise CannotFlatten("values decide whether it reads elements that nothing wrote")
         self._calls = [
             FlatCall(
                 call,
