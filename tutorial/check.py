@@ -23,6 +23,7 @@ from .inputs.datafiles import DataError
 from .inputs.draw import Draw
 from .running import computed, precision, refusals, runner, tolerance
 from .running.answer import Answer, Diagnosis
+from .running.replays import Replays
 from .running.runner import Problem, Result
 from .stage import Case
 from .trace.lines import line_of
@@ -142,7 +143,8 @@ def _check(
         cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
-    ran = _run_all(lesson, kernel, cases, progress)
+    replays = Replays(kernel, lesson, cases)
+    ran = _run_all(lesson, replays, cases, progress)
     results, lacking = _on_their_targets(list(ran))
     families = tuple(dict.fromkeys(result.case.family for result in results))
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
@@ -186,7 +188,9 @@ def _check(
     if not_computed is not None:
         seen = Result(smallest.case, run=smallest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
-    verdict = _judge_cost(lesson, kernel, results, beyond, families)
+    # the counters are those of a run of the kernel itself
+    results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
+    verdict = _judge_cost(lesson, replays, results, beyond, families)
     return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
 
 
@@ -228,7 +232,7 @@ def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _run_all(
-    lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
+    lesson: stage.Stage, replays: Replays, cases: Sequence[Case], progress: Progress | None
 ) -> dict[Result, Answer | None]:
     """Run every case; stop early where more cases would say nothing new. The answers are those of
     the results without a problem."""
@@ -237,8 +241,15 @@ def _run_all(
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases), case.family)
-        result = runner.run(kernel, case, lesson)
+        result = replays.run(case)
         answer = _answer(lesson, result) if result.problem is None else None
+        if result.problem is not None or (answer is not None and answer.wrong):
+            if not replays.direct:  # what a diagnosis looks at are runs of the kernel itself
+                replays.direct = True
+                results = _again(lesson, replays, results)
+            if result.replayed:
+                result = replays.again(result)
+                answer = _answer(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
         if wrong == ENOUGH:
@@ -249,6 +260,19 @@ def _run_all(
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results
+
+
+def _again(
+    lesson: stage.Stage, replays: Replays, results: Mapping[Result, Answer | None]
+) -> dict[Result, Answer | None]:
+    """The same results, those of replays from runs of the kernel itself."""
+    found: dict[Result, Answer | None] = {}
+    for result, answer in results.items():
+        again = replays.again(result)
+        if again is not result:
+            answer = _answer(lesson, again) if again.problem is None else None
+        found[again] = answer
+    return found
 
 
 def _first_problem(troubled: Sequence[Result]) -> Result:
@@ -343,7 +367,7 @@ def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool
 
 def _judge_cost(
     lesson: stage.Stage,
-    kernel: Any,
+    replays: Replays,
     results: Sequence[Result],
     beyond: Sequence[Result],
     families: tuple[str, ...],
@@ -381,7 +405,7 @@ def _judge_cost(
             target=counted.run.target,
         )
     counters = cost.counters(lesson, counted.case, counted.run)
-    over = _first_overrun(lesson, kernel, counted, [*results, *beyond])
+    over = _first_overrun(lesson, replays, counted, [*results, *beyond])
     if over is not None:
         return over
     advice: dict[tuple[str, int], str] = {}
@@ -403,17 +427,19 @@ def _judge_cost(
 
 
 def _first_overrun(
-    lesson: stage.Stage, kernel: Any, counted: Result, results: Sequence[Result]
+    lesson: stage.Stage, replays: Replays, counted: Result, results: Sequence[Result]
 ) -> Verdict | None:
     """The verdict on a cost that defeats the lesson, on the counted input or on any other."""
+    kernel = replays.kernel
     names = runner.parameter_names(kernel, lesson)
     asked = {case.family for case in lesson.beyond()} - {lesson.cost_beyond}
     others = [r for r in results if r is not counted and r.case.family not in asked]
     for result in (counted, *others):
         case = result.case
-        over = cost.shortfall(lesson, case, result.run, names) or cost.overrun(
-            lesson, case, result.run, names
-        )
+        over = _overrun(lesson, result, names)
+        if over is not None and result.replayed:
+            result = replays.again(result)
+            over = _overrun(lesson, result, names)
         if over is None and result is counted and lesson.shared is not None:
             said = lesson.shared(case, result.run, _on_shapes(lesson, kernel, case))
             over = None if said is None else cost.Overrun("work not shared", said)
@@ -430,6 +456,13 @@ def _first_overrun(
                 target=result.run.target,
             )
     return None
+
+
+def _overrun(lesson: stage.Stage, result: Result, names: dict[str, str]) -> cost.Overrun | None:
+    """A cost of one run that defeats the lesson."""
+    return cost.shortfall(lesson, result.case, result.run, names) or cost.overrun(
+        lesson, result.case, result.run, names
+    )
 
 
 def _on_shapes(lesson: stage.Stage, kernel: Any, case: Case) -> Callable[[Mapping[str, Any]], Any]:

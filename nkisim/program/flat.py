@@ -39,6 +39,12 @@ class FlatCall:
         self.calls = Calls(steps, memory, self.inputs).all(memory.ops)
         self.outputs = [memory.view(v.buffer, v.offset, v.meta) for v in call.returned]
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Bytes of each input that the last call left out, where indices were out of bounds."""
+        given = self.call.given
+        return {given[k].name: nbytes for k, nbytes in self.inputs.skipped.items()}
+
     def __call__(self, given: list[np.ndarray]) -> list[np.ndarray]:
         """The arrays that the kernel returns."""
         execution = Execution(self.config, self.dialect, None, spend_memset)

@@ -141,9 +141,17 @@ class Calls:
                 reads[k] = self._read(op, refs[2 * k + 2], refs[2 * k + 3], recipe.metas[k + 1])
         out = self.memory.view(refs[0], refs[1], recipe.metas[0])
         general = _General(recipe, out, arrays, self._second(op), self.config.cast)
-        late = partial(general.late, reads)
+        late = partial(general.late, reads, self._leave)
         rows = plain and refs[2] == PICKED and self._rows(op, place, late)
         return None if rows else late
+
+    def _leave(self, found: IndexedTensor, where: Any, inside: np.ndarray) -> None:
+        """Note the bytes that indices out of bounds leave out of those that a mask keeps."""
+        out = ~inside if where is None else where & ~inside
+        nbytes = int(np.count_nonzero(out)) * found.meta.itemsize
+        if nbytes:
+            number = next(n for n, b in self.steps.buffers.items() if b is found.buf)
+            self.inputs.leave(number, nbytes)
 
     def _rows(self, op: Op, place: int, slow: Step) -> bool:
         """Whether the step only copies rows that indices pick: then its call waits for the
@@ -159,8 +167,9 @@ class Calls:
             return False
         number = inputs.number(pick.base.buffer, rows.meta, rows.offset)
         out = self.memory.view(op.refs[0], op.refs[1], into)
-        index, views, skip = partial(self._array, rows.tile), inputs.views, recipe.skip
-        self._bound.append((place, number, read(rows, index, views, out, skip, slow)))
+        index = partial(self._array, rows.tile)
+        leave = partial(inputs.leave, pick.base.buffer) if recipe.skip else None
+        self._bound.append((place, number, read(rows, index, inputs.views, out, leave, slow)))
         return True
 
     def _read(self, op: Op, number: int, offset: int, meta: Meta) -> Callable[[], Any]:
@@ -396,14 +405,15 @@ class _General:
             grid = first if self.plan.kind in ("reduce", "transpose") else self.shape
             self.where = np.broadcast_to(self.where, grid)
 
-    def late(self, reads: dict[int, Callable[[], Any]]) -> None:
-        """Compute with operands that are read now."""
+    def late(self, reads: dict[int, Callable[[], Any]], leave: Callable[..., None]) -> None:
+        """Compute with operands that are read now. `leave`: takes note of what is left out."""
         values = list(self.arrays)
         where = self.where
         for k, bound in reads.items():
             found = values[k] = bound()
             if type(found) is IndexedTensor and self.skip:
                 inside = found.inside()
+                leave(found, where, inside)
                 where = inside if where is None else where & inside
         for k in reads:
             if type(values[k]) is IndexedTensor:

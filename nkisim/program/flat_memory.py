@@ -28,6 +28,9 @@ class Inputs:
         self.views: list[Any] = []
         """In the order in which `number` named them."""
         self.bytes: list[np.ndarray] = []
+        self.skipped: dict[int, int] = {}
+        """Bytes of each that were left out since they were bound, where indices are out of
+        bounds."""
         self._numbers: dict[tuple[int, Meta, int], int] = {}
         self._binding: list[tuple[Any, ...]] = []
 
@@ -39,8 +42,13 @@ class Inputs:
             found = self._numbers[key] = len(self._numbers)
         return found
 
+    def leave(self, buffer: int, nbytes: int) -> None:
+        """Take note of bytes that indices out of bounds leave out."""
+        self.skipped[buffer] = self.skipped.get(buffer, 0) + nbytes
+
     def bind(self, arrays: Sequence[Any]) -> None:
         """Take these arrays."""
+        self.skipped.clear()
         self.bytes[:] = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in arrays]
         raw, views = self.bytes, self.views
         for buffer, places, shape, dtype, offset, strides in self._binding:

@@ -94,12 +94,13 @@ def read(
     index: Callable[[], np.ndarray],
     views: list[Any],
     out: np.ndarray,
-    skip: bool,
+    leave: Callable[[int], None] | None,
     slow: Callable[[], Any],
 ) -> Callable[[int], Callable[[], Any]]:
-    """A function that makes the call, given the place of the rows among `views`. `slow` refuses
-    indices out of bounds."""
+    """A function that makes the call, given the place of the rows among `views`. `leave`: takes
+    note of so many bytes left out; None where indices out of bounds are refused, by `slow`."""
     added, extent = rows.added, rows.meta.shape[0]
+    nbytes = rows.meta.nbytes // extent
 
     def make(number: int) -> Callable[[], Any]:
         def gather() -> None:
@@ -107,8 +108,9 @@ def read(
             inside = (at >= 0) & (at < extent)
             if inside.all():
                 out[...] = views[number][at]
-            elif skip:
+            elif leave is not None:
                 there = np.flatnonzero(inside)
+                leave(nbytes * (at.size - there.size))
                 out[there] = views[number][at[there]]
             else:
                 slow()

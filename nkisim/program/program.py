@@ -304,6 +304,16 @@ class Flat:
     def __len__(self) -> int:
         return sum(len(call.calls) for call in self._calls)
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Bytes of each HBM tensor, by the name that the kernel gives it, that the last call left
+        out where run-time indices were out of bounds (`oob_mode.skip`)."""
+        found: dict[str, int] = {}
+        for call in self._calls:
+            for name, nbytes in call.skipped.items():
+                found[name] = found.get(name, 0) + nbytes
+        return found
+
     def __call__(self, *arrays: Any) -> Any:
         """What the program returns for these arrays. ValueError for other shapes or data types,
         `KernelError` for what only values decide."""
