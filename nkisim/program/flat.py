@@ -48,6 +48,7 @@ class FlatCall:
     def __call__(self, given: list[np.ndarray]) -> list[np.ndarray]:
         """The arrays that the kernel returns."""
         execution = Execution(self.config, self.dialect, None, spend_memset)
+        execution.grid, execution.position = self.call.grid, ()
         token = CURSOR.set(self.cursor)
         try:
             with launched(execution):

@@ -68,7 +68,7 @@ class Calls:
         recipe, view, refs = op.recipe, self.memory.view, op.refs
         kind, metas = recipe.kind, recipe.metas
         if kind == NEW:
-            return _new_instance
+            return partial(_new_instance, recipe.position)
         out = view(refs[0], refs[1], metas[0])
         if kind == FILL:
             return partial(out.fill, 0)
@@ -228,11 +228,12 @@ def _load(views: list[Any], out: np.ndarray, number: int) -> Step:
     return load
 
 
-def _new_instance() -> None:
-    """A program instance begins with registers of its own."""
+def _new_instance(position: tuple[int, ...]) -> None:
+    """A program instance begins with registers and generators of its own."""
     execution = running()
     assert execution is not None
     execution.registers = {}
+    execution.position = position
 
 
 def instruction(
@@ -303,9 +304,12 @@ def _straight(signature: Any, compute: Any, arrays: list[Any], out: np.ndarray) 
     if compute is np.ndarray.copy:
         return partial(_copyto, out, arrays[0])
     name = signature.instruction.name
+    if compute is not signature.plan.compute:
+        return None
     if name == "nc_matmul" and _plain_product(arrays, out):
         return partial(np.dot, arrays[0].T, arrays[1], out)
-    if name == "nc_transpose" and arrays[0].ndim == 2 and arrays[0].dtype == out.dtype:
+    # exact: on the first generation it is a matmul, in which a NaN spoils its row
+    if name == "nc_transpose" and signature.plan.dtype is not None and arrays[0].ndim == 2:
         return _transpose(arrays[0].T, out) if out.shape == arrays[0].shape[::-1] else None
     if name == "tensor_scalar" and len(arrays) == 3 and _two_steps(signature.attrs, arrays, out):
         return _in_two_steps(signature.attrs, arrays, out)

@@ -47,6 +47,9 @@ WHOLE, CAST, ADD, FILL, EMPTIED, NEW = range(6)
 zeros where nothing was written, new registers."""
 
 
+_UNWRITTEN = ("uninitialized-read", "unwritten-output")
+
+
 class CannotFlatten(ValueError):
     """A program has a step that is replayed one by one only."""
 
@@ -54,7 +57,7 @@ class CannotFlatten(ValueError):
 class Recipe:
     """What steps have in common that differ in the places of their operands only."""
 
-    __slots__ = ("kind", "mask", "metas", "numbers", "outside", "redirected", "signature", "skip")
+    __slots__ = ("kind", "mask", "metas", "outside", "position", "redirected", "signature", "skip")
 
     def __init__(
         self,
@@ -63,8 +66,11 @@ class Recipe:
         signature: Signature | None = None,
         mask: np.ndarray | None = None,
         skip: bool = False,
+        position: tuple[int, ...] = (),
     ) -> None:
         self.kind = kind
+        self.position = position
+        """Of a program instance that begins, where in the grid."""
         self.metas = metas
         """The layouts of its operands, the destination first, a second destination last."""
         self.signature = signature
@@ -98,6 +104,8 @@ class Steps:
             _cannot("it runs on two cores")
         if not config.precise_fp:
             _cannot("its values are kept in float32")
+        if any(config.warn.get(rule) for rule in _UNWRITTEN):
+            _cannot("elements that nothing wrote are only warned about")
         self.call = call
         self.derive = derive
         self.replay = Replay(call, config, None, given, derive)
@@ -316,7 +324,7 @@ class Steps:
         self.recipes.clear()
 
     def _instance(self, what: int, place: int, args: list[int]) -> None:
-        self.ops.append(Op(Recipe(NEW, ()), place, []))
+        self.ops.append(Op(Recipe(NEW, (), position=tuple(args)), place, []))
 
 
 class _Emptied(Replay):
