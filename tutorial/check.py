@@ -18,7 +18,6 @@ import nkisim
 from . import stage
 from .cost import budget as cost
 from .cost import ladder
-from .diagnosis.diagnose import diagnose
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
 from .running import computed, precision, refusals, runner, tolerance
@@ -171,7 +170,7 @@ def _check(
         ]
         answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers):
-        found = diagnose(lesson, kernel, answers)
+        found = _diagnosed(lesson, kernel, answers)
         return Verdict(
             WRONG,
             found.sentence,
@@ -192,6 +191,14 @@ def _check(
     results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
     verdict = _judge_cost(lesson, replays, results, beyond, families)
     return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
+
+
+def _diagnosed(lesson: stage.Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
+    """Which mistake answers like the kernel. A right one never needs the room, a tenth of what
+    importing the package takes."""
+    from .diagnosis.diagnose import diagnose
+
+    return diagnose(lesson, kernel, answers)
 
 
 def _on_their_targets(results: list[Result]) -> tuple[list[Result], str | None]:
@@ -293,7 +300,7 @@ def _explained(
     by a broken rule."""
     if not lesson.known or not any(answer.wrong for answer in answers):
         return None
-    found = diagnose(lesson, kernel, answers)
+    found = _diagnosed(lesson, kernel, answers)
     if found.cause not in [known.key for known in lesson.known]:
         return None
     return Verdict(
