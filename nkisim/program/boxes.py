@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,19 +122,42 @@ def into_view(box: Box, view: Meta, axes: tuple[Any, ...] | None, all_of_it: Box
     return tuple(out)
 
 
-def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> Box:
-    """The elements of a tensor that a part of a view covers; `known`: what `seen` says of it."""
+_PIECES = 64
+"""Into so many pieces a part is cut at most, so that each is a box."""
+
+
+def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> list[Box]:
+    """The elements of a tensor that a part of a view covers, as boxes; `known`: what `seen` says of
+    it."""
     box, axes = known
-    if axes is None:
-        ranges = [p for p in part if isinstance(p, range) and p.step == 1]
-        if len(ranges) == len(part):
-            moved = offset + sum(p.start * s for p, s in zip(ranges, view.strides))
-            if view.itemsize == buffer.itemsize:
-                found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
-                if found is not None:
-                    return tuple([range(a, b, s) for a, b, s in found])
-        found_box: Box = box
-        return found_box
+    if axes is not None:
+        return [_along(part, box, axes)]
+    if view.itemsize != buffer.itemsize:
+        return [box]
+    found = _walked(part, buffer, view, offset)
+    if found is not None:
+        return [found]
+    for axis in sorted(range(len(part)), key=lambda axis: len(part[axis])):
+        if 1 < len(part[axis]) <= _PIECES:
+            cut = [(*part[:axis], range(p, p + 1), *part[axis + 1 :]) for p in part[axis]]
+            pieces = [_walked(piece, buffer, view, offset) for piece in cut]
+            if None not in pieces:
+                return [piece for piece in pieces if piece is not None]
+    return [box]
+
+
+def _walked(part: Box, buffer: Meta, view: Meta, offset: int) -> Box | None:
+    """A part of a view, if its elements are a box of the tensor."""
+    ranges = [p for p in part if isinstance(p, range) and p.step == 1]
+    if len(ranges) != len(part):
+        return None
+    moved = offset + sum(p.start * s for p, s in zip(ranges, view.strides))
+    found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
+    return None if found is None else tuple([range(a, b, s) for a, b, s in found])
+
+
+def _along(part: Box, box: Box, axes: tuple[Any, ...]) -> Box:
+    """A part of a view whose axes run along axes of the tensor."""
     out = list(box)
     for at, (axis, start, step) in enumerate(axes):
         if axis is None:
@@ -176,7 +200,7 @@ def reshaped(box: Box, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Box:
     return of_places(wanted, flat)
 
 
-def merged(boxes: list[Box]) -> tuple[Box, ...]:
+def merged(boxes: Sequence[Box]) -> tuple[Box, ...]:
     """The same elements in fewer boxes: those that continue one another along an axis are one."""
     found = list(dict.fromkeys(boxes))
     for axis in range(len(found[0]) - 1, -1, -1) if found else ():
