@@ -24,12 +24,25 @@ def whole(shape: tuple[int, ...]) -> Box:
 
 def common(a: Axis, b: Axis) -> Axis:
     """The places in both."""
-    if type(a) is range and type(b) is range and a.step == b.step == 1:
-        start, stop = max(a.start, b.start), min(a.stop, b.stop)
-        return range(start, max(start, stop))
+    if type(a) is range and type(b) is range:
+        if a.step == b.step == 1:
+            start, stop = max(a.start, b.start), min(a.stop, b.stop)
+            return range(start, max(start, stop))
+        if b.step == 1 or (a.step == b.step and (a.start - b.start) % a.step == 0):
+            return _cut(a, b.start, b.stop)
+        if a.step == 1:
+            return _cut(b, a.start, a.stop)
+        if a.step == b.step:
+            return range(0)
     if a == b:
         return a
     return tuple(sorted(set(a) & set(b)))
+
+
+def _cut(a: range, start: int, stop: int) -> range:
+    """The places of a range from `start` on and before `stop`."""
+    first = a.start + max(0, -(-(start - a.start) // a.step)) * a.step
+    return range(first, max(first, min(a.stop, stop)), a.step)
 
 
 def meet(a: Box, b: Box) -> Box | None:
@@ -45,28 +58,23 @@ def meet(a: Box, b: Box) -> Box | None:
     return tuple(out)
 
 
-def covers(a: Box, b: Box) -> bool:
-    """Whether `b` lies in `a`."""
-    for x, y in zip(a, b):
-        if x is y:
-            continue
-        if type(x) is range and x.step == 1:
-            if y[0] < x.start or y[-1] >= x.stop:
-                return False
-        elif set(y) - set(x):
-            return False
-    return True
-
-
 def without(a: Box, b: Box) -> list[Box]:
     """The elements of `a` that are not in `b`, as boxes."""
     rest: list[Box] = []
     left = list(a)
     for axis, (x, y) in enumerate(zip(a, b)):
+        if x is y or x == y:  # nothing is left out along this axis
+            continue
+        parts: list[Axis]
         if type(x) is range and type(y) is range and x.step == y.step == 1:
-            parts: list[Axis] = [
+            parts = [
                 range(x.start, min(x.stop, y.start)),
                 range(max(x.start, y.stop), x.stop),
+            ]
+        elif type(x) is range and type(y) is range and y and common(x, y) == y and x.step == y.step:
+            parts = [
+                range(x.start, min(x.stop, y.start), x.step),
+                range(y[-1] + x.step, x.stop, x.step),
             ]
         else:
             parts = [tuple(sorted(set(x) - set(y)))]
@@ -181,6 +189,9 @@ def _axis(places: np.ndarray) -> Axis:
     first, last = int(places[0]), int(places[-1])
     if last - first + 1 == len(places):
         return range(first, last + 1)
+    step = int(places[1]) - first
+    if first + step * (len(places) - 1) == last and (np.diff(places) == step).all():
+        return range(first, last + 1, step)
     return tuple(places.tolist())
 
 
@@ -229,4 +240,26 @@ def _joined(parts: list[Axis]) -> list[Axis]:
             out[-1] = range(last.start, max(last.stop, p.stop))
         else:
             out.append(p)
-    return out + rest
+    return out + _interleaved(rest)
+
+
+def _interleaved(parts: list[Axis]) -> list[Axis]:
+    """The same places, ranges with a step that fill one another's gaps as one."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    out: list[Axis] = []
+    for p in parts:
+        if isinstance(p, range):
+            groups.setdefault((p.step, len(p)), []).append(p.start)
+        else:
+            out.append(p)
+    for (step, n), starts in groups.items():
+        starts.sort()
+        while starts:
+            first = starts[0]
+            if starts[:step] == list(range(first, first + step)):
+                out.append(range(first, first + n * step))
+                del starts[:step]
+            else:
+                out.append(range(first, first + (n - 1) * step + 1, step))
+                del starts[0]
+    return out

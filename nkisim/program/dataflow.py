@@ -59,9 +59,7 @@ class _Write:
             part = tuple([range(a, a + n) for a, n in zip(*found)])
             operand = self.operand
             known = self.all, self.axes  # which run along the tensor's: it is one box
-            (self.box,) = from_view(
-                part, operand.buffer.meta, operand.meta, operand.offset, known
-            )
+            (self.box,) = from_view(part, operand.buffer.meta, operand.meta, operand.offset, known)
             self.full = True
 
     def scattered(self, places: Any) -> None:
