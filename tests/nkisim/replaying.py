@@ -166,7 +166,6 @@ NOT_REPLAYED = {
     "is_warned_about": "counts warnings",
     "warns_at_every_call": "counts warnings",
     "test_a_recording_takes_less": "measures",
-    "spreads_nan": "which NaN comes out depends on where operands lie in memory",
     "test_tiles_that_follow_one_another": "looks at memory",
 }
 """Tests, by a part of their names, whose kernels are not replayed, and why."""
