@@ -136,6 +136,8 @@ class Execution(Written):
         self.shared: list[Tensor] = []
         self.shared_next = 0
         self.rng = np.random.default_rng(0)
+        self.undecided = False
+        """Whether a selection, in a run on shapes alone, may or may not take unknown elements."""
         self.last_result: Tensor | None = None
         """The tile that the last instruction made, if it made a new one..."""
         self.last_signature: Signature | None = None

@@ -109,6 +109,8 @@ def execute_masked(
         result, second = result
     keep = kept(plan, where, shape)
     lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
+    if not execution.values and (plan.depends or plan.spread) and any(operands):
+        execution.undecided = True
     runs = keep is None or bool(keep.any())
     frame = source.user_frame(2)
     place = frame.f_code, frame.f_lasti

@@ -171,6 +171,9 @@ def _mark_some(dst: Tensor, kept: np.ndarray, lost: np.ndarray | None) -> None:
         written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides, dst.meta.itemsize)
         written[kept] = True
         if lost is not None:
+            if buf.state == ZERO:  # from now on what is not written is unknown, not zero
+                buf.known().written[...] = True
+                buf.state = PARTIAL
             written[lost] = False
     if buf.state != ZERO:
         buf.state = PARTIAL

@@ -74,6 +74,9 @@ class Plan:
     of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
+    alone: Callable[..., Any] | None = None
+    """Of a stateful `compute` that resets its registers, reduces into them and reads them out the
+    same without registers: source arrays -> two results."""
     effect: Callable[[Any], None] | None = None
     """What a run without values does in the place of a stateful `compute`: the program -> registers
     checked and set."""

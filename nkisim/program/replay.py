@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..execution.creation import viewed
+from ..execution.creation import in_banks, viewed
 from ..execution.execute import execute, redirect, spend_memset
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
@@ -343,6 +343,8 @@ class Replay:
         t = self.execution.allocate(
             a.space, a.shape, a.dtype, pdim=a.pdim, pstart=a.pstart, name=a.name
         )
+        if self.derive and not self.execution.dialect.writes_inputs:
+            in_banks(self.execution.config.target, t.meta)
         if len(self.whole) in self.outputs:
             t.buf.role = "output"
             self.execution.shared.append(t)

@@ -233,7 +233,8 @@ class Tensor:
             whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
             return self[tuple(whole)]
         indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
-        picked = IndexedTensor(self, indices, grid, None)
+        parts = [part for index in indices for part in (None, np.asarray(index))]
+        picked = IndexedTensor(self, indices, grid, None, ("indices", self, *parts))
         picked.beyond = (self, dim, start, stop, step)
         return picked
 
