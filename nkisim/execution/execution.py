@@ -64,6 +64,7 @@ class Execution(Written):
         "blocks",
         "buffers",
         "clock",
+        "cores",
         "cursor",
         "kernel_code",
         "last_extra",

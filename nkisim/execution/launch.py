@@ -35,6 +35,7 @@ from ..machine.running import LISTENER, RUNNING
 from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken, report
+from ..tensors import refusals
 from ..tensors.tensor import Tensor
 from . import foreign
 from .execute import spend_memset
@@ -363,6 +364,8 @@ def launched(execution: Execution) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, TypeError):
             calls.explain(error)
+        if isinstance(error, AttributeError):
+            refusals.no_attribute(error, Tensor)
         lowered = POLICY.get().lowered
         if lowered is not None and source.is_internal(error):  # it cannot go on without the rule
             raise lowered from None
