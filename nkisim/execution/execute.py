@@ -39,11 +39,13 @@ def execute(  # noqa: C901
     dtype: np.dtype | None = None,
     mask: Any = None,
     extra: Tensor | None = None,
+    depth: int = 2,
 ) -> Tensor:
     """Run one instruction and return its destination. Called by the functions of a dialect only.
 
     `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
-    second destination (reduce_res). `mask` limits the positions that are read and written.
+    second destination (reduce_res). `mask` limits the positions that are read and written. `depth`:
+    so many frames up the kernel stands, if not further.
 
     One function, longer than others, and unrolled for one and two sources: each further call, and
     each list of operands, costs every instruction a tenth of a microsecond
@@ -70,7 +72,7 @@ def execute(  # noqa: C901
     if signature is None:
         call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
         found = _first(key, call)
-        if type(found) is not Signature:
+        if isinstance(found, Tensor):
             return found
         signature = found
     if execution.suspect is not None:
@@ -97,7 +99,7 @@ def execute(  # noqa: C901
     second: Any = None
     if extra is not None:
         result, second = result
-    frame: Any = execution.cursor or _getframe(2)
+    frame: Any = execution.cursor or _getframe(depth)
     code = frame.f_code
     while code is not execution.kernel_code and code.co_filename in _INTERNAL:
         frame = frame.f_back
@@ -132,9 +134,8 @@ def execute(  # noqa: C901
         buf = dst.buf
         scope = buf.scope
         index = None
-        if scope.closed or buf.role == "input" or scope.serial < execution.affine:
-            index = admit(execution, dst, api, signature, srcs)
-        elif execution.suspect is not None:
+        looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+        if looked_at or execution.suspect is not None:
             index = admit(execution, dst, api, signature, srcs)
         if in_place is not None:
             if count == 1:
@@ -237,18 +238,22 @@ def redirect(
     if held:
         execution.suspect = None
         execution.check_read(dst, "accumulation", adds=True)
-    signature = _redirected(execution, last, dst, attrs, held)
-    index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
-    keep: np.ndarray | None = None
+    signature = last.redirected.get((meta, attrs))
+    if signature is None:
+        signature = _redirected(execution, last, dst, attrs, held)
+    buf = dst.buf
+    scope = buf.scope
+    index = None
+    looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+    if looked_at or execution.suspect is not None:
+        index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
     if last.general is not None:
-        keep, lost, origin = last.general
-        values = value.array
-        if held and execution.values:
-            values = np.where(execution.written_flags(dst), dst.array + values, values)
-        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost, origin)
+        _redirect_general(execution, last, dst, value, held)
     elif execution.values:
         values = dst.array + value.array if held else value.array
-        dst.array[...] = execution.cast(values, meta.dtype)
+        if held or value.meta.dtype is not meta.dtype:
+            values = execution.cast(values, meta.dtype)
+        dst.array[...] = values
     if execution.lowering is not None:
         execution.lowering.redirected(dst, attrs, held)
     value.buf.last = -1
@@ -258,8 +263,30 @@ def redirect(
     place: tuple[Any, Any] = (None, 0)
     if execution.recording:
         place = tape.redirect(at, signature, dst, held)
-    noted(execution, dst, *place, index, keep, at, marked=last.general is not None)
+    if last.general is not None:
+        noted(execution, dst, *place, index, last.general[0], at, marked=True)
+        return True
+    buf.last = execution.clock
+    if buf.state != FULL:
+        if meta is buf.meta and buf.cells is None and buf.placed is None:
+            buf.state = FULL
+        else:
+            execution.mark_written(dst, index)
+    if buf.tracked is not None:
+        execution.note_history(dst, *place, None, at)
     return True
+
+
+def _redirect_general(
+    execution: Execution, last: Signature, dst: Tensor, value: Tensor, held: bool
+) -> None:
+    """Store in `dst` what the general way left in the temporary `value`: where its mask kept it."""
+    assert last.general is not None
+    keep, lost, origin = last.general
+    values = value.array
+    if held and execution.values:
+        values = np.where(execution.written_flags(dst), dst.array + values, values)
+    store(execution, last.api, dst, execution.cast(values, dst.meta.dtype), keep, lost, origin)
 
 
 def _redirected(
@@ -269,24 +296,23 @@ def _redirected(
     attrs: tuple[Any, ...] | None,
     held: bool,
 ) -> Signature:
-    """The signature of the last instruction, with `dst` as its destination."""
-    found = last.redirected.get((dst.meta, attrs))
-    if found is None:  # checked for the first time
-        srcs = execution.last_srcs
-        found = build(
-            execution.config,
-            execution.values,
-            last.instruction,
-            last.api,
-            dst,
-            srcs + (dst,) if held else srcs,
-            last.attrs[: last.given] if attrs is None else attrs,
-            dst.meta.space,
-            last.dtype,
-            execution.last_extra,
-        )
-        if not found.warned and last.general is None:
-            last.redirected[dst.meta, attrs] = found
+    """The signature of the last instruction with `dst` as its destination, which is checked for the
+    first time."""
+    srcs = execution.last_srcs
+    found = build(
+        execution.config,
+        execution.values,
+        last.instruction,
+        last.api,
+        dst,
+        srcs + (dst,) if held else srcs,
+        last.attrs[: last.given] if attrs is None else attrs,
+        dst.meta.space,
+        last.dtype,
+        execution.last_extra,
+    )
+    if not found.warned and last.general is None:
+        last.redirected[dst.meta, attrs] = found
     return found
 
 

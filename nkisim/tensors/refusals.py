@@ -73,9 +73,10 @@ _INSTEAD = {
 
 def no_attribute(error: AttributeError, tensor_type: type) -> None:
     """Raise the error for an attribute that tiles do not have, if a kernel asked one for such."""
-    name, tensor, trace = error.name, error.obj, error.__traceback__
+    name, trace = error.name or "__", error.__traceback__
+    tensor: Any = error.obj
     asked = str(error).endswith(f" has no attribute '{name}'")  # and not set
-    if not asked or not isinstance(tensor, tensor_type) or name.startswith("__"):
+    if not asked or not issubclass(type(tensor), tensor_type) or name.startswith("__"):
         return
     at = source.Line("", 0, "")
     while trace is not None:

@@ -12,7 +12,7 @@ from ..machine import dtypes, memory
 from ..machine import layout as layouts
 from ..machine.dtypes import FLOAT32
 from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of
-from ..machine.running import dialect
+from ..machine.running import dialect, running
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules import arguments
 from ..rules.errors import broken
@@ -381,7 +381,9 @@ class Tensor:
 
     # -- computing, through the dialect in force ---------------------------------------------------
     def __setitem__(self, key: Any, value: Any) -> None:
-        dialect().assign(self if key is Ellipsis else self[key], value)
+        kernel = running()
+        operators = dialect() if kernel is None else kernel.dialect  # spares a call
+        operators.assign(self if key is Ellipsis else self[key], value)
 
     def broadcast_to(self, shape: Any) -> Tensor:
         found: Tensor = dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
@@ -442,8 +444,9 @@ class Tensor:
             remedy="Loop over tile indices with nl.affine_range and slice the tensor.",
         )
 
-    # No __getattr__: CPython 3.11 reads the attributes of a class that has one four times as slowly,
-    # and an instruction reads dozens. `refusals.no_attribute` tells of those that are not there.
+    # No __getattr__: CPython 3.11 reads the attributes of a class that has one four times as
+    # slowly, and an instruction reads dozens. `refusals.no_attribute` tells of those that are not
+    # there.
 
     def __repr__(self) -> str:
         return f"<{self.label}: {self.meta.describe()}>"

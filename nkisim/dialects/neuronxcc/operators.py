@@ -139,7 +139,7 @@ class Operators:
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:
                 return  # t[i] += x has updated the view in place
-            if self._left_out(value, "assign"):
+            if value.buf.role == "masked" and self._left_out(value, "assign"):
                 return
             if into.space == HBM:
                 broken(

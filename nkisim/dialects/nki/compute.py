@@ -6,7 +6,6 @@ Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -109,8 +108,9 @@ def rsqrt(x: Any, dtype: Any = None) -> Any:
 def tensor_tensor_engine(op: alu.AluOp, *tiles: Tensor) -> str | None:
     """Where tensor_tensor runs if nobody says: integers of 32 bits on GpSimdE, unless a tile lies
     in PSUM."""
-    if not op.bitvec and op.name != "power" and builtins.any(t.meta.space == PSUM for t in tiles):
-        return "vector"
+    for t in tiles:
+        if t.meta.space == PSUM and not op.bitvec and op.name != "power":
+            return "vector"
     return None
 
 

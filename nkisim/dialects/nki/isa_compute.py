@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...execution.execution import current
+from ...execution.execution import current, running
 from ...isa.alu import AVERAGE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
@@ -51,6 +51,17 @@ _WORD = 2**31
 
 
 _ALL = np.ones(1, dtype=bool)
+_WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
+_ANY_ENGINE = engine.unknown
+_IDLE = reduce_cmd.idle
+_PLAIN_MODE = matmul_perf_mode.none
+_OVERWRITING: tuple[Any, ...] = (False, False, False, (), (), False, "none", True)
+_ADDING: tuple[Any, ...] = (False, False, False, (), (), True, "none", True)
+"""The attributes of nc_matmul without options."""
+_SCALARS: dict[tuple[Any, Any], tuple[Any, ...]] = {}
+_REDUCTIONS: dict[tuple[Any, int], tuple[Any, ...]] = {}
+"""By the operators that a kernel names, and by the axis where it is a plain integer, the attributes
+of tensor_scalar and tensor_reduce without options."""
 
 
 # -- TensorE ---------------------------------------------------------------------------------------
@@ -110,22 +121,32 @@ def nc_matmul(
     api = "nisa.nc_matmul"
     into = destination(dst, api, group=32)
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
-    double = option(perf_mode, matmul_perf_mode, api, "perf_mode") is matmul_perf_mode.double_row
-    adds = onto(into, accumulate, api)
-    attrs: tuple[Any, ...] = (
-        flag(is_stationary_onezero, api, "is_stationary_onezero"),
-        flag(is_moving_onezero, api, "is_moving_onezero"),
-        flag(is_transpose, api, "is_transpose"),
-        integers(() if tile_position is None else tile_position, api, "tile_position"),
-        integers(() if tile_size is None else tile_size, api, "tile_size"),
-        adds,
-        "double_row" if double else "none",
-        True,
-    )
+    double = False
+    if perf_mode is not _PLAIN_MODE:
+        mode = option(perf_mode, matmul_perf_mode, api, "perf_mode")
+        double = mode is matmul_perf_mode.double_row
+    program = running() or current(api)
+    new = accumulate is None and into.buf.state == EMPTY
+    adds = False if new else onto(into, accumulate, api)
+    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
+    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
+    if plain and untiled and not double:
+        attrs = _ADDING if adds else _OVERWRITING
+    else:
+        attrs = (
+            flag(is_stationary_onezero, api, "is_stationary_onezero"),
+            flag(is_moving_onezero, api, "is_moving_onezero"),
+            flag(is_transpose, api, "is_transpose"),
+            integers(() if tile_position is None else tile_position, api, "tile_position"),
+            integers(() if tile_size is None else tile_size, api, "tile_size"),
+            adds,
+            "double_row" if double else "none",
+            True,
+        )
     if double:
         needs_trn2(f"{api}(perf_mode=double_row)")
     out = run(NC_MATMUL, api, into, (a, b, into) if adds else (a, b), attrs)
-    current(api).accumulators.add(into.buf)
+    program.accumulators.add(into.buf)
     return out
 
 
@@ -146,7 +167,7 @@ def nc_transpose(
     if wanted == "vector":
         return run(VECTOR_TRANSPOSE, api, into, (t,))
     done = run(NC_TRANSPOSE, api, into, (t,))
-    current(api).accumulators.add(into.buf)  # it is a matmul, with the identity matrix
+    (running() or current(api)).accumulators.add(into.buf)  # a matmul, with the identity matrix
     return done
 
 
@@ -165,6 +186,9 @@ def _activate(
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
     name = activation_name(op, api)
+    if bias is reduce_op is reduce_res is None and type(scale) is float and scale == 1.0:
+        plainly = ("sin_table" if name == "sin" else name, False, False, None, cmd, True)
+        return run(ACTIVATION, api, into, (t,), plainly)
     srcs = [t]
     has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
     if has_scale:
@@ -206,7 +230,9 @@ def activation(
     tile (p, 1) to which the registers are read.
     """
     api = "nisa.activation"
-    cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
+    cmd = reduce_cmd
+    if cmd is not _IDLE:
+        cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     if cmd is enums.reduce_cmd.load_reduce:
         broken(
             "argument",
@@ -252,12 +278,10 @@ def tensor_tensor(
     same_size(into, a, api, "data1")
     same_size(a, b, api, "data2")
     what = alu_of(op, api)
-    runs_on = engine_name(engine, api, "vector", "gpsimd") or tensor_tensor_engine(what, a, b, into)
-    if (
-        runs_on is None
-        and into.dtype not in (dtypes.INT32, np.dtype(np.uint32))
-        and what.name != "power"
-    ):
+    runs_on = engine_name(engine, api, "vector", "gpsimd")
+    if runs_on is None:
+        runs_on = tensor_tensor_engine(what, a, b, into)
+    if runs_on is None and into.meta.dtype not in _WIDE_INTEGERS and what.name != "power":
         # only where all three are integers of 32 bits the arithmetic is an integer one
         runs_on = "vector"
     return run(TENSOR_TENSOR, api, into, (a, b), (what, runs_on))
@@ -294,33 +318,29 @@ def tensor_scalar(
     api = "nisa.tensor_scalar"
     into, t = destination(dst, api), tile(data, api, "data")
     same_size(into, t, api, "data")
-    first = alu_of(op0, api, "op0")
-    runs_on = engine_name(engine, api, "vector", "scalar", "gpsimd")
+    if reverse0 is reverse1 is False and engine is _ANY_ENGINE:
+        try:
+            attrs = _SCALARS[op0, op1]
+        except (KeyError, TypeError):
+            second = None if op1 is None else alu_of(op1, api, "op1")
+            attrs = (alu_of(op0, api, "op0"), False, second, False, None)
+            _SCALARS[op0, op1] = attrs
+    else:
+        first = alu_of(op0, api, "op0")
+        runs_on = engine_name(engine, api, "vector", "scalar", "gpsimd")
+        second = None if op1 is None else alu_of(op1, api, "op1")
+        flags = flag(reverse0, api, "reverse0"), flag(reverse1, api, "reverse1")
+        attrs = (first, flags[0], second, flags[1], runs_on)
     if op1 is None:
         if operand1 is not None:
             broken("argument", f"{api}: operand1 is given without op1", got=repr(operand1)[:80])
-        return run(
-            TENSOR_SCALAR,
-            api,
-            into,
-            (t, _pair(api, first, operand0, "operand0")),
-            (
-                first,
-                flag(reverse0, api, "reverse0"),
-                None,
-                flag(reverse1, api, "reverse1"),
-                runs_on,
-            ),
-        )
-    second = alu_of(op1, api, "op1")
-    srcs = (t, _pair(api, first, operand0, "operand0"), _pair(api, second, operand1, "operand1"))
-    return run(
-        TENSOR_SCALAR,
-        api,
-        into,
-        srcs,
-        (first, flag(reverse0, api, "reverse0"), second, flag(reverse1, api, "reverse1"), runs_on),
+        return run(TENSOR_SCALAR, api, into, (t, _pair(api, attrs[0], operand0, "operand0")), attrs)
+    srcs = (
+        t,
+        _pair(api, attrs[0], operand0, "operand0"),
+        _pair(api, attrs[2], operand1, "operand1"),
     )
+    return run(TENSOR_SCALAR, api, into, srcs, attrs)
 
 
 def scalar_tensor_tensor(
@@ -386,6 +406,15 @@ def tensor_reduce(
     """A reduction of `data` over its last free axes `axis`, into dst."""
     api = "nisa.tensor_reduce"
     into, t = destination(dst, api), tile(data, api, "data")
+    flags = negate is False and (keepdims is True or keepdims is False)
+    if flags and type(axis) is int and axis == len(t.meta.shape) - 1:
+        try:
+            attrs = _REDUCTIONS[op, axis][keepdims]
+        except (KeyError, TypeError):
+            what = alu_of(op, api)
+            _REDUCTIONS[op, axis] = (what, axis, False, False), (what, axis, False, True)
+            attrs = _REDUCTIONS[op, axis][keepdims]
+        return run(TENSOR_REDUCE, api, into, (t,), attrs)
     axes = arguments.axes(axis, api)
     last_axes(t, axes, api)
     return run(

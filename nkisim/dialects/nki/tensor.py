@@ -37,8 +37,11 @@ class NkiTensor(Tensor, NKIObject):
     tensor_index: tuple[Tensor, Tensor] | None
     """The tensor and the tile of offsets of a tensor-indirect view, if it is one."""
 
-    def __init__(self, buf: Any, array: Any, meta: Any, off: Any, **kwargs: Any) -> None:
-        super().__init__(buf, array, meta, off)
+    def __init__(self, buf: Any, array: Any, meta: Any, off: Any) -> None:
+        self.buf = buf
+        self.array = array
+        self.meta = meta
+        self.off = off
         self.runtime = None
         self.tensor_index = None
 
@@ -468,8 +471,8 @@ class NkiTensor(Tensor, NKIObject):
         indirect = scalar_offset is not None or vector_offset is not None
         if indirect and self.is_indirect():
             self._one_index(1, False)
-        made = strided.access(self, pattern, offset, wanted, vector_offset is not None)
-        made.runtime = None  # type: ignore[attr-defined]
+        made: Any = strided.access(self, pattern, offset, wanted, vector_offset is not None)
+        made.runtime = None
         if not indirect:
             return made
         dim = strided.axis_of(self, indirect_dim, "ap")
@@ -487,7 +490,7 @@ class NkiTensor(Tensor, NKIObject):
         if self.meta.space != HBM and dim == 0:
             self._one_index(0, True)
         scale = self.meta.strides[dim] * self.meta.itemsize // made.meta.itemsize
-        made.runtime = RuntimeView(scalar_offset, None, scale, self.shape[dim], dim, self)  # type: ignore[attr-defined]
+        made.runtime = RuntimeView(scalar_offset, None, scale, self.shape[dim], dim, self)
         return made
 
     def _by_vector_of(self, of: NkiTensor, index: Any, dim: int) -> Any:
