@@ -14,12 +14,15 @@ def known(execution: Execution, shape: Any, dtype: Any, in_psum: bool) -> Meta |
     """The layout that the same arguments gave before; None if there was none.
 
     Equal is not the same: a size of True or 2.0 is refused where 1 or 2 is not, so that only tuples
-    of plain integers are looked for, and a data type together with its own type.
+    of plain integers are looked for.
     """
-    if type(shape) is not tuple or {*map(type, shape)} != _INTEGERS:
+    if type(shape) is not tuple:
         return None
+    for n in shape:
+        if type(n) is not int:
+            return None
     try:
-        return execution.like.get((in_psum, shape, type(dtype), dtype))
+        return execution.like.get((shape, dtype, in_psum))
     except TypeError:  # what cannot be a key is no data type either
         return None
 
@@ -27,4 +30,4 @@ def known(execution: Execution, shape: Any, dtype: Any, in_psum: bool) -> Meta |
 def remember(execution: Execution, shape: Any, dtype: Any, in_psum: bool, layout: Meta) -> None:
     """Note the layout that these arguments gave, without a warning."""
     if type(shape) is tuple and {*map(type, shape)} == _INTEGERS:
-        execution.like[in_psum, shape, type(dtype), dtype] = layout
+        execution.like[shape, dtype, in_psum] = layout

@@ -140,8 +140,10 @@ def execute(  # noqa: C901
         if in_place is not None:
             if count == 1:
                 in_place(a.array, dst.array)
-            else:
+            elif count == 2:
                 in_place(a.array, b.array, dst.array)
+            else:
+                in_place(*[s.array for s in srcs], dst.array)
         elif execution.values:
             shape = dst.meta.shape
             dst.array[...] = result if result.shape == shape else result.reshape(shape)

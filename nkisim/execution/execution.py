@@ -242,9 +242,10 @@ class Execution(Written):
                 return TextScope(self.scope, block)
         return self.scope
 
-    def new_buffer(self, meta: Meta, state: int, name: str | None = None) -> Buffer:
-        """Register an allocation made by the kernel line that is executing."""
-        frame: Any = self.cursor or _getframe(2)
+    def new_buffer(self, meta: Meta, state: int, name: str | None = None, depth: int = 2) -> Buffer:
+        """Register an allocation made by the kernel line that is executing; the kernel stands
+        `depth` frames up, if not further."""
+        frame: Any = self.cursor or _getframe(depth)
         code = frame.f_code
         while code is not self.kernel_code and code.co_filename in source.INTERNAL_FILES:
             frame = frame.f_back
@@ -292,9 +293,11 @@ class Execution(Written):
             self.created.add(meta)
         return self.made(meta, state, name)
 
-    def made(self, meta: Meta, state: int = EMPTY, name: str | None = None) -> Tensor:
+    def made(
+        self, meta: Meta, state: int = EMPTY, name: str | None = None, depth: int = 2
+    ) -> Tensor:
         """A new tensor of a layout that its memory can hold."""
-        buf = self.new_buffer(meta, state, name)
+        buf = self.new_buffer(meta, state, name, depth + 1)
         if self.lowering is not None:
             self.lowering.allocated(buf, meta)
         stored = self.stored.get(meta.dtype)

@@ -160,17 +160,19 @@ def build(
         None if extra is None else extra.meta,
     )
     signature.warned = bool(config.warn) and policy.warnings != warnings
-    if (
-        dst is not None
-        and compute is plan.compute
-        and plan.shape == meta.shape
-        and len(srcs) in (1, 2)
-    ):
-        if isinstance(compute, np.ufunc):
-            signature.into = _INTO.get(compute, compute)
-        elif compute is np.ndarray.copy:
-            signature.into = _copy_into
+    if dst is not None and compute is plan.compute and plan.shape == meta.shape:
+        signature.into = _into(plan, len(srcs))
     return signature
+
+
+def _into(plan: Plan, sources: int) -> Callable[..., Any] | None:
+    """What computes the plan's result in the destination."""
+    if plan.into is not None:
+        return plan.into
+    compute = plan.compute
+    if isinstance(compute, np.ufunc) and sources in (1, 2):
+        return _INTO.get(compute, compute)
+    return _copy_into if compute is np.ndarray.copy else None
 
 
 def _copy_into(source: np.ndarray, out: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from ...execution.execution import Execution, current, running
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
+from ...machine.memory import EMPTY, FULL, HBM, SBUF, contiguous, meta_of
 from ...rules import arguments
 from ...rules.errors import POLICY, broken, shown
 from ...tensors.const import Const
@@ -212,6 +212,12 @@ def ndarray(shape: Any, dtype: Any, buffer: Any = sbuf, name: str = "", address:
 
     `address`: (partition, byte offset inside it) where it shall lie on chip.
     """
+    if address is None and (buffer is sbuf or buffer is psum) and type(name) is str:
+        execution = running()
+        if execution is not None:  # as `make` does, with a call less: every tile is made here
+            layout = known(execution, shape, dtype, buffer is psum)
+            if layout is not None:
+                return execution.made(layout, EMPTY, name or None)
     return make("nl.ndarray", shape, dtype, buffer, name, address)
 
 

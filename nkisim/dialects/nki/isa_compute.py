@@ -13,6 +13,7 @@ import numpy as np
 
 from ...execution.execution import current, running
 from ...isa.alu import AVERAGE
+from ...isa.core import IDLE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -53,6 +54,7 @@ _WORD = 2**31
 _ALL = np.ones(1, dtype=bool)
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 _ANY_ENGINE = engine.unknown
+_NO_ENGINE = (None,)
 _IDLE = reduce_cmd.idle
 _PLAIN_MODE = matmul_perf_mode.none
 _OVERWRITING: tuple[Any, ...] = (False, False, False, (), (), False, "none", True)
@@ -230,9 +232,9 @@ def activation(
     tile (p, 1) to which the registers are read.
     """
     api = "nisa.activation"
-    cmd = reduce_cmd
-    if cmd is not _IDLE:
-        cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
+    if reduce_cmd is _IDLE:
+        return _activate(api, dst, op, data, bias, scale, reduce_op, reduce_res, IDLE)
+    cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     if cmd is enums.reduce_cmd.load_reduce:
         broken(
             "argument",
@@ -518,8 +520,11 @@ def tensor_copy(
     has."""
     api = "nisa.tensor_copy"
     into, t = destination(dst, api), tile(src, api, "src")
-    old_dtype(dtype, into, api)
+    if dtype is not None:
+        old_dtype(dtype, into, api)
     same_size(into, t, api, "src")
+    if engine is _ANY_ENGINE:
+        return run(TENSOR_COPY, api, into, (t,), _NO_ENGINE)
     wanted = engine_name(engine, api, "vector", "scalar", "gpsimd")
     if wanted == "scalar":
         needs_trn2(f"{api} on ScalarE")

@@ -111,7 +111,8 @@ class NkiTensor(Tensor, NKIObject):
         off, pstart = self.off, meta.pstart
         form: list[Any] = []
         cut: list[Any] = []
-        first = True
+        partitions = meta.space != HBM  # whether this axis is the partition axis
+        dropped = 0
         for e, n, stride in zip(key, shape, meta.strides):
             kind = type(e)
             if kind is slice:
@@ -125,27 +126,28 @@ class NkiTensor(Tensor, NKIObject):
                 if not 0 <= start < stop <= n:
                     return None
                 form.append(stop - start)
-                cut.append(slice(start, stop))
+                cut.append(e)
             elif kind is int:
                 if not 0 <= e < n:
                     return None
                 start = e
                 form.append(0)
                 cut.append(e)
+                dropped += 1
             else:
                 return None
             if start:
                 off += start * stride
-                if first:
+                if partitions:
                     pstart += start
-            first = False
+            partitions = False
         form.append(pstart)
         form.append("nki")  # views of the other dialect keep other axes
         known = tuple(form)
         found = meta.views.get(known)
         if found is None:
             view = self._subscript(key)
-            if view.ndim == len(shape) - form.count(0):  # no axis taken by number was kept
+            if view.ndim == len(shape) - dropped:  # no axis taken by number was kept
                 meta.views[known] = view.meta, ()
             return view
         made: NkiTensor = _new(NkiTensor)
