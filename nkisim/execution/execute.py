@@ -77,6 +77,12 @@ def execute(  # noqa: C901
         signature = found
     if execution.suspect is not None:
         execution.settle(False)
+    frame: Any = execution.cursor or _getframe(depth)
+    code = frame.f_code
+    while code is not execution.kernel_code and code.co_filename in _INTERNAL:
+        frame = frame.f_back
+        code = frame.f_code
+    lasti = frame.f_lasti
     clock = execution.clock = execution.clock + 1
     for s in srcs:  # all that is read must be written, and in scope
         buf = s.buf
@@ -84,7 +90,7 @@ def execute(  # noqa: C901
             call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
             return execute_masked(*call, counted=True)
         if buf.scope.closed:
-            execution.check_scope(s)
+            execution.check_scope(s, frame)
         buf.last = clock
     in_place = signature.into
     result: Any = None
@@ -99,12 +105,6 @@ def execute(  # noqa: C901
     second: Any = None
     if extra is not None:
         result, second = result
-    frame: Any = execution.cursor or _getframe(depth)
-    code = frame.f_code
-    while code is not execution.kernel_code and code.co_filename in _INTERNAL:
-        frame = frame.f_back
-        code = frame.f_code
-    lasti = frame.f_lasti
     fresh = dst is None
     if dst is None:
         buf = _new(Buffer)  # attribute by attribute: half the time of calling the class
@@ -136,7 +136,7 @@ def execute(  # noqa: C901
         index = None
         looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
         if looked_at or execution.suspect is not None:
-            index = admit(execution, dst, api, signature, srcs)
+            index = admit(execution, dst, api, signature, srcs, frame=frame)
         if in_place is not None:
             if count == 1:
                 in_place(a.array, dst.array)

@@ -134,6 +134,9 @@ class Execution(Written):
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
+        self.text_blocks: dict[tuple[int, int], tuple[CodeType, scopes.Block | None]] = {}
+        """Of each place in the text where a tile was made, by its code's id: the block around it,
+        and the code, which lives as long as its id is used."""
         self.registers: dict[str, np.ndarray] = {}
         self.active_mask: np.ndarray | None = None
         self.shared: list[Tensor] = []
@@ -236,11 +239,13 @@ class Execution(Written):
 
     def scope_at(self, code: CodeType, lasti: int) -> Scope:
         """The scope of a tile made at this place."""
-        if self.blocks:
-            block = scopes.block_at(code, lasti)
-            if block is not None:
-                return TextScope(self.scope, block)
-        return self.scope
+        if not self.blocks:
+            return self.scope
+        # by identity: hashing a code by value takes longer than an instruction
+        found = self.text_blocks.get((id(code), lasti))
+        if found is None:
+            found = self.text_blocks[id(code), lasti] = code, scopes.block_at(code, lasti)
+        return self.scope if found[1] is None else TextScope(self.scope, found[1])
 
     def new_buffer(self, meta: Meta, state: int, name: str | None = None, depth: int = 2) -> Buffer:
         """Register an allocation made by the kernel line that is executing; the kernel stands

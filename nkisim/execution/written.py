@@ -26,6 +26,8 @@ from . import unknown
 from .lowering import CLEAR, Lowering
 from .places import Places
 
+_lowest, _highest = np.minimum.reduce, np.maximum.reduce
+
 
 class Written:
     """The half of a running kernel (`Execution`) that knows what has been written."""
@@ -224,9 +226,14 @@ class Written:
         if owners.size == 1:
             owner = owners.item()
             return next((loop for loop in self.affine_loops if loop[0] <= owner < loop[1]), None)
-        high = int(owners.max())
+        high = _highest(owners, None)
         if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
             return None
+        low = _lowest(owners, None)
+        if low >= self.affine_loops[-1][1]:  # all of it by the iterations that are running
+            return None
+        if low == high:
+            return next((loop for loop in self.affine_loops if loop[0] <= low < loop[1]), None)
         return next(
             (
                 loop
@@ -285,15 +292,16 @@ class Written:
             buf.state = SHARED
         return index
 
-    def check_scope(self, t: Tensor) -> None:
-        """Refuse a tile outside the loop iteration or branch that made it."""
+    def check_scope(self, t: Tensor, frame: Any = None) -> None:
+        """Refuse a tile outside the loop iteration or branch that made it. `frame`: the kernel's,
+        if it is known."""
         buf = t.buf
         scope: Scope | None = buf.scope
         where = "the loop iteration"
         if isinstance(scope, TextScope):
-            frame = source.user_frame(2)
-            line = source.line_of(frame.f_code, frame.f_lasti).line
-            if scope.block.holds(frame.f_code, line):
+            if frame is None:
+                frame = source.user_frame(2)
+            if scope.block.holds(frame.f_code, frame.f_lasti):
                 scope = scope.parent
                 if scope is None or not scope.closed:
                     return

@@ -20,6 +20,7 @@ from . import refusals, subscripts
 from .index import DynamicSlice, box_of_kept
 
 _new: Any = object.__new__
+_lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
 
 class Tensor:
@@ -575,6 +576,10 @@ class IndexedTensor(Tensor):
                 continue
             full = np.broadcast_to(index, self.shape)
             n = self.base.shape[dim]
+            few = np.asarray(index)  # before it is repeated over the grid
+            if few.size and _lowest(few, None) >= 0 and _highest(few, None) < n:
+                picked.append(full)
+                continue
             bad = (full < 0) | (full >= n)
             if where is not None:
                 bad = bad & where
