@@ -74,6 +74,7 @@ class Execution(Written):
         "last_signature",
         "last_srcs",
         "lowering",
+        "places_tiles",
         "recording",
         "signatures",
         "spend",

@@ -386,7 +386,9 @@ def check_capacity(program: Execution, kernel: Kernel) -> None:
     was made, and they share room with one another as the kernel wishes (`places`).
     """
     target = program.config.target
-    buffers = [b for b in program.buffers if b.placed is None]
+    buffers = program.buffers
+    if program.places:
+        buffers = [b for b in buffers if b.placed is None]
     occupancy: Occupancy | None = None
     for space, limit, rule in (
         (SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),

@@ -226,14 +226,14 @@ class Written:
         if owners.size == 1:
             owner = owners.item()
             return next((loop for loop in self.affine_loops if loop[0] <= owner < loop[1]), None)
-        high = _highest(owners, None)
-        if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
+        low, high = _lowest(owners, None), _highest(owners, None)
+        for loop in reversed(self.affine_loops):
+            if low >= loop[1]:  # all by the iterations that are running
+                return None
+            if high >= loop[0]:
+                break
+        else:  # all before the loops
             return None
-        low = _lowest(owners, None)
-        if low >= self.affine_loops[-1][1]:  # all of it by the iterations that are running
-            return None
-        if low == high:
-            return next((loop for loop in self.affine_loops if loop[0] <= low < loop[1]), None)
         return next(
             (
                 loop

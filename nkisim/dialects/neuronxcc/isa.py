@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import current
+from ...execution.execution import current, running
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
@@ -81,7 +81,7 @@ from .support import missing, only, operand, promoted, rows_only, static_source,
 _ANY_ENGINE = (None,)
 _REDUCE_CMD, _OOB_MODE = reduce_cmd, oob_mode
 """The enumerations, under names that no parameter has."""
-_TWO_TILES: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_TWO_TILES: dict[Any, tuple[Any, ...]] = {}
 _SCALARS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 _REDUCTIONS: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 _FUNCTIONS: dict[Any, tuple[Any, ...]] = {}
@@ -150,10 +150,13 @@ def nc_transpose(
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
-    if places_tiles() and (wanted == "tensor" or (wanted is None and not small)):
+    execution = running()
+    multiplies = wanted == "tensor" or (wanted is None and not small)
+    if multiplies and execution is not None and execution.places_tiles:
         no_transpose(api)
     if wanted is None and dtype is None and not small:
-        return execute(NC_TRANSPOSE, api, dst, (in_sbuf(t, api, "the tile"),), (), PSUM, None, mask)
+        t = in_sbuf(t, api, "the tile") if meta.space == PSUM else t
+        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
     if wanted not in (None, "tensor", "vector"):
         broken(
             "engine",
@@ -210,7 +213,8 @@ def activation(
         except (KeyError, TypeError):
             attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
             _FUNCTIONS[op] = attrs
-        if places_tiles():
+        execution = running()
+        if execution is not None and execution.places_tiles:
             needs_bias("nisa.activation")
         return execute(
             ACTIVATION,
@@ -325,11 +329,13 @@ def tensor_tensor(
         out = want_dtype(dtype, api)
     else:
         out = a.meta.dtype if a.meta.dtype is b.meta.dtype else promoted(a, b)
-    try:
-        attrs = _TWO_TILES[op, engine]
-    except (KeyError, TypeError):
+    if engine is UNKNOWN:
+        try:
+            attrs = _TWO_TILES[op]
+        except (KeyError, TypeError):
+            attrs = _TWO_TILES[op] = (alu_of(op, api), None)
+    else:
         attrs = (alu_of(op, api), engine_name(engine, api))
-        _TWO_TILES[op, engine] = attrs
     if a.meta.free != b.meta.free:
         a, b = same_free_size(a, b, api)
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
@@ -364,9 +370,12 @@ def tensor_scalar(
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
     out = None if dtype is None else want_dtype(dtype, api)
+    usual = reverse0 is reverse1 is False and engine is UNKNOWN
     try:
-        attrs = _SCALARS[op0, reverse0, op1, reverse1, engine]
+        attrs = _SCALARS[op0, op1] if usual else None
     except (KeyError, TypeError):
+        attrs = None
+    if attrs is None:
         attrs = (
             alu_of(op0, api, "op0"),
             arguments.flag(reverse0, api, "reverse0"),
@@ -374,7 +383,8 @@ def tensor_scalar(
             arguments.flag(reverse1, api, "reverse1"),
             engine_name(engine, api),
         )
-        _SCALARS[op0, reverse0, op1, reverse1, engine] = attrs
+        if usual:
+            _SCALARS[op0, op1] = attrs
     tiled = None if first.meta.free == 1 else tile_for_vector(t, first, api, "operand0")
     if tiled is not None:  # two tiles, and what is left of the instruction
         pair = (tiled, t) if reverse0 else (t, tiled)
@@ -434,15 +444,19 @@ def tensor_reduce(
     api = "nisa.tensor_reduce"
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
+    # 1, 1.0 and True are one key: looked for is what is of the type
+    usual = type(axis) is int and type(negate) is type(keepdims) is bool
     try:
-        attrs = _REDUCTIONS[op, axis, negate, keepdims]
+        attrs = _REDUCTIONS[op, axis, negate, keepdims] if usual else None
     except (KeyError, TypeError):
+        attrs = None
+    if attrs is None:
         where = arguments.axes(axis, api)
         flags = arguments.flag(negate, api, "negate"), arguments.flag(keepdims, api, "keepdims")
         attrs = (alu_of(op, api), where, *flags)
-        if type(axis) is int:
+        if usual:
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
-    if axis not in (-1, t.ndim - 1):
+    if axis not in (-1, len(t.meta.shape) - 1):
         free_axes_in_order(t, axis, api)
     return execute(
         TENSOR_REDUCE,
@@ -528,7 +542,9 @@ def tensor_copy(
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
     dst = dst_of(kwargs, api) if kwargs else None
-    t = static_source(src if isinstance(src, Tensor) else tile(src, api), api)
+    t = src if isinstance(src, Tensor) else tile(src, api)
+    if type(t) is not Tensor:
+        t = static_source(t, api)
     return execute(
         TENSOR_COPY,
         api,
