@@ -16,7 +16,7 @@ _FOLDER = tempfile.TemporaryDirectory()
 
 
 @dataclass(frozen=True)
-class Mistake:
+class ShownMistake:
     """A solution of `stage` (or of `source`, another stage) in which each `old` text becomes the
     `new` one."""
 
@@ -53,8 +53,8 @@ class Mistake:
         return runner.load(file, stage)
 
 
-MISTAKES: dict[str, Mistake] = {
-    "numerical": Mistake(
+MISTAKES: dict[str, ShownMistake] = {
+    "numerical": ShownMistake(
         3,
         (
             (
@@ -64,16 +64,16 @@ MISTAKES: dict[str, Mistake] = {
             ),
         ),
     ),
-    "dma-element-count": Mistake(
+    "dma-element-count": ShownMistake(
         0, (("nl.store(y[:, nl.ds(i * TILE, TILE)], value=y_tile)", "nl.store(y, value=y_tile)"),)
     ),
-    "out-of-bounds": Mistake(
+    "out-of-bounds": ShownMistake(
         3,
         (("nl.sequential_range(n // TILE)", "nl.sequential_range(n // TILE + 1)"),),
         note="for i in nl.sequential_range(n // TILE + 1):\n"
         "    k_tile = nl.load(k[:, nl.ds(i * TILE, TILE)])",
     ),
-    "partition-limit": Mistake(
+    "partition-limit": ShownMistake(
         3,
         (
             (
@@ -83,7 +83,7 @@ MISTAKES: dict[str, Mistake] = {
         ),
         note="weights = nl.zeros((n, 1), dtype=nl.float32)",
     ),
-    "uninitialized-read": Mistake(
+    "uninitialized-read": ShownMistake(
         3,
         (
             (
@@ -94,10 +94,10 @@ MISTAKES: dict[str, Mistake] = {
         note='m = nl.ndarray((1, 1), dtype=nl.float32, name="m")\nm_new = nisa.tensor_tensor(m, '
         "m_tile, op=nl.maximum)",
     ),
-    "needless-traffic": Mistake(
+    "needless-traffic": ShownMistake(
         3, (), source=2, note="# stage 2's kernel of three passes, checked as stage 3"
     ),
-    "stationary-free-limit": Mistake(
+    "stationary-free-limit": ShownMistake(
         3,
         (
             ("TILE = 128", "TILE = 256"),
@@ -105,7 +105,7 @@ MISTAKES: dict[str, Mistake] = {
         ),
         note="qk_psum = nisa.nc_matmul(k_tile, q_tile)  # k_tile is (64, 256)",
     ),
-    "scope": Mistake(
+    "scope": ShownMistake(
         3,
         (
             (
@@ -116,7 +116,7 @@ MISTAKES: dict[str, Mistake] = {
         note="l = nisa.tensor_scalar(l, op0=nl.multiply, operand0=alpha, op1=nl.add, "
         "operand1=l_tile)",
     ),
-    "matmul-destination": Mistake(
+    "matmul-destination": ShownMistake(
         3,
         (
             (
@@ -128,7 +128,7 @@ MISTAKES: dict[str, Mistake] = {
         ),
         note="qk = nl.ndarray((1, TILE), dtype=nl.float32)\nnisa.nc_matmul(q_tile, k_tile, dst=qk)",
     ),
-    "numpy-on-tile": Mistake(
+    "numpy-on-tile": ShownMistake(
         3,
         (
             (
@@ -140,7 +140,7 @@ MISTAKES: dict[str, Mistake] = {
         ),
         note="p = np.exp(qk)",
     ),
-    "operator": Mistake(
+    "operator": ShownMistake(
         3,
         (("nisa.nc_matmul(q_tile, k_tile)", "nl.transpose(q_tile) @ k_tile"),),
         note="qk_psum = nl.transpose(q_tile) @ k_tile",

@@ -163,7 +163,7 @@ def fold_silent_outputs(soup: BeautifulSoup) -> None:
         folded.insert(0, summary)
 
 
-# -- formulas as MathML: a browser draws it alone, so no script is fetched from elsewhere -----------
+# -- formulas as MathML: a browser draws it alone, so no script is fetched from elsewhere ----------
 def inline_formula(page: Any, node: nodes.math) -> None:
     page.body.append(latex2mathml.converter.convert(node.astext()))
     raise nodes.SkipNode

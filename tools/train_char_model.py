@@ -51,23 +51,7 @@ MAX_BYTES = 2_000_000
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument(
-        "--sdist",
-        type=Path,
-        required=True,
-        help="the source distribution of brotli 1.2.1 (.tar.gz)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=OUT, help="file to write (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--steps", type=int, default=STEPS, help="training steps (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=1, help="processor threads (default: %(default)s)"
-    )
-    args = parser.parse_args()
+    args = arguments()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     try:
@@ -85,20 +69,50 @@ def main() -> int:
         f"{hashlib.sha256(text.encode()).hexdigest()}; {len(alphabet)} different ones in the book"
     )
     model = train(ids, held_out, len(alphabet), args.steps)
-    arrays = {
-        name: value.detach().numpy().astype(np.float16)
-        for name, value in model.named_weights().items()
-    }
-    with torch.no_grad():  # what is reported is the model that is stored
-        for name, value in model.named_weights().items():
-            value.copy_(torch.from_numpy(arrays[name].astype(np.float32)))
+    arrays = rounded(model)
     print(
-        f"rounded to float16: {loss_on(model, ids):.3f} nats a character on the text it was "
+        f"rounded to float16: {loss_on(model, ids):.3f} nats per character on the text it was "
         f"trained on, {loss_on(model, held_out):.3f} on chapter {CHAPTERS + 1}, which it has not "
         f"read; {sum(a.size for a in arrays.values()):,} parameters, torch {torch.__version__}"
     )
+    return store(args.out, alphabet, arrays)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument(
+        "--sdist",
+        type=Path,
+        required=True,
+        help="the source distribution of brotli 1.2.1 (.tar.gz)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help="file to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="training steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="processor threads (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+def rounded(model: Model) -> dict[str, np.ndarray]:
+    """The weights as float16; the model keeps the rounded ones too, so what is reported is the
+    model that is stored."""
+    weights = model.named_weights()
+    arrays = {name: value.detach().numpy().astype(np.float16) for name, value in weights.items()}
+    with torch.no_grad():
+        for name, value in weights.items():
+            value.copy_(torch.from_numpy(arrays[name].astype(np.float32)))
+    return arrays
+
+
+def store(out: Path, alphabet: str, arrays: dict[str, np.ndarray]) -> int:
+    """Write the file. 1 if it is larger than the course wants to carry, else 0."""
     sizes = {"layers": LAYERS, "q_heads": Q_HEADS, "kv_heads": KV_HEADS, "d": D, "context": CONTEXT}
-    with args.out.open("wb") as file:
+    with out.open("wb") as file:
         np.savez_compressed(
             file,
             allow_pickle=False,
@@ -108,11 +122,8 @@ def main() -> int:
             **{k: np.int64(v) for k, v in sizes.items()},
             **arrays,
         )
-    size = args.out.stat().st_size
-    print(
-        f"{args.out.name}: {size:,} bytes, sha256 "
-        f"{hashlib.sha256(args.out.read_bytes()).hexdigest()}"
-    )
+    size = out.stat().st_size
+    print(f"{out.name}: {size:,} bytes, sha256 {hashlib.sha256(out.read_bytes()).hexdigest()}")
     if size > MAX_BYTES:
         print(f"error: larger than {MAX_BYTES:,} bytes", file=sys.stderr)
         return 1

@@ -197,7 +197,6 @@ class Stage:
     options: tuple[str, ...]
     layout: str
     idea: str
-    problem: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
@@ -210,8 +209,6 @@ class Stage:
     attention: Callable[[Case], Attention] | None = None
     states: Callable[[Attention, int], States] | None = None
     views: Callable[[Attention], tuple[Attention, ...]] = _itself
-    mistakes: str = "attention"
-    uses_real_data: bool = False
     beyond: Callable[..., tuple[Case, ...]] = _nothing
     extras: tuple[str, ...] = ()
     once: Callable[[Case], Mapping[str, int]] | None = None

@@ -32,17 +32,17 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     evidence = Evidence(stage, kernel, answers)
     done = order.seen(answers[evidence.first].result.run)
     if done is not None:
-        return _report(evidence, evidence.telling, *done)
+        return _report(evidence, evidence.clearest, *done)
     if not any(answer.output.any() for answer in answers):
         return _report(evidence, evidence.first, *ZEROS)
     low = evidence.low_precision if evidence.like_rounding else None
     match = None if low is not None else matching.recognised(evidence)
     if match is not None:
         found = match.candidate.mistake
-        return _report(evidence, evidence.telling, found.key, _fill(evidence, found.sentence))
+        return _report(evidence, evidence.clearest, found.key, _fill(evidence, found.sentence))
     low = low or evidence.low_precision
     if low is not None:
-        return _report(evidence, evidence.telling, "low precision", low)
+        return _report(evidence, evidence.clearest, "low precision", low)
     place = evidence.divergence(evidence.first)
     moved = placing.moved(evidence, FITS if stage.tolerance is None else FITS_SHORT)
     if moved is not None:
@@ -82,7 +82,7 @@ def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnos
 
 def _fill(evidence: Evidence, cause: str) -> str:
     """A cause with the sizes of the case that is reported."""
-    i = evidence.telling
+    i = evidence.clearest
     problem = evidence.problems[i]
     group = problem.group if problem.group > 1 else max(p.group for p in evidence.problems)
     root = f"{float(np.sqrt(problem.d)):.2f}".removesuffix(".00")

@@ -81,7 +81,7 @@ class Evidence:
         )
 
     @cached_property
-    def telling(self) -> int:
+    def clearest(self) -> int:
         """The case to report: the first failing one where the state shows where it went wrong, else
         the first."""
         return next((i for i in self.failing if self.divergence(i) is not None), self.first)
@@ -153,8 +153,8 @@ class Evidence:
     @cached_property
     def tiles(self) -> int:
         """How many tiles the case that is reported has."""
-        found = widths(self.instructions(self.telling), self.problems[self.telling])
-        return max(self.problems[self.telling].n // found[0], 1) if found else 1
+        found = widths(self.instructions(self.clearest), self.problems[self.clearest])
+        return max(self.problems[self.clearest].n // found[0], 1) if found else 1
 
     # -- what it computes --------------------------------------------------------------------------
     @cached_property

@@ -75,11 +75,11 @@ def recognised(evidence: Evidence) -> Match | None:
     two ways apart.
     """
     trials = evidence.trials
-    telling = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
-    if not telling:
+    clear = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
+    if not clear:
         return None
-    first = min(telling, key=lambda trial: trial.problem.n * trial.problem.n_q_heads)
-    others = [t for t in telling[1:] if t is not first] + [t for t in trials if t not in telling]
+    first = min(clear, key=lambda trial: trial.problem.n * trial.problem.n_q_heads)
+    others = [t for t in clear[1:] if t is not first] + [t for t in trials if t not in clear]
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
         for tiling in first.tilings():

@@ -17,7 +17,7 @@ from ..trace.states import named_state, state_of
 # -- what was done ---------------------------------------------------------------------------------
 
 
-class Step(NamedTuple):
+class Executed(NamedTuple):
     """One instruction: its place, what it is, and the tensors that it writes and reads."""
 
     line: int
@@ -40,11 +40,11 @@ class _Tile:
     used: bool = False  # read by something other than a copy
 
 
-def _steps(run: Any) -> Iterable[Step]:
+def _steps(run: Any) -> Iterable[Executed]:
     for program in run.programs:
         for record in program.records():
             place = record.place
-            yield Step(
+            yield Executed(
                 place.line,
                 place.text.partition("  #")[0].rstrip(),
                 record.signature.instruction.name,
@@ -62,9 +62,9 @@ def seen(run: Any) -> tuple[str, str] | None:
     return _added_up(steps) or _copied_backwards(steps) or _never_updated(steps, run.names())
 
 
-def _added_up(steps: list[Step]) -> tuple[str, str] | None:
+def _added_up(steps: list[Executed]) -> tuple[str, str] | None:
     """A matmul that adds to a PSUM tile after somebody has taken the sum out of it."""
-    taken: dict[Any, Step] = {}  # PSUM tile -> who read it since a matmul overwrote it
+    taken: dict[Any, Executed] = {}  # PSUM tile -> who read it since a matmul overwrote it
     for step in steps:
         matmul = step.op.startswith("nc_matmul")
         adds = matmul and step.writes in step.reads
@@ -85,7 +85,7 @@ def _added_up(steps: list[Step]) -> tuple[str, str] | None:
     return None
 
 
-def _copied_backwards(steps: list[Step]) -> tuple[str, str] | None:
+def _copied_backwards(steps: list[Executed]) -> tuple[str, str] | None:
     """A copy over a computed tile from one that nothing but a memset ever wrote, and that is no
     mere constant: others read it too, or the value that is overwritten has no reader."""
     tiles: dict[Any, _Tile] = {}
@@ -126,7 +126,7 @@ def _copied_backwards(steps: list[Step]) -> tuple[str, str] | None:
     return None
 
 
-def _never_updated(steps: list[Step], names: Iterable[str]) -> tuple[str, str] | None:
+def _never_updated(steps: list[Executed], names: Iterable[str]) -> tuple[str, str] | None:
     """A named state that only a memset ever wrote, and that one line reads again and again."""
     state = {name for given in named_state(names).values() for name in given}
     tiles: dict[Any, _Tile] = {}

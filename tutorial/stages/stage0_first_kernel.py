@@ -16,10 +16,6 @@ from ..stage import Break, Budget, Case, InputError, Question, Stage
 
 TILE = 128
 
-PROBLEM = """\
-y = scale * x, for x (128, n) with n a multiple of 128.
-The rows lie on the 128 partitions. Bring x into SBUF tile by tile, let an engine multiply, and store the result."""
-
 
 def oracle(x: NDArray[Any], scale: float) -> NDArray[np.float64]:
     """The answer in float64."""
@@ -104,7 +100,6 @@ STAGE = Stage(
     options=(),
     layout="x (128, n), scale -> y (128, n)",
     idea="HBM, SBUF, PSUM; the partition axis; what an engine may touch",
-    problem=PROBLEM,
     line_budget=10,
     cost_budget="x is read once, y is written once",
     oracle=oracle,
@@ -114,7 +109,6 @@ STAGE = Stage(
     minimum=minimum,
     cost_case="random",
     reads={"x": 1},
-    mistakes="scaling",
     questions=QUESTIONS,
     broken=BROKEN,
 )

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention
 from ..stage import Break, Budget, Case, Question, Stage
-from ..writing.mistakes import Slip
-from ..writing.stepcheck import judge, least, own_walk
-from ..writing.stretches import Walk, walks
-
-PROBLEM = """\
-o = kernel(q, K, V) for one new token of one layer, K and V having grown by its key and value.
-The step puts the new key and value into the cache, hands the kernel the tiles that hold keys, and gives its output back."""
+from ..writing.mistakes import WrongStep
+from ..writing.passages import Passage, passages
+from ..writing.stepcheck import judge, least, own_passage
 
 
 def oracle(
@@ -38,24 +34,26 @@ def oracle(
 
 
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:
-    """The stretches of text that the check walks over; a case has the text, and how much of it is
+    """The passages that the check runs over; a case has the text, and how much of it is
     in the cache already."""
-    return tuple(Case(walk.family, walk.reveals, _arguments(walk)) for walk in walks(draw))
+    return tuple(
+        Case(passage.family, passage.reveals, _arguments(passage)) for passage in passages(draw)
+    )
 
 
-def _arguments(walk: Walk) -> Mapping[str, Any]:
-    return {"prompt": "".join(walk.tokens), "prefilled": walk.prefilled}
+def _arguments(passage: Passage) -> Mapping[str, Any]:
+    return {"prompt": "".join(passage.tokens), "prefilled": passage.prefilled}
 
 
 def validate(inputs: Mapping[str, Any]) -> None:
     """Raise InputError unless the input is a prompt that the model can read."""
-    own_walk(inputs)
+    own_passage(inputs)
 
 
 def minimum(case: Case) -> Budget:
     """The least for all steps of a stretch of text: stage 4's, one call per layer, on the tiles
     that hold keys."""
-    return least(next(walk for walk in walks() if walk.family == case.family))
+    return least(next(passage for passage in passages() if passage.family == case.family))
 
 
 QUESTIONS = (
@@ -82,7 +80,7 @@ BROKEN = Break(
         ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]"),
     ),
     "",
-    Slip(shift=1).step,
+    WrongStep(shift=1).step,
 )
 
 STAGE = Stage(
@@ -94,7 +92,6 @@ STAGE = Stage(
     layout="q (Hq, d), k and v (Hkv, d), a cache (layers, Hkv, d + 1, capacity) and stage 4's "
     "kernel -> o (Hq * d,)",
     idea="a decode loop whose every attention is your kernel",
-    problem=PROBLEM,
     line_budget=10,
     cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,

@@ -28,10 +28,6 @@ from ..inputs.layouts import (
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
-PROBLEM = """\
-o = softmax(scale * q^T k) v^T for one query q (d, 1), keys k (d, n) and values v (d, n), with n <= 128: one tile.
-softmax_scale=None means 1/sqrt(d). The answer o is (1, d)."""
-
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
@@ -130,7 +126,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, 1), k (d, n), v (d, n), n <= 128 -> o (1, d)",
     idea="scores, max-subtracted softmax, weighted sum, on one tile",
-    problem=PROBLEM,
     line_budget=20,
     cost_budget="q, k and v are each read once, two transposes",
     oracle=oracle,
@@ -142,7 +137,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=one_head_attention,
     states=online_states,
-    uses_real_data=True,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

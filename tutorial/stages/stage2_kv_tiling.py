@@ -28,10 +28,6 @@ from ..inputs.layouts import (
 from ..reference.attention import pass_states
 from ..stage import Break, Budget, Case, Question, Stage
 
-PROBLEM = """\
-o = softmax(scale * q^T k) v^T as in stage 1, for any n that is a multiple of 128, up to 8192.
-Walk over tiles of 128 keys three times: for the max of all scores, for the sum of all weights, for the weighted sum."""
-
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
@@ -142,7 +138,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d)",
     idea="three passes over tiles, and what that costs in HBM bytes",
-    problem=PROBLEM,
     line_budget=30,
     cost_budget="K is read three times and V once",
     oracle=oracle,
@@ -154,7 +149,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 3, "v": 1},
     attention=one_head_attention,
     states=pass_states,
-    uses_real_data=True,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

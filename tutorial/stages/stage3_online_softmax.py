@@ -28,10 +28,6 @@ from ..inputs.layouts import (
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
-PROBLEM = """\
-o = softmax(scale * q^T k) v^T as in stage 2, in one pass: K and V are each read once.
-Keep m, l and acc of the keys so far; when a tile raises m, rescale l and acc by alpha = exp(m_old - m_new)."""
-
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
@@ -139,7 +135,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d), in one pass",
     idea="the running (m, l, acc) and the rescale",
-    problem=PROBLEM,
     line_budget=25,
     cost_budget="K and V are each read once",
     oracle=oracle,
@@ -151,7 +146,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=one_head_attention,
     states=online_states,
-    uses_real_data=True,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

@@ -27,10 +27,6 @@ from ..inputs.layouts import validate_grouped as validate
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
-PROBLEM = """\
-o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T with G = Hq // Hkv: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d).
-The G query heads of a group become the rows of one score tile, so each KV head's K and V are read once."""
-
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o (Hq, d)."""
@@ -129,7 +125,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128 -> o (Hq, d)",
     idea="a group's query heads share one load of K and V",
-    problem=PROBLEM,
     line_budget=30,
     cost_budget="each KV head's K and V are read once",
     oracle=oracle,
@@ -141,7 +136,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=grouped_attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.grouped, 256),

@@ -31,11 +31,6 @@ from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, 
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
-PROBLEM = """\
-o[b, h] = softmax(scale * q[b, h]^T k[b, h // G]) v[b, h // G]^T over the first lengths[b] keys of sequence b; zeros if there
-are none. q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d). From lengths[b] on, k and v may
-hold anything, NaN too."""
-
 
 def oracle(
     q: Any,
@@ -219,7 +214,6 @@ STAGE = Stage(
     extras=("max_length",),
     layout="q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d)",
     idea="masking without NaN, whatever the padding holds; a length of 0",
-    problem=PROBLEM,
     line_budget=40,
     cost_budget="K and V are each read once",
     oracle=oracle,
@@ -232,7 +226,6 @@ STAGE = Stage(
     must_read=must_read,
     attention=batch_attention,
     states=online_states,
-    uses_real_data=True,
     beyond=beyond,
     cost_beyond="max_length = 130",
     questions=QUESTIONS,

@@ -32,9 +32,6 @@ from ..stage import Break, Budget, Case, InputError, Question, Stage
 from .stage4_gqa import oracle as whole_oracle
 
 EMPTY = "an empty split whose m is not -inf"
-PROBLEM = """\
-o = stage 4's answer, but the tiles of keys are split among n_splits program instances of the SPMD grid. Each leaves the state
-(m, l, acc) of its own keys in HBM; a merge makes one state of them, and divides. A split may have fewer tiles, or none."""
 
 
 def oracle(
@@ -318,7 +315,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, n_splits -> o (Hq, d)",
     idea="(m, l, acc) merge as an associative operation; the SPMD grid",
-    problem=PROBLEM,
     line_budget=50,
     cost_budget="K and V are each read once, whatever the number of splits",
     oracle=oracle,
@@ -332,7 +328,6 @@ STAGE = Stage(
     attention=attention,
     states=online_states,
     views=views,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=probes,

@@ -33,10 +33,6 @@ from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Run
 BF16 = narrow.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
 
-PROBLEM = """\
-o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), all bfloat16 -> o (Hq, d).
-The scores, m, l and acc stay in float32. each KV head's K and V are read once, as fast as the DMA engines bring them."""
-
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) -> o (Hq, d)."""
@@ -378,7 +374,6 @@ STAGE = Stage(
     options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
     idea="reading the timeline: one change per rung, until the kernel waits for memory only",
-    problem=PROBLEM,
     line_budget=60,
     cost_budget="each KV head's K and V are read once, in bfloat16",
     oracle=oracle,
@@ -391,7 +386,6 @@ STAGE = Stage(
     reads={"q": 1, "k": 1, "v": 1},
     attention=attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.fast, BF16),

@@ -31,12 +31,6 @@ from ..stage import Break, Budget, Case, InputError, Question, Stage
 F32 = NDArray[np.float32]
 LANES, STEP = 128, 16  # partitions; positions of a block that the solution takes at a time
 
-PROBLEM = """\
-o[b, h] = softmax(scale * q[b, h]^T k) v over the lengths[b] keys of sequence b: key j is position j % block of block
-block_table[b, j // block]. q (B, d, Hq), k_blocks and v_blocks (n_blocks, Hkv, block, d), block_table (B, most) and lengths
-(B, 1) int32 -> o (B, Hq, d). Blocks may be shared. Entries past a sequence's last block, and what a last block holds past the
-length, may be anything: an old entry, no block at all, NaN. A sequence without keys gives zeros."""
-
 
 def oracle(
     q: Any,
@@ -181,7 +175,8 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
 
 @cache
 def probes() -> tuple[Case, ...]:
-    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128 blocks."""
+    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128
+    blocks."""
     made = []
     for kind, n_q, n_kv, lengths, padding in (
         (small.RISING, 4, 2, (90, 64, 0, 75), "old"),
@@ -365,7 +360,6 @@ STAGE = Stage(
     layout="q (B, d, Hq), k_blocks, v_blocks (n_blocks, Hkv, block, d), block_table (B, most), "
     "lengths (B, 1) -> o (B, Hq, d)",
     idea="indirect loads: the rows that a transfer reads are chosen at run time",
-    problem=PROBLEM,
     line_budget=60,
     cost_budget="every block of a sequence is read once per KV head",
     oracle=oracle,
@@ -380,7 +374,6 @@ STAGE = Stage(
     must_read=must_read,
     attention=attention,
     states=online_states,
-    uses_real_data=True,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=probes,

@@ -12,11 +12,6 @@ from ..running import refusals
 from ..stage import Break, Case, Question
 from .stage4_gqa import STAGE as GQA
 
-PROBLEM = """\
-Stage 4's kernel in `nki` 0.6: q (d, Hq), k and v (Hkv, d, n) -> o (Hq, d), instruction by instruction the same.
-Every instruction writes to a tile that you have made, in SBUF or PSUM; nothing is returned, and nothing is initialised."""
-
-
 QUESTIONS = (
     Question(
         "How many tiles does nisa.activation(dst=t, op=nl.exp, data=t) allocate?",
@@ -60,7 +55,6 @@ STAGE = replace(
     number=9,
     name="port",
     idea="every instruction is told the tile that it writes",
-    problem=PROBLEM,
     line_budget=55,
     questions=QUESTIONS,
     broken=BROKEN,

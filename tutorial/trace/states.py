@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, online_states
-from .updates import Episode, align, close, episodes, folded, scalar_rows, unroll, vector_rows
+from .updates import Lifetime, align, close, folded, lifetimes, scalar_rows, unroll, vector_rows
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")
@@ -83,7 +83,7 @@ def observe(
     if not named:
         return None
     instructions = run.instructions if made is None or run is not whole else made()
-    found = _episodes(run, named, attention, instructions)
+    found = _lifetimes(run, named, attention, instructions)
     series: dict[str, list[F64]] = {}
     starts: list[float] = []
     for name, some in found.items():
@@ -132,16 +132,16 @@ def observe(
     )
 
 
-def _episodes(
+def _lifetimes(
     run: Any, named: dict[str, list[str]], attention: Attention, instructions: Sequence[Any]
-) -> dict[str, list[Episode]]:
+) -> dict[str, list[Lifetime]]:
     """The updates of each of m, l and acc, in the order of the run; those of several tensors as
     one."""
     batch = attention.lengths is not None
-    found: dict[str, list[Episode]] = {}
+    found: dict[str, list[Lifetime]] = {}
     for name, given in named.items():
         some = [
-            e for own in given for e in episodes(run.writes(own), name, own, instructions, batch)
+            e for own in given for e in lifetimes(run.writes(own), name, own, instructions, batch)
         ]
         if some:
             some.sort(key=lambda e: e.indices[0])
@@ -374,7 +374,7 @@ def _regular(count: int, n_tiles: int, turns: tuple[int, ...]) -> float:
     return 0.3 if count % n_tiles == 0 else 0.0
 
 
-def _in_passes(found: dict[str, list[Episode]]) -> bool:
+def _in_passes(found: dict[str, list[Lifetime]]) -> bool:
     """Whether m had its last update before l or acc had its first, in a kernel that updates
     something more than once."""
     if "m" not in found:

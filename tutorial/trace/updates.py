@@ -1,7 +1,7 @@
 """From the writes to a named tensor to series of values: one a head, one value an update.
 
 A tensor may hold one head or all, be made anew for every head or started anew, be written whole or
-in slices. An `Episode` is the life of some elements from one start to the next; a series is one
+in slices. An `Lifetime` is the life of some elements from one start to the next; a series is one
 element's, or one row's, updates.
 """
 
@@ -19,7 +19,7 @@ LOW = -1e6  # a max that is at or below this is a start, not a score
 
 
 @dataclass(eq=False)
-class Episode:
+class Lifetime:
     """`updates` is (writes, elements), `start` what the elements held before (None: nothing)."""
 
     coordinates: NDArray[np.intp]  # (elements, axes)
@@ -29,16 +29,16 @@ class Episode:
     indices: list[int]  # of the instructions that wrote
 
 
-def episodes(
+def lifetimes(
     writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any], batch: bool = False
-) -> list[Episode]:
+) -> list[Lifetime]:
     """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc),
     split where elements start anew, in the order of their first update.
 
     In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m
     that follows on a score starts anew.
     """
-    found: list[Episode] = []
+    found: list[Lifetime] = []
     for allocation in sorted({w.allocation for w in writes}):
         own = [w for w in writes if w.allocation == allocation]
         shape = own[0].value.shape
@@ -70,16 +70,16 @@ def _split(
     writes: Sequence[Any],
     name: str,
     batch: bool,
-) -> list[Episode]:
+) -> list[Lifetime]:
     coordinates = np.stack(np.unravel_index(elements, shape), axis=1)
-    found: list[Episode] = []
+    found: list[Lifetime] = []
     start: F64 | None = None
     updates: list[int] = []
 
     def close() -> None:
         if updates:
             found.append(
-                Episode(
+                Lifetime(
                     coordinates,
                     shape,
                     start,
@@ -121,7 +121,7 @@ def _is_fill(write: Any, tensor: str, instructions: Sequence[Any]) -> bool:
     return found
 
 
-def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
+def scalar_rows(found: Sequence[Lifetime]) -> tuple[list[F64], list[float]]:
     """One series (writes,) and one start an element; a broadcast, the same series in all elements,
     counts once."""
     rows = [e.updates[:, i] for e in found for i in range(e.updates.shape[1])]
@@ -135,10 +135,10 @@ def scalar_rows(found: Sequence[Episode]) -> tuple[list[F64], list[float]]:
     return rows, starts
 
 
-def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
-    """Episodes with one element a head where a kernel has its keys on the partitions: m is then the
-    same on every lane, and l one sum a lane. Left as they are where they hold no more elements than
-    heads, or m differs between lanes."""
+def folded(found: list[Lifetime], name: str, n_heads: int) -> list[Lifetime]:
+    """Lifetimes with one element per head where a kernel has its keys on the partitions: m is then
+    the same on every lane, and l one sum per lane. Left as they are where they hold no more
+    elements than heads, or m differs between lanes."""
     if sum(e.updates.shape[1] for e in found) <= n_heads:
         return found
     made = []
@@ -158,7 +158,7 @@ def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
         )
         updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
         made.append(
-            Episode(
+            Lifetime(
                 e.coordinates[[o[0] for o in own]],
                 e.shape,
                 start,
@@ -169,19 +169,19 @@ def folded(found: list[Episode], name: str, n_heads: int) -> list[Episode]:
     return made
 
 
-def vector_rows(found: Sequence[Episode], d: int) -> list[F64]:
+def vector_rows(found: Sequence[Lifetime], d: int) -> list[F64]:
     """One series (writes, d) a row; none if no axis has d elements."""
     rows: list[F64] = []
-    for episode in found:
-        axes = [axis for axis, size in enumerate(episode.shape) if size == d]
+    for lifetime in found:
+        axes = [axis for axis, size in enumerate(lifetime.shape) if size == d]
         if not axes:
             return []
-        others = np.delete(episode.coordinates, axes[-1], axis=1)
+        others = np.delete(lifetime.coordinates, axes[-1], axis=1)
         for key in np.unique(others, axis=0):
             own = np.flatnonzero((others == key).all(axis=1))
-            own = own[np.argsort(episode.coordinates[own, axes[-1]], kind="stable")]
+            own = own[np.argsort(lifetime.coordinates[own, axes[-1]], kind="stable")]
             if len(own) == d:
-                rows.append(episode.updates[:, own])
+                rows.append(lifetime.updates[:, own])
     return rows
 
 

@@ -23,7 +23,7 @@ from ..running import runner, worked
 from ..verdict import WRONG
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
-from .generated import Generated, Step
+from .generated import Generated, TokenStep
 from .languagemodel import F32, LanguageModel, Tokenizer
 
 PROMPT = "The rabbit-hole went"
@@ -143,7 +143,7 @@ def _decode(
     model, tokenizer = network
     read = tokenizer.encode(prompt)
     n_prompt, c = len(read), model.config
-    steps: list[Step] = []
+    steps: list[TokenStep] = []
     target: str | None = None
     modelled: dict[tuple[int, int], float] = {}
     problem = None if kernels is None else runner.usable(kernel, kernels)
@@ -186,10 +186,10 @@ def _decode(
 
 def _chosen(
     logits: F32, read: int, position: int, attended: list[F32], costs: dict[str, Any]
-) -> Step:
+) -> TokenStep:
     """The step of the token `read` at `position`: what follows it, by the largest logit."""
     second, first = np.argsort(logits)[-2:]
-    return Step(
+    return TokenStep(
         read,
         position + 1,
         int(first),

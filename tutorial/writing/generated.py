@@ -28,7 +28,7 @@ HEADER = (
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class TokenStep:
     """One token's way through the network.
 
     `id` is the token that went in, `keys` the number of keys in the cache with its own, `next` the
@@ -79,7 +79,7 @@ class Generated:
         self,
         title: str,
         prompt: str,
-        steps: Sequence[Step],
+        steps: Sequence[TokenStep],
         tokenizer: Tokenizer,
         n_prompt: int,
         d: int,

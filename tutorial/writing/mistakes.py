@@ -1,8 +1,8 @@
 """The known mistakes of an attention step: what each would answer, and its sentence.
 
-A slip is the right step with one thing done wrongly. It runs over the same walks as the reader's
-step, and where both give the same answers, the mistake has a name, whatever the reader's step looks
-like.
+A wrong step is the right one with one thing done wrongly. It runs over the same passages as the
+reader's step, and where both give the same answers, the mistake has a name, whatever the reader's
+step looks like.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHIFTED = (("key", "mark", "value"), ("key", "mark"), ("key",), ("value",))
 
 
 @dataclass(frozen=True)
-class Slip:
+class WrongStep:
     """What goes wrong; the defaults are right."""
 
     # the kernel runs: when key and value join the cache; "after", "never", "key late", "value late"
@@ -153,135 +153,141 @@ def _heads(which: str, x: Any, n_kv_heads: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class StepMistake:
     """A known mistake: its key, its sentence, and the ways to make it."""
 
     cause: str
     sentence: str
-    slips: tuple[Slip, ...]
+    ways: tuple[WrongStep, ...]
 
 
 MISTAKES = (
-    Mistake(
+    StepMistake(
         "new key not appended",
         "The new key and value are not in the cache when the kernel runs: a token attends to "
         "itself too, so they join the cache first.",
         tuple(
-            Slip(append=when, mark=mark)
+            WrongStep(append=when, mark=mark)
             for when in ("after", "never")
             for mark in ("key", "before")
         ),
     ),
-    Mistake(
+    StepMistake(
         "new key late",
         "The new key joins the cache only after the kernel has run, its value before.",
-        (Slip(append="key late"), Slip(append="key late", mark="before")),
+        (WrongStep(append="key late"), WrongStep(append="key late", mark="before")),
     ),
-    Mistake(
+    StepMistake(
         "new value late",
         "The new value joins the cache only after the kernel has run, its key before.",
-        (Slip(append="value late"),),
+        (WrongStep(append="value late"),),
     ),
-    Mistake(
+    StepMistake(
         "cache one position off",
         "The new token is written one column off: it belongs into column `position`, or it falls "
         "out of the tiles that the kernel is given, or onto another token's column.",
-        tuple(Slip(shift=by, shifted=what) for what in SHIFTED for by in (1, -1)),
+        tuple(WrongStep(shift=by, shifted=what) for what in SHIFTED for by in (1, -1)),
     ),
-    Mistake("k and v swapped", "K and V are swapped.", (Slip(swap="cache"), Slip(swap="call"))),
-    Mistake(
+    StepMistake(
+        "k and v swapped", "K and V are swapped.", (WrongStep(swap="cache"), WrongStep(swap="call"))
+    ),
+    StepMistake(
         "positions off by one",
         TURNED.format("Query and key are both"),
-        (Slip(turn_q=1, turn_k=1), Slip(turn_q=-1, turn_k=-1)),
+        (WrongStep(turn_q=1, turn_k=1), WrongStep(turn_q=-1, turn_k=-1)),
     ),
-    Mistake(
+    StepMistake(
         "query position off by one",
         TURNED.format("The query is"),
-        (Slip(turn_q=1), Slip(turn_q=-1)),
+        (WrongStep(turn_q=1), WrongStep(turn_q=-1)),
     ),
-    Mistake(
-        "key position off by one", TURNED.format("The key is"), (Slip(turn_k=1), Slip(turn_k=-1))
+    StepMistake(
+        "key position off by one",
+        TURNED.format("The key is"),
+        (WrongStep(turn_k=1), WrongStep(turn_k=-1)),
     ),
-    Mistake(
+    StepMistake(
         "not rotated",
         "Query or key is not rotated: both turn to the token's position, and "
         "the key is cached turned.",
-        (Slip(turn_q=None, turn_k=None), Slip(turn_q=None), Slip(turn_k=None)),
+        (WrongStep(turn_q=None, turn_k=None), WrongStep(turn_q=None), WrongStep(turn_k=None)),
     ),
-    Mistake(
+    StepMistake(
         "value rotated",
         "The value is rotated; only queries and keys carry a position.",
-        (Slip(turn_v=True),),
+        (WrongStep(turn_v=True),),
     ),
-    Mistake(
+    StepMistake(
         "cache of another layer",
         "The cache of another layer is used: every layer has its own, cache.k[layer] and "
         "cache.v[layer].",
         (
-            Slip(write="first", read="first"),
-            *(Slip(read=which) for which in ("first", "previous", "next")),
-            *(Slip(write=which) for which in ("first", "previous", "next")),
-            *(Slip(write=which, read=which) for which in ("previous", "next")),
+            WrongStep(write="first", read="first"),
+            *(WrongStep(read=which) for which in ("first", "previous", "next")),
+            *(WrongStep(write=which) for which in ("first", "previous", "next")),
+            *(WrongStep(write=which, read=which) for which in ("previous", "next")),
         ),
     ),
-    Mistake(
+    StepMistake(
         "scale applied twice",
         "The scale is applied twice: the kernel multiplies the scores by softmax_scale, so "
         "the queries go in as they are.",
-        (Slip(scale="twice"), Slip(scale="twice default")),
+        (WrongStep(scale="twice"), WrongStep(scale="twice default")),
     ),
-    Mistake(
-        "scale missing", "The scale is missing: softmax_scale is 1/sqrt(d).", (Slip(scale="none"),)
+    StepMistake(
+        "scale missing",
+        "The scale is missing: softmax_scale is 1/sqrt(d).",
+        (WrongStep(scale="none"),),
     ),
-    Mistake(
+    StepMistake(
         "scale of the padding row",
         "The scale is that of d + 1 dimensions: by default the kernel takes 1/sqrt of the rows "
         "that it sees, and the padding row is one of them. Give softmax_scale=1/sqrt(d).",
-        (Slip(scale="default"),),
+        (WrongStep(scale="default"),),
     ),
-    Mistake(
+    StepMistake(
         "query heads mixed",
         "The query heads are mixed up: the kernel takes them as columns, (d, Hq), in order: "
         "q.T, not a reshape.",
-        tuple(Slip(q_heads=how) for how in ("reshaped", "reversed", "strided")),
+        tuple(WrongStep(q_heads=how) for how in ("reshaped", "reversed", "strided")),
     ),
-    Mistake(
+    StepMistake(
         "group taken with a stride",
         "Query head h meets KV head h % Hkv; it is h // G: a group's query heads stand in a "
         "row, and so do their outputs.",
-        (Slip(q_heads="strided", o_heads="strided back"),),
+        (WrongStep(q_heads="strided", o_heads="strided back"),),
     ),
-    Mistake(
+    StepMistake(
         "key heads mixed",
         "The heads of the new key and value are mixed up: row h is KV head h.",
-        tuple(Slip(kv_heads=how) for how in ("reshaped", "reshaped late", "reversed")),
+        tuple(WrongStep(kv_heads=how) for how in ("reshaped", "reshaped late", "reversed")),
     ),
-    Mistake(
+    StepMistake(
         "output heads mixed",
         "The heads of the output are mixed up: o is (Hq, d), and goes back head after head.",
-        tuple(Slip(o_heads=how) for how in ("transposed", "reversed", "strided")),
+        tuple(WrongStep(o_heads=how) for how in ("transposed", "reversed", "strided")),
     ),
-    Mistake(
+    StepMistake(
         "padding weighed",
         "The padding weighs: without a 1 in the query's padding row its score is 0, not "
         "-30000 times the scale.",
-        (Slip(one=False),),
+        (WrongStep(one=False),),
     ),
-    Mistake(
+    StepMistake(
         "padding row not cleared",
         "The padding row still says that there is no key in the new token's column: "
         "cache.k[layer, :, d, position] = 0.",
-        (Slip(mark="never"), Slip(mark="after")),
+        (WrongStep(mark="never"), WrongStep(mark="after")),
     ),
-    Mistake(
+    StepMistake(
         "too few tiles",
         "The kernel is given too few tiles: position p is in tile p // 128, so p // 128 + 1 "
         "tiles hold the keys.",
-        (Slip(tiles="late"), Slip(tiles="first")),
+        (WrongStep(tiles="late"), WrongStep(tiles="first")),
     ),
 )
 
 
-def steps() -> tuple[tuple[Mistake, Callable[..., Any]], ...]:
+def steps() -> tuple[tuple[StepMistake, Callable[..., Any]], ...]:
     """Every way of every known mistake, as an attention step."""
-    return tuple((mistake, slip.step) for mistake in MISTAKES for slip in mistake.slips)
+    return tuple((mistake, way.step) for mistake in MISTAKES for way in mistake.ways)

@@ -1,7 +1,7 @@
 """The check of an attention step (stage 10): not attempted, the first divergence and its likely
 cause, or correct.
 
-The step runs over stretches of text (`walks`), where the right answer to every call is known. A
+The step runs over passages of text, where the right answer to every call is known. A
 wrong answer is placed at the first token, layer and quantity that differs, and explained by the
 known mistake that would have given all the same answers. Then cost: calls of the kernel, and keys
 handed over. Last, the step writes a text of its own, which must be the model's.
@@ -25,10 +25,10 @@ from ..running.worked import StandIn
 from ..stage import Budget, Case, InputError, Stage
 from ..verdict import CORRECT, UNUSABLE, WRONG, Counter, Verdict
 from . import charmodel, decode
-from . import mistakes as slips
+from . import mistakes as known
 from .caches import whole_tiles
 from .generated import Generated
-from .stretches import Call, Place, Refusal, StandInKernel, Walk, of_text, take, walks
+from .passages import Call, Passage, Place, Refusal, StandInKernel, of_text, passages, take
 
 TOLERANCE = 1e-4  # of the largest value; an fp32 step is within 1e-6 of the model's own attention
 TOKENS = 200  # of the text that a right step writes at last
@@ -36,10 +36,10 @@ TOKENS = 200  # of the text that a right step writes at last
 
 @dataclass(eq=False)
 class Answers:
-    """A step's answers to one walk, what it gave the kernel each time, and why there are no more of
-    them."""
+    """A step's answers to one passage, what it gave the kernel each time, and why there are no more
+    of them."""
 
-    walk: Walk
+    passage: Passage
     outputs: list[Any]
     calls: list[list[Call]]
     problem: Problem | None = None
@@ -52,33 +52,33 @@ def judge(
     progress: Callable[[int, int, str], None] | None,
     draw: Draw = OWN,
 ) -> Verdict:
-    """The verdict on an attention step, on all walks or on a prompt of the caller's."""
+    """The verdict on an attention step, on all passages or on a prompt of the caller's."""
     problem = runner.usable(step, lesson)
     if problem is not None:
         return _verdict(lesson, problem)
     try:
-        taken = walks(draw) if inputs is None else (own_walk(inputs),)
+        taken = passages(draw) if inputs is None else (own_passage(inputs),)
     except InputError as error:
         return Verdict(UNUSABLE, str(error), lesson.number, lesson.name)
     answers = []
-    for done, walk in enumerate(taken):
+    for done, passage in enumerate(taken):
         if progress is not None:
-            progress(done, len(taken), walk.family)
-        answers.append(answer(lesson, step, walk))
+            progress(done, len(taken), passage.family)
+        answers.append(answer(lesson, step, passage))
     if progress is not None:
         progress(len(taken), len(taken), "")
-    families = tuple(walk.family for walk in taken)
-    for given in answers:  # a walk in which the step stops may first have gone wrong
+    families = tuple(passage.family for passage in taken)
+    for given in answers:  # a passage in which the step stops may first have gone wrong
         wrong = first_wrong(given)
         if wrong is not None:
             return _diagnosed(lesson, answers, given, wrong, families)
         if given.problem is not None:
-            return _verdict(lesson, given.problem, given.walk.family, families)
+            return _verdict(lesson, given.problem, given.passage.family, families)
     return _judge_cost(lesson, step, answers, families)
 
 
-def own_walk(inputs: Any) -> Walk:
-    """A walk over the caller's prompt. InputError unless it is a text that the model can read."""
+def own_passage(inputs: Any) -> Passage:
+    """The caller's prompt as a passage. InputError unless it is a text that the model can read."""
     given = inputs if isinstance(inputs, Mapping) else {"prompt": next(iter(inputs), None)}
     prompt = given.get("prompt")
     if set(given) != {"prompt"} or not isinstance(prompt, str) or not prompt:
@@ -97,15 +97,15 @@ def own_walk(inputs: Any) -> Walk:
         raise InputError(f"{error}.") from error
 
 
-def answer(lesson: Stage, step: Callable[..., Any], walk: Walk) -> Answers:
-    """Run the step over the walk, every call with the model's own q, k and v."""
-    kernel, cache = StandInKernel(), walk.cache()
-    given = Answers(walk, [], [])
-    for place in walk.places:
+def answer(lesson: Stage, step: Callable[..., Any], passage: Passage) -> Answers:
+    """Run the step over the passage, every call with the model's own q, k and v."""
+    kernel, cache = StandInKernel(), passage.cache()
+    given = Answers(passage, [], [])
+    for place in passage.places:
         kernel.calls = []
-        where = _where(walk, place)
+        where = _where(passage, place)
         try:
-            output = take(step, place, cache, walk.model, kernel)
+            output = take(step, place, cache, passage.model, kernel)
         except Refusal as refused:
             given.problem = Problem(
                 WRONG,
@@ -148,13 +148,13 @@ def _no_output(output: Any, place: Place) -> str:
     )
 
 
-def _where(walk: Walk, place: Place) -> str:
-    return f"token {place.position} ({walk.tokens[place.position]!r}), layer {place.layer}"
+def _where(passage: Passage, place: Place) -> str:
+    return f"token {place.position} ({passage.tokens[place.position]!r}), layer {place.layer}"
 
 
 def first_wrong(given: Answers) -> int | None:
-    """The first step of a walk whose answer is wrong."""
-    for at, (output, place) in enumerate(zip(given.outputs, given.walk.places, strict=False)):
+    """The first step of a passage whose answer is wrong."""
+    for at, (output, place) in enumerate(zip(given.outputs, given.passage.places, strict=False)):
         if not _close(output, place.o):
             return at
     return None
@@ -169,13 +169,13 @@ def _close(a: Any, b: Any) -> bool:
 def _diagnosed(
     lesson: Stage, answers: Sequence[Answers], given: Answers, at: int, families: tuple[str, ...]
 ) -> Verdict:
-    place, calls = given.walk.places[at], given.calls[at]
+    place, calls = given.passage.places[at], given.calls[at]
     if not calls:
         sentence = "The step never calls the kernel."
         cause: str | None = "kernel not called"
         quantity, got, expected = "calls of the kernel", 0.0, 1.0
     else:
-        quantity, got, expected = _difference(given.walk, place, calls[-1], given.outputs[at])
+        quantity, got, expected = _difference(given.passage, place, calls[-1], given.outputs[at])
         mistake = recognised(answers, given)
         cause = None if mistake is None else mistake.cause
         sentence = "No known mistake gives these values." if mistake is None else mistake.sentence
@@ -188,22 +188,22 @@ def _diagnosed(
     }
     return Verdict(
         WRONG,
-        f"{_where(given.walk, place)}: {quantity} is {short(got)}, expected "
+        f"{_where(given.passage, place)}: {quantity} is {short(got)}, expected "
         f"{short(expected)}. {sentence}",
         lesson.number,
         lesson.name,
-        given.walk.family,
+        given.passage.family,
         cause,
         families=families,
         details=details,
     )
 
 
-def recognised(answers: Sequence[Answers], given: Answers) -> slips.Mistake | None:
-    """The known mistake with the same answers on all walks, or at least on the walk that went wrong
-    first."""
+def recognised(answers: Sequence[Answers], given: Answers) -> known.StepMistake | None:
+    """The known mistake with the same answers on all passages, or at least on the one that went
+    wrong first."""
     here = None
-    for mistake, step in slips.steps():
+    for mistake, step in known.steps():
         if not _same(given, step):
             continue
         if all(_same(other, step) for other in answers if other is not given):
@@ -213,18 +213,20 @@ def recognised(answers: Sequence[Answers], given: Answers) -> slips.Mistake | No
 
 
 def _same(given: Answers, step: Callable[..., Any]) -> bool:
-    """Whether another step gives the same answers to the walk, as far as the first went."""
-    kernel, cache = StandInKernel(), given.walk.cache()
-    for place, output in zip(given.walk.places, given.outputs, strict=False):
+    """Whether another step gives the same answers to the passage, as far as the first went."""
+    kernel, cache = StandInKernel(), given.passage.cache()
+    for place, output in zip(given.passage.places, given.outputs, strict=False):
         try:
-            if not _close(output, take(step, place, cache, given.walk.model, kernel)):
+            if not _close(output, take(step, place, cache, given.passage.model, kernel)):
                 return False
         except (Refusal, IndexError):
             return False
     return True
 
 
-def _difference(walk: Walk, place: Place, call: Call, output: Any) -> tuple[str, float, float]:
+def _difference(
+    passage: Passage, place: Place, call: Call, output: Any
+) -> tuple[str, float, float]:
     """The first quantity that differs, in the order of the calculation: its name, what it is, and
     what it should be."""
     d, n = place.q.shape[1], place.position + 1
@@ -236,7 +238,7 @@ def _difference(walk: Walk, place: Place, call: Call, output: Any) -> tuple[str,
         )
     if call.k.shape[2] < n:
         return "the number of keys that the kernel sees", float(call.k.shape[2]), float(n)
-    for name, mine, keys in (("K", call.k, walk.keys.k), ("V", call.v, walk.keys.v)):
+    for name, mine, keys in (("K", call.k, passage.keys.k), ("V", call.v, passage.keys.v)):
         wanted = keys[place.layer, :, :, :n]
         found = _first(np.moveaxis(mine[:, :d, :n], 2, 0), np.moveaxis(wanted, 2, 0))
         if found is not None:
@@ -246,7 +248,7 @@ def _difference(walk: Walk, place: Place, call: Call, output: Any) -> tuple[str,
                 got,
                 expected,
             )
-    queries = walk.model.rotate(place.q, place.position) / np.float32(np.sqrt(d))
+    queries = passage.model.rotate(place.q, place.position) / np.float32(np.sqrt(d))
     found = _first(call.q[:d].T * np.float32(call.scale), queries)
     if found is not None:
         (head, i), got, expected = found
@@ -330,12 +332,12 @@ def _models_text() -> Generated:
     return decode.reference(decode.PROMPT, TOKENS)
 
 
-def least(walk: Walk) -> Budget:
-    """The least for all steps of a walk: one call of stage 4's kernel each, on the tiles that hold
-    keys."""
+def least(passage: Passage) -> Budget:
+    """The least for all steps of a passage: one call of stage 4's kernel each, on the tiles that
+    hold keys."""
     budgets = [
         _call_budget(len(place.q), place.k.shape, whole_tiles(place.position + 1))
-        for place in walk.places
+        for place in passage.places
     ]
     sums = {f.name: sum(getattr(budget, f.name) for budget in budgets) for f in fields(Budget)}
     peaks = {
@@ -356,10 +358,10 @@ def _call_budget(n_q_heads: int, kv: tuple[int, int], n: int) -> Budget:
 
 
 def _counters(answers: Sequence[Answers]) -> tuple[Counter, ...]:
-    """Calls, keys and bytes over all walks, beside the least: one call a layer and the tiles that
-    hold keys."""
+    """Calls, keys and bytes over all passages, beside the least: one call per layer and the tiles
+    that hold keys."""
     calls = [call for given in answers for each in given.calls for call in each]
-    places = [place for given in answers for place in given.walk.places]
+    places = [place for given in answers for place in given.passage.places]
     return (
         Counter("calls of the kernel", len(calls), len(places)),
         Counter(
@@ -370,7 +372,7 @@ def _counters(answers: Sequence[Answers]) -> tuple[Counter, ...]:
         Counter(
             "HBM bytes read",
             sum(c.q.nbytes + c.k.nbytes + c.v.nbytes for c in calls),
-            sum(least(given.walk).hbm_bytes_read for given in answers),
+            sum(least(given.passage).hbm_bytes_read for given in answers),
         ),
     )
 
@@ -378,8 +380,8 @@ def _counters(answers: Sequence[Answers]) -> tuple[Counter, ...]:
 def _overrun(answers: Sequence[Answers]) -> tuple[str, str] | None:
     """The cause and the sentence for the first place at which a step does more than it must."""
     for given in answers:
-        for place, calls in zip(given.walk.places, given.calls, strict=False):
-            where, needed = _where(given.walk, place), whole_tiles(place.position + 1)
+        for place, calls in zip(given.passage.places, given.calls, strict=False):
+            where, needed = _where(given.passage, place), whole_tiles(place.position + 1)
             if not calls:
                 return "kernel not called", f"{where}: the step never calls the kernel."
             if len(calls) > 1:

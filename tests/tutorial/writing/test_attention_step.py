@@ -8,9 +8,8 @@ import pytest
 
 from tests.tutorial.kernels import changed, load, solution
 from tutorial import check, get
-from tutorial.writing import mistakes as slips
-from tutorial.writing import stepcheck
-from tutorial.writing import stretches as walks
+from tutorial.writing import mistakes as known
+from tutorial.writing import passages, stepcheck
 
 K_COLUMN = "cache.k[layer, :, :d, position] = rotate(k, position)  # (Hkv, d)\n"
 MARK = "    cache.k[layer, :, d, position] = 0.0\n"
@@ -281,19 +280,15 @@ def test_a_wrong_step_is_caught_with_its_own_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "slip"),
-    [
-        pytest.param(m, s, id=f"{m.cause} {i}")
-        for m in slips.MISTAKES
-        for i, s in enumerate(m.slips)
-    ],
+    ("mistake", "wrong_step"),
+    [pytest.param(m, s, id=f"{m.cause} {i}") for m in known.MISTAKES for i, s in enumerate(m.ways)],
 )
-def test_every_known_slip_is_recognised_as_itself(mistake, slip):
-    assert check(10, slip.step).cause == mistake.cause
+def test_every_known_wrong_step_is_recognised_as_itself(mistake, wrong_step):
+    assert check(10, wrong_step.step).cause == mistake.cause
 
 
-def test_a_slip_with_nothing_wrong_is_right():
-    assert check(10, slips.Slip().step).ok
+def test_a_step_with_nothing_wrong_is_right():
+    assert check(10, known.WrongStep().step).ok
 
 
 def test_the_first_divergence_is_told_with_token_layer_and_quantity(tmp_path):
@@ -411,7 +406,7 @@ def test_a_prompt_of_ones_own_is_the_only_input(tmp_path):
     assert {c.name: c.yours for c in verdict.counters}["calls of the kernel"] == 30
     assert check(10, step, inputs=["The rabbit"]).ok
     assert (
-        check(10, slips.Slip(shift=-1).step, inputs={"prompt": "The rabbit"}).cause
+        check(10, known.WrongStep(shift=-1).step, inputs={"prompt": "The rabbit"}).cause
         == "cache one position off"
     )
 
@@ -434,9 +429,9 @@ def test_another_input_is_refused_in_one_sentence(inputs, words, tmp_path):
 
 
 def test_the_oracle_is_the_models_own_attention():
-    for walk in walks.walks():
+    for passage in passages.passages():
         given = stepcheck.answer(
-            get(10), lambda *args: get(10).oracle(*args).astype(np.float32), walk
+            get(10), lambda *args: get(10).oracle(*args).astype(np.float32), passage
         )
         assert given.problem is None and stepcheck.first_wrong(given) is None
 

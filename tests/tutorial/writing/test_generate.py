@@ -12,8 +12,7 @@ from tests.tutorial.kernels import ROOT, changed, load, solution
 from tutorial import stage
 from tutorial.__main__ import main
 from tutorial.running import worked
-from tutorial.writing import caches, charmodel, decode, smollm2
-from tutorial.writing import stretches as walks
+from tutorial.writing import caches, charmodel, decode, passages, smollm2
 from tutorial.writing.languagemodel import Config
 
 PROMPT = "The rabbit-hole went"
@@ -367,7 +366,7 @@ def test_the_loop_takes_any_network_of_the_same_kind():
         def decode(self, ids):
             return "".join(f" {i}" for i in ids)
 
-    network = (walks.random_network(2, 6, 2, 16), Numbers())
+    network = (passages.random_network(2, 6, 2, 16), Numbers())
     made = decode.generate("3 1 4", 20, network=network)
     assert made.compare(decode.reference("3 1 4", 20, network=network)).startswith("The same text")
     assert made.text == "3 1 4" + "".join(f" {i}" for i in made.ids)

@@ -1,4 +1,4 @@
-"""Walks: stretches of a text on which an attention step is checked, every step with the inputs that
+"""Passages: pieces of text on which an attention step is checked, every step with the inputs that
 it would have if all before it had been right. So one wrong step does not hide the next, and the
 first that differs is the one to look at."""
 
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class Passage:
     """Tokens of a text. The first `prefilled` of them are in the cache already, put there by the
     model itself."""
 
@@ -59,14 +59,14 @@ class Walk:
         return made
 
 
-def walk(
+def run_over(
     family: str,
     reveals: str,
     model: LanguageModel,
     ids: Sequence[int],
     tokens: Sequence[str],
     prefilled: int,
-) -> Walk:
+) -> Passage:
     """Run the model over the ids in NumPy, and keep what it asks of its attention and what the
     answers are."""
     keys = NumpyCache(model.config, len(ids))
@@ -81,14 +81,14 @@ def walk(
 
     for position, token in enumerate(ids):
         model.step(token, position, attention)
-    return Walk(family, reveals, model, tuple(tokens), prefilled, tuple(places), keys)
+    return Passage(family, reveals, model, tuple(tokens), prefilled, tuple(places), keys)
 
 
-def of_text(family: str, reveals: str, text: str, prefilled: int = 0) -> Walk:
-    """A walk of the course's own model over a text. ValueError for a character that it does not
+def of_text(family: str, reveals: str, text: str, prefilled: int = 0) -> Passage:
+    """A passage for the course's own model over a text. ValueError for a character that it does not
     know."""
     model, alphabet = charmodel.load()
-    return walk(family, reveals, model, alphabet.encode(text), text, prefilled)
+    return run_over(family, reveals, model, alphabet.encode(text), text, prefilled)
 
 
 def random_network(
@@ -129,7 +129,7 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
     return found
 
 
-def _passage(length: int, draw: Draw) -> str:
+def _excerpt(length: int, draw: Draw) -> str:
     """The beginning of the book; with a word, so many characters from elsewhere in it."""
     most = len(BOOK) - length
     start = int(draw.rng("passage", length).integers(most + 1)) if draw.word and most > 0 else 0
@@ -137,20 +137,20 @@ def _passage(length: int, draw: Draw) -> str:
 
 
 @cache
-def walks(draw: Draw = OWN) -> tuple[Walk, ...]:
-    """The walks of the check, each for mistakes that the others do not show."""
+def passages(draw: Draw = OWN) -> tuple[Passage, ...]:
+    """The passages of the check, each for mistakes that the others do not show."""
     other = random_network(2, 6, 2, 16, draw)
     ids = [int(i) for i in draw.rng("ids").integers(0, 16, 2 * TILE + 2)]
-    words = _passage(8, draw)
+    words = _excerpt(8, draw)
     return (
         of_text("first words", "what is not in the cache, heads, layers, scale", words),
         of_text(
             "across a tile",
             "columns and tiles off by one, positions other than the prompt's",
-            _passage(131, draw),
+            _excerpt(131, draw),
             124,
         ),
-        walk(
+        run_over(
             "another network",
             "sizes written as numbers",
             other,
@@ -158,7 +158,7 @@ def walks(draw: Draw = OWN) -> tuple[Walk, ...]:
             [f"token {i}" for i in ids[:5]],
             0,
         ),
-        walk(
+        run_over(
             "into a third tile",
             "a number of tiles that is right for one or two only",
             other,
@@ -169,7 +169,7 @@ def walks(draw: Draw = OWN) -> tuple[Walk, ...]:
     )
 
 
-# -- running a step over a walk --------------------------------------------------------------------
+# -- running a step over a passage -----------------------------------------------------------------
 class Refusal(Exception):
     """The kernel does not take what the step gives it; the text is one sentence."""
 
