@@ -464,9 +464,9 @@ def _gather(
         t = bound(_Ref(*pick.base))
         if pick.kind == "rows":
             index, scale, extent = pick.parts
-            from ..tensors import strided
+            from ..tensors import runtime
 
-            found: Any = strided.picked_rows(t, bound(_Ref(*index)), scale, extent, "a view")
+            found: Any = runtime.picked_rows(t, bound(_Ref(*index)), scale, extent, "a view")
         else:
             found = _indices(t, pick.parts, bound)
         values: np.ndarray = found.gather(where)

@@ -13,7 +13,7 @@ from ...machine import dtypes
 from ...machine.memory import CONST, HBM
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors import strided
+from ...tensors import runtime
 from ...tensors.const import Const, of_float
 from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
@@ -46,9 +46,9 @@ def tile(x: Any, api: str, what: str = "operand", *, skip: bool = False, group: 
         return as_tensor(x, api, what)
     if x.tensor_index is not None:
         of, index = x.tensor_index
-        return strided.scattered(of, index, group, x.shape[1], api)
+        return runtime.scattered(of, index, group, x.shape[1], api)
     if x.runtime is not None:
-        return strided.resolve(x, api, skip)
+        return runtime.resolve(x, api, skip)
     return x
 
 

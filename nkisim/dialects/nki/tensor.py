@@ -19,7 +19,8 @@ from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
-from ...tensors.strided import RuntimeView
+from ...tensors.rearrange import rearrange
+from ...tensors.runtime import RuntimeView
 from ...tensors.tensor import Tensor
 from .objects import MemoryRegion, NKIObject, VirtualRegister
 from .targets import needs_trn3
@@ -445,7 +446,7 @@ class NkiTensor(Tensor, NKIObject):
     ) -> Any:
         """Axes split, reordered and merged by name: t.rearrange(('b', ('h', 'w')), ('b', 'w', 'h'),
         {'h': 4})."""
-        return strided.rearrange(self, src_pattern, dst_pattern, fixed_sizes)
+        return rearrange(self, src_pattern, dst_pattern, fixed_sizes)
 
     def ap(
         self,
