@@ -1,25 +1,17 @@
-"""nisa on TensorE, ScalarE, VectorE and GpSimdE: elementwise operations, reductions, matrix
-products, transposes.
+"""nisa on VectorE: operators on tiles, reductions, scans, copies, selections.
 
 Source: aws-neuron-sdk v2.32.0 nki/api/nki/isa/__init__.py.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ...execution.execution import current, running
-from ...isa.alu import AVERAGE
-from ...isa.core import IDLE
-from ...isa.gpsimd import AFFINE_SELECT, IOTA, TENSOR_PARTITION_REDUCE
 from ...isa.mx import X4
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
-from ...isa.scalar import ACTIVATION
 from ...isa.select import SELECT_REDUCE, TENSOR_COPY_PREDICATED
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...isa.vector import (
     MEMSET,
     RECIPROCAL,
@@ -27,250 +19,32 @@ from ...isa.vector import (
     TENSOR_COPY,
     TENSOR_SCALAR,
     TENSOR_TENSOR,
-    VECTOR_TRANSPOSE,
 )
 from ...machine import dtypes
-from ...machine.memory import CONST, EMPTY, FULL, PSUM, SHARED
 from ...rules import arguments
-from ...rules.arguments import flag, integer, integers, pairs
-from ...rules.errors import broken, shown
+from ...rules.arguments import flag
+from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
-from ..functions import activation_name, alu_of
+from ..functions import alu_of
 from . import enums
-from .compute import equal as _equal
 from .compute import maximum as _maximum
 from .compute import tensor_tensor_engine
-from .enums import engine, matmul_perf_mode, reduce_cmd
-from .isa_support import destination, engine_name, number, old_dtype, run, same_dtype
-from .objects import NkiInstruction, VirtualRegister
+from .enums import engine, reduce_cmd
+from .isa_support import destination, engine_name, number, old_dtype, run
+from .objects import NkiInstruction
 from .support import operand, option, same_size, tile
 from .targets import needs_trn2
 
-_WORD = 2**31
-"""Affine values are integers of 32 bits."""
-
-
-_ALL = np.ones(1, dtype=bool)
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 _ANY_ENGINE = engine.unknown
 _NO_ENGINE = (None,)
-_IDLE = reduce_cmd.idle
-_PLAIN_MODE = matmul_perf_mode.none
-_OVERWRITING: tuple[Any, ...] = (False, False, False, (), (), False, "none", True)
-_ADDING: tuple[Any, ...] = (False, False, False, (), (), True, "none", True)
-"""The attributes of nc_matmul without options."""
 _SCALARS: dict[tuple[Any, Any], tuple[Any, ...]] = {}
 _REDUCTIONS: dict[tuple[Any, int], tuple[Any, ...]] = {}
 """By the operators that a kernel names, and by the axis where it is a plain integer, the attributes
 of tensor_scalar and tensor_reduce without options."""
 
 
-# -- TensorE ---------------------------------------------------------------------------------------
-def onto(dst: Tensor, accumulate: bool | None, api: str) -> bool:
-    """Whether a matmul adds to what is in `dst`; None: to what has been written of it."""
-    program = current(api)
-    buf = dst.buf
-    if accumulate is not None and not isinstance(accumulate, (bool, np.bool_)):
-        broken(
-            "argument",
-            f"{api}: accumulate is {accumulate!r}",
-            got=repr(accumulate),
-            limit="True, False or None",
-        )
-    if accumulate is False or (buf.state == EMPTY and accumulate is None):
-        return False
-    if dst.meta.space != PSUM:
-        return bool(accumulate)
-    full = buf.state in (FULL, SHARED)
-    written = _ALL if full else program.written_flags(dst)
-    if accumulate is None:
-        if not written.any():
-            return False
-        if not written.all():
-            program.clear_unwritten(dst)
-    if program.config.target.nc_version < 4 and buf not in program.accumulators and written.all():
-        broken(
-            "psum-accumulate",
-            f"{api}: '{dst.label}' is accumulated onto, but no matmul wrote what is there",
-            tensor=dst.label,
-            got=dst.meta.describe(),
-            remedy="On NeuronCore-v2 and v3 the first matmul must overwrite: do without the "
-            "memset, and pass "
-            "accumulate=(i > 0) or nothing.",
-        )
-    return True
-
-
-def nc_matmul(
-    dst: Any,
-    stationary: Any,
-    moving: Any,
-    is_stationary_onezero: bool = False,
-    is_moving_onezero: bool = False,
-    is_transpose: bool = False,
-    accumulate: bool | None = None,
-    tile_position: Any = (),
-    tile_size: Any = (),
-    perf_mode: Any = matmul_perf_mode.none,
-    name: str | None = None,
-) -> NkiInstruction:
-    """dst = stationary.T @ moving, or added to dst. stationary: SBUF (k, m); moving: SBUF (k, n);
-    dst: PSUM (m, n).
-
-    accumulate=None adds to the elements of dst that have been written and overwrites the others.
-    """
-    api = "nisa.nc_matmul"
-    into = destination(dst, api, group=32)
-    a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
-    double = False
-    if perf_mode is not _PLAIN_MODE:
-        mode = option(perf_mode, matmul_perf_mode, api, "perf_mode")
-        double = mode is matmul_perf_mode.double_row
-    program = running() or current(api)
-    new = accumulate is None and into.buf.state == EMPTY
-    adds = False if new else onto(into, accumulate, api)
-    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
-    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
-    if plain and untiled and not double:
-        attrs = _ADDING if adds else _OVERWRITING
-    else:
-        attrs = (
-            flag(is_stationary_onezero, api, "is_stationary_onezero"),
-            flag(is_moving_onezero, api, "is_moving_onezero"),
-            flag(is_transpose, api, "is_transpose"),
-            integers(() if tile_position is None else tile_position, api, "tile_position"),
-            integers(() if tile_size is None else tile_size, api, "tile_size"),
-            adds,
-            "double_row" if double else "none",
-            True,
-        )
-    if double:
-        needs_trn2(f"{api}(perf_mode=double_row)")
-    out = run(NC_MATMUL, api, into, (a, b, into) if adds else (a, b), attrs)
-    program.accumulators.add(into.buf)
-    return out
-
-
-def nc_transpose(
-    dst: Any, data: Any, engine: Any = engine.unknown, name: str | None = None
-) -> NkiInstruction:
-    """The tile `data` (p, f), free axes collapsed, as (f, p): by TensorE into PSUM, by VectorE (32
-    x 32) anywhere."""
-    api = "nisa.nc_transpose"
-    into, t = destination(dst, api), tile(data, api, "data")
-    wanted = engine_name(engine, api, "tensor", "vector")
-    same_dtype(into, t, api, "data")
-    small = t.meta.partitions <= 32 and t.meta.free <= 32
-    if wanted is None:
-        wanted = (
-            "vector" if small and (into.meta.space != PSUM or t.meta.space == PSUM) else "tensor"
-        )
-    if wanted == "vector":
-        return run(VECTOR_TRANSPOSE, api, into, (t,))
-    done = run(NC_TRANSPOSE, api, into, (t,))
-    (running() or current(api)).accumulators.add(into.buf)  # a matmul, with the identity matrix
-    return done
-
-
-# -- ScalarE ---------------------------------------------------------------------------------------
-def _activate(
-    api: str,
-    dst: Any,
-    op: Any,
-    data: Any,
-    bias: Any,
-    scale: Any,
-    reduce_op: Any,
-    reduce_res: Any,
-    cmd: int,
-) -> NkiInstruction:
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
-    name = activation_name(op, api)
-    if bias is reduce_op is reduce_res is None and type(scale) is float and scale == 1.0:
-        plainly = ("sin_table" if name == "sin" else name, False, False, None, cmd, True)
-        return run(ACTIVATION, api, into, (t,), plainly)
-    srcs = [t]
-    has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
-    if has_scale:
-        srcs.append(operand(float(scale) if isinstance(scale, int) else scale, api, "scale"))
-    if bias is not None:
-        b = operand(float(bias) if isinstance(bias, int) else bias, api, "bias")
-        if b.meta.space == CONST:
-            needs_trn2(f"{api} with a number as bias")
-        srcs.append(b)
-    reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
-    extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
-    # ScalarE's sine is a polynomial that is right from -pi to pi only
-    attrs = (
-        "sin_table" if name == "sin" else name,
-        has_scale,
-        bias is not None,
-        reduction,
-        cmd,
-        True,
-    )
-    return run(ACTIVATION, api, into, tuple(srcs), attrs, extra)
-
-
-def activation(
-    dst: Any,
-    op: Any,
-    data: Any,
-    bias: Any = None,
-    scale: Any = 1.0,
-    reduce_op: Any = None,
-    reduce_res: Any = None,
-    reduce_cmd: Any = reduce_cmd.idle,
-    name: str | None = None,
-) -> NkiInstruction:
-    """dst = op(data * scale + bias) on ScalarE, in float32; optionally reduced into the engine's
-    registers.
-
-    bias: number (trn2 and later) or tile (p, 1). scale: number or fp32 tile (p, 1). reduce_res:
-    tile (p, 1) to which the registers are read.
-    """
-    api = "nisa.activation"
-    if reduce_cmd is _IDLE:
-        return _activate(api, dst, op, data, bias, scale, reduce_op, reduce_res, IDLE)
-    cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
-    if cmd is enums.reduce_cmd.load_reduce:
-        broken(
-            "argument",
-            f"{api} has no load_reduce",
-            got="reduce_cmd.load_reduce",
-            limit="idle, reset, reduce, reset_reduce",
-        )
-    return _activate(api, dst, op, data, bias, scale, reduce_op, reduce_res, cmd.value)
-
-
-def activation_reduce(
-    dst: Any,
-    op: Any,
-    data: Any,
-    reduce_op: Any,
-    reduce_res: Any,
-    bias: Any = None,
-    scale: Any = 1.0,
-    name: str | None = None,
-) -> NkiInstruction:
-    """nisa.activation with the registers reset, reduced into, and read to `reduce_res` (p, 1)
-    unless that is None."""
-    return _activate(
-        "nisa.activation_reduce",
-        dst,
-        op,
-        data,
-        bias,
-        scale,
-        reduce_op,
-        reduce_res,
-        enums.reduce_cmd.reset_reduce.value,
-    )
-
-
-# -- VectorE ---------------------------------------------------------------------------------------
 def tensor_tensor(
     dst: Any, data1: Any, data2: Any, op: Any, engine: Any = engine.unknown, name: str | None = None
 ) -> NkiInstruction:
@@ -627,122 +401,13 @@ def select_reduce(
     )
 
 
-# -- GpSimdE ---------------------------------------------------------------------------------------
-def _grid(dst: Tensor, pattern: Any, offset: Any, channel_multiplier: int, api: str) -> Any:
-    """The affine values of a pattern over the partitions and free elements of `dst`, as a
-    constant."""
-    steps = pairs(pattern, api, "pattern", most=_WORD - 1)
-    free = math.prod(count for _, count in steps)
-    if len(steps) > 4 or free != dst.meta.free or min(count for _, count in steps) < 1:
-        broken(
-            "shape-mismatch",
-            f"{api}: the pattern names {free} elements per partition, "
-            f"'{dst.label}' has {dst.meta.free}",
-            tensor=dst.label,
-            got=shown(pattern),
-            limit=f"up to 4 pairs [step, count] of {dst.meta.free} elements together",
-        )
-    from ...tensors.index import affine_grid
-
-    if not isinstance(offset, VirtualRegister):
-        start = integer(offset, api, "offset", least=-_WORD, most=_WORD - 1)
-    elif offset.known or current(api).lowering is not None:
-        start = offset.read(api)
-    else:
-        start = 0
-    across = integer(channel_multiplier, api, "channel_multiplier", least=-_WORD, most=_WORD - 1)
-    values = affine_grid(dst.meta.partitions, steps, start, across, dst.shape)
-    constant = Const(0)
-    constant.array = values
-    return constant
-
-
-def iota(
-    dst: Any, pattern: Any, offset: Any = 0, channel_multiplier: int = 0, name: str | None = None
-) -> NkiInstruction:
-    """dst[p, w, z, y, x] = offset + p * channel_multiplier + the steps of `pattern`, [[step,
-    count], ...]."""
-    api = "nisa.iota"
-    into = destination(dst, api)
-    return run(
-        IOTA, api, into, (_grid(into, pattern, offset, channel_multiplier, api),), (into.shape,)
-    )
-
-
-def affine_select(
-    dst: Any,
-    pattern: Any,
-    channel_multiplier: int,
-    on_true_tile: Any,
-    on_false_value: Any,
-    cmp_op: Any = _equal,
-    offset: Any = 0,
-    name: str | None = None,
-) -> NkiInstruction:
-    """dst = on_true_tile where cmp_op(the affine value of `pattern`, 0) holds, else the number
-    on_false_value."""
-    api = "nisa.affine_select"
-    into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
-    same_size(into, t, api, "on_true_tile")
-    op = alu_of(cmp_op, api, "cmp_op")
-    if not op.boolean or op.name.startswith("logical"):
-        broken(
-            "operator",
-            f"{api}: cmp_op '{op.name}' compares nothing",
-            got=op.name,
-            limit="nl.equal, not_equal, greater, greater_equal, less, less_equal",
-        )
-    where = _grid(t, pattern, offset, channel_multiplier, api)
-    where.array = op.function(where.array, 0) != 0
-    return run(
-        AFFINE_SELECT,
-        api,
-        into,
-        (t, where, Const(float(number(on_false_value, api, "on_false_value")))),
-        (t.shape, True),
-    )
-
-
-def tensor_partition_reduce(
-    dst: Any, op: Any, data: Any, name: str | None = None
-) -> NkiInstruction:
-    """A reduction over the partitions: data (p, ...) to dst (1, ...). op: add, average, maximum,
-    bitwise_or, bitwise_and."""
-    api = "nisa.tensor_partition_reduce"
-    name = op if isinstance(op, str) else getattr(op, "__name__", "")
-    what = AVERAGE if name == "average" else alu_of(op, api)
-    return run(
-        TENSOR_PARTITION_REDUCE, api, destination(dst, api), (tile(data, api, "data"),), (what,)
-    )
-
-
-def get_nc_version() -> enums.nc_version:
-    """The NeuronCore generation of the target in force."""
-    return enums.nc_version(current("nisa.get_nc_version").config.target.nc_version)
-
-
-def get_nc_sub_version() -> int:
-    """The revision of the silicon inside its generation: 0, the first."""
-    current("nisa.get_nc_sub_version")
-    return 0
-
-
 __all__ = [
-    "activation",
-    "activation_reduce",
-    "affine_select",
-    "get_nc_sub_version",
-    "get_nc_version",
-    "iota",
     "memset",
-    "nc_matmul",
-    "nc_transpose",
     "reciprocal",
     "scalar_tensor_tensor",
     "select_reduce",
     "tensor_copy",
     "tensor_copy_predicated",
-    "tensor_partition_reduce",
     "tensor_reduce",
     "tensor_scalar",
     "tensor_scalar_reduce",
