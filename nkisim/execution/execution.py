@@ -138,6 +138,12 @@ class Execution(Written):
         self.text_blocks: dict[tuple[int, int], tuple[CodeType, scopes.Block | None]] = {}
         """Of each place in the text where a tile was made, by its code's id: the block around it,
         and the code, which lives as long as its id is used."""
+        self._begin_engines()
+        self.signatures: dict[tuple[Any, ...], Signature] = {}
+        self.retarget(config)
+
+    def _begin_engines(self) -> None:
+        """Nothing has run yet: the registers are empty, and there is no last result."""
         self.registers: dict[str, np.ndarray] = {}
         self.active_mask: np.ndarray | None = None
         self.shared: list[Tensor] = []
@@ -149,8 +155,6 @@ class Execution(Written):
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        self.signatures: dict[tuple[Any, ...], Signature] = {}
-        self.retarget(config)
 
     def retarget(self, config: Config) -> None:
         """Go on under another configuration."""

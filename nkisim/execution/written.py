@@ -118,6 +118,14 @@ class Written:
             flags = self.written_flags(t, where)
             if flags.all():
                 return False
+        return self._unknown(t, api, flags, follows, decides)
+
+    def _unknown(
+        self, t: Tensor, api: str, flags: np.ndarray, follows: bool, decides: bool
+    ) -> bool:
+        """Elements of `t` other than `flags` are read, which nobody has written: refuse it, unless
+        who reads goes on with them (see `check_read`); whether it does."""
+        buf = t.buf
         error = self.origins.get(buf)
         if error is None and buf.role != "masked":
             error = self._never_written(t, api, flags)

@@ -68,16 +68,8 @@ def activation(
         execution = running()
         if execution is not None and execution.places_tiles:
             needs_bias("nisa.activation")
-        return execute(
-            ACTIVATION,
-            "nisa.activation",
-            None,
-            (data,),
-            attrs,
-            SBUF,
-            want_dtype(dtype, "nisa.activation") if dtype is not None else None,
-            mask,
-        )
+        out = None if dtype is None else want_dtype(dtype, "nisa.activation")
+        return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF, out, mask)
     return _activation(
         "nisa.activation",
         op,
