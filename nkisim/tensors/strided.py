@@ -60,10 +60,10 @@ def _not_partition(t: Tensor, dim: int, what: str) -> None:
             remedy="Data moves between partitions only by an instruction: nisa.nc_transpose, a "
             "matmul or a DMA.",
         )
-    _free_of_index(t, dim, what)
+    free_of_index(t, dim, what)
 
 
-def _free_of_index(t: Tensor, dim: int, what: str) -> None:
+def free_of_index(t: Tensor, dim: int, what: str) -> None:
     """Axis `dim` must not be the one that a vector of run-time indices selects on."""
     runtime = getattr(t, "runtime", None)
     if runtime is not None and runtime.vector is not None and dim == 0:
@@ -86,7 +86,7 @@ def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tens
     if step < 1 or start < 0 or end > n or start >= end:
         subscripts.bad_slice(t, dim, start, end, None if step == 1 else step)
     if (start, end, step) != (0, n, 1):
-        _free_of_index(t, dim, "slice")
+        free_of_index(t, dim, "slice")
     count = -(-(end - start) // step)
     step = step if count > 1 else 1
     if dim == 0 and step > 1 and count > 1 and t.meta.space != HBM:
