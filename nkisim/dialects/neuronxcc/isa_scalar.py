@@ -12,7 +12,7 @@ from ...execution.execution import running
 from ...isa.scalar import ACTIVATION
 from ...machine.memory import SBUF
 from ...tensors.tensor import Tensor
-from ..functions import activation_name, alu_of
+from ..functions import activation_name, activation_sources, alu_of
 from .allocated import needs_bias, places_tiles
 from .isa_support import (
     IDLE,
@@ -130,13 +130,8 @@ def _activation(
     dst = dst_of(kwargs, api) if kwargs else None
     name = activation_name(op, api)
     t = data if isinstance(data, Tensor) else tile(data, api)
-    srcs = [t]
-    has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
-    if has_scale:
-        srcs.append(operand(scale, api))
-    if bias is not None:
-        srcs.append(operand(bias, api))
-    elif places_tiles():
+    srcs, has_scale, has_bias = activation_sources(t, scale, bias, lambda x, _: operand(x, api))
+    if not has_bias and places_tiles():
         needs_bias(api)
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else tile(reduce_res, api)
@@ -144,8 +139,8 @@ def _activation(
         ACTIVATION,
         api,
         dst,
-        tuple(srcs),
-        (name, has_scale, bias is not None, reduction, cmd),
+        srcs,
+        (name, has_scale, has_bias, reduction, cmd),
         space,
         want_dtype(dtype, api) if dtype is not None else None,
         mask,

@@ -11,7 +11,8 @@ from ...isa.core import IDLE
 from ...isa.scalar import ACTIVATION
 from ...machine.memory import CONST
 from ...rules.errors import broken
-from ..functions import activation_name, alu_of
+from ...tensors.tensor import Tensor
+from ..functions import activation_name, activation_sources, alu_of
 from . import enums
 from .enums import reduce_cmd
 from .isa_support import destination, run
@@ -39,27 +40,25 @@ def _activate(
     if bias is reduce_op is reduce_res is None and type(scale) is float and scale == 1.0:
         plainly = ("sin_table" if name == "sin" else name, False, False, None, cmd, True)
         return run(ACTIVATION, api, into, (t,), plainly)
-    srcs = [t]
-    has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
-    if has_scale:
-        srcs.append(operand(float(scale) if isinstance(scale, int) else scale, api, "scale"))
-    if bias is not None:
-        b = operand(float(bias) if isinstance(bias, int) else bias, api, "bias")
-        if b.meta.space == CONST:
-            needs_trn2(f"{api} with a number as bias")
-        srcs.append(b)
+
+    def read(value: Any, what: str) -> Tensor:
+        return operand(float(value) if isinstance(value, int) else value, api, what)
+
+    srcs, has_scale, has_bias = activation_sources(t, scale, bias, read)
+    if has_bias and srcs[-1].meta.space == CONST:
+        needs_trn2(f"{api} with a number as bias")
     reduction = None if reduce_op is None else alu_of(reduce_op, api, "reduce_op")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     # ScalarE's sine is a polynomial that is right from -pi to pi only
     attrs = (
         "sin_table" if name == "sin" else name,
         has_scale,
-        bias is not None,
+        has_bias,
         reduction,
         cmd,
         True,
     )
-    return run(ACTIVATION, api, into, tuple(srcs), attrs, extra)
+    return run(ACTIVATION, api, into, srcs, attrs, extra)
 
 
 def activation(
