@@ -44,6 +44,7 @@ def check(
     rung: int | None = None,
     seed: str = "",
     sizes: bool = False,
+    explain: bool = True,
     raise_on_fail: bool = False,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -53,14 +54,15 @@ def check(
     `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `seed`, a
     word, gives the families other numbers, and `sizes` other numbers of keys and heads too. `rung`
     also asks for that rung's budget, at a stage that has a ladder; such a stage always tells which
-    rung is reached. `progress(done, all, family)` is called before every family. Returns a
+    rung is reached. Without `explain` the check ends at the first wrong answer and does not ask
+    which mistake it is. `progress(done, all, family)` is called before every family. Returns a
     `Verdict` and raises nothing but KeyboardInterrupt, unless `raise_on_fail`: then CheckFailed for
     every outcome but "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
     wanted = None if rung is None else ladder.rung_of(lesson, rung)
     try:
-        verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes))
+        verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes), explain)
         if verdict.ok and inputs is None and lesson.ladder is not None:
             verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
         if inputs is None and not seed:
@@ -131,7 +133,12 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
 
 
 def _check(
-    lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None, draw: Draw
+    lesson: stage.Stage,
+    kernel: Any,
+    inputs: Any,
+    progress: Progress | None,
+    draw: Draw,
+    explain: bool,
 ) -> Verdict:
     if lesson.judge is not None:
         return lesson.judge(lesson, kernel, inputs, progress, draw)
@@ -142,7 +149,7 @@ def _check(
         cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
-    ran = _run_all(lesson, kernel, cases, progress)
+    ran = _run_all(lesson, kernel, cases, progress, ENOUGH if explain else 1)
     results, lacking = _on_their_targets(list(ran))
     families = tuple(dict.fromkeys(result.case.family for result in results))
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
@@ -154,7 +161,7 @@ def _check(
     troubled = [result for result in results if result.problem is not None]
     answers = [answer for result in results if (answer := ran[result]) is not None]
     if troubled:
-        explained = _explained(lesson, kernel, answers, troubled)
+        explained = _explained(lesson, kernel, answers, troubled) if explain else None
         return (
             explained
             if explained is not None
@@ -168,6 +175,9 @@ def _check(
             if (result := runner.run(kernel, case, lesson)).problem is None
         ]
         answers += [_answer(lesson, result) for result in beyond]
+    if any(answer.wrong for answer in answers) and not explain:
+        said = "The output is wrong on an input."
+        return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
     if any(answer.wrong for answer in answers):
         found = diagnose(lesson, kernel, answers)
         return Verdict(
@@ -228,7 +238,11 @@ def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _run_all(
-    lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
+    lesson: stage.Stage,
+    kernel: Any,
+    cases: Sequence[Case],
+    progress: Progress | None,
+    enough: int,
 ) -> dict[Result, Answer | None]:
     """Run every case; stop early where more cases would say nothing new. The answers are those of
     the results without a problem."""
@@ -241,7 +255,7 @@ def _run_all(
         answer = _answer(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
-        if wrong == ENOUGH:
+        if wrong == enough:
             break
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:  # noqa: SIM102
             if result.problem.kind != "illegal access" or not lesson.known:

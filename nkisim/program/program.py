@@ -26,7 +26,7 @@ from .call import Call
 from .dataflow import Dataflow
 from .encode import body
 from .flat import FlatCall
-from .instruction import Instruction
+from .instruction import Instructions
 from .replay import Replay
 from .run import UNCHECKED, Run
 
@@ -133,7 +133,7 @@ class Program:
 
     @property
     def tree(self) -> Any:
-        """What it returns, with a `Leaf` in the place of each array."""
+        """What it returns, with a `Leaf` instead of each array."""
         return self._tree
 
     @property
@@ -157,7 +157,7 @@ class Program:
         return self._run
 
     @property
-    def instructions(self) -> list[Instruction]:
+    def instructions(self) -> Instructions:
         """Every instruction, in order, as `run.instructions` gives them."""
         return self.run.instructions
 

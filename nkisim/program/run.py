@@ -15,7 +15,7 @@ from ..machine.config import Config
 from ..machine.memory import HBM, ON_CHIP, PSUM, SBUF
 from ..machine.occupancy import Occupancy
 from ..rules import source
-from .instruction import Instruction, instruction
+from .instruction import Instructions
 
 
 class Holder(NamedTuple):
@@ -92,10 +92,10 @@ class Run:
         return sum(1 for _ in self.records())
 
     @property
-    def instructions(self) -> list[Instruction]:
-        """Every instruction in program order, as objects (made anew on each access: keep the
-        list)."""
-        return [instruction(index, record) for index, record in enumerate(self.records())]
+    def instructions(self) -> Instructions:
+        """Every instruction in program order: a sequence whose items are made when they are looked
+        at, each time anew. Of a million, keep the sequence and look at some."""
+        return Instructions(program.tape for program in self.programs)
 
     def count(self, op: str | None = None, engine: str | None = None) -> int:
         """How many instructions have this op and run on this engine (None: any)."""

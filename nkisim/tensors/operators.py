@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..machine.memory import Meta
+from ..machine.memory import Buffer, Meta
 from ..machine.running import dialect, running
 from ..rules import arguments
 from ..rules.errors import broken
@@ -34,6 +34,7 @@ class PythonOperators:
 
     __slots__ = ()
 
+    buf: Buffer
     meta: Meta
 
     if TYPE_CHECKING:
@@ -93,6 +94,16 @@ class PythonOperators:
     __int__ = __index__ = __float__
 
     def __bool__(self) -> bool:
+        if self.buf.role in ("input", "mutable"):
+            broken(
+                "argument-truth",
+                f"the truth value of the argument '{self.label}' is asked for",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="It says that the argument was given, whatever its values are; write 'is "
+                "not None'.",
+            )
+            return True
         broken(
             "truth-value",
             f"the truth value of '{self.label}' is asked for while the kernel is built",

@@ -57,6 +57,7 @@ class Trial:
     allowed: NDArray[np.float64]
     k_name: str
     _twins: dict[Tiling, dict[str, Any] | None] = field(default_factory=dict)
+    _read: dict[tuple[Tiling, bool], tuple[dict[str, Any], bytes]] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -185,14 +186,23 @@ class Trial:
     def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> float | None:
         """How far the twin's answer is from the kernel's, in parts of how far the right one is;
         None if it does not fit."""
-        given = self.names(tiling)
-        if given is None:
+        if self.names(tiling) is None:
             return None
-        ran = twins.run(text, twins.one_head_each(given) if in_turn else given)
-        if ran is None:
+        made = twins.answer(text, *self._read_by(tiling, in_turn))
+        if made is None:
             return None
         counted = self.has_keys | no_keys
-        return self._compare(ran.o.reshape(self.got.shape).astype(np.float64), counted)
+        return self._compare(made.reshape(self.got.shape).astype(np.float64), counted)
+
+    def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
+        """What the twin reads, perhaps with the heads in turn, and its digest."""
+        key = (tiling, in_turn)
+        if key not in self._read:
+            given = self.names(tiling)
+            assert given is not None
+            given = twins.one_head_each(given) if in_turn else given
+            self._read[key] = given, twins.digest(given)
+        return self._read[key]
 
     def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> float | None:
         got, want = self.got, self.want

@@ -14,6 +14,7 @@ for two ways.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -335,6 +336,43 @@ def run(text: str, given: Mapping[str, Any]) -> Ran | None:
     except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError):
         return None
     return ran
+
+
+_ANSWERS: dict[tuple[str, bytes], F32 | None] = {}
+MOST_ANSWERS = 8192  # of some kilobytes each
+
+
+def answer(text: str, given: Mapping[str, Any], digest: bytes) -> F32 | None:
+    """The output of `run(text, given)`. It is remembered, as the small inputs of a stage are the
+    same for every kernel; `digest` is that of `given`."""
+    key = (text, digest)
+    if key not in _ANSWERS:
+        ran = run(text, given)
+        if len(_ANSWERS) >= MOST_ANSWERS:
+            _ANSWERS.clear()
+        _ANSWERS[key] = None if ran is None else ran.o
+    return _ANSWERS[key]
+
+
+def digest(given: Mapping[str, Any]) -> bytes:
+    """A short name of what a text reads: names, numbers, and arrays with shape, type and bytes."""
+    made = hashlib.blake2b(digest_size=16)
+
+    def add(value: Any) -> None:
+        if isinstance(value, list):
+            made.update(b"[%d" % len(value))
+            for each in value:
+                add(each)
+        elif isinstance(value, np.ndarray):
+            made.update(f"{value.dtype} {value.shape}".encode())
+            made.update(value.tobytes())
+        else:
+            made.update(f"{type(value).__name__} {value}".encode())
+
+    for name in sorted(given):
+        made.update(name.encode())
+        add(given[name])
+    return made.digest()
 
 
 @lru_cache(maxsize=8192)

@@ -202,12 +202,15 @@ def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
     return dict(zip(stage.parameters, names, strict=False))
 
 
-def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Result:
+def run(
+    kernel: Any, case: Case, stage: Stage, keep_results: bool = False, traces: bool = False
+) -> Result:
     """Call the kernel on copies of the case's arguments, recording the run where the simulator runs
     it.
 
-    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only
-    (`nkisim.shape`) make it a run on shapes alone, which has no output.
+    `keep_results` also keeps what every instruction wrote, `traces` which elements run-time indices
+    picked. Arguments that are shapes only (`nkisim.shape`) make it a run on shapes alone, which has
+    no output.
     """
     import nkisim
 
@@ -228,6 +231,7 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
                 contextlib.redirect_stdout(io.StringIO()),
                 _advice(result),
             ):
+                result.run.traces = traces
                 result.returned = kernel(*args, **case.options)
             if hasattr(kernel, "lowered"):  # held by another process, perhaps without a program
                 result.run = result.run if kernel.lowered else None
