@@ -30,6 +30,7 @@ def admit(
     srcs: tuple[Tensor, ...],
     held: bool = False,
     whole: bool = True,
+    frame: Any = None,
 ) -> Any:
     """Refuse a destination that is out of scope, an input, or another iteration's; the index of its
     cells, where it is known.
@@ -39,7 +40,7 @@ def admit(
     """
     buf = dst.buf
     if buf.scope.closed:
-        execution.check_scope(dst)
+        execution.check_scope(dst, frame)
     if buf.role == "input":
         execution.refuse_input(dst, api)
     if execution.suspect is not None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.config import Config
-from ..machine.memory import CONST, HBM, PSUM, SBUF
+from ..machine.memory import CONST, HBM, PSUM, SBUF, contiguous
 from ..machine.target import Target
 from ..rules.errors import broken
 from ..tensors.tensor import Tensor
@@ -82,6 +82,10 @@ class Plan:
     checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
+    into: Callable[..., None] | None = None
+    """Source arrays, and a destination's of the shape and data type of the result -> nothing:
+    computes there, bit for bit what `compute` does. Used where such a destination is given and the
+    sources lie in row-major order."""
 
 
 @dataclass(slots=True)
@@ -311,6 +315,11 @@ class Call:
                 limit=shape,
                 remedy="Give both the same shape.",
             )
+
+
+def dense(operand: Tensor) -> bool:
+    """Whether the elements lie side by side in row-major order, as those of a new array do."""
+    return operand.meta.strides == contiguous(operand.meta.shape)
 
 
 def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:

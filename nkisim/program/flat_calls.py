@@ -12,7 +12,7 @@ from ..execution import masked
 from ..execution.execution import running
 from ..execution.lowering import NUMBER, PICKED, Pick, View, array_of
 from ..machine.memory import Meta
-from ..tensors import strided
+from ..tensors import runtime
 from ..tensors.tensor import IndexedTensor, Tensor
 from .flat_memory import Inputs, Memory
 from .flat_rows import read, rows_of
@@ -204,7 +204,7 @@ class Calls:
         t = self._tensor(pick.base)
         if pick.kind == "rows":
             index, scale, extent = pick.parts
-            found: Any = strided.picked_rows(t, self._tensor(index), scale, extent, "a view")
+            found: Any = runtime.picked_rows(t, self._tensor(index), scale, extent, "a view")
             return found  # type: ignore[no-any-return]
         arrays: list[Any] = []
         tiles = []
