@@ -2,7 +2,7 @@
   "use strict";
   // data: records[i] is the number of the instruction of step i, kinds[steps[i]] says what it is; gaps[i] stands before step i;
   // sbuf and psum: bytes used and holders at each step; tiles, written, read: contents, if they were kept; times: a model's;
-  // loads: the activation tables that steps load before they start.
+  // loads: the activation tables that steps load before they start; drawing: its size, boxes, and the box of each step.
   var LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+";
   var COLORS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116],
     [195, 179, 105], [225, 204, 85], [254, 232, 56]]; // cividis
@@ -78,7 +78,9 @@
     });
     grid.appendChild(left);
     grid.appendChild(right);
-    app.appendChild(grid);
+    var sheet = null, mark = null;
+    if (data.drawing) app.appendChild(beside(grid));
+    else app.appendChild(grid);
     app.appendChild(tiles);
     app.appendChild(make("p", "legend soft", "Keys: left and right arrow step, Home and End go to the first and last instruction." +
       (data.tiles ? " Contents: dark is the smallest value, yellow the largest, red not finite; of a large tile each cell is the " +
@@ -89,7 +91,7 @@
       Home: function () { return 0; }, End: function () { return last; } };
     function pressed(event) {
       if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      if (event.target === range || event.target === source || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+      if (event.target === range || event.target === source || event.target === sheet || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
       go(keys[event.key]());
       event.preventDefault();
       event.stopPropagation();
@@ -101,6 +103,42 @@
     window.addEventListener("resize", function () {
       if (near.clientWidth !== drawn) strip();
     });
+
+    // The drawing beside the text: a sheet that scrolls, with a frame around the box of the instruction.
+    function beside(grid) {
+      var both = make("div", "both"), board = make("div", "board"), folded = root.querySelector(".drawn");
+      sheet = make("div", "sheet");
+      mark = make("div", "mark");
+      sheet.tabIndex = 0; // it scrolls
+      sheet.setAttribute("role", "region");
+      sheet.setAttribute("aria-label", "the kernel as a picture");
+      board.appendChild(folded.querySelector("img"));
+      board.appendChild(mark);
+      board.addEventListener("click", function (event) {
+        var area = board.getBoundingClientRect(), d = data.drawing, best = -1, least = Infinity;
+        var y = (event.clientY - area.top) * d.size[1] / area.height;
+        d.boxes.forEach(function (b, k) {
+          var far = Math.abs(b[1] + b[3] / 2 - y);
+          if (far < least) { least = far; best = k; }
+        });
+        var next = d.box.indexOf(best, now + 1);
+        if (best >= 0 && least < 40) go(next >= 0 ? next : d.box.indexOf(best));
+      });
+      folded.parentNode.removeChild(folded);
+      sheet.appendChild(board);
+      both.appendChild(grid);
+      both.appendChild(sheet);
+      return both;
+    }
+
+    function markBox() {
+      var d = data.drawing, b = d.boxes[d.box[now]];
+      mark.style.display = b ? "block" : "none";
+      if (!b) return;
+      ["left", "top", "width", "height"].forEach(function (side, k) { mark.style[side] = 100 * b[k] / d.size[k % 2] + "%"; });
+      var at = mark.offsetTop, high = sheet.clientHeight;
+      if (at < sheet.scrollTop + 24 || at + mark.offsetHeight > sheet.scrollTop + high - 24) sheet.scrollTop = at - high / 2;
+    }
 
     function strip() {
       drawn = near.clientWidth;
@@ -132,6 +170,7 @@
         g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + ": " + h[1]; }).join("; ");
       });
       showTiles(kind);
+      if (mark) markBox();
       strip();
       if (scroll.scrollWidth > scroll.clientWidth)
         scroll.scrollLeft = cursor.offsetLeft - scroll.clientWidth / 2;
@@ -177,21 +216,24 @@
   // The lanes around one step: over the model's time if there is one, else over instruction numbers.
   function nearby(now, wide, go) {
     var timed = !!data.spans, row = 16, left = data.plot[0], plot = wide - (data.plot[2] - data.plot[1]);
-    var height = 18 + row * data.lanes.length;
+    // a band of several queues is taller, up to three rows
+    var tops = [], tall = data.rows.map(function (n) { return n > 1 ? Math.min(Math.max(13, 4 * n), 45) : 13; });
+    var height = 18 + tall.reduce(function (sum, h, k) { tops[k] = sum; return sum + h + row - 13; }, 0);
     function span(i) { return timed ? data.spans[i] : [data.records[i], data.records[i] + 1]; }
     var mine = span(now), width = Math.min(Math.max(data.window, 1.5 * (mine[1] - mine[0])), data.length);
     var from = Math.max(0, Math.min((mine[0] + mine[1] - width) / 2, data.length - width));
     var picture = draw("svg", { viewBox: "0 0 " + wide + " " + height, "aria-hidden": "true" });
     data.lanes.forEach(function (lane, k) {
-      picture.appendChild(draw("rect", { x: left, y: k * row, width: plot, height: row - 3, fill: "var(--raised)" }));
-      picture.appendChild(draw("text", { x: left - 8, y: k * row + 11, "text-anchor": "end" }, lane));
+      picture.appendChild(draw("rect", { x: left, y: tops[k], width: plot, height: tall[k], fill: "var(--raised)" }));
+      picture.appendChild(draw("text", { x: left - 8, y: tops[k] + tall[k] / 2 + 4.5, "text-anchor": "end" }, lane));
     });
     var order = data.steps.map(function (_, i) { return i; });
     order.splice(now, 1);
-    order.concat(now).forEach(function (i) { // the current one last, over those of other queues of its lane
+    order.concat(now).forEach(function (i) { // the current one last, over its neighbours
       var s = span(i), a = Math.max(s[0], from), b = Math.min(s[1], from + width), kind = data.kinds[data.steps[i]];
       if (i !== now && (b < a || s[1] < from || s[0] > from + width)) return;
-      var bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[i] * row, height: row - 3,
+      var lane = data.lane[i], part = tall[lane] / data.rows[lane];
+      var bar = draw("rect", { x: left + plot * (a - from) / width, y: tops[lane] + data.slot[i] * part, height: part > 3 ? part - 0.5 : part,
         width: Math.max(1.5, plot * (b - a) / width - 1), fill: "var(--" + kind.engine + ",var(--other))",
         "fill-opacity": i === now ? 1 : 0.5 });
       if (i === now) { bar.setAttribute("stroke", "var(--limit)"); bar.setAttribute("stroke-width", "2"); }
@@ -203,13 +245,13 @@
     Object.keys(data.loads || {}).forEach(function (i) {
       var load = data.loads[i], a = Math.max(load[0], from), b = Math.min(load[1], from + width), step = Number(i);
       if (b <= a) return;
-      var long = plot * (b - a) / width, bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[step] * row + 0.5,
+      var long = plot * (b - a) / width, bar = draw("rect", { x: left + plot * (a - from) / width, y: tops[data.lane[step]] + 0.5,
         width: Math.max(1.5, long - 1), height: row - 4, fill: "var(--card)", stroke: "var(--scalar)", "stroke-dasharray": "3 2" });
       bar.appendChild(draw("title", {}, data.loadName + " for " + data.records[step]));
       bar.style.cursor = "pointer";
       bar.addEventListener("click", go.bind(null, step));
       picture.appendChild(bar);
-      if (long > 70) picture.appendChild(draw("text", { x: left + plot * ((a + b) / 2 - from) / width, y: data.lane[step] * row + 10.5,
+      if (long > 70) picture.appendChild(draw("text", { x: left + plot * ((a + b) / 2 - from) / width, y: tops[data.lane[step]] + 10.5,
         "text-anchor": "middle", "class": "faint", "pointer-events": "none" }, long > 130 ? data.loadName : "table load"));
     });
     (plot < 300 ? [0, 1] : [0, 0.5, 1]).forEach(function (f) {

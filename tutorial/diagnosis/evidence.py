@@ -64,6 +64,7 @@ class Evidence:
         if i not in self._states:
             self.views[i], self._states[i] = divergence.view(
                 run,
+                self.problems[i],
                 self.stage.views(self.problems[i]),
                 self.stage.states,
                 lambda: self.instructions(i),

@@ -22,7 +22,7 @@ from ..trace.states import widths
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
-SMALLEST = 1e-34  # below about 1e-38 float32 has fewer digits the smaller a number is
+SMALLEST = 1e-34  # a sum below this has terms for which float32 has few digits: no two agree
 BLOCKS = "a block at a time"
 POSITIONS = "some positions at a time"  # `width` of every block of a paged cache
 LANES = 128
@@ -68,6 +68,7 @@ class Trial:
     allowed: NDArray[np.float64]
     k_name: str
     _twins: dict[Tiling, dict[str, Any] | None] = field(default_factory=dict)
+    _read: dict[tuple[Tiling, bool], tuple[dict[str, Any], bytes]] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -222,16 +223,25 @@ class Trial:
     # -- comparison --------------------------------------------------------------------------
     def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> Misfit | None:
         """How far the twin's answer is from the kernel's; None if it does not fit."""
-        given = self.names(tiling)
-        if given is None:
+        if self.names(tiling) is None:
             return None
-        ran = twins.run(text, twins.one_head_each(given) if in_turn else given)
-        if ran is None:
+        made = twins.answer(text, *self._read_by(tiling, in_turn))
+        if made is None:
             return None
         counted = self.has_keys | no_keys
-        if _underflows(ran):
+        if made.least < SMALLEST:
             return Misfit(0.0, False)
-        return self._compare(ran.o.reshape(self.got.shape).astype(np.float64), counted)
+        return self._compare(made.o.reshape(self.got.shape).astype(np.float64), counted)
+
+    def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
+        """What the twin reads, perhaps with the heads in turn, and its digest."""
+        key = (tiling, in_turn)
+        if key not in self._read:
+            given = self.names(tiling)
+            assert given is not None
+            given = twins.one_head_each(given) if in_turn else given
+            self._read[key] = given, twins.digest(given)
+        return self._read[key]
 
     def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> Misfit | None:
         got, want = self.got, self.want
@@ -255,12 +265,6 @@ class Trial:
         told = rows & self.off & ~lost
         parts = float((far[told] / off[told]).mean()) if told.any() else 0.0
         return Misfit(parts, bool((rows & self.off).any()))
-
-
-def _underflows(ran: twins.Ran) -> bool:
-    """Whether a sum is so small that float32 has few digits for it: then no two agree."""
-    sums = [np.abs(l[l != 0]) for l in ran.kept.get("l", [])]
-    return bool(min((float(l.min()) for l in sums if l.size), default=1.0) < SMALLEST)
 
 
 @lru_cache(maxsize=256)

@@ -14,13 +14,14 @@ for two ways.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import product
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -340,6 +341,56 @@ def run(text: str, given: Mapping[str, Any]) -> Ran | None:
     except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError):
         return None
     return ran
+
+
+_ANSWERS: dict[tuple[str, bytes], Answered | None] = {}
+MOST_ANSWERS = 8192  # of some kilobytes each
+
+
+class Answered(NamedTuple):
+    """A text's output, and the smallest of its sums that is not 0."""
+
+    o: F32
+    least: float
+
+
+def answer(text: str, given: Mapping[str, Any], digest: bytes) -> Answered | None:
+    """What `run(text, given)` answers. It is remembered, as the small inputs of a stage are the
+    same for every kernel; `digest` is that of `given`."""
+    key = (text, digest)
+    if key not in _ANSWERS:
+        ran = run(text, given)
+        if len(_ANSWERS) >= MOST_ANSWERS:
+            _ANSWERS.clear()
+        _ANSWERS[key] = None if ran is None else Answered(ran.o, _least(ran.kept.get("l", [])))
+    return _ANSWERS[key]
+
+
+def _least(sums: Sequence[F32]) -> float:
+    """The smallest size of a number that is not 0."""
+    sizes = [np.abs(x[x != 0]) for x in sums]
+    return min((float(x.min()) for x in sizes if x.size), default=1.0)
+
+
+def digest(given: Mapping[str, Any]) -> bytes:
+    """A short name of what a text reads: names, numbers, and arrays with shape, type and bytes."""
+    made = hashlib.blake2b(digest_size=16)
+
+    def add(value: Any) -> None:
+        if isinstance(value, list):
+            made.update(b"[%d" % len(value))
+            for each in value:
+                add(each)
+        elif isinstance(value, np.ndarray):
+            made.update(f"{value.dtype} {value.shape}".encode())
+            made.update(value.tobytes())
+        else:
+            made.update(f"{type(value).__name__} {value}".encode())
+
+    for name in sorted(given):
+        made.update(name.encode())
+        add(given[name])
+    return made.digest()
 
 
 @lru_cache(maxsize=8192)

@@ -133,7 +133,8 @@ def _looked(kernel: Any, error: BaseException) -> Problem | None:
 
 
 def _lines(made: Any) -> set[tuple[str, int]]:
-    return {(i.filename, i.line) for i in made.instructions}
+    places = [record.place for record in made.records()]
+    return {(place.filename, place.line) for place in places}
 
 
 def origins(made: Any) -> set[str]:

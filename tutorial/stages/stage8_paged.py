@@ -228,6 +228,7 @@ def attention(case: Case) -> Attention:
         given is not None,
         lengths[:, 0],
         B,
+        block=block,
     )
 
 

@@ -97,6 +97,7 @@ def recognise(ratio: float, context: Context) -> str | None:
 
 def view(
     run: Any,
+    whole: Attention,
     views: Sequence[Attention],
     states: Callable[[Attention, int], States] | None,
     made: Callable[[], Sequence[Any]] | None = None,
@@ -104,19 +105,18 @@ def view(
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
     and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
     view are in the order in which the kernel took them; where that is unknown there is no state."""
-    ordered = [reads.as_read(run, attention) for attention in views]
-    found = [
-        (attention, None) if own is None else (own, observe(run, own, made))
-        for attention, own in zip(views, ordered, strict=True)
-    ]
-    for attention, observed in found:
+    found: list[tuple[Attention, Observed | None]] = []
+    for own in reads.as_read(run, whole, views):
+        observed = None if own is None else observe(run, own, made)
         if (
-            observed is not None
+            own is not None
+            and observed is not None
             and states is not None
-            and first(observed, attention, states) is None
-            and len(observed.heads) == attention.n_q_heads
+            and first(observed, own, states) is None
+            and len(observed.heads) == own.n_q_heads
         ):
-            return attention, observed
+            return own, observed
+        found.append((views[0] if own is None else own, observed))
     return found[0]
 
 

@@ -44,8 +44,8 @@ class Trace(Table):
         return figure.draw(self)
 
     def steps(self) -> Steps:
-        """The step-through view; it displays itself in a notebook, and `.html()` is a page of its
-        own."""
+        """The step-through view; it displays itself in a notebook, and `.html()` is a whole
+        page."""
         return Steps(self)
 
     def show(self) -> None:
@@ -138,8 +138,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             missing="The real SDK runs this kernel and shows no state; the trace needs "
             "the simulator.",
         )
-    attention, observed = divergence.view(run, lesson.views(attention), lesson.states)
-    if observed is None and reads.as_read(run, attention) is None:
+    whole, views = attention, lesson.views(attention)
+    attention, observed = divergence.view(run, whole, views, lesson.states)
+    if observed is None and reads.as_read(run, whole, views)[0] is None:
         return Trace(
             lesson.title,
             case.family,
@@ -251,7 +252,7 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
 def _places(attention: Attention, head: int, columns: slice) -> tuple[int, int, int]:
     """The first and the last key of some columns, and how far one is from the next (0: not the
     same for all)."""
-    keys = np.sort(attention.positions[columns]) + attention.first_key(head)
+    keys = attention.keys_of(head, columns)
     steps = np.unique(np.diff(keys))
     step = 1 if not len(steps) else int(steps[0]) if len(steps) == 1 else 0
     return int(keys[0]), int(keys[-1]), step
