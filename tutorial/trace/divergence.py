@@ -17,6 +17,7 @@ from .states import Observed, observe
 
 F64 = NDArray[np.float64]
 TOLERANCE = 2e-3  # of a state, against its oracle: far above fp32 rounding, far below any mistake
+SHORT = 1e-2  # the same where the weights may be rounded to 16 bits
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def first(
         pass_states(attention, observed.width),
     ]
     known = methods[0].known
+    near = TOLERANCE if attention.k.dtype == np.float32 else SHORT
     with np.errstate(all="ignore"):  # a sequence without keys has l = 0
         references: dict[str, list[F64]] = {
             "m": [
@@ -161,7 +163,7 @@ def first(
         if got is None or not observed.seen[name].any():
             continue
         seen = observed.seen[name]
-        reached = [_first_wrong(got, want, seen, known) for want in references[name]]
+        reached = [_first_wrong(got, want, seen, known, near) for want in references[name]]
         patient = [t >= observed.tiles or t >= max(2, reached[0][0] + 2) for t, _ in reached]
         i = max(
             (i for i in range(len(reached)) if i < 3 or patient[i]),
@@ -177,9 +179,10 @@ def first(
 
 
 def _first_wrong(
-    got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_]
+    got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_], near: float
 ) -> tuple[int, int]:
-    """(tile, head) of the first difference where the state is `known`; (T, 0) if there is none."""
+    """(tile, head) of the first difference of more than `near` where the state is `known`; (T, 0)
+    if there is none."""
     with np.errstate(all="ignore"):
         error = np.abs(got - want)
         size = np.maximum(np.abs(want), 1e-3 * np.abs(want[np.isfinite(want)]).max(initial=0))
@@ -188,7 +191,7 @@ def _first_wrong(
                 np.linalg.norm(got - want, axis=2),
                 np.maximum(np.linalg.norm(want, axis=2), 1e-6),
             )
-        bad = ~(error <= TOLERANCE * size) & (seen | (np.cumsum(seen) > 0))[:, None] & known
+        bad = ~(error <= near * size) & (seen | (np.cumsum(seen) > 0))[:, None] & known
     if not bad.any():
         return len(got), 0
     t, h = np.argwhere(bad)[0]
