@@ -16,6 +16,7 @@ from ..running import computed, precision, runner
 from ..running.answer import Answer
 from ..stage import Case, Stage
 from ..trace import divergence
+from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
 
@@ -71,12 +72,12 @@ class Evidence:
             )
         return self._states[i]
 
-    def divergence(self, i: int) -> divergence.Divergence | None:
+    def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
         found = self._first(i)
         return None if found is None or found.quantity in self._its_own else found
 
-    def _first(self, i: int) -> divergence.Divergence | None:
+    def _first(self, i: int) -> Divergence | None:
         observed = self.observed(i)
         assert self.stage.states is not None
         return (
