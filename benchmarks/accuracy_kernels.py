@@ -154,7 +154,7 @@ def mamba_states_outside(delta, u, a, b, c):
                 nl.load(c[nl.ds(s, 1), nl.ds(0, n)]),
                 0,
             )
-            total[:, t, :] = nisa.tensor_tensor(total[:, t, :], y, op=nl.add)
+            total[:, t, :] += y
     for t in nl.affine_range(tiles):
         nl.store(out[nl.ds(t * 128, 128), nl.ds(0, n)], value=total[:, t, :])
     return out
@@ -183,7 +183,7 @@ def mamba_tiled(delta, u, a, b, c, width=512):
                 states, y = _step(d_tile[:, part], u_tile[:, part], a_tile, b_row, c_row, state)
                 if n > width:
                     state[...] = nl.copy(states[:, nl.ds(width - 1, 1)])
-                total[:, part] = nisa.tensor_tensor(total[:, part], y, op=nl.add)
+                total[:, part] += y
         nl.store(out[rows, nl.ds(0, n)], value=total)
     return out
 
@@ -299,6 +299,139 @@ def self_attention(q, k, v):
         result = nl.copy(acc, dtype=q.dtype) * nisa.nc_transpose(scale)
         i_query, i_column = nl.arange(128)[None, :], nl.arange(d)[:, None]
         nl.store(out[i * 128 + i_query, i_column], value=result)
+    return out
+
+
+# -- images: the reference kernels that the tests of nki-samples time (trn1) -----------------------
+@nki.jit
+def adaptive_pool(x, rows, columns):
+    """Means over rows x columns windows of images x (channels, height, width), 128 channels at a
+    time: each window is loaded by itself into one tile, in pieces of at most 128 x 128."""
+    channels, height, width = x.shape
+    out = nl.ndarray((channels, rows, columns), dtype=x.dtype, buffer=nl.shared_hbm)
+    many = min(channels, 128)
+    windows = [
+        (r, r * height // rows, -(-(r + 1) * height // rows), c, c * width // columns,
+         -(-(c + 1) * width // columns))
+        for r in range(rows)
+        for c in range(columns)
+    ]  # fmt: skip
+    tall = min(max(below - above for _, above, below, *_ in windows), 128)
+    wide = min(max(right - left for *_, left, right in windows), 128)
+    blocks = channels // many
+    tile = nl.zeros((blocks, nl.par_dim(many), tall, wide), dtype=x.dtype, buffer=nl.sbuf)
+    means = nl.zeros((blocks, nl.par_dim(many), rows, columns), dtype=x.dtype, buffer=nl.sbuf)
+    for block in nl.affine_range(blocks):
+        mine = nl.ds(block * many, many)
+        for r, above, below, c, left, right in windows:
+            total = nl.zeros((many, 1), dtype=nl.float32, buffer=nl.sbuf)
+            for y in range(above, below, 128):
+                for z in range(left, right, 128):
+                    h, w = nl.ds(0, min(below - y, 128)), nl.ds(0, min(right - z, 128))
+                    nisa.dma_copy(
+                        src=x[mine, nl.ds(y, h.size), nl.ds(z, w.size)], dst=tile[block, :, h, w]
+                    )
+                    total[...] = total + nl.sum(tile[block, :, h, w], axis=[-2, -1])
+            means[block, :, r, c] = nl.divide(total, float((below - above) * (right - left)))
+        nl.store(out[mine], value=means[block])
+    return out
+
+
+@nki.jit
+def nearest(x, height, width):
+    """Images x (batch, height, width, channels) enlarged, the nearest pixel each: 128 pixels at a
+    time, whose rows are gathered by numbers that are computed on chip."""
+    batch, rows, columns, channels = x.shape
+    out = nl.ndarray((batch, height, width, channels), dtype=x.dtype, buffer=nl.shared_hbm)
+    pixels = x.reshape((batch, rows * columns, channels))
+    result = out.reshape((batch, height * width, channels))
+    i_p, i_f = nl.arange(128)[:, None], nl.arange(channels)[None, :]
+    for b in nl.affine_range(batch):
+        for t in nl.affine_range(-(-height * width // 128)):
+            at = nisa.iota(t * 128 + i_p, dtype=nl.int32)
+            line = nl.floor(at / width, dtype=nl.int32)
+            place = nl.mod(at, width, dtype=nl.int32)
+            from_line = nl.floor(nl.multiply(line, rows / height), dtype=nl.int32)
+            from_place = nl.floor(nl.multiply(place, columns / width), dtype=nl.int32)
+            number = from_line * columns + from_place
+            inside = t * 128 + i_p < height * width
+            tile = nl.load(pixels[b, number, i_f], mask=inside)
+            nl.store(result[b, t * 128 + i_p, i_f], value=tile, mask=inside)
+    return out
+
+
+@nki.jit
+def select_and_scatter(x, source):
+    """Of each 3 x 3 window of x (n, 64, h, h), two rows apart, the place of the first maximum, to
+    which the window's number in `source` is added; two images at a time."""
+    n, _, h, _ = x.shape
+    half = source.shape[2]
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    i_p, i_x, i_y, i_z = nl.mgrid[0:128, 0:half, 0:3, 0:3]
+    s_p, s_x, s_y = nl.mgrid[0:128, 0:half, 0:half]
+    for pair in nl.affine_range(n // 2):
+        first = nl.ndarray((nl.par_dim(128), half, half, 3, 3), dtype=nl.uint8, buffer=nl.sbuf)
+        padded = nl.full((nl.par_dim(128), h + 2, h + 2), -3e38, dtype=x.dtype, buffer=nl.sbuf)
+        for k in nl.affine_range(2):
+            mine = nl.ds(k * 64, 64)
+            padded[mine, nl.ds(1, h), nl.ds(1, h)] = nl.load(x[2 * pair + k])
+        for r in nl.affine_range(half):
+            windows = nl.copy(padded[i_p, 2 * r + i_y, 2 * i_x + i_z])
+            highest = nl.max(windows, axis=[2, 3], keepdims=True)
+            is_highest = nl.equal(highest, windows, dtype=nl.int8)
+            place = nisa.iota(3 * i_y + i_z, dtype=nl.uint32)
+            candidates = nl.where(is_highest, place, 9, dtype=nl.uint32)
+            chosen = nl.min(candidates, axis=[2, 3], dtype=nl.uint32, keepdims=True)
+            first[:, r] = nl.equal(chosen, place, dtype=nl.uint8)
+        numbers = nl.ndarray((nl.par_dim(128), half, half), dtype=x.dtype, buffer=nl.sbuf)
+        for k in nl.affine_range(2):
+            numbers[nl.ds(k * 64, 64)] = nl.load(source[2 * pair + k])
+        spread = nl.ndarray((3, 3, nl.par_dim(128), h, h), dtype=x.dtype, buffer=nl.private_hbm)
+        for y in nl.affine_range(3):
+            for z in nl.affine_range(3):
+                tile = nl.zeros((nl.par_dim(128), h + 2, h + 2), dtype=x.dtype, buffer=nl.sbuf)
+                tile[s_p, 2 * s_x + y, 2 * s_y + z] = nl.multiply(
+                    numbers, first[s_p, s_x, s_y, y, z], dtype=x.dtype
+                )
+                nl.store(spread[y, z], value=tile[:, nl.ds(1, h), nl.ds(1, h)])
+        total = nl.zeros((nl.par_dim(128), h, h), dtype=x.dtype, buffer=nl.sbuf)
+        for y in nl.affine_range(3):
+            for z in nl.affine_range(3):
+                total += nl.load(spread[y, z])
+        for k in nl.affine_range(2):
+            nl.store(out[2 * pair + k], value=total[nl.ds(k * 64, 64)])
+    return out
+
+
+@nki.jit
+def decode_mlp(x, gate, up, down):
+    """(silu(x gate) * (x up)) down for one row x (128, hidden / 128) of 128 x hidden / 128
+    elements: every weight is loaded once, [128, 2048] at a time, and is stationary once."""
+    depth, inner = x.shape[1], gate.shape[1]
+    hidden = depth * 128
+    out = nl.ndarray((128, depth), dtype=nl.float32, buffer=nl.shared_hbm)
+    row = nl.load(x)
+    halves = []
+    for weight in (gate, up):
+        acc = nl.zeros((128, inner // 128), dtype=nl.float32, buffer=nl.psum)
+        for c in range(inner // 2048):
+            for k in range(depth):
+                tile = nl.load(weight[nl.ds(k * 128, 128), nl.ds(c * 2048, 2048)])
+                for j in range(16):
+                    acc[:, nl.ds(16 * c + j, 1)] += nisa.nc_matmul(
+                        tile[:, nl.ds(j * 128, 128)], row[:, nl.ds(k, 1)]
+                    )
+        halves.append(nl.copy(acc))
+    middle = nl.multiply(nl.multiply(halves[0], nl.sigmoid(halves[0])), halves[1], dtype=x.dtype)
+    acc = nl.zeros((128, depth), dtype=nl.float32, buffer=nl.psum)
+    for c in range(hidden // 2048):
+        for k in range(inner // 128):
+            tile = nl.load(down[nl.ds(k * 128, 128), nl.ds(c * 2048, 2048)])
+            for j in range(16):
+                acc[:, nl.ds(16 * c + j, 1)] += nisa.nc_matmul(
+                    tile[:, nl.ds(j * 128, 128)], middle[:, nl.ds(k, 1)]
+                )
+    nl.store(out, value=nl.copy(acc))
     return out
 
 

@@ -22,7 +22,7 @@ def commands_of_ci() -> list[str]:
 
 def test_the_workflow_runs_the_commands_of_ci_run() -> None:
     assert (
-        re.findall(r"^ +run: (.*)$", text_of(".github/workflows/ci.yml"), re.MULTILINE)
+        re.findall(r"^ +run: (python .*)$", text_of(".github/workflows/ci.yml"), re.MULTILINE)
         == commands_of_ci()
     )
 

@@ -17,6 +17,7 @@ import device_reports
 import docs_api
 import docs_mistakes
 import docs_surface
+import docs_teaching
 
 import nkisim
 import tutorial
@@ -333,4 +334,5 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "wrong-trace": wrong_trace,
     "families": families,
     "mistake": mistake,
+    **docs_teaching.MAKERS,
 }

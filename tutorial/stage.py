@@ -352,6 +352,12 @@ def course_folder(name: str) -> Path | None:
     return None
 
 
+def course_places() -> list[Path]:
+    """Every folder in which solutions, notebooks or documentation of the course may lie here."""
+    names = ("solutions", "notebooks", "docs")
+    return [INSTALLED, *(base / name for base in (CLONE, Path.cwd()) for name in names)]
+
+
 def solutions_folder() -> Path | None:
     """The folder of the solutions; None where they are not here, as in a class."""
     return course_folder("solutions")

@@ -3,6 +3,7 @@ and wrote to tensors with a name."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from operator import itemgetter
 from types import CodeType
@@ -193,12 +194,35 @@ class Tape:
         begins, of each such source by its position, and of the destination by -1, where in its
         buffer the elements lay; None where that is not known. By -2, what a mask kept."""
 
+    def starts(self) -> np.ndarray:
+        """Where each record begins among the entries, as integers."""
+        entries, at, found = self.entries, 0, array("q")
+        end, note = len(entries), found.append
+        while at < end:
+            note(at)
+            at += entries[at].width
+        return np.frombuffer(found, np.int64) if found else np.empty(0, np.int64)
+
+    def record(self, start: int) -> Record:
+        """The record that begins there."""
+        return Record(self.entries[start : start + self.entries[start].width])
+
     def records(self) -> Iterator[Record]:
         """Each instruction, in order."""
         entries, at = self.entries, 0
         while at < len(entries):
             end = at + entries[at].width
             yield Record(entries[at:end])
+            at = end
+
+    def transfers(self) -> Iterator[Record]:
+        """Each instruction that reads or writes HBM, in order."""
+        entries, at = self.entries, 0
+        while at < len(entries):
+            signature = entries[at]
+            end = at + signature.width
+            if signature.read or signature.written:
+                yield Record(entries[at:end])
             at = end
 
     def add(

@@ -15,7 +15,7 @@ from ..machine.config import Config
 from ..machine.memory import HBM, ON_CHIP, PSUM, SBUF
 from ..machine.occupancy import Occupancy
 from ..rules import source
-from .instruction import Instruction, instruction
+from .instruction import Instructions
 
 
 class Holder(NamedTuple):
@@ -92,10 +92,10 @@ class Run:
         return sum(1 for _ in self.records())
 
     @property
-    def instructions(self) -> list[Instruction]:
-        """Every instruction in program order, as objects (a new list on each access: keep
-        it)."""
-        return [instruction(index, record) for index, record in enumerate(self.records())]
+    def instructions(self) -> Instructions:
+        """Every instruction in program order: a sequence whose items are made when they are looked
+        at, each time anew. Of a million, keep the sequence and look at some."""
+        return Instructions(program.tape for program in self.programs)
 
     def count(self, op: str | None = None, engine: str | None = None) -> int:
         """How many instructions have this op and run on this engine (None: any)."""
@@ -115,15 +115,19 @@ class Run:
         return dict(sorted(found.items(), key=lambda kv: (-kv[1], kv[0])))
 
     # -- traffic -----------------------------------------------------------------------------------
+    def _transfers(self) -> Iterator[Record]:
+        for program in self.programs:
+            yield from program.tape.transfers()
+
     @property
     def hbm_bytes_read(self) -> int:
         """Bytes that DMA engines read from HBM."""
-        return sum(r.hbm_read for r in self.records())
+        return sum(r.hbm_read for r in self._transfers())
 
     @property
     def hbm_bytes_written(self) -> int:
         """Bytes that DMA engines wrote to HBM."""
-        return sum(r.hbm_written for r in self.records())
+        return sum(r.hbm_written for r in self._transfers())
 
     @property
     def dma_transfers(self) -> int:
@@ -134,7 +138,7 @@ class Run:
     def hbm_reads(self) -> dict[str, int]:
         """Bytes read from each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for r in self.records():
+        for r in self._transfers():
             for who in r.srcs:
                 if who.meta.space == HBM:
                     label = who.buffer.label
@@ -145,7 +149,7 @@ class Run:
     def hbm_writes(self) -> dict[str, int]:
         """Bytes written to each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for r in self.records():
+        for r in self._transfers():
             if r.dst.meta.space == HBM:
                 label = r.buffer.label
                 out[label] = out.get(label, 0) + r.moved(r.dst.meta.nbytes)

@@ -270,6 +270,13 @@ _rule(
     "errors err_dynamic_control_flow_not_supported, err_ambiguous_tensor_truth_value",
 )
 _rule(
+    "argument-truth",
+    "whether an argument was given is asked with 'is not None'",
+    "errors err_ambiguous_tensor_truth_value",
+    "reported",
+    advisory=True,
+)
+_rule(
     "index-condition",
     "control flow does not depend on arange or mgrid",
     "errors err_control_flow_condition_depending_on_arange",

@@ -288,14 +288,16 @@ def contiguous_run(m: Meta, within_partition: bool) -> int:
     return run * m.itemsize
 
 
-def descriptor_time(run: int, t: Timing) -> float:
-    """How long one DMA engine is busy with `run` contiguous bytes.
+def descriptor_time(run: int, t: Timing, stores: bool = False) -> float:
+    """How long one DMA engine is busy with `run` contiguous bytes, which it reads from HBM or
+    `stores` there.
 
     At its rate if the run is long. A short run takes longer than its bytes: on NeuronCore-v2 the
     published matmuls move runs of 256 bytes and of 1 KiB alike at 6.4 bytes a ns, and 2 KiB in
     about 160 ns; on NeuronCore-v3 any run takes some 62 ns.
     """
-    return max(run / t.dma_rate, min(t.dma_run_time, run / t.dma_run_rate), t.dma_run_min)
+    least = t.dma_store_min if stores else t.dma_run_min
+    return max(run / t.dma_rate, min(t.dma_run_time, run / t.dma_run_rate), least)
 
 
 def _dma(signature: Signature, t: Timing) -> Cost:
@@ -308,7 +310,7 @@ def _dma(signature: Signature, t: Timing) -> Cost:
     if transposes:
         busy = moved / (t.dma_rate * t.dma_transpose_rate)
     else:
-        busy = descriptor_time(run, t) * (moved / run)
+        busy = descriptor_time(run, t, src.space != HBM and dst.space == HBM) * (moved / run)
     on_chip = [m.partitions for m in (src, dst) if m.space != HBM]
     engines = min(t.dma_engines, -(-max(on_chip) // 8)) if on_chip else t.dma_engines
     both = 2.0 if src.space == HBM and dst.space == HBM else 1.0

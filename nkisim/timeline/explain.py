@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import CodeType
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +34,6 @@ class Explained(Protocol):
     span_ns: float
     cores: int
     costs: list[Cost]
-    like: dict[tuple[str, CodeType, int], int]
     launch: str
     launch_us: float
 
@@ -45,7 +43,9 @@ class Explained(Protocol):
     @property
     def roofline(self) -> Roofline: ...
     @property
-    def critical_path(self) -> list[Step]: ...
+    def path(self) -> NDArray[np.int64]: ...
+    @property
+    def places(self) -> NDArray[np.int64]: ...
     @property
     def bound(self) -> str: ...
     def utilisation(self) -> dict[str, float]: ...
@@ -123,11 +123,13 @@ def _loading(t: Explained) -> list[str]:
         ("table load", "ScalarE", "an activation table", "activation tables"),
         ("stationary load", "TensorE", "a stationary operand", "stationary operands"),
     ):
-        steps = [step for step in t.critical_path if step.reason == reason]
-        share = sum(step.start_ns - step.since_ns for step in steps) / t.span_ns if steps else 0.0
+        mine = np.flatnonzero(t.reason[t.path] == REASONS.index(reason))
+        steps = t.path[mine]
+        share = float((t.start[steps] - t.since[steps]).sum()) / t.span_ns if len(mine) else 0.0
         if share >= 0.05:
-            what, times = (one, "") if len(steps) == 1 else (many, f" {len(steps)} times")
-            lines = [str(line) for line in sorted({step.line for step in steps})]
+            what, times = (one, "") if len(mine) == 1 else (many, f" {len(mine)} times")
+            firsts = steps[np.unique(t.places[steps], return_index=True)[1]].tolist()
+            lines = [str(line) for line in sorted({t.step(k).line for k in firsts})]
             where = (
                 f"line {lines[0]}"
                 if len(lines) == 1
@@ -146,47 +148,53 @@ def _waiting(t: Explained) -> list[str]:
     engine = max(ENGINES, key=lambda e: busy[e])
     if not busy[engine]:
         return []
-    waits: dict[tuple[str, int], float] = {}
+    waits: dict[tuple[int, int], float] = {}
+    first: dict[int, int] = {}
     for lane, name in enumerate(t.lanes):
         if name.split()[-1] != engine:
             continue
         mine = np.flatnonzero(t.lane == lane)
-        before = np.concatenate(([0.0], t.busy_end[mine][:-1]))
-        gaps = t.start[mine] - before
-        for k, gap in zip(mine[gaps > 0], gaps[gaps > 0]):
-            who = _root(t, int(k), float(gap))
-            # records of one line of the kernel are one cause
-            key = (REASONS[t.reason[k]], -1 if who < 0 else _first_like(t, who))
-            waits[key] = waits.get(key, 0.0) + float(gap)
+        gaps = t.start[mine] - np.concatenate(([0.0], t.busy_end[mine][:-1]))
+        late = np.flatnonzero(gaps > 0)
+        mine, gaps = mine[late], gaps[late]
+        who = _roots(t, mine, gaps)
+        places = np.where(who < 0, -1, t.places[who])
+        # records of one line of the kernel are one cause
+        causes, at, which = np.unique(
+            np.stack([t.reason[mine], places]), axis=1, return_index=True, return_inverse=True
+        )
+        sums = np.bincount(which.reshape(-1), gaps, causes.shape[1])
+        for k in np.argsort(at).tolist():
+            reason, place = causes[:, k].tolist()
+            first.setdefault(place, int(who[at[k]]))
+            waits[reason, place] = waits.get((reason, place), 0.0) + float(sums[k])
     span = t.span_ns * t.cores
     idle = [
-        f"{NAMES[engine]} waits {100 * v / span:.0f} % of the time {_cause(t, *key)}"
-        for key, v in sorted(waits.items(), key=lambda kv: -kv[1])[:2]
-        if v >= 0.05 * span and key[0] in _WAITS
+        f"{NAMES[engine]} waits {100 * v / span:.0f} % of the time "
+        f"{_cause(t, REASONS[reason], first[place])}"
+        for (reason, place), v in sorted(waits.items(), key=lambda kv: -kv[1])[:2]
+        if v >= 0.05 * span and REASONS[reason] in _WAITS
     ]
     return ["; ".join(idle) + "."] if idle else []
 
 
-def _root(t: Explained, k: int, gap: float) -> int:
-    """The record that was under way for most of the gap before record `k`: what `k` waited for may
-    have waited itself."""
-    half = float(t.start[k]) - gap / 2
-    who = int(t.waited_for[k])
-    while (
-        who >= 0
-        and t.start[who] > half
-        and REASONS[t.reason[who]] == "data"
-        and t.waited_for[who] >= 0
-    ):
-        who = int(t.waited_for[who])
+def _roots(t: Explained, mine: NDArray[np.int64], gaps: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The records that were under way for most of the gap before each of these: what one waited
+    for may have waited itself. -1: none."""
+    half = t.start[mine] - gaps / 2
+    who = t.waited_for[mine].astype(np.int64)
+    active = np.arange(len(mine))
+    data = REASONS.index("data")
+    while len(active):
+        now = who[active]
+        active = active[
+            (now >= 0)
+            & (t.start[now] > half[active])
+            & (t.reason[now] == data)
+            & (t.waited_for[now] >= 0)
+        ]
+        who[active] = t.waited_for[who[active]]
     return who
-
-
-def _first_like(t: Explained, k: int) -> int:
-    """The first record of the same instruction at the same place in the kernel."""
-    record = t.record(k)
-    key = (record.signature.instruction.name, record.code, record.lasti)
-    return t.like.setdefault(key, k)
 
 
 def _cause(t: Explained, reason: str, who: int) -> str:

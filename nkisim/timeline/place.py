@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..execution.execution import Execution
-from ..machine.memory import HBM, PSUM
+from ..machine.memory import CONST, HBM, PSUM, Meta
 from ..machine.target import Target
 from .broadcast import Broadcasts, spreads_row
 from .cost import Cost, cost_of
@@ -16,6 +16,7 @@ from .regions import (
     BANKED,
     ENGINE,
     LAST,
+    LAYOUT,
     NEED,
     OTHERS,
     READ,
@@ -24,8 +25,11 @@ from .regions import (
     Region,
     find,
     first_of,
+    forget,
+    inside,
     last_use,
     over,
+    regions_of,
 )
 from .resources import is_cold, take_ports, transfer, wait_for_ports
 from .state import (
@@ -172,11 +176,12 @@ class Placing:
 
         # what it overwrites must have been read, and written by whoever wrote it before; a tile
         # that is new needs room
-        into, t, cause = self.destination(core, tape[at + 3], cost.dst, tape[at + 4], me, t, cause)
+        renames = share is None and overwrites(signature, cost)
+        into, t, cause = self.destination(core, at, at + 3, cost.dst, me, t, cause, renames)
         second = None
         if cost.extra is not None:
             second, t, cause = self.destination(
-                core, tape[end_at - 3], cost.extra, tape[end_at - 2], me, t, cause
+                core, at, end_at - 3, cost.extra, me, t, cause, renames
             )
 
         if me < 0:
@@ -249,34 +254,89 @@ class Placing:
         return self.read(buf, meta, offset, t, cause)
 
     def destination(
-        self, core: Core, buf: Any, meta: Any, offset: int, me: int, t: float, cause: int
+        self,
+        core: Core,
+        at: int,
+        where: int,
+        meta: Any,
+        me: int,
+        t: float,
+        cause: int,
+        renames: bool,
     ) -> tuple[Region, float, int]:
-        """The region that is written, and the wait until it can be."""
+        """The region that the record at `at` writes, which the tape names at `where`, and the wait
+        until it can be. `renames`: whether what it overwrites may stay where it is, and the new
+        values lie elsewhere."""
+        buf, offset = self.tape[where], self.tape[where + 1]
         if meta is None:  # its elements are picked: any part of the buffer
-            meta, offset = buf.meta, 0
+            meta, offset, renames = buf.meta, 0, False
         last = buf.mark
         into = find(buf, meta, offset)
         if last.__class__ is int and meta.space == HBM:
             self.written.append(buf)
         elif last.__class__ is int:
-            layout = buf.meta
-            into[BANKED] = layout.space == PSUM
-            into[NEED] = (
-                -(-layout.psum_partition_bytes // self.bank)
-                if into[BANKED]
-                else layout.sbuf_partition_bytes
-            )
-            if self.rows is not None and (buf in self.rows.in_psum or buf in self.rows.kept):
-                buf.mark = [None, into, last]
-            elif meta is layout:
-                into[LAST] = last
-            t, cause = core.pools[into[BANKED]].take(into[NEED], t, cause)
+            t, cause = self._new(core, buf, into, last, t, cause)
+        elif renames and over((into,))[0] > t and self._movable(at, buf, meta):
+            t, cause = self.renamed(core, buf, into, me, t, cause)
         for other in (into, *into[OTHERS]):
             if other[READ] > t:
                 t, cause = other[READ], other[READER] | ANTI
             if other[AVAIL] > t and (other[ENGINE] != me or me < 0):
                 t, cause = other[AVAIL], other[WRITER] | OUTPUT
         return into, t, cause
+
+    def _new(
+        self, core: Core, buf: Any, into: Region, last: int, t: float, cause: int
+    ) -> tuple[float, int]:
+        """The wait for the memory of a tile of which `into` is the first region."""
+        layout = buf.meta
+        into[BANKED] = layout.space == PSUM
+        into[NEED] = (
+            -(-layout.psum_partition_bytes // self.bank)
+            if into[BANKED]
+            else layout.sbuf_partition_bytes
+        )
+        if self.rows is not None and (buf in self.rows.in_psum or buf in self.rows.kept):
+            buf.mark = [None, into, last]
+        elif into[0] is layout:
+            into[LAST] = last
+        return core.pools[into[BANKED]].take(into[NEED], t, cause)
+
+    def _movable(self, at: int, buf: Any, meta: Any) -> bool:
+        """Whether what the record at `at` writes, a view of `buf`, may lie elsewhere than what it
+        overwrites: nobody placed the tile, and the record does not read it. PSUM is given away in
+        banks, so only whole blocks of a tile there."""
+        if buf.placed is not None or any(source is buf for source in self._sources(at)):
+            return False
+        if self.rows is not None and (buf in self.rows.in_psum or buf in self.rows.kept):
+            return False
+        whole: Meta = buf.meta
+        return meta.space != PSUM or bool(meta.psum_partition_bytes == whole.psum_partition_bytes)
+
+    def renamed(
+        self, core: Core, buf: Any, into: Region, me: int, t: float, cause: int
+    ) -> tuple[float, int]:
+        """The wait for other memory, where a region would have to wait until its old values have
+        been read. All that lies inside it moves with it."""
+        inner = [into, *[r for r in into[OTHERS] if inside(buf.meta, r, into)]]
+        if not any(r[READ] > t or (r[AVAIL] > t and (r[ENGINE] != me or me < 0)) for r in inner):
+            return t, cause
+        when, by = over(inner)
+        layout = into[LAYOUT]
+        banked = layout.space == PSUM
+        need = (
+            -(-layout.psum_partition_bytes // self.bank) if banked else layout.sbuf_partition_bytes
+        )
+        pool = core.pools[banked]
+        pool.release(when, by, need)
+        for region in inner:
+            forget(region)
+        return pool.take(need, t, cause)
+
+    def _sources(self, at: int) -> list[Any]:
+        """The buffers that the record at `at` reads."""
+        found: list[Any] = self.tape[at + 5 : at + 5 + 2 * len(self.tape[at].srcs) : 2]
+        return found
 
     def _engine(
         self,
@@ -365,10 +425,17 @@ class Placing:
         first = first_of(entry)
         if first[NEED] < 0:
             return
-        when, by = over(entry)
+        when, by = over(regions_of(entry))
         buf.mark = -1
         core.pools[first[BANKED]].release(when, by, first[NEED])
         if self.rows is not None and buf in self.rows.in_psum:
             held = self.rows.in_psum[buf]
             product, held.mark = first_of(held.mark), -1
             core.pools[1].release(when, by, product[NEED])
+
+
+def overwrites(signature: Any, cost: Cost) -> bool:
+    """Whether an instruction on chip makes all of its destination anew, and reads nothing that it
+    does not wait for: a matmul that adds to PSUM does."""
+    sources = sum(m.space != CONST for m in signature.srcs)
+    return cost.dst is not None and cost.dst.space != HBM and sources == len(cost.reads)

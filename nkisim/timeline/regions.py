@@ -6,6 +6,7 @@ Exact, remembered for each pair of layouts and distance, and without ever listin
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from math import gcd
 from typing import Any
 
@@ -301,16 +302,69 @@ def last_use(entry: list[Any]) -> int:
     return found
 
 
-def over(entry: list[Any]) -> tuple[float, int]:
-    """When everything about a buffer is over, and which record ends it."""
+def regions_of(entry: list[Any]) -> Iterable[Region]:
+    """All regions of a buffer, by its mark."""
     found: Region | Views = entry if entry[0] is not None else entry[1]
-    if isinstance(found, list):
-        return (
-            (found[READ], found[READER])
-            if found[READ] > found[AVAIL]
-            else (found[AVAIL], found[WRITER])
-        )
+    return (found,) if isinstance(found, list) else found.regions.values()
+
+
+def over(regions: Iterable[Region]) -> tuple[float, int]:
+    """When everything about these regions is over, and which record ends it."""
     return max(
-        (r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER])
-        for r in found.regions.values()
+        (r[READ], r[READER]) if r[READ] > r[AVAIL] else (r[AVAIL], r[WRITER]) for r in regions
+    )
+
+
+def forget(region: Region) -> None:
+    """Make a region one that nobody has touched: what touched it was about other memory."""
+    region[AVAIL], region[WRITER], region[ENGINE], region[READ], region[READER] = _UNTOUCHED
+
+
+_UNTOUCHED = (0.0, -16, -2, 0.0, -16)
+
+_BOXES: dict[tuple[Meta, Meta, int], tuple[tuple[int, ...], tuple[int, ...], bool] | None] = {}
+
+
+def box_of(whole: Meta, meta: Meta, offset: int) -> tuple[Any, ...] | None:
+    """Of a view of a buffer of the layout `whole`: its lowest and highest place on each axis of the
+    buffer, and whether it is all that lies between; None if it does not lie along the axes."""
+    key = (whole, meta, offset)
+    if key not in _BOXES:
+        _BOXES[key] = _box(whole, meta, offset)
+    return _BOXES[key]
+
+
+def _box(
+    whole: Meta, meta: Meta, offset: int
+) -> tuple[tuple[int, ...], tuple[int, ...], bool] | None:
+    if meta.itemsize != whole.itemsize:
+        return None
+    low = []
+    for step in whole.strides:
+        low.append(offset // step)
+        offset %= step
+    high = low.copy()
+    for n, stride in zip(meta.shape, meta.strides):
+        if n == 1 or stride == 0:
+            continue
+        axis = next((a for a, step in enumerate(whole.strides) if step <= stride), None)
+        if axis is None or stride % whole.strides[axis]:
+            return None
+        high[axis] += (n - 1) * stride // whole.strides[axis]
+    if any(top >= n for top, n in zip(high, whole.shape)):
+        return None
+    size = 1
+    for first, last in zip(low, high):
+        size *= last - first + 1
+    return tuple(low), tuple(high), size == meta.size
+
+
+def inside(whole: Meta, one: Region, other: Region) -> bool:
+    """Whether region `one` of a buffer lies inside region `other`, as far as boxes tell."""
+    inner = box_of(whole, one[LAYOUT], one[OFFSET])
+    outer = box_of(whole, other[LAYOUT], other[OFFSET])
+    if inner is None or outer is None or not outer[2]:
+        return False
+    return all(a <= b for a, b in zip(outer[0], inner[0])) and all(
+        a >= b for a, b in zip(outer[1], inner[1])
     )

@@ -3,7 +3,10 @@ roofline, in words."""
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
+from array import array
 from types import CodeType
 
 import numpy as np
@@ -16,6 +19,7 @@ from ..machine import target as targets
 from ..machine.counts import sums_by
 from ..machine.target import Target
 from ..program.run import Run
+from ..rules.source import Line
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
@@ -66,7 +70,7 @@ class Timeline:
         )
         placed = Placed()
         self._programs = list(run.programs)
-        self._records: list[Record] | None = None
+        self._lines: dict[tuple[CodeType, int], Line] = {}
         at, calls, side_by_side = self._place(placed)
         self.cores = max(cores, 2) if side_by_side else cores
         """How many cores the lanes are of."""
@@ -99,8 +103,6 @@ class Timeline:
         self._cost_of = placed.costs
         self.costs: list[Cost] = list(placed.costs.values())
         """The cost of each distinct instruction that ran, with how often (`uses`)."""
-        self.like: dict[tuple[str, CodeType, int], int] = {}
-        """The first record of each instruction and place, as far as somebody asked."""
 
     def _place(self, placed: Placed) -> tuple[float, int, bool]:
         """Place all programs, one behind the other: when the last ends, how many calls they are,
@@ -182,6 +184,25 @@ class Timeline:
         return out
 
     @functools.cached_property
+    def path(self) -> NDArray[np.int64]:
+        """The records that decide the latency, in order."""
+        if not len(self):
+            return np.empty(0, np.int64)
+        waited_for, k = self.waited_for.tolist(), int(np.argmax(self.end))
+        chain = array("q")
+        while k >= 0:
+            chain.append(k)
+            k = waited_for[k]
+        return np.frombuffer(chain, np.int64)[::-1]
+
+    @functools.cached_property
+    def on_path(self) -> NDArray[np.float64]:
+        """How much of the latency belongs to each record of `path`, in ns: from its `since` until
+        that of the next."""
+        since = self.since[self.path]
+        return np.diff(np.append(since, self.end[self.path[-1:]]))
+
+    @functools.cached_property
     def critical_path(self) -> list[Step]:
         """The instructions that decide the latency, in order: each started when what it waited for
         allowed.
@@ -190,42 +211,65 @@ class Timeline:
         its own, not that of the instruction before it: `Step.on_path_ns` of all steps add up to the
         latency (without launch overhead).
         """
-        if not len(self):
-            return []
-        k = int(np.argmax(self.end))
-        chain = []
-        while k >= 0:
-            chain.append(k)
-            k = int(self.waited_for[k])
-        chain.reverse()
-        return [
-            self.step(k, None if following is None else float(self.since[following]))
-            for k, following in zip(chain, [*chain[1:], None])
-        ]
+        return [self.step(k, time) for k, time in zip(self.path.tolist(), self.on_path.tolist())]
 
-    def step(self, k: int, until: float | None = None) -> Step:
-        """Record `k` as a step of a path that goes on at `until` (None: at its end)."""
+    def step(self, k: int, on_path: float | None = None) -> Step:
+        """Record `k` as a step of a path, of which so many ns are its own (None: until its end)."""
         record = self.record(k)
-        signature, place_ = record.signature, record.place
+        signature, where = record.signature, (record.code, record.lasti)
+        line = self._lines.get(where)
+        if line is None:
+            line = self._lines[where] = record.place
         since, end = float(self.since[k]), float(self.end[k])
         return Step(
             k,
             signature.engine,
             signature.instruction.name,
-            place_.line,
-            place_.text,
+            line.line,
+            line.text,
             float(self.start[k]),
             end,
             REASONS[self.reason[k]],
             since,
-            (end if until is None else until) - since,
+            end - since if on_path is None else on_path,
         )
+
+    @functools.cached_property
+    def _starts(self) -> tuple[list[NDArray[np.int64]], list[int]]:
+        """Where the records of each program begin on its tape, and how many there are up to its
+        end."""
+        found = [program.tape.starts() for program in self._programs]
+        return found, list(itertools.accumulate(map(len, found)))
 
     def record(self, k: int) -> Record:
         """Record `k` of the run."""
-        if self._records is None:
-            self._records = [r for program in self._programs for r in program.records()]
-        return self._records[k]
+        starts, ends = self._starts
+        number = bisect.bisect_right(ends, k)
+        start = starts[number][k - (ends[number - 1] if number else 0)]
+        return self._programs[number].tape.record(int(start))
+
+    @functools.cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Of each record a number, the same for the same instruction at the same place of the
+        kernel."""
+        numbers: dict[tuple[str, CodeType, int], int] = {}
+        known: dict[tuple[int, int, int], int] = {}
+        found = array("q")
+        note, alike = found.append, known.get
+        for program in self._programs:
+            entries = program.tape.entries
+            at, end = 0, len(entries)
+            while at < end:
+                signature, code, lasti = entries[at : at + 3]
+                # by identity, which is cheap to look up; all of it lives as long as the run
+                number = alike((id(signature), id(code), lasti))
+                if number is None:
+                    key = signature.instruction.name, code, lasti
+                    number = numbers.setdefault(key, len(numbers))
+                    known[id(signature), id(code), lasti] = number
+                note(number)
+                at += signature.width
+        return np.frombuffer(found, np.int64) if found else np.empty(0, np.int64)
 
     def cost_of(self, signature: Signature) -> Cost:
         """What an instruction of this run costs."""
@@ -234,9 +278,14 @@ class Timeline:
     def path_shares(self) -> dict[str, float]:
         """Of the critical path's time, the share that passes in each engine ("dma" for transfers).
         Loading an activation table counts for ScalarE, loading a stationary operand for TensorE."""
+        lanes = self.lane[self.path]
         out: dict[str, float] = {}
-        for step in self.critical_path:
-            out[step.engine] = out.get(step.engine, 0.0) + step.on_path_ns
+        for number in dict.fromkeys(lanes.tolist()):
+            mine = np.flatnonzero(lanes == number)
+            name = next((n for n in self.lanes[number].split() if n in ENGINES or n == DMA), None)
+            for k in [mine] if name else mine[:, None]:  # what is not run is its engine's
+                engine = name or self.record(int(self.path[k[0]])).signature.engine
+                out[engine] = out.get(engine, 0.0) + float(self.on_path[k].sum())
         total = sum(out.values())
         return (
             {k: v / total for k, v in sorted(out.items(), key=lambda kv: -kv[1])} if total else {}

@@ -2,9 +2,10 @@
 
 Every time here is a maximum of earlier times plus a constant: engines, queues, ports and DMA
 bandwidth are taken in program order, memory in the order in which it is released. So more work, or
-later work, never makes anything earlier. The one exception is physical: an activation may load the
-table that a later one would have loaded when its data had come. (The options `as_compiled` and
-`throttle` make others.)
+later work, never makes anything earlier. Two exceptions are physical: an activation may load the
+table that a later one would have loaded when its data had come, and a tile that is overwritten as a
+whole lies elsewhere from then on, so that nobody waits for readers of the old one. (The options
+`as_compiled` and `throttle` make others.)
 
 The rules are in `place.Placing.place`, which places any record. The loop here does the same,
 inline, for the records that make up nearly all of a run: a load of an input into a tile, and an
@@ -28,7 +29,7 @@ from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
 from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
-from .place import Placing
+from .place import Placing, overwrites
 from .resources import take_ports, wait_for_ports
 from .state import QUEUED, Options, Placed
 from .timing import Timing
@@ -113,6 +114,7 @@ def place(  # noqa: C901
                 three_at,
                 three_layout,
                 special,
+                renames,
             ) = usual
             viewed = False
 
@@ -187,15 +189,30 @@ def place(  # noqa: C901
                 pool.spare = left
             elif into.__class__ is list and into[LAYOUT] is layout:
                 new = False
-                if into[READ] > t:
-                    t = into[READ]
-                    cause = into[READER] | ANTI
-                if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
-                    t = into[AVAIL]
-                    cause = into[WRITER] | OUTPUT
+                if into[READ] > t or (into[AVAIL] > t and (into[ENGINE] != me or me < 0)):
+                    # an operand that is overwritten stays where it is
+                    if (
+                        renames
+                        and dst.placed is None
+                        and (
+                            one_layout is None
+                            or (
+                                one is not into
+                                and (two_at is None or two is not into)
+                                and (three_at is None or three is not into)
+                            )
+                        )
+                    ):
+                        t, cause = placing.renamed(core, dst, into, me, t, cause)
+                    if into[READ] > t:
+                        t = into[READ]
+                        cause = into[READER] | ANTI
+                    if into[AVAIL] > t and (into[ENGINE] != me or me < 0):
+                        t = into[AVAIL]
+                        cause = into[WRITER] | OUTPUT
             else:
                 new = False
-                into, t, cause = destination(core, dst, layout, tape[at + 4], me, t, cause)
+                into, t, cause = destination(core, at, at + 3, layout, me, t, cause, renames)
                 viewed = True
 
             if one_layout is not None:
@@ -345,7 +362,8 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     (cost, kind, engine, entries of a record, layout of the destination, what a new destination
     occupies, whether it does so in PSUM, the pool it takes it from, occupancy, latency, layout of
     the first source or None if it is a load, place in the record and layout of the second source
-    and of the third or None, time to load a stationary operand or table to load)
+    and of the third or None, time to load a stationary operand or table to load, whether a
+    destination that it overwrites may be renamed)
     """
     if placing.options.as_compiled or signature in placing.masked:
         return None
@@ -397,4 +415,5 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
         three_at,
         three,
         special,
+        overwrites(signature, cost),
     )

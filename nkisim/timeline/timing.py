@@ -17,6 +17,7 @@ published numbers, [A] assumed. Sources, by short name:
   latencies
   mm-v3     aws-neuron-sdk v2.32.0 nki/guides/tutorials/kernel-optimization.rst, profile of the
   second version (v2-full.png)
+  pool      aws-neuron nki-samples 0898a77 test/unit/test_adaptive_avg_pool2d.py, limits less 5 %
   explorer  aws-neuron-sdk v2.32.0 tools/neuron-explorer/overview-summary-page.rst
 """
 
@@ -57,8 +58,8 @@ class Timing:
     """From the last row entering the PE array to the result in PSUM: perf, 188 to 219 ns a matmul
     of 128 rows [F] on v2; 590 ns a pass of 430 ns on v3 [F]."""
     vector_fill: float
-    """Pipeline of VectorE beyond its occupancy: nki-library counts elements + 144 cycles for a
-    dependent instruction [T]."""
+    """Pipeline of VectorE beyond its occupancy. v2: about 100 cycles for a dependent instruction
+    (perf); v3: nki-library counts elements + 144 cycles for one [T]."""
     scalar_fill: float
     """The same of ScalarE: perf, 159 ns for [128, 1] on v2 [F]; dma, 398 ns for [128, 128] on v3
     [P]."""
@@ -94,8 +95,12 @@ class Timing:
     dma_run_rate: float = float("inf")
     """Bytes a ns of one DMA engine in short runs."""
     dma_run_min: float
-    """The least time of a run. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3) [I]. v2: 7 ns,
-    what 4 bytes took (perf, fig29) [F]."""
+    """The least time of a run that is loaded. v3: 62 ns (dma: [128, 128] bf16 in 468 ns [F]; mm-v3)
+    [I]. v2: 26 ns (pool: 49 and 98 windows of 512 and 1024 runs of 32 bytes in 65 and 152 us) [I].
+    """
+    dma_store_min: float
+    """The same of a run that is stored to HBM. v2: 7 ns, what 4 bytes took (perf, fig29) [F]; v3:
+    as a load [A]."""
     dma_transpose_rate: float
     """Share of the DMA rate that a transposing transfer reaches (arch-v3: up to 0.9; v2: "much
     lower", assumed)."""
@@ -150,7 +155,8 @@ TIMINGS = {
         dma_done=250.0,
         dma_run_time=160.0,
         dma_run_rate=6.4,
-        dma_run_min=7.0,
+        dma_run_min=26.0,
+        dma_store_min=7.0,
         dma_transpose_rate=0.1,
         hbm_peak=410.0,
         hbm_stack=820.0,
@@ -173,6 +179,7 @@ TIMINGS = {
         dma_done=330.0,
         dma_run_time=62.0,
         dma_run_min=62.0,
+        dma_store_min=62.0,
         dma_transpose_rate=0.9,
         hbm_peak=375.0,
         hbm_stack=716.0,
@@ -196,6 +203,7 @@ TIMINGS = {
         dma_done=330.0,
         dma_run_time=62.0,
         dma_run_min=62.0,
+        dma_store_min=62.0,
         dma_transpose_rate=0.9,
         hbm_peak=588.0,
         hbm_stack=1175.0,

@@ -27,6 +27,8 @@ LOADING = "░"
 """In the text, a lane that mostly loads an activation table."""
 HATCH = "////"
 """In the figure, the loading of an activation table."""
+PALE = 0.5
+"""In the figure, how opaque stores and copies are, beside loads."""
 
 
 class LaneChart(chart.Chart):
@@ -65,14 +67,13 @@ class LaneChart(chart.Chart):
         width = max(len(lane.name) for lane in found)
         loads = lanes.table_loads(self.timeline, COLUMNS, edges)
         rows = [
-            f"  {lane.name.ljust(width)} |{self._cells(lane, loads.get(lane.name))}| "
-            f"{100 * lane.share.mean():5.1f} % busy"
+            f"  {lane.name.ljust(width)} |{self._cells(lane, loads.get(lane.name))}| {lane.told}"
             for lane in found
         ]
         low, high = (f"{x:,.2f} us" for x in self.between)
         rows.append(f"  {' ' * width}  {low}{high.rjust(TEXT_COLUMNS - len(low))}  (model)")
-        if any(lane.name.endswith(")") for lane in found):
-            rows.append(f"  {' ' * width}  (in brackets: of how many queues this is the mean)")
+        if any(lane.most for lane in found):
+            rows.append(f"  {' ' * width}  (dma: transfers in flight; full where they are most)")
         if any(LOADING in row for row in rows):
             rows.append(f"  {' ' * width}  ({LOADING} ScalarE loads an activation table)")
         return "\n".join([self.caption, "", *rows, "", self._path()])
@@ -152,6 +153,8 @@ class LaneChart(chart.Chart):
                 ax = figure.subplots()
                 if self._single(ax, bands, inside):
                     note += ", activation table loads hatched"
+                if any(len(b.lanes) > 1 for b in bands):
+                    note += "; dma: a row a queue, stores pale"
             else:
                 edges = np.linspace(*self.between, COLUMNS + 1)
                 found = lanes.of_timeline(t, COLUMNS, edges)
@@ -165,6 +168,8 @@ class LaneChart(chart.Chart):
                 )
                 if any(load.share.any() for load in loads.values()):
                     note += "; activation table loads hatched"
+                if any(lane.most for lane in found):
+                    note += "\ndma: transfers in flight, stores pale"
             ax.set_xlim(*self.between)
             ax.set_xlabel("time, us (model)")
             ax.xaxis.set_major_formatter("{x:,.6g}")
@@ -215,6 +220,7 @@ class LaneChart(chart.Chart):
             facecolor=palette.shade(t.lanes[lane]).either,
             edgecolor=palette.CARD.either,
             linewidth=0.4 if len(mine) <= 150 else 0,
+            alpha=PALE if _pale(t.lanes[lane]) else None,
         )
         since = (t.since[mine] / 1e3).tolist()
         path = [
@@ -276,27 +282,28 @@ class LaneChart(chart.Chart):
     def _folded(self, ax: Axes, found: list[lanes.Lane], loads: dict[str, lanes.Lane]) -> None:
         for row, lane in enumerate(found):
             ax.axhspan(row - 0.4, row + 0.4, color=palette.RAISED.either, linewidth=0)
-            ax.stairs(
-                row + 0.4 - 0.8 * lane.share,
-                lane.edges,
-                baseline=row + 0.4,
-                fill=True,
-                color=palette.shade(lane.name).either,
-            )
+            floor, colour = row + 0.4, palette.shade(lane.name).either
+            top = floor - 0.8 * lane.share
+            if lane.loads is not None:  # loads below, the others upon them
+                upto = floor - 0.8 * lane.loads
+                ax.stairs(top, lane.edges, baseline=upto, fill=True, color=colour, alpha=PALE)
+                ax.stairs(upto, lane.edges, baseline=floor, fill=True, color=colour)
+            else:
+                ax.stairs(top, lane.edges, baseline=floor, fill=True, color=colour)
             if lane.name in loads:
-                floor = row + 0.4 - 0.8 * lane.share
                 ax.stairs(
-                    floor - 0.8 * loads[lane.name].share,
+                    top - 0.8 * loads[lane.name].share,
                     lane.edges,
-                    baseline=floor,
+                    baseline=top,
                     fill=True,
                     facecolor="none",
-                    edgecolor=palette.shade(lane.name).either,
+                    edgecolor=colour,
                     hatch=HATCH,
                     linewidth=0,
                 )
+            mean = float(lane.share.mean())
             ax.annotate(
-                f"{100 * float(lane.share.mean()):.1f} %",
+                f"{mean * lane.most:.1f} of {lane.most}" if lane.most else f"{100 * mean:.1f} %",
                 (1.0, row),
                 (4, 0),
                 va="center",
@@ -308,8 +315,13 @@ class LaneChart(chart.Chart):
         ax.set_ylim(len(found) - 0.5, -0.5)
 
 
+def _pale(lane: str) -> bool:
+    """Whether it is a DMA queue of something else than loads."""
+    return palette.engine(lane) == "dma" and not lanes.is_load(lane)
+
+
 class _Band(NamedTuple):
-    """A row of the chart: an engine, or all DMA queues of one direction."""
+    """A row of the chart: an engine, or all DMA queues of a core."""
 
     name: str
     lanes: list[int]
@@ -318,15 +330,15 @@ class _Band(NamedTuple):
 
 
 def _bands(names: Sequence[str], used: Sequence[int]) -> list[_Band]:
-    """The rows for these lanes: queues ("dma in 3") share one, which is taller, up to a point."""
+    """The rows for these lanes: the DMA queues of a core share one, which is taller, up to a
+    point."""
     found: dict[str, list[int]] = {}
     for lane in used:
-        queue = palette.engine(names[lane]) == "dma"
-        found.setdefault(names[lane].rpartition(" ")[0] if queue else names[lane], []).append(lane)
+        found.setdefault(lanes.band(names[lane]), []).append(lane)
     bands, top = [], 0.0
     for name, own in found.items():
         height = min(max(1.0, 0.25 * len(own)), 3.0)
-        label = f"{name} ({len(own)})" if len(own) > 1 else names[own[0]]
+        label = f"{name} ({len(own)})" if len(own) > 1 else name
         bands.append(_Band(label, own, top, height))
         top += height
     return bands

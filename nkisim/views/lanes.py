@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..timeline import REASONS, Timeline
-from .palette import ENGINES
+from .palette import ENGINES, engine
 from .reading import Reading
 
 TABLE_LOAD = "activation table load"
@@ -25,11 +25,42 @@ class Lane(NamedTuple):
     name: str
     edges: NDArray[np.float64]
     share: NDArray[np.float64]
+    most: int = 0
+    """Of the band of all DMA queues: how many transfers are in flight at one time at most. `share`
+    is of so many. 0 for an engine."""
+    loads: NDArray[np.float64] | None = None
+    """The part of `share` that is loads; the others are stores and copies."""
+
+    @property
+    def told(self) -> str:
+        """Its mean in words."""
+        mean = float(self.share.mean())
+        if not self.most:
+            return f"{100 * mean:5.1f} % busy"
+        return f"{mean * self.most:5.1f} in flight, {self.most} at most"
 
 
-def group(lane: str) -> str:
-    """The name that lanes share which differ in a number only: "dma in" for "dma in 3"."""
-    return re.sub(r"[\s_\-.:]*\d+$", "", lane)
+_QUEUE = re.compile(r"dma (in|out) \d+$")
+
+
+def band(lane: str) -> str:
+    """The row in which a lane is drawn: one for all DMA queues of a core ("nc0 dma" for "nc0 dma in
+    3")."""
+    return _QUEUE.sub("dma", lane)
+
+
+def is_load(lane: str) -> bool:
+    """Whether the lane is a queue of loads."""
+    found = _QUEUE.search(lane)
+    return found is not None and found[1] == "in"
+
+
+def at_one_time(start: NDArray[np.float64], end: NDArray[np.float64]) -> int:
+    """How many intervals there are at one time at most."""
+    moments = np.concatenate([end, start])
+    change = np.repeat([-1, 1], len(start))
+    order = np.argsort(moments, kind="stable")  # what ends makes room for what starts
+    return int(np.cumsum(change[order]).max(initial=0))
 
 
 def busy(
@@ -86,36 +117,38 @@ def of_run(reading: Reading, columns: int) -> list[Lane]:
     edges = np.arange(n + 1.0) if n <= columns else np.linspace(0, n, columns + 1).round()
     counts = np.diff(edges)
     out = []
-    for engine in [e for e in ENGINES if e in set(engines.tolist())]:
-        upto = np.concatenate([[0], np.cumsum(engines == engine)])
-        out.append(Lane(engine, edges, np.diff(upto[edges.astype(np.int64)]) / counts))
+    for name in [e for e in ENGINES if e in set(engines.tolist())]:
+        upto = np.concatenate([[0], np.cumsum(engines == name)])
+        out.append(Lane(name, edges, np.diff(upto[edges.astype(np.int64)]) / counts))
     return out
 
 
 def of_timeline(
     timeline: Timeline, columns: int, cut: NDArray[np.float64] | None = None
 ) -> list[Lane]:
-    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; lanes of one
-    name that differ in a number only (the DMA queues) as their mean."""
+    """Over modelled microseconds, in columns at `cut` or in at most `columns` of them; the DMA
+    queues of a core as one band of transfers in flight."""
     length = float(timeline.end.max(initial=0.0)) / 1e3
-    groups: dict[str, list[int]] = {}
+    bands: dict[str, list[int]] = {}
     for number, name in enumerate(timeline.lanes):
         if np.any(timeline.lane == number):
-            groups.setdefault(group(name), []).append(number)
+            bands.setdefault(band(name), []).append(number)
     out = []
-    for name, numbers in groups.items():
+    for name, numbers in bands.items():
         mine = np.isin(timeline.lane, numbers)
-        edges = (
-            _columns(columns, length, timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3)
-            if cut is None
-            else cut
-        )
-        share = np.zeros(len(edges) - 1)
+        start, end = timeline.start[mine] / 1e3, timeline.busy_end[mine] / 1e3
+        edges = _columns(columns, length, start, end) if cut is None else cut
+        if engine(name) != "dma":
+            out.append(Lane(name, edges, busy(start, end, edges)))
+            continue
+        most = max(at_one_time(start, end), 1)
+        flying = {True: np.zeros(len(edges) - 1), False: np.zeros(len(edges) - 1)}
         for number in numbers:
             those = timeline.lane == number
-            share += busy(timeline.start[those] / 1e3, timeline.busy_end[those] / 1e3, edges) / len(
-                numbers
+            flying[is_load(timeline.lanes[number])] += busy(
+                timeline.start[those] / 1e3, timeline.busy_end[those] / 1e3, edges
             )
-        label = name if len(numbers) == 1 else f"{name} ({len(numbers)})"
-        out.append(Lane(label, edges, share))
+        out.append(
+            Lane(name, edges, (flying[True] + flying[False]) / most, most, flying[True] / most)
+        )
     return out

@@ -45,7 +45,12 @@ def svg(reading: Reading, timeline: Timeline | None) -> tuple[str, int]:
     length = float(shown[0].edges[-1]) if shown else 1.0
     parts = []
     y = 26.0
-    title = "busy engines" if timeline is not None else "which engine executes"
+    title = "which engine executes"
+    if timeline is not None:
+        title = "busy engines"
+        most = [lane.most for lane in shown if lane.most]
+        if most:
+            title += f"; dma: transfers in flight, {max(most)} at most, stores pale"
     loads = lanes.table_loads(timeline, COLUMNS) if timeline is not None else {}
     if loads:
         title += "; hatched: an activation table is loaded"
@@ -84,10 +89,14 @@ def _lane(
         f'<text x="{LEFT - 8}" y="{y + 12:.0f}" text-anchor="end">{html.escape(lane.name)}</text>'
     )
     parts.append(f'<rect class="b" x="{LEFT}" y="{y:.0f}" width="{plot}" height="{LANE}"/>')
-    parts.append(
-        f'<path fill="var(--{palette.engine(lane.name)})" '
-        f'd="{_blocks(lane.edges, lane.share, length, plot, y, LANE)}"/>'
-    )
+    shares = [(lane.share, "")]
+    if lane.loads is not None:  # of transfers, stores pale above the loads
+        shares = [(lane.share, ' fill-opacity=".5"'), (lane.loads, "")]
+    for share, look in shares:
+        parts.append(
+            f'<path fill="var(--{palette.engine(lane.name)})"{look} '
+            f'd="{_blocks(lane.edges, share, length, plot, y, LANE)}"/>'
+        )
     if load is not None:
         parts.append(
             f'<path fill="url(#h)" d="{_blocks(load.edges, load.share, length, plot, y, LANE)}"/>'

@@ -216,21 +216,24 @@
   // The lanes around one step: over the model's time if there is one, else over instruction numbers.
   function nearby(now, wide, go) {
     var timed = !!data.spans, row = 16, left = data.plot[0], plot = wide - (data.plot[2] - data.plot[1]);
-    var height = 18 + row * data.lanes.length;
+    // a band of several queues is taller, up to three rows
+    var tops = [], tall = data.rows.map(function (n) { return n > 1 ? Math.min(Math.max(13, 4 * n), 45) : 13; });
+    var height = 18 + tall.reduce(function (sum, h, k) { tops[k] = sum; return sum + h + row - 13; }, 0);
     function span(i) { return timed ? data.spans[i] : [data.records[i], data.records[i] + 1]; }
     var mine = span(now), width = Math.min(Math.max(data.window, 1.5 * (mine[1] - mine[0])), data.length);
     var from = Math.max(0, Math.min((mine[0] + mine[1] - width) / 2, data.length - width));
     var picture = draw("svg", { viewBox: "0 0 " + wide + " " + height, "aria-hidden": "true" });
     data.lanes.forEach(function (lane, k) {
-      picture.appendChild(draw("rect", { x: left, y: k * row, width: plot, height: row - 3, fill: "var(--raised)" }));
-      picture.appendChild(draw("text", { x: left - 8, y: k * row + 11, "text-anchor": "end" }, lane));
+      picture.appendChild(draw("rect", { x: left, y: tops[k], width: plot, height: tall[k], fill: "var(--raised)" }));
+      picture.appendChild(draw("text", { x: left - 8, y: tops[k] + tall[k] / 2 + 4.5, "text-anchor": "end" }, lane));
     });
     var order = data.steps.map(function (_, i) { return i; });
     order.splice(now, 1);
-    order.concat(now).forEach(function (i) { // the current one last, over those of other queues of its lane
+    order.concat(now).forEach(function (i) { // the current one last, over its neighbours
       var s = span(i), a = Math.max(s[0], from), b = Math.min(s[1], from + width), kind = data.kinds[data.steps[i]];
       if (i !== now && (b < a || s[1] < from || s[0] > from + width)) return;
-      var bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[i] * row, height: row - 3,
+      var lane = data.lane[i], part = tall[lane] / data.rows[lane];
+      var bar = draw("rect", { x: left + plot * (a - from) / width, y: tops[lane] + data.slot[i] * part, height: part > 3 ? part - 0.5 : part,
         width: Math.max(1.5, plot * (b - a) / width - 1), fill: "var(--" + kind.engine + ",var(--other))",
         "fill-opacity": i === now ? 1 : 0.5 });
       if (i === now) { bar.setAttribute("stroke", "var(--limit)"); bar.setAttribute("stroke-width", "2"); }
@@ -242,13 +245,13 @@
     Object.keys(data.loads || {}).forEach(function (i) {
       var load = data.loads[i], a = Math.max(load[0], from), b = Math.min(load[1], from + width), step = Number(i);
       if (b <= a) return;
-      var long = plot * (b - a) / width, bar = draw("rect", { x: left + plot * (a - from) / width, y: data.lane[step] * row + 0.5,
+      var long = plot * (b - a) / width, bar = draw("rect", { x: left + plot * (a - from) / width, y: tops[data.lane[step]] + 0.5,
         width: Math.max(1.5, long - 1), height: row - 4, fill: "var(--card)", stroke: "var(--scalar)", "stroke-dasharray": "3 2" });
       bar.appendChild(draw("title", {}, data.loadName + " for " + data.records[step]));
       bar.style.cursor = "pointer";
       bar.addEventListener("click", go.bind(null, step));
       picture.appendChild(bar);
-      if (long > 70) picture.appendChild(draw("text", { x: left + plot * ((a + b) / 2 - from) / width, y: data.lane[step] * row + 10.5,
+      if (long > 70) picture.appendChild(draw("text", { x: left + plot * ((a + b) / 2 - from) / width, y: tops[data.lane[step]] + 10.5,
         "text-anchor": "middle", "class": "faint", "pointer-events": "none" }, long > 130 ? data.loadName : "table load"));
     });
     (plot < 300 ? [0, 1] : [0, 0.5, 1]).forEach(function (f) {

@@ -12,7 +12,7 @@ from ..machine.memory import CONST
 from ..timeline import REASONS, Timeline
 from .contents import Contents, Preview, hbm_parts, numbered
 from .folding import Shown
-from .lanes import TABLE_LOAD, group, is_table_load
+from .lanes import TABLE_LOAD, band, is_table_load
 from .occupancy import held_at, holders
 from .palette import ENGINES
 from .reading import SPACES, Kind, Reading, file_label
@@ -66,6 +66,7 @@ def collect(reading: Reading, shown: Shown, timeline: Timeline | None) -> dict[s
         engines = [k.engine for k in used]
         data["lanes"] = [e for e in ENGINES if e in engines]
         data["lane"] = [data["lanes"].index(engines[s]) for s in steps]
+        data["rows"], data["slot"] = [1] * len(data["lanes"]), [0] * len(steps)
         data["window"], data["length"] = NEARBY, len(reading)
     else:
         data.update(_times(timeline, records))
@@ -196,8 +197,12 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
     critical path."""
     length = float(timeline.end.max(initial=0.0)) or 1.0
     critical = {step.index for step in timeline.critical_path}
-    names = [group(lane) for lane in timeline.lanes]
-    used = list(dict.fromkeys(names[int(k)] for k in np.unique(timeline.lane)))
+    names = [band(lane) for lane in timeline.lanes]
+    slots: dict[str, dict[int, int]] = {}
+    for k in np.unique(timeline.lane).tolist():  # the queues of a band below one another
+        own = slots.setdefault(names[k], {})
+        own[k] = len(own)
+    used = list(slots)
     loading = is_table_load(timeline)
     words, path, at, spans, loads = [], [], [], [], {}
     for step, r in enumerate(records):
@@ -232,6 +237,8 @@ def _times(timeline: Timeline, records: list[int]) -> dict[str, Any]:
         "spans": spans,
         "lanes": used,
         "lane": [used.index(names[int(timeline.lane[r])]) for r in records],
+        "rows": [len(own) for own in slots.values()],
+        "slot": [slots[names[k]][k] for k in timeline.lane[records].tolist()],
         "window": NEARBY * length / len(timeline.start),
         "length": length,
     }

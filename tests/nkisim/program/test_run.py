@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nkisim
+from nkisim.program import instruction
 
 X = np.random.default_rng(0).standard_normal((128, 512)).astype(np.float32)
 
@@ -274,3 +275,19 @@ def test_a_recording_takes_less_than_1000_bytes_an_instruction():
     tracemalloc.stop()
     assert len(run) == 20_002
     assert peak < 1000 * len(run), peak
+
+
+@pytest.mark.parametrize("kept", [0, 10**6], ids=["made anew", "kept"])
+def test_the_instructions_are_a_sequence_whose_items_are_made_when_they_are_looked_at(
+    kept, monkeypatch
+):
+    monkeypatch.setattr(instruction, "KEPT", kept)
+    run = recorded(running_sum, X)
+    found = run.instructions
+    everything = list(found)
+    assert [i.index for i in everything] == list(range(len(run))) and len(found) == len(run)
+    assert found[0] == everything[0] and found[-1] == everything[-1]
+    assert found[1:4] == everything[1:4] and found == everything and found != everything[1:]
+    assert everything[2] in found
+    with pytest.raises(IndexError, match="instruction"):
+        found[len(run)]

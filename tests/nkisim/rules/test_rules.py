@@ -243,6 +243,11 @@ def truth_value(x):
         return t
 
 
+def argument_truth(x):
+    if x:  # here
+        return nl.load(x)
+
+
 def mask_truth(x):
     i_p, i_f = nl.arange(128)[:, None], nl.arange(512)[None, :]
     return nl.load(x[i_p, i_f], mask=(i_p < 8 and i_f < 8))  # here

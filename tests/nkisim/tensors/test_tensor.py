@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkisim
+
 from ..helpers import (
     BF16,
     assert_same_bits,
@@ -358,6 +360,24 @@ def test_numpy_and_python_maths_on_a_tile_are_refused_and_the_nki_function_is_na
 def test_the_truth_value_of_a_tile_is_refused_as_control_flow_on_values(ask):
     error = refused_on_tiles(ask, values((16, 24)), rule="truth-value")
     assert isinstance(error, ValueError) and "nl.where" in error.remedy
+
+
+@pytest.mark.parametrize("size", [1, 16])
+def test_the_truth_value_of_an_argument_says_that_it_was_given_with_a_warning(size):
+    @nki.jit
+    def kernel(x, bias=None):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        tile = nl.load(x)
+        if bias:
+            tile = nl.add(tile, nl.load(bias))
+        nl.store(out, value=tile)
+        return out
+
+    x, zeros = values((16, size)), np.zeros((16, size), np.float32)
+    with pytest.warns(nkisim.RuleWarning, match="argument-truth"), nkisim.record() as run:
+        kernel(x, zeros)
+    assert [i.op for i in run.instructions].count("dma_copy") == 3
+    np.testing.assert_array_equal(kernel(x), x)
 
 
 def test_asking_whether_an_argument_was_given_is_no_truth_value():

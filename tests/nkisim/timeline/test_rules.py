@@ -480,6 +480,86 @@ def test_loads_run_ahead_as_far_as_sbuf_has_room():
     assert "memory" not in {REASONS[r] for r in small.reason}
 
 
+def overwritten(columns=512, times=4, part=False):
+    """Loads into one tile that is made before the loop, each read by VectorE."""
+
+    def body(x):
+        t = nl.ndarray((128, columns), dtype=nl.float32, buffer=nl.sbuf)
+        if part:
+            t[...] = nl.load(x[:, nl.ds(0, columns)])
+        width = columns // 2 if part else columns
+        for k in range(times):
+            t[:, nl.ds(0, width)] = nl.load(x[:, nl.ds(k * columns, width)])
+            nisa.tensor_scalar(t, op0=nl.multiply, operand0=2.0)
+
+    return body
+
+
+def reasons(t, op):
+    return [REASONS[t.reason[k]] for k in of(t, op)]
+
+
+def test_a_load_into_a_tile_that_is_still_read_goes_to_other_memory():
+    x = shape(128, 4 * 512)
+    t = schedule(overwritten(), x)
+    fresh = schedule(
+        lambda x: [
+            nisa.tensor_scalar(nl.load(x[:, nl.ds(512 * k, 512)]), op0=nl.multiply, operand0=2.0)
+            for k in range(4)
+        ],
+        x,
+    )
+    assert "anti" not in reasons(t, "dma_copy")
+    assert t.latency_us == fresh.latency_us
+
+
+def test_a_load_into_other_memory_waits_until_there_is_some():
+    columns = 16 * 1024  # two such tiles are two thirds of SBUF
+    t = schedule(overwritten(columns), shape(128, 4 * columns))
+    loads = of(t, "dma_copy")[:4]
+    assert [REASONS[t.reason[k]] for k in loads] == ["start", "memory", "memory", "memory"]
+    assert t.start[loads[2]] >= t.busy_end[of(t, "tensor_scalar")[0]]
+
+
+@pytest.mark.parametrize("address", [None, (0, 0)])
+def test_a_tile_that_the_kernel_placed_stays_where_it_is(address):
+    import nki
+    import nki.isa
+    import nki.language
+
+    @nki.jit
+    def kernel(x):
+        out = nki.language.ndarray(x.shape, dtype=x.dtype, buffer=nki.language.shared_hbm)
+        t = nki.language.ndarray(
+            (128, 512), dtype=x.dtype, buffer=nki.language.sbuf, address=address
+        )
+        for k in range(2):
+            part = slice(512 * k, 512 * k + 512)
+            nki.isa.dma_copy(dst=t, src=x[:, part])
+            nki.isa.dma_copy(dst=out[:, part], src=t)
+        return out
+
+    with nkisim.record(target="trn2", values=False) as run:
+        kernel(shape(128, 1024))
+    t = run.timeline()
+    assert REASONS[t.reason[2]] == ("anti" if address else "dma order")
+
+
+def test_a_tile_of_which_a_part_is_overwritten_stays_where_it_is():
+    t = schedule(overwritten(part=True), shape(128, 4 * 512))
+    assert "anti" in reasons(t, "dma_copy")
+
+
+def test_an_operand_that_is_overwritten_in_place_stays_where_it_is():
+    def body(x):
+        t = nl.load(x)
+        nisa.activation(op=nl.exp, data=t)
+        t[...] = nisa.tensor_scalar(t, op0=nl.multiply, operand0=2.0)
+
+    t = schedule(body, shape(128, 512))
+    assert reasons(t, "tensor_scalar") == ["anti"]
+
+
 # -- a run as a whole ------------------------------------------------------------------------------
 def test_kernel_calls_add_up():
     with nkisim.record(target="trn2", values=False) as once:

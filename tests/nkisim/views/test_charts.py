@@ -257,11 +257,32 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_queues_of_one_direction_share_a_band():
+@pytest.mark.parametrize("most", [lane_chart.MOST, 1], ids=["one by one", "in columns"])
+def test_all_dma_queues_share_a_band(most, monkeypatch):
+    monkeypatch.setattr(lane_chart, "MOST", most)
     ax = CHARTS["lanes"](small()).figure().axes[0]
     names = [label.get_text() for label in ax.get_yticklabels()]
-    assert sum(name.startswith("dma in") for name in names) == 1
-    assert sum(name.startswith("dma out") for name in names) == 1
+    assert sum("dma" in name for name in names) == 1
+
+
+def test_the_dma_band_tells_how_many_transfers_are_in_flight():
+    timeline = small().timeline()
+    queues = np.array(["dma" in name for name in timeline.lanes])[timeline.lane]
+    start, end = timeline.start[queues], timeline.busy_end[queues]
+    (dma,) = [lane for lane in lanes.of_timeline(timeline, 10**6) if lane.most]
+    middles = 1e3 * (dma.edges[1:] + dma.edges[:-1]) / 2
+    flying = ((start <= middles[:, None]) & (middles[:, None] < end)).sum(axis=1)
+    np.testing.assert_allclose(dma.share * dma.most, flying, atol=1e-6)
+    assert dma.most == flying.max()
+    assert f" in flight, {dma.most} at most" in timeline.lane_chart().text()
+
+
+def test_of_the_transfers_in_flight_the_loads_are_told_apart():
+    timeline = small().timeline()
+    loads = np.array([name.startswith("dma in") for name in timeline.lanes])[timeline.lane]
+    (dma,) = [lane for lane in lanes.of_timeline(timeline, 10**6) if lane.most]
+    time = dma.most * float((dma.loads * np.diff(dma.edges)).sum())
+    assert time == pytest.approx((timeline.busy_end - timeline.start)[loads].sum() / 1e3)
 
 
 @pytest.mark.parametrize("name", ["memory", "memory, timed", "lanes"])
