@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage
-from ..verdict import CORRECT, UNUSABLE, WRONG
+from ..verdict import CORRECT, FAILED, UNUSABLE, WRONG
 from .submissions import Submission, unusual
 
 OVER = "over the cost budget"
@@ -114,7 +114,7 @@ def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Gra
     kind, look = outcome, ""
     if outcome == WRONG and cause in OVER_BUDGET:
         kind = OVER
-    if outcome == UNUSABLE:
+    if outcome in (UNUSABLE, FAILED):
         look = "could not be judged"
     strange = unusual(submission) if outcome == CORRECT else ()
     if strange:
@@ -137,7 +137,7 @@ def as_csv(grades: Sequence[Grade]) -> str:
         row = grade.row()
         # a spreadsheet takes a text that begins so for a formula
         writer.writerow(
-            {k: f"'{v}" if str(v)[:1] in ("=", "+", "-", "@") else v for k, v in row.items()}
+            {k: f"'{v}" if str(v)[:1] in tuple("=+-@\t\r") else v for k, v in row.items()}
         )
     return out.getvalue()
 

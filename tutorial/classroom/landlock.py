@@ -97,8 +97,7 @@ def _allow(ruleset: int, path: str | Path, rights: int) -> None:
 
 def _call(number: int, *arguments: object) -> int:
     """A system call. Raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
-    found = int(library.syscall(ctypes.c_long(number), *map(_argument, arguments)))
+    found = int(_library().syscall(ctypes.c_long(number), *map(_argument, arguments)))
     if found < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -112,6 +111,9 @@ def _argument(x: object) -> object:
 
 
 def _control(what: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(
-        ctypes.c_int(what), *map(ctypes.c_ulong, (value, 0, 0, 0))
-    )
+    _library().prctl(ctypes.c_int(what), *map(ctypes.c_ulong, (value, 0, 0, 0)))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
