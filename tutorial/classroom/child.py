@@ -23,7 +23,7 @@ from nkisim.machine import dtypes
 
 from .. import stage
 from ..running import runner
-from . import landlock, protocol, steps
+from . import landlock, protocol, seccomp, steps
 from .sandbox import beneath
 
 MOST_SENTENCE = 4000
@@ -154,4 +154,5 @@ def restrict(job: dict[str, Any], folder: Path, readable: Sequence[str]) -> None
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(kind, (most, most))
     allowed = [path for given in readable for path in beneath(given, job["hidden"])]
+    seccomp.confine()
     landlock.confine([*allowed, *_DEVICES], [folder, os.devnull])
