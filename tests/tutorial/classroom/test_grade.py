@@ -28,6 +28,19 @@ NEEDS_SANDBOX = {
 }
 
 
+NEIGHBOURS = (
+    "sitecustomize.py",
+    "usercustomize.py",
+    "conftest.py",
+    "numpy.py",
+    "math.py",
+    "tutorial.py",
+    "nkisim.py",
+    "neuronxcc.py",
+)
+"""Files that Python or a test runner would take for its own, were they on its path."""
+
+
 def text_of(name: str) -> str:
     """The text of a hostile submission."""
     text = HOSTILE[name].replace("{repo}", str(ROOT)).replace("{kernel}", KERNEL)
@@ -55,8 +68,12 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "linked" / "stage1.py").symlink_to(ROOT / "solutions" / "stage1_single_tile.py")
     (work / "large").mkdir()
     (work / "large" / "stage1.py").write_text("x = 1\n" * 1_000_000, encoding="utf-8")
-    (work / "honest").mkdir()
-    shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
+    for student in ("honest", "neighbours"):
+        (work / student).mkdir()
+        shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / student)
+    for folder_of in (work, work / "neighbours"):
+        for name in NEIGHBOURS:
+            (folder_of / name).write_text("import os\nos._exit(0)\n", encoding="utf-8")
     out = folder / "grades"
     arguments = ["grade", str(work), "--out", str(out), "--stages", "0,1", "--seed", SEED]
     assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
@@ -84,6 +101,11 @@ def test_a_hostile_submission_earns_nothing_and_its_authors_honest_one_is_correc
 def test_an_honest_kernel_among_them_is_correct(rows):
     row = rows["honest", "1"]
     assert (row["outcome"], row["points"], row["judged"]) == ("correct", "10", "program")
+
+
+def test_files_beside_a_submission_that_are_named_like_modules_are_not_imported(rows):
+    row = rows["neighbours", "1"]
+    assert (row["outcome"], row["file"]) == ("correct", "neighbours/stage1_single_tile.py")
 
 
 def test_a_link_is_no_submission_and_a_large_file_cannot_be_judged(rows):
