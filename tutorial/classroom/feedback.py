@@ -37,6 +37,8 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
     result: dict[str, Any] = dict(grade.result)
     lesson = stage.get(grade.submission.stage)
     parts = [("p", f"{grade.outcome}: {grade.points:g} of {grade.of:g} points.")]
+    if grade.written is not None:
+        parts.append(("p", f"The written question: {grade.written:g} points of these."))
     if grade.look:
         parts.append(("p", f"To be looked at by hand: {grade.look}."))
     if level == OUTCOME:
