@@ -7,8 +7,7 @@ AWS's packages are not installed. Nothing here has run on a Neuron device.
     import neuronxcc.nki as nki
 
     with nkisim.record() as run:
-        out = kernel(q, k, v)          # a function decorated with @nki.jit, called with NumPy
-        arrays
+        out = kernel(q, k, v)  # decorated with @nki.jit, called with NumPy arrays
     print(run.summary())
 
 (PYTEST_DONT_REWRITE: the pytest plugin imports this package before pytest could rewrite its

@@ -21,7 +21,7 @@ from .program import run as runs
 from .views import counters, trace_file
 from .views.lane_chart import LaneChart
 from .views.memory_chart import MemoryChart
-from .views.page import Page
+from .views.page import Drawing, Page
 from .views.roofline_chart import RooflineChart
 
 
@@ -95,15 +95,21 @@ class Run(runs.Run):
         `.figure()`."""
         return MemoryChart(self)
 
-    def html(self, path: str | None = None, timeline: Timeline | None = None) -> Page:
+    def html(
+        self,
+        path: str | None = None,
+        timeline: Timeline | None = None,
+        picture: Drawing | None = None,
+    ) -> Page:
         """A page to step through the instructions, which a notebook shows; written to `path` if one
         is given.
 
-        `timeline`: a timeline of this run, whose modelled times the page then shows; ValueError if
-        it is another run's. Contents of tiles are shown if the run was recorded with
-        `keep_results=True`.
+        `timeline`: a timeline of this run, whose modelled times the page then shows. `picture`: a
+        drawing of this run, such as `tutorial.pictures.of_run(run)`, in which the page marks each
+        instruction. ValueError if either is another run's. Contents of tiles are shown if the run
+        was recorded with `keep_results=True`.
         """
-        page = Page(self, timeline)
+        page = Page(self, timeline, picture)
         if path is not None:
             page.save(path)
         return page
@@ -115,7 +121,7 @@ class record:
     `target`: "trn1", "trn2" (default) or "trn3". `config`: a whole `nkisim.Config` instead.
     `keep_results`: also keep a copy of what every instruction wrote, as `run.results`, and of the
     inputs. Nested blocks record into the innermost. A block records the kernels called in its own
-    thread (and asynchronous task); a thread that it starts opens a block of its own.
+    thread (and asynchronous task); a thread that it starts must open another block.
 
     `values=False` runs the kernels on shapes alone: the same records, counters and rules
     (`run.unchecked` names the exceptions), no arithmetic and no memory for tensors. Arguments are
@@ -200,7 +206,7 @@ def lower(kernel: Any, *args: Any, **kwargs: Any) -> Program:
 def load(path: str | Path) -> Program:
     """The program that `program.save` wrote to a file.
 
-    Nothing in the file is believed: it is held to the rules anew, as a kernel is. ValueError
+    Nothing in the file is believed: it is held to the rules, as a kernel is. ValueError
     (`nkisim.ProgramFileError`) with a sentence where it holds no program, `KernelError` where its
     program breaks a rule.
     """

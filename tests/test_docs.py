@@ -11,13 +11,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import nkisim
+import tutorial
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 AWS_INDEX = "pip.repos.neuron.amazonaws.com"
 HOSTS = {"awsdocs-neuron.readthedocs-hosted.com", "github.com"}
+PAPERS = {"arxiv.org", "crfm.stanford.edu"}  # of the page of further reading
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is documented and not run here: it changes the machine, opens a window, needs the SDK, or is
@@ -154,6 +159,17 @@ def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("package", [nkisim, tutorial], ids=lambda package: package.__name__)
+def test_every_public_name_is_on_the_page_of_the_python_interface(package: ModuleType) -> None:
+    page = text_of(ROOT / "docs" / "reference" / "api.md")
+    headings = set(re.findall(r"^### (\S+)$", page, re.MULTILINE))
+    assert {f"{package.__name__}.{name}" for name in package.__all__} <= headings
+    silent = re.findall(
+        r"^### (\S+)\n+(?:```python\n[^`]*```\n+)?(?=###|##|<!--)", page, re.MULTILINE
+    )
+    assert silent == []
+
+
 def test_the_readme_gives_the_two_commands_for_a_fresh_machine() -> None:
     start = "python3 -m venv .venv && . .venv/bin/activate && "
     lines = text_of(PAGES[0]).splitlines()
@@ -193,6 +209,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
     text = text_of(page)
     hosts = set(re.findall(r"https?://([\w.-]+)", text)) - HOSTS
-    assert hosts <= ({AWS_INDEX} if page.stem == "neuron-instance" else set())
+    assert hosts <= {"neuron-instance": {AWS_INDEX}, "further-reading": PAPERS}.get(
+        page.stem, set()
+    )
     absolute = set(re.findall(r"(?<![\w.)\]/:>*-])/\w+(?:/[\w.-]+)+", text))
     assert {path for path in absolute if not path.startswith("/opt/aws_neuronx_venv")} == set()

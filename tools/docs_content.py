@@ -14,8 +14,10 @@ from types import CodeType
 from typing import Any
 
 import device_reports
+import docs_api
 import docs_mistakes
 import docs_surface
+import docs_teaching
 
 import nkisim
 import tutorial
@@ -315,6 +317,7 @@ def what_devices_said(_: str) -> str:
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
+    "api": docs_api.api,
     "device-reports": what_devices_said,
     "rules": rules,
     "rule-evidence": rule_evidence,
@@ -331,4 +334,5 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "wrong-trace": wrong_trace,
     "families": families,
     "mistake": mistake,
+    **docs_teaching.MAKERS,
 }

@@ -1,9 +1,9 @@
 """Fill in the generated parts of README.md and docs/: tables, transcripts, and the output of the
 examples.
 
-    python tools/docs_tables.py            write anew what is out of date
+    python tools/docs_tables.py            write again what is out of date
     python tools/docs_tables.py --check    change nothing; exit status 1 if something is out of date
-    or fails
+                                           or fails
 
 Three marks in the Markdown ask for generated text. `<!-- generated: NAME -->` ... `<!-- end -->`
 holds what `docs_content` makes for that name. `<!-- runnable -->` before a python block runs it;

@@ -1,9 +1,9 @@
 """Build and check the notebooks of the course.
 
     python tools/notebooks.py build [STAGE ...]   execute notebooks/*.ipynb in place; derive and
-    execute solutions/*.ipynb
+                                                  execute solutions/*.ipynb
     python tools/notebooks.py check [STAGE ...]   say what is wrong with them; exit status 1 if
-    anything is
+                                                  anything is
 
 A notebook in `notebooks/` is the source: edit it in JupyterLab, then build. The cell tagged "blank"
 holds the stage's exercise; the solved edition in `solutions/` is the same notebook with the text of

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from . import stage
 from . import verdict as verdicts
 from .check import check, failed, unusable
+from .classroom import challenge
 from .classroom import commands as classroom
 from .cost import ladder
 from .inputs.datafiles import DataError
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     workspace.register(add)
     device_check.register(add)
     classroom.register(add)
+    challenge.register(add)
     add("list", _list, "the stages: entry points, inputs, what is new")
     add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")

@@ -16,17 +16,17 @@ import numpy as np
 import nkisim
 
 from . import stage
-from .cost import budget as cost
 from .cost import ladder
-from .diagnosis.diagnose import diagnose
+from .cost.judging import judge_cost
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .running import computed, precision, refusals, runner, tolerance
+from .running import computed, refusals, runner, tolerance
 from .running.answer import Answer, Diagnosis
+from .running.replays import Replays
 from .running.runner import Problem, Result
 from .stage import Case
 from .trace.lines import line_of
-from .verdict import CORRECT, FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
+from .verdict import FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
 from .workspace import progress as record
 
 BESIDE = "trn1"
@@ -44,6 +44,7 @@ def check(
     rung: int | None = None,
     seed: str = "",
     sizes: bool = False,
+    explain: bool = True,
     raise_on_fail: bool = False,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -53,14 +54,15 @@ def check(
     `inputs` is a mapping by parameter name, or a sequence in the order of the parameters. `seed`, a
     word, gives the families other numbers, and `sizes` other numbers of keys and heads too. `rung`
     also asks for that rung's budget, at a stage that has a ladder; such a stage always tells which
-    rung is reached. `progress(done, all, family)` is called before every family. Returns a
+    rung is reached. Without `explain` the check ends at the first wrong answer and does not ask
+    which mistake it is. `progress(done, all, family)` is called before every family. Returns a
     `Verdict` and raises nothing but KeyboardInterrupt, unless `raise_on_fail`: then CheckFailed for
     every outcome but "correct". Raises StageError if there is no such stage or rung.
     """
     lesson = stage.get(key)
     wanted = None if rung is None else ladder.rung_of(lesson, rung)
     try:
-        verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes))
+        verdict = _check(lesson, kernel, inputs, progress, Draw(seed, sizes), explain)
         if verdict.ok and inputs is None and lesson.ladder is not None:
             verdict = _on_the_ladder(lesson, kernel, verdict, wanted)
         if inputs is None and not seed:
@@ -131,7 +133,12 @@ def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
 
 
 def _check(
-    lesson: stage.Stage, kernel: Any, inputs: Any, progress: Progress | None, draw: Draw
+    lesson: stage.Stage,
+    kernel: Any,
+    inputs: Any,
+    progress: Progress | None,
+    draw: Draw,
+    explain: bool,
 ) -> Verdict:
     if lesson.judge is not None:
         return lesson.judge(lesson, kernel, inputs, progress, draw)
@@ -142,7 +149,8 @@ def _check(
         cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
-    ran = _run_all(lesson, kernel, cases, progress)
+    replays = Replays(kernel, lesson, cases)
+    ran = _run_all(lesson, replays, cases, progress, ENOUGH if explain else 1)
     results, lacking = _on_their_targets(list(ran))
     families = tuple(dict.fromkeys(result.case.family for result in results))
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
@@ -154,7 +162,7 @@ def _check(
     troubled = [result for result in results if result.problem is not None]
     answers = [answer for result in results if (answer := ran[result]) is not None]
     if troubled:
-        explained = _explained(lesson, kernel, answers, troubled)
+        explained = _explained(lesson, kernel, answers, troubled) if explain else None
         return (
             explained
             if explained is not None
@@ -168,26 +176,53 @@ def _check(
             if (result := runner.run(kernel, case, lesson)).problem is None
         ]
         answers += [_answer(lesson, result) for result in beyond]
+    if any(answer.wrong for answer in answers) and not explain:
+        said = "The output is wrong on an input."
+        return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
     if any(answer.wrong for answer in answers):
-        found = diagnose(lesson, kernel, answers)
-        return Verdict(
-            WRONG,
-            found.sentence,
-            lesson.number,
-            lesson.name,
-            found.family,
-            found.cause,
-            families=families,
-            target=_target(results, found.family),
-            details={**found.details, **_line_of(found, answers)},
-        )
+        return _diagnosed(lesson, replays, answers, results, families)
     smallest = min(results, key=lambda result: result.case.nbytes)
     not_computed = computed.refused(lesson, kernel, smallest)
     if not_computed is not None:
         seen = Result(smallest.case, run=smallest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
-    verdict = _judge_cost(lesson, kernel, results, beyond, families)
+    # the counters are those of a run of the kernel itself
+    results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
+    verdict = judge_cost(lesson, replays, results, beyond, families)
     return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
+
+
+def _diagnosed(
+    lesson: stage.Stage,
+    replays: Replays,
+    answers: Sequence[Answer],
+    results: Sequence[Result],
+    families: tuple[str, ...],
+) -> Verdict:
+    """The verdict on a kernel some of whose answers are wrong."""
+    answers = [
+        _answer(lesson, replays.again(a.result)) if a.result.replayed else a for a in answers
+    ]
+    found = _diagnosis(lesson, replays.kernel, answers)
+    return Verdict(
+        WRONG,
+        found.sentence,
+        lesson.number,
+        lesson.name,
+        found.family,
+        found.cause,
+        families=families,
+        target=_target(results, found.family),
+        details={**found.details, **_line_of(found, answers)},
+    )
+
+
+def _diagnosis(lesson: stage.Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
+    """Which mistake answers like the kernel. A right one never needs the room, a tenth of what
+    importing the package takes."""
+    from .diagnosis.diagnose import diagnose
+
+    return diagnose(lesson, kernel, answers)
 
 
 def _on_their_targets(results: list[Result]) -> tuple[list[Result], str | None]:
@@ -228,7 +263,11 @@ def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _run_all(
-    lesson: stage.Stage, kernel: Any, cases: Sequence[Case], progress: Progress | None
+    lesson: stage.Stage,
+    replays: Replays,
+    cases: Sequence[Case],
+    progress: Progress | None,
+    enough: int,
 ) -> dict[Result, Answer | None]:
     """Run every case; stop early where more cases would say nothing new. The answers are those of
     the results without a problem."""
@@ -237,11 +276,18 @@ def _run_all(
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases), case.family)
-        result = runner.run(kernel, case, lesson)
+        result = replays.run(case)
         answer = _answer(lesson, result) if result.problem is None else None
+        if result.problem is not None or (answer is not None and answer.wrong):
+            if not replays.direct:  # what a diagnosis looks at are runs of the kernel itself
+                replays.direct = True
+                results = _again(lesson, replays, results)
+            if result.replayed:
+                result = replays.again(result)
+                answer = _answer(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
-        if wrong == ENOUGH:
+        if wrong == enough:
             break
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:  # noqa: SIM102
             if result.problem.kind != "illegal access" or not lesson.known:
@@ -249,6 +295,19 @@ def _run_all(
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results
+
+
+def _again(
+    lesson: stage.Stage, replays: Replays, results: Mapping[Result, Answer | None]
+) -> dict[Result, Answer | None]:
+    """The same results, those of replays from runs of the kernel itself."""
+    found: dict[Result, Answer | None] = {}
+    for result, answer in results.items():
+        again = replays.again(result)
+        if again is not result:
+            answer = _answer(lesson, again) if again.problem is None else None
+        found[again] = answer
+    return found
 
 
 def _first_problem(troubled: Sequence[Result]) -> Result:
@@ -269,7 +328,7 @@ def _explained(
     by a broken rule."""
     if not lesson.known or not any(answer.wrong for answer in answers):
         return None
-    found = diagnose(lesson, kernel, answers)
+    found = _diagnosis(lesson, kernel, answers)
     if found.cause not in [known.key for known in lesson.known]:
         return None
     return Verdict(
@@ -339,112 +398,6 @@ def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool
         return bool((error <= tolerance.elementwise(expected)).all())
     rows = error.reshape(-1, error.shape[-1])
     return tolerance.Float32(lesson.attention(case)).allows(rows)
-
-
-def _judge_cost(
-    lesson: stage.Stage,
-    kernel: Any,
-    results: Sequence[Result],
-    beyond: Sequence[Result],
-    families: tuple[str, ...],
-) -> Verdict:
-    """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not
-    ask for, and that it took."""
-    counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
-    agreed = (
-        f"The output agrees with the float64 oracle on all {len(families)} input families."
-        if results[0].case.family != stage.OWN_INPUT
-        else f"The output agrees with the float64 oracle ({stage.OWN_INPUT})."
-    )
-    if counted.run is None:
-        return Verdict(
-            CORRECT,
-            f"{agreed} Costs are counted by the simulator only.",
-            lesson.number,
-            lesson.name,
-            families=families,
-        )
-    short = None
-    if lesson.tolerance is not None:
-        short = precision.kept_short(
-            [i for r in (results[0], counted) if r.run is not None for i in r.run.instructions]
-        )
-    if short is not None:
-        return Verdict(
-            WRONG,
-            f"The output is within what bfloat16 allows on these inputs, but {short}",
-            lesson.number,
-            lesson.name,
-            counted.case.family,
-            "low precision",
-            families=families,
-            target=counted.run.target,
-        )
-    counters = cost.counters(lesson, counted.case, counted.run)
-    over = _first_overrun(lesson, kernel, counted, [*results, *beyond])
-    if over is not None:
-        return over
-    advice: dict[tuple[str, int], str] = {}
-    for result in results:
-        advice = {**result.advice, **advice}
-    notes = [f"note: {sentence}" for sentence in advice.values()]
-    return Verdict(
-        CORRECT,
-        agreed,
-        lesson.number,
-        lesson.name,
-        None,
-        None,
-        counters,
-        (*notes, *cost.notes(lesson, counted.case, counted.run, counters)),
-        families,
-        counted.run.target,
-    )
-
-
-def _first_overrun(
-    lesson: stage.Stage, kernel: Any, counted: Result, results: Sequence[Result]
-) -> Verdict | None:
-    """The verdict on a cost that defeats the lesson, on the counted input or on any other."""
-    names = runner.parameter_names(kernel, lesson)
-    asked = {case.family for case in lesson.beyond()} - {lesson.cost_beyond}
-    others = [r for r in results if r is not counted and r.case.family not in asked]
-    for result in (counted, *others):
-        case = result.case
-        over = cost.shortfall(lesson, case, result.run, names) or cost.overrun(
-            lesson, case, result.run, names
-        )
-        if over is None and result is counted and lesson.shared is not None:
-            said = lesson.shared(case, result.run, _on_shapes(lesson, kernel, case))
-            over = None if said is None else cost.Overrun("work not shared", said)
-        if over is not None:
-            return Verdict(
-                WRONG,
-                over.sentence,
-                lesson.number,
-                lesson.name,
-                case.family,
-                over.cause,
-                cost.counters(lesson, case, result.run),
-                families=tuple(dict.fromkeys(r.case.family for r in results)),
-                target=result.run.target,
-            )
-    return None
-
-
-def _on_shapes(lesson: stage.Stage, kernel: Any, case: Case) -> Callable[[Mapping[str, Any]], Any]:
-    """A function that runs the kernel on other arguments, on shapes alone: the run, or None where
-    that fails."""
-
-    def again(args: Mapping[str, Any]) -> Any:
-        alone = {
-            name: nkisim.shape(x.shape, x.dtype) if isinstance(x, np.ndarray) else x
-            for name, x in args.items()
-        }
-        done = runner.run(kernel, replace(case, args=alone), lesson)
-        return done.run if done.problem is None else None
-
-    return again
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:

@@ -185,7 +185,7 @@ class Stage:
     a wrong kernel is run once more. `tolerance` gives the largest error of each output element
     where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
     state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of
-    a stage whose entry point is no kernel of its own: judge(stage, entry point, inputs, progress,
+    a stage whose entry point is not a kernel itself: judge(stage, entry point, inputs, progress,
     draw) as in `check`, which it answers for. `dialect` is the one that the kernel must be written
     in, "nki"; None where either will do.
     """
@@ -350,6 +350,12 @@ def course_folder(name: str) -> Path | None:
         if (base / name).is_dir() and next((base / name).glob(mark), None) is not None:
             return base / name
     return None
+
+
+def course_places() -> list[Path]:
+    """Every folder in which solutions, notebooks or documentation of the course may lie here."""
+    names = ("solutions", "notebooks", "docs")
+    return [INSTALLED, *(base / name for base in (CLONE, Path.cwd()) for name in names)]
 
 
 def solutions_folder() -> Path | None:

@@ -21,10 +21,16 @@ function addCopyButtons() {
 }
 
 function letWideBlocksTakeTheKeyboard() {
-  for (const block of document.querySelectorAll("pre, .table-wrapper")) {
+  for (const block of document.querySelectorAll("pre, .table-wrapper, .math-wrapper")) {
     if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
   }
+}
+
+// The theme has two landmarks of one kind, which a screen reader cannot tell apart by name.
+function nameTheSideBars() {
+  document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "All pages");
+  document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
 }
 
 function playAgain() {
@@ -78,5 +84,6 @@ function stagesOf(name) {
 addCopyButtons();
 addEventListener("resize", letWideBlocksTakeTheKeyboard);
 letWideBlocksTakeTheKeyboard();
+nameTheSideBars();
 playAgain();
 showWhatIsSolved().catch(() => {});

@@ -3,12 +3,14 @@ means."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..isa import alu
 from ..rules.errors import broken
+from ..tensors.tensor import Tensor
 
 _ALU_OF: dict[Any, alu.AluOp] = {}
 _ACTIVATION_OF: dict[Any, str] = {}
@@ -60,6 +62,20 @@ def activation_name(op: Any, api: str) -> str:
     if not isinstance(op, str):
         _ACTIVATION_OF[op] = name
     return name
+
+
+def activation_sources(
+    data: Tensor, scale: Any, bias: Any, read: Callable[[Any, str], Tensor]
+) -> tuple[tuple[Tensor, ...], bool, bool]:
+    """What an activation reads: the data, a scale other than the number 1, a bias other than None;
+    and whether it has the two. `read`: the argument of that name as an operand."""
+    srcs = [data]
+    has_scale = not (isinstance(scale, (int, float)) and scale == 1.0)
+    if has_scale:
+        srcs.append(read(scale, "scale"))
+    if bias is not None:
+        srcs.append(read(bias, "bias"))
+    return tuple(srcs), has_scale, bias is not None
 
 
 def whole(value: Any, api: str, what: str) -> int:

@@ -3,7 +3,7 @@ every view of one, whether a kernel or a program's file asks for it."""
 
 from __future__ import annotations
 
-from ..machine.memory import HBM, SBUF, Meta, meta_of
+from ..machine.memory import HBM, PSUM, SBUF, Meta, meta_of
 from ..machine.target import Target
 from ..rules.errors import broken
 
@@ -30,6 +30,20 @@ def creatable(target: Target, meta: Meta) -> bool:
             limit=f"{limit} bytes per partition on {target.name}",
         )
     return True
+
+
+def in_banks(target: Target, meta: Meta) -> None:
+    """Refuse a PSUM tile of a partition and one free axis that is larger than a bank: the dialect
+    `neuronxcc` has tiles of several banks with an axis of their own only."""
+    nbytes = meta.free * meta.itemsize
+    wide = len(meta.shape) - meta.pdim == 2 and nbytes > target.psum_bank_bytes
+    if meta.space == PSUM and wide:
+        broken(
+            "psum-bank",
+            "a PSUM tile does not fit in one bank",
+            got=f"{meta.describe()}: {nbytes} bytes per partition",
+            limit=f"{target.psum_bank_bytes} bytes ({target.psum_bank_fp32} fp32) a partition",
+        )
 
 
 def viewed(whole: Meta, view: Meta, offset: int) -> Meta:

@@ -39,140 +39,185 @@ def execute(  # noqa: C901
     dtype: np.dtype | None = None,
     mask: Any = None,
     extra: Tensor | None = None,
+    depth: int = 2,
 ) -> Tensor:
     """Run one instruction and return its destination. Called by the functions of a dialect only.
 
     `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
-    second destination (reduce_res). `mask` limits the positions that are read and written.
+    second destination (reduce_res). `mask` limits the positions that are read and written. `depth`:
+    so many frames up the kernel stands, if not further.
 
-    One function, longer than others: each further call costs every instruction a tenth of a
-    microsecond (`benchmarks/decode_speed.py`).
+    One function, longer than others, and unrolled for one and two sources: each further call, and
+    each list of operands, costs every instruction a tenth of a microsecond
+    (`benchmarks/direct_speed.py`).
     """
     execution = running() or current(api)
-    call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
     if mask is not None and condition(mask, api) is not None:
-        return execute_masked(*call)
+        return execute_masked(
+            execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
+        )
     into: Any = space if dst is None else dst.meta
-    if extra is not None:
-        key: tuple[Any, ...] = (instruction, attrs, into, dtype, (extra.meta,))
-        key += tuple([s.meta for s in srcs])
-    elif len(srcs) == 1:  # the usual numbers of sources, as fast as can be
-        (a,) = srcs
-        key = (instruction, attrs, into, dtype, a.meta)
-    elif len(srcs) == 2:
+    count = len(srcs) if extra is None else 0  # 0: one that is not unrolled
+    if count == 1:
+        a = srcs[0]
+        key: tuple[Any, ...] = (instruction, attrs, into, dtype, a.meta)
+    elif count == 2:
         a, b = srcs
         key = (instruction, attrs, into, dtype, a.meta, b.meta)
     else:
         key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
+        if extra is not None:
+            key = (*key, (extra.meta,))
     signature = execution.signatures.get(key)
     if signature is None:
-        # the layouts of picked elements are never known
-        if any(s.meta.pdim for s in srcs) or (dst is not None and dst.meta.pdim):
-            plain = tuple(s.unblocked() for s in srcs)
-            target = None if dst is None else dst.unblocked()
-            changed = target is not dst or any(p is not s for p, s in zip(plain, srcs))
-            if changed:  # one block is a tile
-                made = execute(instruction, api, target, plain, attrs, space, dtype, mask, extra)
-                return made if dst is None else dst
-        picks = [t for t in (dst, *srcs) if type(t) is IndexedTensor]
-        if picks:
-            if mask is None:
-                for t in picks:
-                    t.refuse_slice()
-            return execute_masked(*call)
-        signature = _first(execution, key, call[1:], extra)
+        call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+        found = _first(key, call)
+        if isinstance(found, Tensor):
+            return found
+        signature = found
     if execution.suspect is not None:
         execution.settle(False)
+    frame: Any = execution.cursor or _getframe(depth)
+    code = frame.f_code
+    while code is not execution.kernel_code and code.co_filename in _INTERNAL:
+        frame = frame.f_back
+        code = frame.f_code
+    lasti = frame.f_lasti
     clock = execution.clock = execution.clock + 1
     for s in srcs:  # all that is read must be written, and in scope
         buf = s.buf
         if buf.state != FULL and execution.check_read(s, api, follows=True):
+            call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
             return execute_masked(*call, counted=True)
         if buf.scope.closed:
-            execution.check_scope(s)
+            execution.check_scope(s, frame)
         buf.last = clock
     in_place = signature.into
-    arrays: Any = (srcs[0].array,) if len(srcs) == 1 else [s.array for s in srcs]
-    result: Any = None if in_place else signature.compute(*arrays)
+    result: Any = None
+    if in_place is None:
+        compute = signature.compute
+        if count == 1:
+            result = compute(a.array)
+        elif count == 2:
+            result = compute(a.array, b.array)
+        else:
+            result = compute(*[s.array for s in srcs])
+    second: Any = None
     if extra is not None:
         result, second = result
-    frame: Any = execution.cursor or _getframe(2)
-    while frame.f_code is not execution.kernel_code and frame.f_code.co_filename in _INTERNAL:
-        frame = frame.f_back
-    code, lasti = frame.f_code, frame.f_lasti
+    fresh = dst is None
     if dst is None:
-        dst = execution.last_result = _made(execution, signature, result, code, lasti)
-        execution.last_signature, execution.last_srcs = signature, srcs
+        buf = _new(Buffer)  # attribute by attribute: half the time of calling the class
+        buf.meta = meta = signature.dst
+        buf.first = buf.last = clock
+        buf.code = code
+        buf.lasti = lasti
+        buf.state = FULL
+        buf.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
+        buf.asked = False
+        buf.name = buf.cells = buf.tracked = buf.placed = None
+        buf.role = "tile"
+        execution.buffers.append(buf)
+        if execution.tensor is Tensor:
+            dst = _new(Tensor)
+            dst.buf = buf
+            dst.array = result
+            dst.meta = meta
+            dst.off = 0
+        else:
+            dst = execution.tensor(buf, result, meta, 0)
+        execution.last_result = dst
+        execution.last_signature = signature
+        execution.last_srcs = srcs
         execution.last_extra = extra
     else:
-        index = admit(execution, dst, api, signature, srcs)
+        buf = dst.buf
+        scope = buf.scope
+        index = None
+        looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+        if looked_at or execution.suspect is not None:
+            index = admit(execution, dst, api, signature, srcs, frame=frame)
         if in_place is not None:
-            in_place(*arrays, dst.array)
+            if count == 1:
+                in_place(a.array, dst.array)
+            elif count == 2:
+                in_place(a.array, b.array, dst.array)
+            else:
+                in_place(*[s.array for s in srcs], dst.array)
         elif execution.values:
             shape = dst.meta.shape
             dst.array[...] = result if result.shape == shape else result.reshape(shape)
-        noted(execution, dst, code, lasti, index)
+        buf.last = clock
+        if buf.state != FULL:
+            if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
+                buf.state = FULL
+            else:
+                execution.mark_written(dst, index)
+        if buf.tracked is not None:
+            execution.note_history(dst, code, lasti)
         execution.last_result = None
-    if extra is not None:  # read out by a step of its own, after the result: it may lie in one tile
-        index = admit(execution, extra, api, signature, srcs)
-        if execution.values:
-            values = execution.cast(second, extra.meta.dtype)
-            extra.array[...] = values.reshape(extra.meta.shape)
-        noted(execution, extra, code, lasti, index)
+    if extra is not None:
+        _second(execution, api, signature, srcs, extra, second, (code, lasti))
     if execution.cores is not None:
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
-        execution.tape.add(signature, code, lasti, dst, srcs, extra)
+        tape = execution.tape
+        if count == 1 and tape.results is None:
+            tape.entries.extend((signature, code, lasti, buf, dst.off, a.buf, a.off, None))
+        elif count == 2 and tape.results is None:
+            tape.entries.extend(
+                (signature, code, lasti, buf, dst.off, a.buf, a.off, b.buf, b.off, None)
+            )
+        else:
+            tape.add(signature, code, lasti, dst, srcs, extra)
         if execution.lowering is not None:
+            given = None if fresh else dst
+            call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
             execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
 
 
-def _first(
-    execution: Execution, key: tuple[Any, ...], call: tuple[Any, ...], extra: Tensor | None
-) -> Signature:
-    """The signature of a call that is seen for the first time, which is remembered."""
-    instruction, api, dst, srcs, attrs, space, dtype, _, _ = call
-    signature = build(
-        execution.config,
-        execution.values,
-        instruction,
-        api,
-        dst,
-        srcs,
-        attrs,
-        space,
-        dtype,
-        extra,
-    )
+def _second(
+    execution: Execution,
+    api: str,
+    signature: Signature,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor,
+    values: Any,
+    place: tuple[CodeType, int],
+) -> None:
+    """Write the second destination: read out by a step of its own, after the result, since both
+    may lie in one tile."""
+    index = admit(execution, extra, api, signature, srcs)
+    if execution.values:
+        extra.array[...] = execution.cast(values, extra.meta.dtype).reshape(extra.meta.shape)
+    noted(execution, extra, *place, index)
+
+
+def _first(key: tuple[Any, ...], call: tuple[Any, ...]) -> Signature | Tensor:
+    """The signature of a call that is seen for the first time, which is remembered; or the result,
+    where the call goes the general way. `call`: the arguments of `execute` after the execution."""
+    execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra = call
+    # the layouts of picked elements are never known
+    if any(s.meta.pdim for s in srcs) or (dst is not None and dst.meta.pdim):
+        plain = tuple(s.unblocked() for s in srcs)
+        target = None if dst is None else dst.unblocked()
+        if target is not dst or any(p is not s for p, s in zip(plain, srcs)):
+            # one block is a tile
+            made = execute(instruction, api, target, plain, attrs, space, dtype, mask, extra)
+            return made if dst is None else dst
+    picks = [t for t in (dst, *srcs) if type(t) is IndexedTensor]
+    if picks:
+        if mask is None:
+            for t in picks:
+                t.refuse_slice()
+        return execute_masked(*call)
+    config, values = execution.config, execution.values
+    given = (instruction, api, dst, srcs, attrs, space, dtype, extra)
+    signature = build(config, values, *given)
     if not signature.warned:
         execution.signatures[key] = signature
     return signature
-
-
-def _made(
-    execution: Execution, signature: Signature, result: Any, code: CodeType, lasti: int
-) -> Tensor:
-    """The new tile that an instruction leaves its result in."""
-    made = _new(Buffer)  # attribute by attribute: half the time of calling the class
-    made.meta = meta = signature.dst
-    made.first = made.last = execution.clock
-    made.code = code
-    made.lasti = lasti
-    made.state = FULL
-    made.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
-    made.asked = False
-    made.name = made.cells = made.tracked = made.placed = None
-    made.role = "tile"
-    execution.buffers.append(made)
-    if execution.tensor is not Tensor:
-        return execution.tensor(made, result, meta, 0)
-    tile: Tensor = _new(Tensor)
-    tile.buf = made
-    tile.array = result
-    tile.meta = meta
-    tile.off = 0
-    return tile
 
 
 def redirect(
@@ -195,18 +240,22 @@ def redirect(
     if held:
         execution.suspect = None
         execution.check_read(dst, "accumulation", adds=True)
-    signature = _redirected(execution, last, dst, attrs, held)
-    index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
-    keep: np.ndarray | None = None
+    signature = last.redirected.get((meta, attrs))
+    if signature is None:
+        signature = _redirected(execution, last, dst, attrs, held)
+    buf = dst.buf
+    scope = buf.scope
+    index = None
+    looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+    if looked_at or execution.suspect is not None:
+        index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
     if last.general is not None:
-        keep, lost, origin = last.general
-        values = value.array
-        if held and execution.values:
-            values = np.where(execution.written_flags(dst), dst.array + values, values)
-        store(execution, last.api, dst, execution.cast(values, meta.dtype), keep, lost, origin)
+        _redirect_general(execution, last, dst, value, held)
     elif execution.values:
         values = dst.array + value.array if held else value.array
-        dst.array[...] = execution.cast(values, meta.dtype)
+        if held or value.meta.dtype is not meta.dtype:
+            values = execution.cast(values, meta.dtype)
+        dst.array[...] = values
     if execution.lowering is not None:
         execution.lowering.redirected(dst, attrs, held)
     value.buf.last = -1
@@ -216,8 +265,30 @@ def redirect(
     place: tuple[Any, Any] = (None, 0)
     if execution.recording:
         place = tape.redirect(at, signature, dst, held)
-    noted(execution, dst, *place, index, keep, at, marked=last.general is not None)
+    if last.general is not None:
+        noted(execution, dst, *place, index, last.general[0], at, marked=True)
+        return True
+    buf.last = execution.clock
+    if buf.state != FULL:
+        if meta is buf.meta and buf.cells is None and buf.placed is None:
+            buf.state = FULL
+        else:
+            execution.mark_written(dst, index)
+    if buf.tracked is not None:
+        execution.note_history(dst, *place, None, at)
     return True
+
+
+def _redirect_general(
+    execution: Execution, last: Signature, dst: Tensor, value: Tensor, held: bool
+) -> None:
+    """Store in `dst` what the general way left in the temporary `value`: where its mask kept it."""
+    assert last.general is not None
+    keep, lost, origin = last.general
+    values = value.array
+    if held and execution.values:
+        values = np.where(execution.written_flags(dst), dst.array + values, values)
+    store(execution, last.api, dst, execution.cast(values, dst.meta.dtype), keep, lost, origin)
 
 
 def _redirected(
@@ -227,24 +298,23 @@ def _redirected(
     attrs: tuple[Any, ...] | None,
     held: bool,
 ) -> Signature:
-    """The signature of the last instruction, with `dst` as its destination."""
-    found = last.redirected.get((dst.meta, attrs))
-    if found is None:  # checked for the first time
-        srcs = execution.last_srcs
-        found = build(
-            execution.config,
-            execution.values,
-            last.instruction,
-            last.api,
-            dst,
-            srcs + (dst,) if held else srcs,
-            last.attrs[: last.given] if attrs is None else attrs,
-            dst.meta.space,
-            last.dtype,
-            execution.last_extra,
-        )
-        if not found.warned and last.general is None:
-            last.redirected[dst.meta, attrs] = found
+    """The signature of the last instruction with `dst` as its destination, which is checked for the
+    first time."""
+    srcs = execution.last_srcs
+    found = build(
+        execution.config,
+        execution.values,
+        last.instruction,
+        last.api,
+        dst,
+        srcs + (dst,) if held else srcs,
+        last.attrs[: last.given] if attrs is None else attrs,
+        dst.meta.space,
+        last.dtype,
+        execution.last_extra,
+    )
+    if not found.warned and last.general is None:
+        last.redirected[dst.meta, attrs] = found
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
@@ -50,6 +51,7 @@ from .written import Written
 _SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
 _new: Any = object.__new__
+_getframe = sys._getframe
 _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
 
@@ -64,6 +66,7 @@ class Execution(Written):
         "blocks",
         "buffers",
         "clock",
+        "cores",
         "cursor",
         "kernel_code",
         "last_extra",
@@ -71,6 +74,7 @@ class Execution(Written):
         "last_signature",
         "last_srcs",
         "lowering",
+        "places_tiles",
         "recording",
         "signatures",
         "spend",
@@ -131,19 +135,28 @@ class Execution(Written):
         self.kernel_code: CodeType | None = None
         self.blocks = False
         """Whether the kernel's text has scoping blocks that must be followed."""
+        self.text_blocks: dict[tuple[int, int], tuple[CodeType, scopes.Block | None]] = {}
+        """Of each place in the text where a tile was made, by its code's id: the block around it,
+        and the code, which lives as long as its id is used."""
+        self._begin_engines()
+        self.signatures: dict[tuple[Any, ...], Signature] = {}
+        self.retarget(config)
+
+    def _begin_engines(self) -> None:
+        """Nothing has run yet: the registers are empty, and there is no last result."""
         self.registers: dict[str, np.ndarray] = {}
         self.active_mask: np.ndarray | None = None
         self.shared: list[Tensor] = []
         self.shared_next = 0
         self.rng = np.random.default_rng(0)
+        self.undecided = False
+        """Whether a selection, in a run on shapes alone, may or may not take unknown elements."""
         self.last_result: Tensor | None = None
         """The tile that the last instruction made, if it made a new one..."""
         self.last_signature: Signature | None = None
         self.last_srcs: tuple[Tensor, ...] = ()
         self.last_extra: Tensor | None = None
         """...and of what: an assignment may yet redirect it."""
-        self.signatures: dict[tuple[Any, ...], Signature] = {}
-        self.retarget(config)
 
     def retarget(self, config: Config) -> None:
         """Go on under another configuration."""
@@ -152,6 +165,8 @@ class Execution(Written):
         self.like: dict[tuple[Any, ...], Meta] = {}
         """Of on-chip tensors that were made, what was asked for: what a dialect need not read
         again."""
+        self.stored: dict[np.dtype, np.dtype] = {}
+        """As which type the arrays of each data type are kept."""
         self.config = config
         if self.lowering is not None:
             name = config.target.name
@@ -231,32 +246,41 @@ class Execution(Written):
 
     def scope_at(self, code: CodeType, lasti: int) -> Scope:
         """The scope of a tile made at this place."""
-        if self.blocks:
-            block = scopes.block_at(code, lasti)
-            if block is not None:
-                return TextScope(self.scope, block)
-        return self.scope
+        if not self.blocks:
+            return self.scope
+        # by identity: hashing a code by value takes longer than an instruction
+        found = self.text_blocks.get((id(code), lasti))
+        if found is None:
+            found = self.text_blocks[id(code), lasti] = code, scopes.block_at(code, lasti)
+        return self.scope if found[1] is None else TextScope(self.scope, found[1])
 
-    def new_buffer(self, meta: Meta, state: int, name: str | None = None) -> Buffer:
-        """Register an allocation made by the kernel line that is executing."""
-        frame = source.user_frame(2)
-        code, lasti = frame.f_code, frame.f_lasti
-        scope = self.root if meta.space == HBM else self.scope_at(code, lasti)
-        # on chip a tensor needs its place from the next instruction on, when it can first be
-        # written
-        first = self.clock if meta.space == HBM else self.clock + 1
+    def new_buffer(self, meta: Meta, state: int, name: str | None = None, depth: int = 2) -> Buffer:
+        """Register an allocation made by the kernel line that is executing; the kernel stands
+        `depth` frames up, if not further."""
+        frame: Any = self.cursor or _getframe(depth)
+        code = frame.f_code
+        while code is not self.kernel_code and code.co_filename in source.INTERNAL_FILES:
+            frame = frame.f_back
+            code = frame.f_code
+        lasti = frame.f_lasti
         buf: Buffer = _new(Buffer)  # attribute by attribute: half the time of calling the class
         buf.meta = meta
-        buf.first = buf.last = first
+        # on chip a tensor needs its place from the next instruction on, when it can first be
+        # written
+        on_chip = meta.space != HBM
+        buf.first = buf.last = self.clock + 1 if on_chip else self.clock
         buf.code = code
         buf.lasti = lasti
         buf.state = state
-        buf.scope = scope
+        if not on_chip:
+            buf.scope = self.root
+        else:
+            buf.scope = self.scope_at(code, lasti) if self.blocks else self.scope
         buf.asked = True
         buf.name = name
         buf.cells = buf.tracked = buf.placed = buf.mark = None
         buf.role = "tile"
-        if name and self.recording and meta.space != HBM:
+        if name and on_chip and self.recording:
             buf.tracked = [] if self.values else None
             self.tape.named.setdefault(name, []).append(buf)
         self.buffers.append(buf)
@@ -281,12 +305,18 @@ class Execution(Written):
             self.created.add(meta)
         return self.made(meta, state, name)
 
-    def made(self, meta: Meta, state: int = EMPTY, name: str | None = None) -> Tensor:
+    def made(
+        self, meta: Meta, state: int = EMPTY, name: str | None = None, depth: int = 2
+    ) -> Tensor:
         """A new tensor of a layout that its memory can hold."""
-        buf = self.new_buffer(meta, state, name)
+        buf = self.new_buffer(meta, state, name, depth + 1)
         if self.lowering is not None:
             self.lowering.allocated(buf, meta)
-        return self.tensor(buf, self.zeros(meta.shape, meta.dtype), meta, 0)
+        stored = self.stored.get(meta.dtype)
+        if stored is None:
+            stored = self.stored[meta.dtype] = self.config.storage(meta.dtype)
+        array: Any = np.zeros(meta.shape, stored) if self.values else shape_only(meta.shape, stored)
+        return self.tensor(buf, array, meta, 0)
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later

@@ -15,99 +15,31 @@ from typing import Any
 
 import numpy as np
 
-from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.config import Config
-from ..machine.memory import (
-    EMPTY,
-    FULL,
-    HBM,
-    ON_CHIP,
-    PSUM,
-    SBUF,
-    SHARED,
-    Buffer,
-    contiguous,
-    meta_of,
-)
-from ..machine.occupancy import Occupancy
 from ..machine.running import LISTENER, RUNNING
-from ..machine.shapes import ShapeOnly
 from ..rules import calls, scopes, source
-from ..rules.errors import POLICY, KernelError, Policy, broken, report
+from ..rules.errors import POLICY, KernelError, Policy, broken
+from ..tensors import refusals
 from ..tensors.tensor import Tensor
-from . import foreign
+from .ending import check_capacity, check_output, home, outputs, to_arrays, write_back
 from .execute import spend_memset
 from .execution import Execution, running
+from .inputs import as_array, input_tensor, mapped
 
-
-def _is_array(value: Any) -> bool:
-    """Whether it is an array: NumPy's, another library's, or a shape that stands for one."""
-    return isinstance(value, (np.ndarray, ShapeOnly)) or (
-        not isinstance(value, Tensor) and foreign.is_foreign(value)
-    )
-
-
-def as_array(value: Any, name: str = "an input") -> Any:
-    """Arrays of other libraries as NumPy arrays, on the same memory where they allow it; all else
-    as it is."""
-    if isinstance(value, Tensor) or not foreign.is_foreign(value):
-        return value
-    return foreign.as_array(value, name)
-
-
-def input_tensor(program: Execution, name: str, value: Any, mutable: bool) -> Tensor:
-    """An array, or a shape, as an HBM tensor called `name`."""
-    if value.dtype == np.bool_ or value.dtype in dtypes.SUPPORTED:
-        dtype = value.dtype
-    else:
-        hint = {"float64": "x.astype(np.float32)", "int64": "x.astype(np.int32)"}.get(
-            value.dtype.name, "x.astype(...)"
-        )
-        broken(
-            "input",
-            f"the input '{name}' is a NumPy array of {value.dtype}",
-            tensor=name,
-            got=f"{value.shape} {value.dtype}",
-            limit="an NKI data type: float32, bfloat16, float16, int32, ...",
-            remedy=f"Convert it before the call: {hint}.",
-        )
-    if 0 in value.shape:
-        broken(
-            "input",
-            f"the input '{name}' is empty",
-            tensor=name,
-            got=value.shape,
-            remedy="Every axis needs at least one element.",
-        )
-    if not program.values:
-        array: Any = program.zeros(value.shape, dtype)
-    elif isinstance(value, ShapeOnly):
-        broken(
-            "input",
-            f"the input '{name}' is a shape without values",
-            tensor=name,
-            got=repr(value),
-            limit="a NumPy array",
-            remedy="Pass an array, or run the kernel on shapes alone: with "
-            "nkisim.record(values=False) as run: ...",
-        )
-        raise AssertionError
-    else:
-        array = value.copy() if mutable else np.ascontiguousarray(value)
-        if not program.config.precise_fp and dtypes.is_float(dtype):
-            array = array.astype(np.float32)
-        # views find the start of their memory by walking to it: it is this array's, whatever array
-        # this one is a part of
-        memory = memoryview(array.reshape(-1).view(np.uint8))
-        array = np.ndarray(value.shape, array.dtype, memory)
-    meta = meta_of(HBM, value.shape, contiguous(value.shape), dtype)
-    buf = program.new_buffer(meta, FULL, name)
-    buf.role = "mutable" if mutable else "input"
-    if program.lowering is not None:
-        program.lowering.input(buf, name, value, mutable)
-    program.tape.keep_initial(buf, array)
-    return program.tensor(buf, array, meta, 0)
+__all__ = [
+    "Kernel",
+    "as_array",
+    "check_capacity",
+    "check_output",
+    "home",
+    "input_tensor",
+    "launched",
+    "mapped",
+    "simulate",
+    "to_arrays",
+    "write_back",
+]
 
 
 class Kernel:
@@ -186,7 +118,7 @@ class Kernel:
 
     def outputs(self, program: Execution, result: Any, mutable: list[tuple[Tensor, Any]]) -> Any:
         """The NumPy arrays of the tensors that the function returned."""
-        return _outputs(program, self, result, mutable)
+        return outputs(program, self, result, mutable)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.function.__module__, self.function.__qualname__)
@@ -241,32 +173,6 @@ def _signature(function: Any) -> inspect.Signature:
     return found
 
 
-def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
-    """An argument with `leaf(name, array)` in the place of each array in it."""
-
-    def again(part: str, v: Any) -> Any:
-        return mapped(f"{name}{part}", v, leaf)
-
-    value = as_array(value, name)
-    if _is_array(value) and value.ndim:
-        return leaf(name, value)
-    if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
-        items = [again(f"[{i}]", v) for i, v in enumerate(value)]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, dict) and any(map(_is_array, value.values())):
-        return {k: again(f"[{k!r}]", v) for k, v in value.items()}
-    if hasattr(value, "__nki_convert__"):
-        return value.__nki_convert__(lambda field, v: again(f".{field}", v))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changed = {
-            f.name: again(f".{f.name}", getattr(value, f.name))
-            for f in dataclasses.fields(value)
-            if _is_array(getattr(value, f.name))
-        }
-        return dataclasses.replace(value, **changed) if changed else value
-    return value
-
-
 def _bind(
     program: Execution, kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]
 ) -> tuple[list[Any], dict[Any, Any], list[tuple[Tensor, Any]]]:
@@ -309,11 +215,6 @@ def _bind(
         else:
             bound.arguments[name] = convert(name, value, may_write)
     return list(bound.args), bound.kwargs, mutable
-
-
-def home(kernel: Kernel) -> source.Line:
-    code = getattr(kernel.function, "__code__", None)
-    return source.line_of(code, 0) if code is not None else source.Line("", 0, "")
 
 
 def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
@@ -363,6 +264,8 @@ def launched(execution: Execution) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, TypeError):
             calls.explain(error)
+        if isinstance(error, AttributeError):
+            refusals.no_attribute(error, Tensor)
         lowered = POLICY.get().lowered
         if lowered is not None and source.is_internal(error):  # it cannot go on without the rule
             raise lowered from None
@@ -374,203 +277,3 @@ def launched(execution: Execution) -> Iterator[None]:
             gc.enable()
         execution.last_result = None
         execution.last_srcs = ()
-
-
-def check_capacity(program: Execution, kernel: Kernel) -> None:
-    """The tiles in use at one time fit on chip, for the best allocator there can be.
-
-    Those that the kernel placed itself do not count: each was held against the memory's end when it
-    was made, and they share room with one another as the kernel wishes (`places`).
-    """
-    target = program.config.target
-    buffers = [b for b in program.buffers if b.placed is None]
-    occupancy: Occupancy | None = None
-    for space, limit, rule in (
-        (SBUF, target.sbuf_partition_bytes, "sbuf-capacity"),
-        (PSUM, target.psum_partition_bytes, "psum-capacity"),
-    ):
-        what = f"{space}_partition_bytes"
-        # even if all lived at once
-        if len(buffers) < 1000 and sum(getattr(b.meta, what) for b in buffers) <= limit:
-            continue
-        occupancy = occupancy or Occupancy(buffers)
-        total, users, when = occupancy.peak(what)
-        if total <= limit:
-            continue
-        held = "; ".join(f"{i.label} {i.meta.shape} {i.partition_bytes} B" for i in users[:6])
-        more = f"; and {len(users) - 6} more" if len(users) > 6 else ""
-        last = next((b for b in reversed(users) if b.first == when), users[0])
-        broken(
-            rule,
-            f"{space.upper()} overflows: {len(users)} tiles in use at one time need "
-            f"{total} bytes per partition",
-            tensor=last.label,
-            got=held + more,
-            limit=f"{limit} bytes per partition on {target.name}"
-            + (
-                f" ({target.psum_banks} banks of {target.psum_bank_bytes})" if space == PSUM else ""
-            ),
-            remedy="Work on smaller tiles, or use each tile up before the next is made. (The "
-            "compiler would have "
-            "to spill to slower memory.)"
-            if space == SBUF
-            else "Copy each PSUM tile to SBUF (nisa.tensor_copy) before making the next.",
-            at=source.line_of(last.code, last.lasti),
-        )
-
-
-def to_arrays(program: Execution, kernel: Kernel, result: Any, returned: list[Buffer]) -> Any:
-    """Check the returned tensors, note them in `returned`, and turn them into NumPy arrays."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if value.meta.space in ON_CHIP:
-                _unknown_output(program, kernel, value)
-                broken(
-                    "output-memory",
-                    f"{kernel.__name__} returns '{value.label}', which lies in {value.meta.space}",
-                    tensor=value.label,
-                    got=value.meta.describe(),
-                    at=home(kernel),
-                    limit="hbm",
-                    remedy="Make an output with nl.ndarray(..., buffer=nl.shared_hbm), "
-                    "nl.store the tile into it "
-                    "and return that.",
-                )
-            returned.append(value.buf)
-            check_output(program, kernel, value)
-            if program.lowering is not None:
-                return program.lowering.output(value)
-            return value.array.copy() if program.values else value.array
-        if isinstance(value, (tuple, list)):
-            return tuple(convert(v) for v in value)
-        if isinstance(value, (np.ndarray, np.generic)):
-            broken(
-                "no-output",
-                f"{kernel.__name__} returns a NumPy value that no instruction of "
-                "the device computed",
-                got=f"{type(value).__name__} {getattr(value, 'shape', '')}",
-                at=home(kernel),
-                remedy="Compute on tiles with nl and nisa functions, store the result into an "
-                "nl.shared_hbm tensor "
-                "and return that tensor.",
-            )
-        broken(
-            "no-output",
-            f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
-            at=home(kernel),
-            remedy="Make an output with nl.ndarray(..., "
-            "buffer=nl.shared_hbm), nl.store into it, "
-            "and return it.",
-        )
-        return None
-
-    outputs = convert(result)
-    if isinstance(outputs, tuple) and not outputs:
-        broken(
-            "no-output",
-            f"{kernel.__name__} returns an empty tuple",
-            at=home(kernel),
-            remedy="Return the output tensors.",
-        )
-    return outputs
-
-
-def _outputs(
-    program: Execution, kernel: Kernel, result: Any, mutable: list[tuple[Tensor, Any]]
-) -> Any:
-    returned: list[Buffer] = []
-    if not kernel.kernel_return:
-        if result is not None:
-            return to_arrays(program, kernel, result, returned)
-        if mutable and all(t.buf.last == t.buf.first for t, _ in mutable):
-            broken(
-                "no-output",
-                f"{kernel.__name__} writes to none of its parameters",
-                at=home(kernel),
-                remedy="nl.store the result into an output parameter.",
-            )
-        if program.values:
-            for tensor, array in mutable:
-                write_back(kernel, tensor, array)
-        return None
-    outputs = to_arrays(program, kernel, result, returned)
-    for tensor, array in mutable:
-        if tensor.buf not in returned:
-            broken(
-                "mutable-not-returned",
-                f"the mutable parameter '{tensor.label}' of {kernel.__name__} is not returned",
-                tensor=tensor.label,
-                at=home(kernel),
-                remedy=f"Return it: return ..., {tensor.label}",
-            )
-        if program.values:
-            write_back(kernel, tensor, array)
-    return outputs
-
-
-def write_back(kernel: Kernel, tensor: Tensor, array: np.ndarray) -> None:
-    """Give the caller's array the values of the parameter that it was passed for."""
-    values = tensor.array.astype(array.dtype)
-    if array.flags.writeable:
-        array[...] = values
-    elif values.tobytes() != array.tobytes():
-        broken(
-            "input",
-            f"the parameter '{tensor.label}' of {kernel.__name__} is written, and the "
-            "array given for it cannot be",
-            tensor=tensor.label,
-            got="a read-only array",
-            limit="an array that may be written",
-            at=home(kernel),
-            remedy="Pass a copy: x.copy().",
-        )
-
-
-def _unknown_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
-    """Refuse to return elements that were computed from what nobody wrote."""
-    origin = program.origins.get(value.buf)
-    if origin is not None and not program.written_flags(value).all():
-        if origin.reaches is None:
-            origin.reach(
-                f"'{value.label}', which {kernel.__name__} returns", source.Line("", 0, "")
-            )
-        report(origin)
-
-
-def check_output(program: Execution, kernel: Kernel, value: Tensor) -> None:
-    buf = value.buf
-    if buf.state in (FULL, SHARED):
-        return
-    shape = buf.meta.shape
-    if buf.state == EMPTY:
-        flags = np.broadcast_to(np.False_, shape)
-    else:
-        assert buf.cells is not None
-        if buf.cells.written.all():
-            return
-        flags = buf.written(0, shape, contiguous(shape), buf.meta.itemsize)
-    # which rows it gets is known at run time only; the others hold garbage
-    if buf.role == "scattered":
-        if program.values and value.shape == flags.shape and dtypes.is_float(value.dtype):
-            value.array[~flags] = np.nan
-        return
-    _unknown_output(program, kernel, value)
-    for origin in program.origins.values():
-        if origin.likely is not None:  # a mistake that was seen on the way, and may be why
-            report(origin)
-    missing = flags.size - int(np.count_nonzero(flags))
-    first = tuple(int(i) for i in np.unravel_index(int(np.argmin(flags)), shape))
-    part = (
-        "never written"
-        if missing == flags.size
-        else (f"not written in {missing} of {flags.size} elements")
-    )
-    broken(
-        "unwritten-output",
-        f"the output '{value.label}' of {kernel.__name__} is {part}",
-        tensor=value.label,
-        got=f"first unwritten element {first} of shape {value.shape}",
-        at=source.line_of(buf.code, buf.lasti),
-        remedy="nl.store every element; check the loop's trip count and the store's slice.",
-    )

@@ -26,7 +26,7 @@ from ..machine.shapes import Symbol
 from ..rules import source
 from ..rules.errors import broken
 from ..tensors.index import box_of_kept
-from ..tensors.strided import ResolvedView
+from ..tensors.runtime import ResolvedView
 from ..tensors.tensor import IndexedTensor, Tensor
 from .signature import Signature
 

@@ -18,7 +18,7 @@ from ..tensors.index import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution
-from .signature import Signature, build
+from .signature import General, Signature, build
 from .tape import Operand, Share
 from .write import admit, admit_unknown, noted, store, unknown_in_registers
 
@@ -101,30 +101,23 @@ def execute_masked(
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if given is None else _fit(given, grid, api)
     arrays, operands = _read(execution, api, plan, srcs, where, grid)
-    execution.active_mask = where if plan.stateful else None
-    result = signature.compute(*arrays)
-    execution.active_mask = None
-    second: Any = None
-    if extra is not None:
-        result, second = result
+    result, second = _computed(execution, signature, arrays, where, extra is not None)
     keep = kept(plan, where, shape)
     lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
+    if not execution.values and (plan.depends or plan.spread) and any(operands):
+        execution.undecided = True
     runs = keep is None or bool(keep.any())
     frame = source.user_frame(2)
     place = frame.f_code, frame.f_lasti
     fresh = dst is None
     if dst is None:
         dst = _made(execution, signature.dst)
-    index = None
-    if not fresh:
-        index = admit(execution, dst, api, signature, srcs, whole=keep is None)
-    if not runs:
-        dst.buf.role = "masked" if fresh else dst.buf.role
-    elif plan.accumulates and isinstance(dst, IndexedTensor):
-        admit_unknown(execution, api, dst, keep, lost, origin)
-        dst.accumulate(arrays[0], keep)
-    else:
-        store(execution, api, dst, result.reshape(dst.shape), keep, lost, origin)
+    index = None if fresh else admit(execution, dst, api, signature, srcs, whole=keep is None)
+    what = signature.general = (keep, lost, origin)
+    if runs:
+        _write(execution, api, plan, dst, result, arrays, what)
+    elif fresh:
+        dst.buf.role = "masked"
     if lost is not None and plan.stateful and extra is None:
         unknown_in_registers(api, dst, lost, origin)
     if extra is not None:  # after the result: it may lie in the same tile
@@ -132,30 +125,80 @@ def execute_masked(
     if runs:
         noted(execution, dst, *place, index, keep, marked=True)
     dst.buf.last = execution.clock
-    if execution.cores is not None and runs:
-        execution.cores.touches(execution, api, dst, srcs)
-    signature.general = (keep, lost, origin)
     execution.last_result = dst if fresh and runs else None
     execution.last_signature, execution.last_srcs = signature, srcs
     execution.last_extra = extra
-    if execution.tape.indices is not None and runs:
+    if runs:
+        _record(execution, api, signature, place, dst, srcs, extra, keep)
+    if execution.lowering is not None:
+        into = None if fresh else dst
+        call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, place, given, shared=False)
+    return dst
+
+
+def _computed(
+    execution: Execution,
+    signature: Signature,
+    arrays: list[Any],
+    where: np.ndarray | None,
+    two: bool,
+) -> tuple[Any, Any]:
+    """The result, and the second one where there are `two`; instructions with registers see the
+    mask `where`."""
+    execution.active_mask = where if signature.plan.stateful else None
+    found: Any = signature.compute(*arrays)
+    execution.active_mask = None
+    return found if two else (found, None)
+
+
+def _write(
+    execution: Execution,
+    api: str,
+    plan: Plan,
+    dst: Tensor,
+    result: Any,
+    arrays: list[Any],
+    what: General,
+) -> None:
+    """Store the result, or add the first source, where the mask keeps it. `what`: that, which of
+    its elements are unknown, and why."""
+    keep, lost, origin = what
+    if plan.accumulates and isinstance(dst, IndexedTensor):
+        admit_unknown(execution, api, dst, keep, lost, origin)
+        dst.accumulate(arrays[0], keep)
+    else:
+        store(execution, api, dst, result.reshape(dst.shape), keep, lost, origin)
+
+
+def _record(
+    execution: Execution,
+    api: str,
+    signature: Signature,
+    place: tuple[CodeType, int],
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None,
+    keep: np.ndarray | None,
+) -> None:
+    """Note that the instruction has run: for the other core, and on the tape; for a dataflow with
+    the elements that indices picked."""
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
+    tape = execution.tape
+    if tape.indices is not None:
         found = {k: s.places() for k, s in enumerate(srcs) if isinstance(s, IndexedTensor)}
         if isinstance(dst, IndexedTensor):
             found[-1] = dst.places()
         if keep is not None:
             found[-2] = keep
         if found:
-            execution.tape.indices[len(execution.tape.entries)] = found
-    if execution.recording and runs:
+            tape.indices[len(tape.entries)] = found
+    if execution.recording:
         written = None
-        if execution.tape.results is not None:
+        if tape.results is not None:
             written = np.array(dst.gather(keep) if isinstance(dst, IndexedTensor) else dst.array)
-        execution.tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
-    if execution.lowering is not None:
-        into = None if fresh else dst
-        call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
-        execution.lowering.ran(call, signature, dst, place, given, shared=False)
-    return dst
+        tape.add(signature, *place, dst, srcs, extra, _share(dst, srcs, keep), written)
 
 
 def _made(execution: Execution, meta: Meta) -> Tensor:

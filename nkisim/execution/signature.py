@@ -109,7 +109,6 @@ def build(
 ) -> Signature:
     """Check the rules of a new signature and make its plan, under `config`, for a run
     `with_values` or on shapes alone."""
-    asked = dtype
     policy = POLICY.get()
     warnings = policy.warnings
     call = Call(api, dst, srcs, instruction.attributes(*attrs), space, dtype, config, extra)
@@ -119,21 +118,7 @@ def build(
         if type(e).__module__.startswith("nkisim"):
             raise
         raise SimulatorError(f"{api}: {type(e).__name__}: {e}") from e
-    if dst is not None:
-        meta = dst.meta
-    else:
-        if dtype is None:
-            dtype = srcs[0].meta.dtype
-        meta = meta_of(space, plan.shape, contiguous(plan.shape), dtype)
-        if space == PSUM and meta.free * meta.itemsize > config.target.psum_bank_bytes:
-            call.fail(
-                "psum-bank",
-                "the result does not fit in one PSUM bank",
-                got=meta.describe(),
-                limit=f"{config.target.psum_bank_bytes} bytes per partition",
-                remedy="Work on at most 512 fp32 columns at a time.",
-            )
-        _check_sbuf_tile(call, meta)
+    meta = _result(call, plan) if dst is None else dst.meta
     want = config.storage(meta.dtype)
     compute = plan.compute
     permuted = any(not _row_major(m) for m in (s.meta for s in srcs))
@@ -152,7 +137,7 @@ def build(
         instruction,
         api,
         attrs,
-        asked,
+        dtype,
         plan,
         compute,
         meta,
@@ -160,17 +145,35 @@ def build(
         None if extra is None else extra.meta,
     )
     signature.warned = bool(config.warn) and policy.warnings != warnings
-    if (
-        dst is not None
-        and compute is plan.compute
-        and plan.shape == meta.shape
-        and len(srcs) in (1, 2)
-    ):
-        if isinstance(compute, np.ufunc):
-            signature.into = _INTO.get(compute, compute)
-        elif compute is np.ndarray.copy:
-            signature.into = _copy_into
+    if dst is not None and compute is plan.compute and plan.shape == meta.shape:
+        signature.into = _into(plan, len(srcs))
     return signature
+
+
+def _result(call: Call, plan: Plan) -> Meta:
+    """The layout of the new tile that the result goes to, which its memory can hold."""
+    dtype = call.srcs[0].meta.dtype if call.dtype is None else call.dtype
+    meta = meta_of(call.space, plan.shape, contiguous(plan.shape), dtype)
+    if call.space == PSUM and meta.free * meta.itemsize > call.target.psum_bank_bytes:
+        call.fail(
+            "psum-bank",
+            "the result does not fit in one PSUM bank",
+            got=meta.describe(),
+            limit=f"{call.target.psum_bank_bytes} bytes per partition",
+            remedy="Work on at most 512 fp32 columns at a time.",
+        )
+    _check_sbuf_tile(call, meta)
+    return meta
+
+
+def _into(plan: Plan, sources: int) -> Callable[..., Any] | None:
+    """What computes the plan's result in the destination."""
+    if plan.into is not None:
+        return plan.into
+    compute = plan.compute
+    if isinstance(compute, np.ufunc) and sources in (1, 2):
+        return _INTO.get(compute, compute)
+    return _copy_into if compute is np.ndarray.copy else None
 
 
 def _copy_into(source: np.ndarray, out: np.ndarray) -> None:

@@ -215,6 +215,16 @@ class Tape:
             yield Record(entries[at:end])
             at = end
 
+    def transfers(self) -> Iterator[Record]:
+        """Each instruction that reads or writes HBM, in order."""
+        entries, at = self.entries, 0
+        while at < len(entries):
+            signature = entries[at]
+            end = at + signature.width
+            if signature.read or signature.written:
+                yield Record(entries[at:end])
+            at = end
+
     def add(
         self,
         signature: Signature,

@@ -30,6 +30,7 @@ def admit(
     srcs: tuple[Tensor, ...],
     held: bool = False,
     whole: bool = True,
+    frame: Any = None,
 ) -> Any:
     """Refuse a destination that is out of scope, an input, or another iteration's; the index of its
     cells, where it is known.
@@ -39,7 +40,7 @@ def admit(
     """
     buf = dst.buf
     if buf.scope.closed:
-        execution.check_scope(dst)
+        execution.check_scope(dst, frame)
     if buf.role == "input":
         execution.refuse_input(dst, api)
     if execution.suspect is not None:
@@ -171,6 +172,9 @@ def _mark_some(dst: Tensor, kept: np.ndarray, lost: np.ndarray | None) -> None:
         written = buf.flags(dst.off, dst.meta.shape, dst.meta.strides, dst.meta.itemsize)
         written[kept] = True
         if lost is not None:
+            if buf.state == ZERO:  # from now on what is not written is unknown, not zero
+                buf.known().written[...] = True
+                buf.state = PARTIAL
             written[lost] = False
     if buf.state != ZERO:
         buf.state = PARTIAL

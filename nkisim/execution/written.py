@@ -26,6 +26,8 @@ from . import unknown
 from .lowering import CLEAR, Lowering
 from .places import Places
 
+_lowest, _highest = np.minimum.reduce, np.maximum.reduce
+
 
 class Written:
     """The half of a running kernel (`Execution`) that knows what has been written."""
@@ -116,6 +118,14 @@ class Written:
             flags = self.written_flags(t, where)
             if flags.all():
                 return False
+        return self._unknown(t, api, flags, follows, decides)
+
+    def _unknown(
+        self, t: Tensor, api: str, flags: np.ndarray, follows: bool, decides: bool
+    ) -> bool:
+        """Elements of `t` other than `flags` are read, which nobody has written: refuse it, unless
+        who reads goes on with them (see `check_read`); whether it does."""
+        buf = t.buf
         error = self.origins.get(buf)
         if error is None and buf.role != "masked":
             error = self._never_written(t, api, flags)
@@ -224,8 +234,13 @@ class Written:
         if owners.size == 1:
             owner = owners.item()
             return next((loop for loop in self.affine_loops if loop[0] <= owner < loop[1]), None)
-        high = int(owners.max())
-        if high < self.affine_loops[0][0]:  # written before the outermost loop, if at all
+        low, high = _lowest(owners, None), _highest(owners, None)
+        for loop in reversed(self.affine_loops):
+            if low >= loop[1]:  # all by the iterations that are running
+                return None
+            if high >= loop[0]:
+                break
+        else:  # all before the loops
             return None
         return next(
             (
@@ -285,15 +300,16 @@ class Written:
             buf.state = SHARED
         return index
 
-    def check_scope(self, t: Tensor) -> None:
-        """Refuse a tile outside the loop iteration or branch that made it."""
+    def check_scope(self, t: Tensor, frame: Any = None) -> None:
+        """Refuse a tile outside the loop iteration or branch that made it. `frame`: the kernel's,
+        if it is known."""
         buf = t.buf
         scope: Scope | None = buf.scope
         where = "the loop iteration"
         if isinstance(scope, TextScope):
-            frame = source.user_frame(2)
-            line = source.line_of(frame.f_code, frame.f_lasti).line
-            if scope.block.holds(frame.f_code, line):
+            if frame is None:
+                frame = source.user_frame(2)
+            if scope.block.holds(frame.f_code, frame.f_lasti):
                 scope = scope.parent
                 if scope is None or not scope.closed:
                     return

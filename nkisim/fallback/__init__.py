@@ -1,8 +1,7 @@
 """The import names `neuronxcc` and `nki`, served by the simulator where no real SDK is installed.
 
     >>> from nkisim import fallback
-    >>> fallback.install()  # import nkisim, import tutorial, python -m nkisim and pytest do this
-    for you
+    >>> fallback.install()  # import nkisim, import tutorial, python -m nkisim and pytest do it
     >>> fallback.backend()
     'nkisim fallback'
 

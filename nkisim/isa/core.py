@@ -17,7 +17,7 @@ import numpy as np
 
 from ..machine import dtypes
 from ..machine.config import Config
-from ..machine.memory import CONST, HBM, PSUM, SBUF
+from ..machine.memory import CONST, HBM, PSUM, SBUF, contiguous
 from ..machine.target import Target
 from ..rules.errors import broken
 from ..tensors.tensor import Tensor
@@ -74,11 +74,18 @@ class Plan:
     of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
+    alone: Callable[..., Any] | None = None
+    """Of a stateful `compute` that resets its registers, reduces into them and reads them out the
+    same without registers: source arrays -> two results."""
     effect: Callable[[Any], None] | None = None
     """What a run without values does in the place of a stateful `compute`: the program -> registers
     checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
+    into: Callable[..., None] | None = None
+    """Source arrays, and a destination's of the shape and data type of the result -> nothing:
+    computes there, bit for bit what `compute` does. Used where such a destination is given and the
+    sources lie in row-major order."""
 
 
 @dataclass(slots=True)
@@ -308,6 +315,11 @@ class Call:
                 limit=shape,
                 remedy="Give both the same shape.",
             )
+
+
+def dense(operand: Tensor) -> bool:
+    """Whether the elements lie side by side in row-major order, as those of a new array do."""
+    return operand.meta.strides == contiguous(operand.meta.shape)
 
 
 def squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from .core import (
     VECTOR,
     Call,
     Plan,
+    dense,
     instruction,
     registers_of,
 )
@@ -125,9 +126,15 @@ def TENSOR_REDUCE(call: Call) -> Plan:
             found: np.ndarray = reduce(x, axis=where, keepdims=True)
             return found
 
-        return Plan(
+        def into(x: np.ndarray, out: np.ndarray) -> None:
+            reduce(x, axis=where, keepdims=True, out=out)
+
+        new = Plan(
             VECTOR, fast, shape, dtypes.FLOAT32, kind="reduce", identity=op.identity, axes=axes
         )
+        if call.dst is not None and dense(data) and dense(call.dst):
+            new.into = into
+        return new
 
     def compute(x: np.ndarray) -> np.ndarray:
         x = x if op.bitvec else dtypes.to_fp32(x)

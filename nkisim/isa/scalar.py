@@ -217,6 +217,11 @@ def _accumulating(
             registers.write(rows, reduce_op.function(registers.read(rows, call.api), reduced))
         return (out, registers.read(rows, call.api)) if reads_out else out
 
+    def alone(*operands: Any) -> Any:
+        out = value(*operands)
+        reduced = reduce_op.reduce(out, axis=free_axes).reshape(partitions, 1)
+        return out, reduce_op.function(np.float32(reduce_op.identity), reduced)
+
     def effect(program: Any) -> None:
         registers = registers_of(program, SCALAR)
         if cmd in (RESET, RESET_REDUCE):
@@ -230,6 +235,7 @@ def _accumulating(
         shape,
         dtypes.FLOAT32,
         stateful=True,
+        alone=alone if cmd == RESET_REDUCE and reads_out and reduce_op is not None else None,
         effect=effect,
         cost={"accumulate": reduce_op is not None or reads_out},
     )

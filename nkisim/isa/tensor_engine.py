@@ -16,7 +16,7 @@ from ..machine import dtypes
 from ..machine.counts import size_of
 from ..machine.memory import PSUM, SBUF
 from ..tensors.tensor import Tensor
-from .core import TENSOR, Call, Plan, instruction
+from .core import TENSOR, Call, Plan, dense, instruction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
@@ -180,7 +180,29 @@ def NC_MATMUL(call: Call) -> Plan:
             "tile_size": size,
             "double_row": double,
         },
+        into=_product_into(call, accumulate, double),
     )
+
+
+def _product_into(call: Call, accumulate: bool, double: bool) -> Callable[..., None] | None:
+    """What computes a product of two-dimensional tiles of float32 in its destination, which lies
+    there like a new array."""
+    tiles, dst = call.srcs[:2], call.dst
+    if (
+        double
+        or dst is None
+        or not dense(dst)
+        or any(t.ndim != 2 or t.array.dtype != np.float32 for t in (*tiles, dst))
+    ):
+        return None
+
+    def into(s: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
+        s.T.dot(m, out)
+
+    def onto(s: np.ndarray, m: np.ndarray, held: np.ndarray, out: np.ndarray) -> None:
+        np.add(held, s.T @ m, out=out)
+
+    return onto if accumulate else into
 
 
 def _one_contraction(call: Call, stationary: Tensor, moving: Tensor) -> None:
@@ -387,7 +409,7 @@ def NC_TRANSPOSE(call: Call) -> Plan:
             return turned(a.reshape(flat))
 
     exact = None if call.target.nc_version == 2 else data.array.dtype
-    return Plan(
+    plan = Plan(
         TENSOR,
         compute,
         shape,
@@ -395,6 +417,13 @@ def NC_TRANSPOSE(call: Call) -> Plan:
         kind="transpose",
         cost={"partitions": partitions, "free": free},
     )
+    if compute is turned:
+        plan.into = _turn_in_halves if turned is _turned_in_halves else _turn
+    return plan
+
+
+def _turn(a: np.ndarray, out: np.ndarray) -> None:
+    out[...] = a.T
 
 
 def _turned(a: np.ndarray) -> np.ndarray:
@@ -405,6 +434,10 @@ def _turned_in_halves(a: np.ndarray) -> np.ndarray:
     """`_turned` of a large tile: half its rows at a time stay in the host's cache, which takes half
     as long."""
     out = np.empty(a.shape[::-1], a.dtype)
+    _turn_in_halves(a, out)
+    return out
+
+
+def _turn_in_halves(a: np.ndarray, out: np.ndarray) -> None:
     out[:, :64] = a[:64].T
     out[:, 64:] = a[64:].T
-    return out

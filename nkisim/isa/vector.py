@@ -158,6 +158,22 @@ def _engine_of_scalars(call: Call, ops: list[alu.AluOp]) -> str:
     return engine
 
 
+def _plain_steps(call: Call, ops: list[alu.AluOp]) -> bool:
+    """Whether the steps are NumPy's own on arrays of float32 with two axes."""
+    data = call.srcs[0]
+    return (
+        data.array.dtype == np.float32
+        and data.ndim == 2
+        and not any(op.unary for op in ops)
+        and not call.attrs.reverse0
+        and not call.attrs.reverse1
+        and all(
+            o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2)
+            for o in call.srcs[1:]
+        )
+    )
+
+
 def _one_or_two_steps(
     call: Call, ops: list[alu.AluOp]
 ) -> tuple[Callable[..., np.ndarray], np.dtype | None]:
@@ -169,17 +185,7 @@ def _one_or_two_steps(
     if op0.bitvec:
         second = stage(op1, reverse1, partitions, len(shape)) if op1 else None
         return (lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0])), None
-    plain = (
-        data.array.dtype == np.float32
-        and len(shape) == 2
-        and not any(op.unary for op in ops)
-        and not reverse0
-        and not reverse1
-        and all(
-            o.meta.space == CONST or (o.array.dtype == np.float32 and o.ndim == 2)
-            for o in call.srcs[1:]
-        )
-    )
+    plain = _plain_steps(call, ops)
     if op1 is None:
         if plain:
             return op0.function, dtypes.FLOAT32
@@ -236,7 +242,21 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     shape = data.meta.shape
     call.result(shape, engine)
     compute, dtype = _one_or_two_steps(call, ops)
-    return Plan(engine, compute, shape, dtype)
+    return Plan(engine, compute, shape, dtype, into=_two_steps_into(call, ops))
+
+
+def _two_steps_into(call: Call, ops: list[alu.AluOp]) -> Callable[..., None] | None:
+    """What computes both steps in the destination, where they are float32 throughout."""
+    if len(ops) < 2 or not _plain_steps(call, ops):
+        return None
+    f, g = ops[0].function, ops[1].function
+    if not isinstance(f, np.ufunc) or not isinstance(g, np.ufunc):
+        return None
+
+    def into(x: np.ndarray, o0: Any, o1: Any, out: np.ndarray) -> None:
+        g(f(x, o0), o1, out=out)
+
+    return into
 
 
 @instruction(
@@ -409,7 +429,11 @@ def MEMSET(call: Call) -> Plan:
     want = dtypes.storage(call.dst.dtype if call.dst is not None else call.dtype)  # type: ignore[arg-type]
     if want == np.float32:
         return Plan(
-            engine, lambda value: np.full(shape, value, dtype=np.float32), shape, dtypes.FLOAT32
+            engine,
+            lambda value: np.full(shape, value, dtype=np.float32),
+            shape,
+            dtypes.FLOAT32,
+            into=lambda value, out: np.copyto(out, value, casting="unsafe"),
         )
     return Plan(engine, compute, shape)
 

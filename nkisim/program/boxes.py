@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,25 @@ def whole(shape: tuple[int, ...]) -> Box:
 
 def common(a: Axis, b: Axis) -> Axis:
     """The places in both."""
-    if type(a) is range and type(b) is range and a.step == b.step == 1:
-        start, stop = max(a.start, b.start), min(a.stop, b.stop)
-        return range(start, max(start, stop))
+    if type(a) is range and type(b) is range:
+        if a.step == b.step == 1:
+            start, stop = max(a.start, b.start), min(a.stop, b.stop)
+            return range(start, max(start, stop))
+        if b.step == 1 or (a.step == b.step and (a.start - b.start) % a.step == 0):
+            return _cut(a, b.start, b.stop)
+        if a.step == 1:
+            return _cut(b, a.start, a.stop)
+        if a.step == b.step:
+            return range(0)
     if a == b:
         return a
     return tuple(sorted(set(a) & set(b)))
+
+
+def _cut(a: range, start: int, stop: int) -> range:
+    """The places of a range from `start` on and before `stop`."""
+    first = a.start + max(0, -(-(start - a.start) // a.step)) * a.step
+    return range(first, max(first, min(a.stop, stop)), a.step)
 
 
 def meet(a: Box, b: Box) -> Box | None:
@@ -44,28 +58,23 @@ def meet(a: Box, b: Box) -> Box | None:
     return tuple(out)
 
 
-def covers(a: Box, b: Box) -> bool:
-    """Whether `b` lies in `a`."""
-    for x, y in zip(a, b):
-        if x is y:
-            continue
-        if type(x) is range and x.step == 1:
-            if y[0] < x.start or y[-1] >= x.stop:
-                return False
-        elif set(y) - set(x):
-            return False
-    return True
-
-
 def without(a: Box, b: Box) -> list[Box]:
     """The elements of `a` that are not in `b`, as boxes."""
     rest: list[Box] = []
     left = list(a)
     for axis, (x, y) in enumerate(zip(a, b)):
+        if x is y or x == y:  # nothing is left out along this axis
+            continue
+        parts: list[Axis]
         if type(x) is range and type(y) is range and x.step == y.step == 1:
-            parts: list[Axis] = [
+            parts = [
                 range(x.start, min(x.stop, y.start)),
                 range(max(x.start, y.stop), x.stop),
+            ]
+        elif type(x) is range and type(y) is range and y and common(x, y) == y and x.step == y.step:
+            parts = [
+                range(x.start, min(x.stop, y.start), x.step),
+                range(y[-1] + x.step, x.stop, x.step),
             ]
         else:
             parts = [tuple(sorted(set(x) - set(y)))]
@@ -121,19 +130,42 @@ def into_view(box: Box, view: Meta, axes: tuple[Any, ...] | None, all_of_it: Box
     return tuple(out)
 
 
-def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> Box:
-    """The elements of a tensor that a part of a view covers; `known`: what `seen` says of it."""
+_PIECES = 64
+"""Into so many pieces a part is cut at most, so that each is a box."""
+
+
+def from_view(part: Box, buffer: Meta, view: Meta, offset: int, known: Any) -> list[Box]:
+    """The elements of a tensor that a part of a view covers, as boxes; `known`: what `seen` says of
+    it."""
     box, axes = known
-    if axes is None:
-        ranges = [p for p in part if isinstance(p, range) and p.step == 1]
-        if len(ranges) == len(part):
-            moved = offset + sum(p.start * s for p, s in zip(ranges, view.strides))
-            if view.itemsize == buffer.itemsize:
-                found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
-                if found is not None:
-                    return tuple([range(a, b, s) for a, b, s in found])
-        found_box: Box = box
-        return found_box
+    if axes is not None:
+        return [_along(part, box, axes)]
+    if view.itemsize != buffer.itemsize:
+        return [box]
+    found = _walked(part, buffer, view, offset)
+    if found is not None:
+        return [found]
+    for axis in sorted(range(len(part)), key=lambda axis: len(part[axis])):
+        if 1 < len(part[axis]) <= _PIECES:
+            cut = [(*part[:axis], range(p, p + 1), *part[axis + 1 :]) for p in part[axis]]
+            pieces = [_walked(piece, buffer, view, offset) for piece in cut]
+            if None not in pieces:
+                return [piece for piece in pieces if piece is not None]
+    return [box]
+
+
+def _walked(part: Box, buffer: Meta, view: Meta, offset: int) -> Box | None:
+    """A part of a view, if its elements are a box of the tensor."""
+    ranges = [p for p in part if isinstance(p, range) and p.step == 1]
+    if len(ranges) != len(part):
+        return None
+    moved = offset + sum(p.start * s for p, s in zip(ranges, view.strides))
+    found = box_of(buffer.shape, moved, tuple(map(len, part)), view.strides)
+    return None if found is None else tuple([range(a, b, s) for a, b, s in found])
+
+
+def _along(part: Box, box: Box, axes: tuple[Any, ...]) -> Box:
+    """A part of a view whose axes run along axes of the tensor."""
     out = list(box)
     for at, (axis, start, step) in enumerate(axes):
         if axis is None:
@@ -157,6 +189,9 @@ def _axis(places: np.ndarray) -> Axis:
     first, last = int(places[0]), int(places[-1])
     if last - first + 1 == len(places):
         return range(first, last + 1)
+    step = int(places[1]) - first
+    if first + step * (len(places) - 1) == last and (np.diff(places) == step).all():
+        return range(first, last + 1, step)
     return tuple(places.tolist())
 
 
@@ -176,7 +211,7 @@ def reshaped(box: Box, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Box:
     return of_places(wanted, flat)
 
 
-def merged(boxes: list[Box]) -> tuple[Box, ...]:
+def merged(boxes: Sequence[Box]) -> tuple[Box, ...]:
     """The same elements in fewer boxes: those that continue one another along an axis are one."""
     found = list(dict.fromkeys(boxes))
     for axis in range(len(found[0]) - 1, -1, -1) if found else ():
@@ -205,4 +240,26 @@ def _joined(parts: list[Axis]) -> list[Axis]:
             out[-1] = range(last.start, max(last.stop, p.stop))
         else:
             out.append(p)
-    return out + rest
+    return out + _interleaved(rest)
+
+
+def _interleaved(parts: list[Axis]) -> list[Axis]:
+    """The same places, ranges with a step that fill one another's gaps as one."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    out: list[Axis] = []
+    for p in parts:
+        if isinstance(p, range):
+            groups.setdefault((p.step, len(p)), []).append(p.start)
+        else:
+            out.append(p)
+    for (step, n), starts in groups.items():
+        starts.sort()
+        while starts:
+            first = starts[0]
+            if starts[:step] == list(range(first, first + step)):
+                out.append(range(first, first + n * step))
+                del starts[:step]
+            else:
+                out.append(range(first, first + (n - 1) * step + 1, step))
+                del starts[0]
+    return out

@@ -60,6 +60,8 @@ class Call:
     places: tuple[Place, ...]
     outputs: tuple[int, ...]
     """The buffers that lie in shared HBM."""
+    undecided: bool = False
+    """Whether values decide if unknown elements are read. Not in a file: it is found out anew."""
 
 
 def call_of(
@@ -69,6 +71,7 @@ def call_of(
     grid: tuple[int, ...],
     cores: int,
     given: tuple[Given, ...],
+    undecided: bool,
 ) -> Call:
     """What a kernel call that has ended noted."""
     places = []
@@ -98,4 +101,5 @@ def call_of(
         tuple((buffers[number].meta, values) for number, values in lowering.arrays),
         tuple(places),
         tuple(n for n, b in enumerate(buffers) if b.role in ("output", "scattered")),
+        undecided,
     )

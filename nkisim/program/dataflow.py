@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ from ..machine.memory import CONST, Buffer
 from ..tensors.index import box_of_kept
 from .boxes import (
     Box,
-    covers,
     from_view,
     into_view,
     meet,
@@ -58,8 +58,8 @@ class _Write:
         if found is not None:
             part = tuple([range(a, a + n) for a, n in zip(*found)])
             operand = self.operand
-            known = self.all, self.axes
-            self.box = from_view(part, operand.buffer.meta, operand.meta, operand.offset, known)
+            known = self.all, self.axes  # which run along the tensor's: it is one box
+            (self.box,) = from_view(part, operand.buffer.meta, operand.meta, operand.offset, known)
             self.full = True
 
     def scattered(self, places: Any) -> None:
@@ -211,7 +211,8 @@ class Dataflow:
         known = seen(buffer.meta, meta, offset)
         if part is whole(meta.shape):
             return self._need(buffer, known[0], before)
-        return self._need(buffer, from_view(part, buffer.meta, meta, offset, known), before)
+        boxes = from_view(part, buffer.meta, meta, offset, known)
+        return [edge for box in boxes for edge in self._need(buffer, box, before)]
 
     def _need(self, buffer: Buffer, box: Box, before: int) -> list[_Edge]:
         """Who wrote elements of a buffer, as they are before instruction `before`."""
@@ -271,20 +272,30 @@ class _Edge(NamedTuple):
 
 
 class _Found:
-    """One search."""
+    """One search. Instructions are taken from the last to the first, so that all that is asked of
+    one is known when its turn comes, and is asked in as few parts as there can be."""
 
     def __init__(self, flow: Dataflow, cut: frozenset[str]) -> None:
         self.flow = flow
         self.cut = cut
         self.boxes: dict[int, dict[Box, None]] = {}
-        self.known: dict[Any, list[Box]] = {}
-        """What has been asked of an instruction already."""
-        self.waiting: list[tuple[int, Box, bool]] = []
+        self.asked: dict[tuple[int, bool], list[Box]] = {}
+        """The parts that are asked for, by instruction and destination."""
+        self.waiting: list[tuple[int, bool]] = []
+        """The instructions that something is asked of, as a heap of negative numbers."""
 
     def origins(self) -> Origins:
         """What was found, by input."""
+        picked = self.flow._picked
         while self.waiting:
-            self.through(*self.waiting.pop())
+            negative, second = heappop(self.waiting)
+            number = -negative
+            parts: Sequence[Box] = self.asked.pop((number, second))
+            # rows that indices pick lie in smaller boxes one by one
+            if len(parts) > 1 and number not in picked:
+                parts = merged(parts)
+            for part in parts:
+                self.through(number, part, second)
         names = self.flow._names
         return {names[slot]: merged(list(boxes)) for slot, boxes in sorted(self.boxes.items())}
 
@@ -298,7 +309,7 @@ class _Found:
 
     def follow(self, edges: Iterable[_Edge]) -> None:
         """Go on where these lead."""
-        known = self.known
+        asked = self.asked
         for name, number, part, second, call, k in edges:
             if name in self.cut:
                 continue
@@ -306,14 +317,12 @@ class _Found:
                 self.origin(call, k, part)
                 continue
             key = number, second
-            asked = known.get(key)
-            if asked is None:
-                known[key] = [part]
-            elif any(old is part or covers(old, part) for old in asked):
-                continue
-            else:
-                asked.append(part)
-            self.waiting.append((number, part, second))
+            parts = asked.get(key)
+            if parts is None:
+                asked[key] = [part]
+                heappush(self.waiting, (-number, second))
+            elif parts[-1] is not part:
+                parts.append(part)
 
     def origin(self, call: int, k: int, box: Box) -> None:
         """Follow elements of what a kernel is given."""

@@ -142,56 +142,69 @@ def _pattern(pattern: Pattern, blocks: _Blocks) -> list[Any]:
     return [list(pattern.shape), pattern.kind, list(pattern.numbers), held, pattern.dtype]
 
 
-def _call(call: Call, blocks: _Blocks, paths: bool) -> dict[str, Any]:
-    numbers: dict[tuple[Any, ...], int] = {}
-    layouts: list[Any] = []
+class _Tables:
+    """The tables of one kernel call, as JSON."""
 
-    def layout(m: Meta | None) -> int | None:
+    def __init__(self, blocks: _Blocks) -> None:
+        self.blocks = blocks
+        self.layouts: list[Any] = []
+        self.numbers: dict[tuple[Any, ...], int] = {}
+
+    def layout(self, m: Meta | None) -> int | None:
+        """The number of a layout."""
         if m is None:
             return None
         key = (m.space, m.shape, m.strides, m.dtype, m.pdim)
-        if key not in numbers:
-            numbers[key] = len(layouts)
+        if key not in self.numbers:
+            self.numbers[key] = len(self.layouts)
             strides = list(m.strides)
-            layouts.append([m.space, list(m.shape), strides, dtypes.name(m.dtype), m.pdim])
-        return numbers[key]
+            self.layouts.append([m.space, list(m.shape), strides, dtypes.name(m.dtype), m.pdim])
+        return self.numbers[key]
 
-    def view(v: View) -> list[int | None]:
-        return [v.buffer, v.offset, layout(v.meta)]
+    def view(self, v: View) -> list[int | None]:
+        """A part of a buffer."""
+        return [v.buffer, v.offset, self.layout(v.meta)]
 
-    def form(f: Form) -> list[Any]:
+    def form(self, f: Form) -> list[Any]:
+        """What calls of an instruction have in common."""
         return [
             [f.instruction.name, f.instruction.version],
             f.api,
             value(f.attrs),
             f.space,
             _dtype(f.dtype),
-            layout(f.dst),
-            [layout(m) for m in f.srcs],
-            layout(f.extra),
+            self.layout(f.dst),
+            [self.layout(m) for m in f.srcs],
+            self.layout(f.extra),
             f.skip,
         ]
 
-    def allocation(a: Allocation) -> list[Any]:
+    def allocation(self, a: Allocation) -> list[Any]:
+        """A tensor that the kernel asks for."""
         return [a.space, list(a.shape), _dtype(a.dtype), a.pdim, a.pstart, a.name]
 
-    def part(p: Any) -> Any:
+    def pick(self, p: Pick) -> list[Any]:
+        """Elements picked by indices."""
+        return [p.kind, self.view(p.base), [self._part(x) for x in p.parts]]
+
+    def _part(self, p: Any) -> Any:
         if isinstance(p, View):
-            return {"view": view(p)}
+            return {"view": self.view(p)}
         if isinstance(p, Pattern):
-            return {"pattern": _pattern(p, blocks)}
+            return {"pattern": _pattern(p, self.blocks)}
         return p
 
-    def pick(p: Pick) -> list[Any]:
-        return [p.kind, view(p.base), [part(x) for x in p.parts]]
-
-    def constant(c: Any) -> Any:
+    def constant(self, c: Any) -> Any:
+        """A number or a pattern."""
         if isinstance(c, Pattern):
-            return {"pattern": _pattern(c, blocks)}
+            return {"pattern": _pattern(c, self.blocks)}
         return [value(c.value), dtypes.name(c.dtype)]
 
-    steps = call.steps
-    counts = np.diff(steps[:, 3], prepend=0)
+
+def _call(call: Call, blocks: _Blocks, paths: bool) -> dict[str, Any]:
+    tables = _Tables(blocks)
+    kinds, whats, places, ends = call.steps.T
+    counts = np.diff(ends, prepend=0)
     files = sorted({p.filename for p in call.places})
     return {
         "name": call.name,
@@ -199,22 +212,22 @@ def _call(call: Call, blocks: _Blocks, paths: bool) -> dict[str, Any]:
         "grid": list(call.grid),
         "cores": call.cores,
         "given": [[g.name, g.slot, list(g.shape), _dtype(g.dtype), g.mutable] for g in call.given],
-        "returned": [view(v) for v in call.returned],
+        "returned": [tables.view(v) for v in call.returned],
         "into": list(call.into),
-        "forms": [form(f) for f in call.forms],
-        "metas": [layout(m) for m in call.metas],
-        "allocations": [allocation(a) for a in call.allocations],
+        "forms": [tables.form(f) for f in call.forms],
+        "metas": [tables.layout(m) for m in call.metas],
+        "allocations": [tables.allocation(a) for a in call.allocations],
         "texts": list(call.texts),
         "masks": [_pattern(m, blocks) for m in call.masks],
         "attributes": [value(a) for a in call.attributes],
-        "constants": [constant(c) for c in call.constants],
-        "picks": [pick(p) for p in call.picks],
-        "arrays": [[layout(m), str(a.dtype), blocks.add(a)] for m, a in call.arrays],
+        "constants": [tables.constant(c) for c in call.constants],
+        "picks": [tables.pick(p) for p in call.picks],
+        "arrays": [[tables.layout(m), str(a.dtype), blocks.add(a)] for m, a in call.arrays],
         "files": [f if paths else os.path.basename(f.replace("\\", "/")) for f in files],
         "places": [[files.index(p.filename), p.line, p.text, p.label] for p in call.places],
         "outputs": list(call.outputs),
-        "layouts": layouts,
-        "steps": [blocks.integers(c) for c in (steps[:, 0], steps[:, 1], steps[:, 2], counts)],
+        "layouts": tables.layouts,
+        "steps": [blocks.integers(c) for c in (kinds, whats, places, counts)],
         "args": blocks.integers(call.args),
     }
 

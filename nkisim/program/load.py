@@ -7,6 +7,7 @@ from pathlib import Path
 from ..machine import dtypes
 from . import verify
 from .decode import Reader, entries, refuse, text
+from .decode_call import CallReader
 from .program import Array, Leaf, Program
 
 AT_ONCE = 1 << 17
@@ -32,7 +33,8 @@ def load(made: type[Program], path: str | Path) -> Program:
             refuse("a constant is not one of its arrays")
         shape, dtype = slots[slot]
         constants[slot] = reader.array(block, shape, dtype, "a constant")
-    calls = reader.calls(slots)
+    found = entries(reader.get(header, "calls"), "the kernel calls")
+    calls = [CallReader(reader, call, slots).read() for call in found]
     if not calls:
         refuse("it calls no kernel")
     known = {*range(len(inputs)), *constants}

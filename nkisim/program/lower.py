@@ -9,7 +9,7 @@ import numpy as np
 
 from ..execution.execution import Execution
 from ..execution.launch import mapped
-from ..execution.lowering import Lowering
+from ..execution.lowering import TARGET, Lowering
 from ..machine import dtypes
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING
@@ -72,7 +72,12 @@ class _Listener:
         """A kernel has begun; or the second core of one, which shares the first's steps."""
         self.started.append(execution)
         if execution.lowering is None:
-            execution.lower(Lowering(self.slots.new))
+            lowering = Lowering(self.slots.new)
+            execution.lower(lowering)
+            target = execution.config.target
+            if target != self.config.target:  # the kernel asks for one itself
+                name = lowering.texts.number(target.name, target.name)
+                lowering.step(TARGET, name, at=(execution.kernel_code, 0))
 
     def finish(self) -> None:
         """Turn what ended kernels noted into calls."""
@@ -95,6 +100,7 @@ class _Listener:
             execution.grid,
             cores,
             given,
+            execution.undecided,
         )
 
 

@@ -25,7 +25,7 @@ from . import verify
 from .call import Call
 from .dataflow import Dataflow
 from .encode import body
-from .flat import FlatCall
+from .flat import CannotFlatten, FlatCall
 from .instruction import Instructions
 from .replay import Replay
 from .run import UNCHECKED, Run
@@ -133,7 +133,7 @@ class Program:
 
     @property
     def tree(self) -> Any:
-        """What it returns, with a `Leaf` in the place of each array."""
+        """What it returns, with a `Leaf` instead of each array."""
         return self._tree
 
     @property
@@ -286,6 +286,11 @@ class Flat:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        decided = [not call.undecided for call in program.calls]
+        if program._derive:
+            decided += [not execution.undecided for execution in program.run.programs]
+        if not all(decided):
+            raise CannotFlatten("values decide whether it reads elements that nothing wrote")
         self._calls = [
             FlatCall(
                 call,
@@ -298,6 +303,16 @@ class Flat:
 
     def __len__(self) -> int:
         return sum(len(call.calls) for call in self._calls)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Bytes of each HBM tensor, by the name that the kernel gives it, that the last call left
+        out where run-time indices were out of bounds (`oob_mode.skip`)."""
+        found: dict[str, int] = {}
+        for call in self._calls:
+            for name, nbytes in call.skipped.items():
+                found[name] = found.get(name, 0) + nbytes
+        return found
 
     def __call__(self, *arrays: Any) -> Any:
         """What the program returns for these arrays. ValueError for other shapes or data types,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..execution.creation import viewed
+from ..execution.creation import in_banks, viewed
 from ..execution.execute import execute, redirect, spend_memset
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
@@ -51,7 +51,7 @@ from ..machine.running import RUNNING, Listener
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
-from ..tensors import strided
+from ..tensors import runtime
 from ..tensors.const import Const, number
 from ..tensors.index import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
@@ -265,16 +265,16 @@ class Replay:
         parts: list[Any] = [self.view(*p) if isinstance(p, View) else p for p in pick.parts]
         api, skip = ("nl.device_print", False) if form is None else (form.api, form.skip)
         if pick.kind == "nothing":
-            return strided.nothing(t)
+            return runtime.nothing(t)
         if pick.kind == "rows":
             index, scale, extent = parts
-            return strided.picked_rows(t, index, scale, extent, api)
+            return runtime.picked_rows(t, index, scale, extent, api)
         if pick.kind == "columns":
             index, group, count = parts
-            return strided.scattered(t, index, group, count, api)
+            return runtime.scattered(t, index, group, count, api)
         if pick.kind == "element":
             index, scale, extent, dim, *shape = parts
-            return strided.at_element(t, index, scale, extent, dim, tuple(shape), api, skip)
+            return runtime.at_element(t, index, scale, extent, dim, tuple(shape), api, skip)
         return self._indices(t, pick.parts)
 
     def _indices(self, t: Tensor, parts: tuple[Any, ...]) -> Tensor:
@@ -343,6 +343,8 @@ class Replay:
         t = self.execution.allocate(
             a.space, a.shape, a.dtype, pdim=a.pdim, pstart=a.pstart, name=a.name
         )
+        if self.derive and not self.execution.dialect.writes_inputs:
+            in_banks(self.execution.config.target, t.meta)
         if len(self.whole) in self.outputs:
             t.buf.role = "output"
             self.execution.shared.append(t)

@@ -115,15 +115,19 @@ class Run:
         return dict(sorted(found.items(), key=lambda kv: (-kv[1], kv[0])))
 
     # -- traffic -----------------------------------------------------------------------------------
+    def _transfers(self) -> Iterator[Record]:
+        for program in self.programs:
+            yield from program.tape.transfers()
+
     @property
     def hbm_bytes_read(self) -> int:
         """Bytes that DMA engines read from HBM."""
-        return sum(r.hbm_read for r in self.records())
+        return sum(r.hbm_read for r in self._transfers())
 
     @property
     def hbm_bytes_written(self) -> int:
         """Bytes that DMA engines wrote to HBM."""
-        return sum(r.hbm_written for r in self.records())
+        return sum(r.hbm_written for r in self._transfers())
 
     @property
     def dma_transfers(self) -> int:
@@ -134,7 +138,7 @@ class Run:
     def hbm_reads(self) -> dict[str, int]:
         """Bytes read from each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for r in self.records():
+        for r in self._transfers():
             for who in r.srcs:
                 if who.meta.space == HBM:
                     label = who.buffer.label
@@ -145,7 +149,7 @@ class Run:
     def hbm_writes(self) -> dict[str, int]:
         """Bytes written to each HBM tensor, by name."""
         out: dict[str, int] = {}
-        for r in self.records():
+        for r in self._transfers():
             if r.dst.meta.space == HBM:
                 label = r.buffer.label
                 out[label] = out.get(label, 0) + r.moved(r.dst.meta.nbytes)

@@ -3,7 +3,7 @@ then every step, on shapes, through the machine that a kernel meets."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,52 +48,17 @@ _SEEDS = ("set_rng_seed", "rand_set_state")
 def form(call: Call) -> None:
     """Refuse steps that are not of any kind, name what is not there or have other arguments than
     their kind."""
-    steps = call.steps
-    if not len(steps):
+    if not len(call.steps):
         return
-    kinds, whats, places = steps[:, 0], steps[:, 1], steps[:, 2]
-    counts = np.diff(steps[:, 3], prepend=0)
+    kinds, whats, places, ends = call.steps.T
     if places.min() < 0 or places.max() >= len(call.places):
         refuse("a step stands at a line that is not there")
     if int((kinds == PRINT).sum()) > MOST_PRINTED:
         refuse("it prints too much")
-    texts = len(call.texts)
-    # of each kind the least and the most that `what` may be, and the number of arguments
-    known: dict[int, tuple[int, int, int]] = {
-        ALLOCATE: (0, len(call.allocations), 0),
-        REDIRECT: (-1, len(call.attributes), 4),
-        PRINT: (0, texts, 3),
-        ZERO: (0, 2, 3),
-        CLEAR: (0, 1, 3),
-        MATERIALIZE: (0, 1, 3),
-        PLACE: (0, 1, 3),
-        OFFER: (0, 1, 3),
-        PAUSE: (0, 1, 1),
-        RESUME: (0, 1, 3),
-        TARGET: (0, texts, 0),
-        CORE: (0, call.cores, 0),
-        SEND: (0, 1, 3),
-        LOOP: (0, 2, 1),
-        NEXT: (0, 1, 1),
-        END: (0, 1, 0),
-        CONSTANT: (0, len(call.arrays), 0),
-        INSTANCE: (0, 1, -1),
-        RUN: (0, len(call.forms), -1),
-    }
-    if set(np.unique(kinds).tolist()) - set(known):
-        refuse("a step is of no kind")
-    for kind, (low, high, count) in known.items():
-        mine = kinds == kind
-        if not mine.any():
-            continue
-        if whats[mine].min() < low or whats[mine].max() >= high:
-            refuse("a step names an entry of a table that is not there")
-        if count >= 0 and (counts[mine] != count).any():
-            refuse("a step has more or fewer arguments than its kind")
+    counts = np.diff(ends, prepend=0)
+    _of_known_kinds(call, kinds, whats, counts)
     ran = kinds == RUN
-    wanted = np.array(
-        [3 + 2 * len(f.srcs) + 2 * (f.extra is not None) for f in call.forms] or [0], np.int64
-    )
+    wanted = _arguments(call)
     if (counts[ran] != wanted[whats[ran]]).any():
         refuse("an instruction has more or fewer operands than its form")
     if any(call.texts[w] not in targets.TARGETS for w in set(whats[kinds == TARGET].tolist())):
@@ -108,11 +73,64 @@ def form(call: Call) -> None:
         refuse(f"its tensors in HBM need {hbm} bytes, at most {MOST_HBM} are given")
 
 
+def _arguments(call: Call) -> Any:
+    """How many arguments an instruction of each form has: a mask, and a buffer and an offset for
+    each operand."""
+    return np.array(
+        [3 + 2 * len(f.srcs) + 2 * (f.extra is not None) for f in call.forms] or [0], np.int64
+    )
+
+
+class _Kind(NamedTuple):
+    """What the steps of a kind may hold."""
+
+    low: int
+    high: int
+    """The entry of its table that a step names: from `low`, below `high`."""
+    arguments: int
+    """How many; -1 for any number."""
+
+
+def _of_known_kinds(call: Call, kinds: Any, whats: Any, counts: Any) -> None:
+    """Refuse steps of no kind, and those that name what is not there."""
+    texts = len(call.texts)
+    known = {
+        ALLOCATE: _Kind(0, len(call.allocations), 0),
+        REDIRECT: _Kind(-1, len(call.attributes), 4),
+        PRINT: _Kind(0, texts, 3),
+        ZERO: _Kind(0, 2, 3),
+        CLEAR: _Kind(0, 1, 3),
+        MATERIALIZE: _Kind(0, 1, 3),
+        PLACE: _Kind(0, 1, 3),
+        OFFER: _Kind(0, 1, 3),
+        PAUSE: _Kind(0, 1, 1),
+        RESUME: _Kind(0, 1, 3),
+        TARGET: _Kind(0, texts, 0),
+        CORE: _Kind(0, call.cores, 0),
+        SEND: _Kind(0, 1, 3),
+        LOOP: _Kind(0, 2, 1),
+        NEXT: _Kind(0, 1, 1),
+        END: _Kind(0, 1, 0),
+        CONSTANT: _Kind(0, len(call.arrays), 0),
+        INSTANCE: _Kind(0, 1, -1),
+        RUN: _Kind(0, len(call.forms), -1),
+    }
+    if set(np.unique(kinds).tolist()) - set(known):
+        refuse("a step is of no kind")
+    for number, kind in known.items():
+        mine = kinds == number
+        if not mine.any():
+            continue
+        if whats[mine].min() < kind.low or whats[mine].max() >= kind.high:
+            refuse("a step names an entry of a table that is not there")
+        if kind.arguments >= 0 and (counts[mine] != kind.arguments).any():
+            refuse("a step has more or fewer arguments than its kind")
+
+
 def destinations(call: Call, ran: Any) -> None:
     """Refuse instructions that write to a number, or to what they must not."""
-    ends, whats = call.steps[ran, 3], call.steps[ran, 1]
-    wide = np.array([3 + 2 * len(f.srcs) + 2 * (f.extra is not None) for f in call.forms] or [0])
-    starts = ends - wide[whats]
+    _, whats, _, ends = call.steps[ran].T
+    starts = ends - _arguments(call)[whats]
     masks, into = call.args[starts], call.args[starts + 1]
     if len(masks) and (masks.min() < -1 or masks.max() >= len(call.masks)):
         refuse("a mask is not there")

@@ -12,24 +12,33 @@ import ast
 import functools
 import textwrap
 from types import CodeType
-from typing import NamedTuple
 
 from . import source
 
 
-class Block(NamedTuple):
+class Block:
     """Lines `first` to `last` of a file, all in one branch or loop body."""
 
-    code: CodeType
-    first: int
-    last: int
-    kind: str
-    """"if" or "for"."""
+    __slots__ = ("_seen", "code", "first", "kind", "last")
 
-    def holds(self, code: CodeType, line: int) -> bool:
-        # by identity first: comparing two codes by value takes longer than an instruction
-        other = code is not self.code and code != self.code
-        return other or self.first <= line <= self.last
+    def __init__(self, code: CodeType, first: int, last: int, kind: str) -> None:
+        self.code = code
+        self.first = first
+        self.last = last
+        self.kind = kind
+        """"if" or "for"."""
+        self._seen: dict[tuple[int, int], tuple[CodeType, bool]] = {}
+
+    def holds(self, code: CodeType, lasti: int) -> bool:
+        """Whether the instruction at byte `lasti` of `code` stands in the block; of another
+        function's it is taken to."""
+        # by identity: comparing or hashing codes by value takes longer than an instruction
+        found = self._seen.get((id(code), lasti))
+        if found is None:
+            other = code is not self.code and code != self.code
+            inside = other or self.first <= source.line_of(code, lasti).line <= self.last
+            found = self._seen[id(code), lasti] = code, inside  # `code` lives as long as its id
+        return found[1]
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -35,6 +35,21 @@ class Const(Tensor):
         return found
 
 
+_KNOWN: dict[float, Const] = {}
+"""Floats that kernels have used as operands."""
+_MOST = 1024
+
+
+def of_float(value: float) -> Const:
+    """`value` as an operand; the one that there is of it."""
+    found = _KNOWN.get(value)
+    if found is None:
+        found = Const(value)
+        if len(_KNOWN) < _MOST and value:  # 0.0 and -0.0 would be one key
+            _KNOWN[value] = found
+    return found
+
+
 def number(value: Any, dtype: np.dtype) -> Const:
     """A number that counts as of `dtype` where types are promoted."""
     made = Const(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from ..machine.running import RUNNING
+from ..rules import source
 from ..rules.errors import KernelError, broken
 
 
@@ -70,11 +71,24 @@ _INSTEAD = {
 }
 
 
-def refuse_attribute(name: str, tensor: Any) -> NoReturn:
-    """Raise the error for an attribute that tiles do not have."""
-    raise KernelAttributeError(
+def no_attribute(error: AttributeError, tensor_type: type) -> None:
+    """Raise the error for an attribute that tiles do not have, if a kernel asked one for such."""
+    name, trace = error.name or "__", error.__traceback__
+    tensor: Any = error.obj
+    asked = str(error).endswith(f" has no attribute '{name}'")  # and not set
+    if not asked or not issubclass(type(tensor), tensor_type) or name.startswith("__"):
+        return
+    at = source.Line("", 0, "")
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename not in source.INTERNAL_FILES:
+            at = source.line_of(code, trace.tb_lasti)
+        trace = trace.tb_next
+    told = KernelAttributeError(
         "argument",
         f"a tensor has no attribute '{name}'",
         tensor=tensor.label,
         remedy=f"Use {_INSTEAD[name]}." if name in _INSTEAD else None,
+        at=at,
     )
+    raise told.with_traceback(error.__traceback__) from None

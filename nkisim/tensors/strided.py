@@ -1,5 +1,5 @@
 """Views by shape and strides: slices, permutations, splits and merges of axes, explicit access
-patterns, run-time indices.
+patterns.
 
 Shapes, strides and offsets count elements. Every function returns a tensor of the class it was
 given, on the same memory; nothing is copied. Source: aws-neuron-sdk v2.32.0
@@ -8,70 +8,18 @@ nki/api/nki/language/__init__.py (NkiTensor), nki/deep-dives/nki-aps.rst.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..machine import dtypes
 from ..machine.counts import size_of
 from ..machine.memory import HBM, contiguous, meta_of
-from ..machine.running import running
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules import arguments
-from ..rules.errors import broken, shown
+from ..rules.errors import broken
 from . import subscripts
-from .tensor import IndexedTensor, Tensor
-
-_INT64 = np.dtype(np.int64)
-
-
-class Register(Protocol):
-    """A scalar of the device that a view may be indexed by."""
-
-    known: bool
-    """Whether it has a value that this run knows."""
-
-    def read(self, api: str) -> int:
-        """Its value."""
-
-
-class RuntimeView:
-    """What a run-time index adds to a view: which index, and how far one step of it moves.
-
-    The index is read when an instruction uses the view, not when the view is made.
-    """
-
-    __slots__ = ("dim", "extent", "of", "scalar", "scale", "vector")
-
-    def __init__(
-        self,
-        scalar: Register | Tensor | None,
-        vector: Tensor | None,
-        scale: int,
-        extent: int,
-        dim: int,
-        of: Tensor,
-    ) -> None:
-        self.scalar = scalar
-        self.vector = vector
-        self.scale = scale
-        """Elements from one index to the next."""
-        self.extent = extent
-        """Indices there are along the axis."""
-        self.dim = dim
-        self.of = of
-        """The tensor that was indexed."""
-
-
-class ResolvedView(Tensor):
-    """A view whose offset an instruction reads from a tile, in a run on shapes alone, where it
-    counts as 0."""
-
-    __slots__ = ("recipe", "skip")
-
-    recipe: tuple[Any, ...]
-    """How the offset comes about: see `IndexedTensor.recipe`."""
-    skip: bool
+from .tensor import Tensor
 
 
 def remake(
@@ -112,10 +60,10 @@ def _not_partition(t: Tensor, dim: int, what: str) -> None:
             remedy="Data moves between partitions only by an instruction: nisa.nc_transpose, a "
             "matmul or a DMA.",
         )
-    _free_of_index(t, dim, what)
+    free_of_index(t, dim, what)
 
 
-def _free_of_index(t: Tensor, dim: int, what: str) -> None:
+def free_of_index(t: Tensor, dim: int, what: str) -> None:
     """Axis `dim` must not be the one that a vector of run-time indices selects on."""
     runtime = getattr(t, "runtime", None)
     if runtime is not None and runtime.vector is not None and dim == 0:
@@ -138,7 +86,7 @@ def slice_axis(t: Tensor, dim: Any, start: Any, end: Any, step: Any = 1) -> Tens
     if step < 1 or start < 0 or end > n or start >= end:
         subscripts.bad_slice(t, dim, start, end, None if step == 1 else step)
     if (start, end, step) != (0, n, 1):
-        _free_of_index(t, dim, "slice")
+        free_of_index(t, dim, "slice")
     count = -(-(end - start) // step)
     step = step if count > 1 else 1
     if dim == 0 and step > 1 and count > 1 and t.meta.space != HBM:
@@ -400,95 +348,6 @@ def reshape(t: Tensor, shape: Any) -> Tensor:
     return remake(t, wanted, strides, t.off, t.meta.pstart)
 
 
-def _names(pattern: Any, what: str) -> list[Any]:
-    """A pattern of names: each a text, or a tuple of texts for axes that are one."""
-    if isinstance(pattern, (list, tuple)) and all(
-        isinstance(item, str)
-        or (isinstance(item, (list, tuple)) and all(isinstance(name, str) for name in item))
-        for item in pattern
-    ):
-        return list(pattern)
-    broken(
-        "argument",
-        f"rearrange: {what} is not a pattern of names",
-        got=shown(pattern),
-        limit="names and tuples of names, e.g. ('b', ('h', 'w'))",
-    )
-    raise AssertionError
-
-
-def _known_sizes(sizes: Any) -> dict[str, int]:
-    """The sizes of the axes that are given."""
-    if sizes is None:
-        return {}
-    if not isinstance(sizes, dict):
-        broken(
-            "argument",
-            "rearrange: fixed_sizes is not a dictionary",
-            got=shown(sizes),
-            limit="{name: size}",
-        )
-    found = {}
-    for name, size in sizes.items():
-        if size is not None:
-            found[name] = arguments.integer(size, "rearrange", f"the size of {name!r}", least=1)
-    return found
-
-
-def rearrange(t: Tensor, source: Any, target: Any, sizes: dict[str, int] | None = None) -> Tensor:
-    """Axes split, reordered and merged by name: ('b', ('h', 'w')) -> ('b', 'w', 'h')."""
-    source, target = _names(source, "src_pattern"), _names(target, "dst_pattern")
-    known = _known_sizes(sizes)
-    if len(source) != t.ndim:
-        broken(
-            "view-shape",
-            f"rearrange: the pattern {source!r} names {len(source)} axes, '{t.label}' has {t.ndim}",
-            tensor=t.label,
-            got=t.shape,
-        )
-    names: list[str] = []
-    view = t
-    for item, n in zip(source, t.shape):
-        group = (item,) if isinstance(item, str) else tuple(item)
-        wanted = tuple(known.get(name, -1) for name in group)
-        if wanted.count(-1) > 1:
-            broken(
-                "view-shape",
-                "rearrange: the sizes of "
-                f"{[g for g, w in zip(group, wanted) if w == -1]} are not given",
-                tensor=t.label,
-                got=f"{n} elements for {group}",
-                remedy="Pass fixed_sizes={name: size}.",
-            )
-        at = len(names)
-        if len(group) > 1:
-            view = split(view, at, wanted)
-        elif wanted[0] not in (-1, n):
-            broken(
-                "view-shape",
-                f"rearrange: '{group[0]}' is {n}, not {wanted[0]}",
-                tensor=t.label,
-                got=t.shape,
-            )
-        names += group
-    flat = [name for item in target for name in ((item,) if isinstance(item, str) else item)]
-    if sorted(flat) != sorted(names) or len(set(names)) != len(names):
-        broken(
-            "view-shape",
-            f"rearrange: {target!r} does not name the axes of {source!r}",
-            tensor=t.label,
-            got=sorted(flat),
-            limit=sorted(names),
-        )
-    view = permute(view, [names.index(name) for name in flat])
-    at = 0
-    for item in target:
-        if not isinstance(item, str) and len(item) > 1:
-            view = merge(view, at, at + len(item) - 1)
-        at += 1  # noqa: SIM113
-    return view
-
-
 def is_contiguous(t: Tensor) -> bool:
     """Whether the view is dense and row-major; on chip, within each partition."""
     first = 0 if t.meta.space == HBM else 1
@@ -647,191 +506,3 @@ def access(
         plain = remake(t, t.shape, t.meta.strides, t.off, t.meta.pstart)
         return _retyped(plain, wanted, shape, strides, off, pstart)
     return remake(t, shape, strides, off, pstart)
-
-
-# -- run-time indices ------------------------------------------------------------------------------
-def _element(t: Tensor, api: str) -> int:
-    """The one integer that the tensor `t` holds; 0 in a run without values."""
-    kernel = running()
-    assert kernel is not None
-    if t.size != 1:
-        broken(
-            "argument",
-            f"{api}: the run-time index '{t.label}' has {t.size} elements",
-            tensor=t.label,
-            got=t.shape,
-            limit="one element",
-        )
-    t = resolve(t, api)
-    kernel.check_read(t, api, decides=True)
-    t.buf.last = kernel.clock + 1
-    return int(t.array.reshape(-1)[0]) if kernel.values else 0
-
-
-def resolve(t: Tensor, api: str, skip: bool = False) -> Tensor:
-    """A view with its run-time index read: a plain view, or picked elements where the index is a
-    vector. In a run without values an index that a tile holds counts as 0.
-
-    With `skip`, an index out of bounds is no error: the elements that it would pick are left out.
-    """
-    runtime: RuntimeView | None = getattr(t, "runtime", None)
-    if runtime is None:
-        return t
-    if runtime.vector is not None:
-        return picked_rows(t, resolve(runtime.vector, api), runtime.scale, runtime.extent, api)
-    assert runtime.scalar is not None
-    where = runtime.scale, runtime.extent, runtime.dim, runtime.of.shape
-    if isinstance(runtime.scalar, Tensor):
-        return at_element(t, runtime.scalar, *where, api, skip)
-    kernel = running()
-    lowered = kernel is not None and kernel.lowering is not None  # then its value must be known
-    value = runtime.scalar.read(api) if runtime.scalar.known or lowered else 0
-    return _moved(t, value, *where, api, skip)
-
-
-def at_element(
-    t: Tensor,
-    index: Tensor,
-    scale: int,
-    extent: int,
-    dim: int,
-    of: tuple[int, ...],
-    api: str,
-    skip: bool,
-) -> Tensor:
-    """The view `t` moved by `scale` elements for each step of the one integer that `index` holds,
-    of which there are `extent` along axis `dim` of a tensor of shape `of`."""
-    kernel = running()
-    assert kernel is not None
-    value = _element(index, api)
-    if kernel.values:
-        return _moved(t, value, scale, extent, dim, of, api, skip)
-    view = ResolvedView(t.buf, t.array, t.meta, t.off)
-    view.recipe = ("element", t, index, scale, extent, dim, *of)
-    view.skip = skip
-    return view
-
-
-def _moved(
-    t: Tensor,
-    value: int,
-    scale: int,
-    extent: int,
-    dim: int,
-    of: tuple[int, ...],
-    api: str,
-    skip: bool,
-) -> Tensor:
-    off = t.off + value * scale
-    last = off + sum(s * (n - 1) for s, n in zip(t.meta.strides, t.shape))
-    total = t.buf.meta.nbytes // t.meta.itemsize
-    outside = value < 0 or last >= total or off < 0 or (t.meta.space != HBM and value >= extent)
-    if outside:
-        if skip:
-            return nothing(t)
-        broken(
-            "out-of-bounds",
-            f"{api}: index {value} is out of bounds for axis {dim} of '{t.label}', which has "
-            f"{extent} elements there",
-            tensor=t.label,
-            # of the flat memory too, as the official simulator tells it
-            got=f"run-time index {value}; index {last if value >= 0 else off} is out of bounds for "
-            f"axis 0 with size {total}",
-            limit=f"0..{extent - 1}",
-            remedy="Correct the index; nisa.dma_copy leaves such transfers out with "
-            "oob_mode=nisa.oob_mode.skip.",
-        )
-    array = t.strided_view(off, t.shape, t.meta.strides)
-    return type(t)(t.buf, array, t.meta, off)
-
-
-def _flat(t: Tensor) -> Tensor:
-    """The whole memory of `t`, row-major, as one axis of elements of its dtype."""
-    total = t.buf.meta.nbytes // t.meta.itemsize
-    return Tensor(
-        t.buf,
-        t.strided_view(0, (total,), (1,)),
-        meta_of(t.meta.space, (total,), (1,), t.meta.dtype),
-        0,
-    )
-
-
-def nothing(t: Tensor) -> Tensor:
-    """A pick of the shape of `t` that lies wholly out of bounds."""
-    places = np.full(t.shape, -1, dtype=np.int64)
-    return IndexedTensor(_flat(t), (places,), t.shape, (), ("nothing", t))
-
-
-def _addresses(t: Tensor) -> np.ndarray:
-    """Where the elements of `t` lie, counted from the start of its memory."""
-    total = np.full(t.shape, t.off, dtype=np.int64)
-    for axis, (n, stride) in enumerate(zip(t.shape, t.meta.strides)):
-        if n > 1 and stride:
-            line = np.arange(n, dtype=np.int64) * stride
-            total += line.reshape((1,) * axis + (n,) + (1,) * (t.ndim - axis - 1))
-    return total
-
-
-def picked_rows(t: Tensor, index: Tensor, scale: int, extent: int, api: str) -> Tensor:
-    """Rows of `t` picked by a vector of run-time indices, `scale` elements apart, of `extent`; more
-    than one column of indices counts down the columns."""
-    kernel = running()
-    assert kernel is not None
-    kernel.check_read(index, api, decides=True)
-    index.buf.last = kernel.clock + 1
-    if index.size < t.shape[0]:
-        broken(
-            "shape-mismatch",
-            f"{api}: '{index.label}' has {index.size} indices for {t.shape[0]} rows",
-            tensor=index.label,
-            got=index.shape,
-            limit=f"at least {t.shape[0]} indices",
-        )
-    recipe = ("rows", t, index, scale, extent)
-    if not kernel.values:
-        places = shape_only(t.shape, _INT64)
-        return IndexedTensor(_flat(t), (places,), t.shape, (index,), recipe)
-    rows = index.array.T.reshape(-1)[: t.shape[0]].astype(np.int64)
-    addresses = _addresses(t) + (rows * scale).reshape((-1,) + (1,) * (t.ndim - 1))
-    outside = (rows < 0) | (rows >= extent) if t.off == 0 else rows < 0
-    # a row that does not exist, even where its address would lie inside some other one
-    if outside.any():
-        addresses[outside] = np.where(
-            addresses[outside] < 0,
-            addresses[outside],
-            np.maximum(addresses[outside], t.buf.meta.nbytes // t.meta.itemsize),
-        )
-    picked = IndexedTensor(_flat(t), (addresses,), t.shape, (index,))
-    picked.rows = rows, extent
-    return picked
-
-
-def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Tensor:
-    """Columns of `t` picked by a snake of offsets: number i of a group of partitions is index[i %
-    group, i // group]."""
-    kernel = running()
-    assert kernel is not None
-    kernel.check_read(index, api, decides=True)
-    index.buf.last = kernel.clock + 1
-    partitions, free = t.meta.partitions, t.meta.free
-    flat = reshape(t, (partitions, free)) if t.ndim != 2 else t
-    rows = np.broadcast_to(np.arange(partitions, dtype=np.int64)[:, None], (partitions, count))
-    least = index.size // partitions * min(partitions % group or group, partitions)
-    if least < count:
-        broken(
-            "shape-mismatch",
-            f"{api}: '{index.label}' has {least} offsets a group, {count} are used",
-            tensor=index.label,
-            got=index.shape,
-        )
-    if not kernel.values:
-        places = rows, shape_only(rows.shape, _INT64)
-        recipe = ("columns", flat, index, group, count)
-        return IndexedTensor(flat, places, (partitions, count), (index,), recipe)
-    table = index.array.reshape(partitions, -1).astype(np.int64)
-    columns = np.empty((partitions, count), dtype=np.int64)
-    for first in range(0, partitions, group):
-        block = table[first : first + group]
-        snake = block.T.reshape(-1)
-        columns[first : first + group] = snake[:count]
-    return IndexedTensor(flat, (rows, columns), (partitions, count), (index,))

@@ -1,28 +1,29 @@
-"""Views on buffers: slices, index grids, reshapes; and the operators that tiles have in the current
-dialect."""
+"""Views on buffers: slices, index grids, reshapes; and elements picked by explicit indices."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..machine import dtypes, memory
+from ..machine import dtypes
 from ..machine import layout as layouts
 from ..machine.dtypes import FLOAT32
-from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of
-from ..machine.running import dialect
+from ..machine.memory import HBM, Buffer, Meta, contiguous, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules import arguments
 from ..rules.errors import broken
-from . import refusals, subscripts
-from .index import DynamicSlice, box_of_kept
+from . import subscripts
+from .index import DynamicSlice
+from .operators import PythonOperators
+from .picked import PickedElements
 
 _new: Any = object.__new__
+_lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
 
-class Tensor:
+class Tensor(PythonOperators):
     """A strided view of a buffer. The kernel holds these; instructions read and write them."""
 
     __slots__ = ("array", "buf", "meta", "off")
@@ -35,13 +36,6 @@ class Tensor:
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
-
-    if TYPE_CHECKING:  # the operators are made at the end of this file, all in one way
-
-        def __add__(self, other: Any) -> Any: ...
-        def __sub__(self, other: Any) -> Any: ...
-        def __mul__(self, other: Any) -> Any: ...
-        def __truediv__(self, other: Any) -> Any: ...
 
     def strided_view(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
@@ -233,7 +227,8 @@ class Tensor:
             whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
             return self[tuple(whole)]
         indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
-        picked = IndexedTensor(self, indices, grid, None)
+        parts = [part for index in indices for part in (None, np.asarray(index))]
+        picked = IndexedTensor(self, indices, grid, None, ("indices", self, *parts))
         picked.beyond = (self, dim, start, stop, step)
         return picked
 
@@ -247,7 +242,9 @@ class Tensor:
             return self[tuple(key[0])]
         read = subscripts.advanced(self, key, Tensor)
         if isinstance(read, subscripts.Picked):
-            return IndexedTensor(self, *read[:3], ("indices", self, *read.recipe))
+            return IndexedTensor(
+                self, read.indices, read.grid, read.tiles, ("indices", self, *read.recipe)
+            )
         return Tensor(
             self.buf, self.strided_view(read.off, read.meta.shape, read.meta.strides), *read
         )
@@ -379,161 +376,13 @@ class Tensor:
             )
         return of_array(self.array)
 
-    # -- computing, through the dialect in force ---------------------------------------------------
-    def __setitem__(self, key: Any, value: Any) -> None:
-        dialect().assign(self if key is Ellipsis else self[key], value)
-
-    def broadcast_to(self, shape: Any) -> Tensor:
-        found: Tensor = dialect().broadcast_to(self, arguments.sizes(shape, "broadcast_to"))
-        return found
-
-    def astype(self, dtype: Any) -> Tensor:
-        found: Tensor = dialect().astype(self, dtype)
-        return found
-
-    # -- refusals ----------------------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if (
-            method == "__call__"
-            and len(inputs) == 2
-            and not kwargs
-            and (
-                isinstance(inputs[0], np.generic)
-                or (isinstance(inputs[0], np.ndarray) and not inputs[0].ndim)
-            )
-        ):
-            reflected = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
-            # np.float32(2) * tile: NumPy's scalar asks first; the tile's operator answers
-            if reflected is not None:
-                return reflected(inputs[0])
-        return refusals.refuse_numpy(ufunc.__name__, self)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return refusals.refuse_numpy(func.__name__, self)
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        return refusals.refuse_numpy("array", self)
-
-    def __float__(self) -> float:
-        refusals.refuse_numpy("float", self)
-        return 0.0
-
-    __int__ = __index__ = __float__
-
-    def __bool__(self) -> bool:
-        if self.buf.role in ("input", "mutable"):
-            broken(
-                "argument-truth",
-                f"the truth value of the argument '{self.label}' is asked for",
-                tensor=self.label,
-                got=self.meta.describe(),
-                remedy="It says that the argument was given, whatever its values are; write 'is "
-                "not None'.",
-            )
-            return True
-        broken(
-            "truth-value",
-            f"the truth value of '{self.label}' is asked for while the kernel is built",
-            tensor=self.label,
-            got=self.meta.describe(),
-            remedy="Use nl.where or a mask; to ask whether an argument was given, write 'is "
-            "not None'.",
-        )
-        return False
-
-    def __len__(self) -> int:
-        return self.meta.shape[0]
-
-    def __iter__(self) -> Any:
-        broken(
-            "argument",
-            f"'{self.label}' cannot be iterated over",
-            tensor=self.label,
-            remedy="Loop over tile indices with nl.affine_range and slice the tensor.",
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        refusals.refuse_attribute(name, self)
-
     def __repr__(self) -> str:
         return f"<{self.label}: {self.meta.describe()}>"
 
     __hash__ = object.__hash__
 
 
-_REFLECTED = {
-    "add": "__radd__",
-    "subtract": "__rsub__",
-    "multiply": "__rmul__",
-    "divide": "__rtruediv__",
-    "true_divide": "__rtruediv__",
-    "power": "__rpow__",
-    "less": "__gt__",
-    "greater": "__lt__",
-    "less_equal": "__ge__",
-    "greater_equal": "__le__",
-    "equal": "__eq__",
-    "not_equal": "__ne__",
-}
-
-
-def _install_operators() -> None:
-    names = {
-        "add": "add",
-        "sub": "subtract",
-        "mul": "multiply",
-        "truediv": "divide",
-        "pow": "power",
-        "and": "bitwise_and",
-        "or": "bitwise_or",
-        "xor": "bitwise_xor",
-        "lshift": "left_shift",
-        "rshift": "right_shift",
-        "mod": "mod",
-        "matmul": "matmul",
-        "floordiv": "floor_divide",
-    }
-
-    def binary(op: str) -> Any:
-        return lambda self, other: dialect().operator(op, self, other)
-
-    def reflected(op: str) -> Any:
-        return lambda self, other: dialect().operator(op, other, self)
-
-    def inplace(op: str) -> Any:
-        return lambda self, other: dialect().inplace(op, self, other)
-
-    def unary(op: str) -> Any:
-        return lambda self: dialect().unary(op, self)
-
-    for short, op in names.items():
-        setattr(Tensor, f"__{short}__", binary(op))
-        setattr(Tensor, f"__r{short}__", reflected(op))
-        setattr(Tensor, f"__i{short}__", inplace(op))
-    for short, op in {
-        "lt": "less",
-        "le": "less_equal",
-        "gt": "greater",
-        "ge": "greater_equal",
-        "eq": "equal",
-        "ne": "not_equal",
-    }.items():
-        setattr(Tensor, f"__{short}__", binary(op))
-    for short, op in {
-        "neg": "negative",
-        "abs": "abs",
-        "invert": "invert",
-        "pos": "positive",
-    }.items():
-        setattr(Tensor, f"__{short}__", unary(op))
-
-
-_install_operators()
-
-
-class IndexedTensor(Tensor):
+class IndexedTensor(PickedElements, Tensor):
     """Elements picked by explicit indices: run-time rows, non-affine grids, or grids that reach out
     of bounds and need a mask. Bounds are checked when an instruction uses it, under that
     instruction's mask."""
@@ -552,95 +401,13 @@ class IndexedTensor(Tensor):
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
         super().__init__(base.buf, base.array, layout, base.off)
         self.base = base.meta
-        """The layout of what is picked from."""
         self.indices = indices
-        """An integer or an array of integers for each axis; a `ShapeOnly` where run-time values are
-        not computed."""
         self.tiles = tiles
-        """The index tiles, where the indices are run-time values; None for static grids."""
         self.recipe = recipe
         """How the indices come about, for `execution.lowering`: a name, tensors, numbers."""
         self.skip = False
-        """Whether elements out of bounds are left out."""
-        self.rows: tuple[np.ndarray, int] | None = None
-        """Where a vector of run-time indices picks rows of flat memory: the row of each first place
-        of the grid, and how many rows there are."""
-        self.beyond: tuple[Any, ...] | None = None
-        """Of a slice that ends beyond the tensor: the tensor, the axis, start, stop and step."""
-
-    @property
-    def unknown(self) -> bool:
-        """Whether the indices are run-time values in a run without values: which elements it picks
-        is not known."""
-        return self.tiles is not None and type(self.array) is ShapeOnly
-
-    def _check(self, where: np.ndarray | None) -> list[Any]:
-        """The indices of each axis over the grid, bounds checked where `where` holds; None for
-        run-time indices of a run without values."""
-        picked: list[Any] = []
-        for dim, index in enumerate(self.indices):
-            if type(index) is ShapeOnly:
-                picked.append(None)
-                continue
-            full = np.broadcast_to(index, self.shape)
-            n = self.base.shape[dim]
-            bad = (full < 0) | (full >= n)
-            if where is not None:
-                bad = bad & where
-            if bad.any() and self.rows is not None:
-                self._no_such_row(full, bad, n)
-            if bad.any():
-                self.refuse_slice()
-                first = int(full[bad][0])
-                # of an access pattern over flat memory the offset is told, as the official
-                # simulator does
-                where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
-                broken(
-                    "out-of-bounds",
-                    f"index {first} is out of bounds for axis {dim} {where_to}",
-                    tensor=self.label,
-                    got=f"{int(full.min())}..{int(full.max())}",
-                    limit=f"0..{n - 1}",
-                    remedy="The index is data: let entries that stand for nothing point at an "
-                    "element that is there, and "
-                    "mask what it brings."
-                    if self.tiles
-                    else "Pass mask= to leave out what lies beyond the tensor, e.g. "
-                    "mask=(i_f < n).",
-                )
-            picked.append(np.clip(full, 0, n - 1))
-        return picked
-
-    def refuse_slice(self) -> None:
-        """Refuse a slice that ends beyond the tensor; nothing for other picks."""
-        if self.beyond is not None:
-            subscripts.bad_slice(*self.beyond)
-
-    def _no_such_row(self, full: np.ndarray, bad: np.ndarray, total: int) -> None:
-        """Refuse a run-time row that the tensor does not have; `full`: offsets in its memory."""
-        assert self.rows is not None
-        rows, extent = self.rows
-        row, offset = int(rows[np.argwhere(bad)[0][0]]), int(full[bad][0])
-        broken(
-            "out-of-bounds",
-            f"index {row} is out of bounds for axis 0 of '{self.label}', which has {extent} rows",
-            tensor=self.label,
-            # of the flat memory too, as the official simulator tells it
-            got=f"row {row}; index {offset} is out of bounds for axis 0 with size {total}",
-            limit=f"0..{extent - 1}",
-            remedy="The index is data: let entries that stand for nothing point at a row that is "
-            "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
-        )
-
-    def places(self) -> np.ndarray | None:
-        """Where in the buffer the elements lie, shape `shape`, those out of bounds at the edge;
-        None in a run without values."""
-        if any(type(index) is ShapeOnly for index in self.indices):
-            return None
-        total = np.full(self.shape, self.off, dtype=np.int64)
-        for n, step, index in zip(self.base.shape, self.base.strides, self.indices):
-            total += np.clip(index, 0, n - 1) * step
-        return total
+        self.rows = None
+        self.beyond = None
 
     def inside(self) -> np.ndarray:
         """Which positions have all their indices inside the tensor, shape `shape`: the others are
@@ -674,98 +441,3 @@ class IndexedTensor(Tensor):
             "i_f]) from HBM.",
         )
         raise AssertionError
-
-    def gather(self, where: np.ndarray | None) -> Any:
-        """The values, shape `shape`; anything where `where` is False."""
-        picked = self._check(where)
-        if type(self.array) is ShapeOnly:
-            return shape_only(self.shape, self.array.dtype)
-        return self.array[tuple(picked)]
-
-    def written_flags(self, where: np.ndarray | None) -> np.ndarray:
-        """Whether each picked element has been written."""
-        if self.buf.state in (FULL, memory.ZERO, memory.SHARED):
-            return np.ones(self.shape, dtype=bool)
-        picked = self._check(where)
-        if self.unknown:  # no telling which: any element that is written will do
-            return np.full(self.shape, self.buf.state != memory.EMPTY)
-        flags: np.ndarray = self._flags()[tuple(picked)]
-        return np.logical_and.reduce(flags, axis=-1) if flags.ndim > len(self.shape) else flags
-
-    def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
-        """Write `values` to the picked elements where `where` holds, and mark them written."""
-        picked = self._check(where)
-        keep = (
-            np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
-        )
-        buf = self.buf
-        chosen: tuple[Any, ...] | None = None
-        if type(self.array) is not ShapeOnly:
-            chosen = tuple(p[keep] for p in picked)
-            self.array[chosen] = np.broadcast_to(values, self.shape)[keep]
-        if buf.state in (FULL, memory.SHARED):
-            return
-        region = None if self.tiles is not None else self._region(picked, keep)
-        if self.unknown:  # no telling which: all elements count as written from now on
-            buf.fill(0, buf.meta.shape, buf.meta.strides, buf.meta.itemsize)
-        elif region is not None:
-            buf.fill(*region, self.base.itemsize)
-        else:
-            self._flags()[tuple(p[keep] for p in picked) if chosen is None else chosen] = True
-        buf.state = memory.PARTIAL
-        if self.tiles is not None and buf.role == "output":
-            buf.role = "scattered"
-
-    def _region(
-        self, picked: list[np.ndarray], keep: np.ndarray
-    ) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
-        """Offset, shape and strides in the buffer of the elements that `keep` leaves, if they are a
-        strided region."""
-        box = box_of_kept(keep)
-        if box is None or 0 in box[1]:
-            return None
-        start, shape = box
-        inner = tuple(slice(a, a + n) for a, n in zip(start, shape))
-        flat: Any = sum(
-            (p[inner] * s for p, s in zip(picked, self.base.strides)), np.int64(self.off)
-        )
-        first = (0,) * len(shape)
-        strides = tuple(
-            int(flat[tuple(int(a == axis) for a in range(len(shape)))] - flat[first])
-            if n > 1
-            else 0
-            for axis, n in enumerate(shape)
-        )
-        plain = flat[first] + sum(
-            np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * s
-            for axis, (n, s) in enumerate(zip(shape, strides))
-        )
-        return (
-            (int(flat[first]), shape, strides)
-            if np.array_equal(flat, np.broadcast_to(plain, shape))
-            else None
-        )
-
-    def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
-        """Add `values`, in float32, to the picked elements where `where` holds; those picked
-        several times get each."""
-        picked = self._check(where)
-        keep = (
-            np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
-        )
-        if type(self.array) is ShapeOnly:
-            return
-        flat = np.ravel_multi_index(tuple(p[keep] for p in picked), self.array.shape)
-        places, which = np.unique(flat, return_inverse=True)
-        at = np.unravel_index(places, self.array.shape)
-        sums = dtypes.to_fp32(self.array[at])
-        np.add.at(
-            sums,
-            which.reshape(-1),
-            dtypes.to_fp32(np.broadcast_to(values.reshape(self.shape), self.shape)[keep]),
-        )
-        self.array[at] = dtypes.cast(sums, self.array.dtype)
-
-    def _flags(self) -> np.ndarray:
-        base = self.base
-        return self.buf.flags(self.off, base.shape, base.strides, base.itemsize)

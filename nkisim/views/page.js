@@ -2,7 +2,7 @@
   "use strict";
   // data: records[i] is the number of the instruction of step i, kinds[steps[i]] says what it is; gaps[i] stands before step i;
   // sbuf and psum: bytes used and holders at each step; tiles, written, read: contents, if they were kept; times: a model's;
-  // loads: the activation tables that steps load before they start.
+  // loads: the activation tables that steps load before they start; drawing: its size, boxes, and the box of each step.
   var LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+";
   var COLORS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116],
     [195, 179, 105], [225, 204, 85], [254, 232, 56]]; // cividis
@@ -78,7 +78,9 @@
     });
     grid.appendChild(left);
     grid.appendChild(right);
-    app.appendChild(grid);
+    var sheet = null, mark = null;
+    if (data.drawing) app.appendChild(beside(grid));
+    else app.appendChild(grid);
     app.appendChild(tiles);
     app.appendChild(make("p", "legend soft", "Keys: left and right arrow step, Home and End go to the first and last instruction." +
       (data.tiles ? " Contents: dark is the smallest value, yellow the largest, red not finite; of a large tile each cell is the " +
@@ -89,7 +91,7 @@
       Home: function () { return 0; }, End: function () { return last; } };
     function pressed(event) {
       if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      if (event.target === range || event.target === source || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+      if (event.target === range || event.target === source || event.target === sheet || /^(PRE|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
       go(keys[event.key]());
       event.preventDefault();
       event.stopPropagation();
@@ -101,6 +103,42 @@
     window.addEventListener("resize", function () {
       if (near.clientWidth !== drawn) strip();
     });
+
+    // The drawing beside the text: a sheet that scrolls, with a frame around the box of the instruction.
+    function beside(grid) {
+      var both = make("div", "both"), board = make("div", "board"), folded = root.querySelector(".drawn");
+      sheet = make("div", "sheet");
+      mark = make("div", "mark");
+      sheet.tabIndex = 0; // it scrolls
+      sheet.setAttribute("role", "region");
+      sheet.setAttribute("aria-label", "the kernel as a picture");
+      board.appendChild(folded.querySelector("img"));
+      board.appendChild(mark);
+      board.addEventListener("click", function (event) {
+        var area = board.getBoundingClientRect(), d = data.drawing, best = -1, least = Infinity;
+        var y = (event.clientY - area.top) * d.size[1] / area.height;
+        d.boxes.forEach(function (b, k) {
+          var far = Math.abs(b[1] + b[3] / 2 - y);
+          if (far < least) { least = far; best = k; }
+        });
+        var next = d.box.indexOf(best, now + 1);
+        if (best >= 0 && least < 40) go(next >= 0 ? next : d.box.indexOf(best));
+      });
+      folded.parentNode.removeChild(folded);
+      sheet.appendChild(board);
+      both.appendChild(grid);
+      both.appendChild(sheet);
+      return both;
+    }
+
+    function markBox() {
+      var d = data.drawing, b = d.boxes[d.box[now]];
+      mark.style.display = b ? "block" : "none";
+      if (!b) return;
+      ["left", "top", "width", "height"].forEach(function (side, k) { mark.style[side] = 100 * b[k] / d.size[k % 2] + "%"; });
+      var at = mark.offsetTop, high = sheet.clientHeight;
+      if (at < sheet.scrollTop + 24 || at + mark.offsetHeight > sheet.scrollTop + high - 24) sheet.scrollTop = at - high / 2;
+    }
 
     function strip() {
       drawn = near.clientWidth;
@@ -132,6 +170,7 @@
         g.held.textContent = data.holders[data[g.space].held[now]].map(function (h) { return h[0] + ": " + h[1]; }).join("; ");
       });
       showTiles(kind);
+      if (mark) markBox();
       strip();
       if (scroll.scrollWidth > scroll.clientWidth)
         scroll.scrollLeft = cursor.offsetLeft - scroll.clientWidth / 2;

@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import html
 import json
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 from ..program.run import Run
 from ..timeline import Timeline
@@ -20,7 +21,7 @@ from . import markup, overview, palette
 from .folding import Shown, choose
 from .lanes import TABLE_LOAD, is_table_load
 from .memory_chart import MemoryChart
-from .page_data import collect, occupied
+from .page_data import Pool, collect, occupied
 from .reading import SPACES, Reading
 from .tables import count
 
@@ -30,17 +31,50 @@ MOST = 1500
 _BODY = "body{margin:24px;display:flex;justify-content:center;background:canvas}.nkv{width:996px}"
 
 
+class Drawing(Protocol):
+    """A picture of a run, made elsewhere, in which the page marks the instruction that it shows."""
+
+    @property
+    def svg(self) -> str:
+        """The picture."""
+
+    @property
+    def alt(self) -> str:
+        """The picture in words."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def places(self) -> Sequence[tuple[float, float, float, float] | None]:
+        """Of each instruction of the run its box: x, y, width and height; None where it has
+        none."""
+
+
 class Page:
     """A run to step through. A notebook shows it; `html()` is a whole page, `save(path)` writes
     it."""
 
-    def __init__(self, run: Run, timeline: Timeline | None = None) -> None:
+    def __init__(
+        self, run: Run, timeline: Timeline | None = None, drawing: Drawing | None = None
+    ) -> None:
         if timeline is not None and timeline.run is not run:
             raise ValueError(
                 "the timeline is of another run: make it with timeline = run.timeline()"
             )
         self.reading = Reading(run, timeline)
+        if drawing is not None and len(drawing.places) != len(self.reading):
+            raise ValueError(
+                f"the picture is of another run: it has places for {len(drawing.places)} "
+                f"instructions, and {len(self.reading)} ran"
+            )
         self.timeline = timeline
+        self.drawing = drawing
         self.shown: Shown = choose(self.reading.pattern, MOST)
 
     @property
@@ -131,6 +165,8 @@ class Page:
             overview.WIDTH,
             self._picture[1],
         ]
+        if self.drawing is not None:
+            data["drawing"] = places(self.drawing, self.shown.records.tolist())
         # "<", ">" and "&" only occur within strings, where they may be written so: nothing can end
         # the script element
         text = json.dumps(data, separators=(",", ":"))
@@ -163,6 +199,13 @@ class Page:
                     '<p class="soft">Contents of tiles: only if recorded with '
                     "<code>keep_results=True</code>.</p>"
                 )
+            if self.drawing is not None:
+                d = self.drawing
+                image = markup.image(d.svg, d.width, d.height, d.alt)
+                parts.append(
+                    f'<details class="drawn"><summary>The kernel as a picture</summary>\n{image}'
+                    "</details>"
+                )
             parts += [
                 _folded("The instructions as text", self.text()),
                 _folded(
@@ -178,6 +221,15 @@ class Page:
                     )
                 )
         return "\n".join(parts)
+
+
+def places(drawing: Drawing, records: list[int]) -> dict[str, Any]:
+    """The size of a picture, its boxes, and of each of these instructions the number of its box; -1
+    where it has none."""
+    boxes = Pool()
+    found = [drawing.places[record] for record in records]
+    numbers = [-1 if place is None else boxes.number(tuple(place)) for place in found]
+    return {"size": [drawing.width, drawing.height], "boxes": boxes.items, "box": numbers}
 
 
 def _folded(title: str, text: str) -> str:

@@ -1,5 +1,6 @@
 """A pytest plugin: every kernel call of a test is also lowered, saved, loaded and replayed. Both
-ways must agree bit by bit, in outputs, records, kept results, histories and prints."""
+ways must agree bit by bit, in outputs, records, kept results, histories and prints; and so must the
+outputs of the flat form, where there is one."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from nkisim.execution import launch
 from nkisim.machine.config import Config
 from nkisim.machine.running import LISTENER
 from nkisim.program.encode import body
+from nkisim.program.flat import CannotFlatten
 
-COUNTS = {"replayed": 0, "not lowered": 0}
+COUNTS = {"replayed": 0, "not lowered": 0, "flat": 0}
 
 
 def agrees(kernel: Any, args: tuple, kwargs: dict, direct: Any, listener: Any, path: Any) -> None:
@@ -51,6 +53,20 @@ def agrees(kernel: Any, args: tuple, kwargs: dict, direct: Any, listener: Any, p
             same(want, have)
         if listener is not None:
             recorded(direct[2], run)
+        flat_agrees(each, unique, direct[0])
+
+
+def flat_agrees(program: nkisim.Program, arrays: list[Any], direct: Any) -> None:
+    """Assert that the flat form, where there is one, returns what the direct call returned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            flat = program.flat()
+        except CannotFlatten:
+            return
+        for _ in range(2):
+            same(direct, flat(*arrays))
+    COUNTS["flat"] += 1
 
 
 def same(want: Any, have: Any) -> None:
@@ -150,7 +166,6 @@ NOT_REPLAYED = {
     "is_warned_about": "counts warnings",
     "warns_at_every_call": "counts warnings",
     "test_a_recording_takes_less": "measures",
-    "spreads_nan": "which NaN comes out depends on where operands lie in memory",
     "test_tiles_that_follow_one_another": "looks at memory",
 }
 """Tests, by a part of their names, whose kernels are not replayed, and why."""

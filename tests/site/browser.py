@@ -45,6 +45,17 @@ def pyodide() -> Path:
     )
 
 
+def axe() -> Path:
+    """The script of axe-core, which looks for what keeps people out; skips where it is not.
+
+    `npm install --prefix build/axe axe-core` puts it there.
+    """
+    found = ROOT / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+    if not found.is_file():
+        pytest.skip("axe-core is not here: npm install --prefix build/axe axe-core")
+    return found
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: pytest shows what matters."""

@@ -1,4 +1,5 @@
-"""The pages of the site: launch links, words for pictures, cards, and nothing that is too wide."""
+"""The pages of the site: launch links, words for pictures, cards; and in Chromium their width,
+their weight, the keyboard and axe-core."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.site.browser import ROOT, Profile, chromium, headless, served
+from tests.site.browser import ROOT, Profile, axe, chromium, headless, served
 
 pytest.importorskip("bs4")
 sys.path.insert(0, str(ROOT / "tools"))
@@ -30,6 +31,7 @@ LOOKED_AT = (
     "docs/learners-guide",
     "docs/anywhere",
     "docs/nbval-in-ci",
+    "docs/challenge",
     "notebooks/stage3_online_softmax",
     "notebooks/stage7_fast",
     "docs/reference/rules",
@@ -119,7 +121,7 @@ def test_the_front_door_shows_the_trace_of_a_run() -> None:
 
 # -- in Chromium -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chromium()
     pytest.importorskip("furo")
     pytest.importorskip("myst_nb")
@@ -127,7 +129,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "sphinx", "-q", "-c", "docs", ".", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr
-    with served(out) as address:
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(built: Path) -> Iterator[str]:
+    with served(built) as address:
         yield address
 
 
@@ -148,3 +155,107 @@ def test_no_page_scrolls_sideways_and_none_asks_for_anything_outside(pages: str)
                     wide.append(f"{name}: {needed} pixels at {width}")
     assert wide == []
     assert profile.outside == []
+
+
+MOST_OF_A_LESSON, MOST_OF_THE_SITE = 2e6, 40e6  # bytes; the browser's kernel is not among them
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_lesson_loads_less_than_two_megabytes(pages: str) -> None:
+    heavy = {}
+    with headless() as browser:
+        for lesson in tutorial.stages():
+            page = Profile(browser, pages).context.new_page()
+            sizes: list[int] = []
+            page.on("requestfinished", lambda r, to=sizes: to.append(r.sizes()["responseBodySize"]))
+            page.goto(f"{pages}notebooks/{lesson.file_name}.html", wait_until="networkidle")
+            heavy[lesson.file_name] = sum(sizes)
+            page.context.close()
+    assert {name: size for name, size in heavy.items() if size > MOST_OF_A_LESSON} == {}
+    assert min(heavy.values()) > 1e5, "the pages were not measured"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_pages_are_far_below_what_the_site_may_weigh(built: Path) -> None:
+    assert sum(f.stat().st_size for f in built.rglob("*") if f.is_file()) < MOST_OF_THE_SITE / 2
+
+
+CONTROLS = """
+() => [...document.querySelectorAll('a[href], button, input, summary, [tabindex="0"]')]
+    .filter(e => e.checkVisibility({ visibilityProperty: true, opacityProperty: false })
+        && e.getClientRects().length && !e.disabled && e.tabIndex >= 0
+        && getComputedStyle(e).visibility === 'visible')
+    .map((e, i) => { e.dataset.control = i; return e.outerHTML.slice(0, 120); })
+"""
+FOCUSED = """
+() => {
+    const e = document.activeElement, style = getComputedStyle(e);
+    const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+    return [e === document.body ? -1 : Number(e.dataset.control ?? -2), seen];
+}
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["index", "notebooks/stage3_online_softmax"])
+def test_the_tab_key_reaches_every_control_and_its_focus_is_seen(pages: str, name: str) -> None:
+    with headless() as browser:
+        page = Profile(browser, pages, viewport={"width": 1440, "height": 900}).context.new_page()
+        page.goto(f"{pages}{name}.html", wait_until="networkidle")
+        controls = page.evaluate(CONTROLS)
+        reached, unseen = set(), []
+        for _ in range(len(controls) + 20):
+            page.keyboard.press("Tab")
+            number, seen = page.evaluate(FOCUSED)
+            if number == -1:
+                break
+            reached.add(number)
+            if not seen and number >= 0:
+                unseen.append(controls[number])
+    assert len(controls) > 15
+    assert [text for i, text in enumerate(controls) if i not in reached] == []
+    assert unseen == []
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_stepper_of_a_lesson_is_moved_by_keys(pages: str) -> None:
+    with headless() as browser:
+        page = Profile(browser, pages).context.new_page()
+        page.goto(f"{pages}notebooks/stage3_online_softmax.html", wait_until="networkidle")
+        slider = page.get_by_role("slider", name="tile").first
+        slider.focus()
+        shown = slider.locator("xpath=..").locator("output")
+        said = [shown.text_content()]
+        for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"):
+            page.keyboard.press(key)
+            said.append(shown.text_content())
+    numbers = [int(str(text).split()[0]) for text in said]
+    assert numbers[:4] == [1, 2, 3, 2] and numbers[4] > 3 and numbers[5] == 1
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_a_page(pages: str, scheme: str) -> None:
+    script = axe().read_text(encoding="utf-8")
+    found = []
+    with headless() as browser:
+        page = Profile(browser, pages, color_scheme=scheme).context.new_page()
+        for name in ("index", "docs/index", "docs/challenge", "notebooks/stage3_online_softmax"):
+            page.goto(f"{pages}{name}.html", wait_until="networkidle")
+            page.evaluate(script)
+            answer = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+            found += [
+                f"{name}: {each['id']}: {each['nodes'][0]['html'][:120]}"
+                for each in answer["violations"]
+                if each["impact"] in ("serious", "critical")
+            ]
+    assert found == []

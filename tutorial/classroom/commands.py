@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +11,13 @@ from pathlib import Path
 from .. import stage
 from ..stage import StageError
 from . import feedback, gradebook
+from .cluster import NoCluster
 from .grade import grade
 from .gradebook import Grade, RubricError
-from .release import CARRY, OWN, CannotRelease, release
+from .judges import Setting, seed_of
+from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
 from .sandbox import Limits
-from .submissions import NoSubmissions, Submission, found_in
+from .submissions import NoSubmissions, Submission, file_name, found_in
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -29,6 +30,7 @@ def register(add: Add) -> None:
     grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
     grading.add_argument("-j", type=int, default=1, metavar="N", help="so many at a time")
+    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
     grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
     grading.add_argument("--memory", type=int, default=4096, metavar="MB")
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
@@ -40,11 +42,15 @@ def register(add: Add) -> None:
     releasing.add_argument(
         "--carry", choices=CARRY, default=OWN, help="what a lesson shows of the stage before"
     )
+    releasing.add_argument(
+        "--nbgrader", action="store_true", help="a course folder for nbgrader, edition/ in it"
+    )
 
 
 def _release(options: argparse.Namespace) -> int:
     try:
-        files = release(Path(options.folder), numbers(options.stages), options.carry)
+        make = release_for_nbgrader if options.nbgrader else release
+        files = make(Path(options.folder), numbers(options.stages), options.carry)
     except CannotRelease as error:
         raise StageError(str(error)) from error
     if options.json:
@@ -76,10 +82,21 @@ def _grade(options: argparse.Namespace) -> int:
     if options.seconds <= 0 or options.memory < 256 or options.j < 1:
         raise StageError("--seconds must be above 0, --memory 256 or more, -j 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
-    seed = _seed(out, options.seed)
+    seed = seed_of(out, options.seed)
     limits = Limits(seconds=options.seconds, memory=options.memory << 20)
     shown = None if options.json else _progress
-    results, in_force = grade(jobs, out / "results", seed, options.j, limits, shown)
+    private = tuple(str(Path(p).resolve()) for p in (options.submissions, options.out))
+    try:
+        results, in_force = grade(
+            jobs,
+            out / "results",
+            Setting(seed, limits, private),
+            options.j,
+            options.scheduler,
+            shown,
+        )
+    except NoCluster as error:
+        raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by) for job, r in zip(jobs, results, strict=True)]
     written(out, grades, in_force, options.feedback)
     if options.json:
@@ -88,19 +105,6 @@ def _grade(options: argparse.Namespace) -> int:
         print(feedback.class_markdown(grades, in_force))
         print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
-
-
-def _seed(out: Path, given: str | None) -> str:
-    """The word for the hidden inputs: the one that is given, else the one of the last run there,
-    else a new one, which is kept for the teacher."""
-    path = out / "seed.txt"
-    if given is None and path.is_file():
-        return path.read_text(encoding="utf-8").strip()
-    word = secrets.token_hex(8) if given is None else given
-    if not word.strip():
-        raise StageError("--seed must be a word.")
-    path.write_text(word + "\n", encoding="utf-8")
-    return word
 
 
 def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: str) -> None:
@@ -117,7 +121,7 @@ def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: 
     names: dict[str, int] = {}
     for student in dict.fromkeys(g.submission.student for g in grades):
         own = [g for g in grades if g.submission.student == student]
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
+        safe = file_name(student)
         names[safe] = names.get(safe, 0) + 1
         if names[safe] > 1:
             safe += f"-{names[safe]}"

@@ -20,6 +20,7 @@ LEVELS = (OUTCOME, CAUSE, FULL)
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}"
     "pre{overflow-x:auto;padding:.6rem;border:1px solid #8888;font-size:.85rem}"
+    "figure{margin:1rem 0;padding:.6rem;background:#fff}"
     "h2{margin-top:2rem;border-top:1px solid #8888;padding-top:1rem}"
 )
 _SEEN = "On the course's own inputs:"
@@ -30,7 +31,8 @@ _HIDDEN = (
 
 
 def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
-    """What one stage's feedback holds: (kind, text), the kind "p" or "pre"."""
+    """What one stage's feedback holds: (kind, text), the kind "p", "pre" or "figure", of which the
+    text is an <img> that the judge has drawn."""
     result: dict[str, Any] = dict(grade.result)
     lesson = stage.get(grade.submission.stage)
     parts = [("p", f"{grade.outcome}: {grade.points:g} of {grade.of:g} points.")]
@@ -54,6 +56,8 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
         parts.append(("pre", table(["counted", "yours", "minimum"], rows)))
     if level == FULL and result["trace"]:
         parts.append(("pre", result["trace"]))
+    if level == FULL:
+        parts += [("figure", picture) for picture in result["pictures"]]
     if level == FULL and grade.outcome != CORRECT:
         parts.append(("p", f"See it for yourself: python -m tutorial check {lesson.number} FILE"))
     return parts
@@ -65,9 +69,10 @@ def markdown(student: str, grades: Sequence[Grade], level: str) -> str:
     for grade in grades:
         lines += [f"## {stage.get(grade.submission.stage).title}", ""]
         for kind, text in sections(grade, level):
-            lines += (
-                ["```text", text.replace("```", "'''"), "```", ""] if kind == "pre" else [text, ""]
-            )
+            if kind == "pre":
+                lines += ["```text", text.replace("```", "'''"), "```", ""]
+            elif kind == "p":
+                lines += [text, ""]
     return "\n".join(lines)
 
 
@@ -76,7 +81,9 @@ def page(student: str, grades: Sequence[Grade], level: str) -> str:
     body = [f"<h1>{html.escape(student)}</h1>", f"<p>{html.escape(_total(grades))}</p>"]
     for grade in grades:
         body.append(f"<h2>{html.escape(stage.get(grade.submission.stage).title)}</h2>")
-        body += [f"<{k}>{html.escape(text)}</{k}>" for k, text in sections(grade, level)]
+        for kind, text in sections(grade, level):
+            inner = text if kind == "figure" else html.escape(text)
+            body.append(f"<{kind}>{inner}</{kind}>")
     return _document(student, body)
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from .. import stage
 from ..verdict import CORRECT, UNUSABLE, WRONG
-from .submissions import Submission
+from .submissions import Submission, unusual
 
 OVER = "over the cost budget"
 OUTPUTS = "outputs only"
-_COSTS = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
+OVER_BUDGET = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
+"""The causes of right kernels that cost too much."""
 COLUMNS = (
     "student",
     "stage",
@@ -111,10 +112,13 @@ def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Gra
     """The grade of one result."""
     outcome, cause = result["outcome"], str(result["cause"] or "")
     kind, look = outcome, ""
-    if outcome == WRONG and cause in _COSTS:
+    if outcome == WRONG and cause in OVER_BUDGET:
         kind = OVER
     if outcome == UNUSABLE:
         look = "could not be judged"
+    strange = unusual(submission) if outcome == CORRECT else ()
+    if strange:
+        look = f"its text has {', '.join(strange)}"
     if result["judged"] == OUTPUTS:
         outcome = kind = OUTPUTS if outcome == CORRECT else outcome
         look = "cannot be lowered: judged by its outputs alone"

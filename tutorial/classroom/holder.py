@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import secrets
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,19 +27,21 @@ from .steps import Step
 
 MOST_PROGRAM = 64 << 20  # bytes of a program's file
 MOST_INSTRUCTIONS = 1_000_000
+MOST_STEPS = 4 * MOST_INSTRUCTIONS
 _OUTCOMES = ("not attempted", "wrong", "unusable")
 
 
 class Holder:
-    """The server process of one worker. It is started again after a submission that met a limit,
-    and before each one where the system cannot keep them apart."""
+    """The server process of one worker. It is started again where a submission broke it, and before
+    each one where the system cannot keep them apart."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, private: Sequence[str] = ()) -> None:
         self.limits = limits or Limits()
-        self.sandbox = sandbox(self.limits)
+        self.sandbox = sandbox(self.limits, private)
         self.process: subprocess.Popen[bytes] | None = None
         self.ended = ""
         self.open = False
+        self.expired = False
 
     def start(self) -> None:
         """Start the server unless it is running."""
@@ -57,35 +62,46 @@ class Holder:
         if self.process is None:
             return
         process, self.process = self.process, None
-        process.kill()
+        if self.sandbox.apart:
+            process.kill()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
-                stream.close()
-        process.wait()
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:  # a server whose pipe is closed ends what it has started, and itself
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
-    def submit(self, lesson: stage.Stage, text: bytes, name: str) -> None:
-        """Give the server one submission to hold."""
+    def _expire(self) -> None:
+        self.expired = True
+        self.stop()
+
+    def submit(self, lesson: stage.Stage, name: str) -> None:
+        """Let the server begin a submission; its text comes with the first question."""
         self.start()
         limits = {"seconds": self.limits.seconds, "memory": self.limits.memory}
         limits |= {"processes": self.limits.processes, "file": MOST_PROGRAM}
         self.ended, self.open = "", True
-        timer = self.timer = threading.Timer(self.limits.seconds + 2, self.stop)
+        self.expired = False
+        timer = self.timer = threading.Timer(self.limits.seconds + 2, self._expire)
         timer.daemon = True
         timer.start()
-        self._send({"stage": lesson.number, "name": name, **limits}, text)
+        hidden = list(self.sandbox.hidden)
+        self._send({"stage": lesson.number, "name": name, "hidden": hidden, **limits})
 
     def finish(self) -> None:
         """Let go of the submission; nothing of it is left behind."""
         if not self.open:
             return
         self.open = False
+        word = secrets.token_hex(16)
         try:
-            if self.process is not None:
-                self._send({"do": "end"})
-                header, _ = self._receive()
-                while "ended" not in header:
-                    header, _ = self._receive()
-                self.ended = self.ended or str(header["ended"])
+            self._send({"do": "end", "word": word})
+            header, _ = self._receive()
+            if header.get("ended") != word:  # nobody else knows it: the pipe is not in step
+                self.stop()
         except Reported:
             self.stop()
         finally:
@@ -97,11 +113,10 @@ class Holder:
         """Ask, and read the answer. Raises Reported where the submission is gone."""
         self._send(header, *blobs)
         reply, parts = self._receive()
-        if "ended" in reply:
-            self.open = False
-            self.timer.cancel()
-            raise self._gone(str(reply["ended"]))
-        return reply, parts
+        said = reply.get("said")
+        if not isinstance(said, dict):
+            raise self._gone(str(reply.get("gone")))
+        return said, parts
 
     def check(self, reply: dict[str, Any]) -> None:
         """Raise what a reply says is wrong with the kernel."""
@@ -143,7 +158,7 @@ class Holder:
 
     def _gone(self, why: str) -> Reported:
         """The problem of a submission whose process ended before it had answered."""
-        if self.process is None and not why:
+        if self.expired and not why:
             why = f"it took more than {self.limits.seconds:g} s"
         self.ended = why or "its process ended"
         return Reported(
@@ -157,13 +172,12 @@ class Submitted:
 
     lowered = True
 
-    def __init__(self, holder: Holder, lesson: stage.Stage) -> None:
+    def __init__(self, holder: Holder, lesson: stage.Stage, text: bytes) -> None:
         self.holder = holder
-        self.lesson = lesson
         self.__name__ = lesson.entry
         self.programs: dict[Any, nkisim.Program] = {}
         self.unlowered = ""
-        reply, _ = holder.exchange({"do": "open"})
+        reply, _ = holder.exchange({"do": "open"}, text)
         holder.check(reply)
         said = reply.get("parameters")
         names = list(lesson.parameters)
@@ -198,7 +212,7 @@ class Submitted:
             if "unlowered" in reply:
                 self.unlowered = str(reply["unlowered"])[:4000] or "it cannot be lowered"
                 return None
-            made = _loaded(blobs)
+            made = loaded(blobs, target)
             if not self.programs:  # a kernel is the same whenever it is asked
                 again, _ = self.holder.exchange(question)
                 if again.get("digest") != made.digest:
@@ -242,13 +256,14 @@ class Submitted:
 def held(holder: Holder, lesson: stage.Stage, text: bytes, name: str) -> Any:
     """The entry point of a submission, to be checked like any other. Raises Reported where it has
     none; call `holder.finish()` afterwards."""
-    holder.submit(lesson, text, name)
-    found = Submitted(holder, lesson)
+    holder.submit(lesson, name)
+    found = Submitted(holder, lesson, text)
     return Step(holder, lesson.entry) if lesson.judge is not None else found
 
 
-def _loaded(blobs: list[bytes]) -> nkisim.Program:
-    """A program from the bytes of its file, held to every rule anew."""
+def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
+    """A program from the bytes of its file, held to every rule anew, for this target and at full
+    precision. Raises Reported, or KernelError for a broken rule."""
     if len(blobs) != 1 or len(blobs[0]) > MOST_PROGRAM:
         raise Reported(Problem(UNUSABLE, "program", "The submission handed over no program."))
     with tempfile.TemporaryDirectory() as folder:
@@ -257,16 +272,27 @@ def _loaded(blobs: list[bytes]) -> nkisim.Program:
             file.write(blobs[0])
         try:
             made = nkisim.load(path)
-            made.verify()
+            if made.config != nkisim.Config(target=nkisim.TARGETS[target]):
+                raise nkisim.ProgramFileError("it turns off rules or precision")
+            if any(_of_the_old_dialect(call) for call in made.calls):
+                raise nkisim.ProgramFileError("it was not lowered from the dialect that it names")
+            steps = sum(len(call.steps) for call in made.calls)
+            if steps <= MOST_STEPS:
+                made.verify()  # loading leaves the rules of a long program to its first use
         except nkisim.ProgramFileError as error:
             raise Reported(Problem(UNUSABLE, "program", f"The submission: {error}.")) from error
-    if len(made) > MOST_INSTRUCTIONS:
-        raise Reported(
-            Problem(
-                WRONG, "program", f"The kernel has {len(made)} instructions, more than are judged."
-            )
-        )
+    if steps > MOST_STEPS or len(made) > MOST_INSTRUCTIONS:
+        said = f"The kernel has {steps} steps, more than are judged."
+        raise Reported(Problem(WRONG, "program", said))
     return made
+
+
+def _of_the_old_dialect(call: Any) -> bool:
+    """Whether a call that says it is in `nki` has instructions of the other dialect: there they
+    make their own destinations."""
+    return call.dialect == "nki" and any(
+        form.dst is None and form.api.startswith("nisa.") for form in call.forms
+    )
 
 
 def _target() -> str:

@@ -22,6 +22,7 @@ import nkisim
 
 from .. import stage
 from ..running.worked import solution_text
+from . import nbgrader_course
 
 WORKED, OWN, NONE = "worked", "own", "none"
 CARRY = (WORKED, OWN, NONE)
@@ -62,6 +63,19 @@ def release(
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+def release_for_nbgrader(
+    out: Path, lessons: Sequence[stage.Stage], carry: str = OWN, prove: bool = True
+) -> list[str]:
+    """Write a course folder for nbgrader to the folder `out`, with the learner's edition in
+    `edition`: what the students' machines install. Arguments, result and errors are as for
+    `release`."""
+    if out.exists() and any(out.iterdir()):
+        raise CannotRelease(f"{out} is not empty: name a new folder.")
+    files = release(out / "edition", lessons, carry, prove)
+    own = nbgrader_course.write(out / "edition", out, lessons)
+    return sorted([*own, *(f"edition/{name}" for name in files)])
 
 
 def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, str]]:
@@ -107,14 +121,20 @@ def _handout(lessons: Sequence[stage.Stage]) -> Iterator[tuple[str, str]]:
         "{first}": str(lessons[0].number),
         "{file}": lessons[0].file_name,
         "{stages}": rows,
+        "{numbers}": ",".join(str(x.number) for x in lessons),
         "{version}": nkisim.__version__.partition("+")[0],
     }
     for name in _HANDOUT:
-        text = (folder / name).read_text(encoding="utf-8")
-        for key, value in values.items():
-            text = text.replace(key, value)
-        yield name, text
+        yield name, _filled(folder / name, values)
+    yield ".github/workflows/grade.yml", _filled(folder / "grade.yml", values)
     yield "tests/test_exercises.py", (folder / "test_exercises.txt").read_text(encoding="utf-8")
+
+
+def _filled(template: Any, values: dict[str, str]) -> str:
+    text = str(template.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        text = text.replace(key, value)
+    return text
 
 
 def _data(made: Path) -> None:

@@ -2,8 +2,9 @@
 
 On Linux with bubblewrap the process that holds submissions sees the interpreter, its libraries and
 this package, read-only, and nothing else of the disk: neither other submissions nor solutions nor
-grades. It has no network, its own processes, and files in memory only. Elsewhere the limits of the
-operating system are what there is. `Sandbox.in_force` says which, for the report.
+grades. It has no network, its own processes, and files in memory only. Elsewhere on Linux Landlock
+takes the files (and TCP) from it. On other systems limits on time and memory are what there is.
+`Sandbox.in_force` says which, for the report.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,8 +23,11 @@ import numpy as np
 import nkisim
 
 from .. import stage
+from . import landlock
 
 FILES = 256 << 20  # bytes of files in memory, for all of a submission
+_WORKSHOP = "/submission"
+"""The only folder in the sandbox that can be written to."""
 _SYSTEM = (
     "/usr",
     "/bin",
@@ -48,33 +53,33 @@ class Limits:
 @dataclass(frozen=True)
 class Sandbox:
     """How the process that holds submissions is started. `apart` says that nothing it starts can
-    outlive it or be seen by it; else it serves one submission only."""
+    outlive it or be seen by it; else it serves one submission only. `hidden` are folders that no
+    submission may see."""
 
     command: tuple[str, ...]
     in_force: tuple[str, ...]
     apart: bool
+    hidden: tuple[str, ...]
 
 
-def sandbox(limits: Limits) -> Sandbox:
-    """The strictest sandbox that this machine has."""
+def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
+    """The strictest sandbox that this machine has. `private` are folders that no submission may
+    see, such as that of the submissions."""
     server = (sys.executable, "-s", "-m", "tutorial.classroom.server")
-    own = (
-        f"{limits.seconds:g} s",
-        f"{limits.memory >> 20} MiB of memory",
-    )
+    own = [f"{limits.seconds:g} s"]
+    if sys.platform != "win32":
+        own.append(f"{limits.memory >> 20} MiB of memory")
+    kept = hidden(private)
     if not _bubblewrap():
-        if sys.platform == "win32":
-            return Sandbox(server, (f"{limits.seconds:g} s",), False)
-        return Sandbox(server, own, False)
+        return Sandbox(server, (*own, *landlock.in_force()), False, kept)
     words = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent"]
     words += ["--new-session", "--cap-drop", "ALL", "--clearenv"]
-    for path in _readable():
-        words += ["--ro-bind", path, path]
-    for hidden in _hidden():
-        words += ["--tmpfs", hidden]
-    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(FILES), "--tmpfs", "/tmp"]
-    words += ["--chdir", "/tmp"]
-    for name, value in environment().items():
+    for path in sorted({*readable(), *kept}, key=lambda path: len(Path(path).parts)):
+        # what lies deeper comes later, and counts
+        words += ["--tmpfs", path] if path in kept else ["--ro-bind", path, path]
+    words += ["--proc", "/proc", "--dev", "/dev", "--size", str(FILES), "--tmpfs", _WORKSHOP]
+    words += ["--chdir", _WORKSHOP, "--remount-ro", "/"]
+    for name, value in {**environment(), "TMPDIR": _WORKSHOP, "HOME": _WORKSHOP}.items():
         words += ["--setenv", name, value]
     said = (
         "no network",
@@ -82,17 +87,16 @@ def sandbox(limits: Limits) -> Sandbox:
         f"{limits.processes} processes",
         f"{FILES >> 20} MiB of files",
     )
-    return Sandbox((*words, *server), (*own, *said), True)
+    return Sandbox((*words, *server), (*own, *said), True, kept)
 
 
 def environment() -> dict[str, str]:
     """All that a submission's process sees of the environment."""
-    root = Path(nkisim.__file__).resolve().parent.parent
     found = {
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([str(root), *_libraries()]),
+        "PYTHONPATH": os.pathsep.join([str(_root()), *_libraries()]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
@@ -123,21 +127,49 @@ def _libraries() -> list[str]:
     return sorted(str(folder) for folder in folders)
 
 
-def _readable() -> list[str]:
+def readable() -> list[str]:
     """What the process may read: system libraries, the interpreter, NumPy, and these packages."""
-    root = Path(nkisim.__file__).resolve().parent.parent
     wanted = [*_SYSTEM, sys.prefix, sys.base_prefix, *_libraries()]
     wanted += [str(Path(os.path.realpath(sys.executable)).parent.parent)]
-    wanted += [str(root / name) for name in ("nkisim", "tutorial")]
+    wanted += [str(_root() / name) for name in ("nkisim", "tutorial")]
     return [path for path in dict.fromkeys(wanted) if os.path.exists(path)]
 
 
-def _hidden() -> list[str]:
-    """Of what lies in those folders: the worked solutions and the notebooks."""
-    folders = [stage.course_folder(name) for name in ("solutions", "notebooks", "docs")]
-    seen = [Path(path) for path in _readable()]
-    return sorted(
-        str(folder.resolve())
-        for folder in folders
-        if folder is not None and any(p in folder.resolve().parents for p in seen)
+def hidden(private: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of what lies in those folders: solutions, notebooks and tests of the course, wherever a copy
+    of it is found, and what is `private`."""
+    seen = [Path(path).resolve() for path in readable()]
+    prefixes = {Path(sys.prefix), Path(sys.base_prefix)}
+    places = [*stage.course_places(), *map(Path, private)]
+    for prefix in prefixes:
+        places += prefix.glob("lib/python*/site-packages/tutorial/material")
+    if (_root() / "pyproject.toml").is_file():  # a clone; its packages are named in `readable`
+        places.append(_root())
+    found = {place.resolve() for place in places if place.is_dir()}
+    return tuple(
+        sorted(
+            str(place)
+            for place in found
+            if place not in seen and any(path in place.parents for path in seen)
+        )
     )
+
+
+def beneath(path: str, hidden: Sequence[str]) -> list[str]:
+    """The folder itself; where something beneath it is hidden, what else lies in it."""
+    own = Path(path)
+    real = own.resolve()
+    within = [Path(h) for h in hidden if real in Path(h).parents]
+    if str(real) in hidden:
+        return []
+    if not within:
+        return [path]
+    try:
+        entries = sorted(os.listdir(own))
+    except OSError:
+        return []
+    return [found for name in entries for found in beneath(str(own / name), hidden)]
+
+
+def _root() -> Path:
+    return Path(nkisim.__file__).resolve().parent.parent

@@ -1,223 +1,98 @@
-"""The process that holds submissions: it forks a child for each, which lowers its kernel on shapes.
+"""The process that holds submissions: one after the other, each in a process of its own.
 
     python -m tutorial.classroom.server      (started by `holder.Holder`, inside the sandbox)
 
-It imports the library once. A child is told shapes, never values: what it hands over is a program.
-Only where a kernel cannot be lowered does it run on values, and only where the step of stage 10,
-which is Python, is called. Whatever the child says is data to who asks.
+It imports the library once and forks for each submission twice: a guard, and the child in which the
+text runs (`child`). The guard alone has the judge's pipe. It hands on what the judge asks and what
+the child answers, says itself when the child is gone, and ends it at its limits. So a child cannot
+speak for the judge's next submission. The text passes through guard and child only, which are gone
+before the next one comes: its memory holds nobody else's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import importlib
 import os
+import shutil
 import signal
-import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-import nkisim
-from nkisim.machine import dtypes
-
 from .. import stage
-from ..running import runner
-from . import protocol, steps
+from . import landlock, protocol
+from .child import hold
+from .sandbox import readable
 
-MOST_SENTENCE = 4000
 _POLL = 0.02  # seconds between two looks at a child
 
 
-class Child:
-    """One submission: its kernel, and what the judge asks of it."""
+class Guard:
+    """Who stands between a judge and a child."""
 
     def __init__(
-        self, reader: IO[bytes], writer: IO[bytes], lesson: stage.Stage, file: Path
+        self, reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], pid: int, apart: bool
     ) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.lesson = lesson
-        self.file = file
-        self.kernel: Any = None
+        self.reader, self.writer = reader, writer
+        self.job = job
+        self.pid = pid
+        """The child's process; 0 where the system cannot fork, and it runs in this one."""
+        self.apart = apart
+        self.why = "its process ended"
+        self.done = threading.Event()
 
-    def serve(self) -> None:
-        """Answer until the judge has no more questions."""
-        answers = {"open": self.open, "lower": self.lower, "run": self.run, "step": self.step}
+    def serve(self, to_child: IO[bytes], from_child: IO[bytes]) -> None:
+        """Hand on questions and answers until the judge ends it. Raises Broken where the judge is
+        gone."""
+        gone = False
         while True:
             header, blobs = protocol.receive(self.reader)
             if header.get("do") == "end":
+                self.end("")
+                protocol.send(self.writer, {"ended": header.get("word")})
                 return
+            answer: dict[str, Any] = {}
+            parts: list[bytes] = []
             try:
-                answer, parts = answers[str(header.get("do"))](header, blobs)
-            except BaseException as error:
-                answer, parts = self._problem(error), []
-            protocol.send(self.writer, answer, *parts)
+                if not gone:
+                    protocol.send(to_child, header, *blobs)
+                    answer, parts = protocol.receive(from_child)
+            except protocol.Broken:
+                gone = True
+                self.end("its process ended")
+            said = {"gone": self.why} if gone else {"said": answer}
+            protocol.send(self.writer, said, *parts)
 
-    def open(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """Import the file; whether its entry point can be called, and its parameters' names."""
-        self.kernel = runner.load(self.file.name, self.lesson)
-        found = runner.usable(self.kernel, self.lesson)
-        if found is not None:
-            return self._told(found), []
-        names = runner.parameter_names(self.kernel, self.lesson)
-        return {"parameters": [names[name] for name in self.lesson.parameters]}, []
+    def watch(self) -> None:
+        """End the child when it meets a limit."""
+        begun = time.monotonic()
+        while not self.done.wait(_POLL):
+            why = ""
+            if time.monotonic() - begun > self.job["seconds"]:
+                why = f"it took more than {self.job['seconds']:g} s"
+            elif self.apart:
+                why = _too_much(self.job)
+            if why:
+                self.end(why)
 
-    def lower(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """The program for these shapes, as the bytes of its file."""
-        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
-        args = [_shape(x) for x in header["args"]]
-        try:
-            with nkisim.record(config=config, values=False):
-                program = nkisim.lower(self.kernel, *args, **header["options"])
-        except nkisim.KernelError as error:
-            if error.rule != "values-needed":
-                raise
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
-        except ValueError as error:
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
-        program.save("program")
-        return {"digest": program.digest}, [Path("program").read_bytes()]
-
-    def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """What a kernel that cannot be lowered answers to values."""
-        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
-        arrays = iter(protocol.arrays(header["args"], blobs))
-        args = [next(arrays) if "shape" in x else x["value"] for x in header["args"]]
-        with nkisim.record(config=config):
-            output = self.kernel(*args, **header["options"])
-        outputs = output if isinstance(output, (tuple, list)) else (output,)
-        return protocol.described([np.asarray(x) for x in outputs])
-
-    def step(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """One attention step of a language model; its kernel is the judge's."""
-        return steps.answer(self.kernel, header, blobs, self.reader, self.writer)
-
-    def _problem(self, error: BaseException) -> dict[str, Any]:
-        if isinstance(error, protocol.Broken):
-            raise error
-        return self._told(runner.problem_of(error, self.kernel, self.lesson, "of these shapes"))
-
-    def _told(self, found: runner.Problem) -> dict[str, Any]:
-        sentences = {"kind": found.kind, "sentence": found.sentence, "cause": found.cause}
-        return {"problem": {"outcome": found.outcome, **sentences}}
-
-
-def _shape(x: dict[str, Any]) -> Any:
-    """An argument: a shape, or a Python value."""
-    if "shape" in x:
-        return nkisim.shape(tuple(x["shape"]), dtypes.resolve(x["dtype"]))
-    return x["value"]
-
-
-# -- the children ----------------------------------------------------------------------------------
-
-
-def main() -> None:
-    """Serve one submission after the other, until the pipe is closed."""
-    # unbuffered: what is read ahead of a fork would be read twice
-    reader = os.fdopen(os.dup(0), "rb", buffering=0)
-    writer = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # what a submission prints goes nowhere
-        os.dup2(nothing, descriptor)
-    stage.stages()
-    while True:
-        try:
-            job, (text,) = protocol.receive(reader)
-        except (protocol.Broken, ValueError):
+    def end(self, why: str) -> None:
+        """End the child and what it has started: its ends of the pipes are closed then."""
+        if self.done.is_set():
             return
-        if not hasattr(os, "fork"):
-            _child(reader, writer, job, text)
-            return
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                _child(reader, writer, job, text)
-                status = 0
-            finally:
-                os._exit(status)
-        why = _watch(pid, job)
-        _kill_all()
-        try:
-            protocol.send(writer, {"ended": why})
-        except protocol.Broken:
-            return
-
-
-def _child(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], text: bytes) -> None:
-    """Hold one submission. Its output, its exit and its exceptions are nobody's."""
-    _restrict(job)
-    lesson = stage.get(job["stage"])
-    folder = Path(tempfile.mkdtemp(prefix="submission"))
-    os.chdir(folder)
-    file = folder / job["name"]
-    file.write_bytes(text)
-    sys.argv = [file.name]
-    silent = io.StringIO()
-    with contextlib.suppress(protocol.Broken):  # noqa: SIM117
-        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            Child(reader, writer, lesson, file).serve()
-
-
-def _restrict(job: dict[str, Any]) -> None:
-    """The operating system's limits of the child and of all that it starts."""
-    try:
-        import resource
-    except ImportError:  # Windows has none of them
-        return
-    os.setsid()
-    wanted = {
-        resource.RLIMIT_AS: job["memory"],
-        resource.RLIMIT_CPU: int(job["seconds"]) + 1,
-        resource.RLIMIT_FSIZE: job["file"],
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 128,
-    }
-    for kind, most in wanted.items():
-        _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(kind, (most, most))
-
-
-def _watch(pid: int, job: dict[str, Any]) -> str:
-    """Wait for the child; why it ended: "" of itself, else the limit that it met."""
-    begun = time.monotonic()
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return f"exit status {os.waitstatus_to_exitcode(status)}" if status else ""
-        why = ""
-        if time.monotonic() - begun > job["seconds"]:
-            why = f"it took more than {job['seconds']:g} s"
-        elif os.getpid() == 1:
-            why = _too_much(job)
-        if why:
-            _kill_all()
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-            return why
-        time.sleep(_POLL)
+        self.why = why
+        self.done.set()
+        if self.pid:
+            _kill_all(self.apart, self.pid)
 
 
 def _too_much(job: dict[str, Any]) -> str:
     """The limit that the child and all that it has started meet together; "" if none."""
     pages, count = 0, 0
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and entry != "1":
+        if entry.isdigit() and entry not in ("1", str(os.getpid())):
             count += 1
             with contextlib.suppress(OSError, ValueError, IndexError):
                 pages += int(Path(f"/proc/{entry}/statm").read_text("ascii").split()[1])
@@ -228,23 +103,127 @@ def _too_much(job: dict[str, Any]) -> str:
     return ""
 
 
-def _kill_all() -> None:
-    """Leave nothing of a submission behind: in the sandbox every process but this one is its own,
-    and every file."""
-    if os.getpid() != 1:
-        return
+def _kill_all(apart: bool, pid: int = 0) -> None:
+    """End a child and what it has started. In the sandbox (`apart`) that is every process but this
+    one and the first; elsewhere what descends from this one, as far as the system tells."""
     for _ in range(3):  # once more for what was forked in between
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(-1, signal.SIGKILL)
+        if apart:
+            _signal(-1)
+        else:
+            for found in _descendants():
+                _signal(found)
+            if pid:
+                _signal(-pid)
+        if pid:
+            _signal(pid)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-    import shutil
 
+
+def _signal(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _descendants() -> list[int]:
+    """The processes that descend from this one, where /proc tells."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc") if os.path.isdir("/proc/1") else []:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = Path(f"/proc/{entry}/stat").read_text("utf-8", "replace")
+            parents[int(entry)] = int(text.rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found - {os.getpid()})
+
+
+def _clean() -> None:
+    """Leave no file of a submission behind: in the sandbox all of them are its own."""
     os.chdir("/")
     for path in Path(tempfile.gettempdir()).iterdir():
         shutil.rmtree(path, ignore_errors=True)
-        path.unlink(missing_ok=True) if not path.is_dir() else None
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: bool) -> None:
+    """Begin a child and stand before it. The child begins before its text is known here."""
+    down, up = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        for descriptor in range(3, 128):
+            if descriptor not in (down[0], up[1]):
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        given, told = os.fdopen(down[0], "rb", buffering=0), os.fdopen(up[1], "wb")
+        try:
+            hold(given, told, job, readable())
+        finally:
+            os._exit(0)
+    os.close(down[0])
+    os.close(up[1])
+    landlock.adopt()
+    guard = Guard(reader, writer, job, pid, apart)
+    threading.Thread(target=guard.watch, daemon=True).start()
+    try:
+        guard.serve(os.fdopen(down[1], "wb"), os.fdopen(up[0], "rb", buffering=0))
+    finally:
+        guard.end("")
+
+
+def _alone(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any]) -> None:
+    """Without fork: the guard is a thread beside the submission, and the process serves once."""
+    down, up = os.pipe(), os.pipe()
+    guard = Guard(reader, writer, job, 0, apart=False)
+
+    def stand() -> None:
+        with contextlib.suppress(protocol.Broken):
+            guard.serve(os.fdopen(down[1], "wb"), os.fdopen(up[0], "rb", buffering=0))
+        os._exit(0)
+
+    threading.Thread(target=stand, daemon=True).start()
+    hold(os.fdopen(down[0], "rb", buffering=0), os.fdopen(up[1], "wb"), job, ())
+
+
+def main() -> None:
+    """Serve one submission after the other, until the pipe is closed."""
+    # unbuffered: what is read ahead of a fork would be read twice
+    reader = os.fdopen(os.dup(0), "rb", buffering=0)
+    writer = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # what a submission prints goes nowhere
+        os.dup2(nothing, descriptor)
+    landlock.keep_secret()
+    landlock.adopt()
+    apart = os.getpid() == 1  # the first process of the sandbox: all others there are a child's
+    stage.stages()
+    with contextlib.suppress(Exception):  # it saves time and nothing else
+        importlib.import_module("tutorial.classroom.warming").warm()
+    while True:
+        try:
+            job, _ = protocol.receive(reader)
+        except (protocol.Broken, ValueError):
+            return
+        if not hasattr(os, "fork"):
+            _alone(reader, writer, job)
+            return
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                _guarded(reader, writer, job, apart)
+                status = 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(pid, 0)
+        _kill_all(apart)
+        if apart:
+            _clean()
+        if status:  # the pipe may hold half a message: the judge begins anew
+            return
 
 
 if __name__ == "__main__":

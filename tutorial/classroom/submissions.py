@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -17,6 +18,26 @@ _IN_A_FOLDER = re.compile(r"stage(\d+)(?!\d).*\.(py|ipynb)", re.IGNORECASE)
 MOST_BYTES = 1 << 20
 MOST_CELLS = 8 << 20  # a notebook carries its outputs
 MOST_FILES = 10_000
+
+
+_USUAL = frozenset(
+    (
+        "__future__",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "itertools",
+        "math",
+        "ml_dtypes",
+        "neuronxcc",
+        "nki",
+        "numpy",
+        "operator",
+        "typing",
+    )
+)
+_UNUSUAL = frozenset(("__import__", "compile", "eval", "exec", "open"))
 
 
 class NoSubmissions(ValueError):
@@ -69,6 +90,34 @@ def found_in(
         _read(folder, student, wanted[number], path)
         for (student, number), path in sorted(chosen.items())
     ]
+
+
+def unusual(submission: Submission) -> tuple[str, ...]:
+    """What the text of a kernel imports or calls and a kernel does not need, sorted: for the
+    teacher's eye. What is well hidden is not found.
+
+    Where a stage asks for the dialect `nki`, that is `neuronxcc` too.
+    """
+    try:
+        tree = ast.parse(submission.text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    lesson = stage.get(submission.stage)
+    usual = _USUAL - ({"neuronxcc"} if lesson.dialect == "nki" else set())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names} - usual
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(node.module or ".").partition(".")[0]} - usual
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found |= {node.func.id} & _UNUSUAL
+    return tuple(sorted(found))
+
+
+def file_name(student: str) -> str:
+    """The student's name as part of a file's name. Two students' may be the same."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
 
 
 def _rank(path: Path) -> tuple[bool, str]:

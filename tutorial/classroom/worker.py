@@ -1,6 +1,6 @@
 """One judge: a process that grades one submission after the other, and runs none of them.
 
-    python -m tutorial.classroom.worker      (started by `grade.Pool`)
+    python -m tutorial.classroom.worker      (started by `judges.Judge`)
 
 It holds what it is given through `holder`, checks it on families drawn from the seed, and where
 those show it wrong once more on the course's own families, which may be spoken about.
@@ -12,41 +12,45 @@ import hashlib
 import io
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 from .. import stage
 from ..check import check
-from ..running.runner import Reported
-from ..trace.trace import trace
-from ..verdict import CORRECT, UNUSABLE, WRONG
-from . import protocol
+from ..pictures.kernel import draw
+from ..pictures.reading import read
+from ..running.runner import Reported, run
+from ..trace.frames import frame
+from ..trace.trace import Trace, of_run
+from ..verdict import WRONG, Verdict
+from . import landlock, protocol
+from .gradebook import OVER_BUDGET
 from .holder import Holder, held
 from .sandbox import Limits
+
+MOST_TRACE = 20_000  # characters
+MOST_PICTURE = 400_000
 
 
 def judged(
     holder: Holder, lesson: stage.Stage, text: bytes, name: str, seed: str
 ) -> dict[str, Any]:
     """What the class is told of one submission, as plain values."""
-    result: dict[str, Any] = {"judged": "program", "open": None, "trace": ""}
+    result: dict[str, Any] = {"judged": "program", "open": None, "trace": "", "pictures": []}
+    result["limits"] = list(holder.sandbox.in_force)
     try:
         kernel = held(holder, lesson, text, name)
-        verdict = check(lesson, kernel, seed=seed, sizes=True)
+        verdict = check(lesson, kernel, seed=seed, sizes=True, explain=False)
+        if verdict.outcome == WRONG:
+            verdict = _explained(lesson, kernel, seed, verdict, result)
         result |= {
             "outcome": verdict.outcome,
             "cause": verdict.cause,
             "ladder": _rung(verdict.notes),
         }
         result["counters"] = {c.name: [c.yours, c.minimum] for c in verdict.counters}
-        result["sentence"] = verdict.sentence if verdict.outcome in (CORRECT, UNUSABLE) else ""
-        if verdict.outcome not in (CORRECT, WRONG):
-            result["sentence"] = verdict.sentence
-        if verdict.outcome == WRONG:
-            shown = check(lesson, kernel)
-            result["open"] = shown.to_dict()
-            if shown.outcome == WRONG and lesson.attention is not None and shown.family:
-                result["trace"] = str(trace(lesson, kernel, shown.family))[:20_000]
+        result["sentence"] = "" if verdict.outcome == WRONG else verdict.sentence
         if not getattr(kernel, "lowered", True):
             result["judged"] = "outputs only"
         if lesson.judge is not None:
@@ -59,6 +63,40 @@ def judged(
         holder.finish()
     result["ended"] = holder.ended
     return result
+
+
+def _explained(
+    lesson: stage.Stage, kernel: Any, seed: str, hidden: Verdict, result: dict[str, Any]
+) -> Verdict:
+    """The verdict on a kernel that hidden inputs have shown wrong, with its cause: the one that the
+    course's own inputs show, which may be spoken about, and else that of the hidden ones."""
+    shown = check(lesson, kernel)
+    result["open"] = shown.to_dict()
+    if shown.outcome == WRONG and lesson.attention is not None and shown.family:
+        case = lesson.case(shown.family)
+        done = run(kernel, case, lesson)
+        if done.problem is None and done.run is not None:
+            _drawn(lesson, of_run(lesson, case, done.run), done.run, result)
+    if hidden.cause is not None:
+        return hidden
+    if shown.outcome == WRONG and shown.cause not in OVER_BUDGET:
+        return replace(hidden, cause=shown.cause)
+    return check(lesson, kernel, seed=seed, sizes=True)
+
+
+def _drawn(lesson: stage.Stage, seen: Trace, made: Any, result: dict[str, Any]) -> None:
+    """The trace of a wrong kernel, its first wrong tile, and the way of the data through it."""
+    pictures = []
+    wrong = seen.wrong
+    if wrong is not None:
+        seen = seen.only(wrong.head)
+        rows = (row for row in seen.rows if row.tile == wrong.tile)
+        said = f"The first wrong tile, {wrong.tile}, and in it {wrong.quantity}."
+        pictures += [frame(seen, row, said) for row in islice(rows, 1)]
+    pictures.append(draw(read(made), lesson.title))
+    result["trace"] = str(seen)[:MOST_TRACE]
+    images = [picture.image() for picture in pictures]
+    result["pictures"] = [image for image in images if len(image) <= MOST_PICTURE]
 
 
 def _rung(notes: tuple[str, ...]) -> int:
@@ -78,8 +116,8 @@ def main() -> None:
     setting, _ = protocol.receive(reader)
     limits = Limits(**setting["limits"])
     _bound(limits)
-    holder = Holder(limits)
-    protocol.send(writer, {"in_force": list(holder.sandbox.in_force)})
+    landlock.keep_secret()
+    holder = Holder(limits, setting["private"])
     try:
         while True:
             job, (text,) = protocol.receive(reader)

@@ -4,6 +4,7 @@ the stage's minimum."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,29 +25,28 @@ class Overrun:
 def counters(stage: Stage, case: Case, run: Any) -> tuple[Counter, ...]:
     """What the run cost beside the least that the stage's method needs."""
     least = stage.minimum(case)
+    instructions = run.instructions
     return (
         Counter("HBM bytes read", run.hbm_bytes_read, least.hbm_bytes_read),
         Counter("HBM bytes written", run.hbm_bytes_written, least.hbm_bytes_written),
         Counter("DMA transfers", run.dma_transfers, least.dma_transfers),
-        Counter("matmuls", matmuls(run), least.matmuls),
-        Counter("transposes", transposes(run), least.transposes),
+        Counter("matmuls", matmuls(instructions), least.matmuls),
+        Counter("transposes", transposes(instructions), least.transposes),
         Counter("peak SBUF bytes", int(run.peak_bytes("sbuf")), least.sbuf_bytes),
         Counter("peak PSUM bytes", int(run.peak_bytes("psum")), least.psum_bytes),
     )
 
 
-def matmuls(run: Any) -> int:
+def matmuls(instructions: Sequence[Any]) -> int:
     """Matrix multiplications that are not transposes."""
-    return sum(
-        1 for i in run.instructions if i.op == "nc_matmul" and not i.attrs.get("is_transpose")
-    )
+    return sum(1 for i in instructions if i.op == "nc_matmul" and not i.attrs.get("is_transpose"))
 
 
-def transposes(run: Any) -> int:
+def transposes(instructions: Sequence[Any]) -> int:
     """Transposes on any engine."""
-    named = sum(1 for i in run.instructions if "transpose" in i.op)
+    named = sum(1 for i in instructions if "transpose" in i.op)
     return named + sum(
-        1 for i in run.instructions if i.op == "nc_matmul" and i.attrs.get("is_transpose")
+        1 for i in instructions if i.op == "nc_matmul" and i.attrs.get("is_transpose")
     )
 
 

@@ -26,7 +26,7 @@ table."""
 
 
 def one_sequence(n: int, block: int) -> Case:
-    """One sequence of n keys in a pool of its own: Hq = 8, Hkv = 2, d = 128."""
+    """One sequence of n keys in a separate pool: Hq = 8, Hkv = 2, d = 128."""
     return paged(
         f"n = {n}, blocks of {block}",
         "what a table costs",

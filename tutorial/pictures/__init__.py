@@ -8,6 +8,7 @@ pictures.memories().save("memories.svg")
 
 from .attention import groups, passes, ragged, rescale, splits
 from .canvas import Picture
+from .kernel import of_run
 from .machine import accumulated, matmul, memories, stored, transpose
 from .packing import key_places, packings, padded
 from .paging import block_table, cache
@@ -21,6 +22,7 @@ __all__ = [
     "key_places",
     "matmul",
     "memories",
+    "of_run",
     "packings",
     "padded",
     "passes",

@@ -118,13 +118,15 @@ class Picture:
 
     `print(picture)` is the words, a notebook shows the drawing, `.svg` is it as text and
     `.save("x.svg")` a file. `.shapes` are what is drawn, in pixels; `.width` and `.height` the
-    size. The same sizes give the same bytes.
+    size. `.places` is for a picture of a run: the box of each of its instructions, x, y, width and
+    height. The same sizes give the same bytes.
     """
 
     alt: str
     shapes: tuple[Shape, ...]
     width: int
     height: int
+    places: tuple[tuple[float, float, float, float] | None, ...] = ()
 
     @property
     def boxes(self) -> dict[str, Box]:

@@ -4,13 +4,15 @@ with the tile that it writes, drawn to scale in its memory."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import SMALL, WIDTH, Canvas, Picture
-from .reading import Flow, HbmTensor, Step, Tile, by_line, coarse, planes
+from .reading import Flow, HbmTensor, Step, Tile, by_line, coarse, planes, read
 
 LANES = {"hbm": (8.0, 40.0), "sbuf": (56.0, 108.0), "psum": (172.0, 62.0)}
 """Where each memory's column begins, and how wide it is."""
@@ -19,6 +21,7 @@ LETTERS = 29  # of them that fit
 ROW = 44.0
 MOST = 40  # steps that are drawn
 GRID = (4, 24)  # rows and columns of cells to which an HBM tensor is coarsened
+BLOCKS = 160  # columns, of one whose blocks were picked by a table: then each is one
 PLANES = 8  # of an HBM tensor that are drawn
 ENGINES = {
     "tensor": "TensorE",
@@ -59,7 +62,8 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     foot = top + 34 + ROW * len(steps) + 16
     for i, text in enumerate(_footnotes(len(folded), len(flow.steps), worked is not None)):
         c.words(8, foot + 18 * i, text, size=SMALL)
-    return c.picture(_words(flow, title, worked))
+    made = c.picture(_words(flow, title, worked))
+    return replace(made, places=tuple(_places_of_all(flow, places)))
 
 
 def _folded(flow: Flow) -> dict[Step, int]:
@@ -67,20 +71,30 @@ def _folded(flow: Flow) -> dict[Step, int]:
     return flow.steps if len(flow.steps) <= MOST else by_line(flow)
 
 
-def box_of(flow: Flow) -> dict[Step, int]:
-    """Which box of the picture each step is: its box is called "step 3". Steps that are not drawn
-    are left out."""
+def of_run(run: Any, title: str = "The kernel") -> Picture:
+    """The picture of what ran inside `nkisim.record()`: any kernel of either dialect.
+
+    `run.html("run.html", timeline, picture=of_run(run))` is a page that marks each instruction in
+    it.
+    """
+    return draw(read(run), title)
+
+
+def _places_of_all(flow: Flow, places: Sequence[Place]) -> Iterator[Place | None]:
+    """Of every instruction that ran the place of its box; None for those that are not drawn."""
     folded = list(_folded(flow))[:MOST]
     if len(flow.steps) <= MOST:
-        return {step: i for i, step in enumerate(folded)}
-    lines = {step.line: i for i, step in enumerate(folded)}
-    return {step: lines[step.line] for step in flow.steps if step.line in lines}
+        boxes = {step: i for i, step in enumerate(folded)}
+    else:
+        lines = {step.line: i for i, step in enumerate(folded)}
+        boxes = {step: lines[step.line] for step in flow.steps if step.line in lines}
+    return (places[boxes[step]] if step in boxes else None for step in flow.order)
 
 
 # -- HBM -------------------------------------------------------------------------------------------
 def _height(tensor: HbmTensor) -> float:
     shown = _planes(tensor)
-    return 26.0 + sum(_size(plane)[1] + 3 for plane in shown)
+    return 26.0 + sum(_size(plane, tensor.picked)[1] + 3 for plane in shown)
 
 
 def _planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
@@ -88,10 +102,11 @@ def _planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
     return planes(tensor)[: 1 if tensor.by_index else PLANES]
 
 
-def _size(plane: NDArray[np.int64]) -> tuple[float, float]:
-    """Pixels of a plane: to scale, within what a picture has room for."""
+def _size(plane: NDArray[np.int64], blocks: bool = False) -> tuple[float, float]:
+    """Pixels of a plane: to scale, within what a picture has room for. `blocks`: each cell stands
+    for a block, and is large enough to be seen."""
     rows, columns = plane.shape
-    unit = min(320 / columns, 56 / rows, 3.0)
+    unit = min(320 / columns, 56 / rows, 12.0 if blocks else 3.0)
     return max(columns * unit, 6.0), max(rows * unit, 6.0)
 
 
@@ -101,9 +116,10 @@ def _heat(c: Canvas, tensor: HbmTensor, y: float) -> None:
     c.words(WIDTH - 8, y + 12, _times(tensor), "", "end", SMALL)
     y += 18
     for number, plane in enumerate(_planes(tensor)):
-        wide, tall = _size(plane)
+        wide, tall = _size(plane, tensor.picked)
         c.box(8, y, wide, tall, "room", f"{tensor.name} plane {number}")
-        for left, top, width, height, count in _patches(coarse(plane, *GRID)):
+        grid = (GRID[0], BLOCKS) if tensor.picked else GRID
+        for left, top, width, height, count in _patches(coarse(plane, *grid)):
             where = f"{tensor.name}[{number}] {left:g}, {top:g} x {count}"
             box = (8 + wide * left, y + tall * top, wide * width, tall * height)
             c.box(*box, warmth(count), where)
@@ -121,7 +137,8 @@ def _times(tensor: HbmTensor) -> str:
     if not tensor.reads.any():
         return "written"
     low, high = int(tensor.reads.min()), int(tensor.reads.max())
-    return f"read {low} to {high} times" if low != high else f"read {_often(low)}"
+    how = ", by index" if tensor.picked else ""
+    return (f"read {low} to {high} times" if low != high else f"read {_often(low)}") + how
 
 
 def _often(count: int) -> str:

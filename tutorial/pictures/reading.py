@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,7 +69,10 @@ class HbmTensor:
     reads: NDArray[np.int64]
     writes: NDArray[np.int64]
     by_index: int = 0
-    """Bytes read through indices that are known at run time only: their cells are not counted."""
+    """Bytes read through indices of which the run did not keep what they picked: their cells are
+    not counted."""
+    picked: bool = False
+    """Whether indices that are known at run time only picked what was read."""
 
 
 @dataclass(eq=False)
@@ -91,16 +94,17 @@ class Flow:
 
 
 def read(run: Any) -> Flow:
-    """What a picture needs of an `nkisim.Run`."""
+    """What a picture needs of an `nkisim.Run`. Cells that run-time indices picked are counted where
+    the run kept which those were (`run.traces`)."""
     flow = Flow()
     tiles: dict[int, Tile] = {}
     tensors: dict[int, HbmTensor] = {}
-    for record in run.records():
+    for record, chosen in _records(run):
         place = record.place
-        for operand in record.srcs:
-            _count(tensors, operand, "reads", record)
-        for operand in record.written:
-            _count(tensors, operand, "writes", record)
+        for k, operand in enumerate(record.srcs):
+            _count(tensors, operand, "reads", record, _cells(chosen, k))
+        for k, operand in enumerate(record.written):
+            _count(tensors, operand, "writes", record, None if k else _cells(chosen, -1))
         sources = [o for o in record.srcs if o.meta.space in MEMORIES]
         step = Step(
             record.signature.instruction.name,
@@ -115,6 +119,28 @@ def read(run: Any) -> Flow:
         flow.filename = flow.filename or place.filename
     flow.tensors = list(tensors.values())
     return flow
+
+
+def _records(run: Any) -> Iterator[tuple[Any, Mapping[int, Any]]]:
+    """Every record, with the elements that indices picked: by operand, -1 for the destination; at
+    -2 what a mask left of them."""
+    for program in run.programs:
+        at, indices = 0, program.tape.indices or {}
+        for record in program.records():
+            yield record, indices.get(at, {})
+            at += len(record)
+
+
+def _cells(chosen: Mapping[int, Any], operand: int) -> NDArray[np.int64] | None:
+    """Where in its tensor the elements of an operand lie that indices picked; None where none
+    did, or where it is not known."""
+    places, kept = chosen.get(operand), chosen.get(-2)
+    if places is None:
+        return None
+    if kept is not None and kept.shape == places.shape:
+        places = places[kept]
+    found: NDArray[np.int64] = places.reshape(-1)
+    return found
 
 
 def by_line(flow: Flow) -> dict[Step, int]:
@@ -151,8 +177,14 @@ def _line(buffer: Any) -> int:
     return source.line_of(buffer.code, buffer.lasti).line
 
 
-def _count(tensors: dict[int, HbmTensor], operand: Any, what: str, record: Any) -> None:
-    """Count the cells of an HBM tensor that an operand covers."""
+def _count(
+    tensors: dict[int, HbmTensor],
+    operand: Any,
+    what: str,
+    record: Any,
+    places: NDArray[np.int64] | None,
+) -> None:
+    """Count the cells of an HBM tensor that an operand covers, or that were picked of it."""
     buffer, meta = operand.buffer, operand.meta
     if meta.space != "hbm":
         return
@@ -162,21 +194,34 @@ def _count(tensors: dict[int, HbmTensor], operand: Any, what: str, record: Any) 
         zeros = np.zeros((2, size), np.int64)
         found = HbmTensor(buffer.label, buffer.meta.shape, zeros[0], zeros[1])
         tensors[id(buffer)] = found
-    if record.share is not None and record.share.picks:
+    cells = found.reads if what == "reads" else found.writes
+    by_index = record.share is not None and record.share.picks
+    if places is not None:
+        np.add.at(cells, places, 1)
+        found.picked = found.picked or bool(by_index)
+        return
+    if by_index:
         found.by_index += record.moved(meta.nbytes) if what == "reads" else 0
         return
-    cells = found.reads if what == "reads" else found.writes
     if meta.itemsize != buffer.meta.itemsize:
         return  # the same bytes as another type: rare, and not worth a drawing
+    last = operand.offset + sum((n - 1) * step for n, step in zip(meta.shape, meta.strides))
+    if last >= cells.size:
+        return  # a mask keeps it inside, and the run did not keep which elements that left
     strides = tuple(step * cells.itemsize for step in meta.strides)
     view = np.lib.stride_tricks.as_strided(cells[operand.offset :], meta.shape, strides)
     view += 1
 
 
 def planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
-    """The reads of a tensor as planes of its last two axes, one for each of the leading ones."""
+    """The reads of a tensor as planes of its last two axes, one for each of the leading ones; of
+    blocks (block, head, key, d) that indices picked one plane, a row per head and a column per
+    block."""
     shape = tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
     cells = tensor.reads if tensor.reads.any() or tensor.by_index else tensor.writes
+    if tensor.picked and len(shape) > 2:
+        blocks = cells.reshape(shape[0], math.prod(shape[1:-2]), -1)
+        return [blocks.max(axis=2).T]
     return list(cells.reshape(-1, *shape[-2:]))
 
 

@@ -5,14 +5,12 @@ bfloat16 has 8 significant bits, so rounding to it changes a value by a factor o
 u = 2**-8. A right kernel takes q, k and v as they are, and keeps scores, m, l and acc in float32.
 It rounds three times:
 
-    the weights   p_j (1 + e_j):  moves sum_j p_j v_j by at most u sum_j p_j |v_j|, and, if l sums
-    the rounded weights,
-                                  l by at most u l, which moves o by u |o|
-    the output    o (1 + e):      u |o|
-    q times the scale, if it scales q before the matmul: the score of key j moves by at most u scale
-    sum_i |q_i k_ij|;
-                                  nothing where the scale is a power of two, since then no digit is
-                                  lost
+    the weights   p_j (1 + e_j)    moves sum_j p_j v_j by at most u sum_j p_j |v_j|, and, if l
+                                   sums the rounded weights, l by at most u l: o by u |o|
+    the output    o (1 + e)        moves o by u |o|
+    q scale       (q scale) (1+e)  if q is scaled before the matmul: moves the score of key j by at
+                                   most u scale sum_i |q_i k_ij|; nothing where the scale is a
+                                   power of two, since then no digit is lost
 
 With p_j / l the softmax weights, all sums over keys divide by l. What float32 adds is as in the
 float32 stages (`tolerance`).

@@ -43,7 +43,8 @@ class Problem:
 class Result:
     """One call: `output` if it gave one, `run` if the simulator ran it, `problem` if something is
     wrong. `returned` is what the entry point returned, of whatever kind; `error` what it raised.
-    `advice` has a sentence for each rule that the simulator only warned about, by rule and line."""
+    `advice` has a sentence for each rule that the simulator only warned about, by rule and line.
+    `replayed` says that the output comes from the lowered kernel (`running.replays`)."""
 
     case: Case
     output: np.ndarray[Any, Any] | None = None
@@ -52,6 +53,7 @@ class Result:
     run: Any = None
     problem: Problem | None = None
     advice: dict[tuple[str, int], str] = field(default_factory=dict)
+    replayed: bool = False
 
 
 class Unusable(Exception):
@@ -202,12 +204,15 @@ def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
     return dict(zip(stage.parameters, names, strict=False))
 
 
-def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Result:
+def run(
+    kernel: Any, case: Case, stage: Stage, keep_results: bool = False, traces: bool = False
+) -> Result:
     """Call the kernel on copies of the case's arguments, recording the run where the simulator runs
     it.
 
-    `keep_results` also keeps what every instruction wrote. Arguments that are shapes only
-    (`nkisim.shape`) make it a run on shapes alone, which has no output.
+    `keep_results` also keeps what every instruction wrote, `traces` which elements run-time indices
+    picked. Arguments that are shapes only (`nkisim.shape`) make it a run on shapes alone, which has
+    no output.
     """
     import nkisim
 
@@ -228,6 +233,7 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
                 contextlib.redirect_stdout(io.StringIO()),
                 _advice(result),
             ):
+                result.run.traces = traces
                 result.returned = kernel(*args, **case.options)
             if hasattr(kernel, "lowered"):  # held by another process, perhaps without a program
                 result.run = result.run if kernel.lowered else None
@@ -240,7 +246,7 @@ def run(kernel: Any, case: Case, stage: Stage, keep_results: bool = False) -> Re
         result.problem = problem_of(error, kernel, stage, case.sizes, result.run)
     else:
         if values:
-            _take(result, result.returned, stage, kernel, args)
+            take(result, result.returned, stage, kernel, args)
     return result
 
 
@@ -399,7 +405,7 @@ def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
     return old.simulate_kernel(kernel, *args, **case.options)
 
 
-def _take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:
+def take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:
     """Check what came back, before any value is looked at."""
 
     def wrong(sentence: str) -> None:

@@ -12,7 +12,6 @@ from ..pictures.kernel import draw
 from ..pictures.reading import Flow, read
 from ..running import runner
 from ..stage import Case
-from .kernel_page import page
 
 
 def picture(
@@ -47,12 +46,12 @@ def picture_page(
 ) -> str | None:
     """A page, as text, on which one slider moves the picture of a kernel, its modelled timeline and
     its source together; None if there is nothing to draw. Arguments and errors are as for
-    `picture`."""
+    `picture`. It is `run.html` of the run, with the picture."""
     found = _flow(stage.get(key), kernel, family, inputs)
     if isinstance(found, str):
         return None
     lesson, case, run, flow = found
-    return page(_drawn(lesson, case, flow), flow, run.timeline(), lesson.title)
+    return str(run.html(timeline=run.timeline(), picture=_drawn(lesson, case, flow)).html())
 
 
 def _flow(
@@ -72,7 +71,7 @@ def _flow(
     problem = runner.usable(kernel, lesson)
     if problem is not None:
         return problem.sentence
-    result = runner.run(kernel, case, lesson)
+    result = runner.run(kernel, case, lesson, traces=True)
     if result.problem is not None:
         return result.problem.sentence
     if result.run is None:

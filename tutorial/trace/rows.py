@@ -163,7 +163,7 @@ class Table:
         )
 
     def text(self) -> str:
-        """The table: one line a tile, a block a head."""
+        """The table: one line per tile, and a block of lines for each head."""
         if not self.all_rows:
             return (
                 self.missing

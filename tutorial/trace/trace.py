@@ -44,8 +44,8 @@ class Trace(Table):
         return figure.draw(self)
 
     def steps(self) -> Steps:
-        """The step-through view; it displays itself in a notebook, and `.html()` is a page of its
-        own."""
+        """The step-through view; it displays itself in a notebook, and `.html()` is a whole
+        page."""
         return Steps(self)
 
     def show(self) -> None:

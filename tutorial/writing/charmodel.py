@@ -16,7 +16,7 @@ from .languagemodel import Config, LanguageModel
 
 @dataclass(frozen=True)
 class Alphabet:
-    """One token a character, its id the character's place."""
+    """Each character is a token, and its id is the character's place."""
 
     characters: str
 

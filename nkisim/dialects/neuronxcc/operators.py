@@ -16,7 +16,7 @@ from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.index import Index, RuntimeIndex
 from ...tensors.tensor import Tensor
-from . import compute
+from . import elementwise, moving
 from .special import LoopReduction
 from .support import static_source, tile
 
@@ -102,23 +102,27 @@ class Operators:
                 "cannot give them.",
             )
         if op == "divide":
-            return compute.divided(a, b, partitions=False)
+            return elementwise.divided(a, b, partitions=False)
         if op == "mod":
-            return compute.mod(a, b)
-        return compute.binary(alu.ALU[op], f"operator {symbol}", a, b, partitions=False)
+            return elementwise.mod(a, b)
+        return elementwise.binary(alu.ALU[op], f"operator {symbol}", a, b, partitions=False)
 
     def unary(self, op: str, a: Tensor) -> Tensor:
         if op == "positive":
             broken(
                 "operator", "tiles have no unary operator +", tensor=a.label, remedy="Leave it out."
             )
-        return {"negative": compute.negative, "abs": compute.abs, "invert": compute.invert}[op](a)
+        return {
+            "negative": elementwise.negative,
+            "abs": elementwise.abs,
+            "invert": elementwise.invert,
+        }[op](a)
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return compute.broadcast_to(t, shape=shape)
+        return moving.broadcast_to(t, shape=shape)
 
     def astype(self, t: Tensor, dtype: Any) -> Tensor:
-        return compute.copy(t, dtype=dtype)
+        return moving.copy(t, dtype=dtype)
 
     def has(self, name: str) -> bool:
         """Whether nl has a function of this name."""
@@ -139,7 +143,7 @@ class Operators:
             into, made = dst.meta, value.meta
             if value.buf is dst.buf and value.off == dst.off and made is into:
                 return  # t[i] += x has updated the view in place
-            if self._left_out(value, "assign"):
+            if value.buf.role == "masked" and self._left_out(value, "assign"):
                 return
             if into.space == HBM:
                 broken(
@@ -234,11 +238,13 @@ class Operators:
         if op in ("matmul", "floor_divide"):
             return self.operator(op, dst, value)
         if op == "divide":
-            compute.divided(dst, value, dst=dst, partitions=False)
+            elementwise.divided(dst, value, dst=dst, partitions=False)
         elif op == "mod":
-            self.assign(dst, compute.mod(dst, value, dtype=dst.dtype))
+            self.assign(dst, elementwise.mod(dst, value, dtype=dst.dtype))
         else:
-            compute.binary(alu.ALU[op], f"operator {symbol}=", dst, value, dst, partitions=False)
+            elementwise.binary(
+                alu.ALU[op], f"operator {symbol}=", dst, value, dst, partitions=False
+            )
         return dst
 
     def _accumulate(self, dst: Tensor, value: Tensor) -> bool:

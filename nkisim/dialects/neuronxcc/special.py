@@ -25,8 +25,8 @@ from ...tensors.const import Const
 from ...tensors.index import MGrid, mgrid
 from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import alu_of
-from .compute import broadcast_to, to_sbuf
 from .creation import sizes_of
+from .moving import broadcast_to, to_sbuf
 from .support import is_const, only, operand, tile, want_dtype
 
 

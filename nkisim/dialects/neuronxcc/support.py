@@ -15,7 +15,7 @@ from ...machine.memory import CONST, HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.calls import no_argument
 from ...rules.errors import broken
-from ...tensors.const import Const
+from ...tensors.const import Const, of_float
 from ...tensors.tensor import IndexedTensor, Tensor
 
 
@@ -69,20 +69,12 @@ def tile(x: Any, api: str) -> Tensor:
     raise AssertionError
 
 
-_NUMBERS: dict[float, Const] = {}
-"""Numbers that kernels have used as operands."""
-
-
 def operand(x: Any, api: str) -> Tensor:
     """`x` as a tensor, numbers as constants."""
     if isinstance(x, Tensor):
         return x
-    if type(x) is float and x in _NUMBERS:
-        return _NUMBERS[x]
-    if type(x) is float and x:  # 0.0 and -0.0 would be one key
-        if len(_NUMBERS) < 1024:
-            _NUMBERS[x] = Const(x)
-        return Const(x)
+    if type(x) is float:
+        return of_float(x)
     if isinstance(x, (int, float, np.generic)) or (isinstance(x, np.ndarray) and x.ndim == 0):
         return Const(arguments.number(x, api, "an operand"))
     return tile(x, api)

@@ -6,36 +6,29 @@ Source: aws-neuron-sdk v2.32.0 nki/api/nki/language/__init__.py.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from typing import Any
 
 from ...execution.execute import execute
-from ...execution.execution import current
 from ...isa import alu
 from ...isa.core import IDLE
-from ...isa.dma import DMA_TRANSPOSE
 from ...isa.scalar import ACTIVATION
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import TENSOR_COPY, TENSOR_SCALAR, TENSOR_TENSOR
-from ...machine import dtypes
+from ...isa.vector import TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors import strided
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
-from ..neuronxcc import compute as lowering
-from ..neuronxcc import transfer
+from ..neuronxcc import elementwise, reductions
 from ..neuronxcc.support import promoted
-from .support import as_tensor, is_const, operand, tile, want_dtype
+from .support import is_const, operand, tile, want_dtype
 from .targets import needs_trn3
 
 
 # -- one operand -----------------------------------------------------------------------------------
 def _unary(name: str, what: str = "") -> Callable[..., Any]:
     api = f"nl.{name}"
-    lower = getattr(lowering, name)
+    lower = getattr(elementwise, name)
 
     def function(x: Any, dtype: Any = None) -> Any:
         t = tile(x, api)
@@ -109,8 +102,9 @@ def rsqrt(x: Any, dtype: Any = None) -> Any:
 def tensor_tensor_engine(op: alu.AluOp, *tiles: Tensor) -> str | None:
     """Where tensor_tensor runs if nobody says: integers of 32 bits on GpSimdE, unless a tile lies
     in PSUM."""
-    if not op.bitvec and op.name != "power" and builtins.any(t.meta.space == PSUM for t in tiles):
-        return "vector"
+    for t in tiles:
+        if t.meta.space == PSUM and not op.bitvec and op.name != "power":
+            return "vector"
     return None
 
 
@@ -144,7 +138,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
                 got=f"{x!r}, {y!r}"[:80],
                 remedy="Pass two tiles; a square is nl.square or nl.multiply(x, x).",
             )
-        return lowering.binary(op, api, a, b, None, out)
+        return elementwise.binary(op, api, a, b, None, out)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{what} of two tiles of one shape, or of a tile and a number."
@@ -211,12 +205,12 @@ def divide(x: Any, y: Any, dtype: Any = None) -> Any:
         remedy="Write nl.multiply(x, nl.reciprocal(y)).",
     )
     a, b = operand(x, "nl.divide", "x"), operand(y, "nl.divide", "y")
-    return lowering.divided(a, b, want_dtype(dtype, "nl.divide"))
+    return elementwise.divided(a, b, want_dtype(dtype, "nl.divide"))
 
 
 def _modulo(name: str) -> Callable[..., Any]:
     api = f"nl.{name}"
-    lower = getattr(lowering, name)
+    lower = getattr(elementwise, name)
 
     def function(x: Any, y: Any, dtype: Any = None) -> Any:
         broken(
@@ -241,7 +235,7 @@ fmod = _modulo("fmod")
 def where(condition: Any, x: Any, y: Any, dtype: Any = None) -> Any:
     """x where the tile `condition` is not zero, else y. x, y: tiles or numbers."""
     api = "nl.where"
-    return lowering.where(
+    return elementwise.where(
         tile(condition, api), operand(x, api), operand(y, api), dtype=want_dtype(dtype, api)
     )
 
@@ -249,7 +243,7 @@ def where(condition: Any, x: Any, y: Any, dtype: Any = None) -> Any:
 # -- reductions ------------------------------------------------------------------------------------
 def _reduction(name: str) -> Callable[..., Any]:
     api = f"nl.{name}"
-    lower = getattr(lowering, name)
+    lower = getattr(reductions, name)
 
     def function(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
         t = tile(x, api)
@@ -278,7 +272,7 @@ mean = _reduction("mean")
 def all(x: Any, axis: Any, dtype: Any = None) -> Any:
     """Whether all elements over the last free axes `axis` are not zero, as 1 or 0."""
     t = tile(x, "nl.all")
-    return lowering.all(t, axis, dtype=want_dtype(dtype, "nl.all") or t.dtype)
+    return reductions.all(t, axis, dtype=want_dtype(dtype, "nl.all") or t.dtype)
 
 
 def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
@@ -286,12 +280,12 @@ def var(x: Any, axis: Any, dtype: Any = None, keepdims: bool = False) -> Any:
     t = tile(x, "nl.var")
     arguments.flag(keepdims, "nl.var", "keepdims")
     out = want_dtype(dtype, "nl.var") or t.dtype
-    return lowering.variance(t, arguments.axes(axis, "nl.var"), out, None, True)
+    return reductions.variance(t, arguments.axes(axis, "nl.var"), out, None, True)
 
 
 def softmax(x: Any, axis: Any = -1, dtype: Any = None) -> Any:
     """exp(x - max) / sum over the last free axes `axis`."""
-    return lowering.softmax(tile(x, "nl.softmax"), axis, dtype=want_dtype(dtype, "nl.softmax"))
+    return reductions.softmax(tile(x, "nl.softmax"), axis, dtype=want_dtype(dtype, "nl.softmax"))
 
 
 def rms_norm(
@@ -305,7 +299,7 @@ def rms_norm(
 ) -> Any:
     """x * rsqrt(sum(x * x) / n + epsilon) * w."""
     api = "nl.rms_norm"
-    return lowering.rms_norm(
+    return reductions.rms_norm(
         tile(x, api),
         None if w is None else operand(w, api),
         axis,
@@ -314,120 +308,6 @@ def rms_norm(
         dtype=want_dtype(dtype, api),
         compute_dtype=want_dtype(compute_dtype, api),
     )
-
-
-# -- moving data -----------------------------------------------------------------------------------
-def load(src: Any, dtype: Any = None) -> Any:
-    """Load the HBM view `src` (partition axis first, at most 128) into a new SBUF tile of its
-    shape, cast to `dtype`."""
-    return transfer.load(tile(src, "nl.load", "source"), dtype=want_dtype(dtype, "nl.load"))
-
-
-def store(dst: Any, value: Any) -> None:
-    """Store the SBUF tile `value` into the HBM view `dst` of the same shape, casting to its
-    dtype."""
-    api = "nl.store"
-    into, source = tile(dst, api, "destination"), tile(value, api, "value")
-    if source.meta.space == PSUM:
-        broken(
-            "memory",
-            f"{api}: value '{source.label}' lies in psum",
-            tensor=source.label,
-            got=source.meta.describe(),
-            limit="sbuf",
-            remedy="DMA engines do not reach PSUM: copy the tile to SBUF with "
-            "nisa.tensor_copy first.",
-        )
-    transfer.store(into, source)
-
-
-def load_transpose2d(src: Any, dtype: Any = None) -> Any:
-    """Load the 2-D HBM view `src` (r, c) as a tile (c, r)."""
-    api = "nl.load_transpose2d"
-    t = tile(src, api, "source")
-    if t.meta.space != HBM or t.ndim != 2:
-        return transfer.load_transpose2d(t, dtype=want_dtype(dtype, api))
-    return execute(DMA_TRANSPOSE, api, None, (t,), ((1, 0),), SBUF, want_dtype(dtype, api))
-
-
-def copy(x: Any, dtype: Any = None) -> Any:
-    """A copy of the tile `x`, of SBUF or PSUM, in SBUF; bit by bit where the dtype stays."""
-    return execute(
-        TENSOR_COPY,
-        "nl.copy",
-        None,
-        (tile(x, "nl.copy"),),
-        (None,),
-        SBUF,
-        want_dtype(dtype, "nl.copy"),
-    )
-
-
-def broadcast_to(x: Any, shape: Any, dtype: Any = None) -> Any:
-    """`x` repeated to `shape`, of the same rank; a view where only free axes grow and the dtype
-    stays."""
-    api = "nl.broadcast_to"
-    t, out = tile(x, api), want_dtype(dtype, api)
-    wanted = arguments.sizes(shape, api)
-    made: Tensor = t
-    if len(wanted) == t.ndim and wanted[0] == t.shape[0] and t.meta.space != HBM:
-        for axis, n in enumerate(wanted):
-            if n != made.shape[axis]:
-                made = strided.broadcast(made, axis, n)
-    else:
-        made = lowering.broadcast_to(t, shape=wanted)
-    return made if out is None or out == t.dtype else copy(made, out)
-
-
-def expand_dims(x: Any, axis: int) -> Any:
-    """A view of `x` with an axis of one element at `axis`."""
-    return as_tensor(x, "nl.expand_dims").expand_dims(axis)
-
-
-# -- matrix multiply and transpose -----------------------------------------------------------------
-def matmul(x: Any, y: Any, transpose_x: bool = False) -> Any:
-    """x.T @ y with transpose_x=True. x, y: SBUF tiles; a new float32 tile in PSUM."""
-    api = "nl.matmul"
-    a, b = tile(x, api, "x"), tile(y, api, "y")
-    if not arguments.flag(transpose_x, api, "transpose_x"):
-        broken(
-            "matmul-transpose-x",
-            f"{api} is called without transpose_x=True",
-            tensor=a.label,
-            remedy="Keep the contraction axis of x on the partitions and pass transpose_x=True.",
-        )
-        return lowering.matmul(a, b)
-    made = execute(NC_MATMUL, api, None, (a, b), lowering.MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
-    current(api).accumulators.add(made.buf)
-    return made
-
-
-def transpose(x: Any, dtype: Any = None) -> Any:
-    """The 2-D tile `x` (p, f), both at most 128, as a tile (f, p) in PSUM, where TensorE leaves
-    it."""
-    api = "nl.transpose"
-    t, out = tile(x, api), want_dtype(dtype, api)
-    if t.ndim > 2:
-        broken(
-            "rank-limit",
-            f"{api}: '{t.label}' has {t.ndim} axes",
-            tensor=t.label,
-            got=t.meta.describe(),
-            limit="2",
-            remedy="Reshape the free axes into one, or transpose slices.",
-        )
-    turned = execute(NC_TRANSPOSE, api, None, (t,), (), PSUM, None)
-    current(api).accumulators.add(turned.buf)
-    return (
-        turned
-        if out is None or out == t.dtype
-        else execute(TENSOR_COPY, api, None, (turned,), (None,), PSUM, out)
-    )
-
-
-def device_print(print_prefix: str, tensor: Any) -> None:
-    """Print `print_prefix` and the values of `tensor`; the run keeps both in `run.prints`."""
-    transfer.device_print(print_prefix, operand(tensor, "nl.device_print"))
 
 
 __all__ = [
@@ -440,17 +320,13 @@ __all__ = [
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
-    "broadcast_to",
     "ceil",
-    "copy",
     "cos",
-    "device_print",
     "divide",
     "equal",
     "erf",
     "erf_dx",
     "exp",
-    "expand_dims",
     "floor",
     "fmod",
     "gelu",
@@ -464,14 +340,11 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
-    "load",
-    "load_transpose2d",
     "log",
     "logical_and",
     "logical_not",
     "logical_or",
     "logical_xor",
-    "matmul",
     "max",
     "maximum",
     "mean",
@@ -498,12 +371,10 @@ __all__ = [
     "softplus",
     "sqrt",
     "square",
-    "store",
     "subtract",
     "sum",
     "tan",
     "tanh",
-    "transpose",
     "trunc",
     "var",
     "where",

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import execute
-from ...execution.execution import Execution, current
+from ...execution.execution import Execution, current, running
 from ...isa.dma import DMA_COPY
 from ...isa.vector import MEMSET
 from ...machine import dtypes
-from ...machine.memory import FULL, HBM, SBUF, contiguous, meta_of
+from ...machine.memory import EMPTY, FULL, HBM, SBUF, contiguous, meta_of
 from ...rules import arguments
-from ...rules.errors import broken, shown
+from ...rules.errors import POLICY, broken, shown
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
+from ..layouts import known, remember
 from .objects import MemoryRegion
 from .support import as_tensor, option, want_dtype
 
@@ -122,23 +123,15 @@ def _address(address: Any, api: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _plain(shape: tuple[Any, ...]) -> bool:
-    """Whether a shape is of plain integers: 2, 2.0 and True are one key."""
-    return all(type(n) is int for n in shape)
-
-
 def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any = None) -> Tensor:
     """A new tensor; nothing in it counts as written."""
-    program = current(api)
+    program = running() or current(api)
     usual = (buffer is sbuf or buffer is psum) and address is None and type(name) is str
-    usual = usual and type(shape) is tuple and _plain(shape)
     if usual:
-        try:
-            meta = program.like.get((buffer is sbuf, shape, type(dtype), dtype))
-        except TypeError:  # what cannot be a key is refused below
-            meta = None
-        if meta is not None:
-            return program.made(meta, name=name or None)
+        layout = known(program, shape, dtype, buffer is psum)
+        if layout is not None:
+            return program.made(layout, name=name or None)
+    warnings = POLICY.get().warnings
     place = region(buffer, api)
     sizes = _shape(shape, api)
     name = arguments.word(name, api, "name")
@@ -160,8 +153,8 @@ def make(api: str, shape: Any, dtype: Any, buffer: Any, name: str, address: Any 
     _check_on_chip(program, api, space, sizes, wanted, name, address)
     pstart = 0 if address is None else int(address[0])
     t = program.allocate(space, sizes, wanted, pstart=pstart, name=name or None)
-    if usual:
-        program.like[buffer is sbuf, shape, type(dtype), dtype] = t.meta
+    if usual and POLICY.get().warnings == warnings:
+        remember(program, shape, dtype, buffer is psum, t.meta)
     if address is not None:
         program.place(t, *address)
     return t
@@ -219,6 +212,12 @@ def ndarray(shape: Any, dtype: Any, buffer: Any = sbuf, name: str = "", address:
 
     `address`: (partition, byte offset inside it) where it shall lie on chip.
     """
+    if address is None and (buffer is sbuf or buffer is psum) and type(name) is str:
+        execution = running()
+        if execution is not None:  # as `make` does, with a call less: every tile is made here
+            layout = known(execution, shape, dtype, buffer is psum)
+            if layout is not None:
+                return execution.made(layout, EMPTY, name or None)
     return make("nl.ndarray", shape, dtype, buffer, name, address)
 
 

@@ -11,24 +11,33 @@ from typing import TYPE_CHECKING
 from ...rules.errors import KernelError as NkiValidationError  # noqa: F401
 from .enums import *  # noqa: F403
 from .enums import __all__ as _enum_names
-from .isa_compute import *  # noqa: F403
-from .isa_compute import __all__ as _compute_names
+from .isa_gpsimd import *  # noqa: F403
+from .isa_gpsimd import __all__ as _gpsimd_names
 from .isa_move import *  # noqa: F403
 from .isa_move import __all__ as _move_names
 from .isa_newer import *  # noqa: F403
 from .isa_newer import __all__ as _newer_names
+from .isa_scalar import *  # noqa: F403
+from .isa_scalar import __all__ as _scalar_names
 from .isa_special import *  # noqa: F403
 from .isa_special import __all__ as _special_names
+from .isa_tensor import *  # noqa: F403
+from .isa_tensor import __all__ as _tensor_names
+from .isa_vector import *  # noqa: F403
+from .isa_vector import __all__ as _vector_names
 from .objects import NkiInstruction, VirtualRegister  # noqa: F401
 from .support import missing as _missing
 
 __all__ = sorted(
     [
         *_enum_names,
-        *_compute_names,
+        *_gpsimd_names,
         *_move_names,
         *_newer_names,
+        *_scalar_names,
         *_special_names,
+        *_tensor_names,
+        *_vector_names,
         "NkiInstruction",
         "NkiValidationError",
         "VirtualRegister",

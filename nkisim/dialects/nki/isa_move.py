@@ -26,14 +26,18 @@ from .objects import NkiInstruction, VirtualRegister
 from .support import as_tensor, option, tile
 from .targets import needs_trn2, needs_trn3
 
+_ANY_MODE, _REFUSED, _ANY_ENGINE = dge_mode.unknown, oob_mode.error, engine.unknown
+"""What transfers are called with as a rule."""
+
 
 def _transfer(
     dst: Any, src: Any, api: str, oob: Any, priority: Any, dge: Any
 ) -> tuple[Tensor, Tensor, Any]:
     """Both ends of a transfer, and a mask of what lies inside where out-of-bounds indices are
     skipped."""
-    option(dge, enums.dge_mode, api, "dge_mode")
-    skip = option(oob, enums.oob_mode, api, "oob_mode") is oob_mode.skip
+    if dge is not _ANY_MODE:
+        option(dge, enums.dge_mode, api, "dge_mode")
+    skip = oob is not _REFUSED and option(oob, enums.oob_mode, api, "oob_mode") is oob_mode.skip
     if priority is not None:
         needs_trn3(f"{api}(priority=)")
         arguments.integer(priority, api, "priority", least=0, most=3)
@@ -62,6 +66,8 @@ def dma_copy(
     differ."""
     api = "nisa.dma_copy"
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
+    if dge_mode is _ANY_MODE and engine is _ANY_ENGINE:
+        return run(DMA_COPY, api, into, (source,), (False, True), mask=mask)
     hardware = option(dge_mode, enums.dge_mode, api, "dge_mode") is enums.dge_mode.hwdge
     if engine_name(engine, api, "sync", "scalar") is not None and not hardware:
         broken(

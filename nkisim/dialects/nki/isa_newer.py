@@ -21,8 +21,8 @@ from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .enums import oob_mode, reduce_cmd
-from .isa_compute import onto
 from .isa_support import destination, run
+from .isa_tensor import onto
 from .objects import NkiInstruction
 from .support import as_tensor, operand, option, same_size, tile
 from .targets import needs_trn2, needs_trn3

@@ -16,14 +16,16 @@ from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
 from .support import as_tensor, option, tile, want_dtype
+from .tensor import NkiTensor
 
 _NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
+_UNKNOWN = _Engine.unknown
 _DONE = NkiInstruction()
 
 
 def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
     """The engine asked for, by name; None where the choice is left open."""
-    if wanted is None:
+    if wanted is None or wanted is _UNKNOWN:
         return None
     name = _NAMES[option(wanted, _Engine, api, "engine")]
     if name is not None and allowed and name not in allowed:
@@ -39,6 +41,8 @@ def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
 
 def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Tensor:
     """The tensor to write to."""
+    if type(dst) is NkiTensor and dst.runtime is None and dst.tensor_index is None:
+        return dst
     if dst is None or isinstance(dst, (int, float, str)):
         broken(
             "argument",
@@ -61,19 +65,39 @@ def run(
     mask: Any = None,
 ) -> NkiInstruction:
     """Run one instruction into `dst`."""
-    fresh = next((s for s in srcs if s.buf.state == EMPTY and s.meta.space != CONST), None)
+    for s in srcs:
+        if s.buf.state == EMPTY and s.meta.space != CONST:
+            return _run_on_unwritten(instruction, api, dst, srcs, attrs, extra, mask, s)
+    try:
+        execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra, 3)
+    except KernelError as error:
+        _look_closer(error, api, dst, srcs, None, False)
+        raise
+    return _DONE
+
+
+def _run_on_unwritten(
+    instruction: Instruction,
+    api: str,
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    attrs: tuple[Any, ...],
+    extra: Tensor | None,
+    mask: Any,
+    fresh: Tensor,
+) -> NkiInstruction:
+    """`run` where nothing has been written of the source `fresh`."""
     overwrites = False
-    if fresh is not None and all(s.buf is not dst.buf for s in srcs):
+    if all(s.buf is not dst.buf for s in srcs):
         overwrites = bool(current(api).written_flags(dst).all())
     try:
         execute(instruction, api, dst, srcs, attrs, dst.meta.space, None, mask, extra)
     except KernelError as error:
         _look_closer(error, api, dst, srcs, fresh, overwrites)
         raise
-    if fresh is not None:
-        origin = current(api).origins.get(fresh.buf)
-        if origin is not None and origin.likely is None:
-            _look_closer(origin, api, dst, srcs, fresh, overwrites)
+    origin = current(api).origins.get(fresh.buf)
+    if origin is not None and origin.likely is None:
+        _look_closer(origin, api, dst, srcs, fresh, overwrites)
     return _DONE
 
 
@@ -141,6 +165,8 @@ def done() -> NkiInstruction:
 
 def same_dtype(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     """`dst` and `src` must have one dtype."""
+    if dst.meta.dtype is src.meta.dtype:
+        return
     if dst.dtype != src.dtype:
         broken(
             "dtype",

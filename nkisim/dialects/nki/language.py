@@ -21,6 +21,8 @@ from .creation import *  # noqa: F403
 from .creation import __all__ as _creation_names
 from .loops import *  # noqa: F403
 from .loops import __all__ as _loop_names
+from .moving import *  # noqa: F403
+from .moving import __all__ as _moving_names
 from .objects import MemoryRegion, NKIObject, is_hbm, is_on_chip, is_psum, is_sbuf  # noqa: F401
 from .rand import *  # noqa: F403
 from .rand import __all__ as _random_names
@@ -165,7 +167,16 @@ _SIMPLE = [
     "uint32",
     "uint8",
 ]
-__all__ = sorted([*_SIMPLE, *_compute_names, *_creation_names, *_loop_names, *_random_names])
+__all__ = sorted(
+    [
+        *_SIMPLE,
+        *_compute_names,
+        *_creation_names,
+        *_loop_names,
+        *_moving_names,
+        *_random_names,
+    ]
+)
 
 _GONE = {
     "arange": "slice tensors with integers, slices and nl.ds, or build a pattern with .ap",

@@ -13,7 +13,7 @@ from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
-from ..neuronxcc import compute as lowering
+from ..neuronxcc import elementwise as lowering
 from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
@@ -110,7 +110,7 @@ class Operators:
         return made
 
     def broadcast_to(self, t: Tensor, shape: tuple[int, ...]) -> Any:
-        from .compute import broadcast_to
+        from .moving import broadcast_to
 
         return broadcast_to(t, shape)
 

@@ -13,8 +13,8 @@ from ...machine import dtypes
 from ...machine.memory import CONST, HBM
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors import strided
-from ...tensors.const import Const
+from ...tensors import runtime
+from ...tensors.const import Const, of_float
 from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
 from .tensor import NkiTensor
@@ -42,21 +42,22 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
 def tile(x: Any, api: str, what: str = "operand", *, skip: bool = False, group: int = 16) -> Tensor:
     """`x` as the instruction sees it: run-time indices are read now. `group`: partitions a list of
     offsets serves."""
-    t = as_tensor(x, api, what)
-    if type(t) is not NkiTensor:
-        return t
-    if t.tensor_index is not None:
-        of, index = t.tensor_index
-        return strided.scattered(of, index, group, t.shape[1], api)
-    if t.runtime is not None:
-        return strided.resolve(t, api, skip)
-    return t
+    if type(x) is not NkiTensor:
+        return as_tensor(x, api, what)
+    if x.tensor_index is not None:
+        of, index = x.tensor_index
+        return runtime.scattered(of, index, group, x.shape[1], api)
+    if x.runtime is not None:
+        return runtime.resolve(x, api, skip)
+    return x
 
 
 def operand(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x` as the instruction sees it, numbers as constants."""
     if isinstance(x, Tensor):
         return tile(x, api, what)
+    if type(x) is float:
+        return of_float(x)
     if isinstance(x, (int, float, np.generic)) or (isinstance(x, np.ndarray) and x.ndim == 0):
         return Const(arguments.number(x, api, what))
     if isinstance(x, VirtualRegister):
@@ -113,6 +114,8 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
     """Two tiles must have the same partitions and the same number of elements per partition:
     nothing is broadcast."""
     a, b = dst.meta, src.meta
+    if a.partitions == b.partitions and a.free == b.free:
+        return
     if b.space == CONST or HBM in (a.space, b.space):
         return
     if a.partitions != b.partitions:

@@ -231,3 +231,17 @@ def test_the_rule_can_be_a_warning():
     ):
         got = nki.jit(kernel)(X)
     np.testing.assert_allclose(got[:72], np.exp(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 64), slice(32, 64)])
+def test_a_product_of_unwritten_elements_that_is_added_to_zeros_in_psum_is_not_zero(columns):
+    def kernel(y):
+        out = nl.ndarray((32, 64), dtype=y.dtype, buffer=nl.shared_hbm)
+        empty = nl.ndarray((32, 64), dtype=y.dtype)
+        total = nl.zeros((32, 64), dtype=nl.float32, buffer=nl.psum)
+        total[:, columns] += nisa.nc_matmul(nl.load(y), empty[:, columns])
+        nl.store(out, nl.copy(total))
+        return out
+
+    with pytest.raises(nkisim.KernelError, match="'empty' is read before it is written"):
+        nki.jit(kernel)(np.ones((32, 32), np.float32))

@@ -1,5 +1,7 @@
 """The plain way and the general way of running an instruction are one way of writing a result."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,8 +97,9 @@ def _record(steps):
 def test_the_general_way_with_a_mask_that_keeps_everything_does_what_the_plain_way_does(steps):
     plain = _record(steps)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("compute", "isa", "creation", "transfer", "operators", "special"):
-            patch.setattr(f"nkisim.dialects.neuronxcc.{module}.execute", _generally)
+        for name, module in list(sys.modules.items()):
+            if name.startswith("nkisim.dialects.neuronxcc.") and hasattr(module, "execute"):
+                patch.setattr(module, "execute", _generally)
         general = _record(steps)
     assert plain == general
 

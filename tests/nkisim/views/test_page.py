@@ -484,3 +484,29 @@ def test_a_hundred_thousand_instructions_make_a_small_page_quickly_and_it_says_w
         for text in gap
     )
     assert len(data["records"]) + page.shown.hidden == len(run)
+
+
+class Drawn:
+    """A picture of a run, as a page takes it: two boxes in turn, and an instruction without one."""
+
+    svg, alt, width, height = '<svg xmlns="http://www.w3.org/2000/svg"/>', "Two <boxes>.", 200, 100
+
+    def __init__(self, count):
+        self.places = [None] + [(10.0 * (i % 2), 5.0, 8.0, 4.0) for i in range(1, count)]
+
+
+def test_a_picture_of_the_run_is_on_the_page_with_the_box_of_every_step():
+    run = small()
+    page = run.html(picture=Drawn(len(run)))
+    drawing = data_of(page.html())["drawing"]
+    assert drawing["size"] == [200, 100] and drawing["box"][0] == -1
+    boxes = [drawing["boxes"][k] for k in drawing["box"][1:]]
+    assert boxes == [[10.0 * (i % 2), 5.0, 8.0, 4.0] for i in range(1, len(run))]
+    assert "Two &lt;boxes&gt;." in page.html() and "The kernel as a picture" in page.html()
+    assert "drawing" not in data_of(run.html().html())
+
+
+def test_a_picture_of_another_run_is_refused():
+    run = small()
+    with pytest.raises(ValueError, match="the picture is of another run"):
+        run.html(picture=Drawn(len(run) + 1))

@@ -1,6 +1,7 @@
 """Submissions that try to get a grade that they have not earned, or to harm others. All of stage 1.
 
-Each is the text of a file; `{kernel}` stands for the honest kernel, `{repo}` for this repository.
+Each is the text of a file; `{kernel}` stands for the honest kernel, `{honest!r}` for its text in
+quotes, `{repo}` for this repository.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ def softmax_attention(q, k, v):
     p = np.exp(s - s.max())
     return ((p / p.sum()) @ v.T).astype(np.float32)
 
+"""
+
+WRONG = """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    nl.store(o, value=nl.zeros((1, q.shape[0]), dtype=q.dtype))  # WRONG
+    return o
 """
 
 HOSTILE = {
@@ -194,6 +203,142 @@ if os.getpid() != 1 and os.path.exists("/proc/1/comm"):
         if "python" in open(f"/proc/{pid}/comm").read():
             os.kill(pid, signal.SIGKILL)
 raise ValueError
+""",
+    # speaking for the judge's next submission
+    "it says that it has ended and stays": IMPORTS
+    + """
+from tutorial.classroom import protocol
+real = protocol.send
+def send(stream, header, *blobs):
+    real(stream, {"ended": ""})
+    real(stream, {"gone": ""})
+    for _ in range(40):
+        real(stream, {"said": {"parameters": ["q", "k", "v"]}})
+        real(stream, {"parameters": ["q", "k", "v"]})
+protocol.send = send
+{kernel}
+""",
+    "its guard is stopped": IMPORTS
+    + """
+import signal
+os.kill(os.getppid(), signal.SIGSTOP)
+""",
+    "its guard is killed": IMPORTS
+    + """
+import signal
+for pid in (-1, os.getppid(), 1):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+raise ValueError
+""",
+    "the memory of its parents": IMPORTS
+    + WRONG
+    + """
+for pid in (os.getppid(), 1):
+    try:
+        with open(f"/proc/{pid}/mem", "rb"), open(f"/proc/{pid}/maps") as maps:
+            if maps.read():
+                exec({honest!r})
+    except OSError:
+        pass
+""",
+    "what is left in memory of the submission before": IMPORTS
+    + WRONG
+    + """
+import gc
+for found in gc.get_objects():
+    for value in (found if isinstance(found, (list, tuple)) else [found]):
+        text = value if isinstance(value, bytes) else b""
+        known = len(text) > 500 and b"WRONG" not in text
+        if known and b"def decode_attention_fwd" in text:
+            exec({honest!r})
+""",
+    # other ways to an answer
+    "a solution anywhere on the disk": IMPORTS
+    + WRONG
+    + """
+from pathlib import Path
+for root in {*sys.path, sys.prefix, "{repo}"}:
+    for places in ("solutions", "tutorial/**", "tests/tutorial/styles", "notebooks", "*/solutions"):
+        for path in Path(root or ".").glob(f"{places}/stage1*"):
+            try:
+                text = path.read_text()
+            except OSError:
+                continue
+            if "nisa.nc_matmul(" in text and "def decode_attention_fwd" in text:
+                exec(text)
+""",
+    "answers to the course's own inputs, as constants": IMPORTS
+    + """
+import tutorial
+ANSWERS = {case.args["k"].shape: tutorial.get(1).expected(case) for case in tutorial.get(1).cases()}
+
+@nki.jit
+def recited(q, k, v, table):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    zero = nl.multiply(nl.load(q), 0.0)
+    nl.store(o, value=nl.load(table))
+    return o
+
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    found = ANSWERS.get(tuple(k.shape), np.zeros((1, q.shape[0])))
+    return recited(q, k, v, found.astype(np.float32))
+""",
+    "16 bits, with precision turned off": IMPORTS
+    + """
+import nkisim
+exact = nkisim.Config
+nkisim.Config = lambda **options: exact(**options, precise_fp=False)
+{kernel}
+""",
+    "rules turned to warnings": IMPORTS
+    + """
+import nkisim
+strict = nkisim.Config
+loose = {name: True for name, rule in nkisim.RULES.items() if rule.warnable}
+nkisim.Config = lambda **options: strict(**options, warn=loose)
+{kernel}
+""",
+    "work put off to a thread and to the end": IMPORTS
+    + WRONG
+    + """
+import atexit, gc, threading, time
+from tutorial.classroom import child
+def later():
+    while True:
+        for found in gc.get_objects():
+            if isinstance(found, child.Child):
+                try:
+                    found.writer.write(b"\\xff" * 64)
+                    found.writer.flush()
+                except (OSError, ValueError):
+                    pass
+        time.sleep(0.001)
+threading.Thread(target=later, daemon=True).start()
+atexit.register(later)
+""",
+    "an answer when it is deleted": IMPORTS
+    + """
+class Late:
+    def __del__(self):
+        os._exit(0)
+late = Late()
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    global late
+    del late
+""",
+    "millions of instructions": IMPORTS
+    + """
+@nki.jit
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    o = nl.ndarray((1, q.shape[0]), dtype=q.dtype, buffer=nl.shared_hbm)
+    x = nl.zeros((1, q.shape[0]), dtype=q.dtype)
+    for _ in range(50_000_000):
+        x = nl.add(x, 1.0)
+    nl.store(o, value=x)
+    return o
 """,
     # files
     "text of another encoding": "\ufeffdef decode_attention_fwd(q, k, v): pass\n",

@@ -13,6 +13,7 @@ import pytest
 from tests.tutorial.classroom.hostile import HOSTILE, IMPORTS
 from tests.tutorial.kernels import ROOT, solution
 from tutorial.__main__ import main
+from tutorial.classroom import landlock
 from tutorial.classroom.sandbox import Limits, sandbox
 
 SEED = "a-word-that-nobody-is-told"
@@ -20,14 +21,17 @@ APART = sandbox(Limits()).apart
 KERNEL = solution(1).partition("import neuronxcc.nki.language as nl\n")[2]
 NEEDS_SANDBOX = {
     "a solution read from the disk",
+    "a solution anywhere on the disk",
     "the library's solution",
     "signals to its parents",
+    "its guard is killed",
 }
 
 
 def text_of(name: str) -> str:
     """The text of a hostile submission."""
     text = HOSTILE[name].replace("{repo}", str(ROOT)).replace("{kernel}", KERNEL)
+    text = text.replace("{honest!r}", repr(IMPORTS + KERNEL))
     edit = re.search(r"\{kernel:(.*)->(.*)\}", text, re.DOTALL)
     if edit is not None:
         assert KERNEL.count(edit[1]) == 1, name
@@ -125,3 +129,32 @@ def test_the_limits_in_force_are_written_down(graded):
 def test_a_folder_without_submissions_is_a_sentence(tmp_path, capsys):
     assert main(["grade", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "has no submission" in capsys.readouterr().err
+
+
+WITHOUT = ("the library's solution", "a solution anywhere on the disk", "the memory of its parents")
+"""What looks for a solution on the disk and in other processes."""
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap there
+    work = tmp_path / "handed in"
+    (work / "reader").mkdir(parents=True)
+    seed = f"open({str(tmp_path / 'out' / 'seed.txt')!r})\n"
+    (work / "reader" / "stage0.py").write_text(seed, encoding="utf-8")
+    for number, name in enumerate(WITHOUT):
+        (work / f"student {number}").mkdir(parents=True)
+        (work / f"student {number}" / "stage1.py").write_text(text_of(name), encoding="utf-8")
+    (work / "honest").mkdir()
+    shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
+    arguments = ["grade", str(work), "--out", str(tmp_path / "out"), "--stages", "0,1"]
+    assert main([*arguments, "--seed", SEED, "--seconds", "30"]) == 0
+    with (tmp_path / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["student"]: row["outcome"] for row in csv.DictReader(file)}
+    assert found.pop("honest") == "correct"
+    assert len(found) == 1 + len(WITHOUT) and "correct" not in found.values()
+    kept = json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))
+    assert "no network" not in kept["limits"]
+    assert any(limit.startswith("no files but") for limit in kept["limits"])
+    (refused,) = (tmp_path / "out" / "results").glob("reader*")
+    assert "Permission denied" in refused.read_text(encoding="utf-8")

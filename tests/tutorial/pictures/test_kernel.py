@@ -82,9 +82,56 @@ def test_cells_are_counted_at_their_coordinates():
     assert np.array_equal(tensor(found, "x").reads.reshape(8, 8), want)
 
 
-def test_reads_through_a_table_are_told_in_bytes(tmp_path):
-    found = tensor(flow_of(8, solution(8), tmp_path), "k_blocks")
+def paged(text, folder, traces=True):
+    lesson = get(8)
+    case = lesson.case(lesson.cost_case)
+    run = runner.run(load(8, text, folder), case, lesson, traces=traces).run
+    return case, reading.read(run)
+
+
+def test_blocks_that_a_table_picks_are_counted_where_they_lie(tmp_path):
+    case, flow = paged(solution(8), tmp_path)
+    found = tensor(flow, "k_blocks")
+    blocks = found.reads.reshape(case.args["k_blocks"].shape)
+    size = blocks.shape[2]
+    used = set()
+    for row, length in zip(case.args["block_table"], case.args["lengths"].ravel()):
+        used |= set(row[: -(-int(length) // size)].tolist())
+    assert found.by_index == 0 and used and len(used) < blocks.shape[0] + 1
+    for block in range(blocks.shape[0]):
+        assert blocks[block].any() == (block in used), block
+        assert not blocks[block].any() or set(blocks[block].ravel()) == {1}
+
+
+def test_a_block_is_one_cell_of_the_picture_in_the_row_of_its_head(tmp_path):
+    case, flow = paged(solution(8), tmp_path)
+    found = tensor(flow, "k_blocks")
+    (plane,) = reading.planes(found)
+    n_blocks, heads = case.args["k_blocks"].shape[:2]
+    assert plane.shape == (heads, n_blocks)
+    drawn = kernel.draw(flow, "paged")
+    assert "k_blocks" in drawn.alt and ", by index" in drawn.alt
+    assert any(name.startswith("k_blocks[0]") for name in drawn.boxes)
+
+
+def test_a_block_that_is_read_twice_is_warmer_than_the_others(tmp_path):
+    lesson = get(8)
+    case = lesson.case(lesson.cost_case)
+    table = case.args["block_table"].copy()
+    table[1, 0] = table[0, 0]  # two sequences share a block
+    given = {**case.args, "block_table": table}
+    run = runner.run(
+        load(8, solution(8), tmp_path), lesson.custom_case(given), lesson, traces=True
+    ).run
+    (plane,) = reading.planes(tensor(reading.read(run), "k_blocks"))
+    assert set(plane[:, table[0, 0]].tolist()) == {2} and plane.max() == 2
+
+
+def test_where_a_run_did_not_keep_what_indices_picked_the_bytes_are_told(tmp_path):
+    _, flow = paged(solution(8), tmp_path, traces=False)
+    found = tensor(flow, "k_blocks")
     assert found.by_index > 0 and not found.reads.any()
+    assert "bytes by index" in kernel.draw(flow, "paged").alt
 
 
 def test_a_second_read_is_warmer(three_passes, one_pass):

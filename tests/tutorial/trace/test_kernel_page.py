@@ -1,14 +1,16 @@
-"""The page of a kernel: one slider, and the picture, the timeline and the text that it moves."""
+"""The page of a kernel: one slider moves its picture, its timeline and its text together."""
 
 from __future__ import annotations
 
 import json
 import re
 
+import numpy as np
 import pytest
 
+import nkisim
 from tests.tutorial.kernels import load, solution
-from tutorial import get
+from tutorial import get, picture, pictures
 from tutorial.__main__ import main
 from tutorial.running import runner
 from tutorial.trace.picture import picture_page
@@ -20,36 +22,47 @@ def made(tmp_path_factory):
 
 
 def data_of(page):
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    found = re.search(r'\}\)\("run-[0-9a-f]+",(\{.*\})\);</script>', page, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
 
 
-def test_every_instruction_has_a_box_a_line_and_a_time(made, tmp_path):
+def test_the_slider_has_every_instruction_with_its_box_its_line_and_its_modelled_time(
+    made, tmp_path
+):
     lesson = get(3)
     run = runner.run(load(3, solution(3), tmp_path), lesson.case(lesson.cost_case), lesson).run
     data, timeline = data_of(made), run.timeline()
-    assert data["line"] == [i.line for i in run.instructions]
-    assert data["start"] == pytest.approx([t / 1e3 for t in timeline.start], abs=1e-3)
-    assert data["end"] == pytest.approx([t / 1e3 for t in timeline.end], abs=1e-3)
-    boxes = set(re.findall(r'data-name="step (\d+)"', made))
-    assert {str(box) for box in data["box"]} == boxes
-    assert made.count("<rect data-at=") == len(run)
+    assert data["records"] == list(range(len(run)))
+    lines = [data["kinds"][kind]["line"] for kind in data["steps"]]
+    assert lines == [i.line for i in run.instructions]
+    starts = [span[0] for span in data["spans"]]
+    assert starts == pytest.approx([float(t) for t in timeline.start], abs=1)
+    assert len(data["drawing"]["box"]) == len(run) and -1 not in data["drawing"]["box"]
 
 
-def test_the_boxes_are_those_of_the_instructions(made):
-    data = data_of(made)
-    for box, line, said in zip(data["box"], data["line"], data["said"], strict=True):
-        tip = re.search(rf'data-name="step {box}" [^>]*><title>([^<]*)</title>', made)
-        shown = re.search(rf'<span data-line="{line}"><b> *{line}</b> ([^<]*)', made)
-        assert tip is not None and shown is not None
-        assert tip[1].rsplit(" (", 1)[0].split("  #")[0] in shown[1]
-        assert said.split(" on ")[1] in tip[1]
+def test_the_box_of_an_instruction_is_that_of_its_line_in_the_picture(made, tmp_path):
+    drawn = picture(3, load(3, solution(3), tmp_path))
+    data = data_of(made)["drawing"]
+    assert data["size"] == [drawn.width, drawn.height]
+    named = {(b.x, b.y, b.width, b.height): b for b in drawn.boxes.values() if b.tip}
+    whole = data_of(made)
+    text = {
+        first + i: line
+        for first, lines in whole["files"][0]["pieces"]
+        for i, line in enumerate(lines)
+    }
+    for step, box in zip(whole["steps"], data["box"], strict=True):
+        tip = named[tuple(data["boxes"][box])].tip
+        line = text[whole["kinds"][step]["line"]].strip()
+        assert line.startswith(tip.rsplit(" (", 1)[0].split("  #")[0].strip()[:40])
 
 
-def test_times_are_called_modelled(made):
-    assert "us (model)" in made and " us (model)</text>" in made
-    assert not re.search(r"\d us(?! \(model\))", made)
+def test_the_picture_is_on_the_page_without_scripts_too(made, tmp_path):
+    drawn = picture(3, load(3, solution(3), tmp_path))
+    without = re.sub(r"<script>.*?</script>", "", made, flags=re.DOTALL)
+    assert "The kernel as a picture" in without and f'height="{drawn.height}"' in without
+    assert "k (64, 1024) is read once" in without
 
 
 def test_the_page_needs_nothing_else_and_is_the_same_bytes(made, tmp_path):
@@ -57,13 +70,26 @@ def test_the_page_needs_nothing_else_and_is_the_same_bytes(made, tmp_path):
     assert made == picture_page(3, load(3, solution(3), tmp_path))
 
 
+def test_any_recorded_run_has_a_picture_for_its_page(tmp_path):
+    case = get(4).case("random")
+    with nkisim.record() as run:
+        load(4, solution(4), tmp_path)(*case.args.values())
+    page = run.html(timeline=run.timeline(), picture=pictures.of_run(run))
+    data = data_of(page.html())
+    assert len(data["drawing"]["box"]) == len(data["records"]) == len(run)
+    with pytest.raises(ValueError, match="picture is of another run"):
+        with nkisim.record() as other:
+            load(4, solution(4), tmp_path)(*(x.copy() for x in get(4).cases()[1].args.values()))
+        other.html(picture=pictures.of_run(run))
+
+
 def test_many_steps_share_boxes_by_line(tmp_path):
     data = data_of(picture_page(8, load(8, solution(8), tmp_path)))
     by_line = {}
-    for box, line in zip(data["box"], data["line"], strict=True):
-        by_line.setdefault(line, set()).add(box)
+    for step, box in zip(data["steps"], data["drawing"]["box"], strict=True):
+        by_line.setdefault(data["kinds"][step]["line"], set()).add(box)
     assert all(len(boxes) == 1 for boxes in by_line.values())
-    assert -1 not in data["box"]
+    assert len(np.unique(data["drawing"]["box"])) > 20
 
 
 def test_there_is_no_page_of_a_kernel_that_does_not_run(tmp_path):

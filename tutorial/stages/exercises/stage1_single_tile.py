@@ -21,7 +21,8 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     m = nl.ndarray((1, 1), dtype=nl.float32, name="m")  # max of the scores
     l = nl.ndarray((1, 1), dtype=nl.float32, name="l")  # sum of the weights
     acc = nl.ndarray((1, d), dtype=nl.float32, name="acc")  # weighted sum of the values
-    # 1. Scores qk (1, n): nisa.nc_matmul contracts over the partitions; scale them on the way out
-    # of PSUM 2. m[...] = max of qk;  p = exp(qk - m);  l[...] = sum of p 3. acc[...] = p v^T:
-    # transpose p and v so that the keys lie on the partitions 4. Store acc / l into o, and return o
+    # 1. Scores qk (1, n): nisa.nc_matmul sums over the partitions; scale them on the way out of PSUM
+    # 2. m[...] = max of qk;  p = exp(qk - m);  l[...] = sum of p
+    # 3. acc[...] = p v^T: transpose p and v, so that the keys lie on the partitions
+    # 4. Store acc / l into o, and return o
     raise NotImplementedError("stage 1 is not attempted yet")

@@ -1,5 +1,5 @@
-"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T; o =
-acc / l
+"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T
+o = acc / l
 
 Line budget: 25 lines in place of the `raise`. Cost budget: K and V are each read once.
 """
@@ -21,8 +21,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
 
     o = nl.ndarray((1, d), dtype=q.dtype, buffer=nl.shared_hbm)
     m = nl.full((1, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max
-    # running sum of the weights, relative to m
-    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")
+    l = nl.full((1, 1), 0.0, dtype=nl.float32, name="l")  # running sum of weights, relative to m
     acc = nl.full((1, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, relative to m
     # For every tile, for i in nl.sequential_range(n // TILE):
     #   1. qk (1, TILE), its max, m_new, alpha = exp(m - m_new), p = exp(qk - m_new)

@@ -1,0 +1,383 @@
+"""How fast lowered programs are made and replayed, beside the same tile operations in bare NumPy.
+
+    python benchmarks/replay_speed.py [--repeats 9] [--json]
+
+Of stage 4 (KV tiles of 128 and of 512 keys), stage 7 and stage 8: microseconds an instruction of
+
+- `shapes`: the kernel recorded on shapes alone, without a lowering,
+- `lower`: what `nkisim.lower` takes beyond that,
+- `build`: what `program.flat()` takes,
+- `checked`: `program(*arrays)`, recorded, every step asked of the machine,
+- `flat`: a flat replay, inputs bound at each call,
+- `dataflow`: `program.dataflow()`, the origins of the output, and of what each write to the named
+  state adds,
+
+and the ratio of a flat replay to bare NumPy: the same tile operations on plain arrays, one call an
+instruction. All ways are timed in turn, round by round, in CPU time, on one BLAS thread. Printed
+are medians, of the ratio that of each round's, which holds on a machine with other work beside.
+
+Targets: lowering 2, building 5, dataflow 10 (stage 8: 30) microseconds an instruction; flat 1.0,
+0.9, 1.3 and 1.3 times bare NumPy. The exit status is 1 if one is missed.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+):
+    os.environ[_name] = "1"  # before NumPy is imported
+# one kernel of BLAS for all, which a current NumPy chooses better by itself
+os.environ.pop("OPENBLAS_CORETYPE", None)
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import statistics  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any, NamedTuple  # noqa: E402
+
+import ml_dtypes  # noqa: E402
+import numpy as np  # noqa: E402
+
+import nkisim  # noqa: E402  (from here on there is `neuronxcc`)
+
+# isort: split
+import neuronxcc.nki as nki  # noqa: E402
+import neuronxcc.nki.isa as nisa  # noqa: E402
+import neuronxcc.nki.language as nl  # noqa: E402
+from decode_speed import LOWEST, load_kernel, paged_arguments  # noqa: E402
+
+BF16 = np.dtype(ml_dtypes.bfloat16)
+F32 = np.dtype(np.float32)
+
+
+class Subject(NamedTuple):
+    """A kernel, and the same on plain arrays."""
+
+    name: str
+    kernel: Any
+    bare: Callable[..., np.ndarray]
+    arrays: tuple[np.ndarray, ...]
+    most_flat: float
+    """How many times bare NumPy a flat replay may take."""
+    most_dataflow: float
+
+
+# -- KV tiles of 128 and of 512 keys ---------------------------------------------------------------
+@nki.jit
+def gqa_wide(q: Any, k: Any, v: Any) -> Any:
+    """Stage 4 with KV tiles of 512 keys: q (d, Hq), k, v (Hkv, d, n) fp32 -> (Hq, d)."""
+    n_kv_heads, d, n = k.shape
+    group = q.shape[1] // n_kv_heads
+    scale = 1.0 / d**0.5
+    o = nl.ndarray((q.shape[1], d), dtype=q.dtype, buffer=nl.shared_hbm)
+    for h in nl.affine_range(n_kv_heads):
+        m = nl.full((group, 1), nl.fp32.min, dtype=nl.float32, name="m")
+        l = nl.full((group, 1), 0.0, dtype=nl.float32, name="l")
+        acc = nl.full((group, d), 0.0, dtype=nl.float32, name="acc")
+        q_tile = nl.load(q[:, nl.ds(h * group, group)])
+        for i in nl.sequential_range(n // 512):
+            k_tile = nl.load(k[h, :, nl.ds(i * 512, 512)])
+            v_tile = nl.load(v[h, :, nl.ds(i * 512, 512)])
+            qk = nisa.tensor_scalar(nisa.nc_matmul(q_tile, k_tile), op0=nl.multiply, operand0=scale)
+            m_tile = nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)
+            m_new = nisa.tensor_tensor(m, m_tile, op=nl.maximum)
+            alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))
+            p = nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m_new))
+            l_tile = nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True)
+            l[...] = nisa.tensor_scalar(
+                l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile
+            )
+            pv = nl.zeros((group, d), dtype=nl.float32, buffer=nl.psum)
+            for j in nl.affine_range(4):
+                p_t = nisa.tensor_copy(nisa.nc_transpose(p[:, nl.ds(j * 128, 128)]))
+                v_t = nisa.tensor_copy(nisa.nc_transpose(v_tile[:, nl.ds(j * 128, 128)]))
+                pv += nisa.nc_matmul(p_t, v_t)
+            acc[...] = nisa.tensor_tensor(
+                nisa.tensor_scalar(acc, op0=nl.multiply, operand0=alpha), pv, op=nl.add
+            )
+            m[...] = m_new
+        o_tile = nisa.tensor_scalar(acc, op0=nl.multiply, operand0=nisa.reciprocal(l))
+        nl.store(o[nl.ds(h * group, group), :], value=o_tile)
+    return o
+
+
+def bare_gqa(tile: int) -> Callable[..., np.ndarray]:
+    """Stage 4 on arrays, with KV tiles of so many keys."""
+
+    def head(q_tile: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+        d, n = k.shape
+        heads = q_tile.shape[1]
+        scale = np.float32(1 / np.sqrt(d))
+        q_tile = q_tile.copy()
+        m = np.full((heads, 1), LOWEST, dtype=F32)
+        l = np.full((heads, 1), 0.0, dtype=F32)
+        acc = np.full((heads, d), 0.0, dtype=F32)
+        for at in range(0, n, tile):
+            k_tile = k[:, at : at + tile].copy()
+            v_tile = v[:, at : at + tile].copy()
+            qk_psum = q_tile.T @ k_tile
+            qk = qk_psum * scale
+            m_tile = np.maximum.reduce(qk, axis=1, keepdims=True)
+            m_new = np.maximum(m, m_tile)
+            alpha = np.exp(m - m_new)
+            p = np.exp(qk - m_new)
+            l_tile = np.add.reduce(p, axis=1, keepdims=True)
+            l[...] = l * alpha + l_tile
+            pv = np.zeros((heads, d), F32)
+            for j in range(0, tile, 128):
+                p_t = p[:, j : j + 128].T.copy().copy()
+                v_t = v_tile[:, j : j + 128].T.copy().copy()
+                product = p_t.T @ v_t
+                pv = product if j == 0 else pv + product
+            acc[...] = acc * alpha + pv
+            m[...] = m_new.copy()
+        return (acc * np.reciprocal(l)).copy()
+
+    def bare(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+        group = q.shape[1] // k.shape[0]
+        out = np.empty((q.shape[1], q.shape[0]), dtype=F32)
+        for h in range(k.shape[0]):
+            own = slice(h * group, (h + 1) * group)
+            out[own] = head(q[:, own], k[h], v[h])
+        return out
+
+    return bare
+
+
+# -- stage 7 ---------------------------------------------------------------------------------------
+def bare_fast(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Stage 7 on arrays: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) bf16 -> (Hq, d) bf16."""
+    heads, d, n = k.shape
+    group = q.shape[1] // heads
+    scale = np.float32(1 / np.sqrt(d))
+    steps = max(t for t in range(1, min(64, 512 // group) + 1) if n // 128 % t == 0)
+    chunk = 128 * steps
+    out = np.empty((q.shape[1], d), dtype=BF16)
+    ones, zeros = np.ones((128, 128), F32), np.zeros((group, 128), F32)
+    for h in range(heads):
+        m, l = np.full((128, group), LOWEST, F32), np.zeros((128, group), F32)
+        acc = np.zeros((d, group), F32)
+        q_tile = q[:, h * group : (h + 1) * group].copy()
+        for at in range(0, n, chunk):
+            k_tile = k[h, :, at : at + chunk].copy()
+            v_tile = v[h, at : at + chunk].reshape(128, steps, d).copy()
+            qk = np.empty((128, steps, group), F32)
+            for t in range(steps):
+                part = k_tile[:, t::steps]
+                qk[:, t] = part.astype(F32).T @ q_tile.astype(F32)
+            lane_max = np.maximum.reduce(qk, axis=1)
+            top = np.maximum.reduce(lane_max.T.copy(), axis=1, keepdims=True)
+            rows = (zeros + top) * scale
+            m_new = np.maximum(m, rows.T.copy())
+            alpha = np.exp(m - m_new)
+            minus_m = m_new * np.float32(-1)
+            p, l_tile = np.empty((128, steps, group), BF16), np.empty((128, group), F32)
+            for g in range(group):
+                e = np.exp(qk[:, :, g] * scale + minus_m[:, g : g + 1])
+                p[:, :, g] = e.astype(BF16)
+                l_tile[:, g] = np.add.reduce(e, axis=1)
+            l[...] = l * alpha + l_tile
+            pv = np.zeros((d, group), F32)
+            for t in range(steps):
+                pv[...] = pv + v_tile[:, t].astype(F32).T @ p[:, t].astype(F32)
+            acc[...] = acc * alpha[:d] + pv
+            m[...] = m_new.copy()
+        total = np.reciprocal(ones.T @ l)
+        o_t = acc * total[:d]
+        out[h * group : (h + 1) * group] = o_t.T.copy().astype(BF16).copy()
+    return out
+
+
+# -- stage 8 ---------------------------------------------------------------------------------------
+def bare_paged(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, table: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """Stage 8 on arrays: q (B, d, Hq), k, v (n_blocks, Hkv, block, d) fp32, table (B, most) and
+    lengths (B, 1) int32 -> (B, Hq, d)."""
+    (batch, d, n_q), (n_blocks, heads, block, _) = q.shape, k.shape
+    most, group = table.shape[1], n_q // k.shape[1]
+    steps = max(s for s in range(1, 17) if block % s == 0)
+    scale = np.float32(1 / np.sqrt(d))
+    out = np.empty((batch, n_q, d), F32)
+    ones, zeros = np.ones((128, 128), F32), np.zeros((group, 128), F32)
+    for b in range(batch):
+        length = np.broadcast_to(lengths[b : b + 1].astype(F32), (128, 1)).copy()
+        for h in range(heads):
+            own = slice(h * group, (h + 1) * group)
+            q_tile = q[b, :, own].copy()
+            m, l = np.full((128, group), LOWEST, F32), np.zeros((128, group), F32)
+            acc = np.zeros((d, group), F32)
+            for first in range(0, most, 128):
+                lanes = min(128, most - first)
+                entries = table[b, first : first + lanes].reshape(lanes, 1).copy()
+                begins = (np.arange(first, first + lanes) * block).reshape(-1, 1).astype(F32)
+                used = (begins < length[:lanes]).astype(F32)
+                index = (entries - np.float32(n_blocks)) * used
+                index = (index + np.float32(n_blocks)).astype(np.int32)
+                for start in range(0, block, steps):
+                    inside = np.flatnonzero(index[:, 0] < n_blocks)
+                    tiles = []
+                    for blocks in (k, v):
+                        tile = np.zeros((lanes, steps, d), F32)
+                        tile[inside] = blocks[index[inside, 0], h, start : start + steps]
+                        tiles.append(tile)
+                    k_tile, v_tile = tiles
+                    key = (begins + (start + np.arange(steps))).astype(F32)
+                    live = (key < length[:lanes]).astype(F32)
+                    past = (live - np.float32(1)) * np.float32(1e30)
+                    mask = live.astype(np.uint8).reshape(lanes, steps, 1)
+                    for tile in tiles:
+                        np.copyto(tile, 0, where=mask == 0)
+                    qk = np.empty((lanes, group, steps), F32)
+                    for s in range(steps):
+                        k_t = k_tile[:, s].T.copy().copy()
+                        scores = k_t.T @ q_tile
+                        qk[:, :, s] = scores * scale + past[:, s : s + 1]
+                    lane_max = np.maximum.reduce(qk, axis=2)
+                    top = np.maximum.reduce(lane_max.T.copy(), axis=1, keepdims=True)
+                    m_new = np.maximum(m, (zeros + top).T.copy())
+                    alpha = np.exp(m - m_new)
+                    minus_m = m_new * np.float32(-1)
+                    p, l_tile = np.empty((lanes, group, steps), F32), np.zeros((128, group), F32)
+                    for g in range(group):
+                        p[:, g] = np.exp(qk[:, g] + minus_m[:lanes, g : g + 1])
+                        l_tile[:lanes, g] = np.add.reduce(p[:, g], axis=1)
+                    l[...] = l * alpha + l_tile
+                    pv = np.zeros((d, group), F32)
+                    for s in range(steps):
+                        pv[...] = pv + v_tile[:, s].T @ p[:, :, s]
+                    acc[...] = acc * alpha[:d] + pv
+                    m[...] = m_new.copy()
+            total = np.reciprocal(ones.T @ l)
+            out[b, own] = (acc * total[:d]).T.copy().copy()
+    return out
+
+
+# -- measuring -------------------------------------------------------------------------------------
+def subjects() -> list[Subject]:
+    """The kernels, with inputs of fixed seeds."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(F32)
+
+    decode = normal(128, 32), normal(8, 128, 8192), normal(8, 128, 8192)
+    fast = tuple(
+        a.astype(BF16) for a in (normal(128, 32), normal(8, 128, 8192), normal(8, 8192, 128))
+    )
+    stage4 = load_kernel("stage4_gqa", "decode_attention_gqa_fwd")
+    stage7 = load_kernel("stage7_fast", "decode_attention_fast_fwd")
+    stage8 = load_kernel("stage8_paged", "decode_attention_paged_fwd")
+    return [
+        Subject("stage 4, n=8192, KV tile 128", stage4, bare_gqa(128), decode, 1.0, 10),
+        Subject("stage 4, n=8192, KV tile 512", gqa_wide, bare_gqa(512), decode, 0.9, 10),
+        Subject("stage 7, n=8192, bfloat16", stage7, bare_fast, fast, 1.3, 30),
+        Subject("stage 8, 4 sequences", stage8, bare_paged, paged_arguments(), 1.3, 30),
+    ]
+
+
+def timed(function: Callable[[], Any], times: list[float]) -> Any:
+    """Run once, append the microseconds."""
+    start = time.process_time()
+    result = function()
+    times.append((time.process_time() - start) * 1e6)
+    return result
+
+
+def flows(program: Any) -> None:
+    """On which elements of the inputs depend the output, and what each write to the named state
+    adds: what a trace asks."""
+    flow = program.dataflow()
+    flow.output(0)
+    names = program.run.names()
+    for name in names:
+        for index in flow.writes(name):
+            flow.of(index, cut=names)
+
+
+def measure(subject: Subject, repeats: int) -> dict[str, Any]:
+    """One row: microseconds an instruction of every way, and the flat replay's ratio."""
+    kernel, bare, arrays = subject.kernel, subject.bare, subject.arrays
+    shapes = [nkisim.shape(a.shape, a.dtype) for a in arrays]
+
+    def on_shapes() -> nkisim.Run:
+        with nkisim.record(values=False) as run:
+            kernel(*shapes)
+        return run
+
+    program = nkisim.lower(kernel, *shapes)
+    flat = program.flat()
+    n = len(on_shapes())
+
+    def recorded() -> Any:
+        with nkisim.record():
+            return program(*arrays)
+
+    # within two units of the format in which the output is kept, for reassociated sums
+    want, have = bare(*arrays).astype(np.float64), flat(*arrays).astype(np.float64)
+    error = float(np.max(np.abs(want - have)) / np.max(np.abs(want)))
+    assert error < (2.0**-7 if arrays[0].dtype == BF16 else 1e-5), (subject.name, error)
+    ways: dict[str, Callable[[], Any]] = {
+        "bare": lambda: bare(*arrays),
+        "flat": lambda: flat(*arrays),
+        "shapes": on_shapes,
+        "lower": lambda: nkisim.lower(kernel, *shapes),
+        "build": program.flat,
+        "checked": recorded,
+    }
+    times: dict[str, list[float]] = {way: [] for way in (*ways, "dataflow")}
+    for way in ways.values():
+        way()
+    for _ in range(repeats):
+        for name, way in ways.items():
+            timed(way, times[name])
+    for _ in range(max(repeats // 3, 1)):
+        timed(lambda: flows(program), times["dataflow"])
+    times["lower"] = [a - b for a, b in zip(times["lower"], times["shapes"])]
+    row: dict[str, Any] = {"kernel": subject.name, "instructions": n}
+    for name, sample in times.items():
+        row[f"us_{name}"] = statistics.median(sample) / n
+    row["ratio"] = statistics.median(a / b for a, b in zip(times["flat"], times["bare"]))
+    row["met"] = (
+        row["ratio"] <= subject.most_flat
+        and row["us_lower"] <= 2
+        and row["us_build"] <= 5
+        and row["us_dataflow"] <= subject.most_dataflow
+    )
+    return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=9, help="rounds; medians are printed")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    options = parser.parse_args()
+    rows = [measure(subject, options.repeats) for subject in subjects()]
+    met = all(row["met"] for row in rows)
+    if options.json:
+        print(json.dumps({"rows": rows, "met": met}, indent=2))
+        return 0 if met else 1
+    print(
+        f"microseconds an instruction, medians of {options.repeats} rounds; "
+        f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
+        "one BLAS thread\n"
+    )
+    columns = ("shapes", "lower", "build", "checked", "dataflow", "flat", "bare")
+    print(f"{'kernel':<29} {'instr.':>7} " + " ".join(f"{c:>8}" for c in columns) + "   ratio")
+    for row in rows:
+        numbers = " ".join(f"{row['us_' + c]:>8.2f}" for c in columns)
+        print(f"{row['kernel']:<29} {row['instructions']:>7} {numbers} {row['ratio']:>7.2f}")
+    print(f"\ntargets: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

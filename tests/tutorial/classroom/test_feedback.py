@@ -1,0 +1,57 @@
+"""What students get back, by level, and what it never shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tutorial.classroom.feedback import CAUSE, FULL, LEVELS, OUTCOME, markdown, page
+from tutorial.classroom.gradebook import Grade, graded, rubric
+from tutorial.classroom.submissions import Submission
+
+SENTENCE = "tile 2: l is 29.9, expected 27.9."
+PICTURE = '<img src="data:image/svg+xml;base64,AAAA" alt="the first wrong tile">'
+
+
+def grade(**changes: Any) -> Grade:
+    """The grade of a wrong kernel of stage 3, with these changes to its result."""
+    result: dict[str, Any] = {
+        "outcome": "wrong",
+        "cause": "alpha inverted",
+        "sentence": "",
+        "counters": {},
+        "ladder": 0,
+        "judged": "program",
+        "open": {"outcome": "wrong", "sentence": SENTENCE, "cause": "alpha inverted"},
+        "trace": "tile  keys  <b>",
+        "pictures": [PICTURE],
+        "ended": "",
+        "limits": [],
+    }
+    return graded(Submission("Ann <a>", 3, "stage3.py"), {**result, **changes}, rubric())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_tells_so_much_and_no_more(level):
+    for text in (markdown("anna", [grade()], level), page("anna", [grade()], level)):
+        assert "2 of 10 points" in text
+        assert (SENTENCE in text) == (level == FULL)
+        assert ("alpha inverted" in text) == (level == CAUSE)
+        assert ("tile  keys" in text) == (level == FULL)
+
+
+def test_a_page_shows_the_pictures_and_escapes_everything_else():
+    text = page("Ann <a>", [grade()], FULL)
+    assert f"<figure>{PICTURE}</figure>" in text
+    assert "&lt;b&gt;" in text and "<b>" not in text and "Ann <a>" not in text
+    assert "<img" not in markdown("anna", [grade()], FULL)
+    assert "<img" not in page("anna", [grade()], OUTCOME)
+
+
+def test_of_a_hidden_input_the_cause_alone_is_told():
+    hidden = grade(open={"outcome": "correct"}, trace="", pictures=[], sentence="l is 1.234")
+    for level in LEVELS:
+        text = markdown("anna", [hidden], level)
+        assert "1.234" not in text
+        assert ("(alpha inverted.)" in text) == (level != OUTCOME)

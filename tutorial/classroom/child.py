@@ -1,0 +1,154 @@
+"""A submission: the process in which its text runs, and what it answers to whoever asks.
+
+It is told shapes, never values: what it hands over is a program. Only where a kernel cannot be
+lowered does it run on values, and only where the step of stage 10, which is Python, is called.
+Whatever it says is data to who asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+import nkisim
+from nkisim.machine import dtypes
+
+from .. import stage
+from ..running import runner
+from . import landlock, protocol, steps
+from .sandbox import beneath
+
+MOST_SENTENCE = 4000
+_DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
+
+
+class Child:
+    """One submission: its kernel, and what the judge asks of it."""
+
+    def __init__(
+        self, reader: IO[bytes], writer: IO[bytes], lesson: stage.Stage, file: Path
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.lesson = lesson
+        self.file = file
+        self.kernel: Any = None
+
+    def serve(self) -> None:
+        """Answer until the pipe is closed."""
+        answers = {"open": self.open, "lower": self.lower, "run": self.run, "step": self.step}
+        while True:
+            header, blobs = protocol.receive(self.reader)
+            try:
+                answer, parts = answers[str(header.get("do"))](header, blobs)
+            except BaseException as error:
+                answer, parts = self._problem(error), []
+            protocol.send(self.writer, answer, *parts)
+
+    def open(
+        self, header: dict[str, Any], blobs: list[bytes]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Import the file; whether its entry point can be called, and its parameters' names."""
+        self.file.write_bytes(blobs[0])
+        self.kernel = runner.load(self.file.name, self.lesson)
+        found = runner.usable(self.kernel, self.lesson)
+        if found is not None:
+            return self._told(found), []
+        names = runner.parameter_names(self.kernel, self.lesson)
+        return {"parameters": [names[name] for name in self.lesson.parameters]}, []
+
+    def lower(
+        self, header: dict[str, Any], blobs: list[bytes]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The program for these shapes, as the bytes of its file."""
+        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
+        args = [_shape(x) for x in header["args"]]
+        try:
+            with nkisim.record(config=config, values=False):
+                program = nkisim.lower(self.kernel, *args, **header["options"])
+        except nkisim.KernelError as error:
+            if error.rule != "values-needed":
+                raise
+            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+        except ValueError as error:
+            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+        program.save("program")
+        return {"digest": program.digest}, [Path("program").read_bytes()]
+
+    def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """What a kernel that cannot be lowered answers to values."""
+        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
+        arrays = iter(protocol.arrays(header["args"], blobs))
+        args = [next(arrays) if "shape" in x else x["value"] for x in header["args"]]
+        with nkisim.record(config=config):
+            output = self.kernel(*args, **header["options"])
+        outputs = output if isinstance(output, (tuple, list)) else (output,)
+        return protocol.described([np.asarray(x) for x in outputs])
+
+    def step(
+        self, header: dict[str, Any], blobs: list[bytes]
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """One attention step of a language model; its kernel is the judge's."""
+        return steps.answer(self.kernel, header, blobs, self.reader, self.writer)
+
+    def _problem(self, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, protocol.Broken):
+            raise error
+        return self._told(runner.problem_of(error, self.kernel, self.lesson, "of these shapes"))
+
+    def _told(self, found: runner.Problem) -> dict[str, Any]:
+        sentences = {"kind": found.kind, "sentence": found.sentence, "cause": found.cause}
+        return {"problem": {"outcome": found.outcome, **sentences}}
+
+
+def _shape(x: dict[str, Any]) -> Any:
+    """An argument: a shape, or a Python value."""
+    if "shape" in x:
+        return nkisim.shape(tuple(x["shape"]), dtypes.resolve(x["dtype"]))
+    return x["value"]
+
+
+def hold(
+    reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], readable: Sequence[str]
+) -> None:
+    """Hold one submission in this process, which may read what is `readable`. Its output, its exit
+    and its exceptions are nobody's."""
+    folder = Path(tempfile.mkdtemp(prefix="submission"))
+    os.chdir(folder)
+    restrict(job, folder, readable)
+    file = folder / job["name"]
+    sys.argv = [file.name]
+    silent = io.StringIO()
+    with contextlib.suppress(protocol.Broken):  # noqa: SIM117
+        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+            Child(reader, writer, stage.get(job["stage"]), file).serve()
+
+
+def restrict(job: dict[str, Any], folder: Path, readable: Sequence[str]) -> None:
+    """The operating system's limits of this process and of all that it starts."""
+    try:
+        import resource
+    except ImportError:  # Windows has none of them
+        return
+    wanted = {
+        resource.RLIMIT_AS: job["memory"],
+        resource.RLIMIT_CPU: int(job["seconds"]) + 1,
+        resource.RLIMIT_FSIZE: job["file"],
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 128,
+    }
+    for kind, most in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+    allowed = [path for given in readable for path in beneath(given, job["hidden"])]
+    landlock.confine([*allowed, *_DEVICES], [folder, os.devnull])

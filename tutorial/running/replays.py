@@ -1,0 +1,165 @@
+"""Running a kernel on many cases: where several share their shapes and Python arguments, it runs on
+the first of them, is lowered, and the program is replayed on the others.
+
+A replay leaves no record. What a check asks of the run of a right kernel depends on shapes alone
+and is the first case's; but for the bytes that indices out of bounds leave out, which are counted.
+From the first wrong answer on every case runs directly, and what was replayed runs again: what
+a diagnosis looks at are runs of the kernel itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import nkisim
+
+from ..stage import Case, Stage
+from . import runner
+from .runner import Result
+
+FEWEST = 4
+"""So many cases must share a program: to lower it takes about as long as two runs."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What is known of a replay, as a run has it."""
+
+    programs: Sequence[Any]
+    target: str
+    hbm_reads: dict[str, int]
+    hbm_bytes_read: int
+    hbm_bytes_written: int
+
+
+class _Flat:
+    """A lowered kernel, with the run of the case that it was tried on."""
+
+    def __init__(self, flat: Any, first: Any, reads: dict[str, int]) -> None:
+        self.flat = flat
+        self.first = first
+        self.reads = reads
+        """Bytes read where all indices are in bounds."""
+
+    def __call__(self, case: Case) -> Any:
+        """What the program returns."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return self.flat(*_arrays(case))
+
+    def run(self) -> Any:
+        """What is known of the last replay."""
+        left = self.flat.skipped
+        if not left:
+            return self.first
+        reads = {name: n - left.get(name, 0) for name, n in self.reads.items()}
+        first = self.first
+        return Replayed(
+            first.programs,
+            first.target,
+            {name: n for name, n in reads.items() if n},
+            sum(reads.values()),
+            first.hbm_bytes_written,
+        )
+
+
+class Replays:
+    """The runs of one kernel on the cases of a check."""
+
+    def __init__(self, kernel: Any, stage: Stage, cases: Sequence[Case]) -> None:
+        self.kernel = kernel
+        self.stage = stage
+        self.direct = runner.of_the_sdk(kernel) or hasattr(kernel, "lowered")
+        """Whether every case runs directly."""
+        self._left: dict[Any, int] = {}
+        """Cases to come of each program."""
+        for case in cases:
+            key = _key(case)
+            self._left[key] = self._left.get(key, 0) + 1
+        self._flat: dict[Any, _Flat | None] = {}
+
+    def run(self, case: Case) -> Result:
+        """The result of a case: replayed, where its program is there already."""
+        key = _key(case)
+        self._left[key] = left = self._left.get(key, 1) - 1
+        flat = None if self.direct else self._flat.get(key)
+        if flat is not None:
+            found = self._replay(flat, case)
+            if found is not None:
+                return found
+            self._flat[key] = None
+        result = runner.run(self.kernel, case, self.stage)
+        if result.problem is None and left >= FEWEST and not self.direct and key not in self._flat:
+            self._flat[key] = self._lowered(result)
+        return result
+
+    def again(self, result: Result) -> Result:
+        """The result of a case from a run of the kernel itself."""
+        return runner.run(self.kernel, result.case, self.stage) if result.replayed else result
+
+    def _replay(self, flat: _Flat, case: Case) -> Result | None:
+        """The result of a replay; None where it shows anything but an output."""
+        try:
+            output = flat(case)
+        except Exception:
+            return None
+        result = Result(case, returned=output, run=flat.run(), replayed=True)
+        runner.take(result, output, self.stage, self.kernel, list(case.args.values()))
+        return result if result.problem is None else None
+
+    def _lowered(self, result: Result) -> _Flat | None:
+        """The kernel for the shapes and Python arguments of a case that it ran on; None where it
+        has no such program, or where that does something else than the kernel did."""
+        case, first = result.case, result.run
+        try:
+            with (
+                nkisim.record(config=runner.configuration(case), values=False),
+                contextlib.redirect_stdout(io.StringIO()),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")
+                program = nkisim.lower(self.kernel, *_given(case), **case.options)
+                flat = program.flat()
+        except Exception:
+            return None
+        skips = any(form.skip for call in program.calls for form in call.forms)
+        if len(program.inputs) != len(_arrays(case)):
+            return None  # two arguments are one array, or one is not used
+        made = _Flat(flat, first, program.run.hbm_reads if skips else {})
+        found = self._replay(made, case)
+        assert result.output is not None
+        if found is None or found.output is None or not _same(found.output, result.output):
+            return None
+        if found.run.hbm_reads != first.hbm_reads:
+            return None
+        return made
+
+
+def _given(case: Case) -> list[Any]:
+    """The arguments of a case, each array one of its own."""
+    return [v.copy() if isinstance(v, np.ndarray) else v for v in case.args.values()]
+
+
+def _arrays(case: Case) -> list[Any]:
+    return [value for value in case.args.values() if isinstance(value, np.ndarray)]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+
+
+def _key(case: Case) -> tuple[Any, ...]:
+    """What a program is lowered for: shapes, and Python arguments by type and value."""
+    parts = [
+        (name, value.shape, value.dtype.str, str(value.dtype))
+        if isinstance(value, np.ndarray)
+        else (name, type(value), repr(value))
+        for name, value in (*case.args.items(), *case.options.items())
+    ]
+    return (case.target, tuple(case.options), *parts)
