@@ -244,8 +244,7 @@ def bare_paged(
                     lane_max = np.maximum.reduce(qk, axis=2)
                     top = np.maximum.reduce(lane_max.T.copy(), axis=1, keepdims=True)
                     m_new = np.maximum(m, (zeros + top).T.copy())
-                    alpha = np.exp(m - m_new)
-                    minus_m = m_new * np.float32(-1)
+                    alpha, minus_m = np.exp(m - m_new), m_new * np.float32(-1)
                     p, l_tile = np.empty((lanes, group, steps), F32), np.zeros((128, group), F32)
                     for g in range(group):
                         p[:, g] = np.exp(qk[:, g] + minus_m[:lanes, g : g + 1])
@@ -256,8 +255,7 @@ def bare_paged(
                         pv[...] = pv + v_tile[:, s].T @ p[:, :, s]
                     acc[...] = acc * alpha[:d] + pv
                     m[...] = m_new.copy()
-            total = np.reciprocal(ones.T @ l)
-            out[b, own] = (acc * total[:d]).T.copy().copy()
+            out[b, own] = (acc * np.reciprocal(ones.T @ l)[:d]).T.copy().copy()
     return out
 
 
