@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..reference.mistake import Mistake
-from ..running import precision, runner
+from ..running import computed, precision, runner
 from ..running.answer import Answer
 from ..stage import Case, Stage
 from ..trace import divergence
@@ -243,6 +243,18 @@ class Evidence:
         for program in () if run is None else run.programs:
             writes.update(record[3] for record in program.records())
         return {tensor.label for tensor, times in writes.items() if times > 1}
+
+    @cached_property
+    def stores_zeros(self) -> bool:
+        """Whether all outputs are 0, and no instruction is seen that would bring K and V there."""
+        if any(answer.output.any() for answer in self.answers):
+            return False
+        run = self.answers[self.first].result.run
+        if run is None or len(run.programs) > 1:
+            return True
+        names = runner.parameter_names(self.kernel, self.stage)
+        given = {names.get(name, name) for name in self.stage.parameters if name[0] in "kv"}
+        return not given & computed.origins(run)
 
     # -- precision ---------------------------------------------------------------------------------
     @cached_property

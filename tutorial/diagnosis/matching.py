@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,28 @@ from numpy.typing import NDArray
 from ..mistakes import known
 from ..reference import twins
 from ..reference.mistake import Mistake
+from ..trace.states import named_state
 from .evidence import Evidence
-from .trial import Tiling, Trial
+from .trial import Misfit, Tiling, Trial
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
+TILE_ALONE = twins.ways(
+    "{l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T"
+    "|l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T"
+    "|l[g] = => l[g] = p.sum() & acc[g] = => acc[g] = v_tile @ p}"
+)
+"""What each tile adds, in a text of one pass and in one of several."""
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mistake, the twin's text with its lines, and whether the heads come in turn."""
+    """A mistake, the twin's text with its lines and as it is right, and whether the heads come in
+    turn."""
 
     mistake: Mistake
     text: str
+    right: str
     edits: twins.Way
     in_turn: bool
 
@@ -65,7 +74,7 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
                 for in_turn in (False, True) if "in turn" in mistake.flags else (False,):
                     if made is not None and (made + mistake.key, in_turn) not in tried:
                         tried.add((made + mistake.key, in_turn))
-                        yield Candidate(mistake, made, way, in_turn)
+                        yield Candidate(mistake, made, text, way, in_turn)
 
 
 def recognised(evidence: Evidence) -> Match | None:
@@ -79,7 +88,7 @@ def recognised(evidence: Evidence) -> Match | None:
     if not clear:
         return None
     first = min(clear, key=lambda trial: trial.problem.n * trial.problem.n_q_heads)
-    others = [t for t in clear[1:] if t is not first] + [t for t in trials if t not in clear]
+    others = [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
         for tiling in first.tilings():
@@ -100,12 +109,14 @@ def _fit(
     candidate: Candidate,
     tiling: Tiling,
 ) -> float | None:
-    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases.
+    """The mean misfit over the trials; None if a probe does not fit, or two of the other cases, or
+    if no wrong row is explained.
 
     Where the mistake shows in numbers, scores far below zero may show another one besides: a max
     that starts too high.
     """
-    total, missed = [], 0
+    total: list[Misfit] = []
+    missed = 0
     for trial in (first, *others):
         one = _misfit(trial, candidate, tiling if trial is first else _same_kind(trial, tiling))
         if one is not None:
@@ -116,10 +127,11 @@ def _fit(
         missed += 1
         if trial is first or trial in evidence.probed or missed > 1:
             return None
-    return float(np.mean(total))
+    explains = any(one.explains for one in total)
+    return float(np.mean([one.parts for one in total])) if explains else None
 
 
-def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> float | None:
+def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> Misfit | None:
     no_keys = "no keys" in candidate.mistake.flags
     return trial.misfit(candidate.text, tiling, candidate.in_turn, no_keys)
 
@@ -178,33 +190,54 @@ class Recorded:
             self.values[scalar] = joined[np.isfinite(joined)]
 
     def support(self, match: Match) -> float:
-        """The share of what the twin keeps tile by tile that some instruction of the kernel
-        wrote."""
-        if self.trial is None:
-            return 0.0
-        given = self.trial.names(_same_kind(self.trial, match.tiling))
+        """The share of what the twin keeps tile by tile that some instruction of the kernel wrote,
+        less the share of what only the right twin keeps."""
         candidate = match.candidate
-        if given is None:
-            return 0.0
-        ran = twins.run(candidate.text, twins.one_head_each(given) if candidate.in_turn else given)
-        if ran is None:
+        ran, right = (self._ran(text, match) for text in (candidate.text, candidate.right))
+        alone = self._ran(_tile_alone(candidate.right), match)
+        if self.trial is None or ran is None or right is None or alone is None:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
         splits = self.trial.problem.splits
         told_by = [name for name in ran.kept if name == "m" or not splits]
-        shares = [self._share(name, ran.kept[name]) for name in told_by]
-        told = [share for share in shares if share is not None]
+        told = [
+            _either(
+                self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
+            )
+            for name in told_by
+        ]
+        told += [self._as_finite(name, ran) for name in ("l", "acc")]
         found = self.evidence.overflow
-        made = None if self.trial.problem.splits else _overflow(ran)  # a merge has factors besides
+        made = None if splits else _overflow(ran)  # a merge has factors besides
         if found is not None and made is not None:
             told.append(float(found[0] == made))
-        return float(np.mean(told)) if told else 0.5
+        against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
+        return _mean(told, 0.5) - _mean(against, 0.0)
 
-    def _share(self, name: str, kept: Sequence[Any]) -> float | None:
+    def _as_finite(self, name: str, ran: twins.Ran) -> float | None:
+        """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
+        neither has any, or the kernel does not name it."""
+        finite = bool(np.isfinite(_numbers(ran, name)).all())
+        run = None if self.trial is None else self.trial.result.run
+        if run is None:
+            return None
+        named = named_state(run.names()).get(name, [])
+        written = [np.isfinite(write.value).all() for own in named for write in run.writes(own)]
+        if not written or finite == all(written) is True:
+            return None
+        return float(finite == all(written))
+
+    def _ran(self, text: str, match: Match) -> twins.Ran | None:
+        """A text, run on the trial whose instructions were recorded."""
+        given = self.trial and self.trial.names(_same_kind(self.trial, match.tiling))
+        if not given:
+            return None
+        return twins.run(text, twins.one_head_each(given) if match.candidate.in_turn else given)
+
+    def _share(self, name: str, numbers: NDArray[np.float64]) -> float | None:
         """How many of the numbers are among those written; None where they are 0, 1 or not finite,
         which says nothing."""
-        numbers = np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in kept])
-        if name == "alpha" and np.isnan(numbers).all():
+        if name == "alpha" and numbers.size and np.isnan(numbers).all():
             return 0.0  # a twin without alpha
         numbers = numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != 1)]
         if name == "m" and len(numbers) and (np.abs(numbers) > 1e30).all():
@@ -218,12 +251,47 @@ class Recorded:
         return float((near <= 1e-5 * np.abs(numbers)).mean())
 
 
+def _either(share: float | None, other: float | None) -> float | None:
+    """The first of two shares that says something."""
+    return other if share is None else share
+
+
+def _mean(shares: Sequence[float | None], default: float) -> float:
+    """The mean of the shares that say something; the default where none does."""
+    told = [share for share in shares if share is not None]
+    return float(np.mean(told)) if told else default
+
+
+@cache
+def _tile_alone(text: str) -> str:
+    """A text in which l and acc are what the tile alone adds."""
+    return next(made for way in TILE_ALONE if (made := twins.edited(text, way)) is not None)
+
+
+def _but(ran: twins.Ran, name: str, *others: twins.Ran) -> NDArray[np.float64]:
+    """What a twin kept of a quantity; of l and acc without what the others kept in its place."""
+    own = _numbers(ran, name)
+    if name not in ("l", "acc"):
+        return own
+    with np.errstate(all="ignore"):
+        for other in (_numbers(ran, name) for ran in others):
+            if other.shape == own.shape:
+                own = np.where(np.abs(own - other) <= 1e-3 * np.abs(own), np.nan, own)
+    return own
+
+
+def _numbers(ran: twins.Ran, name: str) -> NDArray[np.float64]:
+    """All that a twin kept of a quantity, in order."""
+    kept = [np.asarray(x, np.float64).reshape(-1) for x in ran.kept.get(name, [])]
+    return np.concatenate([*kept, np.zeros(0)])
+
+
 def _overflow(ran: twins.Ran) -> str | None:
-    """Where a twin makes its first infinity or NaN: in alpha, in p, or by the division; None where
-    there is none."""
+    """Where a twin makes its first infinity or NaN: in a factor of a row (of l or acc alone), in p,
+    which is in both, or by the division; None where there is none."""
     if np.isfinite(ran.o).all():
         return None
-    for name, what in (("alpha", "row"), ("l", "tile"), ("acc", "tile")):
-        if not all(np.isfinite(x).all() for x in ran.kept.get(name, [])):
-            return what
-    return "division"
+    alpha, l, acc = (np.isfinite(_numbers(ran, name)).all() for name in ("alpha", "l", "acc"))
+    if l and acc:
+        return "division"
+    return "tile" if alpha and not l and not acc else "row"

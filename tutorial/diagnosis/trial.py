@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ FITS_SHORT = 2e-2  # the same for two bf16 ways
 POSITIONS = "a position at a time"  # of every block of a paged cache
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
+
+
+class Misfit(NamedTuple):
+    """How far a twin's answer is from the kernel's, in parts of how far the right one is, and
+    whether it explains a wrong row."""
+
+    parts: float
+    explains: bool
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,13 @@ class Trial:
         run, k = self.result.run, self.case.args.get("k")
         return [] if run is None or k is None else reads.loads(run, self.k_name, *k.shape[-2:])
 
+    @property
+    def _n(self) -> int:
+        """How many keys there are; of a paged cache, as many as the table has entries for."""
+        if "k_blocks" in self.case.args:
+            return int(self.case.args["block_table"].shape[1] * self.case.args["k_blocks"].shape[2])
+        return self.problem.n
+
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
         problem = self.problem
@@ -116,9 +131,11 @@ class Trial:
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
             yield Tiling(128 * block)
-            if problem.n <= MOST_TILES * block:
+            if self._n <= MOST_TILES * block:
                 yield Tiling(block)
             yield Tiling(rule=POSITIONS)
+            if self._n < problem.n:
+                yield Tiling(128 * block, filled=True)
             return
         order = reads.tiles(self.loads, problem.n)
         if order:
@@ -166,7 +183,7 @@ class Trial:
             return reads.tiles(self.loads, problem.n), []
         if tiling.rule == POSITIONS:
             block = int(self.case.args["k_blocks"].shape[2])
-            return [np.arange(at, problem.n, block) for at in range(block)], []
+            return [np.arange(at, self._n, block) for at in range(block)], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:
             width = max((len(load.keys) for load in self.loads), default=problem.n)
@@ -175,7 +192,7 @@ class Trial:
         if tiling.filled:
             ends = [(a, a + width) for a in range(0, problem.n, width)]
         else:
-            ends = [(a, min(a + width, problem.n)) for a in range(0, problem.n, width)]
+            ends = [(a, min(a + width, self._n)) for a in range(0, self._n, width)]
         tiles = [np.arange(*end) for end in ends]
         if not problem.splits:
             return tiles, []
@@ -183,9 +200,8 @@ class Trial:
         return tiles, [[tiles[t] for t in own] for own in dealt]
 
     # -- comparison --------------------------------------------------------------------------
-    def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> float | None:
-        """How far the twin's answer is from the kernel's, in parts of how far the right one is;
-        None if it does not fit."""
+    def misfit(self, text: str, tiling: Tiling, in_turn: bool, no_keys: bool) -> Misfit | None:
+        """How far the twin's answer is from the kernel's; None if it does not fit."""
         if self.names(tiling) is None:
             return None
         made = twins.answer(text, *self._read_by(tiling, in_turn))
@@ -204,7 +220,7 @@ class Trial:
             self._read[key] = given, twins.digest(given)
         return self._read[key]
 
-    def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> float | None:
+    def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> Misfit | None:
         got, want = self.got, self.want
         finite = np.isfinite(made)
         lost = ~finite.any(
@@ -224,7 +240,8 @@ class Trial:
         if not (near & better)[rows].all():
             return None
         told = rows & self.off & ~lost
-        return float((far[told] / off[told]).mean()) if told.any() else 0.0
+        parts = float((far[told] / off[told]).mean()) if told.any() else 0.0
+        return Misfit(parts, bool((rows & self.off).any()))
 
 
 @lru_cache(maxsize=256)

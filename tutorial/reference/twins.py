@@ -240,9 +240,14 @@ def _most_alike(lines: Sequence[str], wrong: str) -> str:
     target = wrong[: wrong.find(" = ") + 3]
     if len(target) < 4:
         return ""
-    shared = {line: _common(line, wrong) for line in lines if line.startswith(target)}
-    most = max(shared.values(), default=0)
-    best = [line for line, length in shared.items() if length == most]
+    words = set(re.findall(r"\w+", wrong))
+    alike = {
+        line: (_common(line, wrong), len(words & set(re.findall(r"\w+", line))))
+        for line in lines
+        if line.startswith(target)
+    }
+    most = max(alike.values(), default=(0, 0))
+    best = [line for line, how_much in alike.items() if how_much == most]
     return best[-1] if best else ""
 
 

@@ -137,8 +137,8 @@ def _lines(made: Any) -> set[tuple[str, int]]:
     return {(place.filename, place.line) for place in places}
 
 
-def _unrelated(stage: Stage, kernel: Any, args: Mapping[str, Any], made: Any) -> Problem | None:
-    """The problem of an output that instructions make of something else than the arguments."""
+def origins(made: Any) -> set[str]:
+    """The names of the HBM tensors from which instructions make what is stored last."""
     comes_from: dict[str, set[str]] = {}
     last: set[str] = set()
     for instruction in made.instructions:
@@ -152,11 +152,17 @@ def _unrelated(stage: Stage, kernel: Any, args: Mapping[str, Any], made: Any) ->
             comes_from.setdefault(operand.name, set()).update(sources)
             if operand.space == "hbm":
                 last = comes_from[operand.name]
+    return last
+
+
+def _unrelated(stage: Stage, kernel: Any, args: Mapping[str, Any], made: Any) -> Problem | None:
+    """The problem of an output that instructions make of something else than the arguments."""
     if len(made.programs) > 1:
         return None  # what one kernel hands to the next has other names there
     names = parameter_names(kernel, stage)
     wanted = [name for name in stage.reads if isinstance(args.get(name), nkisim.ShapeOnly)]
-    missing = [name for name in wanted if names.get(name, name) not in last]
+    found = origins(made)
+    missing = [name for name in wanted if names.get(name, name) not in found]
     if not missing or not set(names.values()) & set(made.hbm_reads):
         return None
     shown = " and ".join(missing)

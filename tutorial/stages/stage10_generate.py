@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention
 from ..stage import Break, Budget, Case, Question, Stage
-from ..writing.mistakes import WrongStep
+from ..writing.mistakes import STEP, step
 from ..writing.passages import Passage, passages
 from ..writing.stepcheck import judge, least, own_passage
 
@@ -80,7 +80,7 @@ BROKEN = Break(
         ("cache.v[layer, :, :d, position]", "cache.v[layer, :, :d, position + 1]"),
     ),
     "",
-    WrongStep(shift=1).step,
+    step(STEP.replace("at = position", "at = position + 1")),
 )
 
 STAGE = Stage(

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import stage
 from ..inputs.draw import OWN, Draw
+from ..reference.mistake import Mistake
 from ..reference.text import short
 from ..running import runner
 from ..running.runner import Problem
@@ -177,7 +178,7 @@ def _diagnosed(
     else:
         quantity, got, expected = _difference(given.passage, place, calls[-1], given.outputs[at])
         mistake = recognised(answers, given)
-        cause = None if mistake is None else mistake.cause
+        cause = None if mistake is None else mistake.key
         sentence = "No known mistake gives these values." if mistake is None else mistake.sentence
     details = {
         "token": place.position,
@@ -199,7 +200,7 @@ def _diagnosed(
     )
 
 
-def recognised(answers: Sequence[Answers], given: Answers) -> known.StepMistake | None:
+def recognised(answers: Sequence[Answers], given: Answers) -> Mistake | None:
     """The known mistake with the same answers on all passages, or at least on the one that went
     wrong first."""
     here = None

@@ -211,6 +211,16 @@ WRONG = {
         "low precision",
         "what exp sees must be float32",
     ),
+    "8 inf": (
+        8,
+        style("stage8_rows_of_a_block"),
+        [
+            ("src=-1e30, dst=x", "src=float('-inf'), dst=x"),
+            ("nl.full((G, 1), -1e30", "nl.full((G, 1), float('-inf')"),
+        ],
+        "length 0 gives inf - inf",
+        "-inf - -inf is NaN",
+    ),
     "9 copied backwards": _(
         9,
         "stage9_negated",

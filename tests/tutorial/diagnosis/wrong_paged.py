@@ -77,6 +77,18 @@ WRONG = {
         OPEN,
         OPEN_SAID,
     ),
+    "8 last block scored 0": (
+        8,
+        S8,
+        [
+            (
+                "op0=nl.subtract, operand0=1.0, op1=nl.multiply, operand1=1e30)",
+                "op0=nl.subtract, operand0=1.0, op1=nl.multiply, operand1=0.0)",
+            )
+        ],
+        OPEN,
+        OPEN_SAID,
+    ),
     "8 no clearing": (8, S8, [(CLEAR, "pass")], NAN, NAN_SAID),
     "8 V not cleared": (
         8,
@@ -122,6 +134,13 @@ WRONG = {
         [(ROW, "row = nl.add(nl.add(entry, key), float(h * block), dtype=nl.int32)")],
         KEY,
         KEY_SAID,
+    ),
+    "8 row of another head": (
+        8,
+        BLOCKS8,
+        [(ROW, "row = nl.add(nl.multiply(entry, float(block)), key, dtype=nl.int32)")],
+        "row of another head",
+        "The rows are another head's",
     ),
     "8 V at the next position": (
         8,

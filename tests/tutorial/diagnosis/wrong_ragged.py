@@ -454,6 +454,21 @@ WRONG = {
         "length of another sequence",
         "another sequence's length",
     ),
+    "5 longest length": (
+        5,
+        S5,
+        [
+            (
+                "    length = nisa.tensor_copy(nisa.nc_matmul(ones, length_row))  # (128, B)",
+                "    length_row = nl.max(length_row, axis=1, "
+                "keepdims=True).broadcast_to((1, n_seqs))\n"
+                "    length = nisa.tensor_copy(nisa.nc_matmul(ones, "
+                "nl.copy(length_row)))",
+            )
+        ],
+        "the longest length for all",
+        "masked by the longest length",
+    ),
     # -- no keys
     "5 inf - inf": (
         5,
@@ -495,6 +510,18 @@ WRONG = {
         [("s, nl.fp32.min)", "s, float('-inf'))")],
         "length 0 divides by 0",
         "0 / 0 is NaN",
+    ),
+    "5 mean of V": (
+        5,
+        S5,
+        [
+            (
+                MASK_V,
+                "                v_tile = nl.where(nl.less(nl.abs(v_tile), 1e3), v_tile, 0.0)\n",
+            )
+        ],
+        "length 0 gives the mean of V",
+        "gets the mean of V",
     ),
     "5 one key at least": (
         5,
@@ -619,6 +646,13 @@ WRONG = {
         [("k[b, h,", "k[b, 0,"), ("v[b, h,", "v[b, 0,")],
         "one KV head for all",
         "the same KV head",
+    ),
+    "5 scale": (
+        5,
+        S5,
+        [("op0=nl.multiply, operand0=scale)", "op0=nl.multiply, operand0=1.0)")],
+        "scale missing",
+        "The scale is missing",
     ),
     "5 p with the tile's max": (
         5,

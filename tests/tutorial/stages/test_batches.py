@@ -181,3 +181,14 @@ def test_the_trace_of_a_kernel_whose_max_is_wrong_keeps_the_kernels_own_tiles():
         "128..255",
         "256..299",
     ]
+
+
+def test_the_instructions_of_a_run_are_listed_once_for_a_diagnosis(tmp_path, monkeypatch):
+    listed = []
+    instructions = nkisim.Run.instructions.fget
+    monkeypatch.setattr(
+        nkisim.Run, "instructions", property(lambda run: listed.append(run) or instructions(run))
+    )
+    number, base, changes, cause, _ = wrong_ragged.WRONG["5 scores not masked"]
+    assert check(number, load(number, changed(base, *changes), tmp_path)).cause == cause
+    assert listed and len({id(run) for run in listed}) == len(listed)
