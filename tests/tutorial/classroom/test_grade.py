@@ -78,7 +78,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder_of / name).write_text("import os\nos._exit(0)\n", encoding="utf-8")
     out = folder / "grades"
     arguments = ["grade", str(work), "--out", str(out), "--stages", "0,1", "--seed", SEED]
-    assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
     return out
 
 
@@ -139,14 +139,14 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(graded, capsys):
     honest = next(p for p in kept if p.name.startswith("honest"))
     honest.unlink()  # as if it had not been judged yet
     arguments = ["grade", str(work), "--out", str(graded), "--stages", "0,1"]
-    assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
     assert {name: (graded / name).read_bytes() for name in names} == before
     assert honest.exists()
 
 
 def test_the_limits_in_force_are_written_down(graded):
     limits = json.loads((graded / "grades.json").read_text(encoding="utf-8"))["limits"]
-    assert "8 s" in limits
+    assert "6 s" in limits
     assert ("no network" in limits) == APART
 
 
@@ -189,7 +189,7 @@ def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, 
     (work / "honest").mkdir()
     shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
     arguments = ["grade", str(work), "--out", str(tmp_path / "out"), "--stages", "0,1"]
-    assert main([*arguments, "--seed", SEED, "--seconds", "20"]) == 0
+    assert main([*arguments, "--seed", SEED, "--seconds", "10"]) == 0
     assert left_behind(own_sleep) == []
     with (tmp_path / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
         found = {row["student"]: row["outcome"] for row in csv.DictReader(file)}
