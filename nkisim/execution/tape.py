@@ -90,7 +90,7 @@ class Record(tuple[Any, ...]):
     def srcs(self) -> tuple[Operand, ...]:
         """What it reads; of a number the buffer means nothing."""
         return tuple(
-            Operand(self[5 + 2 * k], self[6 + 2 * k], meta) for k, meta in enumerate(self[0].srcs)
+            [Operand(self[5 + 2 * k], self[6 + 2 * k], meta) for k, meta in enumerate(self[0].srcs)]
         )
 
     def moved(self, nbytes: int) -> int:

@@ -12,6 +12,7 @@ before the next one comes: its memory holds nobody else's.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -202,6 +203,7 @@ def main() -> None:
     stage.stages()
     with contextlib.suppress(Exception):  # it saves time and nothing else
         importlib.import_module("tutorial.classroom.warming").warm()
+    gc.freeze()  # what children share stays shared
     while True:
         try:
             job, _ = protocol.receive(reader)

@@ -218,8 +218,10 @@ class Recorded:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
         neither has any, or the kernel does not name it."""
         finite = bool(np.isfinite(_numbers(ran, name)).all())
-        run = self.trial and self.trial.result.run
-        named = named_state(run.names()).get(name, []) if run else []
+        run = None if self.trial is None else self.trial.result.run
+        if run is None:
+            return None
+        named = named_state(run.names()).get(name, [])
         written = [np.isfinite(write.value).all() for own in named for write in run.writes(own)]
         if not written or finite == all(written) is True:
             return None

@@ -13,7 +13,7 @@ import pytest
 from tests.tutorial.classroom.hostile import HOSTILE, IMPORTS
 from tests.tutorial.kernels import ROOT, solution
 from tutorial.__main__ import main
-from tutorial.classroom import landlock
+from tutorial.classroom import landlock, seccomp
 from tutorial.classroom.sandbox import Limits, sandbox
 
 SEED = "a-word-that-nobody-is-told"
@@ -26,6 +26,19 @@ NEEDS_SANDBOX = {
     "signals to its parents",
     "its guard is killed",
 }
+
+
+NEIGHBOURS = (
+    "sitecustomize.py",
+    "usercustomize.py",
+    "conftest.py",
+    "numpy.py",
+    "math.py",
+    "tutorial.py",
+    "nkisim.py",
+    "neuronxcc.py",
+)
+"""Files that Python or a test runner would take for its own, were they on its path."""
 
 
 def text_of(name: str) -> str:
@@ -55,8 +68,12 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "linked" / "stage1.py").symlink_to(ROOT / "solutions" / "stage1_single_tile.py")
     (work / "large").mkdir()
     (work / "large" / "stage1.py").write_text("x = 1\n" * 1_000_000, encoding="utf-8")
-    (work / "honest").mkdir()
-    shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
+    for student in ("honest", "neighbours"):
+        (work / student).mkdir()
+        shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / student)
+    for folder_of in (work, work / "neighbours"):
+        for name in NEIGHBOURS:
+            (folder_of / name).write_text("import os\nos._exit(0)\n", encoding="utf-8")
     out = folder / "grades"
     arguments = ["grade", str(work), "--out", str(out), "--stages", "0,1", "--seed", SEED]
     assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
@@ -84,6 +101,11 @@ def test_a_hostile_submission_earns_nothing_and_its_authors_honest_one_is_correc
 def test_an_honest_kernel_among_them_is_correct(rows):
     row = rows["honest", "1"]
     assert (row["outcome"], row["points"], row["judged"]) == ("correct", "10", "program")
+
+
+def test_files_beside_a_submission_that_are_named_like_modules_are_not_imported(rows):
+    row = rows["neighbours", "1"]
+    assert (row["outcome"], row["file"]) == ("correct", "neighbours/stage1_single_tile.py")
 
 
 def test_a_link_is_no_submission_and_a_large_file_cannot_be_judged(rows):
@@ -154,7 +176,7 @@ def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, 
     assert found.pop("honest") == "correct"
     assert len(found) == 1 + len(WITHOUT) and "correct" not in found.values()
     kept = json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))
-    assert "no network" not in kept["limits"]
+    assert ("no network" in kept["limits"]) == seccomp.here()
     assert any(limit.startswith("no files but") for limit in kept["limits"])
     (refused,) = (tmp_path / "out" / "results").glob("reader*")
     assert "Permission denied" in refused.read_text(encoding="utf-8")
