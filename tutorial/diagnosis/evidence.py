@@ -132,7 +132,9 @@ class Evidence:
         return [one for one in made if one is not None]
 
     def _checked(self, i: int) -> Trial:
-        return of_result(self.stage, self.kernel, self.answers[i].result)
+        made = of_result(self.stage, self.kernel, self.answers[i].result)
+        made.instructions = self.instructions(i)
+        return made
 
     def _size(self, i: int) -> int:
         return self.problems[i].n * self.problems[i].n_q_heads

@@ -206,7 +206,10 @@ class Recorded:
         ]
         told += [self._as_finite(name, ran) for name in ("l", "acc")]
         found = self.evidence.overflow
-        made = None if splits else _overflow(ran)  # a merge has factors besides
+        # a merge has factors besides, and NaN in the padding comes before any overflow
+        given = self.trial.case.args.values()
+        plain = all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
+        made = None if splits or not plain else _overflow(ran)
         if found is not None and made is not None:
             told.append(float(found[0] == made))
         against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
@@ -243,10 +246,7 @@ class Recorded:
         numbers = numbers[np.abs(numbers) < 1e30]
         if not numbers.size:
             return None
-        values = self.values[name != "acc"]
-        place = np.clip(np.searchsorted(values, numbers), 1, len(values) - 1)
-        near = np.minimum(np.abs(values[place] - numbers), np.abs(values[place - 1] - numbers))
-        return float((near <= 1e-5 * np.abs(numbers)).mean())
+        return float(_among(numbers, self.values[name != "acc"]).mean())
 
 
 def _either(share: float | None, other: float | None) -> float | None:
@@ -267,15 +267,24 @@ def _tile_alone(text: str) -> str:
 
 
 def _but(ran: twins.Ran, name: str, *others: twins.Ran) -> NDArray[np.float64]:
-    """What a twin kept of a quantity; of l and acc without what the others kept in its place."""
+    """What a twin kept of a quantity; of l and acc without what the others kept, too."""
     own = _numbers(ran, name)
     if name not in ("l", "acc"):
         return own
-    with np.errstate(all="ignore"):
-        for other in (_numbers(ran, name) for ran in others):
-            if other.shape == own.shape:
-                own = np.where(np.abs(own - other) <= 1e-3 * np.abs(own), np.nan, own)
+    for other in others:
+        kept = _numbers(other, name)
+        kept = np.unique(np.concatenate([np.zeros(2), kept[np.isfinite(kept)]]))
+        own = np.where(_among(own, kept), np.nan, own)
     return own
+
+
+def _among(numbers: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the numbers are among sorted values, up to rounding."""
+    values = np.concatenate([values, values[-1:]])
+    place = np.clip(np.searchsorted(values, numbers), 1, len(values) - 1)
+    with np.errstate(all="ignore"):
+        near = np.minimum(np.abs(values[place] - numbers), np.abs(values[place - 1] - numbers))
+        return np.asarray(near <= 1e-5 * np.abs(numbers))
 
 
 def _numbers(ran: twins.Ran, name: str) -> NDArray[np.float64]:

@@ -174,7 +174,7 @@ acc is carried from one sequence to the next: it must start at 0 for every seque
 l is carried from one sequence to the next: it must start at 0 for every sequence.
     <l>
     <m> & <l>
-== m not cleared between sequences [in turn]
+== m not cleared between sequences [in turn, no keys]
 m is carried from one sequence to the next: it still holds the max of the one before, and must
 start at the lowest number for every sequence.
     <m>
