@@ -94,7 +94,7 @@ class Run:
     @property
     def instructions(self) -> Instructions:
         """Every instruction in program order: a sequence whose items are made when they are looked
-        at, each time anew. Of a million, keep the sequence and look at some."""
+        at, again each time. Of a million, keep the sequence and look at some."""
         return Instructions(program.tape for program in self.programs)
 
     def count(self, op: str | None = None, engine: str | None = None) -> int:
