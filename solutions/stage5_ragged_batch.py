@@ -27,7 +27,7 @@ def decode_attention_ragged_fwd(q, k, v, lengths, softmax_scale=None, max_length
     assert tuple(lengths.shape) == (n_seqs, 1), f"lengths must be (B, 1) = {(n_seqs, 1)}, got {lengths.shape}"
     assert 0 < d <= 128, f"the head dimension d lies on the partitions: 1 to 128, got {d}"
     assert n_seqs <= 512, f"the lengths of a batch share one PSUM bank: 512 sequences at most, got {n_seqs}"
-    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
+    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv: {n_q_heads}, {n_kv_heads}"
     assert q.dtype == k.dtype == v.dtype == nl.float32, f"q, k, v must be float32, got {q.dtype}, {k.dtype}, {v.dtype}"
     G = n_q_heads // n_kv_heads
     assert G <= 128, f"a group's query heads lie on the partitions: 128 at most, got {G}"

@@ -24,7 +24,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     n_q_heads = q.shape[1]
     assert 0 < d <= 128, f"the head dimension d lies on the partitions: 1 to 128, got {d}"
     assert n_kv_heads > 0 and n_q_heads > 0, f"there must be heads, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
-    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv, got Hq = {n_q_heads} and Hkv = {n_kv_heads}"
+    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv: {n_q_heads}, {n_kv_heads}"
     assert n > 0 and n % 128 == 0, f"n must be a positive multiple of 128, got {n}"
     assert q.dtype == k.dtype == v.dtype == nl.bfloat16, f"q, k, v must be bfloat16, got {q.dtype}, {k.dtype}, {v.dtype}"
     G = n_q_heads // n_kv_heads

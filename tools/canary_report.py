@@ -89,7 +89,7 @@ def newer(constraints: Mapping[str, str], here: Mapping[str, str]) -> list[tuple
 
 def report(outcome: Outcome, moved: Sequence[tuple[str, str, str]], types: str | None) -> str:
     """The report, in Markdown."""
-    passed = outcome.tests - outcome.skipped - len(outcome.failures)
+    passed = max(outcome.tests - outcome.skipped - len(outcome.failures), 0)
     python = f"Python {platform.python_version()} on {platform.system()}"
     lines = [
         f"## {python}: {'something failed' if outcome.failures or types else 'all passed'}",

@@ -23,7 +23,8 @@ INTRODUCTION = """\
 The machine and the data of each stage, drawn from sizes by `tutorial.pictures`. In a notebook, call
 the function with your own sizes, for instance `pictures.groups(32, 8)`. `print` gives the same in
 words, and `.save("x.svg")` writes the file. `picture(3, my_kernel)` draws your own kernel: what it
-reads from HBM, and each instruction with the tile that it writes.
+reads from HBM, and each instruction with the tile that it writes. `pictures.of_run(run)` draws any
+run that you recorded with `nkisim.record()`.
 """
 
 

@@ -341,9 +341,10 @@ def _trace(options: argparse.Namespace) -> int:
     except (runner.Unusable, TraceError, stage.InputError) as error:
         raise Sentence(str(error)) from error
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         raise Sentence(
-            f"--figure needs {error.name}, which is not installed here: python -m pip install "
-            f"{error.name}"
+            f"--figure needs {package}, which is not installed here: python -m pip install "
+            f"{package}"
         ) from error
     except (ValueError, OSError) as error:
         raise Sentence(f"{error}.".replace("..", ".")) from error

@@ -21,7 +21,7 @@ function addCopyButtons() {
 }
 
 function letWideBlocksTakeTheKeyboard() {
-  for (const block of document.querySelectorAll("pre, .table-wrapper, .math-wrapper")) {
+  for (const block of document.querySelectorAll("pre, .table-wrapper, .math-wrapper, .cell_output")) {
     if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
   }

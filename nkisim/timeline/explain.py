@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..execution.signature import Signature
 from ..execution.tape import Record
 from ..isa.core import DMA
+from ..machine.counts import sums_by
 from ..machine.memory import HBM
 from ..machine.target import Target
 from .cost import ENGINES, Cost
@@ -163,7 +164,7 @@ def _waiting(t: Explained) -> list[str]:
         causes, at, which = np.unique(
             np.stack([t.reason[mine], places]), axis=1, return_index=True, return_inverse=True
         )
-        sums = np.bincount(which.reshape(-1), gaps, causes.shape[1])
+        sums = sums_by(which.reshape(-1), gaps, causes.shape[1])
         for k in np.argsort(at).tolist():
             reason, place = causes[:, k].tolist()
             first.setdefault(place, int(who[at[k]]))

@@ -82,9 +82,10 @@ def test_a_picture_is_described_by_what_is_printed_beside_it() -> None:
 
 
 def test_a_picture_that_says_what_it_is_keeps_its_words() -> None:
-    soup = BeautifulSoup(OUTPUT.replace("../_images/a1b2.png", "A stack", 1), "html.parser")
+    told = "8 query heads share 2 KV heads: head h uses KV head h // 4."
+    soup = BeautifulSoup(OUTPUT.replace("../_images/a1b2.png", told, 1), "html.parser")
     site_pages.describe_pictures(soup)
-    assert soup.find("img", alt="A stack") is not None
+    assert soup.find("img", alt=told) is not None
 
 
 def test_an_output_that_says_nothing_yet_is_folded_and_others_are_not() -> None:

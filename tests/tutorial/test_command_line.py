@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -309,3 +310,18 @@ def test_the_module_runs_as_a_command(run_python, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("stage 1 single_tile: correct\n")
     assert done.stderr == ""
+
+
+def test_a_figure_without_matplotlib_is_one_sentence_that_says_how_to_install_it(
+    write, tmp_path, capsys, monkeypatch
+):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
+    path = tmp_path / "trace.png"
+    assert main(["trace", "3", write("k.py", solution(3)), "--figure", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.err == (
+        "--figure needs matplotlib, which is not installed here: python -m pip install matplotlib\n"
+    )
+    assert said.out == "" and not path.exists()

@@ -23,7 +23,7 @@ from nkisim.machine import dtypes
 
 from .. import stage
 from ..running import runner
-from . import landlock, protocol, steps
+from . import landlock, protocol, seccomp, steps
 from .sandbox import beneath
 
 MOST_SENTENCE = 4000
@@ -44,7 +44,8 @@ class Child:
 
     def serve(self) -> None:
         """Answer until the pipe is closed."""
-        answers = {"open": self.open, "lower": self.lower, "run": self.run, "step": self.step}
+        answers = {"open": self.open, "lower": self.lower, "digest": self.lower}
+        answers |= {"run": self.run, "step": self.step}
         while True:
             header, blobs = protocol.receive(self.reader)
             try:
@@ -68,7 +69,7 @@ class Child:
     def lower(
         self, header: dict[str, Any], blobs: list[bytes]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """The program for these shapes, as the bytes of its file."""
+        """The program for these shapes, as the bytes of its file; or its digest alone."""
         config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
         args = [_shape(x) for x in header["args"]]
         try:
@@ -80,8 +81,10 @@ class Child:
             return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
         except ValueError as error:
             return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+        if header["do"] == "digest":
+            return {"digest": program.digest}, []
         program.save("program")
-        return {"digest": program.digest}, [Path("program").read_bytes()]
+        return {}, [Path("program").read_bytes()]
 
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """What a kernel that cannot be lowered answers to values."""
@@ -151,4 +154,5 @@ def restrict(job: dict[str, Any], folder: Path, readable: Sequence[str]) -> None
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(kind, (most, most))
     allowed = [path for given in readable for path in beneath(given, job["hidden"])]
+    seccomp.confine()
     landlock.confine([*allowed, *_DEVICES], [folder, os.devnull])

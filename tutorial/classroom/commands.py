@@ -34,6 +34,9 @@ def register(add: Add) -> None:
     grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
     grading.add_argument("--memory", type=int, default=4096, metavar="MB")
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
+    grading.add_argument(
+        "--written", metavar="FILE", help="points of written questions: CSV of student,stage,points"
+    )
     grading.add_argument("--pattern", help="a regular expression with groups student and stage")
     grading.add_argument("--feedback", choices=feedback.LEVELS, default=feedback.FULL)
     releasing = add("release", _release, "write a learner's edition without solutions")
@@ -76,6 +79,7 @@ def _grade(options: argparse.Namespace) -> int:
     out = Path(options.out)
     try:
         by = gradebook.rubric(None if options.rubric is None else Path(options.rubric))
+        answered = gradebook.written(Path(options.written), by) if options.written else {}
         jobs = found_in(Path(options.submissions), numbers(options.stages), options.pattern)
     except (NoSubmissions, RubricError) as error:
         raise StageError(str(error)) from error
@@ -97,7 +101,7 @@ def _grade(options: argparse.Namespace) -> int:
         )
     except NoCluster as error:
         raise StageError(str(error)) from error
-    grades = [gradebook.graded(job, r, by) for job, r in zip(jobs, results, strict=True)]
+    grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
     written(out, grades, in_force, options.feedback)
     if options.json:
         print(gradebook.as_json(grades, in_force), end="")

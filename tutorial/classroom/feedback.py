@@ -7,6 +7,7 @@ hidden input only the cause is told.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
     result: dict[str, Any] = dict(grade.result)
     lesson = stage.get(grade.submission.stage)
     parts = [("p", f"{grade.outcome}: {grade.points:g} of {grade.of:g} points.")]
+    if grade.written is not None:
+        parts.append(("p", f"The written question: {grade.written:g} points of these."))
     if grade.look:
         parts.append(("p", f"To be looked at by hand: {grade.look}."))
     if level == OUTCOME:
@@ -72,7 +75,7 @@ def markdown(student: str, grades: Sequence[Grade], level: str) -> str:
             if kind == "pre":
                 lines += ["```text", text.replace("```", "'''"), "```", ""]
             elif kind == "p":
-                lines += [text, ""]
+                lines += [_paragraph(text), ""]
     return "\n".join(lines)
 
 
@@ -123,7 +126,7 @@ def _of_the_class(grades: Sequence[Grade], in_force: Sequence[str]) -> list[tupl
     look = [g for g in grades if g.look]
     if look:
         parts.append(("p", "To be looked at by hand:"))
-        rows = [[g.submission.student, str(g.submission.stage), g.look] for g in look]
+        rows = [[_plain(g.submission.student), str(g.submission.stage), g.look] for g in look]
         parts.append(("pre", table(["student", "stage", "why"], rows)))
     parts.append(("p", f"Limits in force: {', '.join(in_force) or 'none was needed'}."))
     return parts
@@ -131,6 +134,13 @@ def _of_the_class(grades: Sequence[Grade], in_force: Sequence[str]) -> list[tupl
 
 def _total(grades: Sequence[Grade]) -> str:
     return f"{sum(g.points for g in grades):g} of {sum(g.of for g in grades):g} points."
+
+
+def _paragraph(text: str) -> str:
+    """A text as one paragraph of Markdown and nothing else, whoever wrote it."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    line = re.sub(r"([\\`\[\]!])", r"\\\1", line)
+    return f"\\{line}" if line[:1] in "#-*+=~|" else line
 
 
 def _plain(text: str) -> str:

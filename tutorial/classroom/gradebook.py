@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage
-from ..verdict import CORRECT, UNUSABLE, WRONG
+from ..verdict import CORRECT, FAILED, UNUSABLE, WRONG
 from .submissions import Submission, unusual
 
 OVER = "over the cost budget"
@@ -30,6 +30,7 @@ COLUMNS = (
     "of",
     "cause",
     "look at it",
+    "written",
     "judged",
     "HBM bytes read",
     "minimum",
@@ -45,16 +46,19 @@ class RubricError(ValueError):
 
 @dataclass(frozen=True)
 class Rubric:
-    """`points` of a stage, the `share` of them by outcome, and by rung where there is a ladder."""
+    """`points` of a stage's kernel, the `share` of them by outcome, and by rung where there is a
+    ladder; and the points of its `written` question, 0 where there is none."""
 
     points: float
     share: Mapping[str, float]
     rung: Mapping[str, float]
+    written: float = 0.0
 
 
 @dataclass(frozen=True)
 class Grade:
-    """One student's grade at one stage."""
+    """One student's grade at one stage: `points` of `of`, those of the kernel and of the written
+    question. `written` are the latter's alone; None where nobody has graded it."""
 
     submission: Submission
     outcome: str
@@ -63,6 +67,7 @@ class Grade:
     cause: str
     look: str
     result: Mapping[str, Any]
+    written: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The grade as a row of the gradebook."""
@@ -76,6 +81,7 @@ class Grade:
             f"{self.of:g}",
             self.cause,
             self.look,
+            "" if self.written is None else f"{self.written:g}",
             self.result["judged"],
             *read,
             self.result["ladder"] or "",
@@ -96,6 +102,7 @@ def rubric(path: Path | None = None) -> Rubric:
         points = float(read["points"])
         share = {str(k): float(v) for k, v in read["share"].items()}
         rung = {str(k): float(v) for k, v in read.get("rung", {}).items()}
+        question = float(read.get("written", 0))
     except (OSError, UnicodeDecodeError) as error:
         raise RubricError(f"The rubric {path} cannot be read: {error}.") from error
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -105,16 +112,42 @@ def rubric(path: Path | None = None) -> Rubric:
     missing = [k for k in (CORRECT, WRONG, "not attempted", UNUSABLE) if k not in share]
     if missing:
         raise RubricError(f"The rubric {path} gives no share for {', '.join(missing)}.")
-    return Rubric(points, share, rung)
+    return Rubric(points, share, rung, question)
 
 
-def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Grade:
-    """The grade of one result."""
+def written(path: Path, by: Rubric) -> dict[tuple[str, int], float]:
+    """The points of written questions, from a CSV file with the columns student, stage and points:
+    by student and stage. RubricError for a file that is none, or that gives more than the rubric
+    has."""
+    found = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                points = float(row["points"])
+                if not 0 <= points <= by.written:
+                    raise ValueError(f"{row['points']} points, and the rubric has {by.written:g}")
+                found[row["student"], int(row["stage"])] = points
+    except (OSError, UnicodeDecodeError) as error:
+        raise RubricError(f"The points in {path} cannot be read: {error}.") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise RubricError(
+            f"{path} has no column student, stage or points, or what is in it is wrong: {error}."
+        ) from error
+    return found
+
+
+def graded(
+    submission: Submission,
+    result: Mapping[str, Any],
+    by: Rubric,
+    answered: Mapping[tuple[str, int], float] | None = None,
+) -> Grade:
+    """The grade of one result, with the points of written questions that were `answered`."""
     outcome, cause = result["outcome"], str(result["cause"] or "")
     kind, look = outcome, ""
     if outcome == WRONG and cause in OVER_BUDGET:
         kind = OVER
-    if outcome == UNUSABLE:
+    if outcome in (UNUSABLE, FAILED):
         look = "could not be judged"
     strange = unusual(submission) if outcome == CORRECT else ()
     if strange:
@@ -125,7 +158,9 @@ def graded(submission: Submission, result: Mapping[str, Any], by: Rubric) -> Gra
     share = by.share.get(kind, by.share.get(outcome, by.share[UNUSABLE]))
     if kind == CORRECT and stage.get(submission.stage).ladder is not None and by.rung:
         share = by.rung.get(str(result["ladder"]), by.share[CORRECT] * 0.5)
-    return Grade(submission, outcome, round(by.points * share, 2), by.points, cause, look, result)
+    question = (answered or {}).get((submission.student, submission.stage))
+    points, of = round(by.points * share + (question or 0.0), 2), by.points + by.written
+    return Grade(submission, outcome, points, of, cause, look, result, question)
 
 
 def as_csv(grades: Sequence[Grade]) -> str:
@@ -137,7 +172,7 @@ def as_csv(grades: Sequence[Grade]) -> str:
         row = grade.row()
         # a spreadsheet takes a text that begins so for a formula
         writer.writerow(
-            {k: f"'{v}" if str(v)[:1] in ("=", "+", "-", "@") else v for k, v in row.items()}
+            {k: f"'{v}" if str(v)[:1] in tuple("=+-@\t\r") else v for k, v in row.items()}
         )
     return out.getvalue()
 

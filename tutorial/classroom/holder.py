@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
 import secrets
+import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,8 @@ from .steps import Step
 MOST_PROGRAM = 64 << 20  # bytes of a program's file
 MOST_INSTRUCTIONS = 1_000_000
 MOST_STEPS = 4 * MOST_INSTRUCTIONS
+_A_NAME = re.compile(r"[\w ,.'()/%+-]{1,80}")
+"""What causes look like: they stand in the class's tables."""
 _OUTCOMES = ("not attempted", "wrong", "unusable")
 
 
@@ -71,6 +77,9 @@ class Holder:
         try:  # a server whose pipe is closed ends what it has started, and itself
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):  # a guard that was stopped would outlive its server
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
 
@@ -124,13 +133,15 @@ class Holder:
         if not isinstance(said, dict):
             return
         outcome = said.get("outcome")
-        text = [str(said.get(k) or "")[:4000] for k in ("kind", "sentence", "cause")]
+        kind, sentence, cause = (
+            " ".join(str(said.get(k) or "")[:4000].split()) for k in ("kind", "sentence", "cause")
+        )
         raise Reported(
             Problem(
                 outcome if outcome in _OUTCOMES else WRONG,
-                text[0],
-                text[1],
-                cause=text[2] or None,
+                kind if _A_NAME.fullmatch(kind) else "problem",
+                sentence,
+                cause=cause if _A_NAME.fullmatch(cause) else None,
             )
         )
 
@@ -214,7 +225,7 @@ class Submitted:
                 return None
             made = loaded(blobs, target)
             if not self.programs:  # a kernel is the same whenever it is asked
-                again, _ = self.holder.exchange(question)
+                again, _ = self.holder.exchange({**question, "do": "digest"})
                 if again.get("digest") != made.digest:
                     raise Reported(
                         Problem(
@@ -266,25 +277,35 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
     precision. Raises Reported, or KernelError for a broken rule."""
     if len(blobs) != 1 or len(blobs[0]) > MOST_PROGRAM:
         raise Reported(Problem(UNUSABLE, "program", "The submission handed over no program."))
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "program")
-        with open(path, "wb") as file:
-            file.write(blobs[0])
-        try:
-            made = nkisim.load(path)
-            if made.config != nkisim.Config(target=nkisim.TARGETS[target]):
-                raise nkisim.ProgramFileError("it turns off rules or precision")
-            if any(_of_the_old_dialect(call) for call in made.calls):
-                raise nkisim.ProgramFileError("it was not lowered from the dialect that it names")
-            steps = sum(len(call.steps) for call in made.calls)
-            if steps <= MOST_STEPS:
-                made.verify()  # loading leaves the rules of a long program to its first use
-        except nkisim.ProgramFileError as error:
-            raise Reported(Problem(UNUSABLE, "program", f"The submission: {error}.")) from error
+    try:
+        made = nkisim.load(_filed(blobs[0]))
+        if made.config != nkisim.Config(target=nkisim.TARGETS[target]):
+            raise nkisim.ProgramFileError("it turns off rules or precision")
+        if any(_of_the_old_dialect(call) for call in made.calls):
+            raise nkisim.ProgramFileError("it was not lowered from the dialect that it names")
+        steps = sum(len(call.steps) for call in made.calls)
+        if steps <= MOST_STEPS:
+            made.verify()  # loading leaves the rules of a long program to its first use
+    except nkisim.ProgramFileError as error:
+        raise Reported(Problem(UNUSABLE, "program", f"The submission: {error}.")) from error
     if steps > MOST_STEPS or len(made) > MOST_INSTRUCTIONS:
         said = f"The kernel has {steps} steps, more than are judged."
         raise Reported(Problem(WRONG, "program", said))
     return made
+
+
+def _filed(program: bytes) -> Path:
+    """The file that holds these bytes, until the next ones."""
+    path = Path(_folder().name) / f"program-{threading.get_ident()}"
+    path.write_bytes(program)
+    return path
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for as long as this process lives: to make one takes longer than to load a
+    program."""
+    return tempfile.TemporaryDirectory()
 
 
 def _of_the_old_dialect(call: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ _BENEATH = 1  # the kind of a rule: a folder, or a file
 _NO_NEW_PRIVILEGES = 38
 _DUMPABLE = 4
 _SUBREAPER = 36
+_PARENT_ENDS = 1
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _OF_A_FILE = _EXECUTE | _WRITE | _READ | 1 << 14 | 1 << 15
 _FILES = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
@@ -45,8 +47,7 @@ def version() -> int:
 def in_force() -> tuple[str, ...]:
     """What `confine` takes away on this machine, in words."""
     found = version()
-    words = ((1, "no files but the interpreter and the course's library"), (4, "no TCP"))
-    return tuple(word for since, word in words if found >= since)
+    return ("no files but the interpreter and the course's library",) if found else ()
 
 
 def confine(readable: Iterable[str | Path], writable: Iterable[str | Path]) -> bool:
@@ -64,23 +65,34 @@ def confine(readable: Iterable[str | Path], writable: Iterable[str | Path]) -> b
             _allow(ruleset, path, rights & (_EXECUTE | _READ | _LIST))
         for path in writable:
             _allow(ruleset, path, rights)
-        _control(_NO_NEW_PRIVILEGES, 1)
+        no_new_privileges()
         _call(_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
     return True
 
 
+def no_new_privileges() -> None:
+    """What the kernel asks of a process before it may give up rights."""
+    control(_NO_NEW_PRIVILEGES, 1)
+
+
 def keep_secret() -> None:
     """Let no other process of the same user read this one's memory or take its files."""
     if sys.platform == "linux":
-        _control(_DUMPABLE, 0)
+        control(_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """End this process when its parent ends."""
+    if sys.platform == "linux":
+        control(_PARENT_ENDS, signal.SIGKILL)
 
 
 def adopt() -> None:
     """What the children of this process leave behind becomes its own, so that it can be ended."""
     if sys.platform == "linux":
-        _control(_SUBREAPER, 1)
+        control(_SUBREAPER, 1)
 
 
 def _allow(ruleset: int, path: str | Path, rights: int) -> None:
@@ -97,8 +109,7 @@ def _allow(ruleset: int, path: str | Path, rights: int) -> None:
 
 def _call(number: int, *arguments: object) -> int:
     """A system call. Raises OSError."""
-    library = ctypes.CDLL(None, use_errno=True)
-    found = int(library.syscall(ctypes.c_long(number), *map(_argument, arguments)))
+    found = int(_library().syscall(ctypes.c_long(number), *map(_argument, arguments)))
     if found < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -111,7 +122,12 @@ def _argument(x: object) -> object:
     return ctypes.c_char_p(x) if isinstance(x, bytes) else None
 
 
-def _control(what: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(
-        ctypes.c_int(what), *map(ctypes.c_ulong, (value, 0, 0, 0))
-    )
+def control(what: int, *values: int) -> int:
+    """The system call prctl: what it returns, below 0 for an error."""
+    given = [*values, 0, 0, 0, 0][:4]
+    return int(_library().prctl(ctypes.c_int(what), *map(ctypes.c_ulong, given)))
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

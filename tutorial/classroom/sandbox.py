@@ -3,8 +3,8 @@
 On Linux with bubblewrap the process that holds submissions sees the interpreter, its libraries and
 this package, read-only, and nothing else of the disk: neither other submissions nor solutions nor
 grades. It has no network, its own processes, and files in memory only. Elsewhere on Linux Landlock
-takes the files (and TCP) from it. On other systems limits on time and memory are what there is.
-`Sandbox.in_force` says which, for the report.
+takes the files from it, and seccomp the network. On other systems limits on time and memory are
+what there is. `Sandbox.in_force` says which, for the report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import nkisim
 
 from .. import stage
-from . import landlock
+from . import landlock, seccomp
 
 FILES = 256 << 20  # bytes of files in memory, for all of a submission
 _WORKSHOP = "/submission"
@@ -71,7 +71,8 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
         own.append(f"{limits.memory >> 20} MiB of memory")
     kept = hidden(private)
     if not _bubblewrap():
-        return Sandbox(server, (*own, *landlock.in_force()), False, kept)
+        alone = ("no network",) if seccomp.here() else ()
+        return Sandbox(server, (*own, *alone, *landlock.in_force()), False, kept)
     words = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent"]
     words += ["--new-session", "--cap-drop", "ALL", "--clearenv"]
     for path in sorted({*readable(), *kept}, key=lambda path: len(Path(path).parts)):

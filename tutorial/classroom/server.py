@@ -12,6 +12,7 @@ before the next one comes: its memory holds nobody else's.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -153,6 +154,7 @@ def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: b
     down, up = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        landlock.end_with_parent()
         os.setsid()
         for descriptor in range(3, 128):
             if descriptor not in (down[0], up[1]):
@@ -202,6 +204,7 @@ def main() -> None:
     stage.stages()
     with contextlib.suppress(Exception):  # it saves time and nothing else
         importlib.import_module("tutorial.classroom.warming").warm()
+    gc.freeze()  # what children share stays shared
     while True:
         try:
             job, _ = protocol.receive(reader)

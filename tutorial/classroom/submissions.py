@@ -109,7 +109,7 @@ def unusual(submission: Submission) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names} - usual
         elif isinstance(node, ast.ImportFrom):
-            found |= {(node.module or ".").partition(".")[0]} - usual
+            found |= {"." * node.level + (node.module or "").partition(".")[0]} - usual
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             found |= {node.func.id} & _UNUSUAL
     return tuple(sorted(found))

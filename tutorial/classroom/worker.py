@@ -8,6 +8,7 @@ those show it wrong once more on the course's own families, which may be spoken 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import os
@@ -117,6 +118,8 @@ def main() -> None:
     limits = Limits(**setting["limits"])
     _bound(limits)
     landlock.keep_secret()
+    gc.freeze()  # a program is many small objects, which go together
+    gc.set_threshold(100_000, 50, 100)
     holder = Holder(limits, setting["private"])
     try:
         while True:

@@ -240,14 +240,14 @@ def transpose(rows: int, columns: int, name: str = "p") -> Picture:
     middle = 60 + tall / 2
     tiles = (
         (8.0, rows, columns, "SBUF", name, "q"),
-        (176.0, columns, rows, "PSUM", f"{name}_t", "p"),
-        (344.0, columns, rows, "SBUF", f"{name}_t", "q"),
+        (184.0, columns, rows, "PSUM", f"{name}_t", "p"),
+        (352.0, columns, rows, "SBUF", f"{name}_t", "q"),
     )
     for x, down, across, memory, label, tone in tiles:
         c.words(x, 24, memory, "bold")
         c.words(x, 43, f"{label} ({down}, {across})", "code", size=SMALL)
         c.box(x, middle - px(down) / 2, px(across), px(down), tone, f"{memory} {label}")
-    for x, word, tone in ((126.0, "TensorE", "tensor"), (294.0, "copy", "vector")):
+    for x, word, tone in ((128.0, "TensorE", "tensor"), (302.0, "copy", "vector")):
         c.arrow(x, middle, x + 44, middle, tone, name=word)
         c.words(x + 24, middle - 12, word, anchor="middle", size=SMALL)
     foot = 60 + tall

@@ -55,3 +55,17 @@ def test_of_a_hidden_input_the_cause_alone_is_told():
         text = markdown("anna", [hidden], level)
         assert "1.234" not in text
         assert ("(alpha inverted.)" in text) == (level != OUTCOME)
+
+
+def test_what_a_submission_says_is_one_paragraph_and_no_markup():
+    said = "# The class\n\n```\n<img src=x> [grade](http://x) `10 of 10`"
+    told = grade(outcome="unusable", open=None, sentence=said, trace="", pictures=[])
+    text = markdown("anna", [told], FULL)
+    line = next(line for line in text.splitlines() if "The class" in line)
+    assert line.startswith("\\# The class") and "<img" not in text
+    assert "\\[grade\\]" in line and "```" not in text
+
+
+def test_a_check_that_failed_is_for_the_teachers_eye():
+    failed = grade(outcome="check failed", cause=None, open=None)
+    assert (failed.points, failed.look) == (0, "could not be judged")

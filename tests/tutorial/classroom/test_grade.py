@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from tests.tutorial.classroom.hostile import HOSTILE, IMPORTS
 from tests.tutorial.kernels import ROOT, solution
 from tutorial.__main__ import main
-from tutorial.classroom import landlock
+from tutorial.classroom import landlock, seccomp
 from tutorial.classroom.sandbox import Limits, sandbox
 
 SEED = "a-word-that-nobody-is-told"
@@ -26,6 +28,19 @@ NEEDS_SANDBOX = {
     "signals to its parents",
     "its guard is killed",
 }
+
+
+NEIGHBOURS = (
+    "sitecustomize.py",
+    "usercustomize.py",
+    "conftest.py",
+    "numpy.py",
+    "math.py",
+    "tutorial.py",
+    "nkisim.py",
+    "neuronxcc.py",
+)
+"""Files that Python or a test runner would take for its own, were they on its path."""
 
 
 def text_of(name: str) -> str:
@@ -55,11 +70,15 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "linked" / "stage1.py").symlink_to(ROOT / "solutions" / "stage1_single_tile.py")
     (work / "large").mkdir()
     (work / "large" / "stage1.py").write_text("x = 1\n" * 1_000_000, encoding="utf-8")
-    (work / "honest").mkdir()
-    shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
+    for student in ("honest", "neighbours"):
+        (work / student).mkdir()
+        shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / student)
+    for folder_of in (work, work / "neighbours"):
+        for name in NEIGHBOURS:
+            (folder_of / name).write_text("import os\nos._exit(0)\n", encoding="utf-8")
     out = folder / "grades"
     arguments = ["grade", str(work), "--out", str(out), "--stages", "0,1", "--seed", SEED]
-    assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
     return out
 
 
@@ -84,6 +103,11 @@ def test_a_hostile_submission_earns_nothing_and_its_authors_honest_one_is_correc
 def test_an_honest_kernel_among_them_is_correct(rows):
     row = rows["honest", "1"]
     assert (row["outcome"], row["points"], row["judged"]) == ("correct", "10", "program")
+
+
+def test_files_beside_a_submission_that_are_named_like_modules_are_not_imported(rows):
+    row = rows["neighbours", "1"]
+    assert (row["outcome"], row["file"]) == ("correct", "neighbours/stage1_single_tile.py")
 
 
 def test_a_link_is_no_submission_and_a_large_file_cannot_be_judged(rows):
@@ -115,14 +139,14 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(graded, capsys):
     honest = next(p for p in kept if p.name.startswith("honest"))
     honest.unlink()  # as if it had not been judged yet
     arguments = ["grade", str(work), "--out", str(graded), "--stages", "0,1"]
-    assert main([*arguments, "--seconds", "8", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
     assert {name: (graded / name).read_bytes() for name in names} == before
     assert honest.exists()
 
 
 def test_the_limits_in_force_are_written_down(graded):
     limits = json.loads((graded / "grades.json").read_text(encoding="utf-8"))["limits"]
-    assert "8 s" in limits
+    assert "6 s" in limits
     assert ("no network" in limits) == APART
 
 
@@ -131,8 +155,23 @@ def test_a_folder_without_submissions_is_a_sentence(tmp_path, capsys):
     assert "has no submission" in capsys.readouterr().err
 
 
-WITHOUT = ("the library's solution", "a solution anywhere on the disk", "the memory of its parents")
-"""What looks for a solution on the disk and in other processes."""
+WITHOUT = (
+    "the library's solution",
+    "a solution anywhere on the disk",
+    "the memory of its parents",
+    "processes that stay",
+    "its guard is stopped",
+)
+"""What looks for a solution on the disk and in other processes, and what would stay."""
+
+
+def left_behind(mark: str) -> list[str]:
+    """The processes with this mark in their command."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(entry.read_text("utf-8", "replace").replace("\0", " "))
+    return [line for line in lines if mark in line]
 
 
 @pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
@@ -142,19 +181,22 @@ def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, 
     (work / "reader").mkdir(parents=True)
     seed = f"open({str(tmp_path / 'out' / 'seed.txt')!r})\n"
     (work / "reader" / "stage0.py").write_text(seed, encoding="utf-8")
+    own_sleep = f"time.sleep(600.{os.getpid()})"
     for number, name in enumerate(WITHOUT):
         (work / f"student {number}").mkdir(parents=True)
-        (work / f"student {number}" / "stage1.py").write_text(text_of(name), encoding="utf-8")
+        text = text_of(name).replace("time.sleep(600)", own_sleep)
+        (work / f"student {number}" / "stage1.py").write_text(text, encoding="utf-8")
     (work / "honest").mkdir()
     shutil.copy(ROOT / "solutions" / "stage1_single_tile.py", work / "honest")
     arguments = ["grade", str(work), "--out", str(tmp_path / "out"), "--stages", "0,1"]
-    assert main([*arguments, "--seed", SEED, "--seconds", "30"]) == 0
+    assert main([*arguments, "--seed", SEED, "--seconds", "10"]) == 0
+    assert left_behind(own_sleep) == []
     with (tmp_path / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
         found = {row["student"]: row["outcome"] for row in csv.DictReader(file)}
     assert found.pop("honest") == "correct"
     assert len(found) == 1 + len(WITHOUT) and "correct" not in found.values()
     kept = json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))
-    assert "no network" not in kept["limits"]
+    assert ("no network" in kept["limits"]) == seccomp.here()
     assert any(limit.startswith("no files but") for limit in kept["limits"])
     (refused,) = (tmp_path / "out" / "results").glob("reader*")
     assert "Permission denied" in refused.read_text(encoding="utf-8")

@@ -130,3 +130,10 @@ def test_without_explaining_a_check_stops_at_the_first_wrong_answer():
     )
     assert (found.outcome, found.cause) == ("wrong", None)
     assert len(families) < len(lesson.cases())
+
+
+@pytest.mark.parametrize("cause", ["x\n```\n# all correct", "<b>", "x" * 81, ["list"]])
+def test_a_cause_that_a_child_makes_up_does_not_reach_the_gradebook(holder, cause):
+    with pytest.raises(Reported) as caught:
+        holder.check({"problem": {"outcome": "wrong", "sentence": "a\nb", "cause": cause}})
+    assert caught.value.problem.cause is None and caught.value.problem.sentence == "a b"

@@ -1,6 +1,5 @@
-"""o = kernel(q, K, V), for one new token
-
-Its key and value join the cache. Then its queries attend over all keys so far.
+"""o = kernel(q, K, V), for one new token: its key and value join the cache, then its queries attend
+over all keys so far
 
 Line budget: 10 lines in place of the `raise`. Cost budget: the kernel is called once per layer, on
 the tiles that hold keys.

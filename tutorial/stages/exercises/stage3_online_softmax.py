@@ -1,4 +1,4 @@
-"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T
+"""m_new = max(m, max qk); alpha = exp(m - m_new); l = l alpha + sum p; acc = acc alpha + p v^T;
 o = acc / l
 
 Line budget: 25 lines in place of the `raise`. Cost budget: K and V are each read once.

@@ -1,4 +1,4 @@
-"""o[b, h] = softmax(scale * q[b, h]^T k[b, h // G, :n_b]) v[b, h // G, :n_b]^T
+"""o[b, h] = softmax(scale * q[b, h]^T k[b, h // G, :n_b]) v[b, h // G, :n_b]^T,
 with n_b = lengths[b]; zeros if n_b is 0
 
 Line budget: 40 lines in place of the `raise`. Cost budget: K and V are each read once.

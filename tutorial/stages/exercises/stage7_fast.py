@@ -1,4 +1,4 @@
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G],
 in bfloat16, with the scores, m, l and acc in float32
 
 Line budget: 60 lines in place of the `raise`. Cost budget: each KV head's K and V are read once, in

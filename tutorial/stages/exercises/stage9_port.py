@@ -17,7 +17,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128 -> o (Hq, d), all fp32 in HBM."""
     n_kv_heads, d, n = k.shape
     n_q_heads = q.shape[1]
-    assert n_q_heads % n_kv_heads == 0, f"Hkv = {n_kv_heads} does not divide Hq = {n_q_heads}"
+    assert n_q_heads % n_kv_heads == 0, f"Hq must be a multiple of Hkv: {n_q_heads}, {n_kv_heads}"
     G = n_q_heads // n_kv_heads
     scale = 1.0 / math.sqrt(d) if softmax_scale == None else softmax_scale  # noqa: E711  (the compiler takes no `is`)
 
