@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from functools import cache
 from importlib import import_module, util
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,8 +23,10 @@ import numpy as np
 import nkisim  # from here on there is `neuronxcc`
 
 # isort: split
+import direct_kernels
 import neuronxcc.nki as nki
 import neuronxcc.nki.language as nl
+import nki as new_nki
 
 TILES, WIDTH = 64, 128
 INSTRUCTIONS = 1 + 5 * TILES
@@ -66,13 +69,21 @@ class _Patches:
                 setattr(owner, name, value)
 
 
-def _interpreter() -> ModuleType | None:
-    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not
-    installed."""
+@cache
+def _folder() -> str | None:
+    """Where triton-viz is installed; None where it is not."""
     spec = util.find_spec("triton_viz")
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = spec.submodule_search_locations[0]
+    return spec.submodule_search_locations[0]
+
+
+def _interpreter() -> ModuleType | None:
+    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not
+    installed."""
+    folder = _folder()
+    if folder is None:
+        return None
     for name in ("", ".core", ".transformers"):
         package = ModuleType(f"triton_viz{name}")
         package.__path__ = [folder + name.replace(".", "/")]
@@ -135,6 +146,86 @@ def compare(repeats: int) -> dict[str, float] | None:
         "us_triton_viz": statistics.median(b),
         "ratio": statistics.median(y / x for x, y in zip(a, b)),
     }
+
+
+def _newer() -> ModuleType | None:
+    """`triton_viz.core.simulation.nki_beta2`, its interpreter of `nki`, without its package's own
+    imports; None where no version that has it is installed."""
+    folder = _folder()
+    if folder is None:
+        return None
+    for name in ("", ".core", ".core.simulation", ".utils"):
+        package = ModuleType(f"triton_viz{name}")
+        package.__path__ = [folder + name.replace(".", "/")]
+        sys.modules[package.__name__] = package
+    try:
+        return import_module("triton_viz.core.simulation.nki_beta2")
+    except ModuleNotFoundError:
+        return None
+
+
+def _cases() -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """By name: a kernel whose last array parameter is its output, and its arguments."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def decode(n: int, width: int) -> tuple[Any, tuple[Any, ...]]:
+        arrays = normal(128, 32), normal(8, 128, n), normal(8, 128, n), np.zeros((32, 128), "f4")
+        return direct_kernels.decode, (*arrays, width)
+
+    out = np.zeros((1024, 2048), np.float32)
+    x = normal(4096, 512)
+    return {
+        "decode, n=2048, KV tile 128": decode(2048, 128),
+        "decode, n=8192, KV tile 128": decode(8192, 128),
+        "decode, n=2048, KV tile 512": decode(2048, 512),
+        "decode, n=8192, KV tile 512": decode(8192, 512),
+        "product, 1024 x 1024 x 2048": (
+            direct_kernels.product,
+            (normal(1024, 1024), normal(1024, 2048), out),
+        ),
+        "softmax, 4096 x 512": (direct_kernels.softmax, (x, np.zeros_like(x))),
+    }
+
+
+def compare_nki(repeats: int) -> dict[str, dict[str, float]] | None:
+    """Of each kernel in `nki`: microseconds an instruction here, recorded, and in triton-viz,
+    without its tracer; None where no triton-viz with an interpreter of `nki` is installed."""
+    viz = _newer()
+    if viz is None:
+        return None
+    found = {}
+    for name, (function, arguments) in _cases().items():
+        kernel = new_nki.jit(function)
+        with nkisim.record() as run:
+            ours = np.array(kernel(*arguments))
+        instructions = len(run)
+        theirs = tuple(a.copy() if isinstance(a, np.ndarray) else a for a in arguments)
+        interpreted = viz.NKIBeta2InterpretedFunction(function)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(repeats + 1):
+            start = time.process_time()
+            with nkisim.record():
+                kernel(*arguments)
+            times[0].append((time.process_time() - start) * 1e6 / instructions)
+            patches = _Patches()
+            viz.nki_patch_lang(patches)
+            try:
+                start = time.process_time()
+                interpreted.run(*theirs)
+                times[1].append((time.process_time() - start) * 1e6 / instructions)
+            finally:
+                patches.restore()
+        output = [a for a in theirs if isinstance(a, np.ndarray)][-1]
+        assert np.allclose(ours, output, rtol=1e-4, atol=1e-5), f"{name}: they differ"
+        found[name] = {
+            "us_nkisim": statistics.median(times[0][1:]),
+            "us_triton_viz": statistics.median(times[1][1:]),
+            "ratio": statistics.median(y / x for x, y in zip(times[0][1:], times[1][1:])),
+        }
+    return found
 
 
 def sentence(found: dict[str, float] | None) -> str:

@@ -18,6 +18,12 @@ from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .signature import Signature
 
+SIGNATURE, CODE, LASTI, DST, DST_OFFSET, FIRST = range(6)
+SECOND, THIRD, OPERAND = 7, 9, 2
+"""Where the entries of a record stand, from its beginning on: its destination's buffer and offset,
+then buffer and offset, `OPERAND` entries, of each source (and of a second destination), last of all
+the `Share`."""
+
 
 class Operand(NamedTuple):
     """One tensor of a record: a view of a buffer, or a number."""
@@ -84,7 +90,7 @@ class Record(tuple[Any, ...]):
     def srcs(self) -> tuple[Operand, ...]:
         """What it reads; of a number the buffer means nothing."""
         return tuple(
-            Operand(self[5 + 2 * k], self[6 + 2 * k], meta) for k, meta in enumerate(self[0].srcs)
+            [Operand(self[5 + 2 * k], self[6 + 2 * k], meta) for k, meta in enumerate(self[0].srcs)]
         )
 
     def moved(self, nbytes: int) -> int:

@@ -156,6 +156,11 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         info = np.iinfo(dtype)
         if values.dtype in INTEGERS:
             return np.clip(values.astype(np.int64), info.min, info.max).astype(dtype)
+        if values.dtype == FLOAT32 and values.size:
+            near = np.rint(values)
+            if near.min() >= info.min and near.max() < info.max + 1:  # nor is there a NaN
+                inside: np.ndarray = near.astype(dtype)
+                return inside
         wide = np.nan_to_num(
             np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min
         )

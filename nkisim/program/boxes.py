@@ -26,8 +26,10 @@ def common(a: Axis, b: Axis) -> Axis:
     """The places in both."""
     if type(a) is range and type(b) is range:
         if a.step == b.step == 1:
-            start, stop = max(a.start, b.start), min(a.stop, b.stop)
-            return range(start, max(start, stop))
+            low, high = (a, b) if a.start <= b.start else (b, a)
+            if low.stop >= high.stop:
+                return high
+            return range(high.start, low.stop if low.stop > high.start else high.start)
         if b.step == 1 or (a.step == b.step and (a.start - b.start) % a.step == 0):
             return _cut(a, b.start, b.stop)
         if a.step == 1:
@@ -51,7 +53,7 @@ def meet(a: Box, b: Box) -> Box | None:
         return a
     out = []
     for x, y in zip(a, b):
-        found = x if x is y else common(x, y)
+        found = x if x is y or x == y else common(x, y)
         if not found:
             return None
         out.append(found)

@@ -41,7 +41,7 @@ Origins = dict[str, tuple[Box, ...]]
 class _Write:
     """One write to a buffer: by which instruction, of which elements."""
 
-    __slots__ = ("all", "axes", "box", "full", "number", "operand", "second")
+    __slots__ = ("all", "axes", "box", "full", "number", "operand", "second", "whole")
 
     def __init__(self, number: int, operand: Operand, second: bool, share: Any) -> None:
         self.number = number
@@ -51,6 +51,7 @@ class _Write:
         self.all = self.box
         """What the view covers; `box` is less where a mask left some out."""
         self.full = share is None and self.axes is not None
+        self.whole = whole(operand.meta.shape)
 
     def masked(self, keep: np.ndarray) -> None:
         """A mask over the view left only `keep`."""
@@ -94,7 +95,7 @@ class Dataflow:
         """Of each input of a kernel: the call, and which of its inputs."""
         self._first: list[int] = []
         self._picked: dict[int, Any] = {}
-        self._known: dict[tuple[int, bool, Box], list[_Edge]] = {}
+        self._known: dict[tuple[int, bool], list[tuple[Box, list[_Edge]]]] = {}
         """Of parts of results that have been asked for: on what they depend directly."""
         self._buffers = [program.buffers for program in run.programs]
         for at, (call, program) in enumerate(zip(calls, run.programs)):
@@ -179,9 +180,10 @@ class Dataflow:
     # -- one step back -----------------------------------------------------------------------------
     def _edges(self, number: int, part: Box, second: bool) -> list[_Edge]:
         """On what a part of an instruction's result depends directly."""
-        found = self._known.get((number, second, part))
-        if found is not None:
-            return found
+        known = self._known.setdefault((number, second), [])
+        for asked, found in known:
+            if asked is part or asked == part:
+                return found
         record = self._records[number]
         edges: list[_Edge] = []
         for operand, box in sources(record, part, second, self._picked.get(number)):
@@ -200,7 +202,7 @@ class Dataflow:
                 if again is not None or rest:
                     shape = shape if again is None else again.shape
                     edges.append(_Edge(None, before, whole(shape), again is not None, 0, 0))
-        self._known[number, second, part] = edges
+        known.append((part, edges))
         return edges
 
     def _read(self, operand: Operand, part: Box, before: int) -> list[_Edge]:
@@ -221,7 +223,12 @@ class Dataflow:
         numbers = self._numbers.get(buffer)
         if numbers is not None:
             writes = self._writes[buffer]
-            for at in range(bisect_left(numbers, before) - 1, -1, -1):
+            last = bisect_left(numbers, before) - 1
+            write = writes[last]
+            known = last >= 0 and write.full and write.box is write.all
+            if known and (box is write.box or box == write.box):
+                return [_Edge(buffer.name, write.number, write.whole, write.second, 0, 0)]
+            for at in range(last, -1, -1):
                 write = writes[at]
                 left: list[Box] = []
                 for part in rest:

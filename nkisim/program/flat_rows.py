@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..execution.lowering import Pick, View, array_of
+from ..execution.lowering import Pattern, Pick, View
 from ..machine.memory import HBM, Meta, meta_of
 
 
@@ -44,49 +44,54 @@ def _of_a_vector(pick: Pick, shape: tuple[int, ...]) -> Rows | None:
 
 
 def _of_indices(pick: Pick, shape: tuple[int, ...]) -> Rows | None:
-    base, index, added, first = pick.base, None, 0, 0
-    strides = [0] * len(shape)
+    base, rank = pick.base, len(shape)
+    strides = [0] * rank
     offset = base.offset
-    tiles, adds = pick.parts[::2], pick.parts[1::2]
-    for axis, (tile, pattern) in enumerate(zip(tiles, adds)):
-        values = array_of(pattern)
+    found: tuple[View, int, int] | None = None
+    for axis, (tile, pattern) in enumerate(zip(pick.parts[::2], pick.parts[1::2])):
+        size, step = base.meta.shape[axis], base.meta.strides[axis]
         if tile is not None:
-            down = tile.meta.shape[0] == tile.meta.size == shape[0]
-            if index is not None or not down or len(tile.meta.shape) != len(shape):
+            down = tile.meta.shape[0] == tile.meta.size == shape[0] and len(tile.meta.shape) == rank
+            line = _line(pattern, rank)
+            if found is not None or not down or line is None or line.step:
                 return None
-            if (values != values.reshape(-1)[0]).any():
-                return None
-            index, added, first = tile, int(values.reshape(-1)[0]), axis
+            found = tile, line.first, axis
             continue
-        line = _line(values, len(shape), base.meta.shape[axis])
-        if line is None:
+        line = _line(pattern, rank)
+        if line is None or line.first < 0 or not 0 <= line.last < size:
             return None
-        start, along, step = line
-        offset += start * base.meta.strides[axis]
-        strides[along] += step * base.meta.strides[axis]
-    if index is None or strides[0]:
+        offset += line.first * step
+        strides[line.axis] += line.step * step
+    if found is None or strides[0]:
         return None
-    rows = (base.meta.shape[first], *shape[1:])
-    meta = meta_of(HBM, rows, (base.meta.strides[first], *strides[1:]), base.meta.dtype)
-    return Rows(index, added, meta, offset)
+    tile, added, axis = found
+    rows = (base.meta.shape[axis], *shape[1:])
+    meta = meta_of(HBM, rows, (base.meta.strides[axis], *strides[1:]), base.meta.dtype)
+    return Rows(tile, added, meta, offset)
 
 
-def _line(values: np.ndarray, rank: int, size: int) -> tuple[int, int, int] | None:
-    """Indices known beforehand as (first, axis along which they grow, step), if they are inside an
-    axis of `size` elements."""
-    if values.min() < 0 or values.max() >= size:
+class _Line(NamedTuple):
+    """Indices that grow along one axis of a grid, or along none."""
+
+    first: int
+    last: int
+    axis: int
+    step: int
+
+
+def _line(pattern: Pattern, rank: int) -> _Line | None:
+    """Indices known beforehand, if they are such."""
+    if pattern.kind != "affine":
         return None
-    first = int(values.reshape(-1)[0])
-    if values.size == 1:
-        return first, rank - 1, 0
-    axes = [axis for axis, n in enumerate(values.shape) if n > 1]
-    if len(axes) != 1 or values.ndim != rank:
+    first, *steps = pattern.numbers
+    grows = [axis for axis, step in enumerate(steps) if step]
+    if not grows:
+        return _Line(first, first, rank - 1, 0)
+    if len(grows) > 1 or len(pattern.shape) != rank:
         return None
-    line = values.reshape(-1)
-    step = int(line[1] - line[0])
-    if (np.diff(line) != step).any():
-        return None
-    return first, axes[0], step
+    (axis,) = grows
+    step = steps[axis]
+    return _Line(first, first + (pattern.shape[axis] - 1) * step, axis, step)
 
 
 def read(

@@ -35,6 +35,12 @@ def sources(
     lay (`execution.masked`)."""
     signature = record.signature
     plan = signature.plan
+    plain = not second and picked is None and record.share is None
+    if plain and plan.kind != "reduce" and part is whole(signature.dst.shape):
+        for operand in record.srcs:  # all of the result depends on all of every source
+            if operand.meta.space != CONST:
+                yield operand, whole(operand.meta.shape)
+        return
     for position, operand in enumerate(record.srcs):
         meta = operand.meta
         if meta.space == CONST:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..execution.tape import DST, FIRST, OPERAND, SECOND
 from ..isa.core import SCALAR, VECTOR
 from .cost import Cost, cost_of
 from .timing import Timing
@@ -35,7 +36,7 @@ class Broadcasts:
         at = 0
         while at < len(tape):
             signature = tape[at]
-            dst, src = tape[at + 3], tape[at + 5]
+            dst, src = tape[at + DST], tape[at + FIRST]
             name = signature.instruction.name
             spreads = spreads_row(signature)
             writes[dst] = writes.get(dst, 0) + 1
@@ -46,9 +47,9 @@ class Broadcasts:
             elif name == "tensor_copy" and src in products and signature.dst is dst.meta:
                 copies.append((at, dst, src))
             others = (
-                tape[at + 7 : at + signature.width - 1 : 2]
+                tape[at + SECOND : at + signature.width - 1 : OPERAND]
                 if spreads
-                else tape[at + 5 : at + signature.width - 1 : 2]
+                else tape[at + FIRST : at + signature.width - 1 : OPERAND]
             )
             if signature.engine not in (VECTOR, SCALAR):
                 elsewhere.update(others)
@@ -76,7 +77,9 @@ class Broadcasts:
     ) -> Cost:
         """The cost of an instruction on VectorE or ScalarE that may read a broadcast row from
         PSUM."""
-        sources = tuple((k - 5) // 2 for k, m in cost.reads if tape[at + k] in self.in_psum)
+        sources = tuple(
+            (k - FIRST) // OPERAND for k, m in cost.reads if tape[at + k] in self.in_psum
+        )
         if (
             not sources
             or len(sources) > 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..execution.signature import Signature
+from ..execution.tape import FIRST, OPERAND
 from ..isa.core import COPIES, DMA, GPSIMD, SCALAR, TENSOR, TWO_INPUTS, VECTOR
 from ..machine import dtypes
 from ..machine.memory import CONST, HBM, PSUM, SBUF, Meta, meta_of
@@ -43,7 +44,7 @@ class Cost:
     dst: Meta | None = None
     """Layout of the destination, in the same way."""
     extra: Meta | None = None
-    """Layout of a second destination, which stands at record[-3]."""
+    """Layout of a second destination, which stands before the last entry."""
     stationary: float = 0.0
     """Loading the stationary operand of a matmul."""
     tile: tuple[Any, ...] | None = None
@@ -83,7 +84,7 @@ def cost_of(signature: Signature, t: Timing, in_psum: tuple[int, ...] = ()) -> C
         )
     engine = signature.engine
     spaces = {m.space for m in (*signature.srcs, signature.dst)}
-    tiles = [(5 + 2 * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
+    tiles = [(FIRST + OPERAND * k, m) for k, m in enumerate(signature.srcs) if m.space != CONST]
     cost = {TENSOR: _tensor, VECTOR: _vector, SCALAR: _scalar, GPSIMD: _gpsimd, DMA: _dma}[engine](
         signature, t
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..execution.execution import Execution
+from ..execution.tape import DST, FIRST, OPERAND, SECOND, THIRD
 from ..machine.memory import CONST, HBM, PSUM, Meta
 from ..machine.target import Target
 from .broadcast import Broadcasts, spreads_row
@@ -114,6 +115,7 @@ class Placing:
         record (`masked._signature`)."""
         widths: dict[Any, int] = {}
         at, n = 0, len(tape)
+        dst, first, second, third = DST, FIRST, SECOND, THIRD  # local names are sooner found
         while True:  # see `schedule.place`
             if at >= n:
                 break
@@ -127,18 +129,18 @@ class Placing:
                     self.masked.add(signature)
                     for picked in share.picks:
                         picked.buffer.mark = at
-            tape[at + 3].mark = at
+            tape[at + dst].mark = at
             if width == 8:  # the usual numbers of sources, as fast as can be
-                tape[at + 5].mark = at
+                tape[at + first].mark = at
             elif width == 10:
-                tape[at + 5].mark = at
-                tape[at + 7].mark = at
+                tape[at + first].mark = at
+                tape[at + second].mark = at
             elif width == 12:
-                tape[at + 5].mark = at
-                tape[at + 7].mark = at
-                tape[at + 9].mark = at
+                tape[at + first].mark = at
+                tape[at + second].mark = at
+                tape[at + third].mark = at
             else:
-                for k in range(at + 5, at + width - 1, 2):
+                for k in range(at + first, at + width - 1, OPERAND):
                     tape[k].mark = at
             at += width
         return widths
@@ -177,11 +179,11 @@ class Placing:
         # what it overwrites must have been read, and written by whoever wrote it before; a tile
         # that is new needs room
         renames = share is None and overwrites(signature, cost)
-        into, t, cause = self.destination(core, at, at + 3, cost.dst, me, t, cause, renames)
+        into, t, cause = self.destination(core, at, at + DST, cost.dst, me, t, cause, renames)
         second = None
         if cost.extra is not None:
             second, t, cause = self.destination(
-                core, at, end_at - 3, cost.extra, me, t, cause, renames
+                core, at, end_at - 1 - OPERAND, cost.extra, me, t, cause, renames
             )
 
         if me < 0:
@@ -335,7 +337,9 @@ class Placing:
 
     def _sources(self, at: int) -> list[Any]:
         """The buffers that the record at `at` reads."""
-        found: list[Any] = self.tape[at + 5 : at + 5 + 2 * len(self.tape[at].srcs) : 2]
+        found: list[Any] = self.tape[
+            at + FIRST : at + FIRST + OPERAND * len(self.tape[at].srcs) : OPERAND
+        ]
         return found
 
     def _engine(
@@ -408,7 +412,7 @@ class Placing:
     def finish(self, core: Core, at: int, end: int) -> None:
         """Release what nothing touches after the record at `at`, whose last entry is at `end`."""
         share = self.tape[end]
-        for buf in self.tape[at + 3 : end : 2]:
+        for buf in self.tape[at + DST : end : OPERAND]:
             if buf.mark.__class__ is list and last_use(buf.mark) == at:
                 self.give_back(buf, core)
         if share is not None:

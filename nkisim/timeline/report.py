@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..execution.signature import Signature
-from ..execution.tape import Record
+from ..execution.tape import DST, Record
 from ..isa.core import DMA
 from ..machine import target as targets
 from ..machine.counts import sums_by
@@ -260,7 +260,7 @@ class Timeline:
             entries = program.tape.entries
             at, end = 0, len(entries)
             while at < end:
-                signature, code, lasti = entries[at : at + 3]
+                signature, code, lasti = entries[at : at + DST]
                 # by identity, which is cheap to look up; all of it lives as long as the run
                 number = alike((id(signature), id(code), lasti))
                 if number is None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
+from ..execution import tape as tapes
 from ..execution.execution import Execution
 from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
@@ -52,6 +53,7 @@ def place(  # noqa: C901
     them) use its stack of HBM.
     """
     # imported here, so that the loop finds them among its local names
+    from ..execution.tape import DST, FIRST
     from .regions import AVAIL, BANKED, ENGINE, LAST, LAYOUT, NEED, READ, READER, WRITER
     from .state import (
         ANTI,
@@ -121,7 +123,7 @@ def place(  # noqa: C901
             # what it reads must have been written
             if one_layout is not None:
                 try:
-                    one = tape[at + 5].mark
+                    one = tape[at + FIRST].mark
                     if one[LAYOUT] is one_layout:
                         t = one[AVAIL]
                         cause = one[WRITER] | DATA
@@ -130,7 +132,7 @@ def place(  # noqa: C901
                             cause = from_start
                     else:
                         one, t, cause = view(
-                            tape[at + 5], one_layout, tape[at + 6], base, from_start
+                            tape[at + FIRST], one_layout, tape[at + FIRST + 1], base, from_start
                         )
                         viewed = True
                     if two_at is not None:
@@ -161,7 +163,7 @@ def place(  # noqa: C901
                     at = placing.place(core, at, record)
                     record += EACH
                     continue
-            elif tape[at + 5].role == "input":  # which nobody writes
+            elif tape[at + FIRST].role == "input":  # which nobody writes
                 t = base
                 cause = from_start
             else:
@@ -171,7 +173,7 @@ def place(  # noqa: C901
 
             # a new tile needs room; what is overwritten must have been read, and written by whoever
             # wrote it before
-            dst = tape[at + 3]
+            dst = tape[at + DST]
             into = dst.mark
             if into.__class__ is int and dst.meta is layout:
                 new = True
@@ -212,7 +214,7 @@ def place(  # noqa: C901
                         cause = into[WRITER] | OUTPUT
             else:
                 new = False
-                into, t, cause = destination(core, at, at + 3, layout, me, t, cause, renames)
+                into, t, cause = destination(core, at, at + DST, layout, me, t, cause, renames)
                 viewed = True
 
             if one_layout is not None:
@@ -254,7 +256,7 @@ def place(  # noqa: C901
                 # a tile that nobody else touches is free when it has been read; that is later than
                 # it was written
                 if one[LAST] == at and one is not into:
-                    tape[at + 5].mark = at
+                    tape[at + FIRST].mark = at
                     given = pools[one[BANKED]]
                     if one[READ] < busy:
                         given.late.append((busy, record, one[NEED]))
@@ -350,7 +352,7 @@ def _on_chip(cost: Cost) -> bool:
         or any(m is None for _, m in cost.reads)
     ):
         return False
-    if not 1 <= len(cost.reads) <= 3 or cost.reads[0][0] != 5:
+    if not 1 <= len(cost.reads) <= 3 or cost.reads[0][0] != tapes.FIRST:
         return False
     return all((m.space == HBM) == (cost.index < 0) for _, m in cost.reads)  # type: ignore[union-attr]
 

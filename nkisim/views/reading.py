@@ -86,7 +86,8 @@ class Reading:
         self.kernels: list[str] = []
         """The names of the kernels that were called, in order."""
         self.tiles: list[Tile] = []
-        self._examples: list[Record] = []
+        self.examples: list[Record] = []
+        """One record of each kind."""
         self._kinds: dict[int, Kind] = {}
         uses: list[np.ndarray] = [np.empty((3, 0), np.int64)]
         places: dict[tuple[Any, ...], int] = {}
@@ -111,8 +112,8 @@ class Reading:
                 )
                 number = alike.get(key)
                 if number is None:
-                    number = alike[key] = len(self._examples)
-                    self._examples.append(record)
+                    number = alike[key] = len(self.examples)
+                    self.examples.append(record)
                 kinds.append(number)
                 shape = shapes.get(id(signature))
                 if shape is None:
@@ -146,7 +147,7 @@ class Reading:
         number = int(self.example[record])
         found = self._kinds.get(number)
         if found is None:
-            found = self._kinds[number] = _kind(self._examples[number])
+            found = self._kinds[number] = _kind(self.examples[number])
         return found
 
     def _uses(

@@ -24,8 +24,8 @@ from ..stage import Case, Stage
 from . import runner
 from .runner import Result
 
-FEWEST = 4
-"""So many cases must share a program: to lower it takes about as long as two runs."""
+FEWEST = 3
+"""So many cases must be left that share a program: to lower it takes about as long as two runs."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import re
@@ -12,9 +13,11 @@ import neuronxcc.nki.language as nl
 import numpy as np
 import pytest
 
+from nkisim.views import trace_file
 from nkisim.views.occupancy import curve
 from nkisim.views.reading import Reading
-from nkisim.views.trace_file import PID, hbm_rate, tracks
+from nkisim.views.trace_counters import PID, hbm_rate
+from nkisim.views.trace_file import tracks
 from tests.nkisim.views.runs import SMALL, hostile, large_timeline, record, small
 
 
@@ -122,7 +125,7 @@ def test_the_traffic_never_passes_what_the_model_gives(cores):
 
     x = np.zeros((8 * 128, 2048), np.float32)
     timeline = record(kernel[cores], x).timeline(cores=cores)
-    times, rate = hbm_rate(timeline)
+    times, rate = hbm_rate(timeline, Reading(timeline.run, timeline))
     assert np.sum(np.diff(times) * rate[:-1]) == pytest.approx(2 * x.nbytes)
     most = min(timeline.timing.dma_bandwidth * cores, timeline.timing.hbm_stack)
     assert 0.9 * most < rate.max() <= 1.001 * most
@@ -209,3 +212,28 @@ def test_a_hundred_thousand_instructions_never_overlap_on_a_lane(tmp_path):
         start = round(e["ts"] * 1000)
         assert start >= ends.get(e["tid"], 0)
         ends[e["tid"]] = start + round(e["dur"] * 1000)
+
+
+def test_of_many_instructions_the_first_of_each_kind_tells_everything(tmp_path, monkeypatch):
+    timeline = small().timeline()
+    whole = json.loads(saved(timeline, tmp_path))["traceEvents"]
+    monkeypatch.setattr(trace_file, "MANY", 10)
+    folded = json.loads(saved(timeline, tmp_path, "folded.json"))
+    slices = [e for e in of_phase(folded["traceEvents"], "X") if "for instruction" not in e["args"]]
+    full = instructions(folded["traceEvents"])
+    assert full == [e for e in instructions(whole) if e in full]
+    assert len({(e["name"], e["args"]["line"]) for e in full}) == len(
+        {(e["name"], e["args"]["line"]) for e in instructions(whole)}
+    )
+    number = [e["args"].get("instruction", e["args"].get("i")) for e in slices]
+    assert sorted(number) == list(range(len(timeline))) and len(full) < len(timeline)
+    for e, k in zip(slices, number, strict=True):
+        assert [e["ts"], e["name"]] == [instructions(whole)[k][x] for x in ("ts", "name")]
+    assert "first of its kind" in folded["otherData"]["folded"]
+
+
+def test_a_compressed_file_has_everything_and_is_the_same_each_time(tmp_path):
+    timeline = small().timeline()
+    packed = saved(timeline, tmp_path, "a.json.gz")
+    assert gzip.decompress(packed) == saved(timeline, tmp_path)
+    assert packed == saved(timeline, tmp_path, "b.json.gz")
