@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import nkisim
+from nkisim.machine.memory import SBUF, meta_of
 from nkisim.timeline import REASONS, TIMINGS
+from nkisim.timeline.regions import box_of
 
 F32, B16 = "float32", "bfloat16"
 V2, V3 = TIMINGS[2], TIMINGS[3]
@@ -548,6 +550,64 @@ def test_a_tile_that_the_kernel_placed_stays_where_it_is(address):
 def test_a_tile_of_which_a_part_is_overwritten_stays_where_it_is():
     t = schedule(overwritten(part=True), shape(128, 4 * 512))
     assert "anti" in reasons(t, "dma_copy")
+
+
+def read_in_parts(columns, again):
+    """Loads into the first columns of a tile, read by VectorE: all that was loaded, or `again`
+    columns."""
+
+    def body(x):
+        t = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.sbuf)
+        for k in range(2):
+            t[:, nl.ds(0, columns)] = nl.load(x[:, nl.ds(512 * k, columns)])
+            nisa.tensor_scalar(t[:, nl.ds(0, again)], op0=nl.multiply, operand0=2.0)
+            nisa.tensor_scalar(t[:, nl.ds(0, columns)], op0=nl.multiply, operand0=3.0)
+
+    return body
+
+
+def test_a_box_of_a_tile_that_is_overwritten_goes_to_other_memory_with_all_that_lies_inside_it():
+    t = schedule(read_in_parts(256, 128), shape(128, 1024))
+    assert reasons(t, "dma_copy")[:2] == ["start", "dma order"]
+
+
+@pytest.mark.parametrize(
+    ("view", "box"),
+    [
+        ((slice(0, 4), slice(2, 6)), ((0, 2), (3, 5), True)),
+        ((slice(1, 2), slice(0, 8, 2)), ((1, 0), (1, 6), False)),
+        ((slice(0, 4), slice(0, 8)), ((0, 0), (3, 7), True)),
+    ],
+)
+def test_the_box_of_a_view_is_what_it_reaches_on_each_axis(view, box):
+    whole = meta_of(SBUF, (4, 8), (8, 1), np.dtype(np.float32))
+    rows, columns = (range(*part.indices(n)) for part, n in zip(view, (4, 8), strict=True))
+    meta = meta_of(
+        SBUF, (len(rows), len(columns)), (8 * rows.step, columns.step), np.dtype(np.float32)
+    )
+    assert box_of(whole, meta, 8 * rows[0] + columns[0]) == box
+
+
+def test_a_view_that_runs_across_the_rows_has_no_box():
+    whole = meta_of(SBUF, (4, 8), (8, 1), np.dtype(np.float32))
+    assert box_of(whole, meta_of(SBUF, (1, 12), (8, 1), np.dtype(np.float32)), 4) is None
+
+
+def test_on_trn1_a_short_run_takes_longer_to_load_than_to_store():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.shared_hbm)
+        tile = nl.load(x[:, 0:512:2])
+        for k in range(2):
+            nl.store(out[:, k:512:2], value=tile)
+        return out
+
+    with nkisim.record(target="trn1", values=False) as run:
+        kernel(shape(128, 512))
+    took = {c.outbound: c.latency for c in run.timeline().costs if c.engine == "dma"}
+    each = 128 * 256 / 16
+    assert took[0] == pytest.approx(each * V2.dma_run_min)
+    assert took[1] == pytest.approx(each * V2.dma_store_min)
 
 
 def test_an_operand_that_is_overwritten_in_place_stays_where_it_is():

@@ -1,8 +1,8 @@
 """Malformed calls of every public function of both dialects.
 
 Each function is called with one argument replaced by each of some sixty wrong values; tensors are
-viewed, subscripted and computed with wrongly too. Here every twelfth of about 76,000 calls is made;
-`python -m tests.nkisim.dialects.malformed_calls` makes them all.
+viewed, subscripted and computed with wrongly too. Here every twentieth of about 76,000 calls is
+made; `python -m tests.nkisim.dialects.malformed_calls` makes them all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import nkisim
 from tests.nkisim.dialects.malformed_calls import calls, judge
 
 BOTH = pytest.mark.parametrize("dialect", calls.DIALECTS, ids=lambda d: d.name)
-SHARE = 12
+SHARE = 20
 DEPENDS_ON_VALUES = ["local_gather", "nc_n_gather", "gather_flattened", "sequence_bounds", "rand2"]
 """Functions that refuse indices, segments and bounds that are known at run time only."""
 
@@ -36,7 +36,7 @@ def test_a_malformed_call_is_refused_on_shapes_by_the_rule_that_refuses_it_with_
         for name, rule in with_values.items()
         if rule != on_shapes[name] and not any(api in name for api in DEPENDS_ON_VALUES)
     }
-    assert len(with_values) > 1000
+    assert len(with_values) > 800
     assert differ == {}
 
 
