@@ -23,9 +23,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from decode_speed import bare_gqa, load_kernel, paged_arguments  # which sets one BLAS thread
+
+# isort: split
 import numpy as np
 import triton_viz_side
-from decode_speed import bare_gqa, load_kernel, paged_arguments
 
 import nkisim
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from functools import cache
 from importlib import import_module, util
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -68,13 +69,21 @@ class _Patches:
                 setattr(owner, name, value)
 
 
-def _interpreter() -> ModuleType | None:
-    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not
-    installed."""
+@cache
+def _folder() -> str | None:
+    """Where triton-viz is installed; None where it is not."""
     spec = util.find_spec("triton_viz")
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = spec.submodule_search_locations[0]
+    return spec.submodule_search_locations[0]
+
+
+def _interpreter() -> ModuleType | None:
+    """`triton_viz.core.nki`, without its package's own imports; None if triton-viz is not
+    installed."""
+    folder = _folder()
+    if folder is None:
+        return None
     for name in ("", ".core", ".transformers"):
         package = ModuleType(f"triton_viz{name}")
         package.__path__ = [folder + name.replace(".", "/")]
@@ -142,10 +151,9 @@ def compare(repeats: int) -> dict[str, float] | None:
 def _newer() -> ModuleType | None:
     """`triton_viz.core.simulation.nki_beta2`, its interpreter of `nki`, without its package's own
     imports; None where no version that has it is installed."""
-    spec = util.find_spec("triton_viz")
-    if spec is None or not spec.submodule_search_locations:
+    folder = _folder()
+    if folder is None:
         return None
-    folder = spec.submodule_search_locations[0]
     for name in ("", ".core", ".core.simulation", ".utils"):
         package = ModuleType(f"triton_viz{name}")
         package.__path__ = [folder + name.replace(".", "/")]

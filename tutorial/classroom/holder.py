@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import secrets
+import signal
 import subprocess
 import tempfile
 import threading
@@ -76,6 +77,9 @@ class Holder:
         try:  # a server whose pipe is closed ends what it has started, and itself
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):  # a guard that was stopped would outlive its server
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ _BENEATH = 1  # the kind of a rule: a folder, or a file
 _NO_NEW_PRIVILEGES = 38
 _DUMPABLE = 4
 _SUBREAPER = 36
+_PARENT_ENDS = 1
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _OF_A_FILE = _EXECUTE | _WRITE | _READ | 1 << 14 | 1 << 15
 _FILES = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
@@ -79,6 +81,12 @@ def keep_secret() -> None:
     """Let no other process of the same user read this one's memory or take its files."""
     if sys.platform == "linux":
         control(_DUMPABLE, 0)
+
+
+def end_with_parent() -> None:
+    """End this process when its parent ends."""
+    if sys.platform == "linux":
+        control(_PARENT_ENDS, signal.SIGKILL)
 
 
 def adopt() -> None:

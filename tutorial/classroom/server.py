@@ -154,6 +154,7 @@ def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: b
     down, up = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        landlock.end_with_parent()
         os.setsid()
         for descriptor in range(3, 128):
             if descriptor not in (down[0], up[1]):

@@ -16,6 +16,7 @@ from ..running import computed, precision, runner
 from ..running.answer import Answer
 from ..stage import Case, Stage
 from ..trace import divergence
+from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
 
@@ -64,14 +65,19 @@ class Evidence:
         if i not in self._states:
             self.views[i], self._states[i] = divergence.view(
                 run,
+                self.problems[i],
                 self.stage.views(self.problems[i]),
                 self.stage.states,
                 lambda: self.instructions(i),
             )
         return self._states[i]
 
-    def divergence(self, i: int) -> divergence.Divergence | None:
+    def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
+        found = self._first(i)
+        return None if found is None or found.quantity in self._its_own else found
+
+    def _first(self, i: int) -> Divergence | None:
         observed = self.observed(i)
         assert self.stage.states is not None
         return (
@@ -79,6 +85,15 @@ class Evidence:
             if observed is None
             else divergence.first(observed, self.views[i], self.stage.states)
         )
+
+    @cached_property
+    def _its_own(self) -> set[str]:
+        """The quantities that the kernel keeps in a way of its own: they differ from the oracle's
+        where its answers are right."""
+        right = [i for i in range(len(self.answers)) if i not in self.failing]
+        several = sorted(right, key=lambda i: (self.problems[i].n <= 128, self._size(i)))
+        found = [self._first(i) for i in several[:FEW]]
+        return {one.quantity for one in found if one is not None}
 
     @cached_property
     def clearest(self) -> int:

@@ -22,7 +22,10 @@ from ..trace.states import widths
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
-POSITIONS = "a position at a time"  # of every block of a paged cache
+SMALLEST = 1e-34  # a sum below this has terms for which float32 has few digits: no two agree
+BLOCKS = "a block at a time"
+POSITIONS = "some positions at a time"  # `width` of every block of a paged cache
+LANES = 128
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
 
@@ -117,6 +120,14 @@ class Trial:
             return int(self.case.args["block_table"].shape[1] * self.case.args["k_blocks"].shape[2])
         return self.problem.n
 
+    @property
+    def _step(self) -> int:
+        """How many positions of every block a kernel of a paged cache takes at a time, as its
+        loads show; all where they do not."""
+        d = self.problem.d
+        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
+
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
         problem = self.problem
@@ -130,12 +141,12 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            yield Tiling(128 * block)
+            yield Tiling(self._step, rule=POSITIONS)
             if self._n <= MOST_TILES * block:
-                yield Tiling(block)
-            yield Tiling(rule=POSITIONS)
+                yield Tiling(rule=BLOCKS)
+            yield Tiling(1, rule=POSITIONS)
             if self._n < problem.n:
-                yield Tiling(128 * block, filled=True)
+                yield Tiling(LANES * block, filled=True)
             return
         order = reads.tiles(self.loads, problem.n)
         if order:
@@ -181,9 +192,19 @@ class Trial:
                 splits += [[] for _ in range(problem.splits - len(splits))]
                 return [keys for own in splits for keys in own], splits
             return reads.tiles(self.loads, problem.n), []
-        if tiling.rule == POSITIONS:
+        if tiling.rule in (POSITIONS, BLOCKS):
             block = int(self.case.args["k_blocks"].shape[2])
-            return [np.arange(at, self._n, block) for at in range(block)], []
+            if tiling.rule == BLOCKS:
+                return [np.arange(at, at + block) for at in range(0, self._n, block)], []
+            step = min(tiling.width, block)
+            chunks = range(0, self._n, LANES * block)
+            return [
+                (
+                    np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
+                ).ravel()
+                for first in chunks
+                for own in np.arange(block).reshape(-1, step)
+            ], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:
             width = max((len(load.keys) for load in self.loads), default=problem.n)
@@ -208,7 +229,9 @@ class Trial:
         if made is None:
             return None
         counted = self.has_keys | no_keys
-        return self._compare(made.reshape(self.got.shape).astype(np.float64), counted)
+        if made.least < SMALLEST:
+            return Misfit(0.0, False)
+        return self._compare(made.o.reshape(self.got.shape).astype(np.float64), counted)
 
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""

@@ -379,7 +379,7 @@ The sum of the weights leaves a key out: l must sum p over all keys.
     l = l + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
 == last tile skipped
 The last tile is skipped: the loop must visit all {tiles} tiles.
-    for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
+    for t, keys => for t, keys in list(enumerate(tiles))[: {-1|max(len(tiles) - 1, 1)}]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
 == last tile skipped in the sum
@@ -499,6 +499,11 @@ Hkv = {G}.
 V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
     v_tile = v[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+== KV heads skipped [heads]
+A KV head's group is never computed: every KV head has {G} query heads, and a row of the output for
+each.
+    for h in => for h in range(max(Hkv - 1, {0|1})):
+    for h in => for h in range(min(1, Hkv - 1), Hkv):
 == q heads strided [heads]
 The query heads of a group are taken with a stride: group h has the query heads h G to h G + G -
 1, with G = Hq // Hkv = {G}.

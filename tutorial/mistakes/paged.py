@@ -38,7 +38,8 @@ score.
 == position restarts in every chunk
 The positions start from 0 in every chunk of blocks: entry j of the table holds the keys from j *
 block on.
-    padding = keys % (128 * block) >= lengths[b]
+    padding = keys % (128 * block) >= lengths[b] {|& entry = where(keys // block * block <
+        lengths[b], block_table[b][keys // block], -1)}
 == position restarts in every step
 The positions start from 0 in every step inside a block: position s of entry j is key j * block +
 s.
@@ -90,6 +91,10 @@ V is read where K belongs: the scores are q^T k.
 All query heads read the same KV head: query head h reads KV head h // G, with
 G = Hq // Hkv = {G}.
     k_tile = pick(k_blocks, entry, 0, at).T & v_tile = pick(v_blocks, entry, 0, at).T
+== l of one lane only
+The sum of one lane divides: l is one sum a lane here, and all of them must be added up.
+    l = l * alpha => lane = (lane * alpha if t else 0) + dealt(p, keys // block % 128); l = l *
+        alpha + p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, :d]
 == position inside the block
 The position inside the block is wrong: key j lies in block j // block at position j % block, in K
 and in V alike.

@@ -36,6 +36,10 @@ keys must weigh more than one with a single such key. {MERGE}
 The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and divide once,
 after the merge (or weigh each split's output with its l).
     acc = (A => acc = where(L == 0, 0, A / L * weight).sum(axis=0)
+== unnormalised states merged
+The splits leave acc undivided, and it is merged as if it were acc / l: a split's acc holds its l
+already, so weigh it with exp(m_s - m) alone.
+    acc = (A => acc = (A * L * weight).sum(axis=0)
 == empty split divided by 0
 A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided;
 then an empty split is (lowest, 0, 0), and changes nothing.

@@ -30,7 +30,10 @@ class Attention:
 
     `splits` says among how many program instances the keys are divided; 0 where they are not. What
     the instances hold is an Attention whose parts are the splits that have keys; part p is split
-    `numbers[p]` and begins at key `starts[p]`.
+    `numbers[p]` and begins at key `starts[p]`; where a kernel took its keys in another order,
+    `taken` (parts, n) says which.
+
+    `block` is how many keys a block of a paged cache holds; 0 where the keys lie in a row.
     """
 
     q: NDArray[Any]
@@ -45,6 +48,8 @@ class Attention:
     starts: tuple[int, ...] = ()
     numbers: tuple[int, ...] = ()
     order: NDArray[np.intp] | None = None
+    taken: NDArray[np.intp] | None = None
+    block: int = 0
 
     @property
     def n_q_heads(self) -> int:
@@ -107,7 +112,14 @@ class Attention:
         )
         more = np.arange(self.n, self.n + missing)
         order = None if self.order is None else np.concatenate([self.order, more])
-        return replace(self, k=k, v=v, order=order)
+        taken = None if self.taken is None else np.pad(self.taken, ((0, 0), (0, missing)), "edge")
+        return replace(self, k=k, v=v, order=order, taken=taken)
+
+    def keys_of(self, row: int, columns: slice) -> NDArray[np.intp]:
+        """Which keys of the whole cache some columns of k and v hold for a row, in order."""
+        if self.taken is not None:
+            return np.unique(self.taken[row // self.heads_a_part, columns])
+        return np.sort(self.positions[columns]) + self.first_key(row)
 
     def first_key(self, row: int) -> int:
         """The key at which a row's part begins."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .attention import Attention
 
 F32 = NDArray[np.float32]
 RIGHT = ("all", "even")
@@ -53,3 +56,28 @@ def tiles(n_tiles: int, n_splits: int, rule: str = "all") -> list[range]:
         "strided": lambda s: range(s, n_tiles, n_splits),
     }
     return [ranges[rule](s) for s in range(n_splits)]
+
+
+def held(whole: Attention, keys: Sequence[NDArray[np.intp]]) -> Attention:
+    """What the splits hold whose keys these are, in the order in which they take them: one row a
+    split with keys and query head."""
+    dealt = {s: own for s, own in enumerate(keys) if len(own)}
+    most = max(map(len, dealt.values()))
+    k, v = (np.zeros((len(dealt), *x.shape[:2], most), np.float32) for x in (whole.k, whole.v))
+    taken = np.zeros((len(dealt), most), np.intp)
+    for s, own in enumerate(dealt.values()):
+        k[s, ..., : len(own)], v[s, ..., : len(own)] = whole.k[..., own], whole.v[..., own]
+        taken[s] = np.pad(own, (0, most - len(own)), "edge")
+    in_a_row = all((np.diff(own) == 1).all() for own in dealt.values())
+    return replace(
+        whole,
+        q=np.tile(whole.q, (len(dealt), 1)),
+        k=k.reshape(-1, whole.d, most),
+        v=v.reshape(-1, whole.d, most),
+        lengths=np.array([len(own) for own in dealt.values()]),
+        parts=len(dealt),
+        part_name="split",
+        starts=tuple(int(own[0]) for own in dealt.values()),
+        numbers=tuple(dealt),
+        taken=None if in_a_row else taken,
+    )

@@ -175,35 +175,15 @@ def attention(case: Case) -> Attention:
 def views(whole: Attention) -> tuple[Attention, ...]:
     """What the splits hold, one row a split and query head, for both usual ways to deal out the
     tiles."""
-    return tuple(_split(whole, rule) for rule in splitting.RIGHT)
-
-
-def _split(whole: Attention, rule: str) -> Attention:
-    dealt = {
-        s: tiles
-        for s, tiles in enumerate(splitting.tiles(whole.n // TILE, whole.splits, rule))
-        if len(tiles)
-    }
-    sizes, starts = (
-        [TILE * len(tiles) for tiles in dealt.values()],
-        [TILE * tiles.start for tiles in dealt.values()],
-    )
-    k, v = (np.zeros((len(dealt), whole.n_kv_heads, whole.d, max(sizes)), np.float32) for _ in "kv")
-    for s, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-        k[s, :, :, :size], v[s, :, :, :size] = (
-            whole.k[..., start : start + size],
-            whole.v[..., start : start + size],
+    return tuple(
+        splitting.held(
+            whole,
+            [
+                np.arange(TILE * tiles.start, TILE * tiles.stop)
+                for tiles in splitting.tiles(whole.n // TILE, whole.splits, rule)
+            ],
         )
-    return replace(
-        whole,
-        q=np.tile(whole.q, (len(dealt), 1)),
-        k=k.reshape(-1, whole.d, max(sizes)),
-        v=v.reshape(-1, whole.d, max(sizes)),
-        lengths=np.array(sizes),
-        parts=len(dealt),
-        part_name="split",
-        starts=tuple(starts),
-        numbers=tuple(dealt),
+        for rule in splitting.RIGHT
     )
 
 

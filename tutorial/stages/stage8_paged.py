@@ -178,27 +178,28 @@ def probes() -> tuple[Case, ...]:
     """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128
     blocks."""
     made = []
-    for kind, n_q, n_kv, lengths, padding in (
-        (small.RISING, 4, 2, (90, 64, 0, 75), "old"),
-        (small.RISING, 2, 1, (90, 75), "NaN"),
-        (small.FALLING, 2, 1, (2300, 60), "old"),
-        *((kind, 2, 1, (40, 21), "old") for kind in small.USUAL[2:]),
-        (small.APART, 4, 2, (40, 21), "1e4"),
+    for kind, n_q, n_kv, lengths, padding, block, d in (
+        (small.RISING, 4, 2, (90, 64, 0, 75), "old", 16, 64),
+        (small.RISING, 2, 1, (90, 75), "NaN", 16, 64),
+        (small.FALLING, 2, 1, (2300, 60), "old", 16, 8),
+        (small.FALLING, 2, 1, (150, 80), "old", 64, 64),
+        *((kind, 2, 1, (40, 21), "old", 16, 64) for kind in small.USUAL[2:]),
+        (small.APART, 4, 2, (40, 21), "1e4", 16, 64),
     ):
         sequences = []
         for turn, n in enumerate(lengths):
-            q, k, v = small.heads(kind, n_q, n_kv, 64, max(n, 4))
+            q, k, v = small.heads(kind, n_q, n_kv, d, max(n, 4))
             sequences.append((small.turn(q, turn), k[..., :n], v[..., :n]))
         made.append(
             paged(
                 f"probe: {kind.name}" + (", NaN" if padding == "NaN" else ""),
                 "which mistake it is",
                 sequences,
-                16,
-                most=-(-max(lengths) // 16) + 1,
+                block,
+                most=-(-max(lengths) // block) + 1,
                 padding=padding,
                 unused="old" if padding == "old" else "none",
-                **small.options(kind),
+                **(small.options(kind) if d == 64 else {"softmax_scale": 0.125}),
             )
         )
     return tuple(made)
@@ -227,6 +228,7 @@ def attention(case: Case) -> Attention:
         given is not None,
         lengths[:, 0],
         B,
+        block=block,
     )
 
 

@@ -17,6 +17,7 @@ from .states import Observed, observe
 
 F64 = NDArray[np.float64]
 TOLERANCE = 2e-3  # of a state, against its oracle: far above fp32 rounding, far below any mistake
+SHORT = 1e-2  # the same where the weights may be rounded to 16 bits
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def recognise(ratio: float, context: Context) -> str | None:
 
 def view(
     run: Any,
+    whole: Attention,
     views: Sequence[Attention],
     states: Callable[[Attention, int], States] | None,
     made: Callable[[], Sequence[Any]] | None = None,
@@ -104,19 +106,18 @@ def view(
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
     and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
     view are in the order in which the kernel took them; where that is unknown there is no state."""
-    ordered = [reads.as_read(run, attention) for attention in views]
-    found = [
-        (attention, None) if own is None else (own, observe(run, own, made))
-        for attention, own in zip(views, ordered, strict=True)
-    ]
-    for attention, observed in found:
+    found: list[tuple[Attention, Observed | None]] = []
+    for own in reads.as_read(run, whole, views):
+        observed = None if own is None else observe(run, own, made)
         if (
-            observed is not None
+            own is not None
+            and observed is not None
             and states is not None
-            and first(observed, attention, states) is None
-            and len(observed.heads) == attention.n_q_heads
+            and first(observed, own, states) is None
+            and len(observed.heads) == own.n_q_heads
         ):
-            return attention, observed
+            return own, observed
+        found.append((views[0] if own is None else own, observed))
     return found[0]
 
 
@@ -139,6 +140,7 @@ def first(
         pass_states(attention, observed.width),
     ]
     known = methods[0].known
+    near = TOLERANCE if attention.k.dtype == np.float32 else SHORT
     with np.errstate(all="ignore"):  # a sequence without keys has l = 0
         references: dict[str, list[F64]] = {
             "m": [
@@ -161,7 +163,7 @@ def first(
         if got is None or not observed.seen[name].any():
             continue
         seen = observed.seen[name]
-        reached = [_first_wrong(got, want, seen, known) for want in references[name]]
+        reached = [_first_wrong(got, want, seen, known, near) for want in references[name]]
         patient = [t >= observed.tiles or t >= max(2, reached[0][0] + 2) for t, _ in reached]
         i = max(
             (i for i in range(len(reached)) if i < 3 or patient[i]),
@@ -177,9 +179,10 @@ def first(
 
 
 def _first_wrong(
-    got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_]
+    got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_], near: float
 ) -> tuple[int, int]:
-    """(tile, head) of the first difference where the state is `known`; (T, 0) if there is none."""
+    """(tile, head) of the first difference of more than `near` where the state is `known`; (T, 0)
+    if there is none."""
     with np.errstate(all="ignore"):
         error = np.abs(got - want)
         size = np.maximum(np.abs(want), 1e-3 * np.abs(want[np.isfinite(want)]).max(initial=0))
@@ -188,7 +191,7 @@ def _first_wrong(
                 np.linalg.norm(got - want, axis=2),
                 np.maximum(np.linalg.norm(want, axis=2), 1e-6),
             )
-        bad = ~(error <= TOLERANCE * size) & (seen | (np.cumsum(seen) > 0))[:, None] & known
+        bad = ~(error <= near * size) & (seen | (np.cumsum(seen) > 0))[:, None] & known
     if not bad.any():
         return len(got), 0
     t, h = np.argwhere(bad)[0]

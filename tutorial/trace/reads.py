@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference import splitting
 from ..reference.attention import Attention
 
 Keys = NDArray[np.intp]
@@ -94,25 +95,73 @@ def _same(a: Sequence[Keys], b: Sequence[Keys]) -> bool:
     return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def as_read(run: Any, attention: Attention) -> Attention | None:
-    """The problem with its keys in the order in which a kernel took them; None where that order is
-    unknown.
+def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Attention | None]:
+    """The views of a problem with the keys in the order in which a kernel took them, the likeliest
+    first; None where that order is unknown.
 
     A kernel shows its order by its loads of K. Loads of unequal width are followed only where the
     last is the narrow one.
     """
-    if attention.splits or attention.starts or run is None:
-        return attention
-    made = loads(run, _k_name(run, attention), attention.d, attention.n)
-    order = tiles(made, attention.n)
+    if run is None:
+        return list(views)
+    if whole.block:
+        return in_steps(run, whole)
+    made = loads(run, _k_name(run, whole), whole.d, whole.n)
+    if whole.splits:
+        parts = dealt(made, whole.n)
+        if parts is None or len(parts) > whole.splits or len(parts) < len(views[0].numbers):
+            return list(views)
+        keys = [np.concatenate([*own, np.zeros(0, np.intp)]) for own in parts]
+        return [splitting.held(whole, keys), *views]
+    order = tiles(made, whole.n)
     if order is None:
-        return attention
+        return list(views)
     taken = np.concatenate(order)
-    if np.array_equal(taken, np.arange(attention.n)):
-        return attention
+    if np.array_equal(taken, np.arange(whole.n)):
+        return list(views)
     if len({len(keys) for keys in order[:-1]}) > 1 or len(order[-1]) > len(order[0]):
-        return None
-    return replace(attention, k=attention.k[..., taken], v=attention.v[..., taken], order=taken)
+        return [None]
+    return [_taken(whole, taken)]
+
+
+def _taken(whole: Attention, order: Keys) -> Attention:
+    return replace(whole, k=whole.k[..., order], v=whole.v[..., order], order=order)
+
+
+def in_steps(run: Any, whole: Attention) -> list[Attention | None]:
+    """A paged cache as a kernel may have taken it: in order, or some positions of all blocks of a
+    chunk at a time, as the loads of K show; None where they do not show it."""
+    shape = next((load for load in _gathers(run, whole)), None)
+    block, n = whole.block, whole.n
+    if shape is None:
+        return [whole]
+    lanes, step = shape[0], int(np.prod(shape[1:-1]))
+    if len(shape) == 2 and lanes == block:
+        unsure = lanes == n // block
+        return [None, whole] if unsure else [whole]
+    if step >= block and lanes * block >= n:
+        return [whole]
+    chunks = [np.arange(a, min(a + lanes, n // block)) for a in range(0, n // block, lanes)]
+    steps = [np.arange(a, min(a + step, block)) for a in range(0, block, step)]
+    found: list[Attention | None] = []
+    for back in (1, -1):
+        for around in (1, -1):
+            order = [
+                (j[:, None] * block + at).reshape(-1)
+                for j in chunks[::back]
+                for at in steps[::around]
+            ]
+            found.append(_taken(whole, np.concatenate(order)))
+    return [*found, whole]
+
+
+def _gathers(run: Any, whole: Attention) -> Iterator[tuple[int, ...]]:
+    """The shapes of the loads from the pool of K: its first input of four axes."""
+    for program in run.programs:
+        pools = [b for b in program.buffers if b.role == "input" and len(b.meta.shape) == 4]
+        for record in program.records():
+            if pools and any(read.buffer is pools[0] for read in record.srcs):
+                yield tuple(record.written[0].meta.shape)
 
 
 def _k_name(run: Any, attention: Attention) -> str:

@@ -234,16 +234,33 @@ def _by_head(
 
 
 def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
-    """Which row belongs to which head, where the values tell: order[h] is the row of head h."""
+    """Which row belongs to which head, where the values tell: order[h] is the row of head h. None
+    where a head has no row that fits."""
     if want is None or len(rows) < n_heads or len(rows[0]) != len(want):
         return None
-    order: list[int] = []
-    for h in range(n_heads):
-        fitting = [i for i, row in enumerate(rows) if i not in order and close(row, want[:, h])]
-        if not fitting:
+    fits = np.array([[close(row, want[:, h]) for row in rows] for h in range(n_heads)])
+    if all(h < len(rows) and fits[h, h] and fits[h].sum() == 1 for h in range(n_heads)):
+        return list(range(n_heads))
+    far = np.array([[_far(row, want[:, h]) for row in rows] for h in range(n_heads)])
+    far = np.where(fits, far, np.inf)
+    order: dict[int, int] = {}
+    # a head whose row is told by few others first, and of those that fit the nearest
+    for h in sorted(range(n_heads), key=lambda h: (int(fits[h].sum()), h)):
+        free = [i for i in range(len(rows)) if i not in order.values() and fits[h, i]]
+        if not free:
             return None
-        order.append(h if h in fitting else fitting[0])
-    return order
+        least = far[h, free].min()
+        near = [i for i in free if far[h, i] <= 2 * least + 1e-7]
+        order[h] = h if h in near else near[0]
+    return [order[h] for h in range(n_heads)]
+
+
+def _far(row: F64, want: F64) -> float:
+    """How far a row is from a head's states, relative to the largest; where they are not known, any
+    row is near."""
+    with np.errstate(all="ignore"):
+        size = np.fmax.reduce(np.ravel(np.abs(want)), initial=1e-6)
+        return float(np.fmax.reduce(np.ravel(np.abs(row - want)), initial=0.0) / size)
 
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:

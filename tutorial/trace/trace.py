@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import stage
 from ..reference.attention import Attention
 from ..reference.text import DIGITS
-from ..running import refusals, runner
+from ..running import refusals, runner, tolerance
 from ..stage import Case
 from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
@@ -102,7 +102,18 @@ def trace(
             missing=result.problem.sentence,
             outcome=result.problem.outcome,
         )
-    return of_run(lesson, case, result.run)
+    return of_run(lesson, case, result.run, _is_right(lesson, case, result.output))
+
+
+def _is_right(lesson: stage.Stage, case: Case, output: Any) -> bool:
+    """Whether an output is as near to the oracle's as a right kernel's is."""
+    expected = lesson.expected(case)
+    assert lesson.attention is not None and output is not None
+    with np.errstate(all="ignore"):
+        error = np.abs(output.astype(np.float64) - expected)
+    if lesson.tolerance is not None:
+        return bool((error <= lesson.tolerance(case)).all())
+    return tolerance.Float32(lesson.attention(case)).allows(error.reshape(-1, error.shape[-1]))
 
 
 def _digits(case: Case) -> int:
@@ -125,8 +136,9 @@ def _case(
     return lesson.case("ascending" if "ascending" in names else names[0])
 
 
-def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
-    """The trace of a run that has already happened."""
+def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Trace:
+    """The trace of a run that has already happened. Where its output is `right` no state of it is
+    wrong: a kernel may keep one in a way of its own."""
     assert lesson.attention is not None
     attention = lesson.attention(case)
     if run is None:
@@ -138,8 +150,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
             missing="The real SDK runs this kernel and shows no state; the trace needs "
             "the simulator.",
         )
-    attention, observed = divergence.view(run, lesson.views(attention), lesson.states)
-    if observed is None and reads.as_read(run, attention) is None:
+    whole, views = attention, lesson.views(attention)
+    attention, observed = divergence.view(run, whole, views, lesson.states)
+    if observed is None and reads.as_read(run, whole, views)[0] is None:
         return Trace(
             lesson.title,
             case.family,
@@ -161,7 +174,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any) -> Trace:
     notes = _notes(observed, attention)
     rows = rows_of(observed, attention)
     found = None
-    if lesson.states is not None:
+    if lesson.states is not None and not right:
         found = divergence.first(observed, attention, lesson.states)
     wrong = None if found is None else Wrong(found.head, found.tile, found.quantity, found.expected)
     return Trace(
@@ -251,7 +264,7 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
 def _places(attention: Attention, head: int, columns: slice) -> tuple[int, int, int]:
     """The first and the last key of some columns, and how far one is from the next (0: not the
     same for all)."""
-    keys = np.sort(attention.positions[columns]) + attention.first_key(head)
+    keys = attention.keys_of(head, columns)
     steps = np.unique(np.diff(keys))
     step = 1 if not len(steps) else int(steps[0]) if len(steps) == 1 else 0
     return int(keys[0]), int(keys[-1]), step

@@ -18,9 +18,9 @@ from ...tensors.tensor import Tensor
 from ..functions import alu_of
 from . import enums
 from .compute import equal as _equal
-from .isa_support import destination, number, run
+from .isa_support import destination, number, of_one_size, run
 from .objects import NkiInstruction, VirtualRegister
-from .support import same_size, tile
+from .support import tile
 
 _WORD = 2**31
 """Affine values are integers of 32 bits."""
@@ -80,8 +80,7 @@ def affine_select(
     """dst = on_true_tile where cmp_op(the affine value of `pattern`, 0) holds, else the number
     on_false_value."""
     api = "nisa.affine_select"
-    into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
-    same_size(into, t, api, "on_true_tile")
+    into, t = of_one_size(dst, on_true_tile, api, "on_true_tile")
     op = alu_of(cmp_op, api, "cmp_op")
     if not op.boolean or op.name.startswith("logical"):
         broken(

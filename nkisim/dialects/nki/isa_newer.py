@@ -21,10 +21,10 @@ from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
 from .enums import oob_mode, reduce_cmd
-from .isa_support import destination, run
+from .isa_support import destination, of_one_size, run
 from .isa_tensor import onto
 from .objects import NkiInstruction
-from .support import as_tensor, operand, option, same_size, tile
+from .support import as_tensor, operand, option, tile
 from .targets import needs_trn2, needs_trn3
 
 
@@ -61,8 +61,7 @@ def activate2(
     """
     api = "nisa.activate2"
     needs_trn3(api)
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
 
     def stage(o: Any, what: str) -> Any:
         return None if o is None or getattr(o, "__name__", "") == "bypass" else alu_of(o, api, what)
@@ -100,8 +99,7 @@ def exponential(
     only."""
     api = "nisa.exponential"
     needs_trn3(api)
-    into, t = destination(dst, api), tile(src, api, "src")
-    same_size(into, t, api, "src")
+    into, t = of_one_size(dst, src, api, "src")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     srcs = (t, _vector(max_value, api, "max_value"))
     if cmd is enums.reduce_cmd.load_reduce or not (
@@ -124,8 +122,7 @@ def tensor_scalar_cumulative(
     """dst[i] = op1(src[i] op0 imm0, dst[i - 1]) along the free axes, on VectorE; imm1 is where
     load_reduce begins."""
     api = "nisa.tensor_scalar_cumulative"
-    into, t = destination(dst, api), tile(src, api, "src")
-    same_size(into, t, api, "src")
+    into, t = of_one_size(dst, src, api, "src")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
     srcs = (t, _vector(imm0, api, "imm0"), *(() if imm1 is None else (_vector(imm1, api, "imm1"),)))
     return run(

@@ -15,9 +15,9 @@ from ...tensors.tensor import Tensor
 from ..functions import activation_name, activation_sources, alu_of
 from . import enums
 from .enums import reduce_cmd
-from .isa_support import destination, run
+from .isa_support import destination, of_one_size, run
 from .objects import NkiInstruction
-from .support import operand, option, same_size, tile
+from .support import operand, option
 from .targets import needs_trn2
 
 _IDLE = reduce_cmd.idle
@@ -34,8 +34,7 @@ def _activate(
     reduce_res: Any,
     cmd: int,
 ) -> NkiInstruction:
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
     name = activation_name(op, api)
     if bias is reduce_op is reduce_res is None and type(scale) is float and scale == 1.0:
         plainly = ("sin_table" if name == "sin" else name, False, False, None, cmd, True)

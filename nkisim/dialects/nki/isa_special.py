@@ -23,9 +23,9 @@ from ..functions import alu_of
 from . import enums
 from .compute import maximum as _maximum
 from .enums import engine, reduce_cmd
-from .isa_support import destination, engine_name, number, run, same_dtype
+from .isa_support import destination, engine_name, number, of_one_size, run, same_dtype
 from .objects import NkiInstruction
-from .support import operand, option, same_size, tile
+from .support import operand, option, tile
 from .targets import needs_trn2, needs_trn3
 
 
@@ -92,8 +92,7 @@ def range_select(
     """
     api = "nisa.range_select"
     needs_trn2(api)
-    into, t = destination(dst, api), tile(on_true_tile, api, "on_true_tile")
-    same_size(into, t, api, "on_true_tile")
+    into, t = of_one_size(dst, on_true_tile, api, "on_true_tile")
     if alu_of(reduce_op, api, "reduce_op").name != "maximum":
         broken(
             "operator",
@@ -246,8 +245,7 @@ def dropout(dst: Any, data: Any, prob: Any, name: str | None = None) -> NkiInstr
     """dst = data with elements replaced by zeros with the probability prob, a number or a tile (p,
     1)."""
     api = "nisa.dropout"
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
     same_dtype(into, t, api, "data")
     if not isinstance(prob, Tensor):
         prob = arguments.probability(prob, api, "prob")

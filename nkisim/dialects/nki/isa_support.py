@@ -15,7 +15,7 @@ from ...rules.errors import KernelError, broken, shown
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
-from .support import as_tensor, option, tile, want_dtype
+from .support import as_tensor, option, same_size, tile, want_dtype
 from .tensor import NkiTensor
 
 _NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
@@ -53,6 +53,19 @@ def destination(dst: Any, api: str, what: str = "dst", *, group: int = 16) -> Te
             "make it with nl.ndarray.",
         )
     return tile(as_tensor(dst, api, what), api, what, group=group)
+
+
+def of_one_size(dst: Any, src: Any, api: str, what: str) -> tuple[Tensor, Tensor]:
+    """The tensor to write to and the source `what`, which are of one size."""
+    if type(dst) is type(src) is NkiTensor and not (
+        dst.runtime or dst.tensor_index or src.runtime or src.tensor_index
+    ):  # as a rule: spares three calls
+        into, made = dst.meta, src.meta
+        if into.partitions == made.partitions and into.free == made.free:
+            return dst, src
+    found = destination(dst, api), tile(src, api, what)
+    same_size(*found, api, what)
+    return found
 
 
 def run(

@@ -31,7 +31,7 @@ from . import enums
 from .compute import maximum as _maximum
 from .compute import tensor_tensor_engine
 from .enums import engine, reduce_cmd
-from .isa_support import destination, engine_name, number, old_dtype, run
+from .isa_support import destination, engine_name, number, of_one_size, old_dtype, run
 from .objects import NkiInstruction
 from .support import operand, option, same_size, tile
 from .targets import needs_trn2
@@ -50,8 +50,8 @@ def tensor_tensor(
 ) -> NkiInstruction:
     """dst = data1 op data2 for two tiles of one size, not both in PSUM. Nothing is broadcast."""
     api = "nisa.tensor_tensor"
-    into, a, b = destination(dst, api), tile(data1, api, "data1"), tile(data2, api, "data2")
-    same_size(into, a, api, "data1")
+    into, a = of_one_size(dst, data1, api, "data1")
+    b = tile(data2, api, "data2")
     same_size(a, b, api, "data2")
     what = alu_of(op, api)
     runs_on = engine_name(engine, api, "vector", "gpsimd")
@@ -92,8 +92,7 @@ def tensor_scalar(
     """dst = (data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps
     an operator's inputs."""
     api = "nisa.tensor_scalar"
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
     if reverse0 is reverse1 is False and engine is _ANY_ENGINE:
         try:
             attrs = _SCALARS[op0, op1]
@@ -249,8 +248,7 @@ def tensor_scalar_reduce(
     """dst = data op0 operand0, and its reduction over all free axes into the tile `reduce_res` (p,
     1)."""
     api = "nisa.tensor_scalar_reduce"
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
     first = alu_of(op0, api, "op0")
     extra = None if reduce_res is None else destination(reduce_res, api, "reduce_res")
     cmd = option(reduce_cmd, enums.reduce_cmd, api, "reduce_cmd")
@@ -282,8 +280,7 @@ def tensor_scalar_reduce(
 def reciprocal(dst: Any, data: Any, name: str | None = None) -> NkiInstruction:
     """dst = 1 / data on VectorE."""
     api = "nisa.reciprocal"
-    into, t = destination(dst, api), tile(data, api, "data")
-    same_size(into, t, api, "data")
+    into, t = of_one_size(dst, data, api, "data")
     return run(RECIPROCAL, api, into, (t,))
 
 
@@ -293,10 +290,9 @@ def tensor_copy(
     """dst = src, two tiles of one size on chip. `dtype` is of older versions, and says what dst
     has."""
     api = "nisa.tensor_copy"
-    into, t = destination(dst, api), tile(src, api, "src")
     if dtype is not None:
-        old_dtype(dtype, into, api)
-    same_size(into, t, api, "src")
+        old_dtype(dtype, destination(dst, api), api)
+    into, t = of_one_size(dst, src, api, "src")
     if engine is _ANY_ENGINE:
         return run(TENSOR_COPY, api, into, (t,), _NO_ENGINE)
     wanted = engine_name(engine, api, "vector", "scalar", "gpsimd")
