@@ -70,7 +70,8 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
                 allowed,
                 _reads_all(run, names.get("k", "k"), case),
             )
-    if run.hbm_bytes_read > least.hbm_bytes_read * 1.02 + _slack(case):
+    more = max(_slack(case), _q_for_each_kv_head(stage, case, reads, names))
+    if run.hbm_bytes_read > least.hbm_bytes_read * 1.02 + more:
         return Overrun(
             "needless HBM traffic",
             f"The kernel reads {run.hbm_bytes_read:,} bytes from HBM where "
@@ -84,6 +85,18 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
             "and store only the output.",
         )
     return None
+
+
+def _q_for_each_kv_head(
+    stage: Stage, case: Case, reads: dict[str, int], names: dict[str, str]
+) -> int:
+    """The bytes that loading all of q for each KV head costs: little beside a cache."""
+    if stage.attention is None or "q" not in stage.reads:
+        return 0
+    size = stage.bytes_once(case)["q"]
+    again = reads.get(names.get("q", "q"), 0) - size * stage.reads["q"]
+    attention = stage.attention(case)
+    return min(max(again, 0), size * (attention.n_kv_heads // attention.parts - 1))
 
 
 def shortfall(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overrun | None:

@@ -230,6 +230,11 @@ alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - 
 l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     l = l / alpha + p.sum(axis=1, keepdims=True)
     l = l * (exp(m_new - m) if t else 0) + p.sum(axis=1, keepdims=True)
+== factor of a tile's sum inverted
+A tile's sum of weights is brought to the max of all by the inverse factor: it is exp(m_tile - m),
+never above 1.
+    l = l + => l = l + exp(m - qk.max(axis=1, keepdims=True)) * exp(qk - qk.max(axis=1,
+        keepdims=True)).sum(axis=1, keepdims=True)
 == alpha inverted for acc
 acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     acc = acc / alpha + p @ v_tile.T
@@ -434,14 +439,16 @@ Tile 0's V is used for every tile: V must be loaded at the tile's own keys.
 Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]]
 == tile 0's K reused in a pass
-Tile 0's K is used for every tile of one pass: every pass must load K at the tile's own keys.
+One pass uses tile 0's scores, or its weights, for every tile: every pass must take them from K at
+the tile's own keys.
     [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
-    v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
+    v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
+        |-1}]]
     k_tile = k[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
 == scores of earlier tiles added
 The scores of earlier tiles are still in qk: a PSUM tile that is made outside the loop adds up, so

@@ -22,6 +22,10 @@ p where this tile's exp wrote it.
     acc = acc * alpha + p[:, other(len(keys), {128|512}, {0|-1|1|2})] @ v_tile.T
     acc = acc * alpha => acc = acc * alpha + (p_old if t else p) @ v_tile.T; p_old = p
     acc = acc * alpha => p_old = p_old if t else p; acc = acc * alpha + p_old @ v_tile.T
+== V of one tile for a whole chunk
+The values of one tile are used for all tiles of a chunk: V must be loaded at the keys of the
+weights that it meets.
+    v_tile = v[b, h][:, keys[other(len(keys), {128|512}, {0|2})]]
 == last keys of a chunk skipped in the weighted sum
 The last keys of every chunk are left out of the weighted sum: l counts them, acc must too.
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,

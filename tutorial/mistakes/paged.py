@@ -31,6 +31,7 @@ the block's size, rounded up.
 The length is off by one: the keys of sequence b are 0 .. lengths[b] - 1.
     padding = keys > lengths[b] {|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}
     padding = keys + 1 >= lengths[b]
+    qk = where => qk = where(keys > lengths[b], LOWEST, where(padding, 0, qk))
 == padding raised
 The padding's scores are raised and not lowered: what lies past the length must get the lowest
 score.

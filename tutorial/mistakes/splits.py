@@ -58,6 +58,8 @@ The factors of the merge are inverted: they are exp(m_s - m), never above 1.
     weight = exp(m - M)
     weight = where(L > 0, exp(m - M), 0)
     a = exp(m - m_a) & b_ = exp(m - m_b)
+    o[0] => lse = where(L > 0, M + log(L), LOWEST); w = exp(lse.max(axis=0) - lse); o[0] = (where(L
+        > 0, A / L, 0) * w).sum(axis=0) / w.sum(axis=0)
 == one merge factor inverted
 A factor of the merge is inverted: they are exp(m_a - m) and exp(m_b - m), never above 1.
     a = exp(m - m_a)

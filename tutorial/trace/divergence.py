@@ -249,11 +249,9 @@ def _scalar_ratio(
         tile_max = float(online.tile_max[t, h])
         if abs(got[t, h] - tile_max) < 1e-3 * max(1.0, abs(tile_max)):
             return "it is the tile's max", "m replaced"
-        return (
-            (f"{_by(ratio)} = {known}", "scale missing" if known == "sqrt(d)" else None)
-            if known
-            else ("", None)
-        )
+        if known is None or "sqrt" not in known:
+            return "", None  # of a max and another max, whose ratio happens to be something
+        return f"{_by(ratio)} = {known}", "scale missing" if known == "sqrt(d)" else None
     if t:
         old = want[t - 1, h] * (
             context.alpha if np.isclose(online.l[t, h], want[t, h], rtol=1e-6) else 1.0

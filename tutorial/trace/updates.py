@@ -40,7 +40,9 @@ def lifetimes(
     """
     found: list[Lifetime] = []
     for allocation in sorted({w.allocation for w in writes}):
-        own = [w for w in writes if w.allocation == allocation]
+        own = [w for w in writes if w.allocation == allocation and not _inverts(w, instructions)]
+        if not own:
+            continue
         shape = own[0].value.shape
         touched = np.stack([_region(w, shape).reshape(-1) for w in own])  # (writes, elements)
         values = np.stack([np.asarray(w.value, np.float64).reshape(-1) for w in own])
@@ -119,6 +121,14 @@ def _is_fill(write: Any, tensor: str, instructions: Sequence[Any]) -> bool:
     instruction = instructions[write.index]
     found: bool = instruction.op == "memset" and instruction.dst[0].name == tensor
     return found
+
+
+def _inverts(write: Any, instructions: Sequence[Any]) -> bool:
+    """Whether 1 / l was written over l, for the division: no update, but what is made of it."""
+    if not 0 <= write.index < len(instructions):
+        return False
+    made = instructions[write.index]
+    return bool(made.op == "reciprocal" and made.srcs[0].name == made.dst[0].name)
 
 
 def scalar_rows(found: Sequence[Lifetime]) -> tuple[list[F64], list[float]]:

@@ -2,7 +2,8 @@
 `tests/tutorial/diagnosis/learned`.
 
 A table is plain text. `@ NAME` names the base: `solution`, or a file of `styles`. `== WORDS` begins
-one kernel and says what is different about it. `- OLD` and the `+ NEW` below it replace every OLD;
+one kernel and says what is different about it; after ` => ` stand the causes that are true of it,
+where they were judged, with ` | ` between them. `- OLD` and the `+ NEW` below it replace every OLD;
 `-2 OLD` replaces the second one only. A further `+` line is a further line of NEW, with its own
 indentation. Edits are made to the base as `ast.unparse` writes it, so that no change of its
 formatting loses one.
@@ -24,12 +25,13 @@ _EDIT = re.compile(r"-(\d*) (.*)")
 
 @dataclass
 class Edited:
-    """One kernel of a table: its stage, base and words, and the replacements (which one, or 0 for
-    all; old; new)."""
+    """One kernel of a table: its stage, base and words, the true causes, and the replacements
+    (which one, or 0 for all; old; new)."""
 
     stage: int
     base: str
     words: str
+    causes: tuple[str, ...] = ()
     edits: list[tuple[int, str, str]] = field(default_factory=list)
 
     @property
@@ -70,7 +72,9 @@ def _read(stage: int, text: str) -> Iterator[Edited]:
         elif mark == "==":
             if kernel:
                 yield kernel
-            kernel = Edited(stage, base, rest)
+            words, _, causes = rest.partition(" =>")
+            true = tuple(cause.strip() for cause in causes.split(" |") if cause.strip())
+            kernel = Edited(stage, base, words, true)
         elif kernel and edit:
             kernel.edits.append((int(edit[1] or 0), edit[2], "\0"))
         elif kernel and line.startswith("+"):

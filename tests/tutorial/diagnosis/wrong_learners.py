@@ -15,7 +15,9 @@ P_OF_COLUMNS = "nl.subtract(col, topc)"
 SCALE = "1.0 / math.sqrt(d) if"
 
 WRONG = {
-    "1 max added": _(1, COLUMNS, P_OF_COLUMNS, "nl.add(col, topc)", None, "Right on"),
+    "1 max added": _(
+        1, COLUMNS, P_OF_COLUMNS, "nl.add(col, topc)", "max added", "The max is added"
+    ),
     "1 scale 1/d by default": _(
         1, COLUMNS, SCALE, "1.0 / d if", "scale is 1/d", "The scale is 1/d"
     ),
