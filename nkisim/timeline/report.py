@@ -208,8 +208,8 @@ class Timeline:
         allowed.
 
         The time in which an instruction's own activation table or stationary operand was loaded is
-        its own, not that of the instruction before it: `CriticalStep.on_path_ns` of all steps add up to the
-        latency (without launch overhead).
+        its own, not that of the instruction before it: `CriticalStep.on_path_ns` of all steps add
+        up to the latency (without launch overhead).
         """
         return [self.step(k, time) for k, time in zip(self.path.tolist(), self.on_path.tolist())]
 
