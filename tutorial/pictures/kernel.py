@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import SMALL, WIDTH, Canvas, Picture
-from .reading import Flow, HbmTensor, Written, Tile, by_line, coarse, planes, read
+from .reading import Flow, HbmTensor, Tile, Written, by_line, coarse, planes, read
 
 LANES = {"hbm": (8.0, 40.0), "sbuf": (56.0, 108.0), "psum": (172.0, 62.0)}
 """Where each memory's column begins, and how wide it is."""
