@@ -24,6 +24,7 @@ TILE_ALONE = twins.ways(
     "|l[g] = => l[g] = p.sum() & acc[g] = => acc[g] = v_tile @ p}"
 )
 """What each tile adds, in a text of one pass and in one of several."""
+AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
@@ -159,15 +160,12 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         -1.0 if sign is None else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)
     ]
-    ranked = np.round(scores, 2)
-    best = {
-        match.candidate.mistake.key
-        for match, rank in zip(good, ranked, strict=True)
-        if rank == ranked.max()
-    }
-    if len(best) > 1 and not any(np.isfinite(trial.got).any() for trial in evidence.trials):
+    best = [m for m, score in zip(good, scores, strict=True) if score >= max(scores) - AS_GOOD]
+    if len({match.candidate.mistake.key for match in best}) > 1 and not any(
+        np.isfinite(trial.got).any() for trial in evidence.trials
+    ):
         return None  # nothing but NaN, and nothing recorded that tells which of them it is
-    return good[int(np.argmax(ranked))]
+    return best[0]
 
 
 class Recorded:

@@ -36,6 +36,8 @@ numbers of the padding get into it. Mask the scores first.
         & p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
     m_tile = (scale * raw).max(axis=1, keepdims=True)
         & p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
+    m_tile = (scale * raw).max(axis=1, keepdims=True)
+        & p = exp(qk - m_new) => p = where(padding, 0, exp(scale * raw - m_new)) <V>
 == mask multiplied into the weights
 The weights of the padding are multiplied by 0: where they are NaN or infinite the product is NaN.
 Overwrite the scores with the lowest number (nl.fp32.min) before the max is taken.

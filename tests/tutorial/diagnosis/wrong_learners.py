@@ -97,8 +97,8 @@ WRONG = {
         WIDE,
         "range(1, n // W)",
         "range(1, n // W - 1)",
-        "first tile only",  # of two
-        "Only the first tile is visited",
+        "last tile skipped",  # of two
+        "The last tile is skipped",
     ),
     "3 a tile twice": _(
         3, WIDE, "range(1, n // W)", "range(0, n // W)", "first tile twice", "counted twice"
