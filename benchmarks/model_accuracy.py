@@ -278,7 +278,7 @@ def kernel_rows(long: bool = True) -> list[Row]:
             "launch",
             LIMITS,
         )
-    return [*rows, *(attention_rows() if long else ()), *image_rows()]
+    return [*rows, *(attention_rows() if long else ()), *image_rows(long)]
 
 
 def attention_rows() -> list[Row]:
@@ -329,8 +329,8 @@ POOLS = (
 it served to choose."""
 
 
-def image_rows() -> list[Row]:
-    """The image kernels of nki-samples, in microseconds."""
+def image_rows(long: bool = True) -> list[Row]:
+    """The image kernels of nki-samples, in microseconds; of the shorter ones pooling alone."""
     rows = []
 
     def add(what: str, limit: float, fitted: str, test: str, kernel: Any, *arguments: Any) -> None:
@@ -348,6 +348,8 @@ def image_rows() -> list[Row]:
             nkisim.shape(size, dtype),
             *windows,
         )
+    if not long:
+        return rows
     add(
         "select and scatter, [8, 64, 112, 112] fp32",
         4500,

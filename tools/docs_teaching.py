@@ -11,12 +11,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tutorial import get
+from tutorial.diagnosis import first_kernel
 from tutorial.mistakes.attention import ATTENTION
 from tutorial.mistakes.batches import BATCH
 from tutorial.mistakes.fast import FAST
 from tutorial.mistakes.paged import PAGED
 from tutorial.mistakes.splits import SPLIT
-from tutorial.reference.mistake import Mistake
+from tutorial.running.refusals import CAUSES
+from tutorial.writing.mistakes import MISTAKES as STEP
 
 TILES = (((1, 1), (2, 6)), ((2, 2), (4, 7)))
 """Scores in units of ln 2 and values of two tiles of two keys."""
@@ -62,7 +64,7 @@ def merged(a: State, b: State) -> State:
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
 
 def _listed(numbers: Iterable[int]) -> str:
@@ -85,7 +87,7 @@ def _single_tile() -> str:
     ]
     state = of_tile(scores, values)
     rows.append((f"m = {m}", "", f"l = {state.l}", "", f"acc = {state.acc}"))
-    end = f"\no = acc / l = {state.acc} / {state.l} = {state.acc / state.l}\n"
+    end = f"\n\no = acc / l = {state.acc} / {state.l} = {state.acc / state.l}"
     return table(("qk", "qk - m", "p", "v", "p v"), rows) + end
 
 
@@ -104,7 +106,7 @@ def _online() -> str:
     rows: list[tuple[object, ...]] = [(0, _listed(TILES[0][0]), state.m, "-", state.l, state.acc)]
     alpha, state = after(state, *TILES[1])
     rows.append((1, _listed(TILES[1][0]), state.m, alpha, state.l, state.acc))
-    end = f"\no = acc / l = {state.acc} / {state.l} = {state.acc / state.l}\n"
+    end = f"\n\no = acc / l = {state.acc} / {state.l} = {state.acc / state.l}"
     return table(("tile", "qk", "m", "alpha", "l", "acc"), rows) + end
 
 
@@ -226,6 +228,10 @@ def plan(minutes: str) -> str:
 # -- common wrong answers --------------------------------------------------------------------------
 
 ASK: dict[int, tuple[tuple[str, str], ...]] = {
+    0: (
+        ("not scaled", "Where does scale enter? Which instruction multiplies by it?"),
+        ("all zero", "Which tile do you store, and which one holds the product?"),
+    ),
     1: (
         ("scale missing", "What is the scale when the caller gives none?"),
         (
@@ -280,14 +286,28 @@ ASK: dict[int, tuple[tuple[str, str], ...]] = {
         ),
         ("entry taken as a key", "Is an entry the number of a key or of a block?"),
     ),
+    9: (
+        ("destination and source swapped", "Which argument does this instruction write to?"),
+        ("PSUM not evacuated", "In which memory is this tile? Which memory can TensorE read?"),
+        ("no destination", "Who made the tile that this instruction writes?"),
+    ),
+    10: (
+        ("new key not appended", "Does a token attend to itself?"),
+        ("cache one position off", "In which column is the key of token 0?"),
+        ("padding row not cleared", "How does the kernel learn that a column holds a key now?"),
+    ),
 }
 """By stage: the key of a mistake that students make, and what to ask instead of correcting it."""
-_TABLES = {**dict.fromkeys(range(5), ATTENTION), 5: BATCH, 6: SPLIT, 7: FAST, 8: PAGED}
+_TABLES = {**dict.fromkeys(range(1, 5), ATTENTION), 5: BATCH, 6: SPLIT, 7: FAST, 8: PAGED, 10: STEP}
 
 
-def known(stage: int) -> dict[str, Mistake]:
-    """The mistakes of a stage's table by key."""
-    return {mistake.key: mistake for mistake in _TABLES[stage]}
+def known(stage: int) -> dict[str, str]:
+    """The sentences of a stage's mistakes by key."""
+    if stage == 0:
+        return {key: sentence for key, sentence, _ in first_kernel._VALUES}
+    if stage == 9:
+        return dict(CAUSES.values())
+    return {mistake.key: mistake.sentence for mistake in _TABLES[stage]}
 
 
 def wrong_answers(_: str) -> str:
@@ -295,7 +315,7 @@ def wrong_answers(_: str) -> str:
     rows = []
     for number, asked in ASK.items():
         for key, question in asked:
-            sentence = known(number)[key].sentence.partition(": ")[0].rstrip(".")
+            sentence = known(number)[key].partition(": ")[0].rstrip(".")
             rows.append((number, f"`{key}`", f"{sentence}.".replace("|", "\\|"), question))
     return table(("stage", "cause", "the check says", "ask"), rows)
 

@@ -35,9 +35,10 @@ def creatable(target: Target, meta: Meta) -> bool:
 def in_banks(target: Target, meta: Meta) -> None:
     """Refuse a PSUM tile of a partition and one free axis that is larger than a bank: the dialect
     `neuronxcc` has tiles of several banks with an axis of their own only."""
-    nbytes = meta.free * meta.itemsize
-    wide = len(meta.shape) - meta.pdim == 2 and nbytes > target.psum_bank_bytes
-    if meta.space == PSUM and wide:
+    if meta.space != PSUM or len(meta.shape) - meta.pdim != 2:
+        return
+    nbytes = meta.shape[-1] * meta.itemsize  # of one block
+    if nbytes > target.psum_bank_bytes:
         broken(
             "psum-bank",
             "a PSUM tile does not fit in one bank",

@@ -47,7 +47,7 @@ def execute(  # noqa: C901
     second destination (reduce_res). `mask` limits the positions that are read and written. `depth`:
     so many frames up the kernel stands, if not further.
 
-    One function, longer than others, and unrolled for one and two sources: each further call, and
+    One function, longer than others, and unrolled for up to three sources: each further call, and
     each list of operands, costs every instruction a tenth of a microsecond
     (`benchmarks/direct_speed.py`).
     """
@@ -64,6 +64,9 @@ def execute(  # noqa: C901
     elif count == 2:
         a, b = srcs
         key = (instruction, attrs, into, dtype, a.meta, b.meta)
+    elif count == 3:
+        a, b, c = srcs
+        key = (instruction, attrs, into, dtype, a.meta, b.meta, c.meta)
     else:
         key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
         if extra is not None:
@@ -100,6 +103,8 @@ def execute(  # noqa: C901
             result = compute(a.array)
         elif count == 2:
             result = compute(a.array, b.array)
+        elif count == 3:
+            result = compute(a.array, b.array, c.array)
         else:
             result = compute(*[s.array for s in srcs])
     second: Any = None

@@ -228,7 +228,8 @@ class Program:
         sooner, and no record. Making it takes as long as a few replays.
 
         ValueError where a step has no such call: it prints, writes where run-time indices pick or
-        to its inputs, or runs on two cores.
+        to its inputs, runs on two cores, or takes elements of which only values decide whether
+        anything has been written to them.
         """
         self.verify()
         return Flat(self)

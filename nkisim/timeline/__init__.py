@@ -2,8 +2,10 @@
 measured."""
 
 from .report import Timeline
-from .results import Roofline, Step
+from .results import CriticalStep, Roofline
 from .state import REASONS
 from .timing import TIMINGS, Timing
 
-__all__ = ["REASONS", "TIMINGS", "Roofline", "Step", "Timeline", "Timing"]
+__all__ = ["REASONS", "TIMINGS", "CriticalStep", "Roofline", "Timeline", "Timing"]
+
+Step = CriticalStep  # its name in version 0.3, for one release

@@ -51,7 +51,7 @@ from .state import (
 from .timing import Timing
 
 
-class Placing:
+class Placer:
     """A program while its records are placed."""
 
     def __init__(

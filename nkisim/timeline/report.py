@@ -23,7 +23,7 @@ from ..rules.source import Line
 from . import timing as timings
 from .cost import ENGINES, Cost
 from .explain import explanation
-from .results import Roofline, Step
+from .results import CriticalStep, Roofline
 from .schedule import place
 from .state import EACH, REASONS, Options, Placed, lanes_of
 from .timing import Timing
@@ -203,17 +203,17 @@ class Timeline:
         return np.diff(np.append(since, self.end[self.path[-1:]]))
 
     @functools.cached_property
-    def critical_path(self) -> list[Step]:
+    def critical_path(self) -> list[CriticalStep]:
         """The instructions that decide the latency, in order: each started when what it waited for
         allowed.
 
         The time in which an instruction's own activation table or stationary operand was loaded is
-        its own, not that of the instruction before it: `Step.on_path_ns` of all steps add up to the
-        latency (without launch overhead).
+        its own, not that of the instruction before it: `CriticalStep.on_path_ns` of all steps add
+        up to the latency (without launch overhead).
         """
         return [self.step(k, time) for k, time in zip(self.path.tolist(), self.on_path.tolist())]
 
-    def step(self, k: int, on_path: float | None = None) -> Step:
+    def step(self, k: int, on_path: float | None = None) -> CriticalStep:
         """Record `k` as a step of a path, of which so many ns are its own (None: until its end)."""
         record = self.record(k)
         signature, where = record.signature, (record.code, record.lasti)
@@ -221,7 +221,7 @@ class Timeline:
         if line is None:
             line = self._lines[where] = record.place
         since, end = float(self.since[k]), float(self.end[k])
-        return Step(
+        return CriticalStep(
             k,
             signature.engine,
             signature.instruction.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CriticalStep:
     """One instruction of the critical path."""
 
     index: int

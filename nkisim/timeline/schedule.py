@@ -7,7 +7,7 @@ table that a later one would have loaded when its data had come, and a tile that
 whole lies elsewhere from then on, so that nobody waits for readers of the old one. (The options
 `as_compiled` and `throttle` make others.)
 
-The rules are in `place.Placing.place`, which places any record. The loop here does the same,
+The rules are in `place.Placer.place`, which places any record. The loop here does the same,
 inline, for the records that make up nearly all of a run: a load of an input into a tile, and an
 instruction of one to three sources and one destination on chip. Fastest are those that use each of
 them as a whole; a part of a tile costs a call. Which records are left to the general way, `_usual`
@@ -30,7 +30,7 @@ from ..machine.memory import HBM, PSUM
 from ..machine.target import Target
 from .broadcast import spreads_row
 from .cost import ENGINES, Cost, cost_of
-from .place import Placing, overwrites
+from .place import Placer, overwrites
 from .resources import take_ports, wait_for_ports
 from .state import QUEUED, Options, Placed
 from .timing import Timing
@@ -69,19 +69,19 @@ def place(  # noqa: C901
         TABLE,
     )
 
-    placing = Placing(program, base, timing, target, out, options, first_core, neighbours)
+    placer = Placer(program, base, timing, target, out, options, first_core, neighbours)
     tape, view, destination, give_back = (
         program.tape.entries,
-        placing.view,
-        placing.destination,
-        placing.give_back,
+        placer.view,
+        placer.destination,
+        placer.give_back,
     )
     starts, causes, kinds, loading = out.start, out.cause, out.kind, out.loading
     busy_ends, lanes = out.busy_end, out.lane
     handoff, from_start = timing.handoff, NOBODY | START
     dma_issue, dma_start, dma_done = timing.dma_issue, timing.dma_start, timing.dma_done
     record, at = out.before * EACH, 0
-    for core, mark in placing.turns():
+    for core, mark in placer.turns():
         usuals, free, last, pools = core.usuals, core.free, core.last, core.pools
         loads, issued, issuer, data = core.queues[0], core.issued, core.issuer, core.data
         first_queue = core.first_lane + len(ENGINES)
@@ -94,9 +94,9 @@ def place(  # noqa: C901
             try:
                 usual = usuals[signature]
             except KeyError:
-                usual = usuals[signature] = _usual(signature, placing)
+                usual = usuals[signature] = _usual(signature, placer)
             if usual is None:
-                at = placing.place(core, at, record)
+                at = placer.place(core, at, record)
                 record += EACH
                 continue
             (
@@ -160,14 +160,14 @@ def place(  # noqa: C901
                                 t = three[AVAIL]
                                 cause = three[WRITER] | DATA
                 except TypeError:  # a tile that nobody wrote has no region
-                    at = placing.place(core, at, record)
+                    at = placer.place(core, at, record)
                     record += EACH
                     continue
             elif tape[at + FIRST].role == "input":  # which nobody writes
                 t = base
                 cause = from_start
             else:
-                at = placing.place(core, at, record)
+                at = placer.place(core, at, record)
                 record += EACH
                 continue
 
@@ -205,7 +205,7 @@ def place(  # noqa: C901
                             )
                         )
                     ):
-                        t, cause = placing.renamed(core, dst, into, me, t, cause)
+                        t, cause = placer.renamed(core, dst, into, me, t, cause)
                     if into[READ] > t:
                         t = into[READ]
                         cause = into[READER] | ANTI
@@ -333,7 +333,7 @@ def place(  # noqa: C901
                 if into[LAST] == at:
                     give_back(dst, core)
             if viewed:
-                placing.finish(core, at, at + width - 1)
+                placer.finish(core, at, at + width - 1)
             starts.append(t)
             causes.append(cause)
             kinds.append(kind)
@@ -357,7 +357,7 @@ def _on_chip(cost: Cost) -> bool:
     return all((m.space == HBM) == (cost.index < 0) for _, m in cost.reads)  # type: ignore[union-attr]
 
 
-def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
+def _usual(signature: Any, placer: Placer) -> tuple[Any, ...] | None:
     """What the short way needs to know of an instruction, flat; None if its records go the general
     way.
 
@@ -367,15 +367,15 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
     and of the third or None, time to load a stationary operand or table to load, whether a
     destination that it overwrites may be renamed)
     """
-    if placing.options.as_compiled or signature in placing.masked:
+    if placer.options.as_compiled or signature in placer.masked:
         return None
-    if placing.rows is not None and (
+    if placer.rows is not None and (
         spreads_row(signature) or signature.instruction.name == "tensor_copy"
     ):
         return None
-    cost: Cost | None = placing.costs.get(signature)
+    cost: Cost | None = placer.costs.get(signature)
     if cost is None:
-        cost = placing.costs[signature] = cost_of(signature, placing.timing)
+        cost = placer.costs[signature] = cost_of(signature, placer.timing)
     me, layout, reads = cost.index, cost.dst, cost.reads
     if layout is None or not _on_chip(cost):
         return None
@@ -385,20 +385,18 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
             return None
         special = None
     elif me == 0:
-        if cost.tile is not None or (placing.options.throttle and placing.timing.throttled):
+        if cost.tile is not None or (placer.options.throttle and placer.timing.throttled):
             return None
         special = cost.stationary
     else:
         special = "" if cost.table is None and cost.shared else cost.table
     banked = layout.space == PSUM
-    need = (
-        -(-layout.psum_partition_bytes // placing.bank) if banked else layout.sbuf_partition_bytes
-    )
+    need = -(-layout.psum_partition_bytes // placer.bank) if banked else layout.sbuf_partition_bytes
     _, (two_at, two), (three_at, three) = (*reads, (None, None), (None, None))[:3]
     first, kind, part = (
-        (None, placing.out.kind_of(cost, QUEUED), placing.sharing)
+        (None, placer.out.kind_of(cost, QUEUED), placer.sharing)
         if me < 0
-        else (reads[0][1], placing.out.kind_of(cost, placing.core.first_lane + me), 1.0)
+        else (reads[0][1], placer.out.kind_of(cost, placer.core.first_lane + me), 1.0)
     )
     return (
         cost,
@@ -408,7 +406,7 @@ def _usual(signature: Any, placing: Placing) -> tuple[Any, ...] | None:
         layout,
         need,
         banked,
-        placing.core.pools[banked],
+        placer.core.pools[banked],
         cost.occupancy * part,
         cost.latency * part,
         first,

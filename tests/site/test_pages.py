@@ -249,7 +249,8 @@ def test_axe_finds_nothing_serious_on_a_page(pages: str, scheme: str) -> None:
     script = axe().read_text(encoding="utf-8")
     found = []
     with headless() as browser:
-        page = Profile(browser, pages, color_scheme=scheme).context.new_page()
+        still = {"color_scheme": scheme, "reduced_motion": "reduce"}  # nothing is half faded in
+        page = Profile(browser, pages, **still).context.new_page()
         for name in ("index", "docs/index", "docs/challenge", "notebooks/stage3_online_softmax"):
             page.goto(f"{pages}{name}.html", wait_until="networkidle")
             page.evaluate(script)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import math
 import re
@@ -30,12 +31,12 @@ from ..inputs.draw import Draw
 from ..reference.text import table
 from ..running import precision, runner
 from ..stage import Case
-from ..stages import stage7_fast as fast
 from .holder import Holder, held
 from .sandbox import Limits
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
+STAGE = 7
 N_Q, N_KV, D = 32, 8, 128
 SIZES = (2048, 8192, 32768)
 """Keys of the cache: what is asked for is scored at each of them."""
@@ -123,7 +124,7 @@ def judged(text: bytes, name: str, sizes: Sequence[int] = SIZES, seed: str = "")
     """
     if len(text) > LARGEST:
         raise NoLine(f"The file has {len(text):,} bytes; {LARGEST:,} are taken at most.")
-    lesson, word = stage.get(fast.STAGE.number), seed or secrets.token_hex(8)
+    lesson, word = stage.get(STAGE), seed or secrets.token_hex(8)
     holder = Holder(Limits())
     try:
         kernel = held(holder, lesson, text, "challenge.py")
@@ -143,8 +144,13 @@ def judged(text: bytes, name: str, sizes: Sequence[int] = SIZES, seed: str = "")
     return Entry(name, digest, tuple(_score(lesson, kernel, n, Draw(word)) for n in sizes))
 
 
+def _fast() -> Any:
+    """The module of the stage, which a class may not have been given yet."""
+    return importlib.import_module(f"tutorial.stages.{stage.get(STAGE).file_name}")
+
+
 def _shapes(n: int) -> Case:
-    case = fast.ladder_case(n)
+    case = _fast().ladder_case(n)
     return Case(case.family, case.reveals, case.args, {"softmax_scale": SCALE})
 
 
@@ -185,7 +191,7 @@ def _case(n: int, draw: Draw) -> Case:
         rng.standard_normal(shape, np.float32) for shape in ((D, N_Q), (N_KV, D, n), (N_KV, n, D))
     )
     k[:, :, rng.integers(0, n, 8)] *= 3
-    args = {name: x.astype(fast.BF16) for name, x in zip("qkv", (q, k, v))}
+    args = {name: x.astype(_fast().BF16) for name, x in zip("qkv", (q, k, v))}
     return Case(f"challenge, n = {n}", "", args, {"softmax_scale": SCALE}, exact=False)
 
 
@@ -221,7 +227,7 @@ def _mean(values: Sequence[float]) -> float:
 def register(add: Add) -> None:
     """Add the command to the parser of `python -m tutorial`."""
     made = add("challenge", _challenge, "score a kernel of stage 7 at three sizes")
-    made.add_argument("file", metavar="FILE", help=f"a file with {fast.STAGE.entry}")
+    made.add_argument("file", metavar="FILE", help=f"a file with the kernel of stage {STAGE}")
     made.add_argument("--name", help="what the table calls it; default: the file's name")
 
 

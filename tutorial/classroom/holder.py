@@ -27,7 +27,7 @@ from ..running.runner import Problem, Reported
 from ..verdict import UNUSABLE, WRONG
 from . import protocol
 from .sandbox import Limits, environment, sandbox
-from .steps import Step
+from .steps import HeldStep
 
 MOST_PROGRAM = 64 << 20  # bytes of a program's file
 MOST_INSTRUCTIONS = 1_000_000
@@ -269,7 +269,7 @@ def held(holder: Holder, lesson: stage.Stage, text: bytes, name: str) -> Any:
     none; call `holder.finish()` afterwards."""
     holder.submit(lesson, name)
     found = Submitted(holder, lesson, text)
-    return Step(holder, lesson.entry) if lesson.judge is not None else found
+    return HeldStep(holder, lesson.entry) if lesson.judge is not None else found
 
 
 def loaded(blobs: list[bytes], target: str) -> nkisim.Program:

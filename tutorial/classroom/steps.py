@@ -46,7 +46,7 @@ def answer(
     return {**said, "dtype": str(output.dtype)}, parts
 
 
-class Step:
+class HeldStep:
     """In the judge: an attention step whose text is held by a child."""
 
     def __init__(self, holder: Any, name: str) -> None:

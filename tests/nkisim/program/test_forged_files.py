@@ -130,6 +130,21 @@ def test_a_file_that_breaks_a_rule_of_the_machine_is_refused_by_that_rule(what, 
     assert error.value.rule == rule, str(error.value)
 
 
+def test_blocks_of_tiles_of_a_bank_each_are_no_wide_tile(tmp_path):
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((128, 512), dtype=x.dtype, buffer=nl.shared_hbm)
+        blocks = nl.zeros((2, nl.par_dim(128), 512), dtype=nl.float32, buffer=nl.psum)
+        tile = nl.load(x)
+        blocks[1] += nisa.nc_matmul(tile[:, 0:128], tile)
+        nl.store(out, nl.copy(blocks[1]))
+        return out
+
+    x = np.ones((128, 512), np.float32)
+    nkisim.lower(kernel, x).save(tmp_path / "p")
+    assert nkisim.load(tmp_path / "p")(x).tobytes() == kernel(x).tobytes()
+
+
 USES: dict[str, Callable[[nkisim.Program, Any], Any]] = {
     "a call": lambda program, arrays: program(*arrays),
     "its flat form": lambda program, arrays: program.flat(),

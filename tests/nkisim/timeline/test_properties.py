@@ -226,7 +226,7 @@ def test_the_short_way_of_usual_records_places_them_bit_for_bit_as_the_general_w
         }
     short = run.timeline(**options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "_usual", lambda signature, placing: None)
+        patch.setattr(schedule, "_usual", lambda signature, placer: None)
         general = run.timeline(**options)
     assert short.lanes == general.lanes
     for name in ("since", "start", "busy_end", "end", "lane", "waited_for", "reason"):
