@@ -11,7 +11,8 @@ PAGED = read(
 The last block is not masked: a sequence ends inside it, and its keys from lengths[b] on are
 padding, whatever the block holds there. Their weights must be 0.
     padding = keys >= -(-lengths[b] // block) * block {|& v_tile = where => pass}
-    padding = keys >= len(block_table[b]) * block
+    padding = keys >= len(block_table[b]) * block {|& entry = where(keys // block * block <
+        lengths[b], block_table[b][keys // block], -1)}
     qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, where(padding, 0,
         qk)) {|& v_tile = where => pass}
     qk = where => qk = where(padding, 0, qk)
