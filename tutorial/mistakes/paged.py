@@ -112,6 +112,8 @@ and in V alike.
         "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at}",
         "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
         "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
-        "|block - 1 - keys % block|keys % block % 16}",
+        "|block - 1 - keys % block|keys % block % 16"
+        "|keys - 2 * (keys % len(set(tiles[0] % block))) + len(set(tiles[0] % block)) - 1 - keys //"
+        " block * block}",
     },
 )
