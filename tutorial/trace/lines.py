@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from itertools import chain
 from typing import Any
 
 from .states import named_state
@@ -17,10 +17,11 @@ def line_of(run: Any, quantity: str) -> tuple[int, str] | None:
     writes = [w for own in named_state(run.names()).get(name, ()) for w in run.writes(own)]
     if not writes:
         return None
-    instructions = run.instructions
-    lines = Counter(
-        (w.line, instructions[w.index].source)
-        for w in writes
-        if 0 <= w.index < len(instructions) and instructions[w.index].op != "memset"
-    )
+    wanted = {w.index for w in writes}
+    records = chain.from_iterable(program.records() for program in run.programs)
+    lines = {
+        (record.place.line, record.place.text)
+        for number, record in enumerate(records)
+        if number in wanted and record.signature.instruction.name != "memset"
+    }
     return next(iter(lines)) if len(lines) == 1 else None
