@@ -205,6 +205,7 @@ class Recorded:
             for name in told_by
         ]
         told += [self._as_finite(name, ran) for name in ("l", "acc")]
+        told += [self._own_m(ran)] if splits else []
         found = self.evidence.overflow
         # a merge has factors besides, and NaN in the padding comes before any overflow
         given = self.trial.case.args.values()
@@ -214,6 +215,21 @@ class Recorded:
             told.append(float(found[0] == made))
         against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
         return _mean(told, 0.5) - _mean(against, 0.0)
+
+    def _own_m(self, ran: twins.Ran) -> float | None:
+        """The share of a twin's maxima that are in the tensor which the kernel calls m."""
+        run = None if self.trial is None else self.trial.result.run
+        if run is None:
+            return None
+        written = [
+            w.value for own in named_state(run.names()).get("m", []) for w in run.writes(own)
+        ]
+        kept = _numbers(ran, "m")
+        kept = kept[np.abs(kept) < 1e30]
+        if not written or not kept.size:
+            return None
+        values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
+        return float(_among(kept, values).mean())
 
     def _as_finite(self, name: str, ran: twins.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where

@@ -31,6 +31,8 @@ the block's size, rounded up.
 == length off by one
 The length is off by one: the keys of sequence b are 0 .. lengths[b] - 1.
     padding = keys > lengths[b] {|& v_tile = where => v_tile = where(keys >= lengths[b], 0, v_tile)}
+    padding = keys > lengths[b] & entry = where(keys // block * block < lengths[b],
+        block_table[b][keys // block], -1)
     padding = keys + 1 >= lengths[b]
     qk = where => qk = where(keys > lengths[b], LOWEST, where(padding, 0, qk))
 == padding raised
