@@ -239,6 +239,22 @@ def settings(source: str, lock: Lock) -> dict[str, Any]:
     }
 
 
+def only_extension() -> dict[str, Any]:
+    """The extensions of the build: the kernel's alone. Others that this environment happens to have
+    (of notebook 7, of nbgrader) may want a newer JupyterLab than the one in the page."""
+    package_json = f"labextensions/{KERNEL}/package.json"
+    for path in importlib.metadata.distribution("jupyterlite-pyodide-kernel").files or ():
+        if path.as_posix().endswith(package_json):
+            folder = Path(str(path.locate())).resolve().parent
+            return {
+                "LiteBuildConfig": {
+                    "ignore_sys_prefix": ["federated_extensions"],
+                    "federated_extensions": [str(folder)],
+                }
+            }
+    raise CannotBuild("jupyterlite-pyodide-kernel has no extension for JupyterLab.")
+
+
 def build(
     out: Path, pyodide: str | None = None, solutions: bool = False, address: str | None = None
 ) -> None:
@@ -253,6 +269,8 @@ def build(
         text = json.dumps(settings(source, lock), indent=1)
         (work / "lite" / "jupyter-lite.json").write_text(text, encoding="utf-8")
         shutil.copy(SITE / "overrides.json", work / "lite")
+        text = json.dumps(only_extension(), indent=1)
+        (work / "lite" / "jupyter_lite_config.json").write_text(text, encoding="utf-8")
         _lite(work, out)
     for path in [*out.rglob("*.map"), *out.rglob("third-party-licenses.json.map")]:
         path.unlink(missing_ok=True)
@@ -284,6 +302,7 @@ def _lite(work: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "jupyter", "lite", "build", "--lite-dir", str(work / "lite")]
     command += ["--contents", str(work / "contents"), "--output-dir", str(out.resolve())]
+    command += ["--config", str(work / "lite" / "jupyter_lite_config.json")]
     command += ["--apps", "notebooks", "--no-unused-shared-packages", "--force"]
     _run(command, work)
 
