@@ -653,8 +653,8 @@ A row is evidence only for what was decided without it. These decisions were not
   these rows are not independent, held out or not: they say that two guesses explain these rows, not that they predict others.
 - **`dma_run_min` of trn1** was 30 ns, then 7, for which a figure of the performance guide speaks: 4 bytes that are *stored* take 7 ns
   of a DMA engine. Self attention, which stores single elements, allows no more. Adaptive pooling, which *loads* rows of 4 to 48
-  bytes, needs about four times as much: two of its rows chose 26 ns, and the other seven chose nothing. So stores have a
-  constant of their own, `dma_store_min`.
+  bytes, needs about four times as much: two of its rows chose 26 ns. The other seven chose nothing, and count as held out,
+  but all nine had been looked at, with several values, before those two were picked. So stores have a separate constant, `dma_store_min`.
 - **`vector_fill`** has its value, and rows that `broadcast_to` repeats take no time (see the assumptions in
   hardware-model.md), since the rows of Mamba were first compared: all of them were known then, not only the one that the table
   names.
