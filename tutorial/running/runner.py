@@ -124,11 +124,14 @@ def _loader(name: str, file: Path) -> Any:
 
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-    """Let the file import its neighbours, as it could when run as a script."""
+    """Let the file import its neighbours, as it could when run as a script. No compiled text is
+    left beside it."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
+        sys.dont_write_bytecode = before
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nkisim.machine.counts import size_of
+
 from ..reference import splitting
 from ..reference.attention import Attention
 
@@ -135,7 +137,7 @@ def in_steps(run: Any, whole: Attention) -> list[Attention | None]:
     block, n = whole.block, whole.n
     if shape is None:
         return [whole]
-    lanes, step = shape[0], int(np.prod(shape[1:-1]))
+    lanes, step = shape[0], size_of(shape[1:-1])
     if len(shape) == 2 and lanes == block:
         unsure = lanes == n // block
         return [None, whole] if unsure else [whole]
