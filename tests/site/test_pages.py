@@ -14,7 +14,10 @@ import pytest
 
 from tests.site.browser import ROOT, Profile, axe, chromium, headless, served
 
+# what the site is made with: the extra `docs`
 pytest.importorskip("bs4")
+pytest.importorskip("docutils")
+pytest.importorskip("latex2mathml")
 sys.path.insert(0, str(ROOT / "tools"))
 
 import site_pages
