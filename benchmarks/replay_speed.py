@@ -22,37 +22,30 @@ Targets: lowering 2, building 5, `output` 10 (stage 8: 30) microseconds an instr
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-for _name in (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-):
-    os.environ[_name] = "1"  # before NumPy is imported
-# one kernel of BLAS for all, which a current NumPy chooses better by itself
-os.environ.pop("OPENBLAS_CORETYPE", None)
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import statistics  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any, NamedTuple  # noqa: E402
-
-import ml_dtypes  # noqa: E402
-import numpy as np  # noqa: E402
-
-import nkisim  # noqa: E402  (from here on there is `neuronxcc`)
+from decode_speed import (  # which sets one BLAS thread
+    LOWEST,
+    bare_gqa,
+    load_kernel,
+    paged_arguments,
+    timed,
+)
 
 # isort: split
-import neuronxcc.nki as nki  # noqa: E402
-import neuronxcc.nki.isa as nisa  # noqa: E402
-import neuronxcc.nki.language as nl  # noqa: E402
-from decode_speed import LOWEST, load_kernel, paged_arguments  # noqa: E402
+import ml_dtypes
+import numpy as np
+
+import nkisim
+
+# isort: split
+from direct_kernels import bare_512, decode_512
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 F32 = np.dtype(np.float32)
@@ -69,88 +62,6 @@ class Subject(NamedTuple):
     """How many times bare NumPy a flat replay may take."""
     most_output: float
     """Microseconds an instruction for the origins of the output."""
-
-
-# -- KV tiles of 128 and of 512 keys ---------------------------------------------------------------
-@nki.jit
-def gqa_wide(q: Any, k: Any, v: Any) -> Any:
-    """Stage 4 with KV tiles of 512 keys: q (d, Hq), k, v (Hkv, d, n) fp32 -> (Hq, d)."""
-    n_kv_heads, d, n = k.shape
-    group = q.shape[1] // n_kv_heads
-    scale = 1.0 / d**0.5
-    o = nl.ndarray((q.shape[1], d), dtype=q.dtype, buffer=nl.shared_hbm)
-    for h in nl.affine_range(n_kv_heads):
-        m = nl.full((group, 1), nl.fp32.min, dtype=nl.float32, name="m")
-        l = nl.full((group, 1), 0.0, dtype=nl.float32, name="l")
-        acc = nl.full((group, d), 0.0, dtype=nl.float32, name="acc")
-        q_tile = nl.load(q[:, nl.ds(h * group, group)])
-        for i in nl.sequential_range(n // 512):
-            k_tile = nl.load(k[h, :, nl.ds(i * 512, 512)])
-            v_tile = nl.load(v[h, :, nl.ds(i * 512, 512)])
-            qk = nisa.tensor_scalar(nisa.nc_matmul(q_tile, k_tile), op0=nl.multiply, operand0=scale)
-            m_tile = nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)
-            m_new = nisa.tensor_tensor(m, m_tile, op=nl.maximum)
-            alpha = nisa.activation(nl.exp, nisa.tensor_tensor(m, m_new, op=nl.subtract))
-            p = nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m_new))
-            l_tile = nisa.tensor_reduce(nl.add, p, axis=1, keepdims=True)
-            l[...] = nisa.tensor_scalar(
-                l, op0=nl.multiply, operand0=alpha, op1=nl.add, operand1=l_tile
-            )
-            pv = nl.zeros((group, d), dtype=nl.float32, buffer=nl.psum)
-            for j in nl.affine_range(4):
-                p_t = nisa.tensor_copy(nisa.nc_transpose(p[:, nl.ds(j * 128, 128)]))
-                v_t = nisa.tensor_copy(nisa.nc_transpose(v_tile[:, nl.ds(j * 128, 128)]))
-                pv += nisa.nc_matmul(p_t, v_t)
-            acc[...] = nisa.tensor_tensor(
-                nisa.tensor_scalar(acc, op0=nl.multiply, operand0=alpha), pv, op=nl.add
-            )
-            m[...] = m_new
-        o_tile = nisa.tensor_scalar(acc, op0=nl.multiply, operand0=nisa.reciprocal(l))
-        nl.store(o[nl.ds(h * group, group), :], value=o_tile)
-    return o
-
-
-def bare_gqa(tile: int) -> Callable[..., np.ndarray]:
-    """Stage 4 on arrays, with KV tiles of so many keys."""
-
-    def head(q_tile: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-        d, n = k.shape
-        heads = q_tile.shape[1]
-        scale = np.float32(1 / np.sqrt(d))
-        q_tile = q_tile.copy()
-        m = np.full((heads, 1), LOWEST, dtype=F32)
-        l = np.full((heads, 1), 0.0, dtype=F32)
-        acc = np.full((heads, d), 0.0, dtype=F32)
-        for at in range(0, n, tile):
-            k_tile = k[:, at : at + tile].copy()
-            v_tile = v[:, at : at + tile].copy()
-            qk_psum = q_tile.T @ k_tile
-            qk = qk_psum * scale
-            m_tile = np.maximum.reduce(qk, axis=1, keepdims=True)
-            m_new = np.maximum(m, m_tile)
-            alpha = np.exp(m - m_new)
-            p = np.exp(qk - m_new)
-            l_tile = np.add.reduce(p, axis=1, keepdims=True)
-            l[...] = l * alpha + l_tile
-            pv = np.zeros((heads, d), F32)
-            for j in range(0, tile, 128):
-                p_t = p[:, j : j + 128].T.copy().copy()
-                v_t = v_tile[:, j : j + 128].T.copy().copy()
-                product = p_t.T @ v_t
-                pv = product if j == 0 else pv + product
-            acc[...] = acc * alpha + pv
-            m[...] = m_new.copy()
-        return (acc * np.reciprocal(l)).copy()
-
-    def bare(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-        group = q.shape[1] // k.shape[0]
-        out = np.empty((q.shape[1], q.shape[0]), dtype=F32)
-        for h in range(k.shape[0]):
-            own = slice(h * group, (h + 1) * group)
-            out[own] = head(q[:, own], k[h], v[h])
-        return out
-
-    return bare
 
 
 # -- stage 7 ---------------------------------------------------------------------------------------
@@ -276,19 +187,11 @@ def subjects() -> list[Subject]:
     stage7 = load_kernel("stage7_fast", "decode_attention_fast_fwd")
     stage8 = load_kernel("stage8_paged", "decode_attention_paged_fwd")
     return [
-        Subject("stage 4, n=8192, KV tile 128", stage4, bare_gqa(128), decode, 1.0, 10),
-        Subject("stage 4, n=8192, KV tile 512", gqa_wide, bare_gqa(512), decode, 0.9, 10),
+        Subject("stage 4, n=8192, KV tile 128", stage4, bare_gqa, decode, 1.0, 10),
+        Subject("stage 4, n=8192, KV tile 512", decode_512, bare_512, decode, 0.9, 10),
         Subject("stage 7, n=8192, bfloat16", stage7, bare_fast, fast, 1.3, 30),
         Subject("stage 8, 4 sequences", stage8, bare_paged, paged_arguments(), 1.3, 30),
     ]
-
-
-def timed(function: Callable[[], Any], times: list[float]) -> Any:
-    """Run once, append the microseconds."""
-    start = time.process_time()
-    result = function()
-    times.append((time.process_time() - start) * 1e6)
-    return result
 
 
 def flows(program: Any, times: dict[str, list[float]]) -> None:
