@@ -85,3 +85,24 @@ def test_a_table_is_read_with_its_sentences_flags_and_macros():
         "k_tile = k_old",
         "v_tile = v_old",
     ]
+
+
+def test_an_answer_is_remembered_for_its_own_inputs_alone():
+    tried = on(4)
+    given = tried.names(next(tried.tilings()))
+    text = next(iter(twins.texts(tried.problem, False)))
+    digest = twins.digest(given)
+    made = twins.answer(text, given, digest)
+    assert twins.answer(text, given, twins.digest(given)) is made
+    np.testing.assert_array_equal(made.o, twins.run(text, given).o)
+    moved = given["k"].copy()
+    moved[0, 0, 0, 0] += 1
+    others = (
+        given | {"k": moved},
+        given | {"k": given["k"].astype(np.float64)},
+        given | {"k": given["k"].reshape(given["k"].shape[::-1])},
+        given | {"scale": np.nextafter(given["scale"], np.float32(1))},
+        given | {"tiles": given["tiles"][::-1]},
+        given | {"tiles": [np.concatenate(given["tiles"])]},
+    )
+    assert len({digest, *map(twins.digest, others)}) == 1 + len(others)

@@ -100,6 +100,7 @@ def test_where_no_folder_was_started_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     own = tmp_path / "mine.py"
     own.write_text(solution(0), encoding="utf-8")
     assert main(["check", "0", "mine.py"]) == 0
