@@ -1,7 +1,8 @@
 """Judging on a Dask cluster: every machine of it has judges of its own.
 
 Needs the extra `classroom`, here and on the cluster's workers. A task that its worker did not live
-to finish is given to another worker; a result counts once, when it has arrived here.
+to finish is given to another worker; a result counts once, when it has arrived here. What fails
+while the task is handed over (its graph could not be read, a connection broke) is asked once more.
 """
 
 from __future__ import annotations
@@ -47,10 +48,18 @@ def there(tasks: Sequence[Task], setting: Setting, done: Done, address: str) -> 
         raise NoCluster(f"There is no Dask scheduler at {address}: {error}.") from error
     with client:
         asked = {client.submit(judged, task, setting, pure=False): task for task in tasks}
-        for future in dask.as_completed(asked):
+        again: set[int] = set()
+        arriving = dask.as_completed(asked)
+        for future in arriving:
             task = asked.pop(future)
             try:
                 result = future.result()
-            except Exception as error:  # too many workers have died over it
+            except Exception as error:
+                if not isinstance(error, dask.KilledWorker) and task.number not in again:
+                    again.add(task.number)  # not the task's fault: the scheduler stumbled over it
+                    future = client.submit(judged, task, setting, pure=False)
+                    asked[future] = task
+                    arriving.add(future)
+                    continue
                 result = unjudged(f"the cluster could not: {type(error).__name__}")
             done(task, result)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from tutorial.__main__ import main
 from tutorial.classroom import cluster
 from tutorial.classroom import grade as module
 from tutorial.classroom.grade import grade
-from tutorial.classroom.judges import Setting
+from tutorial.classroom.judges import Setting, Task
 from tutorial.classroom.sandbox import Limits
 from tutorial.classroom.submissions import Submission, found_in
 
@@ -69,6 +71,61 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_nothing_counts_twice(tm
     assert Counter(r["outcome"] for r in found) == {"correct": STUDENTS, "wrong": STUDENTS}
     assert "60 s" in limits
     assert len(list((tmp_path / "there").iterdir())) == len(jobs)
+
+
+class Future:
+    """What a cluster promises: a result, or the error that it raises."""
+
+    def __init__(self, outcome: dict[str, Any] | Exception) -> None:
+        self.outcome = outcome
+
+    def result(self) -> dict[str, Any]:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+class Arriving(list[Future]):
+    """Futures in the order of their coming; more may be added while they are taken."""
+
+    add = list.append
+
+
+class Killed(Exception):
+    """Stands for Dask's KilledWorker."""
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "asked"),
+    [
+        ([RuntimeError("the graph"), {"outcome": "correct"}], "correct", 2),
+        ([RuntimeError("the graph"), RuntimeError("again")], "unusable", 2),
+        ([Killed("four workers")], "unusable", 1),
+    ],
+    ids=["stumbled once", "stumbled twice", "workers died over it"],
+)
+def test_what_failed_in_the_handing_over_is_asked_once_more(monkeypatch, answers, outcome, asked):
+    given = iter(answers)
+    submitted: list[int] = []
+
+    class Client(contextlib.nullcontext):
+        def __init__(self, *about: Any, **options: Any) -> None:
+            super().__init__(self)
+
+        def submit(self, work: Any, task: Task, *rest: Any, **options: Any) -> Future:
+            submitted.append(task.number)
+            return Future(next(given))
+
+    dask = SimpleNamespace(Client=Client, as_completed=Arriving, KilledWorker=Killed)
+    monkeypatch.setattr(cluster.importlib, "import_module", lambda name: dask)
+    told: list[tuple[int, str]] = []
+    cluster.there(
+        [Task(7, 0, b"")],
+        Setting("w", Limits()),
+        lambda task, result: told.append((task.number, result["outcome"])),
+        "tcp://x:1",
+    )
+    assert told == [(7, outcome)] and submitted == [7] * asked
 
 
 def test_the_same_text_of_several_students_is_judged_once(tmp_path, monkeypatch):
