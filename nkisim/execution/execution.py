@@ -138,6 +138,8 @@ class Execution(Written):
         self.text_blocks: dict[tuple[int, int], tuple[CodeType, scopes.Block | None]] = {}
         """Of each place in the text where a tile was made, by its code's id: the block around it,
         and the code, which lives as long as its id is used."""
+        self.text_scope: TextScope | None = None
+        """The last that was opened: tiles are made in one and the same, one after the other."""
         self._begin_engines()
         self.signatures: dict[tuple[Any, ...], Signature] = {}
         self.retarget(config)
@@ -252,7 +254,13 @@ class Execution(Written):
         found = self.text_blocks.get((id(code), lasti))
         if found is None:
             found = self.text_blocks[id(code), lasti] = code, scopes.block_at(code, lasti)
-        return self.scope if found[1] is None else TextScope(self.scope, found[1])
+        scope, block = self.scope, found[1]
+        if block is None:
+            return scope
+        text = self.text_scope
+        if text is None or text.block is not block or text.parent is not scope:
+            text = self.text_scope = TextScope(scope, block)
+        return text
 
     def new_buffer(self, meta: Meta, state: int, name: str | None = None, depth: int = 2) -> Buffer:
         """Register an allocation made by the kernel line that is executing; the kernel stands

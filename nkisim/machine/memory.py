@@ -158,6 +158,11 @@ class TextScope(Scope):
         self.block = block
 
 
+_INDICES: dict[tuple[Any, ...], Any] = {}
+"""By layout of a tensor, its blocks, layout and offset of a view: the blocks of the view."""
+_MOST = 1 << 14
+
+
 class Buffer:
     """One allocation: who it is, which of its elements are written, when it is in use, where it may
     be used.
@@ -262,7 +267,22 @@ class Buffer:
     def index(self, view: Any) -> Any:
         """The subscript for the arrays of `known()` of exactly the elements of a `view`. See
         `Cells.index`."""
-        return ... if view.meta is self.meta else self.known().index(*self.region(view))
+        meta = view.meta
+        if meta is self.meta:
+            return ...
+        cells = self.cells or self.known()
+        if cells.item != meta.itemsize:
+            return cells.index(*self.region(view))
+        # the same tensor is made, and written part by part, in each iteration of a loop
+        key = (self.meta, cells.grain, meta, view.off)
+        found = _INDICES.get(key)
+        if found is None:
+            found = cells.index(view.off, meta.shape, meta.strides)
+            if len(_INDICES) >= _MOST:
+                _INDICES.clear()
+            if type(found[0]) is not np.ndarray:  # places one by one: many
+                _INDICES[self.meta, cells.grain, meta, view.off] = found  # blocks may be smaller
+        return found
 
     def fill(
         self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
