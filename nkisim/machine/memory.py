@@ -84,8 +84,9 @@ class Meta:
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.axis = pdim if space != HBM else -1
         """The partition axis; -1 in HBM."""
-        self.views: dict[tuple[Any, ...], tuple[Meta, tuple[int, ...]]] = {}
-        """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
+        self.views: dict[tuple[Any, ...], tuple[Meta, tuple[Any, ...]]] = {}
+        """The layouts of its views by the form of their subscripts (`layout.subscripted`,
+        `subscripts.form_of_grid`)."""
 
     @property
     def dense(self) -> bool:

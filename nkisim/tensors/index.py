@@ -16,6 +16,8 @@ from ..machine.counts import size_of
 from ..rules import source
 from ..rules.errors import broken
 
+_new: Any = object.__new__
+
 
 def _broadcast_axis(a: int, b: int) -> int:
     if a == b or b == 1:
@@ -45,7 +47,7 @@ def broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 class Index:
     """An affine index over a grid. `values` is set only where // or % made it non-affine."""
 
-    __slots__ = ("sizes", "start", "strides", "values")
+    __slots__ = ("form", "sizes", "start", "strides", "values")
     __array_ufunc__ = None
 
     def __init__(
@@ -57,7 +59,9 @@ class Index:
     ) -> None:
         self.sizes = sizes
         # the step of an axis of one element is never taken, and shall not add to another grid's
-        self.strides = tuple(s if n > 1 else 0 for n, s in zip(sizes, strides))
+        self.strides = tuple([s if n > 1 else 0 for n, s in zip(sizes, strides)])
+        self.form = (sizes, self.strides)
+        """What grids have in common that differ in their start only."""
         self.start = start
         self.values = values
 
@@ -74,9 +78,15 @@ class Index:
         return self.values is None
 
     def array(self) -> np.ndarray:
-        """The index values, shape `sizes`, int64."""
+        """The index values, shape `sizes`, int64. Not to be written to."""
         if self.values is not None:
             return np.broadcast_to(self.values, self.sizes)
+        axes = [axis for axis, stride in enumerate(self.strides) if stride]
+        if len(axes) == 1:  # as most grids are
+            size, stride = self.sizes[axes[0]], self.strides[axes[0]]
+            line = np.arange(self.start, self.start + size * stride, stride, np.int64)
+            if line.size == size_of(self.sizes):
+                return line.reshape(self.sizes)
         total = np.full(self.sizes, self.start, dtype=np.int64)
         for axis, (size, stride) in enumerate(zip(self.sizes, self.strides)):
             if stride:
@@ -139,9 +149,19 @@ class Index:
         )
         return False
 
+    def _moved(self, start: int) -> Index:
+        """The same affine grid from another start."""
+        made: Index = _new(Index)
+        made.sizes, made.strides, made.form = self.sizes, self.strides, self.form
+        made.start = start
+        made.values = None
+        return made
+
     def _combine(self, other: Any, sign: int) -> Index:
         if isinstance(other, (int, np.integer)):
-            values = None if self.values is None else self.values + sign * int(other)
+            if self.values is None:
+                return self._moved(self.start + sign * int(other))
+            values = self.values + sign * int(other)
             return Index(self.sizes, self.strides, self.start + sign * int(other), values)
         if not isinstance(other, Index):
             found: Index = NotImplemented

@@ -15,7 +15,7 @@ from ..machine import dtypes
 from ..machine.memory import HBM, Meta, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules import arguments
-from ..rules.errors import broken, shown
+from ..rules.errors import POLICY, broken, shown
 from .index import DynamicSlice, Index, Mask, RuntimeIndex, broadcast
 
 FAR = 2**20
@@ -88,6 +88,8 @@ def sizes(t: Any, given: tuple[Any, ...], shape: Any) -> tuple[Any, ...]:
     wanted = given if shape is None else (shape,)
     if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
         wanted = tuple(wanted[0])
+    if all([type(n) is int and -1 <= n < FAR for n in wanted]):  # to write the label takes longer
+        return wanted
     return arguments.integers(wanted, f"reshape of '{t.label}'", "the shape")
 
 
@@ -214,9 +216,50 @@ def explicit(t: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, 
     return tuple(indices), tuple(len(r) for r in ranges)
 
 
-def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
+def form_of_grid(t: Any, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What subscripts have in common that differ in the numbers added to their grids only: they
+    give one layout. None if they are not made of affine grids and integers, one an axis."""
+    meta = t.meta
+    if len(key) != len(meta.shape):
+        return None
+    pstart = meta.pstart
+    form: list[Any] = ["grid"]
+    for dim, e in enumerate(key):
+        if type(e) is Index and e.values is None:
+            form.append(e.form)
+            start = e.start
+        elif type(e) is int:
+            form.append(None)
+            start = e
+        else:
+            return None
+        if dim == meta.axis:
+            pstart += start
+    form.append(pstart)
+    return tuple(form)
+
+
+def seen(t: Any, key: tuple[Any, ...], form: tuple[Any, ...]) -> Strided | None:
+    """The view of a subscript of this form (`form_of_grid`) that is inside the tensor, if one was
+    read before."""
+    meta = t.meta
+    known = meta.views.get(form)
+    if known is None:
+        return None
+    off = t.off
+    for e, size, stride, (low, high) in zip(key, meta.shape, meta.strides, known[1]):
+        start = e if type(e) is int else e.start
+        if start + low < 0 or start + high >= size:
+            return None
+        off += start * stride
+    return Strided(known[0], off)
+
+
+def advanced(
+    t: Any, key: tuple[Any, ...], tile: Any, form: tuple[Any, ...] | None = None
+) -> Strided | Picked:
     """Read a subscript with index grids, or with a tile of run-time indices (an instance of
-    `tile`)."""
+    `tile`). One of the form `form` is remembered."""
     elements: list[Any] = []
     has_slice = False
     indirect = False
@@ -257,7 +300,19 @@ def advanced(t: Any, key: tuple[Any, ...], tile: Any) -> Strided | Picked:
             got=f"a grid of shape {grid}",
             remedy="Write nl.arange(n)[:, None] and nl.arange(m)[None, :].",
         )
-    return _grid(t, elements, grid)
+    warnings = POLICY.get().warnings
+    read = _grid(t, elements, grid)
+    if form is not None and type(read) is Strided and POLICY.get().warnings == warnings:
+        t.meta.views[form] = read.meta, tuple([_reach(e) for e in elements])
+    return read
+
+
+def _reach(e: Any) -> tuple[int, int]:
+    """How far the smallest and the largest value of an index lie from its first."""
+    if not isinstance(e, Index):
+        return 0, 0
+    low, high = e.range()
+    return low - e.start, high - e.start
 
 
 def _refuse_element(t: Any, e: Any) -> None:

@@ -240,7 +240,9 @@ class Tensor(PythonOperators):
             ]
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
-        read = subscripts.advanced(self, key, Tensor)
+        form = subscripts.form_of_grid(self, key)
+        seen = None if form is None else subscripts.seen(self, key, form)
+        read = subscripts.advanced(self, key, Tensor, form) if seen is None else seen
         if isinstance(read, subscripts.Picked):
             return IndexedTensor(
                 self, read.indices, read.grid, read.tiles, ("indices", self, *read.recipe)
@@ -415,8 +417,11 @@ class IndexedTensor(PickedElements, Tensor):
         self.skip = True
         good = np.ones(self.shape, dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
-            if type(index) is not ShapeOnly:
-                good &= (index >= 0) & (index < n)
+            if type(index) is ShapeOnly:
+                continue
+            few = np.asarray(index)
+            if not few.size or _lowest(few, None) < 0 or _highest(few, None) >= n:
+                good &= (few >= 0) & (few < n)
         return good
 
     def __getitem__(self, key: Any) -> Tensor:
