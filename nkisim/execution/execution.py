@@ -193,6 +193,16 @@ class Execution(Written):
         self.core = core
         lowering.place(self.kernel_code, 0)  # the first: that of the kernel itself
 
+    def kernel_frame(self) -> Any:
+        frame: Any = self.cursor or _getframe(3)
+        code = frame.f_code
+        while code is not self.kernel_code and (
+            code.co_filename in source.INTERNAL_FILES or code.co_filename.startswith(source.NUMPY)
+        ):
+            frame = frame.f_back
+            code = frame.f_code
+        return frame
+
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         self.spend(self, t, before)
 

@@ -72,6 +72,10 @@ class Written:
         self.places: dict[str, Places] = {}
         """Of each memory, what the tensors that the kernel placed itself wrote."""
 
+    def kernel_frame(self) -> Any:
+        """Where the kernel stands, or in a replay the program."""
+        raise NotImplementedError
+
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last
         entries of the tape."""
@@ -326,7 +330,7 @@ class Written:
         where = "the loop iteration"
         if type(scope) is TextScope:
             if frame is None:
-                frame = source.user_frame(2)
+                frame = self.kernel_frame()
             if scope.block.holds(frame.f_code, frame.f_lasti):
                 scope = scope.parent
                 if scope is None or not scope.closed:

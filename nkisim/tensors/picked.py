@@ -70,7 +70,7 @@ class PickedElements:
                 bad = bad & where
             if bad.any():
                 self._beyond(dim, np.broadcast_to(index, self.shape), bad)
-            picked.append(np.clip(few, 0, n - 1))
+            picked.append(np.minimum(np.maximum(few, 0), n - 1))
         return picked
 
     def _checked(self, where: np.ndarray | None) -> list[Any]:
