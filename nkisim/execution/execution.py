@@ -190,11 +190,12 @@ class Execution(Written):
     def lower(self, lowering: Lowering, core: int = 0) -> None:
         """Note the steps of the kernel from now on; of two cores, this is `core`."""
         self.lowering = lowering
+        self.recording = False  # the steps are enough
         self.core = core
         lowering.place(self.kernel_code, 0)  # the first: that of the kernel itself
 
     def kernel_frame(self) -> Any:
-        frame: Any = self.cursor or _getframe(3)
+        frame: Any = self.cursor or _getframe(2)
         code = frame.f_code
         while code is not self.kernel_code and (
             code.co_filename in source.INTERNAL_FILES or code.co_filename.startswith(source.NUMPY)
@@ -402,7 +403,7 @@ class Execution(Written):
             if self.values:
                 values = np.array(values)
         self.tape.prints.append(Printed(prefix, values, line))
-        if self.config.print_to_stdout and not self.recording:
+        if self.config.print_to_stdout and not self.recording and self.lowering is None:
             print(prefix, values)
 
     def note_history(
@@ -442,11 +443,13 @@ class Execution(Written):
         span: list[int] = []
         lowering = self.lowering
         if lowering is not None:
-            lowering.step(LOOP, int(affine), len(values))
+            frame = self.kernel_frame()
+            at = frame.f_code, frame.f_lasti
+            lowering.step(LOOP, int(affine), len(values), at=at)
         try:
             for i in values:
                 if lowering is not None:
-                    lowering.step(NEXT, 0, i)
+                    lowering.step(NEXT, 0, i, at=at)
                 if scope is not None:
                     scope.closed = True
                 self.serial += 1
@@ -466,7 +469,7 @@ class Execution(Written):
                 self.affine_loops = [s for s in self.affine_loops if s is not span]
             self.scope, self.affine = parent, outer
             if lowering is not None:
-                lowering.step(END)
+                lowering.step(END, at=at)
 
 
 running: Callable[[], Execution | None] = RUNNING.get  # type: ignore[assignment]
