@@ -61,7 +61,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
 
             p = nl.ndarray((128, T, G), dtype=q.dtype)
             l_tile = nl.ndarray((128, G), dtype=nl.float32)
-            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum in one instruction a head
+            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum, one instruction per head
                 p[:, :, g] = nisa.activation_reduce(nl.exp, qk[:, :, g], scale=scale, bias=minus_m[:, nl.ds(g, 1)],
                                                     reduce_op=nl.add, reduce_res=l_tile[:, nl.ds(g, 1)], dtype=q.dtype)
             l[...] = nisa.tensor_tensor(nisa.tensor_tensor(l, alpha, op=nl.multiply), l_tile, op=nl.add)
