@@ -1,6 +1,6 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
-Tried after v7, and it pays next to nothing: K and V of a chunk come in pieces, rows of 4 KiB a partition, so that the
+Tried after v7, and it pays next to nothing: K and V of a chunk come in pieces, rows of 4 KiB per partition, so that the
 first matmul waits for a piece and not for a chunk. By the model the smaller transfers cost what the earlier start saves.
 """
 
@@ -11,7 +11,7 @@ import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 KEYS = 8192  # a chunk at most: one update of m, l and acc
-PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB a partition in every transfer
+PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB per partition in every transfer
 BANK = 512  # fp32 values per partition in a PSUM bank
 
 
