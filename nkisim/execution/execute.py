@@ -251,7 +251,7 @@ def redirect(
     buf = dst.buf
     scope = buf.scope
     index = None
-    frame = None
+    frame: Any = None
     if scope.closed or execution.lowering is not None:
         frame = execution.kernel_frame()
     looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine

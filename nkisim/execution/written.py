@@ -265,7 +265,7 @@ class Written:
         for loop in self.affine_loops:
             first, now = loop
             if (
-                any([first <= owner < now for owner in some])
+                any(first <= owner < now for owner in some)
                 if few
                 else ((owners >= first) & (owners < now)).any()
             ):

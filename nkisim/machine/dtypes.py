@@ -138,7 +138,8 @@ def _round_tf32(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), cut, values).astype(np.float32)
 
 
-_LIMITS = {d: (int(np.iinfo(d).min), int(np.iinfo(d).max)) for d in INTEGERS}
+_RANGES: list[Any] = [np.iinfo(d) for d in INTEGERS]
+_LIMITS = {r.dtype: (int(r.min), int(r.max)) for r in _RANGES}
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 
 from .counts import sums_by
@@ -15,7 +13,6 @@ class Occupancy:
     last that touches it, which is what the best allocator there can be would need."""
 
     def __init__(self, buffers: list[Buffer]) -> None:
-        n = len(buffers)
         self.buffers = buffers
         self.metas = [b.meta for b in buffers]
         self.first = np.array([b.first for b in buffers], np.int64)

@@ -83,9 +83,10 @@ class Index:
             return np.broadcast_to(self.values, self.sizes)
         axes = [axis for axis, stride in enumerate(self.strides) if stride]
         if len(axes) == 1:  # as most grids are
-            size, stride = self.sizes[axes[0]], self.strides[axes[0]]
-            line = np.arange(self.start, self.start + size * stride, stride, np.int64)
-            if line.size == size_of(self.sizes):
+            n, stride = self.sizes[axes[0]], self.strides[axes[0]]
+            if n == size_of(self.sizes):
+                end = self.start + n * stride
+                line: np.ndarray = np.arange(self.start, end, stride, dtype=np.int64)
                 return line.reshape(self.sizes)
         total = np.full(self.sizes, self.start, dtype=np.int64)
         for axis, (size, stride) in enumerate(zip(self.sizes, self.strides)):

@@ -69,7 +69,7 @@ class PickedElements:
             if where is not None:
                 bad = bad & where
             if bad.any():
-                self._beyond(dim, np.broadcast_to(index, self.shape), bad)
+                self._out_of_bounds(dim, np.broadcast_to(index, self.shape), bad)
             picked.append(np.minimum(np.maximum(few, 0), n - 1))
         return picked
 
@@ -77,7 +77,7 @@ class PickedElements:
         """`_check`, each axis over the whole grid."""
         return [None if p is None else np.broadcast_to(p, self.shape) for p in self._check(where)]
 
-    def _beyond(self, dim: int, full: np.ndarray, bad: np.ndarray) -> None:
+    def _out_of_bounds(self, dim: int, full: np.ndarray, bad: np.ndarray) -> None:
         """Refuse the indices `full` of an axis, over the grid, which are out of bounds where `bad`
         holds."""
         n = self.base.shape[dim]

@@ -88,7 +88,7 @@ def sizes(t: Any, given: tuple[Any, ...], shape: Any) -> tuple[Any, ...]:
     wanted = given if shape is None else (shape,)
     if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
         wanted = tuple(wanted[0])
-    if all([type(n) is int and -1 <= n < FAR for n in wanted]):  # to write the label takes longer
+    if all(type(n) is int and -1 <= n < FAR for n in wanted):  # to write the label takes longer
         return wanted
     return arguments.integers(wanted, f"reshape of '{t.label}'", "the shape")
 
