@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..isa.copies import MEMSET
 from ..isa.core import Call, Instruction
-from ..isa.vector import MEMSET
 from ..machine.memory import FULL, SBUF, Buffer
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor

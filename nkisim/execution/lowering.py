@@ -25,7 +25,7 @@ from ..machine.memory import CONST, Buffer, Meta, meta_of
 from ..machine.shapes import Symbol
 from ..rules import source
 from ..rules.errors import broken
-from ..tensors.index import box_of_kept
+from ..tensors.masks import box_of_kept
 from ..tensors.runtime import ResolvedView
 from ..tensors.tensor import IndexedTensor, Tensor
 from .signature import Signature

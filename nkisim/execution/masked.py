@@ -14,7 +14,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST, EMPTY, Meta
 from ..rules import source
 from ..rules.errors import KernelError, broken
-from ..tensors.index import Mask
+from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution

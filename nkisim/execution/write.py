@@ -15,7 +15,7 @@ import numpy as np
 from ..machine.memory import FULL, HBM, PARTIAL, SHARED, ZERO
 from ..rules import source
 from ..rules.errors import KernelError, report
-from ..tensors.index import box_of_kept
+from ..tensors.masks import box_of_kept
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution

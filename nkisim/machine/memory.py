@@ -86,7 +86,7 @@ class Meta:
         """The partition axis; -1 in HBM."""
         self.views: dict[tuple[Any, ...], tuple[Meta, tuple[Any, ...]]] = {}
         """The layouts of its views by the form of their subscripts (`layout.subscripted`,
-        `subscripts.form_of_grid`)."""
+        `gridded.form_of_grid`)."""
 
     @property
     def dense(self) -> bool:

@@ -53,7 +53,7 @@ from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
 from ..tensors import runtime
 from ..tensors.const import Const, number
-from ..tensors.index import Mask
+from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from .call import Call
 

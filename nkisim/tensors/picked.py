@@ -11,7 +11,7 @@ from ..machine.memory import FULL, Buffer, Meta
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from . import subscripts
-from .index import box_of_kept
+from .masks import box_of_kept
 
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 

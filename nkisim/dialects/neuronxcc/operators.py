@@ -10,7 +10,7 @@ import numpy as np
 from ...execution.execute import execute, redirect
 from ...execution.execution import running
 from ...isa import alu
-from ...isa.vector import MEMSET, TENSOR_COPY
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
 from ...rules.errors import broken
 from ...tensors.const import Const
