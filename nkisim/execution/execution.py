@@ -11,7 +11,6 @@ import numpy as np
 
 from ..machine.config import Config
 from ..machine.memory import (
-    CONST,
     EMPTY,
     HBM,
     PSUM,
@@ -28,7 +27,7 @@ from ..machine.shapes import shape_only
 from ..rules import scopes, source
 from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
-from ..tensors.tensor import IndexedTensor, Tensor
+from ..tensors.tensor import Tensor
 from .creation import creatable
 from .lowering import (
     END,
@@ -36,17 +35,15 @@ from .lowering import (
     LOOP,
     NEXT,
     OFFER,
-    PAUSE,
     PLACE,
-    RESUME,
     TARGET,
     Lowering,
 )
 from .lowering import ZERO as ZERO_STEP
+from .observed import Observed
 from .places import Places
 from .signature import Signature
-from .tape import Printed, Record, Tape
-from .written import Written
+from .tape import Record
 
 _SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
@@ -56,7 +53,7 @@ _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
 
 
-class Execution(Written):
+class Execution(Observed):
     """The state of one running kernel."""
 
     # what every instruction touches; slots are read faster than the entries of a dictionary this
@@ -75,10 +72,8 @@ class Execution(Written):
         "last_srcs",
         "lowering",
         "places_tiles",
-        "recording",
         "signatures",
         "spend",
-        "tape",
         "tensor",
     )
 
@@ -92,15 +87,15 @@ class Execution(Written):
         """`listener`: the run that records the kernel, if any; `spend`: fills a PSUM tile with its
         zeros (`execute.spend_memset`)."""
         self.root = Scope(None)
-        super().__init__(self.root)
+        super().__init__(
+            self.root, listener is not None, listener is not None and listener.keep_results
+        )
         self.config = config
         self.dialect = dialect
         self.tensor: type[Tensor] = dialect.tensor
         """The class of the tensors that the kernel holds."""
-        self.recording = listener is not None
         self.values = listener is None or listener.values
         """Whether values are computed. If not, every array is a `ShapeOnly`."""
-        self.tape = Tape(listener is not None and listener.keep_results)
         self.lowering: Lowering | None = None
         """What notes the kernel's steps, if it is lowered."""
         self.cursor: Cursor | None = None
@@ -121,8 +116,6 @@ class Execution(Written):
         self.core = 0
         self.numbered: list[Buffer] = []
         """Of a replay that has ended, the buffers by the program's numbers."""
-        self.paused: list[tuple[Any, ...]] | None = None
-        """The history that `pause_history` laid aside."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
         self.first_addresses: dict[tuple[CodeType, int], int] = {}
@@ -374,59 +367,6 @@ class Execution(Written):
         if self.lowering is not None:
             self.lowering.step(OFFER, 0, *self.lowering.view(t))
         self.last_result = t
-
-    def pause_history(self, buf: Buffer) -> None:
-        """Keep no history of a tensor until `resume_history`."""
-        if self.lowering is not None:
-            self.lowering.step(PAUSE, 0, self.lowering.numbers[buf])
-        self.paused = buf.tracked
-        buf.tracked = None
-
-    def resume_history(self, t: Tensor) -> None:
-        """Go on with the history of `t`, whose whole value the last instruction has completed."""
-        if self.lowering is not None:
-            self.lowering.step(RESUME, 0, *self.lowering.view(t))
-        buf = t.buf
-        buf.tracked = self.paused
-        if buf.tracked is not None:
-            at = self.tape.start_of_last(1)
-            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
-
-    def print_values(self, prefix: str, t: Tensor, line: int) -> None:
-        """Note, and unless somebody records print, what `t` holds."""
-        if self.lowering is not None:
-            self.lowering.printed(prefix, t)
-        values: Any = np.asarray(t.array) if t.meta.space == CONST else t.array
-        if t.meta.space != CONST:
-            self.check_read(t, "nl.device_print")
-            values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
-            if self.values:
-                values = np.array(values)
-        self.tape.prints.append(Printed(prefix, values, line))
-        if self.config.print_to_stdout and not self.recording and self.lowering is None:
-            print(prefix, values)
-
-    def note_history(
-        self,
-        t: Tensor,
-        code: CodeType | None,
-        lasti: int,
-        keep: np.ndarray | None = None,
-        at: int | None = None,
-    ) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction recorded at `at`
-        (None: next)."""
-        buf = t.buf
-        if t.meta is buf.meta:
-            values = t.array
-            where = None if keep is None else (t.meta, t.off, keep)
-        else:
-            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-            where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        assert buf.tracked is not None
-        buf.tracked.append(
-            (values.copy(), len(self.tape.entries) if at is None else at, code, lasti, where)
-        )
 
     # -- loops -------------------------------------------------------------------------------------
     def open_scope(self, parent: Scope) -> Scope:
