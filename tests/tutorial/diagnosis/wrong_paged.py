@@ -27,13 +27,6 @@ WRONG = {
         None,  # caught, and not named
         "No known mistake",
     ),
-    "8 positions that do not divide a block": (
-        8,
-        S8,
-        [("if block % s == 0", "if block % s != 0")],
-        None,
-        "No known mistake",
-    ),
     "8 entry before, a block at a time": (
         8,
         BLOCKS8,
