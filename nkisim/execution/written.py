@@ -292,8 +292,8 @@ class Written:
                 "nl.program_id(axis)."
                 if instances
                 else "Make the tile inside the loop, or index it with the loop variable; if the "
-                "order matters, or to reduce into it, use nl.sequential_range. (Of reductions "
-                "matmuls into PSUM may be summed, and t[...] += x.)",
+                "order matters, or to reduce into it, use nl.sequential_range. (Two "
+                "reductions are allowed: matmuls summed in PSUM, and t[...] += x.)",
             )
         owner[index] = self.scope.serial
         if buf.state == FULL:
@@ -316,10 +316,13 @@ class Written:
             else:
                 where = "the branch" if scope.block.kind == "if" else "the loop"
         made = source.line_of(buf.code, buf.lasti)
+        used = frame if frame is not None else source.user_frame(2)
+        elsewhere = source.line_of(used.f_code, used.f_lasti).line != made.line
         name = t.label if t.label.isidentifier() else "t"
         broken(
             "scope",
-            f"'{t.label}' is used outside {where} that made it (line {made.line})",
+            f"'{t.label}' is used outside {where} that made it"
+            + (f", in line {made.line}" if elsewhere else ""),
             tensor=t.label,
             got=f"made by: {made.text}",
             remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and "

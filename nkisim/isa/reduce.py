@@ -246,7 +246,7 @@ def _command(call: Call, cmd: int, idle: bool = False) -> None:
     if cmd not in (REDUCE, RESET_REDUCE, LOAD_REDUCE) and not (idle and cmd == IDLE):
         call.fail(
             "argument",
-            "reduce_cmd is none that it has",
+            "reduce_cmd is not one that it takes",
             got=cmd,
             limit=f"{'idle, ' if idle else ''}reset_reduce, reduce, load_reduce",
         )

@@ -80,14 +80,14 @@ def resolve(dtype: Any) -> np.dtype:
     elif isinstance(dtype, str):
         if dtype not in _BY_NAME:
             raise TypeError(
-                f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}"
+                f"'{dtype}' is not an NKI data type; these are: {', '.join(sorted(_BY_NAME))}"
             )
         found = _BY_NAME[dtype]
     elif dtype is bool:
         return BOOL
     elif dtype is float or dtype is int:
         raise TypeError(
-            f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
+            f"Python's {dtype.__name__} is not an NKI data type; write nl.float32, nl.int32, ..."
         )
     elif isinstance(dtype, type):
         try:

@@ -83,9 +83,8 @@ class PickedElements:
                     tensor=self.label,
                     got=f"{int(full.min())}..{int(full.max())}",
                     limit=f"0..{n - 1}",
-                    remedy="The index is data: let entries that stand for nothing point at an "
-                    "element that is there, and "
-                    "mask what it brings."
+                    remedy="The index is data: let unused entries point at an element that "
+                    "exists, and mask what it brings."
                     if self.tiles
                     else "Pass mask= to leave out what lies beyond the tensor, e.g. "
                     "mask=(i_f < n).",
@@ -110,8 +109,8 @@ class PickedElements:
             # of the flat memory too, as the official simulator tells it
             got=f"row {row}; index {offset} is out of bounds for axis 0 with size {total}",
             limit=f"0..{extent - 1}",
-            remedy="The index is data: let entries that stand for nothing point at a row that is "
-            "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
+            remedy="The index is data: let unused entries point at a row that exists, or leave "
+            "such rows out with oob_mode=nisa.oob_mode.skip, where a DMA takes it.",
         )
 
     def places(self) -> np.ndarray | None:

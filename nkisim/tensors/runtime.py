@@ -240,7 +240,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     if least < count:
         broken(
             "shape-mismatch",
-            f"{api}: '{index.label}' has {least} offsets a group, {count} are used",
+            f"{api}: '{index.label}' has {least} offsets per group, {count} are used",
             tensor=index.label,
             got=index.shape,
         )

@@ -29,7 +29,7 @@ def register(add: Add) -> None:
     grading.add_argument("--out", required=True, metavar="GRADES", help="where the grades go")
     grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
-    grading.add_argument("-j", type=int, default=1, metavar="N", help="so many at a time")
+    grading.add_argument("-j", type=int, default=1, metavar="N", help="how many to grade at a time")
     grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
     grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
     grading.add_argument("--memory", type=int, default=4096, metavar="MB")

@@ -259,7 +259,9 @@ class Submitted:
                 if again.get("digest") != made.digest:
                     raise Reported(
                         Problem(
-                            WRONG, "unsteady", "The kernel is another one each time it is built."
+                            WRONG,
+                            "unsteady",
+                            "The kernel is a different one each time it is built.",
                         )
                     )
             self._fits(made, args)

@@ -123,7 +123,9 @@ def atomic_rmw(dst: Any, value: Any, op: Any, *, mask: Any = None, **kwargs: Any
         )
     if alu_of(op, api).name != "add":
         broken(
-            "operator", f"{api}: op '{getattr(op, '__name__', op)}' is not there", limit="np.add"
+            "operator",
+            f"{api}: op '{getattr(op, '__name__', op)}' does not exist here",
+            limit="np.add",
         )
     added = operand(value, api)
     if is_const(added):
