@@ -203,7 +203,7 @@ class Trial:
                     np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
                 ).ravel()
                 for first in chunks
-                for own in np.arange(block).reshape(-1, step)
+                for own in np.split(np.arange(block), range(step, block, step))
             ], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:
