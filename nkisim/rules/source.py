@@ -178,29 +178,51 @@ def _span_of(node: ast.expr | ast.stmt) -> _Span:
 
 
 @functools.lru_cache(maxsize=64)
-def _branches(text: str) -> tuple[tuple[_Span, _Span], ...]:
-    """Where the branches, loops and assertions in `text` lie, and their conditions."""
+def _branches(text: str) -> tuple[tuple[_Span, _Span, bool], ...]:
+    """Where the branches, loops and assertions in `text` lie, and their conditions; whether it is a
+    loop that goes on as long as one value is true."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return ()
     nodes = [node for node in ast.walk(tree) if isinstance(node, _Branch)]
-    return tuple((_span_of(node), _span_of(node.test)) for node in nodes)
+    return tuple(
+        (
+            _span_of(node),
+            _span_of(node.test),
+            isinstance(node, ast.While) and not isinstance(node.test, ast.BoolOp),
+        )
+        for node in nodes
+    )
+
+
+def _decided(depth: int) -> list[bool] | None:
+    """Of each branch or assertion whose condition the expression that is evaluated now is (part
+    of), whether it is a loop on one value; None where the kernel's text cannot be read."""
+    frame = user_frame(depth + 1)
+    place = span(frame.f_code, frame.f_lasti)
+    lines = lines_of(frame.f_code)
+    if place is None or not lines:
+        return None
+    # Python 3.11 gives the jump of a branch the place of the whole statement
+    return [
+        loop
+        for whole, test, loop in _branches("".join(lines))
+        if place == whole or (test[:2] <= place[:2] and place[2:] <= test[2:])
+    ]
 
 
 def decides_a_branch(depth: int = 1) -> bool:
     """Whether the kernel's expression that is evaluated now is (part of) the condition of a branch,
     a loop or an assertion; also where its text cannot be read."""
-    frame = user_frame(depth + 1)
-    place = span(frame.f_code, frame.f_lasti)
-    lines = lines_of(frame.f_code)
-    if place is None or not lines:
-        return True
-    # Python 3.11 gives the jump of a branch the place of the whole statement
-    return any(
-        place == whole or (test[:2] <= place[:2] and place[2:] <= test[2:])
-        for whole, test in _branches("".join(lines))
-    )
+    found = _decided(depth + 1)
+    return found is None or bool(found)
+
+
+def decides_a_loop(depth: int = 1) -> bool:
+    """Whether it is the condition of a `while`, not one of several; not where the text cannot be
+    read."""
+    return any(_decided(depth + 1) or ())
 
 
 def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:
