@@ -1,15 +1,18 @@
 """Where in the kernel's own text an event happened, and what the reader called a tensor there."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import functools
 import inspect
 import itertools
 import linecache
+import operator
 import os
 import re
 import sys
+import warnings
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -86,9 +89,47 @@ def _lines_of(code: CodeType, filename: str) -> tuple[str, ...]:
         # as far as the last line of the function's last statement, which may have several
         text = "".join(lines[code.co_firstlineno - 1 : last + 20])
         parts = {part for name in known if name[0] not in "._" for part in name.split(".")}
-        if not parts <= set(_WORD.findall(text)):
+        if not parts <= set(_WORD.findall(text)) or not _compiles_to(code, "".join(lines)):
             return ()
     return tuple(lines)
+
+
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
+def _compiles_to(code: CodeType, text: str) -> bool:
+    """Whether `text` has a function that compiles to `code`, on its lines: a file may have been
+    edited since. True where the text does not compile by itself, as a cell with an await."""
+    found = _compiled(text, code.co_flags & _FUTURE)
+    return found is None or _shape_of(code) in found
+
+
+_Shape = tuple[str, bytes, tuple[tuple[int, int, int | None], ...]]
+
+
+def _shape_of(code: CodeType) -> _Shape:
+    """The name, the byte code and the lines of a function."""
+    return code.co_name, code.co_code, tuple(code.co_lines())
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str, flags: int) -> set[_Shape] | None:
+    """The functions in `text`; None if it does not compile."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            whole = compile(text, "<text>", "exec", flags=flags, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return None
+    found: set[_Shape] = set()
+    waiting = [whole]
+    while waiting:
+        one = waiting.pop()
+        found.add(_shape_of(one))
+        waiting.extend(c for c in one.co_consts if isinstance(c, CodeType))
+    return found
 
 
 def function_of(code: CodeType) -> tuple[str, int] | None:
