@@ -8,7 +8,7 @@ what they do with the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +116,7 @@ FAMILIES = {
         ),
         Family("scores below -110", "a max that starts at 0", _around(-150.0, 2.0)),
         Family("scores near -3000", FINITE, _around(0.0, 2.0), base=-3072.0),
-        Family("scores near -100000", FINITE, _around(0.0, 2.0), noise=False, base=-98304.0),
+        Family("scores near -100000", FINITE, _around(0.0, 2.0), noise=False, base=-98504.0),
         Family(
             "all 24 bits",
             "q, k or v rounded to 16 bits: nothing here is exact in them",
@@ -128,6 +128,13 @@ FAMILIES = {
         ),
     )
 }
+
+
+def revealed(name: str, options: Mapping[str, object]) -> str:
+    """What a family reveals, or the scale that is given with it."""
+    if "softmax_scale" in options:
+        return "a scale that is ignored, or a max that is not that of the scaled scores"
+    return FAMILIES[name].reveals
 
 
 def seed(*parts: object) -> np.random.Generator:

@@ -105,7 +105,8 @@ def fast_case(
         n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
     of = FAMILIES[name] if isinstance(name, str) else name
     made = families.heads(of, n_q, n_kv, d, n, draw)
-    return _case(family or of.name, of.reveals, *made, **options)
+    reveals = families.revealed("random", options) if options else of.reveals
+    return _case(family or of.name, reveals, *made, **options)
 
 
 def wide_case(name: str, n_q: int, n_kv: int, n: int, draw: Draw = OWN) -> Case:
@@ -132,7 +133,8 @@ def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
 
 
 def _scaled(scale: float, draw: Draw) -> Case:
-    return fast_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
+    name = SCALES[scale]
+    return fast_case(name, 8, 2, 64, 256, scale_name(scale), draw, softmax_scale=scale)
 
 
 @cache
@@ -163,6 +165,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         fast_case("random", 6, 2, 128, 128, "random, one tile", draw),
         fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
         fast_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
+        fast_case("random", 12, 1, 16, 43 * 128, "random, 12 heads per group", draw),
         fast_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
         *(_scaled(x, draw) for x in SCALES if x >= 0),
         *(wide_case(name, 8, 2, 512, draw) for name, f in FAMILIES.items() if f.scores),
