@@ -76,7 +76,7 @@ def batch_case(
             k[b, :, :, length:] += np.float32(in_k)
             v[b, :, :, length:] += np.float32(in_v)
     args = {"q": q, "k": k, "v": v, "lengths": np.array(lengths, np.int32)[:, None]}
-    reveals = reveals or families.revealed(name, options)
+    reveals = reveals or FAMILIES[name].reveals
     return Case(family or name, reveals, args, options, not FAMILIES[name].digits)
 
 

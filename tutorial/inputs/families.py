@@ -8,7 +8,7 @@ what they do with the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,13 +128,6 @@ FAMILIES = {
         ),
     )
 }
-
-
-def revealed(name: str, options: Mapping[str, object]) -> str:
-    """What a family reveals, or the scale that is given with it."""
-    if "softmax_scale" in options:
-        return "a scale that is ignored, or a max that is not that of the scaled scores"
-    return FAMILIES[name].reveals
 
 
 def seed(*parts: object) -> np.random.Generator:

@@ -34,8 +34,7 @@ def one_head_case(
     n = n if family else draw.keys(n, name)
     q, k, v = families.heads(name, 1, 1, d, n, draw)
     args = {"q": q, "k": k[0], "v": v[0]}
-    reveals = families.revealed(name, options)
-    return Case(family or name, reveals, args, options, not FAMILIES[name].digits)
+    return Case(family or name, FAMILIES[name].reveals, args, options, not FAMILIES[name].digits)
 
 
 def two_row_cases(d: int, n: int, draw: Draw = OWN) -> tuple[Case, ...]:
@@ -63,15 +62,13 @@ def grouped_case(
         n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
     q, k, v = families.heads(name, n_q, n_kv, d, n, draw)
     args = {"q": q, "k": k, "v": v}
-    reveals = families.revealed(name, options)
-    return Case(family or name, reveals, args, options, not FAMILIES[name].digits)
+    return Case(family or name, FAMILIES[name].reveals, args, options, not FAMILIES[name].digits)
 
 
-SCALES = {0.5: "random", -0.25: "middle tile dominates", 0.0: "random"}
-"""Scales that a caller may give, and the families to give them with: not the default's size, one
-that turns the order of the scores round (so far apart that the max of the unscaled ones will not
-do), and one that makes them equal. A kernel that scales the max after it was taken may refuse the
-second."""
+SCALES = (0.5, -0.25, 0.0)
+"""Scales that a caller may give: not the default's size, one that turns the order of the scores
+round, and one that makes them equal. A kernel that scales the max after it was taken may refuse
+the second."""
 
 
 def scale_name(scale: float) -> str:

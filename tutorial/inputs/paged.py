@@ -94,5 +94,5 @@ def paged_case(
         lengths = draw.lengths(lengths, name)
         heads = (*draw.heads(*heads[:2], name), heads[2])
     made = [sequence(name, *heads, n, turn, draw) for turn, n in enumerate(lengths)]
-    exact, reveals = not FAMILIES[name].digits, families.revealed(name, how)
-    return paged(family or name, reveals, made, block, exact=exact, draw=draw, **how)
+    of = FAMILIES[name]
+    return paged(family or name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)

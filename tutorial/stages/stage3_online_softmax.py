@@ -64,10 +64,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         one_head_case("random", 64, 1024, draw=draw),
         one_head_case("random", 128, 256, "random, d = 128", draw),
         one_head_case("random", 64, 128, "random, one tile", draw),
-        *(
-            one_head_case(name, 64, 512, scale_name(x), draw, softmax_scale=x)
-            for x, name in SCALES.items()
-        ),
+        *(one_head_case("random", 64, 512, scale_name(x), draw, softmax_scale=x) for x in SCALES),
         *(
             one_head_case(name, 64, 1024, draw=draw)
             for name, f in FAMILIES.items()

@@ -120,7 +120,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
         case("n = 1", "what a sequence of length 0 gets", (0, 1), 2, 1, 64, 1),
         *(
             batch_case(
-                name,
+                "random",
                 (200, 60),
                 4,
                 1,
@@ -132,7 +132,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
                 draw,
                 softmax_scale=x,
             )
-            for x, name in SCALES.items()
+            for x in SCALES
         ),
     )
 

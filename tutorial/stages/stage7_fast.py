@@ -105,8 +105,7 @@ def fast_case(
         n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
     of = FAMILIES[name] if isinstance(name, str) else name
     made = families.heads(of, n_q, n_kv, d, n, draw)
-    reveals = families.revealed("random", options) if options else of.reveals
-    return _case(family or of.name, reveals, *made, **options)
+    return _case(family or of.name, of.reveals, *made, **options)
 
 
 def wide_case(name: str, n_q: int, n_kv: int, n: int, draw: Draw = OWN) -> Case:
@@ -133,8 +132,7 @@ def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
 
 
 def _scaled(scale: float, draw: Draw) -> Case:
-    name = SCALES[scale]
-    return fast_case(name, 8, 2, 64, 256, scale_name(scale), draw, softmax_scale=scale)
+    return fast_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
 
 
 @cache

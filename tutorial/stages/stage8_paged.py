@@ -122,7 +122,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         case("random, blocks of 128", (300,), 128, heads=(4, 1, 64), most=3),
         case("random, Hkv = 5", (25,), 8, heads=(10, 5, 32), most=4),
         case("blocks of one key", (260, 9), 1, heads=(2, 1, 64)),
-        *(_scaled(x, draw) for x in SCALES if x >= 0),
+        *(_usual("random", draw, scale_name(x), softmax_scale=x) for x in SCALES if x >= 0),
         _usual("random", draw, "shared prefix", shared=4),
         _usual("random", draw, "one key in the last block", (73, 89)),
         case("lengths 0, 1, 15, 16, 17", (0, 1, 15, 16, 17), 16, heads=(2, 1, 64), most=3),
@@ -148,14 +148,10 @@ def _usual(
     return paged_case(name, lengths, 4, family, draw=draw, most=24, n_blocks=45, **how)
 
 
-def _scaled(scale: float, draw: Draw) -> Case:
-    return _usual(SCALES[scale], draw, scale_name(scale), softmax_scale=scale)
-
-
 @cache
 def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """A negative scale turns the order of the scores round; a kernel may refuse it."""
-    return tuple(_scaled(x, draw) for x in SCALES if x < 0)
+    return tuple(_usual("random", draw, scale_name(x), softmax_scale=x) for x in SCALES if x < 0)
 
 
 def _long_tables(draw: Draw) -> tuple[Case, ...]:
