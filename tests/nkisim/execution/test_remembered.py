@@ -237,6 +237,28 @@ def test_a_tile_of_a_loop_serves_inside_it_and_is_refused_after_it(kernel, line)
     assert error.value.source == f"{line}  # after the loop"
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_tile_of_an_inner_loop_ends_with_the_iteration_around_it(kept):
+    def kernel(x):
+        out = nl.ndarray((8, 16), dtype=nl.float32, buffer=nl.shared_hbm)
+        t = nl.load(x)
+        total = nl.zeros((8, 16), dtype=nl.float32)
+        made = []
+        for _ in nl.sequential_range(2):
+            for _ in range(2):
+                made.append(nisa.tensor_copy(t))
+                total += made[0 if kept else -1]
+        nl.store(out, value=total)
+        return out
+
+    if not kept:
+        assert np.allclose(nki.jit(kernel)(X), 4 * X)
+        return
+    with pytest.raises(nkisim.KernelError) as error:
+        nki.jit(kernel)(X)
+    assert error.value.rule == "scope"
+
+
 def test_nothing_is_printed_while_a_kernel_is_lowered(capsys):
     def kernel(x):
         out = nl.ndarray((8, 16), dtype=nl.float32, buffer=nl.shared_hbm)
