@@ -10,14 +10,14 @@ from pathlib import Path
 
 from .. import stage
 from ..stage import StageError
-from . import feedback, gradebook
+from . import feedback, gradebook, names
 from .cluster import NoCluster
 from .grade import grade
 from .gradebook import Grade, RubricError
 from .judges import Setting, seed_of
 from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
 from .sandbox import Limits
-from .submissions import NoSubmissions, Submission, file_name, found_in
+from .submissions import NoSubmissions, Submission, found_in, without_any
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -102,16 +102,23 @@ def _grade(options: argparse.Namespace) -> int:
     except NoCluster as error:
         raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
-    written(out, grades, in_force, options.feedback)
+    without = without_any(Path(options.submissions), jobs)
+    written(out, grades, in_force, options.feedback, without)
     if options.json:
         print(gradebook.as_json(grades, in_force), end="")
     else:
-        print(feedback.class_markdown(grades, in_force))
+        print(feedback.class_markdown(grades, in_force, without))
         print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
 
 
-def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: str) -> None:
+def written(
+    out: Path,
+    grades: Sequence[Grade],
+    in_force: Sequence[str],
+    level: str,
+    without: Sequence[str] = (),
+) -> None:
     """Write gradebook and pages: the same bytes for the same results."""
 
     def put(name: str, text: str) -> None:
@@ -119,20 +126,15 @@ def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: 
 
     put("grades.csv", gradebook.as_csv(grades))
     put("grades.json", gradebook.as_json(grades, in_force))
-    put("class.md", feedback.class_markdown(grades, in_force))
-    put("class.html", feedback.class_page(grades, in_force))
+    put("class.md", feedback.class_markdown(grades, in_force, without))
+    put("class.html", feedback.class_page(grades, in_force, without))
     (out / "students").mkdir(exist_ok=True)
-    names: dict[str, int] = {}
-    for student in dict.fromkeys(g.submission.student for g in grades):
+    for student, safe in names.file_names(g.submission.student for g in grades).items():
         own = [g for g in grades if g.submission.student == student]
-        safe = file_name(student)
-        names[safe] = names.get(safe, 0) + 1
-        if names[safe] > 1:
-            safe += f"-{names[safe]}"
         put(f"students/{safe}.md", feedback.markdown(student, own, level))
         put(f"students/{safe}.html", feedback.page(student, own, level))
 
 
 def _progress(done: int, all_of_them: int, job: Submission, outcome: str) -> None:
-    name = job.student.encode("ascii", "replace").decode()[:40]
+    name = names.shown(job.student)
     print(f"{done:5d}/{all_of_them}  {name}  stage {job.stage}: {outcome}", file=sys.stderr)

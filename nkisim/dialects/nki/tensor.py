@@ -14,7 +14,7 @@ from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM
 from ...machine.running import dialect
-from ...rules import arguments
+from ...rules import arguments, source
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
@@ -43,7 +43,17 @@ class NkiTensor(SubscriptedTensor, NKIObject):
 
     def __bool__(self) -> bool:
         """True: `if tensor:` asks whether an optional argument was given. The values are not
-        known while the kernel is built, and have no say."""
+        known while the kernel is built, and have no say: a `while` on them would never end."""
+        if source.decides_a_loop():
+            broken(
+                "truth-value",
+                f"'{self.label}' is the condition of a loop, which would never end: what a tensor "
+                "holds is not known while the kernel is built",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="Load the value into a register (nisa.register_load) and loop with "
+                "nl.while_loop.",
+            )
         return True
 
     # -- queries -----------------------------------------------------------------------------------
