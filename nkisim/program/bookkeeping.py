@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..execution.execution import Execution
-from ..isa.vector import MEMSET
+from ..isa.copies import MEMSET
 from ..machine.memory import EMPTY, HBM, PSUM, SBUF
 from ..tensors.tensor import Tensor
 from .decode import refuse

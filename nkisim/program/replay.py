@@ -53,41 +53,16 @@ from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
 from ..tensors import runtime
 from ..tensors.const import Const, number
-from ..tensors.index import Mask
+from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import bookkeeping
 from .call import Call
 from .decode import refuse
+from .stand_ins import Dialect, Replayed
 
 NUMBER, PICKED, FRESH, SENT, STATE = -1, -2, -3, -4, -5
 CHUNK = 1 << 14
 """Steps turned into Python's integers at a time."""
-
-
-class Dialect:
-    """What the machine asks of the dialect of a kernel that is replayed."""
-
-    tensor = Tensor
-    scoped_text = False
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.writes_inputs = name == "nki"
-
-    def has(self, name: str) -> bool:
-        """Whether its language has a function of that name."""
-        return False
-
-
-class Replayed:
-    """Stands for the kernel in sentences."""
-
-    kernel_return = True
-
-    def __init__(self, listing: Listing) -> None:
-        self.__name__ = listing.co_name
-        self.function = self
-        self.__code__ = listing
 
 
 class Replay:

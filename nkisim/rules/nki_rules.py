@@ -136,3 +136,10 @@ _nki(
     "two cores touch the same HBM elements, one of them writing, only with a barrier between",
     "isa6 core_barrier, sendrecv",
 )
+_nki(
+    "replicated-write",
+    "of two cores that have exchanged tiles and hold the same result, one stores it",
+    "isa6 core_barrier, sendrecv",
+    "reported",
+    advisory=True,
+)

@@ -14,7 +14,7 @@ from ..machine.memory import HBM, meta_of
 from ..machine.running import running
 from ..machine.shapes import shape_only
 from ..rules.errors import broken
-from .strided import reshape
+from .reshaping import reshape
 from .tensor import IndexedTensor, Tensor
 
 _INT64 = np.dtype(np.int64)

@@ -89,7 +89,7 @@ def pieces(timeline: Timeline, fold: bool = False) -> Iterator[str]:
 
 
 FOLDED = (
-    "the first instruction of its kind has all its details, the others only their number; "
+    "the instruction that is the first of its kind has all its details, others only their number; "
     'a file whose name ends in ".gz" has everything'
 )
 

@@ -167,6 +167,11 @@ class Trial:
             self._twins[tiling] = self._names(tiling)
         return self._twins[tiling]
 
+    def work(self, tiling: Tiling) -> int:
+        """How many updates of a state a twin makes, with these tiles."""
+        given = self.names(tiling)
+        return 0 if given is None else len(given["tiles"]) * given["B"] * given["Hkv"]
+
     def _names(self, tiling: Tiling) -> dict[str, Any] | None:
         problem = self.problem
         tiles, splits = self._tiles(tiling)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...execution.execute import execute, redirect
 from ...execution.execution import Execution, current, running
-from ...isa.vector import MEMSET
+from ...isa.copies import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments

@@ -16,7 +16,7 @@ from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
