@@ -137,6 +137,11 @@ def unusual(submission: Submission) -> tuple[str, ...]:
     return tuple(name[:_MOST_NAME] for name in sorted(found)[:_MOST_NAMES])
 
 
+def as_python(source: str) -> str:
+    """The text of a cell without what only IPython understands: its lines become comments."""
+    return _MAGIC.sub(r"# \1", source)
+
+
 def _rank(path: Path) -> tuple[bool, int, bool, str]:
     named = path.name.lower().startswith("stage")
     return path.suffix.lower() == ".py", -len(path.parts), named, path.as_posix()
@@ -225,7 +230,7 @@ def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submis
         return unusable("it is written in UTF-16, and Python reads UTF-8")
     if not notebook:
         if b"get_ipython()" in text:  # a notebook that was exported
-            text = _MAGIC.sub(r"# \1", text.decode("utf-8", "replace")).encode()
+            text = as_python(text.decode("utf-8", "replace")).encode()
         return Submission(student, lesson.number, file, text)
     cell = _exercise(text, lesson)
     if cell is None:
@@ -249,4 +254,4 @@ def _exercise(text: bytes, lesson: stage.Stage) -> str | None:
         for number in range(len(code))
         if begun[number] or tagged[number]
     ]
-    return _MAGIC.sub(r"# \1", sources[max(found)[2]]) if found else None
+    return as_python(sources[max(found)[2]]) if found else None
