@@ -122,7 +122,7 @@ def _ragged() -> str:
         for first in range(0, LONGEST, TILE):
             keys = range(first, first + TILE)
             counts = [k for k in keys if k < length]
-            what = "skipped" if not counts else "whole" if len(counts) == TILE else "masked"
+            what = "all padding" if not counts else "whole" if len(counts) == TILE else "masked"
             shown = _listed(counts) or "none"
             rows.append((b, length, f"{first}..{first + TILE - 1}", shown, what))
     return table(("sequence", "length", "tile's keys", "keys that count", "the tile is"), rows)
@@ -160,7 +160,7 @@ def _accumulate() -> str:
         now = product + (before if flag else 0)
         rows.append((turn, product, flag, before if flag else "anything", now))
         before = now
-    return table(("turn", "product", "accumulate", "tile before", "tile after"), rows)
+    return table(("iteration", "product", "accumulate", "tile before", "tile after"), rows)
 
 
 def _decoding() -> str:

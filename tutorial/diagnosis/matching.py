@@ -87,27 +87,36 @@ def recognised(evidence: Evidence) -> Match | None:
     clear = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
     if not clear:
         return None
-    first = min(clear, key=lambda trial: trial.problem.n * trial.problem.n_q_heads)
+    first = min(clear, key=lambda t: (_far_below(t), t.problem.n * t.problem.n_q_heads))
     others = [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
         for tiling in first.tilings():
+            tried = _quickest_first(first, others, tiling)
             matches = [
                 Match(candidate, misfit, tiling)
                 for candidate in made
-                if (misfit := _fit(evidence, first, others, candidate, tiling)) is not None
+                if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
             if matches:
                 return _best(evidence, matches)
     return None
 
 
+def _quickest_first(
+    first: Trial, others: Sequence[Trial], tiling: Tiling
+) -> list[tuple[Trial, Tiling]]:
+    """The trials with their tilings: wrong ones first, as most candidates fail on any of them, and
+    of those the ones with the fewest tiles to compute."""
+    tried = [(first, tiling), *((trial, _same_kind(trial, tiling)) for trial in others)]
+    return sorted(tried, key=lambda one: (not one[0].wrong, one[0].work(one[1])))
+
+
 def _fit(
     evidence: Evidence,
     first: Trial,
-    others: Sequence[Trial],
+    tried: Sequence[tuple[Trial, Tiling]],
     candidate: Candidate,
-    tiling: Tiling,
 ) -> float | None:
     """The mean misfit over the trials; None if a probe does not fit, or two of the other cases, or
     if no wrong row is explained.
@@ -117,18 +126,23 @@ def _fit(
     """
     total: list[Misfit] = []
     missed = 0
-    for trial in (first, *others):
-        one = _misfit(trial, candidate, tiling if trial is first else _same_kind(trial, tiling))
+    for trial, tiling in tried:
+        one = _misfit(trial, candidate, tiling)
         if one is not None:
             total.append(one)
             continue
-        if first.says_much and trial.case.family in FAR_BELOW:
+        if first.says_much and trial is not first and _far_below(trial):
             continue
         missed += 1
         if trial is first or trial in evidence.probed or missed > 1:
             return None
     explains = any(one.explains for one in total)
     return float(np.mean([one.parts for one in total])) if explains else None
+
+
+def _far_below(trial: Trial) -> bool:
+    """Whether the scores of a trial are far below zero."""
+    return trial.case.family in FAR_BELOW
 
 
 def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> Misfit | None:

@@ -169,6 +169,11 @@ class Trial:
             self._twins[tiling] = self._names(tiling)
         return self._twins[tiling]
 
+    def work(self, tiling: Tiling) -> int:
+        """How many updates of a state a twin makes, with these tiles."""
+        given = self.names(tiling)
+        return 0 if given is None else len(given["tiles"]) * given["B"] * given["Hkv"]
+
     def _names(self, tiling: Tiling) -> dict[str, Any] | None:
         problem = self.problem
         tiles, splits = self._tiles(tiling)
@@ -205,7 +210,7 @@ class Trial:
                     np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
                 ).ravel()
                 for first in chunks
-                for own in np.arange(block).reshape(-1, step)
+                for own in np.split(np.arange(block), range(step, block, step))
             ], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:

@@ -23,7 +23,7 @@ def register(add: Add) -> None:
     starting.add_argument(
         "--solutions", action="store_true", help="write the worked solutions there as well"
     )
-    showing = add("progress", _progress, "what is solved in a folder that 'start' made")
+    showing = add("progress", _progress, "show what is solved in a folder that 'start' made")
     showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
     calling = add("signature", _signature, "how a function of NKI is called, and with what shapes")
     calling.add_argument("name", metavar="NAME", help="as in nisa.iota or nl.exp")

@@ -19,6 +19,7 @@ acc never updated | m is a minimum
 divided inside the loop | divided twice
 one row of p | acc not rescaled
 l shared | l adds the mean
+m starts too high | m in 16 bits
 alpha inverted | nothing but NaN
 alpha inverted for l | nothing but NaN
 alpha inverted for acc | nothing but NaN
