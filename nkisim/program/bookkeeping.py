@@ -32,7 +32,7 @@ def redirected(execution: Execution, attrs: tuple[Any, ...] | None, held: int) -
     if not held:
         return
     if last is None or last.instruction.name != "nc_matmul":
-        refuse("an assignment adds, and its instruction is no matmul")
+        refuse("an assignment adds, and its instruction is not a matmul")
     if tuple(attrs or ()) != tuple(last.attrs._replace(accumulate=True)):
         refuse("an assignment makes another instruction of a matmul")
 
@@ -47,7 +47,7 @@ def materialized(execution: Execution) -> None:
 def zeroed(t: Tensor) -> None:
     """Only a PSUM tile that nothing has written to counts as holding zeros."""
     if t.meta.space != PSUM or t.buf.state != EMPTY or t.meta != t.buf.meta:
-        refuse("a tile counts as holding zeros, and is no new one in PSUM")
+        refuse("a tile counts as holding zeros, and is not a new one in PSUM")
 
 
 def cleared(t: Tensor) -> None:
@@ -59,7 +59,7 @@ def cleared(t: Tensor) -> None:
 def placed(t: Tensor) -> None:
     """A kernel chooses the place of a new tile on the chip."""
     if t.meta.space == HBM or t.buf.state != EMPTY or t.buf.placed is not None:
-        refuse("a place is chosen for what is no new tile")
+        refuse("a place is chosen for a tile that is not new")
 
 
 def sent(t: Tensor) -> None:

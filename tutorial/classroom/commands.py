@@ -26,19 +26,32 @@ def register(add: Add) -> None:
     """Add the commands to the parser of `python -m tutorial`."""
     grading = add("grade", _grade, "grade a folder of submissions")
     grading.add_argument("submissions", metavar="SUBMISSIONS", help="a folder for each student")
-    grading.add_argument("--out", required=True, metavar="GRADES", help="where the grades go")
+    grading.add_argument("--out", required=True, metavar="GRADES", help="the folder for the grades")
     grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
     grading.add_argument("-j", type=int, default=1, metavar="N", help="how many to grade at a time")
-    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
-    grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
-    grading.add_argument("--memory", type=int, default=4096, metavar="MB")
+    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask scheduler")
+    grading.add_argument(
+        "--seconds", type=float, default=60.0, help="time for each submission (default: 60)"
+    )
+    grading.add_argument(
+        "--memory",
+        type=int,
+        default=4096,
+        metavar="MB",
+        help="memory for each submission (default: 4096)",
+    )
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
     grading.add_argument(
         "--written", metavar="FILE", help="points of written questions: CSV of student,stage,points"
     )
     grading.add_argument("--pattern", help="a regular expression with groups student and stage")
-    grading.add_argument("--feedback", choices=feedback.LEVELS, default=feedback.FULL)
+    grading.add_argument(
+        "--feedback",
+        choices=feedback.LEVELS,
+        default=feedback.FULL,
+        help="how much the students' pages say (default: full)",
+    )
     releasing = add("release", _release, "write a learner's edition without solutions")
     releasing.add_argument("folder", metavar="OUT", help="a new folder")
     releasing.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
@@ -102,7 +115,7 @@ def _grade(options: argparse.Namespace) -> int:
     except NoCluster as error:
         raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
-    without = without_any(Path(options.submissions), jobs)
+    without = without_any(Path(options.submissions), jobs, out)
     written(out, grades, in_force, options.feedback, without)
     if options.json:
         print(gradebook.as_json(grades, in_force), end="")

@@ -172,7 +172,8 @@ def ragged(lengths: Sequence[int], n: int, tile: int = 128) -> Picture:
         f"{len(lengths)} sequences in one array of {n} keys, {count} "
         f"tile{'s' if count > 1 else ''} of at most {tile}. "
         + " ".join(
-            f"Sequence {b} has {s} keys, then {n - s} of padding." for b, s in enumerate(lengths)
+            f"Sequence {b} has {s} key{'s' * (s != 1)}, then {n - s} of padding."
+            for b, s in enumerate(lengths)
         )
         + " All tiles are read; the padding may hold anything and must weigh nothing."
     )

@@ -132,9 +132,9 @@ FORGED = {
     add_elsewhere: "does not add",
     add_nothing: "does not add",
     zeros_for_nothing: "for no matmul",
-    zeros_on_chip: "no new one in PSUM",
+    zeros_on_chip: "not a new one in PSUM",
     cleared_on_chip: "cleared in sbuf",
-    placed_again: "no new tile",
+    placed_again: "a tile that is not new",
 }
 
 
