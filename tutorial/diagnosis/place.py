@@ -140,10 +140,11 @@ def advice(evidence: Evidence, placed: bool) -> str:
         if any(name.startswith("random") for name in right)
         else ""
     )
-    return (
-        f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
-        "which tile it goes wrong."
-    )
+    if evidence.recorded is None:
+        more = "Run the check with NKISIM_FORCE=1, in the course's simulator"
+    else:
+        more = "Name the state (m, l, acc) with name="
+    return f"{shape}.{reveals} {more}, and the check can say at which tile it goes wrong."
 
 
 def _read(evidence: Evidence) -> str | None:
