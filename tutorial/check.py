@@ -20,10 +20,11 @@ from .cost import ladder
 from .cost.judging import judge_cost
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .running import computed, refusals, runner, tolerance
+from .running import computed, problems, refusals, runner, tolerance
 from .running.answer import Answer, Diagnosis
+from .running.problems import Problem
 from .running.replays import Replays
-from .running.runner import Problem, Result
+from .running.runner import Result
 from .stage import Case
 from .trace.lines import line_of
 from .verdict import FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
@@ -78,8 +79,8 @@ def check(
 
 def failed(lesson: stage.Stage, error: BaseException) -> Verdict:
     """The verdict where the check itself falls over: it says nothing of the kernel."""
-    text = " ".join(runner.said(error).split())
-    if not isinstance(error, (runner.CheckError, DataError)):
+    text = " ".join(problems.said(error).split())
+    if not isinstance(error, (problems.CheckError, DataError)):
         text = f"The check itself failed, not your kernel: {type(error).__name__}" + (
             f": {text}" if text else ""
         )
@@ -98,7 +99,7 @@ def _on_the_ladder(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        why = f"The kernel does not run at the ladder's size: {runner.one_line(error)}"
+        why = f"The kernel does not run at the ladder's size: {problems.one_line(error)}"
         found = None
     if found is None and wanted is not None:
         return replace(
