@@ -202,6 +202,12 @@ def _diagnosed(
 ) -> Verdict:
     """The verdict on a kernel some of whose answers are wrong."""
     found = _diagnosis(lesson, replays.kernel, answers)
+    verdict = _of_a_diagnosis(lesson, found, families)
+    details = {**found.details, **_line_of(found, answers)}
+    return replace(verdict, target=_target(results, found.family), details=details)
+
+
+def _of_a_diagnosis(lesson: stage.Stage, found: Diagnosis, families: tuple[str, ...]) -> Verdict:
     return Verdict(
         WRONG,
         found.sentence,
@@ -210,8 +216,7 @@ def _diagnosed(
         found.family,
         found.cause,
         families=families,
-        target=_target(results, found.family),
-        details={**found.details, **_line_of(found, answers)},
+        details=found.details,
     )
 
 
@@ -314,16 +319,8 @@ def _explained(
     found = _diagnosis(lesson, kernel, answers)
     if found.cause not in [known.key for known in lesson.known]:
         return None
-    return Verdict(
-        WRONG,
-        found.sentence,
-        lesson.number,
-        lesson.name,
-        found.family,
-        found.cause,
-        families=tuple(dict.fromkeys(a.result.case.family for a in answers)),
-        details=found.details,
-    )
+    families = tuple(dict.fromkeys(a.result.case.family for a in answers))
+    return _of_a_diagnosis(lesson, found, families)
 
 
 def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[str, ...]) -> Verdict:
