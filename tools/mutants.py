@@ -118,7 +118,7 @@ def _of_statement(statement: ast.stmt) -> Iterator[Callable[[], None]]:
 
 
 def _own_nodes(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The nodes of a statement that are no part of a statement inside it."""
+    """The nodes of a statement that are not part of a statement inside it."""
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()
@@ -196,10 +196,11 @@ def main(arguments: list[str]) -> int:
         for mutant in own:
             times = sum(1 for key in made if key.partition(" (no. ")[0] == mutant.key)
             made[f"{mutant.key} (no. {times + 1})" if times else mutant.key] = mutant
+        stages.get(number).cases()  # made once, before the processes are
     jobs = [Job(key, mutant.stage, mutant.text) for key, mutant in made.items()]
     survivors = [
         done.job.name
-        for done in judge(jobs, options.processes, options.limit)
+        for done in judge(jobs, options.processes, options.limit, explain=False)
         if done.outcome not in ("wrong", "not attempted", "unusable") and done.job.name not in known
     ]
     for name in survivors:

@@ -7,7 +7,7 @@ in `families`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,7 +120,7 @@ def _on_the_ladder(
             cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
-                f"{'; '.join(missing)}. The lever: {wanted.lever}."
+                f"{'; '.join(missing)}. What to change: {wanted.lever}."
             ),
         )
     said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)
@@ -200,9 +200,6 @@ def _diagnosed(
     families: tuple[str, ...],
 ) -> Verdict:
     """The verdict on a kernel some of whose answers are wrong."""
-    answers = [
-        _answer(lesson, replays.again(a.result)) if a.result.replayed else a for a in answers
-    ]
     found = _diagnosis(lesson, replays.kernel, answers)
     return Verdict(
         WRONG,
@@ -279,9 +276,7 @@ def _run_all(
         result = replays.run(case)
         answer = _answer(lesson, result) if result.problem is None else None
         if result.problem is not None or (answer is not None and answer.wrong):
-            if not replays.direct:  # what a diagnosis looks at are runs of the kernel itself
-                replays.direct = True
-                results = _again(lesson, replays, results)
+            replays.direct = True  # what a diagnosis looks at are runs of the kernel itself
             if result.replayed:
                 result = replays.again(result)
                 answer = _answer(lesson, result) if result.problem is None else None
@@ -295,19 +290,6 @@ def _run_all(
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results
-
-
-def _again(
-    lesson: stage.Stage, replays: Replays, results: Mapping[Result, Answer | None]
-) -> dict[Result, Answer | None]:
-    """The same results, those of replays from runs of the kernel itself."""
-    found: dict[Result, Answer | None] = {}
-    for result, answer in results.items():
-        again = replays.again(result)
-        if again is not result:
-            answer = _answer(lesson, again) if again.problem is None else None
-        found[again] = answer
-    return found
 
 
 def _first_problem(troubled: Sequence[Result]) -> Result:

@@ -106,7 +106,7 @@ _nki(
 )
 _nki(
     "values-needed",
-    "a kernel that runs on shapes alone loops by no register that was loaded from a tile",
+    "on shapes alone, the bound of a loop is not a register loaded from a tile",
     "nkisim.record(values=False)",
     "assumed",
 )

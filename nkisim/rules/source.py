@@ -22,7 +22,7 @@ from .listing import CURSOR, Listing
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 # The files of the simulator itself: a frame in one of them is never "the kernel".
 INTERNAL_FILES: set[str] = set()
@@ -53,7 +53,7 @@ def user_frame(depth: int = 1) -> FrameType:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and (
         frame.f_code.co_filename in INTERNAL_FILES
-        or frame.f_code.co_filename.startswith(_NUMPY)  # it asks a tile for its value
+        or frame.f_code.co_filename.startswith(NUMPY)  # it asks a tile for its value
     ):
         frame = frame.f_back
     return frame if frame is not None else sys._getframe(depth)

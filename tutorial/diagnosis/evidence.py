@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +34,7 @@ class Evidence:
     def __init__(self, stage: Stage, kernel: Any, answers: Sequence[Answer]) -> None:
         self.stage = stage
         self.kernel = kernel
-        self.answers = answers
+        self.answers = list(answers)
         self.problems = [problem_of(stage, answer.result.case) for answer in answers]
         self.views = list(self.problems)
         failing = [i for i, answer in enumerate(answers) if answer.wrong]
@@ -44,10 +45,21 @@ class Evidence:
         self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
         self._states: dict[int, Observed | None] = {}
 
+    def run(self, i: int) -> Any:
+        """The run of case i, None where the simulator did not run it. A replay leaves no record:
+        such a case runs when it is looked at."""
+        result = self.answers[i].result
+        if result.replayed:
+            result = runner.run(self.kernel, result.case, self.stage)
+            if result.problem is not None:
+                return None
+            self.answers[i] = replace(self.answers[i], result=result)
+        return result.run
+
     def instructions(self, i: int) -> list[Any]:
         """What ran in case i; nothing where the simulator did not run it."""
         if i not in self._instructions:
-            run = self.answers[i].result.run
+            run = self.run(i)
             self._instructions[i] = run.instructions if run is not None else []
         return self._instructions[i]
 
@@ -59,7 +71,7 @@ class Evidence:
     # -- the state ---------------------------------------------------------------------------------
     def observed(self, i: int) -> Observed | None:
         """The kernel's own state in case i, if it names one."""
-        run = self.answers[i].result.run
+        run = self.run(i)
         if run is None:
             return None
         if i not in self._states:
@@ -132,8 +144,9 @@ class Evidence:
         return [one for one in made if one is not None]
 
     def _checked(self, i: int) -> Trial:
+        instructions = self.instructions(i)
         made = of_result(self.stage, self.kernel, self.answers[i].result)
-        made.instructions = self.instructions(i)
+        made.instructions = instructions
         return made
 
     def _size(self, i: int) -> int:
@@ -248,7 +261,7 @@ class Evidence:
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
-        run = self.answers[i].result.run
+        run = self.run(i)
         named = named_state(run.names()).get("m", []) if run is not None else []
         made = run.writes(named[0]) if named else []
         return tuple(made[0].value.shape) if made else None
@@ -256,7 +269,7 @@ class Evidence:
     def _kept_on(self, i: int) -> set[str]:
         """The names of on-chip tensors that are written more than once: they carry something on."""
         writes: Counter[Any] = Counter()
-        run = self.answers[i].result.run
+        run = self.run(i)
         for program in () if run is None else run.programs:
             writes.update(record[3] for record in program.records())
         return {tensor.label for tensor, times in writes.items() if times > 1}
@@ -266,7 +279,7 @@ class Evidence:
         """Whether all outputs are 0, and no instruction is seen that would bring K and V there."""
         if any(answer.output.any() for answer in self.answers):
             return False
-        run = self.answers[self.first].result.run
+        run = self.run(self.first)
         if run is None or len(run.programs) > 1:
             return True
         names = runner.parameter_names(self.kernel, self.stage)

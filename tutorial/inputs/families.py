@@ -116,7 +116,7 @@ FAMILIES = {
         ),
         Family("scores below -110", "a max that starts at 0", _around(-150.0, 2.0)),
         Family("scores near -3000", FINITE, _around(0.0, 2.0), base=-3072.0),
-        Family("scores near -100000", FINITE, _around(0.0, 2.0), noise=False, base=-98304.0),
+        Family("scores near -100000", FINITE, _around(0.0, 2.0), noise=False, base=-98504.0),
         Family(
             "all 24 bits",
             "q, k or v rounded to 16 bits: nothing here is exact in them",

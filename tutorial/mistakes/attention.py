@@ -137,6 +137,13 @@ m starts at 0, which is above all the scores here, so every weight underflows: s
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
     m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0})
+== m in 16 bits
+m passes through 16 bits: near -100000 bf16 has a number every 512, so m can be far from the max,
+and every weight underflows or overflows. Keep the scores, their max and m in float32.
+    m_new = bf16(maximum(m, m_tile))
+    m_tile = bf16(qk.max(axis=1, keepdims=True))
+    m = maximum => m = bf16(maximum(m, m_tile))
+    m[g] = => m[g] = bf16(m_new)
 == p with the tile's max
 p is formed with the tile's own max instead of m_new: p = exp(qk - m_new), so that all tiles are
 weighed alike.

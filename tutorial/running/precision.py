@@ -104,6 +104,8 @@ def _computed(operand: Any, makers: Mapping[str, Any], depth: int = 3) -> Iterat
 
 def _sums(made: Any) -> bool:
     """Whether an instruction adds up a row, or adds to what its destination held."""
+    if made.attrs.get("accumulate"):  # a matmul onto what its bank held
+        return True
     if made.op == "tensor_reduce":
         return bool(made.attrs.get("op") == "add")
     adds = "add" in (made.attrs.get("op"), made.attrs.get("op0"), made.attrs.get("op1"))

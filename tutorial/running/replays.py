@@ -3,8 +3,8 @@ the first of them, is lowered, and the program is replayed on the others.
 
 A replay leaves no record. What a check asks of the run of a right kernel depends on shapes alone
 and is the first case's; but for the bytes that indices out of bounds leave out, which are counted.
-From the first wrong answer on every case runs directly, and what was replayed runs again: what
-a diagnosis looks at are runs of the kernel itself.
+From the first wrong answer on every case runs directly: what a diagnosis looks at are runs of the
+kernel itself.
 """
 
 from __future__ import annotations

@@ -117,6 +117,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
         case("8 heads per group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
         case("random, Hkv = 5", FAMILIES["random"].reveals, (40, 64), 10, 5, 64, 64),
         batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", whole, draw),
+        case("n = 1", "what a sequence of length 0 gets", (0, 1), 2, 1, 64, 1),
         *(
             batch_case(
                 "random",

@@ -163,6 +163,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         fast_case("random", 6, 2, 128, 128, "random, one tile", draw),
         fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
         fast_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
+        fast_case("random", 12, 1, 16, 43 * 128, "random, 12 heads per group", draw),
         fast_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
         *(_scaled(x, draw) for x in SCALES if x >= 0),
         *(wide_case(name, 8, 2, 512, draw) for name, f in FAMILIES.items() if f.scores),
@@ -294,7 +295,7 @@ RUNGS = (
         4,
         "large transfers",
         "v4_large_transfers.py",
-        "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
+        "8192 keys per transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
         "It saves updates here: one per chunk. The DMA engines were not the bound yet, "
         "and will be from rung 6 on.",

@@ -33,6 +33,8 @@ SYNONYMS = {
         ("one row of p", "acc not rescaled"),
         ("l shared", "l adds the mean"),
         ("m starts too high", "m starts at 0"),
+        ("m starts too high", "m in 16 bits"),
+        ("m shared", "one max for all rows"),
     )
 }
 """Mistakes that give the same outputs on all probes."""
