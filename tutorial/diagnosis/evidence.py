@@ -84,6 +84,12 @@ class Evidence:
             )
         return self._states[i]
 
+    @cached_property
+    def names_state(self) -> bool:
+        """Whether the kernel names m, l and acc, in whatever way it updates them."""
+        run = self.run(self.first)
+        return run is not None and set(NAMES) <= set(named_state(run.names()))
+
     def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
         found = self._first(i)
@@ -179,6 +185,16 @@ class Evidence:
             "subtraction": found not in ("", "division"),
         }
         return len(flags) if all(signs[flag] for flag in flags) else None
+
+    @cached_property
+    def reads_all_keys(self) -> bool:
+        """Whether every failing case that was looked at read all of K, as far as that is known."""
+        name = runner.parameter_names(self.kernel, self.stage).get("k", "k")
+        for i in self.smallest[:FEW]:
+            run, k = self.run(i), self.answers[i].result.case.args.get("k")
+            if run is not None and k is not None and run.hbm_reads.get(name, 0) < k.nbytes:
+                return False
+        return True
 
     @cached_property
     def tiles(self) -> int:

@@ -163,11 +163,13 @@ def _same_kind(trial: Trial, tiling: Tiling) -> Tiling:
 def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     """Of the matches that fit as well as the best one, the one that what was recorded supports;
     else the earliest."""
-    fewest = min(match.misfit for match in matches)
+    if not evidence.reads_all_keys:
+        matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
+    fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     by_key = {match.candidate.mistake.key: match for match in reversed(good)}
-    if len(by_key) == 1:
-        return good[0]
+    if len(by_key) < 2:
+        return next(iter(good), None)
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
     recorded = Recorded(evidence)
     scores = [

@@ -22,7 +22,8 @@ class Mistake:
 
     Flags: "heads" (it takes several heads to make it), "in turn" (heads may come one after
     another), "no keys" (it is about sequences without keys), "last" (it is tried after all others),
-    "no alpha" and "alpha" (a kernel with it computes no alpha, or does).
+    "no alpha" and "alpha" (a kernel with it computes no alpha, or does), "all keys" (a kernel with
+    it reads all of K).
     """
 
     key: str
