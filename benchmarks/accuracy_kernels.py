@@ -1,4 +1,4 @@
-"""Kernels whose latency AWS published, written anew from their description: see
+"""Kernels whose latency AWS published, written from their description: see
 `model_accuracy.py`."""
 
 import neuronxcc.nki as nki
@@ -9,7 +9,7 @@ import neuronxcc.nki.language as nl
 # -- matrix products: tutorials "matrix multiplication" (trn1, bf16) and "kernel optimization" (trn2
 @nki.jit
 def matmul_tiled(a_t, b):
-    """Each product of two tiles loads both of them anew."""
+    """Each product of two tiles loads both of them again."""
     k, m = a_t.shape
     n = b.shape[1]
     out = nl.ndarray((m, n), dtype=a_t.dtype, buffer=nl.shared_hbm)

@@ -2,7 +2,7 @@
 
     python benchmarks/check_speed.py [--repeats 5] [--json]
 
-CPU seconds, medians, each run in a process of its own: of the import beyond that of NumPy, with the
+CPU seconds, medians, each run in a separate process: of the import beyond that of NumPy, with the
 bytecode of both written before; of a check beyond all imports, of the stage's solution on all of
 its input families. On one BLAS thread.
 
@@ -44,7 +44,7 @@ LIMITS = {**dict.fromkeys(range(10), 0.5), 7: 0.9, 8: 0.9}
 
 
 def seconds(text: str, *arguments: str, repeats: int, cache: str) -> float:
-    """The median of what a script prints, each time in a process of its own."""
+    """The median of what a script prints, each time in a separate process."""
     threads = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
     env = {**os.environ, **{f"{name}_NUM_THREADS": "1" for name in threads}}
     env.pop("PYTHONDONTWRITEBYTECODE", None)

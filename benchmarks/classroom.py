@@ -3,7 +3,7 @@
     python benchmarks/classroom.py [--students 200] [--stages 0-9] [--wrong 0.2] [-j 2] [--json]
 
 Every student hands in every stage. So many of the submissions are wrong: the stage's own broken
-kernel, or the solution with one node of its syntax tree changed (`tools/mutants.py`), drawn anew
+kernel, or the solution with one node of its syntax tree changed (`tools/mutants.py`), a new one
 for each. No two texts are the same, so that none is judged for another.
 
 Wall time says what a teacher waits for on this machine. CPU time is that of judges and sandboxes
@@ -50,7 +50,7 @@ MINUTES, STUDENTS, MEMORY = 12.0, 200, 2.0e9
 
 
 def wrong_texts(lesson: stage.Stage, rng: random.Random) -> list[str]:
-    """Wrong kernels of a stage, in an order of their own."""
+    """Wrong kernels of a stage, in a random order."""
     text = solution_text(lesson.number)
     made = [mutant.text for mutant in mutants(lesson.number, text)]
     rng.shuffle(made)

@@ -5,7 +5,7 @@
 Stages 1 to 4: the solution kernel with every rule checked, recorded (`nkisim.record()`),
 unrecorded, and on shapes alone (`values=False`); and a loop that does the same tile operations on
 plain arrays: the same copies for loads, stores and evacuations, the same transposes, the same
-arithmetic, one NumPy call an instruction. The four are timed in turn, round by round, on one BLAS
+arithmetic, one NumPy call per instruction. The four are timed in turn, round by round, on one BLAS
 thread. Printed are the medians of the rounds, and the median of each round's ratio to bare NumPy,
 which is what holds on a machine that does other work beside.
 

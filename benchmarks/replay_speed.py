@@ -2,7 +2,7 @@
 
     python benchmarks/replay_speed.py [--repeats 9] [--json]
 
-Of stage 4 (KV tiles of 128 and of 512 keys), stage 7 and stage 8: microseconds an instruction of
+Of stage 4 (KV tiles of 128 and of 512 keys), stage 7 and stage 8: microseconds per instruction of
 
 - `shapes`: the kernel recorded on shapes alone, without a lowering,
 - `lower`: what `nkisim.lower` takes beyond that,
@@ -12,7 +12,7 @@ Of stage 4 (KV tiles of 128 and of 512 keys), stage 7 and stage 8: microseconds 
 - `traced`, `output`, `state`: `program.dataflow()` on shapes, the origins of the output, and those
   of what each write to the named state adds,
 
-and the ratio of a flat replay to bare NumPy: the same tile operations on plain arrays, one call an
+and the ratio of a flat replay to bare NumPy: the same tile operations on plain arrays, one call per
 instruction. All ways are timed in turn, round by round, in CPU time, on one BLAS thread. Printed
 are medians, of the ratio that of each round's, which holds on a machine with other work beside.
 
@@ -209,7 +209,7 @@ def flows(program: Any, times: dict[str, list[float]]) -> None:
 
 
 def measure(subject: Subject, repeats: int) -> dict[str, Any]:
-    """One row: microseconds an instruction of every way, and the flat replay's ratio."""
+    """One row: microseconds per instruction of every way, and the flat replay's ratio."""
     kernel, bare, arrays = subject.kernel, subject.bare, subject.arrays
     shapes = [nkisim.shape(a.shape, a.dtype) for a in arrays]
 

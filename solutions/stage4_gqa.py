@@ -32,8 +32,8 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     o = nl.ndarray((n_q_heads, d), dtype=q.dtype, buffer=nl.shared_hbm)
 
     for h in nl.affine_range(n_kv_heads):  # the groups do not depend on each other
-        m = nl.full((G, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max, one a query head
-        l = nl.full((G, 1), 0.0, dtype=nl.float32, name="l")  # running sum, one a query head
+        m = nl.full((G, 1), nl.fp32.min, dtype=nl.float32, name="m")  # running max, one per query head
+        l = nl.full((G, 1), 0.0, dtype=nl.float32, name="l")  # running sum, one per query head
         acc = nl.full((G, d), 0.0, dtype=nl.float32, name="acc")  # running weighted sum, one row per query head
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 

@@ -10,7 +10,7 @@ import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
-KEYS = 8192  # a chunk at most: rows of 16 KiB a partition in every transfer
+KEYS = 8192  # a chunk at most: rows of 16 KiB per partition in every transfer
 BANK = 512  # fp32 values per partition in a PSUM bank
 
 
@@ -63,7 +63,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
 
             p = nl.ndarray((128, T, G), dtype=q.dtype)
             l_tile = nl.ndarray((128, G), dtype=nl.float32)
-            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum in one instruction a head
+            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum, one instruction per head
                 p[:, :, g] = nisa.activation_reduce(nl.exp, qk[:, :, g], scale=scale, bias=minus_m[:, nl.ds(g, 1)],
                                                     reduce_op=nl.add, reduce_res=l_tile[:, nl.ds(g, 1)], dtype=q.dtype)
             l[...] = nisa.tensor_tensor(nisa.tensor_tensor(l, alpha, op=nl.multiply), l_tile, op=nl.add)

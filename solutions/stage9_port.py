@@ -29,7 +29,7 @@ def decode_attention_gqa_fwd(q, k, v, softmax_scale=None):
     for h in range(n_kv_heads):
         group = slice(h * G, (h + 1) * G)
         m = nl.full((G, 1), -3.4028235e38, dtype=nl.float32, name=f"m_{h}")  # running max, from the smallest fp32
-        l = nl.full((G, 1), 0.0, dtype=nl.float32, name=f"l_{h}")  # running sum, one a query head
+        l = nl.full((G, 1), 0.0, dtype=nl.float32, name=f"l_{h}")  # running sum, one per query head
         acc = nl.full((G, d), 0.0, dtype=nl.float32, name=f"acc_{h}")  # running weighted sum, one row per query head
         q_tile = nl.ndarray((d, G), dtype=nl.float32, buffer=nl.sbuf)
         nisa.dma_copy(dst=q_tile, src=q[:, group])

@@ -1,7 +1,8 @@
 """What a person reads here is plain English: no banned idiom, no misspelt word.
 
-`docs/writing-style.md` has the reasons. The pages, the prose of the notebooks and the messages of
-both packages are searched for idioms; docstrings and comments are checked for spelling only.
+`docs/writing-style.md` has the reasons. The pages, the prose of the notebooks, the solutions with
+their comments, the messages of both packages, and what the scripts print and say about themselves
+are searched for idioms; other docstrings and comments are checked for spelling only.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ PAGES = sorted(
     + [*(ROOT / "docs").rglob("*.md"), *(ROOT / "tutorial" / "data").glob("*.md")]
 )
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "solutions").rglob("*.py"))
+SCRIPTS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
 CODE = sorted([*(ROOT / "nkisim").rglob("*.py"), *(ROOT / "tutorial").rglob("*.py")])
 
 _COUNTED = (
     "rows?|lines?|levers?|numbers?|values?|elements?|bytes|Ki?B|columns?|blocks?|tiles?|entry|"
     "entries|calls?|once|twice|loads?|sentences?|files?|instructions?|modules?|heads?|"
-    "budgets?"
+    "budgets?|words?|offsets?|pairs?|queues?|keys|fp32|[GT]B/s"
 )
 _PER = (
     "tile|rung|partition|head|query head|KV head|row|kernel|stage|layer|token|key|sequence|group|"
     "split|chunk|instruction|record|instance|core|step|engine|transfer|iteration|family|block|"
-    "bank|update|character"
+    "bank|update|character|axis|queue|device|student|lane"
 )
 _STILL_FINE = (
     "longer|more|less|larger|smaller|better|worse|wider|use|one|error|need|reason|way|good|longest"
@@ -50,7 +53,7 @@ BANNED: dict[str, tuple[re.Pattern[str], str]] = {
         ),
         (
             "that are none",
-            r"\bthat (?:is|are) none\b|\bit is none\b|\bthey are none\b",
+            r"\bthat (?:is|are) none\b|\bit is none\b|\bthey are none\b|\b(?:is|are) none that\b",
             "that are not",
         ),
         ("anew", r"\banew\b", "again, or: from the start"),
@@ -60,6 +63,8 @@ BANNED: dict[str, tuple[re.Pattern[str], str]] = {
             "a separate one, or: its own one",
         ),
         ("in the place of", r"\bin the place of\b", "instead of"),
+        ("lets expect", r"\blets? expect\b", "suggests"),
+        ("so many at a time", r"\bso many at a time\b", "how many at a time"),
         ("held against", r"\bh[eo]ld(?:s|ing)? (?:\w+ )?against\b", "compared with"),
         ("who read the records", r"\bwho reads? the records?\b", "code that reads the records"),
         ("none of this has run", r"\b[Nn]one of this has\b", "nothing here has"),
@@ -144,6 +149,22 @@ def test_a_message_has_no_banned_idiom(package: str) -> None:
         for line, text in messages_of(path)
         for found in found_in(text)
     ] == []
+
+
+def test_a_solution_has_no_banned_idiom_in_its_comments_either() -> None:
+    texts = {path.name: found_in(path.read_text(encoding="utf-8")) for path in SOLUTIONS}
+    assert {name: found for name, found in texts.items() if found} == {}
+
+
+def test_a_script_has_no_banned_idiom_in_what_it_prints_and_in_its_docstrings() -> None:
+    """Most scripts print their docstring as help."""
+    found = {
+        f"{path.name}:{node.lineno}": found_in(node.value)
+        for path in SCRIPTS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert {place: idioms for place, idioms in found.items() if idioms} == {}
 
 
 def test_the_style_page_shows_what_is_banned_and_what_is_not() -> None:

@@ -3,10 +3,10 @@ and with the real SDK.
 
 usage: python tools/api_check.py                    the simulator against the stored tables
        python tools/api_check.py --real             the installed SDK against both
-       python tools/api_check.py --make CHECKOUT    the tables anew, from a clone of aws-neuron-sdk
+       python tools/api_check.py --make CHECKOUT    the tables again, from a clone of aws-neuron-sdk
        python tools/api_check.py --dump PACKAGE     the table of an importable package
 
-A table has one line a name: a function with its parameters and their defaults, a member of an
+A table has one line per name: a function with its parameters and their defaults, a member of an
 enumeration with its value, or the bare name of a constant, a class or a property. The stored tables
 were made from the stubs of the documentation, `general/nki/api/nki` at tag v2.26.0 and
 `nki/api/nki` at tag v2.32.0. Where the simulator differs on purpose,
@@ -240,7 +240,7 @@ def from_package(release: Release) -> Table:
 
 
 def dumped(release: Release, real: bool) -> Table:
-    """The table of the simulator's package, or of the real one, from a Python of its own."""
+    """The table of the simulator's package, or of the real one, in a separate Python."""
     force = {"NKISIM_FORCE": "0" if real else "1"}
     first = "" if real else "import nkisim; "
     code = f"{first}import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "

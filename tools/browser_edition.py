@@ -208,7 +208,7 @@ def for_the_browser(text: str, address: str | None) -> str:
 
 
 def write_notebooks(out: Path, solutions: bool, address: str | None) -> None:
-    """The lessons, and with `solutions` the solved ones in a folder of their own."""
+    """The lessons, and with `solutions` the solved ones in a separate folder."""
     folders = {"notebooks": out, **({"solutions": out / "solutions"} if solutions else {})}
     for folder, into in folders.items():
         into.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Write docs/pictures.md and its drawings: the machine and the data of every stage.
 
-python tools/docs_pictures.py            write anew what is out of date
+python tools/docs_pictures.py            rewrite what is out of date
 python tools/docs_pictures.py --check    change nothing; exit status 1 if something is out of date
 """
 

@@ -11,11 +11,11 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tutorial import get
-from tutorial.diagnosis import first_kernel
 from tutorial.mistakes.attention import ATTENTION
 from tutorial.mistakes.batches import BATCH
 from tutorial.mistakes.fast import FAST
 from tutorial.mistakes.paged import PAGED
+from tutorial.mistakes.scaling import SCALING
 from tutorial.mistakes.splits import SPLIT
 from tutorial.running.refusals import CAUSES
 from tutorial.writing.mistakes import MISTAKES as STEP
@@ -122,7 +122,7 @@ def _ragged() -> str:
         for first in range(0, LONGEST, TILE):
             keys = range(first, first + TILE)
             counts = [k for k in keys if k < length]
-            what = "skipped" if not counts else "whole" if len(counts) == TILE else "masked"
+            what = "all padding" if not counts else "whole" if len(counts) == TILE else "masked"
             shown = _listed(counts) or "none"
             rows.append((b, length, f"{first}..{first + TILE - 1}", shown, what))
     return table(("sequence", "length", "tile's keys", "keys that count", "the tile is"), rows)
@@ -160,7 +160,7 @@ def _accumulate() -> str:
         now = product + (before if flag else 0)
         rows.append((turn, product, flag, before if flag else "anything", now))
         before = now
-    return table(("turn", "product", "accumulate", "tile before", "tile after"), rows)
+    return table(("iteration", "product", "accumulate", "tile before", "tile after"), rows)
 
 
 def _decoding() -> str:
@@ -298,13 +298,19 @@ ASK: dict[int, tuple[tuple[str, str], ...]] = {
     ),
 }
 """By stage: the key of a mistake that students make, and what to ask instead of correcting it."""
-_TABLES = {**dict.fromkeys(range(1, 5), ATTENTION), 5: BATCH, 6: SPLIT, 7: FAST, 8: PAGED, 10: STEP}
+_TABLES = {
+    0: SCALING,
+    **dict.fromkeys(range(1, 5), ATTENTION),
+    5: BATCH,
+    6: SPLIT,
+    7: FAST,
+    8: PAGED,
+    10: STEP,
+}
 
 
 def known(stage: int) -> dict[str, str]:
     """The sentences of a stage's mistakes by key."""
-    if stage == 0:
-        return {key: sentence for key, sentence, _ in first_kernel._VALUES}
     if stage == 9:
         return dict(CAUSES.values())
     return {mistake.key: mistake.sentence for mistake in _TABLES[stage]}

@@ -3,7 +3,7 @@ accepted, and what they are told.
 
     python tools/judge_learned.py [--stage N ...] [--kind wrong|right] [--base NAME]
 
-Prints one line a kernel, and a summary. The test suite judges a sample; this judges all of them.
+Prints one line per kernel, and a summary. The test suite judges a sample; this judges all of them.
 """
 
 from __future__ import annotations

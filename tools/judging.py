@@ -1,4 +1,4 @@
-"""Judge many kernels, each in a process of its own with a time limit, a few at a time."""
+"""Judge many kernels, each in a separate process with a time limit, a few at a time."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _of_statement(statement: ast.stmt) -> Iterator[Callable[[], None]]:
 
 
 def _own_nodes(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The nodes of a statement that are no part of a statement inside it."""
+    """The nodes of a statement that are not part of a statement inside it."""
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()

@@ -2,7 +2,7 @@
 
     python tools/notebook_results.py FOLDER [FOLDER ...] [--keep DIR] [--lax] [--junit DIR]
 
-A folder that is not there has no notebooks, which is no failure: a fork that has removed the
+A folder that is not there has no notebooks, which is not a failure: a fork that has removed the
 solutions passes. Where the folder `solutions` is missing, the lessons print less than they store,
 and the check is `--nbval-lax` by itself: every cell must run, and outputs are not compared.
 

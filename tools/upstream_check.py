@@ -6,7 +6,7 @@ PATH is a checkout of aws-neuron/aws-neuron-sdk (tags v2.26.0 and v2.32.0), aws-
 or aws-neuron/nki-library. Scripts are run unmodified through the launcher; kernels without a script
 are called on small arrays and compared with NumPy; test files (the documentation's of the 0.1
 dialect and since, the samples') are run unmodified by pytest. With --tests only the test files that
-match are run, of any checkout. Each case and each file runs in a process of its own. Nothing of
+match are run, of any checkout. Each case and each file runs in a separate process. Nothing of
 those repositories is part of this one. The exit status is 0 if all pass but the tests that
 `tools/data/upstream_tests.toml` lists, each with its reason. What needs a device, jax or torch's
 Neuron integration is left out.
@@ -452,7 +452,7 @@ def main(argv: list[str]) -> int:
     tests, wrong = upstream_tests.check(root, options.tests, options.only)
     if not names and not tests:
         print(
-            f"nothing to run in {options.path}: it is no checkout that this tool knows",
+            f"nothing to run in {options.path}: it is not a checkout that this tool knows",
             file=sys.stderr,
         )
         return 2

@@ -1,6 +1,6 @@
 """Run test files of AWS's public repositories unmodified, for `tools/upstream_check.py`.
 
-Each file is run by pytest in a process of its own. The tests that are known not to pass are in
+Each file is run by pytest in a separate process. The tests that are known not to pass are in
 `tools/data/upstream_tests.toml`, each with its reason; one of them that passes is told too.
 """
 

@@ -106,25 +106,29 @@ def _parser() -> argparse.ArgumentParser:
     device_check.register(add)
     classroom.register(add)
     challenge.register(add)
-    add("list", _list, "the stages: entry points, inputs, what is new")
-    add("doctor", _doctor, "versions, backend, target, and what to do if something is off")
+    add("list", _list, "list the stages: entry points, inputs, what is new")
+    add(
+        "doctor", _doctor, "show versions, backend and target, and what to do if something is wrong"
+    )
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
     drawing = add(
-        "picture", _picture, "say or draw what a kernel reads, and each instruction's tile"
+        "picture",
+        _picture,
+        "describe or draw what a kernel reads, and the tile that each instruction writes",
     )
     tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
     running = add("run", _run, "check all stages and print one table")
     writing = add(
         "generate",
         _generate,
-        "let a language model write, every attention by one kernel, and compare with NumPy",
+        "let a language model write with your kernel, and compare the text with NumPy's",
     )
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
     for made in (blank, checking, drawing, tracing):
-        made.add_argument("stage", metavar="STAGE")
+        made.add_argument("stage", metavar="STAGE", help="its number or its name")
     for made in (checking, drawing, tracing):
         made.add_argument(
             "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
@@ -154,7 +158,7 @@ def _checking_options(checking: argparse.ArgumentParser) -> None:
         "--seed",
         default="",
         metavar="WORD",
-        help="give every input family other numbers, the same for the same word",
+        help="draw other numbers for every input family; the same word draws the same ones",
     )
     checking.add_argument(
         "--sizes",

@@ -120,7 +120,7 @@ def _on_the_ladder(
             cause=OVER_THE_RUNG,
             sentence=(
                 f"The output is right, and rung {wanted.number}, {wanted.name}, is not reached: "
-                f"{'; '.join(missing)}. The lever: {wanted.lever}."
+                f"{'; '.join(missing)}. What to change: {wanted.lever}."
             ),
         )
     said = () if wanted is None else (f"rung {wanted.number}, {wanted.name}: within its budget.",)

@@ -43,7 +43,7 @@ def in_banks(target: Target, meta: Meta) -> None:
             "psum-bank",
             "a PSUM tile does not fit in one bank",
             got=f"{meta.describe()}: {nbytes} bytes per partition",
-            limit=f"{target.psum_bank_bytes} bytes ({target.psum_bank_fp32} fp32) a partition",
+            limit=f"{target.psum_bank_bytes} bytes ({target.psum_bank_fp32} fp32) per partition",
         )
 
 

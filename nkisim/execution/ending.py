@@ -108,6 +108,8 @@ def to_arrays(program: Execution, kernel: Called, result: Any, returned: list[Bu
             return value.array.copy() if program.values else value.array
         if isinstance(value, (tuple, list)):
             return tuple(convert(v) for v in value)
+        if isinstance(value, dict) and value and all(isinstance(k, str) for k in value):
+            return {k: convert(v) for k, v in value.items()}
         if isinstance(value, (np.ndarray, np.generic)):
             broken(
                 "no-output",

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..isa.copies import MEMSET
 from ..isa.core import Call, Instruction
-from ..isa.vector import MEMSET
 from ..machine.memory import FULL, SBUF, Buffer
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
@@ -175,10 +175,10 @@ def execute(  # noqa: C901
             )
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
-        if execution.lowering is not None:
-            given = None if fresh else dst
-            call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
-            execution.lowering.ran(call, signature, dst, (code, lasti))
+    elif execution.lowering is not None:
+        given = None if fresh else dst
+        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
 
 
@@ -251,9 +251,12 @@ def redirect(
     buf = dst.buf
     scope = buf.scope
     index = None
+    frame: Any = None
+    if scope.closed or execution.lowering is not None:
+        frame = execution.kernel_frame()
     looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
     if looked_at or execution.suspect is not None:
-        index = admit(execution, dst, last.api, signature, execution.last_srcs, held)
+        index = admit(execution, dst, last.api, signature, execution.last_srcs, held, frame=frame)
     if last.general is not None:
         _redirect_general(execution, last, dst, value, held)
     elif execution.values:
@@ -262,7 +265,7 @@ def redirect(
             values = execution.cast(values, meta.dtype)
         dst.array[...] = values
     if execution.lowering is not None:
-        execution.lowering.redirected(dst, attrs, held)
+        execution.lowering.redirected(dst, attrs, held, (frame.f_code, frame.f_lasti))
     value.buf.last = -1
     execution.last_result = None
     tape = execution.tape

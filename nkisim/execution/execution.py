@@ -11,7 +11,6 @@ import numpy as np
 
 from ..machine.config import Config
 from ..machine.memory import (
-    CONST,
     EMPTY,
     HBM,
     PSUM,
@@ -28,7 +27,7 @@ from ..machine.shapes import shape_only
 from ..rules import scopes, source
 from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
-from ..tensors.tensor import IndexedTensor, Tensor
+from ..tensors.tensor import Tensor
 from .creation import creatable
 from .lowering import (
     END,
@@ -36,17 +35,15 @@ from .lowering import (
     LOOP,
     NEXT,
     OFFER,
-    PAUSE,
     PLACE,
-    RESUME,
     TARGET,
     Lowering,
 )
 from .lowering import ZERO as ZERO_STEP
+from .observed import Observed
 from .places import Places
 from .signature import Signature
-from .tape import Printed, Record, Tape
-from .written import Written
+from .tape import Record
 
 _SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 """The signatures known under each configuration. They describe layouts, and hold no values."""
@@ -56,7 +53,7 @@ _MOST = 1 << 16
 """Of one configuration; then it begins anew with the next kernel."""
 
 
-class Execution(Written):
+class Execution(Observed):
     """The state of one running kernel."""
 
     # what every instruction touches; slots are read faster than the entries of a dictionary this
@@ -75,10 +72,8 @@ class Execution(Written):
         "last_srcs",
         "lowering",
         "places_tiles",
-        "recording",
         "signatures",
         "spend",
-        "tape",
         "tensor",
     )
 
@@ -92,15 +87,15 @@ class Execution(Written):
         """`listener`: the run that records the kernel, if any; `spend`: fills a PSUM tile with its
         zeros (`execute.spend_memset`)."""
         self.root = Scope(None)
-        super().__init__(self.root)
+        super().__init__(
+            self.root, listener is not None, listener is not None and listener.keep_results
+        )
         self.config = config
         self.dialect = dialect
         self.tensor: type[Tensor] = dialect.tensor
         """The class of the tensors that the kernel holds."""
-        self.recording = listener is not None
         self.values = listener is None or listener.values
         """Whether values are computed. If not, every array is a `ShapeOnly`."""
-        self.tape = Tape(listener is not None and listener.keep_results)
         self.lowering: Lowering | None = None
         """What notes the kernel's steps, if it is lowered."""
         self.cursor: Cursor | None = None
@@ -121,8 +116,6 @@ class Execution(Written):
         self.core = 0
         self.numbered: list[Buffer] = []
         """Of a replay that has ended, the buffers by the program's numbers."""
-        self.paused: list[tuple[Any, ...]] | None = None
-        """The history that `pause_history` laid aside."""
         self.places_tiles = False
         """Whether the kernel placed a tile itself, by the allocators of nki.compiler."""
         self.first_addresses: dict[tuple[CodeType, int], int] = {}
@@ -138,6 +131,8 @@ class Execution(Written):
         self.text_blocks: dict[tuple[int, int], tuple[CodeType, scopes.Block | None]] = {}
         """Of each place in the text where a tile was made, by its code's id: the block around it,
         and the code, which lives as long as its id is used."""
+        self.text_scope: TextScope | None = None
+        """The last that was opened: tiles are made in one and the same, one after the other."""
         self._begin_engines()
         self.signatures: dict[tuple[Any, ...], Signature] = {}
         self.retarget(config)
@@ -188,8 +183,19 @@ class Execution(Written):
     def lower(self, lowering: Lowering, core: int = 0) -> None:
         """Note the steps of the kernel from now on; of two cores, this is `core`."""
         self.lowering = lowering
+        self.recording = False  # the steps are enough
         self.core = core
         lowering.place(self.kernel_code, 0)  # the first: that of the kernel itself
+
+    def kernel_frame(self) -> Any:
+        frame: Any = self.cursor or _getframe(2)
+        code = frame.f_code
+        while code is not self.kernel_code and (
+            code.co_filename in source.INTERNAL_FILES or code.co_filename.startswith(source.NUMPY)
+        ):
+            frame = frame.f_back
+            code = frame.f_code
+        return frame
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         self.spend(self, t, before)
@@ -252,7 +258,13 @@ class Execution(Written):
         found = self.text_blocks.get((id(code), lasti))
         if found is None:
             found = self.text_blocks[id(code), lasti] = code, scopes.block_at(code, lasti)
-        return self.scope if found[1] is None else TextScope(self.scope, found[1])
+        scope, block = self.scope, found[1]
+        if block is None:
+            return scope
+        text = self.text_scope
+        if text is None or text.block is not block or text.parent is not scope:
+            text = self.text_scope = TextScope(scope, block)
+        return text
 
     def new_buffer(self, meta: Meta, state: int, name: str | None = None, depth: int = 2) -> Buffer:
         """Register an allocation made by the kernel line that is executing; the kernel stands
@@ -356,59 +368,6 @@ class Execution(Written):
             self.lowering.step(OFFER, 0, *self.lowering.view(t))
         self.last_result = t
 
-    def pause_history(self, buf: Buffer) -> None:
-        """Keep no history of a tensor until `resume_history`."""
-        if self.lowering is not None:
-            self.lowering.step(PAUSE, 0, self.lowering.numbers[buf])
-        self.paused = buf.tracked
-        buf.tracked = None
-
-    def resume_history(self, t: Tensor) -> None:
-        """Go on with the history of `t`, whose whole value the last instruction has completed."""
-        if self.lowering is not None:
-            self.lowering.step(RESUME, 0, *self.lowering.view(t))
-        buf = t.buf
-        buf.tracked = self.paused
-        if buf.tracked is not None:
-            at = self.tape.start_of_last(1)
-            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
-
-    def print_values(self, prefix: str, t: Tensor, line: int) -> None:
-        """Note, and unless somebody records print, what `t` holds."""
-        if self.lowering is not None:
-            self.lowering.printed(prefix, t)
-        values: Any = np.asarray(t.array) if t.meta.space == CONST else t.array
-        if t.meta.space != CONST:
-            self.check_read(t, "nl.device_print")
-            values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
-            if self.values:
-                values = np.array(values)
-        self.tape.prints.append(Printed(prefix, values, line))
-        if self.config.print_to_stdout and not self.recording:
-            print(prefix, values)
-
-    def note_history(
-        self,
-        t: Tensor,
-        code: CodeType | None,
-        lasti: int,
-        keep: np.ndarray | None = None,
-        at: int | None = None,
-    ) -> None:
-        """Keep the value of a named tensor after a write to it by the instruction recorded at `at`
-        (None: next)."""
-        buf = t.buf
-        if t.meta is buf.meta:
-            values = t.array
-            where = None if keep is None else (t.meta, t.off, keep)
-        else:
-            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-            where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        assert buf.tracked is not None
-        buf.tracked.append(
-            (values.copy(), len(self.tape.entries) if at is None else at, code, lasti, where)
-        )
-
     # -- loops -------------------------------------------------------------------------------------
     def open_scope(self, parent: Scope) -> Scope:
         """A new scope inside `parent`, which becomes the current one."""
@@ -424,11 +383,13 @@ class Execution(Written):
         span: list[int] = []
         lowering = self.lowering
         if lowering is not None:
-            lowering.step(LOOP, int(affine), len(values))
+            frame = self.kernel_frame()
+            at = frame.f_code, frame.f_lasti
+            lowering.step(LOOP, int(affine), len(values), at=at)
         try:
             for i in values:
                 if lowering is not None:
-                    lowering.step(NEXT, 0, i)
+                    lowering.step(NEXT, 0, i, at=at)
                 if scope is not None:
                     scope.closed = True
                 self.serial += 1
@@ -448,7 +409,7 @@ class Execution(Written):
                 self.affine_loops = [s for s in self.affine_loops if s is not span]
             self.scope, self.affine = parent, outer
             if lowering is not None:
-                lowering.step(END)
+                lowering.step(END, at=at)
 
 
 running: Callable[[], Execution | None] = RUNNING.get  # type: ignore[assignment]

@@ -90,6 +90,8 @@ def to_torch(torch: Any) -> Callable[[Any], Any]:
     def back(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(back(v) for v in value)
+        if isinstance(value, dict):
+            return {k: back(v) for k, v in value.items()}
         if not isinstance(value, np.ndarray):
             return value
         for name, dtype in {**_SIXTEEN, **_EIGHT}.items():

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import gc
 import inspect
 import itertools
 import weakref
@@ -22,6 +21,7 @@ from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors import refusals
 from ..tensors.tensor import Tensor
+from . import garbage
 from .ending import check_capacity, check_output, home, outputs, to_arrays, write_back
 from .execute import spend_memset
 from .execution import Execution, running
@@ -254,8 +254,7 @@ def launched(execution: Execution) -> Iterator[None]:
     """What runs inside is this kernel."""
     token = RUNNING.set(execution)
     policy = POLICY.set(Policy(execution.config.warn))
-    collecting = gc.isenabled()
-    gc.disable()  # the objects of a run form no cycles; walking them over and over only costs time
+    collecting = garbage.pause()
     try:
         with np.errstate(all="ignore"):
             yield
@@ -274,6 +273,6 @@ def launched(execution: Execution) -> Iterator[None]:
         RUNNING.reset(token)
         POLICY.reset(policy)
         if collecting:
-            gc.enable()
+            garbage.resume(len(execution.buffers))
         execution.last_result = None
         execution.last_srcs = ()

@@ -25,7 +25,7 @@ from ..machine.memory import CONST, Buffer, Meta, meta_of
 from ..machine.shapes import Symbol
 from ..rules import source
 from ..rules.errors import broken
-from ..tensors.index import box_of_kept
+from ..tensors.masks import box_of_kept
 from ..tensors.runtime import ResolvedView
 from ..tensors.tensor import IndexedTensor, Tensor
 from .signature import Signature
@@ -165,6 +165,7 @@ def _layout(t: Tensor) -> Meta:
     return meta_of(m.space, m.shape, m.strides, m.dtype) if type(t) is IndexedTensor else m
 
 
+_SMALL = 1024
 _INDIRECT = frozenset((IndexedTensor, ResolvedView))
 
 
@@ -210,6 +211,10 @@ class Lowering:
         """Numbers, with their types, and patterns."""
         self.seen: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         """The numbers among operands, by identity: dialects use one object again and again."""
+        self.told: dict[int, tuple[tuple[Any, ...], int]] = {}
+        """The numbers of attributes, by identity."""
+        self.patterns: dict[tuple[Any, ...], Pattern] = {}
+        """Of small arrays: most indices are those of another step."""
         self.picks: list[Pick] = []
         self.places: dict[tuple[int, int], int] = {}
         """Numbers of places, by the identity of the code: to hash a code takes microseconds."""
@@ -375,17 +380,35 @@ class Lowering:
         found = [
             View(*self.view(p)[:2], p.meta)
             if isinstance(p, Tensor)
-            else pattern_of(p)
+            else self._pattern(p)
             if isinstance(p, np.ndarray)
             else p
             for p in parts
         ]
         return Pick(kind, View(*self.view(base)[:2], base.meta), tuple(found))
 
-    def redirected(self, dst: Tensor, attrs: tuple[Any, ...] | None, held: bool) -> None:
-        """An assignment changed where the last instruction wrote."""
-        what = -1 if attrs is None else self.attributes.number((attrs, repr(attrs)), attrs)
-        self.step(REDIRECT, what, *self.view(dst), int(held))
+    def _pattern(self, values: np.ndarray) -> Pattern:
+        if values.size > _SMALL:
+            return pattern_of(values)
+        key = (values.shape, values.dtype.char, values.tobytes())
+        found = self.patterns.get(key)
+        if found is None:
+            found = self.patterns[key] = pattern_of(values)
+        return found
+
+    def redirected(
+        self, dst: Tensor, attrs: tuple[Any, ...] | None, held: bool, at: tuple[Any, int]
+    ) -> None:
+        """An assignment at the place `at` changed where the last instruction wrote."""
+        what = -1
+        if attrs is not None:
+            known = self.told.get(id(attrs))
+            if known is None or known[0] is not attrs:  # what equals may be of other types
+                number = self.attributes.number((attrs, repr(attrs)), attrs)
+                known = self.told[id(attrs)] = attrs, number
+            what = known[1]
+        self.args.extend((*self.view(dst), int(held)))
+        self.steps.extend((REDIRECT, what, self.place(*at), len(self.args)))
 
     def printed(self, prefix: str, t: Tensor) -> None:
         """nl.device_print."""

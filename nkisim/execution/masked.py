@@ -14,7 +14,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST, EMPTY, Meta
 from ..rules import source
 from ..rules.errors import KernelError, broken
-from ..tensors.index import Mask
+from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution
@@ -125,9 +125,7 @@ def execute_masked(
     if runs:
         noted(execution, dst, *place, index, keep, marked=True)
     dst.buf.last = execution.clock
-    execution.last_result = dst if fresh and runs else None
-    execution.last_signature, execution.last_srcs = signature, srcs
-    execution.last_extra = extra
+    _may_be_redirected(execution, dst if fresh and runs else None, signature, srcs, extra)
     if runs:
         _record(execution, api, signature, place, dst, srcs, extra, keep)
     if execution.lowering is not None:
@@ -135,6 +133,19 @@ def execute_masked(
         call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
         execution.lowering.ran(call, signature, dst, place, given, shared=False)
     return dst
+
+
+def _may_be_redirected(
+    execution: Execution,
+    result: Tensor | None,
+    signature: Signature,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None,
+) -> None:
+    """Note the last instruction, in case an assignment of its new tile `result` redirects it."""
+    execution.last_result = result
+    execution.last_signature, execution.last_srcs = signature, srcs
+    execution.last_extra = extra
 
 
 def _computed(

@@ -30,6 +30,11 @@ class Access(NamedTuple):
     place: source.Line
     what: str
     """"reads" or "writes"."""
+    region: Region = (0, (), ())
+    values: np.ndarray | None = None
+    """What was written, where it is one plain view; None on shapes alone."""
+    plain: bool = False
+    """Whether it is one plain view."""
 
 
 class Touched:
@@ -51,15 +56,19 @@ class Races:
         self.known = [0, 0]
         """Of each core, the number up to which the other's accesses happened before it."""
         self.touched: dict[Buffer, Touched] = {}
+        self.exchanged = False
+        """Whether the cores have exchanged tiles, and so may hold the same."""
 
     @property
     def now(self) -> int:
         """The number of the last access."""
         return len(self.accesses) - 1
 
-    def meet(self, core: int, now: int) -> None:
-        """`core` has learned of the other's accesses up to number `now`."""
+    def meet(self, core: int, now: int, exchanged: bool = False) -> None:
+        """`core` has learned of the other's accesses up to number `now`, in an exchange of tiles or
+        at a barrier."""
         self.known[core] = max(self.known[core], now)
+        self.exchanged = self.exchanged or exchanged
 
     def instruction(self, core: int, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
         """Note what an instruction on `core` reads and writes in HBM."""
@@ -76,7 +85,7 @@ class Races:
         found = self.touched.get(t.buf)
         if found is None:
             found = self.touched[t.buf] = Touched(t.buf.meta.shape)
-        self.accesses.append(Access(source.here(2), "writes" if write else "reads"))
+        self.accesses.append(_noted(t, region, write))
         number = self.now
         if not write and not found.written:
             found.waiting.append((core, number, region))
@@ -86,22 +95,34 @@ class Races:
             for earlier, at, where in found.waiting:
                 _mark(found.reads[earlier], where, at)
             found.waiting.clear()
-        self._check(core, api, t, found.writes[1 - core], region, write)
-        if write:
+        replicated = self._check(core, api, t, found.writes[1 - core], region, write)
+        if write and not replicated:
             self._check(core, api, t, found.reads[1 - core], region, write)
+        if replicated:  # whichever was last, it left the same
+            _mark(found.writes[1 - core], region, 0)
+            number = 0
         _mark((found.writes if write else found.reads)[core], region, number)
 
     def _check(
         self, core: int, api: str, t: Tensor, cells: Cells, region: Region, write: bool
-    ) -> None:
+    ) -> bool:
         """Refuse an access to elements that the other core touched, of which this one does not
-        know."""
+        know; whether both wrote the same."""
         index = cells.index(*region)
         owners = cells.own()[index]
         last = int(owners.max())
         if last <= self.known[core]:
-            return
+            return False
         other = self.accesses[last]
+        if write and self.exchanged and (owners == last).all() and _agree(other, self.accesses[-1]):
+            broken(
+                "replicated-write",
+                f"{api}: core {core} writes '{t.label}', where core {1 - core} writes the same",
+                tensor=t.label,
+                got=f"line {other.place.line} on core {1 - core}: {other.place.text}",
+                remedy="One of the cores is enough: ask nl.program_id(0), or give each half of it.",
+            )
+            return True
         verb = "writes" if write else "reads"
         broken(
             "core-race",
@@ -112,6 +133,28 @@ class Races:
             remedy=f"Let both cores meet in between: nisa.core_barrier({t.label}, (0, 1)); or give "
             "each core its own elements.",
         )
+        return False
+
+
+def _noted(t: Tensor, region: Region, write: bool) -> Access:
+    """An access as it is kept; of a write, which has been done, with what it wrote."""
+    place = source.here(3)
+    if not write:
+        return Access(place, "reads", region)
+    plain = not isinstance(t, IndexedTensor)
+    array = t.array if plain else None
+    values = array.copy() if isinstance(array, np.ndarray) else None
+    return Access(place, "writes", region, values, plain)
+
+
+def _agree(one: Access, other: Access) -> bool:
+    """Whether two writes leave the same bits in the same elements; on shapes alone, whether they
+    may."""
+    if not (one.plain and other.plain and one.region == other.region):
+        return False
+    if one.values is None or other.values is None:
+        return True
+    return one.values.tobytes() == other.values.tobytes()
 
 
 def _region(t: Tensor) -> Region | None:

@@ -24,6 +24,7 @@ class Signature:
     """A remembered plan: everything about a call that does not depend on where its operands lie."""
 
     __slots__ = (
+        "_adding",
         "api",
         "attrs",
         "compute",
@@ -61,6 +62,7 @@ class Signature:
         """The name under which the reader first called it, for messages."""
         self.attrs: Any = instruction.attributes(*attrs)
         """The attributes by name."""
+        self._adding: tuple[Any, ...] | None = None
         self.given = len(attrs)
         """How many of them the dialect gave."""
         self.dtype = dtype
@@ -88,6 +90,13 @@ class Signature:
         self.redirected: dict[tuple[Meta, tuple[Any, ...] | None], Signature] = {}
         """The signatures of this instruction when it writes to a destination of that layout, with
         those attributes."""
+
+    @property
+    def adding(self) -> tuple[Any, ...]:
+        """The attributes of this matmul when it adds to what its destination holds."""
+        if self._adding is None:
+            self._adding = self.attrs._replace(accumulate=True)
+        return self._adding
 
     @property
     def shown(self) -> dict[str, Any]:

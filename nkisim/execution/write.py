@@ -15,7 +15,7 @@ import numpy as np
 from ..machine.memory import FULL, HBM, PARTIAL, SHARED, ZERO
 from ..rules import source
 from ..rules.errors import KernelError, report
-from ..tensors.index import box_of_kept
+from ..tensors.masks import box_of_kept
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution
@@ -48,9 +48,14 @@ def admit(
         # of what is read only to be overwritten, the write is the fault
         own = read.buf is buf and read.off == dst.off and read.meta.shape == dst.meta.shape
         execution.settle(held or (whole and own) or reduces(signature, srcs, dst, api))
-    if whole and buf.scope.serial < execution.affine:
-        return execution.note_shared_write(dst, held or reduces(signature, srcs, dst, api))
-    return None
+    if not whole or buf.scope.serial >= execution.affine or not buf.asked:
+        return None
+    if isinstance(dst, IndexedTensor):
+        return None
+    index, loop = execution.overwritten(dst, held)
+    if loop is not None and not reduces(signature, srcs, dst, api):
+        execution.refuse_overwriting(dst, loop)
+    return index
 
 
 def noted(

@@ -27,6 +27,14 @@ from .lowering import CLEAR, Lowering
 from .places import Places
 
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
+_FEW = 64
+
+
+def _every(flags: Any) -> bool:
+    """Whether all flags are set."""
+    if flags.size == 1:
+        return bool(flags.item())
+    return bool(flags.all())
 
 
 class Written:
@@ -63,6 +71,10 @@ class Written:
         reduction."""
         self.places: dict[str, Places] = {}
         """Of each memory, what the tensors that the kernel placed itself wrote."""
+
+    def kernel_frame(self) -> Any:
+        """Where the kernel stands, or in a replay the program."""
+        raise NotImplementedError
 
     def materialize_zeros(self, t: Tensor, before: int = 0) -> None:
         """The zeros of a PSUM tile are needed after all: spend the memset, `before` the last
@@ -104,8 +116,8 @@ class Written:
                 and self._earlier(cells.owner[index])
             ):
                 self.suspect = (t, api, source.here(1))
-            if where is None and buf.state == PARTIAL and cells.written[index].all():
-                if cells.written.all():
+            if where is None and buf.state == PARTIAL and _every(cells.written[index]):
+                if _every(cells.written):
                     self._full(buf)
                 return False
         if buf.state in (FULL, SHARED):
@@ -233,8 +245,16 @@ class Written:
         iteration that wrote one of the elements with these owners; None if none has."""
         if owners.size == 1:
             owner = owners.item()
-            return next((loop for loop in self.affine_loops if loop[0] <= owner < loop[1]), None)
-        low, high = _lowest(owners, None), _highest(owners, None)
+            for loop in self.affine_loops:
+                if loop[0] <= owner < loop[1]:
+                    return loop
+            return None
+        few = owners.size <= _FEW
+        if few:  # NumPy takes longer to begin than Python to finish
+            some = owners.ravel().tolist()
+            low, high = min(some), max(some)
+        else:
+            low, high = _lowest(owners, None), _highest(owners, None)
         for loop in reversed(self.affine_loops):
             if low >= loop[1]:  # all by the iterations that are running
                 return None
@@ -242,14 +262,15 @@ class Written:
                 break
         else:  # all before the loops
             return None
-        return next(
-            (
-                loop
-                for loop in self.affine_loops
-                if ((owners >= loop[0]) & (owners < loop[1])).any()
-            ),
-            None,
-        )
+        for loop in self.affine_loops:
+            first, now = loop
+            if (
+                any(first <= owner < now for owner in some)
+                if few
+                else ((owners >= first) & (owners < now)).any()
+            ):
+                return loop
+        return None
 
     def settle(self, pardoned: bool) -> None:
         """Decide on the suspect: a reduction into what it read is pardoned, anything else is
@@ -269,36 +290,37 @@ class Written:
                 "one needs the result of the one before.",
             )
 
-    def note_shared_write(self, t: Tensor, reduces: bool) -> Any:
-        """A tensor made outside the running affine_range is written inside it. The index of its
-        cells, if it has any."""
+    def overwritten(self, t: Tensor, held: bool) -> tuple[Any, list[int] | None]:
+        """A tensor made outside the running affine_range is about to be written inside it: the
+        index of its cells, which from now on are this iteration's; and the loop of which another
+        iteration wrote some of them, if one has: not asked where what they hold is added to."""
         buf = t.buf
-        if not buf.asked or isinstance(t, IndexedTensor):
-            return None
-        cells = buf.known()
+        cells = buf.cells or buf.known()
         new = cells.owner is None
         index = buf.index(t)
         owner = cells.own()  # after `index`, which may make it anew
-        loop = None if new or reduces else self._earlier(owner[index])
-        if loop is not None:
-            instances = self.position and loop is self.affine_loops[0]
-            who = "program instance" if instances else "iteration of the nl.affine_range"
-            broken(
-                "output-dependency",
-                f"'{t.label}' is overwritten: another {who} wrote the same elements",
-                tensor=t.label,
-                got=t.meta.describe(),
-                remedy="Each instance of the grid writes its own part: index it with "
-                "nl.program_id(axis)."
-                if instances
-                else "Make the tile inside the loop, or index it with the loop variable; if the "
-                "order matters, or to reduce into it, use nl.sequential_range. (Of reductions "
-                "matmuls into PSUM may be summed, and t[...] += x.)",
-            )
+        loop = None if new or held else self._earlier(owner[index])
         owner[index] = self.scope.serial
         if buf.state == FULL:
             buf.state = SHARED
-        return index
+        return index, loop
+
+    def refuse_overwriting(self, t: Tensor, loop: list[int]) -> None:
+        """Refuse to overwrite what another iteration of `loop` wrote."""
+        instances = self.position and loop is self.affine_loops[0]
+        who = "program instance" if instances else "iteration of the nl.affine_range"
+        broken(
+            "output-dependency",
+            f"'{t.label}' is overwritten: another {who} wrote the same elements",
+            tensor=t.label,
+            got=t.meta.describe(),
+            remedy="Each instance of the grid writes its own part: index it with "
+            "nl.program_id(axis)."
+            if instances
+            else "Make the tile inside the loop, or index it with the loop variable; if the "
+            "order matters, or to reduce into it, use nl.sequential_range. (Two "
+            "reductions are allowed: matmuls summed in PSUM, and t[...] += x.)",
+        )
 
     def check_scope(self, t: Tensor, frame: Any = None) -> None:
         """Refuse a tile outside the loop iteration or branch that made it. `frame`: the kernel's,
@@ -306,9 +328,9 @@ class Written:
         buf = t.buf
         scope: Scope | None = buf.scope
         where = "the loop iteration"
-        if isinstance(scope, TextScope):
+        if type(scope) is TextScope:
             if frame is None:
-                frame = source.user_frame(2)
+                frame = self.kernel_frame()
             if scope.block.holds(frame.f_code, frame.f_lasti):
                 scope = scope.parent
                 if scope is None or not scope.closed:
@@ -316,10 +338,13 @@ class Written:
             else:
                 where = "the branch" if scope.block.kind == "if" else "the loop"
         made = source.line_of(buf.code, buf.lasti)
+        used = frame if frame is not None else source.user_frame(2)
+        elsewhere = source.line_of(used.f_code, used.f_lasti).line != made.line
         name = t.label if t.label.isidentifier() else "t"
         broken(
             "scope",
-            f"'{t.label}' is used outside {where} that made it (line {made.line})",
+            f"'{t.label}' is used outside {where} that made it"
+            + (f", in line {made.line}" if elsewhere else ""),
             tensor=t.label,
             got=f"made by: {made.text}",
             remedy="Make the tile before the loop or branch with nl.ndarray or nl.zeros, and "

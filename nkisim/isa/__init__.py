@@ -2,6 +2,7 @@
 form."""
 
 from . import (
+    copies,
     dma,
     gather,
     gpsimd,
@@ -12,6 +13,7 @@ from . import (
     rank,
     reduce,
     scalar,
+    scan,
     search,
     select,
     statistics,
@@ -22,6 +24,7 @@ from .core import TABLE
 
 __all__ = [
     "TABLE",
+    "copies",
     "dma",
     "gather",
     "gpsimd",
@@ -32,6 +35,7 @@ __all__ = [
     "rank",
     "reduce",
     "scalar",
+    "scan",
     "search",
     "select",
     "statistics",

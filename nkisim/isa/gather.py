@@ -40,7 +40,7 @@ def _inside(api: str, places: np.ndarray, elements: int) -> np.ndarray:
             "out-of-bounds",
             f"{api}: index {int(wide.max())} lies beyond the tile it selects from",
             got=int(wide.max()),
-            limit=f"0..{elements - 1}, the elements of a partition",
+            limit=f"0..{elements - 1}, the elements of one partition",
             remedy="What such an index reads is undefined on the device: keep the indices inside.",
         )
     return wide
@@ -62,7 +62,7 @@ def _indices_a_core(call: Call, src: Tensor, index: Tensor) -> tuple[int, int]:
     if elements not in (1, 2, 4, 8, 16, 32):
         call.fail(
             "argument",
-            "num_elem_per_idx is none that it has",
+            "num_elem_per_idx is not one that it takes",
             got=elements,
             limit="1, 2, 4, 8, 16 or 32",
         )

@@ -244,7 +244,7 @@ def _row_tiling(call: Call, rows: int) -> None:
     ):
         call.fail(
             "argument",
-            "this row tiling is not there",
+            "this row tiling does not exist",
             got=f"tile_position={position}, tile_size={size}",
             limit="both given; 32, 64 or 128 rows, 128 columns; a start at a multiple "
             "of the rows, column 0",

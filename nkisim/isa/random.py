@@ -297,7 +297,7 @@ def GET_STATE(call: Call) -> Plan:
     if count != WORDS * LANES[engine]:
         call.fail(
             "element-count",
-            f"the states of {engine} take {WORDS * LANES[engine]} words a partition",
+            f"the states of {engine} take {WORDS * LANES[engine]} words per partition",
             dst,
             got=shape,
             limit=f"{WORDS * LANES[engine]} elements per partition",

@@ -83,7 +83,7 @@ def _reduction_there(call: Call) -> None:
         if newer and reduce_op.name != "add":
             call.fail(
                 "operator",
-                f"reduce_op '{reduce_op.name}' is not there",
+                f"reduce_op '{reduce_op.name}' is not one that it takes",
                 got=reduce_op.name,
                 limit="nl.add",
                 remedy="Reduce with nisa.tensor_reduce, or on trn3 with nisa.activate2.",
@@ -287,7 +287,7 @@ def _reduction_of_the_function(call: Call) -> None:
     ):
         call.fail(
             "operator",
-            f"reduce_op '{reduce_op.name}' is not there",
+            f"reduce_op '{reduce_op.name}' is not one that it takes",
             got=reduce_op.name,
             limit="nl.add, nl.maximum, nl.minimum, nl.abs_max, nl.abs_min",
         )
@@ -300,7 +300,7 @@ def _reduction_of_the_function(call: Call) -> None:
     if cmd not in (IDLE, RESET, REDUCE, RESET_REDUCE):
         call.fail(
             "argument",
-            "reduce_cmd is none that it has",
+            "reduce_cmd is not one that it takes",
             got=cmd,
             limit="idle, reset, reduce, reset_reduce",
         )

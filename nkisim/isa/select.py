@@ -288,7 +288,7 @@ def _with_maximum(
     if cmd not in range(4):
         call.fail(
             "argument",
-            "reduce_cmd is none that it has",
+            "reduce_cmd is not one that it takes",
             got=cmd,
             limit="idle, reset, reduce, reset_reduce",
         )

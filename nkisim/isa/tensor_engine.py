@@ -60,7 +60,7 @@ def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
             "psum-bank",
             f"the destination '{call.dst.label}' spans more than one PSUM bank",
             call.dst,
-            limit=f"{call.target.psum_bank_fp32} fp32 a partition",
+            limit=f"{call.target.psum_bank_fp32} fp32 per partition",
             remedy="Write at most 512 columns at a time.",
         )
 
@@ -292,7 +292,7 @@ def _double_row(call: Call, mode: str, size: tuple[Any, ...]) -> None:
     """The fp8 mode that contracts two elements a row of the array at once."""
     call.generation(3)
     if mode not in ("double_row", "double_row_gen3"):
-        call.fail("argument", f"perf_mode '{mode}' is not there", got=mode, limit="double_row")
+        call.fail("argument", f"perf_mode '{mode}' does not exist", got=mode, limit="double_row")
     if size and size[1] != 128:
         call.fail(
             "argument",

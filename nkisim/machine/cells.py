@@ -104,6 +104,13 @@ def _merged_box(
     return tuple(reversed(box)) if not runs else None
 
 
+_GRAINS: dict[tuple[tuple[int, ...], int], tuple[int, ...]] = {}
+"""How finely tensors of a shape and element size were cut before. A kernel makes the same tensor
+again in each iteration, and cuts it alike: a new one begins with these blocks."""
+_FEW = 256
+"""Blocks that a new tensor may begin with, at most; and known shapes, times 64."""
+
+
 class Cells:
     """Of each element of a row-major tensor of `shape` whether it has been written, and by whom."""
 
@@ -113,9 +120,13 @@ class Cells:
         self.shape = shape
         self.item = item
         """Bytes of an element."""
-        self.grain = shape[::-1]
+        known = _GRAINS.get((shape, item))
+        self.grain = shape[::-1] if known is None else known
         """Elements of one block along each axis, last axis first."""
-        self.written: np.ndarray = np.full((1,) * len(shape), written)
+        blocks = (1,) * len(shape)
+        if known is not None:
+            blocks = tuple([n // g for n, g in zip(shape, known[::-1])])
+        self.written: np.ndarray = (np.ones if written else np.zeros)(blocks, np.bool_)
         """Whether each block has been written."""
         self.owner: np.ndarray | None = None
         """The number of the scope that wrote each block last, 0 if none did; None until `own` is
@@ -180,10 +191,10 @@ class Cells:
             for (start, stop, step), g in zip(box, self.grain)
         )
         self._refine(grain)
-        index = [
-            slice(start // g, (stop - 1) // g + 1, step)
-            for (start, stop, step), g in zip(box, grain)
-        ]
+        index: list[int | slice] = []
+        for (start, stop, step), g in zip(box, grain):
+            first, last = start // g, (stop - 1) // g
+            index.append(first if first == last else slice(first, last + 1, step))
         return tuple(index[::-1])
 
     def each(self, off: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
@@ -197,4 +208,6 @@ class Cells:
                 self.written = self.written.repeat(old // new, -axis)
                 if self.owner is not None:
                     self.owner = self.owner.repeat(old // new, -axis)
+        if grain != self.grain and self.written.size <= _FEW and len(_GRAINS) < 64 * _FEW:
+            _GRAINS[self.shape, self.item] = grain
         self.grain = grain

@@ -80,14 +80,14 @@ def resolve(dtype: Any) -> np.dtype:
     elif isinstance(dtype, str):
         if dtype not in _BY_NAME:
             raise TypeError(
-                f"'{dtype}' is not an NKI data type; there are {', '.join(sorted(_BY_NAME))}"
+                f"'{dtype}' is not an NKI data type; these are: {', '.join(sorted(_BY_NAME))}"
             )
         found = _BY_NAME[dtype]
     elif dtype is bool:
         return BOOL
     elif dtype is float or dtype is int:
         raise TypeError(
-            f"Python's {dtype.__name__} names no NKI data type; say nl.float32, nl.int32, ..."
+            f"Python's {dtype.__name__} is not an NKI data type; write nl.float32, nl.int32, ..."
         )
     elif isinstance(dtype, type):
         try:
@@ -138,6 +138,11 @@ def _round_tf32(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), cut, values).astype(np.float32)
 
 
+_RANGES: list[Any] = [np.iinfo(d) for d in INTEGERS]
+_LIMITS = {r.dtype: (int(r.min), int(r.max)) for r in _RANGES}
+_lowest, _highest = np.minimum.reduce, np.maximum.reduce
+
+
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`values` rounded to `dtype`, in an array of its storage type (may be `values` itself).
 
@@ -153,18 +158,17 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         found: np.ndarray = values != 0
         return found
     if dtype in INTEGERS and values.dtype != BOOL:
-        info = np.iinfo(dtype)
+        least, most = _LIMITS[dtype]
         if values.dtype in INTEGERS:
-            return np.clip(values.astype(np.int64), info.min, info.max).astype(dtype)
+            return np.clip(values.astype(np.int64), least, most).astype(dtype)
         if values.dtype == FLOAT32 and values.size:
             near = np.rint(values)
-            if near.min() >= info.min and near.max() < info.max + 1:  # nor is there a NaN
+            # nor is there a NaN
+            if _lowest(near, None) >= least and _highest(near, None) < most + 1:
                 inside: np.ndarray = near.astype(dtype)
                 return inside
-        wide = np.nan_to_num(
-            np.rint(values.astype(np.float64)), nan=0.0, posinf=info.max, neginf=info.min
-        )
-        whole: np.ndarray = np.clip(wide, info.min, info.max).astype(dtype)
+        wide = np.nan_to_num(np.rint(values.astype(np.float64)), nan=0.0, posinf=most, neginf=least)
+        whole: np.ndarray = np.clip(wide, least, most).astype(dtype)
         return whole
     with np.errstate(over="ignore"):
         return values.astype(dtype)

@@ -84,8 +84,9 @@ class Meta:
         self.psum_bytes, self.psum_partition_bytes = (whole, partition) if space == PSUM else (0, 0)
         self.axis = pdim if space != HBM else -1
         """The partition axis; -1 in HBM."""
-        self.views: dict[tuple[Any, ...], tuple[Meta, tuple[int, ...]]] = {}
-        """The layouts of its views by the form of their subscripts (`layout.subscripted`)."""
+        self.views: dict[tuple[Any, ...], tuple[Meta, tuple[Any, ...]]] = {}
+        """The layouts of its views by the form of their subscripts (`layout.subscripted`,
+        `gridded.form_of_grid`)."""
 
     @property
     def dense(self) -> bool:
@@ -156,6 +157,11 @@ class TextScope(Scope):
         super().__init__(parent, parent.serial)
         self.closed = True
         self.block = block
+
+
+_INDICES: dict[tuple[Any, ...], Any] = {}
+"""By layout of a tensor, its blocks, layout and offset of a view: the blocks of the view."""
+_MOST = 1 << 14
 
 
 class Buffer:
@@ -262,7 +268,22 @@ class Buffer:
     def index(self, view: Any) -> Any:
         """The subscript for the arrays of `known()` of exactly the elements of a `view`. See
         `Cells.index`."""
-        return ... if view.meta is self.meta else self.known().index(*self.region(view))
+        meta = view.meta
+        if meta is self.meta:
+            return ...
+        cells = self.cells or self.known()
+        if cells.item != meta.itemsize:
+            return cells.index(*self.region(view))
+        # the same tensor is made, and written part by part, in each iteration of a loop
+        key = (self.meta, cells.grain, meta, view.off)
+        found = _INDICES.get(key)
+        if found is None:
+            found = cells.index(view.off, meta.shape, meta.strides)
+            if len(_INDICES) >= _MOST:
+                _INDICES.clear()
+            if type(found[0]) is not np.ndarray:  # places one by one: many
+                _INDICES[self.meta, cells.grain, meta, view.off] = found  # blocks may be smaller
+        return found
 
     def fill(
         self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 
 from .counts import sums_by
@@ -15,18 +13,17 @@ class Occupancy:
     last that touches it, which is what the best allocator there can be would need."""
 
     def __init__(self, buffers: list[Buffer]) -> None:
-        n = len(buffers)
         self.buffers = buffers
-        self.first = np.fromiter(map(attrgetter("first"), buffers), np.int64, n)
-        self.last = np.fromiter(map(attrgetter("last"), buffers), np.int64, n)
+        self.metas = [b.meta for b in buffers]
+        self.first = np.array([b.first for b in buffers], np.int64)
+        self.last = np.array([b.last for b in buffers], np.int64)
         self.end = int(max(self.first.max(initial=0), self.last.max(initial=0))) + 2
 
     def peak(self, attribute: str) -> tuple[int, list[Buffer], int]:
         """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and
         when."""
-        sizes = np.fromiter(
-            map(attrgetter("meta." + attribute), self.buffers), np.int64, len(self.buffers)
-        )
+        of = {m: getattr(m, attribute) for m in set(self.metas)}
+        sizes = np.array([of[m] for m in self.metas], np.int64)
         sizes[self.last < self.first] = 0  # redirected results were never stored
         change = sums_by(self.first, sizes, self.end)
         change -= sums_by(np.maximum(self.last, self.first) + 1, sizes, self.end)

@@ -69,5 +69,5 @@ def get(name: str | Target | None) -> Target:
         return DEFAULT
     key = {"gen2": "trn1", "gen3": "trn2", "gen4": "trn3"}.get(str(name).lower(), str(name).lower())
     if key not in TARGETS:
-        raise ValueError(f"no target '{name}'; there are {', '.join(TARGETS)}")
+        raise ValueError(f"no target '{name}'; the targets are {', '.join(TARGETS)}")
     return TARGETS[key]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..execution.tape import Operand, Record
 from ..machine.memory import CONST, Buffer
-from ..tensors.index import box_of_kept
+from ..tensors.masks import box_of_kept
 from .boxes import (
     Box,
     from_view,

@@ -20,7 +20,7 @@ from .call import Call
 from .flat_calls import Calls
 from .flat_memory import Inputs, Memory
 from .flat_steps import CannotFlatten, Steps
-from .replay import Dialect
+from .stand_ins import Dialect
 
 
 class FlatCall:

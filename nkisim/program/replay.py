@@ -53,39 +53,16 @@ from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
 from ..tensors import runtime
 from ..tensors.const import Const, number
-from ..tensors.index import Mask
+from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
+from . import bookkeeping
 from .call import Call
+from .decode import refuse
+from .stand_ins import Dialect, Replayed
 
 NUMBER, PICKED, FRESH, SENT, STATE = -1, -2, -3, -4, -5
 CHUNK = 1 << 14
 """Steps turned into Python's integers at a time."""
-
-
-class Dialect:
-    """What the machine asks of the dialect of a kernel that is replayed."""
-
-    tensor = Tensor
-    scoped_text = False
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.writes_inputs = name == "nki"
-
-    def has(self, name: str) -> bool:
-        """Whether its language has a function of that name."""
-        return False
-
-
-class Replayed:
-    """Stands for the kernel in sentences."""
-
-    kernel_return = True
-
-    def __init__(self, listing: Listing) -> None:
-        self.__name__ = listing.co_name
-        self.function = self
-        self.__code__ = listing
 
 
 class Replay:
@@ -366,12 +343,10 @@ class Replay:
         value = self.execution.last_result
         attrs = None if what < 0 else self.call.attributes[what]
         dst = self.viewed(args)
+        if self.derive:
+            bookkeeping.redirected(self.execution, attrs, args[3])
         if value is None or not redirect(dst, value, attrs, bool(args[3])):
-            broken(
-                "program-file",
-                "an assignment follows no instruction that it could redirect",
-                tensor=dst.label,
-            )
+            refuse("an assignment follows no instruction that it could redirect")
 
     def viewed(self, args: list[int]) -> Tensor:
         """The view that a step names."""
@@ -386,11 +361,30 @@ class Replay:
     def zero(self, what: int, args: list[int]) -> None:
         """A PSUM tile counts as holding zeros."""
         t = self.viewed(args)
+        if self.derive:
+            bookkeeping.zeroed(t)
         self.execution.nothing_added(t) if what else self.execution.zero(t)
+
+    def offered(self, args: list[int]) -> None:
+        """A new tile that an assignment may take over."""
+        t = self.viewed(args)
+        if self.derive:
+            bookkeeping.offered(self.execution, t)
+        self.execution.offer(t)
+
+    def placed(self, args: list[int]) -> None:
+        """The kernel chooses the place of a new tile."""
+        t = self.whole[args[0]]
+        if self.derive:
+            bookkeeping.placed(t)
+        self.execution.place(t, args[1], args[2])
 
     def cleared(self, args: list[int]) -> None:
         """Zeros where nothing has been written."""
-        self.execution.clear_unwritten(self.viewed(args))
+        t = self.viewed(args)
+        if self.derive:
+            bookkeeping.cleared(t)
+        self.execution.clear_unwritten(t)
 
     def target(self, what: int, args: list[int]) -> None:
         """The kernel goes on as if for another target."""
@@ -410,10 +404,14 @@ class Replay:
     def send(self, what: int, args: list[int]) -> None:
         """A core lays a tile out for the other."""
         t = self.viewed(args)
+        if self.derive:
+            bookkeeping.sent(t)
         self.sent.append(t.array.copy() if self.execution.values else t.array)
 
     def materialized(self, what: int, args: list[int]) -> None:
         """The zeros that a sum needs, before the instruction that adds to them."""
+        if self.derive:
+            bookkeeping.materialized(self.execution)
         last = self.execution.last_signature
         self.execution.materialize_zeros(
             self.viewed(args), before=0 if last is None else last.width
@@ -439,8 +437,8 @@ _STEPS: dict[int, Any] = {
     ZERO: lambda r, what, args: r.zero(what, args),
     CLEAR: lambda r, what, args: r.cleared(args),
     MATERIALIZE: lambda r, what, args: r.materialized(what, args),
-    PLACE: lambda r, what, args: r.execution.place(r.whole[args[0]], args[1], args[2]),
-    OFFER: lambda r, what, args: r.execution.offer(r.viewed(args)),
+    PLACE: lambda r, what, args: r.placed(args),
+    OFFER: lambda r, what, args: r.offered(args),
     PAUSE: lambda r, what, args: r.execution.pause_history(r.whole[args[0]].buf),
     RESUME: lambda r, what, args: r.execution.resume_history(r.viewed(args)),
     INSTANCE: lambda r, what, args: r.instance(what, args),

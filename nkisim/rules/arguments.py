@@ -118,7 +118,7 @@ def _no_pairs(value: Any, api: str, what: str) -> None:
         "argument",
         f"{api}: {what} is not a list of [step, count] pairs",
         got=shown(value),
-        limit="[[step, count], ...], one pair an axis",
+        limit="[[step, count], ...], one pair per axis",
     )
 
 

@@ -106,7 +106,7 @@ _nki(
 )
 _nki(
     "values-needed",
-    "a kernel that runs on shapes alone loops by no register that was loaded from a tile",
+    "on shapes alone, the bound of a loop is not a register loaded from a tile",
     "nkisim.record(values=False)",
     "assumed",
 )
@@ -135,4 +135,11 @@ _nki(
     "core-race",
     "two cores touch the same HBM elements, one of them writing, only with a barrier between",
     "isa6 core_barrier, sendrecv",
+)
+_nki(
+    "replicated-write",
+    "of two cores that have exchanged tiles and hold the same result, one stores it",
+    "isa6 core_barrier, sendrecv",
+    "reported",
+    advisory=True,
 )

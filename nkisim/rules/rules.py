@@ -75,7 +75,7 @@ _rule(
     "model TC#1; errors err_num_partition_exceed_arch_limit",
 )
 _rule(
-    "psum-bank", "a PSUM tile fits in one bank: 2 KiB, 512 fp32, a partition", "model TC#2; alloc"
+    "psum-bank", "a PSUM tile fits in one bank: 2 KiB, 512 fp32, per partition", "model TC#2; alloc"
 )
 _rule(
     "stationary-free-limit",
@@ -351,7 +351,7 @@ _rule(
 
 
 REMEDIES: dict[str, str] = {
-    "argument": "Pass what the limit names.",
+    "argument": "Pass a value within the limit.",
     "contraction-mismatch": "Slice or transpose one operand, so that both have the contraction "
     "axis on the same partitions.",
     "dimension-limit": "Split the axis into blocks that fit.",
@@ -367,7 +367,7 @@ REMEDIES: dict[str, str] = {
     "memory": "Copy it to such a memory first: from HBM with a load, from PSUM with "
     "nisa.tensor_copy.",
     "moving-free-limit": "Split the moving operand into blocks of columns.",
-    "operator": "Use an operator that the limit names, or another instruction.",
+    "operator": "Use one of the operators that the limit lists, or another instruction.",
     "out-of-bounds": "Check the index against the shape.",
     "partition-limit": "Split the first axis into tiles of at most 128.",
     "rank": "Keep a partition axis and a free axis, e.g. t[0:128, 0:1].",

@@ -1,15 +1,18 @@
 """Where in the kernel's own text an event happened, and what the reader called a tensor there."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import functools
 import inspect
 import itertools
 import linecache
+import operator
 import os
 import re
 import sys
+import warnings
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -19,7 +22,7 @@ from .listing import CURSOR, Listing
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
 
 # The files of the simulator itself: a frame in one of them is never "the kernel".
 INTERNAL_FILES: set[str] = set()
@@ -50,7 +53,7 @@ def user_frame(depth: int = 1) -> FrameType:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and (
         frame.f_code.co_filename in INTERNAL_FILES
-        or frame.f_code.co_filename.startswith(_NUMPY)  # it asks a tile for its value
+        or frame.f_code.co_filename.startswith(NUMPY)  # it asks a tile for its value
     ):
         frame = frame.f_back
     return frame if frame is not None else sys._getframe(depth)
@@ -86,9 +89,47 @@ def _lines_of(code: CodeType, filename: str) -> tuple[str, ...]:
         # as far as the last line of the function's last statement, which may have several
         text = "".join(lines[code.co_firstlineno - 1 : last + 20])
         parts = {part for name in known if name[0] not in "._" for part in name.split(".")}
-        if not parts <= set(_WORD.findall(text)):
+        if not parts <= set(_WORD.findall(text)) or not _compiles_to(code, "".join(lines)):
             return ()
     return tuple(lines)
+
+
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
+def _compiles_to(code: CodeType, text: str) -> bool:
+    """Whether `text` has a function that compiles to `code`, on its lines: a file may have been
+    edited since. True where the text does not compile by itself, as a cell with an await."""
+    found = _compiled(text, code.co_flags & _FUTURE)
+    return found is None or _shape_of(code) in found
+
+
+_Shape = tuple[str, bytes, tuple[tuple[int, int, int | None], ...]]
+
+
+def _shape_of(code: CodeType) -> _Shape:
+    """The name, the byte code and the lines of a function."""
+    return code.co_name, code.co_code, tuple(code.co_lines())
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str, flags: int) -> set[_Shape] | None:
+    """The functions in `text`; None if it does not compile."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            whole = compile(text, "<text>", "exec", flags=flags, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return None
+    found: set[_Shape] = set()
+    waiting = [whole]
+    while waiting:
+        one = waiting.pop()
+        found.add(_shape_of(one))
+        waiting.extend(c for c in one.co_consts if isinstance(c, CodeType))
+    return found
 
 
 def function_of(code: CodeType) -> tuple[str, int] | None:
@@ -178,29 +219,51 @@ def _span_of(node: ast.expr | ast.stmt) -> _Span:
 
 
 @functools.lru_cache(maxsize=64)
-def _branches(text: str) -> tuple[tuple[_Span, _Span], ...]:
-    """Where the branches, loops and assertions in `text` lie, and their conditions."""
+def _branches(text: str) -> tuple[tuple[_Span, _Span, bool], ...]:
+    """Where the branches, loops and assertions in `text` lie, and their conditions; whether it is a
+    loop that goes on as long as one value is true."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return ()
     nodes = [node for node in ast.walk(tree) if isinstance(node, _Branch)]
-    return tuple((_span_of(node), _span_of(node.test)) for node in nodes)
+    return tuple(
+        (
+            _span_of(node),
+            _span_of(node.test),
+            isinstance(node, ast.While) and not isinstance(node.test, ast.BoolOp),
+        )
+        for node in nodes
+    )
+
+
+def _decided(depth: int) -> list[bool] | None:
+    """Of each branch or assertion whose condition the expression that is evaluated now is (part
+    of), whether it is a loop on one value; None where the kernel's text cannot be read."""
+    frame = user_frame(depth + 1)
+    place = span(frame.f_code, frame.f_lasti)
+    lines = lines_of(frame.f_code)
+    if place is None or not lines:
+        return None
+    # Python 3.11 gives the jump of a branch the place of the whole statement
+    return [
+        loop
+        for whole, test, loop in _branches("".join(lines))
+        if place == whole or (test[:2] <= place[:2] and place[2:] <= test[2:])
+    ]
 
 
 def decides_a_branch(depth: int = 1) -> bool:
     """Whether the kernel's expression that is evaluated now is (part of) the condition of a branch,
     a loop or an assertion; also where its text cannot be read."""
-    frame = user_frame(depth + 1)
-    place = span(frame.f_code, frame.f_lasti)
-    lines = lines_of(frame.f_code)
-    if place is None or not lines:
-        return True
-    # Python 3.11 gives the jump of a branch the place of the whole statement
-    return any(
-        place == whole or (test[:2] <= place[:2] and place[2:] <= test[2:])
-        for whole, test in _branches("".join(lines))
-    )
+    found = _decided(depth + 1)
+    return found is None or bool(found)
+
+
+def decides_a_loop(depth: int = 1) -> bool:
+    """Whether it is the condition of a `while`, not one of several; not where the text cannot be
+    read."""
+    return any(_decided(depth + 1) or ())
 
 
 def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:

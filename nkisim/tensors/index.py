@@ -3,7 +3,7 @@ runs.
 
 An `Index` is `start + sum(stride[a] * position on grid axis a)` over a grid of `sizes`; it
 broadcasts like a NumPy array of that shape, without ever being one. A comparison of two gives a
-`Mask`.
+`Mask` (`masks`).
 """
 
 from __future__ import annotations
@@ -13,39 +13,16 @@ from typing import Any
 import numpy as np
 
 from ..machine.counts import size_of
-from ..rules import source
 from ..rules.errors import broken
+from .masks import Mask, broadcast
 
-
-def _broadcast_axis(a: int, b: int) -> int:
-    if a == b or b == 1:
-        return a
-    if a == 1:
-        return b
-    broken(
-        "shape-mismatch",
-        f"index grids of {a} and {b} elements on one axis do not broadcast",
-        got=f"{a} and {b}",
-        remedy="Give both grids the same size on that axis, or put them on different axes.",
-    )
-    raise AssertionError
-
-
-def broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """The common shape of index grids, axes aligned on the right as in NumPy."""
-    out: tuple[int, ...] = ()
-    for shape in shapes:
-        n = max(len(out), len(shape))
-        left = (1,) * (n - len(out)) + out
-        right = (1,) * (n - len(shape)) + shape
-        out = tuple(_broadcast_axis(a, b) for a, b in zip(left, right))
-    return out
+_new: Any = object.__new__
 
 
 class Index:
     """An affine index over a grid. `values` is set only where // or % made it non-affine."""
 
-    __slots__ = ("sizes", "start", "strides", "values")
+    __slots__ = ("form", "sizes", "start", "strides", "values")
     __array_ufunc__ = None
 
     def __init__(
@@ -57,7 +34,9 @@ class Index:
     ) -> None:
         self.sizes = sizes
         # the step of an axis of one element is never taken, and shall not add to another grid's
-        self.strides = tuple(s if n > 1 else 0 for n, s in zip(sizes, strides))
+        self.strides = tuple([s if n > 1 else 0 for n, s in zip(sizes, strides)])
+        self.form = (sizes, self.strides)
+        """What grids have in common that differ in their start only."""
         self.start = start
         self.values = values
 
@@ -74,9 +53,16 @@ class Index:
         return self.values is None
 
     def array(self) -> np.ndarray:
-        """The index values, shape `sizes`, int64."""
+        """The index values, shape `sizes`, int64. Not to be written to."""
         if self.values is not None:
             return np.broadcast_to(self.values, self.sizes)
+        axes = [axis for axis, stride in enumerate(self.strides) if stride]
+        if len(axes) == 1:  # as most grids are
+            n, stride = self.sizes[axes[0]], self.strides[axes[0]]
+            if n == size_of(self.sizes):
+                end = self.start + n * stride
+                line: np.ndarray = np.arange(self.start, end, stride, dtype=np.int64)
+                return line.reshape(self.sizes)
         total = np.full(self.sizes, self.start, dtype=np.int64)
         for axis, (size, stride) in enumerate(zip(self.sizes, self.strides)):
             if stride:
@@ -139,9 +125,19 @@ class Index:
         )
         return False
 
+    def _moved(self, start: int) -> Index:
+        """The same affine grid from another start."""
+        made: Index = _new(Index)
+        made.sizes, made.strides, made.form = self.sizes, self.strides, self.form
+        made.start = start
+        made.values = None
+        return made
+
     def _combine(self, other: Any, sign: int) -> Index:
         if isinstance(other, (int, np.integer)):
-            values = None if self.values is None else self.values + sign * int(other)
+            if self.values is None:
+                return self._moved(self.start + sign * int(other))
+            values = self.values + sign * int(other)
             return Index(self.sizes, self.strides, self.start + sign * int(other), values)
         if not isinstance(other, Index):
             found: Index = NotImplemented
@@ -239,77 +235,6 @@ class Index:
 
 def _from_values(values: np.ndarray) -> Index:
     return Index(values.shape, (0,) * values.ndim, 0, values)
-
-
-class Mask:
-    """A predicate over an index grid, known at compile time. Combine with & and |."""
-
-    __slots__ = ("affine", "compound", "where")
-    __array_ufunc__ = None
-
-    def __init__(self, where: np.ndarray, affine: bool = True, compound: bool = False) -> None:
-        self.where = where
-        self.affine = affine
-        self.compound = compound
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.where.shape
-
-    def _join(self, other: Any, op: Any) -> Mask:
-        if isinstance(other, (bool, np.bool_)):
-            return Mask(op(self.where, bool(other)), self.affine, True)
-        if not isinstance(other, Mask):
-            found: Mask = NotImplemented
-            return found
-        broadcast([self.where.shape, other.where.shape])
-        return Mask(op(self.where, other.where), self.affine and other.affine, True)
-
-    def __and__(self, other: Any) -> Mask:
-        return self._join(other, np.logical_and)
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Mask:
-        return self._join(other, np.logical_or)
-
-    __ror__ = __or__
-
-    def __invert__(self) -> Mask:
-        return Mask(~self.where, self.affine, True)
-
-    def __bool__(self) -> bool:
-        decides = source.decides_a_branch()
-        broken(
-            "index-condition" if decides else "mask-truth",
-            "a mask was used as a truth value",
-            remedy="Join masks with & and |, not with 'and' and 'or', and pass them as mask=."
-            if decides
-            else "Write & for 'and', | for 'or'. As Python has it, 'a and b' is b alone, and "
-            "'a or b' is a alone.",
-        )
-        return True
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        broken(
-            "index-assign",
-            "a mask cannot be assigned to",
-            remedy="Build the mask in one expression.",
-        )
-
-    def __repr__(self) -> str:
-        return f"Mask{self.where.shape}"
-
-
-def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Where the box of the elements that a mask keeps starts, and its shape; None if they are no
-    box."""
-    start, shape = [], []
-    for axis in range(kept.ndim):
-        there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))
-        start.append(int(there[0]) if len(there) else 0)
-        shape.append(int(there[-1]) - start[-1] + 1 if len(there) else 0)
-    return (tuple(start), tuple(shape)) if int(np.count_nonzero(kept)) == size_of(shape) else None
 
 
 class RuntimeIndex:

@@ -11,7 +11,7 @@ from ..machine.memory import FULL, Buffer, Meta
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from . import subscripts
-from .index import box_of_kept
+from .masks import box_of_kept
 
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
@@ -53,45 +53,52 @@ class PickedElements:
         return self.tiles is not None and type(self.array) is ShapeOnly
 
     def _check(self, where: np.ndarray | None) -> list[Any]:
-        """The indices of each axis over the grid, bounds checked where `where` holds; None for
-        run-time indices of a run without values."""
+        """The indices of each axis, of shapes that broadcast to the grid, bounds checked where
+        `where` holds; None for run-time indices of a run without values."""
         picked: list[Any] = []
         for dim, index in enumerate(self.indices):
             if type(index) is ShapeOnly:
                 picked.append(None)
                 continue
-            full = np.broadcast_to(index, self.shape)
             n = self.base.shape[dim]
-            few = np.asarray(index)  # before it is repeated over the grid
+            few = np.asarray(index)
             if few.size and _lowest(few, None) >= 0 and _highest(few, None) < n:
-                picked.append(full)
+                picked.append(few)
                 continue
-            bad = (full < 0) | (full >= n)
+            bad = (few < 0) | (few >= n)
             if where is not None:
                 bad = bad & where
-            if bad.any() and self.rows is not None:
-                self._no_such_row(full, bad, n)
             if bad.any():
-                self.refuse_slice()
-                first = int(full[bad][0])
-                # of an access pattern over flat memory the offset is told, as the official
-                # simulator does
-                where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
-                broken(
-                    "out-of-bounds",
-                    f"index {first} is out of bounds for axis {dim} {where_to}",
-                    tensor=self.label,
-                    got=f"{int(full.min())}..{int(full.max())}",
-                    limit=f"0..{n - 1}",
-                    remedy="The index is data: let entries that stand for nothing point at an "
-                    "element that is there, and "
-                    "mask what it brings."
-                    if self.tiles
-                    else "Pass mask= to leave out what lies beyond the tensor, e.g. "
-                    "mask=(i_f < n).",
-                )
-            picked.append(np.clip(full, 0, n - 1))
+                self._out_of_bounds(dim, np.broadcast_to(index, self.shape), bad)
+            picked.append(np.minimum(np.maximum(few, 0), n - 1))
         return picked
+
+    def _checked(self, where: np.ndarray | None) -> list[Any]:
+        """`_check`, each axis over the whole grid."""
+        return [None if p is None else np.broadcast_to(p, self.shape) for p in self._check(where)]
+
+    def _out_of_bounds(self, dim: int, full: np.ndarray, bad: np.ndarray) -> None:
+        """Refuse the indices `full` of an axis, over the grid, which are out of bounds where `bad`
+        holds."""
+        n = self.base.shape[dim]
+        bad = np.broadcast_to(bad, self.shape)
+        if self.rows is not None:
+            self._no_such_row(full, bad, n)
+        self.refuse_slice()
+        first = int(full[bad][0])
+        # of an access pattern over flat memory the offset is told, as the official simulator does
+        where_to = f"with size {n}" if len(self.base.shape) == 1 else f"of '{self.label}'"
+        broken(
+            "out-of-bounds",
+            f"index {first} is out of bounds for axis {dim} {where_to}",
+            tensor=self.label,
+            got=f"{int(full.min())}..{int(full.max())}",
+            limit=f"0..{n - 1}",
+            remedy="The index is data: let unused entries point at an element that "
+            "exists, and mask what it brings."
+            if self.tiles
+            else "Pass mask= to leave out what lies beyond the tensor, e.g. mask=(i_f < n).",
+        )
 
     def refuse_slice(self) -> None:
         """Refuse a slice that ends beyond the tensor; nothing for other picks."""
@@ -110,8 +117,8 @@ class PickedElements:
             # of the flat memory too, as the official simulator tells it
             got=f"row {row}; index {offset} is out of bounds for axis 0 with size {total}",
             limit=f"0..{extent - 1}",
-            remedy="The index is data: let entries that stand for nothing point at a row that is "
-            "there; or leave such rows out with oob_mode=nisa.oob_mode.skip, where a DMA has it.",
+            remedy="The index is data: let unused entries point at a row that exists, or leave "
+            "such rows out with oob_mode=nisa.oob_mode.skip, where a DMA takes it.",
         )
 
     def places(self) -> np.ndarray | None:
@@ -129,13 +136,40 @@ class PickedElements:
         picked = self._check(where)
         if type(self.array) is ShapeOnly:
             return shape_only(self.shape, self.array.dtype)
-        return self.array[tuple(picked)]
+        rows = self._whole_rows(picked)
+        found = self.array[tuple(picked)] if rows is None else rows
+        return found if found.shape == self.shape else np.broadcast_to(found, self.shape).copy()
+
+    def _whole_rows(self, picked: list[Any]) -> Any:
+        """The values where the first place of the grid alone picks along one axis, which comes
+        before those that the other places follow one by one: a few copies in place of one for each
+        element. None of other picks."""
+        subscript: list[Any] = []
+        rows = None
+        last = 0
+        for p in picked:
+            lengths = [axis for axis, n in enumerate(p.shape) if n > 1]
+            axis = lengths[0] - p.ndim + len(self.shape) if lengths else -1
+            if not lengths:
+                subscript.append(int(p.reshape(-1)[0]))
+            elif len(lengths) > 1 or axis < last:
+                return None
+            elif axis == 0:
+                rows, last = p.reshape(-1), 1
+                subscript.append(slice(None))
+            else:
+                start = int(p.reshape(-1)[0])
+                if rows is None or not np.array_equal(p.reshape(-1), start + np.arange(p.size)):
+                    return None
+                subscript.append(slice(start, start + p.size))
+                last = axis + 1
+        return None if rows is None else self.array[tuple(subscript)][rows].reshape(self.shape)
 
     def written_flags(self, where: np.ndarray | None) -> np.ndarray:
         """Whether each picked element has been written."""
         if self.buf.state in (FULL, memory.ZERO, memory.SHARED):
             return np.ones(self.shape, dtype=bool)
-        picked = self._check(where)
+        picked = self._checked(where)
         if self.unknown:  # no telling which: any element that is written will do
             return np.full(self.shape, self.buf.state != memory.EMPTY)
         flags: np.ndarray = self._flags()[tuple(picked)]
@@ -143,7 +177,7 @@ class PickedElements:
 
     def scatter(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Write `values` to the picked elements where `where` holds, and mark them written."""
-        picked = self._check(where)
+        picked = self._checked(where)
         keep = (
             np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         )
@@ -198,7 +232,7 @@ class PickedElements:
     def accumulate(self, values: np.ndarray, where: np.ndarray | None) -> None:
         """Add `values`, in float32, to the picked elements where `where` holds; those picked
         several times get each."""
-        picked = self._check(where)
+        picked = self._checked(where)
         keep = (
             np.ones(self.shape, dtype=bool) if where is None else np.broadcast_to(where, self.shape)
         )

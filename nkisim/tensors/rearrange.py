@@ -9,7 +9,8 @@ from typing import Any
 
 from ..rules import arguments
 from ..rules.errors import broken, shown
-from .strided import merge, permute, split
+from .reshaping import merge, split
+from .strided import permute
 from .tensor import Tensor
 
 

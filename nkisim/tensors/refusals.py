@@ -53,7 +53,7 @@ def refuse_numpy(what: str, tensor: Any) -> None:
         remedy=(
             f"Use {use}. "
             if use
-            else f"NKI has no function of the name {what}: build it from nl functions. "
+            else f"NKI has no function named {what}: build it from nl functions. "
         )
         + "NumPy runs on the host and never sees the values of a tile.",
     )

@@ -14,7 +14,7 @@ from ..machine.memory import HBM, meta_of
 from ..machine.running import running
 from ..machine.shapes import shape_only
 from ..rules.errors import broken
-from .strided import reshape
+from .reshaping import reshape
 from .tensor import IndexedTensor, Tensor
 
 _INT64 = np.dtype(np.int64)
@@ -240,7 +240,7 @@ def scattered(t: Tensor, index: Tensor, group: int, count: int, api: str) -> Ten
     if least < count:
         broken(
             "shape-mismatch",
-            f"{api}: '{index.label}' has {least} offsets a group, {count} are used",
+            f"{api}: '{index.label}' has {least} offsets per group, {count} are used",
             tensor=index.label,
             got=index.shape,
         )

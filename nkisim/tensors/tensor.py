@@ -14,7 +14,7 @@ from ..machine.memory import HBM, Buffer, Meta, contiguous, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules import arguments
 from ..rules.errors import broken
-from . import subscripts
+from . import gridded, subscripts
 from .index import DynamicSlice
 from .operators import PythonOperators
 from .picked import PickedElements
@@ -226,7 +226,7 @@ class Tensor(PythonOperators):
             whole = list(subscripts.spelled_out(self, key))
             whole[dim] = slice(start + n * (start < 0), stop + n * (stop < 0), step)
             return self[tuple(whole)]
-        indices, grid = subscripts.explicit(self, subscripts.spelled_out(self, key))
+        indices, grid = gridded.explicit(self, subscripts.spelled_out(self, key))
         parts = [part for index in indices for part in (None, np.asarray(index))]
         picked = IndexedTensor(self, indices, grid, None, ("indices", self, *parts))
         picked.beyond = (self, dim, start, stop, step)
@@ -240,7 +240,9 @@ class Tensor(PythonOperators):
             ]
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
-        read = subscripts.advanced(self, key, Tensor)
+        form = gridded.form_of_grid(self, key)
+        seen = None if form is None else gridded.seen(self, key, form)
+        read = gridded.advanced(self, key, Tensor, form) if seen is None else seen
         if isinstance(read, subscripts.Picked):
             return IndexedTensor(
                 self, read.indices, read.grid, read.tiles, ("indices", self, *read.recipe)
@@ -415,8 +417,11 @@ class IndexedTensor(PickedElements, Tensor):
         self.skip = True
         good = np.ones(self.shape, dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
-            if type(index) is not ShapeOnly:
-                good &= (index >= 0) & (index < n)
+            if type(index) is ShapeOnly:
+                continue
+            few = np.asarray(index)
+            if not few.size or _lowest(few, None) < 0 or _highest(few, None) >= n:
+                good &= (few >= 0) & (few < n)
         return good
 
     def __getitem__(self, key: Any) -> Tensor:

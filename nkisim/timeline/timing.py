@@ -77,7 +77,7 @@ class Timing:
     dma_engines: int = 16
     """DMA engines of one core (arch guides) [T]."""
     dma_queues: int = 16
-    """Transfers in flight at one time: 16 queues an engine (dma) [T], one transfer in each [A]."""
+    """Transfers in flight at one time: 16 queues per engine (dma) [T], one transfer in each [A]."""
     dma_rate: float
     """Bytes a ns of one DMA engine, achievable (dma-bw) [T]."""
     dma_issue: float

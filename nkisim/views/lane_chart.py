@@ -133,7 +133,7 @@ class LaneChart(chart.Chart):
         )
 
     def figure(self) -> Figure:
-        """A lane a row; instructions one by one where there is room, with the critical path
+        """One row per lane; instructions one by one where there is room, with the critical path
         underlined and the loading of an activation table as a hatched block before the activation
         that waits for it."""
         from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ class LaneChart(chart.Chart):
                 if self._single(ax, bands, inside):
                     note += ", activation table loads hatched"
                 if any(len(b.lanes) > 1 for b in bands):
-                    note += "; dma: a row a queue, stores pale"
+                    note += "; dma: one row per queue, stores pale"
             else:
                 edges = np.linspace(*self.between, COLUMNS + 1)
                 found = lanes.of_timeline(t, COLUMNS, edges)
@@ -245,6 +245,7 @@ class LaneChart(chart.Chart):
             edgecolor=palette.shade(t.lanes[lane]).either,
             hatch=HATCH,
             linewidth=0.8,
+            alpha=PALE,  # so that its name can be read on it
         )
         return waits
 

@@ -105,7 +105,7 @@ class Page:
         if hidden:
             how = "loops are folded to their first iterations and their last"
             if self.shown.sampled:
-                how += ", and of what is left stretches are shown"
+                how += ", and of the rest only some stretches are shown"
             parts.append(
                 f"{len(self.shown.records):,} of the instructions are shown one by one: {how}."
             )

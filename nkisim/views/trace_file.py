@@ -89,7 +89,7 @@ def pieces(timeline: Timeline, fold: bool = False) -> Iterator[str]:
 
 
 FOLDED = (
-    "an instruction tells everything if it is the first of its kind, otherwise its number; "
+    "the instruction that is the first of its kind has all its details, others only their number; "
     'a file whose name ends in ".gz" has everything'
 )
 

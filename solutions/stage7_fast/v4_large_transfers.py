@@ -10,7 +10,7 @@ import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
-KEYS = 8192  # a chunk at most: rows of 16 KiB a partition in every transfer
+KEYS = 8192  # a chunk at most: rows of 16 KiB per partition in every transfer
 WIDEST = 512  # columns that move through one matmul
 
 

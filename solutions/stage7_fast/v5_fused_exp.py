@@ -1,6 +1,6 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
-One activation makes p = exp(qk - m_new) in bf16 and its float32 sum: no subtraction and no reduction of their own.
+One activation makes p = exp(qk - m_new) in bf16 and its float32 sum: no separate subtraction, no separate reduction.
 """
 
 import math
@@ -9,7 +9,7 @@ import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
-KEYS = 8192  # a chunk at most: rows of 16 KiB a partition in every transfer
+KEYS = 8192  # a chunk at most: rows of 16 KiB per partition in every transfer
 WIDEST = 512  # columns that move through one matmul
 
 

@@ -10,7 +10,7 @@ import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
-KEYS = 2048  # a chunk at most, for all heads at once: rows of 4 KiB a partition in every transfer
+KEYS = 2048  # a chunk at most, for all heads at once: rows of 4 KiB per partition in every transfer
 WIDEST = 512  # columns that move through one matmul
 
 

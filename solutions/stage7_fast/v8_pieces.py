@@ -1,6 +1,6 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
-Tried after v7, and it pays next to nothing: K and V of a chunk come in pieces, rows of 4 KiB a partition, so that the
+Tried after v7, and it pays next to nothing: K and V of a chunk come in pieces, rows of 4 KiB per partition, so that the
 first matmul waits for a piece and not for a chunk. By the model the smaller transfers cost what the earlier start saves.
 """
 
@@ -11,7 +11,7 @@ import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 KEYS = 8192  # a chunk at most: one update of m, l and acc
-PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB a partition in every transfer
+PIECE = 16  # keys on each partition of a piece at most: rows of 4 KiB per partition in every transfer
 BANK = 512  # fp32 values per partition in a PSUM bank
 
 
@@ -61,7 +61,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
 
             p = nl.ndarray((128, T, G), dtype=q.dtype)
             l_tile = nl.ndarray((128, G), dtype=nl.float32)
-            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum in one instruction a head
+            for g in nl.affine_range(G):  # p = exp(scale qk - m_new) and its sum, one instruction per head
                 p[:, :, g] = nisa.activation_reduce(nl.exp, qk[:, :, g], scale=scale, bias=minus_m[:, nl.ds(g, 1)],
                                                     reduce_op=nl.add, reduce_res=l_tile[:, nl.ds(g, 1)], dtype=q.dtype)
             l[...] = nisa.tensor_tensor(nisa.tensor_tensor(l, alpha, op=nl.multiply), l_tile, op=nl.add)

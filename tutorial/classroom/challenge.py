@@ -123,7 +123,7 @@ def judged(text: bytes, name: str, sizes: Sequence[int] = SIZES, seed: str = "")
     `seed`, a word, draws the numbers: a new one unless it is given.
     """
     if len(text) > LARGEST:
-        raise NoLine(f"The file has {len(text):,} bytes; {LARGEST:,} are taken at most.")
+        raise NoLine(f"The file has {len(text):,} bytes; at most {LARGEST:,} are accepted.")
     lesson, word = stage.get(STAGE), seed or secrets.token_hex(8)
     holder = Holder(Limits())
     try:

@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -120,11 +119,14 @@ def _shape(x: dict[str, Any]) -> Any:
 
 
 def hold(
-    reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], readable: Sequence[str]
+    reader: IO[bytes],
+    writer: IO[bytes],
+    job: dict[str, Any],
+    folder: Path,
+    readable: Sequence[str],
 ) -> None:
-    """Hold one submission in this process, which may read what is `readable`. Its output, its exit
-    and its exceptions are nobody's."""
-    folder = Path(tempfile.mkdtemp(prefix="submission"))
+    """Hold one submission in this process, which may write to its own `folder` and read what is
+    `readable`. Its output, its exit and its exceptions are nobody's."""
     os.chdir(folder)
     restrict(job, folder, readable)
     file = folder / job["name"]

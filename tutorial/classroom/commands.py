@@ -10,14 +10,14 @@ from pathlib import Path
 
 from .. import stage
 from ..stage import StageError
-from . import feedback, gradebook
+from . import feedback, gradebook, names
 from .cluster import NoCluster
 from .grade import grade
 from .gradebook import Grade, RubricError
 from .judges import Setting, seed_of
 from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
 from .sandbox import Limits
-from .submissions import NoSubmissions, Submission, file_name, found_in
+from .submissions import NoSubmissions, Submission, found_in, without_any
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -26,19 +26,32 @@ def register(add: Add) -> None:
     """Add the commands to the parser of `python -m tutorial`."""
     grading = add("grade", _grade, "grade a folder of submissions")
     grading.add_argument("submissions", metavar="SUBMISSIONS", help="a folder for each student")
-    grading.add_argument("--out", required=True, metavar="GRADES", help="where the grades go")
+    grading.add_argument("--out", required=True, metavar="GRADES", help="the folder for the grades")
     grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
-    grading.add_argument("-j", type=int, default=1, metavar="N", help="so many at a time")
-    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster")
-    grading.add_argument("--seconds", type=float, default=60.0, help="for each submission")
-    grading.add_argument("--memory", type=int, default=4096, metavar="MB")
+    grading.add_argument("-j", type=int, default=1, metavar="N", help="how many to grade at a time")
+    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask scheduler")
+    grading.add_argument(
+        "--seconds", type=float, default=60.0, help="time for each submission (default: 60)"
+    )
+    grading.add_argument(
+        "--memory",
+        type=int,
+        default=4096,
+        metavar="MB",
+        help="memory for each submission (default: 4096)",
+    )
     grading.add_argument("--rubric", metavar="FILE", help="points by outcome, as TOML")
     grading.add_argument(
         "--written", metavar="FILE", help="points of written questions: CSV of student,stage,points"
     )
     grading.add_argument("--pattern", help="a regular expression with groups student and stage")
-    grading.add_argument("--feedback", choices=feedback.LEVELS, default=feedback.FULL)
+    grading.add_argument(
+        "--feedback",
+        choices=feedback.LEVELS,
+        default=feedback.FULL,
+        help="how much the students' pages say (default: full)",
+    )
     releasing = add("release", _release, "write a learner's edition without solutions")
     releasing.add_argument("folder", metavar="OUT", help="a new folder")
     releasing.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
@@ -102,16 +115,23 @@ def _grade(options: argparse.Namespace) -> int:
     except NoCluster as error:
         raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
-    written(out, grades, in_force, options.feedback)
+    without = without_any(Path(options.submissions), jobs)
+    written(out, grades, in_force, options.feedback, without)
     if options.json:
         print(gradebook.as_json(grades, in_force), end="")
     else:
-        print(feedback.class_markdown(grades, in_force))
+        print(feedback.class_markdown(grades, in_force, without))
         print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
 
 
-def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: str) -> None:
+def written(
+    out: Path,
+    grades: Sequence[Grade],
+    in_force: Sequence[str],
+    level: str,
+    without: Sequence[str] = (),
+) -> None:
     """Write gradebook and pages: the same bytes for the same results."""
 
     def put(name: str, text: str) -> None:
@@ -119,20 +139,15 @@ def written(out: Path, grades: Sequence[Grade], in_force: Sequence[str], level: 
 
     put("grades.csv", gradebook.as_csv(grades))
     put("grades.json", gradebook.as_json(grades, in_force))
-    put("class.md", feedback.class_markdown(grades, in_force))
-    put("class.html", feedback.class_page(grades, in_force))
+    put("class.md", feedback.class_markdown(grades, in_force, without))
+    put("class.html", feedback.class_page(grades, in_force, without))
     (out / "students").mkdir(exist_ok=True)
-    names: dict[str, int] = {}
-    for student in dict.fromkeys(g.submission.student for g in grades):
+    for student, safe in names.file_names(g.submission.student for g in grades).items():
         own = [g for g in grades if g.submission.student == student]
-        safe = file_name(student)
-        names[safe] = names.get(safe, 0) + 1
-        if names[safe] > 1:
-            safe += f"-{names[safe]}"
         put(f"students/{safe}.md", feedback.markdown(student, own, level))
         put(f"students/{safe}.html", feedback.page(student, own, level))
 
 
 def _progress(done: int, all_of_them: int, job: Submission, outcome: str) -> None:
-    name = job.student.encode("ascii", "replace").decode()[:40]
+    name = names.shown(job.student)
     print(f"{done:5d}/{all_of_them}  {name}  stage {job.stage}: {outcome}", file=sys.stderr)

@@ -29,6 +29,7 @@ _HIDDEN = (
     "It is right on the course's own inputs and wrong on others: other sizes, other numbers. Look "
     "for what it takes for granted."
 )
+_UNEXPLAINED = "Its output is wrong on inputs that are not shown."
 
 
 def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
@@ -51,7 +52,8 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
             elif shown.get("cause"):
                 parts += [("p", f"{_SEEN} {shown['cause']}.")]
         else:
-            parts.append(("p", _HIDDEN + (f" ({grade.cause}.)" if grade.cause else "")))
+            said = _HIDDEN if shown.get("outcome") == CORRECT else _UNEXPLAINED
+            parts.append(("p", said + (f" ({grade.cause}.)" if grade.cause else "")))
     elif result["sentence"]:
         parts.append(("p", result["sentence"]))
     if level == FULL and result["counters"] and grade.outcome == CORRECT:
@@ -90,22 +92,29 @@ def page(student: str, grades: Sequence[Grade], level: str) -> str:
     return _document(student, body)
 
 
-def class_markdown(grades: Sequence[Grade], in_force: Sequence[str]) -> str:
-    """The class's page as Markdown."""
+def class_markdown(
+    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
+) -> str:
+    """The class's page as Markdown; `without` are students whose folders have no submission."""
     lines = ["# The class", ""]
-    for kind, text in _of_the_class(grades, in_force):
+    for kind, text in _of_the_class(grades, in_force, without):
         lines += ["```text", text, "```", ""] if kind == "pre" else [text, ""]
     return "\n".join(lines)
 
 
-def class_page(grades: Sequence[Grade], in_force: Sequence[str]) -> str:
+def class_page(
+    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
+) -> str:
     """The class's page as HTML without scripts."""
     body = ["<h1>The class</h1>"]
-    body += [f"<{k}>{html.escape(text)}</{k}>" for k, text in _of_the_class(grades, in_force)]
+    told = _of_the_class(grades, in_force, without)
+    body += [f"<{k}>{html.escape(text)}</{k}>" for k, text in told]
     return _document("The class", body)
 
 
-def _of_the_class(grades: Sequence[Grade], in_force: Sequence[str]) -> list[tuple[str, str]]:
+def _of_the_class(
+    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str]
+) -> list[tuple[str, str]]:
     numbers = sorted({g.submission.stage for g in grades})
     kinds = list(dict.fromkeys(sorted(g.outcome for g in grades)))
     rows = [
@@ -128,6 +137,9 @@ def _of_the_class(grades: Sequence[Grade], in_force: Sequence[str]) -> list[tupl
         parts.append(("p", "To be looked at by hand:"))
         rows = [[_plain(g.submission.student), str(g.submission.stage), g.look] for g in look]
         parts.append(("pre", table(["student", "stage", "why"], rows)))
+    if without:
+        parts.append(("p", "Folders without a submission for these stages:"))
+        parts.append(("pre", "\n".join(_plain(student) for student in without)))
     parts.append(("p", f"Limits in force: {', '.join(in_force) or 'none was needed'}."))
     return parts
 

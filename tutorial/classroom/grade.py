@@ -11,8 +11,9 @@ from typing import Any
 
 from . import cluster, judges
 from .judges import Setting, Task, unjudged
+from .names import file_name
 from .sandbox import Limits
-from .submissions import Submission, file_name
+from .submissions import Submission
 from .worker import key
 
 Progress = Callable[[int, int, Submission, str], None]

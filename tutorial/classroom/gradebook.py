@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tomllib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from .submissions import Submission, unusual
 
 OVER = "over the cost budget"
 OUTPUTS = "outputs only"
-OVER_BUDGET = ("needless HBM traffic", "K and V loaded once per query head", "over the budget")
-"""The causes of right kernels that cost too much."""
+NOT_COMPUTED = ("reads too little", "kernel not called", "answer not the kernel's")
+"""The causes of right values that cannot have been computed from the inputs by the kernel."""
 COLUMNS = (
     "student",
     "stage",
@@ -145,8 +146,8 @@ def graded(
     """The grade of one result, with the points of written questions that were `answered`."""
     outcome, cause = result["outcome"], str(result["cause"] or "")
     kind, look = outcome, ""
-    if outcome == WRONG and cause in OVER_BUDGET:
-        kind = OVER
+    if outcome == WRONG and result["counters"] and cause not in NOT_COMPUTED:
+        kind = OVER  # a check counts where all values are right
     if outcome in (UNUSABLE, FAILED):
         look = "could not be judged"
     strange = unusual(submission) if outcome == CORRECT else ()
@@ -166,15 +167,21 @@ def graded(
 def as_csv(grades: Sequence[Grade]) -> str:
     """The gradebook as CSV, one row per student and stage."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    plain = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    quoted = csv.DictWriter(out, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writeheader()
     for grade in grades:
-        row = grade.row()
-        # a spreadsheet takes a text that begins so for a formula
-        writer.writerow(
-            {k: f"'{v}" if str(v)[:1] in tuple("=+-@\t\r") else v for k, v in row.items()}
-        )
+        row = {k: _no_formula(str(v)) for k, v in grade.row().items()}
+        # where a spreadsheet separates by these, they must not begin a cell
+        separates = any(c in v for v in row.values() for c in ";\t|")
+        (quoted if separates else plain).writerow(row)
     return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    first = unicodedata.normalize("NFKC", text).lstrip()[:1]  # wide signs count as well
+    return f"'{text}" if first in ("=", "+", "-", "@") else text
 
 
 def as_json(grades: Sequence[Grade], in_force: Sequence[str]) -> str:

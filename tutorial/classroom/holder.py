@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,30 @@ from nkisim.machine import dtypes
 from nkisim.machine.running import LISTENER
 
 from .. import stage
+from ..running import refusals
 from ..running.runner import Problem, Reported
 from ..verdict import UNUSABLE, WRONG
 from . import protocol
+from .files import remove
 from .sandbox import Limits, environment, sandbox
 from .steps import HeldStep
 
 MOST_PROGRAM = 64 << 20  # bytes of a program's file
 MOST_INSTRUCTIONS = 1_000_000
 MOST_STEPS = 4 * MOST_INSTRUCTIONS
-_A_NAME = re.compile(r"[\w ,.'()/%+-]{1,80}")
-"""What causes look like: they stand in the class's tables."""
+_KINDS = (
+    "blank",
+    "exception",
+    "illegal access",
+    "no kernel",
+    "output",
+    "own assertion",
+    "signature",
+    "simulator",
+    "unwritten output",
+)
+_CAUSES = {cause for cause, _ in refusals.CAUSES.values()} | {"output not shared", "grid forgotten"}
+"""The kinds and causes of trouble that a child may name: they stand in the class's tables."""
 _OUTCOMES = ("not attempted", "wrong", "unusable")
 
 
@@ -45,21 +58,31 @@ class Holder:
         self.limits = limits or Limits()
         self.sandbox = sandbox(self.limits, private)
         self.process: subprocess.Popen[bytes] | None = None
+        self.folder = ""
+        """Of the server's files, where the system does not keep submissions apart."""
         self.ended = ""
         self.open = False
         self.expired = False
+        self.told = False
+        """Whether the submission was given values, and not shapes alone."""
+        self.quotes = True
+        """Whether what it says then may be repeated: values that are hidden must not come back."""
 
     def start(self) -> None:
         """Start the server unless it is running."""
         if self.process is not None and self.process.poll() is None:
             return
+        surroundings = environment()
+        if not self.sandbox.apart:
+            self.folder = tempfile.mkdtemp(prefix="submission")
+            surroundings |= dict.fromkeys(("TMPDIR", "TEMP", "TMP", "HOME"), self.folder)
         self.process = subprocess.Popen(
             self.sandbox.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment(),
-            cwd=tempfile.gettempdir(),
+            env=surroundings,
+            cwd=self.folder or tempfile.gettempdir(),
             start_new_session=os.name != "nt",
         )
 
@@ -82,6 +105,9 @@ class Holder:
                     os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.wait()
+        if self.folder:
+            remove(self.folder)
+            self.folder = ""
 
     def _expire(self) -> None:
         self.expired = True
@@ -93,7 +119,7 @@ class Holder:
         limits = {"seconds": self.limits.seconds, "memory": self.limits.memory}
         limits |= {"processes": self.limits.processes, "file": MOST_PROGRAM}
         self.ended, self.open = "", True
-        self.expired = False
+        self.expired = self.told = False
         timer = self.timer = threading.Timer(self.limits.seconds + 2, self._expire)
         timer.daemon = True
         timer.start()
@@ -105,16 +131,18 @@ class Holder:
         if not self.open:
             return
         self.open = False
-        word = secrets.token_hex(16)
+        ended, word = self.ended, secrets.token_hex(16)
         try:
             self._send({"do": "end", "word": word})
             header, _ = self._receive()
-            if header.get("ended") != word:  # nobody else knows it: the pipe is not in step
+            in_step = header.get("ended") == word  # nobody else knows it
+            if not in_step or (self.sandbox.apart and not self._receive()[0].get("ready")):
                 self.stop()
         except Reported:
             self.stop()
         finally:
             self.timer.cancel()
+            self.ended = ended
         if not self.sandbox.apart:
             self.stop()
 
@@ -133,15 +161,18 @@ class Holder:
         if not isinstance(said, dict):
             return
         outcome = said.get("outcome")
+        outcome = outcome if outcome in _OUTCOMES else WRONG
+        if self.told and not self.quotes:
+            raise Reported(Problem(outcome, "exception", "It fails on the values of an input."))
         kind, sentence, cause = (
             " ".join(str(said.get(k) or "")[:4000].split()) for k in ("kind", "sentence", "cause")
         )
         raise Reported(
             Problem(
-                outcome if outcome in _OUTCOMES else WRONG,
-                kind if _A_NAME.fullmatch(kind) else "problem",
+                outcome,
+                kind if kind in _KINDS else "exception",
                 sentence,
-                cause=cause if _A_NAME.fullmatch(cause) else None,
+                cause=cause if cause in _CAUSES else None,
             )
         )
 
@@ -192,9 +223,8 @@ class Submitted:
         holder.check(reply)
         said = reply.get("parameters")
         names = list(lesson.parameters)
-        if isinstance(said, list) and len(said) == len(names):  # noqa: SIM102
-            if all(isinstance(n, str) and n.isidentifier() for n in said):
-                names = said
+        if isinstance(said, list) and len(said) == len(names) and all(map(_is_a_name, said)):
+            names = said
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         wanted = [inspect.Parameter(n, kind) for n in dict.fromkeys(names)]
         extra = [
@@ -229,7 +259,9 @@ class Submitted:
                 if again.get("digest") != made.digest:
                     raise Reported(
                         Problem(
-                            WRONG, "unsteady", "The kernel is another one each time it is built."
+                            WRONG,
+                            "unsteady",
+                            "The kernel is a different one each time it is built.",
                         )
                     )
             self._fits(made, args)
@@ -249,6 +281,7 @@ class Submitted:
     def _run(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """What the child answers to values: only for a kernel that cannot be lowered."""
         self.lowered = False
+        self.holder.told = True
         if not all(isinstance(x, np.ndarray) for x in args if _is_array(x)):
             raise Reported(
                 Problem(UNUSABLE, "unlowered", f"The kernel cannot be lowered: {self.unlowered}")
@@ -320,6 +353,11 @@ def _target() -> str:
     """The target of the run that records."""
     listener = LISTENER.get()
     return "trn2" if listener is None else str(listener.config.target.name)
+
+
+def _is_a_name(x: Any) -> bool:
+    """Whether a parameter may be called so."""
+    return isinstance(x, str) and x.isidentifier() and not iskeyword(x) and len(x) <= 64
 
 
 def _is_array(x: Any) -> bool:

@@ -8,6 +8,7 @@ import queue
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from .. import stage
 from ..verdict import UNUSABLE
 from . import protocol
+from .files import remove
 from .sandbox import Limits
 
 _GRACE = 4  # times the seconds of a submission: then the judge itself has stopped
@@ -65,12 +67,15 @@ class Judge:
 
     def __init__(self, setting: Setting) -> None:
         self.seconds = setting.limits.seconds
+        self.folder = tempfile.mkdtemp(prefix="judge")
+        """Of its files, which it may be ended too soon to remove."""
+        own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tutorial.classroom.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_UNSET, "PYTHONPATH": _path()},
+            env={**os.environ, **_UNSET, **own, "PYTHONPATH": _path()},
             start_new_session=os.name != "nt",
         )
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -99,6 +104,7 @@ class Judge:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        remove(self.folder)
 
 
 class Bench:

@@ -66,6 +66,20 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
+def printable(value: Any) -> Any:
+    """The same plain values, whose texts can be written to any file and shown on any screen: what
+    is no character or moves a cursor becomes a question mark."""
+    if isinstance(value, str):
+        if value.isprintable():
+            return value
+        return "".join(c if c.isprintable() or c in "\n\t\u00a0" else "?" for c in value)
+    if isinstance(value, dict):
+        return {printable(k): printable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(v) for v in value]
+    return value
+
+
 def described(arrays: list[Any]) -> tuple[dict[str, Any], list[bytes]]:
     """Arrays as a header and their bytes."""
     parts = [np.ascontiguousarray(a) for a in arrays]

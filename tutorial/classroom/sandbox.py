@@ -79,7 +79,7 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
         # what lies deeper comes later, and counts
         words += ["--tmpfs", path] if path in kept else ["--ro-bind", path, path]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", str(FILES), "--tmpfs", _WORKSHOP]
-    words += ["--chdir", _WORKSHOP, "--remount-ro", "/"]
+    words += ["--chdir", _WORKSHOP, "--remount-ro", "/dev", "--remount-ro", "/"]
     for name, value in {**environment(), "TMPDIR": _WORKSHOP, "HOME": _WORKSHOP}.items():
         words += ["--setenv", name, value]
     said = (

@@ -15,30 +15,39 @@ import contextlib
 import gc
 import importlib
 import os
-import shutil
 import signal
 import tempfile
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from .. import stage
 from . import landlock, protocol
 from .child import hold
-from .sandbox import readable
+from .sandbox import FILES, readable
 
 _POLL = 0.02  # seconds between two looks at a child
+_SELDOM = 10  # looks between two at its files
+_MOST_FILES = 10_000
+_MOST_LEFT = 4  # the kernel's file, and its program's
 
 
 class Guard:
     """Who stands between a judge and a child."""
 
     def __init__(
-        self, reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], pid: int, apart: bool
+        self,
+        reader: IO[bytes],
+        writer: IO[bytes],
+        job: dict[str, Any],
+        folder: Path,
+        pid: int,
+        apart: bool,
     ) -> None:
         self.reader, self.writer = reader, writer
-        self.job = job
+        self.job, self.folder = job, folder
         self.pid = pid
         """The child's process; 0 where the system cannot fork, and it runs in this one."""
         self.apart = apart
@@ -69,13 +78,16 @@ class Guard:
 
     def watch(self) -> None:
         """End the child when it meets a limit."""
-        begun = time.monotonic()
+        begun, looks = time.monotonic(), 0
         while not self.done.wait(_POLL):
             why = ""
             if time.monotonic() - begun > self.job["seconds"]:
                 why = f"it took more than {self.job['seconds']:g} s"
             elif self.apart:
                 why = _too_much(self.job)
+            elif looks % _SELDOM == 0:
+                why = _too_large(self.folder)
+            looks += 1
             if why:
                 self.end(why)
 
@@ -101,6 +113,23 @@ def _too_much(job: dict[str, Any]) -> str:
         return f"it started more than {job['processes']} processes"
     if pages * os.sysconf("SC_PAGE_SIZE") > job["memory"]:
         return f"it took more than {job['memory'] >> 20} MiB of memory"
+    return ""
+
+
+def _too_large(folder: Path) -> str:
+    """The limit that the files in a folder meet together; "" if none. In the sandbox the system
+    sees to it."""
+    count, size, left = 0, 0, [str(folder)]
+    while left:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                else:
+                    size += entry.stat(follow_symlinks=False).st_size
+                if size > FILES or count > _MOST_FILES:
+                    return f"it wrote more than {FILES >> 20} MiB, or {_MOST_FILES} files"
     return ""
 
 
@@ -140,16 +169,25 @@ def _descendants() -> list[int]:
     return sorted(found - {os.getpid()})
 
 
-def _clean() -> None:
-    """Leave no file of a submission behind: in the sandbox all of them are its own."""
+def _clean(folder: Path) -> bool:
+    """Remove what a submission needs of files. False where it has left others: then this process
+    ends, and all files of the sandbox, which are in memory, with it."""
     os.chdir("/")
-    for path in Path(tempfile.gettempdir()).iterdir():
-        shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    try:
+        found = list(islice(os.scandir(folder), _MOST_LEFT + 1))
+        if len(found) > _MOST_LEFT or len(list(islice(os.scandir(folder.parent), 2))) > 1:
+            return False
+        for entry in found:
+            os.unlink(entry.path)
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
 
 
-def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: bool) -> None:
+def _guarded(
+    reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], folder: Path, apart: bool
+) -> None:
     """Begin a child and stand before it. The child begins before its text is known here."""
     down, up = os.pipe(), os.pipe()
     pid = os.fork()
@@ -162,13 +200,13 @@ def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: b
                     os.close(descriptor)
         given, told = os.fdopen(down[0], "rb", buffering=0), os.fdopen(up[1], "wb")
         try:
-            hold(given, told, job, readable())
+            hold(given, told, job, folder, readable())
         finally:
             os._exit(0)
     os.close(down[0])
     os.close(up[1])
     landlock.adopt()
-    guard = Guard(reader, writer, job, pid, apart)
+    guard = Guard(reader, writer, job, folder, pid, apart)
     threading.Thread(target=guard.watch, daemon=True).start()
     try:
         guard.serve(os.fdopen(down[1], "wb"), os.fdopen(up[0], "rb", buffering=0))
@@ -176,10 +214,10 @@ def _guarded(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], apart: b
         guard.end("")
 
 
-def _alone(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any]) -> None:
+def _alone(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], folder: Path) -> None:
     """Without fork: the guard is a thread beside the submission, and the process serves once."""
     down, up = os.pipe(), os.pipe()
-    guard = Guard(reader, writer, job, 0, apart=False)
+    guard = Guard(reader, writer, job, folder, 0, apart=False)
 
     def stand() -> None:
         with contextlib.suppress(protocol.Broken):
@@ -187,7 +225,7 @@ def _alone(reader: IO[bytes], writer: IO[bytes], job: dict[str, Any]) -> None:
         os._exit(0)
 
     threading.Thread(target=stand, daemon=True).start()
-    hold(os.fdopen(down[0], "rb", buffering=0), os.fdopen(up[1], "wb"), job, ())
+    hold(os.fdopen(down[0], "rb", buffering=0), os.fdopen(up[1], "wb"), job, folder, ())
 
 
 def main() -> None:
@@ -210,23 +248,25 @@ def main() -> None:
             job, _ = protocol.receive(reader)
         except (protocol.Broken, ValueError):
             return
+        folder = Path(tempfile.mkdtemp(prefix="submission"))
         if not hasattr(os, "fork"):
-            _alone(reader, writer, job)
+            _alone(reader, writer, job, folder)
             return
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                _guarded(reader, writer, job, apart)
+                _guarded(reader, writer, job, folder, apart)
                 status = 0
             finally:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
         _kill_all(apart)
-        if apart:
-            _clean()
-        if status:  # the pipe may hold half a message: the judge begins anew
+        # after a bad end the pipe may hold half a message: the judge begins anew, as it does after
+        # every submission where the system does not keep them apart
+        if status or not apart or not _clean(folder):
             return
+        protocol.send(writer, {"ready": True})
 
 
 if __name__ == "__main__":

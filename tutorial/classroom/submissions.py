@@ -6,18 +6,26 @@ import ast
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import stage
+from . import names
 
 PATTERN = r"(?P<student>.+?)[-_ ]+stage(?P<stage>\d+)(?!\d).*\.(py|ipynb)"
 """How a file's name tells student and stage where all files lie in one folder."""
+_BLANK = re.compile(r"raise NotImplementedError\(.stage \d+ is not attempted yet")
+_MAGIC = re.compile(r"^([%!].*)$", re.MULTILINE)
+"""A line of a cell that is a command of IPython, not Python."""
+_MOST_TRIED = 20
 _IN_A_FOLDER = re.compile(r"stage(\d+)(?!\d).*\.(py|ipynb)", re.IGNORECASE)
 MOST_BYTES = 1 << 20
 MOST_CELLS = 8 << 20  # a notebook carries its outputs
 MOST_FILES = 10_000
+"""Of one student, folders counted."""
 
 
 _USUAL = frozenset(
@@ -37,6 +45,7 @@ _USUAL = frozenset(
         "typing",
     )
 )
+_MOST_NAMES, _MOST_NAME = 10, 40
 _UNUSUAL = frozenset(("__import__", "compile", "eval", "exec", "open"))
 
 
@@ -61,8 +70,11 @@ def found_in(
     """All submissions in a folder, by student and stage: one folder for each student, or files
     whose names a pattern takes apart (groups `student` and `stage`).
 
-    Of several files of a student for a stage the last by name counts, and a .py file before a
-    notebook. Links are not followed. Raises NoSubmissions where there is none.
+    Of several files of a student for a stage one that is not left blank counts first, then a .py
+    file before a notebook, one that lies less deep before others, and of these the last by name.
+    Links are not followed. Of each
+    student's folder MOST_FILES entries are looked at, those that lie less deep first. Raises
+    NoSubmissions where there is none.
     """
     if not folder.is_dir():
         raise NoSubmissions(f"{folder} is not a folder.")
@@ -75,21 +87,27 @@ def found_in(
         ) from error
     if not {"student", "stage"} <= set(taken_apart.groupindex):
         raise NoSubmissions("The pattern must have the groups 'student' and 'stage'.")
-    chosen: dict[tuple[str, int], Path] = {}
+    chosen: dict[tuple[str, int], list[Path]] = {}
     for student, number, path in _files(folder, taken_apart):
         if number in wanted:
-            before = chosen.get((student, number))
-            if before is None or _rank(path) > _rank(before):
-                chosen[student, number] = path
+            chosen.setdefault((student, number), []).append(path)
     if not chosen:
         raise NoSubmissions(
             f"{folder} has no submission: a folder for each student with files like "
             "stage3_online_softmax.py, or files like anna_stage3.py."
         )
     return [
-        _read(folder, student, wanted[number], path)
-        for (student, number), path in sorted(chosen.items())
+        _first_begun(folder, student, wanted[number], sorted(paths, key=_rank, reverse=True))
+        for (student, number), paths in sorted(chosen.items())
     ]
+
+
+def without_any(folder: Path, found: Iterable[Submission]) -> list[str]:
+    """The students whose folders have no submission, by name."""
+    have = {submission.student for submission in found}
+    entries = sorted(os.scandir(folder), key=lambda e: e.name)
+    students = [names.of_entry(e.name) for e in entries if e.is_dir() and not e.is_symlink()]
+    return [s for s in students if s not in have and not s.startswith((".", "__"))]
 
 
 def unusual(submission: Submission) -> tuple[str, ...]:
@@ -112,46 +130,74 @@ def unusual(submission: Submission) -> tuple[str, ...]:
             found |= {"." * node.level + (node.module or "").partition(".")[0]} - usual
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             found |= {node.func.id} & _UNUSUAL
-    return tuple(sorted(found))
+    return tuple(name[:_MOST_NAME] for name in sorted(found)[:_MOST_NAMES])
 
 
-def file_name(student: str) -> str:
-    """The student's name as part of a file's name. Two students' may be the same."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in student)[:80]
-
-
-def _rank(path: Path) -> tuple[bool, str]:
-    return path.suffix.lower() == ".py", path.name
+def _rank(path: Path) -> tuple[bool, int, str]:
+    return path.suffix.lower() == ".py", -len(path.parts), path.as_posix()
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, Path]]:
     """Student, stage and path of every file that may be a submission."""
-    seen = 0
+    students: set[str] = set()
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         if entry.is_symlink():
             continue
-        if entry.is_file(follow_symlinks=False):
+        if entry.is_dir():
+            student = names.of_entry(entry.name)
+            while student in students:  # another folder's name, spelled out, is the same
+                student += "'"
+            students.add(student)
+            for path in _within(Path(entry.path)):
+                match = _IN_A_FOLDER.fullmatch(path.name)
+                if match is not None:
+                    yield student, int(match[1]), path
+        elif entry.is_file():
             flat = pattern.fullmatch(entry.name)
-            if flat is not None and flat["stage"].isdigit():
-                yield flat["student"], int(flat["stage"]), Path(entry.path)
+            if flat is not None and (flat["stage"] or "").isdecimal() and flat["student"]:
+                yield names.of_entry(flat["student"]), int(flat["stage"]), Path(entry.path)
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """The files in a student's folder that are no links, those that lie less deep first."""
+    left, seen = deque([folder]), 0
+    while left:
+        try:
+            entries = sorted(os.scandir(left.popleft()), key=lambda e: e.name)
+        except OSError:
             continue
-        if not entry.is_dir(follow_symlinks=False):
-            continue
-        for where, folders, files in os.walk(entry.path, followlinks=False):
-            folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
-            for name in sorted(files):
-                seen += 1
-                if seen > MOST_FILES:
-                    return
-                match = _IN_A_FOLDER.fullmatch(name)
-                path = Path(where, name)
-                if match is not None and not path.is_symlink():
-                    yield entry.name, int(match[1]), path
+        for entry in entries:
+            seen += 1
+            if seen > MOST_FILES:
+                return
+            if entry.is_symlink():
+                continue
+            if not entry.is_dir():
+                yield Path(entry.path)
+            elif not entry.name.startswith((".", "__")):
+                left.append(Path(entry.path))
+
+
+def _first_begun(
+    folder: Path, student: str, lesson: stage.Stage, paths: Sequence[Path]
+) -> Submission:
+    """The first of these files in which somebody has begun; else the first."""
+    best = _read(folder, student, lesson, paths[0])
+    if not _BLANK.search(best.text.decode("utf-8", "replace")):
+        return best
+    others = (_read(folder, student, lesson, path) for path in paths[1:_MOST_TRIED])
+    return next((o for o in others if _begun(o.text.decode("utf-8", "replace"), lesson)), best)
+
+
+def _begun(text: str, lesson: stage.Stage) -> bool:
+    """Whether the text defines the entry point, and is not left as it was."""
+    defines = re.search(rf"^(def {lesson.entry}\b|{lesson.entry}\s*=)", text, re.MULTILINE)
+    return defines is not None and _BLANK.search(text) is None
 
 
 def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submission:
     """The submission in a file: all of a Python file, the exercise's cell of a notebook."""
-    file = path.relative_to(folder).as_posix()
+    file = names.of_entry(path.relative_to(folder).as_posix())
     notebook = path.suffix.lower() == ".ipynb"
     most = MOST_CELLS if notebook else MOST_BYTES
 
@@ -159,9 +205,11 @@ def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submis
         return Submission(student, lesson.number, file, trouble=why)
 
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        # a pipe would be waited for
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | flags)
         with os.fdopen(descriptor, "rb") as handle:
-            if not os.path.isfile(path):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return unusable("it is not a file")
             text = handle.read(most + 1)
     except OSError as error:
@@ -170,26 +218,26 @@ def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submis
         return unusable(f"it has more than {most} bytes")
     if not notebook:
         return Submission(student, lesson.number, file, text)
-    cell = _exercise(text, lesson.entry)
+    cell = _exercise(text, lesson)
     if cell is None:
         return unusable(f"the notebook has no cell that defines {lesson.entry}")
     return Submission(student, lesson.number, file, cell.encode("utf-8", "replace"))
 
 
-def _exercise(text: bytes, entry: str) -> str | None:
-    """The cell of a notebook that holds the exercise: the one with the tag "blank", else the last
-    that defines the entry point."""
+def _exercise(text: bytes, lesson: stage.Stage) -> str | None:
+    """The cell of a notebook that holds the exercise: the one with the tag "blank", or, where that
+    is left as it was, the last other one that defines the entry point. None where there is none."""
     try:
         cells = json.loads(text)["cells"]
         code = [c for c in cells if c["cell_type"] == "code"]
         sources = ["".join(c["source"]) for c in code]
-        tagged = [
-            source
-            for cell, source in zip(code, sources, strict=True)
-            if "blank" in cell.get("metadata", {}).get("tags", [])
-        ]
+        tagged = ["blank" in c.get("metadata", {}).get("tags", []) for c in code]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    named = [s for s in sources if re.search(rf"^def {entry}\b", s, re.MULTILINE)]
-    chosen = tagged or named
-    return chosen[-1] if chosen else None
+    begun = [_begun(source, lesson) for source in sources]
+    found = [
+        (begun[number], tagged[number], number)
+        for number in range(len(code))
+        if begun[number] or tagged[number]
+    ]
+    return _MAGIC.sub(r"# \1", sources[max(found)[2]]) if found else None

@@ -8,6 +8,7 @@ those show it wrong once more on the course's own families, which may be spoken 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import io
@@ -26,7 +27,6 @@ from ..trace.frames import frame
 from ..trace.trace import Trace, of_run
 from ..verdict import WRONG, Verdict
 from . import landlock, protocol
-from .gradebook import OVER_BUDGET
 from .holder import Holder, held
 from .sandbox import Limits
 
@@ -41,10 +41,14 @@ def judged(
     result: dict[str, Any] = {"judged": "program", "open": None, "trace": "", "pictures": []}
     result["limits"] = list(holder.sandbox.in_force)
     try:
+        holder.quotes = False
         kernel = held(holder, lesson, text, name)
         verdict = check(lesson, kernel, seed=seed, sizes=True, explain=False)
         if verdict.outcome == WRONG:
-            verdict = _explained(lesson, kernel, seed, verdict, result)
+            if holder.told:  # what has seen hidden values is not asked on inputs that are spoken of
+                holder.finish()
+                kernel = held(holder, lesson, text, name)
+            verdict = _explained(holder, lesson, kernel, seed, verdict, result)
         result |= {
             "outcome": verdict.outcome,
             "cause": verdict.cause,
@@ -67,22 +71,31 @@ def judged(
 
 
 def _explained(
-    lesson: stage.Stage, kernel: Any, seed: str, hidden: Verdict, result: dict[str, Any]
+    holder: Holder,
+    lesson: stage.Stage,
+    kernel: Any,
+    seed: str,
+    hidden: Verdict,
+    result: dict[str, Any],
 ) -> Verdict:
     """The verdict on a kernel that hidden inputs have shown wrong, with its cause: the one that the
     course's own inputs show, which may be spoken about, and else that of the hidden ones."""
+    holder.quotes = True
     shown = check(lesson, kernel)
     result["open"] = shown.to_dict()
     if shown.outcome == WRONG and lesson.attention is not None and shown.family:
         case = lesson.case(shown.family)
         done = run(kernel, case, lesson)
         if done.problem is None and done.run is not None:
-            _drawn(lesson, of_run(lesson, case, done.run), done.run, result)
+            with contextlib.suppress(Exception):  # a page without a picture is a page
+                _drawn(lesson, of_run(lesson, case, done.run), done.run, result)
+    holder.quotes = False
     if hidden.cause is not None:
         return hidden
-    if shown.outcome == WRONG and shown.cause not in OVER_BUDGET:
+    if shown.outcome == WRONG and not shown.counters:  # counted where the values are right
         return replace(hidden, cause=shown.cause)
-    return check(lesson, kernel, seed=seed, sizes=True)
+    known = check(lesson, kernel, seed=seed, sizes=True)
+    return known if known.outcome == WRONG else hidden  # whatever becomes of the explanation
 
 
 def _drawn(lesson: stage.Stage, seen: Trace, made: Any, result: dict[str, Any]) -> None:
@@ -125,7 +138,8 @@ def main() -> None:
         while True:
             job, (text,) = protocol.receive(reader)
             lesson = stage.get(job["stage"])
-            protocol.send(writer, judged(holder, lesson, text, job["name"], setting["seed"]))
+            result = judged(holder, lesson, text, job["name"], setting["seed"])
+            protocol.send(writer, protocol.printable(result))
     except protocol.Broken:
         pass
     finally:

@@ -19,7 +19,7 @@ from ..stage import Stage
 from . import matching, order
 from . import place as placing
 from .evidence import Evidence
-from .first_kernel import diagnose_scaling
+from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 
 ZEROS = ("zeros stored", "The output is 0 everywhere: nothing of K or V reaches it.")

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..mistakes import known
-from ..reference import twins
+from ..reference import edits, evaluation, twins
 from ..reference.mistake import Mistake
 from ..trace.states import named_state
 from .evidence import Evidence
 from .trial import Misfit, Tiling, Trial
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
-TILE_ALONE = twins.ways(
+TILE_ALONE = edits.ways(
     "{l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T"
     "|l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T"
     "|l[g] = => l[g] = p.sum() & acc[g] = => acc[g] = v_tile @ p}"
@@ -36,7 +36,6 @@ class Candidate:
     mistake: Mistake
     text: str
     right: str
-    edits: twins.Way
     in_turn: bool
 
 
@@ -71,11 +70,11 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
             continue
         for text in texts:
             for way in mistake.ways:
-                made = twins.edited(text, way)
+                made = edits.edited(text, way)
                 for in_turn in (False, True) if "in turn" in mistake.flags else (False,):
                     if made is not None and (made + mistake.key, in_turn) not in tried:
                         tried.add((made + mistake.key, in_turn))
-                        yield Candidate(mistake, made, text, way, in_turn)
+                        yield Candidate(mistake, made, text, in_turn)
 
 
 def recognised(evidence: Evidence) -> Match | None:
@@ -232,7 +231,7 @@ class Recorded:
         against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
         return _mean(told, 0.5) - _mean(against, 0.0)
 
-    def _own_m(self, ran: twins.Ran) -> float | None:
+    def _own_m(self, ran: evaluation.Ran) -> float | None:
         """The share of a twin's maxima that are in the tensor which the kernel calls m."""
         run = None if self.trial is None else self.trial.result.run
         if run is None:
@@ -247,7 +246,7 @@ class Recorded:
         values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
         return float(_among(kept, values).mean())
 
-    def _as_finite(self, name: str, ran: twins.Ran) -> float | None:
+    def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
         neither has any, or the kernel does not name it."""
         finite = bool(np.isfinite(_numbers(ran, name)).all())
@@ -260,12 +259,14 @@ class Recorded:
             return None
         return float(finite == all(written))
 
-    def _ran(self, text: str, match: Match) -> twins.Ran | None:
+    def _ran(self, text: str, match: Match) -> evaluation.Ran | None:
         """A text, run on the trial whose instructions were recorded."""
         given = self.trial and self.trial.names(_same_kind(self.trial, match.tiling))
         if not given:
             return None
-        return twins.run(text, twins.one_head_each(given) if match.candidate.in_turn else given)
+        return evaluation.run(
+            text, twins.one_head_each(given) if match.candidate.in_turn else given
+        )
 
     def _share(self, name: str, numbers: NDArray[np.float64]) -> float | None:
         """How many of the numbers are among those written; None where they are 0, 1 or not finite,
@@ -295,10 +296,10 @@ def _mean(shares: Sequence[float | None], default: float) -> float:
 @cache
 def _tile_alone(text: str) -> str:
     """A text in which l and acc are what the tile alone adds."""
-    return next(made for way in TILE_ALONE if (made := twins.edited(text, way)) is not None)
+    return next(made for way in TILE_ALONE if (made := edits.edited(text, way)) is not None)
 
 
-def _but(ran: twins.Ran, name: str, *others: twins.Ran) -> NDArray[np.float64]:
+def _but(ran: evaluation.Ran, name: str, *others: evaluation.Ran) -> NDArray[np.float64]:
     """What a twin kept of a quantity; of l and acc without what the others kept, too."""
     own = _numbers(ran, name)
     if name not in ("l", "acc"):
@@ -319,13 +320,13 @@ def _among(numbers: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
         return np.asarray(near <= 1e-5 * np.abs(numbers))
 
 
-def _numbers(ran: twins.Ran, name: str) -> NDArray[np.float64]:
+def _numbers(ran: evaluation.Ran, name: str) -> NDArray[np.float64]:
     """All that a twin kept of a quantity, in order."""
     kept = [np.asarray(x, np.float64).reshape(-1) for x in ran.kept.get(name, [])]
     return np.concatenate([*kept, np.zeros(0)])
 
 
-def _overflow(ran: twins.Ran) -> str | None:
+def _overflow(ran: evaluation.Ran) -> str | None:
     """Where a twin makes its first infinity or NaN: in a factor of a row (of l or acc alone), in p,
     which is in both, or by the division; None where there is none."""
     if np.isfinite(ran.o).all():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reference import splitting, twins
+from ..reference import evaluation, splitting, twins
 from ..reference.attention import Attention
 from ..running import runner, tolerance
 from ..running.runner import Result
@@ -208,7 +208,7 @@ class Trial:
                     np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
                 ).ravel()
                 for first in chunks
-                for own in np.arange(block).reshape(-1, step)
+                for own in np.split(np.arange(block), range(step, block, step))
             ], []
         width = min(tiling.width, problem.n)
         if tiling.loaded:
@@ -230,7 +230,7 @@ class Trial:
         """How far the twin's answer is from the kernel's; None if it does not fit."""
         if self.names(tiling) is None:
             return None
-        made = twins.answer(text, *self._read_by(tiling, in_turn))
+        made = evaluation.answer(text, *self._read_by(tiling, in_turn))
         if made is None:
             return None
         counted = self.has_keys | no_keys
@@ -245,7 +245,7 @@ class Trial:
             given = self.names(tiling)
             assert given is not None
             given = twins.one_head_each(given) if in_turn else given
-            self._read[key] = given, twins.digest(given)
+            self._read[key] = given, evaluation.digest(given)
         return self._read[key]
 
     def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> Misfit | None:

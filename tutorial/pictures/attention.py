@@ -19,16 +19,16 @@ def passes(n_tiles: int) -> Picture:
     rows = (
         ("pass 1: the max", "k", "K"),
         ("pass 2: the sum", "k", "K"),
-        ("pass 3: the", "k", "K"),
+        ("pass 3:", "k", "K"),
         ("weighted sum", "v", "V"),
         ("one pass", "k", "K"),
         ("(stage 3)", "v", "V"),
     )
     c = Canvas(292)
-    c.words(150, 20, f"one cell is one load of a tile of {'K or V'}", size=SMALL)
+    c.words(150, 20, "each cell is one load of a tile of K or V", size=SMALL)
     for row, (label, tone, tensor) in enumerate(rows):
         y = 32 + 38 * row + (24 if row > 3 else 0)
-        c.words(142, y + 21, label, "" if tensor == "K" else "", "end", SMALL)  # noqa: RUF034
+        c.words(142, y + 21, label, anchor="end", size=SMALL)
         part = "once" if row > 3 else "three"
         cells = [tensor] * shown
         c.cells(150, y, side, cells, [tone] * shown, f"{part} {row} {tensor}")
@@ -172,7 +172,8 @@ def ragged(lengths: Sequence[int], n: int, tile: int = 128) -> Picture:
         f"{len(lengths)} sequences in one array of {n} keys, {count} "
         f"tile{'s' if count > 1 else ''} of at most {tile}. "
         + " ".join(
-            f"Sequence {b} has {s} keys, then {n - s} of padding." for b, s in enumerate(lengths)
+            f"Sequence {b} has {s} key{'s' * (s != 1)}, then {n - s} of padding."
+            for b, s in enumerate(lengths)
         )
         + " All tiles are read; the padding may hold anything and must weigh nothing."
     )

@@ -216,10 +216,12 @@ def _step(
     if tile.called == tile.name:
         does = f"{tile.name} = {does}"
     c.words(TEXT, middle - 3, clipped(does, LETTERS), "code", size=SMALL)
-    where = f"line {step.line}, {shape_text(tile.shape)}"
+    into = "into " if tile.memory == "hbm" else ""  # the whole tensor, of which a part is written
+    where = f"line {step.line}, {into}{shape_text(tile.shape)}"
     times = f" x{count}" if count > 1 else ""
     mark = " NEW" if new else f" +{extra}" if extra > 0 else ""
-    c.words(TEXT, middle + 13, clipped(where + times + mark, LETTERS), size=SMALL)
+    where = clipped(where, LETTERS - len(times + mark)) + times + mark
+    c.words(TEXT, middle + 13, where, size=SMALL)
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -235,7 +237,7 @@ def clipped(text: str, most: int) -> str:
 # -- words -----------------------------------------------------------------------------------------
 def _footnotes(drawn: int, steps: int, compared: bool) -> list[str]:
     """What the marks and colours mean, and what is not drawn."""
-    said = ["a box: the tile that an instruction writes, to scale"]
+    said = ["Each box is the tile that an instruction writes, to scale."]
     if drawn < steps:
         said.append(f"{steps} instructions; those of one line are one box")
     if drawn > MOST:

@@ -200,7 +200,7 @@ def accumulated(products: Sequence[Sequence[float]]) -> Picture:
     side = 40.0
     c = Canvas(92 + 52 * len(products))
     added = [0.0] * width
-    for x, title, flag in ((14.0, "left out", "None"), (254.0, "told each time", "False")):
+    for x, title, flag in ((14.0, "left out", "None"), (254.0, "switched off", "False")):
         c.words(x, 22, title, "bold")
         c.words(x, 42, f"accumulate={flag}", "code", size=SMALL)
     for i, product in enumerate(products):
@@ -211,7 +211,7 @@ def accumulated(products: Sequence[Sequence[float]]) -> Picture:
             labels = [f"{v:g}" for v in values]
             c.cells(x, y, side, labels, ["wrong" if wrong else "p"] * width, f"{what} {i}")
             c.words(x + side * width + 8, y + 24, f"matmul {i}", size=SMALL)
-    c.words(14, 56 + 52 * len(products) + 16, "red: an earlier product is in it", size=SMALL)
+    c.words(14, 56 + 52 * len(products) + 16, "red: an earlier product is still in it", size=SMALL)
     held = "; ".join(", ".join(f"{v:g}" for v in p) for p in products)
     return c.picture(
         f"{len(products)} matmuls write to one PSUM tile; their products are {held}. With "

@@ -101,11 +101,11 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
     """Which key lies on which partition: every partition a run of neighbours, or neighbours on
     different partitions.
 
-    Raises ValueError beyond 8 keys a partition and 8 partitions.
+    Raises ValueError beyond 8 keys per partition and 8 partitions.
     """
     if not (0 < per_partition <= 8 and 0 < partitions <= 8):
         raise ValueError(
-            f"1 to 8 keys a partition and 1 to 8 partitions: {per_partition}, {partitions}"
+            f"1 to 8 keys per partition and 1 to 8 partitions: {per_partition}, {partitions}"
         )
     T, P = per_partition, partitions
     side = min(40.0, 400 / (2 * T + 1))
@@ -127,7 +127,7 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
     c.words(
         14,
         56 + side * P + 22,
-        f"a row: one partition. A colour: {T} neighbours in HBM.",
+        f"Each row is a partition, each colour {T} neighbours in HBM.",
         size=SMALL,
     )
     return c.picture(

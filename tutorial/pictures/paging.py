@@ -111,7 +111,7 @@ def cache(keys: int, tile: int = 128, d: int = 32) -> Picture:
     total = tiles * tile
     left, wide = 14.0, 452.0
     unit = wide / total
-    c = Canvas(222)
+    c = Canvas(226)
     c.words(
         left,
         22,
@@ -148,6 +148,8 @@ def cache(keys: int, tile: int = 128, d: int = 32) -> Picture:
         )
     c.words(left, 172, "below: the padding row, which meets a 1 in the query", size=SMALL)
     c.words(left, 192, "exp(-30000 - m) is 0 in fp32: such a column weighs nothing", size=SMALL)
+    if tiles > 1:
+        c.words(left, 212, "red line: the edge of a tile", size=SMALL)
     return c.picture(
         f"K in the cache of stage 10: {keys} keys, rounded up to {tiles} "
         f"tile{'s' if tiles > 1 else ''} of {tile} columns. The first d = {d} rows hold the keys, "

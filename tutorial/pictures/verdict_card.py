@@ -94,8 +94,9 @@ def _table(counted: str, costs: Sequence[Cost]) -> str:
     )
     rows = "\n".join(_row(cost) for cost in costs)
     return (
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>\n"
-        "<p>bars: yours above the minimum; orange is more than the minimum</p>"
+        f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>\n"
+        "<p>Bars: yours above, the minimum below; orange where yours is more.</p>"
     )
 
 

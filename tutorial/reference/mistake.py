@@ -4,7 +4,7 @@
     The sentence, on as many lines as it takes.
         alpha = exp(m_new - m)
 
-Indented lines are ways to make the mistake: see `twins`. A flag tells what the twin alone does not.
+Indented lines are ways to make the mistake: see `edits`. A flag tells what the twin alone does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .twins import Way, ways
+from .edits import Way, ways
 
 
 @dataclass(frozen=True)

@@ -263,8 +263,8 @@ def configuration(case: Case) -> Any:
     known = {"gen2": "trn1", "gen3": "trn2", "gen4": "trn3"}.get(name.lower(), name.lower())
     if known not in nkisim.TARGETS:
         raise CheckError(
-            f"The environment asks for the target {name!r} (NEURON_PLATFORM_TARGET_OVERRIDE), and "
-            f"there is none of that name: {', '.join(nkisim.TARGETS)}."
+            f"The environment asks for the target {name!r} (NEURON_PLATFORM_TARGET_OVERRIDE), "
+            f"which does not exist; the targets are {', '.join(nkisim.TARGETS)}."
         )
     return nkisim.Config(target=nkisim.TARGETS[known])
 

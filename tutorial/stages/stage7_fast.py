@@ -295,7 +295,7 @@ RUNGS = (
         4,
         "large transfers",
         "v4_large_transfers.py",
-        "8192 keys a transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
+        "8192 keys per transfer, 16 KiB per partition, so that V's neighbours lie on one partition",
         {"HBM bytes": 34_300_000, "transfers": 100, TIME: 740},
         "It saves updates here: one per chunk. The DMA engines were not the bound yet, "
         "and will be from rung 6 on.",

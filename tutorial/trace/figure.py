@@ -1,4 +1,4 @@
-"""The state trace as a picture: max, alpha, l and |acc| over the tiles, a line a head."""
+"""The state trace as a picture: max, alpha, l and |acc| over the tiles, one line per head."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def draw(trace: Table) -> Figure:
             for row in rows:
                 lost = _mark_lost(axes, row) or lost
         _labels(axes, trace)
+        figure.align_ylabels(axes)
         marks = Line2D([], [], color=INK.either, marker="o", fillstyle="none", linestyle="none")
         marks.set_label("largest score of the tile")
         named = [*axes[3].get_legend_handles_labels()[0], marks]
@@ -76,7 +77,7 @@ def _labels(axes: list[Axes], trace: Table) -> None:
 
     for ax, name in zip(axes, ("m", "alpha", "l", "|acc|"), strict=True):
         # with serifs: else an l is a dash
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", family="DejaVu Serif")
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", family="DejaVu Serif", labelpad=10)
         ax.grid(visible=True)
     if all(row.alpha is None for row in trace.rows):
         middle: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "center"}

@@ -65,14 +65,14 @@
   drawing.style.cssText = "width:100%;max-width:480px;font:13px monospace;fill:currentColor";
   fields.style.cssText = "display:flex;flex-wrap:wrap;max-width:480px";
   for (var t = 0; t < TILES; t++) {
-    fields.appendChild(document.createElement("div")).style.cssText = "width:24.5%;min-width:7em";
+    fields.appendChild(document.createElement("div")).style.cssText = "width:24.5%";
   }
   scores.forEach(function (score, i) {
     var field = document.createElement("input");
     field.type = "number";
     field.step = "0.5";
     field.value = score;
-    field.style.cssText = "width:42%;box-sizing:border-box;font:inherit";
+    field.style.cssText = "width:46%;min-width:0;padding:1px;box-sizing:border-box;font:inherit";
     // JupyterLab would take the arrow keys: it asks what has the focus
     field.setAttribute("data-lm-suppress-shortcuts", "true");
     field.setAttribute("aria-label", "score " + i + ", tile " + Math.floor(i / EACH));

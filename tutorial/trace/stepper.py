@@ -89,7 +89,7 @@ class Steps:
         state = " open" if i == 0 else ""
         return (
             f"<details{state}><summary>{title}</summary>\n"
-            f"{picture}\n<p>{html.escape(words)}</p></details>"
+            f"{picture}\n<p>{_whole(html.escape(words))}</p></details>"
         )
 
     def _words(self, row: Row) -> str:
@@ -118,6 +118,11 @@ class Steps:
             expected = _say(wrong.expected, 3, digits)
             parts.append(f"Here {wrong.quantity} is wrong for the first time: expected {expected}.")
         return " ".join(parts)
+
+
+def _whole(text: str) -> str:
+    """HTML in which no line ends between the minus and the rest of -inf."""
+    return text.replace("-inf", '<span style="white-space:nowrap">-inf</span>')
 
 
 def _say(value: float | None, decimals: int, digits: int = DIGITS) -> str:

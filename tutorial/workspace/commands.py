@@ -21,7 +21,7 @@ def register(add: Add) -> None:
     starting.add_argument(
         "--solutions", action="store_true", help="write the worked solutions there as well"
     )
-    showing = add("progress", _progress, "what is solved in a folder that 'start' made")
+    showing = add("progress", _progress, "show what is solved in a folder that 'start' made")
     showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
 
 

@@ -39,7 +39,7 @@ LONGEST = 2000  # characters of an error or of the compiler's text
 
 def register(add: Any) -> None:
     """Add the command to the parser of `python -m tutorial`."""
-    made = add("device-check", command, "on a Neuron instance: run the solutions, write a report")
+    made = add("device-check", command, "run the solutions on a Neuron instance and write a report")
     made.add_argument("stages", metavar="STAGE", nargs="*", help="default: all")
     made.add_argument("--out", metavar="PATH", default="report.json", help="default: report.json")
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nkisim.views import chart
+from nkisim.views.palette import LINES
+
 from ..reference.text import short, table
 from ..trace.figure import display_figure
 from .caches import TILE, whole_tiles
@@ -215,39 +218,33 @@ class Generated:
         return table(HEADER, rows, left=0)
 
     def figure(self) -> Figure:
-        """A matplotlib figure of bytes and modelled time a token over the number of keys.
-        ValueError if nothing is counted."""
+        """A matplotlib figure of the bytes and the modelled time of each token over the number of
+        keys. ValueError if nothing is counted."""
         from matplotlib.figure import Figure
 
         if not self.steps or self.steps[0].hbm_bytes_read is None:
             raise ValueError(f"There is nothing to draw. {self.problem or self.table()}")
-        figure = Figure(figsize=(7.0, 4.6), layout="constrained")
-        bytes_, time = figure.subplots(2, 1, sharex=True)
-        figure.suptitle(
-            f"{self.title}, a token in all layers, on {self.target} (simulated)", fontsize=10
-        )
-        keys = [step.keys for step in self.steps]
-        bytes_.step(
-            keys,
-            [(step.hbm_bytes_read or 0) / 1024 for step in self.steps],
-            where="mid",
-            label="HBM KiB read",
-        )
-        bytes_.plot(
-            keys, [self.key_bytes * n / 1024 for n in keys], "--", label="KiB of K and V there are"
-        )
-        bytes_.set_ylabel("KiB")
-        bytes_.legend(fontsize=8)
-        time.step(
-            keys,
-            [math.nan if step.model_us is None else step.model_us for step in self.steps],
-            where="mid",
-        )
-        time.set_ylabel("time by the model, us")
-        time.set_xlabel("keys in the cache")
-        for axes in (bytes_, time):
-            axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
-            axes.grid(alpha=0.3)
+        with chart.style():
+            figure = Figure(figsize=(7.0, 4.6), layout="constrained")
+            bytes_, time = figure.subplots(2, 1, sharex=True)
+            figure.suptitle(
+                f"{self.title}, one token through all layers, on {self.target} (simulated)",
+                fontsize=10,
+            )
+            keys = [step.keys for step in self.steps]
+            read = [(step.hbm_bytes_read or 0) / 1024 for step in self.steps]
+            there = [self.key_bytes * n / 1024 for n in keys]
+            modelled = [math.nan if s.model_us is None else s.model_us for s in self.steps]
+            bytes_.step(keys, read, where="mid", color=LINES[0], label="HBM KiB read")
+            bytes_.plot(keys, there, "--", color=LINES[1], label="KiB of K and V in the cache")
+            bytes_.set_ylabel("KiB")
+            bytes_.legend()
+            time.step(keys, modelled, where="mid", color=LINES[0])
+            time.set_ylabel("time by the model, us")
+            time.set_xlabel("keys in the cache")
+            for axes in (bytes_, time):
+                axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
+                axes.grid(visible=True)
         return figure
 
     def show(self) -> None:

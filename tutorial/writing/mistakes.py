@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import twins
+from ..reference import edits
 from ..reference.mistake import Mistake, read
 from .caches import TILE, whole_tiles
 
@@ -193,6 +193,6 @@ def steps() -> Iterator[tuple[Mistake, Callable[..., Any]]]:
     """Every way of every known mistake, as an attention step."""
     for mistake in MISTAKES:
         for way in mistake.ways:
-            text = twins.edited(STEP, way)
+            text = edits.edited(STEP, way)
             assert text is not None, f"{mistake.key}: nothing to change"
             yield mistake, step(text)

@@ -175,12 +175,13 @@ class Refusal(Exception):
 
 
 class Call(NamedTuple):
-    """What the step gave the kernel."""
+    """What the step gave the kernel, and the kernel's answer."""
 
     q: F32
     k: F32
     v: F32
     scale: float
+    o: F32  # (Hq, d) for q (d, Hq)
 
 
 class StandInKernel:
@@ -198,11 +199,12 @@ class StandInKernel:
         except InputError as error:
             raise Refusal(str(error)) from error
         scale = 1 / np.sqrt(k.shape[1]) if softmax_scale is None else float(softmax_scale)
-        self.calls.append(Call(q.copy(), k.copy(), v.copy(), float(scale)))
         groups = np.split(q.T, k.shape[0])
-        return np.concatenate(
+        o: F32 = np.concatenate(
             [softmax_attention(*g, scale) for g in zip(groups, k, v, strict=True)]
         ).astype(np.float32)
+        self.calls.append(Call(q.copy(), k.copy(), v.copy(), float(scale), o.copy()))
+        return o
 
 
 def take(

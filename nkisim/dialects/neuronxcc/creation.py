@@ -10,7 +10,7 @@ import numpy as np
 
 from ...execution.execute import execute, redirect
 from ...execution.execution import Execution, current, running
-from ...isa.vector import MEMSET
+from ...isa.copies import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of
 from ...rules import arguments
@@ -90,7 +90,7 @@ def _check_on_chip(
             "psum-bank",
             f"{api}: the PSUM tile{label} does not fit in one bank",
             got=f"{shape}: {free} bytes per partition",
-            limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) a partition",
+            limit=f"{bank} bytes ({target.psum_bank_fp32} fp32) per partition",
             remedy="Make PSUM tiles of at most 512 fp32 columns; several banks are written as "
             "(128, banks, 512).",
         )

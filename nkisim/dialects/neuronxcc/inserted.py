@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...execution.execute import execute
+from ...isa.copies import TENSOR_COPY
 from ...isa.core import squeeze
-from ...isa.vector import TENSOR_COPY
 from ...machine.memory import CONST, PSUM, SBUF
 from ...rules.errors import broken
 from ...tensors.tensor import IndexedTensor, Tensor

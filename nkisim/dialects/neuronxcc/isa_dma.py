@@ -13,7 +13,7 @@ from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...machine.memory import SBUF
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from .isa_support import (
     dge_mode,

@@ -15,7 +15,8 @@ from ...machine.memory import SBUF
 from ...rules import arguments
 from ...rules.errors import broken, shown
 from ...tensors.const import Const
-from ...tensors.index import Index, Mask
+from ...tensors.index import Index
+from ...tensors.masks import Mask
 from ...tensors.tensor import Tensor
 from ..functions import alu_of
 from .inserted import in_sbuf

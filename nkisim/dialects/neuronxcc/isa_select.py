@@ -23,7 +23,7 @@ from ...machine.memory import SBUF
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import Tensor
 from ..functions import alu_of
 from .isa_support import UNKNOWN, dst_of, engine_name, option, reduce_cmd

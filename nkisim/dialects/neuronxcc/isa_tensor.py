@@ -9,11 +9,8 @@ from typing import Any
 
 from ...execution.execute import execute
 from ...execution.execution import running
+from ...isa.copies import TENSOR_COPY, VECTOR_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import (
-    TENSOR_COPY,
-    VECTOR_TRANSPOSE,
-)
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM
 from ...rules import arguments

@@ -9,15 +9,10 @@ from typing import Any
 
 from ...execution.execute import execute
 from ...execution.execution import current
-from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
-from ...isa.vector import (
-    MEMSET,
-    RECIPROCAL,
-    SCALAR_TENSOR_TENSOR,
-    TENSOR_COPY,
-    TENSOR_SCALAR,
-    TENSOR_TENSOR,
-)
+from ...isa.copies import MEMSET, TENSOR_COPY
+from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
+from ...isa.scan import TENSOR_TENSOR_SCAN
+from ...isa.vector import RECIPROCAL, SCALAR_TENSOR_TENSOR, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...machine.memory import SBUF
 from ...rules import arguments

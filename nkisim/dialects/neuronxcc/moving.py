@@ -10,19 +10,15 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...execution.execution import current
+from ...isa.copies import MEMSET, TENSOR_COPY, VECTOR_TRANSPOSE
 from ...isa.gpsimd import PARTITION_BROADCAST
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import (
-    MEMSET,
-    TENSOR_COPY,
-    VECTOR_TRANSPOSE,
-)
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from .allocated import no_transpose
 from .support import only, static_source, tile, want_dtype

@@ -10,7 +10,7 @@ import numpy as np
 from ...execution.execute import execute, redirect
 from ...execution.execution import running
 from ...isa import alu
-from ...isa.vector import MEMSET, TENSOR_COPY
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO
 from ...rules.errors import broken
 from ...tensors.const import Const
@@ -257,14 +257,13 @@ class Operators:
             return False
         if dst.shape != value.shape:
             return False
-        attrs = last.attrs
         buf = dst.buf
         if buf.asked and not buf.touched(dst):
             if not buf.touched(dst, every=False) and buf.state in (EMPTY, PARTIAL, ZERO):
                 return redirect(dst, value)
             if buf.state == ZERO:  # part of it still holds zeros, which the sum needs
                 program.materialize_zeros(dst, before=last.width)
-        return redirect(dst, value, attrs=attrs._replace(accumulate=True), held=True)
+        return redirect(dst, value, attrs=last.adding, held=True)
 
     # -- calibration -------------------------------------------------------------------------------
     def calibrate(self) -> None:

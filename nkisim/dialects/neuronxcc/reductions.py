@@ -22,7 +22,7 @@ from ...machine import dtypes
 from ...machine.memory import SBUF
 from ...rules import arguments
 from ...tensors.const import Const
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import Tensor
 from .elementwise import MULTIPLY, binary, exp, multiply, reciprocal, rsqrt, square, subtract
 from .moving import copy

@@ -13,10 +13,11 @@ import numpy as np
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...execution.masked import condition
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER
 from ...isa.random import DROPOUT, GENERATOR, RAND, SET_SEED
-from ...isa.vector import MEMSET, TENSOR_COPY, TENSOR_TENSOR
+from ...isa.vector import TENSOR_TENSOR
 from ...machine.memory import EMPTY, HBM, PARTIAL, SBUF
 from ...rules import arguments
 from ...rules import source as _source
@@ -123,7 +124,9 @@ def atomic_rmw(dst: Any, value: Any, op: Any, *, mask: Any = None, **kwargs: Any
         )
     if alu_of(op, api).name != "add":
         broken(
-            "operator", f"{api}: op '{getattr(op, '__name__', op)}' is not there", limit="np.add"
+            "operator",
+            f"{api}: op '{getattr(op, '__name__', op)}' does not exist here",
+            limit="np.add",
         )
     added = operand(value, api)
     if is_const(added):

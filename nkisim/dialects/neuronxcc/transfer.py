@@ -8,9 +8,9 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...execution.execution import current
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.core import Call
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE, same_elements
-from ...isa.vector import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules.errors import broken
 from ...rules.source import here

@@ -13,8 +13,8 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...execution.execution import Execution, current, running
+from ...isa.copies import MEMSET
 from ...isa.dma import DMA_COPY
-from ...isa.vector import MEMSET
 from ...machine import dtypes
 from ...machine.memory import EMPTY, FULL, HBM, SBUF, contiguous, meta_of
 from ...rules import arguments

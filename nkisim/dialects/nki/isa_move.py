@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...execution.execution import current
+from ...isa.copies import MEMSET
 from ...isa.dma import DMA_COPY, DMA_TRANSPOSE
 from ...isa.link import SENDRECV
-from ...isa.vector import MEMSET
 from ...machine.memory import HBM, SBUF
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode

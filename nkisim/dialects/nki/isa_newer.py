@@ -16,7 +16,7 @@ from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
 from ...rules import arguments
 from ...rules.errors import broken
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from ..functions import activation_name, alu_of
 from . import enums
@@ -205,7 +205,7 @@ def dma_compute(
             remedy="Scale the tiles on chip first.",
         )
     if not arguments.flag(unique_indices, api, "unique_indices"):
-        broken("argument", f"{api}: unique_indices=False is not there", got="False", limit="True")
+        broken("argument", f"{api}: unique_indices=False does not exist", got="False", limit="True")
     skip = option(oob_mode, enums.oob_mode, api, "oob_mode") is enums.oob_mode.skip
     into = tile(as_tensor(dst, api, "dst"), api, "dst", skip=skip)
     given = arguments.several(srcs, api, "srcs")

@@ -17,7 +17,7 @@ from ...isa.statistics import BN_AGGR, BN_STATS
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors.const import Const
-from ...tensors.index import Mask
+from ...tensors.masks import Mask
 from ...tensors.tensor import Tensor
 from ..functions import alu_of
 from . import enums

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...execution.execution import current, running
+from ...isa.copies import VECTOR_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
-from ...isa.vector import (
-    VECTOR_TRANSPOSE,
-)
 from ...machine.memory import EMPTY, FULL, PSUM, SHARED
 from ...rules.arguments import flag, integers
 from ...rules.errors import broken

@@ -9,17 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.mx import X4
-from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE, TENSOR_TENSOR_SCAN
+from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
+from ...isa.scan import TENSOR_TENSOR_SCAN
 from ...isa.select import SELECT_REDUCE, TENSOR_COPY_PREDICATED
-from ...isa.vector import (
-    MEMSET,
-    RECIPROCAL,
-    SCALAR_TENSOR_TENSOR,
-    TENSOR_COPY,
-    TENSOR_SCALAR,
-    TENSOR_TENSOR,
-)
+from ...isa.vector import RECIPROCAL, SCALAR_TENSOR_TENSOR, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...rules import arguments
 from ...rules.arguments import flag

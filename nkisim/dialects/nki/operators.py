@@ -8,7 +8,7 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...isa.alu import ALU
-from ...isa.vector import MEMSET, TENSOR_COPY
+from ...isa.copies import MEMSET, TENSOR_COPY
 from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.const import Const

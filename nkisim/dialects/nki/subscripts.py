@@ -195,6 +195,8 @@ class SubscriptedTensor(Tensor):
         """Where an element of a subscript begins on an axis of `n`, how many it takes and at which
         step, and whether it is a number, which takes the axis away."""
         kind = type(e)
+        if kind is range and len(e):  # nl.affine_range is Python's range here
+            e, kind = slice(e[0], e[-1] + (1 if e.step > 0 else -1), e.step), slice
         if kind is int or (
             isinstance(e, (int, np.integer)) and not isinstance(e, (bool, np.bool_))
         ):

@@ -14,9 +14,9 @@ from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM
 from ...machine.running import dialect
-from ...rules import arguments
+from ...rules import arguments, source
 from ...rules.errors import broken
-from ...tensors import strided, subscripts
+from ...tensors import patterns, reshaping, strided, subscripts
 from ...tensors.index import DynamicSlice
 from ...tensors.rearrange import rearrange
 from ...tensors.runtime import RuntimeView
@@ -43,7 +43,17 @@ class NkiTensor(SubscriptedTensor, NKIObject):
 
     def __bool__(self) -> bool:
         """True: `if tensor:` asks whether an optional argument was given. The values are not
-        known while the kernel is built, and have no say."""
+        known while the kernel is built, and have no say: a `while` on them would never end."""
+        if source.decides_a_loop():
+            broken(
+                "truth-value",
+                f"'{self.label}' is the condition of a loop, which would never end: what a tensor "
+                "holds is not known while the kernel is built",
+                tensor=self.label,
+                got=self.meta.describe(),
+                remedy="Load the value into a register (nisa.register_load) and loop with "
+                "nl.while_loop.",
+            )
         return True
 
     # -- queries -----------------------------------------------------------------------------------
@@ -195,15 +205,15 @@ class NkiTensor(SubscriptedTensor, NKIObject):
 
     def reshape_dim(self, dim: int, shape: tuple[int, ...]) -> Any:
         """Axis `dim` split into axes of sizes `shape` (one may be -1)."""
-        return strided.split(self, dim, shape)
+        return reshaping.split(self, dim, shape)
 
     def flatten_dims(self, start_dim: int, end_dim: int) -> Any:
         """Axes `start_dim` to `end_dim` (inclusive), contiguous in memory, as one."""
-        return strided.merge(self, start_dim, end_dim)
+        return reshaping.merge(self, start_dim, end_dim)
 
     def reshape(self, *sizes: Any, shape: Any = None) -> Any:
         """The same elements under another shape (or sizes); on chip axis 0 stays as it is."""
-        return strided.reshape(self, subscripts.sizes(self, sizes, shape))
+        return reshaping.reshape(self, subscripts.sizes(self, sizes, shape))
 
     def rearrange(
         self,
@@ -241,7 +251,7 @@ class NkiTensor(SubscriptedTensor, NKIObject):
         indirect = scalar_offset is not None or vector_offset is not None
         if indirect and self.is_indirect():
             self._one_index(1, False)
-        made: Any = strided.access(self, pattern, offset, wanted, vector_offset is not None)
+        made: Any = patterns.access(self, pattern, offset, wanted, vector_offset is not None)
         made.runtime = None
         if not indirect:
             return made
@@ -276,7 +286,7 @@ class NkiTensor(SubscriptedTensor, NKIObject):
     def view(self, dtype: Any) -> Any:
         """The same bytes read as `dtype`; the last axis grows or shrinks with the ratio of the
         sizes."""
-        return strided.reinterpret(self, dtypes.wanted(dtype, "view"))
+        return reshaping.reinterpret(self, dtypes.wanted(dtype, "view"))
 
     reinterpret_cast = view
 

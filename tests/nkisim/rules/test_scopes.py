@@ -86,6 +86,23 @@ def test_a_tile_is_refused_outside_the_scope_that_made_it(kernel):
     assert "[...] =" in error.remedy and "before the loop" in error.remedy
 
 
+def test_the_line_that_made_a_tile_is_named_once_and_only_where_it_is_another_one():
+    other = refused(after_an_affine_range, X, rule="scope")
+    assert f"in line {other.line - 1}" in str(other).splitlines()[0]
+
+    @nki.jit
+    def same_line(x):
+        out = out_like(x)
+        state = nl.load(x)
+        for _ in nl.sequential_range(2):
+            state = nl.exp(state)
+        nl.store(out, state)
+        return out
+
+    same = refused(same_line, X, rule="scope")
+    assert same.headline == "'state' is used outside the loop iteration that made it"
+
+
 def test_the_rule_can_be_a_warning_and_then_the_tile_holds_its_last_value():
     @nki.jit
     def kernel(x):

@@ -1,6 +1,7 @@
 """The text of kernels: in files, in no file, and under the name of a file that holds another."""
 
 from __future__ import annotations
+import __future__
 
 import linecache
 
@@ -106,3 +107,73 @@ def test_the_text_of_a_function_under_test_is_found_though_pytest_rewrote_it():
     code = test_the_text_of_a_function_under_test_is_found_though_pytest_rewrote_it.__code__
     lines = source.lines_of(code)
     assert lines and lines[code.co_firstlineno - 1].startswith("def test_the_text_of")
+
+
+def test_a_file_that_was_edited_after_it_was_compiled_is_not_read_for_scopes(tmp_path):
+    path = tmp_path / "edited.py"
+    path.write_text(USED_IN_ITS_BRANCH, encoding="utf-8")
+    kernel = made(USED_IN_ITS_BRANCH, str(path))
+    moved = USED_IN_ITS_BRANCH.replace("    for i", "\n\n    for i")
+    path.write_text(moved, encoding="utf-8")
+    linecache.checkcache(str(path))
+    assert source.lines_of(kernel.__code__) == ()
+    nki_01.jit(kernel)(X)
+    after = made(moved, str(path))  # what is compiled from the new text is read there
+    assert source.lines_of(after.__code__)[after.__code__.co_firstlineno - 1].startswith("def ker")
+
+
+@pytest.mark.parametrize("wanted", ["__future__ in the text", "__future__ of an earlier cell"])
+def test_annotations_that_are_not_evaluated_do_not_hide_a_text(wanted):
+    name = f"<cell of {wanted}>"
+    text = USED_OUTSIDE.replace(
+        "    for i", "    def inner(y: 'int', z: list[int]): pass\n    for i"
+    )
+    future = "from __future__ import annotations\n"
+    shown = future + text if wanted == "__future__ in the text" else text
+    flags = 0 if shown != text else __future__.annotations.compiler_flag
+    linecache.cache[name] = (len(shown), None, shown.splitlines(keepends=True), name)
+    space = {"nl": nl_01}
+    exec(compile(shown, name, "exec", flags=flags, dont_inherit=True), space)
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(space["kernel"])(X)
+    assert caught.value.rule == "scope" and caught.value.source == "nl.store(out, t)"
+
+
+def test_a_cell_that_does_not_compile_by_itself_has_scopes_and_lines():
+    name = "<cell with an await>"
+    shown = USED_OUTSIDE + "await nothing\n"
+    linecache.cache[name] = (len(shown), None, shown.splitlines(keepends=True), name)
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(made(USED_OUTSIDE, name))(X)
+    assert caught.value.rule == "scope" and caught.value.source == "nl.store(out, t)"
+
+
+def test_kernels_of_one_text_that_is_run_twice_keep_their_own_lines(tmp_path):
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    for path, shift in ((first, ""), (second, "\n\n\n")):
+        path.write_text(shift + USED_OUTSIDE, encoding="utf-8")
+        with pytest.raises(nkisim.KernelError) as caught:
+            nki_01.jit(made(shift + USED_OUTSIDE, str(path)))(X)
+        assert (caught.value.filename, caught.value.line) == (str(path), 6 + len(shift))
+
+
+def test_a_nested_function_and_a_method_of_a_text_on_no_disk_run():
+    text = """
+class Doubler:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        def twice(t):
+            for _ in range(1):
+                made = nl.multiply(t, self.by)
+                done = made
+            return done
+
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        nl.store(out, twice(nl.load(x)))
+        return out
+"""
+    space = {"nl": nl_01}
+    exec(compile(text, "<string>", "exec"), space)
+    np.testing.assert_array_equal(nki_01.jit(space["Doubler"](2.0))(X), 2 * X)

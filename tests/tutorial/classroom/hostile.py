@@ -340,6 +340,39 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     nl.store(o, value=x)
     return o
 """,
+    # what those who come after would stumble over
+    "folders within folders without end": IMPORTS
+    + """
+for _ in range(1200):
+    os.mkdir("d")
+    os.chdir("d")
+raise ValueError
+""",
+    "a folder that nobody may remove": IMPORTS
+    + """
+os.mkdir("d")
+open("d/f", "w").close()
+os.chmod("d", 0)
+os.chmod(".", 0)
+raise ValueError
+""",
+    "a message that no file can hold": IMPORTS
+    + """
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    raise ValueError("\\ud800 \\x1b[2J")
+""",
+    "parameters that no function can have": IMPORTS
+    + WRONG
+    + """
+from tutorial.classroom import child
+child.runner.parameter_names = lambda *_: {"q": "class", "k": "def", "v": "if"}
+""",
+    "a cost of right values that nobody has counted": IMPORTS
+    + """
+from tutorial.running.runner import Problem, Reported
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    raise Reported(Problem("wrong", "needless HBM traffic", "", cause="needless HBM traffic"))
+""",
     # files
     "text of another encoding": "\ufeffdef decode_attention_fwd(q, k, v): pass\n",
     "no Python": "%PDF-1.4 \x00\x01",

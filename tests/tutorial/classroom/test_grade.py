@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,8 @@ WITHOUT = (
     "the memory of its parents",
     "processes that stay",
     "its guard is stopped",
+    "folders within folders without end",
+    "a folder that nobody may remove",
 )
 """What looks for a solution on the disk and in other processes, and what would stay."""
 
@@ -177,6 +180,8 @@ def left_behind(mark: str) -> list[str]:
 @pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
 def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap there
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     work = tmp_path / "handed in"
     (work / "reader").mkdir(parents=True)
     seed = f"open({str(tmp_path / 'out' / 'seed.txt')!r})\n"
@@ -191,6 +196,7 @@ def test_without_bubblewrap_landlock_keeps_the_solutions_and_the_seed(tmp_path, 
     arguments = ["grade", str(work), "--out", str(tmp_path / "out"), "--stages", "0,1"]
     assert main([*arguments, "--seed", SEED, "--seconds", "10"]) == 0
     assert left_behind(own_sleep) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
     with (tmp_path / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
         found = {row["student"]: row["outcome"] for row in csv.DictReader(file)}
     assert found.pop("honest") == "correct"

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tutorial.classroom.gradebook import RubricError, as_csv, causes, graded, rubric, written
+from tutorial.classroom.gradebook import (
+    COLUMNS,
+    NOT_COMPUTED,
+    RubricError,
+    as_csv,
+    causes,
+    graded,
+    rubric,
+    written,
+)
 from tutorial.classroom.submissions import Submission
 
 RUBRIC = """
@@ -24,6 +34,7 @@ unusable = 0
 1 = 0.5
 2 = 1.0
 """
+COUNTED = {"HBM bytes read": [200, 100]}
 
 
 @pytest.fixture
@@ -46,7 +57,7 @@ def points(path: Path, stage: int, found: dict[str, Any]) -> float:
 def test_points_follow_outcome_cost_and_rung(own):
     assert points(own, 3, result("correct")) == 20
     assert points(own, 3, result("wrong", "alpha inverted")) == 5
-    assert points(own, 3, result("wrong", "needless HBM traffic")) == 10
+    assert points(own, 3, result("wrong", "needless HBM traffic", counters=COUNTED)) == 10
     assert points(own, 3, result("unusable")) == 0
     assert [points(own, 7, result("correct", ladder=n)) for n in (1, 2)] == [10, 20]
 
@@ -87,9 +98,32 @@ def test_a_rubric_that_is_none_is_a_sentence(tmp_path, text):
         rubric(tmp_path / "r.toml")
 
 
-def test_a_spreadsheet_takes_no_name_for_a_formula(own):
-    job = Submission("=cmd()", 3, "f.py")
-    assert "'=cmd()" in as_csv([graded(job, result("correct"), rubric(own))])
+@pytest.mark.parametrize("cause", ["needless HBM traffic", "reads too little", None])
+def test_a_cost_without_counters_is_not_one_of_right_values(own, cause):
+    """A process that holds a submission may name any cause; the judge counts."""
+    assert points(own, 3, result("wrong", cause)) == 5
+
+
+@pytest.mark.parametrize("cause", NOT_COMPUTED)
+def test_right_values_that_were_not_computed_are_wrong(own, cause):
+    assert points(own, 3, result("wrong", cause, counters=COUNTED)) == 5
+
+
+@pytest.mark.parametrize("cause", ["read too often", "loaded once per query head"])
+def test_every_cost_of_right_values_has_its_share(own, cause):
+    assert points(own, 4, result("wrong", cause, counters=COUNTED)) == 10
+
+
+@pytest.mark.parametrize("name", ["=cmd()", " =cmd()", "\n+1", "@x", "-1", "\uff1dcmd()"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(own, name):
+    written_as = as_csv([graded(Submission(name, 3, "f.py"), result("correct"), rubric(own))])
+    assert next(csv.DictReader(io.StringIO(written_as)))["student"] == f"'{name}"
+
+
+def test_a_spreadsheet_that_separates_by_semicolons_finds_no_formula_in_a_name(own):
+    job = Submission("anna;=cmd()", 3, "f.py")
+    line = as_csv([graded(job, result("correct"), rubric(own))]).splitlines()[1]
+    assert line.startswith('"anna;=cmd()","3",') and line.count('"') == 2 * len(COLUMNS)
 
 
 def test_causes_are_counted_by_frequency(own):

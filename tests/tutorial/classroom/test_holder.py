@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,10 @@ import nkisim
 from nkisim.program import load as loading
 from tests.tutorial.kernels import solution
 from tutorial import get
-from tutorial.check import check
+from tutorial.check import check, failed
 from tutorial.classroom import holder as module
+from tutorial.classroom import worker
+from tutorial.classroom.feedback import FULL, markdown
 from tutorial.classroom.gradebook import graded, rubric
 from tutorial.classroom.holder import Holder, held, loaded
 from tutorial.classroom.sandbox import Limits
@@ -132,7 +135,60 @@ def test_without_explaining_a_check_stops_at_the_first_wrong_answer():
     assert len(families) < len(lesson.cases())
 
 
-@pytest.mark.parametrize("cause", ["x\n```\n# all correct", "<b>", "x" * 81, ["list"]])
+SEES = """
+import os
+from tutorial.running.runner import Problem, Reported
+seen = []
+def decode_attention_fwd(q, k, v, softmax_scale=None):
+    number = float(q[0, 0])  # on shapes alone it has none
+    seen.append(number)
+    for folder in (".", "/dev/shm", "/tmp", os.environ.get("TMPDIR", ".")):
+        try:
+            with open(f"{folder}/seen", "a+") as file:
+                file.write(f"{number!r}\\n")
+                file.seek(0)
+                seen.extend(map(float, file.read().split()))
+        except OSError:
+            pass
+    raise Reported(Problem(OUTCOME, "x", f"saw {sorted(set(seen))}", cause="operand broadcast"))
+"""
+
+
+@pytest.mark.parametrize("outcome", ["wrong", "unusable", "not attempted"])
+def test_hidden_values_do_not_come_back_in_what_a_submission_says(holder, outcome):
+    lesson = get(1)
+    text = SEES.replace("OUTCOME", repr(outcome))
+    result = judged(holder, lesson, text.encode(), "stage1_single_tile.py", "a-word")
+    said = [result["sentence"], str((result["open"] or {}).get("sentence"))]
+    told = {float(x) for x in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", " ".join(said))}
+    assert (result["outcome"], result["cause"]) == (outcome, "exception")
+    assert told <= {float(case.args["q"][0, 0]) for case in lesson.cases()}
+    assert bool(told) == (outcome == "wrong")  # of the course's own inputs everything may be told
+
+
+def test_a_verdict_stands_where_its_explanation_fails(holder, monkeypatch):
+    lesson = get(1)
+    assert lesson.broken is not None
+    text = solution(1)
+    for old, new in lesson.broken.changes:
+        text = text.replace(old, new)
+
+    def stumbling(*args: Any, explain: bool = True, **options: Any) -> Any:
+        if explain:
+            return failed(lesson, ValueError("cannot reshape"))
+        return check(*args, explain=explain, **options)
+
+    monkeypatch.setattr(worker, "check", stumbling)
+    result = judged(holder, lesson, text.encode(), "stage1_single_tile.py", "a-word")
+    assert (result["outcome"], result["cause"]) == ("wrong", None)
+    told = graded(Submission("anna", 1, ""), result, rubric())
+    page = markdown("anna", [told], FULL)
+    assert "cannot reshape" not in page and "wrong on inputs that are not shown" in page
+
+
+@pytest.mark.parametrize(
+    "cause", ["needless HBM traffic", "x\n```\n# all correct", "<b>", "x" * 81, ["list"]]
+)
 def test_a_cause_that_a_child_makes_up_does_not_reach_the_gradebook(holder, cause):
     with pytest.raises(Reported) as caught:
         holder.check({"problem": {"outcome": "wrong", "sentence": "a\nb", "cause": cause}})

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tutorial import get
+from tutorial.classroom import submissions
 from tutorial.classroom.commands import numbers
-from tutorial.classroom.submissions import NoSubmissions, Submission, file_name, found_in, unusual
+from tutorial.classroom.submissions import (
+    NoSubmissions,
+    Submission,
+    found_in,
+    unusual,
+    without_any,
+)
 from tutorial.stage import StageError
 
 LESSONS = [get(n) for n in (1, 3)]
@@ -82,8 +90,7 @@ def test_a_notebook_without_the_exercise_cannot_be_judged(tmp_path, text):
     assert "has no cell that defines decode_attention_fwd" in found.trouble
 
 
-def test_names_are_safe_in_files_and_stages_are_told_by_numbers():
-    assert file_name("../Zoë: a/b") == ".._Zoë__a_b"
+def test_stages_are_told_by_numbers():
     assert [lesson.number for lesson in numbers("3,0-1")] == [0, 1, 3]
     with pytest.raises(StageError, match="takes numbers"):
         numbers("three")
@@ -93,3 +100,88 @@ def test_what_a_kernel_does_not_need_is_listed():
     text = b"import math, os\nfrom .math import y\nimport numpy.linalg\neval('1')\nopen('f')\n"
     assert unusual(Submission("anna", 1, "", text)) == (".math", "eval", "open", "os")
     assert unusual(Submission("anna", 1, "", b"import (")) == ()
+
+
+def test_names_that_a_text_imports_are_listed_shortened_and_few():
+    text = "".join(f"import {letter * 5000}\n" for letter in "abcdefghijklm").encode()
+    assert unusual(Submission("anna", 1, "", text)) == tuple(x * 40 for x in "abcdefghij")
+
+
+BLANK = (
+    'def decode_attention_fwd(q):\n    raise NotImplementedError("stage 3 is not attempted yet")\n'
+)
+DONE = "def decode_attention_fwd(q): return {}"
+
+
+def test_where_the_file_is_left_blank_the_notebook_counts(tmp_path):
+    put(tmp_path / "anna" / "exercises" / "stage3.py", BLANK)
+    put(tmp_path / "anna" / "notebooks" / "stage3.ipynb", notebook(DONE.format(1), tag=0))
+    put(tmp_path / "anna" / "tutorial" / "stages" / "stage3_online_softmax.py", "STAGE = 3\n")
+    put(tmp_path / "ben" / "exercises" / "stage3.py", BLANK)
+    put(tmp_path / "ben" / "tutorial" / "stages" / "stage3_online_softmax.py", "STAGE = 3\n")
+    found = texts(found_in(tmp_path, LESSONS))
+    assert found == {("anna", 3): DONE.format(1), ("ben", 3): BLANK}
+
+
+def test_where_the_exercises_cell_is_left_blank_another_that_defines_the_kernel_counts(tmp_path):
+    put(tmp_path / "anna" / "stage3.ipynb", notebook(BLANK, DONE.format(1), DONE.format(2), tag=0))
+    put(tmp_path / "ben" / "stage3.ipynb", notebook(BLANK, "x = 1", tag=0))
+    assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): DONE.format(2), ("ben", 3): BLANK}
+
+
+def test_commands_of_the_notebook_in_the_exercises_cell_are_left_out(tmp_path):
+    source = f"%%time\n!pip list\n{DONE.format('q % 3')}"
+    put(tmp_path / "anna" / "stage3.ipynb", notebook(source, tag=0))
+    expected = f"# %%time\n# !pip list\n{DONE.format('q % 3')}"
+    assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): expected}
+
+
+def test_of_files_in_several_folders_the_one_that_lies_least_deep_counts(tmp_path):
+    put(tmp_path / "anna" / "build" / "lib" / "exercises" / "stage3.py", "copy")
+    put(tmp_path / "anna" / "exercises" / "stage3.py", "own")
+    put(tmp_path / "ben" / "attempt 1" / "stage3.py", "first")
+    put(tmp_path / "ben" / "attempt 2" / "stage3.py", "second")
+    assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): "own", ("ben", 3): "second"}
+
+
+def test_many_files_of_one_student_do_not_hide_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MOST_FILES", 5)
+    for number in range(9):
+        put(tmp_path / "anna" / f"a{number}.txt")
+    put(tmp_path / "anna" / "stage3.py", "too late")
+    put(tmp_path / "ben" / "stage3.py", "b")
+    found = found_in(tmp_path, LESSONS)
+    assert texts(found) == {("ben", 3): "b"}
+    assert without_any(tmp_path, found) == ["anna"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "anna").mkdir()
+    os.mkfifo(tmp_path / "anna" / "stage3.py")
+    (found,) = found_in(tmp_path, LESSONS)
+    assert found.trouble == "it is not a file"
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?P<student>\w+)(?P<stage>.)\.py", r"(?P<student>\w+)?-?(?P<stage>\d)?.*"]
+)
+def test_a_pattern_that_matches_without_a_number_or_a_name_takes_nothing(tmp_path, pattern):
+    for name in ("anna\u00b2.py", "-3.py", "-.py", ".py", "ben.py"):
+        put(tmp_path / name)
+    with pytest.raises(NoSubmissions):
+        found_in(tmp_path, LESSONS, pattern)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
+def test_names_that_are_no_text_are_spelled_out_and_stay_apart(tmp_path):
+    names = [b"\xff", b"\xfe", b"\\xff"]  # the last one is a backslash and three letters
+    try:
+        for name in names:
+            os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+            put(Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name, b"stage3_\xff.py"))))
+    except OSError:
+        pytest.skip("the file system takes text alone")
+    found = found_in(tmp_path, LESSONS)
+    assert [one.student for one in found] == ["\\xfe", "\\xff", "\\xff'"]
+    assert found[0].file.encode() == b"\\xfe/stage3_\\xff.py"

@@ -13,7 +13,7 @@ from tutorial import stage
 from tutorial.diagnosis import evidence, matching
 from tutorial.diagnosis.trial import Trial, of_result
 from tutorial.mistakes import known
-from tutorial.reference import twins
+from tutorial.reference import edits, evaluation, twins
 from tutorial.reference.mistake import Mistake
 from tutorial.running.answer import Answer
 from tutorial.running.runner import Result
@@ -43,7 +43,7 @@ def made(number: int) -> Iterator[Made]:
     for mistake in known(lesson, problem):
         for way in mistake.ways:
             for text in twins.texts(problem, blocks):
-                edited = twins.edited(text, way)
+                edited = edits.edited(text, way)
                 if edited is not None:
                     yield Made(lesson, mistake, edited, "in turn" in mistake.flags)
 
@@ -71,7 +71,7 @@ def _trial(one: Made, case: stage.Case) -> Trial | None:
     given = trial.names(replace(tiling, width=min(WIDTH, trial.problem.n)))
     if given is None:
         return None
-    ran = twins.run(one.text, twins.one_head_each(given) if one.in_turn else given)
+    ran = evaluation.run(one.text, twins.one_head_each(given) if one.in_turn else given)
     if ran is None:
         return None
     return of_result(one.stage, _kernel, Result(case, ran.o.reshape(blank.shape)))

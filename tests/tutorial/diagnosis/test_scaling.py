@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.tutorial.kernels import load
-from tutorial import check
+from tutorial import check, get
+from tutorial.diagnosis.scaling import diagnose_scaling
+from tutorial.mistakes.scaling import SCALING
+from tutorial.reference import edits, evaluation, twins
+from tutorial.running.answer import Answer
+from tutorial.running.runner import Result
 
 KERNEL = """
 import neuronxcc.nki as nki
@@ -69,6 +75,8 @@ def test_a_wrong_operation_is_named(value, cause, words, tmp_path):
         ("t * scale * 0.125", "constant factor", "Every element is 0.125 times what it must be"),
         ("t * 3.0", "constant in place of scale", "x is multiplied by 3, whatever scale is"),
         ("t * scale ** 3", "another factor", "x is multiplied by 15.6 everywhere; scale is 2.5"),
+        ("t * scale * 1.001", "constant factor", "Every element is 1.001 times what it must be"),
+        ("t * (scale + 1e-3)", "another factor", "is multiplied by 2.501 everywhere; scale is 2.5"),
     ],
 )
 def test_a_factor_that_is_the_same_everywhere_is_named(value, cause, words, tmp_path):
@@ -82,8 +90,38 @@ def test_a_constant_that_is_added_is_named(tmp_path):
     )[1]
 
 
-def test_scale_that_is_added_to_the_product_is_named(tmp_path):
-    assert _said(KERNEL.format(value="t * scale + scale"), tmp_path)[0] == "scale added too"
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [("t * scale + scale", "scale added too"), ("t * scale - scale", "scale subtracted too")],
+)
+def test_scale_beside_the_product_is_named(value, cause, tmp_path):
+    assert _said(KERNEL.format(value=value), tmp_path)[0] == cause
+
+
+@pytest.mark.parametrize(
+    "value", ["nl.copy(t * scale, dtype=nl.bfloat16)", "nl.copy(t, dtype=nl.bfloat16) * scale"]
+)
+def test_values_that_pass_through_bf16_are_named(value, tmp_path):
+    assert _said(KERNEL.format(value=value), tmp_path)[0] == "low precision"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "way"),
+    [pytest.param(mistake, way, id=way[0].new) for mistake in SCALING for way in mistake.ways],
+)
+def test_a_known_mistake_given_as_outputs_alone_is_itself(mistake, way):
+    lesson = get(0)
+    text = edits.edited(twins.SCALING, way)
+    answers = []
+    for case in lesson.cases():
+        x, scale = case.args["x"], np.float32(case.args["scale"])
+        tiles = list(np.arange(x.shape[1]).reshape(-1, 128))
+        made = evaluation.run(text, {"x": x, "scale": scale, "tiles": tiles, "o": x}).o
+        expected = lesson.expected(case)
+        answers.append(Answer(Result(case, made), expected, not np.allclose(made, expected)))
+    found = diagnose_scaling(answers)
+    told = mistake.sentence.replace("{width}", "128")
+    assert (found.cause, found.sentence.partition(". ")[2]) == (mistake.key, told)
 
 
 def test_a_transposed_tile_is_named(tmp_path):

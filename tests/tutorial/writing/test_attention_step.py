@@ -341,6 +341,29 @@ def test_a_step_without_the_kernel_is_told_so(tmp_path):
     )
 
 
+@pytest.mark.parametrize("given", ["queries, none, none", "queries, keys_, none"])
+def test_a_step_that_computes_by_itself_and_gives_the_kernel_something_else_is_told_so(
+    tmp_path, given
+):
+    text = changed(
+        solution(10),
+        (
+            f"o = {CALL}",
+            "keys_ = cache.k[layer, :, :, :keys]\n"
+            "    none, p = np.zeros_like(keys_[:, :, :TILE]), []\n"
+            "    for h in range(n_q_heads):\n"
+            "        s = queries[:, h] @ keys_[h * len(k) // n_q_heads] / math.sqrt(d)\n"
+            "        p.append(np.exp(s - s.max()))\n"
+            "    o = np.array([p[h] @ cache.v[layer, h * len(k) // n_q_heads, :, :keys].T\n"
+            "                  / p[h].sum() for h in range(n_q_heads)], np.float32)\n"
+            f"    o = o + 0 * kernel({given.replace('none', 'none[:, :, :keys]')})",
+        ),
+    ).replace("keys_, none[:, :, :keys]", "keys_, 0 * keys_")
+    verdict = check(10, load(10, text, tmp_path))
+    assert (verdict.outcome, verdict.cause) == ("wrong", "answer not the kernel's")
+    assert verdict.sentence.startswith("token ")
+
+
 def test_a_step_that_errs_on_its_own_text_only_is_wrong(tmp_path):
     text = changed(
         solution(10),

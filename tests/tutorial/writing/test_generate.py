@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import matplotlib.colors
 import numpy as np
 import pytest
 
@@ -271,6 +272,12 @@ def test_the_picture_has_the_table_as_its_text(written, capsys):
     written.show()
     assert written.table() in capsys.readouterr().out
     assert [axes.get_ylabel() for axes in written.figure().axes][1] == "time by the model, us"
+
+
+def test_the_picture_has_no_background_so_that_it_is_no_white_block_on_a_dark_page(written):
+    figure = written.figure()
+    backgrounds = [figure.get_facecolor(), *(axes.get_facecolor() for axes in figure.axes)]
+    assert [matplotlib.colors.to_rgba(colour)[3] for colour in backgrounds] == [0, 0, 0]
 
 
 def test_a_summary_is_one_line_about_the_last_token(written):

@@ -194,3 +194,32 @@ def test_a_clock_knows_what_happened_before_a_meeting_only():
     races.meet(0, 3)
     races.meet(0, 2)
     assert races.known == [3, 0]
+
+
+def halves_added(x, spoil, readback=False):
+    """Each core sends its half of the rows to the other, adds both, and stores the whole sum."""
+    me = nl.program_id(0)
+    out, again = shared((64, 64)), shared((64, 64))
+    t = nl.load(x[nl.ds(64 * me, 64)])
+    total = nl.ndarray((64, 64), dtype=nl.float32, buffer=nl.sbuf)
+    nisa.sendrecv(src=t, dst=total, send_to_rank=1 - me, recv_from_rank=1 - me, pipe_id=0)
+    nisa.tensor_tensor(dst=total, data1=total, data2=t, op=nl.add)
+    nisa.tensor_scalar(dst=total, data=total, op0=nl.add, operand0=float(spoil * me))
+    nisa.dma_copy(dst=out, src=total)
+    if not readback:
+        return out
+    half = nl.ds(32 * me, 32)
+    nisa.dma_copy(dst=again[half], src=nl.load(out)[half])
+    return again
+
+
+@pytest.mark.parametrize("readback", [False, True])
+def test_cores_that_exchanged_tiles_may_both_store_the_same_result_with_a_warning(readback):
+    with pytest.warns(nkisim.RuleWarning, match="replicated-write"):
+        got = nki.jit(halves_added)[2](X, 0, readback)
+    np.testing.assert_array_equal(got, X[:64] + X[64:])
+
+
+def test_cores_that_exchanged_tiles_and_store_different_results_race():
+    error = race(nki.jit(halves_added), X, 1)
+    assert "core 0 writes" in error.headline and "core 1 writes" in error.headline

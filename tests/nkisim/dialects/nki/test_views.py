@@ -51,6 +51,8 @@ SAME_AS_NUMPY = {
     "ellipsis": (lambda t: t[..., 2], lambda x: x[..., 2]),
     "a step": (lambda t: t[:, ::2, 1::3], lambda x: x[:, ::2, 1::3]),
     "ds": (lambda t: t[:, nl.ds(1, 2), 0:3], lambda x: x[:, 1:3, 0:3]),
+    "ranges": (lambda t: t[range(64), range(1, 4), nl.ds(0, 2)], lambda x: x[:64, 1:4, :2]),
+    "a range with a step": (lambda t: t[:, range(0, 3, 2)], lambda x: x[:, 0:3:2]),
     "a chain": (
         lambda t: t[0:64].permute((0, 2, 1))[:, 0, :],
         lambda x: x[:64].transpose(0, 2, 1)[:, 0],
@@ -311,6 +313,8 @@ REFUSED = {
     "a fraction": (lambda t: t[:, 0 : 4 / 2], "argument"),
     "too many subscripts": (lambda t: t[0, 0, 0, 0], "rank-limit"),
     "an array": (lambda t: t[np.arange(3)], "argument"),
+    "a range beyond the end": (lambda t: t[:, range(2, 5)], "out-of-bounds"),
+    "an empty range": (lambda t: t[:, range(0)], "argument"),
 }
 
 

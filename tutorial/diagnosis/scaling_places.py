@@ -30,26 +30,6 @@ def span(at: NDArray[np.intp], n: int, noun: str) -> str:
     return f"{len(at)} of {n} {noun}s ({which})"
 
 
-def transposed(pairs: Pairs) -> tuple[str, str] | None:
-    """Every square block holds its own transpose."""
-    for width in (128, 64, 32):
-        if all(
-            got.shape[1] % width == 0 and _near(got, _blocks_transposed(want, width))
-            for got, want in pairs
-        ):
-            return (
-                "tiles transposed",
-                f"Every tile of {width} rows and {width} columns is transposed: an elementwise "
-                "instruction keeps rows on their partitions, so leave the transpose out.",
-            )
-    return None
-
-
-def _blocks_transposed(y: F64, width: int) -> F64:
-    rows, n = y.shape
-    return y.reshape(rows // width, width, n // width, width).transpose(0, 3, 2, 1).reshape(rows, n)
-
-
 def exchanged(pairs: Pairs, noun: str) -> tuple[str, str] | None:
     """Every wrong row ("row"), or column ("column"), holds the values of another one."""
     told = ""

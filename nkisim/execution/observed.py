@@ -1,0 +1,86 @@
+"""What is kept of a running kernel for who looks at it: the histories of named tensors, and what
+was printed."""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from ..machine.config import Config
+from ..machine.memory import CONST, Buffer, Scope
+from ..tensors.tensor import IndexedTensor, Tensor
+from .lowering import PAUSE, RESUME
+from .tape import Printed, Tape
+from .written import Written
+
+
+class Observed(Written):
+    """The part of a running kernel (`Execution`) that others look at."""
+
+    __slots__ = ("paused", "recording", "tape")
+
+    config: Config
+
+    def __init__(self, scope: Scope, recording: bool, results: bool) -> None:
+        """`recording`: somebody records the kernel; `results`: and keeps what each instruction
+        writes."""
+        super().__init__(scope)
+        self.recording = recording
+        self.tape = Tape(results)
+        self.paused: list[tuple[Any, ...]] | None = None
+        """The history that `pause_history` laid aside."""
+
+    def pause_history(self, buf: Buffer) -> None:
+        """Keep no history of a tensor until `resume_history`."""
+        if self.lowering is not None:
+            self.lowering.step(PAUSE, 0, self.lowering.numbers[buf])
+        self.paused = buf.tracked
+        buf.tracked = None
+
+    def resume_history(self, t: Tensor) -> None:
+        """Go on with the history of `t`, whose whole value the last instruction has completed."""
+        if self.lowering is not None:
+            self.lowering.step(RESUME, 0, *self.lowering.view(t))
+        buf = t.buf
+        buf.tracked = self.paused
+        if buf.tracked is not None:
+            at = self.tape.start_of_last(1)
+            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+
+    def print_values(self, prefix: str, t: Tensor, line: int) -> None:
+        """Note, and unless somebody records print, what `t` holds."""
+        if self.lowering is not None:
+            self.lowering.printed(prefix, t)
+        values: Any = np.asarray(t.array) if t.meta.space == CONST else t.array
+        if t.meta.space != CONST:
+            self.check_read(t, "nl.device_print")
+            values = t.gather(None) if isinstance(t, IndexedTensor) else t.array
+            if self.values:
+                values = np.array(values)
+        self.tape.prints.append(Printed(prefix, values, line))
+        if self.config.print_to_stdout and not self.recording and self.lowering is None:
+            print(prefix, values)
+
+    def note_history(
+        self,
+        t: Tensor,
+        code: CodeType | None,
+        lasti: int,
+        keep: np.ndarray | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Keep the value of a named tensor after a write to it by the instruction recorded at `at`
+        (None: next)."""
+        buf = t.buf
+        if t.meta is buf.meta:
+            values = t.array
+            where = None if keep is None else (t.meta, t.off, keep)
+        else:
+            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
+            where = (t.meta, t.off, keep)  # type: ignore[assignment]
+        assert buf.tracked is not None
+        buf.tracked.append(
+            (values.copy(), len(self.tape.entries) if at is None else at, code, lasti, where)
+        )

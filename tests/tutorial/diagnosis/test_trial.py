@@ -1,0 +1,23 @@
+"""The tiles in which a kernel may have taken the keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tutorial import get
+from tutorial.diagnosis.trial import POSITIONS, Tiling, Trial
+from tutorial.running.runner import Result
+
+
+@pytest.mark.parametrize("width", [1, 8, 15, 16, 100])
+def test_positions_of_a_paged_cache_are_all_taken_once_though_they_do_not_divide_a_block(width):
+    lesson = get(8)
+    case = lesson.case("random")
+    want = np.zeros((1, 1))
+    names = Trial(lesson, Result(case), want, want, "k_blocks").names(Tiling(width, rule=POSITIONS))
+    assert names is not None
+    block = case.args["k_blocks"].shape[2]
+    taken = np.concatenate(names["tiles"])
+    assert sorted(taken) == list(range(case.args["block_table"].shape[1] * block))
+    assert len(names["tiles"]) == -(-block // min(width, block)) * -(-len(taken) // (128 * block))
