@@ -44,6 +44,7 @@ class Evidence:
         self._instructions: dict[int, list[Any]] = {}
         self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
         self._states: dict[int, Observed | None] = {}
+        self._shapes: dict[int, tuple[int, ...] | None] = {}
 
     def run(self, i: int) -> Any:
         """The run of case i, None where the simulator did not run it. A replay leaves no record:
@@ -277,10 +278,12 @@ class Evidence:
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
-        run = self.run(i)
-        named = named_state(run.names()).get("m", []) if run is not None else []
-        made = run.writes(named[0]) if named else []
-        return tuple(made[0].value.shape) if made else None
+        if i not in self._shapes:
+            run = self.run(i)
+            named = named_state(run.names()).get("m", []) if run is not None else []
+            made = run.writes(named[0]) if named else []
+            self._shapes[i] = tuple(made[0].value.shape) if made else None
+        return self._shapes[i]
 
     def _kept_on(self, i: int) -> set[str]:
         """The names of on-chip tensors that are written more than once: they carry something on."""
