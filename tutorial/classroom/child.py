@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -63,7 +64,7 @@ class Child:
         if found is not None:
             return self._told(found), []
         names = runner.parameter_names(self.kernel, self.lesson)
-        return {"parameters": [names[name] for name in self.lesson.parameters]}, []
+        return {"parameters": [names.get(name, name) for name in self.lesson.parameters]}, []
 
     def lower(
         self, header: dict[str, Any], blobs: list[bytes]
@@ -129,6 +130,8 @@ def hold(
     `readable`. Its output, its exit and its exceptions are nobody's."""
     os.chdir(folder)
     restrict(job, folder, readable)
+    os.environ |= dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR"), str(folder))
+    tempfile.tempdir = str(folder)
     file = folder / job["name"]
     sys.argv = [file.name]
     silent = io.StringIO()

@@ -23,6 +23,12 @@ from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 
 ZEROS = ("zeros stored", "The output is 0 everywhere: nothing of K or V reaches it.")
+NO_NUMBERS = (
+    "nothing but NaN",
+    "No output is a number: exp overflows where the old and the new max are exchanged (alpha is "
+    "exp(m_old - m_new), p is exp(qk - m_new)), and 0 / 0 is NaN where l is never updated.",
+)
+"""Where nothing was recorded, no more can be said."""
 
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
@@ -40,6 +46,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if match is not None:
         found = match.candidate.mistake
         return _report(evidence, evidence.clearest, found.key, _fill(evidence, found.sentence))
+    if evidence.recorded is None and not evidence.any_number:
+        return _report(evidence, evidence.first, *NO_NUMBERS)
     low = low or evidence.low_precision
     if low is not None:
         return _report(evidence, evidence.clearest, "low precision", low)

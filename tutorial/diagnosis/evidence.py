@@ -146,6 +146,11 @@ class Evidence:
         )
         return [*map(self._checked, [*self.smallest[:3], *right[:2]]), *answered]
 
+    @cached_property
+    def checked(self) -> list[Trial]:
+        """All cases that the kernel was checked on, as trials."""
+        return [self._checked(i) for i in range(len(self.answers))]
+
     def _tried(self, cases: Sequence[Case]) -> list[Trial]:
         made = [trial(self.stage, self.kernel, case) for case in cases]
         return [one for one in made if one is not None]
@@ -169,18 +174,27 @@ class Evidence:
             return None
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
 
+    @cached_property
+    def any_number(self) -> bool:
+        """Whether there is a number in any output, and not only infinities and NaN."""
+        return any(np.isfinite(trial.got).any() for trial in self.trials)
+
+    @cached_property
+    def told_by_numbers(self) -> bool:
+        """Whether a wrong row has numbers in it, and not only infinities and NaN."""
+        return any(np.isfinite(trial.got[trial.off]).any() for trial in self.trials)
+
     def can_be(self, mistake: Mistake) -> int | None:
         """How many signs there are of a mistake that its answers do not show; None if there is one
         against it."""
-        flags = mistake.flags & {"alpha", "no alpha", "no division", "division", "subtraction"}
+        flags = mistake.flags & {"alpha", "no division", "division", "subtraction"}
         if not flags:
             return 0
         if not self.instructions(self.first):
-            return None
+            return 0 if flags == {"no division"} else None
         found = self.overflow[0] if self.overflow is not None else ""
         signs = {
             "alpha": self.alpha_formed,
-            "no alpha": not self.alpha_formed,
             "no division": not self.divides,
             "division": found == "division",
             "subtraction": found not in ("", "division"),

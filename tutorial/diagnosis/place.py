@@ -140,16 +140,13 @@ def advice(evidence: Evidence, placed: bool) -> str:
         if any(name.startswith("random") for name in right)
         else ""
     )
-    if evidence.names_state:
-        return (
-            f"{shape}.{reveals} The state has names, and its updates cannot be put beside tiles of "
-            "keys: update m, l and acc in place, once a tile, and the check can say where it goes "
-            "wrong."
-        )
-    return (
-        f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
-        "which tile it goes wrong."
-    )
+    if evidence.recorded is None:
+        more = "Run the check with NKISIM_FORCE=1, in the course's simulator"
+    elif evidence.names_state:
+        more = "The state has names: update m, l and acc in place, once a tile"
+    else:
+        more = "Name the state (m, l, acc) with name="
+    return f"{shape}.{reveals} {more}, and the check can say at which tile it goes wrong."
 
 
 def _read(evidence: Evidence) -> str | None:

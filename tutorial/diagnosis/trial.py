@@ -25,6 +25,7 @@ FITS_SHORT = 2e-2  # the same for two bf16 ways
 BLOCKS = "a block at a time"
 POSITIONS = "some positions at a time"  # `width` of every block of a paged cache
 LANES = 128
+CHUNKS = (1024, 2048, 4096, 8192)  # of keys, for a kernel that gives each partition several
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
 
@@ -153,7 +154,8 @@ class Trial:
         elif self.loads:
             yield Tiling(loaded=True)
         done = {max(map(len, order))} if order else set()
-        usual = [w for w in shown if w not in done and problem.n <= MOST_TILES * w]
+        more = () if known else CHUNKS
+        usual = [w for w in (*shown, *more) if w not in done and problem.n <= MOST_TILES * w]
         for width in usual[: (1 if order else 2) if known else None]:
             yield Tiling(width)
         width = max(done, default=128)

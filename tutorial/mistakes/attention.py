@@ -133,7 +133,7 @@ The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) 
 m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
     m = full => m = zeros((G, 1))
-== m starts too high
+== m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
     m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0})
@@ -433,7 +433,7 @@ loop.
 == first tile's max only [all keys]
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
-== last tile's max only [all keys]
+== last tile's max only [all keys, as m replaced]
 The max is taken of the last tile only: it must be the max over all tiles.
     m = maximum => m = m_tile if t == len(tiles) - 1 else m
 == first tile twice
@@ -546,7 +546,7 @@ G - 1, with G = Hq // Hkv = {G}.
 One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
 or the rows with smaller scores underflow.
     m_tile = full((G, 1), qk.max())
-== m shared [heads]
+== m shared [heads, as one max for all rows]
 m is shared by the heads of a group: each of its {G} query heads needs its own m.
     m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))

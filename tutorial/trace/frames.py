@@ -60,7 +60,7 @@ def frame(table: Table, row: Row, words: str) -> Picture:
     """The picture of one row of a trace. `words` is its alternative text."""
     rows = [as_shown(r, table.digits) for r in table.rows if r.head == row.head]
     row = as_shown(row, table.digits)
-    now = rows.index(row)
+    now = [r.tile for r in rows].index(row.tile)  # a row with NaN is not equal to itself
     before = rows[now - 1] if now else None
     scale = Scale(rows)
     wrong = table.wrong

@@ -1,4 +1,5 @@
-"""The commands of the reader's folder: `start` and `progress`, and which file a command means."""
+"""The commands of the reader's folder, `start` and `progress`; `signature`; and which file a
+command means."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from ..stage import Stage, StageError
 from . import progress
+from .signatures import described
 from .start import EXERCISES, CannotStart, exercise_file, start
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -23,6 +25,11 @@ def register(add: Add) -> None:
     )
     showing = add("progress", _progress, "show what is solved in a folder that 'start' made")
     showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
+    calling = add("signature", _signature, "how a function of NKI is called, and with what shapes")
+    calling.add_argument("name", metavar="NAME", help="as in nisa.iota or nl.exp")
+    calling.add_argument(
+        "--stage", default="0", metavar="STAGE", help="in the dialect of this stage; default: 0"
+    )
 
 
 def file_of(lesson: Stage, file: str | None) -> str:
@@ -64,4 +71,10 @@ def _progress(options: argparse.Namespace) -> int:
         print(json.dumps({"stages": progress.found(folder)}, indent=2))
     else:
         print(progress.report(folder))
+    return 0
+
+
+def _signature(options: argparse.Namespace) -> int:
+    text = described(options.name, options.stage)
+    print(json.dumps({"name": options.name, "text": text}, indent=2) if options.json else text)
     return 0

@@ -87,7 +87,10 @@ def test_a_right_kernel_whose_text_looks_around_is_marked_for_the_teacher(holder
     lesson = get(0)
     plain, strange = solution(0), "import ctypes\n" + solution(0)
     result = judged(holder, lesson, strange.encode(), "stage0.py", "a-word")
-    for text, look in ((plain, ""), (strange, "its text has ctypes")):
+    for text, look in (
+        (plain, ""),
+        (strange, "its text uses ctypes, which a kernel does not need"),
+    ):
         found = graded(Submission("anna", 0, "", text.encode()), result, rubric())
         assert (found.outcome, found.points, found.look) == ("correct", 10, look)
 
