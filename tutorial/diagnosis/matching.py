@@ -162,13 +162,15 @@ def _same_kind(trial: Trial, tiling: Tiling) -> Tiling:
 def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     """Of the matches that fit as well as the best one, the one that what was recorded supports;
     else the earliest."""
-    fewest = min(match.misfit for match in matches)
+    if not evidence.reads_all_keys:
+        matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
+    fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
     if not recorded and not evidence.any_number:
         return None  # so answers many a mistake, known or not
-    if len({match.candidate.mistake.key for match in good}) == 1:
-        return good[0]
+    if len({match.candidate.mistake.key for match in good}) < 2:
+        return next(iter(good), None)
     best = _supported(evidence, good)
     if evidence.told_by_numbers or (recorded and evidence.any_number):
         return best[0]

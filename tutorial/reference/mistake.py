@@ -24,7 +24,7 @@ class Mistake:
     another), "no keys" (it is about sequences without keys), "alpha" and "no division" (a kernel
     with it computes alpha, or never divides), "division" and "subtraction" (what gives the first
     NaN), "as KEY" (a form of another mistake, whose sentence is true of it as well), "shown" (its
-    sentence says no more than the outputs show).
+    sentence says no more than the outputs show), "all keys" (a kernel with it reads all of K).
     """
 
     key: str
