@@ -6,6 +6,7 @@
     picture(3, decode_attention_fwd)    # what it reads, and every instruction with its tile
     tally(3, decode_attention_fwd)      # bytes and instructions counted, time modelled
     compare(9, old_kernel, new_kernel)  # two kernels, instruction by instruction
+    signature("nisa.iota")              # how a function of NKI is called
 
 Importing this package makes `import neuronxcc.nki` work where no real SDK is installed.
 """
@@ -35,6 +36,7 @@ from .trace.trace import Trace, trace
 from .verdict import CheckFailed, Verdict
 from .workspace import lesson as _lesson
 from .workspace.lesson import broken, excerpt, instructions, last_kernel, predict
+from .workspace.signatures import signature
 from .writing import charmodel, decode, smollm2
 from .writing.decode import generate, reference
 
@@ -67,6 +69,7 @@ __all__ = [
     "predict",
     "realdata",
     "reference",
+    "signature",
     "smollm2",
     "solution",
     "solution_text",

@@ -19,7 +19,7 @@ from ..verdict import NOT_ATTEMPTED
 from . import feedback, gradebook
 from .judges import Bench, Setting, Task, seed_of, unjudged
 from .sandbox import Limits
-from .submissions import Submission
+from .submissions import Submission, as_python
 
 EXERCISE, CHECK = "exercise", "check"
 """The names of the two cells in nbgrader's metadata."""
@@ -52,7 +52,9 @@ class Judged:
             cell.outputs = []
         exercise, checked = cells.get(EXERCISE), cells.get(CHECK)
         if checked is not None:
-            text = b"" if exercise is None else exercise.source.encode("utf-8", "replace")
+            text = (
+                b"" if exercise is None else as_python(exercise.source).encode("utf-8", "replace")
+            )
             trouble = "" if exercise is not None else "its exercise cell is gone"
             handed_in = Submission(student, lesson.number, "", text, trouble)
             result = unjudged(trouble) if trouble else self._judged(handed_in)

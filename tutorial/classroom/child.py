@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +22,7 @@ import nkisim
 from nkisim.machine import dtypes
 
 from .. import stage
-from ..running import runner
+from ..running import problems, runner
 from . import landlock, protocol, seccomp, steps
 from .sandbox import beneath
 
@@ -63,7 +64,7 @@ class Child:
         if found is not None:
             return self._told(found), []
         names = runner.parameter_names(self.kernel, self.lesson)
-        return {"parameters": [names[name] for name in self.lesson.parameters]}, []
+        return {"parameters": [names.get(name, name) for name in self.lesson.parameters]}, []
 
     def lower(
         self, header: dict[str, Any], blobs: list[bytes]
@@ -77,9 +78,9 @@ class Child:
         except nkisim.KernelError as error:
             if error.rule != "values-needed":
                 raise
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+            return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
         except ValueError as error:
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+            return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
         if header["do"] == "digest":
             return {"digest": program.digest}, []
         program.save("program")
@@ -104,9 +105,9 @@ class Child:
     def _problem(self, error: BaseException) -> dict[str, Any]:
         if isinstance(error, protocol.Broken):
             raise error
-        return self._told(runner.problem_of(error, self.kernel, self.lesson, "of these shapes"))
+        return self._told(problems.problem_of(error, self.kernel, self.lesson, "of these shapes"))
 
-    def _told(self, found: runner.Problem) -> dict[str, Any]:
+    def _told(self, found: problems.Problem) -> dict[str, Any]:
         sentences = {"kind": found.kind, "sentence": found.sentence, "cause": found.cause}
         return {"problem": {"outcome": found.outcome, **sentences}}
 
@@ -129,6 +130,8 @@ def hold(
     `readable`. Its output, its exit and its exceptions are nobody's."""
     os.chdir(folder)
     restrict(job, folder, readable)
+    os.environ |= dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR"), str(folder))
+    tempfile.tempdir = str(folder)
     file = folder / job["name"]
     sys.argv = [file.name]
     silent = io.StringIO()

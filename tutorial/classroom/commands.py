@@ -115,7 +115,7 @@ def _grade(options: argparse.Namespace) -> int:
     except NoCluster as error:
         raise StageError(str(error)) from error
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
-    without = without_any(Path(options.submissions), jobs)
+    without = without_any(Path(options.submissions), jobs, out)
     written(out, grades, in_force, options.feedback, without)
     if options.json:
         print(gradebook.as_json(grades, in_force), end="")

@@ -52,7 +52,9 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
             elif shown.get("cause"):
                 parts += [("p", f"{_SEEN} {shown['cause']}.")]
         else:
-            said = _HIDDEN if shown.get("outcome") == CORRECT else _UNEXPLAINED
+            said = result["sentence"] or _UNEXPLAINED  # the sentence of one that was never run
+            if shown.get("outcome") == CORRECT:
+                said = _HIDDEN
             parts.append(("p", said + (f" ({grade.cause}.)" if grade.cause else "")))
     elif result["sentence"]:
         parts.append(("p", result["sentence"]))

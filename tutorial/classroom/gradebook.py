@@ -152,7 +152,7 @@ def graded(
         look = "could not be judged"
     strange = unusual(submission) if outcome == CORRECT else ()
     if strange:
-        look = f"its text has {', '.join(strange)}"
+        look = f"its text uses {', '.join(strange)}, which a kernel does not need"
     if result["judged"] == OUTPUTS:
         outcome = kind = OUTPUTS if outcome == CORRECT else outcome
         look = "cannot be lowered: judged by its outputs alone"

@@ -52,8 +52,7 @@ def file_names(students: Iterable[str]) -> dict[str, str]:
 
 def shown(name: str, most: int = 40) -> str:
     """The name for a terminal: one line, and nothing that moves its cursor."""
-    printable = "".join(c if c.isprintable() else "?" for c in name)
-    return printable.encode("ascii", "replace").decode()[:most]
+    return "".join(c if c.isprintable() else "?" for c in name)[:most]
 
 
 def _alike(name: str) -> str:

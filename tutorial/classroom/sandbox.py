@@ -3,8 +3,8 @@
 On Linux with bubblewrap the process that holds submissions sees the interpreter, its libraries and
 this package, read-only, and nothing else of the disk: neither other submissions nor solutions nor
 grades. It has no network, its own processes, and files in memory only. Elsewhere on Linux Landlock
-takes the files from it, and seccomp the network. On other systems limits on time and memory are
-what there is. `Sandbox.in_force` says which, for the report.
+takes the files from it, and seccomp the network. On other systems limits on time are what there is,
+and on memory, processes and files, but for Windows. `Sandbox.in_force` says which, for the report.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
     own = [f"{limits.seconds:g} s"]
     if sys.platform != "win32":
         own.append(f"{limits.memory >> 20} MiB of memory")
+        own.append(f"{limits.processes} processes")
+        own.append(f"{FILES >> 20} MiB of files")
     kept = hidden(private)
     if not _bubblewrap():
         alone = ("no network",) if seccomp.here() else ()
@@ -85,8 +87,6 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
     said = (
         "no network",
         "no files but the interpreter and the course's library",
-        f"{limits.processes} processes",
-        f"{FILES >> 20} MiB of files",
     )
     return Sandbox((*words, *server), (*own, *said), True, kept)
 

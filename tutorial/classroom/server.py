@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import stage
-from . import landlock, protocol
+from . import landlock, processes, protocol
 from .child import hold
 from .sandbox import FILES, readable
 
 _POLL = 0.02  # seconds between two looks at a child
-_SELDOM = 10  # looks between two at its files
+_SELDOM = 10  # looks between two at what takes longer to see
 _MOST_FILES = 10_000
 _MOST_LEFT = 4  # the kernel's file, and its program's
 
@@ -84,9 +84,9 @@ class Guard:
             if time.monotonic() - begun > self.job["seconds"]:
                 why = f"it took more than {self.job['seconds']:g} s"
             elif self.apart:
-                why = _too_much(self.job)
-            elif looks % _SELDOM == 0:
-                why = _too_large(self.folder)
+                why = _too_much(self.job, True)
+            elif looks % _SELDOM == 0 and self.pid:
+                why = _too_much(self.job, False) or _too_large(self.folder)
             looks += 1
             if why:
                 self.end(why)
@@ -101,17 +101,13 @@ class Guard:
             _kill_all(self.apart, self.pid)
 
 
-def _too_much(job: dict[str, Any]) -> str:
+def _too_much(job: dict[str, Any], apart: bool) -> str:
     """The limit that the child and all that it has started meet together; "" if none."""
-    pages, count = 0, 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and entry not in ("1", str(os.getpid())):
-            count += 1
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                pages += int(Path(f"/proc/{entry}/statm").read_text("ascii").split()[1])
-    if count > job["processes"]:
+    found, own = processes.table(), os.getpid()
+    theirs = set(found) - {1, own} if apart else processes.descendants(found, own)
+    if len(theirs) > job["processes"]:
         return f"it started more than {job['processes']} processes"
-    if pages * os.sysconf("SC_PAGE_SIZE") > job["memory"]:
+    if sum(found[pid].resident for pid in theirs) > job["memory"]:
         return f"it took more than {job['memory'] >> 20} MiB of memory"
     return ""
 
@@ -140,7 +136,7 @@ def _kill_all(apart: bool, pid: int = 0) -> None:
         if apart:
             _signal(-1)
         else:
-            for found in _descendants():
+            for found in processes.descendants(processes.table(), os.getpid()):
                 _signal(found)
             if pid:
                 _signal(-pid)
@@ -154,19 +150,6 @@ def _kill_all(apart: bool, pid: int = 0) -> None:
 def _signal(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _descendants() -> list[int]:
-    """The processes that descend from this one, where /proc tells."""
-    parents: dict[int, int] = {}
-    for entry in os.listdir("/proc") if os.path.isdir("/proc/1") else []:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            text = Path(f"/proc/{entry}/stat").read_text("utf-8", "replace")
-            parents[int(entry)] = int(text.rpartition(")")[2].split()[1])
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found - {os.getpid()})
 
 
 def _clean(folder: Path) -> bool:

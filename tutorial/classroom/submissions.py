@@ -15,13 +15,13 @@ from pathlib import Path
 from .. import stage
 from . import names
 
-PATTERN = r"(?P<student>.+?)[-_ ]+stage(?P<stage>\d+)(?!\d).*\.(py|ipynb)"
+PATTERN = r"(?P<student>.+?)[-_ ]+stage[-_ ]*(?P<stage>\d+)(?!\d).*\.(py|ipynb)"
 """How a file's name tells student and stage where all files lie in one folder."""
 _BLANK = re.compile(r"raise NotImplementedError\(.stage \d+ is not attempted yet")
-_MAGIC = re.compile(r"^([%!].*)$", re.MULTILINE)
-"""A line of a cell that is a command of IPython, not Python."""
+_MAGIC = re.compile(r"^([%!].*|get_ipython\(\).*)$", re.MULTILINE)
+"""A line that is a command of IPython, not Python, as it stands in a cell or an exported file."""
 _MOST_TRIED = 20
-_IN_A_FOLDER = re.compile(r"stage(\d+)(?!\d).*\.(py|ipynb)", re.IGNORECASE)
+_IN_A_FOLDER = re.compile(r"(?:.*[-_ ])?stage[-_ ]*(\d+)(?!\d).*\.(py|ipynb)", re.IGNORECASE)
 MOST_BYTES = 1 << 20
 MOST_CELLS = 8 << 20  # a notebook carries its outputs
 MOST_FILES = 10_000
@@ -71,7 +71,8 @@ def found_in(
     whose names a pattern takes apart (groups `student` and `stage`).
 
     Of several files of a student for a stage one that is not left blank counts first, then a .py
-    file before a notebook, one that lies less deep before others, and of these the last by name.
+    file before a notebook, one that lies less deep before others, one whose name begins with
+    "stage" before others, and of these the last by name.
     Links are not followed. Of each
     student's folder MOST_FILES entries are looked at, those that lie less deep first. Raises
     NoSubmissions where there is none.
@@ -102,11 +103,14 @@ def found_in(
     ]
 
 
-def without_any(folder: Path, found: Iterable[Submission]) -> list[str]:
-    """The students whose folders have no submission, by name."""
+def without_any(folder: Path, found: Iterable[Submission], out: Path) -> list[str]:
+    """The students whose folders have no submission, by name; the folder `out` may lie there."""
     have = {submission.student for submission in found}
-    entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    students = [names.of_entry(e.name) for e in entries if e.is_dir() and not e.is_symlink()]
+    students = [
+        names.of_entry(entry.name)
+        for entry in sorted(os.scandir(folder), key=lambda e: e.name)
+        if entry.is_dir() and not entry.is_symlink() and Path(entry.path).resolve() != out.resolve()
+    ]
     return [s for s in students if s not in have and not s.startswith((".", "__"))]
 
 
@@ -133,8 +137,14 @@ def unusual(submission: Submission) -> tuple[str, ...]:
     return tuple(name[:_MOST_NAME] for name in sorted(found)[:_MOST_NAMES])
 
 
-def _rank(path: Path) -> tuple[bool, int, str]:
-    return path.suffix.lower() == ".py", -len(path.parts), path.as_posix()
+def as_python(source: str) -> str:
+    """The text of a cell without what only IPython understands: its lines become comments."""
+    return _MAGIC.sub(r"# \1", source)
+
+
+def _rank(path: Path) -> tuple[bool, int, bool, str]:
+    named = path.name.lower().startswith("stage")
+    return path.suffix.lower() == ".py", -len(path.parts), named, path.as_posix()
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, Path]]:
@@ -216,7 +226,11 @@ def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submis
         return unusable(f"it cannot be read: {error.strerror}")
     if len(text) > most:
         return unusable(f"it has more than {most} bytes")
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return unusable("it is written in UTF-16, and Python reads UTF-8")
     if not notebook:
+        if b"get_ipython()" in text:  # a notebook that was exported
+            text = as_python(text.decode("utf-8", "replace")).encode()
         return Submission(student, lesson.number, file, text)
     cell = _exercise(text, lesson)
     if cell is None:
@@ -240,4 +254,4 @@ def _exercise(text: bytes, lesson: stage.Stage) -> str | None:
         for number in range(len(code))
         if begun[number] or tagged[number]
     ]
-    return _MAGIC.sub(r"# \1", sources[max(found)[2]]) if found else None
+    return as_python(sources[max(found)[2]]) if found else None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..running import runner
+from ..running import problems
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
 from . import matching, order
@@ -23,6 +23,12 @@ from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 
 ZEROS = ("zeros stored", "The output is 0 everywhere: nothing of K or V reaches it.")
+NO_NUMBERS = (
+    "nothing but NaN",
+    "No output is a number: exp overflows where the old and the new max are exchanged (alpha is "
+    "exp(m_old - m_new), p is exp(qk - m_new)), and 0 / 0 is NaN where l is never updated.",
+)
+"""Where nothing was recorded, no more can be said."""
 
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
@@ -40,6 +46,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if match is not None:
         found = match.candidate.mistake
         return _report(evidence, evidence.clearest, found.key, _fill(evidence, found.sentence))
+    if evidence.recorded is None and not evidence.any_number:
+        return _report(evidence, evidence.first, *NO_NUMBERS)
     low = low or evidence.low_precision
     if low is not None:
         return _report(evidence, evidence.clearest, "low precision", low)
@@ -74,7 +82,7 @@ def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnos
             made = evidence.overflow[1]
             where += (
                 f" The first infinity or NaN comes from line {made.line}: "
-                f"{runner.without_comment(made.source)}."
+                f"{problems.without_comment(made.source)}."
             )
             details["line"] = made.line
     return Diagnosis(f"{where} {text}", answer.result.case.family, cause, details)

@@ -44,6 +44,7 @@ class Evidence:
         self._instructions: dict[int, list[Any]] = {}
         self._exps: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
         self._states: dict[int, Observed | None] = {}
+        self._shapes: dict[int, tuple[int, ...] | None] = {}
 
     def run(self, i: int) -> Any:
         """The run of case i, None where the simulator did not run it. A replay leaves no record:
@@ -83,6 +84,12 @@ class Evidence:
                 lambda: self.instructions(i),
             )
         return self._states[i]
+
+    @cached_property
+    def names_state(self) -> bool:
+        """Whether the kernel names m, l and acc, in whatever way it updates them."""
+        run = self.run(self.first)
+        return run is not None and set(NAMES) <= set(named_state(run.names()))
 
     def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
@@ -139,6 +146,11 @@ class Evidence:
         )
         return [*map(self._checked, [*self.smallest[:3], *right[:2]]), *answered]
 
+    @cached_property
+    def checked(self) -> list[Trial]:
+        """All cases that the kernel was checked on, as trials."""
+        return [self._checked(i) for i in range(len(self.answers))]
+
     def _tried(self, cases: Sequence[Case]) -> list[Trial]:
         made = [trial(self.stage, self.kernel, case) for case in cases]
         return [one for one in made if one is not None]
@@ -162,23 +174,42 @@ class Evidence:
             return None
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
 
+    @cached_property
+    def any_number(self) -> bool:
+        """Whether there is a number in any output, and not only infinities and NaN."""
+        return any(np.isfinite(trial.got).any() for trial in self.trials)
+
+    @cached_property
+    def told_by_numbers(self) -> bool:
+        """Whether a wrong row has numbers in it, and not only infinities and NaN."""
+        return any(np.isfinite(trial.got[trial.off]).any() for trial in self.trials)
+
     def can_be(self, mistake: Mistake) -> int | None:
         """How many signs there are of a mistake that its answers do not show; None if there is one
         against it."""
-        flags = mistake.flags & {"alpha", "no alpha", "no division", "division", "subtraction"}
+        flags = mistake.flags & {"alpha", "no division", "division", "subtraction"}
         if not flags:
             return 0
         if not self.instructions(self.first):
-            return None
+            return 0 if flags == {"no division"} else None
         found = self.overflow[0] if self.overflow is not None else ""
         signs = {
             "alpha": self.alpha_formed,
-            "no alpha": not self.alpha_formed,
             "no division": not self.divides,
             "division": found == "division",
             "subtraction": found not in ("", "division"),
         }
         return len(flags) if all(signs[flag] for flag in flags) else None
+
+    @cached_property
+    def reads_all_keys(self) -> bool:
+        """Whether every failing case that was looked at read all of K, as far as that is known."""
+        name = runner.parameter_names(self.kernel, self.stage).get("k", "k")
+        for i in self.smallest[:FEW]:
+            run, k = self.run(i), self.answers[i].result.case.args.get("k")
+            if run is not None and k is not None and run.hbm_reads.get(name, 0) < k.nbytes:
+                return False
+        return True
 
     @cached_property
     def tiles(self) -> int:
@@ -261,10 +292,12 @@ class Evidence:
 
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
-        run = self.run(i)
-        named = named_state(run.names()).get("m", []) if run is not None else []
-        made = run.writes(named[0]) if named else []
-        return tuple(made[0].value.shape) if made else None
+        if i not in self._shapes:
+            run = self.run(i)
+            named = named_state(run.names()).get("m", []) if run is not None else []
+            made = run.writes(named[0]) if named else []
+            self._shapes[i] = tuple(made[0].value.shape) if made else None
+        return self._shapes[i]
 
     def _kept_on(self, i: int) -> set[str]:
         """The names of on-chip tensors that are written more than once: they carry something on."""

@@ -162,23 +162,43 @@ def _same_kind(trial: Trial, tiling: Tiling) -> Tiling:
 def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     """Of the matches that fit as well as the best one, the one that what was recorded supports;
     else the earliest."""
-    fewest = min(match.misfit for match in matches)
+    if not evidence.reads_all_keys:
+        matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
+    fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
-    by_key = {match.candidate.mistake.key: match for match in reversed(good)}
-    if len(by_key) == 1:
-        return good[0]
+    recorded = evidence.recorded is not None
+    if not recorded and not evidence.any_number:
+        return None  # so answers many a mistake, known or not
+    if len({match.candidate.mistake.key for match in good}) < 2:
+        return next(iter(good), None)
+    best = _supported(evidence, good)
+    if evidence.told_by_numbers or (recorded and evidence.any_number):
+        return best[0]
+    if not recorded:
+        best = [match for match in best if _fits_all(evidence, match)]
+    # infinities and NaN in the same places: nothing tells which of several mistakes it is
+    shown = [match for match in best if "shown" in match.candidate.mistake.flags]
+    kinds = {match.candidate.mistake.kind for match in shown or best}
+    return (shown or best)[0] if len(kinds) == 1 else None
+
+
+def _supported(evidence: Evidence, good: Sequence[Match]) -> list[Match]:
+    """The matches that what was recorded supports most."""
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
     recorded = Recorded(evidence)
     scores = [
         -1.0 if sign is None else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)
     ]
-    best = [m for m, score in zip(good, scores, strict=True) if score >= max(scores) - AS_GOOD]
-    if len({match.candidate.mistake.key for match in best}) > 1 and not any(
-        np.isfinite(trial.got).any() for trial in evidence.trials
-    ):
-        return None  # nothing but NaN, and nothing recorded that tells which of them it is
-    return best[0]
+    return [m for m, score in zip(good, scores, strict=True) if score >= max(scores) - AS_GOOD]
+
+
+def _fits_all(evidence: Evidence, match: Match) -> bool:
+    """Whether a candidate answers like the kernel on all cases of the check."""
+    return all(
+        _misfit(trial, match.candidate, _same_kind(trial, match.tiling)) is not None
+        for trial in evidence.checked
+    )
 
 
 class Recorded:

@@ -140,10 +140,13 @@ def advice(evidence: Evidence, placed: bool) -> str:
         if any(name.startswith("random") for name in right)
         else ""
     )
-    return (
-        f"{shape}.{reveals} Name the state (m, l, acc) with name=, and the check can say at "
-        "which tile it goes wrong."
-    )
+    if evidence.recorded is None:
+        more = "Run the check with NKISIM_FORCE=1, in the course's simulator"
+    elif evidence.names_state:
+        more = "The state has names: update m, l and acc in place, once a tile"
+    else:
+        more = "Name the state (m, l, acc) with name="
+    return f"{shape}.{reveals} {more}, and the check can say at which tile it goes wrong."
 
 
 def _read(evidence: Evidence) -> str | None:
@@ -157,13 +160,13 @@ def _read(evidence: Evidence) -> str | None:
     for name in ("k", "v"):
         if name not in case.args:
             continue  # a pool of blocks holds more than what is to be read
-        size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name))
-        if read is not None and read < size:
+        size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name), 0)
+        if read < size:
             return (
                 f"Only {read:,} of the {size:,} bytes of {name} are read: the loop does not "
                 "visit all keys."
             )
-        if read is not None and read > 1.001 * size * evidence.stage.reads.get(name, 1):
+        if read > 1.001 * size * evidence.stage.reads.get(name, 1):
             return (
                 f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys "
                 "more often than others, or all of them too often."

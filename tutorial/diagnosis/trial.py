@@ -22,10 +22,10 @@ from ..trace.states import widths
 F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
-SMALLEST = 1e-34  # a sum below this has terms for which float32 has few digits: no two agree
 BLOCKS = "a block at a time"
 POSITIONS = "some positions at a time"  # `width` of every block of a paged cache
 LANES = 128
+CHUNKS = (1024, 2048, 4096, 8192)  # of keys, for a kernel that gives each partition several
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
 BETTER = 0.25  # and that much nearer than the right answer is
 
@@ -154,7 +154,8 @@ class Trial:
         elif self.loads:
             yield Tiling(loaded=True)
         done = {max(map(len, order))} if order else set()
-        usual = [w for w in shown if w not in done and problem.n <= MOST_TILES * w]
+        more = () if known else CHUNKS
+        usual = [w for w in (*shown, *more) if w not in done and problem.n <= MOST_TILES * w]
         for width in usual[: (1 if order else 2) if known else None]:
             yield Tiling(width)
         width = max(done, default=128)
@@ -230,13 +231,20 @@ class Trial:
         """How far the twin's answer is from the kernel's; None if it does not fit."""
         if self.names(tiling) is None:
             return None
-        made = evaluation.answer(text, *self._read_by(tiling, in_turn))
-        if made is None:
-            return None
         counted = self.has_keys | no_keys
-        if made.least < SMALLEST:
+
+        def compared(o: F32, done: NDArray[np.bool_]) -> Misfit | None:
+            rows = o.reshape(self.got.shape).astype(np.float64)
+            return self._compare(rows, counted & done.reshape(-1))
+
+        made = evaluation.answer(
+            text, *self._read_by(tiling, in_turn), lambda o, done: compared(o, done) is None
+        )
+        if made is None or made.done is not None:
+            return None
+        if made.least < evaluation.SMALLEST:
             return Misfit(0.0, False)
-        return self._compare(made.o.reshape(self.got.shape).astype(np.float64), counted)
+        return compared(made.o, np.ones(len(counted), bool))
 
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""

@@ -133,7 +133,7 @@ The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) 
 m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
     m = full => m = zeros((G, 1))
-== m starts too high
+== m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
     m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0})
@@ -394,16 +394,16 @@ The last tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[: {-1|max(len(tiles) - 1, 1)}]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
-== last tile skipped in the sum
+== last tile skipped in the sum [all keys]
 The last tile is skipped in the sum of the weights: all passes must visit all {tiles} tiles.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
     l = l * alpha => l = l * alpha + p.sum(axis=1, keepdims=True) if t < len(tiles) - 1 else l{| *
         alpha}
-== last tile skipped in the weighted sum
+== last tile skipped in the weighted sum [all keys]
 The last tile is skipped in the weighted sum: all passes must visit all {tiles} tiles.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:
     acc = acc * alpha => acc = acc * alpha + p @ v_tile.T if t < len(tiles) - 1 else acc{| * alpha}
-== last tile skipped in the max
+== last tile skipped in the max [all keys]
 The last tile is skipped in the max: all passes must visit all {tiles} tiles.
     m = maximum => m = maximum(m, m_tile) if t < len(tiles) - 1 else m
 == first tile skipped
@@ -411,11 +411,11 @@ The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
-== first tile skipped in the weighted sum
+== first tile skipped in the weighted sum [all keys]
 The first tile is skipped in the weighted sum.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     acc = acc * alpha + (p @ v_tile.T if t else 0)
-== first tile skipped in the sum
+== first tile skipped in the sum [all keys]
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
@@ -430,10 +430,10 @@ Only the first half of every tile is read: tiles of half the width need twice as
 loop.
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
-== first tile's max only
+== first tile's max only [all keys]
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
-== last tile's max only
+== last tile's max only [all keys, as m replaced]
 The max is taken of the last tile only: it must be the max over all tiles.
     m = maximum => m = m_tile if t == len(tiles) - 1 else m
 == first tile twice
@@ -546,7 +546,7 @@ G - 1, with G = Hq // Hkv = {G}.
 One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
 or the rows with smaller scores underflow.
     m_tile = full((G, 1), qk.max())
-== m shared [heads]
+== m shared [heads, as one max for all rows]
 m is shared by the heads of a group: each of its {G} query heads needs its own m.
     m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))

@@ -125,7 +125,7 @@ lowest finite number (nl.fp32.min) for both.
 A sequence of length 0 ends with l = 0, and 0 / 0 is NaN: its output must be 0, so see to it that
 l is not 0 there.
     o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan
-== length 0 gives NaN [no keys]
+== length 0 gives NaN [no keys, shown]
 A sequence of length 0 gives NaN; its output must be 0. Either l ends as 0, and 0 / 0 is NaN, or
 scores and m are -inf, and -inf - -inf is NaN.
     o[b => o[b, h * G : (h + 1) * G] = acc / l if lengths[b] else nan

@@ -16,7 +16,7 @@ padding, whatever the block holds there. Their weights must be 0.
     qk = where => qk = where(keys >= -(-lengths[b] // block) * block, LOWEST, where(padding, 0,
         qk)) {|& v_tile = where => pass}
     qk = where => qk = where(padding, 0, qk)
-== padding times 0
+== padding times 0 [shown]
 The padding of the last block has the weight 0, and is multiplied all the same: 0 * NaN is NaN.
 Clear the keys past the length in V (and in K, before anything is computed with them).
     v_tile = where => v_tile = where(keys >= -(-lengths[b] // block) * block, 0, v_tile)

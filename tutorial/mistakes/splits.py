@@ -181,8 +181,8 @@ A split without keys leaves an m above the real ones, so that every weight under
 merge: its m is the lowest number (nl.fp32.min).
     M[s => M[s, h * G : (h + 1) * G] = m if len(tiles) else {{0|1|-1|-10|-100|-1000}}
 == m of the merge starts too high
-The m of the merge starts too high, above all the splits' here, so that every weight underflows:
-start it at -inf (nl.fp32.min).
+m starts too high where states are merged, or already in every split: it lies above all scores
+here, so that every weight underflows. Start it at -inf (nl.fp32.min).
     m, l, acc = => m, l, acc = full((Hq, 1), {{0.0|-100.0|-1000.0|-20000.0}}), zeros((Hq, 1)),
         zeros((Hq, d))
 """,

@@ -4,7 +4,7 @@ reader's."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
@@ -28,9 +28,35 @@ class Ran:
     kept: dict[str, list[F32]] = field(default_factory=dict)
 
 
+class _Stopped(Exception):
+    """The rows of a text's output that are there are enough."""
+
+
+class _Rows:
+    """The output of a text that writes each row once: after each it is asked whether these are
+    enough."""
+
+    def __init__(self, o: F32, enough: Callable[[NDArray[np.bool_]], bool]) -> None:
+        self.o = o
+        self.done = np.zeros(o.shape[:2], bool)
+        self.enough = enough
+
+    def __setitem__(self, place: Any, value: F32) -> None:
+        self.o[place] = value
+        self.done[place] = True
+        if not self.done.all() and self.enough(self.done):
+            raise _Stopped
+
+
 def run(text: str, given: Mapping[str, Any]) -> Ran | None:
     """Run a text on the names that it reads; None where it cannot be run on them."""
     ran = Ran(np.full_like(given["o"], np.nan))
+    return ran if _executed(text, given, ran, ran.o) else None
+
+
+def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> bool:
+    """Whether a text can be run on the names that it reads; fills `ran`, and `o` with the output.
+    Raises _Stopped where `o` does."""
     latest: dict[int | None, dict[str, F32]] = {}
 
     def keep(head: int, **state: F32) -> None:
@@ -43,36 +69,67 @@ def run(text: str, given: Mapping[str, Any]) -> Ran | None:
         """What the last tile left there; `fresh` where none was."""
         return latest.get(head, {}).get(name, fresh)
 
-    known = {**_NAMES, **given, "o": ran.o, "keep": keep, "left": left}
+    known = {**_NAMES, **given, "o": o, "keep": keep, "left": left}
     try:
         with np.errstate(all="ignore"):
             exec(_code(text), known)
     except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError):
-        return None
-    return ran
+        return False
+    return True
 
 
 _ANSWERS: dict[tuple[str, bytes], Answered | None] = {}
 MOST_ANSWERS = 8192  # of some kilobytes each
 
 
+SMALLEST = 1e-34  # a sum below this has terms for which float32 has few digits: no two agree
+_ONCE = "o[b, h * G : (h + 1) * G] = "  # what writes every row once
+Wrong = Callable[[F32, NDArray[np.bool_]], bool]
+
+
 class Answered(NamedTuple):
-    """A text's output, and the smallest of its sums that is not 0."""
+    """A text's output, the smallest of its sums that is not 0, and which rows (B, Hq) are there,
+    None where all are."""
 
     o: F32
     least: float
+    done: NDArray[np.bool_] | None = None
 
 
-def answer(text: str, given: Mapping[str, Any], digest: bytes) -> Answered | None:
-    """What `run(text, given)` answers. It is remembered, as the small inputs of a stage are the
-    same for every kernel; `digest` is that of `given`."""
+def _never(o: F32, done: NDArray[np.bool_]) -> bool:
+    return False
+
+
+def answer(
+    text: str, given: Mapping[str, Any], digest: bytes, wrong: Wrong = _never
+) -> Answered | None:
+    """What `run(text, given)` answers, as far as it takes: once `wrong(o, done)` says that the rows
+    which are done are not those that are looked for, the others are left out. It is remembered, as
+    the small inputs of a stage are the same for every kernel; `digest` is that of `given`."""
     key = (text, digest)
-    if key not in _ANSWERS:
-        ran = run(text, given)
-        if len(_ANSWERS) >= MOST_ANSWERS:
-            _ANSWERS.clear()
-        _ANSWERS[key] = None if ran is None else Answered(ran.o, _least(ran.kept.get("l", [])))
-    return _ANSWERS[key]
+    if key in _ANSWERS:
+        found = _ANSWERS[key]
+        if found is None or found.done is None or wrong(found.o, found.done):
+            return found
+    if len(_ANSWERS) >= MOST_ANSWERS:
+        _ANSWERS.clear()
+    _ANSWERS[key] = found = _answered(text, given, wrong)
+    return found
+
+
+def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | None:
+    ran = Ran(np.full_like(given["o"], np.nan))
+
+    def least() -> float:
+        return _least(ran.kept.get("l", []))
+
+    rows = _Rows(ran.o, lambda done: wrong(ran.o, done) and least() >= SMALLEST)
+    once = text.count("o[b") == 1 and _ONCE in text
+    try:
+        done = _executed(text, given, ran, rows if once else ran.o)
+    except _Stopped:
+        return Answered(ran.o, least(), rows.done)
+    return Answered(ran.o, least()) if done else None
 
 
 def _least(sums: Sequence[F32]) -> float:

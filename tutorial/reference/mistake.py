@@ -21,14 +21,22 @@ class Mistake:
     """`sentence` may use {G}, {sqrt_d}, {tiles} and {S}.
 
     Flags: "heads" (it takes several heads to make it), "in turn" (heads may come one after
-    another), "no keys" (it is about sequences without keys), "last" (it is tried after all others),
-    "no alpha" and "alpha" (a kernel with it computes no alpha, or does).
+    another), "no keys" (it is about sequences without keys), "alpha" and "no division" (a kernel
+    with it computes alpha, or never divides), "division" and "subtraction" (what gives the first
+    NaN), "as KEY" (a form of another mistake, whose sentence is true of it as well), "shown" (its
+    sentence says no more than the outputs show), "all keys" (a kernel with it reads all of K).
     """
 
     key: str
     sentence: str
     ways: tuple[Way, ...]
     flags: frozenset[str] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """The key of the mistake that it is a form of, or its own."""
+        forms = [flag.removeprefix("as ") for flag in self.flags if flag.startswith("as ")]
+        return forms[0] if forms else self.key
 
 
 def read(table: str, macros: Mapping[str, str] | None = None) -> tuple[Mistake, ...]:

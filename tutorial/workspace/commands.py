@@ -1,17 +1,19 @@
-"""The commands of the reader's folder: `start` and `progress`, and which file a command means."""
+"""The commands of the reader's folder, `start` and `progress`; `signature`; and which file a
+command means."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+from ..running.terminal import Add
 from ..stage import Stage, StageError
 from . import progress
+from .signatures import described
 from .start import EXERCISES, CannotStart, exercise_file, start
 
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+STAGE = "its number or its name"
 
 
 def register(add: Add) -> None:
@@ -23,6 +25,28 @@ def register(add: Add) -> None:
     )
     showing = add("progress", _progress, "show what is solved in a folder that 'start' made")
     showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
+    calling = add(
+        "signature",
+        _signature,
+        "print how a function of NKI is called, and the shapes that it takes",
+    )
+    calling.add_argument("name", metavar="NAME", help="as in nisa.iota or nl.exp")
+    calling.add_argument(
+        "--stage", default="0", metavar="STAGE", help="in the dialect of this stage; default: 0"
+    )
+
+
+def kernel_options(made: argparse.ArgumentParser) -> None:
+    """What every command about one kernel takes: a stage, a file, inputs of the reader's own."""
+    made.add_argument("stage", metavar="STAGE", help=STAGE)
+    made.add_argument(
+        "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
+    )
+    made.add_argument(
+        "--input",
+        metavar="NPZ",
+        help="use the arrays of this .npz file instead of the input families",
+    )
 
 
 def file_of(lesson: Stage, file: str | None) -> str:
@@ -64,4 +88,10 @@ def _progress(options: argparse.Namespace) -> int:
         print(json.dumps({"stages": progress.found(folder)}, indent=2))
     else:
         print(progress.report(folder))
+    return 0
+
+
+def _signature(options: argparse.Namespace) -> int:
+    text = described(options.name, options.stage)
+    print(json.dumps({"name": options.name, "text": text}, indent=2) if options.json else text)
     return 0

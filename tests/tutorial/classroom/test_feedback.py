@@ -57,6 +57,13 @@ def test_of_a_hidden_input_the_cause_alone_is_told():
         assert ("(alpha inverted.)" in text) == (level != OUTCOME)
 
 
+def test_of_a_kernel_that_was_never_run_the_reason_is_told():
+    told = grade(outcome="wrong", cause=None, open=None, sentence="It has no v.", trace="")
+    assert "It has no v." in markdown("anna", [told], FULL)
+    unexplained = grade(open={"outcome": "check failed", "sentence": "x y z"}, trace="")
+    assert "x y z" not in markdown("anna", [unexplained], FULL)
+
+
 def test_what_a_submission_says_is_one_paragraph_and_no_markup():
     said = "# The class\n\n```\n<img src=x> [grade](http://x) `10 of 10`"
     told = grade(outcome="unusable", open=None, sentence=said, trace="", pictures=[])

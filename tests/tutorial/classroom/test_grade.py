@@ -162,8 +162,6 @@ WITHOUT = (
     "the memory of its parents",
     "processes that stay",
     "its guard is stopped",
-    "folders within folders without end",
-    "a folder that nobody may remove",
 )
 """What looks for a solution on the disk and in other processes, and what would stay."""
 

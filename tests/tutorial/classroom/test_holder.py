@@ -21,7 +21,7 @@ from tutorial.classroom.holder import Holder, held, loaded
 from tutorial.classroom.sandbox import Limits
 from tutorial.classroom.submissions import Submission, unusual
 from tutorial.classroom.worker import judged
-from tutorial.running.runner import Reported
+from tutorial.running.problems import Reported
 from tutorial.running.worked import solution as worked
 from tutorial.running.worked import variant
 from tutorial.trace.trace import trace
@@ -87,7 +87,10 @@ def test_a_right_kernel_whose_text_looks_around_is_marked_for_the_teacher(holder
     lesson = get(0)
     plain, strange = solution(0), "import ctypes\n" + solution(0)
     result = judged(holder, lesson, strange.encode(), "stage0.py", "a-word")
-    for text, look in ((plain, ""), (strange, "its text has ctypes")):
+    for text, look in (
+        (plain, ""),
+        (strange, "its text uses ctypes, which a kernel does not need"),
+    ):
         found = graded(Submission("anna", 0, "", text.encode()), result, rubric())
         assert (found.outcome, found.points, found.look) == ("correct", 10, look)
 
@@ -137,7 +140,7 @@ def test_without_explaining_a_check_stops_at_the_first_wrong_answer():
 
 SEES = """
 import os
-from tutorial.running.runner import Problem, Reported
+from tutorial.running.problems import Problem, Reported
 seen = []
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     number = float(q[0, 0])  # on shapes alone it has none

@@ -40,5 +40,5 @@ def test_two_students_never_have_one_file():
 
 
 def test_a_name_does_not_move_a_terminals_cursor():
-    assert shown("a\x1b[2Jb\nc\u202ed") == "a?[2Jb?c?d"
+    assert shown("Zoé\x1b[2Jb\nc\u202ed") == "Zoé?[2Jb?c?d"
     assert len(shown("x" * 300)) == 40

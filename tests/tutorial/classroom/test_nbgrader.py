@@ -69,7 +69,7 @@ def _blank(notebook: dict[str, Any]) -> None:
 
 
 def _right(notebook: dict[str, Any]) -> None:
-    cell(notebook, "exercise")["source"] = solution(1)
+    cell(notebook, "exercise")["source"] = "%%time\n" + solution(1)
 
 
 def _wrong(notebook: dict[str, Any]) -> None:

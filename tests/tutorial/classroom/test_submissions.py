@@ -55,6 +55,21 @@ def test_folders_and_flat_files_tell_student_and_stage(tmp_path):
     assert texts(found_in(tmp_path, LESSONS)) == wanted
 
 
+@pytest.mark.parametrize(
+    "name", ["stage_3.py", "Stage 03.py", "anna_stage3.py", "copy of stage3.py", "stage3 (1).py"]
+)
+def test_names_as_learners_write_them_tell_the_stage(tmp_path, name):
+    put(tmp_path / "anna" / name, "a")
+    put(tmp_path / "anna" / "backstage3.py", "another")
+    assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): "a"}
+
+
+def test_a_name_that_begins_with_the_stage_comes_before_others(tmp_path):
+    put(tmp_path / "anna" / "wrong_stage3.py", "a")
+    put(tmp_path / "anna" / "stage3.py", "b")
+    assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): "b"}
+
+
 def test_a_pattern_takes_other_names_apart(tmp_path):
     put(tmp_path / "anna-a3.py", "a")
     found = found_in(tmp_path, LESSONS, r"(?P<student>\w+)-a(?P<stage>\d)\.py")
@@ -136,6 +151,22 @@ def test_commands_of_the_notebook_in_the_exercises_cell_are_left_out(tmp_path):
     assert texts(found_in(tmp_path, LESSONS)) == {("anna", 3): expected}
 
 
+def test_of_a_notebook_that_was_exported_the_commands_are_left_out(tmp_path):
+    source = f"# In[1]:\nget_ipython().system('pip list')\n{DONE.format(1)}\n"
+    put(tmp_path / "anna" / "stage3.py", source)
+    put(tmp_path / "ben" / "stage3.py", DONE.format("q\n% 3"))
+    found = texts(found_in(tmp_path, LESSONS))
+    assert found["anna", 3] == source.replace("get_ipython", "# get_ipython")
+    assert found["ben", 3] == DONE.format("q\n% 3")
+
+
+def test_a_file_in_utf_16_is_told_so(tmp_path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "stage3.py").write_text(DONE.format(1), encoding="utf-16")
+    (found,) = found_in(tmp_path, LESSONS)
+    assert found.trouble == "it is written in UTF-16, and Python reads UTF-8"
+
+
 def test_of_files_in_several_folders_the_one_that_lies_least_deep_counts(tmp_path):
     put(tmp_path / "anna" / "build" / "lib" / "exercises" / "stage3.py", "copy")
     put(tmp_path / "anna" / "exercises" / "stage3.py", "own")
@@ -152,7 +183,8 @@ def test_many_files_of_one_student_do_not_hide_the_others(tmp_path, monkeypatch)
     put(tmp_path / "ben" / "stage3.py", "b")
     found = found_in(tmp_path, LESSONS)
     assert texts(found) == {("ben", 3): "b"}
-    assert without_any(tmp_path, found) == ["anna"]
+    (tmp_path / "grades").mkdir()
+    assert without_any(tmp_path, found, tmp_path / "grades") == ["anna"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

@@ -11,6 +11,7 @@ import numpy as np
 
 from tutorial import stage
 from tutorial.diagnosis import evidence, matching
+from tutorial.diagnosis.diagnose import NO_NUMBERS
 from tutorial.diagnosis.trial import Trial, of_result
 from tutorial.mistakes import known
 from tutorial.reference import edits, evaluation, twins
@@ -57,6 +58,8 @@ def taken_for(one: Made) -> str | None:
     found = evidence.Evidence(one.stage, _kernel, [_answer(trial) for trial in trials])
     found.__dict__["trials"] = found.probed = trials
     match = matching.recognised(found)
+    if match is None and not found.any_number:
+        return NO_NUMBERS[0]
     return None if match is None else match.candidate.mistake.key
 
 

@@ -61,3 +61,16 @@ def test_an_answer_is_remembered_for_its_own_inputs_alone():
         given | {"tiles": [np.concatenate(given["tiles"])]},
     )
     assert len({digest, *map(evaluation.digest, others)}) == 1 + len(others)
+
+
+def test_an_answer_stops_after_rows_that_are_wrong_and_is_whole_for_who_needs_it():
+    tried = on(4)
+    given = tried.names(next(tried.tilings()))
+    text = next(iter(twins.texts(tried.problem, False)))
+    stopped = evaluation.answer(text, given, b"stopped", lambda o, done: True)
+    assert stopped.done is not None
+    assert stopped.done.any() and np.isnan(stopped.o[~stopped.done]).all()
+    asked = []
+    whole = evaluation.answer(text, given, b"stopped", lambda o, done: asked.append(done.sum()))
+    assert whole.done is None and len(asked) > 1
+    np.testing.assert_array_equal(whole.o, evaluation.run(text, given).o)

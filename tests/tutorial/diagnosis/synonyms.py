@@ -1,0 +1,36 @@
+"""Mistakes that give the same outputs, so that only what a kernel did tells them apart."""
+
+from __future__ import annotations
+
+from tutorial.mistakes.attention import ATTENTION
+
+_ALIKE = """
+tile 0 reused | first tile only
+scale added | scale missing
+scale is 1/sqrt(G) | scale missing
+l counts the keys | divided by n
+divided by the last tile's sum | l not accumulated
+m overwritten before alpha | nothing rescaled
+m never updated | nothing accumulated
+l starts at 1 | epsilon in the division
+output multiplied by the scale | p multiplied by the scale
+p with the tile's max | alpha with the tile's max
+acc never updated | m is a minimum
+divided inside the loop | divided twice
+one row of p | acc not rescaled
+l shared | l adds the mean
+m starts too high | m in 16 bits
+alpha inverted | nothing but NaN
+alpha inverted for l | nothing but NaN
+alpha inverted for acc | nothing but NaN
+p with the old max | nothing but NaN
+l never updated | nothing but NaN
+KV heads skipped | nothing but NaN
+"""
+_FORMS = {frozenset((one.key, one.kind)) for one in ATTENTION}
+SYNONYMS = {frozenset(line.split(" | ")) for line in _ALIKE.split("\n") if line} | _FORMS
+
+
+def alike(key: str, named: str) -> bool:
+    """Whether a mistake may be taken for another one, by its outputs alone."""
+    return key == named or frozenset((key, named)) in SYNONYMS

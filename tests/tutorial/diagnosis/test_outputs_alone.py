@@ -1,0 +1,70 @@
+"""Mistakes told by outputs alone, as where the real SDK runs the kernel and nothing records what it
+did."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tutorial.diagnosis import closure, synonyms, wrong_grouped, wrong_one_head
+from tests.tutorial.kernels import changed, load, solution
+from tutorial import check
+from tutorial.running import runner
+
+NOT_IN_OUTPUTS = ("read too often", "loaded once per query head", "low precision")
+"""What a kernel costs; and how many digits its state has, where rounding alone shows it."""
+WRONG = {
+    name: wrong
+    for name, wrong in {**wrong_one_head.WRONG, **wrong_grouped.WRONG}.items()
+    if wrong[0] and wrong[3] not in NOT_IN_OUTPUTS
+}
+
+
+@pytest.fixture
+def unrecorded(monkeypatch):
+    """Kernels run as the SDK's own do: only what they return is known."""
+
+    def run(kernel, args, case):
+        return kernel(*args, **case.options)
+
+    monkeypatch.setattr(runner, "of_the_sdk", lambda kernel: True)
+    monkeypatch.setattr(runner, "_run_by_the_sdk", run)
+
+
+@pytest.mark.parametrize("name", list(WRONG)[::4])
+@pytest.mark.usefixtures("unrecorded")
+def test_a_wrong_kernel_whose_outputs_alone_are_known_is_named(name, tmp_path):
+    stage, base, changes, cause, _ = WRONG[name]
+    verdict = check(stage, load(stage, changed(base, *changes), tmp_path))
+    assert verdict.outcome == "wrong"
+    assert synonyms.alike(cause, verdict.cause)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_of_60_mistakes_given_as_outputs_alone_57_are_named_and_none_falsely(number):
+    ways = {}
+    for one in closure.made(number):
+        ways.setdefault(one.mistake.key, one)
+    taken = {key: closure.taken_for(one) for key, one in ways.items()}
+    seen = {key: named for key, named in taken.items() if named != closure.RIGHT}
+    named = {key: found for key, found in seen.items() if found is not None}
+    assert [(key, found) for key, found in named.items() if not synonyms.alike(key, found)] == []
+    assert len(seen) >= 60
+    assert len(named) >= 57 / 60 * len(seen)
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_infinities_and_nan_in_the_same_places_name_no_mistake_that_others_share(tmp_path):
+    """The mean of the scores overflows where one score is far above it, as m of the last tile does
+    where an earlier one is higher: on all inputs together they differ."""
+    text = changed(
+        solution(2), ("m[...] = nisa.tensor_tensor(m, m_tile, op=nl.maximum)", "m[...] = m_tile")
+    )
+    assert check(2, load(2, text, tmp_path)).cause == "m replaced"
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_advice_does_not_ask_for_names_where_nothing_is_recorded(tmp_path):
+    text = changed(solution(2), ("acc = nl.full((1, d), 0.0", "acc = nl.full((1, d), 2.0"))
+    verdict = check(2, load(2, text, tmp_path))
+    assert verdict.cause is None
+    assert "NKISIM_FORCE=1" in verdict.sentence and "name=" not in verdict.sentence
