@@ -10,6 +10,7 @@ Published kernels, by short name:
   cs149      stanford-cs149/asst4-trainium (2024), asst4-trainium2 (2025), and students' solutions,
              which the course tests on trn1 and trn2
   autocomp   ucb-bar/autocomp, solutions run on trn1
+  kda-for-trainium  Jerry2423/kda-for-trainium, variants of NKIBench with a log of what compiled
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ AGAINST: dict[str, str] = {
     "start-partition": "doc tests: test_nki_nl_gather_flattened sets single rows, in simulation",
     "core-race": "library: qkv_tkg on two cores stores the whole result from both, after they have "
     "exchanged their halves; so what is refused is a race that chance can decide",
+    "dimension-limit": "kda-for-trainium: a log says that the compiler takes a transpose of 128 x "
+    "128 on VectorE, where the text allows 32 x 32; one log is not enough",
+    "psum-bank": "kda-for-trainium: a log says that the compiler takes a tile in eight banks; one "
+    "log is not enough",
     "replicated-write": "library: qkv_tkg on two cores",
     "python-subset": "library: try and raise in functions that check arguments",
 }
