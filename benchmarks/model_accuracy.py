@@ -4,9 +4,8 @@ docs/model-accuracy.md.
     python benchmarks/model_accuracy.py            write the page
     python benchmarks/model_accuracy.py --check    exit with 1 if the page on disk is another one
 
-The kernels (`accuracy_kernels.py`) were written from their description and run on shapes alone,
-so the page is the same on every machine. It takes about a minute. Nothing here ran on a device: the
-measurements are AWS's.
+The rows are in `accuracy_rows.py`; the kernels run on shapes alone, so the page is the same on every
+machine. It takes about a minute.
 """
 
 from __future__ import annotations
@@ -14,548 +13,10 @@ from __future__ import annotations
 import pathlib
 import statistics
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
-import nkisim  # first: it serves the name neuronxcc where AWS's package is not installed
-
-# isort: split
-import accuracy_kernels as kernels
-
-from nkisim.timeline import Timeline
+from accuracy_rows import Row, decode_mlp_rate, interval_rows, kernel_rows
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "model-accuracy.md"
-FP32, BF16, FP16 = "float32", "bfloat16", "float16"
-
-
-class Row(NamedTuple):
-    """One published number and the model's."""
-
-    what: str
-    target: str
-    measured: float
-    model: float
-    grade: str
-    """[T] in a text, [F] printed in a figure, [P] read off a figure, [L] the limit that a test of
-    AWS's asserts."""
-    fitted: str
-    """The constants that this number served to choose; empty for a number that was held out."""
-    source: str
-    compiled: float = 0.0
-    """The model's with `as_compiled=True`; 0 where it was not asked."""
-    seen: str = ""
-    """What was decided when this number was known: a constant that was changed, an option that was
-    made."""
-
-    @property
-    def ratio(self) -> float:
-        return self.model / self.measured
-
-
-def timeline(target: str, kernel: Any, *arguments: Any, **options: Any) -> Timeline:
-    """The timeline of one call on shapes alone."""
-    with nkisim.record(target=target, values=False) as run:
-        kernel(*arguments)
-    return run.timeline(**options)
-
-
-def latency(
-    target: str, kernel: Any, *arguments: Any, times: int = 1, **options: Any
-) -> tuple[float, float]:
-    """Modelled microseconds of a call, as written and `as_compiled`; `times` over where the
-    outermost trips are alike."""
-    with nkisim.record(target=target, values=False) as run:
-        kernel(*arguments)
-    written, compiled = (
-        run.timeline(as_compiled=guess, **options).latency_us for guess in (False, True)
-    )
-    return times * written, times * compiled
-
-
-def _shape(dtype: str) -> Callable[..., Any]:
-    return lambda *sizes: nkisim.shape(sizes, dtype)
-
-
-def _mamba_inputs(channels: int, n: int) -> list[Any]:
-    f = _shape(FP32)
-    return [f(channels, n), f(channels, n), f(channels, 16), f(16, n), f(16, n)]
-
-
-MM_V2 = "aws-neuron-sdk v2.26.0 general/nki/tutorials/matrix_multiplication.rst"
-MM_V3 = "aws-neuron-sdk v2.32.0 nki/guides/tutorials/kernel-optimization.rst, nki/img/how-to/"
-MAMBA = "aws-neuron-sdk v2.26.0 general/nki/tutorials/fused_mamba.rst"
-PROFILE = (
-    "aws-neuron-sdk v2.26.0 general/nki/img/neuron-profile-ui-overview.png, -instruction-hover.png"
-)
-PERF = "aws-neuron-sdk v2.26.0 general/nki/img/nki_perf_guide/"
-DMA = "aws-neuron-sdk v2.32.0 nki/get-started/about/nki-dma-overview.rst and its figures"
-CS149 = "stanford-cs149 asst4-trainium2 handout/profiler_gui.png"
-LAYERNORM = "aws-neuron-sdk v2.26.0 general/nki/tutorials/layernorm.rst (script's default size)"
-LIMITS = "aws-neuron nki-samples 0898a77 test/unit/test_rmsnorm_qkv.py"
-IMAGES = "aws-neuron nki-samples 0898a77 test/unit/test_"
-ATTENTION = "aws-neuron nki-samples 0898a77 test/unit/test_SD_attention_small_head.py"
-
-
-def kernel_rows(long: bool = True) -> list[Row]:
-    """Whole kernels, in microseconds; without the `long` ones those that take no second."""
-    b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
-    rows: list[Row] = []
-
-    def add(
-        what: str,
-        target: str,
-        measured: float,
-        model: tuple[float, float],
-        grade: str,
-        fitted: str,
-        source: str,
-        seen: str = "",
-    ) -> None:
-        rows.append(Row(what, target, measured, model[0], grade, fitted, source, model[1], seen))
-
-    for dtype, target, measured, source, grade in (
-        (
-            (b, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
-            (f, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F"),
-        )
-        if long
-        else ()
-    ):
-        a_t, right, narrow = dtype(8192, 4096), dtype(8192, 8192), dtype(8192, 2048)
-        part = dtype(8192, 512)  # an eighth of the rows: the outermost loop's trips are alike
-        name = f"matmul 4096 x 8192 x 8192 {BF16 if dtype is b else FP32}"
-        runs = "dma_run_time, dma_run_rate" if target == "trn1" else "dma_run_min"
-        add(
-            f"{name}, tile by tile",
-            target,
-            measured[0],
-            latency(target, kernels.matmul_tiled, part, right, times=8),
-            grade,
-            runs,
-            source,
-        )
-        add(
-            f"{name}, hoisted loads",
-            target,
-            measured[1],
-            latency(target, kernels.matmul_blocks, part, right, 1, 1, times=8),
-            grade,
-            runs if target == "trn1" else "",
-            source,
-        )
-        add(
-            f"{name}, blocks of 2 x 2 tiles",
-            target,
-            measured[2],
-            latency(target, kernels.matmul_blocks, part, right, 2, 2, times=8),
-            grade,
-            "",
-            source,
-        )
-        add(
-            f"{name}, all dimensions in blocks",
-            target,
-            measured[3],
-            latency(target, kernels.matmul_all_blocked, a_t, narrow, times=4),
-            grade,
-            "",
-            source,
-        )
-
-    add(
-        "exp of [250, 512] fp32, whole profile",
-        "trn1",
-        29.26,
-        latency("trn1", kernels.exponential, f(250, 512), launch="profile"),
-        "F",
-        "launch",
-        PROFILE,
-    )
-    add(
-        "exp of [4, 4096] bf16, first trigger to last byte",
-        "trn2",
-        9.94,
-        span_of_transfers("trn2", kernels.exponential, b(4, 4096)),
-        "P",
-        "scalar_fill, table_load, dma_start",
-        DMA,
-    )
-    add(
-        "exp of [128, 128] bf16, first trigger to last byte",
-        "trn2",
-        4.94,
-        span_of_transfers("trn2", kernels.exponential, b(128, 128)),
-        "P",
-        "scalar_fill, table_load, dma_run_min",
-        DMA,
-    )
-    add(
-        "a + b of [128, 2000] fp32, whole profile",
-        "trn2",
-        29.97,
-        latency("trn2", kernels.vector_add, f(128, 2000), f(128, 2000), launch="profile"),
-        "F",
-        "launch",
-        CS149,
-    )
-
-    for what, measured, kernel, size, times in (
-        (
-            (
-                "states outside, 256 channels x 512",
-                172.93,
-                kernels.mamba_states_outside,
-                (256, 512),
-                1,
-            ),
-            (
-                "states outside, 4096 channels x 512",
-                2340,
-                kernels.mamba_states_outside,
-                (4096, 512),
-                1,
-            ),
-            ("channels outside, 4096 x 512", 1610, kernels.mamba_tiled, (4096, 512), 1),
-            ("tiles of 512, 4096 x 1024", 3300, kernels.mamba_tiled, (512, 1024), 8),
-            ("tiles of 512, 4096 x 2048", 6600, kernels.mamba_tiled, (512, 2048), 8),
-            ("tiles of 512, 4096 x 4096", 13300, kernels.mamba_tiled, (512, 4096), 8),
-            ("tiles of 512, 4096 x 8192", 27800, kernels.mamba_tiled, (512, 8192), 8),
-        )
-        if long
-        else ()
-    ):
-        add(
-            f"Mamba, {what}",
-            "trn1",
-            measured,
-            latency(
-                "trn1",
-                kernel,
-                *_mamba_inputs(*size),
-                times=times,
-                launch="profile" if times == 1 else "none",
-            ),
-            "T",
-            "vector_fill" if "256" in what else "",
-            MAMBA,
-            "as_compiled",
-        )
-
-    norm = [f(4096, 8192), f(1, 8192), f(1, 8192)]
-    add(
-        "LayerNorm of [4096, 8192] fp32, nl functions",
-        "trn1",
-        2311,
-        latency("trn1", kernels.layernorm_language, *norm, launch="benchmark"),
-        "T",
-        "sbuf_share",
-        LAYERNORM,
-    )
-    add(
-        "LayerNorm of [4096, 8192] fp32, bn_stats",
-        "trn1",
-        1969,
-        latency("trn1", kernels.layernorm_statistics, *norm, launch="benchmark"),
-        "T",
-        "sbuf_share",
-        LAYERNORM,
-    )
-
-    for size, dtype, measured in (
-        ((128, 512, 512), h, 25),
-        ((512, 1024, 384), b, 40),
-        ((128, 1024, 512), b, 28),
-    ):
-        n, dim, wide = size
-        add(
-            f"RMSNorm and projection [{n}, {dim}] @ [{dim}, {wide}], 2 bytes",
-            "trn1",
-            measured,
-            latency(
-                "trn1", kernels.rmsnorm_qkv, dtype(n, dim), dtype(dim, wide), launch="benchmark"
-            ),
-            "L",
-            "launch",
-            LIMITS,
-        )
-    return [*rows, *(attention_rows() if long else ()), *image_rows(long)]
-
-
-def attention_rows() -> list[Row]:
-    """Self attention, in microseconds."""
-    rows = []
-    for d, kind, dtype, measured in (
-        (128, "fp32", FP32, 675),
-        (128, "bf16", BF16, 536),
-        (64, "fp16", FP16, 600),
-    ):
-        sized = _shape(dtype)
-        model, compiled = latency(
-            "trn1",
-            kernels.self_attention,
-            sized(d, 4096),
-            sized(4096, d),
-            sized(4096, d),
-            launch="benchmark",
-        )
-        rows.append(
-            Row(
-                f"self attention, 4096 x 4096, d = {d}, {kind}",
-                "trn1",
-                measured,
-                model,
-                "L",
-                "",
-                ATTENTION,
-                compiled,
-                "as_compiled",
-            )
-        )
-    return rows
-
-
-POOLS = (
-    ((64, 56, 56), (7, 7), FP32, 65, "dma_run_min"),
-    ((256, 28, 28), (7, 7), FP32, 109, ""),
-    ((256, 14, 14), (7, 7), FP16, 88, ""),
-    ((256, 56, 56), (7, 7), FP32, 152, "dma_run_min"),
-    ((256, 28, 28), (14, 14), FP32, 327, ""),
-    ((512, 7, 7), (1, 1), FP32, 14, ""),
-    ((512, 32, 32), (4, 4), FP16, 103, ""),
-    ((4096, 32, 32), (3, 3), FP32, 564, ""),
-    ((128, 256, 256), (1, 1), FP32, 255, ""),
-)
-"""Adaptive pooling: channels, height and width; windows; dtype; the limit less its 5 % in us; what
-it served to choose."""
-
-
-def image_rows(long: bool = True) -> list[Row]:
-    """The image kernels of nki-samples, in microseconds; of the shorter ones pooling alone."""
-    rows = []
-
-    def add(what: str, limit: float, fitted: str, test: str, kernel: Any, *arguments: Any) -> None:
-        model, compiled = latency("trn1", kernel, *arguments, launch="benchmark")
-        rows.append(Row(what, "trn1", limit, model, "L", fitted, f"{IMAGES}{test}.py", compiled))
-
-    for size, windows, dtype, limit, fitted in POOLS:
-        short = {FP32: "fp32", FP16: "fp16"}[dtype]
-        add(
-            f"adaptive pooling of {list(size)} to {list(windows)}, {short}",
-            limit,
-            fitted,
-            "adaptive_avg_pool2d",
-            kernels.adaptive_pool,
-            nkisim.shape(size, dtype),
-            *windows,
-        )
-    if not long:
-        return rows
-    add(
-        "select and scatter, [8, 64, 112, 112] fp32",
-        4500,
-        "",
-        "select_and_scatter",
-        kernels.select_and_scatter,
-        nkisim.shape((8, 64, 112, 112), FP32),
-        nkisim.shape((8, 64, 56, 56), FP32),
-    )
-    add(
-        "nearest pixels, [10, 30, 20, 1280] to 59 x 38, fp32",
-        1740,
-        "",
-        "resize_nearest",
-        kernels.nearest,
-        nkisim.shape((10, 30, 20, 1280), FP32),
-        59,
-        38,
-    )
-    return rows
-
-
-def decode_mlp_rate() -> float:
-    """GB/s at which the model streams the weights of a decode MLP of 4096 x 2048 on trn2."""
-    hidden, inner = 4096, 2048
-    sized = _shape(BF16)
-    t = timeline(
-        "trn2",
-        kernels.decode_mlp,
-        sized(128, hidden // 128),
-        sized(hidden, inner),
-        sized(hidden, inner),
-        sized(inner, hidden),
-    )
-    return 3 * hidden * inner * 2 / t.latency_us / 1e3
-
-
-def span_of_transfers(target: str, kernel: Any, *arguments: Any) -> tuple[float, float]:
-    """Microseconds from the first trigger to the last byte, before the last completion is seen."""
-    both = (timeline(target, kernel, *arguments, as_compiled=guess) for guess in (False, True))
-    written, compiled = (float(t.busy_end.max() - t.start.min()) / 1e3 for t in both)
-    return written, compiled
-
-
-def interval_rows() -> list[Row]:
-    """Intervals inside profiles, in nanoseconds."""
-    f, b = _shape(FP32), _shape(BF16)
-    rows = []
-
-    def add(
-        what: str, target: str, measured: float, model: float, grade: str, fitted: str, source: str
-    ) -> None:
-        rows.append(Row(what, target, measured, model, grade, fitted, source))
-
-    def took(t: Timeline, k: int) -> float:
-        return float(t.end[k] - t.start[k])
-
-    def flew(t: Timeline, k: int) -> float:
-        return float(t.busy_end[k] - t.start[k])
-
-    for columns, measured, grade, source in (
-        (512, 2557, "P", PROFILE),
-        (8192, 16955, "F", PERF + "fig14.png"),
-    ):
-        t = timeline("trn1", kernels.exponential, f(128, columns))
-        add(
-            f"load of [128, {columns}] fp32",
-            "trn1",
-            measured,
-            flew(t, 0),
-            grade,
-            "dma_start",
-            source,
-        )
-    t = timeline("trn1", kernels.exponential, f(128, 512))
-    add("store of [128, 512] fp32", "trn1", 2556, flew(t, 2), "P", "", PROFILE)
-    t = timeline("trn1", kernels.activations, f(128, 512))
-    add("exp of [128, 512] fp32, first", "trn1", 543, took(t, 1), "P", "scalar_fill", PROFILE)
-    add("exp of [128, 512] fp32, second", "trn1", 473, took(t, 2), "P", "scalar_fill", PROFILE)
-    add(
-        "between two independent exp of [128, 512] fp32",
-        "trn1",
-        455,
-        float(t.start[2] - t.start[1]),
-        "P",
-        "access_cycles",
-        PROFILE,
-    )
-    t0 = timeline("trn1", kernels.exponential, f(128, 512))
-    add(
-        "activation table, load to first use",
-        "trn1",
-        375,
-        float(t0.start[1] - t0.end[0]),
-        "F",
-        "table_load",
-        PROFILE,
-    )
-    t = timeline("trn1", kernels.activations, f(128, 8192))
-    add("activation of [128, 8192] fp32", "trn1", 6040, took(t, 1), "P", "", PERF + "fig10.png")
-    t = timeline("trn1", kernels.activations, f(128, 1))
-    add(
-        "activation of [128, 1] fp32",
-        "trn1",
-        159,
-        took(t, 2),
-        "F",
-        "scalar_fill",
-        PERF + "fig16.png",
-    )
-    add(
-        "between two dependent activations of [128, 1] fp32",
-        "trn1",
-        189,
-        float(t.start[3] - t.start[2]),
-        "F",
-        "",
-        PERF + "fig16.png",
-    )
-    for partitions, measured, figure in ((128, 14987, "fig10.png"), (64, 14968, "fig17.png")):
-        t = timeline("trn1", kernels.vector_add, f(partitions, 8192), f(partitions, 8192))
-        add(
-            f"tensor_tensor of [{partitions}, 8192] fp32",
-            "trn1",
-            measured,
-            took(t, 2),
-            "F",
-            "",
-            PERF + figure,
-        )
-    t = timeline("trn1", kernels.matmuls, b(128, 128), b(128, 128))
-    add(
-        "matmul [128, 128] @ [128, 128] bf16",
-        "trn1",
-        188,
-        took(t, 2),
-        "F",
-        "tensor_fill",
-        PERF + "fig20.png",
-    )
-    add("transpose of [128, 128] bf16", "trn1", 195, took(t, 6), "F", "", PERF + "fig26.png")
-    t = timeline("trn1", kernels.matmuls, b(128, 96), b(128, 128))
-    add("matmul [96, 128] @ [128, 128] bf16", "trn1", 219, took(t, 2), "F", "", PERF + "fig18.png")
-
-    t = timeline("trn2", kernels.exponential, b(4, 4096))
-    add(
-        "load of [4, 4096] bf16, data only",
-        "trn2",
-        1416,
-        flew(t, 0) - t.timing.dma_start,
-        "T",
-        "dma_rate",
-        DMA,
-    )
-    add(
-        "last byte to first use, with an activation table",
-        "trn2",
-        1656,
-        float(t.start[1] - t.busy_end[0]),
-        "P",
-        "dma_done, table_load",
-        DMA,
-    )
-    add("exp of [4, 4096] bf16", "trn2", 3705, took(t, 1), "P", "scalar_fill", DMA)
-    add(
-        "store of [4, 4096] bf16, trigger to last byte",
-        "trn2",
-        2130,
-        flew(t, 2),
-        "P",
-        "dma_start",
-        DMA,
-    )
-    t = timeline("trn2", kernels.exponential, b(128, 128))
-    add(
-        "load of [128, 128] bf16, data only",
-        "trn2",
-        468,
-        flew(t, 0) - t.timing.dma_start,
-        "F",
-        "dma_run_min",
-        DMA,
-    )
-    add("exp of [128, 128] bf16", "trn2", 398, took(t, 1), "P", "scalar_fill", DMA)
-    t = timeline("trn2", kernels.vector_add, f(128, 2000), f(128, 2000))
-    add("tensor_tensor of [128, 2000] fp32", "trn2", 2250, took(t, 2), "P", "", CS149)
-    add(
-        "store of [128, 2000] fp32, data only",
-        "trn2",
-        2642,
-        flew(t, 3) - t.timing.dma_start,
-        "P",
-        "",
-        CS149,
-    )
-    t = timeline("trn2", kernels.matmuls, f(128, 128), f(128, 512))
-    add(
-        "between two fp32 matmuls of 512 columns",
-        "trn2",
-        860,
-        float(t.start[3] - t.start[2]),
-        "P",
-        "",
-        MM_V3 + "v5-zoom.png",
-    )
-    return rows
 
 
 def _table(rows: list[Row], unit: str) -> list[str]:
@@ -585,11 +46,62 @@ def _served(r: Row) -> str:
 def _error(rows: list[Row]) -> str:
     errors = [abs(r.ratio - 1) for r in rows]
     worst = rows[errors.index(max(errors))]
-    over = sum(e > 0.25 for e in errors)
+    over = sum(e > LARGE for e in errors)
     return (
         f"{len(rows)} rows, median error {100 * statistics.median(errors):.1f} %, largest "
         f"{100 * max(errors):.1f} % ({worst.what}), {over} over 25 %"
     )
+
+
+LARGE, FAR = 0.25, 0.2
+"""Errors that are counted, and errors of which the page gives the reason."""
+
+PRODUCT = (
+    "multiplies delta and u for each of 16 states; the time leaves room for one product, so the "
+    "compiler took it out of the loop: see as compiled"
+)
+COPIES = "the engine of its copies is open; all on VectorE, they alone take longer than the limit"
+WINDOWS = (
+    "windows of 2 x 2: four short dependent instructions on VectorE set the pace, and the model "
+    "has them twice as fast as this limit"
+)
+REASONS = {
+    "Mamba, channels outside": PRODUCT,
+    "Mamba, tiles of 512": PRODUCT,
+    "self attention": COPIES,
+    "adaptive pooling of [256, 14, 14]": WINDOWS,
+    "adaptive pooling of [256, 28, 28] to [14, 14]": WINDOWS,
+    "adaptive pooling of [512, 7, 7]": "almost all of it is fixed cost: 6.0 us of a benchmarked "
+    "call, and 3.4 of one load and one store; the 3.3 us that are missing are about one more load "
+    "and store in a row",
+    "adaptive pooling of [4096, 32, 32]": "rows of 11 and 12 elements overlap in the tile that "
+    "they are loaded to; the model keeps that tile in one place, so that each load waits for the "
+    "reader of the one before",
+    "adaptive pooling of [128, 256, 256]": "moves pieces of 512 bytes faster than the matmuls do, "
+    "from which `dma_run_rate` comes: one rate does not meet both",
+    "select and scatter": "names no engine for its many elementwise instructions; nearly all on "
+    "VectorE, they take longer than the limit",
+    "nearest pixels": "gathers rows by numbers computed on chip; what a row's descriptor costs at "
+    "run time is published nowhere, and the model charges the bytes alone",
+}
+"""Why a row that was held out is more than a fifth off, by the beginning of what it is of."""
+
+
+def _reasons(held: list[Row]) -> list[str]:
+    """The rows that are far off, each with its reason. KeyError for one that has none."""
+    lines = [
+        f"### Held out, and more than {100 * FAR:.0f} % off",
+        "",
+        "| what | model / published | as compiled / published | why |",
+        "|---|---:|---:|---|",
+    ]
+    for r in held:
+        if abs(r.ratio - 1) > FAR:
+            why = next((w for start, w in REASONS.items() if r.what.startswith(start)), None)
+            if why is None:
+                raise KeyError(f"no reason is given for the row '{r.what}', {r.ratio:.3f}")
+            lines.append(f"| {r.what} | {r.ratio:.3f} | {r.compiled / r.measured:.3f} | {why} |")
+    return [*lines, ""]
 
 
 def page() -> str:
@@ -617,6 +129,7 @@ def page() -> str:
         "",
         *_table(whole, "us"),
         "",
+        *_reasons(held),
         SEEN,
         WORDS.format(rate=f"{decode_mlp_rate():.0f}"),
         f"- {_error(inside)}; {sum(abs(r.ratio - 1) <= 0.1 for r in inside)} of "
@@ -665,7 +178,7 @@ The times of the long kernels are those of an eighth of the rows (a quarter of t
 eight (four): the trips of their outermost loop are alike. Profiles are modelled with `launch="profile"`, limits of tests and
 LayerNorm with `launch="benchmark"`.
 
-Some rows need a word.
+Some rows need more than a line.
 
 - **Mamba, channels outside, and its tiles.** The kernel multiplies delta and u again for every state, 16 times. The measured
   times leave room for one such product only: the compiler took it out of the loop. The model runs what is written; with

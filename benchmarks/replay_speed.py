@@ -23,6 +23,7 @@ Targets: lowering 2, building 5, `output` 10 (stage 8: 30) microseconds an instr
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -196,7 +197,9 @@ def subjects() -> list[Subject]:
 
 def flows(program: Any, times: dict[str, list[float]]) -> None:
     """What a trace asks of a dataflow, each question timed."""
+    gc.collect()  # of what the others left, which would fall to whom it may
     flow = timed(program.dataflow, times["traced"])
+    gc.collect()
     timed(lambda: flow.output(0), times["output"])
     names = program.run.names()
 
@@ -205,6 +208,7 @@ def flows(program: Any, times: dict[str, list[float]]) -> None:
             for index in flow.writes(name):
                 flow.of(index, cut=names)
 
+    gc.collect()
     timed(state, times["state"])
 
 

@@ -77,7 +77,7 @@ def _received(pipe: Connection, job: Job) -> Judged:
 def _check(pipe: Connection, job: Job, explain: bool) -> None:
     """Check one kernel and send what came of it."""
     from tutorial import check, stage
-    from tutorial.running import runner
+    from tutorial.running import problems, runner
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.py"
@@ -87,7 +87,7 @@ def _check(pipe: Connection, job: Job, explain: bool) -> None:
             kernel = runner.load(file, stage.get(job.stage))
             verdict = check(job.stage, kernel, explain=explain)
             said = (verdict.outcome, verdict.cause or "", verdict.sentence)
-        except runner.Unusable as error:
+        except problems.Unusable as error:
             said = ("unusable", "", str(error))
         except BaseException as error:  # whatever it is, the report names it
             said = (FELL_OVER, type(error).__name__, str(error))

@@ -26,7 +26,7 @@ import tutorial  # noqa: E402
 
 SENTENCE = (
     "Eleven lessons in which you write the decode attention of a language model in the Neuron "
-    "Kernel Interface, and a simulator that runs your kernels on any laptop, or in this page."
+    "Kernel Interface, and a simulator that runs your kernels on any laptop."
 )
 SILENT = re.compile(r"not attempted|No answer yet")
 _PATH = re.compile(r"\S*\.(?:png|svg|jpe?g)")
@@ -56,7 +56,7 @@ def front_pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
         for s in tutorial.stages()
     ]
     shared = {
-        "sentence": SENTENCE,
+        "sentence": sentence(app.config.browser_edition),
         "browser_edition": app.config.browser_edition,
         "repository": repository.address(),
         "lessons": lessons,
@@ -120,6 +120,11 @@ def card(app: Any, pagename: str, context: dict[str, Any]) -> str:
     tags = [f'<meta property="{k}" content="{html.escape(v)}" />' for k, v in told.items()]
     tags.append(f'<meta name="description" content="{html.escape(told["og:description"])}" />')
     return "\n".join(["", *tags, '<meta name="twitter:card" content="summary" />'])
+
+
+def sentence(browser_edition: bool) -> str:
+    """What the front door says first; only with the browser edition can a kernel run in a page."""
+    return SENTENCE.replace("laptop.", "laptop, or in this page.") if browser_edition else SENTENCE
 
 
 def described(context: dict[str, Any]) -> str:

@@ -24,16 +24,13 @@ from .classroom import commands as classroom
 from .cost import ladder
 from .inputs.datafiles import DataError
 from .reference.text import table
-from .running import files, process, runner, terminal
+from .running import files, problems, process, runner, terminal
 from .running.terminal import Unsaid, complain, progress, say
-from .trace.picture import picture, picture_page
-from .trace.rows import TraceError
-from .trace.trace import trace
 from .verdict import EXIT_CODES, Verdict
 from .workspace import commands as workspace
-from .workspace import device_check, doctor
+from .workspace import device_check, doctor, looking
 from .workspace.start import exercise
-from .writing import charmodel, decode, smollm2
+from .writing import commands as writing
 
 UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 FAILED = EXIT_CODES[verdicts.FAILED]
@@ -73,12 +70,12 @@ def _command(given: list[str]) -> int:
         return int(command(options))
     except (Sentence, stage.StageError) as error:
         sentence = str(error)
-    except (runner.CheckError, DataError) as error:
+    except (problems.CheckError, DataError) as error:
         sentence, outcome = f"{str(error).rstrip('.')}.", verdicts.FAILED
     except (KeyboardInterrupt, SystemExit, Unsaid):
         raise
     except BaseException as error:
-        sentence = f"This command failed: {runner.one_line(error)}. Please report it."
+        sentence = f"This command failed: {problems.one_line(error)}. Please report it."
         outcome = verdicts.FAILED
     complain(sentence)
     if "--json" in given:
@@ -112,37 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
-    drawing = add(
-        "picture",
-        _picture,
-        "describe or draw what a kernel reads, and the tile that each instruction writes",
-    )
-    tracing = add("trace", _trace, "show how m, l and acc of a kernel move, tile by tile")
+    looking.register(add)
     running = add("run", _run, "check all stages and print one table")
-    writing = add(
-        "generate",
-        _generate,
-        "let a language model write with your kernel, and compare the text with NumPy's",
-    )
+    writing.register(add)
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
-    for made in (blank, checking, drawing, tracing):
-        made.add_argument("stage", metavar="STAGE", help="its number or its name")
-    for made in (checking, drawing, tracing):
-        made.add_argument(
-            "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
-        )
-        made.add_argument(
-            "--input",
-            metavar="NPZ",
-            help="use the arrays of this .npz file instead of the input families",
-        )
+    blank.add_argument("stage", metavar="STAGE", help=workspace.STAGE)
+    workspace.kernel_options(checking)
     _checking_options(checking)
-    _drawing_options(drawing)
-    _tracing_options(tracing)
     _running_options(running)
-    _writing_options(writing)
     return parser
 
 
@@ -168,29 +144,6 @@ def _checking_options(checking: argparse.ArgumentParser) -> None:
     checking.add_argument("--verdict-to", metavar="PATH", help=argparse.SUPPRESS)
 
 
-def _drawing_options(drawing: argparse.ArgumentParser) -> None:
-    """What `picture` takes besides a stage and a file: the inputs, and what to write."""
-    drawing.add_argument("--family", help="the input family; default: the one of the costs")
-    drawing.add_argument("--svg", metavar="PATH", help="also write the picture")
-    drawing.add_argument(
-        "--html", metavar="PATH", help="also write a page: picture, timeline and text, one slider"
-    )
-
-
-def _tracing_options(tracing: argparse.ArgumentParser) -> None:
-    """What `trace` takes besides a stage and a file: the inputs, the heads, and what to write."""
-    tracing.add_argument("--family", help="the input family; default: ascending")
-    tracing.add_argument(
-        "--heads", help="the query heads to show, e.g. 0,5; default: the first four"
-    )
-    tracing.add_argument(
-        "--html", metavar="PATH", help="also write the step-through view, as a page"
-    )
-    tracing.add_argument(
-        "--figure", metavar="PATH", help="also write the figure (.png, .svg, .pdf)"
-    )
-
-
 def _running_options(running: argparse.ArgumentParser) -> None:
     """What `run` takes."""
     running.add_argument(
@@ -205,35 +158,6 @@ def _running_options(running: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="FILE",
         help="files named like stage3_online_softmax.py, or folders of them; default: solutions",
-    )
-
-
-def _writing_options(writing: argparse.ArgumentParser) -> None:
-    """What `generate` takes."""
-    writing.add_argument(
-        "prompt",
-        metavar="PROMPT",
-        nargs="?",
-        default=decode.PROMPT,
-        help=f"what the text begins with; default: {decode.PROMPT!r}",
-    )
-    writing.add_argument(
-        "--tokens", type=int, default=200, metavar="N", help="how many to write; default: 200"
-    )
-    writing.add_argument(
-        "--stage", default="4", metavar="STAGE", help="the stage of the kernel; default: 4"
-    )
-    writing.add_argument(
-        "--kernel", metavar="FILE", help="the kernel; default: the stage's worked solution"
-    )
-    writing.add_argument(
-        "--step", metavar="FILE", help="an attention step of stage 10, for a kernel of stage 4"
-    )
-    writing.add_argument(
-        "--model",
-        choices=("char", "smollm2"),
-        default="char",
-        help="the course's own model of characters (default), or SmolLM2-135M if it is installed",
     )
 
 
@@ -316,7 +240,7 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
         try:
             inputs = files.arrays_of(options.input)
             kernel = runner.load(options.file, lesson)
-        except runner.Unusable as error:
+        except problems.Unusable as error:
             return unusable(lesson, str(error))
         return check(
             lesson,
@@ -327,85 +251,6 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
             sizes=options.sizes,
             progress=report,
         )
-
-
-def _trace(options: argparse.Namespace) -> int:
-    lesson = stage.get(options.stage)
-    file = workspace.file_of(lesson, options.file)
-    try:
-        with process.own_output(), process.staying():
-            inputs = files.arrays_of(options.input)
-            made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
-        if options.heads is not None:
-            made = made.only(int(h) for h in options.heads.split(","))
-        if options.html is not None:
-            made.steps().save(options.html)
-        if options.figure is not None:
-            made.figure().savefig(options.figure)
-    except (runner.Unusable, TraceError, stage.InputError) as error:
-        raise Sentence(str(error)) from error
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        raise Sentence(
-            f"--figure needs {package}, which is not installed here: python -m pip install "
-            f"{package}"
-        ) from error
-    except (ValueError, OSError) as error:
-        raise Sentence(f"{error}.".replace("..", ".")) from error
-    if options.json:
-        say(
-            json.dumps(
-                {
-                    "stage": lesson.number,
-                    "name": lesson.name,
-                    "family": made.family,
-                    "missing": made.missing,
-                    "trace": _plain(made.to_dict()),
-                },
-                indent=2,
-            )
-        )
-    else:
-        say(made)
-    return 0 if made.rows else EXIT_CODES.get(made.outcome, UNUSABLE)
-
-
-def _picture(options: argparse.Namespace) -> int:
-    """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
-    lesson = stage.get(options.stage)
-    try:
-        with process.own_output(), process.staying():
-            inputs = files.arrays_of(options.input)
-            kernel = runner.load(workspace.file_of(lesson, options.file), lesson)
-            made = picture(lesson, kernel, options.family, inputs=inputs)
-            page = None
-            if options.html is not None and made.drawn:
-                page = picture_page(lesson, kernel, options.family, inputs=inputs)
-        if options.svg is not None:
-            made.save(options.svg)
-        if page is not None:
-            Path(options.html).write_text(page, encoding="utf-8", newline="\n")
-    except (runner.Unusable, stage.InputError) as error:
-        raise Sentence(str(error)) from error
-    except OSError as error:
-        raise Sentence(f"{error}.".replace("..", ".")) from error
-    if options.json:
-        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
-        say(json.dumps(found, indent=2))
-    else:
-        say(made)
-    return 0 if made.drawn else UNUSABLE
-
-
-def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """JSON has no infinities: they become text."""
-
-    def value(x: Any) -> Any:
-        return (
-            str(x) if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
-        )
-
-    return {name: [value(x) for x in column] for name, column in columns.items()}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -445,52 +290,6 @@ def _apart(lesson: stage.Stage, file: Path, seconds: float) -> Verdict:
         return Verdict.from_dict(found)
     except (KeyError, TypeError, AttributeError) as error:
         return failed(lesson, error)
-
-
-def _generate(options: argparse.Namespace) -> int:
-    """Write a text with a kernel; right is the text that NumPy writes with the same model."""
-    lesson = stage.get(options.stage)
-    try:
-        with process.own_output(), process.staying():
-            kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
-            step = (
-                None if options.step is None else runner.load(options.step, stage.get("generate"))
-            )
-            network = smollm2.load() if options.model == "smollm2" else charmodel.load()
-            made = decode.generate(
-                options.prompt,
-                options.tokens,
-                stage=lesson,
-                kernel=kernel,
-                step=step,
-                network=network,
-            )
-            wanted = decode.reference(options.prompt, options.tokens, network=network)
-    except (runner.Unusable, smollm2.NotInstalled, stage.StageError) as error:
-        raise Sentence(str(error)) from error
-    except ValueError as error:
-        sentence = str(error)
-        raise Sentence(f"{sentence[:1].upper()}{sentence[1:]}.") from error
-    verdict = made.compare(wanted)
-    same = made.same_as(wanted)
-    if options.json:
-        say(
-            json.dumps(
-                {
-                    "stage": lesson.number,
-                    "name": lesson.name,
-                    "model": options.model,
-                    "text": made.text,
-                    "same": same,
-                    "sentence": verdict,
-                    "costs": made.costs(),
-                },
-                indent=2,
-            )
-        )
-    else:
-        say(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
-    return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[verdicts.WRONG])
 
 
 def _cut(text: str) -> str:

@@ -20,10 +20,11 @@ from .cost import ladder
 from .cost.judging import judge_cost
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .running import computed, refusals, runner, tolerance
+from .running import computed, problems, refusals, runner, tolerance
 from .running.answer import Answer, Diagnosis
+from .running.problems import Problem
 from .running.replays import Replays
-from .running.runner import Problem, Result
+from .running.runner import Result
 from .stage import Case
 from .trace.lines import line_of
 from .verdict import FAILED, OVER_THE_RUNG, UNUSABLE, WRONG, CheckFailed, Verdict
@@ -78,8 +79,8 @@ def check(
 
 def failed(lesson: stage.Stage, error: BaseException) -> Verdict:
     """The verdict where the check itself falls over: it says nothing of the kernel."""
-    text = " ".join(runner.said(error).split())
-    if not isinstance(error, (runner.CheckError, DataError)):
+    text = " ".join(problems.said(error).split())
+    if not isinstance(error, (problems.CheckError, DataError)):
         text = f"The check itself failed, not your kernel: {type(error).__name__}" + (
             f": {text}" if text else ""
         )
@@ -98,7 +99,7 @@ def _on_the_ladder(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        why = f"The kernel does not run at the ladder's size: {runner.one_line(error)}"
+        why = f"The kernel does not run at the ladder's size: {problems.one_line(error)}"
         found = None
     if found is None and wanted is not None:
         return replace(
@@ -201,6 +202,12 @@ def _diagnosed(
 ) -> Verdict:
     """The verdict on a kernel some of whose answers are wrong."""
     found = _diagnosis(lesson, replays.kernel, answers)
+    verdict = _of_a_diagnosis(lesson, found, families)
+    details = {**found.details, **_line_of(found, answers)}
+    return replace(verdict, target=_target(results, found.family), details=details)
+
+
+def _of_a_diagnosis(lesson: stage.Stage, found: Diagnosis, families: tuple[str, ...]) -> Verdict:
     return Verdict(
         WRONG,
         found.sentence,
@@ -209,8 +216,7 @@ def _diagnosed(
         found.family,
         found.cause,
         families=families,
-        target=_target(results, found.family),
-        details={**found.details, **_line_of(found, answers)},
+        details=found.details,
     )
 
 
@@ -313,16 +319,8 @@ def _explained(
     found = _diagnosis(lesson, kernel, answers)
     if found.cause not in [known.key for known in lesson.known]:
         return None
-    return Verdict(
-        WRONG,
-        found.sentence,
-        lesson.number,
-        lesson.name,
-        found.family,
-        found.cause,
-        families=tuple(dict.fromkeys(a.result.case.family for a in answers)),
-        details=found.details,
-    )
+    families = tuple(dict.fromkeys(a.result.case.family for a in answers))
+    return _of_a_diagnosis(lesson, found, families)
 
 
 def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[str, ...]) -> Verdict:

@@ -88,6 +88,7 @@ def to_arrays(program: Execution, kernel: Called, result: Any, returned: list[Bu
 
     def convert(value: Any) -> Any:
         if isinstance(value, Tensor):
+            program.check_kernel(value)
             if value.meta.space in ON_CHIP:
                 _unknown_output(program, kernel, value)
                 broken(

@@ -97,6 +97,14 @@ def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
     def again(part: str, v: Any) -> Any:
         return mapped(f"{name}{part}", v, leaf)
 
+    if isinstance(value, Tensor):
+        broken(
+            "input",
+            f"the argument '{name}' is a tensor of another kernel, which has ended",
+            tensor=name,
+            got=value.meta.describe(),
+            remedy="Pass the array that the other kernel returned.",
+        )
     value = as_array(value, name)
     if _is_array(value) and value.ndim:
         return leaf(name, value)

@@ -63,7 +63,8 @@ class Kernel:
         options: dict[str, Any] | None = None,
     ) -> None:
         if isinstance(function, Kernel):
-            platform_target = platform_target or function.platform_target
+            if platform_target is None:
+                platform_target = function.platform_target
             function = function.function
         if not callable(function):
             raise TypeError(f"nki.jit decorates functions, not {type(function).__name__}")
@@ -132,7 +133,7 @@ def _grid(kernel: Kernel, grid: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of a launch grid as integers. An axis of size 0 means no grid, as published kernels
     write it."""
     if not all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, (bool, np.bool_)) and n >= 0
+        isinstance(n, (int, np.integer)) and not isinstance(n, (bool, np.bool_)) and 0 <= n < 2**31
         for n in grid
     ):
         broken(
@@ -166,7 +167,11 @@ _SIGNATURES: weakref.WeakKeyDictionary[Any, inspect.Signature] = weakref.WeakKey
 
 def _signature(function: Any) -> inspect.Signature:
     if not inspect.isfunction(function):  # an object may change, or have no hash
-        return inspect.signature(function)
+        try:
+            return inspect.signature(function)
+        except ValueError:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise TypeError(f"a kernel is a Python function; '{name}' is none") from None
     found = _SIGNATURES.get(function)
     if found is None:
         found = _SIGNATURES[function] = inspect.signature(function)
@@ -231,7 +236,7 @@ def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> A
         return kernel.function(*args, **kwargs)
     listener = LISTENER.get()
     config = listener.config if listener is not None else Config.from_environment()
-    if kernel.platform_target:
+    if kernel.platform_target is not None:
         config = dataclasses.replace(config, target=targets.get(kernel.platform_target))
     program = Execution(config, kernel.dialect, listener, spend_memset)
     program.kernel_code = getattr(kernel.function, "__code__", None)
@@ -270,6 +275,7 @@ def launched(execution: Execution) -> Iterator[None]:
             raise lowered from None
         raise
     finally:
+        execution.root.closed = True  # what a kernel made is gone when it ends
         RUNNING.reset(token)
         POLICY.reset(policy)
         if collecting:

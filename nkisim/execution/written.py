@@ -322,11 +322,28 @@ class Written:
             "reductions are allowed: matmuls summed in PSUM, and t[...] += x.)",
         )
 
+    def check_kernel(self, t: Tensor) -> None:
+        """Refuse a tensor that a kernel made which has ended."""
+        scope: Scope = t.buf.scope
+        while scope.parent is not None:
+            scope = scope.parent
+        if not scope.closed:
+            return
+        made = source.line_of(t.buf.code, t.buf.lasti)
+        broken(
+            "outside-kernel",
+            f"'{t.label}' is a tensor of another kernel, which has ended",
+            tensor=t.label,
+            got=f"made by: {made.text}" if made.text else t.meta.describe(),
+            remedy="Return it from that kernel, and pass the array to this one.",
+        )
+
     def check_scope(self, t: Tensor, frame: Any = None) -> None:
         """Refuse a tile outside the loop iteration or branch that made it. `frame`: the kernel's,
         if it is known."""
         buf = t.buf
         scope: Scope | None = buf.scope
+        self.check_kernel(t)
         where = "the loop iteration"
         if type(scope) is TextScope:
             if frame is None:

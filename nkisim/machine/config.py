@@ -33,6 +33,8 @@ class Config:
     captures the values."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.warn, Mapping):
+            raise TypeError(f"warn is {self.warn!r}, not a dictionary such as {{'scope': True}}")
         for rule in self.warn:
             if rule not in RULES:
                 raise ValueError(f"no rule has the id '{rule}'; nkisim.RULES has them all")

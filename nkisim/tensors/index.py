@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..machine.counts import size_of
+from ..rules import arguments
 from ..rules.errors import broken
 from .masks import Mask, broadcast
 
@@ -333,7 +334,9 @@ class _MGridMaker:
                     "nl.mgrid takes slices with a stop: nl.mgrid[0:128, 0:512]",
                     got=repr(key),
                 )
-            ranges.append(range(k.start or 0, k.stop, k.step or 1))
+            bounds = (k.start or 0, k.stop, k.step or 1)
+            start, stop, step = (arguments.integer(n, "nl.mgrid", "a bound") for n in bounds)
+            ranges.append(range(start, stop, step))
             if not len(ranges[-1]):
                 broken(
                     "argument",

@@ -123,6 +123,19 @@ def test_the_front_door_shows_the_trace_of_a_run() -> None:
     assert site_pages.STEP_SECONDS * len(rows) < 5
 
 
+def test_the_front_door_offers_to_run_kernels_in_the_page_only_where_that_is_there() -> None:
+    assert "in this page" in site_pages.sentence(browser_edition=True)
+    assert "in this page" not in site_pages.sentence(browser_edition=False)
+
+
+def test_the_front_door_has_a_first_step_for_each_reader() -> None:
+    front = (ROOT / "docs" / "templates" / "front.html").read_text(encoding="utf-8")
+    doors = {a.get_text(): a["href"] for a in BeautifulSoup(front, "html.parser").select("a.door")}
+    for page in ("anywhere", "instructors-guide", "simulator-guide"):
+        assert f"docs/{page}.html" in doors.values()
+    assert doors["Contribute"] == "CONTRIBUTING.html"
+
+
 # -- in Chromium -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

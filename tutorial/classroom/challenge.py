@@ -29,7 +29,7 @@ from ..check import check
 from ..cost import budget, ladder
 from ..inputs.draw import Draw
 from ..reference.text import table
-from ..running import precision, runner
+from ..running import precision, problems, runner
 from ..stage import Case
 from .holder import Holder, held
 from .sandbox import Limits
@@ -133,7 +133,7 @@ def judged(text: bytes, name: str, sizes: Sequence[int] = SIZES, seed: str = "")
             raise NoLine(str(verdict))
         for n in sizes:  # the programs of all sizes, while the kernel is held
             ladder.measure(lesson, kernel, _shapes(n), targets=("trn2",))
-    except runner.Reported as error:
+    except problems.Reported as error:
         raise NoLine(error.problem.sentence) from error
     finally:
         holder.finish()

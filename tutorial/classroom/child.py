@@ -22,7 +22,7 @@ import nkisim
 from nkisim.machine import dtypes
 
 from .. import stage
-from ..running import runner
+from ..running import problems, runner
 from . import landlock, protocol, seccomp, steps
 from .sandbox import beneath
 
@@ -78,9 +78,9 @@ class Child:
         except nkisim.KernelError as error:
             if error.rule != "values-needed":
                 raise
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+            return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
         except ValueError as error:
-            return {"unlowered": runner.one_line(error)[:MOST_SENTENCE]}, []
+            return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
         if header["do"] == "digest":
             return {"digest": program.digest}, []
         program.save("program")
@@ -105,9 +105,9 @@ class Child:
     def _problem(self, error: BaseException) -> dict[str, Any]:
         if isinstance(error, protocol.Broken):
             raise error
-        return self._told(runner.problem_of(error, self.kernel, self.lesson, "of these shapes"))
+        return self._told(problems.problem_of(error, self.kernel, self.lesson, "of these shapes"))
 
-    def _told(self, found: runner.Problem) -> dict[str, Any]:
+    def _told(self, found: problems.Problem) -> dict[str, Any]:
         sentences = {"kind": found.kind, "sentence": found.sentence, "cause": found.cause}
         return {"problem": {"outcome": found.outcome, **sentences}}
 

@@ -31,8 +31,8 @@ def grade(
     there. The results in the order of the jobs, and the limits that were in force for all of them.
 
     So many `workers` judge on this machine, or the cluster with this `scheduler`. What is kept
-    there for the same text, seed and limits is not judged again; nor is the same text of several
-    students. Raises `cluster.NoCluster`.
+    there for the same text, seed and limits is not judged again, unless it could not be judged; nor
+    is the same text of several students. Raises `cluster.NoCluster`.
     """
     results.mkdir(parents=True, exist_ok=True)
     found: dict[int, dict[str, Any]] = {}
@@ -47,7 +47,8 @@ def grade(
 
     for number, job in enumerate(jobs):
         kept = _kept(results, job, keys[number])
-        if kept is not None:
+        # what nobody could judge is tried again
+        if kept is not None and (job.trouble or kept.get("judged") != "no"):
             found[number] = kept
         elif job.trouble:
             keep(number, unjudged(job.trouble))

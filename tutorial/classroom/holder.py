@@ -24,7 +24,7 @@ from nkisim.machine.running import LISTENER
 
 from .. import stage
 from ..running import refusals
-from ..running.runner import Problem, Reported
+from ..running.problems import Problem, Reported
 from ..verdict import UNUSABLE, WRONG
 from . import protocol
 from .files import remove

@@ -22,7 +22,8 @@ from .. import stage
 from ..check import check
 from ..pictures.kernel import draw
 from ..pictures.reading import read
-from ..running.runner import Reported, run
+from ..running.problems import Reported
+from ..running.runner import run
 from ..trace.frames import frame
 from ..trace.trace import Trace, of_run
 from ..verdict import WRONG, Verdict

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import stage
 from ..reference.text import table
-from ..running import runner
+from ..running import problems, runner
 from ..running.worked import StandIn
 from ..trace.states import NAMES, Observed, observe
 
@@ -106,8 +106,8 @@ class Comparison:
             if pair not in said:
                 said.add(pair)
                 out.append(", ".join(f"{ENGINES[a.engine]} {a.op}" for a in first[i:j]))
-                out.append(f"    old  {runner.without_comment(first[i].source)}")
-                news = dict.fromkeys(runner.without_comment(b.source) for b in second[i:j])
+                out.append(f"    old  {problems.without_comment(first[i].source)}")
+                news = dict.fromkeys(problems.without_comment(b.source) for b in second[i:j])
                 out += [f"    {'   ' if k else 'new'}  {line}" for k, line in enumerate(news)]
             i = j
         return "\n".join(out)

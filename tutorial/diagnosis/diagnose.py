@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..running import runner
+from ..running import problems
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
 from . import matching, order
@@ -82,7 +82,7 @@ def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnos
             made = evidence.overflow[1]
             where += (
                 f" The first infinity or NaN comes from line {made.line}: "
-                f"{runner.without_comment(made.source)}."
+                f"{problems.without_comment(made.source)}."
             )
             details["line"] = made.line
     return Diagnosis(f"{where} {text}", answer.result.case.family, cause, details)

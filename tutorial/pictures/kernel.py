@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import SMALL, WIDTH, Canvas, Picture
-from .reading import Flow, HbmTensor, Tile, Written, by_line, coarse, planes, read
+from .reading import Flow, HbmTensor, SourceInstruction, Tile, by_line, coarse, planes, read
 
 LANES = {"hbm": (8.0, 40.0), "sbuf": (56.0, 108.0), "psum": (172.0, 62.0)}
 """Where each memory's column begins, and how wide it is."""
@@ -66,7 +66,7 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     return replace(made, places=tuple(_places_of_all(flow, places)))
 
 
-def _folded(flow: Flow) -> dict[Written, int]:
+def _folded(flow: Flow) -> dict[SourceInstruction, int]:
     """The steps to draw: those of one line taken together where there are many."""
     return flow.steps if len(flow.steps) <= MOST else by_line(flow)
 
@@ -166,7 +166,7 @@ def _patches(counts: NDArray[np.int64]) -> list[tuple[float, float, float, float
 Place = tuple[float, float, float, float]
 
 
-def _places(steps: Sequence[tuple[Written, int]], top: float) -> list[Place]:
+def _places(steps: Sequence[tuple[SourceInstruction, int]], top: float) -> list[Place]:
     """x, y, width and height of the tile that each step writes."""
     on_chip = [s.target for s, _ in steps if s.target.memory != "hbm"]
     widest = max((tile.free for tile in on_chip), default=1)
@@ -187,7 +187,7 @@ def _tile_size(tile: Tile, widest: int, room: float) -> tuple[float, float]:
 
 
 def _arrows(
-    c: Canvas, steps: Sequence[tuple[Written, int]], places: Sequence[Place], i: int
+    c: Canvas, steps: Sequence[tuple[SourceInstruction, int]], places: Sequence[Place], i: int
 ) -> None:
     """From the last writer of each source above to the tile that the step writes."""
     step = steps[i][0]
@@ -204,7 +204,12 @@ def _arrows(
 
 
 def _step(
-    c: Canvas, name: str, counted: tuple[Written, int], place: Place, extra: int, new: bool
+    c: Canvas,
+    name: str,
+    counted: tuple[SourceInstruction, int],
+    place: Place,
+    extra: int,
+    new: bool,
 ) -> None:
     """The tile that a step writes, and its words: what it does, on which line, how often."""
     (step, count), (x, y, wide, tall) = counted, place
@@ -268,7 +273,7 @@ def _words(flow: Flow, title: str, worked: Flow | None) -> str:
     return " ".join(filter(None, said))
 
 
-def _compared(what: str, steps: Sequence[Written]) -> str:
+def _compared(what: str, steps: Sequence[SourceInstruction]) -> str:
     if not steps:
         return ""
     named = [f"{s.op} to {s.target.name}" for s in steps[:6]]

@@ -43,7 +43,7 @@ class Tile(NamedTuple):
         return math.prod(self.shape) // max(self.partitions, 1)
 
 
-class Written(NamedTuple):
+class SourceInstruction(NamedTuple):
     """One instruction of the kernel's text, however often its loops ran it."""
 
     op: str
@@ -80,8 +80,8 @@ class Flow:
     """`steps` in the order in which they first ran, each with how often it ran; `order` has them
     as they ran, turn by turn. `filename` is that of the kernel's text."""
 
-    steps: dict[Written, int] = field(default_factory=dict)
-    order: list[Written] = field(default_factory=list)
+    steps: dict[SourceInstruction, int] = field(default_factory=dict)
+    order: list[SourceInstruction] = field(default_factory=list)
     filename: str = ""
     tensors: list[HbmTensor] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ def read(run: Any) -> Flow:
         for k, operand in enumerate(record.written):
             _count(tensors, operand, "writes", record, None if k else _cells(chosen, -1))
         sources = [o for o in record.srcs if o.meta.space in MEMORIES]
-        step = Written(
+        step = SourceInstruction(
             record.signature.instruction.name,
             record.signature.engine,
             place.line,
@@ -143,10 +143,10 @@ def _cells(chosen: Mapping[int, Any], operand: int) -> NDArray[np.int64] | None:
     return found
 
 
-def by_line(flow: Flow) -> dict[Written, int]:
+def by_line(flow: Flow) -> dict[SourceInstruction, int]:
     """The steps with those of one line taken together: the last of them, with all that the line
     reads and does not make itself; the operation says how many there are."""
-    groups: dict[int, list[Written]] = {}
+    groups: dict[int, list[SourceInstruction]] = {}
     for step in flow.steps:
         groups.setdefault(step.line, []).append(step)
     found = {}

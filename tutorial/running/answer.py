@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from .runner import Result
 
 AGREES = 3e-4  # relative to the largest finite element: two fp32 ways to make the same mistake
-AGREES_SHORT = 2e-2  # the same for two bf16 ways
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from nkisim.machine import shapes
 
 from ..stage import Stage
 from ..verdict import WRONG
-from .runner import Problem, Result, line_of, parameter_names, run
+from .problems import Problem, line_of
+from .runner import Result, parameter_names, run
 
 CAUSE = "not computed by instructions"
 _MOVES = ("stack", "concatenate", "vstack", "hstack", "ascontiguousarray", "transpose", "copy")

@@ -11,7 +11,7 @@ import numpy as np
 from nkisim.machine import narrow
 
 from .. import stage
-from . import runner
+from . import problems
 
 
 def named_after_stages(names: Sequence[str]) -> list[tuple[stage.Stage, Path]]:
@@ -58,7 +58,7 @@ def arrays_of(path: str | None) -> dict[str, Any] | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not hasattr(archive, "files"):
-                raise runner.Unusable(
+                raise problems.Unusable(
                     f"{path} holds one array; save the inputs by name with numpy.savez."
                 )
             arrays = {name: archive[name] for name in archive.files}
@@ -68,9 +68,9 @@ def arrays_of(path: str | None) -> dict[str, Any] | None:
                 for name, x in arrays.items()
             }
             return {name: x if x.ndim else x.item() for name, x in arrays.items()}
-    except runner.Unusable:
+    except problems.Unusable:
         raise
     except Exception as error:
-        raise runner.Unusable(
-            f"{path} is not an .npz file that can be read: {runner.one_line(error)}"
+        raise problems.Unusable(
+            f"{path} is not an .npz file that can be read: {problems.one_line(error)}"
         ) from error

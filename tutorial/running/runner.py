@@ -1,5 +1,4 @@
-"""Running a learner's kernel: load it from a file, call it on a case, and say in one sentence what
-went wrong."""
+"""Running a learner's kernel: load it from a file and call it on a case."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ import io
 import linecache
 import os
 import sys
-import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,22 +19,21 @@ from typing import Any
 import numpy as np
 
 from ..stage import Case, Stage
-from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
+from ..verdict import NOT_ATTEMPTED, UNUSABLE, WRONG
 from . import refusals
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a kernel gave no answer. `kind` is illegal access, unwritten output, output, own
-    assertion, exception, ...; `cause` the key of the mistake behind it, where one was
-    recognised; `rule` the id of the simulator's rule that was broken."""
-
-    outcome: str
-    kind: str
-    sentence: str
-    details: str = ""
-    cause: str | None = None
-    rule: str = ""
+from .problems import (
+    CheckError,
+    Problem,
+    Unusable,
+    function_of,
+    kernel_error,
+    line_in,
+    one_line,
+    package_of,
+    plain_function,
+    problem_of,
+    said,
+)
 
 
 @dataclass(eq=False)
@@ -54,22 +51,6 @@ class Result:
     problem: Problem | None = None
     advice: dict[tuple[str, int], str] = field(default_factory=dict)
     replayed: bool = False
-
-
-class Unusable(Exception):
-    """A file or an object that cannot be checked; the text is one sentence."""
-
-
-class Reported(Exception):
-    """A problem that another process found with the kernel that it holds."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.sentence)
-        self.problem = problem
-
-
-class CheckError(Exception):
-    """The check itself cannot work here, whatever the kernel; the text is one sentence."""
 
 
 def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
@@ -103,7 +84,7 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        place = _line_in(error, str(file))
+        place = line_in(error, str(file))
         raise Unusable(f"{file}{place}: the file does not import: {one_line(error)}") from error
     finally:
         sys.modules.pop(name, None)
@@ -134,15 +115,6 @@ def _beside(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
         with contextlib.suppress(ValueError):
             sys.path.remove(str(folder))
-
-
-def function_of(kernel: Any) -> Any:
-    """The plain function inside a jitted kernel, or the kernel itself."""
-    for name in ("function", "func", "__wrapped__", "fn"):
-        inner = getattr(kernel, name, None)
-        if callable(inner):
-            return inner
-    return kernel
 
 
 def usable(kernel: Any, stage: Stage) -> Problem | None:
@@ -240,8 +212,8 @@ def run(
                 result.returned = kernel(*args, **case.options)
             if hasattr(kernel, "lowered"):  # held by another process, perhaps without a program
                 result.run = result.run if kernel.lowered else None
-            elif not len(result.run) and _package(kernel) != "nkisim":
-                raise Unusable(_plain_function(kernel))
+            elif not len(result.run) and package_of(kernel) != "nkisim":
+                raise Unusable(plain_function(kernel))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -290,116 +262,22 @@ def _advice(result: Result) -> Iterator[None]:
         for warning in caught:
             if isinstance(warning.message, RuleWarning):
                 error = warning.message.error
-                result.advice.setdefault((error.rule, error.line), _kernel_error(error))
+                result.advice.setdefault((error.rule, error.line), kernel_error(error))
             else:
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
 
 
-def problem_of(
-    error: BaseException, kernel: Any, stage: Stage, sizes: str, run: Any = None
-) -> Problem:
-    """What an exception from a call of `kernel` means, in one sentence; `sizes` says what it was
-    called with, `run` is what was recorded of the call."""
-    import nkisim
-
-    if isinstance(error, Reported):
-        return error.problem
-    if isinstance(error, NotImplementedError):
-        return Problem(
-            NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.", one_line(error)
-        )
-    if isinstance(error, nkisim.SimulatorError):
-        return Problem(
-            FAILED,
-            "simulator",
-            f"The simulator failed, not your kernel: {one_line(error)} Please report it with the "
-            "kernel.",
-        )
-    if isinstance(error, nkisim.KernelError):
-        if error.rule == "outside-kernel" and _package(kernel) != "nkisim":
-            return Problem(UNUSABLE, "no kernel", _plain_function(kernel))
-        kind = (
-            ("unwritten output")
-            if error.rule in ("unwritten-output", "no-output")
-            else "illegal access"
-        )
-        found = refusals.refused(error) if refusals.ran_in(run) == refusals.DIALECT else None
-        cause, why = found or _of_a_grid(error, run) or (None, None)
-        return Problem(WRONG, kind, _kernel_error(error, why), said(error), cause, error.rule)
-    if isinstance(error, Unusable):
-        return Problem(UNUSABLE, "no kernel", str(error))
-    if isinstance(error, AssertionError):
-        why = one_line(error) if said(error) else f"assertion failed{line_of(error, kernel)}"
-        return Problem(
-            WRONG,
-            "own assertion",
-            f"The kernel refuses an input that the stage allows ({sizes}): {why}",
-        )
-    if isinstance(error, (SystemExit, GeneratorExit)):
-        return Problem(
-            WRONG,
-            "exception",
-            f"The kernel ends the program instead of returning its output: it raises "
-            f"{one_line(error)}{line_of(error, kernel)}.",
-        )
-    if isinstance(error, RecursionError):
-        return Problem(WRONG, "exception", "The kernel calls itself without end.")
-    return Problem(
-        WRONG,
-        "exception",
-        f"The kernel raises {one_line(error)}{line_of(error, kernel)}.",
-        _traceback(error),
-    )
-
-
-def _of_a_grid(error: Any, run: Any) -> tuple[str, str] | None:
-    """(cause, sentence) where an output is only partly written since the program instances of a
-    grid do not share it, or since no grid was launched; None where that is not so."""
-    if error.rule != "unwritten-output" or run is None or not run.programs:
-        return None
-    program = run.programs[-1]
-    if len(program.instances) > 1 and "nl.hbm" in getattr(error, "source", ""):
-        return (
-            "output not shared",
-            "nl.hbm is each program instance's own: what all instances of a grid write together "
-            "belongs in nl.shared_hbm.",
-        )
-    if len(program.instances) <= 1 and "program_id" in _names_of(program):
-        return (
-            "grid forgotten",
-            "The kernel asks for nl.program_id and was launched without a grid, so that only "
-            "instance 0 ran: kernel[n](...) launches n of them.",
-        )
-    return None
-
-
-def _names_of(program: Any) -> tuple[str, ...]:
-    code = getattr(program, "kernel_code", None)
-    return () if code is None else tuple(code.co_names)
-
-
-def _package(kernel: Any) -> str:
-    """The package whose decorator made the kernel; a plain function's own module is its
-    author's."""
-    return type(kernel).__module__.split(".")[0]
-
-
 def of_the_sdk(kernel: Any) -> bool:
     """Whether the real SDK made the kernel, so that its own simulator runs it and nothing is
     recorded."""
-    return _package(kernel) in ("neuronxcc", "nki")
-
-
-def _plain_function(kernel: Any) -> str:
-    name = getattr(kernel, "__name__", "it")
-    return f"{name} is a plain Python function, not a kernel: put @nki.jit above it."
+    return package_of(kernel) in ("neuronxcc", "nki")
 
 
 def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
     """Run a kernel of the real SDK in the SDK's own simulator, which records nothing."""
-    if _package(kernel) == "nki":
+    if package_of(kernel) == "nki":
         import nki
 
         return nki.simulate(kernel)(*args, **case.options)
@@ -458,60 +336,3 @@ def _unchanged(before: np.ndarray[Any, Any], after: Any) -> bool:
         or before.tobytes() == after.tobytes()
         or np.array_equal(before, after, equal_nan=True)
     )
-
-
-def _kernel_error(error: Any, why: str | None = None) -> str:
-    """One sentence: what the simulator refuses, where, and what to do: `why`, or the error's own
-    remedy."""
-    placed = getattr(error, "line", 0) and error.rule != "no-output"
-    where = f" (line {error.line}: {without_comment(error.source)})" if placed else ""
-    remedy = why or getattr(error, "remedy", None)
-    return f"{error.headline}{where}.{' ' + remedy if remedy else ''}"
-
-
-def without_comment(source: str) -> str:
-    """A source line without its trailing comment."""
-    return source.partition("  #")[0].rstrip()
-
-
-def said(error: BaseException) -> str:
-    """The text of an exception; nothing where making it raises too."""
-    try:
-        return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return ""
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error, limit=-3))
-    except Exception:
-        return type(error).__name__
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(said(error).split())
-    return (
-        (f"{type(error).__name__}: {text}")
-        if text and not isinstance(error, AssertionError)
-        else text or type(error).__name__
-    )
-
-
-def line_of(error: BaseException, kernel: Any) -> str:
-    code = getattr(function_of(kernel), "__code__", None)
-    return _line_in(error, code.co_filename) if code is not None else ""
-
-
-def _line_in(error: BaseException, filename: str) -> str:
-    """ ", line N: source" of the innermost frame in that file, or nothing."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename == filename:
-            return (
-                (f", line {frame.lineno}: {without_comment(frame.line)}")
-                if frame.line
-                else f", line {frame.lineno}"
-            )
-    return ""

@@ -1,11 +1,16 @@
-"""Printing: an answer that cannot be printed is no answer."""
+"""The command line: how a command is added, and printing, where an answer that cannot be printed is
+no answer."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+
+Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+"""Adds a command to the parser of `python -m tutorial`: its name, its function, its help."""
 
 
 class Unsaid(Exception):

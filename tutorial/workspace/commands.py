@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+from ..running.terminal import Add
 from ..stage import Stage, StageError
 from . import progress
 from .signatures import described
 from .start import EXERCISES, CannotStart, exercise_file, start
 
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+STAGE = "its number or its name"
 
 
 def register(add: Add) -> None:
@@ -25,10 +25,27 @@ def register(add: Add) -> None:
     )
     showing = add("progress", _progress, "show what is solved in a folder that 'start' made")
     showing.add_argument("folder", metavar="FOLDER", nargs="?", help="default: the one you are in")
-    calling = add("signature", _signature, "how a function of NKI is called, and with what shapes")
+    calling = add(
+        "signature",
+        _signature,
+        "print how a function of NKI is called, and the shapes that it takes",
+    )
     calling.add_argument("name", metavar="NAME", help="as in nisa.iota or nl.exp")
     calling.add_argument(
         "--stage", default="0", metavar="STAGE", help="in the dialect of this stage; default: 0"
+    )
+
+
+def kernel_options(made: argparse.ArgumentParser) -> None:
+    """What every command about one kernel takes: a stage, a file, inputs of the reader's own."""
+    made.add_argument("stage", metavar="STAGE", help=STAGE)
+    made.add_argument(
+        "file", metavar="FILE", nargs="?", help="default: the stage's file in ./exercises"
+    )
+    made.add_argument(
+        "--input",
+        metavar="NPZ",
+        help="use the arrays of this .npz file instead of the input families",
     )
 
 

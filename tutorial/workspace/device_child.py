@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..cost import ladder
-from ..running import runner
+from ..running import problems, runner
 from ..stage import Case, Stage, get
 
 WARM, TIMED = 10, 100  # iterations
@@ -86,7 +86,7 @@ def compared(lesson: Stage, case: Case, output: Any) -> dict[str, Any]:
 def measured(lesson: Stage, kernel: Any, args: list[Any], case: Case) -> float:
     """The p50 latency of the kernel in us, by the SDK's benchmark."""
     nki = importlib.import_module("nki" if lesson.dialect == "nki" else "neuronxcc.nki")
-    timed = nki.benchmark(warmup=WARM, iters=TIMED)(runner.function_of(kernel))
+    timed = nki.benchmark(warmup=WARM, iters=TIMED)(problems.function_of(kernel))
     timed(*args, **case.options)
     return float(timed.benchmark_result.nc_latency.get_latency_percentile(50))
 

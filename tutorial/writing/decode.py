@@ -19,7 +19,7 @@ import numpy as np
 import nkisim
 
 from .. import stage as stages
-from ..running import runner, worked
+from ..running import problems, runner, worked
 from ..verdict import WRONG
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
@@ -158,7 +158,7 @@ def _decode(
             with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
                 logits = model.step(read[position], position, attention)
         except _NoAnswer as error:
-            problem = runner.Problem(WRONG, "output", str(error))
+            problem = problems.Problem(WRONG, "output", str(error))
             break
         except Exception as error:
             problem = _failed(error, lesson, author, step, position)
@@ -226,9 +226,9 @@ def _failed(
     author: Any,
     step: AttentionStep,
     position: int,
-) -> runner.Problem:
+) -> problems.Problem:
     """The sentence about an error in the `author`, a kernel of `lesson` or a step of stage 10."""
-    problem = runner.problem_of(
+    problem = problems.problem_of(
         error, author, lesson or stages.get(10), f"{position + 1} keys in the cache"
     )
     if step is not attention_step and problem.kind == "exception":

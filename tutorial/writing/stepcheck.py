@@ -20,8 +20,8 @@ from .. import stage
 from ..inputs.draw import OWN, Draw
 from ..reference.mistake import Mistake
 from ..reference.text import short
-from ..running import runner
-from ..running.runner import Problem
+from ..running import problems, runner
+from ..running.problems import Problem
 from ..running.worked import StandIn
 from ..stage import Budget, Case, InputError, Stage
 from ..verdict import CORRECT, UNUSABLE, WRONG, Counter, Verdict
@@ -115,7 +115,7 @@ def answer(lesson: Stage, step: Callable[..., Any], passage: Passage) -> Answers
             )
             break
         except Exception as error:
-            found = runner.problem_of(error, step, lesson, where)
+            found = problems.problem_of(error, step, lesson, where)
             if found.outcome == WRONG:
                 found = replace(
                     found, sentence=found.sentence.replace("The kernel", f"{where}: the step", 1)

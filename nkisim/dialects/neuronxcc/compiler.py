@@ -92,7 +92,20 @@ class _Allocator:
 
         # by name, so that it may be a functools.partial; one with other names gets them in order
         names: tuple[str, ...] = ("idx", "pdim_size", "fdim_size")
-        takes = inspect.signature(func).parameters
+        try:
+            parameters = inspect.signature(func).parameters
+        except (TypeError, ValueError):  # of a built-in one nobody knows
+            parameters = {}  # type: ignore[assignment]
+        takes = list(parameters)
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            takes = list(names)
+        if len(takes) < 3:
+            broken(
+                "argument",
+                f"{api}: func does not take the block's index, its partitions and its bytes",
+                got=repr(func)[:80],
+                limit="a function of idx, pdim_size and fdim_size",
+            )
         if not set(names) <= set(takes):
             names = tuple(takes)[:3]
 
@@ -129,7 +142,7 @@ class _Sbuf(_Allocator):
         _zero(api, base_partition=base_partition)
         rows = _blocks(api, num_par_tiles, "num_par_tiles")
         tiles = _blocks(api, num_free_tiles, "num_free_tiles")
-        start = _traced(base_addr)
+        start = _traced(arguments.integer(base_addr, api, "base_addr"))
 
         def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
             if partitions * rows > 128:
@@ -176,7 +189,7 @@ class _Psum(_Allocator):
         api = "nki.compiler.psum.mod_alloc"
         _zero(api, base_addr=base_addr, base_partition=base_partition)
         banks = _blocks(api, num_bank_tiles, "num_bank_tiles")
-        start = _traced(base_bank)
+        start = _traced(arguments.integer(base_bank, api, "base_bank"))
 
         def check(made_by: str, blocks: tuple[int, ...], partitions: int, size: int) -> None:
             self.block(api, (start + banks - 1, 0, 0), partitions, size)

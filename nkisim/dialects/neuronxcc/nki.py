@@ -120,7 +120,7 @@ def jit(func: Any = None, mode: str = "auto", **kwargs: Any) -> Any:
     Called with NumPy arrays it simulates and returns NumPy arrays; called inside another kernel it
     runs inline.
     """
-    if mode not in _MODES:
+    if not isinstance(mode, str) or mode not in _MODES:
         raise ValueError(f"nki.jit has no mode {mode!r}; there are {', '.join(_MODES)}")
     returns = kwargs.pop("kernel_return", None)
     return _decorator(

@@ -124,6 +124,13 @@ class NKIObject:
 
     def __nki_convert__(self, convert: Any) -> Any:
         """A copy for the kernel, its arrays turned into tensors by convert(field, value)."""
+        if not hasattr(self, "__dict__"):
+            broken(
+                "input",
+                f"an argument is a {type(self).__name__} of another kernel",
+                got=repr(self),
+                remedy="Pass an array or a number.",
+            )
         made = object.__new__(type(self))
         for name, value in self.__dict__.items():
             object.__setattr__(made, name, convert(name, value))

@@ -41,3 +41,14 @@ def test_the_page_about_accuracy_has_the_numbers_that_the_model_gives_now(accura
     assert len(small) >= 5
     for line in accuracy._table(small, "us"):
         assert line in page
+
+
+def test_a_row_that_is_far_off_needs_a_reason(accuracy):
+    def row(what, model):
+        return accuracy.Row(what, "trn1", 100.0, model, "L", "", "", model)
+
+    near, far = row("near", 110.0), row("nearest pixels, of any size", 50.0)
+    lines = accuracy._reasons([near, far])
+    assert "gathers rows" in lines[-2] and not any("| near |" in line for line in lines)
+    with pytest.raises(KeyError, match="no reason is given for the row 'unheard of'"):
+        accuracy._reasons([row("unheard of", 150.0)])

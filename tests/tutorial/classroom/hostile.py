@@ -369,7 +369,7 @@ child.runner.parameter_names = lambda *_: {"q": "class", "k": "def", "v": "if"}
 """,
     "a cost of right values that nobody has counted": IMPORTS
     + """
-from tutorial.running.runner import Problem, Reported
+from tutorial.running.problems import Problem, Reported
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     raise Reported(Problem("wrong", "needless HBM traffic", "", cause="needless HBM traffic"))
 """,

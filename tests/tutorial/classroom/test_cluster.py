@@ -146,6 +146,24 @@ def test_the_same_text_of_several_students_is_judged_once(tmp_path, monkeypatch)
     assert sorted(kept) == ["anna", "ben", "cleo"]
 
 
+def test_what_nobody_could_judge_is_judged_again_by_the_next_run(tmp_path, monkeypatch):
+    jobs = [Submission("anna", 0, "a.py", b"a"), Submission("ben", 0, "b.py", b"b")]
+    outcomes = {0: ["correct"], 1: ["unusable", "wrong"]}
+
+    def there(tasks, setting, done, address):
+        for task in tasks:
+            outcome = outcomes[task.number].pop(0)
+            judged = "no" if outcome == "unusable" else "program"
+            done(task, {"outcome": outcome, "judged": judged, "limits": []})
+
+    monkeypatch.setattr(cluster, "there", there)
+    told = []
+    for _ in range(3):  # the third time nothing is judged
+        found, _ = grade(jobs, tmp_path, Setting("w", Limits()), scheduler="tcp://anywhere:1")
+        told.append([result["outcome"] for result in found])
+    assert told == [["correct", "unusable"], ["correct", "wrong"], ["correct", "wrong"]]
+
+
 def test_a_limit_is_in_force_only_where_it_held_for_all():
     results: list[dict[str, Any]] = [{"limits": ["60 s", "no network"]}, {"limits": ["60 s"]}]
     assert module._in_force([*results, {"limits": []}]) == ["60 s"]

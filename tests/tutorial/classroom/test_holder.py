@@ -21,7 +21,7 @@ from tutorial.classroom.holder import Holder, held, loaded
 from tutorial.classroom.sandbox import Limits
 from tutorial.classroom.submissions import Submission, unusual
 from tutorial.classroom.worker import judged
-from tutorial.running.runner import Reported
+from tutorial.running.problems import Reported
 from tutorial.running.worked import solution as worked
 from tutorial.running.worked import variant
 from tutorial.trace.trace import trace
@@ -140,7 +140,7 @@ def test_without_explaining_a_check_stops_at_the_first_wrong_answer():
 
 SEES = """
 import os
-from tutorial.running.runner import Problem, Reported
+from tutorial.running.problems import Problem, Reported
 seen = []
 def decode_attention_fwd(q, k, v, softmax_scale=None):
     number = float(q[0, 0])  # on shapes alone it has none
