@@ -37,6 +37,12 @@ RIGHT = (
     "stage8_a_position_at_a_time",
     "stage9_negated",
     "stage9_scores_on_chip",
+    "stage3_blocks_of_two",
+    "stage4_state_as_columns",
+    "stage5_padding_cleared_in_k",
+    "stage6_two_level",
+    "stage7_rows_of_heads",
+    "stage9_keys_on_partitions",
 )
 
 
