@@ -99,19 +99,20 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print JSON for machines")
         return made
 
-    workspace.register(add)
-    device_check.register(add)
-    classroom.register(add)
-    challenge.register(add)
+    # in the order in which a learner meets them; a teacher's come last
     add("list", _list, "list the stages: entry points, inputs, what is new")
-    add(
-        "doctor", _doctor, "show versions, backend and target, and what to do if something is wrong"
-    )
     blank = add("blank", _blank, "print a stage's exercise, a complete file to fill in")
     checking = add("check", _check, "check one kernel on all input families")
     looking.register(add)
     running = add("run", _run, "check all stages and print one table")
     writing.register(add)
+    challenge.register(add)
+    workspace.register(add)
+    add(
+        "doctor", _doctor, "show versions, backend and target, and what to do if something is wrong"
+    )
+    device_check.register(add)
+    classroom.register(add)
     blank.add_argument(
         "--out", metavar="PATH", help="write it to this file, which must not exist yet"
     )
