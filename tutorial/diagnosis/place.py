@@ -143,7 +143,7 @@ def advice(evidence: Evidence, placed: bool) -> str:
     if evidence.recorded is None:
         more = "Run the check with NKISIM_FORCE=1, in the course's simulator"
     elif evidence.names_state:
-        more = "The state has names: update m, l and acc in place, once a tile"
+        more = "The state has names: update m, l and acc in place, once for each tile"
     else:
         more = "Name the state (m, l, acc) with name="
     return f"{shape}.{reveals} {more}, and the check can say at which tile it goes wrong."

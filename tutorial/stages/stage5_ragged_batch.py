@@ -231,5 +231,5 @@ STAGE = Stage(
     cost_beyond="max_length = 130",
     questions=QUESTIONS,
     broken=BROKEN,
-    probes=partial(small.batch, 300, (140, 291, 0, 67)),
+    probes=partial(small.batch, 300, (140, 291, 0, 40)),
 )

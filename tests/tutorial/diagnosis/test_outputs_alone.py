@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tutorial.diagnosis import closure, synonyms, wrong_grouped, wrong_one_head
+from tests.tutorial.diagnosis import closure, synonyms, wrong_grouped, wrong_one_head, wrong_ragged
 from tests.tutorial.kernels import changed, load, solution
 from tutorial import check
 from tutorial.running import runner
@@ -60,6 +60,13 @@ def test_infinities_and_nan_in_the_same_places_name_no_mistake_that_others_share
         solution(2), ("m[...] = nisa.tensor_tensor(m, m_tile, op=nl.maximum)", "m[...] = m_tile")
     )
     assert check(2, load(2, text, tmp_path)).cause == "m replaced"
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_positions_that_restart_are_not_taken_for_lengths_that_are_ignored(tmp_path):
+    """A length within the first tile tells them apart."""
+    number, base, changes, cause, _ = wrong_ragged.WRONG["5 position in the tile, where"]
+    assert check(number, load(number, changed(base, *changes), tmp_path)).cause == cause
 
 
 @pytest.mark.usefixtures("unrecorded")
