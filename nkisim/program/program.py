@@ -6,7 +6,6 @@ saved, loaded and compared.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,6 +176,8 @@ class Program:
     @property
     def digest(self) -> str:
         """Hexadecimal digits that two lowerings of one kernel for the same shapes agree in."""
+        import hashlib  # takes 6 ms, most of which is OpenSSL
+
         return hashlib.sha256(body(self, paths=False)).hexdigest()
 
     def __eq__(self, other: object) -> bool:

@@ -4,13 +4,14 @@ scripts and styles do not, and pages that need nothing else."""
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 
 
 def identity(prefix: str, body: str) -> str:
     """An id for a piece of HTML: a hash of its content, so that the same content gives the same
     bytes."""
+    import hashlib  # takes 6 ms, most of which is OpenSSL
+
     return prefix + "-" + hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:12]
 
 

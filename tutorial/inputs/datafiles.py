@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -51,6 +50,8 @@ def troubles() -> list[str]:
     for name in MADE_BY:
         try:
             read(name)
+            import hashlib  # takes 6 ms, most of which is OpenSSL
+
             digest = hashlib.sha256((folder() / name).read_bytes()).hexdigest()
         except OSError as error:
             found.append(str(error))

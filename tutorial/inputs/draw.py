@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +32,8 @@ class Draw:
         text = " ".join(map(str, parts))
         if not self.word:
             return np.random.default_rng(zlib.crc32(text.encode()))
+        import hashlib  # takes 6 ms, most of which is OpenSSL
+
         digest = hashlib.sha256(f"{self.word}\0{text}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 

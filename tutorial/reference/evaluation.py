@@ -3,7 +3,6 @@ reader's."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -140,6 +139,8 @@ def _least(sums: Sequence[F32]) -> float:
 
 def digest(given: Mapping[str, Any]) -> bytes:
     """A short name of what a text reads: names, numbers, and arrays with shape, type and bytes."""
+    import hashlib  # takes 6 ms, most of which is OpenSSL
+
     made = hashlib.blake2b(digest_size=16)
 
     def add(value: Any) -> None:
