@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import Allocation, Form, Lowering, Pattern, Pick, View
+from ..execution.lowering import (
+    END,
+    LOOP,
+    NEXT,
+    Allocation,
+    Form,
+    Lowering,
+    Pattern,
+    Pick,
+    View,
+)
 from ..machine.memory import Meta
 from ..rules import source
 from ..rules.listing import Place
@@ -64,6 +76,22 @@ class Call:
     """Whether values decide if unknown elements are read. Not in a file: it is found out anew."""
 
 
+def _places(codes: Sequence[tuple[CodeType | None, int]], steps: NDArray[Any]) -> tuple[Place, ...]:
+    """The places of a call's steps, which are numbered anew: Python 3.12 moves a loop's place in
+    the byte code when it has run a few times, and what reads alike is one loop."""
+    of_loops = set(steps[np.isin(steps[:, 0], (LOOP, NEXT, END)), 2].tolist())
+    found: dict[tuple[Place, int | None], int] = {}
+    numbers = []
+    for number, (code, lasti) in enumerate(codes):
+        line = source.line_of(code, lasti)
+        name = source.assigned_name(code, lasti) or source.expression_label(code, lasti)
+        place = Place(line.filename, line.line, line.text, name)
+        key = place, None if number in of_loops else number
+        numbers.append(found.setdefault(key, len(found)))
+    steps[:, 2] = np.array(numbers, dtype=np.int64)[steps[:, 2]]
+    return tuple(place for place, _ in found)
+
+
 def call_of(
     lowering: Lowering,
     kernel_name: str,
@@ -74,11 +102,8 @@ def call_of(
     undecided: bool,
 ) -> Call:
     """What a kernel call that has ended noted."""
-    places = []
-    for code, lasti in lowering.codes:
-        line = source.line_of(code, lasti)
-        name = source.assigned_name(code, lasti) or source.expression_label(code, lasti)
-        places.append(Place(line.filename, line.line, line.text, name))
+    steps = np.array(lowering.steps, dtype=np.int64).reshape(-1, 4)
+    places = _places(lowering.codes, steps)
     buffers = lowering.buffers
     return Call(
         kernel_name,
@@ -88,7 +113,7 @@ def call_of(
         given,
         tuple(lowering.outputs),
         tuple(lowering.into),
-        np.array(lowering.steps, dtype=np.int64).reshape(-1, 4),
+        steps,
         np.array(lowering.args, dtype=np.int64),
         tuple(lowering.forms.entries),
         tuple(lowering.metas.entries),
@@ -99,7 +124,7 @@ def call_of(
         tuple(lowering.constants.entries),
         tuple(lowering.picks),
         tuple((buffers[number].meta, values) for number, values in lowering.arrays),
-        tuple(places),
+        places,
         tuple(n for n, b in enumerate(buffers) if b.role in ("output", "scattered")),
         undecided,
     )

@@ -81,6 +81,23 @@ def test_a_replay_returns_the_bits_of_the_direct_call_and_leaves_the_same_run():
     ]
 
 
+def test_a_kernel_with_loops_is_the_same_program_each_time_it_is_lowered():
+    """The first time as well, while Python adapts the loops to what they run over."""
+
+    @nki.jit
+    def sums(x):
+        out = nl.ndarray((128, 8), dtype=nl.float32, buffer=nl.shared_hbm)
+        for i in nl.affine_range(8):
+            total = nl.zeros((128, 1), dtype=nl.float32)
+            for j in nl.sequential_range(16):
+                total[...] = nl.add(total, nl.load(x[:, nl.ds(16 * i + j, 1)]))
+            nl.store(out[:, nl.ds(i, 1)], total)
+        return out
+
+    digests = {nkisim.lower(sums, nkisim.shape((128, 128), np.float32)).digest for _ in range(4)}
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("kernel", "arrays"),
     [
