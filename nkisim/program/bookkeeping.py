@@ -33,7 +33,7 @@ def redirected(execution: Execution, attrs: tuple[Any, ...] | None, held: int) -
         return
     if last is None or last.instruction.name != "nc_matmul":
         refuse("an assignment adds, and its instruction is not a matmul")
-    if tuple(attrs or ()) != tuple(last.attrs._replace(accumulate=True)):
+    if tuple(attrs or ()) != tuple(last.adding):
         refuse("an assignment makes another instruction of a matmul")
 
 
