@@ -16,7 +16,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,10 @@ from ..cost import budget, ladder
 from ..inputs.draw import Draw
 from ..reference.text import table
 from ..running import precision, problems, runner
+from ..running.terminal import Add
 from ..stage import Case
 from .holder import Holder, held
 from .sandbox import Limits
-
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 STAGE = 7
 N_Q, N_KV, D = 32, 8, 128

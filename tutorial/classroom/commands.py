@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import stage
+from ..running.terminal import Add
 from ..stage import StageError
 from . import feedback, gradebook, names
 from .cluster import NoCluster
@@ -18,8 +19,6 @@ from .judges import Setting, seed_of
 from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
 from .sandbox import Limits
 from .submissions import NoSubmissions, Submission, found_in, without_any
-
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 
 def register(add: Add) -> None:
