@@ -248,22 +248,20 @@ def test_the_check_finds_what_it_is_for(rule, spoil, said):
     assert said in " ".join(getattr(notebooks, rule)(lesson, learner, answer))
 
 
-def test_the_command_says_that_all_is_in_order_and_refuses_what_it_does_not_know():
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, ROOT / "tools" / "notebooks.py", *arguments],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-
-    assert (run("check").returncode, run("check").stdout) == (
-        0,
-        f"The notebooks of {len(STAGES)} stages are in order.\n",
+def test_the_command_says_that_all_is_in_order_and_refuses_what_it_does_not_know(capsys):
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "notebooks.py", "check", "0", "3"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
     )
-    assert run("check", "99").returncode == 2
-    assert run("mend").returncode == 2
+    assert (done.returncode, done.stdout) == (0, "The notebooks of 2 stages are in order.\n")
+    assert notebooks.main(["check"]) == 0
+    said = capsys.readouterr().out
+    assert said == f"The notebooks of {len(STAGES)} stages are in order.\n"
+    assert notebooks.main(["check", "99"]) == 2
+    assert notebooks.main(["mend"]) == 2
 
 
 def test_a_missing_edition_is_a_sentence(monkeypatch, tmp_path):
