@@ -31,7 +31,9 @@ NOT_RUN = re.compile(
     r"pip install|python -m pytest|python -m sphinx|jupyter|git archive|import "
     r"neuronxcc\.nki'$|\.venv"
 )
-RUN_FOR_ITS_TABLE = "python -m tutorial run"  # tools/docs_tables.py runs it: README.md has the table
+RUN_FOR_ITS_TABLE = (
+    "python -m tutorial run"  # tools/docs_tables.py runs it: README.md has the table
+)
 
 
 def text_of(page: Path) -> str:
