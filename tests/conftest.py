@@ -15,6 +15,10 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("project")
 
+# The suite starts some two hundred Pythons. Where they are told to keep no byte code, as in many
+# containers, each of them compiles the whole project: a fifth of a second every time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Completed = subprocess.CompletedProcess[str]
 
 
