@@ -107,7 +107,7 @@ class Evidence:
 
     @cached_property
     def _its_own(self) -> set[str]:
-        """The quantities that the kernel keeps in a way of its own: they differ from the oracle's
+        """The quantities that the kernel keeps in its own way: they differ from the oracle's
         where its answers are right."""
         right = [i for i in range(len(self.answers)) if i not in self.failing]
         several = sorted(right, key=lambda i: (self.problems[i].n <= 128, self._size(i)))
@@ -220,7 +220,7 @@ class Evidence:
     # -- what it computes --------------------------------------------------------------------------
     @cached_property
     def alpha_formed(self) -> bool:
-        """Whether the kernel takes exp of something with one element a row, as alpha has."""
+        """Whether the kernel takes exp of something with one element per row, as alpha has."""
         exps = [made for made in self.instructions(self.first) if _is_exp(made)]
         # p, whose last tile may have one key
         large = {made.line for made in exps if not self._is_small(made, self.first)}
@@ -245,8 +245,8 @@ class Evidence:
 
     @cached_property
     def overflow(self) -> tuple[str, Any] | None:
-        """The instruction that made the first infinity or NaN, and whether it has one element a row
-        ("row") or more ("tile"), or divides ("division"); None if there is none in the first
+        """The instruction that made the first infinity or NaN, and whether it has one element per
+        row ("row") or more ("tile"), or divides ("division"); None if there is none in the first
         failing case."""
         looked_at = [self.first] if self.problems[0].lengths is None else self.failing
         at = next((i for i in looked_at if self.is_plain(i)), None)
@@ -256,7 +256,7 @@ class Evidence:
         if answer.result.run is None or np.isfinite(answer.output).all():
             return None
         run = runner.run(self.kernel, answer.result.case, self.stage, keep_results=True).run
-        exps: set[str] = set()  # 1 / exp is no division by l, but another way to form alpha
+        exps: set[str] = set()  # 1 / exp is not a division by l, but another way to form alpha
         for made, value in zip(run.instructions, run.results, strict=True):
             (exps.add if _is_exp(made) else exps.discard)(made.dst[0].name)
             if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):

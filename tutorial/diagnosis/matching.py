@@ -212,7 +212,7 @@ class Recorded:
             self._sort(self.trial)
 
     def _sort(self, trial: Trial) -> None:
-        """All numbers, and those of results with a value a row: m, l and alpha are such."""
+        """All numbers, and those of results with one value per row: m, l and alpha are such."""
         few = 2 * trial.problem.n_q_heads
         kept = [np.unique(x) for x in trial.result.run.results if x.size <= 1 << 14]
         for scalar in (True, False):

@@ -72,7 +72,7 @@ the second."""
 
 
 def scale_name(scale: float) -> str:
-    """The family of a case with a scale of its own: "softmax_scale = -0.25"."""
+    """The family of a case with its own scale: "softmax_scale = -0.25"."""
     return f"softmax_scale = {scale:g}"
 
 

@@ -173,7 +173,7 @@ def attention(case: Case) -> Attention:
 
 
 def views(whole: Attention) -> tuple[Attention, ...]:
-    """What the splits hold, one row a split and query head, for both usual ways to deal out the
+    """What the splits hold, one row per split and query head, for both usual ways to deal out the
     tiles."""
     return tuple(
         splitting.held(
