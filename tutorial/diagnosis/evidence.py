@@ -226,22 +226,17 @@ class Evidence:
         large = {made.line for made in exps if not self._is_small(made, self.first)}
         return any(made.line not in large for made in exps)
 
-    def does(self, operator: str) -> bool:
-        """Whether any instruction uses an operator whose name has this in it."""
-        return any(
-            operator in str(value)
-            for made in self.instructions(self.first)
-            for value in made.attrs.values()
-        )
-
     @cached_property
     def divides(self) -> bool:
-        """Whether the kernel divides by anything."""
-        return (
-            self.does("divide")
-            or self.does("reciprocal")
-            or any(made.op == "reciprocal" for made in self.instructions(self.first))
-        )
+        """Whether anything is divided on the way to what the kernel stores."""
+        live: set[str] = set()
+        for made in reversed(self.instructions(self.first)):
+            stored = made.dst[0].space == "hbm"
+            if stored or any(operand.name in live for operand in made.dst):
+                if _divides(made):
+                    return True
+                live.update(operand.name for operand in made.srcs)
+        return False
 
     @cached_property
     def overflow(self) -> tuple[str, Any] | None:
@@ -260,9 +255,7 @@ class Evidence:
         for made, value in zip(run.instructions, run.results, strict=True):
             (exps.add if _is_exp(made) else exps.discard)(made.dst[0].name)
             if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
-                divides = made.op == "reciprocal" or bool(
-                    {"divide", "reciprocal"} & set(map(str, made.attrs.values()))
-                )
+                divides = _divides(made)
                 divides &= not made.srcs or made.srcs[0].name not in exps
                 return "division" if divides else "row" if self._is_small(
                     made, at
@@ -367,6 +360,13 @@ class Evidence:
 
 def _is_short(dtype: str) -> bool:
     return dtype in ("bfloat16", "float16") or dtype.startswith("float8")
+
+
+def _divides(made: Any) -> bool:
+    """Whether an instruction divides, or takes a reciprocal."""
+    return made.op == "reciprocal" or any(
+        "divide" in str(value) or "reciprocal" in str(value) for value in made.attrs.values()
+    )
 
 
 def _is_exp(made: Any) -> bool:
