@@ -1,18 +1,20 @@
 """What a person reads here is plain English: no banned idiom, no misspelt word.
 
 `docs/writing-style.md` has the reasons. The pages, the prose of the notebooks, the solutions with
-their comments, the messages of both packages, and what the scripts print and say about themselves
-are searched for idioms; other docstrings and comments are checked for spelling only.
+their comments, the messages, docstrings and comments of both packages, and what the scripts print
+and say about themselves are searched for idioms.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,31 @@ def messages_of(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def notes_of(path: Path) -> list[tuple[int, str]]:
+    """The docstrings and comments of a module, each with its line. Whole lines of comments that
+    follow on one another are one text."""
+    text = path.read_text(encoding="utf-8")
+    found = [
+        (node.lineno, node.value.value)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    ]
+    above = -1  # the line of the last comment, where that is the whole line
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        line, said = token.start[0], token.string.lstrip("# ")
+        whole = not token.line[: token.start[1]].strip()
+        if whole and above == line - 1:
+            found[-1] = found[-1][0], f"{found[-1][1]} {said}"
+        else:
+            found.append((line, said))
+        above = line if whole else -1
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_has_no_banned_idiom(page: Path) -> None:
     assert found_in(prose_of(page)) == []
@@ -140,13 +167,16 @@ def test_a_lesson_has_no_banned_idiom(notebook: Path) -> None:
     assert [found for cell in cells_of(notebook) for found in found_in(cell)] == []
 
 
+@pytest.mark.parametrize("texts", [messages_of, notes_of])
 @pytest.mark.parametrize("package", ["nkisim", "tutorial"])
-def test_a_message_has_no_banned_idiom(package: str) -> None:
+def test_a_message_a_docstring_and_a_comment_have_no_banned_idiom(
+    package: str, texts: Callable[[Path], list[tuple[int, str]]]
+) -> None:
     assert [
         f"{path.relative_to(ROOT).as_posix()}:{line}: {found}"
         for path in CODE
         if path.relative_to(ROOT).parts[0] == package
-        for line, text in messages_of(path)
+        for line, text in texts(path)
         for found in found_in(text)
     ] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,16 @@ def test_no_imports_go_round_in_a_circle(package: str) -> None:
         for targets in graph.values():
             targets.difference_update(leaves)
     assert not graph, f"in a circle, or above one: {sorted(graph)}"
+
+
+def test_nothing_imports_a_stage_so_that_a_class_can_be_given_any_of_them() -> None:
+    known = modules("tutorial")
+    assert [
+        f"{path.relative_to(ROOT)}:{line} imports {target}"
+        for name, path in known.items()
+        for line, target in imports(name, path, known)
+        if re.fullmatch(r"tutorial\.stages\.stage\d+_\w+", target)
+    ] == []
 
 
 @pytest.mark.parametrize("package", ROOMS)

@@ -1,4 +1,4 @@
-"""The course as a library: one module a stage, and what the notebooks call.
+"""The course as a library: one module per stage, and what the notebooks call.
 
     from tutorial import check, trace
     check(3, decode_attention_fwd)      # an outcome, one sentence, the counters

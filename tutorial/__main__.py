@@ -255,7 +255,7 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Check every file that is named after a stage, each in a process of its own; the worst outcome
+    """Check every file that is named after a stage, each in a separate process; the worst outcome
     is the exit status."""
     named = files.named_after_stages(options.files)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
@@ -283,7 +283,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _apart(lesson: stage.Stage, file: Path, seconds: float) -> Verdict:
-    """The verdict on one file, given in a process of its own."""
+    """The verdict on one file, given in a separate process."""
     found = process.apart(["check", str(lesson.number), str(file)], seconds)
     if isinstance(found, str):
         return Verdict(verdicts.UNUSABLE, found, lesson.number, lesson.name, cause="no verdict")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,8 @@ OWN_INPUT = "your input"
 class Break:
     """A mistake: the cause that the check gives, what to change in the solution's text to make it,
     and the line of the twin written wrongly ("" where there is none): see `reference.twins`.
-    `stand_in` is the broken entry point itself, for where neither the solution nor such a line is
-    there."""
+    `stand_in` is the broken entry point itself, for where the solutions are not here and the edited
+    twin does not do."""
 
     cause: str
     changes: tuple[tuple[str, str], ...]
@@ -247,8 +248,12 @@ class Stage:
     @property
     def blank(self) -> str:
         """The exercise: the text of the file that the learner completes."""
-        source = resources.files("tutorial.stages") / "exercises" / f"{self.file_name}.py"
-        return source.read_text(encoding="utf-8")
+        return self.exercise.read_text(encoding="utf-8")
+
+    @property
+    def exercise(self) -> Traversable:
+        """The file that the learner completes, as the package has it."""
+        return resources.files("tutorial.stages") / "exercises" / f"{self.file_name}.py"
 
     @property
     def call(self) -> str:
@@ -312,8 +317,8 @@ def _expected(oracle: Callable[..., NDArray[np.float64]], case: Case) -> NDArray
 
 
 @cache
-def stages() -> tuple[Stage, ...]:
-    """All stages, by number."""
+def defined() -> tuple[Stage, ...]:
+    """All stages whose modules are here, by number."""
     package = importlib.import_module("tutorial.stages")
     found = []
     for module in pkgutil.iter_modules(package.__path__):
@@ -322,16 +327,23 @@ def stages() -> tuple[Stage, ...]:
     return tuple(sorted(found, key=lambda stage: stage.number))
 
 
+@cache
+def stages() -> tuple[Stage, ...]:
+    """All stages whose exercises are here, by number. A learner's edition of a few lessons has the
+    stages before `defined`, too: lessons compare with them."""
+    return tuple(stage for stage in defined() if stage.exercise.is_file())
+
+
 def get(key: int | str | Stage) -> Stage:
-    """The stage of that number or name: 3, "3", "online_softmax" and "stage3_online_softmax" are
-    the same.
+    """The stage of that number or name, among all that are `defined`: 3, "3", "online_softmax" and
+    "stage3_online_softmax" are the same.
 
     Raises StageError with the names there are.
     """
     if isinstance(key, Stage):
         return key
     text = str(key).strip().removesuffix(".py").replace("-", "_")
-    for stage in stages():
+    for stage in defined():
         if text in (str(stage.number), stage.name, stage.file_name, f"stage{stage.number}"):
             return stage
     known = ", ".join(f"{stage.number} {stage.name}" for stage in stages())

@@ -23,7 +23,7 @@ def known(execution: Execution, shape: Any, dtype: Any, in_psum: bool) -> Meta |
             return None
     try:
         return execution.like.get((shape, dtype, in_psum))
-    except TypeError:  # what cannot be a key is no data type either
+    except TypeError:  # what cannot be a key cannot be a data type either
         return None
 
 

@@ -21,7 +21,7 @@ class TileSize:
 
     @property
     def psum_fmax(self) -> int:
-        """fp32 elements of a PSUM tile a partition."""
+        """fp32 elements per partition of a PSUM tile."""
         return self._target.psum_bank_fp32
 
     @property

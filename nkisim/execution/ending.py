@@ -41,8 +41,8 @@ def home(kernel: Called) -> source.Line:
 def check_capacity(program: Execution, kernel: Called) -> None:
     """The tiles in use at one time fit on chip, for the best allocator there can be.
 
-    Those that the kernel placed itself do not count: each was held against the memory's end when it
-    was made, and they share room with one another as the kernel wishes (`places`).
+    Those that the kernel placed itself do not count: each was compared with the memory's end when
+    it was made, and they share room with one another as the kernel wishes (`places`).
     """
     target = program.config.target
     buffers = program.buffers

@@ -191,7 +191,7 @@ def _second(
     values: Any,
     place: tuple[CodeType, int],
 ) -> None:
-    """Write the second destination: read out by a step of its own, after the result, since both
+    """Write the second destination: read out by a separate step, after the result, since both
     may lie in one tile."""
     index = admit(execution, extra, api, signature, srcs)
     if execution.values:

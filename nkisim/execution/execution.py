@@ -50,7 +50,7 @@ _SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}
 _new: Any = object.__new__
 _getframe = sys._getframe
 _MOST = 1 << 16
-"""Of one configuration; then it begins anew with the next kernel."""
+"""Of one configuration; then it starts again with the next kernel."""
 
 
 class Execution(Observed):
@@ -376,7 +376,7 @@ class Execution(Observed):
         return self.scope
 
     def iterate(self, values: range, affine: bool) -> Iterator[int]:
-        """Run a loop: each iteration is a scope of its own; those of an affine_range must not
+        """Run a loop: each iteration is a separate scope; those of an affine_range must not
         depend on one another."""
         parent, outer = self.scope, self.affine
         scope = None

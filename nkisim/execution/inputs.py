@@ -92,7 +92,7 @@ def input_tensor(program: Execution, name: str, value: Any, mutable: bool) -> Te
 
 
 def mapped(name: str, value: Any, leaf: Callable[[str, Any], Any]) -> Any:
-    """An argument with `leaf(name, array)` in the place of each array in it."""
+    """An argument with `leaf(name, array)` instead of each array in it."""
 
     def again(part: str, v: Any) -> Any:
         return mapped(f"{name}{part}", v, leaf)

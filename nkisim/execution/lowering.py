@@ -1,6 +1,6 @@
 """What a kernel asks of the machine, noted call by call while it runs on shapes alone.
 
-A lowered program is this list: with values in the place of shapes the same calls give the same
+A lowered program is this list: with values instead of shapes the same calls give the same
 results, histories, prints and refusals (`program.replay`). So what is noted are the calls, not what
 became of them: an instruction and the assignment that redirects it are two steps; a memset that the
 zeros of a PSUM tile turn out to need is none, because it will turn out again.

@@ -88,7 +88,7 @@ def execute_masked(
 ) -> Tensor:
     """The general way: masks, unknown elements, run-time indices, grids that reach out of bounds.
 
-    `counted`: the fast way has counted the instruction before it found that it is none of its own.
+    `counted`: the fast way has counted the instruction before it found that it cannot do it.
     """
     given = condition(mask, api)
     signature = _signature(execution, instruction, api, dst, srcs, attrs, space, dtype, extra)
@@ -268,7 +268,7 @@ def _own_mask(
 def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Share | None:
     """What a record tells of the mask, and of the indices that pick elements."""
     share = None if keep is None else Share(int(np.count_nonzero(keep)), keep.size)
-    # who reads the records for their dependencies must know the tiles of indices
+    # code that reads the records for their dependencies must know the tiles of indices
     picks = tuple(
         Operand(t.buf, t.off, t.meta)
         for s in (*srcs, dst)

@@ -55,8 +55,8 @@ def fit(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def along(flags: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Flags of rows (one a reduction, its axes kept) over a result of `shape`, which may have
-    several elements a row."""
+    """Flags of rows (one per reduction, its axes kept) over a result of `shape`, which may have
+    several elements per row."""
     if flags.size == size_of(shape):
         return flags.reshape(shape)
     return np.broadcast_to(flags.reshape(flags.shape[:1] + (1,) * (len(shape) - 1)), shape)

@@ -298,7 +298,7 @@ class Written:
         cells = buf.cells or buf.known()
         new = cells.owner is None
         index = buf.index(t)
-        owner = cells.own()  # after `index`, which may make it anew
+        owner = cells.own()  # after `index`, which may replace it
         loop = None if new or held else self._earlier(owner[index])
         owner[index] = self.scope.serial
         if buf.state == FULL:

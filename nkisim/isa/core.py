@@ -78,7 +78,7 @@ class Plan:
     """Of a stateful `compute` that resets its registers, reduces into them and reads them out the
     same without registers: source arrays -> two results."""
     effect: Callable[[Any], None] | None = None
-    """What a run without values does in the place of a stateful `compute`: the program -> registers
+    """What a run without values does instead of a stateful `compute`: the program -> registers
     checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""

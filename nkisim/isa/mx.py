@@ -210,7 +210,7 @@ def _sizes_go_together(call: Call, stationary: Tensor, moving: Tensor) -> None:
 
 
 def _into_psum(call: Call, width: int) -> None:
-    """The destination lies in PSUM, is fp32 or bf16, and holds `width` elements a partition."""
+    """The destination lies in PSUM, is fp32 or bf16, and holds `width` elements per partition."""
     moving = call.srcs[1]
     dst = call.dst
     space = dst.meta.space if dst is not None else call.space

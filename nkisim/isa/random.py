@@ -88,7 +88,7 @@ class Generator:
 
 
 def generator_of(program: Any, engine: str) -> Generator:
-    """The generator of an engine; a program instance begins with states of its own."""
+    """The generator of an engine; a program instance begins with its own states."""
     key = f"random {engine}"
     found = program.registers.get(key)
     if found is None:

@@ -54,8 +54,8 @@ def _flat(a: np.ndarray) -> np.ndarray:
     hidden=("most_axes",),
 )
 def MAX8(call: Call) -> Plan:
-    """attrs: (most axes of src,): 5 in NKI 0.1, 3 in NKI 0.6. src (p, ...) of 8 to 16384 elements a
-    partition -> (p, 8)."""
+    """attrs: (most axes of src,): 5 in NKI 0.1, 3 in NKI 0.6. src (p, ...) of 8 to 16384 elements
+    per partition -> (p, 8)."""
     src = call.srcs[0]
     call.tile(src, "src")
     _axes(call, src, "src", call.attrs.most_axes)

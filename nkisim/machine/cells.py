@@ -4,7 +4,7 @@ treated alike.
 Whether an element has been written, and which loop iteration wrote it, is asked of tensors of
 gigabytes; but a kernel writes them tile by tile. So the tensor is cut into equal blocks, one cell
 each, as large as the regions named so far allow: along each axis the block length is the greatest
-common divisor of all bounds seen. What is said of a region is exact, always: a region that is no
+common divisor of all bounds seen. What is said of a region is exact, always: a region that is not a
 box of whole blocks makes the blocks smaller, down to one element.
 """
 
@@ -45,7 +45,7 @@ def box_of(
     whole: tuple[int, ...], off: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Box | None:
     """Which box of a row-major tensor of shape `whole` a strided view of it covers; None if it is
-    no box.
+    not a box.
 
     `off` and `strides` in elements. Order and repetition of elements do not matter (transposed,
     stride 0).
@@ -149,7 +149,7 @@ class Cells:
         """The subscript for `written` and `owner` of exactly the elements of a region (element
         offset, shape, strides).
 
-        The call may make the blocks smaller and the two arrays anew: take them after it, and use
+        The call may make the blocks smaller and replace the two arrays: take them after it, and use
         the index before the next.
         """
         steps = _steps(self.shape, shape, strides)

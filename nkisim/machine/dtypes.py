@@ -94,7 +94,7 @@ def resolve(dtype: Any) -> np.dtype:
             found = np.dtype(dtype)
         except TypeError:
             raise TypeError(f"{dtype!r} is not an NKI data type") from None
-    else:  # NumPy takes more: whatever has a dtype of its own, and the numbers of its types
+    else:  # NumPy takes more: whatever has its own dtype, and the numbers of its types
         raise TypeError(f"{dtype!r} is not an NKI data type")
     if found not in _SUPPORTED_SET:
         hint = "; convert with x.astype(np.float32)" if found == np.float64 else ""

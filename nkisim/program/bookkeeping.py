@@ -1,4 +1,4 @@
-"""The steps of a program that leave no record of their own, held to what a lowering makes of them:
+"""The steps of a program that leave no record, held to what a lowering makes of them:
 where one could be put elsewhere, values would move, and nobody would count them."""
 
 from __future__ import annotations

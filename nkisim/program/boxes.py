@@ -198,7 +198,7 @@ def _axis(places: np.ndarray) -> Axis:
 
 
 def reshaped(box: Box, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Box:
-    """The same elements of one memory under another shape; more where they are no box there."""
+    """The same elements of one memory under another shape; more where they are not a box there."""
     if shape == wanted:
         found_box: Box = box
         return found_box

@@ -73,11 +73,11 @@ class Call:
     outputs: tuple[int, ...]
     """The buffers that lie in shared HBM."""
     undecided: bool = False
-    """Whether values decide if unknown elements are read. Not in a file: it is found out anew."""
+    """Whether values decide if unknown elements are read. Not in a file: it is found out again."""
 
 
 def _places(codes: Sequence[tuple[CodeType | None, int]], steps: NDArray[Any]) -> tuple[Place, ...]:
-    """The places of a call's steps, which are numbered anew: Python 3.12 moves a loop's place in
+    """The places of a call's steps, which are renumbered: Python 3.12 moves a loop's place in
     the byte code when it has run a few times, and what reads alike is one loop."""
     of_loops = set(steps[np.isin(steps[:, 0], (LOOP, NEXT, END)), 2].tolist())
     found: dict[tuple[Place, int | None], int] = {}

@@ -1,6 +1,6 @@
-"""Reading a program's file. Nothing in it is believed: types are exact, sizes are held against the
-file and against bounds before anything of that size is made, and what the kernel's rules say is
-asked of the machine anew (`Program.verify`)."""
+"""Reading a program's file. Nothing in it is believed: types are exact, sizes are compared with the
+file and with bounds before anything of that size is made, and what the kernel's rules say is
+asked of the machine again (`Program.verify`)."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class Calls:
         return True
 
     def _read(self, op: Op, number: int, offset: int, meta: Meta) -> Callable[[], Any]:
-        """Reads an operand anew at each call."""
+        """Reads an operand again at each call."""
         if number >= 0:
             return partial(self._input, number, offset, meta)
         pick, cursor, place = self.steps.call.picks[offset], self.cursor, op.place
@@ -229,7 +229,7 @@ def _load(views: list[Any], out: np.ndarray, number: int) -> Step:
 
 
 def _new_instance(position: tuple[int, ...]) -> None:
-    """A program instance begins with registers and generators of its own."""
+    """A program instance begins with its own registers and generators."""
     execution = running()
     assert execution is not None
     execution.registers = {}

@@ -351,7 +351,7 @@ class Leaf(NamedTuple):
 
 
 def _leaves(tree: Any, leaf: Any) -> Any:
-    """What a program returns, with `leaf(slot, shape)` in the place of each array."""
+    """What a program returns, with `leaf(slot, shape)` instead of each array."""
     if isinstance(tree, Leaf):
         return leaf(tree.slot, tree.shape)
     if isinstance(tree, tuple):

@@ -216,7 +216,7 @@ def report(error: KernelError) -> None:
     rule = error.rule
     policy = POLICY.get()
     if not policy.warn.get(rule, RULES[rule].advisory):
-        raise error from None  # what the simulator tried before is no part of the story
+        raise error from None  # what the simulator tried before does not matter to the reader
     policy.warnings += 1
     if rule in policy.warn:
         policy.lowered = error

@@ -98,8 +98,8 @@ class Mask:
 
 
 def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Where the box of the elements that a mask keeps starts, and its shape; None if they are no
-    box."""
+    """Where the box of the elements that a mask keeps starts, and its shape; None if they are not
+    a box."""
     start, shape = [], []
     for axis in range(kept.ndim):
         there = np.flatnonzero(kept.any(axis=tuple(a for a in range(kept.ndim) if a != axis)))

@@ -59,7 +59,7 @@ class RuntimeView:
 
 
 class ResolvedView(Tensor):
-    """A view whose offset an instruction reads from a tile, in a run on shapes alone, where it
+    """A view with an offset that is read from a tile, in a run on shapes alone, where it
     counts as 0."""
 
     __slots__ = ("recipe", "skip")

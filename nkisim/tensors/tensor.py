@@ -399,7 +399,7 @@ class IndexedTensor(PickedElements, Tensor):
         tiles: tuple[Any, ...] | None,
         recipe: tuple[Any, ...] = (),
     ) -> None:
-        # a layout of its own, shared with nothing: the signature cache never knows it
+        # a separate layout, shared with nothing: the signature cache never knows it
         layout = Meta(base.meta.space, grid, contiguous(grid), base.meta.dtype, 0, 0)
         super().__init__(base.buf, base.array, layout, base.off)
         self.base = base.meta

@@ -22,7 +22,7 @@ _INDEX = {TENSOR: 0, VECTOR: 1, SCALAR: 2, GPSIMD: 3, DMA: -1}
 
 EVERYWHERE = {"copy", "identity", "relu", "square", "abs", "sign"}
 """Activation functions taken to be in every table [assumed: which functions share a table is not
-documented]. Every other function is taken to have a table of its own."""
+documented]. Every other function is taken to have its own table."""
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ class Placer:
     def place(self, core: Core, at: int, record: int) -> int:
         """Place the record at `at` of the tape, the `record`th / `EACH`; returns where the next one
         begins."""
-        # whole, because it runs once a record: the calls of its parts would be a twentieth of its
+        # whole, because it runs once per record: the calls of its parts would be a twentieth of its
         # time (benchmarks/decode_speed.py)
         tape, base, timing = self.tape, self.base, self.timing
         signature = tape[at]
@@ -439,7 +439,7 @@ class Placer:
 
 
 def overwrites(signature: Any, cost: Cost) -> bool:
-    """Whether an instruction on chip makes all of its destination anew, and reads nothing that it
+    """Whether an instruction on chip makes its whole destination, and reads nothing that it
     does not wait for: a matmul that adds to PSUM does."""
     sources = sum(m.space != CONST for m in signature.srcs)
     return cost.dst is not None and cost.dst.space != HBM and sources == len(cost.reads)

@@ -177,7 +177,7 @@ class Placed:
         self.start: list[float] = []
         self.cause: list[int] = []
         self.kind: list[int] = []
-        """One entry a record, of the program that is being placed. The kind stands in `kinds`."""
+        """One entry per record, of the program that is being placed. The kind stands in `kinds`."""
         self.busy_end: list[float] = []
         self.lane: list[int] = []
         """One entry a record of the kinds that are `QUEUED`: loads, and kind 0, which is all that

@@ -126,7 +126,7 @@ def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict
     loops: dict[int, _Loop] = {}
     names: dict[tuple[Any, ...], int] = {}
     fresh = int(kind.max(initial=0)) + 1
-    # folding an inner loop makes the outer one short: look at short periods anew, but not for ever
+    # folding an inner loop makes the outer one short: look at short periods again, but not for ever
     again = 64
     period = 1
     while period <= min(longest, len(sequence) // 3):

@@ -79,7 +79,7 @@ def busy(
 
 
 def is_table_load(timeline: Timeline) -> NDArray[np.bool_]:
-    """Of each record, whether it waited for an activation table of its own: from `timeline.since`
+    """Of each record, whether it waited for its own activation table: from `timeline.since`
     to `timeline.start`."""
     found: NDArray[np.bool_] = (timeline.reason == REASONS.index("table load")) & (
         timeline.since < timeline.start

@@ -22,7 +22,7 @@ COLUMNS = 1000
 """Of the figure: about one a pixel."""
 TEXT_COLUMNS = 60
 NAMED = 7
-"""Owners with a colour of their own; the others are added up."""
+"""Owners with their own colour; the others are added up."""
 
 
 class MemoryChart(chart.Chart):

@@ -66,7 +66,7 @@ def _in_columns(
 
 def hbm_bytes(reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The HBM bytes that each record reads, and writes. All of one kind move alike: a record that a
-    mask makes special has a signature of its own."""
+    mask makes special has its own signature."""
     read = np.array([record.hbm_read for record in reading.examples], np.int64)
     written = np.array([record.hbm_written for record in reading.examples], np.int64)
     return read[reading.example], written[reading.example]

@@ -55,7 +55,7 @@ def _parts(text: str) -> tuple[list[str], list[tuple[str, list[str]]]]:
 @pytest.mark.parametrize("stage", stages(), ids=lambda s: s.name)
 def test_an_exercise_is_its_solution_outside_the_blank(stage):
     (given, blanks), (answer, functions) = _parts(stage.blank), _parts(solution(stage.number))
-    rest = iter(answer)  # which may name a size of its own
+    rest = iter(answer)  # which may name its own size
     assert [statement for statement in given if statement not in rest] == []
     assert [header for header, _ in blanks] == [header for header, _ in functions]
     for (_, body), (_, whole) in zip(blanks, functions, strict=True):

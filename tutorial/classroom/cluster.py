@@ -1,4 +1,4 @@
-"""Judging on a Dask cluster: every machine of it has judges of its own.
+"""Judging on a Dask cluster: every machine of it has its own judges.
 
 Needs the extra `classroom`, here and on the cluster's workers. A task that its worker did not live
 to finish is given to another worker; a result counts once, when it has arrived here. What fails

@@ -93,7 +93,7 @@ class Grade:
 
 
 def rubric(path: Path | None = None) -> Rubric:
-    """The rubric in a TOML file, or the default one. RubricError for a file that is none."""
+    """The rubric in a TOML file, or the default one. RubricError for a file that is not one."""
     try:
         if path is None:
             source = resources.files(__package__) / "rubric.toml"
@@ -118,7 +118,7 @@ def rubric(path: Path | None = None) -> Rubric:
 
 def written(path: Path, by: Rubric) -> dict[tuple[str, int], float]:
     """The points of written questions, from a CSV file with the columns student, stage and points:
-    by student and stage. RubricError for a file that is none, or that gives more than the rubric
+    by student and stage. RubricError for a file that is not one, or that gives more than the rubric
     has."""
     found = {}
     try:

@@ -306,7 +306,7 @@ def held(holder: Holder, lesson: stage.Stage, text: bytes, name: str) -> Any:
 
 
 def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
-    """A program from the bytes of its file, held to every rule anew, for this target and at full
+    """A program from the bytes of its file, held to every rule again, for this target and at full
     precision. Raises Reported, or KernelError for a broken rule."""
     if len(blobs) != 1 or len(blobs[0]) > MOST_PROGRAM:
         raise Reported(Problem(UNUSABLE, "program", "The submission handed over no program."))

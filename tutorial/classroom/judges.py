@@ -132,7 +132,7 @@ class Bench:
 
 
 def here(tasks: Sequence[Task], setting: Setting, done: Done, judges: int) -> None:
-    """Judge on this machine, so many at a time."""
+    """Judge on this machine, `judges` at a time."""
     left: queue.SimpleQueue[Task] = queue.SimpleQueue()
     for task in tasks:
         left.put(task)

@@ -1,4 +1,4 @@
-"""Landlock: a Linux process gives up the right to open files, without any rights of its own.
+"""Landlock: a Linux process gives up the right to open files, without any special rights.
 
 Where bubblewrap is missing, as in most containers, this is what keeps a submission from reading the
 solutions, the seed and other submissions. Which parts there are depends on the kernel's version of

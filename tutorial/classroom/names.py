@@ -14,7 +14,7 @@ _RESERVED = {"con", "prn", "aux", "nul"} | {f"{k}{n}" for k in ("com", "lpt") fo
 
 
 def of_entry(name: str) -> str:
-    """The name of a folder's entry as text that can be written anywhere: bytes that are no UTF-8
+    """The name of a folder's entry as text that can be written anywhere: bytes that are not UTF-8
     are spelled out."""
     try:
         name.encode()

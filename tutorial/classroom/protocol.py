@@ -21,7 +21,7 @@ _SIZE = struct.Struct("<Q")
 
 
 class Broken(Exception):
-    """The other end is gone, or says what is no message; the text is one sentence."""
+    """The other end is gone, or says what is not a message; the text is one sentence."""
 
 
 def send(stream: IO[bytes], header: dict[str, Any], *blobs: bytes) -> None:
@@ -68,7 +68,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 def printable(value: Any) -> Any:
     """The same plain values, whose texts can be written to any file and shown on any screen: what
-    is no character or moves a cursor becomes a question mark."""
+    is not a character or moves a cursor becomes a question mark."""
     if isinstance(value, str):
         if value.isprintable():
             return value

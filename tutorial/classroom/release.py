@@ -82,7 +82,8 @@ def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, st
     """Name and text of every file of the edition that is text."""
     root = Path(nkisim.__file__).resolve().parent.parent
     lines = secret_lines(lessons)
-    left_out = {x.file_name for x in stage.stages()} - {x.file_name for x in lessons}
+    last = max(lesson.number for lesson in lessons)
+    left_out = {x.file_name for x in stage.defined() if x.number > last}
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*")):
             name = path.relative_to(root)

@@ -1,4 +1,4 @@
-"""seccomp: a Linux process gives up system calls, without any rights of its own.
+"""seccomp: a Linux process gives up system calls, without any special rights.
 
 A child needs no socket, and no look into another process. Where bubblewrap is missing, this takes
 the whole network from it, of which Landlock takes TCP alone. Numbers: the kernel's

@@ -1,4 +1,4 @@
-"""The process that holds submissions: one after the other, each in a process of its own.
+"""The process that holds submissions: one after the other, each in a separate process.
 
     python -m tutorial.classroom.server      (started by `holder.Holder`, inside the sandbox)
 
@@ -245,7 +245,7 @@ def main() -> None:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
         _kill_all(apart)
-        # after a bad end the pipe may hold half a message: the judge begins anew, as it does after
+        # after a bad end the pipe may hold half a message: the judge starts again, as it does after
         # every submission where the system does not keep them apart
         if status or not apart or not _clean(folder):
             return

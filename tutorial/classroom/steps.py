@@ -17,7 +17,7 @@ import numpy as np
 from . import protocol
 
 _SAME = 1e-5
-"""Relative to the largest answer: so near to each other are no two rows of random numbers, and sums
+"""Relative to the largest answer: no two rows of random numbers are so near to each other, and sums
 of float32 are nearer."""
 
 

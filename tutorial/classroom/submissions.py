@@ -169,7 +169,7 @@ def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, P
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    """The files in a student's folder that are no links, those that lie less deep first."""
+    """The files in a student's folder that are not links, those that lie less deep first."""
     left, seen = deque([folder]), 0
     while left:
         try:

@@ -135,7 +135,7 @@ def _reads_all(run: Any, name: str, case: Case) -> bool:
 
 
 def _slack(case: Case) -> int:
-    """q is small beside K and V; reading it once a tile is forgiven."""
+    """q is small beside K and V; reading it once per tile is forgiven."""
     q = case.args.get("q")
     if q is None:
         return 0

@@ -107,7 +107,7 @@ class Evidence:
 
     @cached_property
     def _its_own(self) -> set[str]:
-        """The quantities that the kernel keeps in a way of its own: they differ from the oracle's
+        """The quantities that the kernel keeps in its own way: they differ from the oracle's
         where its answers are right."""
         right = [i for i in range(len(self.answers)) if i not in self.failing]
         several = sorted(right, key=lambda i: (self.problems[i].n <= 128, self._size(i)))
@@ -220,33 +220,28 @@ class Evidence:
     # -- what it computes --------------------------------------------------------------------------
     @cached_property
     def alpha_formed(self) -> bool:
-        """Whether the kernel takes exp of something with one element a row, as alpha has."""
+        """Whether the kernel takes exp of something with one element per row, as alpha has."""
         exps = [made for made in self.instructions(self.first) if _is_exp(made)]
         # p, whose last tile may have one key
         large = {made.line for made in exps if not self._is_small(made, self.first)}
         return any(made.line not in large for made in exps)
 
-    def does(self, operator: str) -> bool:
-        """Whether any instruction uses an operator whose name has this in it."""
-        return any(
-            operator in str(value)
-            for made in self.instructions(self.first)
-            for value in made.attrs.values()
-        )
-
     @cached_property
     def divides(self) -> bool:
-        """Whether the kernel divides by anything."""
-        return (
-            self.does("divide")
-            or self.does("reciprocal")
-            or any(made.op == "reciprocal" for made in self.instructions(self.first))
-        )
+        """Whether anything is divided on the way to what the kernel stores."""
+        live: set[str] = set()
+        for made in reversed(self.instructions(self.first)):
+            stored = made.dst[0].space == "hbm"
+            if stored or any(operand.name in live for operand in made.dst):
+                if _divides(made):
+                    return True
+                live.update(operand.name for operand in made.srcs)
+        return False
 
     @cached_property
     def overflow(self) -> tuple[str, Any] | None:
-        """The instruction that made the first infinity or NaN, and whether it has one element a row
-        ("row") or more ("tile"), or divides ("division"); None if there is none in the first
+        """The instruction that made the first infinity or NaN, and whether it has one element per
+        row ("row") or more ("tile"), or divides ("division"); None if there is none in the first
         failing case."""
         looked_at = [self.first] if self.problems[0].lengths is None else self.failing
         at = next((i for i in looked_at if self.is_plain(i)), None)
@@ -256,13 +251,11 @@ class Evidence:
         if answer.result.run is None or np.isfinite(answer.output).all():
             return None
         run = runner.run(self.kernel, answer.result.case, self.stage, keep_results=True).run
-        exps: set[str] = set()  # 1 / exp is no division by l, but another way to form alpha
+        exps: set[str] = set()  # 1 / exp is not a division by l, but another way to form alpha
         for made, value in zip(run.instructions, run.results, strict=True):
             (exps.add if _is_exp(made) else exps.discard)(made.dst[0].name)
             if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
-                divides = made.op == "reciprocal" or bool(
-                    {"divide", "reciprocal"} & set(map(str, made.attrs.values()))
-                )
+                divides = _divides(made)
                 divides &= not made.srcs or made.srcs[0].name not in exps
                 return "division" if divides else "row" if self._is_small(
                     made, at
@@ -367,6 +360,13 @@ class Evidence:
 
 def _is_short(dtype: str) -> bool:
     return dtype in ("bfloat16", "float16") or dtype.startswith("float8")
+
+
+def _divides(made: Any) -> bool:
+    """Whether an instruction divides, or takes a reciprocal."""
+    return made.op == "reciprocal" or any(
+        "divide" in str(value) or "reciprocal" in str(value) for value in made.attrs.values()
+    )
 
 
 def _is_exp(made: Any) -> bool:

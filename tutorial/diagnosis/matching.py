@@ -15,7 +15,7 @@ from ..reference import edits, evaluation, twins
 from ..reference.mistake import Mistake
 from ..trace.states import named_state
 from .evidence import Evidence
-from .trial import Misfit, Tiling, Trial
+from .trial import LANES, Misfit, Tiling, Trial
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
 TILE_ALONE = edits.ways(
@@ -64,9 +64,10 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
     changes."""
     problem = evidence.trials[0].problem
     several = any(trial.problem.heads_a_part > 1 for trial in evidence.trials)
+    tiled = any(trial.problem.n > LANES for trial in evidence.trials)
     tried: set[tuple[str, bool]] = set()
     for mistake in known(evidence.stage, problem):
-        if "heads" in mistake.flags and not several:
+        if ("heads" in mistake.flags and not several) or ("tiles" in mistake.flags and not tiled):
             continue
         for text in texts:
             for way in mistake.ways:
@@ -212,7 +213,7 @@ class Recorded:
             self._sort(self.trial)
 
     def _sort(self, trial: Trial) -> None:
-        """All numbers, and those of results with a value a row: m, l and alpha are such."""
+        """All numbers, and those of results with one value per row: m, l and alpha are such."""
         few = 2 * trial.problem.n_q_heads
         kept = [np.unique(x) for x in trial.result.run.results if x.size <= 1 << 14]
         for scalar in (True, False):

@@ -86,8 +86,8 @@ def _added_up(steps: list[Executed]) -> tuple[str, str] | None:
 
 
 def _copied_backwards(steps: list[Executed]) -> tuple[str, str] | None:
-    """A copy over a computed tile from one that nothing but a memset ever wrote, and that is no
-    mere constant: others read it too, or the value that is overwritten has no reader."""
+    """A copy over a computed tile from one that nothing but a memset ever wrote, and that is not
+    a mere constant: others read it too, or the value that is overwritten has no reader."""
     tiles: dict[Any, _Tile] = {}
     copies: list[tuple[int, bool, bool]] = []
     for number, step in enumerate(steps):

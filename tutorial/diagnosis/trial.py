@@ -60,7 +60,7 @@ def problem_of(stage: Stage, case: Case) -> Attention:
 
 @dataclass(eq=False)
 class Trial:
-    """`got` and `want` have one row a query head, those of a batch one after another."""
+    """`got` and `want` have one row per query head, those of a batch one after another."""
 
     stage: Stage
     result: Result

@@ -23,7 +23,7 @@ F64 = NDArray[np.float64]
 @dataclass(frozen=True)
 class Family:
     """`scores(rng, groups, G, n)` gives the scaled scores wanted, (groups, G, n), and `base` is
-    added to all of them by a dimension of its own; `noise` lets the unused dimensions of q and k
+    added to all of them by a separate dimension; `noise` lets the unused dimensions of q and k
     add to them. `many_rows` families say something only with more than one query head. `digits`
     says that q, k and v have all 24 binary digits of a float32, and no wanted scores."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, not_finite
-from ..stage import Case, InputError
+from ..stage import Budget, Case, InputError
 from . import families, realdata
 from .draw import OWN, TILE, Draw
 from .families import F32, FAMILIES
@@ -72,7 +72,7 @@ the second."""
 
 
 def scale_name(scale: float) -> str:
-    """The family of a case with a scale of its own: "softmax_scale = -0.25"."""
+    """The family of a case with its own scale: "softmax_scale = -0.25"."""
     return f"softmax_scale = {scale:g}"
 
 
@@ -149,6 +149,24 @@ def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
     """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile, m, l and acc; and a transposed
     V tile."""
     return 4 * (group * d + 2 * d * keys + 2 * group + group * d), 4 * d * keys
+
+
+def minimum(case: Case, k_reads: int = 1, tile: int = TILE) -> Budget:
+    """The least that a kernel of stages 1 to 4 can do, which reads K `k_reads` times and V once, in
+    tiles of `tile` keys."""
+    (d, n_q), k = case.args["q"].shape, case.args["k"]
+    n_kv, loads = k.size // (d * k.shape[-1]), k_reads + 1
+    tiles = n_kv * (k.shape[-1] // tile)
+    sbuf, psum = on_chip_peaks(n_q // n_kv, d, tile)
+    return Budget(
+        hbm_bytes_read=4 * (d * n_q + loads * k.size),
+        hbm_bytes_written=4 * d * n_q,
+        dma_transfers=loads * tiles + 2 * n_kv,
+        matmuls=loads * tiles,
+        transposes=2 * tiles,
+        sbuf_bytes=sbuf,
+        psum_bytes=psum,
+    )
 
 
 def default_scale(d: int) -> float:

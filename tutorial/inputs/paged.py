@@ -31,7 +31,7 @@ def paged(
 ) -> Case:
     """Sequences, each q (d, Hq), k and v (Hkv, d, n), in a pool of blocks in no order.
 
-    `most` entries a row (0: as many as needed), the first `shared` blocks are those of sequence 0
+    `most` entries per row (0: as many as needed), the first `shared` blocks are those of sequence 0
     for all. What is past a length is `padding`: "old" (finite numbers), "1e4" or "NaN". `unused`
     entries are "old" (blocks of others), or "none" (numbers of no block). The pool has `spare`
     blocks that no sequence uses, or as many as it takes to have `n_blocks`.

@@ -165,8 +165,8 @@ def turn(q: F32, by: int) -> F32:
 
 @cache
 def fast(dtype: Any) -> tuple[Case, ...]:
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) in 16 bits. 65 tiles of 128 keys are no whole number
-    of chunks of 8192, so that there are several; 128 tiles are two."""
+    """q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) in 16 bits. 65 tiles of 128 keys are not a whole
+    number of chunks of 8192, so that there are several; 128 tiles are two."""
     made = []
     for kind, n_q, n_kv, d, n in (
         (RISING, 6, 2, 64, 512),

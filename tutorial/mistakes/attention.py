@@ -335,7 +335,7 @@ the loop.
 == divided by n
 acc is divided by the number of keys; it must be divided by l, the sum of the weights.
     o[b => o[b, h * G : (h + 1) * G] = acc / n
-== divided by the number of tiles
+== divided by the number of tiles [tiles]
 acc is divided by the number of tiles; it must be divided by l, the sum of the weights, and by
 nothing else.
     o[b => o[b, h * G : (h + 1) * G] = acc / l / len(tiles)

@@ -192,7 +192,7 @@ def _pieces(count: int, width: int, back: int) -> NDArray[np.intp]:
 
 
 def _other(count: int, width: int, rule: int) -> NDArray[np.intp]:
-    """Pieces of `width` in the place of others: 0 the first, -1 the one before, 1 the next, 2 the
+    """Pieces of `width` instead of others: 0 the first, -1 the one before, 1 the next, 2 the
     last."""
     t = np.arange(count // width)
     source = {0: 0 * t, -1: np.maximum(t - 1, 0), 1: np.minimum(t + 1, len(t) - 1)}
@@ -211,7 +211,7 @@ def _dealt(p: F32, lane: Any) -> F32:
 
 
 def _pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
-    """Rows (keys, d) of a pool; 0 where an entry is no block, which is what a skipped transfer
+    """Rows (keys, d) of a pool; 0 where an entry is not a block, which is what a skipped transfer
     leaves."""
     inside = (entry >= 0) & (entry < len(blocks))
     return np.where(inside[:, None], blocks[np.where(inside, entry, 0), h, at], np.float32(0))

@@ -20,11 +20,12 @@ from .edits import Way, ways
 class Mistake:
     """`sentence` may use {G}, {sqrt_d}, {tiles} and {S}.
 
-    Flags: "heads" (it takes several heads to make it), "in turn" (heads may come one after
-    another), "no keys" (it is about sequences without keys), "alpha" and "no division" (a kernel
-    with it computes alpha, or never divides), "division" and "subtraction" (what gives the first
-    NaN), "as KEY" (a form of another mistake, whose sentence is true of it as well), "shown" (its
-    sentence says no more than the outputs show), "all keys" (a kernel with it reads all of K).
+    Flags: "heads" and "tiles" (it takes several of them to make it), "in turn" (heads may come one
+    after another), "no keys" (it is about sequences without keys), "alpha" and "no division" (a
+    kernel with it computes alpha, or stores what was never divided), "division" and "subtraction"
+    (what gives the first NaN), "as KEY" (a form of another mistake, whose sentence is true of it as
+    well), "shown" (its sentence says no more than the outputs show), "all keys" (a kernel with it
+    reads all of K).
     """
 
     key: str

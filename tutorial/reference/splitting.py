@@ -13,7 +13,7 @@ from .attention import Attention
 
 F32 = NDArray[np.float32]
 RIGHT = ("all", "even")
-"""The usual ways to deal out tiles: as many as there are tiles a split, rounded up; or sizes that
+"""The usual ways to deal out tiles: as many as there are tiles per split, rounded up; or sizes that
 differ by one at most."""
 DEALS = (*RIGHT, "strided")
 """And one more: split s has the tiles s, s + S, s + 2 S, ..."""
@@ -59,7 +59,7 @@ def tiles(n_tiles: int, n_splits: int, rule: str = "all") -> list[range]:
 
 
 def held(whole: Attention, keys: Sequence[NDArray[np.intp]]) -> Attention:
-    """What the splits hold whose keys these are, in the order in which they take them: one row a
+    """What the splits hold whose keys these are, in the order in which they take them: one row per
     split with keys and query head."""
     dealt = {s: own for s, own in enumerate(keys) if len(own)}
     most = max(map(len, dealt.values()))

@@ -75,7 +75,7 @@ class _Given(nkisim.ShapeOnly):
 
 
 def refused(stage: Stage, kernel: Any, done: Result) -> Problem | None:
-    """Why the answer of `done` is no kernel's work, in one sentence; None where it is, or where
+    """Why the answer of `done` is not a kernel's work, in one sentence; None where it is, or where
     that cannot be known: a real SDK ran it, or the simulator needs values that it does not have."""
     if done.run is None or hasattr(kernel, "lowered"):  # a program has instructions alone
         return None

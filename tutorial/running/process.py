@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SECONDS = 600.0
-"""How long a file may take in a process of its own."""
+"""How long a file may take in a separate process."""
 
 
 class Ended(SystemExit):
@@ -79,7 +79,7 @@ def leave(status: int) -> NoReturn:
 
 
 def apart(arguments: Sequence[str], seconds: float = SECONDS) -> dict[str, Any] | str:
-    """The verdict that `python -m tutorial` with these arguments gives in a process of its own, as
+    """The verdict that `python -m tutorial` with these arguments gives in a separate process, as
     plain data; or, where there is none, one sentence that says why.
 
     The verdict comes through a file, so that nothing the process prints is taken for it.

@@ -142,7 +142,7 @@ class Replays:
 
 
 def _given(case: Case) -> list[Any]:
-    """The arguments of a case, each array one of its own."""
+    """The arguments of a case, each array a copy."""
     return [v.copy() if isinstance(v, np.ndarray) else v for v in case.args.values()]
 
 

@@ -1,5 +1,5 @@
-"""The command line: how a command is added, and printing, where an answer that cannot be printed is
-no answer."""
+"""The command line: how a command is added, and printing, where an answer that cannot be printed
+does not count."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def complain(text: str) -> None:
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int, str], None] | None]:
     """One line on the terminal that is gone when the work is done; nothing where standard error is
-    no terminal."""
+    not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return

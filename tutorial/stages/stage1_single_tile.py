@@ -8,32 +8,22 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
-    default_scale,
-    on_chip_peaks,
-    one_head_attention,
+    minimum,
     one_head_case,
     real_one_head_cases,
     scale_name,
-    softmax_attention,
     two_row_cases,
     validate_one_head,
 )
 from ..reference.attention import online_states
-from ..stage import Break, Budget, Case, Question, Stage
-
-
-def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
-    """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(
-        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
-    )
+from ..stage import Break, Case, Question
+from . import one_head
 
 
 def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator[dict[str, Any]]:
@@ -82,20 +72,6 @@ def validate(inputs: Mapping[str, Any]) -> None:
     validate_one_head(inputs, most_keys=128)
 
 
-def minimum(case: Case) -> Budget:
-    d, n = case.args["k"].shape
-    sbuf, psum = on_chip_peaks(1, d, n)
-    return Budget(
-        hbm_bytes_read=4 * (d + 2 * d * n),
-        hbm_bytes_written=4 * d,
-        dma_transfers=4,
-        matmuls=2,
-        transposes=2,
-        sbuf_bytes=sbuf,
-        psum_bytes=psum,
-    )
-
-
 QUESTIONS = (
     Question(
         "d = 64, n = 100. The last matmul sums over the keys. On how many partitions does its "
@@ -118,24 +94,17 @@ BROKEN = Break(
     "[1] p = => p = exp(qk) & [2] p = => p = exp(qk)",
 )
 
-STAGE = Stage(
+STAGE = one_head.stage(
     number=1,
     name="single_tile",
-    entry="decode_attention_fwd",
-    parameters=("q", "k", "v"),
-    options=("softmax_scale",),
     layout="q (d, 1), k (d, n), v (d, n), n <= 128 -> o (1, d)",
     idea="scores, max-subtracted softmax, weighted sum, on one tile",
     line_budget=20,
     cost_budget="q, k and v are each read once, two transposes",
-    oracle=oracle,
     twin=twin,
     cases=cases,
     validate=validate,
-    minimum=minimum,
-    cost_case="random",
-    reads={"q": 1, "k": 1, "v": 1},
-    attention=one_head_attention,
+    minimum=lambda case: minimum(case, tile=case.args["k"].shape[1]),
     states=online_states,
     beyond=beyond,
     questions=QUESTIONS,

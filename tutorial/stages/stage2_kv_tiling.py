@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.draw import OWN, TILE, Draw
-from ..inputs.families import FAMILIES
-from ..inputs.layouts import (
-    SCALES,
-    default_scale,
-    on_chip_peaks,
-    one_head_attention,
-    one_head_case,
-    real_one_head_cases,
-    scale_name,
-    softmax_attention,
-    two_row_cases,
-    validate_one_head,
-)
+from ..inputs.draw import TILE
+from ..inputs.layouts import minimum, validate_one_head
 from ..reference.attention import pass_states
-from ..stage import Break, Budget, Case, Question, Stage
-
-
-def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
-    """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(
-        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
-    )
+from ..stage import Break, Question
+from . import one_head
 
 
 def twin(
@@ -59,48 +40,6 @@ def twin(
         p = np.exp(scale * (q.T @ k[:, start : start + tile]) - m)  # (1, tile)
         acc = acc + p @ v[:, start : start + tile].T
         yield {"keys": (start, start + tile - 1), "acc": acc, "o": acc / l}
-
-
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
-    return (
-        one_head_case("random", 64, 1024, draw=draw),
-        one_head_case("random", 128, 256, "random, d = 128", draw),
-        one_head_case("random", 64, 128, "random, one tile", draw),
-        *(one_head_case("random", 64, 512, scale_name(x), draw, softmax_scale=x) for x in SCALES),
-        *(
-            one_head_case(name, 64, 1024, draw=draw)
-            for name, f in FAMILIES.items()
-            if f.scores and not f.many_rows
-        ),
-        one_head_case("all 24 bits", 64, 256, draw=draw),
-        one_head_case("equal", 64, 8192, "equal, 8192 keys", draw),
-        *real_one_head_cases(512, draw),
-    )
-
-
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
-    return two_row_cases(64, 256, draw)
-
-
-def validate(inputs: Mapping[str, Any]) -> None:
-    validate_one_head(inputs, multiple=TILE)
-
-
-def minimum(case: Case) -> Budget:
-    d, n = case.args["k"].shape
-    tiles = n // TILE
-    sbuf, psum = on_chip_peaks(1, d, TILE)
-    return Budget(
-        hbm_bytes_read=4 * (d + 4 * d * n),
-        hbm_bytes_written=4 * d,
-        dma_transfers=4 * tiles + 2,
-        matmuls=4 * tiles,
-        transposes=2 * tiles,
-        sbuf_bytes=sbuf,
-        psum_bytes=psum,
-    )
 
 
 QUESTIONS = (
@@ -130,26 +69,19 @@ BROKEN = Break(
     "[2] for t, keys => for t, keys in list(enumerate(tiles))[:-1]:",
 )
 
-STAGE = Stage(
+STAGE = one_head.stage(
     number=2,
     name="kv_tiling",
-    entry="decode_attention_fwd",
-    parameters=("q", "k", "v"),
-    options=("softmax_scale",),
     layout="q (d, 1), k (d, n), v (d, n), n a multiple of 128 -> o (1, d)",
     idea="three passes over tiles, and what that costs in HBM bytes",
     line_budget=30,
     cost_budget="K is read three times and V once",
-    oracle=oracle,
     twin=twin,
-    cases=cases,
-    validate=validate,
-    minimum=minimum,
-    cost_case="random",
+    cases=partial(one_head.tiled_cases, 512),
+    validate=partial(validate_one_head, multiple=TILE),
+    minimum=partial(minimum, k_reads=3),
     reads={"q": 1, "k": 3, "v": 1},
-    attention=one_head_attention,
     states=pass_states,
-    beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.one_head, 256, 1024),

@@ -29,7 +29,7 @@ from ..inputs.layouts import (
 from ..reference import splitting
 from ..reference.attention import Attention, online_states
 from ..stage import Break, Budget, Case, InputError, Question, Stage
-from .stage4_gqa import oracle as whole_oracle
+from . import grouped
 
 EMPTY = "an empty split whose m is not -inf"
 
@@ -39,7 +39,7 @@ def oracle(
 ) -> NDArray[np.float64]:
     """The answer in float64, which no split changes: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o
     (Hq, d)."""
-    return whole_oracle(q, k, v, softmax_scale)
+    return grouped.oracle(q, k, v, softmax_scale)
 
 
 # fmt: off
@@ -173,7 +173,7 @@ def attention(case: Case) -> Attention:
 
 
 def views(whole: Attention) -> tuple[Attention, ...]:
-    """What the splits hold, one row a split and query head, for both usual ways to deal out the
+    """What the splits hold, one row per split and query head, for both usual ways to deal out the
     tiles."""
     return tuple(
         splitting.held(
@@ -272,6 +272,18 @@ QUESTIONS = (
     ),
 )
 
+
+def _added_up(*args: Any, **options: Any) -> NDArray[np.float32]:
+    """The broken kernel in NumPy: l and acc of the splits are added up, whatever their m."""
+    last = {state["head"]: state for state in twin(*args, **options) if "head" in state}
+    d, n_q = args[0].shape
+    l, acc = np.zeros((n_q, 1), np.float32), np.zeros((n_q, d), np.float32)
+    for head, state in last.items():
+        rows = slice(head % n_q, head % n_q + len(state["l"]))
+        l[rows], acc[rows] = l[rows] + state["l"], acc[rows] + state["acc"]
+    return np.asarray(acc / l, np.float32)
+
+
 BROKEN = Break(
     "merge without the max",
     (
@@ -285,6 +297,7 @@ BROKEN = Break(
         ),
     ),
     "weight = where(L > 0, 1, 0)",
+    _added_up,
 )
 
 STAGE = Stage(

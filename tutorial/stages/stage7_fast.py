@@ -250,7 +250,7 @@ def minimum(case: Case) -> Budget:
 @cache
 def ladder_case(n: int = 8192) -> Case:
     """The size at which the ladder is measured: Hq = 32, Hkv = 8, d = 128. It is counted on shapes
-    alone, so the arrays have no memory of their own."""
+    alone, so the arrays take no memory."""
     q, k, v = (
         np.broadcast_to(np.zeros((), BF16), shape)
         for shape in ((128, 32), (8, 128, n), (8, n, 128))

@@ -3,14 +3,13 @@ writes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import beside_trn1
 from ..running import refusals
 from ..stage import Break, Case, Question
-from .stage4_gqa import STAGE as GQA
+from . import grouped
 
 QUESTIONS = (
     Question(
@@ -45,12 +44,11 @@ BROKEN = Break(
 @cache
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """Stage 4's, and some of them on trn1 too."""
-    return beside_trn1(GQA.cases(draw), "random", "random, Hkv = 5")
+    return beside_trn1(grouped.cases(draw), "random", "random, Hkv = 5")
 
 
 # What is computed, on what, and what it may cost is stage 4's.
-STAGE = replace(
-    GQA,
+STAGE = grouped.stage(
     cases=cases,
     number=9,
     name="port",

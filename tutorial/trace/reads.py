@@ -1,4 +1,4 @@
-"""Which keys a kernel read, in which order: from its loads of K."""
+"""The keys that a kernel read, in their order: from its loads of K."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def _for_every_head(rows_of: dict[str, Any], count: int) -> dict[str, F64 | None
 
 
 def _of_the_keys(run: Any, attention: Attention) -> Any:
-    """Of a run with splits, the kernel calls that read K: a merge of states has names of its
-    own."""
+    """Of a run with splits, the kernel calls that read K: a merge of states has other
+    names."""
     if attention.lengths is None or not attention.starts:
         return run
     shape = (attention.n_kv_heads // attention.parts, attention.d, int(attention.lengths.sum()))
@@ -179,7 +179,7 @@ def _of_the_keys(run: Any, attention: Attention) -> Any:
 
 
 def _chained(rows: list[F64], n_heads: int) -> list[F64]:
-    """Tensors that are made anew for every tile hold one update each: string them together, one
+    """Tensors that are made again for every tile hold one update each: string them together, one
     series a head."""
     if len(rows) <= n_heads or len(rows) % n_heads or any(len(row) != 1 for row in rows):
         return rows

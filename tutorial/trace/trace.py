@@ -138,7 +138,7 @@ def _case(
 
 def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Trace:
     """The trace of a run that has already happened. Where its output is `right` no state of it is
-    wrong: a kernel may keep one in a way of its own."""
+    wrong: a kernel may keep one in its own way."""
     assert lesson.attention is not None
     attention = lesson.attention(case)
     if run is None:
@@ -214,7 +214,7 @@ def _notes(observed: Observed, attention: Attention) -> list[str]:
 
 
 def rows_of(observed: Observed, attention: Attention) -> list[Row]:
-    """One row a head and tile, as far as there are keys."""
+    """One row per head and tile, as far as there are keys."""
     qk = attention.scores() / observed.unit
     n_tiles = max(attention.tiles(observed.width) or attention.n // observed.width, 1)
     rows = []

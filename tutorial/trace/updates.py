@@ -1,7 +1,7 @@
-"""From the writes to a named tensor to series of values: one a head, one value an update.
+"""From the writes to a named tensor to series of values: one per head, one value per update.
 
-A tensor may hold one head or all, be made anew for every head or started anew, be written whole or
-in slices. An `Lifetime` is the life of some elements from one start to the next; a series is one
+A tensor may hold one head or all, be made again for every head or started again, be written whole
+or in slices. A `Lifetime` is the life of some elements from one start to the next; a series is one
 element's, or one row's, updates.
 """
 
@@ -33,10 +33,10 @@ def lifetimes(
     writes: Sequence[Any], name: str, tensor: str, instructions: Sequence[Any], batch: bool = False
 ) -> list[Lifetime]:
     """The writes to the tensors called `tensor`, which hold the quantity `name` (m, l or acc),
-    split where elements start anew, in the order of their first update.
+    split where elements start again, in the order of their first update.
 
     In a batch a sequence may have no keys, and its m stays as low as it starts: there, only a low m
-    that follows on a score starts anew.
+    that follows on a score starts again.
     """
     found: list[Lifetime] = []
     for allocation in sorted({w.allocation for w in writes}):

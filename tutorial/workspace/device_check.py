@@ -1,6 +1,6 @@
 """`python -m tutorial device-check`: what a Neuron device says to the course's solutions.
 
-Each solution runs on each of its inputs with the real SDK, in a process of its own, so that a
+Each solution runs on each of its inputs with the real SDK, in a separate process, so that a
 compiler that aborts or a device that hangs costs one case. The report keeps outcomes, errors, the
 compiler's text, and the measured p50 beside the modelled time. It has no personal data: paths of
 the home folder, names of the user and of the machine are taken out. `device_report.schema.json`
@@ -130,7 +130,7 @@ def _child(
     *options: str,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Run `device_child` in a folder of its own and read the JSON that it writes."""
+    """Run `device_child` in a separate folder and read the JSON that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "answer.json"
         command = [sys.executable, "-m", CHILD, what, str(lesson.number), str(file), str(number)]

@@ -112,7 +112,7 @@ def broken(key: int | str) -> Callable[..., Any]:
     try:
         text = solution_text(key)
     except stage.StageError:
-        if not made.line:
+        if made.stand_in is not None or not made.line:
             return made.stand_in or StandIn(lesson)
         return _broken_twin(lesson, made.line)
     return variant(key, made.changes, text, "broken")

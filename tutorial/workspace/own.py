@@ -47,7 +47,7 @@ def _blank_cell(path: Path) -> str | None:
 
 
 def _is_written(lesson: Stage, text: str) -> bool:
-    """Whether somebody has put a kernel in the place of the exercise."""
+    """Whether somebody has put a kernel where the exercise was."""
     code = _bare(text)
     if code is None or "raise NotImplementedError" in text or code == _bare(lesson.blank):
         return False

@@ -52,8 +52,8 @@ def whole_tiles(n: int) -> int:
 
 
 class NumpyCache:
-    """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy in the
-    place of a kernel.
+    """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy instead
+    of a kernel.
 
     With `dtype` bfloat16 everything that a bf16 kernel rounds is rounded: q, k, v, the weights p,
     and o.
@@ -118,7 +118,7 @@ class TiledCache:
 
 
 class SplitCache(TiledCache):
-    """For stage 6: as for stage 4, every tile a split of its own."""
+    """For stage 6: as for stage 4, every tile its own split."""
 
     def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
         return kernel(q, k, v, k.shape[-1] // TILE, softmax_scale=scale)

@@ -105,7 +105,7 @@ def generate(
 
 def writers() -> list[stages.Stage]:
     """The stages whose kernels a language model can write with: those that have a cache."""
-    return [known for known in stages.stages() if known.number in CACHES]
+    return [known for known in stages.defined() if known.number in CACHES]
 
 
 def _capacity(prompt: str, tokens: int, network: Network) -> int:

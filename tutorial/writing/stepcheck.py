@@ -4,7 +4,7 @@ cause, or correct.
 The step runs over passages of text, where the right answer to every call is known. A
 wrong answer is placed at the first token, layer and quantity that differs, and explained by the
 known mistake that would have given all the same answers. Then cost: calls of the kernel, and keys
-handed over. Last, the step writes a text of its own, which must be the model's.
+handed over. Last, the step writes its own text, which must be the model's.
 """
 
 from __future__ import annotations

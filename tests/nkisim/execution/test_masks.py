@@ -17,7 +17,7 @@ import nkisim
 from ..helpers import assert_same_bits, marked_line, refused, run_kernel, values
 
 
-# -- tails: the documented way to handle sizes that are no multiple of the tile --------------------
+# -- tails: the documented way to handle sizes that are not a multiple of the tile -----------------
 @nki.jit
 def exp_of_any_rows(x):
     rows, n = x.shape

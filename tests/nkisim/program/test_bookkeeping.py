@@ -1,4 +1,4 @@
-"""Steps that leave no record of their own, put where a lowering never puts them: values would move
+"""Steps that leave no record, put where a lowering never puts them: values would move
 from one tile to another, and no counter would tell."""
 
 from __future__ import annotations

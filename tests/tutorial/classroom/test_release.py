@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,17 @@ def test_an_edition_has_its_lessons_its_library_and_nothing_of_other_stages(edit
     assert {"exercises/stage3_online_softmax.py", "notebooks/stage4_gqa.ipynb"} <= names
     assert "tutorial/data/char_model.npz" in names and "nkisim/isa/vector.py" in names
     assert not [name for name in names if "stage5" in name or name.startswith("solutions")]
+    exercises = [name for name in names if "exercises/" in name]
+    assert all("stage3" in name or "stage4" in name for name in exercises)
+
+
+def test_an_edition_compares_with_the_stages_before_and_lists_its_own_alone(edition):
+    asked = "import tutorial as t; print([s.number for s in t.stages()], t.tally(2, t.solution(2)))"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=edition, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].startswith("[3, 4] ")
+    assert "The solution of stage 2 kv_tiling is not here" in done.stdout
 
 
 def test_no_line_of_a_solution_is_in_an_edition(edition):
@@ -43,6 +57,33 @@ def test_no_line_of_a_solution_is_in_an_edition(edition):
         "m_tile = nisa.tensor_reduce(nl.maximum, qk, axis=1, keepdims=True)",
     ):
         assert line in solution(4) and line not in text
+
+
+CELLS = """
+import json, pathlib
+from IPython.core.interactiveshell import InteractiveShell
+for lesson in sorted(pathlib.Path("notebooks").glob("*.ipynb")):
+    shell = InteractiveShell()
+    for cell in json.loads(lesson.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code" and not shell.run_cell(text).success:
+            print(f"FAILS in {lesson.stem}: {text}")
+"""
+
+
+@pytest.mark.parametrize("numbers", [range(11), [6], [9]], ids=["all", "6 alone", "9 alone"])
+def test_every_cell_of_an_edition_runs_before_anything_is_written(tmp_path, numbers):
+    release(tmp_path / "out", [get(n) for n in numbers], prove=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CELLS],
+        cwd=tmp_path / "out",
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "out"), "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "FAILS" not in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("carry", CARRY)

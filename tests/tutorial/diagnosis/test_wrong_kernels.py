@@ -66,6 +66,15 @@ def test_an_unknown_mistake_is_placed_and_not_guessed_at(tmp_path):
     assert "Name the state" in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("number", "stored"), [(1, "o, value"), (4, "o[nl.ds(h * G, G), :], value")]
+)
+def test_a_division_whose_result_is_not_stored_does_not_count(number, stored, tmp_path):
+    text = changed(solution(number), (f"nl.store({stored}=o_tile)", f"nl.store({stored}=acc)"))
+    verdict = check(number, load(number, text, tmp_path))
+    assert verdict.cause == "never divided", verdict.sentence
+
+
 def test_the_place_and_the_ratio_are_told(tmp_path):
     text = changed(solution(4), (L_UPDATE, "nisa.tensor_tensor(l, l_tile, op=nl.add)"))
     verdict = check(4, load(4, text, tmp_path))

@@ -10,7 +10,7 @@ import pytest
 from tests.tutorial.kernels import load, solution
 from tutorial import check
 from tutorial.inputs import datafiles, realdata
-from tutorial.stages import stage4_gqa
+from tutorial.stages import grouped
 
 DATA = Path(datafiles.__file__).parent.parent / "data"
 
@@ -22,7 +22,7 @@ def copied(tmp_path, monkeypatch):
     monkeypatch.setattr(datafiles, "folder", lambda: tmp_path / "data")
     yield tmp_path / "data"
     realdata._data.cache_clear()
-    stage4_gqa.cases.cache_clear()
+    grouped.cases.cache_clear()
 
 
 def test_the_files_are_those_that_their_readme_describes(copied):
@@ -50,7 +50,7 @@ def test_a_broken_data_file_is_named_with_what_to_do(name, how, copied):
 def test_a_check_says_that_it_failed_and_not_the_kernel(copied, tmp_path):
     (copied / "smollm2_attention.npz").write_bytes(b"PK")
     realdata._data.cache_clear()
-    stage4_gqa.cases.cache_clear()
+    grouped.cases.cache_clear()
     verdict = check(4, load(4, solution(4), tmp_path))
     assert (verdict.outcome, verdict.exit_code) == ("check failed", 3)
     assert "smollm2_attention.npz is damaged" in verdict.sentence

@@ -1,4 +1,4 @@
-"""Stage 2 in two passes: tile maxima into a row, then sum and weighted sum together; 256 keys a tile where they fit."""
+"""Stage 2 in two passes: tile maxima into a row, then sum and weighted sum together; 256 keys per tile where they fit."""
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.language as nl

@@ -1,4 +1,4 @@
-"""Two tiles an iteration, the scores of both in one matmul, with nl's operators; the last tile of an odd count stands alone."""
+"""Two tiles per iteration, the scores of both in one matmul, with nl's operators; the last tile of an odd count stands alone."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Heads on the partitions and up to 512 keys a step; p is transposed 128 keys at a time, V comes in one transfer a step."""
+"""Heads on the partitions and up to 512 keys per step; p is transposed 128 keys at a time, V comes in one transfer a step."""
 
 import math
 

@@ -15,7 +15,7 @@ from tutorial.reference.text import number, short, table
 from tutorial.stage import InputError, StageError
 from tutorial.trace import trace
 
-# the others: tests of their own
+# the others: separate tests
 ATTENTION = [s.number for s in stages() if s.attention is not None and not s.known]
 
 ONLINE = """\

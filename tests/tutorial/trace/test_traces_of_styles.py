@@ -1,4 +1,4 @@
-"""The trace of a right kernel in a style of its own is what float64 gives for the keys that it
+"""The trace of a right kernel in its own style is what float64 gives for the keys that it
 shows, in the order in which it shows them."""
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "an exception": lambda: ValueError("x"),
     "NotImplemented": lambda: NotImplemented,
 }
-"""What a value is called in a report -> a function that makes it anew."""
+"""What a value is called in a report -> a function that makes it again."""
 
 NOT_AN_INTEGER = (
     "None",

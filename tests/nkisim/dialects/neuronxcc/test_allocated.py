@@ -122,7 +122,7 @@ FIT = 192 * KIB
 
 
 def made(buffer, shape=(128, 512), target="trn2"):
-    """Make a tile there, in a kernel of its own; the rule that refuses it, or None."""
+    """Make a tile there, in a separate kernel; the rule that refuses it, or None."""
 
     @nki.jit(platform_target=target)
     def kernel(x):

@@ -1,4 +1,4 @@
-"""Kernels of the kinds that are written for devices, each in a style of its own: they run, and
+"""Kernels of the kinds that are written for devices, each in its own style: they run, and
 agree with NumPy."""
 
 from __future__ import annotations
