@@ -89,6 +89,19 @@ def test_a_wrong_kernel_is_told_the_same(change, tmp_path, monkeypatch):
     assert verdict.outcome == "wrong" and repr(verdict) == repr(direct)
 
 
+def test_a_kernel_that_is_wrong_on_a_few_cases_is_replayed_on_the_others(tmp_path, counted):
+    text = kernels.changed(kernels.solution(5), ("src=0.0, dst=v_tile", "src=v_tile, dst=v_tile"))
+    verdict = check(5, kernels.load(5, text, tmp_path))
+    assert verdict.outcome == "wrong"
+    assert len(counted) > 5
+
+
+def test_the_cases_of_a_program_run_directly_once_its_first_is_wrong(tmp_path, counted):
+    text = kernels.changed(kernels.solution(3), ("operand0=scale)", "operand0=1.0)"))
+    assert check(3, kernels.load(3, text, tmp_path)).outcome == "wrong"
+    assert not counted
+
+
 def test_a_kernel_that_looks_at_values_runs_directly(tmp_path, counted):
     text = kernels.changed(
         kernels.solution(3),
