@@ -1,7 +1,7 @@
 """Published measurements, and what the model of time says of the same kernels on shapes alone.
 
-The kernels (`accuracy_kernels.py`) were written from their description. Nothing here ran on a
-device: the measurements are AWS's.
+The kernels (`accuracy_kernels.py`, `accuracy_matmuls.py`) were written from their description.
+Nothing here ran on a device: the measurements are AWS's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import nkisim  # first: it serves the name neuronxcc where AWS's package is not 
 
 # isort: split
 import accuracy_kernels as kernels
+import accuracy_matmuls as matmuls
 
 from nkisim.timeline import Timeline
 
@@ -63,12 +64,12 @@ def latency(
     return times * written, times * compiled
 
 
-def _shape(dtype: str) -> Callable[..., Any]:
+def sized_as(dtype: str) -> Callable[..., Any]:
     return lambda *sizes: nkisim.shape(sizes, dtype)
 
 
 def _mamba_inputs(channels: int, n: int) -> list[Any]:
-    f = _shape(FP32)
+    f = sized_as(FP32)
     return [f(channels, n), f(channels, n), f(channels, 16), f(16, n), f(16, n)]
 
 
@@ -116,14 +117,14 @@ def _matmul_rows() -> list[Row]:
     """The matmuls of AWS's tutorials."""
     rows = []
     for dtype, short, target, measured, source, grade in (
-        (_shape(BF16), BF16, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
-        (_shape(FP32), FP32, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F"),
+        (sized_as(BF16), BF16, "trn1", (51800, 42960, 22070, 6970), MM_V2, "T"),
+        (sized_as(FP32), FP32, "trn2", (39890, 28200, 28410, 28300), MM_V3, "F"),
     ):
         a_t, right, narrow = dtype(8192, 4096), dtype(8192, 8192), dtype(8192, 2048)
         part = dtype(8192, 512)  # an eighth of the rows: the outermost loop's trips are alike
         runs = "dma_run_time, dma_run_rate" if target == "trn1" else "dma_run_min"
         hoisted = runs if target == "trn1" else ""
-        tiled, blocks = kernels.matmul_tiled, kernels.matmul_blocks
+        tiled, blocks = matmuls.matmul_tiled, matmuls.matmul_blocks
         for k, (how, fitted, model) in enumerate(
             (
                 ("tile by tile", runs, latency(target, tiled, part, right, times=8)),
@@ -132,7 +133,7 @@ def _matmul_rows() -> list[Row]:
                 (
                     "all dimensions in blocks",
                     "",
-                    latency(target, kernels.matmul_all_blocked, a_t, narrow, times=4),
+                    latency(target, matmuls.matmul_all_blocked, a_t, narrow, times=4),
                 ),
             )
         ):
@@ -143,7 +144,7 @@ def _matmul_rows() -> list[Row]:
 
 def _profile_rows() -> list[Row]:
     """Short kernels of which a whole profile is published."""
-    b, f = _shape(BF16), _shape(FP32)
+    b, f = sized_as(BF16), sized_as(FP32)
     exp, add = kernels.exponential, kernels.vector_add
     return [
         _whole(
@@ -210,7 +211,7 @@ def _mamba_rows() -> list[Row]:
 
 def _norm_rows() -> list[Row]:
     """LayerNorm, and RMSNorm with a projection."""
-    b, f, h = _shape(BF16), _shape(FP32), _shape(FP16)
+    b, f, h = sized_as(BF16), sized_as(FP32), sized_as(FP16)
     norm = [f(4096, 8192), f(1, 8192), f(1, 8192)]
     rows = []
     for what, measured, kernel in (
@@ -240,7 +241,7 @@ def attention_rows() -> list[Row]:
         (128, "bf16", BF16, 536),
         (64, "fp16", FP16, 600),
     ):
-        sized = _shape(dtype)
+        sized = sized_as(dtype)
         model, compiled = latency(
             "trn1",
             kernels.self_attention,
@@ -326,7 +327,7 @@ def image_rows(long: bool = True) -> list[Row]:
 def decode_mlp_rate() -> float:
     """GB/s at which the model streams the weights of a decode MLP of 4096 x 2048 on trn2."""
     hidden, inner = 4096, 2048
-    sized = _shape(BF16)
+    sized = sized_as(BF16)
     t = timeline(
         "trn2",
         kernels.decode_mlp,
@@ -343,147 +344,3 @@ def span_of_transfers(target: str, kernel: Any, *arguments: Any) -> tuple[float,
     both = (timeline(target, kernel, *arguments, as_compiled=guess) for guess in (False, True))
     written, compiled = (float(t.busy_end.max() - t.start.min()) / 1e3 for t in both)
     return written, compiled
-
-
-def interval_rows() -> list[Row]:
-    """Intervals inside profiles, in nanoseconds."""
-    return [*_transfers(), *_scalar_engine(), *_vector_and_tensor_engine(), *_on_trn2()]
-
-
-def _took(t: Timeline, k: int) -> float:
-    """How long an instruction takes."""
-    return float(t.end[k] - t.start[k])
-
-
-def _flew(t: Timeline, k: int) -> float:
-    """How long a transfer takes from its trigger to its last byte."""
-    return float(t.busy_end[k] - t.start[k])
-
-
-def _transfers() -> list[Row]:
-    rows = []
-    for columns, measured, grade, source in (
-        (512, 2557, "P", PROFILE),
-        (8192, 16955, "F", PERF + "fig14.png"),
-    ):
-        t = timeline("trn1", kernels.exponential, nkisim.shape((128, columns), FP32))
-        name = f"load of [128, {columns}] fp32"
-        rows.append(Row(name, "trn1", measured, _flew(t, 0), grade, "dma_start", source))
-    t = timeline("trn1", kernels.exponential, nkisim.shape((128, 512), FP32))
-    rows.append(Row("store of [128, 512] fp32", "trn1", 2556, _flew(t, 2), "P", "", PROFILE))
-    return rows
-
-
-def _scalar_engine() -> list[Row]:
-    f, fig16 = _shape(FP32), PERF + "fig16.png"
-    two = timeline("trn1", kernels.activations, f(128, 512))
-    one = timeline("trn1", kernels.exponential, f(128, 512))
-    wide = timeline("trn1", kernels.activations, f(128, 8192))
-    narrow = timeline("trn1", kernels.activations, f(128, 1))
-    apart = float(two.start[2] - two.start[1])
-    table = float(one.start[1] - one.end[0])
-    after = float(narrow.start[3] - narrow.start[2])
-    return [
-        Row(what, "trn1", measured, model, grade, fitted, source)
-        for what, measured, model, grade, fitted, source in (
-            ("exp of [128, 512] fp32, first", 543, _took(two, 1), "P", "scalar_fill", PROFILE),
-            ("exp of [128, 512] fp32, second", 473, _took(two, 2), "P", "scalar_fill", PROFILE),
-            (
-                "between two independent exp of [128, 512] fp32",
-                455,
-                apart,
-                "P",
-                "access_cycles",
-                PROFILE,
-            ),
-            ("activation table, load to first use", 375, table, "F", "table_load", PROFILE),
-            ("activation of [128, 8192] fp32", 6040, _took(wide, 1), "P", "", PERF + "fig10.png"),
-            ("activation of [128, 1] fp32", 159, _took(narrow, 2), "F", "scalar_fill", fig16),
-            ("between two dependent activations of [128, 1] fp32", 189, after, "F", "", fig16),
-        )
-    ]
-
-
-def _vector_and_tensor_engine() -> list[Row]:
-    f, b = _shape(FP32), _shape(BF16)
-    rows = []
-    for partitions, measured, figure in ((128, 14987, "fig10.png"), (64, 14968, "fig17.png")):
-        t = timeline("trn1", kernels.vector_add, f(partitions, 8192), f(partitions, 8192))
-        name = f"tensor_tensor of [{partitions}, 8192] fp32"
-        rows.append(Row(name, "trn1", measured, _took(t, 2), "F", "", PERF + figure))
-    full = timeline("trn1", kernels.matmuls, b(128, 128), b(128, 128))
-    part = timeline("trn1", kernels.matmuls, b(128, 96), b(128, 128))
-    for what, measured, model, fitted, figure in (
-        ("matmul [128, 128] @ [128, 128] bf16", 188, _took(full, 2), "tensor_fill", "fig20.png"),
-        ("transpose of [128, 128] bf16", 195, _took(full, 6), "", "fig26.png"),
-        ("matmul [96, 128] @ [128, 128] bf16", 219, _took(part, 2), "", "fig18.png"),
-    ):
-        rows.append(Row(what, "trn1", measured, model, "F", fitted, PERF + figure))
-    return rows
-
-
-def _on_trn2() -> list[Row]:
-    f, b = _shape(FP32), _shape(BF16)
-    wide = timeline("trn2", kernels.exponential, b(4, 4096))
-    square = timeline("trn2", kernels.exponential, b(128, 128))
-    added = timeline("trn2", kernels.vector_add, f(128, 2000), f(128, 2000))
-    matmuls = timeline("trn2", kernels.matmuls, f(128, 128), f(128, 512))
-    begun = wide.timing.dma_start
-    used = float(wide.start[1] - wide.busy_end[0])
-    apart = float(matmuls.start[3] - matmuls.start[2])
-    return [
-        Row(what, "trn2", measured, model, grade, fitted, source)
-        for what, measured, model, grade, fitted, source in (
-            (
-                "load of [4, 4096] bf16, data only",
-                1416,
-                _flew(wide, 0) - begun,
-                "T",
-                "dma_rate",
-                DMA,
-            ),
-            (
-                "last byte to first use, with an activation table",
-                1656,
-                used,
-                "P",
-                "dma_done, table_load",
-                DMA,
-            ),
-            ("exp of [4, 4096] bf16", 3705, _took(wide, 1), "P", "scalar_fill", DMA),
-            (
-                "store of [4, 4096] bf16, trigger to last byte",
-                2130,
-                _flew(wide, 2),
-                "P",
-                "dma_start",
-                DMA,
-            ),
-            (
-                "load of [128, 128] bf16, data only",
-                468,
-                _flew(square, 0) - begun,
-                "F",
-                "dma_run_min",
-                DMA,
-            ),
-            ("exp of [128, 128] bf16", 398, _took(square, 1), "P", "scalar_fill", DMA),
-            ("tensor_tensor of [128, 2000] fp32", 2250, _took(added, 2), "P", "", CS149),
-            (
-                "store of [128, 2000] fp32, data only",
-                2642,
-                _flew(added, 3) - begun,
-                "P",
-                "",
-                CS149,
-            ),
-            (
-                "between two fp32 matmuls of 512 columns",
-                860,
-                apart,
-                "P",
-                "",
-                MM_V3 + "v5-zoom.png",
-            ),
-        )
-    ]

@@ -4,8 +4,8 @@ docs/model-accuracy.md.
     python benchmarks/model_accuracy.py            write the page
     python benchmarks/model_accuracy.py --check    exit with 1 if the page on disk is another one
 
-The rows are in `accuracy_rows.py`; the kernels run on shapes alone, so the page is the same on every
-machine. It takes about a minute.
+The rows are in `accuracy_rows.py` and `accuracy_intervals.py`; the kernels run on shapes alone, so
+the page is the same on every machine. It takes about a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pathlib
 import statistics
 import sys
 
-from accuracy_rows import Row, decode_mlp_rate, interval_rows, kernel_rows
+from accuracy_intervals import interval_rows
+from accuracy_rows import Row, decode_mlp_rate, kernel_rows
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "model-accuracy.md"
 
@@ -149,7 +150,7 @@ HEAD = """\
 Written by `python benchmarks/model_accuracy.py`, the same on every machine. Every time under "model" comes from
 `run.timeline()`; nothing here ran on a device by our hands. Every time under "published" is AWS's or, where the sources say so,
 of the handout of a university course; it was measured by them, or is the limit that a test of theirs asserts (grade [L]). The
-kernels were written from their description (`benchmarks/accuracy_kernels.py`); what the compiler made of the originals is
+kernels were written from their description (`benchmarks/accuracy_kernels.py`, `accuracy_matmuls.py`); what the compiler made of the originals is
 not known.
 
 What the model is: [hardware-model.md](hardware-model.md).

@@ -15,6 +15,10 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("project")
 
+# The suite starts some two hundred Pythons. Where they are told to keep no byte code, as in many
+# containers, each of them compiles the whole project: a fifth of a second every time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -45,3 +49,10 @@ def run_python(tmp_path: Path) -> Callable[..., Completed]:
         )
 
     return run
+
+
+@pytest.fixture
+def plain_pytest() -> tuple[str, ...]:
+    """What runs pytest without plugins that take five times as long to load as it runs."""
+    plugins = ("cacheprovider", "nbval", "hypothesispytest")
+    return ("-m", "pytest", *(word for name in plugins for word in ("-p", f"no:{name}")))

@@ -280,12 +280,12 @@ def trace(argument: str) -> str:
 
 
 def table_of_run(_: str) -> str:
-    """What `python -m tutorial run` prints."""
+    """What `python -m tutorial run` prints, in a folder that has the solutions."""
     from tutorial.__main__ import main
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        main(["run", str(ROOT / "solutions")])
+        main(["run"])
     return fenced("\n".join(line.rstrip() for line in out.getvalue().splitlines()))
 
 

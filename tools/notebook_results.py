@@ -6,7 +6,8 @@ A folder that is not there has no notebooks, which is not a failure: a fork that
 solutions passes. Where the folder `solutions` is missing, the lessons print less than they store,
 and the check is `--nbval-lax` by itself: every cell must run, and outputs are not compared.
 
-Exit status 0 if every notebook passes. On GitHub the table is also the summary of the job.
+As many at a time are checked as there are processors, four at most; they are told in order. Exit
+status 0 if every notebook passes. On GitHub the table is also the summary of the job.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,14 +110,16 @@ def main(arguments: list[str] | None = None) -> int:
     root = options.root.resolve()
     lax = options.lax or not any((root / "solutions").glob("*.py"))
     results = []
-    for notebook in notebooks_of(options.folders, root):
-        result = check(notebook, root, lax, options.junit)
-        print(f"{'pass' if result.passed else 'FAIL'}  {notebook.parent.name}/{notebook.name}")
-        if not result.passed:
-            print(result.said)
-            if options.keep is not None:
-                print(f"executed: {keep_executed(notebook, options.keep)}")
-        results.append(result)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        notebooks = notebooks_of(options.folders, root)
+        for result in pool.map(lambda path: check(path, root, lax, options.junit), notebooks):
+            name = f"{result.notebook.parent.name}/{result.notebook.name}"
+            print(f"{'pass' if result.passed else 'FAIL'}  {name}")
+            if not result.passed:
+                print(result.said)
+                if options.keep is not None:
+                    print(f"executed: {keep_executed(result.notebook, options.keep)}")
+            results.append(result)
     text = table(results) if results else "There are no notebooks here."
     print(text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -47,6 +47,18 @@ def in_banks(target: Target, meta: Meta) -> None:
         )
 
 
+def begins_a_bank(target: Target, meta: Meta, byte: int) -> None:
+    """Refuse a PSUM tensor that is placed at a `byte` of its partitions at which no bank begins."""
+    if meta.space == PSUM and byte % target.psum_bank_bytes:
+        broken(
+            "psum-address",
+            f"a tensor is placed at byte {byte} of PSUM",
+            got=meta.describe(),
+            limit=f"a multiple of {target.psum_bank_bytes}, at which a bank begins",
+            remedy="Write address=(0, bank * nl.tile_size.psum_bank_fmax_bytes).",
+        )
+
+
 def viewed(whole: Meta, view: Meta, offset: int) -> Meta:
     """The layout of a view that begins at element `offset` of a tensor: its memory and its first
     partition follow from the tensor. Refuses a view that reaches out of the tensor, that walks the

@@ -18,6 +18,7 @@ from ..isa.core import Call, Instruction
 from ..machine.memory import FULL, SBUF, Buffer
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
+from .banks import in_one_bank
 from .execution import Execution, current, running
 from .lowering import MATERIALIZE
 from .masked import condition, execute_masked
@@ -142,6 +143,8 @@ def execute(  # noqa: C901
         looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
         if looked_at or execution.suspect is not None:
             index = admit(execution, dst, api, signature, srcs, frame=frame)
+        if signature.one_bank:
+            in_one_bank(execution.config.target, api, dst)
         if in_place is not None:
             if count == 1:
                 in_place(a.array, dst.array)
@@ -257,6 +260,9 @@ def redirect(
     looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
     if looked_at or execution.suspect is not None:
         index = admit(execution, dst, last.api, signature, execution.last_srcs, held, frame=frame)
+    if signature.one_bank:
+        kept = None if last.general is None else last.general[0]
+        in_one_bank(execution.config.target, last.api, dst, kept)
     if last.general is not None:
         _redirect_general(execution, last, dst, value, held)
     elif execution.values:

@@ -28,7 +28,7 @@ from ..rules import scopes, source
 from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
 from ..tensors.tensor import Tensor
-from .creation import creatable
+from .creation import begins_a_bank, creatable
 from .lowering import (
     END,
     INSTANCE,
@@ -333,6 +333,7 @@ class Execution(Observed):
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later
         overwrites it."""
+        begins_a_bank(self.config.target, t.meta, byte)
         t.buf.placed = (partition, byte)
         if self.lowering is not None:
             self.lowering.step(PLACE, 0, self.lowering.numbers[t.buf], partition, byte)

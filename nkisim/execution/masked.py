@@ -17,6 +17,7 @@ from ..rules.errors import KernelError, broken
 from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
+from .banks import in_one_bank
 from .execution import Execution
 from .signature import General, Signature, build
 from .tape import Operand, Share
@@ -113,6 +114,8 @@ def execute_masked(
     if dst is None:
         dst = _made(execution, signature.dst)
     index = None if fresh else admit(execution, dst, api, signature, srcs, whole=keep is None)
+    if signature.one_bank:
+        in_one_bank(execution.config.target, api, dst, keep)
     what = signature.general = (keep, lost, origin)
     if runs:
         _write(execution, api, plan, dst, result, arrays, what)

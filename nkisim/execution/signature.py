@@ -16,6 +16,7 @@ from ..machine.running import running
 from ..machine.shapes import shape_only
 from ..rules.errors import POLICY, KernelError, SimulatorError
 from ..tensors.tensor import Tensor
+from .banks import may_cross_banks
 
 General = tuple[np.ndarray | None, np.ndarray | None, KernelError | None]
 
@@ -36,6 +37,7 @@ class Signature:
         "given",
         "instruction",
         "into",
+        "one_bank",
         "plan",
         "read",
         "redirected",
@@ -84,6 +86,8 @@ class Signature:
         self.warned = False
         """Whether making it warned of a rule that the configuration does not insist on: then each
         call shall."""
+        self.one_bank = False
+        """Whether it depends on where in its tile the destination lies if that is in one bank."""
         self.general: General | None = None
         """Of an instruction that ran the general way: what its mask kept, and which of its elements
         are unknown."""
@@ -154,6 +158,8 @@ def build(
         None if extra is None else extra.meta,
     )
     signature.warned = bool(config.warn) and policy.warnings != warnings
+    if dst is not None and plan.one_bank:
+        signature.one_bank = may_cross_banks(config.target, meta)
     if dst is not None and compute is plan.compute and plan.shape == meta.shape:
         signature.into = _into(plan, len(srcs))
     return signature

@@ -82,6 +82,8 @@ class Plan:
     checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
+    one_bank: bool = False
+    """It writes inside one bank of PSUM, wherever in its tile the destination lies."""
     into: Callable[..., None] | None = None
     """Source arrays, and a destination's of the shape and data type of the result -> nothing:
     computes there, bit for bit what `compute` does. Used where such a destination is given and the

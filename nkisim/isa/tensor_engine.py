@@ -181,6 +181,7 @@ def NC_MATMUL(call: Call) -> Plan:
             "double_row": double,
         },
         into=_product_into(call, accumulate, double),
+        one_bank=not large,
     )
 
 
@@ -416,6 +417,7 @@ def NC_TRANSPOSE(call: Call) -> Plan:
         exact,
         kind="transpose",
         cost={"partitions": partitions, "free": free},
+        one_bank=True,
     )
     if compute is turned:
         plan.into = _turn_in_halves if turned is _turned_in_halves else _turn

@@ -28,10 +28,10 @@ _BEHIND: dict[str, str] = {
     # a limit of the machine, or what an engine reaches
     HARDWARE: """
         partition-limit psum-bank stationary-free-limit moving-free-limit free-size-limit
-        dimension-limit rank rank-limit memory matmul-destination two-psum-inputs gpsimd-psum
-        start-partition sbuf-capacity psum-capacity target dtype engine partition-stride
-        allocated-place address-overlap core-race psum-accumulate target-default nl-divide
-        nl-modulo
+        dimension-limit rank rank-limit memory matmul-destination matmul-bank two-psum-inputs
+        gpsimd-psum start-partition sbuf-capacity psum-capacity target dtype engine
+        partition-stride allocated-place address-overlap psum-address core-race psum-accumulate
+        target-default nl-divide nl-modulo
         """,
     # what the compiler takes, though a device could do more
     COMPILER: """

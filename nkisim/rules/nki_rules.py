@@ -87,6 +87,11 @@ _nki(
     "nl6 ndarray address; sim, Limitations: the official simulator does not check",
 )
 _nki(
+    "psum-address",
+    "a tensor that the kernel places in PSUM begins a bank",
+    "0.6 migration, direct allocation",
+)
+_nki(
     "enum-constant",
     "options are members of their enumerations, not raw numbers",
     "notes 0.3.0, Breaking Changes",

@@ -137,6 +137,11 @@ _rule(
     "isa nc_matmul; arch",
 )
 _rule(
+    "matmul-bank",
+    "a matmul or a transpose of TensorE writes inside one PSUM bank, and a PSUM tile begins a bank",
+    "arch, tile size and PSUM; alloc; nki.compiler psum; 0.6 migration, direct allocation",
+)
+_rule(
     "two-psum-inputs",
     "at most one of two tensor operands is in PSUM",
     "isa tensor_tensor, scalar_tensor_tensor",

@@ -13,8 +13,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -43,6 +44,32 @@ class Line(NamedTuple):
     line: int
     text: str
     """The stripped source line; empty if the file cannot be read."""
+
+
+_Found = TypeVar("_Found")
+_PLACES = 1 << 16  # places that are remembered, as a bound
+
+
+def _by_place(
+    find: Callable[[CodeType, int], _Found],
+) -> Callable[[CodeType, int], _Found]:
+    """`find`, with what it said of each place remembered.
+
+    By the code object itself and not by what it is equal to: hashing one walks its byte code, which
+    takes longer than all the rest of a look-up. The object is kept, so that its id stays its own.
+    """
+    known: dict[tuple[int, int], tuple[CodeType, _Found]] = {}
+
+    @functools.wraps(find)
+    def found(code: CodeType, lasti: int) -> _Found:
+        kept = known.get((id(code), lasti))
+        if kept is None:
+            if len(known) >= _PLACES:
+                known.clear()
+            kept = known[id(code), lasti] = (code, find(code, lasti))
+        return kept[1]
+
+    return found
 
 
 def user_frame(depth: int = 1) -> FrameType:
@@ -147,6 +174,11 @@ def line_of(code: CodeType | Listing | None, lasti: int) -> Line:
         return Line("", 0, "")
     if isinstance(code, Listing):
         return Line(*code.places[lasti][:3])
+    return _line_of(code, lasti)
+
+
+@_by_place
+def _line_of(code: CodeType, lasti: int) -> Line:
     number = _line_number(code, lasti)
     lines = lines_of(code)
     return Line(code.co_filename, number, lines[number - 1].strip() if lines else "")
@@ -272,11 +304,11 @@ def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:
         return None
     if isinstance(code, Listing):
         return code.places[lasti].label
-    return _assigned_name(code, lasti, code.co_filename)
+    return _assigned_name(code, lasti)
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _assigned_name(code: CodeType, lasti: int, filename: str) -> str | None:
+@_by_place
+def _assigned_name(code: CodeType, lasti: int) -> str | None:
     place = span(code, lasti)
     if place is None:
         return None
@@ -285,9 +317,14 @@ def _assigned_name(code: CodeType, lasti: int, filename: str) -> str | None:
 
 def expression_label(code: CodeType | None, lasti: int) -> str:
     """A short name for a value that no variable holds: "nl.exp(...) of line 12"."""
-    place = line_of(code, lasti)
-    if code is None or not place.line:
+    if code is None or not line_of(code, lasti).line:
         return "a tile"
+    return _expression_label(code, lasti)
+
+
+@_by_place
+def _expression_label(code: CodeType, lasti: int) -> str:
+    place = line_of(code, lasti)
     at = span(code, lasti)
     lines = lines_of(code)
     raw = lines[place.line - 1].encode() if lines else b""  # columns count bytes of UTF-8

@@ -128,11 +128,11 @@ def test_children_of_a_launched_script_have_the_fallback(run_python: Run, write:
     assert (result.stdout.split("\n")[:2], result.stderr) == (["1024.0", "[1024.0, 2048.0]"], "")
 
 
-def test_pytest_runs_under_the_launcher_without_a_warning(run_python: Run, write: Write) -> None:
+def test_pytest_runs_under_the_launcher_without_a_warning(
+    run_python: Run, plain_pytest: tuple[str, ...], write: Write
+) -> None:
     write("test_my_kernel.py", KERNEL + "def test_total():\n    assert total(1.0) == 1024.0\n")
-    result = run_python(
-        "-m", "nkisim", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_kernel.py"
-    )
+    result = run_python("-m", "nkisim", *plain_pytest, "-q", "test_my_kernel.py")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 passed" in result.stdout and "warning" not in result.stdout
 

@@ -51,10 +51,11 @@ def test_in_a_fork_without_solutions_outputs_are_not_compared_and_cells_must_run
     (fork / "solutions" / "stage0_first_kernel.py").unlink()
     (fork / "solutions").rmdir()
     write(fork / "notebooks" / "right.ipynb", "print('not here')", "the solution's trace\n")
-    assert run(fork) == 0
-    write(fork / "notebooks" / "right.ipynb", "1 / 0", "")
+    write(fork / "notebooks" / "raises.ipynb", "1 / 0", "")
     assert run(fork) == 1
-    assert "ZeroDivisionError" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "notebooks/right.ipynb | pass" in said and "ZeroDivisionError" in said
+    assert "notebooks/raises.ipynb | **fail**" in said
 
 
 def test_where_there_are_no_notebooks_nothing_fails(

@@ -23,6 +23,7 @@ from tests.site.browser import ROOT, Profile, chromium, headless, pyodide, serve
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FIRST_CHECK = 30.0  # seconds from opening a lesson to its first verdict, on two cores
+LOOP = 0.08  # seconds that two million steps of a loop took there
 WITH_KERNEL, WITHOUT_KERNEL = 160e6, 40e6
 SOLVED = [0, 1, 2, 3, 4, 5, 6, 8, 9]
 TRACED = [1, 2, 3, 4, 5, 6, 8, 9]
@@ -145,7 +146,15 @@ def test_the_first_check_of_a_lesson_is_there_in_thirty_seconds(browser: Any, si
     page.close()
     if taken > FIRST_CHECK and busy():
         pytest.skip(f"this machine is busy with other work: {taken:.0f} s say nothing")
-    assert taken < FIRST_CHECK
+    assert taken < FIRST_CHECK * slowness()
+
+
+def slowness() -> float:
+    """How many times as long this machine takes for the same work as the one that the limit was
+    set on; 1 where it is faster."""
+    begun = time.process_time()
+    sum(i * i for i in range(2_000_000))
+    return max(1.0, (time.process_time() - begun) / LOOP)
 
 
 def busy() -> bool:

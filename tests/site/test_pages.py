@@ -155,21 +155,33 @@ def pages(built: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with headless() as found:
+        yield found
+
+
+@pytest.fixture
+def profile(browser: Any, pages: str) -> Iterator[Profile]:
+    """A fresh profile, of which nothing stays."""
+    made = Profile(browser, pages)
+    yield made
+    made.context.close()
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_no_page_scrolls_sideways_and_none_asks_for_anything_outside(pages: str) -> None:
+def test_no_page_scrolls_sideways_and_none_asks_for_anything_outside(profile: Profile) -> None:
     wide = []
-    with headless() as browser:
-        profile = Profile(browser, pages)
-        page = profile.context.new_page()
-        for name in LOOKED_AT:
-            page.goto(f"{pages}{name}.html")
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 900})
-                needed = page.evaluate("() => document.documentElement.scrollWidth")
-                if needed > width:
-                    wide.append(f"{name}: {needed} pixels at {width}")
+    page = profile.context.new_page()
+    for name in LOOKED_AT:
+        page.goto(f"{profile.address}{name}.html")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            needed = page.evaluate("() => document.documentElement.scrollWidth")
+            if needed > width:
+                wide.append(f"{name}: {needed} pixels at {width}")
     assert wide == []
     assert profile.outside == []
 
@@ -180,16 +192,18 @@ MOST_OF_A_LESSON, MOST_OF_THE_SITE = 2e6, 40e6  # bytes; the browser's kernel is
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_lesson_loads_less_than_two_megabytes(pages: str) -> None:
-    heavy = {}
-    with headless() as browser:
-        for lesson in tutorial.stages():
-            page = Profile(browser, pages).context.new_page()
-            sizes: list[int] = []
-            page.on("requestfinished", lambda r, to=sizes: to.append(r.sizes()["responseBodySize"]))
-            page.goto(f"{pages}notebooks/{lesson.file_name}.html", wait_until="networkidle")
-            heavy[lesson.file_name] = sum(sizes)
-            page.context.close()
+def test_a_lesson_loads_less_than_two_megabytes(browser: Any, pages: str) -> None:
+    opened, heavy = {}, {}
+    for lesson in tutorial.stages():  # all at once, so that they come to rest at once
+        page = Profile(browser, pages).context.new_page()
+        sizes: list[int] = []
+        page.on("requestfinished", lambda r, to=sizes: to.append(r.sizes()["responseBodySize"]))
+        page.goto(f"{pages}notebooks/{lesson.file_name}.html", wait_until="commit")
+        opened[lesson.file_name] = (page, sizes)
+    for name, (page, sizes) in opened.items():
+        page.wait_for_load_state("networkidle")
+        heavy[name] = sum(sizes)
+        page.context.close()
     assert {name: size for name, size in heavy.items() if size > MOST_OF_A_LESSON} == {}
     assert min(heavy.values()) > 1e5, "the pages were not measured"
 
@@ -220,20 +234,22 @@ FOCUSED = """
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["index", "notebooks/stage3_online_softmax"])
-def test_the_tab_key_reaches_every_control_and_its_focus_is_seen(pages: str, name: str) -> None:
-    with headless() as browser:
-        page = Profile(browser, pages, viewport={"width": 1440, "height": 900}).context.new_page()
-        page.goto(f"{pages}{name}.html", wait_until="networkidle")
-        controls = page.evaluate(CONTROLS)
-        reached, unseen = set(), []
-        for _ in range(len(controls) + 20):
-            page.keyboard.press("Tab")
-            number, seen = page.evaluate(FOCUSED)
-            if number == -1:
-                break
-            reached.add(number)
-            if not seen and number >= 0:
-                unseen.append(controls[number])
+def test_the_tab_key_reaches_every_control_and_its_focus_is_seen(
+    profile: Profile, name: str
+) -> None:
+    page = profile.context.new_page()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{profile.address}{name}.html", wait_until="networkidle")
+    controls = page.evaluate(CONTROLS)
+    reached, unseen = set(), []
+    for _ in range(len(controls) + 20):
+        page.keyboard.press("Tab")
+        number, seen = page.evaluate(FOCUSED)
+        if number == -1:
+            break
+        reached.add(number)
+        if not seen and number >= 0:
+            unseen.append(controls[number])
     assert len(controls) > 15
     assert [text for i, text in enumerate(controls) if i not in reached] == []
     assert unseen == []
@@ -242,17 +258,16 @@ def test_the_tab_key_reaches_every_control_and_its_focus_is_seen(pages: str, nam
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_stepper_of_a_lesson_is_moved_by_keys(pages: str) -> None:
-    with headless() as browser:
-        page = Profile(browser, pages).context.new_page()
-        page.goto(f"{pages}notebooks/stage3_online_softmax.html", wait_until="networkidle")
-        slider = page.get_by_role("slider", name="tile").first
-        slider.focus()
-        shown = slider.locator("xpath=..").locator("output")
-        said = [shown.text_content()]
-        for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"):
-            page.keyboard.press(key)
-            said.append(shown.text_content())
+def test_the_stepper_of_a_lesson_is_moved_by_keys(profile: Profile) -> None:
+    page = profile.context.new_page()
+    page.goto(f"{profile.address}notebooks/stage3_online_softmax.html", wait_until="networkidle")
+    slider = page.get_by_role("slider", name="tile").first
+    slider.focus()
+    shown = slider.locator("xpath=..").locator("output")
+    said = [shown.text_content()]
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"):
+        page.keyboard.press(key)
+        said.append(shown.text_content())
     numbers = [int(str(text).split()[0]) for text in said]
     assert numbers[:4] == [1, 2, 3, 2] and numbers[4] > 3 and numbers[5] == 1
 
@@ -261,19 +276,19 @@ def test_the_stepper_of_a_lesson_is_moved_by_keys(pages: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_a_page(pages: str, scheme: str) -> None:
+def test_axe_finds_nothing_serious_on_a_page(browser: Any, pages: str, scheme: str) -> None:
     script = axe().read_text(encoding="utf-8")
     found = []
-    with headless() as browser:
-        still = {"color_scheme": scheme, "reduced_motion": "reduce"}  # nothing is half faded in
-        page = Profile(browser, pages, **still).context.new_page()
-        for name in ("index", "docs/index", "docs/challenge", "notebooks/stage3_online_softmax"):
-            page.goto(f"{pages}{name}.html", wait_until="networkidle")
-            page.evaluate(script)
-            answer = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
-            found += [
-                f"{name}: {each['id']}: {each['nodes'][0]['html'][:120]}"
-                for each in answer["violations"]
-                if each["impact"] in ("serious", "critical")
-            ]
+    still = {"color_scheme": scheme, "reduced_motion": "reduce"}  # nothing is half faded in
+    page = Profile(browser, pages, **still).context.new_page()
+    for name in ("index", "docs/index", "docs/challenge", "notebooks/stage3_online_softmax"):
+        page.goto(f"{pages}{name}.html", wait_until="networkidle")
+        page.evaluate(script)
+        answer = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+        found += [
+            f"{name}: {each['id']}: {each['nodes'][0]['html'][:120]}"
+            for each in answer["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    page.context.close()
     assert found == []

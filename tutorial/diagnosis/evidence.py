@@ -94,7 +94,7 @@ class Evidence:
     def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
         found = self._first(i)
-        return None if found is None or found.quantity in self._its_own else found
+        return None if found is None or found.quantity in self.its_own else found
 
     def _first(self, i: int) -> Divergence | None:
         observed = self.observed(i)
@@ -106,7 +106,7 @@ class Evidence:
         )
 
     @cached_property
-    def _its_own(self) -> set[str]:
+    def its_own(self) -> set[str]:
         """The quantities that the kernel keeps in its own way: they differ from the oracle's
         where its answers are right."""
         right = [i for i in range(len(self.answers)) if i not in self.failing]
@@ -221,7 +221,7 @@ class Evidence:
     @cached_property
     def alpha_formed(self) -> bool:
         """Whether the kernel takes exp of something with one element per row, as alpha has."""
-        exps = [made for made in self.instructions(self.first) if _is_exp(made)]
+        exps = [made for made in self.instructions(self.first) if is_exp(made)]
         # p, whose last tile may have one key
         large = {made.line for made in exps if not self._is_small(made, self.first)}
         return any(made.line not in large for made in exps)
@@ -253,7 +253,7 @@ class Evidence:
         run = runner.run(self.kernel, answer.result.case, self.stage, keep_results=True).run
         exps: set[str] = set()  # 1 / exp is not a division by l, but another way to form alpha
         for made, value in zip(run.instructions, run.results, strict=True):
-            (exps.add if _is_exp(made) else exps.discard)(made.dst[0].name)
+            (exps.add if is_exp(made) else exps.discard)(made.dst[0].name)
             if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
                 divides = _divides(made)
                 divides &= not made.srcs or made.srcs[0].name not in exps
@@ -277,7 +277,7 @@ class Evidence:
             return True
         if i not in self._exps:
             self._exps[i] = {
-                (made.line, made.dst[0].shape) for made in self.instructions(i) if _is_exp(made)
+                (made.line, made.dst[0].shape) for made in self.instructions(i) if is_exp(made)
             }
         alone = len(self._exps[i]) == 1 and (made.line, shape) in self._exps[i]
         # the only exp of a kernel gives p, which may be a column of keys
@@ -369,7 +369,7 @@ def _divides(made: Any) -> bool:
     )
 
 
-def _is_exp(made: Any) -> bool:
+def is_exp(made: Any) -> bool:
     return made.op == "activation" and "exp" in str(made.attrs.get("op", "exp"))
 
 

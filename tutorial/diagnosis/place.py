@@ -11,7 +11,7 @@ from ..reference.text import apart
 from ..running import runner
 from ..running.answer import Answer, alike
 from ..trace.divergence import Context
-from .evidence import Evidence
+from .evidence import Evidence, is_exp
 
 
 def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:
@@ -107,7 +107,8 @@ def moved(evidence: Evidence, agrees: float) -> str | None:
     return (
         f"Row {first[0]} of the output ({here}) holds what belongs to {there}, and every "
         "other wrong row is another row's "
-        "answer too: look at which q is read, and at which row of o is written."
+        "answer too: look at which q, or which of its scores, is read, and at which row of o is "
+        "written."
     )
 
 
@@ -129,11 +130,10 @@ def advice(evidence: Evidence, placed: bool) -> str:
             f"{shape}. No known mistake gives these values: look at the line that computes "
             "this quantity for this tile."
         )
+    if evidence.overflow is not None and evidence.is_plain(evidence.first):
+        return f"{shape}. {_overflowed(*evidence.overflow)}"
     if evidence.observed(evidence.first) is not None:
-        return (
-            f"{shape}. m, l and acc agree with the oracle wherever the kernel names them: look at "
-            "what comes after the last tile, o = acc / l, and where it is stored."
-        )
+        return f"{shape}. {_after_the_tiles(evidence)}"
     case = evidence.answers[evidence.first].result.case
     reveals = (
         (f" The family {case.family} reveals {case.reveals}.")
@@ -147,6 +147,34 @@ def advice(evidence: Evidence, placed: bool) -> str:
     else:
         more = "Name the state (m, l, acc) with name="
     return f"{shape}.{reveals} {more}, and the check can say at which tile it goes wrong."
+
+
+def _overflowed(where: str, made: Any) -> str:
+    """What to look at where an instruction made the first infinity or NaN."""
+    if where == "division":
+        return "What it divides by is 0 or not finite there: look at how that is made."
+    if is_exp(made):
+        return (
+            "exp gives infinity above 88: what is subtracted from the scores must be no lower than "
+            "the largest of them."
+        )
+    return "Look at what that line reads."
+
+
+def _after_the_tiles(evidence: Evidence) -> str:
+    """What to look at where the named state is as it should be."""
+    own = sorted(evidence.its_own)
+    if own:
+        return (
+            f"{' and '.join(own)} {'is' if len(own) == 1 else 'are'} kept in another way than the "
+            "oracle's, so that the state does not show the place. No known mistake gives these "
+            "values."
+        )
+    merge = "the merge, " if evidence.problems[evidence.first].splits else ""
+    return (
+        "m, l and acc agree with the oracle wherever the kernel names them: look at what comes "
+        f"after the last tile, {merge}o = acc / l, and where it is stored."
+    )
 
 
 def _read(evidence: Evidence) -> str | None:

@@ -36,6 +36,7 @@ keys must weigh more than one with a single such key. {MERGE}
 The splits leave acc / l, and it is merged as if it were acc: leave acc undivided and divide once,
 after the merge (or weigh each split's output with its l).
     acc = (A => acc = where(L == 0, 0, A / L * weight).sum(axis=0)
+    acc = (A => acc = (A / L * weight).sum(axis=0)
 == unnormalised states merged
 The splits leave acc undivided, and it is merged as if it were acc / l: a split's acc holds its l
 already, so weigh it with exp(m_s - m) alone.
@@ -44,7 +45,6 @@ already, so weigh it with exp(m_s - m) alone.
 A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided;
 then an empty split is (lowest, 0, 0), and changes nothing.
     acc = (A => acc = (A / L * L * weight).sum(axis=0)
-    acc = (A => acc = (A / L * weight).sum(axis=0)
 == l not rescaled in the merge
 acc is rescaled in the merge, l is not: {MERGE}
     l = (L => l = L.sum(axis=0)
@@ -73,6 +73,22 @@ In the merge the new split's state is rescaled, the old one is not: both need th
 In the merge the old state is rescaled, the new split's is not: both need their factor. {MERGE}
     b_ = ones((Hq, 1))
     m = maximum(m_a => m = m_b
+== old l not rescaled in the merge
+In the merge the old state's l is not rescaled, though its acc is: both sums of both states need
+their factor. {MERGE}
+    l = l_a * a => l = l_a + l_b * b_
+== old acc not rescaled in the merge
+In the merge the old state's acc is not rescaled, though its l is: both sums of both states need
+their factor. {MERGE}
+    acc = acc_a * a => acc = acc_a + acc_b * b_
+== new l not rescaled in the merge
+In the merge the new split's l is not rescaled, though its acc is: both sums of both states need
+their factor. {MERGE}
+    l = l_a * a => l = l_a * a + l_b
+== new acc not rescaled in the merge
+In the merge the new split's acc is not rescaled, though its l is: both sums of both states need
+their factor. {MERGE}
+    acc = acc_a * a => acc = acc_a * a + acc_b
 == one factor for both
 In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) and
 exp(m_b - m).

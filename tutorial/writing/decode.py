@@ -249,13 +249,14 @@ def _costs(run: Any, modelled: dict[tuple[int, int], float]) -> dict[str, Any]:
     The model of time looks at shapes, not at values: it is asked once for runs of as many
     instructions and bytes.
     """
-    if not len(run):
+    instructions, read = len(run), run.hbm_bytes_read
+    if not instructions:
         return {}
-    alike = (len(run), run.hbm_bytes_read)
+    alike = (instructions, read)
     if alike not in modelled:
         modelled[alike] = run.timeline().latency_us
     return {
-        "hbm_bytes_read": run.hbm_bytes_read,
+        "hbm_bytes_read": read,
         "transfers": run.dma_transfers,
         "model_us": modelled[alike],
     }

@@ -154,13 +154,13 @@ def test_plain_python_after_import_nkisim_prints_nothing_of_its_own(
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_pytest_file_that_imports_only_neuronxcc_collects(
-    run_python: Run, tmp_path: Path, workers: str
+    run_python: Run, plain_pytest: tuple[str, ...], tmp_path: Path, workers: str
 ) -> None:
     (tmp_path / "conftest.py").write_text("import neuronxcc.nki.language as nl\n", encoding="utf-8")
     (tmp_path / "test_my_kernel.py").write_text(
         KERNEL + f"def test_total():\n    assert total(1.0) == {TOTAL_OF_ONES}\n", encoding="utf-8"
     )
-    result = run_python("-m", "pytest", "-n", workers, "-p", "no:cacheprovider", tmp_path)
+    result = run_python(*plain_pytest, "-n", workers, tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "1 passed" in result.stdout and "warning" not in result.stdout
     assert "NKI backend: nkisim fallback" in result.stdout

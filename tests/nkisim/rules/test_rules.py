@@ -122,6 +122,13 @@ def matmul_destination(x):
     nisa.nc_matmul(dst=dst, stationary=t[:, 0:128], moving=t)  # here
 
 
+def matmul_bank(x):
+    t = nl.load(x)
+    tile = nl.ndarray((128, 2, 300), dtype=nl.float32, buffer=nl.psum)
+    tile[:, 0, :] = nisa.nc_matmul(t[:, 0:128], t[:, 0:300])
+    tile[:, 1, :] = nisa.nc_matmul(t[:, 0:128], t[:, 0:300])  # here
+
+
 def two_psum_inputs(x):
     t = nl.load(x)
     a = nisa.nc_matmul(t[:, 0:128], t)

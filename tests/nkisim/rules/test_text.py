@@ -177,3 +177,25 @@ class Doubler:
     space = {"nl": nl_01}
     exec(compile(text, "<string>", "exec"), space)
     np.testing.assert_array_equal(nki_01.jit(space["Doubler"](2.0))(X), 2 * X)
+
+
+def test_the_same_code_in_two_files_has_the_lines_of_each_however_many_are_remembered(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(source, "_PLACES", 1)
+    codes = {}
+    for name in ("one", "two"):
+        file = tmp_path / f"{name}.py"
+        file.write_text(f"def kernel(x):\n    return x  # {name}\n", encoding="utf-8")
+        namespace: dict[str, object] = {}
+        exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
+        codes[name] = namespace["kernel"].__code__
+    assert codes["one"] == codes["two"]  # a code object does not compare its file's name
+    for _ in range(2):
+        for name, code in codes.items():
+            at = len(code.co_code) - 2
+            assert source.line_of(code, at) == (
+                str(tmp_path / f"{name}.py"),
+                2,
+                f"return x  # {name}",
+            )

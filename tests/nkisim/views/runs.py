@@ -89,8 +89,14 @@ def large() -> nkisim.Run:
 
 
 @functools.cache
-def large_timeline() -> Any:
-    return large().timeline()
+def long() -> nkisim.Run:
+    """20,042 instructions: enough for everything that is drawn to be folded."""
+    return record(long_loop, SMALL, 20, 200)
+
+
+@functools.cache
+def long_timeline() -> Any:
+    return long().timeline()
 
 
 def empty() -> nkisim.Run:

@@ -56,7 +56,7 @@ def test_what_no_loop_explains_is_sampled_and_says_so():
     assert "are left out" in shown.gaps[20][0].text()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 30)),

@@ -89,3 +89,35 @@ def test_the_place_and_the_ratio_are_told(tmp_path):
         1,
         "l",
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "half", "cause"),
+    [
+        ("l[...] = nl.add(nl.multiply(l, alpha)", "nl.multiply(l_s, beta)", "new l"),
+        ("acc[...] = nl.add(nl.multiply(acc, alpha)", "nl.multiply(acc_s, beta)", "new acc"),
+    ],
+)
+def test_one_sum_of_one_state_that_is_not_rescaled_in_the_merge_is_named(
+    line, half, cause, tmp_path
+):
+    plain = half.split("(")[1].split(",")[0]
+    text = changed(solution(6), (f"{line}, {half}", f"{line}, {plain}"))
+    verdict = check(6, load(6, text, tmp_path))
+    assert verdict.cause == f"{cause} not rescaled in the merge", verdict.sentence
+
+
+def test_acc_divided_in_every_split_is_not_a_matter_of_empty_splits(tmp_path):
+    store = "for out, state in ((m_out, m), (l_out, l), (acc_out, acc)):"
+    divided = f"acc[...] = nl.multiply(acc, nisa.reciprocal(l))\n        {store}"
+    verdict = check(6, load(6, changed(solution(6), (store, divided)), tmp_path))
+    assert verdict.cause == "normalised states merged", verdict.sentence
+
+
+def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
+    whole = "nisa.tensor_reduce(nl.maximum, qk, axis=1"
+    text = changed(solution(3), (whole, whole.replace("qk", "qk[:, 0:64]")))
+    verdict = check(3, load(3, text, tmp_path))
+    assert verdict.cause is None
+    assert "exp gives infinity above 88" in verdict.sentence
+    assert "after the last tile" not in verdict.sentence

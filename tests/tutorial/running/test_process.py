@@ -11,6 +11,7 @@ import pytest
 from tests.tutorial.kernels import ROOT, changed, solution
 from tutorial import get
 from tutorial.__main__ import main
+from tutorial.running import process
 
 KERNEL = "import neuronxcc.nki as nki\n\n\n@nki.jit\n" + (
     "def decode_attention_fwd(q, k, v, softmax_scale=None):\n    {body}\n"
@@ -125,19 +126,33 @@ def test_a_verdict_that_cannot_be_printed_is_no_success(where, run_python, tmp_p
     assert done.returncode == 3, done.stderr
 
 
-def test_run_judges_each_file_in_a_process_of_its_own(tmp_path, capsys):
+def test_run_judges_each_file_in_a_process_of_its_own(tmp_path, capsys, monkeypatch):
     def write(name, text):
         (tmp_path / name).write_text(text, encoding="utf-8")
         return str(tmp_path / name)
 
+    endless = write("stage0_loops.py", "while True:\n    pass\n")
     files = [
-        write("stage3_ends.py", "import ctypes\nctypes.CDLL(None).exit(0)\n"),
-        write("stage3_right.py", solution(3)),
-        write("stage3_loops.py", "while True:\n    pass\n"),
-        write("stage3_blank.py", get(3).blank),
+        write("stage0_ends.py", "import ctypes\nctypes.CDLL(None).exit(0)\n"),
+        write("stage0_right.py", solution(0)),
+        endless,
+        write("stage0_blank.py", get(0).blank),
     ]
-    assert main(["run", "--json", "--seconds", "15", *files]) == 2
+    apart = process.apart
+
+    def hurried(arguments, seconds):  # a file that never ends need not be waited for long
+        return apart(arguments, 1 if endless in arguments else seconds)
+
+    monkeypatch.setattr(process, "apart", hurried)
+    assert main(["run", "--json", *files]) == 2
     found = json.loads(capsys.readouterr().out)
     assert [v["outcome"] for v in found] == ["unusable", "correct", "unusable", "not attempted"]
     assert "ended the process with status 0" in found[0]["sentence"]
-    assert "did not end within 15 seconds" in found[2]["sentence"]
+    assert "did not end within 1 seconds" in found[2]["sentence"]
+
+
+def test_run_gives_each_file_the_seconds_that_it_is_told(tmp_path, capsys):
+    file = tmp_path / "stage0_sleeps.py"
+    file.write_text("import time\ntime.sleep(3600)\n", encoding="utf-8")
+    assert main(["run", "--seconds", "0.5", str(file)]) == 2
+    assert "did not end within 0.5 seconds" in capsys.readouterr().out

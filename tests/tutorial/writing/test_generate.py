@@ -78,10 +78,12 @@ def test_the_alphabet_takes_text_to_ids_and_back():
 @pytest.mark.slow
 @pytest.mark.parametrize("number", STAGES)
 def test_with_the_kernel_of_every_stage_the_text_is_the_same_token_for_token(number):
-    made = tutorial.generate(PROMPT, TOKENS, stage=number)
-    wanted = tutorial.reference(PROMPT, TOKENS)
-    assert made.ids == wanted.ids and len(made) == TOKENS
-    assert made.compare(wanted) == f"The same text as NumPy, token for token, over {TOKENS} tokens."
+    """As far as into the second tile of keys; the notebook of stage 10 writes 200 tokens."""
+    tokens = 120
+    made = tutorial.generate(PROMPT, tokens, stage=number)
+    wanted = tutorial.reference(PROMPT, tokens)
+    assert made.ids == wanted.ids and len(made) == tokens and len(PROMPT) + tokens > 128
+    assert made.compare(wanted) == f"The same text as NumPy, token for token, over {tokens} tokens."
     assert made.same_as(wanted)
 
 

@@ -90,6 +90,17 @@ def test_a_place_beyond_the_memory_is_refused(shape, address, rule):
     )
 
 
+@pytest.mark.parametrize("byte", [4, 1024, 2046])
+def test_a_tensor_in_psum_is_placed_where_a_bank_begins(byte):
+    def body(t):
+        first = placed((128, 64), 0, byte, buffer=nl.psum)
+        nisa.tensor_copy(first, t)
+        return first
+
+    error = refused(body, X, rule="psum-address")
+    assert f"byte {byte}" in error.headline and "2048" in str(error.limit)
+
+
 def test_a_tensor_that_was_only_placed_is_still_without_a_value():
     def body(t):
         first, second = placed((128, 64), 0, 0), placed((128, 64), 0, 0)
