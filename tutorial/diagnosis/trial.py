@@ -260,12 +260,12 @@ class Trial:
     @cached_property
     def _finite(self) -> NDArray[np.bool_]:
         """Which numbers of the answer are neither infinite nor NaN."""
-        return np.isfinite(self.got)
+        return np.asarray(np.isfinite(self.got))
 
     @cached_property
     def _zero(self) -> NDArray[np.bool_]:
         """Which rows of the answer are 0."""
-        return ~self.got.any(axis=1)
+        return np.asarray(~self.got.any(axis=1))
 
     @cached_property
     def _error(self) -> NDArray[np.float64]:
@@ -278,7 +278,7 @@ class Trial:
         """The misfit of the rows that are counted; None if one of them does not fit."""
         rows = counted.nonzero()[0]
         made = o.reshape(self.got.shape)[rows].astype(np.float64)
-        finite = np.isfinite(made)
+        finite = np.asarray(np.isfinite(made))
         lost = ~finite.any(axis=1)
         if lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(lost & self._zero[rows])

@@ -90,9 +90,10 @@ def test_a_wrong_kernel_is_told_the_same(change, tmp_path, monkeypatch):
 
 
 def test_a_kernel_that_is_wrong_on_a_few_cases_is_replayed_on_the_others(tmp_path, counted):
-    text = kernels.changed(kernels.solution(5), ("src=0.0, dst=v_tile", "src=v_tile, dst=v_tile"))
-    verdict = check(5, kernels.load(5, text, tmp_path))
-    assert verdict.outcome == "wrong"
+    given = "1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale"
+    text = kernels.changed(kernels.solution(8), (given, "1.0 / math.sqrt(d)"))
+    verdict = check(8, kernels.load(8, text, tmp_path))
+    assert verdict.outcome == "wrong", verdict.sentence
     assert len(counted) > 5
 
 
