@@ -53,8 +53,8 @@ def place(  # noqa: C901
     them) use its stack of HBM.
     """
     # One function, since its loop runs once per record and keeps some forty names in local
-    # variables. A record takes about 1.3 us (benchmarks/decode_speed.py), and a call that passes six
-    # of them on 0.03: cut into the five things that it does, a timeline would take at least a tenth
+    # variables. A record takes about 1.3 us (benchmarks/decode_speed.py), a call that passes six of
+    # them on 0.03: cut into the five things that it does, a timeline would take at least a tenth
     # longer. The imports are here so that the loop finds them among those names.
     from ..execution.tape import DST, FIRST
     from .regions import AVAIL, BANKED, ENGINE, LAST, LAYOUT, NEED, READ, READER, WRITER
