@@ -279,7 +279,7 @@ class Trial:
         rows = counted.nonzero()[0]
         made = o.reshape(self.got.shape)[rows].astype(np.float64)
         finite = np.asarray(np.isfinite(made))
-        lost = ~finite.any(axis=1)
+        lost = np.asarray(~finite.any(axis=1))
         if lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(lost & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
