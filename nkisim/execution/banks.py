@@ -1,7 +1,7 @@
 """Where in PSUM TensorE writes: inside one bank.
 
 A tile in PSUM begins a bank. So the banks of a destination follow from where in its tile it lies,
-which no layout tells: each instruction that could miss is looked at anew.
+which no layout tells: each instruction that could miss is looked at again.
 
 Sources: aws-neuron-sdk v2.26.0 general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine: tile
 size; PSUM), general/nki/api/nki/compiler/psum.py (a physical tile); v2.32.0 nki/migration/index.rst
@@ -51,7 +51,7 @@ def in_one_bank(target: Target, api: str, dst: Tensor, keep: np.ndarray | None =
         got=f"bytes {first} to {last} of each partition of a tile {whole.describe()}",
         limit=f"one bank: {size} bytes ({target.psum_bank_fp32} fp32) per partition",
         remedy=f"Let no result run across a multiple of {target.psum_bank_fp32} fp32 columns: give "
-        "each bank an axis of its own, or take a new tile for each.",
+        "each bank its own axis, or take a new tile for each.",
     )
 
 

@@ -189,6 +189,13 @@ class Evidence:
         """Whether a wrong row has numbers in it, and not only infinities and NaN."""
         return any(np.isfinite(trial.got[trial.off]).any() for trial in self.trials)
 
+    @cached_property
+    def silent(self) -> bool:
+        """Whether all that wrong rows hold is 0, infinity or NaN, so that many mistakes answer
+        alike."""
+        rows = (trial.got[trial.off & trial.has_keys] for trial in self.trials)
+        return not any((np.isfinite(row) & (row != 0)).any() for row in rows)
+
     def can_be(self, mistake: Mistake) -> int | None:
         """How many signs there are of a mistake that its answers do not show; None if there is one
         against it."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..mistakes import known
+from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
 from ..reference.mistake import Mistake
 from ..trace.states import named_state
@@ -174,6 +175,9 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     else the earliest."""
     if not evidence.reads_all_keys:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
+    if evidence.silent and "k_blocks" in evidence.trials[0].case.args:
+        own = Recorded(evidence)
+        matches = [m for m in matches if own.may_be(m)]
     fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
@@ -274,6 +278,28 @@ class Recorded:
         values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
         return float(_among(kept, values).mean())
 
+    def may_be(self, match: Match) -> bool:
+        """Whether the state that a kernel of a paged cache names speaks for a mistake: it may visit
+        entries that no sequence uses, and is then NaN or 0 where the twin is not."""
+        ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
+        if ran is None or not run:
+            return True
+        named = named_state(run.names())
+        writes = {
+            name: [np.ravel(w.value).astype(np.float64) for w in run.writes(own[0])]
+            for name, own in named.items()
+        }
+        kept, made = _numbers(ran, "m"), _joined(writes.get("m", []))
+        low = "m" in writes and not (np.abs(kept) < 1e30).any() and not np.isnan(kept).any()
+        if low and ((np.abs(made) < 1e30).any() or (kept > 0).any() != (made > 0).any()):
+            return False  # the twin's m never has a usual number, the kernel's has, or is below 0
+        if match.candidate.mistake not in ATTENTION:
+            return True  # it is about padding itself
+        first = np.ravel(ran.kept.get("l", [np.zeros(0)])[0])
+        begins = [x for x in writes.get("l", [])[:4] if x.size == first.size and x.any()]
+        near = (np.allclose(first, x, rtol=1e-4, equal_nan=True) for x in begins)
+        return not begins or any(near)
+
     def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
         neither has any, or the kernel does not name it."""
@@ -350,8 +376,11 @@ def _among(numbers: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
 
 def _numbers(ran: evaluation.Ran, name: str) -> NDArray[np.float64]:
     """All that a twin kept of a quantity, in order."""
-    kept = [np.asarray(x, np.float64).reshape(-1) for x in ran.kept.get(name, [])]
-    return np.concatenate([*kept, np.zeros(0)])
+    return _joined([np.asarray(x, np.float64).reshape(-1) for x in ran.kept.get(name, [])])
+
+
+def _joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([*parts, np.zeros(0)])
 
 
 def _overflow(ran: evaluation.Ran) -> str | None:

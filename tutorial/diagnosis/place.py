@@ -119,11 +119,14 @@ def moved(evidence: Evidence, agrees: float) -> str | None:
 def advice(evidence: Evidence, placed: bool) -> str:
     """What to look at when no known mistake fits."""
     right = [a.result.case.family for a in evidence.answers if not a.wrong]
-    shape = (
-        f"Right on {len(right)} of {len(evidence.answers)} input families"
-        if right
-        else "Wrong on every input family"
-    )
+    tried = len(evidence.answers)
+    if 2 < tried < len(evidence.stage.cases()):  # enough were wrong: the others were not tried
+        many = f"{len(right)} of the" if right else "all"
+        shape = f"{'Right' if right else 'Wrong'} on {many} {tried} input families that were tried"
+    elif right:
+        shape = f"Right on {len(right)} of {tried} input families"
+    else:
+        shape = "Wrong on every input family"
     missing = _read(evidence)
     if missing:
         return f"{shape}. {missing}"

@@ -103,3 +103,19 @@ def test_inputs_that_do_not_fit_are_refused_with_one_sentence(name, value, text)
     with pytest.raises(InputError) as caught:
         STAGE.validate(inputs)
     assert text in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("                m[...] = nl.copy(up)\n", ""),
+        ("nl.maximum(m, nl.max(s, axis=1, keepdims=True))", "nl.max(s, axis=1, keepdims=True)"),
+    ],
+)
+def test_where_all_rows_are_0_or_nan_no_mistake_is_named_that_the_state_speaks_against(
+    old, new, tmp_path
+):
+    text = changed(style("stage8_entries_in_turn"), (old, new))
+    verdict = check(8, load(8, text, tmp_path))
+    assert verdict.outcome == "wrong"
+    assert verdict.cause is None, verdict.sentence
