@@ -282,9 +282,8 @@ def _run_all(
         result = replays.run(case)
         answer = _answer(lesson, result) if result.problem is None else None
         if result.problem is not None or (answer is not None and answer.wrong):
-            replays.direct = True  # what a diagnosis looks at are runs of the kernel itself
-            if result.replayed:
-                result = replays.again(result)
+            replayed, result = result.replayed, replays.was_wrong(result)
+            if replayed:
                 answer = _answer(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong

@@ -445,8 +445,6 @@ _STEPS: dict[int, Any] = {
     TARGET: lambda r, what, args: r.target(what, args),
     CORE: lambda r, what, args: r.core(what, args),
     SEND: lambda r, what, args: r.send(what, args),
-    LOOP: _nothing,
-    NEXT: _nothing,
-    END: _nothing,
+    **dict.fromkeys((LOOP, NEXT, END), _nothing),
     CONSTANT: lambda r, what, args: r.constant(what, args),
 }

@@ -76,7 +76,7 @@ def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnos
         }
         where = place.sentence
     else:
-        where, more = placing.in_the_output(answer, evidence.problems[i])
+        where, more = placing.in_the_output(answer, evidence.problems[i], evidence.off(i))
         details |= more
         if i == evidence.first and evidence.overflow is not None and evidence.is_plain(i):
             made = evidence.overflow[1]
@@ -100,6 +100,9 @@ def _fill(evidence: Evidence, cause: str) -> str:
         "tiles": evidence.tiles,
         "S": problem.splits,
     }
+    if problem.splits or problem.lengths is not None:  # they have tiles each
+        owner = "split" if problem.splits else "sequence"
+        cause = cause.replace("all {tiles} tiles", f"all tiles of the {owner}")
     for name, value in values.items():
         cause = cause.replace("{" + name + "}", str(value))
     return cause

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reference.mistake import Mistake
 from ..running import computed, precision, runner
@@ -160,6 +161,10 @@ class Evidence:
         made = of_result(self.stage, self.kernel, self.answers[i].result)
         made.instructions = instructions
         return made
+
+    def off(self, i: int) -> NDArray[np.bool_]:
+        """Which rows of case i are wrong."""
+        return of_result(self.stage, self.kernel, self.answers[i].result).off
 
     def _size(self, i: int) -> int:
         return self.problems[i].n * self.problems[i].n_q_heads

@@ -108,9 +108,13 @@ def _quickest_first(
     first: Trial, others: Sequence[Trial], tiling: Tiling
 ) -> list[tuple[Trial, Tiling]]:
     """The trials with their tilings: wrong ones first, as most candidates fail on any of them, and
-    of those the ones with the fewest tiles to compute."""
+    of those the ones with the fewest tiles to compute. Those that decide nothing come last."""
     tried = [(first, tiling), *((trial, _same_kind(trial, tiling)) for trial in others)]
-    return sorted(tried, key=lambda one: (not one[0].wrong, one[0].work(one[1])))
+
+    def place(one: tuple[Trial, Tiling]) -> tuple[bool, bool, int]:
+        return _may_differ(first, one[0]), not one[0].shown(False), one[0].work(one[1])
+
+    return sorted(tried, key=place)
 
 
 def _fit(
@@ -120,11 +124,10 @@ def _fit(
     candidate: Candidate,
 ) -> float | None:
     """The mean misfit over the trials; None if a probe does not fit, or two of the other cases, or
-    if no wrong row is explained.
-
-    Where the mistake shows in numbers, scores far below zero may show another one besides: a max
-    that starts too high.
-    """
+    if no wrong row is explained."""
+    no_keys = "no keys" in candidate.mistake.flags
+    if not any(trial.shown(no_keys) for trial, _ in tried):
+        return None
     total: list[Misfit] = []
     missed = 0
     for trial, tiling in tried:
@@ -132,13 +135,19 @@ def _fit(
         if one is not None:
             total.append(one)
             continue
-        if first.says_much and trial is not first and _far_below(trial):
+        if _may_differ(first, trial):
             continue
         missed += 1
         if trial is first or trial in evidence.probed or missed > 1:
             return None
     explains = any(one.explains for one in total)
     return float(np.mean([one.parts for one in total])) if explains else None
+
+
+def _may_differ(first: Trial, trial: Trial) -> bool:
+    """Whether a candidate may answer unlike the kernel there: where the mistake shows in numbers,
+    scores far below zero may show another one besides, a max that starts too high."""
+    return trial is not first and first.says_much and _far_below(trial)
 
 
 def _far_below(trial: Trial) -> bool:

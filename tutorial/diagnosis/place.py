@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reference.attention import Attention, online_states
 from ..reference.text import apart
@@ -14,13 +15,16 @@ from ..trace.divergence import Context
 from .evidence import Evidence, is_exp
 
 
-def in_the_output(answer: Answer, problem: Attention) -> tuple[str, dict[str, Any]]:
-    """Where the output is most wrong: the first bad head, its worst element."""
+def in_the_output(
+    answer: Answer, problem: Attention, off: NDArray[np.bool_]
+) -> tuple[str, dict[str, Any]]:
+    """Where the output is most wrong: of the rows that are `off` the first without numbers, else
+    the first; its worst element."""
     got, want = answer.rows.astype(np.float64), answer.expected_rows
     with np.errstate(all="ignore"):
         error = np.where(np.isfinite(got), np.abs(got - want), np.inf)
-    rows = error.max(axis=1) / np.maximum(np.abs(want).max(axis=1), 1e-30)
-    h = int(np.flatnonzero(rows > 1e-5)[0]) if (rows > 1e-5).any() else int(np.argmax(rows))
+    lost = off & ~np.isfinite(got).all(axis=1)
+    h = int(np.argmax(lost if lost.any() else off))
     i = int(np.argmax(error[h]))
     label = problem.label(h)
     head = f"{label}: " if label else ""
@@ -155,8 +159,8 @@ def _overflowed(where: str, made: Any) -> str:
         return "What it divides by is 0 or not finite there: look at how that is made."
     if is_exp(made):
         return (
-            "exp gives infinity above 88: what is subtracted from the scores must be no lower than "
-            "the largest of them."
+            "exp gives infinity above 88: what is subtracted there must be no lower than the "
+            "largest of the numbers."
         )
     return "Look at what that line reads."
 

@@ -102,6 +102,10 @@ class Trial:
     def wrong(self) -> bool:
         return bool(self.off.any())
 
+    def shown(self, no_keys: bool) -> bool:
+        """Whether a row with keys is wrong, or with `no_keys` any row: what a twin may explain."""
+        return bool((self.off & (self.has_keys | no_keys)).any())
+
     @property
     def says_much(self) -> bool:
         """Whether there are wrong rows with keys and numbers in them."""
@@ -233,18 +237,15 @@ class Trial:
             return None
         counted = self.has_keys | no_keys
 
-        def compared(o: F32, done: NDArray[np.bool_]) -> Misfit | None:
-            rows = o.reshape(self.got.shape).astype(np.float64)
-            return self._compare(rows, counted & done.reshape(-1))
+        def wrong(o: F32, done: NDArray[np.bool_]) -> bool:
+            return self._compare(o, counted & done.reshape(-1)) is None
 
-        made = evaluation.answer(
-            text, *self._read_by(tiling, in_turn), lambda o, done: compared(o, done) is None
-        )
+        made = evaluation.answer(text, *self._read_by(tiling, in_turn), wrong)
         if made is None or made.done is not None:
             return None
         if made.least < evaluation.SMALLEST:
             return Misfit(0.0, False)
-        return compared(made.o, np.ones(len(counted), bool))
+        return self._compare(made.o, counted)
 
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""
@@ -256,28 +257,44 @@ class Trial:
             self._read[key] = given, evaluation.digest(given)
         return self._read[key]
 
-    def _compare(self, made: NDArray[np.float64], counted: NDArray[np.bool_]) -> Misfit | None:
-        got, want = self.got, self.want
-        finite = np.isfinite(made)
-        lost = ~finite.any(
-            axis=1
-        )  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
-        settled = lost & ~got.any(axis=1)
-        rows = counted & ~settled
-        if not np.array_equal(finite[rows], np.isfinite(got[rows])):
-            return None
+    @cached_property
+    def _finite(self) -> NDArray[np.bool_]:
+        """Which numbers of the answer are neither infinite nor NaN."""
+        return np.asarray(np.isfinite(self.got))
+
+    @cached_property
+    def _zero(self) -> NDArray[np.bool_]:
+        """Which rows of the answer are 0."""
+        return np.asarray(~self.got.any(axis=1))
+
+    @cached_property
+    def _error(self) -> NDArray[np.float64]:
+        """How far the finite numbers of each row are from the right ones, at most."""
         with np.errstate(all="ignore"):
-            far = np.where(finite, np.abs(got - made), 0).max(axis=1)
-            size = np.where(finite, np.abs(made), 0).max(axis=1)
-            off = np.where(np.isfinite(got), np.abs(got - want), 0).max(axis=1)
-        short = self.stage.tolerance is not None
-        near = far <= (FITS_SHORT if short else FITS) * size + 1e-30
-        better = (far <= BETTER * off) | ~self.off | lost
-        if not (near & better)[rows].all():
+            error = np.where(self._finite, np.abs(self.got - self.want), 0)
+        return np.asarray(error.max(axis=1))
+
+    def _compare(self, o: F32, counted: NDArray[np.bool_]) -> Misfit | None:
+        """The misfit of the rows that are counted; None if one of them does not fit."""
+        rows = counted.nonzero()[0]
+        made = o.reshape(self.got.shape)[rows].astype(np.float64)
+        finite = np.asarray(np.isfinite(made))
+        lost = np.asarray(~finite.any(axis=1))
+        if lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+            left = ~(lost & self._zero[rows])
+            rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
+        if not np.array_equal(finite, self._finite[rows]):
             return None
-        told = rows & self.off & ~lost
-        parts = float((far[told] / off[told]).mean()) if told.any() else 0.0
-        return Misfit(parts, bool((rows & self.off).any()))
+        off, error = self.off[rows], self._error[rows]
+        with np.errstate(all="ignore"):
+            far = np.where(finite, np.abs(self.got[rows] - made), 0).max(axis=1, initial=0)
+            size = np.where(finite, np.abs(made), 0).max(axis=1, initial=0)
+        near = far <= (FITS if self.stage.tolerance is None else FITS_SHORT) * size + 1e-30
+        if not (near & ((far <= BETTER * error) | ~off | lost)).all():
+            return None
+        told = off & ~lost
+        parts = float((far[told] / error[told]).mean()) if told.any() else 0.0
+        return Misfit(parts, bool(off.any()))
 
 
 @lru_cache(maxsize=256)

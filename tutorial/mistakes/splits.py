@@ -121,6 +121,9 @@ The splits' outputs are weighed by log l alone: their weight is exp(m_s + log l_
 The splits' outputs are weighed and added, and divided by the number of splits, not by the sum of
 their weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0) / S
+== weighed outputs not divided in the merge
+The splits' outputs are weighed and added, and never divided by the sum of their weights.
+    o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0)
 == outputs not weighed in the merge
 The splits' outputs are added as they are, and divided by the sum of the weights: each must be
 multiplied by its own.

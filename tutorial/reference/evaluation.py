@@ -32,8 +32,8 @@ class _Stopped(Exception):
 
 
 class _Rows:
-    """The output of a text that writes each row once: after each it is asked whether these are
-    enough."""
+    """The output of a text that writes each row once: after some it is asked whether these are
+    enough, and no others are needed."""
 
     def __init__(self, o: F32, enough: Callable[[NDArray[np.bool_]], bool]) -> None:
         self.o = o
@@ -43,8 +43,11 @@ class _Rows:
     def __setitem__(self, place: Any, value: F32) -> None:
         self.o[place] = value
         self.done[place] = True
-        if not self.done.all() and self.enough(self.done):
-            raise _Stopped
+        if not self.done.all():
+            new = np.zeros_like(self.done)
+            new[place] = True
+            if self.enough(new):
+                raise _Stopped
 
 
 def run(text: str, given: Mapping[str, Any]) -> Ran | None:
@@ -122,7 +125,7 @@ def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | N
     def least() -> float:
         return _least(ran.kept.get("l", []))
 
-    rows = _Rows(ran.o, lambda done: wrong(ran.o, done) and least() >= SMALLEST)
+    rows = _Rows(ran.o, lambda new: wrong(ran.o, new) and least() >= SMALLEST)
     once = text.count("o[b") == 1 and _ONCE in text
     try:
         done = _executed(text, given, ran, rows if once else ran.o)

@@ -3,8 +3,8 @@ the first of them, is lowered, and the program is replayed on the others.
 
 A replay leaves no record. What a check asks of the run of a right kernel depends on shapes alone
 and is the first case's; but for the bytes that indices out of bounds leave out, which are counted.
-From the first wrong answer on every case runs directly: what a diagnosis looks at are runs of the
-kernel itself.
+A wrong answer is always that of a run of the kernel itself, which is what a diagnosis looks at; and
+where the first case of a program is wrong, the others run directly too.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class Replays:
         self.stage = stage
         self.direct = runner.of_the_sdk(kernel) or hasattr(kernel, "lowered")
         """Whether every case runs directly."""
+        self._tried: dict[Any, Result] = {}
+        """The first result of each program that may be lowered."""
         self._left: dict[Any, int] = {}
         """Cases to come of each program."""
         for case in cases:
@@ -88,16 +90,32 @@ class Replays:
         """The result of a case: replayed, where its program is there already."""
         key = _key(case)
         self._left[key] = left = self._left.get(key, 1) - 1
-        flat = None if self.direct else self._flat.get(key)
+        flat = None if self.direct else self._program(key, left)
         if flat is not None:
             found = self._replay(flat, case)
             if found is not None:
                 return found
             self._flat[key] = None
         result = runner.run(self.kernel, case, self.stage)
-        if result.problem is None and left >= FEWEST and not self.direct and key not in self._flat:
-            self._flat[key] = self._lowered(result)
+        if result.problem is None and not self.direct and key not in self._flat:
+            self._tried.setdefault(key, result)
         return result
+
+    def _program(self, key: Any, left: int) -> _Flat | None:
+        """The program of a case, of which so many are left after it; lowered when it is first asked
+        for, if that is worth it."""
+        first = self._tried.pop(key, None)
+        if first is not None:
+            self._flat[key] = self._lowered(first) if left + 1 >= FEWEST else None
+        return self._flat.get(key)
+
+    def was_wrong(self, result: Result) -> Result:
+        """The result of a case whose answer is wrong, from a run of the kernel itself; the cases to
+        come of a program that is not lowered yet run directly."""
+        key = _key(result.case)
+        self._tried.pop(key, None)
+        self._flat.setdefault(key, None)
+        return self.again(result)
 
     def again(self, result: Result) -> Result:
         """The result of a case from a run of the kernel itself."""

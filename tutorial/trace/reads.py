@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,29 +35,35 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
     for program in run.programs:
         at = 0
         for record in program.records():
-            started = int(np.searchsorted(program.instances, at, side="right"))
-            at += len(record)
             signature, places = record[0], record[5:-1]
             for place, meta in enumerate(signature.srcs):
                 buffer, offset = places[2 * place], places[2 * place + 1]
                 if meta.space == "hbm" and buffer.label == name and buffer.role == "input":
-                    found += _load(before + started - 1, offset, meta, d, n)
+                    started = int(np.searchsorted(program.instances, at, side="right"))
+                    heads, keys = _read(offset, meta.shape, meta.strides, d, n)
+                    found += [Load(before + started - 1, head, keys) for head in heads]
+            at += len(record)
         before += max(len(program.instances), 1)
     return found
 
 
-def _load(instance: int, first: int, meta: Any, d: int, n: int) -> list[Load]:
-    """The loads of one view, whose axes step from key to key, from row to row of a head, or from
-    head to head."""
+@lru_cache(maxsize=4096)
+def _read(
+    first: int, shape: tuple[int, ...], strides: tuple[int, ...], d: int, n: int
+) -> tuple[list[int], Keys]:
+    """The heads and the keys of one view, whose axes step from key to key, from row to row of a
+    head, or from head to head. Kept, as the cases of a check read alike."""
     keys = np.array([first % n])
     heads = np.array([first // (d * n)])
-    for size, stride in zip(meta.shape, meta.strides, strict=True):
+    for size, stride in zip(shape, strides, strict=True):
         steps = np.arange(size) * stride
         if stride % (d * n) == 0:
             heads = (heads[:, None] + steps // (d * n)).reshape(-1)
         elif stride % n:
             keys = (keys[:, None] + steps).reshape(-1)
-    return [Load(instance, int(head), np.unique(keys)) for head in np.unique(heads)]
+    keys = np.unique(keys)
+    keys.flags.writeable = False
+    return np.unique(heads).tolist(), keys
 
 
 def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:

@@ -145,6 +145,26 @@ def test_blocks_of_tiles_of_a_bank_each_are_no_wide_tile(tmp_path):
     assert nkisim.load(tmp_path / "p")(x).tobytes() == kernel(x).tobytes()
 
 
+def test_a_matmul_moved_across_the_end_of_a_bank_is_refused(tmp_path):
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((128, 12), dtype=x.dtype, buffer=nl.shared_hbm)
+        rows = nl.load(x)
+        sums = nl.zeros((128, 64, 12), dtype=nl.float32, buffer=nl.psum)
+        sums[:, 41, :] = nisa.nc_matmul(rows[:, 0:128], rows[:, 0:12])
+        nl.store(out, value=nl.copy(sums[:, 0, :]))
+        return out
+
+    nkisim.lower(kernel, nkisim.shape((16, 512))).save(tmp_path / "p")
+    file = File((tmp_path / "p").read_bytes())
+    (place,) = np.flatnonzero(file.args == 41 * 12)
+    file.args[place] = 42 * 12
+    (tmp_path / "p").write_bytes(file.bytes())
+    with pytest.raises(nkisim.KernelError) as error:
+        nkisim.load(tmp_path / "p")
+    assert error.value.rule == "matmul-bank"
+
+
 USES: dict[str, Callable[[nkisim.Program, Any], Any]] = {
     "a call": lambda program, arrays: program(*arrays),
     "its flat form": lambda program, arrays: program.flat(),

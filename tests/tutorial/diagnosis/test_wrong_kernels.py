@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.tutorial.diagnosis import wrong_grouped, wrong_one_head, wrong_other_styles
@@ -121,3 +123,30 @@ def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
     assert verdict.cause is None
     assert "exp gives infinity above 88" in verdict.sentence
     assert "after the last tile" not in verdict.sentence
+
+
+def test_where_a_row_has_no_numbers_that_row_is_shown(tmp_path):
+    text = changed(solution(9), ("op=nl.maximum, data=qk,", "op=nl.maximum, data=qk_psum,"))
+    verdict = check(9, load(9, text, tmp_path))
+    assert verdict.cause == "scale only on the scores"
+    assert re.match(r"head \d: o\[\d+\] is -?(inf|nan), expected", verdict.sentence)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause", "words"),
+    [
+        ("(c + 1) * per)", "(c + 1) * per - 1)", "last tile skipped", "all tiles of the split"),
+        (
+            "num / den",
+            "num",
+            "weighed outputs not divided in the merge",
+            "never divided by the sum",
+        ),
+    ],
+)
+def test_a_split_that_leaves_its_output_and_the_log_of_its_sum_is_told_in_its_words(
+    old, new, cause, words, tmp_path
+):
+    verdict = check(6, load(6, changed(style("stage6_log_sum"), (old, new)), tmp_path))
+    assert verdict.cause == cause
+    assert words in verdict.sentence

@@ -89,6 +89,20 @@ def test_a_wrong_kernel_is_told_the_same(change, tmp_path, monkeypatch):
     assert verdict.outcome == "wrong" and repr(verdict) == repr(direct)
 
 
+def test_a_kernel_that_is_wrong_on_a_few_cases_is_replayed_on_the_others(tmp_path, counted):
+    given = "1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale"
+    text = kernels.changed(kernels.solution(8), (given, "1.0 / math.sqrt(d)"))
+    verdict = check(8, kernels.load(8, text, tmp_path))
+    assert verdict.outcome == "wrong", verdict.sentence
+    assert len(counted) > 5
+
+
+def test_the_cases_of_a_program_run_directly_once_its_first_is_wrong(tmp_path, counted):
+    text = kernels.changed(kernels.solution(3), ("operand0=scale)", "operand0=1.0)"))
+    assert check(3, kernels.load(3, text, tmp_path)).outcome == "wrong"
+    assert not counted
+
+
 def test_a_kernel_that_looks_at_values_runs_directly(tmp_path, counted):
     text = kernels.changed(
         kernels.solution(3),
