@@ -93,7 +93,8 @@ def execute(  # noqa: C901
         if buf.state != FULL and execution.check_read(s, api, follows=True):
             call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
             return execute_masked(*call, counted=True)
-        if buf.scope.closed:
+        scope = buf.scope
+        if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
     in_place = signature.into
@@ -140,9 +141,10 @@ def execute(  # noqa: C901
         buf = dst.buf
         scope = buf.scope
         index = None
-        looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+        inside = not scope.closed or scope.admits(code, lasti)
+        looked_at = not inside or buf.role == "input" or scope.serial < execution.affine
         if looked_at or execution.suspect is not None:
-            index = admit(execution, dst, api, signature, srcs, frame=frame)
+            index = admit(execution, dst, api, signature, srcs, frame=frame, inside=inside)
         if signature.one_bank:
             in_one_bank(execution.config.target, api, dst)
         if in_place is not None:
@@ -255,11 +257,14 @@ def redirect(
     scope = buf.scope
     index = None
     frame: Any = None
-    if scope.closed or execution.lowering is not None:
+    # `value` has no name: the statement that assigns it made it
+    inside = not scope.closed or scope.admits(value.buf.code, value.buf.lasti)
+    if not inside or execution.lowering is not None:
         frame = execution.kernel_frame()
-    looked_at = scope.closed or buf.role == "input" or scope.serial < execution.affine
+    looked_at = not inside or buf.role == "input" or scope.serial < execution.affine
     if looked_at or execution.suspect is not None:
-        index = admit(execution, dst, last.api, signature, execution.last_srcs, held, frame=frame)
+        srcs = execution.last_srcs
+        index = admit(execution, dst, last.api, signature, srcs, held, frame=frame, inside=inside)
     if signature.one_bank:
         kept = None if last.general is None else last.general[0]
         in_one_bank(execution.config.target, last.api, dst, kept)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..isa.core import Instruction, Plan
+from ..isa.dma import DMA_COPY
 from ..machine import dtypes
 from ..machine.memory import CONST, EMPTY, Meta
 from ..rules import source
@@ -288,6 +289,18 @@ _MOST = 1 << 14
 """Plans remembered; then all are forgotten."""
 
 
+_PLANNED_BY_SHAPE = (DMA_COPY,)
+"""Instructions that ask no more of elements that indices pick than their shape, type and memory."""
+
+
+def _form(t: Tensor) -> Any:
+    """What a plan that is remembered depends on. The layouts of picked elements are each their own,
+    and alike where their shapes, types and memories are."""
+    if type(t) is not IndexedTensor:
+        return t.meta
+    return (IndexedTensor, t.meta.space, t.meta.shape, t.meta.dtype, t.array.dtype)
+
+
 def _signature(
     execution: Execution,
     instruction: Instruction,
@@ -301,7 +314,8 @@ def _signature(
 ) -> Signature:
     """A signature of this call's own, from one that was checked before if there is one."""
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
-    if any(type(t) is IndexedTensor for t in tiles):
+    picked = any(type(t) is IndexedTensor for t in tiles)
+    if picked and instruction not in _PLANNED_BY_SHAPE:
         return build(
             execution.config,
             execution.values,
@@ -326,7 +340,7 @@ def _signature(
         dtype,
         dst is None,
         extra is None,
-        *[t.meta for t in tiles],
+        *((api, *map(_form, tiles)) if picked else [t.meta for t in tiles]),
     )
     found = _PLANNED.get(key)
     if found is None:

@@ -31,15 +31,16 @@ def admit(
     held: bool = False,
     whole: bool = True,
     frame: Any = None,
+    inside: bool = False,
 ) -> Any:
     """Refuse a destination that is out of scope, an input, or another iteration's; the index of its
     cells, where it is known.
 
     `held`: the instruction adds to what the destination holds. `whole`: it writes all of it; who
-    wrote which element is not noted of what a mask keeps.
+    wrote which element is not noted of what a mask keeps. `inside`: it is known to be in scope.
     """
     buf = dst.buf
-    if buf.scope.closed:
+    if not inside and buf.scope.closed:
         execution.check_scope(dst, frame)
     if buf.role == "input":
         execution.refuse_input(dst, api)

@@ -146,17 +146,37 @@ class Scope:
         """Scopes are numbered as they open; those inside an iteration have numbers between its own
         and the next one's."""
 
+    def admits(self, code: CodeType | None, lasti: int) -> bool:
+        """Whether the instruction at byte `lasti` of `code` is known to stand where tiles of this
+        scope may be used. False: it has to be looked at."""
+        return not self.closed
+
 
 class TextScope(Scope):
     """A scope that only the kernel's text shows (`scopes.Block`). Always "closed", so that every
     use is looked at."""
 
-    __slots__ = ("block",)
+    __slots__ = ("around", "block", "root")
 
     def __init__(self, parent: Scope, block: Any) -> None:
         super().__init__(parent, parent.serial)
         self.closed = True
         self.block = block
+        self.around = parent
+        root = parent
+        while root.parent is not None:
+            root = root.parent
+        self.root = root
+        """The kernel's."""
+
+    def admits(self, code: CodeType | None, lasti: int) -> bool:
+        block = self.block
+        return (
+            lasti in block.inside
+            and code is block.code
+            and not self.around.closed
+            and not self.root.closed
+        )
 
 
 _INDICES: dict[tuple[Any, ...], Any] = {}

@@ -19,7 +19,7 @@ from . import source
 class Block:
     """Lines `first` to `last` of a file, all in one branch or loop body."""
 
-    __slots__ = ("_seen", "code", "first", "kind", "last")
+    __slots__ = ("_seen", "code", "first", "inside", "kind", "last")
 
     def __init__(self, code: CodeType, first: int, last: int, kind: str) -> None:
         self.code = code
@@ -27,6 +27,8 @@ class Block:
         self.last = last
         self.kind = kind
         """"if" or "for"."""
+        self.inside: set[int] = set()
+        """The instructions of `code`, by their bytes, that are known to stand in the block."""
         self._seen: dict[tuple[int, int], tuple[CodeType, bool]] = {}
 
     def holds(self, code: CodeType, lasti: int) -> bool:
@@ -38,6 +40,8 @@ class Block:
             other = code is not self.code and code != self.code
             inside = other or self.first <= source.line_of(code, lasti).line <= self.last
             found = self._seen[id(code), lasti] = code, inside  # `code` lives as long as its id
+            if inside and code is self.code:
+                self.inside.add(lasti)
         return found[1]
 
 

@@ -42,6 +42,24 @@ def after_a_plain_range(x):
     nl.store(out, tile)  # breaks
 
 
+def assigned_after_a_plain_range(x):
+    out = out_like(x)
+    for _ in range(2):
+        tile = nl.ndarray(x.shape, dtype=x.dtype)
+        tile[...] = nl.exp(nl.load(x))
+    tile[...] = nl.exp(nl.load(x))  # breaks
+    nl.store(out, tile)
+
+
+def written_after_a_plain_range(x):
+    out = out_like(x)
+    for _ in range(2):
+        tile = nl.ndarray(x.shape, dtype=x.dtype)
+        nisa.tensor_copy(nl.load(x), dst=tile)
+    nisa.tensor_copy(nl.load(x), dst=tile)  # breaks
+    nl.store(out, tile)
+
+
 def after_an_inner_loop(x):
     out = out_like(x)
     for _ in nl.sequential_range(2):
@@ -73,6 +91,8 @@ def carried_into_the_next_iteration(x):
         after_an_affine_range,
         after_a_sequential_range,
         after_a_plain_range,
+        assigned_after_a_plain_range,
+        written_after_a_plain_range,
         after_an_inner_loop,
         after_a_branch_on_the_loop_variable,
         carried_into_the_next_iteration,
@@ -84,6 +104,23 @@ def test_a_tile_is_refused_outside_the_scope_that_made_it(kernel):
     assert error.line == marked_line(kernel)
     assert error.tensor in ("tile", "m")
     assert "[...] =" in error.remedy and "before the loop" in error.remedy
+
+
+def test_a_tile_of_a_kernel_that_has_ended_is_refused_at_a_line_where_another_passed():
+    kept = []
+
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        for _ in range(1):
+            kept.append(nl.load(x))
+            nl.store(out, nl.exp(kept[0]))
+        return out
+
+    kernel(X)
+    with pytest.raises(nkisim.KernelError) as error:
+        kernel(X)
+    assert error.value.rule == "outside-kernel"
 
 
 def test_the_line_that_made_a_tile_is_named_once_and_only_where_it_is_another_one():
