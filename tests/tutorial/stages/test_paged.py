@@ -7,7 +7,7 @@ import pytest
 
 import nkisim
 from tests.tutorial.diagnosis.wrong_paged import WRONG
-from tests.tutorial.kernels import load, refused, solution, style
+from tests.tutorial.kernels import changed, load, refused, solution, style
 from tutorial import InputError, check, get
 from tutorial.cost.paging import IN_A_ROW, compare, one_sequence, shared_prefix
 from tutorial.inputs import realdata
@@ -111,6 +111,7 @@ def test_inputs_that_do_not_fit_are_refused_with_one_sentence(name, value, text)
         ("                m[...] = nl.copy(up)\n", ""),
         ("nl.maximum(m, nl.max(s, axis=1, keepdims=True))", "nl.max(s, axis=1, keepdims=True)"),
     ],
+    ids=["m is not carried on", "m is the tile's max"],
 )
 def test_where_all_rows_are_0_or_nan_no_mistake_is_named_that_the_state_speaks_against(
     old, new, tmp_path
