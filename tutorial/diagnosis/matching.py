@@ -26,6 +26,7 @@ TILE_ALONE = edits.ways(
 )
 """What each tile adds, in a text of one pass and in one of several."""
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
+MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
@@ -175,9 +176,10 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     else the earliest."""
     if not evidence.reads_all_keys:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
-    if evidence.silent and "k_blocks" in evidence.trials[0].case.args:
+    if evidence.silent:
         own = Recorded(evidence)
-        matches = [m for m in matches if own.may_be(m)]
+        paged = "k_blocks" in evidence.trials[0].case.args
+        matches = [m for m in matches if (own.may_be(m) if paged else own.has_m(m))]
     fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
@@ -277,6 +279,25 @@ class Recorded:
             return None
         values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
         return float(_among(kept, values).mean())
+
+    def has_m(self, match: Match) -> bool:
+        """Whether the maxima of a twin can be those of the tensor that the kernel calls m, which
+        may hold them unscaled, negated or as powers of two."""
+        ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
+        if ran is None or not run or self.trial is None or not ran.kept.get("alpha"):
+            return True  # nothing was recorded, or a text of several passes takes its max otherwise
+        named = named_state(run.names()).get("m", [])
+        made = _joined([np.ravel(w.value).astype(np.float64) for m in named for w in run.writes(m)])
+        made = np.unique(made[np.isfinite(made) & (np.abs(made) < 1e30)])
+        kept = _numbers(ran, "m")
+        kept = np.unique(kept[np.isfinite(kept) & (np.abs(kept) < 1e30)])
+        if not made[made != 0].size or self.trial.problem.splits:
+            return True
+        if not kept.size:
+            return False
+        units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
+        shares = [_among(sign * kept / u, made).mean() for u in units for sign in (1, -1)]
+        return max(shares) >= MOST
 
     def may_be(self, match: Match) -> bool:
         """Whether the state that a kernel of a paged cache names speaks for a mistake: it may visit

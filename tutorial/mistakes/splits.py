@@ -41,7 +41,7 @@ after the merge (or weigh each split's output with its l).
 The splits leave acc undivided, and it is merged as if it were acc / l: a split's acc holds its l
 already, so weigh it with exp(m_s - m) alone.
     acc = (A => acc = (A * L * weight).sum(axis=0)
-== empty split divided by 0
+== empty split divided by 0 [division]
 A split without keys gives 0 / 0 = NaN, and NaN times a weight of 0 is NaN: leave acc undivided;
 then an empty split is (lowest, 0, 0), and changes nothing.
     acc = (A => acc = (A / L * L * weight).sum(axis=0)
@@ -72,7 +72,6 @@ In the merge the new split's state is rescaled, the old one is not: both need th
 == new state not rescaled in the merge
 In the merge the old state is rescaled, the new split's is not: both need their factor. {MERGE}
     b_ = ones((Hq, 1))
-    m = maximum(m_a => m = m_b
 == old l not rescaled in the merge
 In the merge the old state's l is not rescaled, though its acc is: both sums of both states need
 their factor. {MERGE}
@@ -104,6 +103,7 @@ exp(m_b - m). {MERGE}
 m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) overflows.
     m = M.max => m = M[{{0|-1}}]
     m = maximum(m_a => m = m_a if s else m_b
+    m = maximum(m_a => m = m_b
     m = maximum(m_a => m = m_a
 == m of the merge not kept
 The merged m is not kept for the next split: end every step with m = m_new, or the old state's

@@ -125,6 +125,39 @@ def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
     assert "after the last tile" not in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "cause"),
+    [
+        (
+            "stage3_peeled",
+            [
+                (
+                    "nl.maximum(m, nl.max(s2, axis=1, keepdims=True))",
+                    "(m + nl.max(s2, axis=1)) * 0.5",
+                )
+            ],
+            None,
+        ),
+        (
+            "stage3_fused",
+            [
+                ("nisa.tensor_scalar(m_new, np.multiply, -scale)", "nl.multiply(m, -scale)"),
+                ("np.exp, m, bias=neg, scale", "np.exp, nl.subtract(m, m_new), scale"),
+            ],
+            "p with the old max",
+        ),
+        ("stage6_strided", [("nl.maximum(M, mj)", "mj")], "m not raised in the merge"),
+    ],
+)
+def test_where_no_wrong_row_has_numbers_a_cause_must_agree_with_what_was_kept(
+    name, changes, cause, tmp_path
+):
+    number = int(name[5])
+    verdict = check(number, load(number, changed(style(name), *changes), tmp_path))
+    assert not verdict.ok
+    assert verdict.cause == cause, verdict.sentence
+
+
 def test_where_a_row_has_no_numbers_that_row_is_shown(tmp_path):
     text = changed(solution(9), ("op=nl.maximum, data=qk,", "op=nl.maximum, data=qk_psum,"))
     verdict = check(9, load(9, text, tmp_path))
