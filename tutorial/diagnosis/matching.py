@@ -293,11 +293,11 @@ class Recorded:
         kept = np.unique(kept[np.isfinite(kept) & (np.abs(kept) < 1e30)])
         if not made[made != 0].size or self.trial.problem.splits:
             return True
-        if not kept.size:
-            return False
+        if not kept.size or len(made) == 1 == len(kept):
+            return bool(kept.size)  # both stay at their starts, which may be any number
         units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
         shares = [_among(sign * kept / u, made).mean() for u in units for sign in (1, -1)]
-        return max(shares) >= MOST
+        return bool(max(shares) >= MOST)
 
     def may_be(self, match: Match) -> bool:
         """Whether the state that a kernel of a paged cache names speaks for a mistake: it may visit
