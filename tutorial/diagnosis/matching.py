@@ -294,7 +294,7 @@ class Recorded:
         if not made[made != 0].size or self.trial.problem.splits:
             return True
         if not kept.size or len(made) == 1 == len(kept):
-            return bool(kept.size)  # both stay at their starts, which may be any number
+            return bool(kept.any())  # both stay at their starts: any number, but 0 is not another
         units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
         shares = [_among(sign * kept / u, made).mean() for u in units for sign in (1, -1)]
         return bool(max(shares) >= MOST)

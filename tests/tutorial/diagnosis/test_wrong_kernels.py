@@ -158,6 +158,12 @@ def test_where_no_wrong_row_has_numbers_a_cause_must_agree_with_what_was_kept(
     assert verdict.cause == cause, verdict.sentence
 
 
+def test_a_max_that_starts_at_another_number_is_not_said_to_start_at_0(tmp_path):
+    text = changed(solution(4), ("nl.full((G, 1), nl.fp32.min", "nl.full((G, 1), -5.0"))
+    verdict = check(4, load(4, text, tmp_path))
+    assert verdict.cause == "m starts too high", verdict.sentence
+
+
 def test_where_a_row_has_no_numbers_that_row_is_shown(tmp_path):
     text = changed(solution(9), ("op=nl.maximum, data=qk,", "op=nl.maximum, data=qk_psum,"))
     verdict = check(9, load(9, text, tmp_path))
