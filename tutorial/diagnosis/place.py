@@ -65,8 +65,8 @@ def factor(evidence: Evidence) -> str:
         return ""
     name = f", which is {sorted(names)[0]} of that row" if names else ""
     return (
-        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: it is "
-        "divided by something else than l."
+        f" Every wrong row is the right one times a number, the first {shown:.3g}{name}: "
+        "acc is divided by something else than l, or the output is multiplied by something besides."
     )
 
 

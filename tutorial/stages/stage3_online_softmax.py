@@ -12,6 +12,7 @@ import numpy as np
 from ..inputs import probes as small
 from ..inputs.draw import TILE
 from ..inputs.layouts import validate_one_head
+from ..mistakes.steps import STEPS
 from ..reference.attention import online_states
 from ..stage import Break, Question
 from . import one_head
@@ -80,4 +81,5 @@ STAGE = one_head.stage(
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.one_head, 256, 1024),
+    known=STEPS,
 )

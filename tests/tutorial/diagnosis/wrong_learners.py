@@ -11,6 +11,7 @@ def _(number: int, name: str, old: str, new: str, cause: str | None, words: str)
 
 
 COLUMNS, WIDE = "stage1_columns", "stage3_wide"
+BLOCKS_OF_TWO = "stage3_blocks_of_two"
 P_OF_COLUMNS = "nl.subtract(col, topc)"
 SCALE = "1.0 / math.sqrt(d) if"
 
@@ -137,6 +138,30 @@ WRONG = {
         "nl.sum(nl.exp(x - nl.max(x, axis=1)), axis=1)",
         "l with the tile's max",
         "l adds weights that are relative to the tile's own max",
+    ),
+    "3 V of the first of two tiles": _(
+        3,
+        BLOCKS_OF_TWO,
+        "nl.ds(begin + part * 128, 128)",
+        "nl.ds(begin, 128)",
+        "V of one tile for a whole step",
+        "used for all tiles of a step",
+    ),
+    "3 p of the first of two tiles": _(
+        3,
+        BLOCKS_OF_TWO,
+        "weight[:, part * 128:part * 128 + 128]",
+        "weight[:, 0:128]",
+        "p of another tile",
+        "by the p of another tile of its step",
+    ),
+    "3 the second of two tiles alone": _(
+        3,
+        BLOCKS_OF_TWO,
+        "added += ",
+        "added[...] = ",
+        "one tile of every step in the weighted sum",
+        "Only one tile of every step",
     ),
     "4 rows reversed": _(
         4,
