@@ -4,7 +4,6 @@ the stage's minimum."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,29 +24,29 @@ class Overrun:
 def counters(stage: Stage, case: Case, run: Any) -> tuple[Counter, ...]:
     """What the run cost beside the least that the stage's method needs."""
     least = stage.minimum(case)
-    instructions = run.instructions
+    matmuls, transposes = _products(run)
     return (
         Counter("HBM bytes read", run.hbm_bytes_read, least.hbm_bytes_read),
         Counter("HBM bytes written", run.hbm_bytes_written, least.hbm_bytes_written),
         Counter("DMA transfers", run.dma_transfers, least.dma_transfers),
-        Counter("matmuls", matmuls(instructions), least.matmuls),
-        Counter("transposes", transposes(instructions), least.transposes),
+        Counter("matmuls", matmuls, least.matmuls),
+        Counter("transposes", transposes, least.transposes),
         Counter("peak SBUF bytes", int(run.peak_bytes("sbuf")), least.sbuf_bytes),
         Counter("peak PSUM bytes", int(run.peak_bytes("psum")), least.psum_bytes),
     )
 
 
-def matmuls(instructions: Sequence[Any]) -> int:
-    """Matrix multiplications that are not transposes."""
-    return sum(1 for i in instructions if i.op == "nc_matmul" and not i.attrs.get("is_transpose"))
-
-
-def transposes(instructions: Sequence[Any]) -> int:
-    """Transposes on any engine."""
-    named = sum(1 for i in instructions if "transpose" in i.op)
-    return named + sum(
-        1 for i in instructions if i.op == "nc_matmul" and i.attrs.get("is_transpose")
-    )
+def _products(run: Any) -> tuple[int, int]:
+    """The matrix multiplications that are not transposes, and the transposes on any engine; of the
+    records, as a run may have more instructions than it keeps."""
+    matmuls = transposes = 0
+    for record in run.records():
+        op = record.signature.instruction.name
+        if op == "nc_matmul" and not record.signature.shown.get("is_transpose"):
+            matmuls += 1
+        elif op == "nc_matmul" or "transpose" in op:
+            transposes += 1
+    return matmuls, transposes
 
 
 def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overrun | None:

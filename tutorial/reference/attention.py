@@ -3,7 +3,7 @@ diagnosis."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -97,6 +97,12 @@ class Attention:
         """Which key each column of k and v holds, (n,)."""
         return np.arange(self.n) if self.order is None else self.order
 
+    @cached_property
+    def made(self) -> dict[tuple[str, int], States]:
+        """The states of a method that were computed for tiles of a width, where they are small: a
+        check asks for the same ones many times."""
+        return {}
+
     def tiles(self, tile: int) -> int | None:
         """How many tiles of `tile` keys there are; None if the last would not be whole, and every
         key counts."""
@@ -166,9 +172,30 @@ class States:
         return np.isfinite(self.m)
 
 
+MOST_KEPT = 1 << 20
+"""Bytes of the states that are kept with a problem."""
+
+
+def _kept(
+    method: str, compute: Callable[[Attention, int], States], attention: Attention, tile: int
+) -> States:
+    key = (method, tile)
+    if key in attention.made:
+        return attention.made[key]
+    states = compute(attention.fit(tile), tile)
+    if states.acc.nbytes <= MOST_KEPT:
+        for array in (states.tile_max, states.m, states.l, states.acc):
+            array.flags.writeable = False
+        attention.made[key] = states
+    return states
+
+
 def online_states(attention: Attention, tile: int) -> States:
     """What a one-pass kernel holds after each tile: sums relative to the max so far."""
-    attention = attention.fit(tile)
+    return _kept("online", _online, attention, tile)
+
+
+def _online(attention: Attention, tile: int) -> States:
     qk, v = attention.scores(), attention.values()
     n_tiles = attention.n // tile
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)
@@ -193,7 +220,10 @@ def _finite(m: F64) -> F64:
 
 def pass_states(attention: Attention, tile: int) -> States:
     """What a kernel of several passes holds: the sums are relative to the max of all keys."""
-    attention = attention.fit(tile)
+    return _kept("passes", _in_passes, attention, tile)
+
+
+def _in_passes(attention: Attention, tile: int) -> States:
     qk, v = attention.scores(), attention.values()
     n_tiles = attention.n // tile
     tile_max = qk.reshape(-1, n_tiles, tile).max(axis=2).T  # (T, H)

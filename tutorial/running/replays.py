@@ -33,6 +33,7 @@ class Replayed:
     """What is known of a replay, as a run has it."""
 
     programs: Sequence[Any]
+    instructions: Sequence[Any]
     target: str
     hbm_reads: dict[str, int]
     hbm_bytes_read: int
@@ -62,6 +63,7 @@ class _Flat:
         first = self.first
         return Replayed(
             first.programs,
+            first.instructions,
             first.target,
             {name: n for name, n in reads.items() if n},
             sum(reads.values()),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tutorial import kernels
 from tutorial import check, stage
+from tutorial.diagnosis import evidence
 from tutorial.inputs.draw import Draw
 from tutorial.running import replays, runner
 
@@ -41,7 +42,8 @@ def counted(monkeypatch):
 def both(number, text, tmp_path, monkeypatch):
     """The verdicts of a check that replays, and of one that does not."""
     verdict = check(number, kernels.load(number, text, tmp_path))
-    monkeypatch.setattr(sys.modules["tutorial.check"], "Replays", Direct)
+    for module in (sys.modules["tutorial.check"], evidence):
+        monkeypatch.setattr(module, "Replays", Direct)
     return verdict, check(number, kernels.load(number, text, tmp_path))
 
 
@@ -100,7 +102,13 @@ def test_a_kernel_that_is_wrong_on_a_few_cases_is_replayed_on_the_others(tmp_pat
 def test_the_cases_of_a_program_run_directly_once_its_first_is_wrong(tmp_path, counted):
     text = kernels.changed(kernels.solution(3), ("operand0=scale)", "operand0=1.0)"))
     assert check(3, kernels.load(3, text, tmp_path)).outcome == "wrong"
-    assert not counted
+    assert not [family for family in counted if not family.startswith("probe: ")]
+
+
+def test_the_probes_of_a_program_are_replayed(tmp_path, counted):
+    text = kernels.changed(kernels.solution(3), ("operand0=scale)", "operand0=1.0)"))
+    assert check(3, kernels.load(3, text, tmp_path)).cause == "scale missing"
+    assert [family for family in counted if family.startswith("probe: ")]
 
 
 def test_a_kernel_that_looks_at_values_runs_directly(tmp_path, counted):
