@@ -15,14 +15,17 @@ import numpy as np
 
 from ..isa.copies import MEMSET
 from ..isa.core import Call, Instruction
+from ..machine.dtypes import FLOAT32
 from ..machine.memory import FULL, SBUF, Buffer
+from ..machine.shapes import ShapeOnly
+from ..machine.values import SPENT, Blank, Value, catch_up
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
 from .execution import Execution, current, running
 from .lowering import MATERIALIZE
 from .masked import condition, execute_masked
-from .signature import Signature, build
+from .signature import Signature, build, copy_into
 from .write import admit, noted, store
 
 _getframe = sys._getframe
@@ -90,30 +93,32 @@ def execute(  # noqa: C901
     clock = execution.clock = execution.clock + 1
     for s in srcs:  # all that is read must be written, and in scope
         buf = s.buf
-        if buf.state != FULL and execution.check_read(s, api, follows=True):
-            call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-            return execute_masked(*call, counted=True)
+        if buf.state != FULL:
+            if execution.check_read(s, api, follows=True):
+                call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
+                return execute_masked(*call, counted=True)
+            s.present()
         scope = buf.scope
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
-    in_place = signature.into
-    result: Any = None
-    if in_place is None:
-        compute = signature.compute
-        if count == 1:
-            result = compute(a.array)
-        elif count == 2:
-            result = compute(a.array, b.array)
-        elif count == 3:
-            result = compute(a.array, b.array, c.array)
-        else:
-            result = compute(*[s.array for s in srcs])
     second: Any = None
-    if extra is not None:
-        result, second = result
     fresh = dst is None
     if dst is None:
+        held = signature.fixed
+        if held is None:
+            if signature.deferred:
+                held = _new(Value)
+                held.array = None
+                queue = execution.queue
+                if count == 1:
+                    queue.append((signature.compute, held, a.held))
+                elif count == 2:
+                    queue.append((signature.compute, held, a.held, b.held))
+                else:
+                    queue.append((signature.compute, held, *[s.held for s in srcs]))
+            else:
+                held, second = _at_once(execution, signature, srcs, extra)
         buf = _new(Buffer)  # attribute by attribute: half the time of calling the class
         buf.meta = meta = signature.dst
         buf.first = buf.last = clock
@@ -123,16 +128,17 @@ def execute(  # noqa: C901
         buf.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
         buf.asked = False
         buf.name = buf.cells = buf.tracked = buf.placed = None
+        buf.queue = execution.queue
         buf.role = "tile"
         execution.buffers.append(buf)
         if execution.tensor is Tensor:
             dst = _new(Tensor)
             dst.buf = buf
-            dst.array = result
+            dst.held = held
             dst.meta = meta
             dst.off = 0
         else:
-            dst = execution.tensor(buf, result, meta, 0)
+            dst = execution.tensor(buf, held, meta, 0)
         execution.last_result = dst
         execution.last_signature = signature
         execution.last_srcs = srcs
@@ -147,16 +153,10 @@ def execute(  # noqa: C901
             index = admit(execution, dst, api, signature, srcs, frame=frame, inside=inside)
         if signature.one_bank:
             in_one_bank(execution.config.target, api, dst)
-        if in_place is not None:
-            if count == 1:
-                in_place(a.array, dst.array)
-            elif count == 2:
-                in_place(a.array, b.array, dst.array)
-            else:
-                in_place(*[s.array for s in srcs], dst.array)
-        elif execution.values:
-            shape = dst.meta.shape
-            dst.array[...] = result if result.shape == shape else result.reshape(shape)
+        if signature.deferred:
+            put_off(execution, signature, dst, srcs)
+        elif signature.fixed is None:
+            second = _at_once(execution, signature, srcs, extra, dst)[1]
         buf.last = clock
         if buf.state != FULL:
             if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
@@ -166,6 +166,8 @@ def execute(  # noqa: C901
         if buf.tracked is not None:
             execution.note_history(dst, code, lasti)
         execution.last_result = None
+    if len(execution.queue) > execution.most:
+        catch_up(execution.queue)
     if extra is not None:
         _second(execution, api, signature, srcs, extra, second, (code, lasti))
     if execution.cores is not None:
@@ -185,6 +187,51 @@ def execute(  # noqa: C901
         call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
         execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
+
+
+def put_off(
+    execution: Execution, signature: Signature, dst: Tensor, srcs: tuple[Tensor, ...]
+) -> None:
+    """Let what the instruction computes be written to `dst` once somebody looks."""
+    held = dst.held
+    queue = execution.queue
+    if type(held.array) is Blank:
+        if signature.exact:  # nothing of the zeros would be left
+            held.array = None
+            queue.append((signature.compute, held, *[s.held for s in srcs]))
+            return
+        dst.present()
+    into = signature.into
+    if len(srcs) == 1:
+        queue.append((into, SPENT, srcs[0].held, held))
+    else:
+        queue.append((into, SPENT, *[s.held for s in srcs], held))
+
+
+def _at_once(
+    execution: Execution,
+    signature: Signature,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None,
+    dst: Tensor | None = None,
+) -> tuple[Any, Any]:
+    """Compute, and write to `dst` if that is given; the results, as tensors hold them (the first
+    only if it is a new tile's) and as an array."""
+    arrays = [s.array for s in srcs]
+    catch_up(execution.queue)  # there may be no source
+    second = None
+    if dst is not None and signature.into is not None:
+        signature.into(*arrays, dst.array)
+        return None, None
+    result = signature.compute(*arrays)
+    if extra is not None:
+        result, second = result
+    if dst is None:
+        return result if type(result) is ShapeOnly else Value(result), second
+    if execution.values:
+        shape = dst.meta.shape
+        dst.array[...] = result if result.shape == shape else result.reshape(shape)
+    return None, second
 
 
 def _second(
@@ -271,10 +318,7 @@ def redirect(
     if last.general is not None:
         _redirect_general(execution, last, dst, value, held)
     elif execution.values:
-        values = dst.array + value.array if held else value.array
-        if held or value.meta.dtype is not meta.dtype:
-            values = execution.cast(values, meta.dtype)
-        dst.array[...] = values
+        _write_instead(execution, signature, dst, value, held)
     if execution.lowering is not None:
         execution.lowering.redirected(dst, attrs, held, (frame.f_code, frame.f_lasti))
     value.buf.last = -1
@@ -296,6 +340,27 @@ def redirect(
     if buf.tracked is not None:
         execution.note_history(dst, *place, None, at)
     return True
+
+
+def _write_instead(
+    execution: Execution, signature: Signature, dst: Tensor, value: Tensor, held: bool
+) -> None:
+    """Write to `dst` what the last instruction, which `signature` is now that of, has left in
+    `value` or, as a rule, has put off."""
+    queue, meta = execution.queue, dst.meta
+    rounded = value.meta.dtype is not meta.dtype
+    if not held and not rounded and queue and queue[-1][1] is value.held and signature.deferred:
+        queue.pop()
+        put_off(execution, signature, dst, execution.last_srcs)
+        return
+    dst.present()
+    if held and not rounded and meta.dtype is FLOAT32:
+        queue.append((np.add, SPENT, dst.held, value.held, dst.held))
+    elif held or rounded:
+        values = dst.array + value.array if held else value.array
+        dst.array[...] = execution.cast(values, meta.dtype)
+    else:
+        queue.append((copy_into, SPENT, value.held, dst.held))
 
 
 def _redirect_general(
@@ -341,6 +406,7 @@ def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
     """Fill the PSUM tile of `t` with the zeros that it counts as holding, by a memset that stands
     before the last `before` entries of the tape."""
     buf = t.buf
+    t.present()
     if before and execution.lowering is not None:  # the others come about by themselves
         execution.lowering.step(MATERIALIZE, 0, *execution.lowering.view(t))
     buf.state = FULL

@@ -17,6 +17,7 @@ import numpy as np
 from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING
+from ..machine.values import catch_up
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors import refusals
@@ -262,7 +263,10 @@ def launched(execution: Execution) -> Iterator[None]:
     collecting = garbage.pause()
     try:
         with np.errstate(all="ignore"):
-            yield
+            try:
+                yield
+            finally:
+                catch_up(execution.queue)
     except KernelError:
         raise
     except Exception as error:

@@ -10,10 +10,18 @@ import numpy as np
 
 from ..machine.config import Config
 from ..machine.memory import CONST, Buffer, Scope
+from ..machine.values import SPENT, Value
 from ..tensors.tensor import IndexedTensor, Tensor
 from .lowering import PAUSE, RESUME
 from .tape import Printed, Tape
 from .written import Written
+
+
+def _keep(values: np.ndarray, rest: tuple[Any, ...]) -> None:
+    """Add a write to the history of a tensor; `rest`: the history, and what is noted beside the
+    values."""
+    tracked, *noted = rest
+    tracked.append((values.copy(), *noted))
 
 
 class Observed(Written):
@@ -74,13 +82,14 @@ class Observed(Written):
         """Keep the value of a named tensor after a write to it by the instruction recorded at `at`
         (None: next)."""
         buf = t.buf
-        if t.meta is buf.meta:
-            values = t.array
+        tracked = buf.tracked
+        assert tracked is not None
+        if at is None:
+            at = len(self.tape.entries)
+        if t.meta is buf.meta and type(t.held) is Value:
             where = None if keep is None else (t.meta, t.off, keep)
-        else:
-            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-            where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        assert buf.tracked is not None
-        buf.tracked.append(
-            (values.copy(), len(self.tape.entries) if at is None else at, code, lasti, where)
-        )
+            rest = Value((tracked, at, code, lasti, where))
+            buf.queue.append((_keep, SPENT, t.held, rest))
+            return
+        values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
+        tracked.append((values.copy(), at, code, lasti, (t.meta, t.off, keep)))

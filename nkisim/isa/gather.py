@@ -259,4 +259,4 @@ def SEQUENCE_BOUNDS(call: Call) -> Plan:
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         return flags.any()
 
-    return Plan(GPSIMD, compute, shape, kind="whole", spread=spread)
+    return Plan(GPSIMD, compute, shape, kind="whole", spread=spread, refuses=True)

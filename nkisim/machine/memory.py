@@ -12,6 +12,7 @@ import numpy as np
 from ..rules import source
 from . import dtypes
 from .cells import Cells
+from .values import Queue
 
 HBM, SBUF, PSUM, CONST = "hbm", "sbuf", "psum", "const"
 ON_CHIP = (SBUF, PSUM)
@@ -205,6 +206,7 @@ class Buffer:
         "meta",
         "name",
         "placed",
+        "queue",
         "role",
         "scope",
         "state",
@@ -236,6 +238,8 @@ class Buffer:
         in parts, named and followed. If not, it is the result of an instruction (`execute` makes
         those)."""
         self.name = name
+        self.queue: Queue = []
+        """What has been put off of the kernel that made it."""
         self.cells: Cells | None = None
         """Which elements have been written, while `state` does not tell; and which scope wrote each
         last, for a tensor written inside an affine_range around which it was made."""
