@@ -99,7 +99,6 @@ class Cores:
         self.cores = [_Core(p, work, self) for p in programs]
         for core in self.cores:
             core.program.cores = self
-            core.program.most = 0  # the other core looks at what this one writes
             _start(core.thread)
         try:
             while not all(core.done for core in self.cores):

@@ -33,7 +33,7 @@ _new: Any = object.__new__
 _INTERNAL = source.INTERNAL_FILES
 
 
-def execute(  # noqa: C901
+def execute(
     instruction: Instruction,
     api: str,
     dst: Tensor | None,
@@ -50,31 +50,15 @@ def execute(  # noqa: C901
     `dst` None makes a new tile of `dtype` (default: the first source's) in `space`. `extra` is a
     second destination (reduce_res). `mask` limits the positions that are read and written. `depth`:
     so many frames up the kernel stands, if not further.
-
-    One function, longer than others, and unrolled for up to three sources: each further call, and
-    each list of operands, costs every instruction a tenth of a microsecond
-    (`benchmarks/direct_speed.py`).
     """
     execution = running() or current(api)
     if mask is not None and condition(mask, api) is not None:
         return execute_masked(
             execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra
         )
-    into: Any = space if dst is None else dst.meta
-    count = len(srcs) if extra is None else 0  # 0: one that is not unrolled
-    if count == 1:
-        a = srcs[0]
-        key: tuple[Any, ...] = (instruction, attrs, into, dtype, a.meta)
-    elif count == 2:
-        a, b = srcs
-        key = (instruction, attrs, into, dtype, a.meta, b.meta)
-    elif count == 3:
-        a, b, c = srcs
-        key = (instruction, attrs, into, dtype, a.meta, b.meta, c.meta)
-    else:
-        key = (instruction, attrs, into, dtype, *[s.meta for s in srcs])
-        if extra is not None:
-            key = (*key, (extra.meta,))
+    key = _key(instruction, attrs, space if dst is None else dst.meta, dtype, srcs)
+    if extra is not None:
+        key = (*key, (extra.meta,))
     signature = execution.signatures.get(key)
     if signature is None:
         call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
@@ -82,6 +66,59 @@ def execute(  # noqa: C901
         if isinstance(found, Tensor):
             return found
         signature = found
+    if dst is None:
+        return make(execution, signature, api, srcs, extra, depth + 1)
+    return write(execution, signature, api, dst, srcs, extra, depth + 1)
+
+
+def _key(
+    instruction: Instruction,
+    attrs: tuple[Any, ...],
+    into: Any,
+    dtype: np.dtype | None,
+    srcs: tuple[Tensor, ...],
+) -> tuple[Any, ...]:
+    """Under what the signature of such a call is kept. `into`: the memory of a new tile, or the
+    layout of the destination."""
+    if len(srcs) == 1:
+        return (instruction, attrs, into, dtype, srcs[0].meta)
+    if len(srcs) == 2:
+        return (instruction, attrs, into, dtype, srcs[0].meta, srcs[1].meta)
+    return (instruction, attrs, into, dtype, *[s.meta for s in srcs])
+
+
+def remember(
+    key: tuple[Any, ...],
+    instruction: Instruction,
+    attrs: tuple[Any, ...],
+    into: Any,
+    dtype: np.dtype | None,
+    srcs: tuple[Tensor, ...],
+) -> None:
+    """Let a dialect find under a `key` of its own what one call of `execute`, with these arguments,
+    has come down to. The key says all that the function of the dialect reads of its arguments, and
+    begins with that function; then the function can call `make` or `write` itself."""
+    execution = running()
+    assert execution is not None
+    known = execution.signatures.get(_key(instruction, attrs, into, dtype, srcs))
+    if known is not None:
+        execution.signatures[key] = known
+
+
+def make(
+    execution: Execution,
+    signature: Signature,
+    api: str,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None = None,
+    depth: int = 2,
+) -> Tensor:
+    """Run an instruction of a known signature on sources of the layouts that this has; the new tile
+    that it makes. The rest: see `execute`.
+
+    This function and `write` are longer than others, and each walks over its sources itself: a
+    further call costs every instruction a tenth of a microsecond (`benchmarks/direct_speed.py`).
+    """
     if execution.suspect is not None:
         execution.settle(False)
     frame: Any = execution.cursor or _getframe(depth)
@@ -95,98 +132,172 @@ def execute(  # noqa: C901
         buf = s.buf
         if buf.state != FULL:
             if execution.check_read(s, api, follows=True):
-                call = (execution, instruction, api, dst, srcs, attrs, space, dtype, mask, extra)
-                return execute_masked(*call, counted=True)
+                return _partly_unknown(execution, signature, api, None, srcs, extra)
             s.present()
         scope = buf.scope
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
-    second: Any = None
-    fresh = dst is None
-    if dst is None:
-        held = signature.fixed
-        if held is None:
-            if signature.deferred:
-                held = _new(Value)
-                held.array = None
-                queue = execution.queue
-                if count == 1:
-                    queue.append((signature.compute, held, a.held))
-                elif count == 2:
-                    queue.append((signature.compute, held, a.held, b.held))
-                else:
-                    queue.append((signature.compute, held, *[s.held for s in srcs]))
-            else:
-                held, second = _at_once(execution, signature, srcs, extra)
-        buf = _new(Buffer)  # attribute by attribute: half the time of calling the class
-        buf.meta = meta = signature.dst
-        buf.first = buf.last = clock
-        buf.code = code
-        buf.lasti = lasti
-        buf.state = FULL
-        buf.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
-        buf.asked = False
-        buf.name = buf.cells = buf.tracked = buf.placed = None
-        buf.queue = execution.queue
-        buf.role = "tile"
-        execution.buffers.append(buf)
-        if execution.tensor is Tensor:
-            dst = _new(Tensor)
-            dst.buf = buf
-            dst.held = held
-            dst.meta = meta
-            dst.off = 0
-        else:
-            dst = execution.tensor(buf, held, meta, 0)
-        execution.last_result = dst
-        execution.last_signature = signature
-        execution.last_srcs = srcs
-        execution.last_extra = extra
-    else:
-        buf = dst.buf
-        scope = buf.scope
-        index = None
-        inside = not scope.closed or scope.admits(code, lasti)
-        looked_at = not inside or buf.role == "input" or scope.serial < execution.affine
-        if looked_at or execution.suspect is not None:
-            index = admit(execution, dst, api, signature, srcs, frame=frame, inside=inside)
-        if signature.one_bank:
-            in_one_bank(execution.config.target, api, dst)
+    second = None
+    held = signature.fixed
+    queue = execution.queue
+    if held is None:
         if signature.deferred:
-            put_off(execution, signature, dst, srcs)
-        elif signature.fixed is None:
-            second = _at_once(execution, signature, srcs, extra, dst)[1]
-        buf.last = clock
-        if buf.state != FULL:
-            if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
-                buf.state = FULL
+            held = _new(Value)
+            held.array = None
+            if len(srcs) == 1:
+                queue.append((signature.compute, held, srcs[0].held))
             else:
-                execution.mark_written(dst, index)
-        if buf.tracked is not None:
-            execution.note_history(dst, code, lasti)
-        execution.last_result = None
-    if len(execution.queue) > execution.most:
-        catch_up(execution.queue)
+                queue.append((signature.compute, held, *[s.held for s in srcs]))
+            if len(queue) > execution.most:
+                catch_up(queue)
+        else:
+            held, second = _at_once(execution, signature, srcs, extra)
+    buf = _new(Buffer)  # attribute by attribute: half the time of calling the class
+    buf.meta = meta = signature.dst
+    buf.first = buf.last = clock
+    buf.code = code
+    buf.lasti = lasti
+    buf.state = FULL
+    buf.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
+    buf.asked = False
+    buf.name = buf.cells = buf.tracked = buf.placed = None
+    buf.queue = queue
+    buf.role = "tile"
+    execution.buffers.append(buf)
+    if execution.tensor is Tensor:
+        dst: Tensor = _new(Tensor)
+        dst.buf = buf
+        dst.held = held
+        dst.meta = meta
+        dst.off = 0
+    else:
+        dst = execution.tensor(buf, held, meta, 0)
+    execution.last_result = dst
+    execution.last_signature = signature
+    execution.last_srcs = srcs
+    execution.last_extra = extra
     if extra is not None:
         _second(execution, api, signature, srcs, extra, second, (code, lasti))
     if execution.cores is not None:
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         tape = execution.tape
-        if count == 1 and tape.results is None:
-            tape.entries.extend((signature, code, lasti, buf, dst.off, a.buf, a.off, None))
-        elif count == 2 and tape.results is None:
-            tape.entries.extend(
-                (signature, code, lasti, buf, dst.off, a.buf, a.off, b.buf, b.off, None)
-            )
+        if extra is None and tape.results is None and 0 < len(srcs) < 3:
+            a = srcs[0]
+            if len(srcs) == 1:
+                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
+            else:
+                b = srcs[1]
+                more = (a.buf, a.off, b.buf, b.off, None)
+                tape.entries += (signature, code, lasti, buf, dst.off, *more)
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
-        given = None if fresh else dst
-        call = (execution, instruction, api, given, srcs, attrs, space, dtype, mask, extra)
+        call = _call(execution, signature, api, None, srcs, extra)
         execution.lowering.ran(call, signature, dst, (code, lasti))
     return dst
+
+
+def write(  # noqa: C901
+    execution: Execution,
+    signature: Signature,
+    api: str,
+    dst: Tensor,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None = None,
+    depth: int = 2,
+) -> Tensor:
+    """Run an instruction of a known signature into `dst`, on sources of the layouts that this has:
+    see `make`."""
+    if execution.suspect is not None:
+        execution.settle(False)
+    frame: Any = execution.cursor or _getframe(depth)
+    code = frame.f_code
+    while code is not execution.kernel_code and code.co_filename in _INTERNAL:
+        frame = frame.f_back
+        code = frame.f_code
+    lasti = frame.f_lasti
+    clock = execution.clock = execution.clock + 1
+    for s in srcs:
+        buf = s.buf
+        if buf.state != FULL:
+            if execution.check_read(s, api, follows=True):
+                return _partly_unknown(execution, signature, api, dst, srcs, extra)
+            s.present()
+        scope = buf.scope
+        if scope.closed and not scope.admits(code, lasti):
+            execution.check_scope(s, frame)
+        buf.last = clock
+    second = None
+    buf = dst.buf
+    scope = buf.scope
+    index = None
+    inside = not scope.closed or scope.admits(code, lasti)
+    looked_at = not inside or buf.role == "input" or scope.serial < execution.affine
+    if looked_at or execution.suspect is not None:
+        index = admit(execution, dst, api, signature, srcs, frame=frame, inside=inside)
+    if signature.one_bank:
+        in_one_bank(execution.config.target, api, dst)
+    if signature.deferred:
+        put_off(execution, signature, dst, srcs)
+    elif signature.fixed is None:
+        second = _at_once(execution, signature, srcs, extra, dst)[1]
+    buf.last = clock
+    if buf.state != FULL:
+        if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
+            buf.state = FULL
+        else:
+            execution.mark_written(dst, index)
+    if buf.tracked is not None:
+        execution.note_history(dst, code, lasti)
+    execution.last_result = None
+    if extra is not None:
+        _second(execution, api, signature, srcs, extra, second, (code, lasti))
+    if execution.cores is not None:
+        execution.cores.touches(execution, api, dst, srcs)
+    if execution.recording:
+        tape = execution.tape
+        if extra is None and tape.results is None and 0 < len(srcs) < 3:
+            a = srcs[0]
+            if len(srcs) == 1:
+                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
+            else:
+                b = srcs[1]
+                more = (a.buf, a.off, b.buf, b.off, None)
+                tape.entries += (signature, code, lasti, buf, dst.off, *more)
+        else:
+            tape.add(signature, code, lasti, dst, srcs, extra)
+    elif execution.lowering is not None:
+        call = _call(execution, signature, api, dst, srcs, extra)
+        execution.lowering.ran(call, signature, dst, (code, lasti))
+    return dst
+
+
+def _call(
+    execution: Execution,
+    signature: Signature,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None,
+) -> tuple[Any, ...]:
+    """The arguments that `execute` had."""
+    space, attrs = signature.dst.space, signature.asked
+    of = signature.instruction
+    return execution, of, api, dst, srcs, attrs, space, signature.dtype, None, extra
+
+
+def _partly_unknown(
+    execution: Execution,
+    signature: Signature,
+    api: str,
+    dst: Tensor | None,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor | None,
+) -> Tensor:
+    """Run an instruction that reads elements which nobody knows."""
+    return execute_masked(*_call(execution, signature, api, dst, srcs, extra), counted=True)
 
 
 def put_off(
@@ -201,11 +312,12 @@ def put_off(
             queue.append((signature.compute, held, *[s.held for s in srcs]))
             return
         dst.present()
-    into = signature.into
     if len(srcs) == 1:
-        queue.append((into, SPENT, srcs[0].held, held))
+        queue.append((signature.into, SPENT, srcs[0].held, held))
     else:
-        queue.append((into, SPENT, *[s.held for s in srcs], held))
+        queue.append((signature.into, SPENT, *[s.held for s in srcs], held))
+    if len(queue) > execution.most:
+        catch_up(queue)
 
 
 def _at_once(

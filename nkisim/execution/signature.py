@@ -27,6 +27,7 @@ class Signature:
     __slots__ = (
         "_adding",
         "api",
+        "asked",
         "attrs",
         "compute",
         "deferred",
@@ -67,6 +68,8 @@ class Signature:
         """The name under which the reader first called it, for messages."""
         self.attrs: Any = instruction.attributes(*attrs)
         """The attributes by name."""
+        self.asked = attrs
+        """Those that the dialect gave, in order."""
         self._adding: tuple[Any, ...] | None = None
         self.given = len(attrs)
         """How many of them the dialect gave."""

@@ -200,6 +200,15 @@ class Tape:
         begins, of each such source by its position, and of the destination by -1, where in its
         buffer the elements lay; None where that is not known. By -2, what a mask kept."""
 
+    def length(self) -> int:
+        """How many records there are."""
+        entries, at, found = self.entries, 0, 0
+        end = len(entries)
+        while at < end:
+            at += entries[at].width
+            found += 1
+        return found
+
     def starts(self) -> np.ndarray:
         """Where each record begins among the entries, as integers."""
         entries, at, found = self.entries, 0, array("q")
@@ -246,16 +255,25 @@ class Tape:
         (default: the values of `dst`)."""
         if extra is None and len(srcs) == 1:
             (a,) = srcs
-            self.entries.extend((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, share))
+            self.entries += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, share)
         elif extra is None and len(srcs) == 2:
             a, b = srcs
-            self.entries.extend(
-                (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, share)
+            self.entries += (
+                signature,
+                code,
+                lasti,
+                dst.buf,
+                dst.off,
+                a.buf,
+                a.off,
+                b.buf,
+                b.off,
+                share,
             )
         else:
             operands = srcs if extra is None else (*srcs, extra)
             where = [x for s in operands for x in (s.buf, s.off)]
-            self.entries.extend((signature, code, lasti, dst.buf, dst.off, *where, share))
+            self.entries += (signature, code, lasti, dst.buf, dst.off, *where, share)
         if self.results is not None:
             self.results.append(dst.array.copy() if kept is None else kept)
             known = extra is not None and not isinstance(extra, IndexedTensor)

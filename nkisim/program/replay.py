@@ -91,7 +91,9 @@ class Replay:
             execution.kernel_code = self.listing  # type: ignore[assignment]
             execution.grid = call.grid
             execution.position = (core,) if call.cores > 1 else ()
-            execution.shared = self.executions[0].shared if core else []
+            if core:
+                execution.shared = self.executions[0].shared
+                execution.queue = self.executions[0].queue
             self.executions.append(execution)
             if listener is not None:
                 listener.begun(execution)
