@@ -199,7 +199,7 @@ def make(
     return dst
 
 
-def write(  # noqa: C901
+def write(
     execution: Execution,
     signature: Signature,
     api: str,

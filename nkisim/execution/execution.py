@@ -170,8 +170,9 @@ class Execution(Observed):
         self.like: dict[tuple[Any, ...], Meta] = {}
         """Of on-chip tensors that were made, what was asked for: what a dialect need not read
         again."""
-        self.blanks: dict[Meta, Blank] = {}
-        """What stands for the array of a new tensor of each layout."""
+        self.blanks: dict[Meta, Any] = {}
+        """What stands for the array of a new tensor of each layout: a `Blank` or a `ShapeOnly`."""
+        self.rooms = {}
         self.config = config
         if self.lowering is not None:
             name = config.target.name
@@ -335,13 +336,16 @@ class Execution(Observed):
         buf = self.new_buffer(meta, state, name, depth + 1)
         if self.lowering is not None:
             self.lowering.allocated(buf, meta)
-        if not self.values:
-            return self.tensor(buf, self.zeros(meta.shape, meta.dtype), meta, 0)
         blank = self.blanks.get(meta)
         if blank is None:
-            blank = self.blanks[meta] = Blank(meta.shape, self.config.storage(meta.dtype))
-        value = Value(blank if state == EMPTY else blank.zeros())
-        return self.tensor(buf, value, meta, 0)
+            stored = self.config.storage(meta.dtype)
+            blank = Blank(meta.shape, stored) if self.values else shape_only(meta.shape, stored)
+            self.blanks[meta] = blank
+        if not self.values:
+            return self.tensor(buf, blank, meta, 0)
+        held: Value = _new(Value)
+        held.array = blank if state == EMPTY else blank.zeros()
+        return self.tensor(buf, held, meta, 0)
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later

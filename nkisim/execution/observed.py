@@ -9,25 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..machine.config import Config
-from ..machine.memory import CONST, Buffer, Scope
-from ..machine.values import SPENT, Value
+from ..machine.memory import CONST, Buffer, Meta, Scope
+from ..machine.values import Room, Value
+from ..machine.values import keep as keep_in
 from ..tensors.tensor import IndexedTensor, Tensor
 from .lowering import PAUSE, RESUME
 from .tape import Printed, Tape
 from .written import Written
 
 
-def _keep(values: np.ndarray, rest: tuple[Any, ...]) -> None:
-    """Add a write to the history of a tensor; `rest`: the history, and what is noted beside the
-    values."""
-    tracked, *noted = rest
-    tracked.append((values.copy(), *noted))
-
-
 class Observed(Written):
     """The part of a running kernel (`Execution`) that others look at."""
 
-    __slots__ = ("paused", "recording", "tape")
+    __slots__ = ("paused", "recording", "rooms", "tape")
 
     config: Config
 
@@ -37,6 +31,8 @@ class Observed(Written):
         super().__init__(scope)
         self.recording = recording
         self.tape = Tape(results)
+        self.rooms: dict[Meta, Value] = {}
+        """Where histories of tensors of each layout are kept."""
         self.paused: list[tuple[Any, ...]] | None = None
         """The history that `pause_history` laid aside."""
 
@@ -55,7 +51,7 @@ class Observed(Written):
         buf.tracked = self.paused
         if buf.tracked is not None:
             at = self.tape.start_of_last(1)
-            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+            buf.tracked.append((Value(t.array.copy()), at, buf.code, buf.lasti, None))
 
     def print_values(self, prefix: str, t: Tensor, line: int) -> None:
         """Note, and unless somebody records print, what `t` holds."""
@@ -88,8 +84,12 @@ class Observed(Written):
             at = len(self.tape.entries)
         if t.meta is buf.meta and type(t.held) is Value:
             where = None if keep is None else (t.meta, t.off, keep)
-            rest = Value((tracked, at, code, lasti, where))
-            buf.queue.append((_keep, SPENT, t.held, rest))
+            room = self.rooms.get(buf.meta)
+            if room is None:
+                room = self.rooms[buf.meta] = Value(Room())
+            kept = Value()
+            tracked.append((kept, at, code, lasti, where))
+            buf.queue.append((keep_in, kept, t.held, room))
             return
         values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-        tracked.append((values.copy(), at, code, lasti, (t.meta, t.off, keep)))
+        tracked.append((Value(values.copy()), at, code, lasti, (t.meta, t.off, keep)))

@@ -323,7 +323,8 @@ class Tape:
         found = []
         for allocation, buf in enumerate(self.named.get(name, []), allocation_base):
             dtype = buf.meta.dtype
-            for value, index, code, lasti, where in buf.tracked or ():
+            for kept, index, code, lasti, where in buf.tracked or ():
+                value = kept.array
                 if dtypes.is_float(dtype):
                     value = dtypes.to_fp32(value)
                 index = numbers.get(index, len(numbers)) + index_base

@@ -244,8 +244,8 @@ class Buffer:
         """Which elements have been written, while `state` does not tell; and which scope wrote each
         last, for a tensor written inside an affine_range around which it was made."""
         self.tracked: list[tuple[Any, ...]] | None = None
-        """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if
-        it is not."""
+        """Where every write is kept for `run.history(name)`: (`Value`, index, code, lasti, what was
+        written); None if it is not."""
         self.placed: tuple[int, int] | None = None
         """Partition and byte at which the kernel placed it; None where that is left to the
         compiler."""

@@ -53,6 +53,42 @@ SPENT = Value()
 """Where the result of a function goes that writes to an array given to it."""
 
 
+class Room:
+    """Memory for arrays of one shape that are kept, many side by side. One by one they would lie
+    between tiles that come and go, and leave none of their places whole for the next tile."""
+
+    __slots__ = ("block", "used")
+
+    def __init__(self) -> None:
+        self.block: np.ndarray = np.empty(0, np.uint8)
+        self.used = 0
+
+    def more(self, values: np.ndarray) -> np.ndarray:
+        """A larger block, for arrays like `values`."""
+        most = max(1, _BLOCK // max(1, values.nbytes))
+        count = min(most, max(_FIRST, 2 * len(self.block)))
+        self.block = np.empty((count, *values.shape), values.dtype)
+        self.used = 0
+        return self.block
+
+
+_BLOCK = 1 << 18
+"""Bytes of the largest block; larger arrays have each its own."""
+_FIRST = 4
+"""Arrays in the first block."""
+
+
+def keep(values: np.ndarray, room: Room) -> np.ndarray:
+    """A copy of the values in a room."""
+    block, used = room.block, room.used
+    if used == len(block):
+        block, used = room.more(values), 0
+    room.used = used + 1
+    kept: np.ndarray = block[used, ...]
+    kept[...] = values
+    return kept
+
+
 def catch_up(queue: Queue) -> None:
     """Do all that has been put off, in order."""
     queue.reverse()
@@ -82,9 +118,7 @@ def catch_up(queue: Queue) -> None:
 
 def _own(array: np.ndarray) -> bool:
     """Whether the array is one by itself, laid out like a new one, that nothing else looks at."""
-    return (
-        _getrefcount(array) <= _ALONE and array.base is None and bool(array.flags.c_contiguous)
-    )
+    return _getrefcount(array) <= _ALONE and array.base is None and bool(array.flags.c_contiguous)
 
 
 _UNSEEN = _ALONE = 100
