@@ -161,7 +161,7 @@ def make(
     buf.state = FULL
     buf.scope = execution.scope_at(code, lasti) if execution.blocks else execution.scope
     buf.asked = False
-    buf.name = buf.cells = buf.tracked = buf.placed = None
+    buf.name = buf.cells = buf.owner = buf.tracked = buf.placed = None
     buf.queue = queue
     buf.role = "tile"
     execution.buffers.append(buf)
@@ -245,7 +245,7 @@ def write(
         second = _at_once(execution, signature, srcs, extra, dst)[1]
     buf.last = clock
     if buf.state != FULL:
-        if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
+        if dst.meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:
             execution.mark_written(dst, index)
@@ -297,7 +297,9 @@ def _partly_unknown(
     extra: Tensor | None,
 ) -> Tensor:
     """Run an instruction that reads elements which nobody knows."""
-    return execute_masked(*_call(execution, signature, api, dst, srcs, extra), counted=True)
+    call: Any = _call(execution, signature, api, dst, srcs, extra)
+    found: Tensor = execute_masked(*call, counted=True)
+    return found
 
 
 def put_off(
@@ -445,7 +447,7 @@ def redirect(
         return True
     buf.last = execution.clock
     if buf.state != FULL:
-        if meta is buf.meta and buf.cells is None and buf.placed is None:
+        if meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:
             execution.mark_written(dst, index)

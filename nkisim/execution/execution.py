@@ -301,7 +301,7 @@ class Execution(Observed):
             buf.scope = self.scope_at(code, lasti) if self.blocks else self.scope
         buf.asked = True
         buf.name = name
-        buf.cells = buf.tracked = buf.placed = buf.mark = None
+        buf.cells = buf.owner = buf.tracked = buf.placed = buf.mark = None
         buf.queue = self.queue
         buf.role = "tile"
         if name and on_chip and self.recording:
@@ -339,7 +339,7 @@ class Execution(Observed):
         blank = self.blanks.get(meta)
         if blank is None:
             stored = self.config.storage(meta.dtype)
-            blank = Blank(meta.shape, stored) if self.values else shape_only(meta.shape, stored)
+            blank = (Blank if self.values else shape_only)(meta.shape, stored)
             self.blanks[meta] = blank
         if not self.values:
             return self.tensor(buf, blank, meta, 0)
