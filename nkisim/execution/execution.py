@@ -339,8 +339,8 @@ class Execution(Observed):
         blank = self.blanks.get(meta)
         if blank is None:
             stored = self.config.storage(meta.dtype)
-            blank = (Blank if self.values else shape_only)(meta.shape, stored)
-            self.blanks[meta] = blank
+            stand_in: Any = Blank if self.values else shape_only
+            blank = self.blanks[meta] = stand_in(meta.shape, stored)
         if not self.values:
             return self.tensor(buf, blank, meta, 0)
         held: Value = _new(Value)

@@ -24,9 +24,9 @@ from ..tensors import refusals
 from ..tensors.tensor import Tensor
 from . import garbage
 from .ending import check_capacity, check_output, home, outputs, to_arrays, write_back
-from .execute import spend_memset
 from .execution import Execution, running
 from .inputs import as_array, input_tensor, mapped
+from .redirect import spend_memset
 
 __all__ = [
     "Kernel",

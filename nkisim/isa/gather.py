@@ -150,6 +150,7 @@ def LOCAL_GATHER(call: Call) -> Plan:
         kind="whole",
         spread=spread,
         cost={"indices": count, "elements": elements},
+        refuses=True,
     )
 
 
@@ -198,6 +199,7 @@ def N_GATHER(call: Call) -> Plan:
         kind="whole",
         spread=spread,
         cost={"indices": indices.meta.free},
+        refuses=True,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..execution.creation import in_banks, viewed
-from ..execution.execute import execute, redirect, spend_memset
+from ..execution.execute import execute
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
 from ..execution.lowering import (
@@ -43,6 +43,7 @@ from ..execution.lowering import (
     View,
     array_of,
 )
+from ..execution.redirect import redirect, spend_memset
 from ..isa.random import GENERATOR
 from ..machine import target as targets
 from ..machine.config import Config
