@@ -299,9 +299,7 @@ class Recorded:
         near = (np.allclose(first, x, rtol=1e-4, equal_nan=True) for x in begins)
         return not begins or any(near)
 
-    def _may_be_m(
-        self, twin: NDArray[np.float64], made: NDArray[np.float64], online: bool
-    ) -> bool:
+    def _may_be_m(self, twin: NDArray[np.float64], made: NDArray[np.float64], online: bool) -> bool:
         """Whether a kernel whose m holds these numbers can hold a twin's maxima: as they are,
         unscaled, negated or as powers of two. Several passes may take their max in other parts."""
         kept, shown = _usual(twin), _usual(made)
