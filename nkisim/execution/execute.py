@@ -96,9 +96,22 @@ def remember(
     begins with that function; then the function can call `make` or `write` itself."""
     execution = running()
     assert execution is not None
-    known = execution.signatures.get(_key(instruction, attrs, into, dtype, srcs))
+    known = signature_of(execution, instruction, attrs, into, dtype, srcs)
     if known is not None:
         execution.signatures[key] = known
+
+
+def signature_of(
+    execution: Execution,
+    instruction: Instruction,
+    attrs: tuple[Any, ...],
+    into: Any,
+    dtype: np.dtype | None,
+    srcs: tuple[Tensor, ...],
+) -> Signature | None:
+    """The signature of a call that has run with these arguments, where others may use it too.
+    `into`: the memory of a new tile, or the layout of the destination."""
+    return execution.signatures.get(_key(instruction, attrs, into, dtype, srcs))
 
 
 def make(
