@@ -20,11 +20,17 @@ def put_off(
     if type(held.array) is Blank:
         if signature.exact:  # nothing of the zeros would be left
             held.array = None
-            queue.append((signature.compute, held, *[s.held for s in srcs]))
+            if len(srcs) == 1:
+                queue.append((signature.compute, held, srcs[0].held))
+            else:
+                queue.append((signature.compute, held, *[s.held for s in srcs]))
             return
         dst.present()
-    if len(srcs) == 1:
+    count = len(srcs)
+    if count == 1:
         queue.append((signature.into, SPENT, srcs[0].held, held))
+    elif count == 2:
+        queue.append((signature.into, SPENT, srcs[0].held, srcs[1].held, held))
     else:
         queue.append((signature.into, SPENT, *[s.held for s in srcs], held))
     if len(queue) > execution.most:

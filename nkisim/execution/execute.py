@@ -147,6 +147,7 @@ def make(
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
+    count = len(srcs)
     second = None
     held = signature.fixed
     queue = execution.queue
@@ -154,8 +155,10 @@ def make(
         if signature.deferred:
             held = _new(Value)
             held.array = None
-            if len(srcs) == 1:
+            if count == 1:
                 queue.append((signature.compute, held, srcs[0].held))
+            elif count == 2:
+                queue.append((signature.compute, held, srcs[0].held, srcs[1].held))
             else:
                 queue.append((signature.compute, held, *[s.held for s in srcs]))
             if len(queue) > execution.most:
@@ -192,14 +195,13 @@ def make(
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         tape = execution.tape
-        if extra is None and tape.results is None and 0 < len(srcs) < 3:
-            a = srcs[0]
-            if len(srcs) == 1:
-                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
-            else:
-                b = srcs[1]
-                more = (a.buf, a.off, b.buf, b.off, None)
-                tape.entries += (signature, code, lasti, buf, dst.off, *more)
+        if count == 1 and extra is None and tape.results is None:
+            (a,) = srcs
+            tape.entries += (signature, code, lasti, buf, 0, a.buf, a.off, None)
+        elif count == 2 and extra is None and tape.results is None:
+            a, b = srcs
+            where = tape.entries
+            where += (signature, code, lasti, buf, 0, a.buf, a.off, b.buf, b.off, None)
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
@@ -238,6 +240,7 @@ def write(
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
+    count = len(srcs)
     second = None
     buf = dst.buf
     scope = buf.scope
@@ -267,14 +270,13 @@ def write(
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         tape = execution.tape
-        if extra is None and tape.results is None and 0 < len(srcs) < 3:
-            a = srcs[0]
-            if len(srcs) == 1:
-                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
-            else:
-                b = srcs[1]
-                more = (a.buf, a.off, b.buf, b.off, None)
-                tape.entries += (signature, code, lasti, buf, dst.off, *more)
+        if count == 1 and extra is None and tape.results is None:
+            (a,) = srcs
+            tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
+        elif count == 2 and extra is None and tape.results is None:
+            a, b = srcs
+            where = tape.entries
+            where += (signature, code, lasti, buf, dst.off, a.buf, a.off, b.buf, b.off, None)
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:

@@ -93,7 +93,7 @@ def catch_up(queue: Queue) -> None:
     """Do all that has been put off, in order."""
     queue.reverse()
     pop = queue.pop
-    a = b = None
+    a = b = c = None
     try:
         while queue:
             # a line that is done is forgotten: what only it holds is freed, and used again
@@ -108,6 +108,9 @@ def catch_up(queue: Queue) -> None:
                     out.array = a.array
                 else:
                     out.array = function(a.array)
+            elif count == 5:
+                function, out, a, b, c = line
+                out.array = function(a.array, b.array, c.array)
             else:
                 function, out, *rest = line
                 out.array = function(*[value.array for value in rest])
