@@ -18,7 +18,7 @@ from ..machine.values import Value, catch_up
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
-from .computing import at_once, put_off
+from .computing import PUT_OFF, at_once, put_off
 from .execution import Execution, current, running
 from .masked import condition, execute_masked
 from .signature import Signature, build
@@ -335,7 +335,7 @@ def _second(
     """Write the second destination: read out by a separate step, after the result, since both
     may lie in one tile."""
     index = admit(execution, extra, api, signature, srcs)
-    if execution.values:
+    if execution.values and values is not PUT_OFF:
         extra.array[...] = execution.cast(values, extra.meta.dtype).reshape(extra.meta.shape)
     noted(execution, extra, *place, index)
 
