@@ -461,14 +461,14 @@ class IndexedTensor(PickedElements, Tensor):
         """Which positions have all their indices inside the tensor, shape `shape`: the others are
         skipped."""
         self.skip = True
-        good = np.ones(self.shape, dtype=bool)
+        good = np.ones((1,) * len(self.shape), dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
             if type(index) is ShapeOnly:
                 continue
             few = np.asarray(index)
             if not few.size or _lowest(few, None) < 0 or _highest(few, None) >= n:
-                good &= (few >= 0) & (few < n)
-        return good
+                good = good & (few >= 0) & (few < n)
+        return np.broadcast_to(good, self.shape)
 
     def __getitem__(self, key: Any) -> Tensor:
         if key is Ellipsis:
