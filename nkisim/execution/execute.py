@@ -205,8 +205,8 @@ def make(
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
-        call = _call(execution, signature, api, None, srcs, extra)
-        execution.lowering.ran(call, signature, dst, (code, lasti))
+        form = _form(execution, signature, api, None, srcs, extra)
+        execution.lowering.ran(form, None, dst, srcs, extra, code, lasti)
     return dst
 
 
@@ -280,23 +280,29 @@ def write(
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
-        call = _call(execution, signature, api, dst, srcs, extra)
-        execution.lowering.ran(call, signature, dst, (code, lasti))
+        form = _form(execution, signature, api, dst, srcs, extra)
+        execution.lowering.ran(form, dst, dst, srcs, extra, code, lasti)
     return dst
 
 
-def _call(
+def _form(
     execution: Execution,
     signature: Signature,
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
     extra: Tensor | None,
-) -> tuple[Any, ...]:
-    """The arguments that `execute` had."""
+) -> int:
+    """The number of the form of this call in the program that the kernel is lowered to."""
+    lowering = execution.lowering
+    assert lowering is not None
+    known = lowering.plain.get((signature, api))
+    if known is not None:
+        return known
     space, attrs = signature.dst.space, signature.asked
     of = signature.instruction
-    return execution, of, api, dst, srcs, attrs, space, signature.dtype, None, extra
+    call = (execution, of, api, dst, srcs, attrs, space, signature.dtype, None, extra)
+    return lowering.form_of(call, signature, True)
 
 
 def _partly_unknown(

@@ -137,7 +137,8 @@ def execute_masked(
     if execution.lowering is not None:
         into = None if fresh else dst
         call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
-        execution.lowering.ran(call, signature, dst, place, given, shared=False)
+        form = execution.lowering.form_of(call, signature, False)
+        execution.lowering.ran(form, into, dst, srcs, extra, *place, given)
     return dst
 
 

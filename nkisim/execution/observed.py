@@ -82,6 +82,7 @@ class Observed(Written):
         assert tracked is not None
         if at is None:
             at = len(self.tape.entries)
+        t.present()
         held = t.held
         where = None if keep is None else (t.meta, t.off, keep)
         if t.meta is not buf.meta:
