@@ -20,6 +20,9 @@ settings.load_profile("project")
 # containers, each of them compiles the whole project: a fifth of a second every time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Two workers, each with a thread for every core in its matrix products, would wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def pytest_collection_finish() -> None:
     """What was collected stays to the end of the session. Without this the garbage collector looks
