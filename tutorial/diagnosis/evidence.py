@@ -60,9 +60,10 @@ class Evidence:
         return result.run
 
     def instructions(self, i: int) -> list[Any]:
-        """What ran in case i; nothing where the simulator did not run it."""
+        """What ran in case i; nothing where the simulator did not run it. Those of a replay are
+        those of the case that its program was tried on."""
         if i not in self._instructions:
-            run = self.run(i)
+            run = self.answers[i].result.run
             self._instructions[i] = run.instructions if run is not None else []
         return self._instructions[i]
 
