@@ -172,9 +172,7 @@ def _check(
     beyond: list[Result] = []
     if inputs is None and not any(answer.wrong for answer in answers):
         beyond = [
-            result
-            for case in lesson.beyond(draw)
-            if (result := replays.run(case)).problem is None
+            result for case in lesson.beyond(draw) if (result := replays.run(case)).problem is None
         ]
         answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:

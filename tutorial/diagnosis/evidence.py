@@ -64,7 +64,7 @@ class Evidence:
         those of the case that its program was tried on."""
         if i not in self._instructions:
             run = self.answers[i].result.run
-            self._instructions[i] = run.instructions if run is not None else []
+            self._instructions[i] = list(run.instructions) if run is not None else []
         return self._instructions[i]
 
     @cached_property
@@ -160,10 +160,7 @@ class Evidence:
         return [of_result(self.stage, self.kernel, one) for one in made if one.problem is None]
 
     def _checked(self, i: int) -> Trial:
-        instructions = self.instructions(i)
-        made = of_result(self.stage, self.kernel, self.answers[i].result)
-        made.instructions = instructions
-        return made
+        return of_result(self.stage, self.kernel, self.answers[i].result)
 
     def off(self, i: int) -> NDArray[np.bool_]:
         """Which rows of case i are wrong."""

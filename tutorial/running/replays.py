@@ -31,8 +31,10 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Replayed:
-    """What is known of a replay, as a run has it."""
+    """What is known of a replay, as a run has it; `first` is the run that its program was tried
+    on."""
 
+    first: Any
     programs: Sequence[Any]
     instructions: Sequence[Any]
     target: str
@@ -63,6 +65,7 @@ class _Flat:
         reads = {name: n - left.get(name, 0) for name, n in self.reads.items()}
         first = self.first
         return Replayed(
+            first,
             first.programs,
             first.instructions,
             first.target,
