@@ -375,7 +375,7 @@ def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool
     if lesson.attention is None:
         return bool((error <= tolerance.elementwise(expected)).all())
     rows = error.reshape(-1, error.shape[-1])
-    return tolerance.Float32(lesson.attention(case)).allows(rows)
+    return tolerance.allows(lesson.attention, case, rows)
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:

@@ -114,13 +114,18 @@ class Trial:
     def has_keys(self) -> NDArray[np.bool_]:
         return self.problem.row_lengths > 0
 
-    @property
+    @cached_property
     def wrong(self) -> bool:
+        """Whether a row is wrong."""
         return bool(self.off.any())
 
     def shown(self, no_keys: bool) -> bool:
         """Whether a row with keys is wrong, or with `no_keys` any row: what a twin may explain."""
-        return bool((self.off & (self.has_keys | no_keys)).any())
+        return self.wrong if no_keys else self._shown
+
+    @cached_property
+    def _shown(self) -> bool:
+        return bool((self.off & self.has_keys).any())
 
     @property
     def says_much(self) -> bool:
@@ -339,11 +344,6 @@ class Trial:
         return Misfit(parts, bool(off.any()))
 
 
-@lru_cache(maxsize=256)
-def _allowed(problem: Attention) -> NDArray[np.float64]:
-    return tolerance.Float32(problem).bound
-
-
 def trial(stage: Stage, kernel: Any, case: Case, keep_results: bool = False) -> Trial | None:
     """The kernel run on a case; None if it gives no answer to it."""
     result = runner.run(kernel, case, stage, keep_results=keep_results)
@@ -357,6 +357,7 @@ def of_result(stage: Stage, kernel: Any, result: Result) -> Trial:
     if stage.tolerance is not None:
         allowed = stage.tolerance(result.case).reshape(want.shape)
     else:
-        allowed = _allowed(problem_of(stage, result.case))
+        assert stage.attention is not None
+        allowed = tolerance.bound_of(stage.attention, result.case)
     names = runner.parameter_names(kernel, stage)
     return Trial(stage, result, want, allowed, names.get("k", "k"))
