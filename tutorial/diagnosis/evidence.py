@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..reference.mistake import Mistake
 from ..running import computed, precision, runner
 from ..running.answer import Answer
+from ..running.executed import executed
 from ..running.replays import Replays
 from ..stage import Case, Stage
 from ..trace import divergence
@@ -64,7 +65,7 @@ class Evidence:
         those of the case that its program was tried on."""
         if i not in self._instructions:
             run = self.answers[i].result.run
-            self._instructions[i] = list(run.instructions) if run is not None else []
+            self._instructions[i] = executed(run) if run is not None else []
         return self._instructions[i]
 
     @cached_property

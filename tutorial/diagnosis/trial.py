@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..reference import evaluation, splitting, twins
 from ..reference.attention import Attention
 from ..running import runner, tolerance
+from ..running.executed import executed
 from ..running.runner import Result
 from ..stage import Case, Stage
 from ..trace import reads
@@ -101,7 +102,8 @@ class Trial:
 
     @cached_property
     def instructions(self) -> list[Any]:
-        return [] if self.result.run is None else list(self.result.run.instructions)
+        run = self.result.run
+        return [] if run is None else executed(run)
 
     @cached_property
     def off(self) -> NDArray[np.bool_]:
