@@ -23,6 +23,7 @@ from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
 
+OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 
 
@@ -180,6 +181,18 @@ class Evidence:
         if shown.result.run is None:
             return None
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
+
+    @cached_property
+    def fills(self) -> list[float]:
+        """The negative numbers that results of the kernel hold again and again, the most frequent
+        first: among them is what it puts in the place of the padding's scores."""
+        run = None if self.recorded is None else self.recorded.result.run
+        counts: Counter[float] = Counter()
+        for result in () if run is None else run.results:
+            numbers, times = np.unique(result, return_counts=True)
+            low = (times >= OFTEN) & (numbers < -0.5) & (numbers > -1e8)
+            counts.update(dict(zip(numbers[low].tolist(), times[low].tolist(), strict=True)))
+        return [number for number, _ in counts.most_common(FILLS)]
 
     @cached_property
     def any_number(self) -> bool:

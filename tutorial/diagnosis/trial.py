@@ -245,7 +245,7 @@ class Trial:
             return None
         if made.least < evaluation.SMALLEST:
             return Misfit(0.0, False)
-        return self._compare(made.o, counted)
+        return self._compare(made.o, counted, made.finite)
 
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""
@@ -274,14 +274,18 @@ class Trial:
             error = np.where(self._finite, np.abs(self.got - self.want), 0)
         return np.asarray(error.max(axis=1))
 
-    def _compare(self, o: F32, counted: NDArray[np.bool_]) -> Misfit | None:
-        """The misfit of the rows that are counted; None if one of them does not fit."""
+    def _compare(
+        self, o: F32, counted: NDArray[np.bool_], divided: bool = True
+    ) -> Misfit | None:
+        """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
+        that a NaN of the twin's can only be 0 / 0."""
         rows = counted.nonzero()[0]
+        explains = bool(self.off[rows].any())
         made = o.reshape(self.got.shape)[rows].astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
-            left = ~(lost & self._zero[rows])
+        if divided and lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+            left = ~(np.isnan(made).all(axis=1) & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
         if not np.array_equal(finite, self._finite[rows]):
             return None
@@ -294,7 +298,7 @@ class Trial:
             return None
         told = off & ~lost
         parts = float((far[told] / error[told]).mean()) if told.any() else 0.0
-        return Misfit(parts, bool(off.any()))
+        return Misfit(parts, explains)
 
 
 @lru_cache(maxsize=256)
