@@ -187,8 +187,7 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if evidence.silent:
         own = Recorded(evidence)
-        paged = "k_blocks" in evidence.trials[0].case.args
-        matches = [m for m in matches if (own.may_be(m) if paged else own.has_m(m))]
+        matches = [match for match in matches if own.may_be(match)]
     fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
@@ -290,46 +289,43 @@ class Recorded:
         values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
         return float(_among(kept, values).mean())
 
-    def has_m(self, match: Match) -> bool:
-        """Whether the maxima of a twin can be those of the tensor that the kernel calls m, which
-        may hold them unscaled, negated or as powers of two."""
-        ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
-        if ran is None or not run or self.trial is None or not ran.kept.get("alpha"):
-            return True  # nothing was recorded, or a text of several passes takes its max otherwise
-        named = named_state(run.names()).get("m", [])
-        made = _joined([np.ravel(w.value).astype(np.float64) for m in named for w in run.writes(m)])
-        made = np.unique(made[np.isfinite(made) & (np.abs(made) < 1e30)])
-        kept = _numbers(ran, "m")
-        kept = np.unique(kept[np.isfinite(kept) & (np.abs(kept) < 1e30)])
-        if not made[made != 0].size or self.trial.problem.splits:
-            return True
-        if not kept.size or len(made) == 1 == len(kept):
-            return bool(kept.any())  # both stay at their starts: any number, but 0 is not another
-        units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
-        shares = [_among(sign * kept / u, made).mean() for u in units for sign in (1, -1)]
-        return bool(max(shares) >= MOST)
-
     def may_be(self, match: Match) -> bool:
-        """Whether the state that a kernel of a paged cache names speaks for a mistake: it may visit
-        entries that no sequence uses, and is then NaN or 0 where the twin is not."""
+        """Whether the m and the first l that the kernel names can be those of a mistake; True where
+        it names neither."""
         ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
         if ran is None or not run:
             return True
-        named = named_state(run.names())
         writes = {
-            name: [np.ravel(w.value).astype(np.float64) for w in run.writes(own[0])]
-            for name, own in named.items()
+            name: [np.ravel(w.value).astype(np.float64) for one in own for w in run.writes(one)]
+            for name, own in named_state(run.names()).items()
         }
-        kept, made = _numbers(ran, "m"), _joined(writes.get("m", []))
-        low = "m" in writes and not (np.abs(kept) < 1e30).any() and not np.isnan(kept).any()
-        if low and ((np.abs(made) < 1e30).any() or (kept > 0).any() != (made > 0).any()):
-            return False  # the twin's m never has a usual number, the kernel's has, or is below 0
+        made = _joined(writes.get("m", []))
+        if made.size and not self._may_be_m(_numbers(ran, "m"), made, "alpha" in ran.kept):
+            return False
         if match.candidate.mistake not in ATTENTION:
-            return True  # it is about padding itself
+            return True  # it is about lengths, splits or blocks, which l may hold in many ways
         first = np.ravel(ran.kept.get("l", [np.zeros(0)])[0])
         begins = [x for x in writes.get("l", [])[:4] if x.size == first.size and x.any()]
         near = (np.allclose(first, x, rtol=1e-4, equal_nan=True) for x in begins)
         return not begins or any(near)
+
+    def _may_be_m(self, twin: NDArray[np.float64], made: NDArray[np.float64], online: bool) -> bool:
+        """Whether a kernel whose m holds these numbers can hold a twin's maxima: as they are,
+        unscaled, negated or as powers of two. Several passes may take their max in other parts."""
+        kept, shown = _usual(twin), _usual(made)
+        if not kept.size:  # the twin's m never leaves its start, or is lost to NaN
+            same_side = (twin > 0).any() == (made > 0).any()
+            return bool(np.isnan(twin).any() or (not shown.any() and same_side))
+        if len(shown) == 1 == len(kept):
+            # both stay at their starts: any number, but 0 is not another
+            return bool(kept.any() == shown.any())
+        assert self.trial is not None
+        beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
+        if not online or beyond or not shown.any():
+            return True  # it read what the twin did not
+        units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
+        shares = [_among(sign * kept / u, shown).mean() for u in units for sign in (1, -1)]
+        return bool(max(shares) >= MOST)
 
     def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
@@ -367,6 +363,11 @@ class Recorded:
         written = self.values[name not in ("acc", "p")]
         signs = (1, -1) if name == "m" else (1,)  # a kernel may keep -m, to add it
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)
+
+
+def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which numbers there are, without infinities, NaN and what stands for infinity."""
+    return np.unique(numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e30)])
 
 
 def _either(share: float | None, other: float | None) -> float | None:
