@@ -132,6 +132,14 @@ class Trial:
         loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
         return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
 
+    @property
+    def _several_blocks(self) -> bool:
+        """Whether a kernel of a paged cache loads the keys of several blocks at a time, a key to a
+        partition."""
+        block, d = int(self.case.args["k_blocks"].shape[2]), self.problem.d
+        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return any(len(s) == 2 and s[1] == d and s[0] > block and s[0] % block == 0 for s in loads)
+
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
         problem = self.problem
@@ -149,6 +157,8 @@ class Trial:
             if self._n <= MOST_TILES * block:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
+            if self._several_blocks:
+                yield Tiling(LANES)
             if self._n < problem.n:
                 yield Tiling(LANES * block, filled=True)
             return
@@ -274,9 +284,7 @@ class Trial:
             error = np.where(self._finite, np.abs(self.got - self.want), 0)
         return np.asarray(error.max(axis=1))
 
-    def _compare(
-        self, o: F32, counted: NDArray[np.bool_], divided: bool = True
-    ) -> Misfit | None:
+    def _compare(self, o: F32, counted: NDArray[np.bool_], divided: bool = True) -> Misfit | None:
         """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
         that a NaN of the twin's can only be 0 / 0."""
         rows = counted.nonzero()[0]
@@ -284,7 +292,9 @@ class Trial:
         made = o.reshape(self.got.shape)[rows].astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if divided and lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+        if (
+            divided and lost.any()
+        ):  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(np.isnan(made).all(axis=1) & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
         if not np.array_equal(finite, self._finite[rows]):

@@ -310,6 +310,7 @@ m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops al
 the last tile: end every tile with m = m_new.
     m = m_new => pass & m_new = m_tile
     m = m_new => pass
+    m = m_new => pass & alpha = zeros((G, 1))
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T

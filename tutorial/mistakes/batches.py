@@ -61,8 +61,8 @@ Overwrite the scores with the lowest number (nl.fp32.min) before the max is take
     p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
     p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
 == mask added
-The mask is computed into the scores, as by an addition: what is NaN stays NaN. Overwrite the scores
-of the padding instead (nisa.tensor_copy_predicated, nl.where), and its values.
+The mask is added to the scores, or computed with them in another way: NaN plus any number is NaN.
+Overwrite the scores of the padding instead (nisa.tensor_copy_predicated, nl.where), and its values.
     qk = where => qk = qk + where(padding, float32({LOWEST|-1e9|-1e30|-inf}), 0) <V>
 == mask before the scale
 The padding's scores are overwritten before the scale is applied: multiplied by 0 or a negative

@@ -50,7 +50,7 @@ s.
     padding = keys // block * block + keys % block % len(set(tiles[0] % block)) >= lengths[b]
 == position counts blocks
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
-    padding = keys // block + keys % block >= lengths[b] <L>
+    padding = {keys // block + keys % block|keys - keys.min() + keys.min() // block} >= lengths[b] <L>
 == used entries exchanged
 The entries that are used and those that are not are exchanged: entry j is used where j * block is
 below the length.
@@ -118,8 +118,9 @@ and in V alike.
     {
         "J": "maximum(keys // block - 1, 0)|(keys // block - 1) % used|0 * keys"
         "|minimum(keys // block + 1, used - 1)|(keys // block + 1) % used|0 * keys + used - 1"
-        "|used - 1 - minimum(keys // block, used - 1)|keys // block % 128|keys // block - keys.min() // block"
-        "|0 * keys + keys.min() // block|minimum(keys // block + 1, len(block_table[b]) - 1)"
+        "|used - 1 - minimum(keys // block, used - 1)|keys // block % 128"
+        "|keys // block - keys.min() // block|0 * keys + keys.min() // block"
+        "|minimum(keys // block + 1, len(block_table[b]) - 1)"
         "|where(keys // block > 127, keys // block - 128, keys // block)",
         "L": "{|& entry = where(keys // block < lengths[b], <T>, -1)}",
         "T": "block_table[b][keys // block]",

@@ -233,6 +233,7 @@ def attention(case: Case) -> Attention:
         lengths[:, 0],
         B,
         block=block,
+        table=table,
     )
 
 

@@ -335,7 +335,7 @@ def _tiling(
             for width in _widths_of(n_tiles, attention, likely):
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
-                for unit in (1.0, attention.scale):
+                for unit in (1.0, attention.scale) if attention.scale else (1.0,):
                     rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
                     if all(
                         any(close(row, known[:, h]) for row in rows)
@@ -343,7 +343,7 @@ def _tiling(
                     ):
                         return width, unit
     unit = 1.0
-    if "m" in counts and counts["m"] == 1 and several:
+    if "m" in counts and counts["m"] == 1 and several and attention.scale:
         top = attention.scores().max(axis=1)
         top = top[np.isfinite(top)]
         fits = len(top) > 0 and all(
@@ -370,6 +370,8 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
     found = [width for width in likely if attention.tiles(width) == n_tiles]
+    if attention.table is not None and attention.n % n_tiles == 0:
+        found.insert(0, attention.n // n_tiles)  # n is that of all tiles of a paged cache
     return found or (
         []
         if n_tiles == 1 or attention.n % n_tiles or attention.starts
