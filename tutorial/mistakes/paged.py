@@ -50,7 +50,8 @@ s.
     padding = keys // block * block + keys % block % len(set(tiles[0] % block)) >= lengths[b]
 == position counts blocks
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
-    padding = {keys // block + keys % block|keys - keys.min() + keys.min() // block} >= lengths[b] <L>
+    padding = keys // block + keys % block >= lengths[b] <L>
+    padding = keys - keys.min() + keys.min() // block >= lengths[b] <L>
 == used entries exchanged
 The entries that are used and those that are not are exchanged: entry j is used where j * block is
 below the length.

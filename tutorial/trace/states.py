@@ -370,8 +370,8 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
     found = [width for width in likely if attention.tiles(width) == n_tiles]
-    if attention.table is not None and attention.n % n_tiles == 0:
-        found.insert(0, attention.n // n_tiles)  # n is that of all tiles of a paged cache
+    if attention.table is not None and attention.order is not None and not attention.n % n_tiles:
+        found.insert(0, attention.n // n_tiles)  # of blocks in another order whole tiles are known
     return found or (
         []
         if n_tiles == 1 or attention.n % n_tiles or attention.starts
