@@ -116,17 +116,20 @@ def _most(own: Sequence[Keys], length: int) -> list[Keys] | None:
     """The loads one after another that bring most of the keys that count, each once; of several
     such stretches, as where sequences share blocks, the one that turns round least often. None
     where they bring less than half."""
+    parts = [keys[(keys >= 0) & (keys < length)].tolist() for keys in own]
     found: list[tuple[int, int, int, int]] = []
     for start in range(len(own)):
         seen: set[int] = set()
-        for end in range(start, len(own)):
-            keys = own[end][(own[end] >= 0) & (own[end] < length)].tolist()
-            if seen & set(keys) or len(set(keys)) < len(keys):
+        end = start
+        while end < len(own) and len(seen) < length and not seen & set(parts[end]):
+            if len(set(parts[end])) < len(parts[end]):
                 break
-            seen.update(keys)
-            found.append((-len(seen), _turns(own[start : end + 1]), start, end + 1))
-            if len(seen) == length:
-                break
+            seen.update(parts[end])
+            end += 1
+        turns = _turns(own[start:end])
+        found.append((-len(seen), turns, start, end))
+        if end == len(own) or (len(seen) == length and not turns):
+            break  # later stretches are parts of this one, or it cannot be better
     most, _, start, end = min(found, default=(0, 0, 0, 0))
     return list(own[start:end]) if -most > length // 2 else None
 
