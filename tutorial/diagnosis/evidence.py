@@ -187,7 +187,7 @@ class Evidence:
     @cached_property
     def fills(self) -> list[float]:
         """The negative numbers that results of the kernel hold again and again, the most frequent
-        first: among them is what it puts in the place of the padding's scores."""
+        first: the padding's scores are set to one of them, where they are set to a number."""
         run = None if self.recorded is None else self.recorded.result.run
         counts: Counter[float] = Counter()
         for result in () if run is None else run.results:
