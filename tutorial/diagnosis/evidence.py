@@ -24,6 +24,7 @@ from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
 
+OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 
 
@@ -51,10 +52,12 @@ class Evidence:
 
     def run(self, i: int) -> Any:
         """The run of case i, None where the simulator did not run it. A replay leaves no record:
-        such a case runs when it is looked at."""
+        such a case runs when it is looked at, and so does one whose loads picked blocks by indices
+        that were not kept."""
         result = self.answers[i].result
-        if result.replayed:
-            result = runner.run(self.kernel, result.case, self.stage)
+        paged = "k_blocks" in result.case.args
+        if result.replayed or (paged and result.run is not None and not result.run.traces):
+            result = runner.run(self.kernel, result.case, self.stage, traces=paged)
             if result.problem is not None:
                 return None
             self.answers[i] = replace(self.answers[i], result=result)
@@ -179,6 +182,18 @@ class Evidence:
         if shown.result.run is None:
             return None
         return trial(self.stage, self.kernel, shown.case, keep_results=True)
+
+    @cached_property
+    def fills(self) -> list[float]:
+        """The negative numbers that results of the kernel hold again and again, the most frequent
+        first: the padding's scores are set to one of them, where they are set to a number."""
+        run = None if self.recorded is None else self.recorded.result.run
+        counts: Counter[float] = Counter()
+        for result in () if run is None else run.results:
+            numbers, times = np.unique(result, return_counts=True)
+            low = (times >= OFTEN) & (numbers < -0.5) & (numbers > -1e8)
+            counts.update(dict(zip(numbers[low].tolist(), times[low].tolist(), strict=True)))
+        return [number for number, _ in counts.most_common(FILLS)]
 
     @cached_property
     def any_number(self) -> bool:

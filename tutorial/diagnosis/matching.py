@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,19 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
             continue
         for text in texts:
             for way in mistake.ways:
-                made = edits.edited(text, way)
-                for in_turn in (False, True) if "in turn" in mistake.flags else (False,):
-                    if made is not None and (made + mistake.key, in_turn) not in tried:
+                turns = (False, True) if "in turn" in mistake.flags else (False,)
+                for made, in_turn in product(_filled(edits.edited(text, way), evidence), turns):
+                    if (made + mistake.key, in_turn) not in tried:
                         tried.add((made + mistake.key, in_turn))
                         yield Candidate(mistake, made, text, in_turn)
+
+
+def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:
+    """The texts that a text with FILL stands for: one for each number that the kernel may have put
+    there."""
+    if text is None or "FILL" not in text:
+        return [] if text is None else [text]
+    return [text.replace("FILL", f"float32({number!r})") for number in evidence.fills]
 
 
 def recognised(evidence: Evidence) -> Match | None:
@@ -253,6 +262,7 @@ class Recorded:
             for name in told_by
         ]
         told += [self._as_finite(name, ran) for name in ("l", "acc")]
+        told += [] if splits else [self._share("p", _numbers(ran, "p"))]
         told += [self._own_m(ran)] if splits else []
         found = self.evidence.overflow
         # a merge has factors besides, and NaN in the padding comes before any overflow
@@ -350,7 +360,9 @@ class Recorded:
         numbers = numbers[np.abs(numbers) < 1e30]
         if not numbers.size:
             return None
-        return float(_among(numbers, self.values[name != "acc"]).mean())
+        written = self.values[name not in ("acc", "p")]
+        signs = (1, -1) if name == "m" else (1,)  # a kernel may keep -m, to add it
+        return max(float(_among(sign * numbers, written).mean()) for sign in signs)
 
 
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

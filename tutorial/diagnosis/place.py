@@ -11,8 +11,9 @@ from ..reference.attention import Attention, online_states
 from ..reference.text import apart
 from ..running import runner
 from ..running.answer import Answer, alike
+from ..trace import blocks
 from ..trace.divergence import Context
-from .evidence import Evidence, is_exp
+from .evidence import FEW, Evidence, is_exp
 
 
 def in_the_output(
@@ -191,10 +192,10 @@ def _read(evidence: Evidence) -> str | None:
     run, case = answer.result.run, answer.result.case
     if run is None:
         return None
+    if "k_blocks" in case.args:
+        return _missed(evidence)
     names = runner.parameter_names(evidence.kernel, evidence.stage)
     for name in ("k", "v"):
-        if name not in case.args:
-            continue  # a pool of blocks holds more than what is to be read
         size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name), 0)
         if read < size:
             return (
@@ -205,5 +206,20 @@ def _read(evidence: Evidence) -> str | None:
             return (
                 f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys "
                 "more often than others, or all of them too often."
+            )
+    return None
+
+
+def _missed(evidence: Evidence) -> str | None:
+    """A sentence if a sequence's blocks in a pool are not all loaded."""
+    for i in evidence.smallest[:FEW]:
+        run, problem = evidence.run(i), evidence.problems[i]
+        missed = None if run is None else blocks.missed(run, problem)
+        if missed is not None:
+            b, loaded, length = missed
+            return (
+                f"In the family {evidence.answers[i].result.case.family} only {loaded} of the "
+                f"{length} keys of sequence {b} are loaded: look at the entries of its row of the "
+                "table, and at the index that picks a block and a position."
             )
     return None

@@ -157,6 +157,14 @@ class Trial:
         loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
         return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
 
+    @property
+    def _several_blocks(self) -> bool:
+        """Whether a kernel of a paged cache loads the keys of several blocks at a time, a key to a
+        partition."""
+        block, d = int(self.case.args["k_blocks"].shape[2]), self.problem.d
+        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return any(len(s) == 2 and s[1] == d and s[0] > block and s[0] % block == 0 for s in loads)
+
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
         problem = self.problem
@@ -174,6 +182,8 @@ class Trial:
             if self._n <= MOST_TILES * block:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
+            if self._several_blocks:
+                yield Tiling(LANES)
             if self._n < problem.n:
                 yield Tiling(LANES * block, filled=True)
             return
@@ -270,7 +280,7 @@ class Trial:
             return None
         if made.least < evaluation.SMALLEST:
             return Misfit(0.0, False)
-        return self._compare(made.o, counted)
+        return self._compare(made.o, counted, made.finite)
 
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""
@@ -317,9 +327,11 @@ class Trial:
     def _fits(self) -> float:
         return FITS if self.stage.tolerance is None else FITS_SHORT
 
-    def _compare(self, o: F32, counted: NDArray[np.bool_]) -> Misfit | None:
-        """The misfit of the rows that are counted; None if one of them does not fit."""
+    def _compare(self, o: F32, counted: NDArray[np.bool_], divided: bool = True) -> Misfit | None:
+        """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
+        that a NaN of the twin's can only be 0 / 0."""
         rows = counted.nonzero()[0]
+        explains = bool(self.off[rows].any())
         own = o.reshape(self.got.shape)[rows]
         got = self.got[rows]
         with np.errstate(all="ignore"):  # most candidates fail here; what is not finite does not
@@ -329,8 +341,9 @@ class Trial:
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if lost.any():  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
-            left = ~(lost & self._zero[rows])
+        # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+        if divided and lost.any():
+            left = ~(np.isnan(made).all(axis=1) & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
         if not np.array_equal(finite, self._finite[rows]):
             return None
@@ -343,7 +356,7 @@ class Trial:
             return None
         told = off & ~lost
         parts = float((far[told] / error[told]).mean()) if told.any() else 0.0
-        return Misfit(parts, bool(off.any()))
+        return Misfit(parts, explains)
 
 
 def trial(stage: Stage, kernel: Any, case: Case, keep_results: bool = False) -> Trial | None:

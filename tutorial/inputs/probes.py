@@ -131,7 +131,8 @@ def grouped(n: int, **more: Any) -> tuple[Case, ...]:
 @cache
 def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
     """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1); what is added to the padding of K and
-    of V: nothing, NaN, NaN in K alone, 10."""
+    of V: nothing, NaN, NaN in K alone, 10. Where the scores are low one sequence has no padding: a
+    max that starts too high is too high there as well."""
     made = []
     for kind, n_q, n_kv, in_k, in_v in (
         (RISING, 4, 2, 0.0, 0.0),
@@ -142,6 +143,7 @@ def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
         (APART, 4, 2, 0.0, 0.0),
     ):
         own = lengths if kind in (RISING, FALLING) else lengths[:2]
+        own = (n, *own[1:]) if kind is LOW else own
         sequences = [heads(kind, n_q, n_kv, 64, max(length, 4)) for length in own]
         k, v = (np.zeros((len(own), n_kv, 64, n), np.float32) for _ in "kv")
         for b, length in enumerate(own):

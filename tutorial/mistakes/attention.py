@@ -51,6 +51,9 @@ nowhere else.
     acc = acc + scale * p @ v_tile.T
     l = l * alpha + scale * p.sum(axis=1, keepdims=True)
     l = l + scale * p.sum(axis=1, keepdims=True)
+== mean over d
+The scores are divided by d as well: they are sums over d, times the scale, and not means.
+    qk = scale * raw / d
 == scale added
 The scale is added to the scores; it must be multiplied into them: qk = softmax_scale * q^T k.
     qk = raw + scale
@@ -126,6 +129,7 @@ negative their largest absolute value is far above them.
 == minimum of the scores
 The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = where(padding, inf, qk).min(axis=1, keepdims=True)
+    m_tile = qk.min(axis=1, keepdims=True)
 == mean of the scores
 The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = qk.mean(axis=1, keepdims=True)
@@ -136,7 +140,7 @@ m starts at 0, which is above all the scores here, so every weight underflows: s
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
-    m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0})
+    m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0|FILL})
 == m in 16 bits
 m passes through 16 bits: near -100000 bf16 has a number every 512, so m can be far from the max,
 and every weight underflows or overflows. Keep the scores, their max and m in float32.
@@ -229,6 +233,9 @@ form alpha first, update m last.
 Neither l nor acc was rescaled by alpha = exp(m_old - m_new) when m rose: l = l alpha + sum p, and
 acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T & alpha = nan
+== alpha of one max
+alpha is formed of one max only: it is exp(m_old - m_new), of the difference of both.
+    alpha = exp({m|-m_new|m_new})
 == alpha inverted
 alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).
     alpha = exp(m_new - m)
@@ -277,6 +284,11 @@ alpha is formed with the tile's max: it is exp(m_old - m_new), for the sums of t
     alpha = exp(m - m_tile)
     l = l * exp({m_tile - m_new|m - m_tile}) + p.sum(axis=1, keepdims=True)
     acc = acc * exp({m_tile - m_new|m - m_tile}) + p @ v_tile.T
+== factors exchanged
+The factors of the old sums and of the tile's are exchanged: the old ones belong to exp(m_old -
+m_new), and what the tile adds to exp(m_tile - m_new).
+    alpha = exp(m_tile - m_new)
+        & p = exp(qk - m_new) => p = exp(qk - m_tile) * (exp(m - m_new) {if t else 1|+ 0})
 == alpha in another scale
 alpha is not in the scale of p: where m is kept unscaled, alpha is exp(softmax_scale * (m_old -
 m_new)), and where it is scaled already, exp(m_old - m_new).
@@ -298,6 +310,7 @@ m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops al
 the last tile: end every tile with m = m_new.
     m = m_new => pass & m_new = m_tile
     m = m_new => pass
+    m = m_new => pass & alpha = zeros((G, 1))
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
@@ -334,7 +347,7 @@ the loop.
     acc = acc + p @ v_tile.T / l <end>
 == divided by n
 acc is divided by the number of keys; it must be divided by l, the sum of the weights.
-    o[b => o[b, h * G : (h + 1) * G] = acc / n
+    o[b => o[b, h * G : (h + 1) * G] = acc / {n|max(lengths[b], 1)}
 == divided by the number of tiles [tiles]
 acc is divided by the number of tiles; it must be divided by l, the sum of the weights, and by
 nothing else.
@@ -422,6 +435,9 @@ The first tile is skipped in the sum of the weights.
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
+== last tile only
+Only the last tile counts: the loop must visit all {tiles} tiles, and keep what it has so far.
+    for t, keys => for t, keys in list(enumerate(tiles))[-1:]:
 == first half of the tiles only
 Only the first half of the tiles is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:

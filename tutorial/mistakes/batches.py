@@ -6,11 +6,27 @@ from ..reference.mistake import read
 
 BATCH = read(
     """
+== V cleaned one key too late [no keys]
+The length is off by one where V is cleaned: the value at position lengths[b] is padding, and must
+become 0 as well.
+    v_tile = where => v_tile = where(keys > lengths[b], 0, v_tile)
+== V's positions restart in every tile [no keys]
+V is cleaned by positions that start from 0 in every tile: the first key of tile i has position i
+times the tile's width.
+    v_tile = where => v_tile = where(keys % len(tiles[0]) >= lengths[b], 0, v_tile)
 == V's padding not cleaned
 The scores are masked, but V's padding is not cleaned: NaN stays NaN, whether its weight is 0 or
 it is multiplied by 0, and a sequence of length 0 gets the mean of it. Overwrite the values of the
 padding with 0.
     v_tile = where => {pass|v_tile = v_tile * where(padding, 0, 1)}
+== V's mask inverted
+V's mask is the wrong way round: the values that count are cleared, and those of the padding stay.
+Overwrite with 0 where position >= length.
+    v_tile = where => v_tile = where(padding, v_tile, 0)
+== V cleaned one key too early
+The length is off by one where V is cleaned: the value of the sequence's last key, at position
+lengths[b] - 1, is cleared, and must stay.
+    v_tile = where => v_tile = where(keys + 1 >= lengths[b], 0, v_tile)
 == lengths ignored
 The lengths are not used: keys from lengths[b] on are padding, and must get no weight.
     qk = where => pass & v_tile = where => {pass|v_tile = where(isfinite(v_tile), v_tile, 0)}
@@ -24,6 +40,7 @@ they must become the lowest number (nl.fp32.min) before the max is taken.
     qk = where => qk = where(padding, 0, qk) <V>
     p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
     p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
+    m_tile = where(padding, 0, qk).max(axis=1, keepdims=True) <V>
 == padding scored 0 by a product
 The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like any other.
 Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
@@ -44,9 +61,13 @@ Overwrite the scores with the lowest number (nl.fp32.min) before the max is take
     p = exp(qk - m_new) => p = exp(scale * raw - m_new) * where(padding, 0, 1) <V>
     p = exp(qk - m) => p = exp(scale * raw - m) * where(padding, 0, 1) <V>
 == mask added
-The mask is added to the scores: NaN plus any number is NaN. Overwrite the scores of the padding
-instead (nisa.tensor_copy_predicated, nl.where), and its values.
+The mask is added to the scores, or computed with them in another way: NaN plus any number is NaN.
+Overwrite the scores of the padding instead (nisa.tensor_copy_predicated, nl.where), and its values.
     qk = where => qk = qk + where(padding, float32({LOWEST|-1e9|-1e30|-inf}), 0) <V>
+== mask before the scale
+The padding's scores are overwritten before the scale is applied: multiplied by 0 or a negative
+number they are no longer the lowest. Apply the scale first.
+    qk = where => qk = scale * where(padding, {LOWEST|float32(-1e30)|float32(-1e9)}, raw) <V>
 == mask only in the max
 The mask is applied to the max but not to the scores that exp sees: the padding gets weights.
     p = exp(qk - m_new) => p = exp(scale * raw - m_new) {|& v_tile = where => pass}
@@ -69,24 +90,27 @@ score, nl.fp32.min.
     qk = where => qk = where(padding, float32({-1|-10|-50|-100|-200|-500|-1000|-5000|-1e4|-3e4}),
         qk) {|& v_tile = where => pass}
     qk = where => qk = qk + where(padding, float32({-1|-10|-100|-1000|-1e4|-3e4}), 0) <V>
+    qk = where => qk = where(padding, FILL, qk) {|& v_tile = where => pass}
+    qk = where => qk = qk + where(padding, FILL, 0) <V>
+    qk = where => qk = scale * where(padding, float32({-100|-1000|-1e4|-1e5|-1e6}), raw) <V>
 == mask inverted
 The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
 below the length: padding = position >= length.
-    padding = keys < lengths[b] {|& v_tile = where => pass}
+    padding = keys < lengths[b] <R>
 == mask in the last tile only
 Only the last tile is masked: a sequence may end in any tile.
-    padding = (keys >= lengths[b]) * (t == len(tiles) - 1) {|& v_tile = where => pass}
+    padding = (keys >= lengths[b]) * (t == len(tiles) - 1) <R>
 == mask in the first tile only
 Only the first tile is masked: a sequence may end in any tile.
-    padding = (keys >= lengths[b]) * (t == 0) {|& v_tile = where => pass}
+    padding = (keys >= lengths[b]) * (t == 0) <R>
 == whole tiles masked
 A tile counts as a whole or not at all: in the tile in which a sequence ends, the keys from the
 length on must be masked too.
-    padding = (keys >= lengths[b]) * (keys.min() >= lengths[b]) {|& v_tile = where => pass}
+    padding = (keys >= lengths[b]) * (keys.min() >= lengths[b]) <R>
 == length rounded down
 The keys of a sequence's last tile are dropped unless they fill it: the tile in which a sequence
 ends counts up to the length.
-    padding = keys >= lengths[b] // len(tiles[0]) * len(tiles[0]) {|& v_tile = where => pass}
+    padding = keys >= lengths[b] // len(tiles[0]) * len(tiles[0]) <R>
 == length off by one, too long
 The length is off by one: the key at position lengths[b] counts, and must not. A key counts if its
 position is below the length: padding = position >= length.
@@ -104,19 +128,23 @@ The lengths pass through 16 bits: in bf16 257 becomes 256, so keep them in int32
 The positions start from 0 in every tile: the first key of tile i has position i times the tile's
 width.
     padding = keys % len(tiles[0]) >= lengths[b] <R>
+== position counts tiles
+The first key of tile i is given position i: it has position i times the tile's width.
+    padding = keys - keys.min() + t >= lengths[b] <R>
 == position a tile off
 The positions are a tile off: the first key of tile i has position i times the tile's width.
     padding = keys {-|+} len(tiles[0]) >= lengths[b] <R>
 == length of another sequence
 A sequence is masked by another sequence's length: sequence b has lengths[b] keys.
-    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b}] <R>
+    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b|h
+        |min(b * Hkv + h, B - 1)}] <R>
     padding = keys >= {lengths[: b + 1].sum()|lengths[: b + 1].max()} <R>
 == the longest length for all
 All sequences are masked by the longest length: sequence b has lengths[b] keys.
     padding = keys >= lengths.max() <R>
 == the shortest length for all
 All sequences are masked by the shortest length: sequence b has lengths[b] keys.
-    padding = keys >= lengths.min() {|& v_tile = where => pass}
+    padding = keys >= lengths.min() <R>
 == length 0 gives inf - inf [no keys, subtraction]
 A row without keys gives NaN: with m and the masked scores at -inf, -inf - -inf is NaN. Use the
 lowest finite number (nl.fp32.min) for both.
@@ -141,8 +169,8 @@ A sequence of length 0 is given one key: its output must be 0.
 The keys after the last whole tile are skipped: n need not be a multiple of the tile's width, so
 the last tile may be narrower.
     for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // {len(x)|128} *
-        {len(x)|128}]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // len(x) * len(x)]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // 128 * 128]):
 == sequence 0's K and V for all
 All sequences read the same K and V: sequence b has its own, k[b] and v[b].
     k_tile = k[{0, h|-1, h}][:, keys]
@@ -156,6 +184,18 @@ All sequences read the same K: sequence b has its own, k[b].
 == sequence 0's q for all
 All sequences use the same query: sequence b has its own, q[b].
     q_tile = q[{0|-1}, h * G : (h + 1) * G]
+== K and V of another sequence
+A sequence reads another sequence's K and V: sequence b has its own, k[b] and v[b].
+    k_tile = k[<B>, h][:, keys] & v_tile = v[<B>, h][:, keys] {|& v_tile = where => pass}
+== V of another sequence
+A sequence reads another sequence's V: sequence b has its own, v[b].
+    v_tile = v[<B>, h][:, keys] {|& v_tile = where => pass}
+== K of another sequence
+A sequence reads another sequence's K: sequence b has its own, k[b].
+    k_tile = k[<B>, h][:, keys]
+== q of another sequence
+A sequence uses another sequence's query: sequence b has its own, q[b].
+    q_tile = q[<B>, h * G : (h + 1) * G]
 == output of another sequence
 The outputs are stored as other sequences': what is computed for sequence b goes to o[b].
     o[b => o[{-1 - b|b - 1|(b + 1) % B}, h * G : (h + 1) * G] = acc / l
@@ -180,6 +220,7 @@ start at the lowest number for every sequence.
     <m>
 """,
     {
+        "B": "{max(b - 1, 0)|(b + 1) % B|-1 - b}",
         "V": "{|& v_tile = where => pass"
         "|& v_tile = where => v_tile = v_tile * where(padding, 0, 1)}",
         "R": "{|& v_tile = where => pass"

@@ -48,6 +48,15 @@ block on.
 The positions start from 0 in every step inside a block: position s of entry j is key j * block +
 s.
     padding = keys // block * block + keys % block % len(set(tiles[0] % block)) >= lengths[b]
+== position counts blocks
+The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
+    padding = keys // block + keys % block >= lengths[b] <L>
+    padding = keys - keys.min() + keys.min() // block >= lengths[b] <L>
+== used entries exchanged
+The entries that are used and those that are not are exchanged: entry j is used where j * block is
+below the length.
+    entry = where(keys // block * block < lengths[b], -1, <T>) {|& v_tile = where => pass}
+    entry = where(keys < lengths[b], -1, <T>) {|& v_tile = where => pass}
 == block of another sequence
 The blocks are another sequence's: sequence b reads through row b of block_table.
     entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1}][keys // block]
@@ -80,6 +89,8 @@ Only the first 128 entries of the table are read: a longer row needs another chu
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < 128 * block]):
 == only the first positions of a block
 Only the first positions of every block are read: the loop over a block must visit all of them.
+    for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < block - 1]] if
+        len(y)]):
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 and x[0] % block
         == tiles[0][0] % block]):
 == K and V exchanged
@@ -109,9 +120,14 @@ and in V alike.
         "J": "maximum(keys // block - 1, 0)|(keys // block - 1) % used|0 * keys"
         "|minimum(keys // block + 1, used - 1)|(keys // block + 1) % used|0 * keys + used - 1"
         "|used - 1 - minimum(keys // block, used - 1)|keys // block % 128"
+        "|keys // block - keys.min() // block|0 * keys + keys.min() // block"
+        "|minimum(keys // block + 1, len(block_table[b]) - 1)"
         "|where(keys // block > 127, keys // block - 128, keys // block)",
+        "L": "{|& entry = where(keys // block < lengths[b], <T>, -1)}",
+        "T": "block_table[b][keys // block]",
         "E": "{entry + at|entry + h * block + at|entry * Hkv + h + at}",
-        "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at}",
+        "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at"
+        "|(h * len(k_blocks) + entry) * block + at}",
         "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
         "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
         "|block - 1 - keys % block|keys % block % 16"

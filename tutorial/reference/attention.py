@@ -33,7 +33,8 @@ class Attention:
     `numbers[p]` and begins at key `starts[p]`; where a kernel took its keys in another order,
     `taken` (parts, n) says which.
 
-    `block` is how many keys a block of a paged cache holds; 0 where the keys lie in a row.
+    `block` is how many keys a block of a paged cache holds; 0 where the keys lie in a row. `table`
+    (parts, most) says which block of the pool is block j of a sequence.
     """
 
     q: NDArray[Any]
@@ -50,6 +51,7 @@ class Attention:
     order: NDArray[np.intp] | None = None
     taken: NDArray[np.intp] | None = None
     block: int = 0
+    table: NDArray[Any] | None = None
 
     @property
     def n_q_heads(self) -> int:

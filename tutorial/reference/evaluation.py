@@ -102,12 +102,13 @@ Wrong = Callable[[F32, NDArray[np.bool_]], bool]
 
 
 class Answered(NamedTuple):
-    """A text's output, the smallest of its sums that is not 0, and which rows (B, Hq) are there,
-    None where all are."""
+    """A text's output, the smallest of its sums that is not 0, which rows (B, Hq) are there, None
+    where all are, and whether l and acc are finite, so that a NaN can only be 0 / 0."""
 
     o: F32
     least: float
     done: NDArray[np.bool_] | None = None
+    finite: bool = True
 
 
 def _never(o: F32, done: NDArray[np.bool_]) -> bool:
@@ -143,7 +144,8 @@ def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | N
         done = _executed(text, given, ran, rows if once else ran.o)
     except _Stopped:
         return Answered(ran.o, least(), rows.done)
-    return Answered(ran.o, least()) if done else None
+    finite = all(np.isfinite(x).all() for name in ("l", "acc") for x in ran.kept.get(name, []))
+    return Answered(ran.o, least(), finite=finite) if done else None
 
 
 def _least(sums: Sequence[F32]) -> float:

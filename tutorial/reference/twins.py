@@ -39,7 +39,7 @@ p = exp(qk - m_new)
 l = l * alpha + p.sum(axis=1, keepdims=True)
 acc = acc * alpha + p @ v_tile.T
 m = m_new
-keep(h, m=m, l=l, acc=acc, alpha=alpha)
+keep(h, m=m, l=l, acc=acc, alpha=alpha, p=p)
 """
 
 _ONE_PASS = """\
@@ -70,7 +70,7 @@ for b in range(B):
             <scores>
             p = exp(qk - m)
             l = l + p.sum(axis=1, keepdims=True)
-            keep(h, l=l)
+            keep(h, l=l, p=p)
         for t, keys in enumerate(tiles):
             <scores>
             v_tile = v[b, h][:, keys]

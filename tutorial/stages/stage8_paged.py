@@ -182,16 +182,19 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
 
 @cache
 def probes() -> tuple[Case, ...]:
-    """Two blocks' worth of keys and more, unused entries, no keys; then a cache of more than 128
-    blocks."""
+    """Two blocks' worth of keys and more, unused entries, no keys; a cache of more than 128 blocks;
+    where the scores are low, a sequence that fills its row of the table."""
     made = []
     for kind, n_q, n_kv, lengths, padding, block, d in (
-        (small.RISING, 4, 2, (90, 64, 0, 75), "old", 16, 64),
+        (small.RISING, 4, 2, (90, 64, 0, 9), "old", 16, 64),
         (small.RISING, 2, 1, (90, 75), "NaN", 16, 64),
         (small.FALLING, 2, 1, (2070,), "old", 16, 8),
         (small.FALLING, 2, 1, (150, 80), "old", 64, 64),
-        *((kind, 2, 1, (40, 21), "old", 16, 64) for kind in small.USUAL[2:]),
-        (small.APART, 2, 1, (40, 21), "1e4", 16, 64),
+        *(
+            (kind, 2, 1, (48 if kind is small.LOW else 40, 21), "old", 16, 64)
+            for kind in small.USUAL[2:]
+        ),
+        (small.APART, 4, 2, (40, 21), "1e4", 16, 64),
     ):
         sequences = []
         for turn, n in enumerate(lengths):
@@ -203,7 +206,7 @@ def probes() -> tuple[Case, ...]:
                 "which mistake it is",
                 sequences,
                 block,
-                most=-(-max(lengths) // block) + 1,
+                most=-(-max(lengths) // block) + (kind is not small.LOW),
                 padding=padding,
                 unused="old" if padding == "old" else "none",
                 **(small.options(kind) if d == 64 else {"softmax_scale": 0.125}),
@@ -236,6 +239,7 @@ def attention(case: Case) -> Attention:
         lengths[:, 0],
         B,
         block=block,
+        table=table,
     )
 
 

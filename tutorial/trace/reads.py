@@ -14,6 +14,7 @@ from nkisim.machine.counts import size_of
 
 from ..reference import splitting
 from ..reference.attention import Attention
+from . import blocks
 
 Keys = NDArray[np.intp]
 
@@ -138,8 +139,14 @@ def _taken(whole: Attention, order: Keys) -> Attention:
 
 
 def in_steps(run: Any, whole: Attention) -> list[Attention | None]:
-    """A paged cache as a kernel may have taken it: in order, or some positions of all blocks of a
-    chunk at a time, as the loads of K show; None where they do not show it."""
+    """A paged cache as a kernel took it, where its loads are known and bring a sequence's keys; or,
+    where it is not known what they picked, as it may have: in order, or some positions of all
+    blocks of a chunk at a time, as the loads' shapes show; None where they do not show it."""
+    taken = blocks.order(run, whole)
+    if taken is not None:
+        return [whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)]
+    if run.traces:
+        return [None, whole]  # it read other blocks
     shape = next((load for load in _gathers(run, whole)), None)
     block, n = whole.block, whole.n
     if shape is None:

@@ -347,13 +347,13 @@ def _tiling(
             for width in _widths_of(n_tiles, attention, likely):
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
-                for unit in (1.0, attention.scale):
+                for unit in (1.0, attention.scale) if attention.scale else (1.0,):
                     rows = np.stack([align(row, n_tiles)[0] * unit for row in series["m"]])
                     heads = range(attention.n_q_heads)
                     if all(close_each(rows, known[:, h], 0).any() for h in heads):
                         return width, unit
     unit = 1.0
-    if "m" in counts and counts["m"] == 1 and several:
+    if "m" in counts and counts["m"] == 1 and several and attention.scale:
         top = attention.scores().max(axis=1)
         top = top[np.isfinite(top)]
         fits = len(top) > 0 and all(
@@ -380,6 +380,8 @@ def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> lis
     if attention.lengths is None:
         return [] if attention.n % n_tiles else [attention.n // n_tiles]
     found = [width for width in likely if attention.tiles(width) == n_tiles]
+    if attention.table is not None and attention.order is not None and not attention.n % n_tiles:
+        found.insert(0, attention.n // n_tiles)  # of blocks in another order whole tiles are known
     return found or (
         []
         if n_tiles == 1 or attention.n % n_tiles or attention.starts

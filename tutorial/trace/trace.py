@@ -91,7 +91,7 @@ def trace(
     result = (
         runner.Result(case, problem=problem)
         if problem is not None
-        else runner.run(kernel, case, lesson)
+        else runner.run(kernel, case, lesson, traces=True)
     )
     if result.problem is not None:
         return Trace(

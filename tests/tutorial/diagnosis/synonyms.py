@@ -12,6 +12,7 @@ l counts the keys | divided by n
 divided by the last tile's sum | l not accumulated
 m overwritten before alpha | nothing rescaled
 m never updated | nothing accumulated
+last tile only | nothing accumulated
 l starts at 1 | epsilon in the division
 output multiplied by the scale | p multiplied by the scale
 p with the tile's max | alpha with the tile's max

@@ -25,7 +25,7 @@ WRONG = {
         S8,
         [("block_table[b, first + i_p]", "block_table[b, first + i_p * (P - 1) // P]")],
         None,  # caught, and not named
-        "No known mistake",
+        "keys of sequence 0 are loaded: look at the entries of its row of the table",
     ),
     "8 entry before, a block at a time": (
         8,

@@ -106,17 +106,21 @@ def test_inputs_that_do_not_fit_are_refused_with_one_sentence(name, value, text)
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "cause"),
     [
-        ("                m[...] = nl.copy(up)\n", ""),
-        ("nl.maximum(m, nl.max(s, axis=1, keepdims=True))", "nl.max(s, axis=1, keepdims=True)"),
+        ("                m[...] = nl.copy(up)\n", "", "m never updated"),
+        (
+            "nl.maximum(m, nl.max(s, axis=1, keepdims=True))",
+            "nl.max(s, axis=1, keepdims=True)",
+            "m replaced",
+        ),
     ],
     ids=["m is not carried on", "m is the tile's max"],
 )
-def test_where_all_rows_are_0_or_nan_no_mistake_is_named_that_the_state_speaks_against(
-    old, new, tmp_path
+def test_where_all_rows_are_0_or_nan_the_mistake_is_named_that_the_state_speaks_for(
+    old, new, cause, tmp_path
 ):
     text = changed(style("stage8_entries_in_turn"), (old, new))
     verdict = check(8, load(8, text, tmp_path))
     assert verdict.outcome == "wrong"
-    assert verdict.cause is None, verdict.sentence
+    assert verdict.cause == cause, verdict.sentence

@@ -1,0 +1,40 @@
+"""The trace of a kernel of a paged cache shows the keys that its loads picked, in its order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.tutorial.kernels import load, style
+from tutorial import get, trace
+
+LESSON = get(8)
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("stage8_from_the_last_block", "random"),
+        ("stage8_from_the_last_block", "shared prefix"),
+        ("stage8_several_blocks", "two chunks of blocks, one short"),
+        ("stage8_entries_in_turn", "blocks of one key"),
+    ],
+)
+def test_every_update_holds_the_state_of_the_keys_that_it_shows(name, family, tmp_path):
+    problem = LESSON.attention(LESSON.case(family))
+    made = trace(8, load(8, style(name), tmp_path), family)
+    shown = made.only(range(problem.n_q_heads)).to_dict()
+    scores = problem.scores()
+    seen = {}
+    columns = (shown[column] for column in ("head", "first_key", "last_key", "m_new", "l"))
+    for head, first, last, m, l in zip(*columns, strict=True):
+        own = scores[head, first : min(last + 1, problem.row_lengths[head])]
+        before, total = seen.get(head, (-np.inf, 0.0))
+        top = max(before, own.max(initial=-np.inf))
+        if np.isfinite(top):  # until there is a key that counts, the state is the kernel's affair
+            total = total * np.exp(before - top) + np.exp(own - top).sum()
+            assert (m, l) == pytest.approx((top, total), rel=1e-3)
+        seen[head] = (top, total)
+    assert len(seen) == problem.n_q_heads
+    backwards = name.endswith("last_block")
+    assert (shown["first_key"][0] > 0) == backwards
