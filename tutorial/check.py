@@ -32,7 +32,7 @@ from .workspace import progress as record
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
-ENOUGH = 6  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
+ENOUGH = 4  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
 
@@ -172,9 +172,7 @@ def _check(
     beyond: list[Result] = []
     if inputs is None and not any(answer.wrong for answer in answers):
         beyond = [
-            result
-            for case in lesson.beyond(draw)
-            if (result := runner.run(kernel, case, lesson)).problem is None
+            result for case in lesson.beyond(draw) if (result := replays.run(case)).problem is None
         ]
         answers += [_answer(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
@@ -182,10 +180,10 @@ def _check(
         return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
     if any(answer.wrong for answer in answers):
         return _diagnosed(lesson, replays, answers, results, families)
-    smallest = min(results, key=lambda result: result.case.nbytes)
-    not_computed = computed.refused(lesson, kernel, smallest)
+    fewest = computed.fewest(results)
+    not_computed = computed.refused(lesson, kernel, fewest)
     if not_computed is not None:
-        seen = Result(smallest.case, run=smallest.run, problem=not_computed)
+        seen = Result(fewest.case, run=fewest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
     # the counters are those of a run of the kernel itself
     results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
@@ -203,7 +201,7 @@ def _diagnosed(
     """The verdict on a kernel some of whose answers are wrong."""
     found = _diagnosis(lesson, replays.kernel, answers)
     verdict = _of_a_diagnosis(lesson, found, families)
-    details = {**found.details, **_line_of(found, answers)}
+    details = {**found.details, **_line_of(found, replays, answers)}
     return replace(verdict, target=_target(results, found.family), details=details)
 
 
@@ -255,13 +253,13 @@ def _own(lesson: stage.Stage, inputs: Any) -> list[Case]:
     return [case, replace(case, family=f"{case.family}, on {BESIDE}", target=BESIDE)]
 
 
-def _line_of(found: Diagnosis, answers: Sequence[Answer]) -> dict[str, Any]:
+def _line_of(found: Diagnosis, replays: Replays, answers: Sequence[Answer]) -> dict[str, Any]:
     """The kernel's line that keeps the first wrong quantity, where one does: for `details`."""
     quantity = found.details.get("quantity")
-    runs = [a.result.run for a in answers if a.result.case.family == found.family]
-    if quantity is None or not runs or runs[0] is None:
+    results = [a.result for a in answers if a.result.case.family == found.family]
+    if quantity is None or not results or results[0].run is None:
         return {}
-    line = line_of(runs[0], quantity)
+    line = line_of(replays.again(results[0]).run, quantity)
     return {} if line is None else {"line": line[0], "source": line[1]}
 
 
@@ -282,8 +280,9 @@ def _run_all(
         result = replays.run(case)
         answer = _answer(lesson, result) if result.problem is None else None
         if result.problem is not None or (answer is not None and answer.wrong):
-            replayed, result = result.replayed, replays.was_wrong(result)
-            if replayed:
+            again = replays.was_wrong(result)
+            if again is not result:
+                result = again
                 answer = _answer(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
@@ -376,7 +375,7 @@ def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool
     if lesson.attention is None:
         return bool((error <= tolerance.elementwise(expected)).all())
     rows = error.reshape(-1, error.shape[-1])
-    return tolerance.Float32(lesson.attention(case)).allows(rows)
+    return tolerance.allows(lesson.attention, case, rows)
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:

@@ -10,6 +10,9 @@ from ..tensors.tensor import Tensor
 from .execution import Execution
 from .signature import Signature
 
+PUT_OFF = object()
+"""In the place of a second result that will be written in time."""
+
 
 def put_off(
     execution: Execution, signature: Signature, dst: Tensor, srcs: tuple[Tensor, ...]
@@ -20,11 +23,17 @@ def put_off(
     if type(held.array) is Blank:
         if signature.exact:  # nothing of the zeros would be left
             held.array = None
-            queue.append((signature.compute, held, *[s.held for s in srcs]))
+            if len(srcs) == 1:
+                queue.append((signature.compute, held, srcs[0].held))
+            else:
+                queue.append((signature.compute, held, *[s.held for s in srcs]))
             return
         dst.present()
-    if len(srcs) == 1:
+    count = len(srcs)
+    if count == 1:
         queue.append((signature.into, SPENT, srcs[0].held, held))
+    elif count == 2:
+        queue.append((signature.into, SPENT, srcs[0].held, srcs[1].held, held))
     else:
         queue.append((signature.into, SPENT, *[s.held for s in srcs], held))
     if len(queue) > execution.most:
@@ -38,8 +47,13 @@ def at_once(
     extra: Tensor | None,
     dst: Tensor | None = None,
 ) -> tuple[Any, Any]:
-    """Compute, and write to `dst` if that is given; the results, as tensors hold them (the first
-    only if it is a new tile's) and as an array."""
+    """Compute, and write to `dst` if that is given; the first result, as a new tile holds it, and
+    the second as an array.
+
+    Of an instruction that needs nothing but what it sets itself, this too can be put off; then the
+    second is `PUT_OFF`, and both are written in time."""
+    if extra is not None and signature.both is not None and execution.cores is None:
+        return _both_later(execution, signature, srcs, extra, dst), PUT_OFF
     arrays = [s.array for s in srcs]
     catch_up(execution.queue)  # there may be no source
     second = None
@@ -55,3 +69,22 @@ def at_once(
         shape = dst.meta.shape
         dst.array[...] = result if result.shape == shape else result.reshape(shape)
     return None, second
+
+
+def _both_later(
+    execution: Execution,
+    signature: Signature,
+    srcs: tuple[Tensor, ...],
+    extra: Tensor,
+    dst: Tensor | None,
+) -> Value | None:
+    """Put off an instruction with two results; what a new tile holds."""
+    extra.present()
+    operands = [s.held for s in srcs]
+    if dst is None:
+        made = Value()
+        execution.queue.append((signature.both, made, *operands, extra.held))
+        return made
+    dst.present()
+    execution.queue.append((signature.both, SPENT, *operands, extra.held, dst.held))
+    return None

@@ -18,7 +18,7 @@ from ..machine.values import Value, catch_up
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
-from .computing import at_once, put_off
+from .computing import PUT_OFF, at_once, put_off
 from .execution import Execution, current, running
 from .masked import condition, execute_masked
 from .signature import Signature, build
@@ -96,9 +96,22 @@ def remember(
     begins with that function; then the function can call `make` or `write` itself."""
     execution = running()
     assert execution is not None
-    known = execution.signatures.get(_key(instruction, attrs, into, dtype, srcs))
+    known = signature_of(execution, instruction, attrs, into, dtype, srcs)
     if known is not None:
         execution.signatures[key] = known
+
+
+def signature_of(
+    execution: Execution,
+    instruction: Instruction,
+    attrs: tuple[Any, ...],
+    into: Any,
+    dtype: np.dtype | None,
+    srcs: tuple[Tensor, ...],
+) -> Signature | None:
+    """The signature of a call that has run with these arguments, where others may use it too.
+    `into`: the memory of a new tile, or the layout of the destination."""
+    return execution.signatures.get(_key(instruction, attrs, into, dtype, srcs))
 
 
 def make(
@@ -134,6 +147,7 @@ def make(
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
+    count = len(srcs)
     second = None
     held = signature.fixed
     queue = execution.queue
@@ -141,8 +155,10 @@ def make(
         if signature.deferred:
             held = _new(Value)
             held.array = None
-            if len(srcs) == 1:
+            if count == 1:
                 queue.append((signature.compute, held, srcs[0].held))
+            elif count == 2:
+                queue.append((signature.compute, held, srcs[0].held, srcs[1].held))
             else:
                 queue.append((signature.compute, held, *[s.held for s in srcs]))
             if len(queue) > execution.most:
@@ -179,19 +195,18 @@ def make(
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         tape = execution.tape
-        if extra is None and tape.results is None and 0 < len(srcs) < 3:
-            a = srcs[0]
-            if len(srcs) == 1:
-                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
-            else:
-                b = srcs[1]
-                more = (a.buf, a.off, b.buf, b.off, None)
-                tape.entries += (signature, code, lasti, buf, dst.off, *more)
+        if count == 1 and extra is None and tape.results is None:
+            (a,) = srcs
+            tape.entries += (signature, code, lasti, buf, 0, a.buf, a.off, None)
+        elif count == 2 and extra is None and tape.results is None:
+            a, b = srcs
+            where = tape.entries
+            where += (signature, code, lasti, buf, 0, a.buf, a.off, b.buf, b.off, None)
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
-        call = _call(execution, signature, api, None, srcs, extra)
-        execution.lowering.ran(call, signature, dst, (code, lasti))
+        form = _form(execution, signature, api, None, srcs, extra)
+        execution.lowering.ran(form, None, dst, srcs, extra, code, lasti)
     return dst
 
 
@@ -225,6 +240,7 @@ def write(
         if scope.closed and not scope.admits(code, lasti):
             execution.check_scope(s, frame)
         buf.last = clock
+    count = len(srcs)
     second = None
     buf = dst.buf
     scope = buf.scope
@@ -254,34 +270,39 @@ def write(
         execution.cores.touches(execution, api, dst, srcs)
     if execution.recording:
         tape = execution.tape
-        if extra is None and tape.results is None and 0 < len(srcs) < 3:
-            a = srcs[0]
-            if len(srcs) == 1:
-                tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
-            else:
-                b = srcs[1]
-                more = (a.buf, a.off, b.buf, b.off, None)
-                tape.entries += (signature, code, lasti, buf, dst.off, *more)
+        if count == 1 and extra is None and tape.results is None:
+            (a,) = srcs
+            tape.entries += (signature, code, lasti, buf, dst.off, a.buf, a.off, None)
+        elif count == 2 and extra is None and tape.results is None:
+            a, b = srcs
+            where = tape.entries
+            where += (signature, code, lasti, buf, dst.off, a.buf, a.off, b.buf, b.off, None)
         else:
             tape.add(signature, code, lasti, dst, srcs, extra)
     elif execution.lowering is not None:
-        call = _call(execution, signature, api, dst, srcs, extra)
-        execution.lowering.ran(call, signature, dst, (code, lasti))
+        form = _form(execution, signature, api, dst, srcs, extra)
+        execution.lowering.ran(form, dst, dst, srcs, extra, code, lasti)
     return dst
 
 
-def _call(
+def _form(
     execution: Execution,
     signature: Signature,
     api: str,
     dst: Tensor | None,
     srcs: tuple[Tensor, ...],
     extra: Tensor | None,
-) -> tuple[Any, ...]:
-    """The arguments that `execute` had."""
+) -> int:
+    """The number of the form of this call in the program that the kernel is lowered to."""
+    lowering = execution.lowering
+    assert lowering is not None
+    known = lowering.plain.get((signature, api))
+    if known is not None:
+        return known
     space, attrs = signature.dst.space, signature.asked
     of = signature.instruction
-    return execution, of, api, dst, srcs, attrs, space, signature.dtype, None, extra
+    call = (execution, of, api, dst, srcs, attrs, space, signature.dtype, None, extra)
+    return lowering.form_of(call, signature, True)
 
 
 def _partly_unknown(
@@ -320,7 +341,7 @@ def _second(
     """Write the second destination: read out by a separate step, after the result, since both
     may lie in one tile."""
     index = admit(execution, extra, api, signature, srcs)
-    if execution.values:
+    if execution.values and values is not PUT_OFF:
         extra.array[...] = execution.cast(values, extra.meta.dtype).reshape(extra.meta.shape)
     noted(execution, extra, *place, index)
 

@@ -52,9 +52,9 @@ _new: Any = object.__new__
 _getframe = sys._getframe
 _MOST = 1 << 16
 """Of one configuration; then it starts again with the next kernel."""
-MOST_PUT_OFF = 256
+MOST_PUT_OFF = 8192
 """Lines of work that are put off at a time: so many that the checks of their instructions come one
-after the other, so few that the memory of what they read is freed soon."""
+after the other, so few that they take little memory themselves (250 bytes each)."""
 
 
 class Execution(Observed):

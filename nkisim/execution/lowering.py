@@ -290,19 +290,17 @@ class Lowering:
 
     def ran(
         self,
-        call: tuple[Any, ...],
-        signature: Signature,
+        form: int,
+        given: Tensor | None,
         dst: Tensor,
-        place: tuple[CodeType, int],
+        srcs: tuple[Tensor, ...],
+        extra: Tensor | None,
+        code: CodeType,
+        lasti: int,
         where: np.ndarray | None = None,
-        shared: bool = True,
     ) -> None:
-        """An instruction ran. `call`: the arguments of `execute`; `shared`: `signature` is that of
-        all such calls."""
-        given, srcs, extra = call[3], call[4], call[9]
-        form = self.plain.get((signature, call[2])) if shared else None
-        if form is None:
-            form = self._form(call, signature, shared)
+        """An instruction of a form (`form_of`) ran at a place. `given`: its destination, unless
+        that is a new tile; `where`: its mask."""
         args, numbers = self.args, self.numbers
         mask = -1
         if where is not None:
@@ -320,10 +318,12 @@ class Lowering:
                 self._operand(s)
             else:
                 args.extend((found, s.off))
-        at = self.places.get((id(place[0]), place[1]))
-        self.steps.extend((RUN, form, self.place(*place) if at is None else at, len(args)))
+        at = self.places.get((id(code), lasti))
+        self.steps.extend((RUN, form, self.place(code, lasti) if at is None else at, len(args)))
 
-    def _form(self, call: tuple[Any, ...], signature: Signature, shared: bool) -> int:
+    def form_of(self, call: tuple[Any, ...], signature: Signature, shared: bool) -> int:
+        """The number of the form of a call. `call`: the arguments of `execute`; `shared`:
+        `signature` is that of all such calls, so that `plain` has the form from now on."""
         _, instruction, api, dst, srcs, attrs, space, dtype, _, extra = call
         skip = any(type(t) is IndexedTensor and t.skip for t in (*srcs, dst))
         skip = skip or any(type(t) is ResolvedView and t.skip for t in (*srcs, dst))

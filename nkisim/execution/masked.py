@@ -13,9 +13,10 @@ from ..isa.core import Instruction, Plan
 from ..isa.dma import DMA_COPY
 from ..machine import dtypes
 from ..machine.memory import CONST, EMPTY, Meta
+from ..machine.values import COPY
 from ..rules import source
 from ..rules.errors import KernelError, broken
-from ..tensors.masks import Mask
+from ..tensors.masks import Mask, compact
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .banks import in_one_bank
@@ -46,7 +47,7 @@ def condition(mask: Any, api: str) -> np.ndarray | None:
             got=repr(mask),
             remedy="Masks may add, subtract and multiply by constants; // and % are not affine.",
         )
-    return None if mask.where.all() else mask.where
+    return None if compact(mask.where).all() else mask.where
 
 
 def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
@@ -103,12 +104,13 @@ def execute_masked(
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
     where = None if given is None else _fit(given, grid, api)
     arrays, operands = _read(execution, api, plan, srcs, where, grid)
-    result, second = _computed(execution, signature, arrays, where, extra is not None)
+    picked = type(srcs[0]) is IndexedTensor if srcs else False
+    result, second = _computed(execution, signature, arrays, where, extra is not None, picked)
     keep = kept(plan, where, shape)
     lost, origin = unknown.of_result(plan, api, operands, arrays, shape, where)
     if not execution.values and (plan.depends or plan.spread) and any(operands):
         execution.undecided = True
-    runs = keep is None or bool(keep.any())
+    runs = keep is None or bool(compact(keep).any())
     frame = source.user_frame(2)
     place = frame.f_code, frame.f_lasti
     fresh = dst is None
@@ -135,7 +137,8 @@ def execute_masked(
     if execution.lowering is not None:
         into = None if fresh else dst
         call = (execution, instruction, api, into, srcs, attrs, space, dtype, mask, extra)
-        execution.lowering.ran(call, signature, dst, place, given, shared=False)
+        form = execution.lowering.form_of(call, signature, False)
+        execution.lowering.ran(form, into, dst, srcs, extra, *place, given)
     return dst
 
 
@@ -158,9 +161,12 @@ def _computed(
     arrays: list[Any],
     where: np.ndarray | None,
     two: bool,
+    picked: bool,
 ) -> tuple[Any, Any]:
     """The result, and the second one where there are `two`; instructions with registers see the
-    mask `where`."""
+    mask `where`. `picked`: the first source are elements that indices picked."""
+    if signature.compute is COPY and picked:  # they were copied when they were picked
+        return arrays[0], None
     execution.active_mask = where if signature.plan.stateful else None
     found: Any = signature.compute(*arrays)
     execution.active_mask = None
@@ -271,7 +277,10 @@ def _own_mask(
 
 def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Share | None:
     """What a record tells of the mask, and of the indices that pick elements."""
-    share = None if keep is None else Share(int(np.count_nonzero(keep)), keep.size)
+    share = None
+    if keep is not None:
+        few = compact(keep)
+        share = Share(int(np.count_nonzero(few)) * (keep.size // max(1, few.size)), keep.size)
     # code that reads the records for their dependencies must know the tiles of indices
     picks = tuple(
         Operand(t.buf, t.off, t.meta)

@@ -82,14 +82,15 @@ class Observed(Written):
         assert tracked is not None
         if at is None:
             at = len(self.tape.entries)
-        if t.meta is buf.meta and type(t.held) is Value:
-            where = None if keep is None else (t.meta, t.off, keep)
-            room = self.rooms.get(buf.meta)
-            if room is None:
-                room = self.rooms[buf.meta] = Value(Room())
-            kept = Value()
-            tracked.append((kept, at, code, lasti, where))
-            buf.queue.append((keep_in, kept, t.held, room))
-            return
-        values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-        tracked.append((Value(values.copy()), at, code, lasti, (t.meta, t.off, keep)))
+        t.present()
+        held = t.held
+        where = None if keep is None else (t.meta, t.off, keep)
+        if t.meta is not buf.meta:
+            held = Value(t.strided_view(0, buf.meta.shape, buf.meta.strides))
+            where = (t.meta, t.off, keep)  # type: ignore[assignment]
+        room = self.rooms.get(buf.meta)
+        if room is None:
+            room = self.rooms[buf.meta] = Value(Room())
+        kept = Value()
+        tracked.append((kept, at, code, lasti, where))
+        buf.queue.append((keep_in, kept, held, room))

@@ -10,7 +10,7 @@ from ..isa.copies import MEMSET
 from ..isa.core import Call
 from ..machine.dtypes import FLOAT32
 from ..machine.memory import FULL
-from ..machine.values import SPENT
+from ..machine.values import SPENT, catch_up
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
 from .computing import put_off
@@ -161,6 +161,7 @@ def spend_memset(execution: Execution, t: Tensor, before: int) -> None:
     call = Call("nl.zeros", None, (), named, buf.meta.space, buf.meta.dtype, execution.config)
     plan = MEMSET.plan(call)
     signature = Signature(MEMSET, "nl.zeros", attrs, None, plan, plan.compute, buf.meta, (), None)
+    catch_up(execution.queue)
     whole = t.strided_view(0, buf.meta.shape, buf.meta.strides)
     execution.tape.insert(before, signature, buf, whole)
     execution.clock += 1

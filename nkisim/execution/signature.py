@@ -29,6 +29,7 @@ class Signature:
         "api",
         "asked",
         "attrs",
+        "both",
         "compute",
         "deferred",
         "dst",
@@ -85,6 +86,10 @@ class Signature:
         its values."""
         self.deferred = False
         """Whether computing may be put off until somebody looks at a tensor."""
+        self.both: Callable[..., Any] | None = None
+        """The arrays of the sources, of the second destination, and of the first if one is given
+        -> the result of a new tile, or nothing: computes both and writes them. None where that
+        cannot be put off."""
         self.fixed: Any = None
         """On shapes alone the result, where the instruction has no effect besides."""
         self.engine = plan.engine
@@ -173,9 +178,11 @@ def build(
     signature.warned = bool(config.warn) and policy.warnings != warnings
     if dst is not None and plan.one_bank:
         signature.one_bank = may_cross_banks(config.target, meta)
+    if with_values and extra is not None and plan.alone is not None:
+        signature.both = _both(config, compute, extra.meta.dtype, dst is not None)
     signature.deferred = with_values and not plan.stateful and not plan.refuses and extra is None
     if not with_values:
-        signature.fixed = None if plan.effect is not None else compute()
+        signature.fixed = compute() if plan.effect is None and extra is None else None
     elif dst is not None and extra is None:
         known = None
         if compute is plan.compute and plan.shape == meta.shape:
@@ -221,6 +228,29 @@ def _storing(compute: Callable[..., Any]) -> Callable[..., None]:
         out[...] = result if result.shape == out.shape else result.reshape(out.shape)
 
     return into
+
+
+def _both(
+    config: Config, compute: Callable[..., Any], dtype: np.dtype, given: bool
+) -> Callable[..., Any]:
+    """See `Signature.both`. The second is read out by a separate step, after the result has been
+    written, since both may lie in one tile."""
+
+    def write(values: Any, out: np.ndarray) -> None:
+        out[...] = config.cast(values, dtype).reshape(out.shape)
+
+    def made(*arrays: Any) -> Any:
+        result, second = compute(*arrays[:-1])
+        write(second, arrays[-1])
+        return result
+
+    def into(*arrays: Any) -> None:
+        result, second = compute(*arrays[:-2])
+        out = arrays[-1]
+        out[...] = result.reshape(out.shape)
+        write(second, arrays[-2])
+
+    return into if given else made
 
 
 def copy_into(source: np.ndarray, out: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ..machine.memory import FULL, HBM, PARTIAL, SHARED, ZERO
 from ..rules import source
 from ..rules.errors import KernelError, report
-from ..tensors.masks import box_of_kept
+from ..tensors.masks import box_of_kept, compact, copy_where
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .execution import Execution
@@ -108,10 +108,10 @@ def store(
         return
     kept = np.broadcast_to(True if keep is None else keep, dst.shape)
     if execution.values:
-        np.copyto(dst.array, values, where=kept)
+        copy_where(dst.array, values, kept)
     if buf.placed is not None:
         execution.places[dst.meta.space].wrote(dst)
-    if lost is None and kept.all():
+    if lost is None and compact(kept).all():
         if buf.state != FULL:
             execution.mark_written(dst)
         return

@@ -93,7 +93,7 @@ def catch_up(queue: Queue) -> None:
     """Do all that has been put off, in order."""
     queue.reverse()
     pop = queue.pop
-    a = b = None
+    a = b = c = None
     try:
         while queue:
             # a line that is done is forgotten: what only it holds is freed, and used again
@@ -108,6 +108,9 @@ def catch_up(queue: Queue) -> None:
                     out.array = a.array
                 else:
                     out.array = function(a.array)
+            elif count == 5:
+                function, out, a, b, c = line
+                out.array = function(a.array, b.array, c.array)
             else:
                 function, out, *rest = line
                 out.array = function(*[value.array for value in rest])
@@ -126,6 +129,9 @@ _UNSEEN = _ALONE = 100
 that only its value holds, inside `_own`. Measured, since they depend on the version of Python."""
 
 
+_FEW = 10
+
+
 def _passed_on() -> bool:
     """Whether a copy of an array that nobody sees is the array itself."""
     out, source = Value(), Value(np.zeros(1))
@@ -139,14 +145,19 @@ def _passed_on() -> bool:
 
 
 def _measure() -> None:
-    """Find the smallest of both numbers with which what nobody sees is passed on."""
+    """Find the smallest of both numbers with which what nobody sees is passed on; 0, so that
+    nothing ever is, where references are not counted like this."""
     global _UNSEEN, _ALONE
-    for _UNSEEN in range(1, 10):
+    for _UNSEEN in range(1, _FEW):
         if _passed_on():
             break
-    for _ALONE in range(1, 10):
+    else:
+        _UNSEEN = 0
+    for _ALONE in range(1, _FEW):
         if _passed_on():
             break
+    else:
+        _ALONE = 0
 
 
 _measure()

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..execution.creation import in_banks, viewed
-from ..execution.execute import execute
+from ..execution.creation import in_banks
+from ..execution.execute import execute, make, signature_of, write
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
 from ..execution.lowering import (
@@ -40,25 +40,23 @@ from ..execution.lowering import (
     ZERO,
     Form,
     Number,
-    View,
     array_of,
 )
 from ..execution.redirect import redirect, spend_memset
-from ..isa.random import GENERATOR
+from ..execution.signature import Signature
 from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.memory import FULL, HBM, Meta
 from ..machine.running import RUNNING, Listener
-from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from ..rules.listing import CURSOR, Cursor, Listing
-from ..tensors import runtime
-from ..tensors.const import Const, number
+from ..tensors.const import number
 from ..tensors.masks import Mask
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import bookkeeping
 from .call import Call
 from .decode import refuse
+from .operands import Operands, array_operand
 from .stand_ins import Dialect, Replayed
 
 NUMBER, PICKED, FRESH, SENT, STATE = -1, -2, -3, -4, -5
@@ -66,7 +64,7 @@ CHUNK = 1 << 14
 """Steps turned into Python's integers at a time."""
 
 
-class Replay:
+class Replay(Operands):
     """One replay of one kernel call, on the arrays `given` (or shapes of them)."""
 
     def __init__(
@@ -103,12 +101,14 @@ class Replay:
         """Of each buffer a tensor that covers it."""
         self.derive = derive
         self.derived: dict[tuple[Meta, Meta, int], Meta] = {}
+        self.known: dict[int, Signature] = {}
+        """Of forms of calls that have run, the signatures."""
         self.flat: dict[int, np.ndarray] = {}
         """The bytes of buffers of which parts were seen."""
         self.sent: list[Any] = []
         self.outputs = set(call.outputs)
         self.constants = [
-            number(c.value, c.dtype) if isinstance(c, Number) else _array(array_of(c))
+            number(c.value, c.dtype) if isinstance(c, Number) else array_operand(array_of(c))
             for c in call.constants
         ]
         self.masks = [Mask(array_of(m)) for m in call.masks]
@@ -197,94 +197,15 @@ class Replay:
                     write_back(self.kernel, t, array)
         return outputs
 
-    # -- operands ----------------------------------------------------------------------------------
-    def view(self, number: int, offset: int, meta: Meta) -> Tensor:
-        """A part of a buffer."""
-        if number < 0:
-            raise IndexError("a buffer that is not there")
-        t = self.whole[number]
-        if self.derive:
-            key = (t.meta, meta, offset)
-            found = self.derived.get(key)
-            if found is None:
-                found = self.derived[key] = viewed(t.buf.meta, meta, offset)
-            meta = found
-        if t.meta is meta and not offset:
-            return t
-        array: Any
-        if not self.execution.values:
-            array = shape_only(meta.shape, self.execution.config.storage(meta.dtype))
-        else:
-            flat = self.flat.get(number)
-            if flat is None:
-                if not t.array.flags.c_contiguous:
-                    t.array = np.ascontiguousarray(t.array)
-                flat = self.flat[number] = t.array.reshape(-1).view(np.uint8)
-            stored = self.execution.config.storage(meta.dtype)
-            item = stored.itemsize
-            strides = tuple([s * item for s in meta.strides])
-            array = np.ndarray(meta.shape, stored, flat, offset * item, strides)
-        return Tensor(t.buf, array, meta, offset)
-
-    def operand(self, number: int, offset: int, meta: Meta, form: Form | None = None) -> Tensor:
-        """An operand of an instruction."""
-        if number >= 0:
-            return self.view(number, offset, meta)
-        if number == NUMBER:
-            return self.constants[offset]
-        if number == PICKED:
-            return self.picked(offset, form)
-        if number == STATE:
-            return GENERATOR
-        assert number == SENT
-        arrived = _array(self.sent[offset])
-        arrived.off = offset  # a record tells by it which of the tiles that were sent it is
-        return arrived
-
-    def picked(self, number: int, form: Form | None) -> Tensor:
-        """Elements picked by indices."""
-        pick = self.call.picks[number]
-        t = self.view(*pick.base)
-        parts: list[Any] = [self.view(*p) if isinstance(p, View) else p for p in pick.parts]
-        api, skip = ("nl.device_print", False) if form is None else (form.api, form.skip)
-        if pick.kind == "nothing":
-            return runtime.nothing(t)
-        if pick.kind == "rows":
-            index, scale, extent = parts
-            return runtime.picked_rows(t, index, scale, extent, api)
-        if pick.kind == "columns":
-            index, group, count = parts
-            return runtime.scattered(t, index, group, count, api)
-        if pick.kind == "element":
-            index, scale, extent, dim, *shape = parts
-            return runtime.at_element(t, index, scale, extent, dim, tuple(shape), api, skip)
-        return self._indices(t, pick.parts)
-
-    def _indices(self, t: Tensor, parts: tuple[Any, ...]) -> Tensor:
-        """Elements of `t`, whose axes are indexed by tiles, by integers, or by sums of both."""
-        arrays: list[Any] = []
-        tiles = []
-        for tile, added in zip(parts[::2], parts[1::2]):
-            more = array_of(added)
-            if tile is None:
-                arrays.append(more)
-                continue
-            index = self.view(*tile)
-            tiles.append(index)
-            if type(index.array) is ShapeOnly:
-                shape = np.broadcast_shapes(index.shape, more.shape)
-                arrays.append(shape_only(shape, np.dtype(np.int64)))
-            else:
-                arrays.append(index.array.astype(np.int64) + more)
-        grid = np.broadcast_shapes(*[a.shape for a in arrays])
-        known = tuple(tiles) if any(p is not None for p in parts[::2]) else None
-        recipe = ("indices", t, *parts)
-        return IndexedTensor(t, tuple(arrays), grid, known, recipe)
-
     # -- steps -------------------------------------------------------------------------------------
     def ran(self, what: int, args: list[int]) -> None:
         """An instruction."""
         form: Form = self.call.forms[what]
+        known = self.known.get(what)
+        plain = args[0] < 0 and (args[1] >= 0 or args[1] == FRESH)
+        if known is not None and plain and min(args[3::2], default=0) >= NUMBER:
+            self._again(form, known, args)
+            return
         skip = form.skip
         mask: Any = self.masks[args[0]] if args[0] >= 0 else None
         number = args[1]
@@ -319,6 +240,28 @@ class Replay:
         )
         if dst is None:
             self.whole.append(made)
+        if mask is extra is None and not self.derive:
+            into = form.space if dst is None else dst.meta
+            given = form.instruction, form.attrs, into, form.dtype, srcs
+            found = signature_of(self.execution, *given)
+            if found is not None:
+                self.known[what] = found
+
+    def _again(self, form: Form, known: Signature, args: list[int]) -> None:
+        """An instruction of a known signature, on plain views and numbers."""
+        srcs = tuple(
+            [
+                self.view(args[3 + 2 * k], args[4 + 2 * k], meta)
+                if args[3 + 2 * k] >= 0
+                else self.constants[args[4 + 2 * k]]
+                for k, meta in enumerate(form.srcs)
+            ]
+        )
+        if args[1] == FRESH:
+            self.whole.append(make(self.execution, known, form.api, srcs))
+        else:
+            assert form.dst is not None
+            write(self.execution, known, form.api, self.view(args[1], args[2], form.dst), srcs)
 
     def allocated(self, what: int, args: list[int]) -> None:
         """A tensor that the kernel asks for."""
@@ -397,6 +340,7 @@ class Replay:
         execution = self.execution
         target = targets.get(self.call.texts[what])
         execution.retarget(dataclasses.replace(execution.config, target=target))
+        self.known = {}
 
     def instance(self, what: int, args: list[int]) -> None:
         """A program instance begins."""
@@ -423,13 +367,6 @@ class Replay:
         self.execution.materialize_zeros(
             self.viewed(args), before=0 if last is None else last.width
         )
-
-
-def _array(values: Any) -> Tensor:
-    """Values among an instruction's operands."""
-    made = Const(0)
-    made.array = values
-    return made
 
 
 def _nothing(replay: Replay, what: int, args: list[int]) -> None:

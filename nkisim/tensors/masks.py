@@ -97,6 +97,36 @@ class Mask:
         return f"Mask{self.where.shape}"
 
 
+def compact(flags: np.ndarray) -> np.ndarray:
+    """The flags without their repetitions: an axis along which all are one and the same, as
+    `numpy.broadcast_to` makes it, has one element."""
+    if 0 not in flags.strides or not flags.size:
+        return flags
+    return flags[tuple([slice(0, 1) if s == 0 else slice(None) for s in flags.strides])]
+
+
+_MOST_RUNS = 8
+
+
+def copy_where(out: np.ndarray, values: np.ndarray, kept: np.ndarray) -> None:
+    """Copy `values` to `out`, of the same shape, where `kept` holds. Of whole rows a few runs are
+    copied at once."""
+    few = compact(kept)
+    if few.ndim > 1 and few.size == len(few) == len(out) and values.shape == out.shape:
+        rows = np.flatnonzero(few)
+        if not rows.size:
+            return
+        ends = np.append(np.flatnonzero(np.diff(rows) != 1), rows.size - 1)
+        if ends.size <= _MOST_RUNS:
+            first = 0
+            for last in ends.tolist():
+                run = slice(int(rows[first]), int(rows[last]) + 1)
+                out[run] = values[run]
+                first = last + 1
+            return
+    np.copyto(out, values, where=kept)
+
+
 def box_of_kept(kept: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Where the box of the elements that a mask keeps starts, and its shape; None if they are not
     a box."""

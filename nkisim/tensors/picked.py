@@ -11,7 +11,7 @@ from ..machine.memory import FULL, Buffer, Meta
 from ..machine.shapes import ShapeOnly, shape_only
 from ..rules.errors import broken
 from . import subscripts
-from .masks import box_of_kept
+from .masks import box_of_kept, compact
 
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
@@ -67,7 +67,7 @@ class PickedElements:
                 continue
             bad = (few < 0) | (few >= n)
             if where is not None:
-                bad = bad & where
+                bad = bad & compact(where)
             if bad.any():
                 self._out_of_bounds(dim, np.broadcast_to(index, self.shape), bad)
             picked.append(np.minimum(np.maximum(few, 0), n - 1))

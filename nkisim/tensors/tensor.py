@@ -86,9 +86,13 @@ class Tensor(PythonOperators):
 
     def strided_view(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
-        whole: Any = self.array
-        if type(whole) is ShapeOnly:
-            return shape_only(shape, whole.dtype)
+        held = self.held
+        if type(held) is ShapeOnly:
+            return shape_only(shape, held.dtype)
+        whole: Any = held.array  # of an array that is there, what will be written does not matter
+        if whole is None or type(whole) is Blank:
+            whole = self.array
+        item_type = whole.dtype
         own = self.buf.meta
         # the storage of every float where none is rounded
         wide = whole.dtype == FLOAT32 and dtypes.is_float(own.dtype)
@@ -97,11 +101,9 @@ class Tensor(PythonOperators):
             whole.base, np.ndarray
         ):
             whole = whole.base
-        item = self.array.itemsize
+        item = item_type.itemsize
         raw = whole.view(np.uint8).reshape(-1) if whole.dtype != np.uint8 else whole.reshape(-1)
-        return np.ndarray(
-            shape, self.array.dtype, raw, offset * item, tuple(s * item for s in strides)
-        )
+        return np.ndarray(shape, item_type, raw, offset * item, tuple(s * item for s in strides))
 
     # -- what a kernel may ask ---------------------------------------------------------------------
     @property
@@ -459,14 +461,14 @@ class IndexedTensor(PickedElements, Tensor):
         """Which positions have all their indices inside the tensor, shape `shape`: the others are
         skipped."""
         self.skip = True
-        good = np.ones(self.shape, dtype=bool)
+        good = np.ones((1,) * len(self.shape), dtype=bool)
         for n, index in zip(self.base.shape, self.indices):
             if type(index) is ShapeOnly:
                 continue
             few = np.asarray(index)
             if not few.size or _lowest(few, None) < 0 or _highest(few, None) >= n:
-                good &= (few >= 0) & (few < n)
-        return good
+                good = good & (few >= 0) & (few < n)
+        return np.broadcast_to(good, self.shape)
 
     def __getitem__(self, key: Any) -> Tensor:
         if key is Ellipsis:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..reference.mistake import Mistake
 from ..running import computed, precision, runner
 from ..running.answer import Answer
+from ..running.executed import executed
 from ..running.replays import Replays
 from ..stage import Case, Stage
 from ..trace import blocks, divergence
@@ -63,10 +64,11 @@ class Evidence:
         return result.run
 
     def instructions(self, i: int) -> list[Any]:
-        """What ran in case i; nothing where the simulator did not run it."""
+        """What ran in case i; nothing where the simulator did not run it. Those of a replay are
+        those of the case that its program was tried on."""
         if i not in self._instructions:
-            run = self.run(i)
-            self._instructions[i] = run.instructions if run is not None else []
+            run = self.answers[i].result.run
+            self._instructions[i] = executed(run) if run is not None else []
         return self._instructions[i]
 
     @cached_property
@@ -162,10 +164,7 @@ class Evidence:
         return [of_result(self.stage, self.kernel, one) for one in made if one.problem is None]
 
     def _checked(self, i: int) -> Trial:
-        instructions = self.instructions(i)
-        made = of_result(self.stage, self.kernel, self.answers[i].result)
-        made.instructions = instructions
-        return made
+        return of_result(self.stage, self.kernel, self.answers[i].result)
 
     def off(self, i: int) -> NDArray[np.bool_]:
         """Which rows of case i are wrong."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..reference import evaluation, splitting, twins
 from ..reference.attention import Attention
 from ..running import runner, tolerance
+from ..running.executed import executed
 from ..running.runner import Result
 from ..stage import Case, Stage
 from ..trace import reads
@@ -58,6 +59,22 @@ def problem_of(stage: Stage, case: Case) -> Attention:
     return stage.attention(case)
 
 
+_OF_THE_CASE = ("q", "k", "v", "o", "k_blocks", "v_blocks")
+"""What a twin reads that follows from the case and its tiles."""
+
+
+@lru_cache(maxsize=256)
+def digest_of(case: Case) -> bytes:
+    """A short name of the arguments of a case."""
+    return evaluation.digest({**case.args, **case.options})
+
+
+@lru_cache(maxsize=4)
+def loads_of(run: Any, name: str, d: int, n: int) -> list[reads.Load]:
+    """The loads of a run: those of a program's replays are alike."""
+    return reads.loads(run, name, d, n)
+
+
 @dataclass(eq=False)
 class Trial:
     """`got` and `want` have one row per query head, those of a batch one after another."""
@@ -85,7 +102,8 @@ class Trial:
 
     @cached_property
     def instructions(self) -> list[Any]:
-        return [] if self.result.run is None else self.result.run.instructions
+        run = self.result.run
+        return [] if run is None else executed(run)
 
     @cached_property
     def off(self) -> NDArray[np.bool_]:
@@ -98,13 +116,18 @@ class Trial:
     def has_keys(self) -> NDArray[np.bool_]:
         return self.problem.row_lengths > 0
 
-    @property
+    @cached_property
     def wrong(self) -> bool:
+        """Whether a row is wrong."""
         return bool(self.off.any())
 
     def shown(self, no_keys: bool) -> bool:
         """Whether a row with keys is wrong, or with `no_keys` any row: what a twin may explain."""
-        return bool((self.off & (self.has_keys | no_keys)).any())
+        return self.wrong if no_keys else self._shown
+
+    @cached_property
+    def _shown(self) -> bool:
+        return bool((self.off & self.has_keys).any())
 
     @property
     def says_much(self) -> bool:
@@ -115,7 +138,9 @@ class Trial:
     @cached_property
     def loads(self) -> list[reads.Load]:
         run, k = self.result.run, self.case.args.get("k")
-        return [] if run is None or k is None else reads.loads(run, self.k_name, *k.shape[-2:])
+        if run is None or k is None:
+            return []
+        return loads_of(getattr(run, "first", run), self.k_name, *k.shape[-2:])
 
     @property
     def _n(self) -> int:
@@ -264,8 +289,22 @@ class Trial:
             given = self.names(tiling)
             assert given is not None
             given = twins.one_head_each(given) if in_turn else given
-            self._read[key] = given, evaluation.digest(given)
+            rest = {name: x for name, x in given.items() if name not in _OF_THE_CASE}
+            self._read[key] = (
+                evaluation.sharing(given, self._turn),
+                digest_of(self.case) + evaluation.digest(rest),
+            )
         return self._read[key]
+
+    @cached_property
+    def _turn(self) -> list[int]:
+        """The sequences, those first whose answers tell the most twins from the kernel: wrong ones
+        with numbers, then wrong ones."""
+        parts = self.problem.parts
+        finite = np.asarray(np.isfinite(self.got).all(axis=1))
+        told = np.asarray((self.off & finite).reshape(parts, -1).any(axis=1))
+        wrong = np.asarray(self.off.reshape(parts, -1).any(axis=1))
+        return sorted(range(parts), key=lambda b: (not told[b], not wrong[b]))
 
     @cached_property
     def _finite(self) -> NDArray[np.bool_]:
@@ -284,17 +323,26 @@ class Trial:
             error = np.where(self._finite, np.abs(self.got - self.want), 0)
         return np.asarray(error.max(axis=1))
 
+    @cached_property
+    def _fits(self) -> float:
+        return FITS if self.stage.tolerance is None else FITS_SHORT
+
     def _compare(self, o: F32, counted: NDArray[np.bool_], divided: bool = True) -> Misfit | None:
         """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
         that a NaN of the twin's can only be 0 / 0."""
         rows = counted.nonzero()[0]
         explains = bool(self.off[rows].any())
-        made = o.reshape(self.got.shape)[rows].astype(np.float64)
+        own = o.reshape(self.got.shape)[rows]
+        got = self.got[rows]
+        with np.errstate(all="ignore"):  # most candidates fail here; what is not finite does not
+            far, size = np.abs(got - own).max(axis=1), np.abs(own).max(axis=1)
+            if (far > self._fits * size + 1e-30).any():
+                return None
+        made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if (
-            divided and lost.any()
-        ):  # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
+        if divided and lost.any():
+            # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(np.isnan(made).all(axis=1) & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
         if not np.array_equal(finite, self._finite[rows]):
@@ -303,17 +351,12 @@ class Trial:
         with np.errstate(all="ignore"):
             far = np.where(finite, np.abs(self.got[rows] - made), 0).max(axis=1, initial=0)
             size = np.where(finite, np.abs(made), 0).max(axis=1, initial=0)
-        near = far <= (FITS if self.stage.tolerance is None else FITS_SHORT) * size + 1e-30
+        near = far <= self._fits * size + 1e-30
         if not (near & ((far <= BETTER * error) | ~off | lost)).all():
             return None
         told = off & ~lost
         parts = float((far[told] / error[told]).mean()) if told.any() else 0.0
         return Misfit(parts, explains)
-
-
-@lru_cache(maxsize=256)
-def _allowed(problem: Attention) -> NDArray[np.float64]:
-    return tolerance.Float32(problem).bound
 
 
 def trial(stage: Stage, kernel: Any, case: Case, keep_results: bool = False) -> Trial | None:
@@ -329,6 +372,7 @@ def of_result(stage: Stage, kernel: Any, result: Result) -> Trial:
     if stage.tolerance is not None:
         allowed = stage.tolerance(result.case).reshape(want.shape)
     else:
-        allowed = _allowed(problem_of(stage, result.case))
+        assert stage.attention is not None
+        allowed = tolerance.bound_of(stage.attention, result.case)
     names = runner.parameter_names(kernel, stage)
     return Trial(stage, result, want, allowed, names.get("k", "k"))

@@ -3,9 +3,10 @@ reader's."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -21,10 +22,20 @@ LANES = 128
 
 @dataclass
 class Ran:
-    """What a text gives: the output, and what it kept after every tile, by name, in order."""
+    """What a text gives: the output, and what it kept after every tile, by name."""
 
     o: F32
-    kept: dict[str, list[F32]] = field(default_factory=dict)
+    states: list[tuple[int, dict[str, F32]]] = field(default_factory=list)
+    """With the head of each, in order."""
+
+    @cached_property
+    def kept(self) -> dict[str, list[F32]]:
+        """Each quantity after every tile, once the text has been run."""
+        found: dict[str, list[F32]] = {}
+        for _, state in self.states:
+            for name, value in state.items():
+                found.setdefault(name, []).append(value)
+        return found
 
 
 class _Stopped(Exception):
@@ -59,19 +70,20 @@ def run(text: str, given: Mapping[str, Any]) -> Ran | None:
 def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> bool:
     """Whether a text can be run on the names that it reads; fills `ran`, and `o` with the output.
     Raises _Stopped where `o` does."""
-    latest: dict[int | None, dict[str, F32]] = {}
+    states = ran.states
 
     def keep(head: int, **state: F32) -> None:
-        for name, value in state.items():
-            ran.kept.setdefault(name, []).append(value)
-        latest.setdefault(head, {}).update(state)
-        latest.setdefault(None, {}).update(state)
+        states.append((head, state))
 
     def left(name: str, head: int | None, fresh: F32) -> F32:
         """What the last tile left there; `fresh` where none was."""
-        return latest.get(head, {}).get(name, fresh)
+        own = (s for h, s in reversed(states) if (head is None or h == head) and name in s)
+        return next(own, {name: fresh})[name]
 
     known = {**_NAMES, **given, "o": o, "keep": keep, "left": left}
+    alone = "left(" not in text and all(text.count(line) == 1 for line in _ANEW)
+    if not (alone and isinstance(o, _Rows) and "turn" in given):
+        known["turn"] = range(given.get("B", 1))
     try:
         with np.errstate(all="ignore"):
             exec(_code(text), known)
@@ -124,7 +136,7 @@ def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | N
     ran = Ran(np.full_like(given["o"], np.nan))
 
     def least() -> float:
-        return _least(ran.kept.get("l", []))
+        return _least([state["l"] for _, state in ran.states if "l" in state])
 
     rows = _Rows(ran.o, lambda new: wrong(ran.o, new) and least() >= SMALLEST)
     once = text.count("o[b") == 1 and _ONCE in text
@@ -138,8 +150,8 @@ def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | N
 
 def _least(sums: Sequence[F32]) -> float:
     """The smallest size of a number that is not 0."""
-    sizes = [np.abs(x[x != 0]) for x in sums]
-    return min((float(x.min()) for x in sizes if x.size), default=1.0)
+    found = np.abs(np.concatenate([*map(np.ravel, sums), np.zeros(0, np.float32)]))
+    return float(found.min(initial=1.0, where=found > 0))
 
 
 def digest(given: Mapping[str, Any]) -> bytes:
@@ -167,7 +179,57 @@ def digest(given: Mapping[str, Any]) -> bytes:
 
 @lru_cache(maxsize=8192)
 def _code(text: str) -> CodeType:
+    text = _TAKEN.sub(r"taken(\1, b, h, keys)", text).replace(_EACH, "for b in turn:")
     return compile(text, "<twin>", "exec")
+
+
+_EACH = "for b in range(B):"
+_ANEW = (_EACH, "        m = full((", "        l = zeros((", "        acc = zeros((")
+"""What a text has once where no sequence knows of those before it: then they may come in turn."""
+_TAKEN = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
+
+
+def _taken(x: F32, b: int, h: int, keys: Any) -> F32:
+    """The columns of K or V that a tile takes."""
+    columns: F32 = x[b, h][:, keys]
+    return columns
+
+
+def sharing(given: Mapping[str, Any], turn: Sequence[int]) -> dict[str, Any]:
+    """What a text reads, and besides, in place of two of its functions, such as compute only once
+    what the texts of all mistakes read alike: the keys of a tile, in a row or in blocks. Sequences
+    that know nothing of one another come in `turn`."""
+    tiles = {id(keys): keys for keys in given["tiles"]}
+    known: dict[tuple[Any, ...], F32] = {}
+
+    def once(key: tuple[Any, ...], compute: Callable[..., F32], *of: Any) -> F32:
+        found = known.get(key)
+        if found is None:
+            found = known[key] = compute(*of)
+        return found
+
+    def taken(x: F32, b: int, h: int, keys: Any) -> F32:
+        if id(keys) not in tiles or (x is not given["k"] and x is not given["v"]):
+            return _taken(x, b, h, keys)
+        return once((x is given["k"], b, h, id(keys)), _taken, x, b, h, keys)
+
+    def pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
+        of_k = blocks is given["k_blocks"]
+        if not of_k and blocks is not given["v_blocks"]:
+            return _pick(blocks, entry, h, at)
+        return once((of_k, h, _bytes(entry), _bytes(at)), _pick, blocks, entry, h, at)
+
+    return {
+        **given,
+        "turn": turn,
+        "taken": taken,
+        **({"pick": pick} if "k_blocks" in given else {}),
+    }
+
+
+def _bytes(x: Any) -> tuple[Any, ...]:
+    array = np.asarray(x)
+    return array.shape, array.dtype, array.tobytes()
 
 
 def _full(shape: tuple[int, ...], value: float) -> F32:
@@ -229,12 +291,26 @@ def _flat(blocks: F32, row: Any) -> F32:
     return found
 
 
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    """np.where, and sooner where a number replaces none of the elements, or all of them."""
+    if isinstance(condition, np.ndarray) and isinstance(b, np.ndarray) and b.dtype == np.float32:
+        count = np.count_nonzero(condition)
+        if isinstance(a, (int, float, np.float32)) and b.shape[-1:] == condition.shape:
+            if not count:
+                return b
+            if count == condition.size:
+                return np.full_like(b, a)
+    return np.where(condition, a, b)
+
+
 _NUMPY = (
-    "exp exp2 abs maximum minimum where stack concatenate arange float32 nan inf isfinite sqrt log "
+    "exp exp2 abs maximum minimum stack concatenate arange float32 nan inf isfinite sqrt log "
     "roll broadcast_to ones_like square floor ceil"
 )
 _NAMES: dict[str, Any] = {
     **{name: getattr(np, name) for name in _NUMPY.split()},
+    "where": _where,
+    "taken": _taken,
     "full": _full,
     "zeros": lambda shape: _full(shape, 0.0),
     "ones": lambda shape: _full(shape, 1.0),

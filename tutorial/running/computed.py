@@ -10,7 +10,7 @@ grades replays the lowered program instead.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,17 @@ class _Given(nkisim.ShapeOnly):
 
     def __len__(self) -> int:
         return self.shape[0]
+
+
+def fewest(results: Sequence[Result]) -> Result:
+    """Of the results of a right kernel the one whose run is the shortest to repeat, replays left
+    out; the first where nothing was recorded."""
+
+    def instructions(result: Result) -> int:
+        return sum(program.clock for program in result.run.programs)
+
+    recorded = [r for r in results if r.run is not None and not r.replayed]
+    return min(recorded, key=instructions, default=results[0])
 
 
 def refused(stage: Stage, kernel: Any, done: Result) -> Problem | None:

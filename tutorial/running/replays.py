@@ -3,8 +3,9 @@ the first of them, is lowered, and the program is replayed on the others.
 
 A replay leaves no record. What a check asks of the run of a right kernel depends on shapes alone
 and is the first case's; but for the bytes that indices out of bounds leave out, which are counted.
-A wrong answer is always that of a run of the kernel itself, which is what a diagnosis looks at; and
-where the first case of a program is wrong, the others run directly too.
+The first wrong answer of a program is that of a run of the kernel itself: where both agree, so do
+those to come, of which a diagnosis runs what it looks at; where they differ, and where the first
+case of a program is wrong, the others run directly too.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Replayed:
-    """What is known of a replay, as a run has it."""
+    """What is known of a replay, as a run has it; `first` is the run that its program was tried
+    on."""
 
+    first: Any
     programs: Sequence[Any]
     instructions: Sequence[Any]
     target: str
@@ -62,6 +65,7 @@ class _Flat:
         reads = {name: n - left.get(name, 0) for name, n in self.reads.items()}
         first = self.first
         return Replayed(
+            first,
             first.programs,
             first.instructions,
             first.target,
@@ -87,6 +91,8 @@ class Replays:
             key = _key(case)
             self._left[key] = self._left.get(key, 0) + 1
         self._flat: dict[Any, _Flat | None] = {}
+        self._agreed: set[Any] = set()
+        """Programs one of whose wrong answers a run of the kernel has given, too."""
 
     def run(self, case: Case) -> Result:
         """The result of a case: replayed, where its program is there already."""
@@ -112,12 +118,20 @@ class Replays:
         return self._flat.get(key)
 
     def was_wrong(self, result: Result) -> Result:
-        """The result of a case whose answer is wrong, from a run of the kernel itself; the cases to
-        come of a program that is not lowered yet run directly."""
+        """The result of a case whose answer is wrong: from a run of the kernel itself, unless its
+        program is known to answer alike where it is wrong. The cases to come of a program that is
+        not lowered yet run directly."""
         key = _key(result.case)
         self._tried.pop(key, None)
         self._flat.setdefault(key, None)
-        return self.again(result)
+        if not result.replayed or key in self._agreed:
+            return result
+        again = self.again(result)
+        if again.output is not None and _same(again.output, result.output):
+            self._agreed.add(key)
+        else:
+            self._flat[key] = None
+        return again
 
     def again(self, result: Result) -> Result:
         """The result of a case from a run of the kernel itself."""

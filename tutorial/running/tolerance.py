@@ -24,7 +24,9 @@ input of the reader's own.
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +44,31 @@ def elementwise(expected: F64) -> F64:
     return 4 * UNIT * np.abs(expected) + _TINY
 
 
+@lru_cache(maxsize=256)
+def sums_of(attend: Callable[[Any], Attention], case: Any) -> F64:
+    """`Float32.of_the_sums` of a case, whose arrays nobody changes: every kernel is held to it."""
+    return Float32(attend(case)).of_the_sums
+
+
+@lru_cache(maxsize=256)
+def bound_of(attend: Callable[[Any], Attention], case: Any) -> F64:
+    """`Float32.bound` of a case."""
+    return Float32(attend(case)).bound
+
+
+def allows(attend: Callable[[Any], Attention], case: Any, error: F64) -> bool:
+    """Whether the errors (Hq, d) of an answer to a case are no larger than a right kernel's may
+    be."""
+    return bool((error <= sums_of(attend, case)).all()) or bool(
+        (error <= bound_of(attend, case)).all()
+    )
+
+
 class Float32:
     """What float32 may do to each element of o (Hq, d) for one input."""
 
     def __init__(self, attention: Attention) -> None:
         self.attention = attention
-
-    def allows(self, error: F64) -> bool:
-        """Whether errors (Hq, d) are no larger than a right kernel's may be."""
-        return bool((error <= self.of_the_sums).all()) or bool((error <= self.bound).all())
 
     @property
     def bound(self) -> F64:

@@ -18,7 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reference.attention import Attention, online_states
-from .updates import Lifetime, align, close, folded, lifetimes, scalar_rows, unroll, vector_rows
+from .updates import (
+    Lifetime,
+    align,
+    close,
+    close_each,
+    folded,
+    lifetimes,
+    scalar_rows,
+    unroll,
+    vector_rows,
+)
 
 F64 = NDArray[np.float64]
 NAMES = ("m", "l", "acc")
@@ -238,10 +248,11 @@ def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
     where a head has no row that fits."""
     if want is None or len(rows) < n_heads or len(rows[0]) != len(want):
         return None
-    fits = np.array([[close(row, want[:, h]) for row in rows] for h in range(n_heads)])
+    made = np.stack(rows)
+    fits = np.array([close_each(made, want[:, h], 0) for h in range(n_heads)])
     if all(h < len(rows) and fits[h, h] and fits[h].sum() == 1 for h in range(n_heads)):
         return list(range(n_heads))
-    far = np.array([[_far(row, want[:, h]) for row in rows] for h in range(n_heads)])
+    far = np.array([_far(made, want[:, h]) for h in range(n_heads)])
     far = np.where(fits, far, np.inf)
     order: dict[int, int] = {}
     # a head whose row is told by few others first, and of those that fit the nearest
@@ -255,12 +266,13 @@ def _order(rows: list[F64], want: F64 | None, n_heads: int) -> list[int] | None:
     return [order[h] for h in range(n_heads)]
 
 
-def _far(row: F64, want: F64) -> float:
-    """How far a row is from a head's states, relative to the largest; where they are not known, any
-    row is near."""
+def _far(rows: F64, want: F64) -> F64:
+    """How far each row is from a head's states, relative to the largest; where they are not known,
+    any row is near."""
+    rest = tuple(range(1, rows.ndim))
     with np.errstate(all="ignore"):
-        size = np.fmax.reduce(np.ravel(np.abs(want)), initial=1e-6)
-        return float(np.fmax.reduce(np.ravel(np.abs(row - want)), initial=0.0) / size)
+        size = np.fmax.reduce(np.abs(want), axis=None, initial=1e-6)
+        return np.asarray(np.fmax.reduce(np.abs(rows - want), axis=rest, initial=0.0) / size)
 
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:
@@ -336,11 +348,9 @@ def _tiling(
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
                 for unit in (1.0, attention.scale) if attention.scale else (1.0,):
-                    rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
-                    if all(
-                        any(close(row, known[:, h]) for row in rows)
-                        for h in range(attention.n_q_heads)
-                    ):
+                    rows = np.stack([align(row, n_tiles)[0] * unit for row in series["m"]])
+                    heads = range(attention.n_q_heads)
+                    if all(close_each(rows, known[:, h], 0).any() for h in heads):
                         return width, unit
     unit = 1.0
     if "m" in counts and counts["m"] == 1 and several and attention.scale:

@@ -113,7 +113,7 @@ def _is_right(lesson: stage.Stage, case: Case, output: Any) -> bool:
         error = np.abs(output.astype(np.float64) - expected)
     if lesson.tolerance is not None:
         return bool((error <= lesson.tolerance(case)).all())
-    return tolerance.Float32(lesson.attention(case)).allows(error.reshape(-1, error.shape[-1]))
+    return tolerance.allows(lesson.attention, case, error.reshape(-1, error.shape[-1]))
 
 
 def _digits(case: Case) -> int:

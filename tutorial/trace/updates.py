@@ -235,9 +235,7 @@ def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64
     for made in (by_head, by_tile):
         for ordered in (made, made.swapaxes(0, 1)):
             heads = ordered.reshape(n_heads, n_tiles, *tail)
-            fits = sum(
-                close(heads[h, t], want[t, h]) for h in range(n_heads) for t in range(n_tiles)
-            )
+            fits = int(close_each(heads, want.swapaxes(0, 1), 2).sum())
             if best is None or fits > best[0]:
                 best = fits, list(heads)
     assert best is not None
@@ -246,6 +244,14 @@ def unroll(series: list[F64], n_tiles: int, n_heads: int, want: F64) -> list[F64
 
 def close(got: Any, want: Any) -> bool:
     """Whether two states are the same up to 16-bit rounding; where `want` is NaN, any state is."""
+    return bool(close_each(got, np.asarray(want), 0).all())
+
+
+def close_each(got: Any, want: NDArray[Any], axes: int) -> NDArray[np.bool_]:
+    """`close` of each of the states that so many leading axes number. `got` may have more of
+    them."""
+    rest = tuple(range(axes - want.ndim, 0))
     with np.errstate(all="ignore"):
-        largest = max(float(np.fmax.reduce(np.ravel(np.abs(want)), initial=1e-6)), 1e-6)
-        return bool(np.all((np.abs(got - want) <= 1e-2 * largest) | np.isnan(want)))
+        largest = np.fmax.reduce(np.abs(want), axis=rest, initial=1e-6, keepdims=True)
+        near = (np.abs(got - want) <= 1e-2 * largest) | np.isnan(want)
+    return np.asarray(near.all(axis=rest))

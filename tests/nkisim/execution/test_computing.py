@@ -123,6 +123,37 @@ def test_the_history_of_a_tile_written_in_part_shows_zeros_where_nothing_was_wri
     assert np.array_equal(write[:, 64:], X[:, 64:])
 
 
+def test_the_history_of_zeros_in_psum_begins_with_zeros():
+    @old_nki.jit
+    def kernel(x):
+        out = old_nl.ndarray((128, 128), dtype=old_nl.float32, buffer=old_nl.shared_hbm)
+        t = old_nl.load(x)
+        total = old_nl.zeros((128, 128), dtype=old_nl.float32, buffer=old_nl.psum, name="total")
+        total += old_nisa.nc_matmul(t, t)
+        old_nl.store(out, value=old_nisa.tensor_copy(total))
+        return out
+
+    with nkisim.record() as run:
+        kernel(X)
+    first, second = run.history("total")
+    assert not first.any()
+    assert np.array_equal(second, X.T.dot(X))
+
+
+def test_a_tile_that_is_never_written_reads_as_zeros_where_that_is_only_warned_about():
+    @old_nki.jit
+    def kernel(x):
+        out = old_nl.ndarray((128, 128), dtype=old_nl.float32, buffer=old_nl.shared_hbm)
+        t = old_nl.ndarray((128, 128), dtype=old_nl.float32)
+        old_nl.store(out, value=old_nisa.tensor_tensor(t, old_nl.load(x), op=old_nl.add))
+        return out
+
+    lenient = nkisim.Config(warn={"uninitialized-read": True, "unwritten-output": True})
+    with nkisim.record(config=lenient), pytest.warns(nkisim.RuleWarning):
+        got = kernel(X)
+    assert np.array_equal(got, X)
+
+
 def test_a_result_that_is_rounded_on_its_way_into_a_wider_tile_is_rounded_once_there():
     @old_nki.jit
     def kernel(x):

@@ -74,3 +74,44 @@ def test_an_answer_stops_after_rows_that_are_wrong_and_is_whole_for_who_needs_it
     whole = evaluation.answer(text, given, b"stopped", lambda o, done: asked.append(done.sum()))
     assert whole.done is None and len(asked) > 1
     np.testing.assert_array_equal(whole.o, evaluation.run(text, given).o)
+
+
+@pytest.mark.parametrize("number", ATTENTION)
+def test_a_text_answers_the_same_where_others_share_what_it_reads(number):
+    tried = on(number)
+    given = tried.names(next(tried.tilings()))
+    shared = evaluation.sharing(given, range(given["B"])[::-1])
+    ways = [way for mistake in known(get(number), tried.problem) for way in mistake.ways][::9]
+    for text in twins.texts(tried.problem, "k_blocks" in tried.case.args):
+        for made in (text, *filter(None, (edits.edited(text, way) for way in ways))):
+            alone, beside = (evaluation.run(made, names) for names in (given, shared))
+            if alone is None:
+                assert beside is None
+                continue
+            np.testing.assert_array_equal(alone.o, beside.o)
+            turned = evaluation.answer(made, shared, b"", lambda o, done: False)
+            evaluation._ANSWERS.clear()
+            np.testing.assert_array_equal(alone.o, turned.o)
+
+
+def test_keys_that_no_tile_has_are_not_taken_for_those_of_a_tile():
+    tried = on(4)
+    given = tried.names(next(tried.tilings()))
+    text = "for b in range(B):\n    for h in range(Hkv):\n        for keys in tiles:\n"
+    text += "            keys = keys[::-1] if t else keys\n            x = k[b, h][:, keys]\n"
+    text += "            o[b, h, :] = x[:, 0]\n"
+    shared = evaluation.sharing(given, range(given["B"]))
+    first = [evaluation.run(text, {**shared, "t": t}).o for t in (0, 1, 0)]
+    assert np.array_equal(first[0], first[2], equal_nan=True)
+    assert not np.array_equal(first[0], first[1], equal_nan=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 4), (4, 1)])
+def test_where_of_a_text_is_numpys(count, shape):
+    condition = np.arange(4) < count
+    other = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    for value in (0, -1.5, np.float32(np.nan), other + 1):
+        made, want = evaluation._where(condition, value, other), np.where(condition, value, other)
+        np.testing.assert_array_equal(made, want)
+        assert made.shape == want.shape and made.dtype == want.dtype

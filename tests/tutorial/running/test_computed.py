@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution
-from tutorial import check
+from tutorial import check, get
+from tutorial.running import computed, runner
+from tutorial.running.runner import Result
 
 ATTEND = """
 import numpy as np
@@ -96,3 +98,16 @@ def test_work_that_is_not_shared_is_wrong(old, new, words, tmp_path):
     verdict = check(6, load(6, changed(solution(6), (old, new)), tmp_path))
     assert (verdict.outcome, verdict.cause) == ("wrong", "work not shared")
     assert words in verdict.sentence
+
+
+def test_the_shortest_run_is_repeated_on_shapes_alone(tmp_path):
+    lesson = get(8)
+    kernel = load(8, solution(8), tmp_path)
+    cases = [lesson.case(name) for name in ("random", "whole blocks", "random, blocks of 128")]
+    results = [runner.run(kernel, case, lesson) for case in cases]
+    assert min(results, key=lambda result: len(result.run)) is results[1]
+    assert max(cases, key=lambda case: case.nbytes) is cases[1]
+    assert computed.fewest(results) is results[1]
+    unrecorded = [Result(case) for case in cases]
+    assert computed.fewest(unrecorded) is unrecorded[0]
+    assert computed.fewest([unrecorded[0], *results[:1]]) is results[0]

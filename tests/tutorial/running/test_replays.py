@@ -138,6 +138,29 @@ def test_a_kernel_that_is_another_one_on_shapes_is_not_replayed(tmp_path, counte
     assert verdict.outcome == "correct" and not counted
 
 
+def test_a_wrong_answer_runs_directly_until_one_of_its_program_agrees(tmp_path):
+    lesson = stage.get(3)
+    text = kernels.changed(kernels.solution(3), ("nl.full((1, 1), nl.fp32.min", "nl.zeros((1, 1)"))
+    names = ("equal", "scores near -1000", "scores below -110", "scores near -3000")
+    cases = [lesson.case(name) for name in names]
+    replaying = replays.Replays(kernels.load(3, text, tmp_path), lesson, cases)
+    results = [replaying.run(case) for case in cases]
+    assert [r.replayed for r in results] == [False, True, True, True]
+    again = replaying.was_wrong(results[1])
+    assert not again.replayed and np.array_equal(again.output, results[1].output, equal_nan=True)
+    assert replaying.was_wrong(results[2]) is results[2]
+
+
+def test_a_program_whose_wrong_answer_is_not_the_kernels_is_replayed_no_more(tmp_path):
+    lesson = stage.get(3)
+    cases = [case for case in lesson.cases() if case.args["k"].shape[1] == 1024][:5]
+    replaying = replays.Replays(kernels.load(3, kernels.solution(3), tmp_path), lesson, cases)
+    result = [replaying.run(case) for case in cases[:4]][-1]
+    assert result.replayed
+    again = replaying.was_wrong(replace(result, output=result.output + 1))
+    assert not again.replayed and not replaying.run(cases[4]).replayed
+
+
 def test_a_case_is_keyed_by_the_type_of_its_python_arguments_too():
     case = stage.get(3).cases(Draw("", False))[0]
     keys = {
