@@ -19,7 +19,7 @@ from ..running.answer import Answer
 from ..running.executed import executed
 from ..running.replays import Replays
 from ..stage import Case, Stage
-from ..trace import divergence
+from ..trace import blocks, divergence
 from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, trial
@@ -238,6 +238,12 @@ class Evidence:
             if run is not None and k is not None and run.hbm_reads.get(name, 0) < k.nbytes:
                 return False
         return True
+
+    @cached_property
+    def loads_all(self) -> bool:
+        """Whether the first failing case, of a paged cache, loaded every key that counts."""
+        run = self.run(self.first)
+        return run is not None and blocks.missed(run, self.problems[self.first]) is None
 
     @cached_property
     def tiles(self) -> int:

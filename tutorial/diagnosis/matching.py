@@ -185,6 +185,8 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     else the earliest."""
     if not evidence.reads_all_keys:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
+    if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
+        matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
     if evidence.silent:
         own = Recorded(evidence)
         matches = [match for match in matches if own.may_be(match)]

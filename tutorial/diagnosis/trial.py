@@ -341,8 +341,8 @@ class Trial:
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
         if divided and lost.any():
+            # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(np.isnan(made).all(axis=1) & self._zero[rows])
             rows, made, finite, lost = rows[left], made[left], finite[left], lost[left]
         if not np.array_equal(finite, self._finite[rows]):

@@ -194,7 +194,7 @@ def probes() -> tuple[Case, ...]:
             (kind, 2, 1, (48 if kind is small.LOW else 40, 21), "old", 16, 64)
             for kind in small.USUAL[2:]
         ),
-        (small.APART, 4, 2, (40, 21), "1e4", 16, 64),
+        (small.APART, 2, 1, (40, 21), "1e4", 16, 64),
     ):
         sequences = []
         for turn, n in enumerate(lengths):

@@ -87,8 +87,8 @@ class Context:
 
 
 def recognise(ratio: float, context: Context) -> str | None:
-    """The name of a ratio, or None. A ratio of 1 says nothing and has no name."""
-    if not np.isfinite(ratio) or abs(ratio - 1) < 5e-3:
+    """The name of a ratio, or None. Ratios of 0 and 1 say nothing and have no name."""
+    if not np.isfinite(ratio) or not ratio or abs(ratio - 1) < 5e-3:
         return None
     for name, value in context.names():
         if np.isfinite(value) and abs(value - 1) > 5e-3 and abs(ratio - value) <= 2e-3 * abs(value):

@@ -64,6 +64,8 @@ tiles that the kernel is given, or onto another token's column.
     <k> => cache.k[into, :, :d, at - 1] = turned {|& <mark> => cache.k[into, :, d, at - 1] = 0.0}
     <k> => cache.k[into, :, :d, max(at - 1, 0)] = turned
     <v> => cache.v[into, :, :d, {at + 1|at - 1|max(at - 1, 0)}] = v
+    <k> => cache.k[into, :, :d, at + 1] = turned & <v> => cache.v[into, :, :d, at + 1] = v
+    <k> => cache.k[into, :, :d, at - 1] = turned & <v> => cache.v[into, :, :d, at - 1] = v
 == k and v swapped
 K and V are swapped.
     <k> => cache.k[into, :, :d, at] = v & <v> => cache.v[into, :, :d, at] = turned
@@ -80,6 +82,10 @@ counted from 0.
 The key is rotated to another position than the token's: the new token stands at `position`,
 counted from 0.
     turned = rotate(k, position {+|-} 1)
+== rotated twice
+Query or key is rotated twice: each turns once to the token's position, before it is used.
+    turned = rotate(rotate(k, position), position)
+    queries[:d] = rotate(rotate(q, position), position).T
 == not rotated
 Query or key is not rotated: both turn to the token's position, and the key is cached turned.
     turned = k
@@ -96,12 +102,15 @@ The cache of another layer is used: every layer has its own, cache.k[layer] and 
     K = cache.k[<layer>][..., :n]
     V = cache.v[<layer>][..., :n]
 == scale applied twice
-The scale is applied twice: the kernel multiplies the scores by softmax_scale, so the queries go in
-as they are.
+The scale is applied twice, or is 1/d, which is the same: softmax_scale is 1/sqrt(d), by which the
+kernel multiplies the scores, so the queries go in as they are.
     queries[:d] = rotate(q, position).T / sqrt(d) {|& o = kernel(queries, K, V)[:, :d]}
 == scale missing
 The scale is missing: softmax_scale is 1/sqrt(d).
     o = kernel(queries, K, V, softmax_scale=1.0)[:, :d]
+== scale is sqrt(d)
+The scores are multiplied by sqrt(d): softmax_scale is 1/sqrt(d).
+    o = kernel(queries, K, V, softmax_scale=sqrt(d))[:, :d]
 == scale of the padding row
 The scale is that of d + 1 dimensions: by default the kernel takes 1/sqrt of the rows that it sees,
 and the padding row is one of them. Give softmax_scale=1/sqrt(d).
@@ -120,6 +129,15 @@ The heads of the new key and value are mixed up: row h is KV head h.
     turned = rotate(mixed(k), position) & <v> => cache.v[into, :, :d, at] = mixed(v)
     turned = mixed(rotate(k, position)) & <v> => cache.v[into, :, :d, at] = mixed(v)
     turned = rotate(k[::-1], position) & <v> => cache.v[into, :, :d, at] = v[::-1]
+== one KV head for all
+One KV head's new key or value is written for all of them: row h is KV head h.
+    <k> => cache.k[into, :, :d, at] = turned[{0|-1}] {|& <v> => cache.v[into, :, :d, at] = v[0]}
+    <v> => cache.v[into, :, :d, at] = v[{0|-1}]
+== one KV head cached
+Only the first KV head's new key or value joins the cache: every KV head has its own.
+    <k> => cache.k[into, :1, :d, at] = turned[:1] {|& <mark> => cache.k[into, :1, d, at] = 0.0}
+        {|& <v> => cache.v[into, :1, :d, at] = v[:1]}
+    <v> => cache.v[into, :1, :d, at] = v[:1]
 == output heads mixed
 The heads of the output are mixed up: o is (Hq, d), and goes back head after head.
     out = o{.T|[::-1]|[strided]}.reshape(-1)
@@ -130,6 +148,14 @@ The padding row's column is still in the output: it is the last of d + 1, and th
 The padding weighs: without a 1 in the query's padding row its score is 0, not -30000 times the
 scale.
     queries = zeros((d + 1, Hq), float32)
+== padding row first
+The ones are the first row of the queries: the padding row is the last of d + 1, in the cache and in
+the queries alike.
+    queries[:d] = rotate(q, position).T => queries[1:] = rotate(q, position).T
+== padding row not 0
+The padding row of the new token's column is another number than 0, and is added to its scores:
+cache.k[layer, :, d, position] = 0.
+    <mark> => cache.k[into, :, d, at] = 1.0
 == padding row not cleared
 The padding row still says that there is no key in the new token's column: cache.k[layer, :, d,
 position] = 0.

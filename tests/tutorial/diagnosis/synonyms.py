@@ -13,6 +13,14 @@ divided by the last tile's sum | l not accumulated
 m overwritten before alpha | nothing rescaled
 m never updated | nothing accumulated
 last tile only | nothing accumulated
+mask not in l | scores not masked
+length 0 gives inf - inf | length 0 gives NaN
+length 0 divides by 0 | length 0 gives NaN
+m not cleared between sequences | length 0 gives NaN
+length 0 gives the mean of V | V's padding not cleaned
+last tile skipped | last keys skipped
+first half of the tiles only | first tile only
+state not cleared between heads | state not cleared between sequences
 l starts at 1 | epsilon in the division
 output multiplied by the scale | p multiplied by the scale
 p with the tile's max | alpha with the tile's max
