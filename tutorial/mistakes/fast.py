@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 from ..reference.mistake import read
+from .attention import ATTENTION
 
-FAST = read("""
+_EARLIER = [known for known in ATTENTION if known.key == "p with the tile's max"]
+FAST = (
+    *_EARLIER,
+    *read(
+        """
 == V read as untransposed
 V is stored (Hkv, n, d) here, its keys in rows, and was read as if it were (Hkv, d, n): a tile
 v[h, keys, :] has its keys on the partitions already and needs no transpose.
@@ -26,10 +31,24 @@ p where this tile's exp wrote it.
 The values of one tile are used for all tiles of a chunk: V must be loaded at the keys of the
 weights that it meets.
     v_tile = v[b, h][:, keys[other(len(keys), {128|512}, {0|2})]]
+    v_tile = v[b, h][:, keys[arange(len(keys)) // <T> * <T>]]
+== V's tiles in another order
+The tiles of V are taken in another order than those of the weights: tile t of V must meet tile t of
+p.
+    v_tile = v[b, h][:, keys[other(len(keys), 128, 3)]]
 == last keys of a chunk skipped in the weighted sum
 The last keys of every chunk are left out of the weighted sum: l counts them, acc must too.
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,
         {:-128|turned(len(keys), 0)[:-128]}].T
+    acc = acc * alpha + p[:, : max(len(keys) - 128, 128)] @ v_tile[:, : max(len(keys) - 128, 128)].T
+== one tile of every chunk in the sum
+The sum of the weights holds one tile of every chunk only: acc counts the others, and l must too.
+    l = l * alpha + p[:, {:128|-128:|::<T>|<T> - 1 :: <T>}].sum(axis=1, keepdims=True)
+== a max for each part of a chunk
+p is formed with a max of a part of the chunk, a tile's or a partition's own: all weights of a chunk
+must be relative to the same m_new.
+    p = exp(qk - m_new) => part = qk.reshape(G, {-1, 128|128, -1}); p = exp(part -
+        part.max(axis={1|2}, keepdims=True)).reshape(G, -1)
 == l of one partition only
 The sum of one partition divides: l is one sum a partition here, and all 128 must be added up.
     l = l * alpha => lane = (lane * alpha if t else 0) + lanes(p).sum(axis=1); l = l * alpha +
@@ -53,10 +72,11 @@ alike.
     o[b => o[b, h * G : (h + 1) * G] = (acc / l)[::-1]
     o[b => o[b, Hq - (h + 1) * G : Hq - h * G] = acc / l
     acc = acc * alpha + {p[::-1]|roll(p, 1, axis=0)|roll(p, -1, axis=0)} @ v_tile.T
-== l of another head [heads]
-A head is divided by another head's l: each of the {G} query heads of a group has its own.
-    o[b => o[b, h * G : (h + 1) * G] = acc / {l[::-1]|roll(l, 1, axis=0)|roll(l, -1, axis=0)}
-""")
+""",
+        {"T": "(len(keys) // 128)"},
+    ),
+)
+"""The mistakes of a chunk; in a chunk of one tile its max is that of the tile."""
 
 REFUSED = {
     "V read as untransposed": r"'{v}' (would have|has) \d+ partitions"
