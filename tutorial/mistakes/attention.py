@@ -78,6 +78,10 @@ The scores are multiplied by sqrt(d); they must be divided by it.
 The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of a head.
     qk = float32(1 / sqrt(n)) * raw
     qk = (scale if given else float32(1 / sqrt(n))) * raw
+== scale is 1/sqrt(tile)
+The scale is 1 over the square root of the tile's width; it must be 1/sqrt(d), from the size of a
+head.
+    qk = (scale if given else float32(1 / sqrt({128|64|256|512}))) * raw
 == scale is 1/sqrt(G) [heads]
 The scale is 1/sqrt(G), from the number of query heads of a group; it must be 1/sqrt(d), from the
 size of a head.
@@ -132,7 +136,7 @@ negative their largest absolute value is far above them.
 == minimum of the scores
 The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = where(padding, inf, qk).min(axis=1, keepdims=True)
-== max of a part of the tile
+== max of a part of the tile [recorded]
 The max is taken of a part of the tile's scores only: m must be the largest of all of them, or
 exp(qk - m) overflows.
     m_tile = qk[:, {:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
@@ -218,7 +222,7 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
 m takes the smaller of the old m and the tile's max: it must take the larger.
     m_new = minimum(m, m_tile) if t else m_tile
     m_new = minimum(m, m_tile)
-    m = maximum => m = minimum(m, m_tile) if t else m_tile
+    m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == m never raised
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
@@ -309,6 +313,15 @@ that are multiplied by log2(e) = 1.4427.
 The scores are multiplied by log2(e) = 1.4427, and exp is taken of them: log2(e) belongs to powers
 of 2, and exp takes the scores as they are.
     qk = 1.442695 * scale * raw
+== alpha of one max alone
+alpha is exp of one max alone: it is exp(m_old - m_new), of their difference.
+    alpha = exp({-m_new|m|m_new|-m})
+== alpha on the new part
+The new tile's part is multiplied by alpha, and the old sum is not: alpha = exp(m_old - m_new)
+brings the old sum to the new max, and p is relative to it already.
+    l = l + alpha * p.sum(axis=1, keepdims=True)
+    acc = acc + alpha * (p @ v_tile.T)
+    l = l + alpha * p.sum(axis=1, keepdims=True) & acc = acc + alpha * (p @ v_tile.T)
 == l not accumulated
 l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True)
@@ -449,6 +462,9 @@ The first tile is skipped in the weighted sum.
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
+== second tile skipped
+The second tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
@@ -490,6 +506,10 @@ the tile's own keys.
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+== tiles a key apart [tiles]
+Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
+    @_tile = @[b, h][:, t + arange(len(keys))]
+    k_tile = k[b, h][:, t + arange(len(keys))] & v_tile = v[b, h][:, t + arange(len(keys))]
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
@@ -546,11 +566,11 @@ Query heads read the wrong KV head: query head h reads KV head h // G, with G = 
 == KV head of K is another [heads]
 K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    k_tile = k[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+    k_tile = k[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)}][:, keys]
 == KV head of V is another [heads]
 V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    v_tile = v[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+    v_tile = v[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)}][:, keys]
 == KV heads skipped [heads]
 A KV head's group is never computed: every KV head has {G} query heads, and a row of the output for
 each.

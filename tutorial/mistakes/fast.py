@@ -25,6 +25,8 @@ The weights and V are in a different order of the keys: where partition p of V h
 The values of a tile are weighed by another tile's p: l sums the right weights, acc does not. Read
 p where this tile's exp wrote it.
     acc = acc * alpha + p[:, other(len(keys), {128|512}, {0|-1|1|2})] @ v_tile.T
+    acc = acc * alpha + p[:, arange(len(keys)) - {1 * (arange(len(keys)) % <T> >
+        0)|arange(len(keys)) % <T>}] @ v_tile.T
     acc = acc * alpha => acc = acc * alpha + (p_old if t else p) @ v_tile.T; p_old = p
     acc = acc * alpha => p_old = p_old if t else p; acc = acc * alpha + p_old @ v_tile.T
 == V of one tile for a whole chunk
@@ -49,6 +51,12 @@ p is formed with a max of a part of the chunk, a tile's or a partition's own: al
 must be relative to the same m_new.
     p = exp(qk - m_new) => part = qk.reshape(G, {-1, 128|128, -1}); p = exp(part -
         part.max(axis={1|2}, keepdims=True)).reshape(G, -1)
+    m_tile => x = qk.reshape(G, 128, -1); m_old = m_lane if t else full((G, 128), LOWEST); m_lane =
+        maximum(m_old, x.max(axis=2)); a_lane = exp(m_old - m_lane); m_tile = qk.max(axis=1,
+        keepdims=True) & p = exp(qk - m_new) => p = exp(x - m_lane[:, :, None]).reshape(G, -1)
+        & l = l * alpha => l_lane = (l_lane if t else 0) * a_lane + p.reshape(G, 128,
+        -1).sum(axis=2); l = l_lane.sum(axis=1, keepdims=True)
+        & acc = acc * alpha => acc = acc * a_lane[:, :d] + p @ v_tile.T
 == l of one partition only
 The sum of one partition divides: l is one sum a partition here, and all 128 must be added up.
     l = l * alpha => lane = (lane * alpha if t else 0) + lanes(p).sum(axis=1); l = l * alpha +

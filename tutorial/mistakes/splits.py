@@ -163,7 +163,8 @@ The splits' outputs are weighed and added, and divided by the number of splits, 
 their weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0) / S
 == weighed outputs not divided in the merge
-The splits' outputs are weighed and added, and never divided by the sum of their weights.
+The splits' outputs are weighed and added, and never divided by the sum of their weights: that
+division is missing, or l is the largest of the weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0)
 == outputs not weighed in the merge
 The splits' outputs are added as they are, and divided by the sum of the weights: each must be
@@ -200,6 +201,7 @@ or none.
         max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice
 Some tiles are counted twice: another split has them already.
+    for s, tiles in => for s, tiles in enumerate([whole[s:][:up] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) :][: len(whole) // S +
         (s < len(whole) % S)] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
@@ -221,6 +223,11 @@ The same split is merged {{S}} times: in turn s the state of split s must be rea
 == m of one split for all
 All splits are merged with one split's m: each split's l and acc are relative to its own.
     m_b, l_b => m_b, l_b, acc_b = M[{{0|-1}}], L[s], A[s]
+== l or acc of one split for all
+l or acc is read from the same split in every turn of the merge: in turn s all three, m, l and acc,
+must be those of split s.
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[{{0|-1}}], A[s]
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[s], A[{{0|-1}}]
 == states stored in one place
 All splits leave their states in the same place: split s belongs at index s.
     M[s => M[0, h * G : (h + 1) * G] = m & L[s => L[0, h * G : (h + 1) * G] = l

@@ -157,8 +157,8 @@ def first(
     wrong: list[tuple[int, int, int, str, F64, F64]] = []
     for place, name in enumerate(("m", "l", "acc")):
         got = getattr(observed, name)
-        if got is None or not observed.seen[name].any():
-            continue
+        if got is None or not observed.seen[name].any() or (name == "m" and not observed.unit):
+            continue  # an m of unscaled scores can be any, where the scale is 0
         seen = observed.seen[name]
         reached = [_first_wrong(got, want, seen, known, near) for want in references[name]]
         patient = [t >= observed.tiles or t >= max(2, reached[0][0] + 2) for t, _ in reached]

@@ -335,7 +335,7 @@ def _tiling(
             for width in _widths_of(n_tiles, attention, likely):
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
-                for unit in (1.0, attention.scale):
+                for unit in (1.0, attention.scale, abs(attention.scale)):
                     rows = [align(row, n_tiles)[0] * unit for row in series["m"]]
                     if all(
                         any(close(row, known[:, h]) for row in rows)
