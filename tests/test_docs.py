@@ -17,6 +17,7 @@ import pytest
 
 import nkisim
 import tutorial
+from tutorial.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -142,8 +143,14 @@ def test_every_solution_is_correct_in_the_table_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
-    """In a folder that has the solutions and the files that the pages speak of."""
+def test_a_documented_command_works(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In a folder that has the solutions and the files that the pages speak of. What `python -m
+    tutorial` does is asked in this process."""
     shutil.copytree(ROOT / "solutions", tmp_path / "solutions")
     shutil.copytree(ROOT / "solutions", tmp_path / "my_kernel_folder")
     shutil.copy(ROOT / "solutions" / "stage3_online_softmax.py", tmp_path / "my_kernel.py")
@@ -160,6 +167,10 @@ def test_a_documented_command_works(command: str, tmp_path: Path) -> None:
     assert words[0] == "python", (
         f"this test cannot run {command!r}: run it some other way, or add it to NOT_RUN"
     )
+    if words[1:3] == ["-m", "tutorial"] and command.startswith("python"):
+        monkeypatch.chdir(tmp_path)
+        assert main(words[3:]) == 0, capfd.readouterr()
+        return
     done = subprocess.run(
         [sys.executable, *words[1:]],
         cwd=tmp_path,

@@ -172,6 +172,16 @@ class Printed:
         return f"Printed({self.prefix!r}, shape={self.value.shape}, line={self.line})"
 
 
+class Sent(NamedTuple):
+    """A tile that one core laid out for the other."""
+
+    number: int
+    """Of the tiles that the cores sent, in order."""
+    at: int
+    """Where the records begin that come after it."""
+    tile: Operand
+
+
 class Tape:
     """The records of one kernel, end to end, and the values of its tensors with a name.
 
@@ -181,7 +191,17 @@ class Tape:
     model of time, which walks it a million records at a time, looks at its entries.
     """
 
-    __slots__ = ("entries", "indices", "initial", "named", "prints", "results", "seconds")
+    __slots__ = (
+        "entries",
+        "indices",
+        "initial",
+        "named",
+        "prints",
+        "results",
+        "seconds",
+        "sent",
+        "turns",
+    )
 
     def __init__(self, results: bool) -> None:
         self.entries: list[Any] = []
@@ -199,6 +219,18 @@ class Tape:
         """For a dataflow: of each record with operands that indices picked, by the place where it
         begins, of each such source by its position, and of the destination by -1, where in its
         buffer the elements lay; None where that is not known. By -2, what a mask kept."""
+        self.turns: list[int] = []
+        """Of one of two cores, replayed: where the other went on, as places among the entries."""
+        self.sent: list[Sent] = []
+        """Of one of two cores, replayed: the tiles that it laid out for the other."""
+
+    def end_turn(self) -> None:
+        """From here on the other core runs."""
+        self.turns.append(len(self.entries))
+
+    def send(self, number: int, t: Tensor) -> None:
+        """The core lays a tile out for the other."""
+        self.sent.append(Sent(number, len(self.entries), Operand(t.buf, t.off, t.meta)))
 
     def starts(self) -> np.ndarray:
         """Where each record begins among the entries, as integers."""
@@ -230,6 +262,13 @@ class Tape:
             if signature.read or signature.written:
                 yield Record(entries[at:end])
             at = end
+
+    def placed(self) -> Iterator[tuple[int, Record]]:
+        """Every record, with the place where it begins among the entries."""
+        at = 0
+        for record in self.records():
+            yield at, record
+            at += len(record)
 
     def add(
         self,

@@ -3,19 +3,22 @@
 Backward from a write, instruction by instruction: which part of each source the part of the
 destination depends on (`program.flows`), and who wrote that part. Exact where views are slices of
 axes, in whatever order and split; elsewhere it takes in more, never less. It tells what a value may
-depend on: a factor of zero still counts.
+depend on: a factor of zero still counts. Of a kernel on two cores it goes through the tiles that
+they exchange and the memory that they share, in the order of the replay.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..execution.tape import Operand, Record
+from ..execution.tape import Operand, Record, Tape
+from ..isa.link import SENDRECV
 from ..machine.memory import CONST, Buffer
 from ..tensors.masks import box_of_kept
 from .boxes import (
@@ -80,11 +83,6 @@ class Dataflow:
     """
 
     def __init__(self, calls: Sequence[Call], inputs: Sequence[Any], slots: Any, run: Run) -> None:
-        if any(call.cores > 1 for call in calls):
-            raise ValueError(
-                "the dataflow of a program on two cores is not traced: what one core sends is not "
-                "told from what the other receives"
-            )
         self._calls = calls
         self._names = [i.name for i in inputs]
         self._slots = slots
@@ -97,26 +95,46 @@ class Dataflow:
         self._picked: dict[int, Any] = {}
         self._known: dict[tuple[int, bool], list[tuple[Box, list[_Edge]]]] = {}
         """Of parts of results that have been asked for: on what they depend directly."""
-        self._buffers = [program.buffers for program in run.programs]
-        for at, (call, program) in enumerate(zip(calls, run.programs)):
+        self._cores = bytearray()
+        """On which core each record ran."""
+        self._arrived: dict[int, tuple[Operand, int]] = {}
+        """Of each record of a tile that came from the other core: what was sent there, and which
+        records are not before it."""
+        self._order: list[int] = []
+        """Of each of `program.instructions`, where the records have it: in the order in which they
+        ran, while the instructions are those of one core after those of the other."""
+        self._buffers: list[list[Buffer]] = []
+        """Of each call."""
+        self._returned: list[list[Operand]] = []
+        cores = iter(run.programs)
+        for at, call in enumerate(calls):
+            programs = [next(cores) for _ in range(call.cores)]
+            program = programs[0]
             self._first.append(len(self._records))
+            self._buffers.append(program.buffers)
             for k, buffer in enumerate(program.buffers[: len(call.given)]):
                 self._inputs[buffer] = at, k
-            self._index(program.records(), program.tape.indices or {})
+            self._index([program.tape for program in programs])
+            self._returned.append([_views(program, call, v) for v in call.returned])
         self._first.append(len(self._records))
-        self._returned = [
-            [_views(program, call, v) for v in call.returned]
-            for call, program in zip(calls, run.programs)
-        ]
 
-    def _index(self, records: Iterable[Record], indices: dict[int, dict[int, Any]]) -> None:
-        """Note who writes what, and which elements indices picked."""
-        at = 0
-        for record in records:
+    def _index(self, tapes: Sequence[Tape]) -> None:
+        """Note who writes what, which elements indices picked, and what the cores sent."""
+        numbers: list[list[int]] = [[] for _ in tapes]
+        received: dict[int, int] = {}
+        sent: dict[int, tuple[Operand, int]] = {}
+        sending = [deque(tape.sent) for tape in tapes]
+        for core, at, record in _in_turns(tapes):
             number = len(self._records)
             self._records.append(record)
-            picked = indices.get(at)
-            at += len(record)
+            self._cores.append(core)
+            numbers[core].append(number)
+            while sending[core] and sending[core][0].at <= at:
+                one = sending[core].popleft()
+                sent[one.number] = one.tile, number
+            if record.signature.instruction is SENDRECV:
+                received[number] = record.srcs[0].offset
+            picked = (tapes[core].indices or {}).get(at)
             if picked is not None:
                 self._picked[number] = picked
             for k, operand in enumerate(record.written):
@@ -129,7 +147,11 @@ class Dataflow:
                             write.masked(picked[-2])
                     self._note(operand.buffer, write)
             for key in hidden_writes(record):
-                self._note(key, None, number)
+                self._note((core, *key), None, number)
+        for left in sending:
+            sent.update({one.number: (one.tile, len(self._records)) for one in left})
+        self._arrived.update({number: sent[which] for number, which in received.items()})
+        self._order += [number for of_core in numbers for number in of_core]
 
     def _note(self, key: Any, write: _Write | None, number: int = 0) -> None:
         found = self._writes.get(key)
@@ -147,10 +169,10 @@ class Dataflow:
         such as a running state: then only what the instruction brings in besides. IndexError where
         there is no such instruction.
         """
-        record = self._records[index]
+        number = self._order[index]
         found = _Found(self, frozenset(cut))
-        for k, operand in enumerate(record.written):
-            found.through(index, whole(operand.meta.shape), k == 1)
+        for k, operand in enumerate(self._records[number].written):
+            found.through(number, whole(operand.meta.shape), k == 1)
         return found.origins()
 
     def output(self, k: int = 0, element: tuple[int, ...] | None = None) -> Origins:
@@ -168,9 +190,10 @@ class Dataflow:
 
     def writes(self, name: str) -> list[int]:
         """The instructions that write to the tensors called `name`, in order."""
+        places = {number: index for index, number in enumerate(self._order)}
         return sorted(
             {
-                w.number
+                places[w.number]
                 for key, writes in self._writes.items()
                 if isinstance(key, Buffer) and key.name == name
                 for w in writes
@@ -186,12 +209,18 @@ class Dataflow:
                 return found
         record = self._records[number]
         edges: list[_Edge] = []
+        if number in self._arrived:
+            tile, before = self._arrived[number]
+            edges += self._read(tile, part, before)
+            known.append((part, edges))
+            return edges
         for operand, box in sources(record, part, second, self._picked.get(number)):
             if isinstance(box, Elements):
                 edges += self._need(operand.buffer, box.box, number)
             else:
                 edges += self._read(operand, box, number)
-        for key in hidden_reads(record, second):
+        for engine in hidden_reads(record, second):
+            key = (self._cores[number], *engine)
             at = bisect_left(self._numbers.get(key, []), number) - 1
             if at >= 0:
                 before = self._numbers[key][at]
@@ -258,6 +287,23 @@ class Dataflow:
         for box in boxes:
             out[np.ix_(*[np.asarray(axis) for axis in box])] = True
         return out
+
+
+def _in_turns(tapes: Sequence[Tape]) -> Iterator[tuple[int, int, Record]]:
+    """The records of a kernel's cores in the order in which they ran, core 0 first: the core, the
+    place among its entries, the record."""
+    left = [deque(tape.placed()) for tape in tapes[1:]]
+    if not left:
+        yield from ((0, at, record) for at, record in tapes[0].placed())
+        return
+    left.insert(0, deque(tapes[0].placed()))
+    turns = [deque(tape.turns) for tape in tapes]
+    core = 0
+    while any(left):
+        end = turns[core].popleft() if turns[core] else None
+        while left[core] and (end is None or left[core][0][0] < end):
+            yield core, *left[core].popleft()
+        core = (core + 1) % len(tapes)
 
 
 def _views(program: Any, call: Call, view: Any) -> Operand:

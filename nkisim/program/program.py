@@ -258,8 +258,7 @@ class Program:
         """On which elements of which inputs the values that it writes depend: see `Dataflow`.
 
         Without `arrays` on the shapes alone: rows that are picked at run time may be any. With one
-        array for each of `inputs`: those that this replay picks. ValueError for a program on two
-        cores.
+        array for each of `inputs`: those that this replay picks.
         """
         run = self.run
         if arrays or self._traced:
@@ -271,7 +270,8 @@ class Program:
 
     @property
     def _traced(self) -> bool:
-        return any(call.picks or call.masks for call in self._calls)
+        """Whether more must be noted than a run notes anyway."""
+        return any(call.picks or call.masks or call.cores > 1 for call in self._calls)
 
     def _shapes(self) -> list[Any]:
         return [shape_only(s, d) for s, d in self._slots[: len(self._inputs)]]

@@ -135,6 +135,7 @@ class Replay:
     def _now(self, execution: Execution) -> None:
         """The steps from here on are those of this core."""
         if execution is not self.execution:
+            self.execution.tape.end_turn()
             self.execution = execution
             RUNNING.set(execution)
 
@@ -233,7 +234,9 @@ class Replay:
         if number == STATE:
             return GENERATOR
         assert number == SENT
-        return _array(self.sent[offset])
+        arrived = _array(self.sent[offset])
+        arrived.off = offset  # a record tells by it which of the tiles that were sent it is
+        return arrived
 
     def picked(self, number: int, form: Form | None) -> Tensor:
         """Elements picked by indices."""
@@ -406,6 +409,7 @@ class Replay:
         t = self.viewed(args)
         if self.derive:
             bookkeeping.sent(t)
+        self.execution.tape.send(len(self.sent), t)
         self.sent.append(t.array.copy() if self.execution.values else t.array)
 
     def materialized(self, what: int, args: list[int]) -> None:

@@ -28,10 +28,12 @@ from ..execution.lowering import (
     RESUME,
     RUN,
     SEND,
+    SENT,
     STATE,
     TARGET,
     ZERO,
 )
+from ..isa.link import SENDRECV
 from ..machine import target as targets
 from ..machine.counts import size_of
 from ..rules.errors import KernelError
@@ -64,6 +66,7 @@ def form(call: Call) -> None:
     if any(call.texts[w] not in targets.TARGETS for w in set(whats[kinds == TARGET].tolist())):
         refuse("it goes on for a target that is not there")
     destinations(call, ran)
+    arrivals(call, ran)
     hbm = sum(
         size_of(call.allocations[w].shape) * call.allocations[w].dtype.itemsize
         for w in whats[kinds == ALLOCATE].tolist()
@@ -147,6 +150,21 @@ def destinations(call: Call, ran: Any) -> None:
         refuse("an instruction's second destination is not a tensor")
     if len(call.args) and call.args.min() < min(NUMBER, STATE) - (1 << 40):
         refuse("an argument is out of all bounds")
+
+
+def arrivals(call: Call, ran: Any) -> None:
+    """Refuse tiles of the other core that come by another way than the first source of sendrecv."""
+    _, whats, _, ends = call.steps[ran].T
+    starts = ends - _arguments(call)[whats] + 3
+    counts = np.array([len(f.srcs) for f in call.forms] or [0], np.int64)[whats]
+    expected = np.array([f.instruction is SENDRECV for f in call.forms] or [False])[whats]
+    for k in range(int(counts.max(initial=0))):
+        has = counts > k
+        sent = call.args[starts[has] + 2 * k] == SENT
+        if (sent != (expected[has] if k == 0 else False)).any() or (
+            call.args[starts[has][sent] + 2 * k + 1] < 0
+        ).any():
+            refuse("a tile that a core sent is not what the other receives")
 
 
 def steps(program: Any) -> None:

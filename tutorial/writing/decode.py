@@ -25,6 +25,7 @@ from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
 from .generated import Generated, TokenStep
 from .languagemodel import F32, LanguageModel, Tokenizer
+from .lowered import ReplayedKernel
 
 PROMPT = "The rabbit-hole went"
 AttentionStep = Callable[..., Any]
@@ -145,26 +146,32 @@ def _decode(
     n_prompt, c = len(read), model.config
     steps: list[TokenStep] = []
     target: str | None = None
-    modelled: dict[tuple[int, int], float] = {}
+    counted: dict[Any, dict[str, Any]] = {}
     problem = None if kernels is None else runner.usable(kernel, kernels)
     lesson, author = (kernels, kernel) if step is attention_step else (stages.get(10), step)
     if problem is None and step is not attention_step:
         problem = runner.usable(step, stages.get(10))
     call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
+    if problems.package_of(kernel) == "nkisim":
+        call = ReplayedKernel(kernel)
     for position in range(n_prompt + tokens - 1) if problem is None else ():
         attended: list[F32] = []
         attention = _kept(step, cache, model, call, attended)
         try:
-            with nkisim.record() as run, contextlib.redirect_stdout(io.StringIO()):
-                logits = model.step(read[position], position, attention)
+            with contextlib.redirect_stdout(io.StringIO()):
+                with nkisim.record() as run:
+                    if isinstance(call, ReplayedKernel):
+                        call.begin(run)
+                    logits = model.step(read[position], position, attention)
+                costs = _costs(run, call, counted)
         except _NoAnswer as error:
             problem = problems.Problem(WRONG, "output", str(error))
             break
         except Exception as error:
             problem = _failed(error, lesson, author, step, position)
             break
-        costs = _costs(run, modelled)
-        target = run.target if costs else None
+        if len(run) or not costs:  # what was replayed ran on no other target
+            target = run.target if costs else None
         steps.append(_chosen(logits, read[position], position, attended, costs))
         if position + 1 >= n_prompt:
             read.append(steps[-1].next)
@@ -243,20 +250,25 @@ def _by_the_sdk(kernel: Any) -> Callable[..., Any]:
     return lambda *args, **options: nki.simulate_kernel(kernel, *args, **options)
 
 
-def _costs(run: Any, modelled: dict[tuple[int, int], float]) -> dict[str, Any]:
-    """What one token cost in all layers; nothing where no kernel was recorded.
+def _costs(run: Any, kernel: Any, counted: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """What one token cost in all layers; nothing where no kernel was recorded. `counted` has the
+    costs of the tokens before.
 
-    The model of time looks at shapes, not at values: it is asked once for runs of as many
-    instructions and bytes.
+    Of calls that were replayed, one direct run is counted. The model of time looks at shapes, not
+    at values: it is asked once for runs of as many instructions and bytes.
     """
-    instructions, read = len(run), run.hbm_bytes_read
-    if not instructions:
+    replayed = kernel.replayed() if isinstance(kernel, ReplayedKernel) else None
+    if replayed in counted:
+        return counted[replayed]
+    if replayed is not None:
+        run = kernel.again()
+    if not len(run):
         return {}
-    alike = (instructions, read)
-    if alike not in modelled:
-        modelled[alike] = run.timeline().latency_us
-    return {
-        "hbm_bytes_read": read,
-        "transfers": run.dma_transfers,
-        "model_us": modelled[alike],
-    }
+    alike = (len(run), run.hbm_bytes_read, run.dma_transfers)
+    if alike not in counted:
+        _, read, transfers = alike
+        latency_us = run.timeline().latency_us
+        counted[alike] = {"hbm_bytes_read": read, "transfers": transfers, "model_us": latency_us}
+    if replayed is not None:
+        counted[replayed] = counted[alike]
+    return counted[alike]
