@@ -506,7 +506,7 @@ the tile's own keys.
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
-== tiles a key apart [tiles]
+== tiles one key apart [tiles]
 Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
     @_tile = @[b, h][:, t + arange(len(keys))]
     k_tile = k[b, h][:, t + arange(len(keys))] & v_tile = v[b, h][:, t + arange(len(keys))]
