@@ -1,7 +1,6 @@
 """Three passes in the language of nl, with names of its own."""
 
 import neuronxcc.nki as nki
-import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 
 
