@@ -78,6 +78,10 @@ The scores are multiplied by sqrt(d); they must be divided by it.
 The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of a head.
     qk = float32(1 / sqrt(n)) * raw
     qk = (scale if given else float32(1 / sqrt(n))) * raw
+== default scale is another
+Where the caller gives no softmax_scale, another number than 1/sqrt(d) is taken: half of it, twice
+of it, its negative or 0.
+    qk = (scale if given else float32({0.5|2|-1|0} / sqrt(d))) * raw
 == scale is 1/sqrt(tile)
 The scale is 1 over the square root of the tile's width; it must be 1/sqrt(d), from the size of a
 head.
@@ -347,6 +351,10 @@ acc is never divided by l: o = acc / l.
 acc is multiplied by l; it must be divided by it: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc * l
     o[0] => o[0] = acc * l
+== division turned round
+l is divided by acc: it is the other way round, o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = l / acc
+    o[0] => o[0] = l / acc
 == divided twice
 The output is divided by l twice.
     o[b => o[b, h * G : (h + 1) * G] = acc / l / l

@@ -88,6 +88,6 @@ alike.
 
 REFUSED = {
     "V read as untransposed": r"'{v}' (would have|has) \d+ partitions"
-    r"|out of bounds for axis \d of '{v}'"
+    r"|out of bounds for axis 2 of '{v}'"
 }
 """What the simulator says where a mistake breaks a rule; {v} is what the kernel calls v."""

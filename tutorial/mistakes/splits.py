@@ -201,7 +201,8 @@ or none.
         max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice
 Some tiles are counted twice: another split has them already.
-    for s, tiles in => for s, tiles in enumerate([whole[s:][:up] for s in range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[{{s|s * up}} :][:{{ up|}}] for s in
+        range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) :][: len(whole) // S +
         (s < len(whole) % S)] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
