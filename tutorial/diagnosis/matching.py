@@ -338,8 +338,10 @@ class Recorded:
             # both stay at their starts: any number, but 0 is not another
             return bool(kept.any() == shown.any())
         beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
-        if not online or beyond or not shown.any():
+        if not online or beyond:
             return True  # it read what the twin did not
+        if not shown.any():
+            return len(made) == len(last)  # filled once, and never used
         return self._most(kept, shown, _usual(last))
 
     def _holds(self, ran: evaluation.Ran, name: str) -> bool:
