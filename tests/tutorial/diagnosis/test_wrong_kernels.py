@@ -121,6 +121,9 @@ def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
     text = changed(solution(3), (whole, whole.replace("qk", "qk[:, 0:96]")))
     verdict = check(3, load(3, text, tmp_path))
     assert verdict.cause is None
+    assert verdict.sentence.startswith("tile 7: m is 3.04, expected 120.")
+    verdict = check(3, load(3, unnamed(text), tmp_path))
+    assert verdict.cause is None
     assert "exp gives infinity above 88" in verdict.sentence
     assert "after the last tile" not in verdict.sentence
 
