@@ -8,6 +8,7 @@ and say about themselves are searched for idioms.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import re
@@ -109,12 +110,18 @@ def cells_of(notebook: Path) -> Iterator[str]:
         yield "".join(cell["source"])
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a module, which is searched for messages and for notes."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def messages_of(path: Path) -> list[tuple[int, str]]:
     """The strings of a module that are not docstrings, each with its line.
 
     What an f-string fills in is shown as a 7, so that the idiom around it is seen.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     silent: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -138,7 +145,7 @@ def notes_of(path: Path) -> list[tuple[int, str]]:
     text = path.read_text(encoding="utf-8")
     found = [
         (node.lineno, node.value.value)
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)

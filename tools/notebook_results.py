@@ -49,8 +49,11 @@ def notebooks_of(folders: Sequence[str], root: Path) -> list[Path]:
 
 
 def command(notebook: Path, root: Path, lax: bool, junit: Path | None) -> list[str]:
-    """The pytest command for one notebook: nbval alone, in this process."""
-    made = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-q"]
+    """The pytest command for one notebook: nbval alone, in this process. Plugins that it does not
+    need, and that take a while to import, are left out where they are installed."""
+    made = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q"]
+    for plugin in ("cacheprovider", "hypothesispytest", "xdist"):
+        made += ["-p", f"no:{plugin}"]
     made += ["--nbval-lax" if lax else "--nbval", "--nbval-current-env"]
     made += ["--nbval-cell-timeout=300"]
     if (root / SANITIZE).is_file():

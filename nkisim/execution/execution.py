@@ -24,6 +24,7 @@ from ..machine.memory import (
 )
 from ..machine.running import RUNNING, Listener
 from ..machine.shapes import shape_only
+from ..machine.values import Blank, Queue, Value
 from ..rules import scopes, source
 from ..rules.errors import KernelError, broken
 from ..rules.listing import Cursor
@@ -51,6 +52,9 @@ _new: Any = object.__new__
 _getframe = sys._getframe
 _MOST = 1 << 16
 """Of one configuration; then it starts again with the next kernel."""
+MOST_PUT_OFF = 256
+"""Lines of work that are put off at a time: so many that the checks of their instructions come one
+after the other, so few that the memory of what they read is freed soon."""
 
 
 class Execution(Observed):
@@ -71,7 +75,9 @@ class Execution(Observed):
         "last_signature",
         "last_srcs",
         "lowering",
+        "most",
         "places_tiles",
+        "queue",
         "signatures",
         "spend",
         "tensor",
@@ -102,6 +108,10 @@ class Execution(Observed):
         """Where the program stands that is replayed; None for a kernel that runs as Python."""
         self.spend = spend
         self.clock = 0
+        self.queue: Queue = []
+        """What has been put off: see `machine.values`."""
+        self.most = MOST_PUT_OFF
+        """How much of it there may be."""
         self.buffers: list[Buffer] = []
         self.top = self.root
         """The scope of the kernel's top level."""
@@ -160,8 +170,9 @@ class Execution(Observed):
         self.like: dict[tuple[Any, ...], Meta] = {}
         """Of on-chip tensors that were made, what was asked for: what a dialect need not read
         again."""
-        self.stored: dict[np.dtype, np.dtype] = {}
-        """As which type the arrays of each data type are kept."""
+        self.blanks: dict[Meta, Any] = {}
+        """What stands for the array of a new tensor of each layout: a `Blank` or a `ShapeOnly`."""
+        self.rooms = {}
         self.config = config
         if self.lowering is not None:
             name = config.target.name
@@ -290,7 +301,8 @@ class Execution(Observed):
             buf.scope = self.scope_at(code, lasti) if self.blocks else self.scope
         buf.asked = True
         buf.name = name
-        buf.cells = buf.tracked = buf.placed = buf.mark = None
+        buf.cells = buf.owner = buf.tracked = buf.placed = buf.mark = None
+        buf.queue = self.queue
         buf.role = "tile"
         if name and on_chip and self.recording:
             buf.tracked = [] if self.values else None
@@ -324,11 +336,16 @@ class Execution(Observed):
         buf = self.new_buffer(meta, state, name, depth + 1)
         if self.lowering is not None:
             self.lowering.allocated(buf, meta)
-        stored = self.stored.get(meta.dtype)
-        if stored is None:
-            stored = self.stored[meta.dtype] = self.config.storage(meta.dtype)
-        array: Any = np.zeros(meta.shape, stored) if self.values else shape_only(meta.shape, stored)
-        return self.tensor(buf, array, meta, 0)
+        blank = self.blanks.get(meta)
+        if blank is None:
+            stored = self.config.storage(meta.dtype)
+            stand_in: Any = Blank if self.values else shape_only
+            blank = self.blanks[meta] = stand_in(meta.shape, stored)
+        if not self.values:
+            return self.tensor(buf, blank, meta, 0)
+        held: Value = _new(Value)
+        held.array = blank if state == EMPTY else blank.zeros()
+        return self.tensor(buf, held, meta, 0)
 
     def place(self, t: Tensor, partition: int, byte: int) -> None:
         """Note that the kernel chose the place of a new tensor: what is written there later

@@ -17,15 +17,16 @@ import numpy as np
 from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING
+from ..machine.values import catch_up
 from ..rules import calls, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors import refusals
 from ..tensors.tensor import Tensor
 from . import garbage
 from .ending import check_capacity, check_output, home, outputs, to_arrays, write_back
-from .execute import spend_memset
 from .execution import Execution, running
 from .inputs import as_array, input_tensor, mapped
+from .redirect import spend_memset
 
 __all__ = [
     "Kernel",
@@ -262,7 +263,10 @@ def launched(execution: Execution) -> Iterator[None]:
     collecting = garbage.pause()
     try:
         with np.errstate(all="ignore"):
-            yield
+            try:
+                yield
+            finally:
+                catch_up(execution.queue)
     except KernelError:
         raise
     except Exception as error:

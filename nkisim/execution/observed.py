@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..machine.config import Config
-from ..machine.memory import CONST, Buffer, Scope
+from ..machine.memory import CONST, Buffer, Meta, Scope
+from ..machine.values import Room, Value
+from ..machine.values import keep as keep_in
 from ..tensors.tensor import IndexedTensor, Tensor
 from .lowering import PAUSE, RESUME
 from .tape import Printed, Tape
@@ -19,7 +21,7 @@ from .written import Written
 class Observed(Written):
     """The part of a running kernel (`Execution`) that others look at."""
 
-    __slots__ = ("paused", "recording", "tape")
+    __slots__ = ("paused", "recording", "rooms", "tape")
 
     config: Config
 
@@ -29,6 +31,8 @@ class Observed(Written):
         super().__init__(scope)
         self.recording = recording
         self.tape = Tape(results)
+        self.rooms: dict[Meta, Value] = {}
+        """Where histories of tensors of each layout are kept."""
         self.paused: list[tuple[Any, ...]] | None = None
         """The history that `pause_history` laid aside."""
 
@@ -47,7 +51,7 @@ class Observed(Written):
         buf.tracked = self.paused
         if buf.tracked is not None:
             at = self.tape.start_of_last(1)
-            buf.tracked.append((t.array.copy(), at, buf.code, buf.lasti, None))
+            buf.tracked.append((Value(t.array.copy()), at, buf.code, buf.lasti, None))
 
     def print_values(self, prefix: str, t: Tensor, line: int) -> None:
         """Note, and unless somebody records print, what `t` holds."""
@@ -74,13 +78,18 @@ class Observed(Written):
         """Keep the value of a named tensor after a write to it by the instruction recorded at `at`
         (None: next)."""
         buf = t.buf
-        if t.meta is buf.meta:
-            values = t.array
+        tracked = buf.tracked
+        assert tracked is not None
+        if at is None:
+            at = len(self.tape.entries)
+        if t.meta is buf.meta and type(t.held) is Value:
             where = None if keep is None else (t.meta, t.off, keep)
-        else:
-            values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
-            where = (t.meta, t.off, keep)  # type: ignore[assignment]
-        assert buf.tracked is not None
-        buf.tracked.append(
-            (values.copy(), len(self.tape.entries) if at is None else at, code, lasti, where)
-        )
+            room = self.rooms.get(buf.meta)
+            if room is None:
+                room = self.rooms[buf.meta] = Value(Room())
+            kept = Value()
+            tracked.append((kept, at, code, lasti, where))
+            buf.queue.append((keep_in, kept, t.held, room))
+            return
+        values = t.strided_view(0, buf.meta.shape, buf.meta.strides)
+        tracked.append((Value(values.copy()), at, code, lasti, (t.meta, t.off, keep)))

@@ -27,12 +27,16 @@ class Signature:
     __slots__ = (
         "_adding",
         "api",
+        "asked",
         "attrs",
         "compute",
+        "deferred",
         "dst",
         "dtype",
         "engine",
+        "exact",
         "extra",
+        "fixed",
         "general",
         "given",
         "instruction",
@@ -64,6 +68,8 @@ class Signature:
         """The name under which the reader first called it, for messages."""
         self.attrs: Any = instruction.attributes(*attrs)
         """The attributes by name."""
+        self.asked = attrs
+        """Those that the dialect gave, in order."""
         self._adding: tuple[Any, ...] | None = None
         self.given = len(attrs)
         """How many of them the dialect gave."""
@@ -72,8 +78,15 @@ class Signature:
         self.plan = plan
         self.compute = compute
         self.into: Callable[..., Any] | None = None
-        """Source arrays and the destination's -> None: computes in place, where that is the same
-        and faster."""
+        """Source arrays and the destination's -> nothing: computes, and writes there. None on
+        shapes alone."""
+        self.exact = False
+        """Whether `compute` gives an array that a destination might as well be, instead of getting
+        its values."""
+        self.deferred = False
+        """Whether computing may be put off until somebody looks at a tensor."""
+        self.fixed: Any = None
+        """On shapes alone the result, where the instruction has no effect besides."""
         self.engine = plan.engine
         self.dst = dst
         self.srcs = srcs
@@ -160,8 +173,15 @@ def build(
     signature.warned = bool(config.warn) and policy.warnings != warnings
     if dst is not None and plan.one_bank:
         signature.one_bank = may_cross_banks(config.target, meta)
-    if dst is not None and compute is plan.compute and plan.shape == meta.shape:
-        signature.into = _into(plan, len(srcs))
+    signature.deferred = with_values and not plan.stateful and not plan.refuses and extra is None
+    if not with_values:
+        signature.fixed = None if plan.effect is not None else compute()
+    elif dst is not None and extra is None:
+        known = None
+        if compute is plan.compute and plan.shape == meta.shape:
+            known = _into(plan, len(srcs))
+        signature.exact = known is not None
+        signature.into = _storing(compute) if known is None else known
     return signature
 
 
@@ -188,10 +208,23 @@ def _into(plan: Plan, sources: int) -> Callable[..., Any] | None:
     compute = plan.compute
     if isinstance(compute, np.ufunc) and sources in (1, 2):
         return _INTO.get(compute, compute)
-    return _copy_into if compute is np.ndarray.copy else None
+    return copy_into if compute is np.ndarray.copy else None
 
 
-def _copy_into(source: np.ndarray, out: np.ndarray) -> None:
+def _storing(compute: Callable[..., Any]) -> Callable[..., None]:
+    """What computes, and then writes the result to a destination, converting it where that is of
+    another type."""
+
+    def into(*arrays: Any) -> None:
+        out = arrays[-1]
+        result = compute(*arrays[:-1])
+        out[...] = result if result.shape == out.shape else result.reshape(out.shape)
+
+    return into
+
+
+def copy_into(source: np.ndarray, out: np.ndarray) -> None:
+    """Copy the values of an array to another."""
     out[...] = source
 
 

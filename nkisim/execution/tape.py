@@ -232,6 +232,15 @@ class Tape:
         """The core lays a tile out for the other."""
         self.sent.append(Sent(number, len(self.entries), Operand(t.buf, t.off, t.meta)))
 
+    def length(self) -> int:
+        """How many records there are."""
+        entries, at, found = self.entries, 0, 0
+        end = len(entries)
+        while at < end:
+            at += entries[at].width
+            found += 1
+        return found
+
     def starts(self) -> np.ndarray:
         """Where each record begins among the entries, as integers."""
         entries, at, found = self.entries, 0, array("q")
@@ -285,16 +294,25 @@ class Tape:
         (default: the values of `dst`)."""
         if extra is None and len(srcs) == 1:
             (a,) = srcs
-            self.entries.extend((signature, code, lasti, dst.buf, dst.off, a.buf, a.off, share))
+            self.entries += (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, share)
         elif extra is None and len(srcs) == 2:
             a, b = srcs
-            self.entries.extend(
-                (signature, code, lasti, dst.buf, dst.off, a.buf, a.off, b.buf, b.off, share)
+            self.entries += (
+                signature,
+                code,
+                lasti,
+                dst.buf,
+                dst.off,
+                a.buf,
+                a.off,
+                b.buf,
+                b.off,
+                share,
             )
         else:
             operands = srcs if extra is None else (*srcs, extra)
             where = [x for s in operands for x in (s.buf, s.off)]
-            self.entries.extend((signature, code, lasti, dst.buf, dst.off, *where, share))
+            self.entries += (signature, code, lasti, dst.buf, dst.off, *where, share)
         if self.results is not None:
             self.results.append(dst.array.copy() if kept is None else kept)
             known = extra is not None and not isinstance(extra, IndexedTensor)
@@ -344,7 +362,8 @@ class Tape:
         found = []
         for allocation, buf in enumerate(self.named.get(name, []), allocation_base):
             dtype = buf.meta.dtype
-            for value, index, code, lasti, where in buf.tracked or ():
+            for kept, index, code, lasti, where in buf.tracked or ():
+                value = kept.array
                 if dtypes.is_float(dtype):
                     value = dtypes.to_fp32(value)
                 index = numbers.get(index, len(numbers)) + index_base

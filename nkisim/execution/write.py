@@ -75,7 +75,7 @@ def noted(
     buf = dst.buf
     buf.last = execution.clock
     if buf.state != FULL and not marked:
-        if dst.meta is buf.meta and buf.cells is None and buf.placed is None:
+        if dst.meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:
             execution.mark_written(dst, index)

@@ -106,6 +106,9 @@ class Written:
                 self.materialize_zeros(t)
             return False
         cells = buf.cells
+        owned = buf.owner is not None and not adds and self.suspect is None
+        if owned and type(t) is not IndexedTensor and self._made_earlier(buf.owner or 0):
+            self.suspect = (t, api, source.here(1))
         if cells is not None and not isinstance(t, IndexedTensor):
             index = buf.index(t)
             if (
@@ -244,11 +247,7 @@ class Written:
         """Which of the affine_ranges that are running (the grid is the outermost) has an earlier
         iteration that wrote one of the elements with these owners; None if none has."""
         if owners.size == 1:
-            owner = owners.item()
-            for loop in self.affine_loops:
-                if loop[0] <= owner < loop[1]:
-                    return loop
-            return None
+            return self._made_earlier(owners.item())
         few = owners.size <= _FEW
         if few:  # NumPy takes longer to begin than Python to finish
             some = owners.ravel().tolist()
@@ -269,6 +268,13 @@ class Written:
                 if few
                 else ((owners >= first) & (owners < now)).any()
             ):
+                return loop
+        return None
+
+    def _made_earlier(self, owner: int) -> list[int] | None:
+        """Which of the affine_ranges that are running has an earlier iteration of this number."""
+        for loop in self.affine_loops:
+            if loop[0] <= owner < loop[1]:
                 return loop
         return None
 
@@ -295,6 +301,12 @@ class Written:
         index of its cells, which from now on are this iteration's; and the loop of which another
         iteration wrote some of them, if one has: not asked where what they hold is added to."""
         buf = t.buf
+        if buf.cells is None and t.meta is buf.meta:  # always as a whole, so far
+            before = buf.owner
+            buf.owner = self.scope.serial
+            if buf.state == FULL:
+                buf.state = SHARED
+            return ..., None if before is None or held else self._made_earlier(before)
         cells = buf.cells or buf.known()
         new = cells.owner is None
         index = buf.index(t)

@@ -82,6 +82,8 @@ class Plan:
     checked and set."""
     cost: dict[str, Any] = field(default_factory=dict)
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
+    refuses: bool = False
+    """`compute` may refuse the values that it gets."""
     one_bank: bool = False
     """It writes inside one bank of PSUM, wherever in its tile the destination lies."""
     into: Callable[..., None] | None = None

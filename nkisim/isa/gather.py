@@ -150,6 +150,7 @@ def LOCAL_GATHER(call: Call) -> Plan:
         kind="whole",
         spread=spread,
         cost={"indices": count, "elements": elements},
+        refuses=True,
     )
 
 
@@ -198,6 +199,7 @@ def N_GATHER(call: Call) -> Plan:
         kind="whole",
         spread=spread,
         cost={"indices": indices.meta.free},
+        refuses=True,
     )
 
 
@@ -259,4 +261,4 @@ def SEQUENCE_BOUNDS(call: Call) -> Plan:
     def spread(position: int, flags: np.ndarray, arrays: list[Any]) -> Any:
         return flags.any()
 
-    return Plan(GPSIMD, compute, shape, kind="whole", spread=spread)
+    return Plan(GPSIMD, compute, shape, kind="whole", spread=spread, refuses=True)

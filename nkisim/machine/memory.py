@@ -12,6 +12,7 @@ import numpy as np
 from ..rules import source
 from . import dtypes
 from .cells import Cells
+from .values import Queue
 
 HBM, SBUF, PSUM, CONST = "hbm", "sbuf", "psum", "const"
 ON_CHIP = (SBUF, PSUM)
@@ -204,7 +205,9 @@ class Buffer:
         "mark",
         "meta",
         "name",
+        "owner",
         "placed",
+        "queue",
         "role",
         "scope",
         "state",
@@ -236,12 +239,17 @@ class Buffer:
         in parts, named and followed. If not, it is the result of an instruction (`execute` makes
         those)."""
         self.name = name
+        self.queue: Queue = []
+        """What has been put off of the kernel that made it."""
         self.cells: Cells | None = None
         """Which elements have been written, while `state` does not tell; and which scope wrote each
         last, for a tensor written inside an affine_range around which it was made."""
+        self.owner: int | None = None
+        """The number of the scope that wrote the whole tensor last, for one written inside an
+        affine_range around which it was made, while it is not in `cells`."""
         self.tracked: list[tuple[Any, ...]] | None = None
-        """Where every write is kept for `run.history(name)`: (value, index, code, lasti); None if
-        it is not."""
+        """Where every write is kept for `run.history(name)`: (`Value`, index, code, lasti, what was
+        written); None if it is not."""
         self.placed: tuple[int, int] | None = None
         """Partition and byte at which the kernel placed it; None where that is left to the
         compiler."""
@@ -276,13 +284,21 @@ class Buffer:
     @property
     def owned(self) -> bool:
         """Whether it is noted which scope wrote what."""
-        return self.cells is not None and self.cells.owner is not None
+        return self.owner is not None or (self.cells is not None and self.cells.owner is not None)
+
+    @property
+    def unfollowed(self) -> bool:
+        """Whether a write to the whole of it is all that need be known."""
+        return self.cells is None and self.owner is None and self.placed is None
 
     def known(self) -> Cells:
         """`cells`, made where there are none."""
         if self.cells is None:
             written = self.state in (FULL, SHARED)
             self.cells = Cells(self.meta.shape, written, self.meta.itemsize)
+            if self.owner is not None:
+                self.cells.own()[...] = self.owner
+                self.owner = None
         return self.cells
 
     def index(self, view: Any) -> Any:
@@ -315,10 +331,11 @@ class Buffer:
 
     def filled(self) -> None:
         """Note that all elements of the buffer have been written."""
-        if self.owned:
-            self.cells.written[...] = True  # type: ignore[union-attr]
-        else:
+        cells = self.cells
+        if cells is None or cells.owner is None:
             self.cells = None
+        else:
+            cells.written[...] = True
 
     def flags(
         self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int
@@ -362,4 +379,6 @@ class Buffer:
             return False
         index = self.index(view)
         flags = self.cells.written[index]
+        if flags.size == 1:
+            return bool(flags.item())
         return bool(flags.all() if every else flags.any())

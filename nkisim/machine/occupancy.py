@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 
 from .counts import sums_by
 from .memory import Buffer
+
+_first, _last = attrgetter("first"), attrgetter("last")
 
 
 class Occupancy:
@@ -13,17 +17,21 @@ class Occupancy:
     last that touches it, which is what the best allocator there can be would need."""
 
     def __init__(self, buffers: list[Buffer]) -> None:
+        count = len(buffers)
         self.buffers = buffers
-        self.metas = [b.meta for b in buffers]
-        self.first = np.array([b.first for b in buffers], np.int64)
-        self.last = np.array([b.last for b in buffers], np.int64)
+        metas = [b.meta for b in buffers]
+        self.metas = list(dict.fromkeys(metas))
+        numbers = dict(zip(self.metas, range(len(self.metas))))
+        self.kinds = np.fromiter(map(numbers.__getitem__, metas), np.int64, count)
+        """Of each buffer the position of its layout among `metas`."""
+        self.first = np.fromiter(map(_first, buffers), np.int64, count)
+        self.last = np.fromiter(map(_last, buffers), np.int64, count)
         self.end = int(max(self.first.max(initial=0), self.last.max(initial=0))) + 2
 
     def peak(self, attribute: str) -> tuple[int, list[Buffer], int]:
         """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and
         when."""
-        of = {m: getattr(m, attribute) for m in set(self.metas)}
-        sizes = np.array([of[m] for m in self.metas], np.int64)
+        sizes = np.array([getattr(m, attribute) for m in self.metas], np.int64)[self.kinds]
         sizes[self.last < self.first] = 0  # redirected results were never stored
         change = sums_by(self.first, sizes, self.end)
         change -= sums_by(np.maximum(self.last, self.first) + 1, sizes, self.end)

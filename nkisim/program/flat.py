@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..execution.execute import spend_memset
 from ..execution.execution import Execution
 from ..execution.launch import launched
+from ..execution.redirect import spend_memset
 from ..machine.config import Config
 from ..rules.listing import CURSOR
 from .call import Call

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..execution.creation import in_banks, viewed
-from ..execution.execute import execute, redirect, spend_memset
+from ..execution.execute import execute
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
 from ..execution.lowering import (
@@ -43,6 +43,7 @@ from ..execution.lowering import (
     View,
     array_of,
 )
+from ..execution.redirect import redirect, spend_memset
 from ..isa.random import GENERATOR
 from ..machine import target as targets
 from ..machine.config import Config
@@ -91,7 +92,9 @@ class Replay:
             execution.kernel_code = self.listing  # type: ignore[assignment]
             execution.grid = call.grid
             execution.position = (core,) if call.cores > 1 else ()
-            execution.shared = self.executions[0].shared if core else []
+            if core:
+                execution.shared = self.executions[0].shared
+                execution.queue = self.executions[0].queue
             self.executions.append(execution)
             if listener is not None:
                 listener.begun(execution)

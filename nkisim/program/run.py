@@ -89,7 +89,7 @@ class Run:
             yield from program.records()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.records())
+        return sum(program.tape.length() for program in self.programs)
 
     @property
     def instructions(self) -> Instructions:

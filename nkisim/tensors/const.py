@@ -9,6 +9,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.dtypes import FLOAT32
 from ..machine.memory import CONST, FULL, Buffer, Meta, Scope, meta_of
+from ..machine.values import Value
 from .tensor import Tensor
 
 _new: Any = object.__new__
@@ -28,7 +29,7 @@ class Const(Tensor):
         if meta is None:
             meta = _CONST_META[dtype] = meta_of(CONST, (), (), dtype)
         self.buf = _CONST_BUFFER
-        self.array = value.item() if isinstance(value, np.generic) else value
+        self.held = Value(value.item() if isinstance(value, np.generic) else value)
         self.meta = meta
         self.off = 0
         found: Const = self

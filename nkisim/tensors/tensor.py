@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..machine import layout as layouts
 from ..machine.dtypes import FLOAT32
 from ..machine.memory import HBM, Buffer, Meta, contiguous, meta_of
 from ..machine.shapes import ShapeOnly, shape_only
+from ..machine.values import Blank, Value, catch_up
 from ..rules import arguments
 from ..rules.errors import broken
 from . import gridded, subscripts
@@ -23,19 +25,64 @@ _new: Any = object.__new__
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 
 
+def part(t: Tensor, layout: Meta, cut: tuple[Any, ...]) -> Any:
+    """What the view `t[cut]` of this layout holds: see `Tensor.held`."""
+    held = t.held
+    if type(held) is ShapeOnly:
+        return shape_only(layout.shape, held.dtype)
+    found: Value = _new(Value)
+    array = held.array
+    if array is None:
+        found.array = None
+        t.buf.queue.append((getitem, found, held, Value(cut)))
+    elif type(array) is Blank:
+        held.array = array = array.zeros()
+        found.array = array[cut]
+    else:
+        found.array = array[cut]
+    return found
+
+
 class Tensor(PythonOperators):
     """A strided view of a buffer. The kernel holds these; instructions read and write them."""
 
-    __slots__ = ("array", "buf", "meta", "off")
+    __slots__ = ("buf", "held", "meta", "off")
 
     def __init__(self, buf: Buffer, array: Any, meta: Meta, off: int) -> None:
         self.buf = buf
+        self.held: Any
+        """The `Value` of its array, which may not have been computed yet; a `ShapeOnly` where a
+        kernel runs on shapes alone."""
         self.array = array
-        """A NumPy view of the values, which it keeps alive; a `ShapeOnly` where a kernel runs on
-        shapes alone."""
         self.meta = meta
         self.off = off
         """Element offset of the first element in the buffer."""
+
+    @property
+    def array(self) -> Any:
+        """A NumPy view of the values, which it keeps alive; a `ShapeOnly` where a kernel runs on
+        shapes alone. Asking for it has all that was put off computed."""
+        held = self.held
+        if type(held) is not Value:
+            return held
+        queue = self.buf.queue
+        if queue:
+            catch_up(queue)
+        array = held.array
+        if type(array) is Blank:
+            array = held.array = array.zeros()
+        return array
+
+    @array.setter
+    def array(self, array: Any) -> None:
+        kind = type(array)
+        self.held = array if kind is ShapeOnly or kind is Value else Value(array)
+
+    def present(self) -> None:
+        """See that the array of a new tensor is there, or will be once what was put off is done."""
+        held = self.held
+        if type(held) is Value and type(held.array) is Blank:
+            held.array = held.array.zeros()
 
     def strided_view(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """The buffer's values seen by element offset (from its start) and strides."""
@@ -181,12 +228,9 @@ class Tensor(PythonOperators):
         if kept:
             for dim in kept:
                 cut[dim] = slice(cut[dim], cut[dim] + 1)
-        array = self.array
         view: Tensor = _new(Tensor)
         view.buf = self.buf
-        view.array = (
-            shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
-        )
+        view.held = part(self, layout, tuple(cut))
         view.meta = layout
         view.off = off
         return view

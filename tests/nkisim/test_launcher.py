@@ -4,6 +4,7 @@ neuronxcc`."""
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,6 +13,7 @@ from textwrap import dedent
 import pytest
 
 from nkisim import fallback
+from nkisim.__main__ import main
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -154,7 +156,11 @@ def test_the_exit_status_passes_through(
     plain, launched = run_python("ends.py"), run_python("-m", "nkisim", "ends.py")
     assert (launched.returncode, launched.stderr) == (status, stderr)
     assert launched.stdout == plain.stdout
-    assert run_python("-m", "nkisim", "-m", "ends").returncode == status
+
+
+def test_the_exit_status_of_a_module_passes_through(run_python: Run, write: Write) -> None:
+    write("ends.py", "import sys\nsys.exit(7)\n")
+    assert run_python("-m", "nkisim", "-m", "ends").returncode == 7
 
 
 @pytest.mark.parametrize(
@@ -201,14 +207,27 @@ def test_an_exception_in_a_module_ends_with_its_own_traceback(
     ],
 )
 def test_nothing_to_run_is_one_sentence_and_status_2(
-    run_python: Run, write: Write, arguments: list[str], sentence: str
+    write: Write,
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     write("folder/x.txt", "")
     write("package/__init__.py", "")
-    result = run_python("-m", "nkisim", *arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"nkisim: {sentence}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nkisim"])
+    status, said = main(arguments), capfd.readouterr()
+    sys.modules.pop("package", None)
+    assert (status, said.out, said.err) == (2, "", f"nkisim: {sentence}\n")
 
 
-def test_help_tells_how_to_use_it(run_python: Run) -> None:
-    result = run_python("-m", "nkisim", "--help")
-    assert result.returncode == 0 and "python -m nkisim SCRIPT.py [ARG ...]" in result.stdout
+def test_a_status_of_the_launcher_itself_is_that_of_the_process(run_python: Run) -> None:
+    assert run_python("-m", "nkisim", "missing.py").returncode == 2
+
+
+def test_help_tells_how_to_use_it(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "python -m nkisim SCRIPT.py [ARG ...]" in capfd.readouterr().out

@@ -1,4 +1,8 @@
-"""Every number that a lesson prints is asserted in plain pytest too, without nbval."""
+"""Every number that a lesson prints is asserted in plain pytest too, without nbval.
+
+Where nbval runs all lessons in the same session, two are enough to show that this way works;
+otherwise all of them are run.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,27 @@ from tests.notebooks.replay import differences, numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BESIDE_NBVAL = ("stage1_single_tile", "stage5_ragged_batch")
+
+
+def nbval_runs_all(config: pytest.Config) -> bool:
+    """Whether the folder of lessons is among what this session runs with nbval."""
+    here = config.invocation_params.dir
+    asked = [(here / name.partition("::")[0]).resolve() for name in config.args]
+    return bool(config.getoption("nbval", False)) and any(
+        (ROOT / "notebooks").is_relative_to(path) for path in asked
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Which lessons are run here."""
+    if "lesson" in metafunc.fixturenames:
+        some = nbval_runs_all(metafunc.config)
+        lessons = [path for path in LESSONS if not some or path.stem in BESIDE_NBVAL]
+        metafunc.parametrize("lesson", lessons, ids=lambda path: path.stem.partition("_")[0])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem.partition("_")[0])
 def test_the_numbers_that_a_lesson_prints_are_those_that_it_stores(lesson: Path) -> None:
     assert differences(lesson) == []
 

@@ -297,7 +297,7 @@ def test_run_checks_its_files_in_one_table(write, capsys):
 def test_run_has_the_worst_exit_status(write, capsys):
     good, bad, none = (
         write("stage0_x.py", solution(0)),
-        write("stage3_mine.py", wrong_3()),
+        write("stage0_mine.py", changed(solution(0), ("op0=nl.multiply", "op0=nl.add"))),
         write("stage2_kv_tiling.py", get(2).blank),
     )
     assert main(["run", good, bad]) == 1

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...execution.execute import execute, redirect
+from ...execution.execute import execute
 from ...execution.execution import Execution, current, running
+from ...execution.redirect import redirect
 from ...isa.copies import MEMSET
 from ...machine import dtypes
 from ...machine.memory import FULL, HBM, PSUM, SBUF, contiguous, meta_of

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execution.execute import execute
-from ...execution.execution import running
+from ...execution.execute import execute, make, remember
+from ...execution.execution import current, running
 from ...isa.scalar import ACTIVATION
 from ...machine.memory import SBUF
 from ...tensors.tensor import Tensor
@@ -24,10 +24,6 @@ from .support import operand, tile, want_dtype
 
 _REDUCE_CMD = reduce_cmd
 """The enumeration, under a name that no parameter has."""
-
-
-_FUNCTIONS: dict[Any, tuple[Any, ...]] = {}
-"""By what names the function: the attributes of an activation without options."""
 
 
 def activation(
@@ -60,16 +56,23 @@ def activation(
         and scale == 1.0
         and reduce_cmd is IDLE
     ):
+        api = "nisa.activation"
+        execution = running() or current(api)
+        usual = mask is dtype is None
         try:
-            attrs = _FUNCTIONS[op]
-        except (KeyError, TypeError):
-            attrs = (activation_name(op, "nisa.activation"), False, False, None, 0)
-            _FUNCTIONS[op] = attrs
-        execution = running()
-        if execution is not None and execution.places_tiles:
-            needs_bias("nisa.activation")
-        out = None if dtype is None else want_dtype(dtype, "nisa.activation")
-        return execute(ACTIVATION, "nisa.activation", None, (data,), attrs, SBUF, out, mask)
+            known = execution.signatures.get((activation, op, data.meta)) if usual else None
+        except TypeError:  # no function has no hash
+            known = None
+        if execution.places_tiles:
+            needs_bias(api)
+        if known is not None:
+            return make(execution, known, api, (data,))
+        attrs = (activation_name(op, api), False, False, None, 0)
+        out = None if dtype is None else want_dtype(dtype, api)
+        made = execute(ACTIVATION, api, None, (data,), attrs, SBUF, out, mask)
+        if usual:
+            remember((activation, op, data.meta), ACTIVATION, attrs, SBUF, None, (data,))
+        return made
     return _activation(
         "nisa.activation",
         op,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execution.execute import execute
-from ...execution.execution import running
+from ...execution.execute import execute, make, remember
+from ...execution.execution import current, running
 from ...isa.copies import TENSOR_COPY, VECTOR_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
 from ...machine import dtypes
@@ -47,12 +47,24 @@ def nc_matmul(
     contracted too. Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
+    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
+    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
+    usual = plain and untiled and mask is None and not kwargs
+    usual = usual and type(stationary) is type(moving) is Tensor
+    if usual:
+        execution, srcs = running() or current(api), (stationary, moving)
+        key = (nc_matmul, stationary.meta, moving.meta)
+        known = execution.signatures.get(key)
+        if known is not None:
+            return make(execution, known, api, srcs)
+        if stationary.meta.space != PSUM and moving.meta.space != PSUM:
+            made = execute(NC_MATMUL, api, None, srcs, MATMUL_ATTRS, PSUM, dtypes.FLOAT32)
+            remember(key, NC_MATMUL, MATMUL_ATTRS, PSUM, dtypes.FLOAT32, srcs)
+            return made
     perf_mode = kwargs.pop("perf_mode", None) if kwargs else None
     dst = dst_of(kwargs, api) if kwargs else None
     a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
     b = moving if isinstance(moving, Tensor) else tile(moving, api)
-    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
-    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
     if not plain or not untiled:
         attrs: tuple[Any, ...] = (
             arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
@@ -83,18 +95,26 @@ def nc_transpose(
     shape and memory.
     """
     api = "nisa.nc_transpose"
+    execution = running() or current(api)
+    usual = mask is dtype is None and engine is UNKNOWN and not kwargs and type(data) is Tensor
+    if usual and not execution.places_tiles:
+        known = execution.signatures.get((nc_transpose, data.meta))
+        if known is not None:
+            return make(execution, known, api, (data,))
     dst = dst_of(kwargs, api) if kwargs else None
     t = data if isinstance(data, Tensor) else tile(data, api)
     wanted = None if engine is UNKNOWN else engine_name(engine, api)
     meta = t.meta
     small = meta.partitions <= 32 and meta.free <= 32
-    execution = running()
     multiplies = wanted == "tensor" or (wanted is None and not small)
-    if multiplies and execution is not None and execution.places_tiles:
+    if multiplies and execution.places_tiles:
         no_transpose(api)
     if wanted is None and dtype is None and not small:
         t = in_sbuf(t, api, "the tile") if meta.space == PSUM else t
-        return execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+        made = execute(NC_TRANSPOSE, api, dst, (t,), (), PSUM, None, mask)
+        if usual and t is data:
+            remember((nc_transpose, meta), NC_TRANSPOSE, (), PSUM, None, (t,))
+        return made
     if wanted not in (None, "tensor", "vector"):
         broken(
             "engine",

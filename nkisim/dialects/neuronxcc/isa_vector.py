@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...execution.execute import execute
-from ...execution.execution import current
+from ...execution.execute import execute, make, remember
+from ...execution.execution import current, running
 from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
 from ...isa.scan import TENSOR_TENSOR_SCAN
@@ -20,7 +20,8 @@ from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
 from ..functions import alu_of
-from .creation import fill, make
+from .creation import fill
+from .creation import make as make_tensor
 from .inserted import free_axes_in_order, same_free_size, tile_for_vector
 from .isa_support import (
     UNKNOWN,
@@ -52,6 +53,16 @@ def tensor_tensor(
 ) -> Tensor:
     """data1 op data2 for two tiles of one shape, not both in PSUM."""
     api = "nisa.tensor_tensor"
+    usual = mask is dtype is None and engine is UNKNOWN and not kwargs
+    usual = usual and type(data1) is type(data2) is Tensor
+    if usual:
+        execution, srcs = running() or current(api), (data1, data2)
+        try:
+            known = execution.signatures.get((tensor_tensor, op, data1.meta, data2.meta))
+        except TypeError:  # no operator has no hash
+            known = None
+        if known is not None:
+            return make(execution, known, api, srcs)
     dst = dst_of(kwargs, api) if kwargs else None
     a = data1 if isinstance(data1, Tensor) else tile(data1, api)
     b = data2 if isinstance(data2, Tensor) else tile(data2, api)
@@ -68,6 +79,11 @@ def tensor_tensor(
         attrs = (alu_of(op, api), engine_name(engine, api))
     if a.meta.free != b.meta.free:
         a, b = same_free_size(a, b, api)
+    elif usual:
+        made = execute(TENSOR_TENSOR, api, None, srcs, attrs, SBUF, out)
+        key = (tensor_tensor, op, a.meta, b.meta)
+        remember(key, TENSOR_TENSOR, attrs, SBUF, out, srcs)
+        return made
     return execute(TENSOR_TENSOR, api, dst, (a, b), attrs, SBUF, out, mask)
 
 
@@ -99,8 +115,23 @@ def tensor_scalar(
         )
     t = data if isinstance(data, Tensor) else tile(data, api)
     first = operand0 if isinstance(operand0, Tensor) else operand(operand0, api)
-    out = None if dtype is None else want_dtype(dtype, api)
     usual = reverse0 is reverse1 is False and engine is UNKNOWN
+    plain = usual and mask is dtype is None and not kwargs and dst is None
+    key: tuple[Any, ...] = ()
+    srcs: tuple[Tensor, ...] = (t, first)
+    if plain:
+        execution = running() or current(api)
+        key = (tensor_scalar, op0, t.meta, first.meta)
+        if op1 is not None:
+            second = operand1 if isinstance(operand1, Tensor) else operand(operand1, api)
+            srcs, key = (t, first, second), (*key, op1, second.meta)
+        try:
+            known = execution.signatures.get(key)
+        except TypeError:  # no operator has no hash
+            known = None
+        if known is not None:
+            return make(execution, known, api, srcs)
+    out = None if dtype is None else want_dtype(dtype, api)
     try:
         attrs = _SCALARS[op0, op1] if usual else None
     except (KeyError, TypeError):
@@ -116,6 +147,10 @@ def tensor_scalar(
         if usual:
             _SCALARS[op0, op1] = attrs
     tiled = None if first.meta.free == 1 else tile_for_vector(t, first, api, "operand0")
+    if plain and tiled is None:
+        made = execute(TENSOR_SCALAR, api, None, srcs, attrs, SBUF)
+        remember(key, TENSOR_SCALAR, attrs, SBUF, None, srcs)
+        return made
     if tiled is not None:  # two tiles, and what is left of the instruction
         pair = (tiled, t) if reverse0 else (t, tiled)
         if op1 is None:
@@ -176,6 +211,16 @@ def tensor_reduce(
     t = data if isinstance(data, Tensor) else tile(data, api)
     # 1, 1.0 and True are one key: looked for is what is of the type
     usual = type(axis) is int and type(negate) is type(keepdims) is bool
+    plain = usual and mask is dtype is dst is None
+    key = (tensor_reduce, op, axis, negate, keepdims, t.meta)
+    if plain:
+        execution = running() or current(api)
+        try:
+            known = execution.signatures.get(key)
+        except TypeError:  # no operator has no hash
+            known = None
+        if known is not None:
+            return make(execution, known, api, (t,))
     try:
         attrs = _REDUCTIONS[op, axis, negate, keepdims] if usual else None
     except (KeyError, TypeError):
@@ -188,6 +233,10 @@ def tensor_reduce(
             _REDUCTIONS[op, axis, negate, keepdims] = attrs
     if axis not in (-1, len(t.meta.shape) - 1):
         free_axes_in_order(t, axis, api)
+    elif plain:
+        made = execute(TENSOR_REDUCE, api, None, (t,), attrs, SBUF)
+        remember(key, TENSOR_REDUCE, attrs, SBUF, None, (t,))
+        return made
     return execute(
         TENSOR_REDUCE,
         api,
@@ -271,6 +320,15 @@ def tensor_copy(
 ) -> Tensor:
     """A copy of the on-chip tile `src`, in SBUF unless assigned or given `dst=` elsewhere."""
     api = "nisa.tensor_copy"
+    usual = mask is dtype is None and engine is UNKNOWN and not kwargs and type(src) is Tensor
+    if usual:
+        execution = running() or current(api)
+        known = execution.signatures.get((tensor_copy, src.meta))
+        if known is not None:
+            return make(execution, known, api, (src,))
+        made = execute(TENSOR_COPY, api, None, (src,), _ANY_ENGINE)
+        remember((tensor_copy, src.meta), TENSOR_COPY, _ANY_ENGINE, SBUF, None, (src,))
+        return made
     dst = dst_of(kwargs, api) if kwargs else None
     t = src if isinstance(src, Tensor) else tile(src, api)
     if type(t) is not Tensor:
@@ -307,7 +365,7 @@ def memset(
         )
     only(kwargs, api, "buffer")
     value = arguments.number(value, api, "value")
-    t = make(api, shape, dtype, kwargs.get("buffer"), "", None, {})
+    t = make_tensor(api, shape, dtype, kwargs.get("buffer"), "", None, {})
     attrs = (t.shape, engine_name(engine, api))
     if mask is not None:
         return execute(MEMSET, api, t, (Const(value),), attrs, SBUF, None, mask)

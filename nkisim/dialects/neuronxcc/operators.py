@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...execution.execute import execute, redirect
+from ...execution.execute import execute
 from ...execution.execution import running
+from ...execution.redirect import redirect
 from ...isa import alu
 from ...isa.copies import MEMSET, TENSOR_COPY
 from ...machine.memory import EMPTY, HBM, PARTIAL, PSUM, SBUF, ZERO

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ...execution.execute import execute
-from ...execution.execution import current
+from ...execution.execute import execute, write
+from ...execution.execution import current, running
 from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.errors import KernelError, broken, shown
+from ...tensors.const import of_float
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
@@ -20,7 +21,7 @@ from .tensor import NkiTensor
 
 _NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
 _UNKNOWN = _Engine.unknown
-_DONE = NkiInstruction()
+DONE = NkiInstruction()
 
 
 def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
@@ -68,6 +69,30 @@ def of_one_size(dst: Any, src: Any, api: str, what: str) -> tuple[Tensor, Tensor
     return found
 
 
+def again(key: tuple[Any, ...], api: str, dst: Any, srcs: tuple[Tensor, ...]) -> bool:
+    """Run what a call of `api` on tensors of these forms has come down to before, if that is known
+    (`remember`), and something has been written of each source; whether it ran."""
+    execution = running() or current(api)
+    try:
+        known = execution.signatures.get(key)
+    except TypeError:  # no operator has no hash
+        return False
+    if known is None:
+        return False
+    for s in srcs:
+        if s.buf.state == EMPTY:
+            return False
+    write(execution, known, api, dst, srcs, None, 3)
+    return True
+
+
+def plain_operand(x: Any) -> Any:
+    """The operand, if it is a float or a tensor without a run-time index; None for any other."""
+    if type(x) is float:
+        return of_float(x)
+    return x if type(x) is NkiTensor and not (x.runtime or x.tensor_index) else None
+
+
 def run(
     instruction: Instruction,
     api: str,
@@ -86,7 +111,7 @@ def run(
     except KernelError as error:
         _look_closer(error, api, dst, srcs, None, False)
         raise
-    return _DONE
+    return DONE
 
 
 def _run_on_unwritten(
@@ -111,7 +136,7 @@ def _run_on_unwritten(
     origin = current(api).origins.get(fresh.buf)
     if origin is not None and origin.likely is None:
         _look_closer(origin, api, dst, srcs, fresh, overwrites)
-    return _DONE
+    return DONE
 
 
 def _look_closer(
@@ -173,7 +198,7 @@ def on_chip(t: Tensor, api: str, what: str) -> Tensor:
 
 def done() -> NkiInstruction:
     """The handle that an instruction returns."""
-    return _DONE
+    return DONE
 
 
 def same_dtype(dst: Tensor, src: Tensor, api: str, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execute import remember
 from ...execution.execution import current, running
 from ...isa.copies import VECTOR_TRANSPOSE
 from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
@@ -17,14 +18,16 @@ from ...rules.arguments import flag, integers
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
 from .enums import engine, matmul_perf_mode
-from .isa_support import destination, engine_name, run, same_dtype
+from .isa_support import DONE, again, destination, engine_name, run, same_dtype
 from .objects import NkiInstruction
 from .support import option, tile
 from .targets import needs_trn2
+from .tensor import NkiTensor
 
 _ALL = np.ones(1, dtype=bool)
 
 
+_ANY_ENGINE = engine.unknown
 _PLAIN_MODE = matmul_perf_mode.none
 
 
@@ -89,6 +92,23 @@ def nc_matmul(
     accumulate=None adds to the elements of dst that have been written and overwrites the others.
     """
     api = "nisa.nc_matmul"
+    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
+    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
+    key: tuple[Any, ...] = ()
+    if (
+        type(dst) is type(stationary) is type(moving) is NkiTensor
+        and plain
+        and untiled
+        and perf_mode is _PLAIN_MODE
+        and accumulate is None
+        and dst.buf.state == EMPTY
+        and not (dst.runtime or stationary.runtime or moving.runtime)
+        and not (dst.tensor_index or stationary.tensor_index or moving.tensor_index)
+    ):
+        key = (nc_matmul, dst.meta, stationary.meta, moving.meta)
+        if again(key, api, dst, (stationary, moving)):
+            (running() or current(api)).accumulators.add(dst.buf)
+            return DONE
     into = destination(dst, api, group=32)
     a, b = tile(stationary, api, "stationary", group=32), tile(moving, api, "moving", group=32)
     double = False
@@ -98,8 +118,6 @@ def nc_matmul(
     program = running() or current(api)
     new = accumulate is None and into.buf.state == EMPTY
     adds = False if new else onto(into, accumulate, api)
-    plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
-    untiled = type(tile_position) is type(tile_size) is tuple and tile_position == tile_size == ()
     if plain and untiled and not double:
         attrs = _ADDING if adds else _OVERWRITING
     else:
@@ -117,6 +135,8 @@ def nc_matmul(
         needs_trn2(f"{api}(perf_mode=double_row)")
     out = run(NC_MATMUL, api, into, (a, b, into) if adds else (a, b), attrs)
     program.accumulators.add(into.buf)
+    if key:
+        remember(key, NC_MATMUL, attrs, into.meta, None, (a, b))
     return out
 
 
@@ -126,6 +146,16 @@ def nc_transpose(
     """The tile `data` (p, f), free axes collapsed, as (f, p): by TensorE into PSUM, by VectorE (32
     x 32) anywhere."""
     api = "nisa.nc_transpose"
+    key: tuple[Any, ...] = ()
+    if (
+        type(dst) is type(data) is NkiTensor
+        and engine is _ANY_ENGINE
+        and not (dst.runtime or dst.tensor_index or data.runtime or data.tensor_index)
+    ):
+        key = (nc_transpose, dst.meta, data.meta)
+        if again(key, api, dst, (data,)):
+            (running() or current(api)).accumulators.add(dst.buf)
+            return DONE
     into, t = destination(dst, api), tile(data, api, "data")
     wanted = engine_name(engine, api, "tensor", "vector")
     same_dtype(into, t, api, "data")
@@ -138,6 +168,8 @@ def nc_transpose(
         return run(VECTOR_TRANSPOSE, api, into, (t,))
     done = run(NC_TRANSPOSE, api, into, (t,))
     (running() or current(api)).accumulators.add(into.buf)  # a matmul, with the identity matrix
+    if key:
+        remember(key, NC_TRANSPOSE, (), into.meta, None, (t,))
     return done
 
 

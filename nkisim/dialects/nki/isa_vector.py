@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.execute import remember
 from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.mx import X4
 from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
@@ -26,10 +27,21 @@ from . import enums
 from .compute import maximum as _maximum
 from .compute import tensor_tensor_engine
 from .enums import engine, reduce_cmd
-from .isa_support import destination, engine_name, number, of_one_size, old_dtype, run
+from .isa_support import (
+    DONE,
+    again,
+    destination,
+    engine_name,
+    number,
+    of_one_size,
+    old_dtype,
+    plain_operand,
+    run,
+)
 from .objects import NkiInstruction
 from .support import operand, option, same_size, tile
 from .targets import needs_trn2
+from .tensor import NkiTensor
 
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 _ANY_ENGINE = engine.unknown
@@ -45,6 +57,16 @@ def tensor_tensor(
 ) -> NkiInstruction:
     """dst = data1 op data2 for two tiles of one size, not both in PSUM. Nothing is broadcast."""
     api = "nisa.tensor_tensor"
+    key: tuple[Any, ...] = ()
+    if (
+        type(dst) is type(data1) is type(data2) is NkiTensor
+        and engine is _ANY_ENGINE
+        and not (dst.runtime or data1.runtime or data2.runtime)
+        and not (dst.tensor_index or data1.tensor_index or data2.tensor_index)
+    ):
+        key = (tensor_tensor, op, dst.meta, data1.meta, data2.meta)
+        if again(key, api, dst, (data1, data2)):
+            return DONE
     into, a = of_one_size(dst, data1, api, "data1")
     b = tile(data2, api, "data2")
     same_size(a, b, api, "data2")
@@ -55,7 +77,10 @@ def tensor_tensor(
     if runs_on is None and into.meta.dtype not in _WIDE_INTEGERS and what.name != "power":
         # only where all three are integers of 32 bits the arithmetic is an integer one
         runs_on = "vector"
-    return run(TENSOR_TENSOR, api, into, (a, b), (what, runs_on))
+    done = run(TENSOR_TENSOR, api, into, (a, b), (what, runs_on))
+    if key:
+        remember(key, TENSOR_TENSOR, (what, runs_on), into.meta, None, (a, b))
+    return done
 
 
 def _pair(api: str, op: Any, value: Any, what: str) -> Tensor:
@@ -87,30 +112,48 @@ def tensor_scalar(
     """dst = (data op0 operand0) op1 operand1; operands are numbers or tiles (p, 1); reverse swaps
     an operator's inputs."""
     api = "nisa.tensor_scalar"
+    key: tuple[Any, ...] = ()
+    usual = reverse0 is reverse1 is False and engine is _ANY_ENGINE
+    first, second = plain_operand(operand0), plain_operand(operand1)
+    if (
+        usual
+        and type(dst) is type(data) is NkiTensor
+        and first is not None
+        and (op1 is None) == (operand1 is None) == (second is None)
+        and not (dst.runtime or dst.tensor_index or data.runtime or data.tensor_index)
+    ):
+        given = (data, first) if op1 is None else (data, first, second)
+        key = (tensor_scalar, op0, op1, dst.meta, *[t.meta for t in given])
+        if again(key, api, dst, given):
+            return DONE
     into, t = of_one_size(dst, data, api, "data")
     if reverse0 is reverse1 is False and engine is _ANY_ENGINE:
         try:
             attrs = _SCALARS[op0, op1]
         except (KeyError, TypeError):
-            second = None if op1 is None else alu_of(op1, api, "op1")
-            attrs = (alu_of(op0, api, "op0"), False, second, False, None)
+            other = None if op1 is None else alu_of(op1, api, "op1")
+            attrs = (alu_of(op0, api, "op0"), False, other, False, None)
             _SCALARS[op0, op1] = attrs
     else:
-        first = alu_of(op0, api, "op0")
+        what = alu_of(op0, api, "op0")
         runs_on = engine_name(engine, api, "vector", "scalar", "gpsimd")
-        second = None if op1 is None else alu_of(op1, api, "op1")
+        other = None if op1 is None else alu_of(op1, api, "op1")
         flags = flag(reverse0, api, "reverse0"), flag(reverse1, api, "reverse1")
-        attrs = (first, flags[0], second, flags[1], runs_on)
+        attrs = (what, flags[0], other, flags[1], runs_on)
     if op1 is None:
         if operand1 is not None:
             broken("argument", f"{api}: operand1 is given without op1", got=repr(operand1)[:80])
-        return run(TENSOR_SCALAR, api, into, (t, _pair(api, attrs[0], operand0, "operand0")), attrs)
-    srcs = (
-        t,
-        _pair(api, attrs[0], operand0, "operand0"),
-        _pair(api, attrs[2], operand1, "operand1"),
-    )
-    return run(TENSOR_SCALAR, api, into, srcs, attrs)
+        srcs: tuple[Tensor, ...] = (t, _pair(api, attrs[0], operand0, "operand0"))
+    else:
+        srcs = (
+            t,
+            _pair(api, attrs[0], operand0, "operand0"),
+            _pair(api, attrs[2], operand1, "operand1"),
+        )
+    done = run(TENSOR_SCALAR, api, into, srcs, attrs)
+    if key:
+        remember(key, TENSOR_SCALAR, attrs, into.meta, None, srcs)
+    return done
 
 
 def scalar_tensor_tensor(
@@ -175,8 +218,18 @@ def tensor_reduce(
 ) -> NkiInstruction:
     """A reduction of `data` over its last free axes `axis`, into dst."""
     api = "nisa.tensor_reduce"
-    into, t = destination(dst, api), tile(data, api, "data")
     flags = negate is False and (keepdims is True or keepdims is False)
+    key: tuple[Any, ...] = ()
+    if (
+        type(dst) is type(data) is NkiTensor
+        and flags
+        and type(axis) is int
+        and not (dst.runtime or dst.tensor_index or data.runtime or data.tensor_index)
+    ):
+        key = (tensor_reduce, op, axis, keepdims, dst.meta, data.meta)
+        if again(key, api, dst, (data,)):
+            return DONE
+    into, t = destination(dst, api), tile(data, api, "data")
     if flags and type(axis) is int and axis == len(t.meta.shape) - 1:
         try:
             attrs = _REDUCTIONS[op, axis][keepdims]
@@ -184,7 +237,10 @@ def tensor_reduce(
             what = alu_of(op, api)
             _REDUCTIONS[op, axis] = (what, axis, False, False), (what, axis, False, True)
             attrs = _REDUCTIONS[op, axis][keepdims]
-        return run(TENSOR_REDUCE, api, into, (t,), attrs)
+        done = run(TENSOR_REDUCE, api, into, (t,), attrs)
+        if key:
+            remember(key, TENSOR_REDUCE, attrs, into.meta, None, (t,))
+        return done
     axes = arguments.axes(axis, api)
     last_axes(t, axes, api)
     return run(
@@ -285,11 +341,23 @@ def tensor_copy(
     """dst = src, two tiles of one size on chip. `dtype` is of older versions, and says what dst
     has."""
     api = "nisa.tensor_copy"
+    key: tuple[Any, ...] = ()
     if dtype is not None:
         old_dtype(dtype, destination(dst, api), api)
+    elif (
+        type(dst) is type(src) is NkiTensor
+        and engine is _ANY_ENGINE
+        and not (dst.runtime or dst.tensor_index or src.runtime or src.tensor_index)
+    ):
+        key = (tensor_copy, dst.meta, src.meta)
+        if again(key, api, dst, (src,)):
+            return DONE
     into, t = of_one_size(dst, src, api, "src")
     if engine is _ANY_ENGINE:
-        return run(TENSOR_COPY, api, into, (t,), _NO_ENGINE)
+        done = run(TENSOR_COPY, api, into, (t,), _NO_ENGINE)
+        if key:
+            remember(key, TENSOR_COPY, _NO_ENGINE, into.meta, None, (t,))
+        return done
     wanted = engine_name(engine, api, "vector", "scalar", "gpsimd")
     if wanted == "scalar":
         needs_trn2(f"{api} on ScalarE")

@@ -109,11 +109,8 @@ class NkiKernel(Kernel):
         other = Execution(program.config, program.dialect, listener, program.spend)
         if program.lowering is not None:
             other.lower(program.lowering, 1)
-        other.kernel_code, other.grid, other.shared = (
-            program.kernel_code,
-            program.grid,
-            program.shared,
-        )
+        other.kernel_code, other.grid = program.kernel_code, program.grid
+        other.shared, other.queue = program.shared, program.queue  # in the order of their turns
         if listener is not None:
             listener.begun(other)
         program.position, other.position = (0,), (1,)

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...machine.memory import HBM, meta_of
-from ...machine.shapes import ShapeOnly, shape_only
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
 from ...tensors.runtime import RuntimeView
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Tensor, part
 from .objects import VirtualRegister
 
 _new: Any = object.__new__
@@ -111,10 +110,7 @@ class SubscriptedTensor(Tensor):
         made.meta = layout = found[0]
         made.off = off
         made.runtime = made.tensor_index = None
-        array = self.array
-        made.array = (
-            shape_only(layout.shape, array.dtype) if type(array) is ShapeOnly else array[tuple(cut)]
-        )
+        made.held = part(self, layout, tuple(cut))
         return made
 
     def _subscript(self, key: Any) -> SubscriptedTensor:

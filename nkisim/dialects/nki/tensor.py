@@ -14,6 +14,8 @@ from ...execution.execution import running
 from ...machine import dtypes
 from ...machine.memory import HBM
 from ...machine.running import dialect
+from ...machine.shapes import ShapeOnly
+from ...machine.values import Value
 from ...rules import arguments, source
 from ...rules.errors import broken
 from ...tensors import patterns, reshaping, strided, subscripts
@@ -34,8 +36,9 @@ class NkiTensor(SubscriptedTensor, NKIObject):
     __slots__ = ()
 
     def __init__(self, buf: Any, array: Any, meta: Any, off: Any) -> None:
+        kind = type(array)
         self.buf = buf
-        self.array = array
+        self.held = array if kind is Value or kind is ShapeOnly else Value(array)
         self.meta = meta
         self.off = off
         self.runtime = None

@@ -1,7 +1,8 @@
 """Submissions that try to get a grade that they have not earned, or to harm others. All of stage 1.
 
 Each is the text of a file; `{kernel}` stands for the honest kernel, `{honest!r}` for its text in
-quotes, `{repo}` for this repository.
+quotes, `{repo}` for this repository. Of those that never end one computes all the time; the others
+sleep, so that they take no time from the honest ones.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     + "{kernel:scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale"
     "->scale = 0.125}",
     # denial
-    "a loop without end": IMPORTS + "while True:\n    pass\n",
+    "a loop without end": IMPORTS + "import time\nwhile True:\n    time.sleep(0.1)\n",
     "all the memory": IMPORTS + "hoard = [bytearray(1 << 28) for _ in range(1 << 10)]\n",
     "a flood on stdout": IMPORTS
     + """
@@ -315,7 +316,7 @@ def later():
                     found.writer.flush()
                 except (OSError, ValueError):
                     pass
-        time.sleep(0.001)
+        time.sleep(0.05)
 threading.Thread(target=later, daemon=True).start()
 atexit.register(later)
 """,

@@ -79,7 +79,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder_of / name).write_text("import os\nos._exit(0)\n", encoding="utf-8")
     out = folder / "grades"
     arguments = ["grade", str(work), "--out", str(out), "--stages", "0,1", "--seed", SEED]
-    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "3"]) == 0
     return out
 
 
@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on_and_writes_the_same_bytes(graded, capsys):
     honest = next(p for p in kept if p.name.startswith("honest"))
     honest.unlink()  # as if it had not been judged yet
     arguments = ["grade", str(work), "--out", str(graded), "--stages", "0,1"]
-    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "2"]) == 0
+    assert main([*arguments, "--seconds", "6", "--memory", "2048", "-j", "3"]) == 0
     assert {name: (graded / name).read_bytes() for name in names} == before
     assert honest.exists()
 

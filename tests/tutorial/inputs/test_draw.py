@@ -9,7 +9,7 @@ from tests.tutorial.kernels import load, solution
 from tutorial import check, get, stages
 from tutorial.inputs.draw import OWN, Draw
 
-OTHERS = (Draw("summer"), Draw("exam 7"), Draw("x", sizes=True))
+OTHERS = (Draw("exam 7"), Draw("x", sizes=True))
 
 
 def arrays(cases):

@@ -131,7 +131,7 @@ def test_run_judges_each_file_in_a_process_of_its_own(tmp_path, capsys, monkeypa
         (tmp_path / name).write_text(text, encoding="utf-8")
         return str(tmp_path / name)
 
-    endless = write("stage0_loops.py", "while True:\n    pass\n")
+    endless = write("stage0_loops.py", "import time\nwhile True:\n    time.sleep(0.1)\n")
     files = [
         write("stage0_ends.py", "import ctypes\nctypes.CDLL(None).exit(0)\n"),
         write("stage0_right.py", solution(0)),
