@@ -346,10 +346,16 @@ class Recorded:
 
     def _holds(self, ran: evaluation.Ran, name: str) -> bool:
         """Whether some instruction wrote the twin's maxima, its m or those of a merge, as far as
-        these are numbers."""
+        these are numbers; and where it wrote some of the twin's sums, most of them."""
         kept = np.unique(_numbers(ran, name))
         kept = kept[np.abs(kept) < -evaluation.LOWEST] if name == "top" else _usual(kept)
-        return not kept.any() or self._most(kept, self.values[True])
+        if not kept.any():
+            return True
+        if not self._most(kept, self.values[True]):
+            return False
+        sums = _usual(_numbers(ran, "l"))
+        found = _among(sums[sums != 0], self.values[True]) if name == "m" else np.zeros(0)
+        return not found.any() or bool(found.mean() >= MOST)  # one sum may be alike by chance
 
     def _most(
         self,
