@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from ..reference.mistake import Mistake
 from ..trace.states import named_state
 from .evidence import Evidence
 from .trial import LANES, Misfit, Tiling, Trial
+from .trial import trial as tried_on
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
 TILE_ALONE = edits.ways(
@@ -56,7 +58,7 @@ def methods(evidence: Evidence) -> list[tuple[str, ...]]:
     problem = evidence.trials[0].problem
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
     if problem.splits:
-        return [texts]
+        return [texts, twins.MERGES]
     own = twins.PASSES if evidence.stage.number < 3 else texts[0]
     others = tuple(text for text in texts if text != own)
     return [(own,), others] if others else [(own,)]
@@ -187,9 +189,11 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
+    if evidence.recorded is None:
+        matches = [m for m in matches if "recorded" not in m.candidate.mistake.flags]
     if evidence.silent:
-        own = Recorded(evidence)
-        matches = [match for match in matches if own.may_be(match)]
+        seen = [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
+        matches = [match for match in matches if all(one.may_be(match) for one in seen)]
     fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
@@ -208,10 +212,20 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     return (shown or best)[0] if len(kinds) == 1 else None
 
 
+def _right_one(evidence: Evidence) -> Trial | None:
+    """A trial that the kernel answers rightly, with what every instruction wrote: there its m may
+    differ from that of a mistake that shows nowhere else."""
+    right = [t for t in evidence.trials if not t.wrong and t.result.run is not None]
+    if evidence.recorded is None or not right:
+        return None
+    best = min(right, key=lambda t: (_far_below(t), t.problem.n <= LANES, t.problem.n))
+    return tried_on(evidence.stage, evidence.kernel, best.case, keep_results=True)
+
+
 def _supported(evidence: Evidence, good: Sequence[Match]) -> list[Match]:
     """The matches that what was recorded supports most."""
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
-    recorded = Recorded(evidence)
+    recorded = Recorded(evidence, evidence.recorded)
     scores = [
         -1.0 if sign is None else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)
@@ -230,9 +244,9 @@ def _fits_all(evidence: Evidence, match: Match) -> bool:
 class Recorded:
     """What the instructions of a kernel wrote, as sorted lists of numbers."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, trial: Trial | None) -> None:
         self.evidence = evidence
-        self.trial = evidence.recorded
+        self.trial = trial
         self.values: dict[bool, NDArray[np.float64]] = {}
         if self.trial is not None:
             self._sort(self.trial)
@@ -268,9 +282,7 @@ class Recorded:
         told += [self._own_m(ran)] if splits else []
         found = self.evidence.overflow
         # a merge has factors besides, and NaN in the padding comes before any overflow
-        given = self.trial.case.args.values()
-        plain = all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
-        made = None if splits or not plain else _overflow(ran)
+        made = None if splits or not self._plain else _overflow(ran)
         if found is not None and made is not None:
             told.append(float(found[0] == made))
         against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
@@ -292,28 +304,44 @@ class Recorded:
         return float(_among(kept, values).mean())
 
     def may_be(self, match: Match) -> bool:
-        """Whether the m and the first l that the kernel names can be those of a mistake; True where
-        it names neither."""
+        """Whether the m and the first l that the kernel names can be those of a mistake; of a
+        kernel that names no m, whether it computes the mistake's maxima at all."""
         ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
         if ran is None or not run:
             return True
-        writes = {
-            name: [np.ravel(w.value).astype(np.float64) for one in own for w in run.writes(one)]
-            for name, own in named_state(run.names()).items()
-        }
-        made = _joined(writes.get("m", []))
-        if made.size and not self._may_be_m(_numbers(ran, "m"), made, "alpha" in ran.kept):
+        named = named_state(run.names())
+        written = [_written(run, own) for own in named.get("m", [])]
+        made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
+        online = "alpha" in ran.kept
+        if made.size and not self._may_be_m(_numbers(ran, "m"), made, last, online):
+            return False
+        if self._plain and not self._holds(ran, "top"):
+            return False
+        if not made.size and online and self._plain and not self._holds(ran, "m"):
             return False
         if match.candidate.mistake not in ATTENTION:
             return True  # it is about lengths, splits or blocks, which l may hold in many ways
         first = np.ravel(ran.kept.get("l", [np.zeros(0)])[0])
-        begins = [x for x in writes.get("l", [])[:4] if x.size == first.size and x.any()]
-        near = (np.allclose(first, x, rtol=1e-4, equal_nan=True) for x in begins)
-        return not begins or any(near)
+        written = [_written(run, own) for own in named.get("l", [])]
+        # a kernel that loads all keys at once may update l several times for them
+        sums = [x for own in written for x in (*own[:4], *(x for x in own[-1:] if _finite(x)))]
+        sums = [x for x in sums if x.size == first.size and x.any()]
+        digits = 1e-4 if self.evidence.stage.tolerance is None else 2e-2
+        near = (np.allclose(first, x, rtol=digits, equal_nan=True) for x in sums)
+        return not sums or any(near)
 
-    def _may_be_m(self, twin: NDArray[np.float64], made: NDArray[np.float64], online: bool) -> bool:
-        """Whether a kernel whose m holds these numbers can hold a twin's maxima: as they are,
-        unscaled, negated or as powers of two. Several passes may take their max in other parts."""
+    def _may_be_m(
+        self,
+        twin: NDArray[np.float64],
+        made: NDArray[np.float64],
+        last: NDArray[np.float64],
+        online: bool,
+    ) -> bool:
+        """Whether a kernel whose m holds these numbers, and some `last`, can hold a twin's maxima:
+        as they are, unscaled, negated or as powers of two. Several passes may take their max in
+        other parts."""
+        if not twin.size:
+            return True  # of a merge alone
         kept, shown = _usual(twin), _usual(made)
         if not kept.size:  # the twin's m never leaves its start, or is lost to NaN
             same_side = (twin > 0).any() == (made > 0).any()
@@ -321,13 +349,47 @@ class Recorded:
         if len(shown) == 1 == len(kept):
             # both stay at their starts: any number, but 0 is not another
             return bool(kept.any() == shown.any())
-        assert self.trial is not None
         beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
-        if not online or beyond or not shown.any():
+        if not online or beyond:
             return True  # it read what the twin did not
-        units = (1.0, self.trial.problem.scale or 1.0, np.log(2), 1 / np.log(2))
-        shares = [_among(sign * kept / u, shown).mean() for u in units for sign in (1, -1)]
-        return bool(max(shares) >= MOST)
+        if not shown.any():
+            return len(made) == len(last)  # filled once, and never used
+        return self._most(kept, shown, _usual(last))
+
+    def _holds(self, ran: evaluation.Ran, name: str) -> bool:
+        """Whether some instruction wrote the twin's maxima, its m or those of a merge, as far as
+        these are numbers; and where it wrote some of the twin's sums, most of them."""
+        kept = np.unique(_numbers(ran, name))
+        kept = kept[np.abs(kept) < -evaluation.LOWEST] if name == "top" else _usual(kept)
+        if not kept.any():
+            return True
+        if not self._most(kept, self.values[True]):
+            return False
+        sums = _usual(_numbers(ran, "l"))
+        found = _among(sums[sums != 0], self.values[True]) if name == "m" else np.zeros(0)
+        return not found.any() or bool(found.mean() >= MOST)  # one sum may be alike by chance
+
+    def _most(
+        self,
+        kept: NDArray[np.float64],
+        shown: NDArray[np.float64],
+        last: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Whether most of a twin's maxima are among sorted numbers, in one of the units of m, and
+        those that a kernel kept last are among the twin's."""
+        scale = self.trial.problem.scale if self.trial is not None else 1.0
+        own = np.zeros(0) if last is None else last
+        for unit in (1.0, scale or 1.0, np.log(2), 1 / np.log(2)):
+            for turned in (kept / unit, -kept / unit):
+                if _among(turned, shown).mean() >= MOST:
+                    return bool(_among(own, np.sort(turned)).all())
+        return False
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether all inputs of the recorded trial are finite."""
+        given = self.trial.case.args.values() if self.trial is not None else ()
+        return all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
 
     def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
@@ -367,6 +429,15 @@ class Recorded:
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)
 
 
+def _written(run: Any, name: str) -> list[NDArray[np.float64]]:
+    """All that a run wrote to a named tensor, in order."""
+    return [np.ravel(write.value).astype(np.float64) for write in run.writes(name)]
+
+
+def _finite(numbers: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(numbers).all())
+
+
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Which numbers there are, without infinities, NaN and what stands for infinity."""
     return np.unique(numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e30)])
@@ -386,7 +457,8 @@ def _mean(shares: Sequence[float | None], default: float) -> float:
 @cache
 def _tile_alone(text: str) -> str:
     """A text in which l and acc are what the tile alone adds."""
-    return next(made for way in TILE_ALONE if (made := edits.edited(text, way)) is not None)
+    ways = (edits.edited(text, way) for way in TILE_ALONE)
+    return next((made for made in ways if made is not None), text)  # else a merge of states
 
 
 def _but(ran: evaluation.Ran, name: str, *others: evaluation.Ran) -> NDArray[np.float64]:

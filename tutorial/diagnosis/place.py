@@ -140,7 +140,8 @@ def advice(evidence: Evidence, placed: bool) -> str:
         )
     if evidence.overflow is not None and evidence.is_plain(evidence.first):
         return f"{shape}. {_overflowed(*evidence.overflow)}"
-    if evidence.observed(evidence.first) is not None:
+    observed = evidence.observed(evidence.first)
+    if observed is not None and all(x is not None for x in (observed.m, observed.l, observed.acc)):
         return f"{shape}. {_after_the_tiles(evidence)}"
     case = evidence.answers[evidence.first].result.case
     reveals = (

@@ -219,6 +219,8 @@ class Trial:
             return None
         given = twins.names(problem, tiles, splits)
         args = self.case.args
+        if problem.splits and (ran := evaluation.run(twins.SPLIT_STATES, given)) is not None:
+            given |= {name: ran.kept[name][-1] for name in "MLA"}
         if "k_blocks" in args:
             block = int(args["k_blocks"].shape[2])
             more = max(-(-problem.n // block) - args["block_table"].shape[1], 0)

@@ -26,6 +26,12 @@ max is not the max of what exp sees.
 The scale is applied to the scores but not to the max that is subtracted from them: both must be
 scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
+        {|& alpha = exp(scale * m - m_new)}
+== scale missing in some tiles [tiles]
+The scale is missing in some of the tiles, the first one or those after it: every tile needs the
+same qk = softmax_scale * q^T k.
+    qk = (raw if t else scale * raw)
+    qk = (scale * raw if t else raw)
 == scale missing in the sum
 The scale is missing in the pass that sums the weights: every pass needs the same qk =
 softmax_scale * q^T k.
@@ -75,6 +81,14 @@ The scores are multiplied by sqrt(d); they must be divided by it.
 The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the size of a head.
     qk = float32(1 / sqrt(n)) * raw
     qk = (scale if given else float32(1 / sqrt(n))) * raw
+== default scale is another
+Where the caller gives no softmax_scale, another number than 1/sqrt(d) is taken: half of it, twice
+of it, its negative or 0.
+    qk = (scale if given else float32({0.5|2|-1|0} / sqrt(d))) * raw
+== scale is 1/sqrt(tile)
+The scale is 1 over the square root of the tile's width; it must be 1/sqrt(d), from the size of a
+head.
+    qk = (scale if given else float32(1 / sqrt({128|64|256|512}))) * raw
 == scale is 1/sqrt(G) [heads]
 The scale is 1/sqrt(G), from the number of query heads of a group; it must be 1/sqrt(d), from the
 size of a head.
@@ -104,7 +118,7 @@ m_new).
     p = exp(qk) & alpha = exp(m - m_new) * 1
 == max added
 The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
-    p = exp(qk - m_new) => p = exp(qk + m_new)
+    p = exp(qk - m_new) => p = exp(qk + m_new) {|& alpha = exp(m + m_new)}
     p = exp(qk - m) => p = exp(qk + m)
 == max not subtracted in the sum
 The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
@@ -130,6 +144,11 @@ negative their largest absolute value is far above them.
 The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = where(padding, inf, qk).min(axis=1, keepdims=True)
     m_tile = qk.min(axis=1, keepdims=True)
+== max of a part of the tile [recorded]
+The max is taken of a part of the tile's scores only: m must be the largest of all of them, or
+exp(qk - m) overflows.
+    m_tile = qk[:, {:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
+        len(keys) // 128}].max(axis=1, keepdims=True)
 == mean of the scores
 The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = qk.mean(axis=1, keepdims=True)
@@ -211,7 +230,7 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
 m takes the smaller of the old m and the tile's max: it must take the larger.
     m_new = minimum(m, m_tile) if t else m_tile
     m_new = minimum(m, m_tile)
-    m = maximum => m = minimum(m, m_tile) if t else m_tile
+    m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == m never raised
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
@@ -245,10 +264,11 @@ l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 
     l = l / alpha + p.sum(axis=1, keepdims=True)
     l = l * (exp(m_new - m) if t else 0) + p.sum(axis=1, keepdims=True)
 == factor of a tile's sum inverted
-A tile's sum of weights is brought to the max of all by the inverse factor: it is exp(m_tile - m),
-never above 1.
-    l = l + => l = l + exp(m - qk.max(axis=1, keepdims=True)) * exp(qk - qk.max(axis=1,
-        keepdims=True)).sum(axis=1, keepdims=True)
+What a tile adds is brought to the max of all by the inverse factor: it is exp(m_tile - m), never
+above 1.
+    <l-inverse>
+    <acc-inverse>
+    <l-inverse> & <acc-inverse>
 == alpha inverted for acc
 acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     acc = acc / alpha + p @ v_tile.T
@@ -267,6 +287,8 @@ which is relative to m_new already.
     l = (l + p.sum(axis=1, keepdims=True)) * alpha
     acc = (acc + p @ v_tile.T) * alpha
     l = (l + p.sum(axis=1, keepdims=True)) * alpha & acc = (acc + p @ v_tile.T) * alpha
+    l = (l + p.sum(axis=1, keepdims=True)) * (alpha if t else 1)
+    acc = (acc + p @ v_tile.T) * (alpha if t else 1)
 == rescaled twice
 The old sum is rescaled by alpha twice.
     l = l * alpha * alpha + p.sum(axis=1, keepdims=True)
@@ -295,8 +317,27 @@ m_new)), and where it is scaled already, exp(m_old - m_new).
     alpha = exp((m - m_new) {/|*} scale)
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         & p = exp(scale * (where(padding, LOWEST, raw) - m_new))
+    alpha = exp(m / scale - m_new)
     l = l * exp((m - m_new) {/|*} scale) + p.sum(axis=1, keepdims=True)
     acc = acc * exp((m - m_new) {/|*} scale) + p @ v_tile.T
+== p and alpha to different bases
+p and alpha are powers of different bases: both must be powers of e, or both powers of 2 of scores
+that are multiplied by log2(e) = 1.4427.
+    p = exp(1.442695 * (qk - m_new))
+    alpha = exp(1.442695 * (m - m_new))
+== log2(e) in a power of e
+The scores are multiplied by log2(e) = 1.4427, and exp is taken of them: log2(e) belongs to powers
+of 2, and exp takes the scores as they are.
+    qk = 1.442695 * scale * raw
+== alpha of one max alone
+alpha is exp of one max alone: it is exp(m_old - m_new), of their difference.
+    alpha = exp({-m_new|m|m_new|-m})
+== alpha on the new part
+The new tile's part is multiplied by alpha, and the old sum is not: alpha = exp(m_old - m_new)
+brings the old sum to the new max, and p is relative to it already.
+    l = l + alpha * p.sum(axis=1, keepdims=True)
+    acc = acc + alpha * (p @ v_tile.T)
+    l = l + alpha * p.sum(axis=1, keepdims=True) & acc = acc + alpha * (p @ v_tile.T)
 == l not accumulated
 l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True)
@@ -306,11 +347,12 @@ acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all til
     acc = acc * alpha => acc = p @ v_tile.T
     acc = acc + => acc = p @ v_tile.T
 == m never updated [alpha]
-m stays what it was before the loop, so that alpha = exp(m_old - m_new) drops all that came before
-the last tile: end every tile with m = m_new.
+m stays what it was before the loop, so that alpha = exp(m_old - m_new) is not the factor from one
+tile's m to the next: end every tile with m = m_new.
     m = m_new => pass & m_new = m_tile
     m = m_new => pass
     m = m_new => pass & alpha = zeros((G, 1))
+    m = m_new => m = m if t else m_new
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
     l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
@@ -321,30 +363,37 @@ acc is never divided by l: o = acc / l.
 == multiplied by l
 acc is multiplied by l; it must be divided by it: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc * l
+    o[0] => o[0] = acc * l
+== division turned round
+l is divided by acc: it is the other way round, o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = l / acc
+    o[0] => o[0] = l / acc
 == divided twice
 The output is divided by l twice.
     o[b => o[b, h * G : (h + 1) * G] = acc / l / l
+    acc = acc + => acc = acc + p @ v_tile.T / l
+    o[0] => o[0] = acc / l / l
 == divided by the square root of l
 acc is divided by the square root of l; it must be divided by l: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc / sqrt(l)
 == epsilon in the division
 Something is added to l before the division: o = acc / l, and l cannot be 0 where there are keys,
 for the largest weight is 1.
-    o[b => o[b, h * G : (h + 1) * G] = acc / (l + float32({1e-5|1e-6|1e-4|1e-3|1e-2|0.1|1.0}))
+    o[b => o[b, h * G : (h + 1) * G] = acc / (l + float32({1e-5|1e-6|1e-4|1e-3|1e-2|0.1}))
 == l starts at 1
-l starts at 1: it must start at 0, for it sums the weights and nothing else.
+l starts at 1, or 1 is added to it before the division: it must start at 0, for it sums the
+weights and nothing else.
     l = zeros => l = ones((G, 1))
 == acc starts at 1
 acc starts at 1: it must start at 0, for it sums the weighted values and nothing else.
     acc = zeros => acc = zeros((G, d)) + 1
 == divided inside the loop
-acc is divided by l inside the loop: l is not complete before the last tile, so divide once, after
-the loop.
+acc is divided by l inside the loop: each tile's part must be divided once, and by the complete l,
+so divide after the loop.
     acc = (acc * alpha + p @ v_tile.T) / l <end>
     acc = acc * alpha + p @ v_tile.T / l <end>
     acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
     acc = (acc + p @ v_tile.T) / l <end>
-    acc = acc + p @ v_tile.T / l <end>
 == divided by n
 acc is divided by the number of keys; it must be divided by l, the sum of the weights.
     o[b => o[b, h * G : (h + 1) * G] = acc / {n|max(lengths[b], 1)}
@@ -386,6 +435,8 @@ acc stays 0: every tile adds its weighted values, acc = acc alpha + p v^T.
 l sums the scores; it must sum their weights p = exp(qk - m).
     l = l * alpha + where(padding, 0, qk).sum(axis=1, keepdims=True)
     l = l + where(padding, 0, qk).sum(axis=1, keepdims=True)
+    l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
+    l = l + where(padding, 0, qk - m).sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
     l = l * alpha + square(p).sum(axis=1, keepdims=True)
@@ -432,6 +483,9 @@ The first tile is skipped in the weighted sum.
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
+== second tile skipped
+The second tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
@@ -439,13 +493,21 @@ Only the first tile is visited: the loop must visit all {tiles} tiles.
 Only the last tile counts: the loop must visit all {tiles} tiles, and keep what it has so far.
     for t, keys => for t, keys in list(enumerate(tiles))[-1:]:
 == first half of the tiles only
-Only the first half of the tiles is visited: the loop must visit all {tiles} tiles.
+Only the first half of the tiles counts, in the order in which they are read: all {tiles} tiles
+must.
     for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:
 == first half of every tile only
-Only the first half of every tile is read: tiles of half the width need twice as many turns of the
-loop.
+Every second tile is left out, or the second half of every tile: where what one turn of the loop
+reads ends, the next turn must begin.
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
+    for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+== every second tile left out of the sum [tiles, all keys]
+Every second tile is left out of the sum of the weights: all passes must visit all {tiles} tiles.
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+== every second tile left out of the weighted sum [tiles, all keys]
+Every second tile is left out of the weighted sum: all passes must visit all {tiles} tiles.
+    [3] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
 == first tile's max only [all keys]
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
@@ -468,6 +530,10 @@ the tile's own keys.
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
     k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+== tiles one key apart [tiles]
+Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
+    @_tile = @[b, h][:, t + arange(len(keys))]
+    k_tile = k[b, h][:, t + arange(len(keys))] & v_tile = v[b, h][:, t + arange(len(keys))]
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
@@ -524,11 +590,11 @@ Query heads read the wrong KV head: query head h reads KV head h // G, with G = 
 == KV head of K is another [heads]
 K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    k_tile = k[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+    k_tile = k[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)}][:, keys]
 == KV head of V is another [heads]
 V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    v_tile = v[b, {-1 - h|(h + 1) % Hkv}][:, keys]
+    v_tile = v[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)}][:, keys]
 == KV heads skipped [heads]
 A KV head's group is never computed: every KV head has {G} query heads, and a row of the output for
 each.
@@ -570,7 +636,9 @@ m is shared by the heads of a group: each of its {G} query heads needs its own m
 == alpha of another head [heads]
 alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
 m_new).
-    alpha = broadcast_to(exp(m - m_new)[:1], (G, 1))
+    alpha = broadcast_to(exp(m - m_new)[{:1|-1:}], (G, 1))
+    l = l * alpha[{:1|-1:}] + p.sum(axis=1, keepdims=True)
+    acc = acc * alpha[{:1|-1:}] + p @ v_tile.T
     alpha = exp(m[:1] - m_new)
 == l shared [heads]
 l is shared by the heads of a group: each of its {G} query heads needs its own l.
@@ -579,6 +647,10 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
     l = l * alpha + broadcast_to(p.sum(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     o[b => o[b, h * G : (h + 1) * G] = acc / {l.sum()|l[0]|l[-1]|l.mean()}
     l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+== l of another head [heads]
+A head is divided by another head's l: each of the {G} query heads of a group has its own.
+    o[b => o[b, h * G : (h + 1) * G] = acc / {l[::-1]|roll(l, 1, axis=0)|roll(l, -1, axis=0)}
+    o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == m and l shared [heads]
 m and l are shared by the heads of a group: each of its {G} query heads needs its own.
     m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
@@ -593,30 +665,24 @@ All groups update one state: each KV head needs its own m, l and acc.
 == acc not cleared between heads [heads, in turn]
 acc is not cleared between heads: it still holds what the head before left, and must start at 0
 for every head.
-    acc = zeros => acc = left("acc", None, zeros((G, d)))
-    acc = zeros => acc = left("acc", None, zeros((G, d)))
-        & m = full => m = left("m", None, full((G, 1), LOWEST))
+    <acc> {|& <m>}
 == l not cleared between heads [heads, in turn]
 l is not cleared between heads: it still holds what the head before left, and must start at 0 for
 every head.
-    l = zeros => l = left("l", None, zeros((G, 1)))
-    l = zeros => l = left("l", None, zeros((G, 1)))
-        & m = full => m = left("m", None, full((G, 1), LOWEST))
+    <l> {|& <m>}
 == l and acc not cleared between heads [heads, in turn]
 l and acc are not cleared between heads: they still hold what the head before left, and must start
 at 0 for every head.
-    l = zeros => l = left("l", None, zeros((G, 1)))
-        & acc = zeros => acc = left("acc", None, zeros((G, d)))
+    <l> & <acc>
 == m not cleared between heads [heads, in turn]
 m is not reset between heads: it still holds the max of the head before, and must start at -inf
 for every head.
-    m = full => m = left("m", None, full((G, 1), LOWEST))
+    <m>
+    m = full => m = left("m", None, full((G, 1), LOWEST)) if h % per else full((G, 1), LOWEST)
 == state not cleared between heads [heads, in turn]
 The accumulators m, l and acc are not cleared between heads: the next head starts from what the
 head before left.
-    m = full => m = left("m", None, full((G, 1), LOWEST))
-        & l = zeros => l = left("l", None, zeros((G, 1)))
-        & acc = zeros => acc = left("acc", None, zeros((G, d)))
+    <m> & <l> & <acc>
 == one row of p [heads]
 The values of a group are all weighed by the same row of p: each of its {G} query heads has its
 own.
@@ -633,7 +699,14 @@ nowhere else.
     v_tile = scale * v[b, h][:, keys]
 """,
     {
+        "l-inverse": "l = l + => l = l + exp(m - qk.max(axis=1, keepdims=True)) * "
+        "exp(qk - qk.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)",
+        "acc-inverse": "acc = acc + => acc = acc + exp(m - qk.max(axis=1, keepdims=True)) * "
+        "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
+        "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
+        "l": 'l = zeros => l = left("l", None, zeros((G, 1)))',
+        "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d)))',
         "row": "{(h * G + g) // Hkv|h * G + g}",
     },
 )

@@ -60,11 +60,49 @@ The factors of the merge are inverted: they are exp(m_s - m), never above 1.
     a = exp(m - m_a) & b_ = exp(m - m_b)
     o[0] => lse = where(L > 0, M + log(L), LOWEST); w = exp(lse.max(axis=0) - lse); o[0] = (where(L
         > 0, A / L, 0) * w).sum(axis=0) / w.sum(axis=0)
+== factor of one split for all
+All splits are weighed by one split's factor, in acc, in l or in both: split s has its own, exp(m_s
+- m).
+    acc = (A => acc = (A * weight[{{0|-1}}]).sum(axis=0)
+    l = (L => l = (L * weight[{{0|-1}}]).sum(axis=0)
+    acc = (A => acc = (A * weight[{{0|-1}}]).sum(axis=0) & l = (L => l = (L *
+        weight[{{0|-1}}]).sum(axis=0)
+== weights summed in place of l in the merge
+acc is divided by the sum of the factors exp(m_s - m): l is the sum of every split's l times its
+factor.
+    l = (L => l = weight.sum(axis=0)
 == one merge factor inverted
 A factor of the merge is inverted: they are exp(m_a - m) and exp(m_b - m), never above 1.
     a = exp(m - m_a)
     b_ = exp(m - m_b)
     a = exp(m - m_a) if s else ones((Hq, 1))
+== m and l exchanged between split and merge
+m and l change places between the split and the merge: what is stored as m must be loaded as m, and
+l as l.
+    M[s => M[s, h * G : (h + 1) * G] = l & L[s => L[s, h * G : (h + 1) * G] = m
+== divided in the merge loop
+acc is divided by l in every step of the merge: divide once, after the last split.
+    acc = acc_a => acc = (acc_a * a + acc_b * b_) / l {{|& o[0] => o[0] = acc}}
+== acc not accumulated in the merge
+The merged acc is the last split's alone: it must be acc_a exp(m_a - m) + acc_b exp(m_b - m).
+    acc = acc_a => acc = acc_b * b_
+    acc = (A => acc = (A * weight)[-1]
+== l not accumulated in the merge
+The merged l is the last split's alone: it must be l_a exp(m_a - m) + l_b exp(m_b - m).
+    l = l_a => l = l_b * b_
+    l = (L => l = (L * weight)[-1]
+== a split missing in the merged acc
+A split is left out of the merged acc, but not of l: both go over all {{S}} splits.
+    acc = (A => acc = (A * weight)[{{: max(S - 1, 1)|min(1, S - 1) :}}].sum(axis=0)
+== a split missing in the merged l
+A split is left out of the merged l, but not of acc: both go over all {{S}} splits.
+    l = (L => l = (L * weight)[{{: max(S - 1, 1)|min(1, S - 1) :}}].sum(axis=0)
+== state of another split
+The merge reads a neighbour's state: in turn s it must read the state of split s, or one split is
+counted twice and another one never.
+    m_b, l_b => m_b, l_b, acc_b = M[max(s - 1, 0)], L[max(s - 1, 0)], A[max(s - 1, 0)]
+    m_b, l_b => m_b, l_b, acc_b = M[min(s + 1, S - 1)], L[min(s + 1, S - 1)], A[min(s + 1, S - 1)]
+    return M[lo => return M[max(lo - 1, 0)], L[max(lo - 1, 0)], A[max(lo - 1, 0)]
 == old state not rescaled in the merge
 In the merge the new split's state is rescaled, the old one is not: both need their factor.
 {MERGE}
@@ -100,15 +138,18 @@ exp(m_b - m). {MERGE}
     a = exp(m_b - m) & b_ = exp(m_a - m)
     a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
 == m not raised in the merge
-m is not raised in the merge: it must be the larger of the two, or exp(m_s - m) overflows.
-    m = M.max => m = M[{{0|-1}}]
+m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
+    m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)}}
+    m = maximum(m_a => m = (m_a + m_b) / 2
     m = maximum(m_a => m = m_a if s else m_b
     m = maximum(m_a => m = m_b
     m = maximum(m_a => m = m_a
 == m of the merge not kept
 The merged m is not kept for the next split: end every step with m = m_new, or the old state's
 factor is wrong.
-    m_a, l_a => m_a, l_a, acc_a = full((Hq, 1), LOWEST), l, acc
+    m_a, l_a => m_a, l_a, acc_a = {{full((Hq, 1), LOWEST)|M[0]|M[-1]}}, l, acc
+    return m, l => return {{m_a|m_b}}, l, acc
+    pairs += => pairs += [({{m_a|m_b}}, l, acc)]
 == no max in the merge
 The states are merged by exp(m_s) instead of exp(m_s - m): it overflows, or underflows for all
 splits.
@@ -122,7 +163,8 @@ The splits' outputs are weighed and added, and divided by the number of splits, 
 their weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0) / S
 == weighed outputs not divided in the merge
-The splits' outputs are weighed and added, and never divided by the sum of their weights.
+The splits' outputs are weighed and added, and never divided by the sum of their weights: that
+division is missing, or l is the largest of the weights.
     o[0] = where(L == 0, 0, A / L * L * exp(M - (M + log(L)).max(axis=0))).sum(axis=0)
 == outputs not weighed in the merge
 The splits' outputs are added as they are, and divided by the sum of the weights: each must be
@@ -159,6 +201,10 @@ or none.
         max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice
 Some tiles are counted twice: another split has them already.
+    for s, tiles in => for s, tiles in enumerate([whole[{{s|s * up}} :][:{{ up|}}] for s in
+        range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) :][: len(whole) // S +
+        (s < len(whole) % S)] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
         in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[max(s * up - s, 0) :][:up] for s in
@@ -178,6 +224,11 @@ The same split is merged {{S}} times: in turn s the state of split s must be rea
 == m of one split for all
 All splits are merged with one split's m: each split's l and acc are relative to its own.
     m_b, l_b => m_b, l_b, acc_b = M[{{0|-1}}], L[s], A[s]
+== l or acc of one split for all
+l or acc is read from the same split in every turn of the merge: in turn s all three, m, l and acc,
+must be those of split s.
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[{{0|-1}}], A[s]
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[s], A[{{0|-1}}]
 == states stored in one place
 All splits leave their states in the same place: split s belongs at index s.
     M[s => M[0, h * G : (h + 1) * G] = m & L[s => L[0, h * G : (h + 1) * G] = l

@@ -66,6 +66,7 @@ for b in range(B):
             m_tile = qk.max(axis=1, keepdims=True)
             m = maximum(m, m_tile)
             keep(h, m=m)
+        keep(h, top=m)
         for t, keys in enumerate(tiles):
             <scores>
             p = exp(qk - m)
@@ -126,6 +127,7 @@ for s in range(S):
     b_ = exp(m_b - m)
     l = l_a * a + l_b * b_
     acc = acc_a * a + acc_b * b_
+    keep(0, top=m)
 o[0] = acc / l
 """
 
@@ -134,6 +136,51 @@ m = M.max(axis=0)
 weight = exp(M - m)
 l = (L * weight).sum(axis=0)
 acc = (A * weight).sum(axis=0)
+keep(0, top=m)
+o[0] = acc / l
+"""
+
+
+_STEP = """\
+m = maximum(m_a, m_b)
+a = exp(m_a - m)
+b_ = exp(m_b - m)
+l = l_a * a + l_b * b_
+acc = acc_a * a + acc_b * b_
+keep(0, top=m)
+"""
+
+_FROM_A_STATE = """\
+(m, l, acc) = M[order[0]], L[order[0]], A[order[0]]
+for s in order[1:]:
+    m_a, l_a, acc_a = m, l, acc
+    m_b, l_b, acc_b = M[s], L[s], A[s]
+    <step>
+o[0] = acc / l
+"""
+
+_PAIRS = """\
+states = [(M[s], L[s], A[s]) for s in range(S)]
+while len(states) > 1:
+    pairs = []
+    for i in range(0, len(states) - 1, 2):
+        (m_a, l_a, acc_a), (m_b, l_b, acc_b) = states[i : i + 2]
+        <step>
+        pairs += [(m, l, acc)]
+    states = pairs + states[2 * len(pairs) :]
+(m, l, acc) = states[0]
+o[0] = acc / l
+"""
+
+_HALVES = """\
+def joined(lo, hi):
+    if hi - lo == 1:
+        return M[lo], L[lo], A[lo]
+    (m_a, l_a, acc_a) = joined(lo, (lo + hi) // 2)
+    (m_b, l_b, acc_b) = joined((lo + hi) // 2, hi)
+    <step>
+    return m, l, acc
+(m, l, acc) = joined(0, S)
 o[0] = acc / l
 """
 
@@ -164,6 +211,17 @@ PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
 SPLITS_IN_TURN, SPLITS_AT_ONCE = (
     _filled(_SPLITS, tile=_TILE, merge=merge) for merge in (_MERGE_IN_TURN, _MERGE_AT_ONCE)
 )
+
+SPLIT_STATES = _filled(_SPLITS, tile=_TILE, merge="keep(0, M=M, L=L, A=A)")
+"""Keeps the states of all splits, which the texts of a merge read."""
+_IN_ORDER = ("order = range(S)\n", "order = range(S - 1, -1, -1)\n")
+MERGES = (
+    *(order + _filled(_FROM_A_STATE, step=_STEP) for order in _IN_ORDER),
+    _IN_ORDER[1] + _MERGE_IN_TURN.replace("range(S)", "order"),
+    _filled(_PAIRS, step=_STEP),
+    _filled(_HALVES, step=_STEP),
+)
+"""Merges in another order: from the first state or from the last, backwards, and as trees."""
 
 
 def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
@@ -201,6 +259,7 @@ def names(attention: Attention, tiles: Tiles, splits: Sequence[Tiles] = ()) -> d
         "Hq": q.shape[1],
         "Hkv": attention.n_kv_heads // parts,
         "G": attention.group,
+        "per": attention.group,
         "d": attention.d,
         "n": attention.n,
         "tiles": list(tiles),

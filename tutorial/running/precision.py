@@ -64,6 +64,7 @@ def kept_short(instructions: Sequence[Any]) -> str | None:
                 out.name in ("m", "l", "acc")
                 or (place == 1 and made.op == "activation")
                 or _sums(made)
+                or (_adds(made) and out.name in _read_for(made, makers))
             ):
                 state.setdefault(out.name, out.dtype)
         if made.op == "activation" and made.attrs.get("op") == "exp":
@@ -102,11 +103,19 @@ def _computed(operand: Any, makers: Mapping[str, Any], depth: int = 3) -> Iterat
                 yield from _computed(source, makers, depth - 1)
 
 
+def _read_for(made: Any, makers: Mapping[str, Any]) -> set[str]:
+    """The names of what an instruction reads, and of what that was computed from."""
+    return {own.name for source in made.srcs for own in _computed(source, makers)}
+
+
+def _adds(made: Any) -> bool:
+    return "add" in (made.attrs.get("op"), made.attrs.get("op0"), made.attrs.get("op1"))
+
+
 def _sums(made: Any) -> bool:
     """Whether an instruction adds up a row, or adds to what its destination held."""
     if made.attrs.get("accumulate"):  # a matmul onto what its bank held
         return True
     if made.op == "tensor_reduce":
         return bool(made.attrs.get("op") == "add")
-    adds = "add" in (made.attrs.get("op"), made.attrs.get("op0"), made.attrs.get("op1"))
-    return adds and any(source.name == made.dst[0].name for source in made.srcs)
+    return _adds(made) and any(source.name == made.dst[0].name for source in made.srcs)

@@ -6,7 +6,8 @@ softmax weights, o = sum_j w_j v_j, s_j the scaled scores, m their max, n keys i
     a score that is off by e_j changes the weight w_j by the factor exp(e_j), and moves o by
         sum_j w_j (exp(e_j) - 1) |v_j - o|, where e_j adds up
         q^T k           c(d) u |scale| sum_i |q_i k_ij|; nothing where all partial sums are exact
-        the scale       3 u |scale| sum_i |q_i k_ij|; nothing for a power of two, or 0
+        the scale       3 u |scale| sum_i |q_i k_ij|; a power of two costs the same, as a kernel
+                        whose weights are powers of 2 multiplies it by log2(e)
         s_j - m         u |s_j - m|
         exp, and alpha  4 u (1 + T)
         m + log l       2 u max |s_j|: some kernels keep m and l as this one number
@@ -23,7 +24,6 @@ input of the reader's own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -150,9 +150,7 @@ class Float32:
             k = np.where(a.counts[:: a.group][:, None], k, 0.0)
         size = abs(a.scale) * (q @ k)
         off = np.abs(s - self._top) + 4 * (1 + self._tiles)
-        off += 2 * np.abs(s).max(axis=2, keepdims=True)
-        if a.scale and math.frexp(a.scale)[0] not in (0.5, -0.5):
-            off += 3 * size
+        off += 2 * np.abs(s).max(axis=2, keepdims=True) + 3 * size
         if not _exact(q, k):
             off += _adding((q > 0).astype(float) @ (k > 0).astype(float)) * size
         return np.where(counted, UNIT * off, 0.0)

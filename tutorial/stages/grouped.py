@@ -24,6 +24,7 @@ from ..inputs.layouts import (
     softmax_attention,
     validate_grouped,
 )
+from ..mistakes.steps import STEPS
 from ..reference.attention import online_states
 from ..stage import Case, Stage
 
@@ -99,5 +100,6 @@ def stage(**own: Any) -> Stage:
         "attention": grouped_attention,
         "states": online_states,
         "probes": partial(small.grouped, 256),
+        "known": STEPS,
     }
     return Stage(**{**shared, **own})

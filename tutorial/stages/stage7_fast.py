@@ -138,9 +138,15 @@ def _scaled(scale: float, draw: Draw) -> Case:
 @cache
 def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """A negative scale turns the order of the scores round; a kernel may refuse it."""
-    return tuple(_scaled(x, draw) for x in SCALES if x < 0)
+    far_apart = fast_case(FAR_APART, 4, 2, 64, 256, FAR_APART.name, draw, softmax_scale=-0.125)
+    return (*(_scaled(x, draw) for x in SCALES if x < 0), far_apart)
 
 
+FAR_APART = families.Family(
+    "softmax_scale = -0.125",
+    "a max that was taken before the scale: exp overflows",
+    families.slope(200.0),
+)
 LONG = 2 * KEYS  # so long that the state is carried from a chunk to the next
 COUNTED = "random, 16 heads"
 _BOTH = "a rescale between two chunks that both count"

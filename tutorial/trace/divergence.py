@@ -142,13 +142,10 @@ def first(
     known = methods[0].known
     near = TOLERANCE if attention.k.dtype == np.float32 else SHORT
     with np.errstate(all="ignore"):  # a sequence without keys has l = 0
+        # an m that was written once is that of all tiles, or stayed that of the first
+        whole = [np.broadcast_to(methods[0].m[-1:], methods[0].m.shape)] * observed.at_once
         references: dict[str, list[F64]] = {
-            "m": [
-                m / observed.unit
-                for m in (methods[0].m, np.broadcast_to(methods[0].m[-1:], methods[0].m.shape))[
-                    observed.at_once :
-                ]
-            ],
+            "m": [m / observed.unit for m in (*whole, methods[0].m)],
             "l": [method.l for method in methods],
             "acc": [method.acc for method in methods]
             + [
@@ -160,8 +157,8 @@ def first(
     wrong: list[tuple[int, int, int, str, F64, F64]] = []
     for place, name in enumerate(("m", "l", "acc")):
         got = getattr(observed, name)
-        if got is None or not observed.seen[name].any():
-            continue
+        if got is None or not observed.seen[name].any() or (name == "m" and not observed.unit):
+            continue  # an m of unscaled scores can be any, where the scale is 0
         seen = observed.seen[name]
         reached = [_first_wrong(got, want, seen, known, near) for want in references[name]]
         patient = [t >= observed.tiles or t >= max(2, reached[0][0] + 2) for t, _ in reached]
@@ -221,7 +218,8 @@ def _describe(
     with np.errstate(all="ignore"):
         if name == "acc":
             g, w = float(np.linalg.norm(got[t, h])), float(np.linalg.norm(want[t, h]))
-            ratio, cause = _vector_ratio(t, h, got, want, context)
+            rescaled = bool(np.allclose(online.acc[t, h], want[t, h], rtol=1e-6))
+            ratio, cause = _vector_ratio(t, h, got, want, context, rescaled)
         else:
             g, w = float(got[t, h]), float(want[t, h])
             ratio, cause = _scalar_ratio(t, h, name, got, want, context, online)
@@ -283,8 +281,11 @@ def _part_cause(named: str | None, phrase: str, quantity: str) -> str | None:
     return {"exp(m_new - m_tile)": "p with the tile's max"}.get(named or "")
 
 
-def _vector_ratio(t: int, h: int, got: F64, want: F64, context: Context) -> tuple[str, str | None]:
-    """Write acc as a old + b gain and name what is odd about a and b."""
+def _vector_ratio(
+    t: int, h: int, got: F64, want: F64, context: Context, online: bool
+) -> tuple[str, str | None]:
+    """Write acc as a old + b gain and name what is odd about a and b; `online` says that the old
+    sum is rescaled."""
     size = float(np.linalg.norm(want[t, h])) or 1.0
     whole = float(got[t, h] @ want[t, h] / size**2)
     if np.linalg.norm(got[t, h] - whole * want[t, h]) <= 2e-3 * np.linalg.norm(got[t, h]):
@@ -293,7 +294,7 @@ def _vector_ratio(t: int, h: int, got: F64, want: F64, context: Context) -> tupl
         return (f"{_by(whole)} = {known}" if known else _by(whole)), cause
     if not t:
         return "", None
-    for keep in (context.alpha, 1.0):
+    for keep in (context.alpha, 1.0) if online else (1.0, context.alpha):
         old = want[t - 1, h] * keep
         gain = want[t, h] - old
         basis = np.stack([old, gain], axis=1)

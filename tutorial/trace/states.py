@@ -347,7 +347,8 @@ def _tiling(
             for width in _widths_of(n_tiles, attention, likely):
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
-                for unit in (1.0, attention.scale) if attention.scale else (1.0,):
+                units = (1.0, attention.scale, abs(attention.scale)) if attention.scale else (1.0,)
+                for unit in units:
                     rows = np.stack([align(row, n_tiles)[0] * unit for row in series["m"]])
                     heads = range(attention.n_q_heads)
                     if all(close_each(rows, known[:, h], 0).any() for h in heads):

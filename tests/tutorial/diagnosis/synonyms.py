@@ -35,6 +35,8 @@ alpha inverted for acc | nothing but NaN
 p with the old max | nothing but NaN
 l never updated | nothing but NaN
 KV heads skipped | nothing but NaN
+every second tile left out of the sum | one tile of every step in the sum
+every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """
 _FORMS = {frozenset((one.key, one.kind)) for one in ATTENTION}
 SYNONYMS = {frozenset(line.split(" | ")) for line in _ALIKE.split("\n") if line} | _FORMS

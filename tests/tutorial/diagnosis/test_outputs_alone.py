@@ -40,16 +40,18 @@ def test_a_wrong_kernel_whose_outputs_alone_are_known_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize("number", [2, 4])
-def test_of_60_mistakes_given_as_outputs_alone_57_are_named_and_none_falsely(number):
-    ways = {}
+def test_19_of_20_mistakes_given_as_outputs_alone_are_named_and_none_falsely(number):
+    """One stage looks at the mistakes whose names have an even length, the other at the others."""
+    ways: dict[str, closure.Made] = {}
     for one in closure.made(number):
         ways.setdefault(one.mistake.key, one)
-    taken = {key: closure.taken_for(one) for key, one in ways.items()}
+    odd = number // 2 - 1
+    taken = {key: closure.taken_for(one) for key, one in ways.items() if len(key) % 2 == odd}
     seen = {key: named for key, named in taken.items() if named != closure.RIGHT}
     named = {key: found for key, found in seen.items() if found is not None}
     assert [(key, found) for key, found in named.items() if not synonyms.alike(key, found)] == []
-    assert len(seen) >= 60
-    assert len(named) >= 57 / 60 * len(seen)
+    assert len(seen) >= 40
+    assert len(named) >= 19 / 20 * len(seen)
 
 
 def test_mistakes_with_lengths_are_named_by_outputs_alone_and_none_falsely():

@@ -118,8 +118,11 @@ def test_acc_divided_in_every_split_is_not_a_matter_of_empty_splits(tmp_path):
 
 def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
     whole = "nisa.tensor_reduce(nl.maximum, qk, axis=1"
-    text = changed(solution(3), (whole, whole.replace("qk", "qk[:, 0:64]")))
+    text = changed(solution(3), (whole, whole.replace("qk", "qk[:, 0:96]")))
     verdict = check(3, load(3, text, tmp_path))
+    assert verdict.cause is None
+    assert verdict.sentence.startswith("tile 7: m is 3.04, expected 120.")
+    verdict = check(3, load(3, unnamed(text), tmp_path))
     assert verdict.cause is None
     assert "exp gives infinity above 88" in verdict.sentence
     assert "after the last tile" not in verdict.sentence

@@ -153,7 +153,7 @@ WRONG = {
         "weight[:, part * 128:part * 128 + 128]",
         "weight[:, 0:128]",
         "p of another tile",
-        "by the p of another tile of its step",
+        "weighed by the p of another tile",
     ),
     "3 the second of two tiles alone": _(
         3,

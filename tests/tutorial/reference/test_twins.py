@@ -28,7 +28,8 @@ def on(number, place=0):
 def test_every_text_computes_attention(number):
     tried = on(number)
     tiling = next(tried.tilings())
-    for text in twins.texts(tried.problem, "k_blocks" in tried.case.args):
+    merges = twins.MERGES if tried.problem.splits else ()
+    for text in (*twins.texts(tried.problem, "k_blocks" in tried.case.args), *merges):
         made = evaluation.run(text, tried.names(tiling)).o.reshape(tried.want.shape)
         np.testing.assert_allclose(made, tried.want, rtol=1e-3, atol=1e-4)
 
@@ -37,6 +38,7 @@ def test_every_text_computes_attention(number):
 def test_every_way_of_every_mistake_changes_a_text(number):
     tried = on(number)
     texts = [text for n in ATTENTION for text in twins.texts(on(n).problem, n == 8)]
+    texts += twins.MERGES
     for mistake in known(get(number), tried.problem):
         for way in mistake.ways:
             assert any(edits.edited(text, way) for text in texts), (mistake.key, way)

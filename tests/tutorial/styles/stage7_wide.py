@@ -15,7 +15,8 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
     s = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     W = 512 if n % 512 == 0 else (384 if n % 384 == 0 else 128)
     o = nl.ndarray((Q, d), dtype=nl.bfloat16, buffer=nl.shared_hbm)
-    qa = nl.load(q)
+    qa = nl.multiply(nl.load(q), 1.0 if s >= 0 else -1.0, dtype=nl.bfloat16)
+    s = abs(s)
     for h in range(H):
         neg = nl.full((G, 1), 1e38, dtype=nl.float32)
         l = nl.zeros((G, 1), dtype=nl.float32)
