@@ -252,9 +252,6 @@ form alpha first, update m last.
 Neither l nor acc was rescaled by alpha = exp(m_old - m_new) when m rose: l = l alpha + sum p, and
 acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T & alpha = nan
-== alpha of one max
-alpha is formed of one max only: it is exp(m_old - m_new), of the difference of both.
-    alpha = exp({m|-m_new|m_new})
 == alpha inverted
 alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).
     alpha = exp(m_new - m)
@@ -329,7 +326,7 @@ that are multiplied by log2(e) = 1.4427.
 The scores are multiplied by log2(e) = 1.4427, and exp is taken of them: log2(e) belongs to powers
 of 2, and exp takes the scores as they are.
     qk = 1.442695 * scale * raw
-== alpha of one max alone
+== alpha of one max
 alpha is exp of one max alone: it is exp(m_old - m_new), of their difference.
     alpha = exp({-m_new|m|m_new|-m})
 == alpha on the new part
