@@ -1,0 +1,287 @@
+"""What a kernel's instructions wrote, compared with what the twin of a mistake keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..mistakes.attention import ATTENTION
+from ..reference import edits, evaluation, twins
+from ..trace.states import named_state
+from .candidate import Match, same_kind
+from .evidence import Evidence
+from .trial import Trial
+
+TILE_ALONE = edits.ways(
+    "{l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T"
+    "|l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T"
+    "|l[g] = => l[g] = p.sum() & acc[g] = => acc[g] = v_tile @ p}"
+)
+"""What each tile adds, in a text of one pass and in one of several."""
+MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
+
+
+class Recorded:
+    """What the instructions of a kernel wrote, as sorted lists of numbers."""
+
+    def __init__(self, evidence: Evidence, trial: Trial | None) -> None:
+        self.evidence = evidence
+        self.trial = trial
+        self.values: dict[bool, NDArray[np.float64]] = {}
+        if self.trial is not None:
+            self._sort(self.trial)
+
+    def _sort(self, trial: Trial) -> None:
+        """All numbers, and those of results with one value per row: m, l and alpha are such."""
+        few = 2 * trial.problem.n_q_heads
+        kept = [np.unique(x) for x in trial.result.run.results if x.size <= 1 << 14]
+        for scalar in (True, False):
+            some = [x.astype(np.float64) for x in kept if not scalar or len(x) <= few]
+            joined = np.unique(np.concatenate([np.zeros(2), *some]))
+            self.values[scalar] = joined[np.isfinite(joined)]
+
+    def support(self, match: Match) -> float:
+        """The share of what the twin keeps tile by tile that some instruction of the kernel wrote,
+        less the share of what only the right twin keeps."""
+        candidate = match.candidate
+        ran, right = (self._ran(text, match) for text in (candidate.text, candidate.right))
+        alone = self._ran(_tile_alone(candidate.right), match)
+        if self.trial is None or ran is None or right is None or alone is None:
+            return 0.0
+        # sums of splits may be kept in many ways, divided or as one number with m
+        splits = self.trial.problem.splits
+        told_by = [name for name in ran.kept if name == "m" or not splits]
+        told = [
+            _either(
+                self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
+            )
+            for name in told_by
+        ]
+        told += [self._as_finite(name, ran) for name in ("l", "acc")]
+        told += [] if splits else [self._share("p", _numbers(ran, "p"))]
+        told += [self._own_m(ran)] if splits else []
+        found = self.evidence.overflow
+        # a merge has factors besides, and NaN in the padding comes before any overflow
+        made = None if splits or not self._plain else _overflow(ran)
+        if found is not None and made is not None:
+            told.append(float(found[0] == made))
+        against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
+        return _mean(told, 0.5) - _mean(against, 0.0)
+
+    def _own_m(self, ran: evaluation.Ran) -> float | None:
+        """The share of a twin's maxima that are in the tensor which the kernel calls m."""
+        run = None if self.trial is None else self.trial.result.run
+        if run is None:
+            return None
+        written = [
+            w.value for own in named_state(run.names()).get("m", []) for w in run.writes(own)
+        ]
+        kept = _numbers(ran, "m")
+        kept = kept[np.abs(kept) < 1e30]
+        if not written or not kept.size:
+            return None
+        values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
+        return float(_among(kept, values).mean())
+
+    def may_be(self, match: Match) -> bool:
+        """Whether the m and the first l that the kernel names can be those of a mistake; of a
+        kernel that names no m, whether it computes the mistake's maxima at all."""
+        ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
+        if ran is None or not run:
+            return True
+        named = named_state(run.names())
+        written = [_written(run, own) for own in named.get("m", [])]
+        made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
+        online = "alpha" in ran.kept
+        if made.size and not self._may_be_m(_numbers(ran, "m"), made, last, online):
+            return False
+        if self._plain and not self._holds(ran, "top"):
+            return False
+        if not made.size and online and self._plain and not self._holds(ran, "m"):
+            return False
+        if match.candidate.mistake not in ATTENTION:
+            return True  # it is about lengths, splits or blocks, which l may hold in many ways
+        first = np.ravel(ran.kept.get("l", [np.zeros(0)])[0])
+        written = [_written(run, own) for own in named.get("l", [])]
+        # a kernel that loads all keys at once may update l several times for them
+        sums = [x for own in written for x in (*own[:4], *(x for x in own[-1:] if _finite(x)))]
+        sums = [x for x in sums if x.size == first.size and x.any()]
+        digits = 1e-4 if self.evidence.stage.tolerance is None else 2e-2
+        near = (np.allclose(first, x, rtol=digits, equal_nan=True) for x in sums)
+        return not sums or any(near)
+
+    def _may_be_m(
+        self,
+        twin: NDArray[np.float64],
+        made: NDArray[np.float64],
+        last: NDArray[np.float64],
+        online: bool,
+    ) -> bool:
+        """Whether a kernel whose m holds these numbers, and some `last`, can hold a twin's maxima:
+        as they are, unscaled, negated or as powers of two. Several passes may take their max in
+        other parts."""
+        if not twin.size:
+            return True  # of a merge alone
+        kept, shown = _usual(twin), _usual(made)
+        if not kept.size:  # the twin's m never leaves its start, or is lost to NaN
+            same_side = (twin > 0).any() == (made > 0).any()
+            return bool(np.isnan(twin).any() or (not shown.any() and same_side))
+        if len(shown) == 1 == len(kept):
+            # both stay at their starts: any number, but 0 is not another
+            return bool(kept.any() == shown.any())
+        beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
+        if not online or beyond:
+            return True  # it read what the twin did not
+        if not shown.any():
+            return len(made) == len(last)  # filled once, and never used
+        return self._most(kept, shown, _usual(last))
+
+    def _holds(self, ran: evaluation.Ran, name: str) -> bool:
+        """Whether some instruction wrote the twin's maxima, its m or those of a merge, as far as
+        these are numbers; and where it wrote some of the twin's sums, most of them."""
+        kept = np.unique(_numbers(ran, name))
+        kept = kept[np.abs(kept) < -evaluation.LOWEST] if name == "top" else _usual(kept)
+        if not kept.any():
+            return True
+        if not self._most(kept, self.values[True]):
+            return False
+        # the last sum is alike in many a style
+        sums = _usual(_joined([np.ravel(x) for x in ran.kept.get("l", [])[:-1]]))
+        found = _among(sums[sums != 0], self.values[True]) if name == "m" else np.zeros(0)
+        return not found.any() or bool(found.mean() >= MOST)  # one sum may be alike by chance
+
+    def _most(
+        self,
+        kept: NDArray[np.float64],
+        shown: NDArray[np.float64],
+        last: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Whether most of a twin's maxima are among sorted numbers, in one of the units of m, and
+        those that a kernel kept last are among the twin's."""
+        scale = self.trial.problem.scale if self.trial is not None else 1.0
+        own = np.zeros(0) if last is None else last
+        for unit in (1.0, scale or 1.0, np.log(2), 1 / np.log(2)):
+            for turned in (kept / unit, -kept / unit):
+                if _among(turned, shown).mean() >= MOST:
+                    return bool(_among(own, np.sort(turned)).all())
+        return False
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether all inputs of the recorded trial are finite."""
+        given = self.trial.case.args.values() if self.trial is not None else ()
+        return all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
+
+    def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
+        """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
+        neither has any, or the kernel does not name it."""
+        finite = bool(np.isfinite(_numbers(ran, name)).all())
+        run = None if self.trial is None else self.trial.result.run
+        if run is None:
+            return None
+        named = named_state(run.names()).get(name, [])
+        written = [np.isfinite(write.value).all() for own in named for write in run.writes(own)]
+        if not written or finite == all(written) is True:
+            return None
+        return float(finite == all(written))
+
+    def _ran(self, text: str, match: Match) -> evaluation.Ran | None:
+        """A text, run on the trial whose instructions were recorded."""
+        given = self.trial and self.trial.names(same_kind(self.trial, match.tiling))
+        if not given:
+            return None
+        return evaluation.run(
+            text, twins.one_head_each(given) if match.candidate.in_turn else given
+        )
+
+    def _share(self, name: str, numbers: NDArray[np.float64]) -> float | None:
+        """How many of the numbers are among those written; None where they are 0, 1 or not finite,
+        which says nothing."""
+        if name == "alpha" and numbers.size and np.isnan(numbers).all():
+            return 0.0  # a twin without alpha
+        numbers = numbers[np.isfinite(numbers) & (numbers != 0) & (numbers != 1)]
+        if name == "m" and len(numbers) and (np.abs(numbers) > 1e30).all():
+            return 0.5  # a max that never leaves its start
+        numbers = numbers[np.abs(numbers) < 1e30]
+        if not numbers.size:
+            return None
+        written = self.values[name not in ("acc", "p")]
+        signs = (1, -1) if name == "m" else (1,)  # a kernel may keep -m, to add it
+        return max(float(_among(sign * numbers, written).mean()) for sign in signs)
+
+
+def _written(run: Any, name: str) -> list[NDArray[np.float64]]:
+    """All that a run wrote to a named tensor, in order."""
+    return [np.ravel(write.value).astype(np.float64) for write in run.writes(name)]
+
+
+def _finite(numbers: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(numbers).all())
+
+
+def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which numbers there are, without infinities, NaN and what stands for infinity."""
+    return np.unique(numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e30)])
+
+
+def _either(share: float | None, other: float | None) -> float | None:
+    """The first of two shares that says something."""
+    return other if share is None else share
+
+
+def _mean(shares: Sequence[float | None], default: float) -> float:
+    """The mean of the shares that say something; the default where none does."""
+    told = [share for share in shares if share is not None]
+    return float(np.mean(told)) if told else default
+
+
+@cache
+def _tile_alone(text: str) -> str:
+    """A text in which l and acc are what the tile alone adds."""
+    ways = (edits.edited(text, way) for way in TILE_ALONE)
+    return next((made for made in ways if made is not None), text)  # else a merge of states
+
+
+def _but(ran: evaluation.Ran, name: str, *others: evaluation.Ran) -> NDArray[np.float64]:
+    """What a twin kept of a quantity; of l and acc without what the others kept, too."""
+    own = _numbers(ran, name)
+    if name not in ("l", "acc"):
+        return own
+    for other in others:
+        kept = _numbers(other, name)
+        kept = np.unique(np.concatenate([np.zeros(2), kept[np.isfinite(kept)]]))
+        own = np.where(_among(own, kept), np.nan, own)
+    return own
+
+
+def _among(numbers: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the numbers are among sorted values, up to rounding."""
+    values = np.concatenate([values, values[-1:]])
+    place = np.clip(np.searchsorted(values, numbers), 1, len(values) - 1)
+    with np.errstate(all="ignore"):
+        near = np.minimum(np.abs(values[place] - numbers), np.abs(values[place - 1] - numbers))
+        return np.asarray(near <= 1e-5 * np.abs(numbers))
+
+
+def _numbers(ran: evaluation.Ran, name: str) -> NDArray[np.float64]:
+    """All that a twin kept of a quantity, in order."""
+    return _joined([np.asarray(x, np.float64).reshape(-1) for x in ran.kept.get(name, [])])
+
+
+def _joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([*parts, np.zeros(0)])
+
+
+def _overflow(ran: evaluation.Ran) -> str | None:
+    """Where a twin makes its first infinity or NaN: in a factor of a row (of l or acc alone), in p,
+    which is in both, or by the division; None where there is none."""
+    if np.isfinite(ran.o).all():
+        return None
+    alpha, l, acc = (np.isfinite(_numbers(ran, name)).all() for name in ("alpha", "l", "acc"))
+    if l and acc:
+        return "division"
+    return "tile" if alpha and not l and not acc else "row"
