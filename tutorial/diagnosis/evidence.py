@@ -215,12 +215,12 @@ class Evidence:
 
     def can_be(self, mistake: Mistake) -> int | None:
         """How many signs there are of a mistake that its answers do not show; None if there is one
-        against it."""
+        against it. Without a record there are none of a division, and none against it."""
         flags = mistake.flags & {"alpha", "no division", "division", "subtraction"}
         if not flags:
             return 0
         if not self.instructions(self.first):
-            return 0 if flags == {"no division"} else None
+            return None if "alpha" in flags else 0
         found = self.overflow[0] if self.overflow is not None else ""
         signs = {
             "alpha": self.alpha_formed,

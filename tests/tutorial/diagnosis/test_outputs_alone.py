@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tutorial.diagnosis import closure, synonyms, wrong_grouped, wrong_one_head, wrong_ragged
+from tests.tutorial.diagnosis import (
+    closure,
+    synonyms,
+    wrong_grouped,
+    wrong_one_head,
+    wrong_ragged,
+    wrong_split,
+)
 from tests.tutorial.kernels import changed, load, solution
 from tutorial import check
 from tutorial.running import runner
@@ -37,6 +44,15 @@ def test_a_wrong_kernel_whose_outputs_alone_are_known_is_named(name, tmp_path):
     verdict = check(stage, load(stage, changed(base, *changes), tmp_path))
     assert verdict.outcome == "wrong"
     assert synonyms.alike(cause, verdict.cause)
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_an_infinity_that_only_a_record_could_place_names_no_other_mistake(tmp_path):
+    """An empty split that is divided by 0, and a merge whose max overflows, both leave NaN."""
+    stage, base, changes, cause, _ = wrong_split.WRONG["6 normalised, nan"]
+    verdict = check(stage, load(stage, changed(base, *changes), tmp_path))
+    assert verdict.outcome == "wrong"
+    assert verdict.cause in (cause, None)
 
 
 @pytest.mark.parametrize("number", [2, 4])
