@@ -207,8 +207,8 @@ class Recorded:
         if name == "m" and len(numbers) and (np.abs(numbers) > 1e30).all():
             return 0.5  # a max that never leaves its start
         numbers = numbers[np.abs(numbers) < 1e30]
-        if not numbers.size:
-            return None
+        if not numbers.size or (name == "l" and numbers.min() == numbers.max()):
+            return None  # one number may be that of a sequence which a kernel does not visit
         written = self.values[name not in ("acc", "p")]
         signs = (1, -1) if name == "m" else (1,)  # a kernel may keep -m, to add it
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)

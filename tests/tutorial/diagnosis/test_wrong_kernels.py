@@ -150,6 +150,11 @@ def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
             "p with the old max",
         ),
         ("stage6_strided", [("nl.maximum(M, mj)", "mj")], "m not raised in the merge"),
+        (
+            "stage8_entries_in_turn",
+            [("nl.exp(nl.subtract(m, up))", "nl.exp(nl.subtract(up, m))")],
+            None,  # alpha is inverted; of one max it would leave the same
+        ),
     ],
 )
 def test_where_no_wrong_row_has_numbers_a_cause_must_agree_with_what_was_kept(
