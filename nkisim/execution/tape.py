@@ -355,10 +355,7 @@ class Tape:
 
     def writes(self, name: str, index_base: int = 0, allocation_base: int = 0) -> list[Write]:
         """Every write to the tensors called `name`, in order of execution."""
-        numbers, at = {}, 0
-        for number, record in enumerate(self.records()):
-            numbers[at] = number
-            at += len(record)
+        numbers = {at: number for number, (at, _) in enumerate(self.placed())}
         found = []
         for allocation, buf in enumerate(self.named.get(name, []), allocation_base):
             dtype = buf.meta.dtype

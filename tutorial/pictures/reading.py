@@ -125,10 +125,9 @@ def _records(run: Any) -> Iterator[tuple[Any, Mapping[int, Any]]]:
     """Every record, with the elements that indices picked: by operand, -1 for the destination; at
     -2 what a mask left of them."""
     for program in run.programs:
-        at, indices = 0, program.tape.indices or {}
-        for record in program.records():
+        indices = program.tape.indices or {}
+        for at, record in program.tape.placed():
             yield record, indices.get(at, {})
-            at += len(record)
 
 
 def _cells(chosen: Mapping[int, Any], operand: int) -> NDArray[np.int64] | None:

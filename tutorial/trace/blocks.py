@@ -74,10 +74,9 @@ def _loads(run: Any) -> Iterator[Picked]:
     """The loads from K's pool, which is the first input with four axes."""
     for program in run.programs:
         pools = [b for b in program.buffers if b.role == "input" and len(b.meta.shape) == 4]
-        at, indices = 0, program.tape.indices or {}
-        for record in program.records():
+        indices = program.tape.indices or {}
+        for at, record in program.tape.placed():
             chosen = indices.get(at, {})
-            at += len(record)
             for k, operand in enumerate(record.srcs):
                 if pools and operand.buffer is pools[0] and chosen.get(k) is not None:
                     yield _picked(chosen[k], chosen.get(-2), Pool(*pools[0].meta.shape))

@@ -34,8 +34,7 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
     found: list[Load] = []
     before = 0
     for program in run.programs:
-        at = 0
-        for record in program.records():
+        for at, record in program.tape.placed():
             signature, places = record[0], record[5:-1]
             for place, meta in enumerate(signature.srcs):
                 buffer, offset = places[2 * place], places[2 * place + 1]
@@ -43,7 +42,6 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
                     started = int(np.searchsorted(program.instances, at, side="right"))
                     heads, keys = _read(offset, meta.shape, meta.strides, d, n)
                     found += [Load(before + started - 1, head, keys) for head in heads]
-            at += len(record)
         before += max(len(program.instances), 1)
     return found
 
