@@ -169,7 +169,7 @@ class Evidence:
 
     def off(self, i: int) -> NDArray[np.bool_]:
         """Which rows of case i are wrong."""
-        return of_result(self.stage, self.kernel, self.answers[i].result).off
+        return self._checked(i).off
 
     def _size(self, i: int) -> int:
         return self.problems[i].n * self.problems[i].n_q_heads

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +127,7 @@ class Replays:
         if not result.replayed or key in self._agreed:
             return result
         again = self.again(result)
-        if again.output is not None and _same(again.output, result.output):
+        if again.output is not None and same_bits(again.output, result.output):
             self._agreed.add(key)
         else:
             self._flat[key] = None
@@ -168,7 +168,7 @@ class Replays:
         made = _Flat(flat, first, program.run.hbm_reads if skips else {})
         found = self._replay(made, case)
         assert result.output is not None
-        if found is None or found.output is None or not _same(found.output, result.output):
+        if found is None or found.output is None or not same_bits(found.output, result.output):
             return None
         if found.run.hbm_reads != first.hbm_reads:
             return None
@@ -184,16 +184,22 @@ def _arrays(case: Case) -> list[Any]:
     return [value for value in case.args.values() if isinstance(value, np.ndarray)]
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two arrays are the same to the last bit."""
     return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
-def _key(case: Case) -> tuple[Any, ...]:
-    """What a program is lowered for: shapes, and Python arguments by type and value."""
-    parts = [
+def lowered_for(arguments: Iterable[tuple[Any, Any]]) -> tuple[Any, ...]:
+    """What a program is lowered for, of arguments by name or place: shapes, and Python arguments by
+    type and value."""
+    return tuple(
         (name, value.shape, value.dtype.str, str(value.dtype))
         if isinstance(value, np.ndarray)
         else (name, type(value), repr(value))
-        for name, value in (*case.args.items(), *case.options.items())
-    ]
-    return (case.target, tuple(case.options), *parts)
+        for name, value in arguments
+    )
+
+
+def _key(case: Case) -> tuple[Any, ...]:
+    arguments = (*case.args.items(), *case.options.items())
+    return (case.target, tuple(case.options), *lowered_for(arguments))

@@ -17,6 +17,8 @@ import numpy as np
 
 import nkisim
 
+from ..running.replays import lowered_for, same_bits
+
 TOKENS = 2
 """So many tokens run directly before a program is lowered for their shapes: to lower it takes about
 as long as the direct calls of one more token."""
@@ -122,7 +124,8 @@ class ReplayedKernel:
             found = flat(*_arrays(call))
         except Exception:
             return None
-        return flat if _same(found, returned) else None
+        arrays = isinstance(found, np.ndarray) and isinstance(returned, np.ndarray)
+        return flat if arrays and same_bits(found, returned) else None
 
 
 def _copied(value: Any) -> Any:
@@ -133,20 +136,9 @@ def _arrays(call: Call) -> list[Any]:
     return [v for v in (*call.args, *call.options.values()) if isinstance(v, np.ndarray)]
 
 
-def _same(a: Any, b: Any) -> bool:
-    both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
-    return both and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-
 def _key(args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What a program is lowered for: shapes, and Python arguments by type and value. None where an
-    argument is something else."""
-    parts: list[Any] = []
-    for name, value in (*enumerate(args), *options.items()):
-        if isinstance(value, np.ndarray):
-            parts.append((name, value.shape, value.dtype.str, str(value.dtype)))
-        elif isinstance(value, PLAIN):
-            parts.append((name, type(value), repr(value)))
-        else:
-            return None
-    return tuple(parts)
+    """What a program is lowered for; None where an argument is something else."""
+    arguments = [*enumerate(args), *options.items()]
+    if not all(isinstance(value, (np.ndarray, *PLAIN)) for _, value in arguments):
+        return None
+    return lowered_for(arguments)
