@@ -160,15 +160,27 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         return None  # so answers many a mistake, known or not
     if len({match.candidate.mistake.key for match in good}) < 2:
         return next(iter(good), None)
-    best = _supported(evidence, good)
+    best = _supported(evidence, good, evidence.recorded)
     if evidence.told_by_numbers or (recorded and evidence.any_number):
         return best[0]
     if not recorded:
         best = [match for match in best if _fits_all(evidence, match)]
     # infinities and NaN in the same places: nothing tells which of several mistakes it is
     shown = [match for match in best if "shown" in match.candidate.mistake.flags]
-    kinds = {match.candidate.mistake.kind for match in shown or best}
-    return (shown or best)[0] if len(kinds) == 1 else None
+    best = shown or best
+    if recorded and _kinds(best) > 1:
+        best = _supported(evidence, best, _longest(evidence))
+    return best[0] if _kinds(best) == 1 else None
+
+
+def _kinds(matches: Sequence[Match]) -> int:
+    return len({match.candidate.mistake.kind for match in matches})
+
+
+def _longest(evidence: Evidence) -> Trial | None:
+    """The wrong trial with the most keys: more of what a kernel carries on shows there."""
+    longest = max((t for t in evidence.trials if t.wrong), key=lambda t: t.problem.n)
+    return tried_on(evidence.stage, evidence.kernel, longest.case, keep_results=True)
 
 
 def _right_one(evidence: Evidence) -> Trial | None:
@@ -181,10 +193,12 @@ def _right_one(evidence: Evidence) -> Trial | None:
     return tried_on(evidence.stage, evidence.kernel, best.case, keep_results=True)
 
 
-def _supported(evidence: Evidence, good: Sequence[Match]) -> list[Match]:
-    """The matches that what was recorded supports most."""
+def _supported(
+    evidence: Evidence, good: Sequence[Match], trial: Trial | None
+) -> list[Match]:
+    """The matches that what was recorded of a trial supports most."""
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
-    recorded = Recorded(evidence, evidence.recorded)
+    recorded = Recorded(evidence, trial)
     scores = [
         -1.0 if sign is None else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nkisim.machine import narrow
+
 from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
 from ..trace.states import named_state
 from .candidate import Match, same_kind
-from .evidence import Evidence
+from .evidence import Evidence, is_exp
 from .trial import Trial
 
 TILE_ALONE = edits.ways(
@@ -23,6 +25,7 @@ TILE_ALONE = edits.ways(
 )
 """What each tile adds, in a text of one pass and in one of several."""
 MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
+FEWEST = 0.2  # of its weights: some are alike by chance, and some styles scale them in the end
 
 
 class Recorded:
@@ -93,6 +96,8 @@ class Recorded:
         ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
         if ran is None or not run:
             return True
+        if self._plain and not self._may_be_p(ran):
+            return False
         named = named_state(run.names())
         written = [_written(run, own) for own in named.get("m", [])]
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
@@ -113,6 +118,20 @@ class Recorded:
         digits = 1e-4 if self.evidence.stage.tolerance is None else 2e-2
         near = (np.allclose(first, x, rtol=digits, equal_nan=True) for x in sums)
         return not sums or any(near)
+
+    def _may_be_p(self, ran: evaluation.Ran) -> bool:
+        """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
+        weights. A merge has factors besides."""
+        assert self.trial is not None
+        run = self.trial.result.run
+        exps = [x for made, x in zip(run.instructions, run.results, strict=True) if is_exp(made)]
+        bursts = any(bool((x == np.inf).any()) for x in exps)
+        if exps and not self.trial.problem.splits:
+            made = [_numbers(ran, name) for name in ("p", "l", "acc", "alpha")]
+            if bursts and all(map(_finite, made)) or not bursts and (made[0] == np.inf).any():
+                return False
+        share = self._share("p", _numbers(ran, "p"))
+        return share is None or share >= FEWEST
 
     def _may_be_m(
         self,
@@ -211,6 +230,8 @@ class Recorded:
             return None  # one number may be that of a sequence which a kernel does not visit
         written = self.values[name not in ("acc", "p")]
         signs = (1, -1) if name == "m" else (1,)  # a kernel may keep -m, to add it
+        if name == "p" and self.evidence.stage.tolerance is not None:
+            numbers = narrow.rounded_to_bfloat16(numbers.astype(np.float32)).astype(np.float64)
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)
 
 

@@ -66,7 +66,7 @@ The scale is added to the scores; it must be multiplied into them: qk = softmax_
 == scores divided by the scale
 The scores are divided by softmax_scale; they must be multiplied by it.
     qk = raw / scale
-    qk = raw / (scale if given else 1 / sqrt(d))
+    qk = raw / (scale if given else sqrt(d))
 == scale is 1/d
 The scale is 1/d; it must be 1/sqrt(d).
     qk = raw / d
@@ -89,10 +89,9 @@ of it, its negative or 0.
 The scale is 1 over the square root of the tile's width; it must be 1/sqrt(d), from the size of a
 head.
     qk = (scale if given else float32(1 / sqrt({128|64|256|512}))) * raw
-== scale is 1/sqrt(G) [heads]
-The scale is 1/sqrt(G), from the number of query heads of a group; it must be 1/sqrt(d), from the
-size of a head.
-    qk = (scale if given else float32(1 / sqrt(G))) * raw
+== scale with the number of heads [heads]
+The scale has the number of heads in it: it must be 1/sqrt(d), from the size of a head alone.
+    qk = (scale if given else float32(1 / sqrt({G|d * G|d * Hq|d * Hkv}))) * raw
 == scale ignored
 softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
 be used.
@@ -140,6 +139,27 @@ The max is added to the scores that l sums up; it must be subtracted, as in acc:
 The max is taken of the absolute values: m must be the largest score, and where all scores are
 negative their largest absolute value is far above them.
     m_tile = abs(where(padding, 0, qk)).max(axis=1, keepdims=True)
+== absolute values of the scores
+exp sees the absolute values of the scores: a negative score must stay negative.
+    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, abs(qk)) - m_new)
+    p = exp(qk - m) => p = exp(where(padding, LOWEST, abs(qk)) - m)
+    qk = abs(scale * raw)
+== p squared
+The weights are squared, or the scores doubled in exp: p = exp(qk - m).
+    p = exp(qk - m_new) => p = square(exp(qk - m_new))
+    p = exp(qk - m) => p = square(exp(qk - m))
+== p squared in the weighted sum
+The values are weighed by the squares of the weights: l sums p, and acc needs the same p.
+    acc = acc * alpha + square(p) @ v_tile.T
+    acc = acc + square(p) @ v_tile.T
+== max subtracted twice [recorded]
+The max is subtracted twice from the scores that exp sees: p = exp(qk - m_new).
+    p = exp(qk - m_new) => p = exp(qk - m_new - m_new)
+    p = exp(qk - m) => p = exp(qk - m - m)
+== maxima added up [recorded]
+m adds up the maxima of the tiles: it must be the largest of them.
+    m = maximum => m = (m if t else 0) + m_tile
+    m_new = (m if t else 0) + m_tile
 == minimum of the scores
 The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
     m_tile = where(padding, inf, qk).min(axis=1, keepdims=True)
@@ -361,6 +381,10 @@ acc is never divided by l: o = acc / l.
 acc is multiplied by l; it must be divided by it: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc * l
     o[0] => o[0] = acc * l
+== divided by m
+acc is divided by m, the max; it must be divided by l, the sum of the weights: o = acc / l.
+    o[b => o[b, h * G : (h + 1) * G] = acc / m
+    o[0] => o[0] = acc / m
 == division turned round
 l is divided by acc: it is the other way round, o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = l / acc
@@ -450,6 +474,12 @@ l keeps the larger of the old sum and the tile's; it must add them up: l = l alp
 The sum of the weights leaves a key out: l must sum p over all keys.
     l = l * alpha + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
     l = l + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
+== sum of a part of the tile
+One of the two sums takes a part of every tile: l sums p over all keys, and acc weighs all values.
+    l = l * alpha + (p * <half>).sum(axis=1, keepdims=True)
+    l = l + (p * <half>).sum(axis=1, keepdims=True)
+    acc = acc * alpha + (p * <half>) @ v_tile.T
+    acc = acc + (p * <half>) @ v_tile.T
 == last tile skipped
 The last tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[: {-1|max(len(tiles) - 1, 1)}]:
@@ -494,8 +524,10 @@ Only the first half of the tiles counts, in the order in which they are read: al
 must.
     for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:
 == first half of every tile only
-Every second tile is left out, or the second half of every tile: where what one turn of the loop
-reads ends, the next turn must begin.
+Every second tile does not count, or the second half of every tile: where what one turn of the loop
+reads ends, the next turn must begin, and what was summed apart must be added up in the end.
+    p = exp(qk - m_new) => p = exp(qk - m_new) * <half>
+    p = exp(qk - m) => p = exp(qk - m) * <half>
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
     for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
@@ -645,7 +677,8 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
     o[b => o[b, h * G : (h + 1) * G] = acc / {l.sum()|l[0]|l[-1]|l.mean()}
     l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
 == l of another head [heads]
-A head is divided by another head's l: each of the {G} query heads of a group has its own.
+A head is divided by another head's l: every query head has its own.
+    M, L, A => M, L, A = ms[b, h], ls[{-1, -1|b, -1|-1, h}], accs[b, h]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[::-1]|roll(l, 1, axis=0)|roll(l, -1, axis=0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == m and l shared [heads]
@@ -659,6 +692,34 @@ All groups update one state: each KV head needs its own m, l and acc.
         & l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))
         & acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))
         & o[b => o[b] = stack([acc / l] * Hkv).reshape(Hq, d)
+== m of several KV heads in one place [heads]
+Several KV heads, or sequences, update one m: each needs its own m, as its own l and acc.
+    at_m, at_l, at_acc = => at_m, at_l, at_acc = <shared>, (b, h, lane), (b, h, lane)
+== l of several KV heads in one place [heads]
+Several KV heads, or sequences, update one l: each needs its own l, as its own m and acc.
+    at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, lane), <shared>, (b, h, lane)
+        & M, L, A => M, L, A = ms[b, h], ls[<shared>][None], accs[b, h]
+== acc of several KV heads in one place [heads]
+Several KV heads, or sequences, update one acc: each needs its own acc, as its own m and l.
+    at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, lane), (b, h, lane), <shared>
+        & M, L, A => M, L, A = ms[b, h], ls[b, h], accs[<shared>][None]
+== states merged without their factors [tiles]
+Several states are kept, and added as they are: each is relative to its own m, and must first be
+multiplied by exp(its m - the max of all).
+    W = {2|4|8} & factor = ones_like(M)
+== states merged by the wrong factors [tiles]
+Several states are kept, and each is multiplied by another one's factor, or by its inverse: it is
+exp(its m - the max of all).
+    W = {2|4|8} & factor = exp(M - M.max(axis=0)){[::-1]|** -1}
+== outputs of several states averaged [tiles]
+Several states are kept, and their outputs averaged: a state with larger scores must weigh more.
+Multiply l and acc by exp(its m - the max of all), add them up, and divide once.
+    W = {2|4|8} & o[b => o[b, h * G : (h + 1) * G] = where(L > 0, A / L, 0).mean(axis=0)
+== several states with one max [tiles]
+Several states are kept, and only one m for them: each needs its own, or alpha is not the factor
+from its last max to its next.
+    W = {2|4|8} & at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, 0), (b, h, lane), (b, h, lane)
+        & M, L, A => M, L, A = ms[b, h, :1], ls[b, h], accs[b, h]
 == acc not cleared between heads [heads, in turn]
 acc is not cleared between heads: it still holds what the head before left, and must start at 0
 for every head.
@@ -700,10 +761,12 @@ nowhere else.
         "exp(qk - qk.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)",
         "acc-inverse": "acc = acc + => acc = acc + exp(m - qk.max(axis=1, keepdims=True)) * "
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
+        "half": "(arange(len(keys)) {<|>=} len(keys) // 2)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
         "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
         "l": 'l = zeros => l = left("l", None, zeros((G, 1)))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d)))',
+        "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "row": "{(h * G + g) // Hkv|h * G + g}",
     },
 )

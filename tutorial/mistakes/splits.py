@@ -98,14 +98,19 @@ A split is left out of the merged acc, but not of l: both go over all {{S}} spli
 A split is left out of the merged l, but not of acc: both go over all {{S}} splits.
     l = (L => l = (L * weight)[{{: max(S - 1, 1)|min(1, S - 1) :}}].sum(axis=0)
 == state of another split
-The merge reads a neighbour's state: in turn s it must read the state of split s, or one split is
-counted twice and another one never.
+The merge reads a neighbour's state, or m, l or acc of it: in turn s all three must be those of
+split s, or one split is counted twice and another one never.
     m_b, l_b => m_b, l_b, acc_b = M[max(s - 1, 0)], L[max(s - 1, 0)], A[max(s - 1, 0)]
     m_b, l_b => m_b, l_b, acc_b = M[min(s + 1, S - 1)], L[min(s + 1, S - 1)], A[min(s + 1, S - 1)]
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[s], A[{{max(s - 1, 0)|min(s + 1, S - 1)}}]
+    m_b, l_b => m_b, l_b, acc_b = M[s], L[{{max(s - 1, 0)|min(s + 1, S - 1)}}], A[s]
+    m_b, l_b => m_b, l_b, acc_b = M[{{max(s - 1, 0)|min(s + 1, S - 1)}}], L[s], A[s]
+    acc = (A => acc = (roll(A, {{1|-1}}, axis=0) * weight).sum(axis=0)
+    l = (L => l = (roll(L, {{1|-1}}, axis=0) * weight).sum(axis=0)
     return M[lo => return M[max(lo - 1, 0)], L[max(lo - 1, 0)], A[max(lo - 1, 0)]
 == old state not rescaled in the merge
-In the merge the new split's state is rescaled, the old one is not: both need their factor.
-{MERGE}
+In the merge the new split's state is rescaled, the old one is not, or by exp(0), if m is
+overwritten before its factor is formed: both need their factor. {MERGE}
     a = ones((Hq, 1))
 == new state not rescaled in the merge
 In the merge the old state is rescaled, the new split's is not: both need their factor. {MERGE}
@@ -207,7 +212,7 @@ Some tiles are counted twice: another split has them already.
         (s < len(whole) % S)] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[min(s * up, len(whole) - up) :][:up] for s
         in range(S)]):
-    for s, tiles in => for s, tiles in enumerate([whole[max(s * up - s, 0) :][:up] for s in
+    for s, tiles in => for s, tiles in enumerate([whole[max(s * up - {{s|1}}, 0) :][:up] for s in
         range(S)]):
 == last split skipped
 The last split is not merged: all {{S}} splits must be.

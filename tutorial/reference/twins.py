@@ -100,6 +100,32 @@ for b in range(B):
         o[b, h * G : (h + 1) * G] = acc / l
 """
 
+STATES_IN_TURN = """\
+W = 1
+ms, ls = full((B, Hkv, W, G, 1), LOWEST), zeros((B, Hkv, W, G, 1))
+accs = zeros((B, Hkv, W, G, d))
+for t, keys in enumerate(tiles):
+    for b in range(B):
+        for h in range(Hkv):
+            lane = t % W
+            at_m, at_l, at_acc = (b, h, lane), (b, h, lane), (b, h, lane)
+            s = scale * (q[b, h * G : (h + 1) * G] @ k[b, h][:, keys])
+            s = where(keys >= lengths[b], LOWEST, s)
+            values = where(keys >= lengths[b], 0, v[b, h][:, keys])
+            top = maximum(ms[at_m], s.max(axis=1, keepdims=True))
+            fade = exp(ms[at_m] - top)
+            w = exp(s - top)
+            ls[at_l] = ls[at_l] * fade + w.sum(axis=1, keepdims=True)
+            accs[at_acc] = accs[at_acc] * fade + w @ values.T
+            ms[at_m] = top
+            keep(h, m=top, l=ls[at_l], acc=accs[at_acc], alpha=fade, p=w)
+for b in range(B):
+    for h in range(Hkv):
+        M, L, A = ms[b, h], ls[b, h], accs[b, h]
+        factor = exp(M - M.max(axis=0))
+        o[b, h * G : (h + 1) * G] = (A * factor).sum(axis=0) / (L * factor).sum(axis=0)
+"""
+
 _SPLITS = """\
 b = 0
 M, L, A = full((S, Hq, 1), LOWEST), zeros((S, Hq, 1)), zeros((S, Hq, d))
@@ -231,8 +257,8 @@ def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
     if blocks:
         return (PAGED,)
     if attention.lengths is not None or attention.group == 1:
-        return ONE_PASS, PASSES
-    return ONE_PASS, PASSES, HEADS_IN_TURN
+        return ONE_PASS, PASSES, STATES_IN_TURN
+    return ONE_PASS, PASSES, HEADS_IN_TURN, STATES_IN_TURN
 
 
 def names(attention: Attention, tiles: Tiles, splits: Sequence[Tiles] = ()) -> dict[str, Any]:

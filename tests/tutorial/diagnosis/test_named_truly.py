@@ -69,7 +69,7 @@ def test_maxima_that_only_overflow_are_told_apart_by_an_input_that_is_answered_r
 def test_a_step_too_wide_is_told_what_is_true_of_the_loop_and_of_the_tile(tmp_path):
     text = changed(style("stage3_columns_of_scores"), ("range(n // 128)", "range(0, n // 128, 2)"))
     verdict = check(3, load(3, text, tmp_path))
-    assert "Every second tile is left out, or the second half of every tile" in verdict.sentence
+    assert "Every second tile does not count, or the second half of every tile" in verdict.sentence
 
 
 def test_an_m_that_stays_that_of_the_first_tile_is_wrong_from_the_second_on(tmp_path):
