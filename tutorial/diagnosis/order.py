@@ -117,11 +117,13 @@ def _copied_backwards(steps: list[Executed]) -> tuple[str, str] | None:
             and not kept.computed
             and (lost or kept.used or tiles[step.writes].read < number)
         ):
+            one, other = f"'{origin.label}'", f"'{step.writes.label}'"
+            if one == other:  # made by one line of the kernel
+                one, other = "its source", "its destination"
             return (
                 SWAPPED,
-                f"Line {step.line} ({step.text}) copies '{origin.label}' over "
-                f"'{step.writes.label}', "
-                f"{unread}, and '{origin.label}' is never updated. {CAUSES['swapped'][1]}",
+                f"Line {step.line} ({step.text}) copies {one} over {other}, "
+                f"{unread}, and {one} is never updated. {CAUSES['swapped'][1]}",
             )
     return None
 

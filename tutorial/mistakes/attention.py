@@ -167,7 +167,7 @@ The minimum of the scores is taken for m: it must be their maximum, or exp(qk - 
 == max of a part of the tile [recorded]
 The max is taken of a part of the tile's scores only: m must be the largest of all of them, or
 exp(qk - m) overflows.
-    m_tile = qk[:, {:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
+    m_tile = qk[:, {:1|-1:|:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
         len(keys) // 128}].max(axis=1, keepdims=True)
 == mean of the scores
 The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
@@ -349,6 +349,13 @@ of 2, and exp takes the scores as they are.
 == alpha of one max
 alpha is exp of one max alone: it is exp(m_old - m_new), of their difference.
     alpha = exp({-m_new|m|m_new|-m})
+== max added in alpha
+alpha is exp(m_old + m_new): the new max must be subtracted, exp(m_old - m_new).
+    alpha = exp(m + m_new)
+== p and alpha with the tile's max
+p and alpha are formed with the tile's own max in place of m_new: p = exp(qk - m_new), and alpha =
+exp(m_old - m_new).
+    p = exp(qk - m_new) => p = exp(qk - m_tile) & alpha = exp(m - m_tile)
 == alpha on the new part
 The new tile's part is multiplied by alpha, and the old sum is not: alpha = exp(m_old - m_new)
 brings the old sum to the new max, and p is relative to it already.
@@ -463,7 +470,8 @@ l sums the squares of the weights; it must sum the weights p themselves.
     l = l * alpha + square(p).sum(axis=1, keepdims=True)
     l = l + square(p).sum(axis=1, keepdims=True)
 == l adds the mean
-l adds the mean of the tile's weights; it must add their sum.
+l is a mean of the weights, of each tile or of all; it must be their sum.
+    o[b => o[b, h * G : (h + 1) * G] = acc / (l / n)
     l = l * alpha + p.mean(axis=1, keepdims=True)
     l = l + p.mean(axis=1, keepdims=True)
 == l is a maximum
@@ -531,6 +539,13 @@ reads ends, the next turn must begin, and what was summed apart must be added up
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
     for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+== first tile's sum only [all keys]
+One of the two sums holds the first tile alone: l sums the weights of all tiles, and acc weighs the
+values of all.
+    l = l + => l = l + p.sum(axis=1, keepdims=True) * (t == 0)
+    l = l * alpha + p.sum(axis=1, keepdims=True) * (t == 0)
+    acc = acc + => acc = acc + p @ v_tile.T * (t == 0)
+    acc = acc * alpha + p @ v_tile.T * (t == 0)
 == every second tile left out of the sum [tiles, all keys]
 Every second tile is left out of the sum of the weights: all passes must visit all {tiles} tiles.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
@@ -563,6 +578,13 @@ Tile 0's K and V are used for every tile: they must be loaded at the tile's own 
 Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
     @_tile = @[b, h][:, t + arange(len(keys))]
     k_tile = k[b, h][:, t + arange(len(keys))] & v_tile = v[b, h][:, t + arange(len(keys))]
+== tiles overlap [tiles]
+A tile of K, of V or of both begins before the one before it ends: tile i must begin at i times the
+width of a tile.
+    @_tile = @[b, h][:, t * {64|128} + arange(len(keys))]
+    k_tile = k[b, h][:, t * 64 + arange(len(keys))] & v_tile = v[b, h][:, t * 64 + arange(len(keys))]
+    k_tile = k[b, h][:, t * 128 + arange(len(keys))]
+        & v_tile = v[b, h][:, t * 128 + arange(len(keys))]
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
@@ -676,6 +698,10 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
     l = l * alpha + broadcast_to(p.sum(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     o[b => o[b, h * G : (h + 1) * G] = acc / {l.sum()|l[0]|l[-1]|l.mean()}
     l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+== acc shared [heads]
+acc is shared by the heads of a group: each of its {G} query heads needs its own acc.
+    acc[g] = acc[g] => acc[0] = acc[0] * alpha + v_tile @ p
+        & o[b => o[b, h * G : (h + 1) * G] = acc[0] / l
 == l of another head [heads]
 A head is divided by another head's l: every query head has its own.
     M, L, A => M, L, A = ms[b, h], ls[{-1, -1|b, -1|-1, h}], accs[b, h]

@@ -135,8 +135,17 @@ their factor. {MERGE}
 In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) and
 exp(m_b - m).
     b_ = a
+    acc = acc_a * {{a|b_}} + acc_b * {{a|b_}}
+    l = l_a * {{a|b_}} + l_b * {{a|b_}}
     b_ = a if s else b_
     b_ = exp(m_a - m) if s else exp(m_b - m)
+== new state not added in the merge
+What the other splits hold is never added to the merged l, or to the merged acc: it must be l_a
+exp(m_a - m) + l_b exp(m_b - m), and acc likewise.
+    l = l_a * a => l = l_a {{|* a}}
+    acc = acc_a * a => acc = acc_a {{|* a}}
+    l = (L => l = (L * weight)[0]
+    acc = (A => acc = (A * weight)[0]
 == factors exchanged in the merge
 The factors of the merge are exchanged: the old state's is exp(m_a - m), and the new split's
 exp(m_b - m). {MERGE}
