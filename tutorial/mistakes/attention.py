@@ -157,8 +157,9 @@ The max is subtracted twice from the scores that exp sees: p = exp(qk - m_new).
     p = exp(qk - m_new) => p = exp(qk - m_new - m_new)
     p = exp(qk - m) => p = exp(qk - m - m)
 == maxima added up [recorded]
-m adds up the maxima of the tiles: it must be the largest of them.
+m adds up the maxima of the tiles, or is their mean: it must be the largest of them.
     m = maximum => m = (m if t else 0) + m_tile
+    m = maximum => m = ((m if t else 0) * t + m_tile) / (t + 1)
     m_new = (m if t else 0) + m_tile
 == minimum of the scores
 The minimum of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
@@ -286,6 +287,7 @@ above 1.
     <l-inverse>
     <acc-inverse>
     <l-inverse> & <acc-inverse>
+    p = exp(qk - m_new) => p = exp(qk - m_tile + m_new - m_tile)
 == alpha inverted for acc
 acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     acc = acc / alpha + p @ v_tile.T
@@ -297,7 +299,7 @@ exp(m_old - m_new), never above 1.
 == p with the old max
 p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
 m_new), with m_new the larger of the old m and the tile's max.
-    p = exp(qk - m_new) => p = exp(qk - m)
+    p = exp(qk - m_new) => p = exp(qk - {m|(m if t else m_new)})
 == rescaled too late
 The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
 which is relative to m_new already.
@@ -422,6 +424,10 @@ so divide after the loop.
     acc = acc * alpha + p @ v_tile.T / l <end>
     acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
     acc = (acc + p @ v_tile.T) / l <end>
+== tile divided by its own sum [tiles]
+What a tile adds to acc is divided by the tile's own sum: divide once, by l, after the loop.
+    acc = acc + p @ v_tile.T / p.sum(axis=1, keepdims=True)
+    acc = acc * alpha + p @ v_tile.T / p.sum(axis=1, keepdims=True){| * exp(m_tile - m_new)}
 == divided by n
 acc is divided by the number of keys; it must be divided by l, the sum of the weights.
     o[b => o[b, h * G : (h + 1) * G] = acc / {n|max(lengths[b], 1)}
@@ -470,8 +476,8 @@ l sums the squares of the weights; it must sum the weights p themselves.
     l = l * alpha + square(p).sum(axis=1, keepdims=True)
     l = l + square(p).sum(axis=1, keepdims=True)
 == l adds the mean
-l is a mean of the weights, of each tile or of all; it must be their sum.
-    o[b => o[b, h * G : (h + 1) * G] = acc / (l / n)
+l is a mean, of weights or of the tiles' sums; it must be the sum of all weights.
+    o[b => o[b, h * G : (h + 1) * G] = acc / (l / {n|len(tiles)})
     l = l * alpha + p.mean(axis=1, keepdims=True)
     l = l + p.mean(axis=1, keepdims=True)
 == l is a maximum
@@ -544,6 +550,8 @@ One of the two sums holds the first tile alone: l sums the weights of all tiles,
 values of all.
     l = l + => l = l + p.sum(axis=1, keepdims=True) * (t == 0)
     l = l * alpha + p.sum(axis=1, keepdims=True) * (t == 0)
+    l = l * alpha => l = l if t else p.sum(axis=1, keepdims=True)
+    acc = acc * alpha => acc = acc if t else p @ v_tile.T
     acc = acc + => acc = acc + p @ v_tile.T * (t == 0)
     acc = acc * alpha + p @ v_tile.T * (t == 0)
 == every second tile left out of the sum [tiles, all keys]
