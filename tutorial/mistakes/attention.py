@@ -712,7 +712,7 @@ acc is shared by the heads of a group: each of its {G} query heads needs its own
         & o[b => o[b, h * G : (h + 1) * G] = acc[0] / l
 == l of another head [heads]
 A head is divided by another head's l: every query head has its own.
-    M, L, A => M, L, A = ms[b, h], ls[{-1, -1|b, -1|-1, h}], accs[b, h]
+    L = stack => L = ls[{-1, -1|b, -1|-1, h}]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[::-1]|roll(l, 1, axis=0)|roll(l, -1, axis=0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == m and l shared [heads]
@@ -728,32 +728,29 @@ All groups update one state: each KV head needs its own m, l and acc.
         & o[b => o[b] = stack([acc / l] * Hkv).reshape(Hq, d)
 == m of several KV heads in one place [heads]
 Several KV heads, or sequences, update one m: each needs its own m, as its own l and acc.
-    at_m, at_l, at_acc = => at_m, at_l, at_acc = <shared>, (b, h, lane), (b, h, lane)
+    at_m = lambda b, h, i: <shared>
 == l of several KV heads in one place [heads]
 Several KV heads, or sequences, update one l: each needs its own l, as its own m and acc.
-    at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, lane), <shared>, (b, h, lane)
-        & M, L, A => M, L, A = ms[b, h], ls[<shared>][None], accs[b, h]
+    at_l = lambda b, h, i: <shared>
 == acc of several KV heads in one place [heads]
 Several KV heads, or sequences, update one acc: each needs its own acc, as its own m and l.
-    at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, lane), (b, h, lane), <shared>
-        & M, L, A => M, L, A = ms[b, h], ls[b, h], accs[<shared>][None]
+    at_acc = lambda b, h, i: <shared>
 == states merged without their factors [tiles]
 Several states are kept, and added as they are: each is relative to its own m, and must first be
 multiplied by exp(its m - the max of all).
-    W = {2|4|8} & factor = ones_like(M)
+    W = {2|4} & factor = ones_like(M)
 == states merged by the wrong factors [tiles]
 Several states are kept, and each is multiplied by another one's factor, or by its inverse: it is
 exp(its m - the max of all).
-    W = {2|4|8} & factor = exp(M - M.max(axis=0)){[::-1]|** -1}
+    W = {2|4} & factor = exp(M - M.max(axis=0)){[::-1]|** -1}
 == outputs of several states averaged [tiles]
 Several states are kept, and their outputs averaged: a state with larger scores must weigh more.
 Multiply l and acc by exp(its m - the max of all), add them up, and divide once.
-    W = {2|4|8} & o[b => o[b, h * G : (h + 1) * G] = where(L > 0, A / L, 0).mean(axis=0)
+    W = {2|4} & o[b => o[b, h * G : (h + 1) * G] = where(L > 0, A / L, 0).mean(axis=0)
 == several states with one max [tiles]
 Several states are kept, and only one m for them: each needs its own, or alpha is not the factor
 from its last max to its next.
-    W = {2|4|8} & at_m, at_l, at_acc = => at_m, at_l, at_acc = (b, h, 0), (b, h, lane), (b, h, lane)
-        & M, L, A => M, L, A = ms[b, h, :1], ls[b, h], accs[b, h]
+    W = {2|4} & at_m = lambda b, h, i: (b, h, 0)
 == acc not cleared between heads [heads, in turn]
 acc is not cleared between heads: it still holds what the head before left, and must start at 0
 for every head.

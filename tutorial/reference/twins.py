@@ -102,26 +102,30 @@ for b in range(B):
 
 STATES_IN_TURN = """\
 W = 1
+at_m = lambda b, h, i: (b, h, i)
+at_l = lambda b, h, i: (b, h, i)
+at_acc = lambda b, h, i: (b, h, i)
 ms, ls = full((B, Hkv, W, G, 1), LOWEST), zeros((B, Hkv, W, G, 1))
 accs = zeros((B, Hkv, W, G, d))
 for t, keys in enumerate(tiles):
     for b in range(B):
         for h in range(Hkv):
-            lane = t % W
-            at_m, at_l, at_acc = (b, h, lane), (b, h, lane), (b, h, lane)
+            x, y, z = (at(b, h, t % W) for at in (at_m, at_l, at_acc))
             s = scale * (q[b, h * G : (h + 1) * G] @ k[b, h][:, keys])
             s = where(keys >= lengths[b], LOWEST, s)
             values = where(keys >= lengths[b], 0, v[b, h][:, keys])
-            top = maximum(ms[at_m], s.max(axis=1, keepdims=True))
-            fade = exp(ms[at_m] - top)
+            top = maximum(ms[x], s.max(axis=1, keepdims=True))
+            fade = exp(ms[x] - top)
             w = exp(s - top)
-            ls[at_l] = ls[at_l] * fade + w.sum(axis=1, keepdims=True)
-            accs[at_acc] = accs[at_acc] * fade + w @ values.T
-            ms[at_m] = top
-            keep(h, m=top, l=ls[at_l], acc=accs[at_acc], alpha=fade, p=w)
+            ls[y] = ls[y] * fade + w.sum(axis=1, keepdims=True)
+            accs[z] = accs[z] * fade + w @ values.T
+            ms[x] = top
+            keep(h, m=top, l=ls[y] + 0, acc=accs[z] + 0, alpha=fade, p=w)
 for b in range(B):
     for h in range(Hkv):
-        M, L, A = ms[b, h], ls[b, h], accs[b, h]
+        M = stack([ms[at_m(b, h, i)] for i in range(W)])
+        L = stack([ls[at_l(b, h, i)] for i in range(W)])
+        A = stack([accs[at_acc(b, h, i)] for i in range(W)])
         factor = exp(M - M.max(axis=0))
         o[b, h * G : (h + 1) * G] = (A * factor).sum(axis=0) / (L * factor).sum(axis=0)
 """

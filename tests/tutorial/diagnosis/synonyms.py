@@ -35,6 +35,9 @@ alpha inverted for acc | nothing but NaN
 p with the old max | nothing but NaN
 l never updated | nothing but NaN
 KV heads skipped | nothing but NaN
+max subtracted twice | no max subtraction
+states merged without their factors | p with the tile's max
+several states with one max | nothing rescaled
 every second tile left out of the sum | one tile of every step in the sum
 every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """
