@@ -171,8 +171,9 @@ exp(qk - m) overflows.
     m_tile = qk[:, {:1|-1:|:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
         len(keys) // 128}].max(axis=1, keepdims=True)
 == mean of the scores
-The mean of the scores is taken for m: it must be their maximum, or exp(qk - m) overflows.
-    m_tile = qk.mean(axis=1, keepdims=True)
+The mean of the scores is taken for m, or their sum: it must be their maximum, or exp(qk - m)
+overflows.
+    m_tile = qk.{mean|sum}(axis=1, keepdims=True)
 == m starts at 0
 m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
@@ -248,7 +249,7 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
     m = maximum => m = m_tile
     m = m_new => m = m_tile
 == m is a minimum
-m takes the smaller of the old m and the tile's max: it must take the larger.
+m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
     m_new = minimum(m, m_tile) if t else m_tile
     m_new = minimum(m, m_tile)
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
@@ -266,7 +267,7 @@ alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m r
 + sum p, and acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
 == m overwritten before alpha [alpha]
-m was overwritten with m_new before alpha = exp(m_old - m_new) was formed, so alpha was always 1:
+alpha is always 1, as if m was overwritten with m_new before alpha = exp(m_old - m_new) was formed:
 form alpha first, update m last.
     alpha = ones((G, 1))
 == nothing rescaled
@@ -308,6 +309,21 @@ which is relative to m_new already.
     l = (l + p.sum(axis=1, keepdims=True)) * alpha & acc = (acc + p @ v_tile.T) * alpha
     l = (l + p.sum(axis=1, keepdims=True)) * (alpha if t else 1)
     acc = (acc + p @ v_tile.T) * (alpha if t else 1)
+== rescaled by a max
+The old sum is multiplied by a max of the scores; it must be multiplied by alpha = exp(m_old -
+m_new).
+    l = l * {m|m_new|m_tile} + p.sum(axis=1, keepdims=True)
+    acc = acc * {m|m_new|m_tile} + p @ v_tile.T
+== alpha added
+alpha is added to the old sum; it must be multiplied into it: l = l alpha + sum p, and acc likewise.
+    l = l + alpha + p.sum(axis=1, keepdims=True)
+    acc = acc + alpha + p @ v_tile.T
+== part subtracted
+What a tile brings is subtracted; it must be added: l = l alpha + sum p, acc = acc alpha + p v^T.
+    l = l * alpha - p.sum(axis=1, keepdims=True)
+    l = l - p.sum(axis=1, keepdims=True)
+    acc = acc * alpha - p @ v_tile.T
+    acc = acc - p @ v_tile.T
 == rescaled twice
 The old sum is rescaled by alpha twice.
     l = l * alpha * alpha + p.sum(axis=1, keepdims=True)
