@@ -193,9 +193,7 @@ def _right_one(evidence: Evidence) -> Trial | None:
     return tried_on(evidence.stage, evidence.kernel, best.case, keep_results=True)
 
 
-def _supported(
-    evidence: Evidence, good: Sequence[Match], trial: Trial | None
-) -> list[Match]:
+def _supported(evidence: Evidence, good: Sequence[Match], trial: Trial | None) -> list[Match]:
     """The matches that what was recorded of a trial supports most."""
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
     recorded = Recorded(evidence, trial)

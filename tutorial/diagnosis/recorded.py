@@ -21,7 +21,7 @@ from .trial import Trial
 TILE_ALONE = edits.ways(
     "{l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T"
     "|l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T"
-    "|l[g] = => l[g] = p.sum() & acc[g] = => acc[g] = v_tile @ p}"
+    "|ls[y] = w.sum(axis=1, keepdims=True) & accs[z] = w @ values.T}"
 )
 """What each tile adds, in a text of one pass and in one of several."""
 MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
@@ -128,7 +128,7 @@ class Recorded:
         bursts = any(bool((x == np.inf).any()) for x in exps)
         if exps and not self.trial.problem.splits:
             made = [_numbers(ran, name) for name in ("p", "l", "acc", "alpha")]
-            if bursts and all(map(_finite, made)) or not bursts and (made[0] == np.inf).any():
+            if all(map(_finite, made)) if bursts else (made[0] == np.inf).any():
                 return False
         share = self._share("p", _numbers(ran, "p"))
         return share is None or share >= FEWEST

@@ -83,15 +83,9 @@ The scale is 1/sqrt(n), from the number of keys; it must be 1/sqrt(d), from the 
     qk = (scale if given else float32(1 / sqrt(n))) * raw
 == default scale is another
 Where the caller gives no softmax_scale, another number than 1/sqrt(d) is taken: half of it, twice
-of it, its negative or 0.
+of it, its negative, 0, or one with the width of a tile or the number of heads in it.
     qk = (scale if given else float32({0.5|2|-1|0} / sqrt(d))) * raw
-== scale is 1/sqrt(tile)
-The scale is 1 over the square root of the tile's width; it must be 1/sqrt(d), from the size of a
-head.
-    qk = (scale if given else float32(1 / sqrt({128|64|256|512}))) * raw
-== scale with the number of heads [heads]
-The scale has the number of heads in it: it must be 1/sqrt(d), from the size of a head alone.
-    qk = (scale if given else float32(1 / sqrt({G|d * G|d * Hq|d * Hkv}))) * raw
+    qk = (scale if given else float32(1 / sqrt({128|64|256|512|G|d * G|d * Hq|d * Hkv}))) * raw
 == scale ignored
 softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
 be used.
@@ -188,7 +182,7 @@ and every weight underflows or overflows. Keep the scores, their max and m in fl
     m_new = bf16(maximum(m, m_tile))
     m_tile = bf16(qk.max(axis=1, keepdims=True))
     m = maximum => m = bf16(maximum(m, m_tile))
-    m[g] = => m[g] = bf16(m_new)
+    ms[x] = bf16(top)
 == p with the tile's max
 p is formed with the tile's own max instead of m_new: p = exp(qk - m_new), so that all tiles are
 weighed alike.
@@ -300,7 +294,7 @@ exp(m_old - m_new), never above 1.
 == p with the old max
 p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
 m_new), with m_new the larger of the old m and the tile's max.
-    p = exp(qk - m_new) => p = exp(qk - {m|(m if t else m_new)})
+    p = exp(qk - m_new) => p = exp(qk - m)
 == rescaled too late
 The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
 which is relative to m_new already.
@@ -606,9 +600,8 @@ Tile i of K, of V or of both begins at key i: it must begin at i times the width
 A tile of K, of V or of both begins before the one before it ends: tile i must begin at i times the
 width of a tile.
     @_tile = @[b, h][:, t * {64|128} + arange(len(keys))]
-    k_tile = k[b, h][:, t * 64 + arange(len(keys))] & v_tile = v[b, h][:, t * 64 + arange(len(keys))]
-    k_tile = k[b, h][:, t * 128 + arange(len(keys))]
-        & v_tile = v[b, h][:, t * 128 + arange(len(keys))]
+    for t, keys => for t, keys in enumerate([t * {64|128} + arange(len(keys)) for t, keys in
+        enumerate(tiles)]):
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
@@ -703,11 +696,11 @@ G - 1, with G = Hq // Hkv = {G}.
 One max is shared by all rows of the tile, the {G} query heads of a group: each needs its own m,
 or the rows with smaller scores underflow.
     m_tile = full((G, 1), qk.max())
-== m shared [heads, as one max for all rows]
+== m shared [heads, in turn, as one max for all rows]
 m is shared by the heads of a group: each of its {G} query heads needs its own m.
     m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
-    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
+    at_m = lambda b, h, i: <group>
 == alpha of another head [heads]
 alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
 m_new).
@@ -715,27 +708,24 @@ m_new).
     l = l * alpha[{:1|-1:}] + p.sum(axis=1, keepdims=True)
     acc = acc * alpha[{:1|-1:}] + p @ v_tile.T
     alpha = exp(m[:1] - m_new)
-== l shared [heads]
+== l shared [heads, in turn]
 l is shared by the heads of a group: each of its {G} query heads needs its own l.
     l = l * alpha + full((G, 1), p.{sum|mean}())
     l = l * alpha => l = full((G, 1), (l * alpha + p.sum(axis=1, keepdims=True)).{sum|mean}())
     l = l * alpha + broadcast_to(p.sum(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     o[b => o[b, h * G : (h + 1) * G] = acc / {l.sum()|l[0]|l[-1]|l.mean()}
-    l[g] = l[g] => l[0] = l[0] * alpha + p.sum() & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
-== acc shared [heads]
+    at_l = lambda b, h, i: <group>
+== acc shared [heads, in turn]
 acc is shared by the heads of a group: each of its {G} query heads needs its own acc.
-    acc[g] = acc[g] => acc[0] = acc[0] * alpha + v_tile @ p
-        & o[b => o[b, h * G : (h + 1) * G] = acc[0] / l
+    at_acc = lambda b, h, i: <group>
 == l of another head [heads]
 A head is divided by another head's l: every query head has its own.
     L = stack => L = ls[{-1, -1|b, -1|-1, h}]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[::-1]|roll(l, 1, axis=0)|roll(l, -1, axis=0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
-== m and l shared [heads]
+== m and l shared [heads, in turn]
 m and l are shared by the heads of a group: each of its {G} query heads needs its own.
-    m_new = maximum(m[0], qk.max()) & alpha = exp(m[0] - m_new) & m[g] = m_new => m[0] = m_new
-        & l[g] = l[g] => l[0] = l[0] * alpha + p.sum()
-        & o[b => o[b, h * G : (h + 1) * G] = acc / l[0]
+    at_m = lambda b, h, i: <group> & at_l = lambda b, h, i: <group>
 == state of one KV head for all [heads]
 All groups update one state: each KV head needs its own m, l and acc.
     m = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)
@@ -813,6 +803,7 @@ nowhere else.
         "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
         "l": 'l = zeros => l = left("l", None, zeros((G, 1)))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d)))',
+        "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "row": "{(h * G + g) // Hkv|h * G + g}",
     },

@@ -82,24 +82,6 @@ for b in range(B):
         o[b, h * G : (h + 1) * G] = acc / l
 """
 
-_HEADS_IN_TURN = """\
-for b in range(B):
-    for h in range(Hkv):
-        m, l, acc = full((G, 1), LOWEST), zeros((G, 1)), zeros((G, d))
-        for t, keys in enumerate(tiles):
-            padding = keys >= lengths[b]
-            v_tile = where(padding, 0, v[b, h][:, keys])
-            for g in range(G):
-                qk = where(padding, LOWEST, scale * (q[b, h * G + g] @ k[b, h][:, keys]))
-                m_new = maximum(m[g], qk.max())
-                alpha = exp(m[g] - m_new)
-                p = exp(qk - m_new)
-                l[g] = l[g] * alpha + p.sum()
-                acc[g] = acc[g] * alpha + v_tile @ p
-                m[g] = m_new
-        o[b, h * G : (h + 1) * G] = acc / l
-"""
-
 STATES_IN_TURN = """\
 W = 1
 at_m = lambda b, h, i: (b, h, i)
@@ -236,7 +218,6 @@ v_tile = pick(v_blocks, entry, h, at).T
 """
 ONE_PASS = _filled(_ONE_PASS, tile=_TILE)
 PASSES = _filled(_PASSES, scores=_SCORES)
-HEADS_IN_TURN = _HEADS_IN_TURN
 PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
 SPLITS_IN_TURN, SPLITS_AT_ONCE = (
     _filled(_SPLITS, tile=_TILE, merge=merge) for merge in (_MERGE_IN_TURN, _MERGE_AT_ONCE)
@@ -260,9 +241,7 @@ def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
         return SPLITS_IN_TURN, SPLITS_AT_ONCE
     if blocks:
         return (PAGED,)
-    if attention.lengths is not None or attention.group == 1:
-        return ONE_PASS, PASSES, STATES_IN_TURN
-    return ONE_PASS, PASSES, HEADS_IN_TURN, STATES_IN_TURN
+    return ONE_PASS, PASSES, STATES_IN_TURN
 
 
 def names(attention: Attention, tiles: Tiles, splits: Sequence[Tiles] = ()) -> dict[str, Any]:

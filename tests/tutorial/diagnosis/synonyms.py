@@ -7,7 +7,7 @@ from tutorial.mistakes.attention import ATTENTION
 _ALIKE = """
 tile 0 reused | first tile only
 scale added | scale missing
-scale with the number of heads | scale missing
+default scale is another | scale missing
 l counts the keys | divided by n
 divided by the last tile's sum | l not accumulated
 m overwritten before alpha | nothing rescaled

@@ -26,8 +26,8 @@ SHORT = "kept in bfloat16"
 ORDER, ORDER_SAID = "keys of K and V in different order", "in a different order of the keys"
 LAYOUT, LAYOUT_SAID = "V read as untransposed", "V is stored (Hkv, n, d) here"
 PLACE, PLACE_SAID = "head on the wrong partition", "A head stands on another head's partition"
-BIAS, BIAS_SAID = "bias of another tile's max", "exp's bias is the max of another tile"
-TABLE, TABLE_SAID = "p of another tile", "weighed by another tile's p"
+BIAS, BIAS_SAID = "bias of another tile's max", "p is relative to the max of another tile"
+TABLE, TABLE_SAID = "p of another tile", "weighed by the p of another tile"
 
 NEXT = "i_kv * n_q_heads + (i_kv + 1) % n_kv_heads * G + i_g"
 
