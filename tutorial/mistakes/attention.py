@@ -599,8 +599,8 @@ Tile i of K, of V or of both begins at key i: it must begin at i times the width
 == tiles overlap [tiles]
 A tile of K, of V or of both begins before the one before it ends: tile i must begin at i times the
 width of a tile.
-    @_tile = @[b, h][:, t * {64|128} + arange(len(keys))]
-    for t, keys => for t, keys in enumerate([t * {64|128} + arange(len(keys)) for t, keys in
+    @_tile = @[b, h][:, t * <less> + arange(len(keys))]
+    for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
@@ -701,13 +701,14 @@ m is shared by the heads of a group: each of its {G} query heads needs its own m
     m_new = broadcast_to(maximum(m, m_tile)[{:1|-1:}], (G, 1))
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     at_m = lambda b, h, i: <group>
-== alpha of another head [heads]
+== alpha of another head [heads, in turn]
 alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
 m_new).
     alpha = broadcast_to(exp(m - m_new)[{:1|-1:}], (G, 1))
     l = l * alpha[{:1|-1:}] + p.sum(axis=1, keepdims=True)
     acc = acc * alpha[{:1|-1:}] + p @ v_tile.T
     alpha = exp(m[:1] - m_new)
+    fade = exp(ms[b, h - h % (per // G), 0] - top)
 == l shared [heads, in turn]
 l is shared by the heads of a group: each of its {G} query heads needs its own l.
     l = l * alpha + full((G, 1), p.{sum|mean}())
@@ -798,6 +799,7 @@ nowhere else.
         "exp(qk - qk.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)",
         "acc-inverse": "acc = acc + => acc = acc + exp(m - qk.max(axis=1, keepdims=True)) * "
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
+        "less": "{64|min(128, len(keys) // 2)}",
         "half": "(arange(len(keys)) {<|>=} len(keys) // 2)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
         "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
