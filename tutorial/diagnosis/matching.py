@@ -80,8 +80,9 @@ def recognised(evidence: Evidence) -> Match | None:
                 for candidate in made
                 if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
-            if matches:
-                return _best(evidence, matches)
+            possible = _possible(evidence, matches)
+            if possible:
+                return _best(evidence, possible)
     return None
 
 
@@ -141,9 +142,10 @@ def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> Misfit | None
     return trial.misfit(candidate.text, tiling, candidate.in_turn, no_keys)
 
 
-def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
-    """Of the matches that fit as well as the best one, the one that what was recorded supports;
-    else the earliest."""
+def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
+    """The matches that nothing which is known of the kernel's run speaks against."""
+    if not matches:
+        return matches
     if not evidence.reads_all_keys:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
@@ -153,7 +155,13 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     if evidence.silent:
         seen = [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
         matches = [match for match in matches if all(one.may_be(match) for one in seen)]
-    fewest = min((match.misfit for match in matches), default=0.0)
+    return matches
+
+
+def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
+    """Of the matches that fit as well as the best one, the one that what was recorded supports;
+    else the earliest."""
+    fewest = min(match.misfit for match in matches)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
     if not recorded and not evidence.any_number:

@@ -223,6 +223,8 @@ Some tiles are counted twice: another split has them already.
         in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[max(s * up - {{s|1}}, 0) :][:up] for s in
         range(S)]):
+    for s, tiles in => for s, tiles in enumerate([whole[max(s * len(whole) // S - 1, 0) : (s + 1) *
+        len(whole) // S] for s in range(S)]):
 == last split skipped
 The last split is not merged: all {{S}} splits must be.
     for s in range(S) => for s in range(max(S - 1, {{0|1}})):
