@@ -92,7 +92,8 @@ accs = zeros((B, Hkv, W, G, d))
 for t, keys in enumerate(tiles):
     for b in range(B):
         for h in range(Hkv):
-            x, y, z = (at(b, h, t % W) for at in (at_m, at_l, at_acc))
+            lane = t % W
+            x, y, z = (at(b, h, lane) for at in (at_m, at_l, at_acc))
             s = scale * (q[b, h * G : (h + 1) * G] @ k[b, h][:, keys])
             s = where(keys >= lengths[b], LOWEST, s)
             values = where(keys >= lengths[b], 0, v[b, h][:, keys])
