@@ -236,9 +236,8 @@ def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tup
         )
     fewer = [c.name for c in found if c.yours < c.minimum]
     if fewer and not ladder:
-        remarks.append(
-            f"note: fewer {' and '.join(fewer)} than this lesson's method needs with tiles of 128."
-        )
+        named = " and ".join(filter(None, [", ".join(fewer[:-1]), fewer[-1]]))
+        remarks.append(f"note: fewer {named} than this lesson's method needs with tiles of 128.")
     work = by_name["transposes"]
     if not ladder and work.yours > 2 * work.minimum:
         remarks.append(
