@@ -19,6 +19,7 @@ from ..helpers import (
     FP16,
     FP32,
     assert_same_bits,
+    few_examples,
     on_tiles,
     refused_on_tiles,
     rounded,
@@ -59,6 +60,7 @@ def wide(x: np.ndarray) -> np.ndarray:
 
 # -- tensor_tensor ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("op", BINARY)
+@few_examples
 @given(shape=SHAPES, a=st.sampled_from(FLOATS), b=st.sampled_from(FLOATS), seed=st.integers(0, 5))
 def test_tensor_tensor_computes_in_float32_and_rounds_once_to_the_promoted_type(
     op, shape, a, b, seed
@@ -148,6 +150,7 @@ def test_operands_at_different_start_partitions_are_combined_row_by_row():
 # -- tensor_scalar ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("op", [*BINARY])
 @pytest.mark.parametrize("reverse", [False, True])
+@few_examples
 @given(shape=SHAPES, dtype=st.sampled_from(FLOATS), vector=st.booleans(), seed=st.integers(0, 5))
 def test_tensor_scalar_takes_a_number_or_one_value_a_partition_and_keeps_the_type_of_the_tile(
     op, reverse, shape, dtype, vector, seed
@@ -289,6 +292,7 @@ REDUCTIONS = {"add": np.sum, "multiply": np.prod, "maximum": np.max, "minimum": 
 
 
 @pytest.mark.parametrize("op", REDUCTIONS)
+@few_examples
 @given(
     shape=SHAPES,
     dtype=st.sampled_from(FLOATS),
