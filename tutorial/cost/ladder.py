@@ -193,7 +193,7 @@ def _own_row(lesson: stage.Stage, kernel: Any, at: Case) -> list[list[str]]:
     except Exception as error:  # check says more; this is a table
         found, why = (
             None,
-            (f"Your kernel does not run at this size: {' '.join(str(error).split())}"),
+            f"Your kernel does not run at this size: {' '.join(str(error).split())}",
         )
     if found is None:
         print(problem.sentence if problem is not None else why)
