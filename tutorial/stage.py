@@ -30,11 +30,15 @@ CLONE = PACKAGE.parent
 INSTALLED = PACKAGE / "material"
 
 
-class StageError(ValueError):
+class Refused(Exception):
+    """What is asked for cannot be done; the text is one sentence."""
+
+
+class StageError(Refused, ValueError):
     """There is no such stage."""
 
 
-class InputError(ValueError):
+class InputError(Refused, ValueError):
     """An input that the stage's problem does not allow; the text is one sentence."""
 
 

@@ -17,7 +17,7 @@ import math
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,7 @@ class Entry:
 
     def text(self) -> str:
         """The scores as a table, and the line."""
-        rows = [
-            [
-                f"{s.keys:,}",
-                f"{s.hbm_bytes:,}",
-                f"{s.least_bytes:,}",
-                f"{s.us:,.1f}",
-                f"{s.worked_us:,.1f}",
-            ]
-            for s in self.scores
-        ]
+        rows = [[f"{number:,}" for number in astuple(score)] for score in self.scores]
         names = ["keys", "HBM bytes", "least", "us (model)", "worked us (model)"]
         return "\n".join(
             [
@@ -166,10 +157,8 @@ def _score(lesson: stage.Stage, kernel: Any, n: int, draw: Draw) -> Score:
     if short is not None:
         raise NoLine(f"{where}, {short}")
     names = runner.parameter_names(kernel, lesson)
-    for over in (
-        budget.shortfall(lesson, case, done.run, names),
-        budget.overrun(lesson, case, done.run, names),
-    ):
+    for judged_cost in (budget.shortfall, budget.overrun):
+        over = judged_cost(lesson, case, done.run, names)
         if over is not None:
             raise NoLine(f"{where}: {over.sentence}")
     found = ladder.measured(done.run, ("trn2",))
