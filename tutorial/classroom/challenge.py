@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import json
 import math
 import re
 import secrets
@@ -30,7 +29,7 @@ from ..cost import budget, ladder
 from ..inputs.draw import Draw
 from ..reference.text import table
 from ..running import precision, problems, runner
-from ..running.terminal import Add
+from ..running.terminal import Add, answer
 from ..stage import Case
 from .holder import Holder, held
 from .sandbox import Limits
@@ -230,13 +229,8 @@ def _challenge(options: argparse.Namespace) -> int:
     try:
         entry = judged(text, name)
     except (NoLine, stage.InputError) as error:
-        if options.json:
-            print(json.dumps({"line": None, "sentence": str(error)}, indent=2))
-        else:
-            print(f"{error}\nNo line for the table.")
+        said = {"line": None, "sentence": str(error)}
+        answer(options, said, f"{error}\nNo line for the table.")
         return 1
-    if options.json:
-        print(json.dumps({**asdict(entry), "line": entry.line}, indent=2))
-    else:
-        print(entry.text())
+    answer(options, {**asdict(entry), "line": entry.line}, entry.text())
     return 0
