@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.text import ENGINES
 from .canvas import SMALL, WIDTH, Canvas, Picture
 from .reading import Flow, HbmTensor, SourceInstruction, Tile, by_line, coarse, planes, read
 
@@ -23,13 +24,6 @@ MOST = 40  # steps that are drawn
 GRID = (4, 24)  # rows and columns of cells to which an HBM tensor is coarsened
 BLOCKS = 160  # columns, of one whose blocks were picked by a table: then each is one
 PLANES = 8  # of an HBM tensor that are drawn
-ENGINES = {
-    "tensor": "TensorE",
-    "vector": "VectorE",
-    "scalar": "ScalarE",
-    "gpsimd": "GpSimdE",
-    "dma": "DMA",
-}
 
 
 def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:

@@ -95,7 +95,6 @@ STAGE = Stage(
     line_budget=10,
     cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,
-    twin=None,
     cases=cases,
     validate=validate,
     minimum=minimum,

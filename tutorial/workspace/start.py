@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..stage import PACKAGE, Stage, course_folder, get, stages
+from ..stage import PACKAGE, Refused, Stage, course_folder, get, stages
 from . import progress
 
 EXERCISES = "exercises"
@@ -14,7 +14,7 @@ DATA_PAGE = "tutorial/data/README.md"
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\.?/)*[\w./-]*(?:\.(?:md|ipynb|py)|/))(#[^)\s]*)?\)")
 
 
-class CannotStart(Exception):
+class CannotStart(Refused):
     """The folder cannot be made; the text is one sentence."""
 
 

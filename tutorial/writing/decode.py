@@ -97,9 +97,7 @@ def generate(
     cache = CACHES[kernels.number](network[0].config, _capacity(prompt, tokens, network))
     kernel = worked.solution(kernels.number) if kernel is None else kernel
     title = (
-        kernels.title
-        if step is None
-        else (f"stage 10 generate, with the kernel of {kernels.title}")
+        kernels.title if step is None else f"stage 10 generate, with the kernel of {kernels.title}"
     )
     return _decode(title, prompt, tokens, network, cache, step or attention_step, kernel, kernels)
 
@@ -216,9 +214,9 @@ def _kept(
         o = np.array(step(q, k, v, layer, position, cache, model.rotate, kernel), np.float32)
         if o.shape != (q.size,) or not np.isfinite(o).all():
             what = (
-                ("holds nan or inf")
+                "holds nan or inf"
                 if o.shape == (q.size,)
-                else (f"has shape {o.shape}, expected {(q.size,)}")
+                else f"has shape {o.shape}, expected {(q.size,)}"
             )
             raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
         attended.append(o)

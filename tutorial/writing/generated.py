@@ -136,7 +136,7 @@ class Generated:
             return (
                 f"{same}."
                 if found is None
-                else (f"{same}; but not the same attention, which differs first at {found}.")
+                else f"{same}; but not the same attention, which differs first at {found}."
             )
         decode = self.tokenizer.decode
         sentence = (
@@ -145,9 +145,7 @@ class Generated:
             f"{short(other.steps[self.n_prompt - 1 + parted].margin)}."
         )
         return (
-            sentence
-            if found is None
-            else (f"{sentence} The first attention that differs: {found}.")
+            sentence if found is None else f"{sentence} The first attention that differs: {found}."
         )
 
     def same_as(self, other: Generated) -> bool:
