@@ -223,6 +223,10 @@ class Canvas:
         """A line of text whose letters stand on y."""
         self.shapes.append(Words(x, y, text, look, anchor, size))
 
+    def small(self, x: float, y: float, text: str, look: str = "", anchor: str = "start") -> None:
+        """A line of text in small letters."""
+        self.words(x, y, text, look, anchor, SMALL)
+
     def arrow(
         self,
         x1: float,
