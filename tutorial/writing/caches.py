@@ -62,6 +62,12 @@ def _with_zero(x: F32) -> F32:
     return np.pad(x, ((0, 0), (0, 1)))
 
 
+def _only(o: Any) -> F32:
+    """The output (Hq, d) of a batch of one."""
+    found: F32 = np.asarray(o, np.float32)[0]
+    return found
+
+
 class NumpyCache:
     """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy instead
     of a kernel.
@@ -142,8 +148,7 @@ class RaggedCache:
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
         # a kernel for every length would have to be built for every token
         k, v = (x[layer, ..., : whole_tiles(n)] for x in (self.k, self.v))
-        (o,) = kernel(_columns(q)[None], k, v, np.array([[n]], np.int32))
-        return np.asarray(o, np.float32)
+        return _only(kernel(_columns(q)[None], k, v, np.array([[n]], np.int32)))
 
 
 class RowsCache:
@@ -201,8 +206,7 @@ class PagedCache:
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
         table = self.table[:, : whole_tiles(n) // self.block]
         lengths = np.array([[n]], np.int32)
-        (o,) = kernel(_columns(q)[None], self.k[layer], self.v[layer], table, lengths)
-        return np.asarray(o, np.float32)
+        return _only(kernel(_columns(q)[None], self.k[layer], self.v[layer], table, lengths))
 
 
 CACHES: dict[int, Callable[[Config, int], Cache]] = {
