@@ -195,8 +195,8 @@ def splits(n_tiles: int, n_splits: int) -> Picture:
     empty = [str(s) for s, tiles in enumerate(owned) if not len(tiles)]
     alone = ""
     if empty:
-        alone = f" Split {' and '.join(empty)} has no tile: its state is (-inf, 0, 0), which "
-        alone += "changes nothing."
+        identity = "its state is (-inf, 0, 0), which changes nothing"
+        alone = f" Split {' and '.join(empty)} has no tile: {identity}."
     dealt = "; ".join(
         f"split {s}: tiles {t[0]} to {t[-1]}" if len(t) > 1 else f"split {s}: tile {t[0]}"
         for s, t in enumerate(owned)
