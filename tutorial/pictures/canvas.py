@@ -212,13 +212,7 @@ class Canvas:
         return made
 
     def words(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        look: str = "",
-        anchor: str = "start",
-        size: int = SIZE,
+        self, x: float, y: float, text: str, look: str = "", anchor: str = "start", size: int = SIZE
     ) -> None:
         """A line of text whose letters stand on y."""
         self.shapes.append(Words(x, y, text, look, anchor, size))
