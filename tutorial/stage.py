@@ -292,8 +292,8 @@ class Stage:
         return _expected(self.oracle, case)
 
     def case(self, family: str) -> Case:
-        """The first case of that family, among those it asks for and those beyond. Raises
-        StageError if there is none."""
+        """The first case of that family, those `beyond` included. Raises StageError if there is
+        none."""
         for case in (*self.cases(), *self.beyond()):
             if case.family == family:
                 return case
@@ -306,34 +306,24 @@ class Stage:
 
         Raises InputError with one sentence if they do not fit the stage's problem.
         """
+        taken, optional = ", ".join(self.parameters), self.options + self.extras
         if not isinstance(inputs, Mapping):
             inputs = list(inputs)
             if len(inputs) != len(self.parameters):
-                raise InputError(
-                    f"{self.entry} takes {', '.join(self.parameters)}, got {len(inputs)} inputs."
-                )
+                raise InputError(f"{self.entry} takes {taken}, got {len(inputs)} inputs.")
             inputs = dict(zip(self.parameters, inputs, strict=True))
         for name in self.parameters:
             if name not in inputs:
-                raise InputError(
-                    f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}."
-                )
+                raise InputError(f"{name} is missing: {self.entry} takes {taken}.")
         for name in inputs:
-            if name not in self.parameters + self.options + self.extras:
-                raise InputError(
-                    f"{self.entry} has no parameter {name!r}; it takes "
-                    f"{', '.join(self.parameters)}."
-                )
+            if name not in self.parameters + optional:
+                raise InputError(f"{self.entry} has no parameter {name!r}; it takes {taken}.")
         self.validate(inputs)
         args = {
             name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x
             for name in self.parameters
         }
-        options = {
-            name: inputs[name]
-            for name in self.options + self.extras
-            if inputs.get(name) is not None
-        }
+        options = {name: inputs[name] for name in optional if inputs.get(name) is not None}
         return Case(OWN_INPUT, "what you are looking for", args, options, exact=False)
 
 

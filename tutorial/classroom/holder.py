@@ -133,7 +133,7 @@ class Holder:
         if not self.sandbox.apart:
             self.stop()
 
-    def exchange(self, header: dict[str, Any], *blobs: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    def exchange(self, header: dict[str, Any], *blobs: bytes) -> protocol.Message:
         """Ask, and read the answer. Raises Reported where the submission is gone."""
         self._send(header, *blobs)
         reply, parts = self._receive()
@@ -166,7 +166,7 @@ class Holder:
         except protocol.Broken as error:
             raise self._gone("") from error
 
-    def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _receive(self) -> protocol.Message:
         process = self.process
         if process is None or process.stdout is None:
             raise self._gone("")

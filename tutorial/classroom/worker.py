@@ -52,7 +52,7 @@ def judged(
                 kernel = held(holder, lesson, text, name)
             verdict = _explained(holder, lesson, kernel, seed, verdict, result)
         result |= {"outcome": verdict.outcome, "cause": verdict.cause}
-        result["ladder"] = _rung(verdict.notes)
+        result["ladder"] = verdict.details.get("rung", 0)
         result["counters"] = {c.name: [c.yours, c.minimum] for c in verdict.counters}
         result["sentence"] = "" if verdict.outcome == WRONG else verdict.sentence
         if not getattr(kernel, "lowered", True):
@@ -110,15 +110,6 @@ def _drawn(lesson: stage.Stage, seen: Trace, made: Any, result: dict[str, Any]) 
     result["trace"] = str(seen)[:MOST_TRACE]
     images = [picture.image() for picture in pictures]
     result["pictures"] = [image for image in images if len(image) <= MOST_PICTURE]
-
-
-def _rung(notes: tuple[str, ...]) -> int:
-    """The rung of a ladder that a right kernel has reached, from the check's note; 0 if none."""
-    for note in notes:
-        words = note.split()
-        if note.startswith("ladder: rung") and words[2].isdigit():
-            return int(words[2])
-    return 0
 
 
 def main() -> None:

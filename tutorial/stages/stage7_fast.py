@@ -17,13 +17,7 @@ from ..inputs import families, realdata
 from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import (
-    SCALES,
-    beside_trn1,
-    grouped_attention,
-    real_heads,
-    scale_name,
-)
+from ..inputs.layouts import SCALES, beside_trn1, grouped_attention, real_heads, scale_name
 from ..mistakes.fast import FAST, REFUSED
 from ..reference.attention import Attention, not_finite
 from ..running import precision

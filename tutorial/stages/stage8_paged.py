@@ -110,11 +110,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
 
 
 def _usual(
-    name: str,
-    draw: Draw,
-    family: str | None = None,
-    lengths: tuple[int, ...] = USUAL,
-    **how: Any,
+    name: str, draw: Draw, family: str | None = None, lengths: tuple[int, ...] = USUAL, **how: Any
 ) -> Case:
     """Cases of one shape, so that what an instruction may do is looked up once for all."""
     return paged_case(name, lengths, 4, family, draw=draw, most=24, n_blocks=45, **how)
@@ -327,12 +323,7 @@ QUESTIONS = (
 
 BROKEN = Break(
     "last block not masked",
-    (
-        (
-            "(key, op0=nl.less, operand0=length[0:P, :])",
-            "(key, op0=nl.greater_equal, operand0=0.0)",
-        ),
-    ),
+    (("(key, op0=nl.less, operand0=length[0:P, :])", "(key, op0=nl.greater_equal, operand0=0.0)"),),
     "",
 )
 

@@ -64,11 +64,7 @@ def file_of(lesson: Stage, file: str | None) -> str:
 
 def _start(options: argparse.Namespace) -> int:
     made = start(Path(options.folder), solutions=options.solutions)
-    answer(
-        options,
-        {"folder": str(made.folder), "written": made.written, "kept": made.kept},
-        made,
-    )
+    answer(options, {"folder": str(made.folder), "written": made.written, "kept": made.kept}, made)
     return 0
 
 
