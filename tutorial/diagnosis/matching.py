@@ -83,6 +83,8 @@ def recognised(evidence: Evidence) -> Match | None:
             possible = _possible(evidence, matches)
             if possible:
                 return _best(evidence, possible)
+            if matches and (evidence.recorded is None or evidence.alpha_formed):
+                return None  # the method is this text's, and the mistake another
     return None
 
 

@@ -37,6 +37,7 @@ alpha inverted for acc | no numbers
 p with the old max | no numbers
 l never updated | no numbers
 KV heads skipped | no numbers
+last keys of a step skipped in the weighted sum | no numbers
 max subtracted twice | no max subtraction
 states merged without their factors | p with the tile's max
 several states with one max | nothing rescaled
