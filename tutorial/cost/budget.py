@@ -207,9 +207,10 @@ def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tup
     if stage.ladder is None:  # its rungs tell more
         by_name = {c.name: c for c in found}
         remarks += _more(by_name["DMA transfers"])
-        fewer = " and ".join(c.name for c in found if c.yours < c.minimum)
+        fewer = [c.name for c in found if c.yours < c.minimum]
         if fewer:
-            remarks.append(f"fewer {fewer} than this lesson's method needs with tiles of 128.")
+            named = " and ".join(filter(None, [", ".join(fewer[:-1]), fewer[-1]]))
+            remarks.append(f"fewer {named} than this lesson's method needs with tiles of 128.")
         remarks += _more(by_name["transposes"])
         keys = case.args.get("k", case.args.get("k_blocks"))
         peak = by_name["peak SBUF bytes"].yours
