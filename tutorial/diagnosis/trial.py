@@ -117,6 +117,12 @@ class Trial:
         return self.problem.row_lengths > 0
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether all inputs are finite."""
+        given = self.case.args.values()
+        return all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
+
+    @cached_property
     def wrong(self) -> bool:
         """Whether a row is wrong."""
         return bool(self.off.any())
@@ -150,12 +156,20 @@ class Trial:
         return self.problem.n
 
     @property
-    def _step(self) -> int:
+    def step(self) -> int:
         """How many positions of every block a kernel of a paged cache takes at a time, as its
         loads show; all where they do not."""
         d = self.problem.d
         loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
         return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
+
+    @property
+    def _lanes(self) -> int:
+        """How many blocks a kernel of a paged cache takes at a time, where a block lies on a
+        partition; all partitions where its loads do not show it."""
+        d = self.problem.d
+        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return max((s[0] for s in loads if len(s) > 1 and s[-1] == d), default=LANES)
 
     @property
     def _several_blocks(self) -> bool:
@@ -178,7 +192,7 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            yield Tiling(self._step, rule=POSITIONS)
+            yield Tiling(self.step, rule=POSITIONS)
             if self._n <= MOST_TILES * block:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
@@ -227,6 +241,7 @@ class Trial:
             given |= {name: args[name] for name in ("k_blocks", "v_blocks")}
             given["block_table"] = np.pad(args["block_table"], ((0, 0), (0, more)))
             given |= {"block": block, "used": max(-(-int(problem.row_lengths.max()) // block), 1)}
+            given["spreads"] = self.case.target == "trn1"  # a transpose is a matmul there
         return given
 
     def _tiles(self, tiling: Tiling) -> tuple[list[reads.Keys] | None, list[list[reads.Keys]]]:
@@ -244,10 +259,11 @@ class Trial:
             if tiling.rule == BLOCKS:
                 return [np.arange(at, at + block) for at in range(0, self._n, block)], []
             step = min(tiling.width, block)
-            chunks = range(0, self._n, LANES * block)
+            lanes = self._lanes
+            chunks = range(0, self._n, lanes * block)
             return [
                 (
-                    np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
+                    np.arange(first, min(first + lanes * block, self._n), block)[:, None] + own
                 ).ravel()
                 for first in chunks
                 for own in np.split(np.arange(block), range(step, block, step))

@@ -28,6 +28,7 @@ from ..inputs.batches import validate_batch as validate
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
+from ..mistakes.steps import STEPS
 from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
@@ -106,6 +107,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
         return batch_case("random", lengths, n_q, n_kv, d, n, "NaN", family, reveals, draw)
 
     whole = "a tile that is not whole"
+    steps = "what goes wrong from one step to the next where a step takes several tiles"
     return (
         case(
             "the first sequence is empty", FAMILIES["random"].reveals, (0, 256, 5, 0), 4, 2, 64, 256
@@ -114,6 +116,7 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
         case("no padding, d = 128", "a last tile that is not whole", (130, 130), 2, 2, 128, 130),
         case("odd lengths above 256", "lengths in 16 bits", (257, 259, 301), 1, 1, 16, 303),
         case("one sequence, n = 100", whole, (77,), 6, 2, 64, 100),
+        batch_case("ascending", (2077, 300), 2, 1, 16, 2100, "ordinary", "2077 keys", steps, draw),
         case("8 heads per group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
         case("random, Hkv = 5", FAMILIES["random"].reveals, (40, 64), 10, 5, 64, 64),
         batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", whole, draw),
@@ -232,4 +235,5 @@ STAGE = Stage(
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.batch, 300, (140, 291, 0, 40)),
+    known=STEPS,
 )

@@ -193,7 +193,9 @@ def probes() -> tuple[Case, ...]:
         *(
             (kind, 2, 1, (48 if kind is small.LOW else 40, 21), "old", 16, 64)
             for kind in small.USUAL[2:]
+            if kind is not small.FALLEN
         ),
+        (small.FALLEN, 2, 1, (64, 40), "old", 64, 64),
         (small.APART, 2, 1, (40, 21), "1e4", 16, 64),
     ):
         sequences = []
