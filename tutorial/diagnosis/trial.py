@@ -336,10 +336,12 @@ class Trial:
 
     @cached_property
     def _error(self) -> NDArray[np.float64]:
-        """How far the finite numbers of each row are from the right ones, at most."""
+        """How far the finite numbers of each row are from the right ones, at most; infinite where
+        all of them are right, and only what is not finite is wrong."""
         with np.errstate(all="ignore"):
             error = np.where(self._finite, np.abs(self.got - self.want), 0)
-        return np.asarray(error.max(axis=1))
+        wrong = (error > self.allowed).any(axis=1)
+        return np.where(wrong, error.max(axis=1), np.inf)
 
     @cached_property
     def _fits(self) -> float:
