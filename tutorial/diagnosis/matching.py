@@ -171,7 +171,7 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         return best[0]
     if not recorded:
         best = [match for match in best if _fits_all(evidence, match)]
-    # infinities and NaN in the same places: nothing tells which of several mistakes it is
+    # zeros, infinities and NaN in the same places: nothing tells which of several mistakes it is
     shown = [match for match in best if "shown" in match.candidate.mistake.flags]
     kinds = {match.candidate.mistake.kind for match in shown or best}
     return (shown or best)[0] if len(kinds) == 1 else None
