@@ -203,11 +203,10 @@ class Evidence:
 
     @cached_property
     def told_by_numbers(self) -> bool:
-        """Whether a wrong row has numbers in it, and not only zeros, infinities and NaN; one without
-        keys where no other is wrong."""
-        rows = [
-            trial.got[trial.off & (trial.has_keys | ~trial.shown(False))] for trial in self.trials
-        ]
+        """Whether a wrong row has numbers in it, and not only zeros, infinities and NaN; a row
+        without keys where no other is wrong."""
+        no_keys = not any(trial.shown(False) for trial in self.trials)
+        rows = (trial.got[trial.off & (trial.has_keys | no_keys)] for trial in self.trials)
         return any((np.isfinite(row) & (row != 0)).any() for row in rows)
 
     @cached_property
