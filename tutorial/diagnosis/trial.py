@@ -63,6 +63,12 @@ _OF_THE_CASE = ("q", "k", "v", "o", "k_blocks", "v_blocks")
 """What a twin reads that follows from the case and its tiles."""
 
 
+def tells(output: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which elements of a wrong output say something: infinities and NaN do not, nor does 0, which
+    is what is left of any acc where l is infinite."""
+    return np.asarray(np.isfinite(output) & (output != 0))
+
+
 @lru_cache(maxsize=256)
 def digest_of(case: Case) -> bytes:
     """A short name of the arguments of a case."""
@@ -137,8 +143,9 @@ class Trial:
 
     @property
     def says_much(self) -> bool:
-        """Whether there are wrong rows with keys and numbers in them."""
-        return bool((self.off & self.has_keys & np.isfinite(self.got).all(axis=1)).any())
+        """Whether there are wrong rows with keys and numbers in them, other than 0."""
+        numbers = np.isfinite(self.got).all(axis=1) & tells(self.got).any(axis=1)
+        return bool((self.off & self.has_keys & numbers).any())
 
     # -- tiles -------------------------------------------------------------------------------
     @cached_property
@@ -155,29 +162,30 @@ class Trial:
             return int(self.case.args["block_table"].shape[1] * self.case.args["k_blocks"].shape[2])
         return self.problem.n
 
+    @cached_property
+    def _loaded(self) -> list[tuple[int, ...]]:
+        """The shapes of the tiles that a kernel of a paged cache loads."""
+        tiles = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return [shape for shape in tiles if len(shape) > 1 and shape[-1] == self.problem.d]
+
     @property
     def step(self) -> int:
         """How many positions of every block a kernel of a paged cache takes at a time, as its
         loads show; all where they do not."""
-        d = self.problem.d
-        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
-        return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
+        return next((shape[1] for shape in self._loaded if len(shape) == 3), LANES)
 
     @property
     def _lanes(self) -> int:
-        """How many blocks a kernel of a paged cache takes at a time, where a block lies on a
-        partition; all partitions where its loads do not show it."""
-        d = self.problem.d
-        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
-        return max((s[0] for s in loads if len(s) > 1 and s[-1] == d), default=LANES)
+        """How many blocks it takes at a time, one on each partition; all that there are where its
+        loads do not show it."""
+        return max((shape[0] for shape in self._loaded), default=LANES)
 
     @property
     def _several_blocks(self) -> bool:
-        """Whether a kernel of a paged cache loads the keys of several blocks at a time, a key to a
-        partition."""
-        block, d = int(self.case.args["k_blocks"].shape[2]), self.problem.d
-        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
-        return any(len(s) == 2 and s[1] == d and s[0] > block and s[0] % block == 0 for s in loads)
+        """Whether it loads the keys of several blocks at a time, a key to a partition."""
+        block = int(self.case.args["k_blocks"].shape[2])
+        keys = [shape[0] for shape in self._loaded if len(shape) == 2]
+        return any(n > block and n % block == 0 for n in keys)
 
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
