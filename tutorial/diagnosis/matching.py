@@ -13,7 +13,7 @@ from ..reference import edits, twins
 from .candidate import Candidate, Match, same_kind
 from .evidence import Evidence
 from .recorded import Recorded
-from .trial import LANES, Misfit, Tiling, Trial
+from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
 from .trial import trial as tried_on
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
@@ -81,7 +81,8 @@ def recognised(evidence: Evidence) -> Match | None:
                 if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
             possible = _possible(evidence, matches)
-            if possible:
+            # the loads of a paged cache do not say which keys they bring: another tiling may fit
+            if possible or (matches and tiling.rule not in (POSITIONS, BLOCKS)):
                 return _best(evidence, possible)
     return None
 

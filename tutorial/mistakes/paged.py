@@ -59,7 +59,7 @@ below the length.
     entry = where(keys < lengths[b], -1, <T>) {|& v_tile = where => pass}
 == block of another sequence
 The blocks are another sequence's: sequence b reads through row b of block_table.
-    entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1|min(h, B - 1)}][keys // block]
+    entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1|-1 - b|min(h, B - 1)}][keys // block]
     @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
 The block table is stale: block j is read through an entry that was loaded for another step. Load
@@ -160,7 +160,7 @@ and in V alike.
         "T": "block_table[b][keys // block]",
         "E": "{entry + at|entry + h * block + at|entry * Hkv + h + at}",
         "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at"
-        "|(h * len(k_blocks) + entry) * block + at}",
+        "|entry * Hkv * block + at + h|(h * len(k_blocks) + entry) * block + at}",
         "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
         "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
         "|block - 1 - keys % block|keys % block % 16"
