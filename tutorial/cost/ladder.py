@@ -8,8 +8,6 @@ reader's kernel has reached.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ import nkisim
 
 from .. import stage
 from ..reference.text import table
-from ..running import runner
+from ..running import limits, runner
+from ..running.silence import silent
 from ..running.worked import StandIn
 from ..stage import MEANING, TIME, Case, Ladder, Rung
 
@@ -88,7 +87,8 @@ def measure(
     config = runner.configuration(case)
     with (
         nkisim.record(config=config, values=False) as run,
-        contextlib.redirect_stdout(io.StringIO()),
+        silent(),
+        limits.ending(),
     ):
         args = [
             nkisim.shape(x.shape, x.dtype) if hasattr(x, "shape") else x for x in case.args.values()
@@ -190,11 +190,9 @@ def _own_row(lesson: stage.Stage, kernel: Any, at: Case) -> list[list[str]]:
     try:
         found = measure(lesson, kernel, at)
         why = "There is nothing to count: the simulator does not run it."
-    except Exception as error:  # check says more; this is a table
-        found, why = (
-            None,
-            (f"Your kernel does not run at this size: {' '.join(str(error).split())}"),
-        )
+    except (Exception, limits.NoEnd) as error:  # check says more; this is a table
+        said = " ".join(str(error).split())
+        found, why = None, f"Your kernel does not run at this size: {said}"
     if found is None:
         print(problem.sentence if problem is not None else why)
         return []
