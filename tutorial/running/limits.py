@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from ..stage import Case
 
 LEAST = 20_000
-PER_KEY = 40
+PER_KEY = 100
 """Instructions for each key of each query head; the slowest right kernel known, a key and a head at
-a time, needs about 20."""
+a time, needs about 40."""
 SECONDS = 60.0
 """Of CPU time, for one call of a kernel or for the import of its file: hundreds of times what the
 slowest right kernel takes."""
-_watched: set[threading.Event] = set()
-"""One event for each block of `ending` that is open in this process."""
 
 
 class NoEnd(BaseException):
@@ -48,43 +46,53 @@ def most(heads: int, keys: int) -> int:
     return max(LEAST, PER_KEY * heads * keys)
 
 
+class _Watch(threading.Thread):
+    """Keeps the time of the thread that makes it."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.watched = threading.get_ident()
+        self.done = threading.Event()
+        self.raised = False
+
+    def run(self) -> None:
+        """Wait until the work is done, or has taken its time. Blocks that run side by side share
+        the CPU time of the process."""
+        start, cpu = time.monotonic(), time.process_time()
+        left = SECONDS
+        while not self.done.wait(left):
+            spent = min(time.monotonic() - start, time.process_time() - cpu)
+            left = SECONDS * len(_OPEN) - spent
+            if left <= 0:
+                self.raised = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self.watched), ctypes.py_object(NoEnd)
+                )
+                return
+
+
+_OPEN: set[_Watch] = set()
+"""Of all blocks of `ending` that this process is in."""
+
+
 @contextlib.contextmanager
 def ending() -> Iterator[None]:
     """Raise `NoEnd` in what runs inside, once it has taken `SECONDS` of CPU time.
 
-    A second thread keeps the time. Where Python has no threads, as in a browser, nobody does.
+    Where Python has no threads, as in a browser, nobody keeps the time.
     """
-    done = threading.Event()
-    thread = threading.get_ident()
-    watch = threading.Thread(target=_watch, args=(done, thread), daemon=True)
-    _watched.add(done)
+    watch = _Watch()
+    _OPEN.add(watch)
     try:
         with contextlib.suppress(RuntimeError):
             watch.start()
         yield
     finally:
-        _watched.discard(done)
-        done.set()
+        watch.done.set()
         if watch.ident is not None:
             watch.join()
-            _raise(thread, None)  # what was raised too late
-
-
-def _watch(done: threading.Event, thread: int) -> None:
-    """Wait until the work is done, or has taken its time. Blocks that run side by side share the
-    CPU time of the process."""
-    start, cpu = time.monotonic(), time.process_time()
-    left = SECONDS
-    while not done.wait(left):
-        spent = min(time.monotonic() - start, time.process_time() - cpu)
-        left = SECONDS * max(len(_watched), 1) - spent
-        if left <= 0:
-            _raise(thread, NoEnd)
-            return
-
-
-def _raise(thread: int, error: type[BaseException] | None) -> None:
-    """Let a thread raise an error at its next instruction; None takes back what it has not raised
-    yet."""
-    given = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+        _OPEN.discard(watch)
+        if watch.raised:
+            with contextlib.suppress(NoEnd):
+                for _ in range(1000):  # what comes too late comes here
+                    pass

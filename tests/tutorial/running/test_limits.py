@@ -57,7 +57,7 @@ def test_a_loop_that_asks_the_machine_for_more_and_more_is_counted(body, tmp_pat
     assert verdict.exit_code == 1
     assert verdict.cause == "no end"
     assert verdict.details["rule"] == "instruction-limit"
-    assert "40,960 instructions" in verdict.sentence
+    assert "102,400 instructions" in verdict.sentence
     assert "See that its loop ends." in verdict.sentence
 
 
