@@ -134,7 +134,10 @@ class Replays:
 
     def again(self, result: Result) -> Result:
         """The result of a case from a run of the kernel itself."""
-        return runner.run(self.kernel, result.case, self.stage) if result.replayed else result
+        if not result.replayed:
+            return result
+        paged = "k_blocks" in result.case.args  # a diagnosis asks which blocks were loaded
+        return runner.run(self.kernel, result.case, self.stage, traces=paged)
 
     def _replay(self, flat: _Flat, case: Case) -> Result | None:
         """The result of a replay; None where it shows anything but an output."""

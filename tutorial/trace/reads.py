@@ -35,9 +35,7 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
     before = 0
     for program in run.programs:
         for at, record in program.tape.placed():
-            signature, places = record[0], record[5:-1]
-            for place, meta in enumerate(signature.srcs):
-                buffer, offset = places[2 * place], places[2 * place + 1]
+            for buffer, offset, meta in record.srcs if record.signature.read else ():
                 if meta.space == "hbm" and buffer.label == name and buffer.role == "input":
                     started = int(np.searchsorted(program.instances, at, side="right"))
                     heads, keys = _read(offset, meta.shape, meta.strides, d, n)
