@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import nkisim
 
 from . import stage
@@ -20,8 +18,8 @@ from .cost import ladder
 from .cost.judging import judge_cost, over_budget
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .running import computed, problems, refusals, runner, tolerance
-from .running.answer import Answer, Diagnosis
+from .running import computed, problems, refusals, runner
+from .running.answer import Answer, Diagnosis, answered
 from .running.problems import Problem
 from .running.replays import Replays
 from .running.runner import Result
@@ -177,7 +175,7 @@ def _check(
         beyond = [
             result for case in lesson.beyond(draw) if (result := replays.run(case)).problem is None
         ]
-        answers += [_answer(lesson, result) for result in beyond]
+        answers += [answered(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
         said = "The output is wrong on an input."
         return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
@@ -285,12 +283,12 @@ def _run_all(
         if progress is not None:
             progress(len(results), len(cases), case.family)
         result = replays.run(case)
-        answer = _answer(lesson, result) if result.problem is None else None
+        answer = answered(lesson, result) if result.problem is None else None
         if result.problem is not None or (answer is not None and answer.wrong):
             again = replays.was_wrong(result)
             if again is not result:
                 result = again
-                answer = _answer(lesson, result) if result.problem is None else None
+                answer = answered(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
         if wrong == enough:
@@ -379,24 +377,6 @@ def _verdict(
         families=families,
         details=details,
     )
-
-
-def _answer(lesson: stage.Stage, result: Result) -> Answer:
-    expected = lesson.expected(result.case)
-    assert result.output is not None
-    with np.errstate(all="ignore"):
-        error = abs(result.output.astype(np.float64) - expected)
-    return Answer(result, expected, not _allowed(lesson, result.case, error, expected))
-
-
-def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool:
-    """Whether the errors of an output are no larger than a right kernel's may be."""
-    if lesson.tolerance is not None:
-        return bool((error <= lesson.tolerance(case)).all())
-    if lesson.attention is None:
-        return bool((error <= tolerance.elementwise(expected)).all())
-    rows = error.reshape(-1, error.shape[-1])
-    return tolerance.allows(lesson.attention, case, rows)
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:
