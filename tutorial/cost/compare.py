@@ -177,12 +177,7 @@ def compare(
     for kernel in (old, new):
         if isinstance(kernel, StandIn):
             return Comparison("", (), (), f"The solution of {kernel.lesson.title} is not here.")
-        problem = runner.usable(kernel, lesson)
-        result = (
-            runner.Result(case, problem=problem)
-            if problem is not None
-            else runner.run(kernel, case, lesson)
-        )
+        result = runner.attempt(kernel, case, lesson)
         if result.problem is not None:
             return Comparison("", (), (), result.problem.sentence)
         if result.run is None:

@@ -243,11 +243,13 @@ def configuration(case: Case) -> Any:
     return nkisim.Config(target=nkisim.TARGETS[known], most_instructions=most)
 
 
-def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
+def attempt(kernel: Any, case: Case, stage: Stage, traces: bool = False) -> Result:
     """`run`, or the problem of a kernel that need not be run: it is not an entry point of
     this stage, or an empty one."""
     problem = usable(kernel, stage)
-    return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
+    if problem is not None:
+        return Result(case, problem=problem)
+    return run(kernel, case, stage, traces=traces)
 
 
 @contextlib.contextmanager

@@ -88,12 +88,7 @@ def trace(
         kernel = lesson.twin
     if inspect.isgeneratorfunction(kernel):
         return _twin_trace(lesson, case, attention, kernel)
-    problem = runner.usable(kernel, lesson)
-    result = (
-        runner.Result(case, problem=problem)
-        if problem is not None
-        else runner.run(kernel, case, lesson, traces=True)
-    )
+    result = runner.attempt(kernel, case, lesson, traces=True)
     if result.problem is not None:
         return Trace(
             lesson.title,
