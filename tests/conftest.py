@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples on every run and machine: a failure in CI is a failure here.
-settings.register_profile("project", deadline=None, derandomize=True, max_examples=50)
+# The same examples on every run and machine: a failure in CI is a failure here. The weekly run with
+# the newest packages looks at eight times as many (`--hypothesis-profile=thorough`).
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("thorough", settings.get_profile("project"), max_examples=200)
 settings.load_profile("project")
 
 # The suite starts some two hundred Pythons. Where they are told to keep no byte code, as in many

@@ -30,7 +30,7 @@ def twins_state(number: int, scores: list[int], values: list[int], tile: int) ->
     twin: Any = get(number).twin
     k = np.array([scores], np.float64) * math.log(2)
     v = np.array([values], np.float64)
-    return list(twin(np.ones((1, 1)), k, v, 1.0, tile))[-1]
+    return list(twin(np.ones((1, 1)), k, v, 1.0, tile=tile))[-1]
 
 
 def test_the_board_of_stage_1_ends_with_the_twins_output():

@@ -26,16 +26,10 @@ from nkisim.isa import TABLE
 from nkisim.isa.alu import ACTIVATIONS, ALU
 from nkisim.machine import target as targets
 from nkisim.rules import RULES
+from tutorial.reference.text import ENGINES
 from tutorial.running import files, runner
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINES = {
-    "tensor": "TensorE",
-    "vector": "VectorE",
-    "scalar": "ScalarE",
-    "gpsimd": "GpSimdE",
-    "dma": "DMA",
-}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

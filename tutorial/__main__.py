@@ -25,7 +25,8 @@ from .cost import ladder
 from .inputs.datafiles import DataError
 from .reference.text import table
 from .running import files, problems, process, runner, terminal
-from .running.terminal import Unsaid, complain, progress, say
+from .running.terminal import Unsaid, answer, complain, progress, say
+from .trace.rows import TraceError
 from .verdict import EXIT_CODES, Verdict
 from .workspace import commands as workspace
 from .workspace import device_check, doctor, looking
@@ -36,15 +37,11 @@ UNUSABLE = EXIT_CODES[verdicts.UNUSABLE]
 FAILED = EXIT_CODES[verdicts.FAILED]
 
 
-class Sentence(Exception):
-    """Something is wrong with the command; the text is one sentence."""
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser that answers a wrong command with one sentence and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise Sentence(f"{message[:1].upper()}{message[1:]}. Try: python -m tutorial --help")
+        raise stage.Refused(f"{message[:1].upper()}{message[1:]}. Try: python -m tutorial --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +65,7 @@ def _command(given: list[str]) -> int:
         options = _parser().parse_args(given)
         command: Any = options.command
         return int(command(options))
-    except (Sentence, stage.StageError) as error:
+    except (stage.Refused, problems.Unusable, TraceError) as error:
         sentence = str(error)
     except (problems.CheckError, DataError) as error:
         sentence, outcome = f"{str(error).rstrip('.')}.", verdicts.FAILED
@@ -108,9 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     writing.register(add)
     challenge.register(add)
     workspace.register(add)
-    add(
-        "doctor", _doctor, "show versions, backend and target, and what to do if something is wrong"
-    )
+    text = "show versions, backend and target, and what to do if something is wrong"
+    add("doctor", _doctor, text)
     device_check.register(add)
     classroom.register(add)
     blank.add_argument(
@@ -163,41 +159,27 @@ def _running_options(running: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    lessons = stage.stages()
-    if options.json:
-        say(
-            json.dumps(
-                [
-                    {
-                        "stage": s.number,
-                        "name": s.name,
-                        "entry": s.entry,
-                        "call": s.call,
-                        "layout": s.layout,
-                        "idea": s.idea,
-                        "cost_budget": s.cost_budget,
-                        "line_budget": s.line_budget,
-                        "families": list(dict.fromkeys(c.family for c in s.cases())),
-                    }
-                    for s in lessons
-                ],
-                indent=2,
-            )
-        )
-        return 0
-    say(
-        "\n".join(
-            f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n   cost: "
-            f"{s.cost_budget}"
-            for s in lessons
-        )
+    plain = ("name", "entry", "call", "layout", "idea", "cost_budget", "line_budget")
+    found = [
+        {
+            "stage": s.number,
+            **{name: getattr(s, name) for name in plain},
+            "families": list(dict.fromkeys(c.family for c in s.cases())) if options.json else [],
+        }
+        for s in stage.stages()
+    ]
+    text = "\n".join(
+        f"{s.number}  {s.name}\n   {s.call}\n   {s.layout}\n   new: {s.idea}\n"
+        f"   cost: {s.cost_budget}"
+        for s in stage.stages()
     )
+    answer(options, found, text)
     return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
     found = doctor.findings()
-    say(json.dumps(found, indent=2) if options.json else doctor.report(found))
+    answer(options, found, doctor.report(found))
     return 0 if not found["advice"] else 1
 
 
@@ -209,9 +191,8 @@ def _blank(options: argparse.Namespace) -> int:
                 file.write(exercise(lesson, options.out))
         except OSError as error:
             why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
-            raise Sentence(
-                f"python -m tutorial blank: cannot write {options.out}: {why}."
-            ) from error
+            sentence = f"python -m tutorial blank: cannot write {options.out}: {why}."
+            raise stage.Refused(sentence) from error
         say(f"Wrote the exercise of {lesson.title} to {options.out}.")
         return 0
     if options.json:
@@ -225,11 +206,10 @@ def _check(options: argparse.Namespace) -> int:
     lesson = stage.get(options.stage)
     options.file = workspace.file_of(lesson, options.file)
     verdict = _verdict(lesson, options)
-    plain = json.dumps(verdict.to_dict(), indent=2)
     if options.verdict_to is not None:
-        Path(options.verdict_to).write_text(plain, encoding="utf-8")
+        Path(options.verdict_to).write_text(json.dumps(verdict.to_dict()), encoding="utf-8")
     else:
-        say(plain if options.json else verdict)
+        answer(options, verdict.to_dict(), verdict)
     return verdict.exit_code
 
 
@@ -260,25 +240,16 @@ def _run(options: argparse.Namespace) -> int:
     named = files.named_after_stages(options.files)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         verdicts = list(pool.map(lambda pair: _apart(pair[0], pair[1], options.seconds), named))
-    if options.json:
-        say(json.dumps([v.to_dict() for v in verdicts], indent=2))
-    else:
-        rows = [
-            [str(v.stage), v.name, v.outcome, *_read(v), v.sentence if not v.ok else ""]
-            for v in verdicts
-        ]
-        lines = [
-            table(
-                ["stage", "name", "outcome", "HBM bytes read", "minimum", ""],
-                [[*r[:5], _cut(r[5])] for r in rows],
-                3,
-            )
-        ]
-        targets = sorted({v.target for v in verdicts if v.target})
-        if targets:
-            lines.append(f"counted on {', '.join(targets)} (simulated)")
-        lines += [f"\n{v}" for v in verdicts if not v.ok]
-        say("\n".join(lines))
+    rows = [
+        [str(v.stage), v.name, v.outcome, *_read(v), "" if v.ok else _cut(v.sentence)]
+        for v in verdicts
+    ]
+    lines = [table(["stage", "name", "outcome", "HBM bytes read", "minimum", ""], rows, 3)]
+    targets = sorted({v.target for v in verdicts if v.target})
+    if targets:
+        lines.append(f"counted on {', '.join(targets)} (simulated)")
+    lines += [f"\n{v}" for v in verdicts if not v.ok]
+    answer(options, [v.to_dict() for v in verdicts], "\n".join(lines))
     return max((v.exit_code for v in verdicts), default=UNUSABLE)
 
 
@@ -286,7 +257,7 @@ def _apart(lesson: stage.Stage, file: Path, seconds: float) -> Verdict:
     """The verdict on one file, given in a separate process."""
     found = process.apart(["check", str(lesson.number), str(file)], seconds)
     if isinstance(found, str):
-        return Verdict(verdicts.UNUSABLE, found, lesson.number, lesson.name, cause="no verdict")
+        return lesson.verdict(verdicts.UNUSABLE, found, cause="no verdict")
     try:
         return Verdict.from_dict(found)
     except (KeyError, TypeError, AttributeError) as error:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference.attention import Attention, States
+from .reference import tile_by_tile
+from .reference.attention import Attention, States, online_states, pass_states
 from .reference.mistake import Mistake
 from .verdict import Verdict
 
@@ -29,11 +30,15 @@ CLONE = PACKAGE.parent
 INSTALLED = PACKAGE / "material"
 
 
-class StageError(ValueError):
+class Refused(Exception):
+    """What is asked for cannot be done; the text is one sentence."""
+
+
+class StageError(Refused, ValueError):
     """There is no such stage."""
 
 
-class InputError(ValueError):
+class InputError(Refused, ValueError):
     """An input that the stage's problem does not allow; the text is one sentence."""
 
 
@@ -159,6 +164,10 @@ def _nothing(draw: object = None) -> tuple[Case, ...]:
     return ()
 
 
+def _lanes(attention: Attention) -> int:
+    return 128
+
+
 def _itself(attention: Attention) -> tuple[Attention, ...]:
     return (attention,)
 
@@ -168,14 +177,14 @@ class Stage:
     """One lesson.
 
     `parameters` are the positional parameters of the entry point, in order; those in `options` are
-    optional, and a kernel may offer those in `extras`. `oracle(*args, **options)` is float64 NumPy;
-    `twin` is the kernel's method in NumPy and yields its state tile by tile (None where there is no
-    state). `cases(draw)` are the inputs of a draw (`inputs.draw`), by default the course's own.
+    optional, and a kernel may offer those in `extras`. `oracle(*args, **options)` is float64 NumPy.
+    `cases(draw)` are the inputs of a draw (`inputs.draw`), by default the course's own.
     `beyond(draw)` are inputs that a kernel need not take, but must answer rightly if it does: it
     may refuse them, or return the wrong shape; on `cost_beyond`, the family of one of them, its
     cost counts as well. `attention` and `states` translate a case for the trace and the diagnosis;
-    they are None for a stage that is not attention. `views` gives the problems whose states a
-    kernel may hold where these are not the whole one's: those of its splits. `reads` gives how
+    the former is None for a stage that is not attention. `views` gives the problems whose states a
+    kernel may hold where these are not the whole one's: those of its splits. `tile` gives how many
+    keys the worked solution takes at a time. `reads` gives how
     often the stage's method reads each argument, `once(case)` the bytes of one such reading where
     that is not the whole argument, and `must_read(case)` the bytes of each that no right kernel can
     leave out. `shared(case, run, again)` is the sentence about work that is not shared as the stage
@@ -195,21 +204,21 @@ class Stage:
     name: str
     entry: str
     parameters: tuple[str, ...]
-    options: tuple[str, ...]
     layout: str
     idea: str
     line_budget: int
     cost_budget: str
     oracle: Callable[..., NDArray[np.float64]]
-    twin: Callable[..., Iterator[dict[str, Any]]] | None
     cases: Callable[..., tuple[Case, ...]]
     validate: Callable[[Mapping[str, Any]], None]
     minimum: Callable[[Case], Budget]
-    cost_case: str
-    reads: Mapping[str, int]
+    options: tuple[str, ...] = ("softmax_scale",)
+    cost_case: str = "random"
+    reads: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys("qkv", 1))
     attention: Callable[[Case], Attention] | None = None
-    states: Callable[[Attention, int], States] | None = None
+    states: Callable[[Attention, int], States] | None = online_states
     views: Callable[[Attention], tuple[Attention, ...]] = _itself
+    tile: Callable[[Attention], int] = _lanes
     beyond: Callable[..., tuple[Case, ...]] = _nothing
     extras: tuple[str, ...] = ()
     once: Callable[[Case], Mapping[str, int]] | None = None
@@ -225,6 +234,10 @@ class Stage:
     tolerance: Callable[[Case], NDArray[np.float64]] | None = None
     ladder: Ladder | None = None
     judge: Callable[[Stage, Any, Any, Any, Any], Verdict] | None = None
+
+    def verdict(self, outcome: str, sentence: str, **more: Any) -> Verdict:
+        """A verdict on a kernel of this stage; `more` are fields of `Verdict`."""
+        return Verdict(outcome, sentence, self.number, self.name, **more)
 
     def bytes_once(self, case: Case) -> dict[str, int]:
         """The bytes of each argument that one reading moves."""
@@ -261,13 +274,26 @@ class Stage:
         parameters = [*self.parameters, *(f"{name}=None" for name in self.options)]
         return f"{self.entry}({', '.join(parameters)})"
 
+    def twin(
+        self, *args: Any, tile: int | None = None, line: str = "", **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The stage's method in NumPy on the arguments of a call: the state after every tile of
+        `tile` keys, by default the worked solution's, as `reference.tile_by_tile` has it. `line` is
+        a line of the method, written wrongly. Only for a stage that is attention."""
+        assert self.attention is not None
+        options |= zip(self.options, args[len(self.parameters) :])
+        whole = self.attention(Case("", "", dict(zip(self.parameters, args)), options))
+        held = self.views(whole)[0]
+        passes = self.states is pass_states
+        yield from tile_by_tile.states(held, tile or self.tile(held), passes, line)
+
     def expected(self, case: Case) -> NDArray[np.float64]:
         """The oracle's answer to a case."""
         return _expected(self.oracle, case)
 
     def case(self, family: str) -> Case:
-        """The first case of that family, among those it asks for and those beyond. Raises
-        StageError if there is none."""
+        """The first case of that family, those `beyond` included. Raises StageError if there is
+        none."""
         for case in (*self.cases(), *self.beyond()):
             if case.family == family:
                 return case
@@ -280,34 +306,24 @@ class Stage:
 
         Raises InputError with one sentence if they do not fit the stage's problem.
         """
+        taken, optional = ", ".join(self.parameters), self.options + self.extras
         if not isinstance(inputs, Mapping):
             inputs = list(inputs)
             if len(inputs) != len(self.parameters):
-                raise InputError(
-                    f"{self.entry} takes {', '.join(self.parameters)}, got {len(inputs)} inputs."
-                )
+                raise InputError(f"{self.entry} takes {taken}, got {len(inputs)} inputs.")
             inputs = dict(zip(self.parameters, inputs, strict=True))
         for name in self.parameters:
             if name not in inputs:
-                raise InputError(
-                    f"{name} is missing: {self.entry} takes {', '.join(self.parameters)}."
-                )
+                raise InputError(f"{name} is missing: {self.entry} takes {taken}.")
         for name in inputs:
-            if name not in self.parameters + self.options + self.extras:
-                raise InputError(
-                    f"{self.entry} has no parameter {name!r}; it takes "
-                    f"{', '.join(self.parameters)}."
-                )
+            if name not in self.parameters + optional:
+                raise InputError(f"{self.entry} has no parameter {name!r}; it takes {taken}.")
         self.validate(inputs)
         args = {
             name: np.array(x) if isinstance(x := inputs[name], np.ndarray) else x
             for name in self.parameters
         }
-        options = {
-            name: inputs[name]
-            for name in self.options + self.extras
-            if inputs.get(name) is not None
-        }
+        options = {name: inputs[name] for name in optional if inputs.get(name) is not None}
         return Case(OWN_INPUT, "what you are looking for", args, options, exact=False)
 
 

@@ -67,7 +67,7 @@ class Verdict:
         return EXIT_CODES[self.outcome]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON: NaN and infinities as text."""
+        """Plain values, fit for JSON."""
         return {
             "stage": self.stage,
             "name": self.name,
@@ -79,26 +79,16 @@ class Verdict:
             "counters": {c.name: {"yours": c.yours, "minimum": c.minimum} for c in self.counters},
             "notes": list(self.notes),
             "target": self.target,
-            "details": _plain(self.details),
+            "details": plain(self.details),
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Verdict:
+    def from_dict(cls, given: Mapping[str, Any]) -> Verdict:
         """The verdict that `to_dict` gave. Raises KeyError or TypeError for other data."""
-        counters = plain["counters"].items()
-        return cls(
-            plain["outcome"],
-            plain["sentence"],
-            plain["stage"],
-            plain["name"],
-            plain["family"],
-            plain["cause"],
-            tuple(Counter(name, c["yours"], c["minimum"]) for name, c in counters),
-            tuple(plain["notes"]),
-            tuple(plain["families"]),
-            plain["target"],
-            plain["details"],
-        )
+        counters = given["counters"].items()
+        made = tuple(Counter(name, c["yours"], c["minimum"]) for name, c in counters)
+        lists = {name: tuple(given[name]) for name in ("notes", "families")}
+        return cls(**{**given, **lists, "counters": made})
 
     def text(self) -> str:
         """The outcome, the sentence, and the counters as a table."""
@@ -142,11 +132,12 @@ class Verdict:
     __repr__ = __str__ = text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value, fit for JSON: NaN and infinities as text."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value

@@ -19,6 +19,7 @@ from ..machine.memory import (
 )
 from ..machine.occupancy import Occupancy
 from ..rules import source
+from ..rules.arguments import kind_of
 from ..rules.errors import broken, report
 from ..tensors.tensor import Tensor
 from .execution import Execution
@@ -124,7 +125,7 @@ def to_arrays(program: Execution, kernel: Called, result: Any, returned: list[Bu
             )
         broken(
             "no-output",
-            f"{kernel.__name__} returns {'nothing' if value is None else type(value).__name__}",
+            f"{kernel.__name__} returns {'nothing' if value is None else kind_of(value)}",
             at=home(kernel),
             remedy="Make an output with nl.ndarray(..., "
             "buffer=nl.shared_hbm), nl.store into it, "

@@ -16,6 +16,9 @@ _FEW = 500
 _MOST = 200_000
 """Objects handed over before all garbage is collected once."""
 _handed_over = 0
+_others_froze = False
+"""Whether someone has frozen objects, so that processes share them. Once seen, it is not asked
+again: the collector counts frozen objects one by one, which takes longer than a run."""
 
 
 def pause() -> bool:
@@ -27,12 +30,13 @@ def pause() -> bool:
 
 def resume(made: int) -> None:
     """Let the collector work again, after a run that made so many objects."""
-    global _handed_over
-    # who has frozen objects, so that processes share them, does not want them thawed
-    if made > _FEW and not gc.get_freeze_count():
-        gc.freeze()
-        gc.unfreeze()
-        _handed_over += made
+    global _handed_over, _others_froze
+    if made > _FEW:
+        _others_froze = _others_froze or gc.get_freeze_count() > 0
+        if not _others_froze:  # who has frozen objects does not want them thawed
+            gc.freeze()
+            gc.unfreeze()
+            _handed_over += made
     gc.enable()
     if _handed_over > _MOST:
         _handed_over = 0

@@ -23,7 +23,7 @@ def integer(value: Any, api: str, what: str, *, least: int = -LARGEST, most: int
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         broken(
             "argument",
-            f"{api}: {what} is {_kind(value)}, not an integer",
+            f"{api}: {what} is {kind_of(value)}, not an integer",
             got=shown(value),
             limit="an integer",
             remedy=f"Pass {what} as a Python integer, known when the kernel is built; divide "
@@ -48,7 +48,7 @@ def integers(value: Any, api: str, what: str, *, least: int = -LARGEST) -> tuple
     if not isinstance(value, (list, tuple, range)):
         broken(
             "argument",
-            f"{api}: {what} is {_kind(value)}",
+            f"{api}: {what} is {kind_of(value)}",
             got=shown(value),
             limit="a tuple of integers",
             remedy=f"Write {what} as a tuple.",
@@ -84,7 +84,7 @@ def array(value: Any, api: str, what: str) -> np.ndarray:
             return found
     broken(
         "argument",
-        f"{api}: {what} is {_kind(value)}",
+        f"{api}: {what} is {kind_of(value)}",
         got=shown(value),
         limit="a NumPy array of numbers",
     )
@@ -95,7 +95,7 @@ def several(value: Any, api: str, what: str) -> list[Any]:
     """A list or tuple of things."""
     if isinstance(value, (list, tuple)):
         return list(value)
-    broken("argument", f"{api}: {what} is {_kind(value)}", got=shown(value), limit="a list")
+    broken("argument", f"{api}: {what} is {kind_of(value)}", got=shown(value), limit="a list")
     raise AssertionError
 
 
@@ -138,7 +138,7 @@ def flag(value: Any, api: str, what: str) -> bool:
         return bool(value)
     broken(
         "argument",
-        f"{api}: {what} is {_kind(value)}",
+        f"{api}: {what} is {kind_of(value)}",
         got=shown(value),
         limit="True or False",
     )
@@ -155,7 +155,7 @@ def number(value: Any, api: str, what: str) -> Any:
         broken("argument", f"{api}: {what} is {value}", got=value, limit="64 bits")
     broken(
         "argument",
-        f"{api}: {what} is {_kind(value)}",
+        f"{api}: {what} is {kind_of(value)}",
         got=shown(value),
         limit="a number known when the kernel is built",
     )
@@ -179,7 +179,7 @@ def word(value: Any, api: str, what: str) -> str:
     """A text; None is the empty one."""
     if value is None or isinstance(value, str):
         return value or ""
-    broken("argument", f"{api}: {what} is {_kind(value)}", got=shown(value), limit="a text")
+    broken("argument", f"{api}: {what} is {kind_of(value)}", got=shown(value), limit="a text")
     raise AssertionError
 
 
@@ -187,7 +187,7 @@ def function(value: Any, api: str, what: str) -> Any:
     """Something that can be called."""
     if callable(value):
         return value
-    broken("argument", f"{api}: {what} is {_kind(value)}", got=shown(value), limit="a function")
+    broken("argument", f"{api}: {what} is {kind_of(value)}", got=shown(value), limit="a function")
 
 
 def _small_float(value: Any) -> bool:
@@ -197,7 +197,7 @@ def _small_float(value: Any) -> bool:
     )
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """What sort of thing it is: "None", "a list", "an array of shape (4, 4)"."""
     if value is None:
         return "None"

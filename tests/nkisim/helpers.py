@@ -12,6 +12,7 @@ import neuronxcc.nki as nki
 import neuronxcc.nki.language as nl
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import nkisim
 from nkisim.execution.execute import execute
@@ -26,6 +27,11 @@ def covers(*names: str) -> Callable[[Any], Any]:
     """Marks the test that holds these instructions against a reference: each one of the machine
     needs such a test."""
     return lambda test: test
+
+
+def few_examples(test: Any) -> Any:
+    """For a property that each of many operators must have: half as many examples of each."""
+    return settings(max_examples=settings().max_examples // 2)(test)
 
 
 MARK = "# breaks"

@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import json
 import math
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from ..cost import budget, ladder
 from ..inputs.draw import Draw
 from ..reference.text import table
 from ..running import precision, problems, runner
-from ..running.terminal import Add
+from ..running.terminal import Add, answer
 from ..stage import Case
 from .holder import Holder, held
 from .sandbox import Limits
@@ -90,16 +89,7 @@ class Entry:
 
     def text(self) -> str:
         """The scores as a table, and the line."""
-        rows = [
-            [
-                f"{s.keys:,}",
-                f"{s.hbm_bytes:,}",
-                f"{s.least_bytes:,}",
-                f"{s.us:,.1f}",
-                f"{s.worked_us:,.1f}",
-            ]
-            for s in self.scores
-        ]
+        rows = [[f"{number:,}" for number in astuple(score)] for score in self.scores]
         names = ["keys", "HBM bytes", "least", "us (model)", "worked us (model)"]
         return "\n".join(
             [
@@ -166,10 +156,8 @@ def _score(lesson: stage.Stage, kernel: Any, n: int, draw: Draw) -> Score:
     if short is not None:
         raise NoLine(f"{where}, {short}")
     names = runner.parameter_names(kernel, lesson)
-    for over in (
-        budget.shortfall(lesson, case, done.run, names),
-        budget.overrun(lesson, case, done.run, names),
-    ):
+    for judged_cost in (budget.shortfall, budget.overrun):
+        over = judged_cost(lesson, case, done.run, names)
         if over is not None:
             raise NoLine(f"{where}: {over.sentence}")
     found = ladder.measured(done.run, ("trn2",))
@@ -241,13 +229,8 @@ def _challenge(options: argparse.Namespace) -> int:
     try:
         entry = judged(text, name)
     except (NoLine, stage.InputError) as error:
-        if options.json:
-            print(json.dumps({"line": None, "sentence": str(error)}, indent=2))
-        else:
-            print(f"{error}\nNo line for the table.")
+        said = {"line": None, "sentence": str(error)}
+        answer(options, said, f"{error}\nNo line for the table.")
         return 1
-    if options.json:
-        print(json.dumps({**asdict(entry), "line": entry.line}, indent=2))
-    else:
-        print(entry.text())
+    answer(options, {**asdict(entry), "line": entry.line}, entry.text())
     return 0

@@ -54,9 +54,7 @@ class Child:
                 answer, parts = self._problem(error), []
             protocol.send(self.writer, answer, *parts)
 
-    def open(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    def open(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """Import the file; whether its entry point can be called, and its parameters' names."""
         self.file.write_bytes(blobs[0])
         self.kernel = runner.load(self.file.name, self.lesson)
@@ -66,26 +64,22 @@ class Child:
         names = runner.parameter_names(self.kernel, self.lesson)
         return {"parameters": [names.get(name, name) for name in self.lesson.parameters]}, []
 
-    def lower(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    def lower(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """The program for these shapes, as the bytes of its file; or its digest alone."""
         args = [_shape(x) for x in header["args"]]
         try:
             with nkisim.record(config=_config(header), values=False):
                 program = nkisim.lower(self.kernel, *args, **header["options"])
-        except nkisim.KernelError as error:
-            if error.rule != "values-needed":
+        except (nkisim.KernelError, ValueError) as error:
+            if isinstance(error, nkisim.KernelError) and error.rule != "values-needed":
                 raise
-            return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
-        except ValueError as error:
             return {"unlowered": problems.one_line(error)[:MOST_SENTENCE]}, []
         if header["do"] == "digest":
             return {"digest": program.digest}, []
         program.save("program")
         return {}, [Path("program").read_bytes()]
 
-    def run(self, header: dict[str, Any], blobs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    def run(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """What a kernel that cannot be lowered answers to values."""
         arrays = iter(protocol.arrays(header["args"], blobs))
         args = [next(arrays) if "shape" in x else x["value"] for x in header["args"]]
@@ -94,9 +88,7 @@ class Child:
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         return protocol.described([np.asarray(x) for x in outputs])
 
-    def step(
-        self, header: dict[str, Any], blobs: list[bytes]
-    ) -> tuple[dict[str, Any], list[bytes]]:
+    def step(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """One attention step of a language model; its kernel is the judge's."""
         return steps.answer(self.kernel, header, blobs, self.reader, self.writer)
 
@@ -124,11 +116,7 @@ def _shape(x: dict[str, Any]) -> Any:
 
 
 def hold(
-    reader: IO[bytes],
-    writer: IO[bytes],
-    job: dict[str, Any],
-    folder: Path,
-    readable: Sequence[str],
+    reader: IO[bytes], writer: IO[bytes], job: dict[str, Any], folder: Path, readable: Sequence[str]
 ) -> None:
     """Hold one submission in this process, which may write to its own `folder` and read what is
     `readable`. Its output, its exit and its exceptions are nobody's."""

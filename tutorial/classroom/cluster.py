@@ -13,12 +13,13 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from ..stage import Refused
 from .judges import Bench, Done, Setting, Task, unjudged
 
 _OWN = threading.local()
 
 
-class NoCluster(Exception):
+class NoCluster(Refused):
     """There is no cluster at this address; the text is one sentence."""
 
 

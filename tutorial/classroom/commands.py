@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import stage
-from ..running.terminal import Add
+from ..running.terminal import Add, answer, say
 from ..stage import StageError
 from . import feedback, gradebook, names
-from .cluster import NoCluster
 from .grade import grade
-from .gradebook import Grade, RubricError
+from .gradebook import Grade
 from .judges import Setting, seed_of
-from .release import CARRY, OWN, CannotRelease, release, release_for_nbgrader
+from .release import CARRY, OWN, release, release_for_nbgrader
 from .sandbox import Limits
-from .submissions import NoSubmissions, Submission, found_in, without_any
+from .submissions import Submission, found_in, without_any
 
 
 def register(add: Add) -> None:
@@ -63,16 +61,13 @@ def register(add: Add) -> None:
 
 
 def _release(options: argparse.Namespace) -> int:
-    try:
-        make = release_for_nbgrader if options.nbgrader else release
-        files = make(Path(options.folder), numbers(options.stages), options.carry)
-    except CannotRelease as error:
-        raise StageError(str(error)) from error
-    if options.json:
-        print(json.dumps({"folder": options.folder, "files": files}, indent=2))
-        return 0
-    print(f"Wrote {len(files)} files to {options.folder}: no line of a solution is in them,")
-    print("every exercise is not attempted, and their own tests pass.")
+    make = release_for_nbgrader if options.nbgrader else release
+    files = make(Path(options.folder), numbers(options.stages), options.carry)
+    said = (
+        f"Wrote {len(files)} files to {options.folder}: no line of a solution is in them,\n"
+        "every exercise is not attempted, and their own tests pass."
+    )
+    answer(options, {"folder": options.folder, "files": files}, said)
     return 0
 
 
@@ -89,12 +84,9 @@ def numbers(text: str) -> list[stage.Stage]:
 
 def _grade(options: argparse.Namespace) -> int:
     out = Path(options.out)
-    try:
-        by = gradebook.rubric(None if options.rubric is None else Path(options.rubric))
-        answered = gradebook.written(Path(options.written), by) if options.written else {}
-        jobs = found_in(Path(options.submissions), numbers(options.stages), options.pattern)
-    except (NoSubmissions, RubricError) as error:
-        raise StageError(str(error)) from error
+    by = gradebook.rubric(None if options.rubric is None else Path(options.rubric))
+    answered = gradebook.written(Path(options.written), by) if options.written else {}
+    jobs = found_in(Path(options.submissions), numbers(options.stages), options.pattern)
     if options.seconds <= 0 or options.memory < 256 or options.j < 1:
         raise StageError("--seconds must be above 0, --memory 256 or more, -j 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
@@ -102,25 +94,16 @@ def _grade(options: argparse.Namespace) -> int:
     limits = Limits(seconds=options.seconds, memory=options.memory << 20)
     shown = None if options.json else _progress
     private = tuple(str(Path(p).resolve()) for p in (options.submissions, options.out))
-    try:
-        results, in_force = grade(
-            jobs,
-            out / "results",
-            Setting(seed, limits, private),
-            options.j,
-            options.scheduler,
-            shown,
-        )
-    except NoCluster as error:
-        raise StageError(str(error)) from error
+    setting = Setting(seed, limits, private)
+    results, in_force = grade(jobs, out / "results", setting, options.j, options.scheduler, shown)
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
     without = without_any(Path(options.submissions), jobs, out)
     written(out, grades, in_force, options.feedback, without)
     if options.json:
-        print(gradebook.as_json(grades, in_force), end="")
+        say(gradebook.as_json(grades, in_force), end="")
     else:
-        print(feedback.class_markdown(grades, in_force, without))
-        print(f"Written to {out}: grades.csv, grades.json, class.html, students/")
+        say(feedback.class_markdown(grades, in_force, without))
+        say(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
 
 

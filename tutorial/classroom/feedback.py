@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from .. import stage
 from ..reference.text import table
@@ -24,6 +23,9 @@ _STYLE = (
     "figure{margin:1rem 0;padding:.6rem;background:#fff}"
     "h2{margin-top:2rem;border-top:1px solid #8888;padding-top:1rem}"
 )
+Part = tuple[str, str]
+"""A kind and a text: "p", "pre", "h2", or "figure", of which the text is an <img> that the judge
+has drawn."""
 _SEEN = "On the course's own inputs:"
 _HIDDEN = (
     "It is right on the course's own inputs and wrong on others: other sizes, other numbers. Look "
@@ -32,11 +34,9 @@ _HIDDEN = (
 _UNEXPLAINED = "Its output is wrong on inputs that are not shown."
 
 
-def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
-    """What one stage's feedback holds: (kind, text), the kind "p", "pre" or "figure", of which the
-    text is an <img> that the judge has drawn."""
-    result: dict[str, Any] = dict(grade.result)
-    lesson = stage.get(grade.submission.stage)
+def sections(grade: Grade, level: str) -> list[Part]:
+    """What one stage's feedback holds."""
+    result = grade.result
     parts = [("p", f"{grade.outcome}: {grade.points:g} of {grade.of:g} points.")]
     if grade.written is not None:
         parts.append(("p", f"The written question: {grade.written:g} points of these."))
@@ -45,78 +45,70 @@ def sections(grade: Grade, level: str) -> list[tuple[str, str]]:
     if level == OUTCOME:
         return parts
     if grade.outcome == WRONG:
-        shown = result["open"] or {}
-        if shown.get("outcome") == WRONG:
-            if level == FULL:
-                parts += [("p", f"{_SEEN} {shown['sentence']}")]
-            elif shown.get("cause"):
-                parts += [("p", f"{_SEEN} {shown['cause']}.")]
-        else:
-            said = result["sentence"] or _UNEXPLAINED  # the sentence of one that was never run
-            if shown.get("outcome") == CORRECT:
-                said = _HIDDEN
-            parts.append(("p", said + (f" ({grade.cause}.)" if grade.cause else "")))
+        parts += _mistake(grade, level)
     elif result["sentence"]:
         parts.append(("p", result["sentence"]))
-    if level == FULL and result["counters"] and grade.outcome == CORRECT:
+    if level != FULL:
+        return parts
+    if result["counters"] and grade.outcome == CORRECT:
         rows = [[name, f"{a:,}", f"{b:,}"] for name, (a, b) in result["counters"].items()]
         parts.append(("pre", table(["counted", "yours", "minimum"], rows)))
-    if level == FULL and result["trace"]:
+    if result["trace"]:
         parts.append(("pre", result["trace"]))
-    if level == FULL:
-        parts += [("figure", picture) for picture in result["pictures"]]
-    if level == FULL and grade.outcome != CORRECT:
-        parts.append(("p", f"See it for yourself: python -m tutorial check {lesson.number} FILE"))
+    parts += [("figure", picture) for picture in result["pictures"]]
+    if grade.outcome != CORRECT:
+        number = grade.submission.stage
+        parts.append(("p", f"See it for yourself: python -m tutorial check {number} FILE"))
     return parts
+
+
+def _mistake(grade: Grade, level: str) -> list[Part]:
+    """What is told of a wrong kernel."""
+    shown = grade.result["open"] or {}
+    if shown.get("outcome") == WRONG:
+        said = shown["sentence"] if level == FULL else f"{shown['cause']}." * bool(shown["cause"])
+        return [("p", f"{_SEEN} {said}")] if said else []
+    said = grade.result["sentence"] or _UNEXPLAINED  # the sentence of one that was never run
+    if shown.get("outcome") == CORRECT:
+        said = _HIDDEN
+    return [("p", said + (f" ({grade.cause}.)" if grade.cause else ""))]
 
 
 def markdown(student: str, grades: Sequence[Grade], level: str) -> str:
     """A student's page as Markdown."""
-    lines = [f"# {_plain(student)}", "", _total(grades), ""]
-    for grade in grades:
-        lines += [f"## {stage.get(grade.submission.stage).title}", ""]
-        for kind, text in sections(grade, level):
-            if kind == "pre":
-                lines += ["```text", text.replace("```", "'''"), "```", ""]
-            elif kind == "p":
-                lines += [_paragraph(text), ""]
-    return "\n".join(lines)
+    return _as_markdown(student, _of_a_student(grades, level))
 
 
 def page(student: str, grades: Sequence[Grade], level: str) -> str:
     """A student's page as HTML without scripts."""
-    body = [f"<h1>{html.escape(student)}</h1>", f"<p>{html.escape(_total(grades))}</p>"]
-    for grade in grades:
-        body.append(f"<h2>{html.escape(stage.get(grade.submission.stage).title)}</h2>")
-        for kind, text in sections(grade, level):
-            inner = text if kind == "figure" else html.escape(text)
-            body.append(f"<{kind}>{inner}</{kind}>")
-    return _document(student, body)
+    return _as_html(student, _of_a_student(grades, level))
 
 
 def class_markdown(
     grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
 ) -> str:
     """The class's page as Markdown; `without` are students whose folders have no submission."""
-    lines = ["# The class", ""]
-    for kind, text in _of_the_class(grades, in_force, without):
-        lines += ["```text", text, "```", ""] if kind == "pre" else [text, ""]
-    return "\n".join(lines)
+    return _as_markdown("The class", _of_the_class(grades, in_force, without))
 
 
 def class_page(
     grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
 ) -> str:
     """The class's page as HTML without scripts."""
-    body = ["<h1>The class</h1>"]
-    told = _of_the_class(grades, in_force, without)
-    body += [f"<{k}>{html.escape(text)}</{k}>" for k, text in told]
-    return _document("The class", body)
+    return _as_html("The class", _of_the_class(grades, in_force, without))
+
+
+def _of_a_student(grades: Sequence[Grade], level: str) -> list[Part]:
+    total = f"{sum(g.points for g in grades):g} of {sum(g.of for g in grades):g} points."
+    parts = [("p", total)]
+    for grade in grades:
+        parts += [("h2", stage.get(grade.submission.stage).title), *sections(grade, level)]
+    return parts
 
 
 def _of_the_class(
     grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str]
-) -> list[tuple[str, str]]:
+) -> list[Part]:
     numbers = sorted({g.submission.stage for g in grades})
     kinds = list(dict.fromkeys(sorted(g.outcome for g in grades)))
     rows = [
@@ -146,8 +138,28 @@ def _of_the_class(
     return parts
 
 
-def _total(grades: Sequence[Grade]) -> str:
-    return f"{sum(g.points for g in grades):g} of {sum(g.of for g in grades):g} points."
+def _as_markdown(title: str, parts: Sequence[Part]) -> str:
+    lines = [f"# {_plain(title)}", ""]
+    for kind, text in parts:
+        if kind == "pre":
+            lines += ["```text", text.replace("```", "'''"), "```", ""]
+        elif kind != "figure":
+            lines += [f"## {text}" if kind == "h2" else _paragraph(text), ""]
+    return "\n".join(lines)
+
+
+def _as_html(title: str, parts: Sequence[Part]) -> str:
+    name = html.escape(title)
+    body = [f"<h1>{name}</h1>"]
+    for kind, text in parts:
+        body.append(f"<{kind}>{text if kind == 'figure' else html.escape(text)}</{kind}>")
+    head = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{name}</title><style>{_STYLE}</style></head>"
+    )
+    return "\n".join([head, "<body>", *body, "</body></html>", ""])
 
 
 def _paragraph(text: str) -> str:
@@ -159,16 +171,3 @@ def _paragraph(text: str) -> str:
 
 def _plain(text: str) -> str:
     return "".join(c if c.isalnum() or c in " -_.'" else "_" for c in text)
-
-
-def _document(title: str, body: Sequence[str]) -> str:
-    head = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta name="color-scheme" content="light dark">'
-    )
-    return (
-        f"{head}<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )

@@ -41,7 +41,7 @@ COLUMNS = (
 )
 
 
-class RubricError(ValueError):
+class RubricError(stage.Refused):
     """A rubric that says nothing that can be used; the text is one sentence."""
 
 
@@ -95,11 +95,8 @@ class Grade:
 def rubric(path: Path | None = None) -> Rubric:
     """The rubric in a TOML file, or the default one. RubricError for a file that is not one."""
     try:
-        if path is None:
-            source = resources.files(__package__) / "rubric.toml"
-            read = tomllib.loads(source.read_text(encoding="utf-8"))
-        else:
-            read = tomllib.loads(path.read_text(encoding="utf-8"))
+        source = resources.files(__package__) / "rubric.toml" if path is None else path
+        read = tomllib.loads(source.read_text(encoding="utf-8"))
         points = float(read["points"])
         share = {str(k): float(v) for k, v in read["share"].items()}
         rung = {str(k): float(v) for k, v in read.get("rung", {}).items()}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import secrets
-import signal
 import subprocess
 import tempfile
 import threading
@@ -26,7 +24,7 @@ from .. import stage
 from ..running import refusals
 from ..running.problems import Problem, Reported
 from ..verdict import UNUSABLE, WRONG
-from . import protocol
+from . import processes, protocol
 from .files import remove
 from .sandbox import Limits, environment, sandbox
 from .steps import HeldStep
@@ -97,18 +95,7 @@ class Holder:
         process, self.process = self.process, None
         if self.sandbox.apart:
             process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:  # a server whose pipe is closed ends what it has started, and itself
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            if hasattr(os, "killpg"):  # a guard that was stopped would outlive its server
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.kill()
-            process.wait()
+        processes.end(process)
         if self.folder:
             remove(self.folder)
             self.folder = ""
@@ -150,7 +137,7 @@ class Holder:
         if not self.sandbox.apart:
             self.stop()
 
-    def exchange(self, header: dict[str, Any], *blobs: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    def exchange(self, header: dict[str, Any], *blobs: bytes) -> protocol.Message:
         """Ask, and read the answer. Raises Reported where the submission is gone."""
         self._send(header, *blobs)
         reply, parts = self._receive()
@@ -167,18 +154,12 @@ class Holder:
         outcome = said.get("outcome")
         outcome = outcome if outcome in _OUTCOMES else WRONG
         if self.told and not self.quotes:
-            raise Reported(Problem(outcome, "exception", "It fails on the values of an input."))
+            raise _refused(outcome, "exception", "It fails on the values of an input.")
         kind, sentence, cause = (
             " ".join(str(said.get(k) or "")[:4000].split()) for k in ("kind", "sentence", "cause")
         )
-        raise Reported(
-            Problem(
-                outcome,
-                kind if kind in _KINDS else "exception",
-                sentence,
-                cause=cause if cause in _CAUSES else None,
-            )
-        )
+        kind, named = kind if kind in _KINDS else "exception", cause if cause in _CAUSES else None
+        raise Reported(Problem(outcome, kind, sentence, cause=named))
 
     def _send(self, header: dict[str, Any], *blobs: bytes) -> None:
         process = self.process
@@ -189,27 +170,23 @@ class Holder:
         except protocol.Broken as error:
             raise self._gone("") from error
 
-    def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
+    def _receive(self) -> protocol.Message:
         process = self.process
         if process is None or process.stdout is None:
             raise self._gone("")
         try:
             return protocol.receive(process.stdout)
         except (protocol.Broken, ValueError, OSError) as error:
-            broken = (
-                "" if isinstance(error, protocol.Broken) and "pipe" in str(error) else str(error)
-            )
+            closed = isinstance(error, protocol.Broken) and "pipe" in str(error)
             self.stop()
-            raise self._gone(broken) from error
+            raise self._gone("" if closed else str(error)) from error
 
     def _gone(self, why: str) -> Reported:
         """The problem of a submission whose process ended before it had answered."""
         if self.expired and not why:
             why = f"it took more than {self.limits.seconds:g} s"
         self.ended = why or "its process ended"
-        return Reported(
-            Problem(UNUSABLE, "ended", f"The submission could not be judged: {self.ended}.")
-        )
+        return _refused(UNUSABLE, "ended", f"The submission could not be judged: {self.ended}.")
 
 
 class Submitted:
@@ -239,19 +216,18 @@ class Submitted:
         self.__signature__ = inspect.Signature([*wanted, *extra])
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        arrays = [x for x in args if hasattr(x, "shape") and hasattr(x, "dtype")]
-        if self.unlowered:
+        program = None if self.unlowered else self._program(args, options)
+        if program is None:
             return self._run(args, options)
-        program = self._program(args, options)
-        return self._run(args, options) if program is None else program(*arrays)
+        return program(*(x for x in args if hasattr(x, "shape") and hasattr(x, "dtype")))
 
     def _program(self, args: tuple[Any, ...], options: dict[str, Any]) -> nkisim.Program | None:
         """The program for these arguments; None where the kernel cannot be lowered."""
         target = _target()
-        said = [_described(x) for x in args]
-        key = repr((target, said, sorted(options.items())))
+        shapes = [_described(x) for x in args]
+        key = repr((target, shapes, sorted(options.items())))
         if key not in self.programs:
-            question = {"do": "lower", "args": said, "options": options, "target": target}
+            question = {"do": "lower", "args": shapes, "options": options, "target": target}
             reply, blobs = self.holder.exchange(question)
             self.holder.check(reply)
             if "unlowered" in reply:
@@ -261,13 +237,8 @@ class Submitted:
             if not self.programs:  # a kernel is the same whenever it is asked
                 again, _ = self.holder.exchange({**question, "do": "digest"})
                 if again.get("digest") != made.digest:
-                    raise Reported(
-                        Problem(
-                            WRONG,
-                            "unsteady",
-                            "The kernel is a different one each time it is built.",
-                        )
-                    )
+                    said = "The kernel is a different one each time it is built."
+                    raise _refused(WRONG, "unsteady", said)
             self._fits(made, args)
             self.programs[key] = made
         return self.programs[key]
@@ -276,22 +247,18 @@ class Submitted:
         """Refuse a program that is not for these arguments."""
         wanted = [(tuple(x.shape), dtypes.name(np.dtype(x.dtype))) for x in args if _is_array(x)]
         if [(tuple(i.shape), i.dtype) for i in made.inputs] != wanted:
-            raise Reported(
-                Problem(
-                    UNUSABLE, "program", "The program is not for the shapes that were asked for."
-                )
-            )
+            said = "The program is not for the shapes that were asked for."
+            raise _refused(UNUSABLE, "program", said)
 
     def _run(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """What the child answers to values: only for a kernel that cannot be lowered."""
         self.lowered = False
         self.holder.told = True
         if not all(isinstance(x, np.ndarray) for x in args if _is_array(x)):
-            raise Reported(
-                Problem(UNUSABLE, "unlowered", f"The kernel cannot be lowered: {self.unlowered}")
-            )
-        said, parts = protocol.described([x for x in args if _is_array(x)])
-        shapes = iter(said["arrays"])
+            said = f"The kernel cannot be lowered: {self.unlowered}"
+            raise _refused(UNUSABLE, "unlowered", said)
+        described, parts = protocol.described([x for x in args if _is_array(x)])
+        shapes = iter(described["arrays"])
         header = [next(shapes) if _is_array(x) else {"value": x} for x in args]
         reply, blobs = self.holder.exchange(
             {"do": "run", "args": header, "options": options, "target": _target()}, *parts
@@ -313,7 +280,7 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
     """A program from the bytes of its file, held to every rule again, for this target and at full
     precision. Raises Reported, or KernelError for a broken rule."""
     if len(blobs) != 1 or len(blobs[0]) > MOST_PROGRAM:
-        raise Reported(Problem(UNUSABLE, "program", "The submission handed over no program."))
+        raise _refused(UNUSABLE, "program", "The submission handed over no program.")
     try:
         made = nkisim.load(_filed(blobs[0]))
         if made.config != nkisim.Config(target=nkisim.TARGETS[target]):
@@ -324,11 +291,15 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
         if steps <= MOST_STEPS:
             made.verify()  # loading leaves the rules of a long program to its first use
     except nkisim.ProgramFileError as error:
-        raise Reported(Problem(UNUSABLE, "program", f"The submission: {error}.")) from error
+        raise _refused(UNUSABLE, "program", f"The submission: {error}.") from error
     if steps > MOST_STEPS or len(made) > protocol.MOST_INSTRUCTIONS:
         said = f"The kernel has {steps} steps, more than are judged."
-        raise Reported(Problem(WRONG, "program", said))
+        raise _refused(WRONG, "program", said)
     return made
+
+
+def _refused(outcome: str, kind: str, sentence: str) -> Reported:
+    return Reported(Problem(outcome, kind, sentence))
 
 
 def _filed(program: bytes) -> Path:

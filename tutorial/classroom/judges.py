@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import stage
 from ..verdict import UNUSABLE
-from . import protocol
+from . import processes, protocol
 from .files import remove
 from .sandbox import Limits
 
@@ -96,14 +96,7 @@ class Judge:
 
     def stop(self) -> None:
         """End the process and what it holds."""
-        for stream in (self.writer, self.reader):
-            with contextlib.suppress(OSError):
-                stream.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        processes.end(self.process)
         remove(self.folder)
 
 
@@ -180,5 +173,4 @@ def unjudged(why: str) -> dict[str, Any]:
 
 
 def _path() -> str:
-    root = str(Path(stage.__file__).resolve().parent.parent)
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.pathsep.join([str(stage.CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])

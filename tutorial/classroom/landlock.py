@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+NO_FILES = "no files but the interpreter and the course's library"
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """The system calls, the same on every architecture."""
 _VERSION = 1  # the flag that asks for the version of the interface
@@ -46,8 +47,7 @@ def version() -> int:
 
 def in_force() -> tuple[str, ...]:
     """What `confine` takes away on this machine, in words."""
-    found = version()
-    return ("no files but the interpreter and the course's library",) if found else ()
+    return (NO_FILES,) if version() else ()
 
 
 def confine(readable: Iterable[str | Path], writable: Iterable[str | Path]) -> bool:

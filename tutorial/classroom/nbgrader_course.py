@@ -41,11 +41,11 @@ def marked(notebook: dict[str, Any]) -> dict[str, Any]:
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if "blank" in cell["metadata"].get("tags", []):
-            cell = _with(cell, EXERCISE, _marked(source), solution=True)
+            cell = _with(cell, EXERCISE, _marked(source), graded=False)
             waiting = True
         elif waiting and cell["cell_type"] == "code" and source.startswith("check("):
             asserting = source.rstrip().removesuffix(")") + ", raise_on_fail=True)"
-            cell = _with(cell, CHECK, asserting, grade=True, points=POINTS)
+            cell = _with(cell, CHECK, asserting, graded=True)
             waiting = False
         cells.append(cell)
     return {**notebook, "cells": cells}
@@ -54,29 +54,22 @@ def marked(notebook: dict[str, Any]) -> dict[str, Any]:
 def _marked(source: str) -> str:
     before, found, after = source.rpartition(_RAISE)
     line, _, rest = after.partition("\n")
-    return f"{before}    ### BEGIN SOLUTION\n{found}{line}\n    ### END SOLUTION\n{rest}".rstrip(
-        "\n"
-    )
+    text = f"{before}    ### BEGIN SOLUTION\n{found}{line}\n    ### END SOLUTION\n{rest}"
+    return text.rstrip("\n")
 
 
-def _with(
-    cell: dict[str, Any],
-    name: str,
-    source: str,
-    grade: bool = False,
-    solution: bool = False,
-    points: int = 0,
-) -> dict[str, Any]:
+def _with(cell: dict[str, Any], name: str, source: str, graded: bool) -> dict[str, Any]:
+    """A cell with nbgrader's metadata: what is graded, or what the student writes."""
     said: dict[str, Any] = {
-        "grade": grade,
+        "grade": graded,
         "grade_id": name,
-        "locked": grade,
+        "locked": graded,
         "schema_version": 3,
-        "solution": solution,
+        "solution": not graded,
         "task": False,
     }
-    if grade:
-        said["points"] = points
+    if graded:
+        said["points"] = POINTS
     return {
         **cell,
         "source": source.splitlines(keepends=True),

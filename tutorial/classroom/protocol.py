@@ -14,6 +14,8 @@ import numpy as np
 
 from nkisim.machine import dtypes
 
+Message = tuple[dict[str, Any], list[bytes]]
+"""A header, and the blobs that came with it."""
 MOST_HEADER = 1 << 20
 MOST_BLOB = 256 << 20
 MOST_BLOBS = 64
@@ -38,7 +40,7 @@ def send(stream: IO[bytes], header: dict[str, Any], *blobs: bytes) -> None:
         raise Broken("the other end has closed the pipe") from error
 
 
-def receive(stream: IO[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+def receive(stream: IO[bytes]) -> Message:
     """Read one message. Raises Broken for what is none, or is too large."""
     (size,) = _SIZE.unpack(_exactly(stream, _SIZE.size))
     if size > MOST_HEADER:
@@ -82,7 +84,7 @@ def printable(value: Any) -> Any:
     return value
 
 
-def described(arrays: list[Any]) -> tuple[dict[str, Any], list[bytes]]:
+def described(arrays: list[Any]) -> Message:
     """Arrays as a header and their bytes."""
     parts = [np.ascontiguousarray(a) for a in arrays]
     said = [{"shape": list(a.shape), "dtype": dtypes.name(a.dtype)} for a in parts]

@@ -33,7 +33,7 @@ _KINDS = (".py", ".css", ".js", ".md", ".toml", ".typed")
 _HANDOUT = ("README.md", "AGENTS.md", "pyproject.toml")
 
 
-class CannotRelease(Exception):
+class CannotRelease(stage.Refused):
     """The edition cannot be made, or does not hold what it promises; the text is one sentence."""
 
 
@@ -81,7 +81,7 @@ def release_for_nbgrader(
 def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, str]]:
     """Name and text of every file of the edition that is text."""
     root = Path(nkisim.__file__).resolve().parent.parent
-    lines = secret_lines(lessons)
+    secret = secret_lines(lessons)
     last = max(lesson.number for lesson in lessons)
     left_out = {x.file_name for x in stage.defined() if x.number > last}
     for package in _PACKAGES:
@@ -92,17 +92,15 @@ def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, st
             if path.parent.name != "stages" or path.stem not in left_out:
                 yield name.as_posix(), path.read_text(encoding="utf-8")
     for lesson in lessons:
-        text = _exercise(lesson, lines, carry)
+        text = _exercise(lesson, secret, carry)
         yield f"exercises/{lesson.file_name}.py", text
         yield f"tutorial/stages/exercises/{lesson.file_name}.py", text
-        notebook = stage.course_folder("notebooks")
-        lesson_file = (notebook or Path()) / f"{lesson.file_name}.ipynb"
-        if notebook is None or not lesson_file.is_file():
+        file = f"{lesson.file_name}.ipynb"
+        notebook = (stage.course_folder("notebooks") or Path("notebooks")) / file
+        if not notebook.is_file():
             raise CannotRelease(f"The notebook of {lesson.title} is not here.")
-        read = json.loads(lesson_file.read_text(encoding="utf-8"))
-        made = _notebook(read, lines, carry, text)
-        said = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
-        yield f"notebooks/{lesson.file_name}.ipynb", said
+        made = _notebook(json.loads(notebook.read_text(encoding="utf-8")), secret, carry, text)
+        yield f"notebooks/{file}", json.dumps(made, indent=1, ensure_ascii=False) + "\n"
     yield from _handout(lessons)
     licence = root / "LICENSE"
     if licence.is_file():
@@ -111,8 +109,7 @@ def _files(lessons: Sequence[stage.Stage], carry: str) -> Iterator[tuple[str, st
 
 def _carried(name: Path) -> bool:
     """Whether a file of an installed package is a notebook or a solution that it carries."""
-    inside = name.parts[1:2]
-    return inside in (("course",), ("notebooks",), ("solutions",)) or "handout" in name.parts
+    return name.parts[1:2] == (stage.INSTALLED.name,) or "handout" in name.parts
 
 
 def _handout(lessons: Sequence[stage.Stage]) -> Iterator[tuple[str, str]]:
@@ -149,14 +146,11 @@ def _data(made: Path) -> None:
 # -- what must not be in it ------------------------------------------------------------------------
 
 
-def secret_lines(lessons: Sequence[stage.Stage]) -> dict[int, set[str]]:
-    """The lines of each solution, from that of the first stage on, which no exercise shows."""
+def secret_lines(lessons: Sequence[stage.Stage]) -> set[str]:
+    """The lines of the solutions that no exercise shows."""
     given = {line for lesson in lessons for line in _code(lesson.blank)}
-    found = {}
-    for lesson in lessons:
-        own = {line for line in _code(solution_text(lesson.number)) if _CALLS.search(line)}
-        found[lesson.number] = {line for line in own - given if len(line) >= _SHORTEST}
-    return found
+    own = {line for lesson in lessons for line in _code(solution_text(lesson.number))}
+    return {line for line in own - given if len(line) >= _SHORTEST and _CALLS.search(line)}
 
 
 def _code(text: str) -> list[str]:
@@ -173,33 +167,30 @@ def leaked(
     found = []
     for name, text in texts.items():
         plain = text.replace('\\"', '"')
-        last = max((n for n in secret if f"stage{n}_" in name), default=-1)
+        last = max((x.number for x in lessons if f"stage{x.number}_" in name), default=-1)
         shown: set[str] = set()  # the worked kernels of stages before
         if carry == WORKED and not name.startswith("nkisim"):
             before = [x.number for x in stage.stages() if x.number < last]
             shown = {line for n in before for line in _code(solution_text(n))}
-        lines = set().union(*secret.values()) - shown
-        found += [(name, line) for line in sorted(lines) if line in plain]
+        found += [(name, line) for line in sorted(secret - shown) if line in plain]
     return found
 
 
-def _exercise(lesson: stage.Stage, secret: dict[int, set[str]], carry: str) -> str:
+def _exercise(lesson: stage.Stage, secret: set[str], carry: str) -> str:
     """The exercise; where it quotes the worked kernel of a stage before in a comment, and that is
     not to be shown, without the comment."""
-    lines = set().union(*secret.values())
     kept = [
         line
         for line in lesson.blank.splitlines(keepends=True)
-        if carry == WORKED or not (line.lstrip()[:1] == "#" and any(s in line for s in lines))
+        if carry == WORKED or not (line.lstrip()[:1] == "#" and any(s in line for s in secret))
     ]
     return "".join(kept)
 
 
 def _notebook(
-    notebook: dict[str, Any], secret: dict[int, set[str]], carry: str, exercise: str
+    notebook: dict[str, Any], secret: set[str], carry: str, exercise: str
 ) -> dict[str, Any]:
     """A lesson without the outputs that show solutions."""
-    lines = set().union(*secret.values()) if secret else set()
     cells = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
@@ -211,7 +202,7 @@ def _notebook(
         elif cell["cell_type"] == "code":
             text = json.dumps(cell["outputs"]).replace('\\"', '"')
             keep = carry == WORKED and shows
-            if not keep and any(line in text for line in lines):
+            if not keep and any(line in text for line in secret):
                 cell = {**cell, "outputs": []}
         cells.append(cell)
     return {**notebook, "cells": cells}

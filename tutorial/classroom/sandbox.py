@@ -84,10 +84,7 @@ def sandbox(limits: Limits, private: Sequence[str] = ()) -> Sandbox:
     words += ["--chdir", _WORKSHOP, "--remount-ro", "/dev", "--remount-ro", "/"]
     for name, value in {**environment(), "TMPDIR": _WORKSHOP, "HOME": _WORKSHOP}.items():
         words += ["--setenv", name, value]
-    said = (
-        "no network",
-        "no files but the interpreter and the course's library",
-    )
+    said = ("no network", landlock.NO_FILES)
     return Sandbox((*words, *server), (*own, *said), True, kept)
 
 
@@ -147,13 +144,8 @@ def hidden(private: Sequence[str] = ()) -> tuple[str, ...]:
     if (_root() / "pyproject.toml").is_file():  # a clone; its packages are named in `readable`
         places.append(_root())
     found = {place.resolve() for place in places if place.is_dir()}
-    return tuple(
-        sorted(
-            str(place)
-            for place in found
-            if place not in seen and any(path in place.parents for path in seen)
-        )
-    )
+    inside = (p for p in found if p not in seen and any(path in p.parents for path in seen))
+    return tuple(sorted(map(str, inside)))
 
 
 def beneath(path: str, hidden: Sequence[str]) -> list[str]:

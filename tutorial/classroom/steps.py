@@ -23,7 +23,7 @@ of float32 are nearer."""
 
 def answer(
     step: Any, header: dict[str, Any], blobs: list[bytes], reader: IO[bytes], writer: IO[bytes]
-) -> tuple[dict[str, Any], list[bytes]]:
+) -> protocol.Message:
     """In the child: call the step, and hand over its output and the cache as it left it."""
     q, k, v, cache_k, cache_v = protocol.arrays(header["arrays"], blobs)
 

@@ -26,30 +26,15 @@ MOST_BYTES = 1 << 20
 MOST_CELLS = 8 << 20  # a notebook carries its outputs
 MOST_FILES = 10_000
 """Of one student, folders counted."""
-
-
-_USUAL = frozenset(
-    (
-        "__future__",
-        "collections",
-        "contextlib",
-        "dataclasses",
-        "functools",
-        "itertools",
-        "math",
-        "ml_dtypes",
-        "neuronxcc",
-        "nki",
-        "numpy",
-        "operator",
-        "typing",
-    )
+_USUAL = (
+    "__future__ collections contextlib dataclasses functools itertools math ml_dtypes neuronxcc "
+    "nki numpy operator typing"
 )
-_MOST_NAMES, _MOST_NAME = 10, 40
 _UNUSUAL = frozenset(("__import__", "compile", "eval", "exec", "open"))
+_MOST_NAMES, _MOST_NAME = 10, 40
 
 
-class NoSubmissions(ValueError):
+class NoSubmissions(stage.Refused):
     """There is nothing to grade; the text is one sentence."""
 
 
@@ -72,10 +57,9 @@ def found_in(
 
     Of several files of a student for a stage one that is not left blank counts first, then a .py
     file before a notebook, one that lies less deep before others, one whose name begins with
-    "stage" before others, and of these the last by name.
-    Links are not followed. Of each
-    student's folder MOST_FILES entries are looked at, those that lie less deep first. Raises
-    NoSubmissions where there is none.
+    "stage" before others, and of these the last by name. Links are not followed. Of each student's
+    folder MOST_FILES entries are looked at, those that lie less deep first. Raises NoSubmissions
+    where there is none.
     """
     if not folder.is_dir():
         raise NoSubmissions(f"{folder} is not a folder.")
@@ -125,7 +109,7 @@ def unusual(submission: Submission) -> tuple[str, ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     lesson = stage.get(submission.stage)
-    usual = _USUAL - ({"neuronxcc"} if lesson.dialect == "nki" else set())
+    usual = set(_USUAL.split()) - ({"neuronxcc"} if lesson.dialect == "nki" else set())
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -249,9 +233,5 @@ def _exercise(text: bytes, lesson: stage.Stage) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     begun = [_begun(source, lesson) for source in sources]
-    found = [
-        (begun[number], tagged[number], number)
-        for number in range(len(code))
-        if begun[number] or tagged[number]
-    ]
+    found = [at for at in zip(begun, tagged, range(len(code))) if any(at[:2])]
     return as_python(sources[max(found)[2]]) if found else None

@@ -29,6 +29,7 @@ from ..trace.trace import Trace, of_run
 from ..verdict import WRONG, Verdict
 from . import landlock, protocol
 from .holder import Holder, held
+from .judges import unjudged
 from .sandbox import Limits
 
 MOST_TRACE = 20_000  # characters
@@ -39,8 +40,8 @@ def judged(
     holder: Holder, lesson: stage.Stage, text: bytes, name: str, seed: str
 ) -> dict[str, Any]:
     """What the class is told of one submission, as plain values."""
-    result: dict[str, Any] = {"judged": "program", "open": None, "trace": "", "pictures": []}
-    result["limits"] = list(holder.sandbox.in_force)
+    limits = list(holder.sandbox.in_force)
+    result = {**unjudged(""), "judged": "program", "limits": limits}
     try:
         holder.quotes = False
         kernel = held(holder, lesson, text, name)
@@ -50,11 +51,8 @@ def judged(
                 holder.finish()
                 kernel = held(holder, lesson, text, name)
             verdict = _explained(holder, lesson, kernel, seed, verdict, result)
-        result |= {
-            "outcome": verdict.outcome,
-            "cause": verdict.cause,
-            "ladder": _rung(verdict.notes),
-        }
+        result |= {"outcome": verdict.outcome, "cause": verdict.cause}
+        result["ladder"] = verdict.details.get("rung", 0)
         result["counters"] = {c.name: [c.yours, c.minimum] for c in verdict.counters}
         result["sentence"] = "" if verdict.outcome == WRONG else verdict.sentence
         if not getattr(kernel, "lowered", True):
@@ -63,8 +61,8 @@ def judged(
             result["judged"] = "its calls of the kernel"
     except Reported as error:
         found = error.problem
-        result |= {"outcome": found.outcome, "cause": found.cause, "counters": {}, "ladder": 0}
-        result["sentence"] = found.sentence
+        result |= {"outcome": found.outcome, "cause": found.cause, "sentence": found.sentence}
+        result |= {"counters": {}, "ladder": 0}
     finally:
         holder.finish()
     result["ended"] = holder.ended
@@ -112,15 +110,6 @@ def _drawn(lesson: stage.Stage, seen: Trace, made: Any, result: dict[str, Any]) 
     result["trace"] = str(seen)[:MOST_TRACE]
     images = [picture.image() for picture in pictures]
     result["pictures"] = [image for image in images if len(image) <= MOST_PICTURE]
-
-
-def _rung(notes: tuple[str, ...]) -> int:
-    """The rung of a ladder that a right kernel has reached, from the check's note; 0 if none."""
-    for note in notes:
-        words = note.split()
-        if note.startswith("ladder: rung") and words[2].isdigit():
-            return int(words[2])
-    return 0
 
 
 def main() -> None:

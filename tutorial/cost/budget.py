@@ -7,10 +7,10 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from ..reference.attention import Attention
 from ..stage import Case, Stage
 from ..trace.states import named_state
 from ..verdict import Counter
+from .tape import products
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Overrun:
 def counters(stage: Stage, case: Case, run: Any) -> tuple[Counter, ...]:
     """What the run cost beside the least that the stage's method needs."""
     least = stage.minimum(case)
-    matmuls, transposes = _products(run)
+    matmuls, transposes = products(run)
     return (
         Counter("HBM bytes read", run.hbm_bytes_read, least.hbm_bytes_read),
         Counter("HBM bytes written", run.hbm_bytes_written, least.hbm_bytes_written),
@@ -34,19 +34,6 @@ def counters(stage: Stage, case: Case, run: Any) -> tuple[Counter, ...]:
         Counter("peak SBUF bytes", int(run.peak_bytes("sbuf")), least.sbuf_bytes),
         Counter("peak PSUM bytes", int(run.peak_bytes("psum")), least.psum_bytes),
     )
-
-
-def _products(run: Any) -> tuple[int, int]:
-    """The matrix multiplications that are not transposes, and the transposes on any engine; of the
-    records, as a run may have more instructions than it keeps."""
-    matmuls = transposes = 0
-    for record in run.records():
-        op = record.signature.instruction.name
-        if op == "nc_matmul" and not record.signature.shown.get("is_transpose"):
-            matmuls += 1
-        elif op == "nc_matmul" or "transpose" in op:
-            transposes += 1
-    return matmuls, transposes
 
 
 def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overrun | None:
@@ -60,15 +47,8 @@ def overrun(stage: Stage, case: Case, run: Any, names: dict[str, str]) -> Overru
             continue
         times = reads.get(names.get(parameter, parameter), 0) / sizes[parameter]
         if times > allowed * 1.001:
-            return _repeated(
-                stage,
-                case,
-                reads,
-                names,
-                parameter,
-                allowed,
-                _reads_all(run, names.get("k", "k"), case),
-            )
+            whole = _reads_all(run, names.get("k", "k"), case)
+            return _repeated(stage, case, reads, names, parameter, allowed, whole)
     more = max(_slack(case), _q_for_each_kv_head(stage, case, reads, names))
     if run.hbm_bytes_read > least.hbm_bytes_read * 1.02 + more:
         return Overrun(
@@ -161,13 +141,10 @@ def _repeated(
     least = stage.minimum(case).hbm_bytes_read
     total = sum(reads.values())
     bytes_ = f"{total:,} bytes from HBM where {least:,} are enough"
-    attention: Attention | None = stage.attention(case) if stage.attention is not None else None
+    attention = None if stage.attention is None else stage.attention(case)
     splits = attention.splits if attention is not None else 0
-    if (
-        splits > 1
-        and all(abs(times[p] - splits) < 0.01 for p in stage.reads if p[0] in "kv")
-        and whole
-    ):
+    each = [times[p] for p in stage.reads if p[0] in "kv"]
+    if splits > 1 and whole and all(abs(n - splits) < 0.01 for n in each):
         return Overrun(
             "all keys in every split",
             f"Every split reads all of K and V: {bytes_}. The output is right, since the {splits} "
@@ -216,10 +193,10 @@ def _worst(reads: dict[str, int], names: dict[str, str], case: Case) -> str:
             f"{size:,} of them come from {name or 'a scratch tensor'}, an intermediate that "
             "could stay in SBUF."
         )
-    arrays = {name: value for name, value in case.args.items() if hasattr(value, "nbytes")}
     parts = [
         f"{_shown(p)} {_times(reads.get(names.get(p, p), 0) / value.nbytes)}"
-        for p, value in arrays.items()
+        for p, value in case.args.items()
+        if hasattr(value, "nbytes")
     ]
     return f"read {', '.join(parts)}."
 
@@ -227,34 +204,32 @@ def _worst(reads: dict[str, int], names: dict[str, str], case: Case) -> str:
 def notes(stage: Stage, case: Case, run: Any, found: tuple[Counter, ...]) -> tuple[str, ...]:
     """Remarks on a right kernel that costs more than it must, short of defeating the lesson."""
     remarks = []
-    by_name = {c.name: c for c in found}
-    ladder = stage.ladder is not None  # its rungs tell more
-    moved = by_name["DMA transfers"]
-    if not ladder and moved.yours > 2 * moved.minimum:
-        remarks.append(
-            f"note: {moved.yours:,} DMA transfers; {moved.minimum:,} are enough with tiles of 128."
-        )
-    fewer = [c.name for c in found if c.yours < c.minimum]
-    if fewer and not ladder:
-        remarks.append(
-            f"note: fewer {' and '.join(fewer)} than this lesson's method needs with tiles of 128."
-        )
-    work = by_name["transposes"]
-    if not ladder and work.yours > 2 * work.minimum:
-        remarks.append(
-            f"note: {work.yours:,} transposes; {work.minimum:,} are enough with tiles of 128."
-        )
-    if stage.attention is not None and stage.number >= 2 and not ladder:
-        whole = case.args["k"].nbytes if "k" in case.args else case.args["k_blocks"].nbytes
-        if by_name["peak SBUF bytes"].yours > 1.5 * whole:
+    if stage.ladder is None:  # its rungs tell more
+        by_name = {c.name: c for c in found}
+        remarks += _more(by_name["DMA transfers"])
+        fewer = [c.name for c in found if c.yours < c.minimum]
+        if fewer:
+            named = " and ".join(filter(None, [", ".join(fewer[:-1]), fewer[-1]]))
+            remarks.append(f"fewer {named} than this lesson's method needs with tiles of 128.")
+        remarks += _more(by_name["transposes"])
+        keys = case.args.get("k", case.args.get("k_blocks"))
+        peak = by_name["peak SBUF bytes"].yours
+        if stage.number >= 2 and keys is not None and peak > 1.5 * keys.nbytes:
             remarks.append(
-                "note: the whole of K or V is on chip at once; that works until the "
-                "cache outgrows SBUF."
+                "the whole of K or V is on chip at once; that works until the cache outgrows SBUF."
             )
     if stage.attention is not None and not named_state(run.names()):
         remarks.append(
-            'note: the kernel names no state; with nl.full(..., name="m"), "l" and '
+            'the kernel names no state; with nl.full(..., name="m"), "l" and '
             '"acc", updated in place, trace '
             "shows how they move, and a wrong value is placed at its tile."
         )
-    return tuple(remarks)
+    return tuple(f"note: {remark}" for remark in remarks)
+
+
+def _more(counter: Counter) -> list[str]:
+    """The remark on a cost of more than twice the minimum."""
+    if counter.yours <= 2 * counter.minimum:
+        return []
+    enough = f"{counter.minimum:,} are enough with tiles of 128."
+    return [f"{counter.yours:,} {counter.name}; {enough}"]

@@ -13,18 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..reference.text import table
+from ..reference.text import ENGINES, table
 from ..running import problems, runner
-from ..running.worked import StandIn
 from ..trace.states import NAMES, Observed, observe
-
-ENGINES = {
-    "tensor": "TensorE",
-    "vector": "VectorE",
-    "scalar": "ScalarE",
-    "gpsimd": "GpSimdE",
-    "dma": "DMA",
-}
+from .tally import recorded
 
 
 class Comparison:
@@ -76,11 +68,8 @@ class Comparison:
             body = [table(["#", *_COLUMNS], rows), *([f"({more} more)"] if more else [])]
         else:
             a, b = self._rows[self.differing]
-            body = [
-                table(
-                    ["#", *_COLUMNS], [[f"{self.differing} old", *a], [f"{self.differing} new", *b]]
-                )
-            ]
+            rows = [[f"{self.differing} old", *a], [f"{self.differing} new", *b]]
+            body = [table(["#", *_COLUMNS], rows)]
         return "\n".join([self.heading, *body, *self._verdict])
 
     def __str__(self) -> str:
@@ -175,25 +164,11 @@ def compare(
     case = lesson.case(family or lesson.cost_case)
     results = []
     for kernel in (old, new):
-        if isinstance(kernel, StandIn):
-            return Comparison("", (), (), f"The solution of {kernel.lesson.title} is not here.")
-        result = runner.attempt(kernel, case, lesson)
-        if result.problem is not None:
-            return Comparison("", (), (), result.problem.sentence)
-        if result.run is None:
-            return Comparison(
-                "",
-                (),
-                (),
-                "The real SDK runs this kernel and lists no "
-                "instructions; that needs the simulator.",
-            )
+        result = recorded(kernel, case, lesson)
+        if isinstance(result, str):
+            return Comparison("", (), (), result)
         results.append(result)
-    states = (
-        []
-        if lesson.attention is None
-        else [observe(r.run, lesson.attention(case)) for r in results]
-    )
-    return Comparison(
-        f"{lesson.title}, {case.sizes}, on {results[0].run.target} (simulated)", results, states
-    )
+    attention = None if lesson.attention is None else lesson.attention(case)
+    states = [observe(r.run, attention) for r in results] if attention is not None else []
+    heading = f"{lesson.title}, {case.sizes}, on {results[0].run.target} (simulated)"
+    return Comparison(heading, results, states)

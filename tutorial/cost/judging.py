@@ -29,32 +29,23 @@ def judge_cost(
     """The verdict on a kernel whose values are right. `beyond` are inputs that the stage does not
     ask for, and that it took."""
     counted = next((r for r in results if r.case.family == lesson.cost_case), results[0])
-    agreed = (
-        f"The output agrees with the float64 oracle on all {len(families)} input families."
-        if results[0].case.family != stage.OWN_INPUT
-        else f"The output agrees with the float64 oracle ({stage.OWN_INPUT})."
-    )
+    own = results[0].case.family == stage.OWN_INPUT
+    on = f"({stage.OWN_INPUT})" if own else f"on all {len(families)} input families"
+    agreed = f"The output agrees with the float64 oracle {on}."
     if counted.run is None:
-        return Verdict(
-            CORRECT,
-            f"{agreed} Costs are counted by the simulator only.",
-            lesson.number,
-            lesson.name,
-            families=families,
-        )
+        sentence = f"{agreed} Costs are counted by the simulator only."
+        return lesson.verdict(CORRECT, sentence, families=families)
     short = None
     if lesson.tolerance is not None:
         short = precision.kept_short(
             [i for r in (results[0], counted) if r.run is not None for i in r.run.instructions]
         )
     if short is not None:
-        return Verdict(
+        return lesson.verdict(
             WRONG,
             f"The output is within what bfloat16 allows on these inputs, but {short}",
-            lesson.number,
-            lesson.name,
-            counted.case.family,
-            "low precision",
+            family=counted.case.family,
+            cause="low precision",
             families=families,
             target=counted.run.target,
         )
@@ -66,17 +57,13 @@ def judge_cost(
     for result in results:
         advice = {**result.advice, **advice}
     notes = [f"note: {sentence}" for sentence in advice.values()]
-    return Verdict(
+    return lesson.verdict(
         CORRECT,
         agreed,
-        lesson.number,
-        lesson.name,
-        None,
-        None,
-        counters,
-        (*notes, *cost.notes(lesson, counted.case, counted.run, counters)),
-        families,
-        counted.run.target,
+        counters=counters,
+        notes=(*notes, *cost.notes(lesson, counted.case, counted.run, counters)),
+        families=families,
+        target=counted.run.target,
     )
 
 
@@ -98,14 +85,12 @@ def _first_overrun(
             said = lesson.shared(case, result.run, _on_shapes(lesson, kernel, case))
             over = None if said is None else cost.Overrun("work not shared", said)
         if over is not None:
-            return Verdict(
+            return lesson.verdict(
                 WRONG,
                 over.sentence,
-                lesson.number,
-                lesson.name,
-                case.family,
-                over.cause,
-                cost.counters(lesson, case, result.run),
+                family=case.family,
+                cause=over.cause,
+                counters=cost.counters(lesson, case, result.run),
                 families=tuple(dict.fromkeys(r.case.family for r in results)),
                 target=result.run.target,
             )

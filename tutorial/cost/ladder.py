@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nkisim
@@ -21,6 +21,7 @@ from ..running import limits, runner
 from ..running.silence import silent
 from ..running.worked import StandIn
 from ..stage import MEANING, TIME, Case, Ladder, Rung
+from .tape import products
 
 TARGETS = ("trn2", "trn1")
 
@@ -44,24 +45,18 @@ def measured(run: Any, targets: Sequence[str] = TARGETS) -> Measured:
     busy = [i for i in made if i.engine in ("vector", "scalar")]
     counts: dict[str, float] = {
         "HBM bytes": sum(i.hbm_bytes_read + i.hbm_bytes_written for i in made),
-        "transfers": sum(1 for i in made if i.engine == "dma"),
-        "transposes": sum(
-            1
-            for i in made
-            if "transpose" in i.op or (i.op == "nc_matmul" and i.attrs.get("is_transpose"))
-        ),
+        "transfers": sum(i.engine == "dma" for i in made),
+        "transposes": products(run)[1],
         "instructions": len(busy),
         "elements": sum(max(math.prod(o.shape[1:]) for o in i.dst + i.srcs) for i in busy),
         TIME: round(lines["trn2"].latency_us, 1),
     }
+    rooflines = {target: line.roofline for target, line in lines.items()}
     return Measured(
         counts,
         {target: line.latency_us for target, line in lines.items()},
         {target: line.bound for target, line in lines.items()},
-        {
-            target: line.roofline.achieved_bandwidth / line.roofline.achievable_bandwidth
-            for target, line in lines.items()
-        },
+        {t: roof.achieved_bandwidth / roof.achievable_bandwidth for t, roof in rooflines.items()},
     )
 
 
@@ -80,19 +75,14 @@ def measure(
     if case is None:
         assert lesson.ladder is not None
         case = lesson.ladder.case()
-    if isinstance(kernel, StandIn) or runner.of_the_sdk(kernel):
+    not_simulated = isinstance(kernel, StandIn) or runner.of_the_sdk(kernel)
+    if not_simulated or runner.usable(kernel, lesson) is not None:
         return None
-    if runner.usable(kernel, lesson) is not None:
-        return None
+    args = [
+        nkisim.shape(x.shape, x.dtype) if hasattr(x, "shape") else x for x in case.args.values()
+    ]
     config = runner.configuration(case)
-    with (
-        nkisim.record(config=config, values=False) as run,
-        silent(),
-        limits.ending(),
-    ):
-        args = [
-            nkisim.shape(x.shape, x.dtype) if hasattr(x, "shape") else x for x in case.args.values()
-        ]
+    with nkisim.record(config=config, values=False) as run, silent(), limits.ending():
         kernel(*args, **case.options)
     return measured(run, targets) if len(run) else None
 
@@ -140,11 +130,9 @@ def standing(lesson: stage.Stage, found: Measured) -> str:
 def _kernels(lesson: stage.Stage) -> list[tuple[Rung, Any]]:
     assert lesson.ladder is not None
     folder = stage.solutions_folder()
-    files = (
-        []
-        if folder is None
-        else [(rung, folder / lesson.file_name / rung.file) for rung in lesson.ladder.rungs]
-    )
+    if folder is None:
+        return []
+    files = [(rung, folder / lesson.file_name / rung.file) for rung in lesson.ladder.rungs]
     return [(rung, runner.load(file, lesson)) for rung, file in files if file.is_file()]
 
 
@@ -164,15 +152,12 @@ def ladder(
     for rung, made in _kernels(lesson):
         if rungs is not None and rung.number not in rungs:
             continue
-        own = (
-            Case(at.family, at.reveals, rung.arguments(at), at.options, at.exact)
-            if rung.arguments is not None
-            else at
-        )
+        own = at if rung.arguments is None else replace(at, args=rung.arguments(at))
         found = measure(lesson, made, own)
         if found is not None:
-            rows.append([f"{rung.number}{'*' if rung.tried else ''} {rung.name}", *_cells(found)])
-            told.append(f"{rung.number}{'*' if rung.tried else ''} {rung.note}")
+            number = f"{rung.number}{'*' if rung.tried else ''}"
+            rows.append([f"{number} {rung.name}", *_cells(found)])
+            told.append(f"{number} {rung.note}")
     if not rows:
         print(f"The rungs of {lesson.title} are not here.")
     if kernel is not None:
@@ -186,33 +171,24 @@ def ladder(
 def _own_row(lesson: stage.Stage, kernel: Any, at: Case) -> list[list[str]]:
     """The row of the reader's kernel; none, and a sentence on the terminal, where it cannot be
     measured."""
-    problem = runner.usable(kernel, lesson)
+    found, why = None, "There is nothing to count: the simulator does not run it."
     try:
         found = measure(lesson, kernel, at)
-        why = "There is nothing to count: the simulator does not run it."
     except (Exception, limits.NoEnd) as error:  # check says more; this is a table
-        said = " ".join(str(error).split())
-        found, why = None, f"Your kernel does not run at this size: {said}"
-    if found is None:
-        print(problem.sentence if problem is not None else why)
-        return []
-    return [["yours", *_cells(found)]]
+        why = f"Your kernel does not run at this size: {' '.join(str(error).split())}"
+    if found is not None:
+        return [["yours", *_cells(found)]]
+    problem = runner.usable(kernel, lesson)
+    print(problem.sentence if problem is not None else why)
+    return []
 
 
 def _print_rows(at: Case, rows: list[list[str]]) -> None:
     """The table, between the sizes and what the numbers mean."""
     print(at.sizes)
-    names = [
-        "rung",
-        "transfers",
-        "transposes",
-        "instr.",
-        "elements",
-        "model trn2 us",
-        "bound",
-        "share",
-    ]
-    print(table([*names, "model trn1 us", "bound", "share"], rows))
+    counted = ["rung", "transfers", "transposes", "instr.", "elements"]
+    modelled = [name for t in TARGETS for name in (f"model {t} us", "bound", "share")]
+    print(table([*counted, *modelled], rows))
     print(
         "model: times are modelled, never measured. instr., elements: on VectorE and "
         "ScalarE; share: of the HBM\n"
@@ -221,12 +197,8 @@ def _print_rows(at: Case, rows: list[list[str]]) -> None:
 
 
 def _cells(found: Measured) -> list[str]:
-    counts = [
-        f"{found.counts[name]:,.0f}"
-        for name in ("transfers", "transposes", "instructions", "elements")
-    ]
-    times = [
-        [f"{found.latency_us[t]:,.1f}", found.bound[t], f"{100 * found.share[t]:.0f} %"]
-        for t in TARGETS
-    ]
-    return [*counts, *times[0], *times[1]]
+    names = ("transfers", "transposes", "instructions", "elements")
+    cells = [f"{found.counts[name]:,.0f}" for name in names]
+    for t in TARGETS:
+        cells += [f"{found.latency_us[t]:,.1f}", found.bound[t], f"{100 * found.share[t]:.0f} %"]
+    return cells

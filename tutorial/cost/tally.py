@@ -3,10 +3,13 @@ makes of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import stage
+from ..reference.text import ENGINES
 from ..running import runner
 from ..running.worked import StandIn
 from ..stage import Case
@@ -22,28 +25,21 @@ CHARTS: dict[str, Callable[[Timeline], Chart]] = {
     "memory": lambda line: line.memory_chart(),
     "roofline": lambda line: line.roofline_chart(),
 }
-_NAMES = {
-    "tensor": "TensorE",
-    "vector": "VectorE",
-    "scalar": "ScalarE",
-    "gpsimd": "GpSimdE",
-    "dma": "DMA",
-}
 UNKNOWN = (
     "unknown   what a compiler reorders, fuses or spills, and what a device measures; nothing here "
     "has run on one"
 )
 
 
+@dataclass(frozen=True, repr=False)
 class Tally:
     """The text says what is counted, what is modelled and what is unknown. `.run` is the recorded
     run (None where there is none, and then the text says why), `.timeline(target)` the model of
     time, `.chart(name)` a picture of it."""
 
-    def __init__(self, heading: str, run: Any, why: str = "") -> None:
-        self.heading = heading
-        self.run = run
-        self.why = why
+    heading: str
+    run: Any
+    why: str = ""
 
     def timeline(self, target: str = "trn2") -> Timeline:
         """The modelled schedule on a target. Raises StageError where nothing ran."""
@@ -65,12 +61,8 @@ class Tally:
         if self.run is None:
             return self.why
         run = self.run
-        by_engine: dict[str, int] = {}
-        for instruction in run.instructions:
-            by_engine[instruction.engine] = by_engine.get(instruction.engine, 0) + 1
-        engines = ", ".join(
-            f"{_NAMES[name]} {by_engine[name]:,}" for name in _NAMES if name in by_engine
-        )
+        counted = Counter(instruction.engine for instruction in run.instructions)
+        engines = ", ".join(f"{name} {counted[e]:,}" for e, name in ENGINES.items() if counted[e])
         lines = {target: self.timeline(target) for target in TARGETS}
         times = ", ".join(
             f"{line.latency_us:,.1f} us (model) on {target}" for target, line in lines.items()
@@ -83,14 +75,28 @@ class Tally:
                 f"counted   {run.hbm_bytes_read:,} HBM bytes read, {run.hbm_bytes_written:,} "
                 f"written; {len(run):,} instructions: {engines}",
                 f"modelled  {times}",
-                f"          on trn2 mostly {_NAMES.get(at.bound, at.bound)}, {share:.1f} % of "
+                f"          on trn2 mostly {ENGINES.get(at.bound, at.bound)}, {share:.1f} % of "
                 "achievable HBM bandwidth (model)",
                 UNKNOWN,
             ]
         )
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
+
+
+def recorded(
+    kernel: Any, case: Case, lesson: stage.Stage, lacks: str = "lists no instructions"
+) -> runner.Result | str:
+    """What the kernel does on a case, as the simulator recorded it; or, where it did not, one
+    sentence that says why."""
+    if isinstance(kernel, StandIn):
+        return f"The solution of {kernel.lesson.title} is not here."
+    result = runner.attempt(kernel, case, lesson)
+    if result.problem is not None:
+        return result.problem.sentence
+    if result.run is None:
+        return f"The real SDK runs this kernel and {lacks}; that needs the simulator."
+    return result
 
 
 def tally(
@@ -103,26 +109,13 @@ def tally(
     modelled, never measured.
     """
     lesson = stage.get(key)
-    if isinstance(kernel, StandIn):
-        return Tally("", None, f"The solution of {lesson.title} is not here.")
-    case = (
-        lesson.case(lesson.cost_case)
-        if inputs is None
-        else Case(
-            "your input",
-            "",
-            {name: inputs[name] for name in inputs if name not in lesson.options},
-            {name: inputs[name] for name in inputs if name in lesson.options},
-        )
-    )
-    heading = f"{lesson.title}, {case.sizes}"
-    result = runner.attempt(kernel, case, lesson)
-    if result.problem is not None:
-        return Tally(heading, None, result.problem.sentence)
-    if result.run is None:
-        return Tally(
-            heading,
-            None,
-            "The real SDK runs this kernel and counts nothing; that needs the simulator.",
-        )
-    return Tally(heading, result.run)
+    if inputs is None:
+        case = lesson.case(lesson.cost_case)
+    else:
+        options = {name: inputs[name] for name in inputs if name in lesson.options}
+        args = {name: inputs[name] for name in inputs if name not in options}
+        case = Case(stage.OWN_INPUT, "", args, options)
+    result = recorded(kernel, case, lesson, "counts nothing")
+    if isinstance(result, str):
+        return Tally("", None, result)
+    return Tally(f"{lesson.title}, {case.sizes}", result.run)

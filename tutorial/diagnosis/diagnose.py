@@ -23,12 +23,16 @@ from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 
 ZEROS = ("zeros stored", "The output is 0 everywhere: nothing of K or V reaches it.")
-NO_NUMBERS = (
-    "nothing but NaN",
+NO_NUMBERS = "no numbers"
+"""The cause where no output says anything and nothing was recorded: no more can be said."""
+NAN = (
     "No output is a number: exp overflows where the old and the new max are exchanged (alpha is "
-    "exp(m_old - m_new), p is exp(qk - m_new)), and 0 / 0 is NaN where l is never updated.",
+    "exp(m_old - m_new), p is exp(qk - m_new)), and 0 / 0 is NaN where l is never updated."
 )
-"""Where nothing was recorded, no more can be said."""
+ZERO = (
+    "No output is a number other than 0: acc is 0 where nothing is added to it, and acc / l is 0 "
+    "where l is infinite since exp overflows in what it sums."
+)
 
 
 def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
@@ -47,7 +51,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
         found = match.candidate.mistake
         return _report(evidence, evidence.clearest, found.key, _fill(evidence, found.sentence))
     if evidence.recorded is None and not evidence.any_number:
-        return _report(evidence, evidence.first, *NO_NUMBERS)
+        said = ZERO if evidence.any_zero else NAN
+        return _report(evidence, evidence.first, NO_NUMBERS, said)
     low = low or evidence.low_precision
     if low is not None:
         return _report(evidence, evidence.clearest, "low precision", low)

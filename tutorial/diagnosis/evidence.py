@@ -22,7 +22,7 @@ from ..stage import Case, Stage
 from ..trace import blocks, divergence
 from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
-from .trial import Trial, of_result, problem_of, trial
+from .trial import Trial, of_result, problem_of, tells, trial
 
 OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
@@ -198,13 +198,18 @@ class Evidence:
 
     @cached_property
     def any_number(self) -> bool:
-        """Whether there is a number in any output, and not only infinities and NaN."""
-        return any(np.isfinite(trial.got).any() for trial in self.trials)
+        """Whether there is a number in any output, and not only zeros, infinities and NaN."""
+        return any(tells(trial.got).any() for trial in self.trials)
+
+    @property
+    def any_zero(self) -> bool:
+        """Whether an element of a wrong row is 0."""
+        return any((trial.got[trial.off] == 0).any() for trial in self.trials)
 
     @cached_property
     def told_by_numbers(self) -> bool:
-        """Whether a wrong row has numbers in it, and not only infinities and NaN."""
-        return any(np.isfinite(trial.got[trial.off]).any() for trial in self.trials)
+        """Whether a wrong row has numbers in it, and not only zeros, infinities and NaN."""
+        return any(tells(trial.got[trial.off]).any() for trial in self.trials)
 
     @cached_property
     def silent(self) -> bool:
@@ -344,7 +349,9 @@ class Evidence:
         if any(answer.output.any() for answer in self.answers):
             return False
         run = self.run(self.first)
-        if run is None or len(run.programs) > 1:
+        if run is None:
+            return False  # acc that stays 0, or an infinite l, looks alike
+        if len(run.programs) > 1:
             return True
         names = runner.parameter_names(self.kernel, self.stage)
         given = {names.get(name, name) for name in self.stage.parameters if name[0] in "kv"}

@@ -63,6 +63,12 @@ _OF_THE_CASE = ("q", "k", "v", "o", "k_blocks", "v_blocks")
 """What a twin reads that follows from the case and its tiles."""
 
 
+def tells(output: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which elements of a wrong output say something: infinities and NaN do not, nor does 0, which
+    is what is left of any acc where l is infinite."""
+    return np.asarray(np.isfinite(output) & (output != 0))
+
+
 @lru_cache(maxsize=256)
 def digest_of(case: Case) -> bytes:
     """A short name of the arguments of a case."""
@@ -131,8 +137,9 @@ class Trial:
 
     @property
     def says_much(self) -> bool:
-        """Whether there are wrong rows with keys and numbers in them."""
-        return bool((self.off & self.has_keys & np.isfinite(self.got).all(axis=1)).any())
+        """Whether there are wrong rows with keys and numbers in them, other than 0."""
+        numbers = np.isfinite(self.got).all(axis=1) & tells(self.got).any(axis=1)
+        return bool((self.off & self.has_keys & numbers).any())
 
     # -- tiles -------------------------------------------------------------------------------
     @cached_property

@@ -278,6 +278,11 @@ exp(m_old - m_new), never above 1.
 p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
 m_new), with m_new the larger of the old m and the tile's max.
     p = exp(qk - m_new) => p = exp(qk - m)
+== one sum with the old max
+p of one of the two sums is formed with the old max, so that exp overflows in the first tile: l and
+acc need the same p = exp(qk - m_new).
+    l = l * alpha + exp(qk - m).sum(axis=1, keepdims=True)
+    acc = acc * alpha + exp(qk - m) @ v_tile.T
 == rescaled too late
 The new tile's part is rescaled by alpha too: first rescale the old sum, then add the tile's part,
 which is relative to m_new already.
@@ -431,9 +436,8 @@ acc stays 0: every tile adds its weighted values, acc = acc alpha + p v^T.
 == l sums the scores
 l sums the scores; it must sum their weights p = exp(qk - m).
     l = l * alpha + where(padding, 0, qk).sum(axis=1, keepdims=True)
-    l = l + where(padding, 0, qk).sum(axis=1, keepdims=True)
+    l = l + => l = l + where(padding, 0, qk{| - m}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
-    l = l + where(padding, 0, qk - m).sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
     l = l * alpha + square(p).sum(axis=1, keepdims=True)

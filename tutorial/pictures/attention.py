@@ -25,10 +25,10 @@ def passes(n_tiles: int) -> Picture:
         ("(stage 3)", "v", "V"),
     )
     c = Canvas(292)
-    c.words(150, 20, "each cell is one load of a tile of K or V", size=SMALL)
+    c.small(150, 20, "each cell is one load of a tile of K or V")
     for row, (label, tone, tensor) in enumerate(rows):
         y = 32 + 38 * row + (24 if row > 3 else 0)
-        c.words(142, y + 21, label, anchor="end", size=SMALL)
+        c.small(142, y + 21, label, anchor="end")
         part = "once" if row > 3 else "three"
         cells = [tensor] * shown
         c.cells(150, y, side, cells, [tone] * shown, f"{part} {row} {tensor}")
@@ -64,27 +64,26 @@ def rescale(earlier: Sequence[float], tile: Sequence[float]) -> Picture:
     c = Canvas(floor + 92)
     x = 14.0
     c.words(x, 22, "before", "bold")
-    c.words(x, 42, f"m = {m_old:g}", "code", size=SMALL)
+    c.small(x, 42, f"m = {m_old:g}", "code")
     for i, weight in enumerate(before):
         c.box(x + wide * i, floor - tall * weight, wide - 2, tall * weight, "k", f"old {i}")
     second = x + wide * len(earlier) + gap
     c.words(second, 22, "after", "bold")
-    c.words(second, 42, f"m = {m_new:g}, alpha = {alpha:.4f}", "code", size=SMALL)
+    c.small(second, 42, f"m = {m_new:g}, alpha = {alpha:.4f}", "code")
     for i, weight in enumerate(before):
         left = second + wide * i
         c.box(left, floor - tall * weight, wide - 2, tall * weight, "", f"was {i}", dashed=True)
-        c.box(
-            left, floor - alpha * tall * weight, wide - 2, alpha * tall * weight, "k", f"kept {i}"
-        )
+        high = alpha * tall * weight
+        c.box(left, floor - high, wide - 2, high, "k", f"kept {i}")
     for i, weight in enumerate(added):
         left = second + wide * (len(earlier) + i)
         c.box(left, floor - tall * weight, wide - 2, tall * weight, "v", f"added {i}")
     c.arrow(x, floor, 466, floor, "", head=False)
     c.arrow(second - gap + 6, top + tall / 2, second - 10, top + tall / 2, "state", name="rescale")
-    c.words(x, floor + 22, f"l = {l_old:.4f}", "code", size=SMALL)
-    c.words(second, floor + 22, f"l = {alpha:.4f} * {l_old:.4f}", "code", size=SMALL)
-    c.words(second, floor + 40, f"  + {math.fsum(added):.4f} = {l_new:.4f}", "code", size=SMALL)
-    c.words(x, floor + 70, "bars: weights. Orange: earlier keys; green: this tile.", size=SMALL)
+    c.small(x, floor + 22, f"l = {l_old:.4f}", "code")
+    c.small(second, floor + 22, f"l = {alpha:.4f} * {l_old:.4f}", "code")
+    c.small(second, floor + 40, f"  + {math.fsum(added):.4f} = {l_new:.4f}", "code")
+    c.small(x, floor + 70, "bars: weights. Orange: earlier keys; green: this tile.")
     return c.picture(
         f"The rescale. The earlier keys' weights are drawn as areas relative to m = {m_old:g}; "
         f"together they are l = {l_old:.4f}. The new tile's max makes m = {m_new:g}. Every earlier "
@@ -111,9 +110,8 @@ def groups(n_q_heads: int, n_kv_heads: int) -> Picture:
         c.box(x + 1, 36, side - 3, 36, "q", f"q{head}", label, size=SMALL)
         kv = head // group
         middle = left + side * group * (kv + 0.5)
-        c.arrow(
-            x + side / 2, 73, middle + (x + side / 2 - middle) * 0.25, 122, "q", name=f"{head}-{kv}"
-        )
+        start = x + side / 2
+        c.arrow(start, 73, middle + (start - middle) * 0.25, 122, "q", name=f"{head}-{kv}")
     for kv in range(n_kv_heads):
         x = left + side * group * kv
         label = f"K, V of {kv}" if side * group >= 90 else str(kv)
@@ -138,35 +136,21 @@ def ragged(lengths: Sequence[int], n: int, tile: int = 128) -> Picture:
     unit = wide / n
     foot = 34 + 34 * len(lengths)
     c = Canvas(foot + 50)
-    c.words(left, 20, f"keys 0 to {n - 1}", size=SMALL)
+    c.small(left, 20, f"keys 0 to {n - 1}")
     for b, length in enumerate(lengths):
         y = 30.0 + 34 * b
-        c.words(left - 10, y + 17, f"length {length}", "", "end", SMALL)
+        c.small(left - 10, y + 17, f"length {length}", "", "end")
         if length:
             c.box(left, y, length * unit, 24, "k", f"keys {b}")
         if length < n:
-            c.box(
-                left + length * unit,
-                y,
-                (n - length) * unit,
-                24,
-                "room",
-                f"padding {b}",
-                dashed=True,
-            )
+            where = (left + length * unit, y, (n - length) * unit, 24)
+            c.box(*where, "room", f"padding {b}", dashed=True)
     edges = range(tile, n, tile)
     for edge in edges:
-        c.arrow(
-            left + edge * unit,
-            26,
-            left + edge * unit,
-            foot + 2,
-            "wrong",
-            head=False,
-            name=f"edge {edge}",
-        )
-    c.words(left, foot + 20, f"red: edges of tiles of {tile} keys", size=SMALL)
-    c.words(left, foot + 38, "dashed: padding, which may hold anything", size=SMALL)
+        x = left + edge * unit
+        c.arrow(x, 26, x, foot + 2, "wrong", head=False, name=f"edge {edge}")
+    c.small(left, foot + 20, f"red: edges of tiles of {tile} keys")
+    c.small(left, foot + 38, "dashed: padding, which may hold anything")
     count = len(edges) + 1
     return c.picture(
         f"{len(lengths)} sequences in one array of {n} keys, {count} "
@@ -195,21 +179,12 @@ def splits(n_tiles: int, n_splits: int) -> Picture:
     c = Canvas(176 + 54 * levels)
     for s, tiles in enumerate(owned):
         x = 8 + slot * s
-        c.words(x, 20, f"split {s}" if slot > 70 else f"s {s}", "bold", size=SMALL)
+        c.small(x, 20, f"split {s}" if slot > 70 else f"s {s}", "bold")
         labels = [str(t) if side >= 20 else "" for t in tiles]
         c.cells(x, 30, side, labels, ["k"] * len(tiles), f"split {s} tile")
         if not len(tiles):
-            c.box(
-                x,
-                30,
-                max(side, slot - 10),
-                26,
-                "",
-                f"split {s} empty",
-                "none",
-                dashed=True,
-                size=SMALL,
-            )
+            where = (x, 30, max(side, slot - 10), 26)
+            c.box(*where, "", f"split {s} empty", "none", dashed=True, size=SMALL)
         c.arrow(x + slot / 2 - 4, 62, x + slot / 2 - 4, 88, "state")
         label = "m, l, acc" if slot > 90 else "m,l"
         c.box(x, 90, slot - 8, 30, "state", f"state {s}", label, size=SMALL)
@@ -218,12 +193,10 @@ def splits(n_tiles: int, n_splits: int) -> Picture:
     c.arrow(238, foot, 238, foot + 26, "state")
     c.words(238, foot + 44, "o = acc / l", "code", "middle")
     empty = [str(s) for s, tiles in enumerate(owned) if not len(tiles)]
-    alone = (
-        f" Split {' and '.join(empty)} has no tile: its state is (-inf, 0, 0), which changes "
-        "nothing."
-        if empty
-        else ""
-    )
+    alone = ""
+    if empty:
+        identity = "its state is (-inf, 0, 0), which changes nothing"
+        alone = f" Split {' and '.join(empty)} has no tile: {identity}."
     dealt = "; ".join(
         f"split {s}: tiles {t[0]} to {t[-1]}" if len(t) > 1 else f"split {s}: tile {t[0]}"
         for s, t in enumerate(owned)

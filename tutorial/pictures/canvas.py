@@ -212,16 +212,14 @@ class Canvas:
         return made
 
     def words(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        look: str = "",
-        anchor: str = "start",
-        size: int = SIZE,
+        self, x: float, y: float, text: str, look: str = "", anchor: str = "start", size: int = SIZE
     ) -> None:
         """A line of text whose letters stand on y."""
         self.shapes.append(Words(x, y, text, look, anchor, size))
+
+    def small(self, x: float, y: float, text: str, look: str = "", anchor: str = "start") -> None:
+        """A line of text in small letters."""
+        self.words(x, y, text, look, anchor, SMALL)
 
     def arrow(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.text import ENGINES
 from .canvas import SMALL, WIDTH, Canvas, Picture
 from .reading import Flow, HbmTensor, SourceInstruction, Tile, by_line, coarse, planes, read
 
@@ -23,13 +24,6 @@ MOST = 40  # steps that are drawn
 GRID = (4, 24)  # rows and columns of cells to which an HBM tensor is coarsened
 BLOCKS = 160  # columns, of one whose blocks were picked by a table: then each is one
 PLANES = 8  # of an HBM tensor that are drawn
-ENGINES = {
-    "tensor": "TensorE",
-    "vector": "VectorE",
-    "scalar": "ScalarE",
-    "gpsimd": "GpSimdE",
-    "dma": "DMA",
-}
 
 
 def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
@@ -41,7 +35,7 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     top = 92 + sum(heights)
     c = Canvas(top + 34 + ROW * len(steps) + 70)
     c.words(8, 20, title, "bold")
-    c.words(8, 40, "HBM: how often each part was read", size=SMALL)
+    c.small(8, 40, "HBM: how often each part was read")
     y = 54.0
     for tensor, height in zip(flow.tensors, heights):
         _heat(c, tensor, y)
@@ -50,7 +44,7 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     for i, engine in enumerate(e for e in ENGINES if e in used):
         c.box(8 + 92 * i, top - 30, 86, 24, engine, ENGINES[engine], ENGINES[engine], size=SMALL)
     for memory, (x, _) in LANES.items():
-        c.words(x, top + 20, memory.upper(), "bold", size=SMALL)
+        c.small(x, top + 20, memory.upper(), "bold")
     places = _places(steps, top + 34)
     for i in range(len(steps)):
         _arrows(c, steps, places, i)
@@ -61,7 +55,7 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
         _step(c, f"step {i}", (step, count), place, extra, new)
     foot = top + 34 + ROW * len(steps) + 16
     for i, text in enumerate(_footnotes(len(folded), len(flow.steps), worked is not None)):
-        c.words(8, foot + 18 * i, text, size=SMALL)
+        c.small(8, foot + 18 * i, text)
     made = c.picture(_words(flow, title, worked))
     return replace(made, places=tuple(_places_of_all(flow, places)))
 
@@ -112,8 +106,8 @@ def _size(plane: NDArray[np.int64], blocks: bool = False) -> tuple[float, float]
 
 def _heat(c: Canvas, tensor: HbmTensor, y: float) -> None:
     """One HBM tensor at its coordinates, warmer where it was read more often."""
-    c.words(8, y + 12, f"{tensor.name} {shape_text(tensor.shape)}", "code", size=SMALL)
-    c.words(WIDTH - 8, y + 12, _times(tensor), "", "end", SMALL)
+    c.small(8, y + 12, f"{tensor.name} {shape_text(tensor.shape)}", "code")
+    c.small(WIDTH - 8, y + 12, _times(tensor), "", "end")
     y += 18
     for number, plane in enumerate(_planes(tensor)):
         wide, tall = _size(plane, tensor.picked)
@@ -220,13 +214,13 @@ def _step(
     does = f"{step.op}({', '.join(source.called for source in step.sources)})"
     if tile.called == tile.name:
         does = f"{tile.name} = {does}"
-    c.words(TEXT, middle - 3, clipped(does, LETTERS), "code", size=SMALL)
+    c.small(TEXT, middle - 3, clipped(does, LETTERS), "code")
     into = "into " if tile.memory == "hbm" else ""  # the whole tensor, of which a part is written
     where = f"line {step.line}, {into}{shape_text(tile.shape)}"
     times = f" x{count}" if count > 1 else ""
     mark = " NEW" if new else f" +{extra}" if extra > 0 else ""
     where = clipped(where, LETTERS - len(times + mark)) + times + mark
-    c.words(TEXT, middle + 13, where, size=SMALL)
+    c.small(TEXT, middle + 13, where)
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -29,14 +29,14 @@ def memories(target: str = "trn2") -> Picture:
     c.arrow(150, 52, 150, 96, "dma", name="load")
     c.arrow(330, 96, 330, 52, "dma", name="store")
     c.words(240, 79, "DMA engines", anchor="middle")
-    c.words(142, 79, "load", "code", "end", SMALL)
-    c.words(338, 79, "store", "code", "start", SMALL)
+    c.small(142, 79, "load", "code", "end")
+    c.small(338, 79, "store", "code", "start")
     c.box(8, 96, 464, 112, "room", "SBUF")
     c.words(20, 118, "SBUF", "bold")
     c.words(76, 118, f"{lanes} partitions of {sbuf // KIB} KiB")
     for row, label in enumerate(("partition 0", "1", "...", f"{lanes - 1}")):
         y = 130 + 18 * row
-        c.words(116, y + 11, label, "", "end", SMALL)
+        c.small(116, y + 11, label, "", "end")
         c.box(126, y, 334, 12, name=f"SBUF partition {label}", dashed=label == "...")
     _engines(c)
     c.box(8, 352, 464, 72, "room", "PSUM")
@@ -66,7 +66,7 @@ def _engines(c: Canvas) -> None:
         x = 8 + 118 * i
         c.box(x, 256, 110, 48, tone, name)
         c.words(x + 55, 276, name, "on", "middle")
-        c.words(x + 55, 295, does, "on", "middle", SMALL)
+        c.small(x + 55, 295, does, "on", "middle")
         if tone == "tensor":
             c.arrow(x + 55, 208, x + 55, 256, tone, name="SBUF to TensorE")
             c.arrow(x + 55, 304, x + 55, 352, tone, name="TensorE to PSUM")
@@ -95,7 +95,7 @@ def stored(d: int, n: int, queries: int = 1, v_rows: bool = False) -> Picture:
     c = Canvas(top + (d + down) * unit + gap + 44)
     c.box(24, top, q_width, d * unit, "q", "q")
     c.words(24, top - 12, "q", "bold code")
-    c.words(24, top + d * unit + 20, f"({d}, {queries})", "code", size=SMALL)
+    c.small(24, top + d * unit + 20, f"({d}, {queries})", "code")
     c.box(left, top, n * unit, d * unit, "k", "K", "K" if n * unit > 20 else "")
     _axes(c, left, top, n * unit, d * unit, f"free axis: {n} keys", ("d on the", f"{d} partitions"))
     below = top + d * unit + gap
@@ -118,13 +118,13 @@ def _axes(
 ) -> None:
     """Words at the two axes of a tile: the free one along its top, the partitions at its right."""
     c.arrow(x, y - 7, x + width, y - 7, "")
-    c.words(x, y - 14, free, size=SMALL)
+    c.small(x, y - 14, free)
     c.arrow(x - 9, y, x - 9, y + height, "")
     if width > 240:
-        c.words(x, y + height + 18, " ".join(lanes), size=SMALL)
+        c.small(x, y + height + 18, " ".join(lanes))
         return
     for row, text in enumerate(lanes):
-        c.words(x + width + 12, y + height / 2 - 3 + 18 * row, text, size=SMALL)
+        c.small(x + width + 12, y + height / 2 - 3 + 18 * row, text)
 
 
 def matmul(
@@ -155,32 +155,20 @@ def matmul(
     below = top + px(summed) + 76
     c = Canvas(below + max(px(rows), 26) + 36)
     c.words(14, 22, "stationary", "bold")
-    c.words(14, 40, f"{stationary} ({summed}, {rows})", "code", size=SMALL)
+    c.small(14, 40, f"{stationary} ({summed}, {rows})", "code")
     c.box(14, top, px(rows), px(summed), "q", stationary)
     c.words(left, 22, "moving", "bold")
-    c.words(left, 40, f"{moving} ({summed}, {columns})", "code", size=SMALL)
+    c.small(left, 40, f"{moving} ({summed}, {columns})", "code")
     c.box(left, top, px(columns), px(summed), "k", moving)
     c.arrow(left - 12, top, left - 12, top + px(summed), "wrong", name="summed")
-    c.words(
-        14,
-        top + px(summed) + 22,
-        f"{axis} = {summed}: on the partitions of both, and summed",
-        size=SMALL,
-    )
+    c.small(14, top + px(summed) + 22, f"{axis} = {summed}: on the partitions of both, and summed")
     c.words(14, below + 4, "PSUM", "bold")
-    c.words(14, below + 22, f"{made} ({rows}, {columns})", "code", size=SMALL)
+    c.small(14, below + 22, f"{made} ({rows}, {columns})", "code")
     c.box(left, below, px(columns), px(rows), "p", made)
-    c.arrow(
-        left + px(columns) / 2, top + px(summed) + 30, left + px(columns) / 2, below - 4, "tensor"
-    )
-    c.words(left + px(columns) / 2 + 12, below - 13, "TensorE", size=SMALL)
-    c.words(
-        14,
-        below + max(px(rows), 26) + 24,
-        f"{made} = {stationary}.T @ {moving}",
-        "code",
-        size=SMALL,
-    )
+    middle = left + px(columns) / 2
+    c.arrow(middle, top + px(summed) + 30, middle, below - 4, "tensor")
+    c.small(middle + 12, below - 13, "TensorE")
+    c.small(14, below + max(px(rows), 26) + 24, f"{made} = {stationary}.T @ {moving}", "code")
     return c.picture(
         f"nc_matmul. The stationary operand {stationary} is ({summed}, {rows}), the moving operand "
         f"{moving} ({summed}, {columns}). Both have {axis} on the partitions, and that axis is "
@@ -202,7 +190,7 @@ def accumulated(products: Sequence[Sequence[float]]) -> Picture:
     added = [0.0] * width
     for x, title, flag in ((14.0, "left out", "None"), (254.0, "switched off", "False")):
         c.words(x, 22, title, "bold")
-        c.words(x, 42, f"accumulate={flag}", "code", size=SMALL)
+        c.small(x, 42, f"accumulate={flag}", "code")
     for i, product in enumerate(products):
         added = [a + b for a, b in zip(added, product)]
         y = 56.0 + 52 * i
@@ -210,8 +198,8 @@ def accumulated(products: Sequence[Sequence[float]]) -> Picture:
             wrong = what == "sum" and list(values) != list(product)
             labels = [f"{v:g}" for v in values]
             c.cells(x, y, side, labels, ["wrong" if wrong else "p"] * width, f"{what} {i}")
-            c.words(x + side * width + 8, y + 24, f"matmul {i}", size=SMALL)
-    c.words(14, 56 + 52 * len(products) + 16, "red: an earlier product is still in it", size=SMALL)
+            c.small(x + side * width + 8, y + 24, f"matmul {i}")
+    c.small(14, 56 + 52 * len(products) + 16, "red: an earlier product is still in it")
     held = "; ".join(", ".join(f"{v:g}" for v in p) for p in products)
     return c.picture(
         f"{len(products)} matmuls write to one PSUM tile; their products are {held}. With "
@@ -245,14 +233,14 @@ def transpose(rows: int, columns: int, name: str = "p") -> Picture:
     )
     for x, down, across, memory, label, tone in tiles:
         c.words(x, 24, memory, "bold")
-        c.words(x, 43, f"{label} ({down}, {across})", "code", size=SMALL)
+        c.small(x, 43, f"{label} ({down}, {across})", "code")
         c.box(x, middle - px(down) / 2, px(across), px(down), tone, f"{memory} {label}")
     for x, word, tone in ((128.0, "TensorE", "tensor"), (302.0, "copy", "vector")):
         c.arrow(x, middle, x + 44, middle, tone, name=word)
-        c.words(x + 24, middle - 12, word, anchor="middle", size=SMALL)
+        c.small(x + 24, middle - 12, word, anchor="middle")
     foot = 60 + tall
-    c.words(8, foot + 22, "nc_transpose: a matmul with the identity. A matmul", size=SMALL)
-    c.words(8, foot + 40, "reads SBUF, so the result is copied out of PSUM first.", size=SMALL)
+    c.small(8, foot + 22, "nc_transpose: a matmul with the identity. A matmul")
+    c.small(8, foot + 40, "reads SBUF, so the result is copied out of PSUM first.")
     return c.picture(
         f"A transpose. The tile {name} ({rows}, {columns}) lies in SBUF. TensorE multiplies it by "
         f"the identity and writes ({columns}, {rows}) to PSUM. A matmul reads its operands from "

@@ -16,13 +16,8 @@ def packings(n_q_heads: int, n_kv_heads: int, n: int) -> Picture:
 
     Raises ValueError unless Hkv divides Hq, Hq <= 128, and n is a multiple of 128.
     """
-    if (
-        n_kv_heads < 1
-        or n_q_heads % n_kv_heads
-        or not 0 < n_q_heads <= LANES
-        or n % LANES
-        or n < LANES
-    ):
+    heads_fit = n_kv_heads > 0 and n_q_heads % n_kv_heads == 0 and 0 < n_q_heads <= LANES
+    if not heads_fit or n % LANES or n < LANES:
         raise ValueError(f"Hq = {n_q_heads}, Hkv = {n_kv_heads}, n = {n} cannot be packed")
     group = n_q_heads // n_kv_heads
     scores = n_q_heads * n
@@ -35,16 +30,16 @@ def packings(n_q_heads: int, n_kv_heads: int, n: int) -> Picture:
         free = scores // lanes
         text = f"{lanes} of {LANES} partitions, {free:,} each"
         room = LANES if lanes == LANES else max(lanes + 8, 16)
-        c.words(left, y + 14, f"rung {rung}: {what} on the partitions", size=SMALL)
+        c.small(left, y + 14, f"rung {rung}: {what} on the partitions")
         c.box(left, y + 24, 458, room, "room", f"lanes {rung}")
         c.box(left, y + 24, max(free * unit, 2.0), lanes, "p", f"rung {rung}")
         beside = free * unit < 150
         if beside:
-            c.words(left + free * unit + 12, y + 24 + min(room / 2 + 5, 60), text, size=SMALL)
+            c.small(left + free * unit + 12, y + 24 + min(room / 2 + 5, 60), text)
         else:
-            c.words(left, y + 24 + room + 16, text, size=SMALL)
+            c.small(left, y + 24 + room + 16, text)
         y += 24 + room + (14 if beside else 30)
-    c.words(left, y + 14, "height: partitions at work. Width: time of one pass.", size=SMALL)
+    c.small(left, y + 14, "height: partitions at work. Width: time of one pass.")
     c.height = y + 26
     said = " ".join(
         f"Rung {rung} has {what} on the partitions: {lanes} of {LANES} work, {scores // lanes:,} "
@@ -76,18 +71,17 @@ def padded(n_q_heads: int, n_kv_heads: int, d: int = 128) -> Picture:
         c.box(x, 52, per, tall, "room", f"zeros {kv}")
         c.box(x + column * group * kv, 52, column * group, tall, "q", f"own {kv}")
         label = f"for KV head {kv}" if per > 110 else f"kv {kv}"
-        c.words(x, 44, label, size=SMALL)
+        c.small(x, 44, label)
         x_sum = 12 + 228 + (x + per / 2 - 240) * 0.4
         c.arrow(x + per / 2, 52 + tall, x_sum, 170, "tensor", name=f"sum {kv}")
     row = 112 / n_q_heads
     for kv in range(n_kv_heads):
         label = f"heads {group * kv} to {group * kv + group - 1}" if group > 1 else f"head {kv}"
         shown = label if row * group >= 16 else ""
-        c.box(
-            120, 172 + row * group * kv, 240, row * group - 1, "p", f"rows {kv}", shown, size=SMALL
-        )
+        where = (120, 172 + row * group * kv, 240, row * group - 1)
+        c.box(*where, "p", f"rows {kv}", shown, size=SMALL)
     c.words(240, 308, f"scores: ({n_q_heads}, keys), one row per head", anchor="middle")
-    c.words(240, 327, "each times its own K; PSUM adds, zeros add nothing", "", "middle", SMALL)
+    c.small(240, 327, "each times its own K; PSUM adds, zeros add nothing", "", "middle")
     return c.picture(
         f"Rung 6. For each of {n_kv_heads} KV heads the stationary operand ({d}, {n_q_heads}) "
         f"holds the {group} queries of that head's group in their own columns, and zeros "
@@ -119,17 +113,12 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
         (second, f"p {T} + t", "one long row", together),
     )
     for x, formula, note, places in ways:
-        c.words(x, 24, f"key {formula}", "bold code", size=SMALL)
-        c.words(x, 44, f"in HBM: {note}", size=SMALL)
+        c.small(x, 24, f"key {formula}", "bold code")
+        c.small(x, 44, f"in HBM: {note}")
         for p, keys in enumerate(places):
             tone = [tones[k // T % len(tones)] for k in keys]
             c.cells(x, 56 + side * p, side, map(str, keys), tone, f"{formula}, partition {p}")
-    c.words(
-        14,
-        56 + side * P + 22,
-        f"Each row is a partition, each colour {T} neighbours in HBM.",
-        size=SMALL,
-    )
+    c.small(14, 56 + side * P + 22, f"Each row is a partition, each colour {T} neighbours in HBM.")
     return c.picture(
         f"Where {T * P} keys lie on {P} partitions, {T} on each. With key t {P} + p, a partition's "
         f"keys are {P} apart in HBM: partition 0 has {_listed(range(0, T * P, P))}. With key p {T} "

@@ -34,7 +34,7 @@ def block_table(
     c.words(8, pool_y + 58, f"pool of {n_blocks} blocks of {block} keys", "bold")
     shared = [str(b) for b, owner in enumerate(owners) if len(owner) > 1]
     legend = "purple: shared. " if shared else ""
-    c.words(8, pool_y + 78, f"{legend}Dashed: not used, whatever it holds.", size=SMALL)
+    c.small(8, pool_y + 78, f"{legend}Dashed: not used, whatever it holds.")
     said = " ".join(
         f"Sequence {s} has {length} keys in blocks {', '.join(map(str, row)) or 'none'}."
         for s, (length, row) in enumerate(zip(lengths, used))
@@ -79,24 +79,15 @@ def _entries(
         if j < len(used[s]):
             entry, tone = used[s][j], OWN[s]
             end = 8 + side * (entry + 0.5) + 6 * (s - (len(table) - 1) / 2)
-            c.arrow(x + 13, 60 + 44 * s, x + 13, drop, tone, head=False, stroke=1.5)
+            c.arrow(x + 13, 60 + 44 * s, x + 13, drop, tone, stroke=1.5, head=False)
             c.arrow(x + 13, drop, end, pool_y, tone, name=f"{s},{j} to {entry}", stroke=1.5)
     for s, j, x in places:
-        live = j < len(used[s])
-        label = str(table[s][j])
-        c.box(
-            x,
-            36.0 + 44 * s,
-            28,
-            28,
-            OWN[s] if live else "",
-            f"entry {s},{j}",
-            label,
-            dashed=not live,
-            size=SMALL,
-        )
+        live, label = j < len(used[s]), str(table[s][j])
+        tone = OWN[s] if live else ""
+        where = (x, 36.0 + 44 * s, 28, 28)
+        c.box(*where, tone, f"entry {s},{j}", label, dashed=not live, size=SMALL)
     for s, length in enumerate(lengths):
-        c.words(8, 55 + 44 * s, f"sequence {s}: {length} keys", size=SMALL)
+        c.small(8, 55 + 44 * s, f"sequence {s}: {length} keys")
 
 
 def cache(keys: int, tile: int = 128, d: int = 32) -> Picture:
@@ -112,48 +103,26 @@ def cache(keys: int, tile: int = 128, d: int = 32) -> Picture:
     left, wide = 14.0, 452.0
     unit = wide / total
     c = Canvas(226)
-    c.words(
-        left,
-        22,
-        f"K in the cache: {keys} keys in {tiles} tile{'s' if tiles > 1 else ''} of {tile}",
-        "bold",
-    )
+    in_tiles = f"{tiles} tile{'s' if tiles > 1 else ''} of {tile}"
+    c.words(left, 22, f"K in the cache: {keys} keys in {in_tiles}", "bold")
     c.box(left, 40, keys * unit, 80, "k", "keys", "d rows" if keys * unit > 70 else "")
     c.box(left, 124, keys * unit, 24, "state", "row of keys", "0" if keys * unit > 12 else "")
     if keys < total:
-        free = total - keys
-        c.box(
-            left + keys * unit,
-            40,
-            free * unit,
-            80,
-            "",
-            "no keys",
-            "no key: 0" if free * unit > 90 else "",
-            dashed=True,
-        )
-        label = "-30000" if free * unit > 70 else ""
-        c.box(
-            left + keys * unit, 124, free * unit, 24, "wrong", "row of no keys", label, size=SMALL
-        )
+        x, free = left + keys * unit, (total - keys) * unit
+        label = "no key: 0" if free > 90 else ""
+        c.box(x, 40, free, 80, "", "no keys", label, dashed=True)
+        label = "-30000" if free > 70 else ""
+        c.box(x, 124, free, 24, "wrong", "row of no keys", label, size=SMALL)
     for edge in range(tile, total, tile):
-        c.arrow(
-            left + edge * unit,
-            32,
-            left + edge * unit,
-            154,
-            "wrong",
-            head=False,
-            name=f"edge {edge}",
-        )
-    c.words(left, 172, "below: the padding row, which meets a 1 in the query", size=SMALL)
-    c.words(left, 192, "exp(-30000 - m) is 0 in fp32: such a column weighs nothing", size=SMALL)
+        x = left + edge * unit
+        c.arrow(x, 32, x, 154, "wrong", head=False, name=f"edge {edge}")
+    c.small(left, 172, "below: the padding row, which meets a 1 in the query")
+    c.small(left, 192, "exp(-30000 - m) is 0 in fp32: such a column weighs nothing")
     if tiles > 1:
-        c.words(left, 212, "red line: the edge of a tile", size=SMALL)
+        c.small(left, 212, "red line: the edge of a tile")
     return c.picture(
-        f"K in the cache of stage 10: {keys} keys, rounded up to {tiles} "
-        f"tile{'s' if tiles > 1 else ''} of {tile} columns. The first d = {d} rows hold the keys, "
-        f"and 0 where there is none. The padding row holds 0 under the {keys} keys and -30000 "
-        f"under the {total - keys} columns without one; the query holds 1 there, so that their "
-        "weights are exactly 0."
+        f"K in the cache of stage 10: {keys} keys, rounded up to {in_tiles} columns. The first "
+        f"d = {d} rows hold the keys, and 0 where there is none. The padding row holds 0 under the "
+        f"{keys} keys and -30000 under the {total - keys} columns without one; the query holds 1 "
+        "there, so that their weights are exactly 0."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -166,14 +166,10 @@ def _tile(tiles: dict[int, Tile], operand: Any) -> Tile:
     found = tiles.get(id(buffer))
     if found is None:
         meta = buffer.meta
-        line = 0 if buffer.code is None else _line(buffer)
+        line = 0 if buffer.code is None else source.line_of(buffer.code, buffer.lasti).line
         found = Tile(buffer.label, meta.space, meta.shape, meta.nbytes, meta.partitions, line)
         tiles[id(buffer)] = found
     return found
-
-
-def _line(buffer: Any) -> int:
-    return source.line_of(buffer.code, buffer.lasti).line
 
 
 def _count(
@@ -226,9 +222,6 @@ def planes(tensor: HbmTensor) -> list[NDArray[np.int64]]:
 
 def coarse(plane: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
     """A plane in at most so many rows and columns, each the largest count of its part."""
-    parts = [np.array_split(p, min(columns, p.shape[1]), 1) for p in _split_rows(plane, rows)]
+    bands = np.array_split(plane, min(rows, plane.shape[0]), 0)
+    parts = [np.array_split(band, min(columns, plane.shape[1]), 1) for band in bands]
     return np.array([[int(part.max()) for part in row] for row in parts], np.int64)
-
-
-def _split_rows(plane: NDArray[np.int64], rows: int) -> Sequence[NDArray[np.int64]]:
-    return np.array_split(plane, min(rows, plane.shape[0]), 0)

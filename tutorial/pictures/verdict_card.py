@@ -83,15 +83,7 @@ def _without_line(sentence: str) -> tuple[str, Line | None]:
 
 def _table(counted: str, costs: Sequence[Cost]) -> str:
     """The counters, each with a bar beside that of the minimum, each pair to its own scale."""
-    head = "".join(
-        f'<th style="{_CELL}{side}">{html.escape(name)}</th>'
-        for name, side in (
-            (counted, "left"),
-            ("yours", "right"),
-            ("minimum", "right"),
-            ("", "left"),
-        )
-    )
+    head = _cells("th", counted, "yours", "minimum") + f'<th style="{_CELL}left"></th>'
     rows = "\n".join(_row(cost) for cost in costs)
     return (
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead>\n'
@@ -101,24 +93,22 @@ def _table(counted: str, costs: Sequence[Cost]) -> str:
 
 
 def _row(cost: Cost) -> str:
-    cells = "".join(
-        f'<td style="{_CELL}{side}">{html.escape(text)}</td>'
-        for text, side in (
-            (cost.name, "left"),
-            (f"{cost.yours:,}", "right"),
-            (f"{cost.minimum:,}", "right"),
-        )
-    )
+    cells = _cells("td", cost.name, f"{cost.yours:,}", f"{cost.minimum:,}")
     most = max(cost.yours, cost.minimum)
-    bars = ""
+    bars, over = "", cost.yours > cost.minimum
     if most:
-        tone = OVER if cost.yours > cost.minimum else RIGHT
-        bars = _bar(cost.yours / most, tone) + _bar(cost.minimum / most, OTHER)
-    ratio = ""
-    if cost.yours > cost.minimum > 0:
-        ratio = f"{cost.yours / cost.minimum:.3g} times"
+        bars = _bar(cost.yours / most, OVER if over else RIGHT) + _bar(cost.minimum / most, OTHER)
+    ratio = f"{cost.yours / cost.minimum:.3g} times" if over and cost.minimum > 0 else ""
     return (
         f'<tr>{cells}<td style="{_CELL}left">{bars}</td><td style="{_CELL}left">{ratio}</td></tr>'
+    )
+
+
+def _cells(kind: str, name: str, *numbers: str) -> str:
+    """Cells of a row: a name, and numbers that end at its right."""
+    texts = (("left", name), *(("right", number) for number in numbers))
+    return "".join(
+        f'<{kind} style="{_CELL}{side}">{html.escape(text)}</{kind}>' for side, text in texts
     )
 
 

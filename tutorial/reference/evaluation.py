@@ -93,7 +93,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
 
 
 _ANSWERS: dict[tuple[str, bytes], Answered | None] = {}
-MOST_ANSWERS = 8192  # of some kilobytes each
+MOST_ANSWERS = 32768  # of a kilobyte or two each
 
 
 SMALLEST = 1e-34  # a sum below this has terms for which float32 has few digits: no two agree

@@ -1,4 +1,4 @@
-"""Numbers and tables as text that is the same on every platform."""
+"""Numbers, names and tables as text that is the same on every platform."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import math
 
 from nkisim.views.tables import table
 
-__all__ = ["DIGITS", "apart", "number", "short", "table"]
+__all__ = ["DIGITS", "ENGINES", "apart", "number", "short", "table"]
 
+ENGINES = {
+    "tensor": "TensorE",
+    "vector": "VectorE",
+    "scalar": "ScalarE",
+    "gpsimd": "GpSimdE",
+    "dma": "DMA",
+}
+"""The names of the engines."""
 DIGITS = 5  # significant digits on which the fp32 sums of all machines agree
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from ..stage import Stage
 from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
-from . import limits, refusals
+from . import limits, process, refusals
+
+LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def problem_of(
         return Problem(
             WRONG,
             "exception",
-            f"The kernel ends the program instead of returning its output: it raises "
-            f"{one_line(error)}{line_of(error, kernel)}.",
+            "The kernel ends the program instead of returning its output: it "
+            f"{_ending(error)}{line_of(error, kernel)}.",
         )
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
@@ -161,7 +163,7 @@ def package_of(kernel: Any) -> str:
 
 
 def plain_function(kernel: Any) -> str:
-    name = getattr(kernel, "__name__", "it")
+    name = getattr(kernel, "__name__", f"The {type(kernel).__name__} object")
     return f"{name} is a plain Python function, not a kernel: put @nki.jit above it."
 
 
@@ -189,6 +191,10 @@ def said(error: BaseException) -> str:
         return ""
 
 
+def _ending(error: BaseException) -> str:
+    return "calls os._exit" if isinstance(error, process.Ended) else f"raises {one_line(error)}"
+
+
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error, limit=-3))
@@ -197,7 +203,12 @@ def _traceback(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
+    """The type and the text of an exception, in one line of at most some `LONGEST` characters in
+    which a terminal finds no control characters."""
     text = " ".join(said(error).split())
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} ..."
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return (
         (f"{type(error).__name__}: {text}")
         if text and not isinstance(error, AssertionError)

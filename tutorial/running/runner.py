@@ -126,8 +126,8 @@ def usable(kernel: Any, stage: Stage) -> Problem | None:
         return Problem(
             UNUSABLE,
             "no kernel",
-            f"{stage.entry} is a {type(kernel).__name__}, not a kernel: check takes the function "
-            "itself.",
+            f"{stage.entry} is of type {type(kernel).__name__}, which cannot be called: check "
+            "takes the kernel function itself.",
         )
     try:
         signature = inspect.signature(function_of(kernel))

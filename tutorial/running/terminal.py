@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ def say(text: object, end: str = "\n") -> None:
             # what is left in the buffer would fail once more when the process ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Unsaid(getattr(error, "strerror", None) or str(error)) from error
+
+
+def answer(options: argparse.Namespace, found: object, text: object) -> None:
+    """Print what a command found: as JSON where its options ask for that, else the text."""
+    say(json.dumps(found, indent=2) if options.json else text)
 
 
 def complain(text: str) -> None:

@@ -61,12 +61,9 @@ def stage(**own: Any) -> Stage:
     shared: dict[str, Any] = {
         "entry": "decode_attention_fwd",
         "parameters": ("q", "k", "v"),
-        "options": ("softmax_scale",),
         "oracle": oracle,
         "beyond": beyond,
         "minimum": minimum,
-        "cost_case": "random",
-        "reads": {"q": 1, "k": 1, "v": 1},
         "attention": one_head_attention,
     }
     return Stage(**{**shared, **own})

@@ -13,7 +13,7 @@ from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention
 from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import STEP, step
-from ..writing.passages import Passage, passages
+from ..writing.passages import passages
 from ..writing.stepcheck import judge, least, own_passage
 
 
@@ -37,12 +37,9 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """The passages that the check runs over; a case has the text, and how much of it is
     in the cache already."""
     return tuple(
-        Case(passage.family, passage.reveals, _arguments(passage)) for passage in passages(draw)
+        Case(p.family, p.reveals, {"prompt": "".join(p.tokens), "prefilled": p.prefilled})
+        for p in passages(draw)
     )
-
-
-def _arguments(passage: Passage) -> Mapping[str, Any]:
-    return {"prompt": "".join(passage.tokens), "prefilled": passage.prefilled}
 
 
 def validate(inputs: Mapping[str, Any]) -> None:
@@ -95,7 +92,6 @@ STAGE = Stage(
     line_budget=10,
     cost_budget="the kernel is called once per layer, on the tiles that hold keys",
     oracle=oracle,
-    twin=None,
     cases=cases,
     validate=validate,
     minimum=minimum,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
-
-import numpy as np
 
 from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
@@ -21,29 +18,8 @@ from ..inputs.layouts import (
     two_row_cases,
     validate_one_head,
 )
-from ..reference.attention import online_states
 from ..stage import Break, Case, Question
 from . import one_head
-
-
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state of its one tile."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    qk = scale * (q.T @ k)  # (1, n)
-    m = qk.max(axis=1, keepdims=True)  # (1, 1)
-    p = np.exp(qk - m)  # (1, n)
-    l = p.sum(axis=1, keepdims=True)  # (1, 1)
-    acc = p @ v.T  # (1, d)
-    yield {
-        "keys": (0, n - 1),
-        "tile_max": m,
-        "m_old": -np.inf,
-        "m": m,
-        "l": l,
-        "acc": acc,
-        "o": acc / l,
-    }
 
 
 @cache
@@ -91,7 +67,7 @@ QUESTIONS = (
 BROKEN = Break(
     "no max subtraction",
     (("op0=nl.subtract, operand0=m)", "op0=nl.subtract, operand0=0.0)"),),
-    "[1] p = => p = exp(qk) & [2] p = => p = exp(qk)",
+    "p = exp(qk)",
 )
 
 STAGE = one_head.stage(
@@ -101,11 +77,9 @@ STAGE = one_head.stage(
     idea="scores, max-subtracted softmax, weighted sum, on one tile",
     line_budget=20,
     cost_budget="q, k and v are each read once, two transposes",
-    twin=twin,
     cases=cases,
     validate=validate,
     minimum=lambda case: minimum(case, tile=case.args["k"].shape[1]),
-    states=online_states,
     beyond=beyond,
     questions=QUESTIONS,
     broken=BROKEN,

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from ..inputs import probes as small
 from ..inputs.draw import TILE
@@ -15,32 +10,6 @@ from ..inputs.layouts import minimum, validate_one_head
 from ..reference.attention import pass_states
 from ..stage import Break, Question
 from . import one_head
-
-
-def twin(
-    q: Any, k: Any, v: Any, softmax_scale: float | None = None, tile: int = TILE
-) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state after every tile of every pass."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l, acc = (
-        np.full((1, 1), -np.inf, np.float32),
-        np.zeros((1, 1), np.float32),
-        np.zeros((1, d), np.float32),
-    )
-    for start in range(0, n, tile):  # pass 1
-        qk = scale * (q.T @ k[:, start : start + tile])  # (1, tile)
-        m_old, m = m, np.maximum(m, qk.max(axis=1, keepdims=True))
-        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m_old, "m": m}
-    for start in range(0, n, tile):  # pass 2
-        p = np.exp(scale * (q.T @ k[:, start : start + tile]) - m)  # (1, tile)
-        l = l + p.sum(axis=1, keepdims=True)
-        yield {"keys": (start, start + tile - 1), "l": l}
-    for start in range(0, n, tile):  # pass 3
-        p = np.exp(scale * (q.T @ k[:, start : start + tile]) - m)  # (1, tile)
-        acc = acc + p @ v[:, start : start + tile].T
-        yield {"keys": (start, start + tile - 1), "acc": acc, "o": acc / l}
-
 
 QUESTIONS = (
     Question(
@@ -76,7 +45,6 @@ STAGE = one_head.stage(
     idea="three passes over tiles, and what that costs in HBM bytes",
     line_budget=30,
     cost_budget="K is read three times and V once",
-    twin=twin,
     cases=partial(one_head.tiled_cases, 512),
     validate=partial(validate_one_head, multiple=TILE),
     minimum=partial(minimum, k_reads=3),

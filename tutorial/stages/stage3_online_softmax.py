@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from ..inputs import probes as small
 from ..inputs.draw import TILE
 from ..inputs.layouts import validate_one_head
 from ..mistakes.steps import STEPS
-from ..reference.attention import online_states
 from ..stage import Break, Question
 from . import one_head
-
-
-# fmt: off
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
-         tile: int = TILE) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state after every tile."""
-    d, n = k.shape
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    m, l = np.full((1, 1), -np.inf, np.float32), np.zeros((1, 1), np.float32)
-    acc = np.zeros((1, d), np.float32)
-    for start in range(0, n, tile):
-        keys = slice(start, start + tile)
-        qk = scale * (q.T @ k[:, keys])  # (1, tile)
-        m_new = np.maximum(m, qk.max(axis=1, keepdims=True))  # (1, 1)
-        alpha = np.exp(m - m_new)  # (1, 1)
-        p = np.exp(qk - m_new)  # (1, tile)
-        l = l * alpha + p.sum(axis=1, keepdims=True)
-        acc = acc * alpha + p @ v[:, keys].T
-        yield {"keys": (start, start + tile - 1), "tile_max": qk.max(), "m_old": m, "m": m_new,
-               "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
-        m = m_new
-# fmt: on
-
 
 QUESTIONS = (
     Question(
@@ -74,10 +45,8 @@ STAGE = one_head.stage(
     idea="the running (m, l, acc) and the rescale",
     line_budget=25,
     cost_budget="K and V are each read once",
-    twin=twin,
     cases=partial(one_head.tiled_cases, 1024),
     validate=partial(validate_one_head, multiple=TILE),
-    states=online_states,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.one_head, 256, 1024),

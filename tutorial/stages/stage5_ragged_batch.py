@@ -3,8 +3,6 @@ holds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -28,7 +26,6 @@ from ..inputs.batches import validate_batch as validate
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
-from ..reference.attention import online_states
 from ..stage import Break, Budget, Case, Question, Stage
 
 
@@ -45,34 +42,6 @@ def oracle(
     return batch_oracle(
         q, k, v, lengths, default_scale(k.shape[2]) if softmax_scale is None else softmax_scale
     )
-
-
-# fmt: off
-def twin(q: Any, k: Any, v: Any, lengths: Any, softmax_scale: float | None = None,
-         tile: int = TILE) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields the state of a group of a sequence after every tile."""
-    n_seqs, n_kv_heads, d, n = k.shape
-    G, lowest = q.shape[2] // n_kv_heads, np.finfo(np.float32).min
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    for b, h in np.ndindex(n_seqs, n_kv_heads):
-        q_group = q[b, :, h * G : (h + 1) * G]  # (d, G)
-        m, l = np.full((G, 1), lowest), np.zeros((G, 1), np.float32)
-        acc = np.zeros((G, d), np.float32)
-        for start in range(0, n, tile):
-            keys = np.arange(start, min(start + tile, n))
-            padding = keys >= lengths[b]  # (w,)
-            qk = np.where(padding, lowest, scale * (q_group.T @ k[b, h][:, keys]))  # (G, w)
-            values = np.where(padding, 0, v[b, h][:, keys])  # (d, w)
-            m_new = np.maximum(m, qk.max(axis=1, keepdims=True))
-            alpha = np.exp(m - m_new)
-            p = np.exp(qk - m_new)  # (G, w)
-            l = l * alpha + p.sum(axis=1, keepdims=True)
-            acc = acc * alpha + p @ values.T
-            yield {"head": (b * n_kv_heads + h) * G, "keys": (start, keys[-1]),
-                   "tile_max": qk.max(axis=1), "m_old": m, "m": m_new, "alpha": alpha, "l": l,
-                   "acc": acc, "o": acc / l}
-            m = m_new
-# fmt: on
 
 
 @cache
@@ -97,64 +66,30 @@ def _every_length(draw: Draw) -> tuple[Case, ...]:
 
 
 def _other_batches(draw: Draw) -> tuple[Case, ...]:
-    """Batches of other sizes, whose padding is NaN or huge; `whole` is what a tile that is not
-    whole reveals."""
-
-    def case(
-        family: str, reveals: str, lengths: tuple[int, ...], n_q: int, n_kv: int, d: int, n: int
-    ) -> Case:
-        return batch_case("random", lengths, n_q, n_kv, d, n, "NaN", family, reveals, draw)
-
-    whole = "a tile that is not whole"
+    """Batches of other sizes, whose padding is NaN or huge."""
+    case = partial(batch_case, "random", draw=draw)
+    whole = "tile that is not whole"
+    none = "what a sequence of length 0 gets"
     return (
-        case(
-            "the first sequence is empty", FAMILIES["random"].reveals, (0, 256, 5, 0), 4, 2, 64, 256
-        ),
-        case("no keys at all", "what a sequence of length 0 gets", (0, 0), 2, 1, 64, 130),
-        case("no padding, d = 128", "a last tile that is not whole", (130, 130), 2, 2, 128, 130),
-        case("odd lengths above 256", "lengths in 16 bits", (257, 259, 301), 1, 1, 16, 303),
-        case("one sequence, n = 100", whole, (77,), 6, 2, 64, 100),
-        case("8 heads per group", FAMILIES["random"].reveals, (77, 129), 8, 1, 64, 130),
-        case("random, Hkv = 5", FAMILIES["random"].reveals, (40, 64), 10, 5, 64, 64),
-        batch_case("random", (1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", whole, draw),
-        case("n = 1", "what a sequence of length 0 gets", (0, 1), 2, 1, 64, 1),
-        *(
-            batch_case(
-                "random",
-                (200, 60),
-                4,
-                1,
-                64,
-                256,
-                "NaN",
-                scale_name(x),
-                None,
-                draw,
-                softmax_scale=x,
-            )
-            for x in SCALES
-        ),
+        case((0, 256, 5, 0), 4, 2, 64, 256, "NaN", "the first sequence is empty"),
+        case((0, 0), 2, 1, 64, 130, "NaN", "no keys at all", none),
+        case((130, 130), 2, 2, 128, 130, "NaN", "no padding, d = 128", f"a last {whole}"),
+        case((257, 259, 301), 1, 1, 16, 303, "NaN", "odd lengths above 256", "lengths in 16 bits"),
+        case((77,), 6, 2, 64, 100, "NaN", "one sequence, n = 100", f"a {whole}"),
+        case((77, 129), 8, 1, 64, 130, "NaN", "8 heads per group"),
+        case((40, 64), 10, 5, 64, 64, "NaN", "random, Hkv = 5"),
+        case((1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", f"a {whole}"),
+        case((0, 1), 2, 1, 64, 1, "NaN", "n = 1", none),
+        *(case((200, 60), 4, 1, 64, 256, "NaN", scale_name(x), softmax_scale=x) for x in SCALES),
     )
 
 
 @cache
 def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
-    return (
-        batch_case(
-            "random",
-            (1, 130, 0),
-            4,
-            2,
-            64,
-            1024,
-            "NaN",
-            "max_length = 130",
-            "tiles that nobody asked for",
-            draw,
-            max_length=130,
-        ),
-    )
+    name, reveals, lengths = "max_length = 130", "tiles that nobody asked for", (1, 130, 0)
+    made = batch_case("random", lengths, 4, 2, 64, 1024, "NaN", name, reveals, draw, max_length=130)
+    return (made,)
 
 
 def minimum(case: Case) -> Budget:
@@ -211,22 +146,17 @@ STAGE = Stage(
     name="ragged_batch",
     entry="decode_attention_ragged_fwd",
     parameters=("q", "k", "v", "lengths"),
-    options=("softmax_scale",),
     extras=("max_length",),
     layout="q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) int32, any n -> o (B, Hq, d)",
     idea="masking without NaN, whatever the padding holds; a length of 0",
     line_budget=40,
     cost_budget="K and V are each read once",
     oracle=oracle,
-    twin=twin,
     cases=cases,
     validate=validate,
     minimum=minimum,
-    cost_case="random",
-    reads={"q": 1, "k": 1, "v": 1},
     must_read=must_read,
     attention=batch_attention,
-    states=online_states,
     beyond=beyond,
     cost_beyond="max_length = 130",
     questions=QUESTIONS,

@@ -3,10 +3,9 @@ order."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from ..inputs.layouts import (
     validate_grouped,
 )
 from ..reference import splitting
-from ..reference.attention import Attention, online_states
+from ..reference.attention import Attention
 from ..stage import Break, Budget, Case, InputError, Question, Stage
 from . import grouped
 
@@ -40,35 +39,6 @@ def oracle(
     """The answer in float64, which no split changes: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o
     (Hq, d)."""
     return grouped.oracle(q, k, v, softmax_scale)
-
-
-# fmt: off
-def twin(q: Any, k: Any, v: Any, n_splits: int, softmax_scale: float | None = None,
-         tile: int = TILE) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: yields a group's state in a split after every tile; then o."""
-    n_kv_heads, d, n = k.shape
-    n_q_heads, G = q.shape[1], q.shape[1] // n_kv_heads
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    a_split = tile * math.ceil(n // tile / n_splits)  # keys of a split
-    states = [splitting.identity(n_q_heads, d) for _ in range(n_splits)]
-    for s, h in np.ndindex(n_splits, n_kv_heads):
-        rows = slice(h * G, (h + 1) * G)
-        m, l, acc = states[s].m[rows], states[s].l[rows], states[s].acc[rows]  # views
-        for start in range(s * a_split, min((s + 1) * a_split, n), tile):
-            keys, m_old = slice(start, start + tile), m.copy()
-            qk = scale * (q[:, rows].T @ k[h, :, keys])  # (G, tile)
-            m[...] = np.maximum(m, qk.max(axis=1, keepdims=True))
-            alpha, p = np.exp(m_old - m), np.exp(qk - m)
-            l[...] = l * alpha + p.sum(axis=1, keepdims=True)
-            acc[...] = acc * alpha + p @ v[h, :, keys].T
-            yield {"head": s * n_q_heads + h * G, "keys": (start, start + tile - 1),
-                   "tile_max": qk.max(axis=1), "m_old": m_old, "m": m.copy(), "alpha": alpha,
-                   "l": l.copy(), "acc": acc.copy()}
-    done = splitting.identity(n_q_heads, d)
-    for state in states:
-        done = splitting.merged(done, state)
-    yield {"keys": (0, n - 1), "o": done.acc / done.l}
-# fmt: on
 
 
 def split_case(
@@ -105,7 +75,7 @@ def maxima_apart(apart: float, falling: bool = False, draw: Draw = OWN) -> Case:
 
 @cache
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:
-    q, k, v = real_heads(None, 512, draw)
+    real = {**dict(zip("qkv", real_heads(None, 512, draw))), "n_splits": 3}
     made = (
         split_case("random", 4, 8, 2, 64, 1024, draw=draw),
         *_dealt_out(draw),
@@ -123,48 +93,29 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
             split_case("random", 3, 8, 2, 64, 256, scale_name(x), None, draw, softmax_scale=x)
             for x in SCALES
         ),
-        Case(
-            "real data",
-            "what a language model really asks for",
-            {"q": q, "k": k, "v": v, "n_splits": 3},
-            exact=False,
-        ),
+        Case("real data", "what a language model really asks for", real, exact=False),
     )
     return beside_trn1(made, "random", "fewer tiles than splits")
 
 
 def _dealt_out(draw: Draw) -> tuple[Case, ...]:
     """Splits that have as many tiles as others, fewer, or none."""
+    case = partial(split_case, draw=draw)
     left = "tiles that are left over, or visited twice"
     none = "a split without keys"
-
-    def case(
-        family: str,
-        reveals: str,
-        n_splits: int,
-        n_q: int,
-        n_kv: int,
-        d: int,
-        n: int,
-        name: str = "random",
-    ) -> Case:
-        return split_case(name, n_splits, n_q, n_kv, d, n, family, reveals, draw)
-
-    below, far = "scores below -110", "scores near -1000"
+    far = "scores near -100000"
     return (
-        case("one split", "a merge that needs two", 1, 4, 2, 64, 256),
-        case("two splits, d = 128", FAMILIES["random"].reveals, 2, 4, 2, 128, 256),
-        case("two splits, 8 heads per group", FAMILIES["random"].reveals, 2, 8, 1, 64, 256),
-        case("two splits, Hkv = 5", FAMILIES["random"].reveals, 2, 10, 5, 64, 256),
-        case("unequal splits", left, 4, 4, 2, 64, 640),
-        case("three splits of four tiles", left, 3, 6, 3, 64, 512),
-        case("fewer tiles than splits", none, 8, 4, 2, 64, 384),
-        case("one tile, two splits", none, 2, 4, 1, 64, 128),
-        case(f"empty splits, {below}", EMPTY, 8, 4, 2, 64, 384, name=below),
-        case(f"empty splits, {far}", EMPTY, 5, 4, 2, 64, 256, name=far),
-        case(
-            "empty splits, scores near -100000", EMPTY, 3, 2, 1, 64, 128, name="scores near -100000"
-        ),
+        case("random", 1, 4, 2, 64, 256, "one split", "a merge that needs two"),
+        case("random", 2, 4, 2, 128, 256, "two splits, d = 128"),
+        case("random", 2, 8, 1, 64, 256, "two splits, 8 heads per group"),
+        case("random", 2, 10, 5, 64, 256, "two splits, Hkv = 5"),
+        case("random", 4, 4, 2, 64, 640, "unequal splits", left),
+        case("random", 3, 6, 3, 64, 512, "three splits of four tiles", left),
+        case("random", 8, 4, 2, 64, 384, "fewer tiles than splits", none),
+        case("random", 2, 4, 1, 64, 128, "one tile, two splits", none),
+        case("scores below -110", 8, 4, 2, 64, 384, "empty splits, scores below -110", EMPTY),
+        case("scores near -1000", 5, 4, 2, 64, 256, "empty splits, scores near -1000", EMPTY),
+        case(far, 3, 2, 1, 64, 128, f"empty splits, {far}", EMPTY),
     )
 
 
@@ -208,11 +159,8 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    (d, n_q), (n_kv, _, n), n_splits = (
-        case.args["q"].shape,
-        case.args["k"].shape,
-        int(case.args["n_splits"]),
-    )
+    (d, n_q), (n_kv, _, n) = case.args["q"].shape, case.args["k"].shape
+    n_splits = int(case.args["n_splits"])
     tiles = n_kv * (n // TILE)
     states = 4 * n_splits * n_q * (d + 2)
     sbuf, psum = on_chip_peaks(n_q // n_kv, d, TILE)
@@ -275,12 +223,8 @@ QUESTIONS = (
 
 def _added_up(*args: Any, **options: Any) -> NDArray[np.float32]:
     """The broken kernel in NumPy: l and acc of the splits are added up, whatever their m."""
-    last = {state["head"]: state for state in twin(*args, **options) if "head" in state}
-    d, n_q = args[0].shape
-    l, acc = np.zeros((n_q, 1), np.float32), np.zeros((n_q, d), np.float32)
-    for head, state in last.items():
-        rows = slice(head % n_q, head % n_q + len(state["l"]))
-        l[rows], acc[rows] = l[rows] + state["l"], acc[rows] + state["acc"]
+    last = {state["head"]: state for state in STAGE.twin(*args, **options)}
+    l, acc = (sum(state[name] for state in last.values()) for name in ("l", "acc"))
     return np.asarray(acc / l, np.float32)
 
 
@@ -305,21 +249,16 @@ STAGE = Stage(
     name="split_kv",
     entry="decode_attention_split_fwd",
     parameters=("q", "k", "v", "n_splits"),
-    options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, d, n), n a multiple of 128, n_splits -> o (Hq, d)",
     idea="(m, l, acc) merge as an associative operation; the SPMD grid",
     line_budget=50,
     cost_budget="K and V are each read once, whatever the number of splits",
     oracle=oracle,
-    twin=twin,
     cases=cases,
     validate=validate,
     minimum=minimum,
-    cost_case="random",
-    reads={"q": 1, "k": 1, "v": 1},
     shared=shared,
     attention=attention,
-    states=online_states,
     views=views,
     questions=QUESTIONS,
     broken=BROKEN,

@@ -3,8 +3,8 @@ for memory only."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -17,18 +17,12 @@ from ..inputs import families, realdata
 from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import (
-    SCALES,
-    beside_trn1,
-    default_scale,
-    real_heads,
-    scale_name,
-    softmax_attention,
-)
+from ..inputs.layouts import SCALES, beside_trn1, grouped_attention, real_heads, scale_name
 from ..mistakes.fast import FAST, REFUSED
-from ..reference.attention import Attention, not_finite, online_states
+from ..reference.attention import Attention, not_finite
 from ..running import precision
 from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
+from . import grouped
 
 BF16 = narrow.bfloat16
 KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSUM bank, partitions
@@ -36,40 +30,7 @@ KEYS, BANK, LANES = 8192, 512, 128  # the solution's chunk, fp32 values of a PSU
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, n, d) -> o (Hq, d)."""
-    scale = default_scale(k.shape[1]) if softmax_scale is None else softmax_scale
-    groups = np.split(np.asarray(q, np.float64).T, k.shape[0])
-    return np.concatenate(
-        [
-            softmax_attention(*group, scale)
-            for group in zip(groups, k, v.swapaxes(1, 2), strict=True)
-        ]
-    )
-
-
-# fmt: off
-def twin(q: Any, k: Any, v: Any, softmax_scale: float | None = None,
-         keys: int = KEYS) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy, a chunk at a time: float32, but for p where it meets V."""
-    n_kv_heads, d, n = k.shape
-    G = q.shape[1] // n_kv_heads
-    scale = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    q32, k32, v32 = (x.astype(np.float32) for x in (q, k, v))
-    for h in range(n_kv_heads):
-        q_group = q32[:, h * G : (h + 1) * G]  # (d, G)
-        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
-        acc = np.zeros((G, d), np.float32)
-        for start in range(0, n, keys):
-            chunk = slice(start, min(start + keys, n))
-            qk = scale * (q_group.T @ k32[h][:, chunk])  # (G, keys)
-            m_new = np.maximum(m, qk.max(axis=1, keepdims=True))  # (G, 1)
-            alpha = np.exp(m - m_new)  # (G, 1)
-            p = np.exp(qk - m_new)  # (G, keys), and its sum in float32
-            l = l * alpha + p.sum(axis=1, keepdims=True)
-            acc = acc * alpha + p.astype(v.dtype).astype(np.float32) @ v32[h][chunk]  # rounds p
-            yield {"head": h * G, "keys": (start, chunk.stop - 1), "tile_max": qk.max(axis=1),
-                   "m_old": m, "m": m_new, "alpha": alpha, "l": l, "acc": acc, "o": acc / l}
-            m = m_new
-# fmt: on
+    return grouped.oracle(q, k, v.swapaxes(1, 2), softmax_scale)
 
 
 # -- inputs ----------------------------------------------------------------------------------------
@@ -184,15 +145,8 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
 
 @lru_cache(maxsize=64)
 def attention(case: Case) -> Attention:
-    q, k, v = (case.args[name] for name in "qkv")
-    given = case.options.get("softmax_scale")
-    return Attention(
-        q.T,
-        k,
-        v.swapaxes(1, 2),
-        default_scale(k.shape[1]) if given is None else float(given),
-        given is not None,
-    )
+    args = {**case.args, "v": case.args["v"].swapaxes(1, 2)}
+    return grouped_attention(replace(case, args=args))
 
 
 @lru_cache(maxsize=64)
@@ -378,21 +332,18 @@ STAGE = Stage(
     name="fast",
     entry="decode_attention_fast_fwd",
     parameters=("q", "k", "v"),
-    options=("softmax_scale",),
     layout="q (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bfloat16, n a multiple of 128 -> o (Hq, d)",
     idea="reading the timeline: one change per rung, until the kernel waits for memory only",
     line_budget=60,
     cost_budget="each KV head's K and V are read once, in bfloat16",
     oracle=oracle,
-    twin=twin,
     cases=cases,
     beyond=beyond,
     validate=validate,
     minimum=minimum,
     cost_case=COUNTED,
-    reads={"q": 1, "k": 1, "v": 1},
     attention=attention,
-    states=online_states,
+    tile=lambda attention: KEYS,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.fast, BF16),

@@ -3,8 +3,7 @@ time."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..inputs.layouts import (
 )
 from ..inputs.paged import paged, paged_case
 from ..mistakes.paged import PAGED
-from ..reference.attention import Attention, online_states
+from ..reference.attention import Attention
 from ..stage import Break, Budget, Case, InputError, Question, Stage
 
 F32 = NDArray[np.float32]
@@ -56,33 +55,6 @@ def in_a_row(blocks: Any, entries: Any, length: int) -> NDArray[np.float32]:
     j, block = np.arange(int(length)), blocks.shape[2]
     rows: NDArray[np.float32] = blocks[entries[j // block], :, j % block]
     return rows.transpose(1, 2, 0)
-
-
-# fmt: off
-def twin(q: Any, k_blocks: Any, v_blocks: Any, block_table: Any, lengths: Any,
-         softmax_scale: float | None = None, entries: int = LANES) -> Iterator[dict[str, Any]]:
-    """The kernel's method in NumPy: `entries` blocks at a time, found through the table."""
-    (B, d, Hq), (_, Hkv, block, _) = q.shape, k_blocks.shape
-    G, scale = Hq // Hkv, 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
-    for b, h in np.ndindex(B, Hkv):
-        q_group, length = q[b, :, h * G : (h + 1) * G], int(lengths[b, 0])  # (d, G)
-        m, l = np.full((G, 1), -np.inf, np.float32), np.zeros((G, 1), np.float32)
-        acc = np.zeros((G, d), np.float32)
-        for start in range(0, max(length, 1), entries * block):
-            n = min(length - start, entries * block)  # keys of this chunk that count
-            blocks = block_table[b, start // block :][: -(-n // block)]
-            k, v = (x[blocks, h].reshape(-1, d)[:n] for x in (k_blocks, v_blocks))  # (n, d)
-            qk = scale * (q_group.T @ k.T)  # (G, n)
-            m_new = np.maximum(m, qk.max(axis=1, keepdims=True, initial=-1e30))
-            alpha = np.exp(m - m_new)
-            p = np.exp(qk - m_new)  # (G, n)
-            l = l * alpha + p.sum(axis=1, keepdims=True)
-            acc = acc * alpha + p @ v
-            yield {"head": b * Hq + h * G, "keys": (start, start + max(n, 1) - 1),
-                   "tile_max": qk.max(axis=1, initial=-1e30), "m_old": m, "m": m_new,
-                   "alpha": alpha, "l": l, "acc": acc, "o": acc / np.where(l, l, 1)}
-            m = m_new
-# fmt: on
 
 
 # -- inputs ----------------------------------------------------------------------------------------
@@ -138,11 +110,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
 
 
 def _usual(
-    name: str,
-    draw: Draw,
-    family: str | None = None,
-    lengths: tuple[int, ...] = USUAL,
-    **how: Any,
+    name: str, draw: Draw, family: str | None = None, lengths: tuple[int, ...] = USUAL, **how: Any
 ) -> Case:
     """Cases of one shape, so that what an instruction may do is looked up once for all."""
     return paged_case(name, lengths, 4, family, draw=draw, most=24, n_blocks=45, **how)
@@ -257,7 +225,7 @@ def validate(inputs: Mapping[str, Any]) -> None:
         value = inputs[name]
         if not isinstance(value, np.ndarray) or value.ndim != axes or value.dtype != dtype:
             got = (
-                (f"{value.dtype} {value.shape}")
+                f"{value.dtype} {value.shape}"
                 if isinstance(value, np.ndarray)
                 else type(value).__name__
             )
@@ -355,12 +323,7 @@ QUESTIONS = (
 
 BROKEN = Break(
     "last block not masked",
-    (
-        (
-            "(key, op0=nl.less, operand0=length[0:P, :])",
-            "(key, op0=nl.greater_equal, operand0=0.0)",
-        ),
-    ),
+    (("(key, op0=nl.less, operand0=length[0:P, :])", "(key, op0=nl.greater_equal, operand0=0.0)"),),
     "",
 )
 
@@ -369,14 +332,12 @@ STAGE = Stage(
     name="paged",
     entry="decode_attention_paged_fwd",
     parameters=("q", "k_blocks", "v_blocks", "block_table", "lengths"),
-    options=("softmax_scale",),
     layout="q (B, d, Hq), k_blocks, v_blocks (n_blocks, Hkv, block, d), block_table (B, most), "
     "lengths (B, 1) -> o (B, Hq, d)",
     idea="indirect loads: the rows that a transfer reads are chosen at run time",
     line_budget=60,
     cost_budget="every block of a sequence is read once per KV head",
     oracle=oracle,
-    twin=twin,
     cases=cases,
     beyond=beyond,
     validate=validate,
@@ -386,7 +347,7 @@ STAGE = Stage(
     once=once,
     must_read=must_read,
     attention=attention,
-    states=online_states,
+    tile=lambda attention: LANES * attention.block,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=probes,

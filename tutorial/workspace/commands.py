@@ -4,14 +4,13 @@ command means."""
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from ..running.terminal import Add
+from ..running.terminal import Add, answer
 from ..stage import Stage, StageError
 from . import progress
 from .signatures import described
-from .start import EXERCISES, CannotStart, exercise_file, start
+from .start import EXERCISES, exercise_file, start
 
 STAGE = "its number or its name"
 
@@ -64,15 +63,8 @@ def file_of(lesson: Stage, file: str | None) -> str:
 
 
 def _start(options: argparse.Namespace) -> int:
-    try:
-        made = start(Path(options.folder), solutions=options.solutions)
-    except CannotStart as error:
-        raise StageError(str(error)) from error
-    if options.json:
-        found = {"folder": str(made.folder), "written": made.written, "kept": made.kept}
-        print(json.dumps(found, indent=2))
-    else:
-        print(made)
+    made = start(Path(options.folder), solutions=options.solutions)
+    answer(options, {"folder": str(made.folder), "written": made.written, "kept": made.kept}, made)
     return 0
 
 
@@ -84,14 +76,11 @@ def _progress(options: argparse.Namespace) -> int:
             f"There is no {progress.FILE} here: 'python -m tutorial start FOLDER' makes a folder "
             "that keeps one."
         )
-    if options.json:
-        print(json.dumps({"stages": progress.found(folder)}, indent=2))
-    else:
-        print(progress.report(folder))
+    answer(options, {"stages": progress.found(folder)}, progress.report(folder))
     return 0
 
 
 def _signature(options: argparse.Namespace) -> int:
     text = described(options.name, options.stage)
-    print(json.dumps({"name": options.name, "text": text}, indent=2) if options.json else text)
+    answer(options, {"name": options.name, "text": text}, text)
     return 0

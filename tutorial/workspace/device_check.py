@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import importlib.metadata
 import json
 import os
 import platform
@@ -26,7 +25,8 @@ from typing import Any
 
 from nkisim import fallback
 
-from ..stage import Stage, StageError, get, solutions_folder, stages
+from ..stage import CLONE, Stage, StageError, get, solutions_folder, stages
+from .doctor import version
 
 SCHEMA = Path(__file__).with_name("device_report.schema.json")
 VERSION = 1
@@ -75,8 +75,8 @@ def about() -> dict[str, Any]:
         "instance type": instance_type(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "course": _version("nki-decode-tutorial"),
+        "packages": {name: version(name) for name in PACKAGES},
+        "course": version("nki-decode-tutorial"),
     }
 
 
@@ -134,8 +134,7 @@ def _child(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "answer.json"
         command = [sys.executable, "-m", CHILD, what, str(lesson.number), str(file), str(number)]
-        home = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             done = subprocess.run(
                 [*command, str(out), *options],
@@ -150,10 +149,8 @@ def _child(
             return {"error": f"no answer in {SECONDS} seconds", "compiler text": ""}
         text = without_names(done.stdout + done.stderr, folder)[-LONGEST:]
         if not out.is_file():
-            return {
-                "error": f"the process ended with status {done.returncode}",
-                "compiler text": text,
-            }
+            error = f"the process ended with status {done.returncode}"
+            return {"error": error, "compiler text": text}
         said: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         if said.get("error"):
             said["error"] = without_names(said["error"], folder)[:LONGEST]
@@ -162,8 +159,7 @@ def _child(
 
 def without_names(text: str, folder: str = "") -> str:
     """A text without the paths and names of the user and of the machine."""
-    package = str(Path(__file__).resolve().parents[2])
-    for path, instead in ((folder, "."), (package, "COURSE"), (str(Path.home()), "~")):
+    for path, instead in ((folder, "."), (str(CLONE), "COURSE"), (str(Path.home()), "~")):
         if len(path) > 1:
             text = text.replace(path, instead)
     for name, instead in ((_user(), "USER"), (socket.gethostname(), "HOST")):
@@ -177,10 +173,3 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return ""
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

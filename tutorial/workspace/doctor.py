@@ -15,7 +15,13 @@ from ..inputs import datafiles, realdata
 from ..stage import solutions_folder, stages
 
 PACKAGES = ("numpy", "ml_dtypes", "matplotlib", "jupyterlab", "pytest", "nbval")
-NEEDED = ("numpy", "ml_dtypes")
+MISSED = {
+    "numpy": "",
+    "ml_dtypes": "",
+    "matplotlib": "; traces have no pictures without it",
+    "jupyterlab": "; the notebooks need it",
+}
+"""What is missing where a package is."""
 
 
 def findings() -> dict[str, Any]:
@@ -23,29 +29,15 @@ def findings() -> dict[str, Any]:
     advice = []
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-            if name in NEEDED:
-                advice.append(f"{name} is not installed: python -m pip install {name}")
-    if not versions["matplotlib"]:
-        advice.append(
-            "matplotlib is not installed; traces have no pictures without it: python -m "
-            "pip install matplotlib"
-        )
-    if not versions["jupyterlab"]:
-        advice.append(
-            "jupyterlab is not installed; the notebooks need it: python -m pip install jupyterlab"
-        )
+        versions[name] = version(name)
+        if versions[name] is None and name in MISSED:
+            advice.append(f"{name} is not installed{MISSED[name]}: python -m pip install {name}")
     backend, target, trouble = _backend()
     advice += trouble
     advice += datafiles.troubles()
     try:
-        real = (
-            f"layers {', '.join(map(str, realdata.layers()))} at "
-            f"{', '.join(map(str, realdata.lengths()))} tokens"
-        )
+        layers, lengths = (", ".join(map(str, x)) for x in (realdata.layers(), realdata.lengths()))
+        real = f"layers {layers} at {lengths} tokens"
     except Exception as error:
         real = f"cannot be read ({type(error).__name__})"
     folder = solutions_folder()
@@ -77,23 +69,22 @@ def _backend() -> tuple[str, str, list[str]]:
         except ValueError as error:
             trouble = f"set NEURON_PLATFORM_TARGET_OVERRIDE to another target, or unset it: {error}"
             return name, "unknown", [trouble]
+    name = f"neuronx-cc {version('neuronx-cc') or 'of unknown version'}"
+    lacks = "counters and traces need the simulator: set NKISIM_FORCE=1"
+    return f"{name} (real SDK; {lacks})", "the SDK's own", []
+
+
+def version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
-        version = importlib.metadata.version("neuronx-cc")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        version = "of unknown version"
-    return (
-        f"neuronx-cc {version} (real SDK; counters and traces need the simulator: set "
-        "NKISIM_FORCE=1)",
-        "the SDK's own",
-        [],
-    )
+        return None
 
 
 def report(found: dict[str, Any]) -> str:
     """The findings as text."""
-    lines = [
-        f"{name:<11} {version or 'not installed'}" for name, version in found["versions"].items()
-    ]
+    lines = [f"{name:<11} {has or 'not installed'}" for name, has in found["versions"].items()]
     lines += [
         f"{name:<11} {found[name]}"
         for name in ("platform", "backend", "target", "real data", "solutions")

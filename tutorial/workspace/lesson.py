@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import stage
-from ..inputs.draw import TILE
-from ..reference import edits, evaluation, twins
-from ..running import runner
+from ..cost.tally import recorded
 from ..running.worked import StandIn, solution_text, variant
-from ..stage import Case
 from .own import own_kernel
 
 
@@ -51,14 +48,9 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
     """Print the first instructions that a kernel runs on the stage's first input, or the sentence
     that says why none."""
     lesson = stage.get(key)
-    if isinstance(kernel, StandIn):
-        print(f"The solution of {lesson.title} is not here.")
-        return
-    result = runner.attempt(kernel, lesson.cases()[0], lesson)
-    if result.problem is not None:
-        print(result.problem.sentence)
-    elif result.run is None:
-        print("The real SDK runs this kernel and lists no instructions; that needs the simulator.")
+    result = recorded(kernel, lesson.cases()[0], lesson)
+    if isinstance(result, str):
+        print(result)
     else:
         print("\n".join(map(str, result.run.instructions[:count])))
 
@@ -120,33 +112,8 @@ def broken(key: int | str) -> Callable[..., Any]:
 
 def _broken_twin(lesson: stage.Stage, line: str) -> Callable[..., Iterator[dict[str, Any]]]:
     """The twin with a line written wrongly: it yields the state after every tile."""
-    assert lesson.attention is not None
-    attention_of, (way,) = lesson.attention, edits.ways(line)
-    passes = lesson.number < 3
-    text = edits.edited(twins.PASSES if passes else twins.ONE_PASS, way)
-    assert text is not None
 
     def twin(*args: Any, **options: Any) -> Iterator[dict[str, Any]]:
-        attention = attention_of(Case("", "", dict(zip(lesson.parameters, args)), options))
-        tile = min(TILE, attention.n)
-        tiles = [np.arange(a, min(a + tile, attention.n)) for a in range(0, attention.n, tile)]
-        ran = evaluation.run(text, twins.names(attention, tiles))
-        assert ran is not None
-        qk = attention.scores()
-        m_old = np.full((attention.n_q_heads, 1), -np.inf)
-        for t, keys in enumerate(tiles):
-            tile_max = qk[:, keys].max(axis=1, keepdims=True)
-            state = {
-                name: np.concatenate(kept[t :: len(tiles)])
-                for name, kept in ran.kept.items()
-                if len(kept) > t
-            }
-            yield {
-                "keys": (int(keys[0]), int(keys[-1])),
-                "tile_max": tile_max,
-                "m_old": m_old,
-                **state,
-            }
-            m_old = state["m"]
+        yield from lesson.twin(*args, line=line, **options)
 
     return twin

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
-from ..running import files, problems, process, runner
-from ..running.terminal import Add, say
-from ..stage import InputError, StageError, get
+from ..running import files, process, runner
+from ..running.terminal import Add, answer
+from ..stage import Refused, StageError, get
 from ..trace.picture import picture, picture_page
 from ..trace.rows import TraceError
 from ..trace.trace import trace
-from ..verdict import EXIT_CODES, UNUSABLE
+from ..verdict import EXIT_CODES, UNUSABLE, plain
 from .commands import file_of, kernel_options
 
 
@@ -59,15 +57,10 @@ def _picture(options: argparse.Namespace) -> int:
             made.save(options.svg)
         if page is not None:
             Path(options.html).write_text(page, encoding="utf-8", newline="\n")
-    except (problems.Unusable, InputError) as error:
-        raise StageError(str(error)) from error
     except OSError as error:
         raise StageError(f"{error}.".replace("..", ".")) from error
-    if options.json:
-        found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
-        say(json.dumps(found, indent=2))
-    else:
-        say(made)
+    found = {"stage": lesson.number, "name": lesson.name, "drawn": made.drawn, "text": made.alt}
+    answer(options, found, made)
     return 0 if made.drawn else EXIT_CODES[UNUSABLE]
 
 
@@ -84,8 +77,8 @@ def _trace(options: argparse.Namespace) -> int:
             made.steps().save(options.html)
         if options.figure is not None:
             made.figure().savefig(options.figure)
-    except (problems.Unusable, TraceError, InputError) as error:
-        raise StageError(str(error)) from error
+    except (Refused, TraceError):
+        raise
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise StageError(
@@ -94,30 +87,12 @@ def _trace(options: argparse.Namespace) -> int:
         ) from error
     except (ValueError, OSError) as error:
         raise StageError(f"{error}.".replace("..", ".")) from error
-    if options.json:
-        say(
-            json.dumps(
-                {
-                    "stage": lesson.number,
-                    "name": lesson.name,
-                    "family": made.family,
-                    "missing": made.missing,
-                    "trace": _plain(made.to_dict()),
-                },
-                indent=2,
-            )
-        )
-    else:
-        say(made)
+    found = {
+        "stage": lesson.number,
+        "name": lesson.name,
+        "family": made.family,
+        "missing": made.missing,
+        "trace": plain(made.to_dict()),
+    }
+    answer(options, found, made)
     return 0 if made.rows else EXIT_CODES.get(made.outcome, EXIT_CODES[UNUSABLE])
-
-
-def _plain(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """JSON has no infinities: they become text."""
-
-    def value(x: Any) -> Any:
-        return (
-            str(x) if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))) else x
-        )
-
-    return {name: [value(x) for x in column] for name, column in columns.items()}

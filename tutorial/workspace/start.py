@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..stage import PACKAGE, Stage, course_folder, get, stages
+from ..stage import PACKAGE, Refused, Stage, course_folder, get, stages
 from . import progress
 
 EXERCISES = "exercises"
@@ -14,7 +15,7 @@ DATA_PAGE = "tutorial/data/README.md"
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\.?/)*[\w./-]*(?:\.(?:md|ipynb|py)|/))(#[^)\s]*)?\)")
 
 
-class CannotStart(Exception):
+class CannotStart(Refused):
     """The folder cannot be made; the text is one sentence."""
 
 
@@ -96,10 +97,8 @@ def _files(solutions: bool) -> dict[str, str]:
     found |= {f"notebooks/{path.name}": _text(path) for path in sorted(notebooks.glob("*.ipynb"))}
     docs = course_folder("docs")
     if docs is not None:
-        found |= {
-            f"docs/{path.relative_to(docs).as_posix()}": _text(path)
-            for path in sorted(docs.rglob("*.md"))
-        }
+        pages = sorted(docs.rglob("*.md"))
+        found |= {f"docs/{path.relative_to(docs).as_posix()}": _text(path) for path in pages}
     found["docs/data.md"] = _text(PACKAGE / "data" / "README.md")
     if solutions:
         found |= _solutions()
@@ -122,27 +121,17 @@ def _relinked(name: str, text: str, files: dict[str, str]) -> str:
     """The text with links that lead to a file of the folder; other relative links become words."""
     if not name.endswith((".md", ".ipynb")):
         return text
-    home = Path("/") / Path(name).parent
+    home = f"/{Path(name).parent.as_posix()}"
 
     def changed(found: re.Match[str]) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
         if target.endswith(DATA_PAGE):
             up = "../" * name.count("/")
             return f"[{words}]({up}docs/data.md{anchor})"
-        led = Path(_normal(home / target)).relative_to("/").as_posix()
-        return found[0] if led in files else words
+        led = posixpath.normpath(posixpath.join(home, target))
+        return found[0] if led[1:] in files else words
 
     return LINK.sub(changed, text)
-
-
-def _normal(path: Path) -> str:
-    parts: list[str] = []
-    for part in path.parts[1:]:
-        if part == "..":
-            parts = parts[:-1]
-        elif part != ".":
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def _readme() -> str:

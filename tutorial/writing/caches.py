@@ -51,6 +51,23 @@ def whole_tiles(n: int) -> int:
     return -(-n // TILE) * TILE
 
 
+def _columns(q: F32, ones: int = 0) -> F32:
+    """The queries (Hq, d) as a kernel takes them, (d, Hq), and below them a row of ones where keys
+    have a padding row."""
+    return np.ascontiguousarray(np.pad(q, ((0, 0), (0, ones)), constant_values=1.0).T)
+
+
+def _with_zero(x: F32) -> F32:
+    """A token's keys or values (Hkv, d) with a 0 in the padding row: a key from now on."""
+    return np.pad(x, ((0, 0), (0, 1)))
+
+
+def _only(o: Any) -> F32:
+    """The output (Hq, d) of a batch of one."""
+    found: F32 = np.asarray(o, np.float32)[0]
+    return found
+
+
 class NumpyCache:
     """The reference: plain arrays (layers, Hkv, d, capacity), no padding, float32 NumPy instead
     of a kernel.
@@ -95,20 +112,11 @@ class TiledCache:
         self.k[:, :, config.d] = PADDING
 
     def append(self, layer: int, position: int, k: F32, v: F32) -> None:
-        marked = np.pad(k, ((0, 0), (0, 1)))  # 0 in the padding row: a key from now on
-        self.k[layer, ..., position] = marked
-        self.v[layer, ..., position] = np.pad(v, ((0, 0), (0, 1)))
+        self.k[layer, ..., position], self.v[layer, ..., position] = _with_zero(k), _with_zero(v)
 
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
-        filled = whole_tiles(n)
-        queries = np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T  # (d + 1, Hq)
-        o = self.call(
-            kernel,
-            np.ascontiguousarray(queries),
-            self.k[layer, ..., :filled],
-            self.v[layer, ..., :filled],
-            1.0 / math.sqrt(q.shape[1]),
-        )
+        k, v = (x[layer, ..., : whole_tiles(n)] for x in (self.k, self.v))
+        o = self.call(kernel, _columns(q, ones=1), k, v, 1.0 / math.sqrt(q.shape[1]))
         return np.asarray(o, np.float32)[:, : q.shape[1]]
 
     def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
@@ -135,18 +143,12 @@ class RaggedCache:
         self.k, self.v = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
 
     def append(self, layer: int, position: int, k: F32, v: F32) -> None:
-        self.k[layer, 0, ..., position] = k
-        self.v[layer, 0, ..., position] = v
+        self.k[layer, 0, ..., position], self.v[layer, 0, ..., position] = k, v
 
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
-        filled = whole_tiles(n)  # a kernel for every length would have to be built for every token
-        lengths = np.array([[n]], np.int32)
-        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
-        found: F32 = np.asarray(
-            kernel(queries, self.k[layer, ..., :filled], self.v[layer, ..., :filled], lengths),
-            np.float32,
-        )[0]
-        return found
+        # a kernel for every length would have to be built for every token
+        k, v = (x[layer, ..., : whole_tiles(n)] for x in (self.k, self.v))
+        return _only(kernel(_columns(q)[None], k, v, np.array([[n]], np.int32)))
 
 
 class RowsCache:
@@ -164,20 +166,14 @@ class RowsCache:
         self.k[:, :, config.d] = PADDING
 
     def append(self, layer: int, position: int, k: F32, v: F32) -> None:
-        self.k[layer, ..., position] = np.pad(k, ((0, 0), (0, 1)))
+        self.k[layer, ..., position] = _with_zero(k)
         self.v[layer, :, position, :-1] = v
 
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
         filled, d = whole_tiles(n), q.shape[1]
-        queries = np.ascontiguousarray(
-            np.pad(q, ((0, 0), (0, 1)), constant_values=1.0).T.astype(narrow.bfloat16)
-        )
-        o = kernel(
-            queries,
-            self.k[layer, ..., :filled],
-            self.v[layer, :, :filled],
-            softmax_scale=1.0 / math.sqrt(d),
-        )
+        queries = _columns(q, ones=1).astype(narrow.bfloat16)
+        k, v = self.k[layer, ..., :filled], self.v[layer, :, :filled]
+        o = kernel(queries, k, v, softmax_scale=1.0 / math.sqrt(d))
         return np.asarray(o, np.float32)[:, :d]
 
 
@@ -208,17 +204,9 @@ class PagedCache:
         self.v[layer, self.table[0, entry], :, place] = v
 
     def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
-        entries = whole_tiles(n) // self.block
-        queries = np.ascontiguousarray(q.T)[None]  # (1, d, Hq)
-        o = kernel(
-            queries,
-            self.k[layer],
-            self.v[layer],
-            self.table[:, :entries],
-            np.array([[n]], np.int32),
-        )
-        found: F32 = np.asarray(o, np.float32)[0]
-        return found
+        table = self.table[:, : whole_tiles(n) // self.block]
+        lengths = np.array([[n]], np.int32)
+        return _only(kernel(_columns(q)[None], self.k[layer], self.v[layer], table, lengths))
 
 
 CACHES: dict[int, Callable[[Config, int], Cache]] = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from ..running import problems, process, runner
-from ..running.terminal import Add, say
-from ..stage import StageError, get
+from ..running import process, runner
+from ..running.terminal import Add, answer
+from ..stage import Refused, StageError, get
 from ..verdict import EXIT_CODES, WRONG
 from . import charmodel, decode, smollm2
 
@@ -54,37 +53,23 @@ def _generate(options: argparse.Namespace) -> int:
             kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
             step = None if options.step is None else runner.load(options.step, get("generate"))
             network = smollm2.load() if options.model == "smollm2" else charmodel.load()
-            made = decode.generate(
-                options.prompt,
-                options.tokens,
-                stage=lesson,
-                kernel=kernel,
-                step=step,
-                network=network,
-            )
-            wanted = decode.reference(options.prompt, options.tokens, network=network)
-    except (problems.Unusable, smollm2.NotInstalled, StageError) as error:
-        raise StageError(str(error)) from error
+            asked = options.prompt, options.tokens
+            made = decode.generate(*asked, stage=lesson, kernel=kernel, step=step, network=network)
+            wanted = decode.reference(*asked, network=network)
+    except Refused:
+        raise
     except ValueError as error:
-        sentence = str(error)
-        raise StageError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
-    verdict = made.compare(wanted)
-    same = made.same_as(wanted)
-    if options.json:
-        say(
-            json.dumps(
-                {
-                    "stage": lesson.number,
-                    "name": lesson.name,
-                    "model": options.model,
-                    "text": made.text,
-                    "same": same,
-                    "sentence": verdict,
-                    "costs": made.costs(),
-                },
-                indent=2,
-            )
-        )
-    else:
-        say(made.report() if made.problem else f"{made.report()}\n\n{verdict}")
+        raise StageError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+    sentence, same = made.compare(wanted), made.same_as(wanted)
+    found = {
+        "stage": lesson.number,
+        "name": lesson.name,
+        "model": options.model,
+        "text": made.text,
+        "same": same,
+        "sentence": sentence,
+        "costs": made.costs(),
+    }
+    text = made.report()
+    answer(options, found, text if made.problem else f"{text}\n\n{sentence}")
     return 0 if same else EXIT_CODES.get(made.outcome, EXIT_CODES[WRONG])

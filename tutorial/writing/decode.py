@@ -95,11 +95,7 @@ def generate(
     network = network or charmodel.load()
     cache = CACHES[kernels.number](network[0].config, _capacity(prompt, tokens, network))
     kernel = worked.solution(kernels.number) if kernel is None else kernel
-    title = (
-        kernels.title
-        if step is None
-        else (f"stage 10 generate, with the kernel of {kernels.title}")
-    )
+    title = f"{'' if step is None else 'stage 10 generate, with the kernel of '}{kernels.title}"
     return _decode(title, prompt, tokens, network, cache, step or attention_step, kernel, kernels)
 
 
@@ -147,9 +143,10 @@ def _decode(
     target: str | None = None
     counted: dict[Any, dict[str, Any]] = {}
     problem = None if kernels is None else runner.usable(kernel, kernels)
-    lesson, author = (kernels, kernel) if step is attention_step else (stages.get(10), step)
-    if problem is None and step is not attention_step:
-        problem = runner.usable(step, stages.get(10))
+    own = step is not attention_step
+    lesson, author = (stages.get(10), step) if own or kernels is None else (kernels, kernel)
+    if problem is None and own:
+        problem = runner.usable(step, lesson)
     call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
     if problems.package_of(kernel) == "nkisim":
         call = ReplayedKernel(kernel)
@@ -180,19 +177,9 @@ def _decode(
         if position + 1 >= n_prompt:
             read.append(steps[-1].next)
     key_bytes = 2 * c.layers * c.kv_heads * c.d * cache.itemsize
-    return Generated(
-        title,
-        prompt,
-        steps,
-        tokenizer,
-        n_prompt,
-        c.d,
-        key_bytes,
-        cache.itemsize,
-        target,
-        "" if problem is None else problem.sentence,
-        "" if problem is None else problem.outcome,
-    )
+    why = () if problem is None else (problem.sentence, problem.outcome)
+    sizes = (n_prompt, c.d, key_bytes, cache.itemsize)
+    return Generated(title, prompt, tuple(steps), tokenizer, *sizes, target, *why)
 
 
 def _chosen(
@@ -200,14 +187,8 @@ def _chosen(
 ) -> TokenStep:
     """The step of the token `read` at `position`: what follows it, by the largest logit."""
     second, first = np.argsort(logits)[-2:]
-    return TokenStep(
-        read,
-        position + 1,
-        int(first),
-        float(logits[first] - logits[second]),
-        tuple(attended),
-        **costs,
-    )
+    margin = float(logits[first] - logits[second])
+    return TokenStep(read, position + 1, int(first), margin, tuple(attended), **costs)
 
 
 def _kept(
@@ -219,11 +200,8 @@ def _kept(
     def attention(q: F32, k: F32, v: F32, layer: int, position: int) -> F32:
         o = np.array(step(q, k, v, layer, position, cache, model.rotate, kernel), np.float32)
         if o.shape != (q.size,) or not np.isfinite(o).all():
-            what = (
-                ("holds nan or inf")
-                if o.shape == (q.size,)
-                else (f"has shape {o.shape}, expected {(q.size,)}")
-            )
+            shaped = o.shape == (q.size,)
+            what = "holds nan or inf" if shaped else f"has shape {o.shape}, expected {(q.size,)}"
             raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
         attended.append(o)
         return o
@@ -232,16 +210,10 @@ def _kept(
 
 
 def _failed(
-    error: BaseException,
-    lesson: stages.Stage | None,
-    author: Any,
-    step: AttentionStep,
-    position: int,
+    error: BaseException, lesson: stages.Stage, author: Any, step: AttentionStep, position: int
 ) -> problems.Problem:
     """The sentence about an error in the `author`, a kernel of `lesson` or a step of stage 10."""
-    problem = problems.problem_of(
-        error, author, lesson or stages.get(10), f"{position + 1} keys in the cache"
-    )
+    problem = problems.problem_of(error, author, lesson, f"{position + 1} keys in the cache")
     if step is not attention_step and problem.kind == "exception":
         problem = replace(problem, sentence=problem.sentence.replace("The kernel", "The step", 1))
     return problem

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,6 +69,7 @@ class Divergence:
         )
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Generated:
     """A text, and how it came about.
 
@@ -78,31 +78,17 @@ class Generated:
     empty if all is well.
     """
 
-    def __init__(
-        self,
-        title: str,
-        prompt: str,
-        steps: Sequence[TokenStep],
-        tokenizer: Tokenizer,
-        n_prompt: int,
-        d: int,
-        key_bytes: int,
-        itemsize: int,
-        target: str | None = None,
-        problem: str = "",
-        outcome: str = "",
-    ) -> None:
-        self.title = title
-        self.prompt = prompt
-        self.steps = tuple(steps)
-        self.tokenizer = tokenizer
-        self.n_prompt = n_prompt
-        self.d = d
-        self.key_bytes = key_bytes
-        self.itemsize = itemsize
-        self.target = target
-        self.problem = problem
-        self.outcome = outcome
+    title: str
+    prompt: str
+    steps: tuple[TokenStep, ...]
+    tokenizer: Tokenizer
+    n_prompt: int
+    d: int
+    key_bytes: int
+    itemsize: int
+    target: str | None = None
+    problem: str = ""
+    outcome: str = ""
 
     @property
     def ids(self) -> list[int]:
@@ -113,6 +99,11 @@ class Generated:
     def text(self) -> str:
         """The prompt and what was written after it."""
         return self.prompt + self.tokenizer.decode(self.ids)
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is known what the tokens cost."""
+        return bool(self.steps) and self.steps[0].hbm_bytes_read is not None
 
     @property
     def margin(self) -> float:
@@ -133,11 +124,9 @@ class Generated:
         found = self.divergence(other)
         if parted is None:
             same = f"The same text as {other.title}, token for token, over {len(both)} tokens"
-            return (
-                f"{same}."
-                if found is None
-                else (f"{same}; but not the same attention, which differs first at {found}.")
-            )
+            if found is None:
+                return f"{same}."
+            return f"{same}; but not the same attention, which differs first at {found}."
         decode = self.tokenizer.decode
         sentence = (
             f"After {parted} equal tokens it writes {decode([self.ids[parted]])!r} where "
@@ -145,9 +134,7 @@ class Generated:
             f"{short(other.steps[self.n_prompt - 1 + parted].margin)}."
         )
         return (
-            sentence
-            if found is None
-            else (f"{sentence} The first attention that differs: {found}.")
+            sentence if found is None else f"{sentence} The first attention that differs: {found}."
         )
 
     def same_as(self, other: Generated) -> bool:
@@ -170,35 +157,21 @@ class Generated:
                 with np.errstate(all="ignore"):
                     wrong = np.nonzero(~(np.abs(a - b) <= limit * np.abs(b).max()))[0]
                 if wrong.size:
-                    at = int(wrong[0])
-                    return Divergence(
-                        token,
-                        self.tokenizer.decode([mine.id]),
-                        layer,
-                        at // self.d,
-                        at % self.d,
-                        float(a[at]),
-                        float(b[at]),
-                    )
+                    at, text = int(wrong[0]), self.tokenizer.decode([mine.id])
+                    place = (layer, *divmod(at, self.d))
+                    return Divergence(token, text, *place, float(a[at]), float(b[at]))
         return None
 
     def costs(self) -> list[dict[str, int | float | None]]:
         """What every token cost, as plain values; `model_us` are microseconds by the model of
         time."""
-        return [
-            {
-                "keys": s.keys,
-                "hbm_bytes_read": s.hbm_bytes_read,
-                "transfers": s.transfers,
-                "model_us": s.model_us,
-            }
-            for s in self.steps
-        ]
+        names = ("keys", "hbm_bytes_read", "transfers", "model_us")
+        return [{name: getattr(step, name) for name in names} for step in self.steps]
 
     def table(self, every: int = 32) -> str:
         """What a token costs as the cache grows: every so many keys, and at both sides of every new
         tile."""
-        if not self.steps or self.steps[0].hbm_bytes_read is None:
+        if not self.counted:
             return "Nothing is counted: that needs a kernel in the simulator."
         ends = (1, self.steps[-1].keys)
         shown = [
@@ -222,7 +195,7 @@ class Generated:
         keys. ValueError if nothing is counted."""
         from matplotlib.figure import Figure
 
-        if not self.steps or self.steps[0].hbm_bytes_read is None:
+        if not self.counted:
             raise ValueError(f"There is nothing to draw. {self.problem or self.table()}")
         with chart.style():
             figure = Figure(figsize=(7.0, 4.6), layout="constrained")
@@ -250,12 +223,12 @@ class Generated:
     def show(self) -> None:
         """Print the report; in a notebook, display the figure after it."""
         print(self)
-        if not self.problem and self.steps and self.steps[0].hbm_bytes_read is not None:
+        if not self.problem and self.counted:
             display_figure(self.figure(), self.table())
 
     def summary(self) -> str:
         """One line: what the last token cost."""
-        if not self.steps or self.steps[-1].hbm_bytes_read is None:
+        if not self.counted:
             return f"{self.title}: {self.problem or 'nothing is counted.'}"
         last = self.steps[-1]
         return (
@@ -265,10 +238,10 @@ class Generated:
 
     def report(self) -> str:
         """The text and the table."""
-        where = f", on {self.target} (simulated)" if self.target else ""
         if not self.steps:
             return self.problem
-        lines = [f"{self.title}{where}", self.text]
-        return "\n".join([*lines, *([self.problem] if self.problem else ["", self.table()])])
+        where = f", on {self.target} (simulated)" if self.target else ""
+        end = [self.problem] if self.problem else ["", self.table()]
+        return "\n".join([f"{self.title}{where}", self.text, *end])
 
     __repr__ = __str__ = report

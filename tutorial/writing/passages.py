@@ -13,6 +13,7 @@ import numpy as np
 
 from ..inputs.draw import OWN, Draw
 from ..inputs.layouts import softmax_attention, validate_grouped
+from ..stage import InputError
 from . import charmodel
 from .caches import TILE, NumpyCache, TiledCache
 from .languagemodel import F32, Config, LanguageModel
@@ -51,10 +52,8 @@ class Passage:
         """The cache as it is before the first step, with a tile to spare."""
         d, there = self.model.config.d, slice(0, self.prefilled)
         made = TiledCache(self.model.config, len(self.tokens) + TILE)
-        made.k[:, :, :d, there], made.v[:, :, :d, there] = (
-            self.keys.k[..., there],
-            self.keys.v[..., there],
-        )
+        made.k[:, :, :d, there] = self.keys.k[..., there]
+        made.v[:, :, :d, there] = self.keys.v[..., there]
         made.k[:, :, d, there] = 0.0
         return made
 
@@ -142,30 +141,18 @@ def passages(draw: Draw = OWN) -> tuple[Passage, ...]:
     other = random_network(2, 6, 2, 16, draw)
     ids = [int(i) for i in draw.rng("ids").integers(0, 16, 2 * TILE + 2)]
     words = _excerpt(8, draw)
+    tiles, few = "columns and tiles off by one, positions other than the prompt's", ids[:5]
+    third = "a number of tiles that is right for one or two only"
+
+    def of_ids(family: str, reveals: str, ids: list[int], prefilled: int = 0) -> Passage:
+        tokens = [f"token {i}" for i in ids]
+        return run_over(family, reveals, other, ids, tokens, prefilled)
+
     return (
         of_text("first words", "what is not in the cache, heads, layers, scale", words),
-        of_text(
-            "across a tile",
-            "columns and tiles off by one, positions other than the prompt's",
-            _excerpt(131, draw),
-            124,
-        ),
-        run_over(
-            "another network",
-            "sizes written as numbers",
-            other,
-            ids[:5],
-            [f"token {i}" for i in ids[:5]],
-            0,
-        ),
-        run_over(
-            "into a third tile",
-            "a number of tiles that is right for one or two only",
-            other,
-            ids,
-            [f"token {i}" for i in ids],
-            2 * TILE - 2,
-        ),
+        of_text("across a tile", tiles, _excerpt(131, draw), 124),
+        of_ids("another network", "sizes written as numbers", few),
+        of_ids("into a third tile", third, ids, 2 * TILE - 2),
     )
 
 
@@ -196,8 +183,6 @@ class StandInKernel:
         self.calls: list[Call] = []
 
     def __call__(self, q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> F32:
-        from ..stage import InputError
-
         if len(self.calls) >= MOST_CALLS:
             raise Refusal(f"{MOST_CALLS:,} calls for one token and layer are too many.")
         try:
@@ -217,13 +202,5 @@ def take(
     step: Callable[..., Any], place: Place, cache: Any, model: LanguageModel, kernel: StandInKernel
 ) -> Any:
     """Call the step at one place."""
-    return step(
-        place.q.copy(),
-        place.k.copy(),
-        place.v.copy(),
-        place.layer,
-        place.position,
-        cache,
-        model.rotate,
-        kernel,
-    )
+    given = (place.q.copy(), place.k.copy(), place.v.copy(), place.layer, place.position)
+    return step(*given, cache, model.rotate, kernel)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..stage import Refused
 from .languagemodel import F32, Config, LanguageModel
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -26,7 +27,7 @@ HOW = (
 )
 
 
-class NotInstalled(Exception):
+class NotInstalled(Refused):
     """The model or its reader is not here; the text says how to get both."""
 
 

@@ -60,7 +60,7 @@ def judge(
     try:
         taken = passages(draw) if inputs is None else (own_passage(inputs),)
     except InputError as error:
-        return Verdict(UNUSABLE, str(error), lesson.number, lesson.name)
+        return lesson.verdict(UNUSABLE, str(error))
     answers = []
     for done, passage in enumerate(taken):
         if progress is not None:
@@ -113,19 +113,13 @@ def answer(lesson: Stage, step: Callable[..., Any], passage: Passage) -> Answers
         except KeyboardInterrupt:
             raise
         except Refusal as refused:
-            given.problem = Problem(
-                WRONG,
-                "refused by the kernel",
-                f"{where}: the kernel refuses what the step gives it: {refused}",
-            )
+            said = f"{where}: the kernel refuses what the step gives it: {refused}"
+            given.problem = Problem(WRONG, "refused by the kernel", said)
             break
         except BaseException as error:
             found = problems.problem_of(error, step, lesson, where)
-            if found.outcome == WRONG:
-                found = replace(
-                    found, sentence=found.sentence.replace("The kernel", f"{where}: the step", 1)
-                )
-            given.problem = found
+            said = found.sentence.replace("The kernel", f"{where}: the step", 1)
+            given.problem = replace(found, sentence=said) if found.outcome == WRONG else found
             break
         trouble = _no_output(output, place)
         if trouble:
@@ -147,11 +141,9 @@ def _no_output(output: Any, place: Place) -> str:
             f"the step returns an array {output.shape}, expected {wanted}: (Hq * d,), head "
             "after head."
         )
-    return (
-        ""
-        if output.dtype == np.float32
-        else (f"the step returns {output.dtype}, expected float32.")
-    )
+    if output.dtype != np.float32:
+        return f"the step returns {output.dtype}, expected float32."
+    return ""
 
 
 def _where(passage: Passage, place: Place) -> str:
@@ -192,14 +184,12 @@ def _diagnosed(
         "got": got,
         "expected": expected,
     }
-    return Verdict(
+    values = f"{quantity} is {short(got)}, expected {short(expected)}"
+    return lesson.verdict(
         WRONG,
-        f"{_where(given.passage, place)}: {quantity} is {short(got)}, expected "
-        f"{short(expected)}. {sentence}",
-        lesson.number,
-        lesson.name,
-        given.passage.family,
-        cause,
+        f"{_where(given.passage, place)}: {values}. {sentence}",
+        family=given.passage.family,
+        cause=cause,
         families=families,
         details=details,
     )
@@ -238,7 +228,7 @@ def _difference(
     d, n = place.q.shape[1], place.position + 1
     if call.k.shape[0] != len(place.k) or call.q.shape[1] != len(place.q) or call.k.shape[1] < d:
         return (
-            ("the number of heads that the kernel sees"),
+            "the number of heads that the kernel sees",
             float(call.q.shape[1]),
             float(len(place.q)),
         )
@@ -249,28 +239,21 @@ def _difference(
         found = _first(np.moveaxis(mine[:, :d, :n], 2, 0), np.moveaxis(wanted, 2, 0))
         if found is not None:
             (key, head, i), got, expected = found
-            return (
-                (f"{name} of key {key} as the kernel gets it, head {head}, dimension {i},"),
-                got,
-                expected,
-            )
+            where = f"head {head}, dimension {i},"
+            return f"{name} of key {key} as the kernel gets it, {where}", got, expected
     queries = passage.model.rotate(place.q, place.position) / np.float32(np.sqrt(d))
     found = _first(call.q[:d].T * np.float32(call.scale), queries)
     if found is not None:
         (head, i), got, expected = found
         return f"scale * q of head {head}, dimension {i},", got, expected
-    shares = np.concatenate(
-        [
-            _weights(q, k, call.scale)[:, n:].sum(axis=1) if k.shape[1] > n else np.zeros(len(q))
-            for q, k in zip(np.split(call.q.T, len(call.k)), call.k, strict=True)
-        ]
-    )
+    beyond = [
+        _weights(q, k, call.scale)[:, n:].sum(axis=1)
+        for q, k in zip(np.split(call.q.T, len(call.k)), call.k, strict=True)
+    ]
+    shares = np.concatenate(beyond)
     if shares.max() > 1e-6:
-        return (
-            (f"the weight of what lies beyond the last key, head {shares.argmax()},"),
-            float(shares.max()),
-            0.0,
-        )
+        what = f"the weight of what lies beyond the last key, head {shares.argmax()},"
+        return what, float(shares.max()), 0.0
     new = [float(k[d, n - 1]) for k in call.k if k.shape[0] > d]
     if any(new):
         return f"the padding row of key {n - 1}", next(x for x in new if x), 0.0
@@ -304,33 +287,17 @@ def _judge_cost(
     over = _overrun(answers)
     if over is not None:
         cause, sentence = over
-        return Verdict(
-            WRONG, sentence, lesson.number, lesson.name, None, cause, counters, families=families
-        )
+        return lesson.verdict(WRONG, sentence, cause=cause, counters=counters, families=families)
+    agrees = "Every attention agrees with the model's own"
     if len(families) == 1:
-        return Verdict(
-            CORRECT,
-            f"Every attention agrees with the model's own ({families[0]}).",
-            lesson.number,
-            lesson.name,
-            counters=counters,
-            families=families,
-        )
+        sentence = f"{agrees} ({families[0]})."
+        return lesson.verdict(CORRECT, sentence, counters=counters, families=families)
     written = decode.generate(decode.PROMPT, TOKENS, kernel=StandIn(stage.get(4)), step=step)
-    sentence = written.compare(_models_text())
+    text = written.compare(_models_text())
     if not written.same_as(_models_text()):
-        return Verdict(
-            WRONG, sentence, lesson.number, lesson.name, None, "another text", families=families
-        )
-    return Verdict(
-        CORRECT,
-        f"Every attention agrees with the model's own on all {len(families)} "
-        f"stretches of text. {sentence}",
-        lesson.number,
-        lesson.name,
-        counters=counters,
-        families=families,
-    )
+        return lesson.verdict(WRONG, text, cause="another text", families=families)
+    sentence = f"{agrees} on all {len(families)} stretches of text. {text}"
+    return lesson.verdict(CORRECT, sentence, counters=counters, families=families)
 
 
 @cache
@@ -346,10 +313,8 @@ def least(passage: Passage) -> Budget:
         for place in passage.places
     ]
     sums = {f.name: sum(getattr(budget, f.name) for budget in budgets) for f in fields(Budget)}
-    peaks = {
-        name: max(getattr(budget, name) for budget in budgets)
-        for name in ("sbuf_bytes", "psum_bytes")
-    }
+    on_chip = ("sbuf_bytes", "psum_bytes")
+    peaks = {name: max(getattr(budget, name) for budget in budgets) for name in on_chip}
     return Budget(**{**sums, **peaks})
 
 
@@ -358,9 +323,8 @@ def _call_budget(n_q_heads: int, kv: tuple[int, int], n: int) -> Budget:
     """Stage 4's for one call, the padding row included."""
     (n_kv_heads, d), zero = kv, np.zeros((), np.float32)
     shapes = {"q": (d + 1, n_q_heads), "k": (n_kv_heads, d + 1, n), "v": (n_kv_heads, d + 1, n)}
-    return stage.get(4).minimum(
-        Case("", "", {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-    )
+    args = {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()}
+    return stage.get(4).minimum(Case("", "", args))
 
 
 def _counters(answers: Sequence[Answers]) -> tuple[Counter, ...]:
@@ -368,18 +332,14 @@ def _counters(answers: Sequence[Answers]) -> tuple[Counter, ...]:
     that hold keys."""
     calls = [call for given in answers for each in given.calls for call in each]
     places = [place for given in answers for place in given.passage.places]
+    keys = sum(call.k.shape[2] for call in calls)
+    least_keys = sum(whole_tiles(place.position + 1) for place in places)
+    read = sum(call.q.nbytes + call.k.nbytes + call.v.nbytes for call in calls)
+    least_read = sum(least(given.passage).hbm_bytes_read for given in answers)
     return (
         Counter("calls of the kernel", len(calls), len(places)),
-        Counter(
-            "keys handed over",
-            sum(c.k.shape[2] for c in calls),
-            sum(whole_tiles(p.position + 1) for p in places),
-        ),
-        Counter(
-            "HBM bytes read",
-            sum(c.q.nbytes + c.k.nbytes + c.v.nbytes for c in calls),
-            sum(least(given.passage).hbm_bytes_read for given in answers),
-        ),
+        Counter("keys handed over", keys, least_keys),
+        Counter("HBM bytes read", read, least_read),
     )
 
 
@@ -420,13 +380,11 @@ def _verdict(
     lesson: Stage, problem: Problem, family: str | None = None, families: tuple[str, ...] = ()
 ) -> Verdict:
     details = {"kind": problem.kind, **({"message": problem.details} if problem.details else {})}
-    return Verdict(
+    return lesson.verdict(
         problem.outcome,
         problem.sentence,
-        lesson.number,
-        lesson.name,
-        family if problem.outcome == WRONG else None,
-        problem.kind,
+        family=family if problem.outcome == WRONG else None,
+        cause=problem.kind,
         families=families,
         details=details,
     )

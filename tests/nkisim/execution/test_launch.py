@@ -198,8 +198,8 @@ def test_arguments_that_do_not_fit_get_one_sentence(arrays, words):
     [
         (None, "returns nothing"),
         (np.ones(3), "returns a NumPy value"),
-        (3, "returns int"),
-        ("o", "returns str"),
+        (3, "returns an int"),
+        ("o", "returns a str"),
     ],
 )
 def test_what_is_no_output_is_refused(value, words):

@@ -4,11 +4,13 @@ is wrong with it is refused all the same."""
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import nkisim
+from nkisim.execution import garbage
 
 # isort: split
 import neuronxcc.nki as nki
@@ -284,6 +286,19 @@ class _Cycle:
         self.freed.append(1)
 
 
+@pytest.fixture
+def nothing_frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No object is frozen and none was seen to be; what the test session has frozen is so again
+    afterwards."""
+    monkeypatch.setattr(garbage, "_others_froze", False)
+    of_the_session = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    if of_the_session:
+        gc.freeze()
+
+
 def _long(t):
     for _ in nl.sequential_range(600):
         nisa.tensor_copy(t)
@@ -302,18 +317,28 @@ def test_a_long_kernel_leaves_the_collector_as_it_was():
         gc.enable()
 
 
+@pytest.mark.usefixtures("nothing_frozen")
 def test_a_long_kernel_leaves_frozen_objects_frozen():
+    _run(_long)
     gc.freeze()
-    try:
-        frozen = gc.get_freeze_count()
+    frozen = gc.get_freeze_count()
+    for _ in range(2):
         _run(_long)
         assert gc.get_freeze_count() >= frozen - 1000  # those that have died are no longer counted
-    finally:
-        gc.unfreeze()
 
 
+@pytest.mark.usefixtures("nothing_frozen")
+def test_frozen_objects_are_counted_once_and_not_after_every_kernel(monkeypatch):
+    counted: list[int] = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: counted.append(1) or 1)
+    for _ in range(3):
+        _run(_long)
+    assert len(counted) == 1
+
+
+@pytest.mark.usefixtures("nothing_frozen")
 def test_cycles_are_collected_though_long_kernels_follow_one_another(monkeypatch):
-    monkeypatch.setattr("nkisim.execution.garbage._MOST", 2000)
+    monkeypatch.setattr(garbage, "_MOST", 2000)
     freed: list[int] = []
     for _ in range(8):
         _Cycle(freed)

@@ -20,6 +20,7 @@ from ..helpers import (
     FP32,
     assert_close,
     assert_same_bits,
+    few_examples,
     on_tiles,
     refused_on_tiles,
     rounded,
@@ -86,6 +87,7 @@ def inputs(name: str, shape: tuple[int, ...], dtype, seed: int = 0) -> np.ndarra
 
 
 @pytest.mark.parametrize("name", REFERENCE)
+@few_examples
 @given(
     p=st.integers(1, 128),
     n=st.integers(1, 40),

@@ -123,3 +123,10 @@ def test_an_exercise_quotes_a_worked_kernel_only_where_that_is_wanted():
     quoted = "qk_psum = nisa.nc_matmul(q_tile, k_tile)"
     assert quoted in module._exercise(port, secret, WORKED)
     assert quoted not in module._exercise(port, secret, OWN)
+
+
+def test_the_material_that_an_installed_course_carries_is_not_handed_on():
+    solution = module.stage.INSTALLED / "solutions" / "stage3_online_softmax.py"
+    root = module.stage.PACKAGE.parent
+    assert module._carried(solution.relative_to(root))
+    assert not module._carried(Path("tutorial/stages/stage3_online_softmax.py"))

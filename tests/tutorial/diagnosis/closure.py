@@ -59,7 +59,7 @@ def taken_for(one: Made) -> str | None:
     found.__dict__["trials"] = found.probed = trials
     match = matching.recognised(found)
     if match is None and not found.any_number:
-        return NO_NUMBERS[0]
+        return NO_NUMBERS
     return None if match is None else match.candidate.mistake.key
 
 

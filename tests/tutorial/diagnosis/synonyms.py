@@ -25,16 +25,18 @@ l starts at 1 | epsilon in the division
 output multiplied by the scale | p multiplied by the scale
 p with the tile's max | alpha with the tile's max
 acc never updated | m is a minimum
+acc never updated | no numbers
+one sum with the old max | no numbers
 divided inside the loop | divided twice
 one row of p | acc not rescaled
 l shared | l adds the mean
 m starts too high | m in 16 bits
-alpha inverted | nothing but NaN
-alpha inverted for l | nothing but NaN
-alpha inverted for acc | nothing but NaN
-p with the old max | nothing but NaN
-l never updated | nothing but NaN
-KV heads skipped | nothing but NaN
+alpha inverted | no numbers
+alpha inverted for l | no numbers
+alpha inverted for acc | no numbers
+p with the old max | no numbers
+l never updated | no numbers
+KV heads skipped | no numbers
 every second tile left out of the sum | one tile of every step in the sum
 every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """

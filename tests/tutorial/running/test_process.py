@@ -50,6 +50,22 @@ def test_whatever_a_kernel_raises_is_one_sentence(body, tmp_path, capsys):
     assert main(["check", "3", str(file)]) == 1
 
 
+def test_what_a_kernel_says_fits_into_a_terminal_line(tmp_path, capsys):
+    file = tmp_path / "kernel.py"
+    body = "raise ValueError('\\x1b[31m' + 'x' * 100_000)"
+    file.write_text(KERNEL.format(body=body), encoding="utf-8")
+    assert main(["check", "3", str(file)]) == 1
+    printed = capsys.readouterr().out
+    assert r"\x1b[31mxxx" in printed and "\x1b" not in printed and len(printed) < 1000
+
+
+def test_a_kernel_that_ends_the_process_is_told_by_which_call(tmp_path, capsys):
+    file = tmp_path / "kernel.py"
+    file.write_text(KERNEL.format(body="import os; os._exit(0)"), encoding="utf-8")
+    _, found = judged(capsys, "check", 3, file, "--json")
+    assert "it calls os._exit, line 6:" in found["sentence"]
+
+
 @pytest.mark.parametrize("text", AT_IMPORT.values(), ids=list(AT_IMPORT))
 def test_whatever_a_file_does_on_import_is_one_sentence(text, tmp_path, capsys):
     file = tmp_path / "kernel.py"

@@ -47,7 +47,7 @@ def both(number, text, tmp_path, monkeypatch):
     return verdict, check(number, kernels.load(number, text, tmp_path))
 
 
-@pytest.mark.parametrize("number", [6, 8])
+@pytest.mark.parametrize("number", [5, 6])
 def test_a_right_kernel_is_replayed_on_most_cases_and_its_verdict_is_the_same(
     number, tmp_path, monkeypatch, counted
 ):
@@ -93,8 +93,8 @@ def test_a_wrong_kernel_is_told_the_same(change, tmp_path, monkeypatch):
 
 def test_a_kernel_that_is_wrong_on_a_few_cases_is_replayed_on_the_others(tmp_path, counted):
     given = "1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale"
-    text = kernels.changed(kernels.solution(8), (given, "1.0 / math.sqrt(d)"))
-    verdict = check(8, kernels.load(8, text, tmp_path))
+    text = kernels.changed(kernels.solution(4), (given, "1.0 / math.sqrt(d)"))
+    verdict = check(4, kernels.load(4, text, tmp_path))
     assert verdict.outcome == "wrong", verdict.sentence
     assert len(counted) > 5
 

@@ -4,6 +4,7 @@ with clear refusals."""
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import nkisim
 from tests.tutorial.kernels import ROOT, load, solution
 from tutorial import check, stages
 from tutorial.inputs import realdata
+from tutorial.running import runner
 from tutorial.stage import get
+from tutorial.verdict import Verdict
 
 STAGES = [s.number for s in stages()]
 F32 = np.float32
@@ -23,15 +26,22 @@ def number(request):
     return request.param
 
 
+@cache
+def verdict_of(number: int) -> Verdict:
+    """What the check says of the stage's solution."""
+    lesson = get(number)
+    return check(number, runner.load(ROOT / "solutions" / f"{lesson.file_name}.py", lesson))
+
+
 @pytest.mark.smoke
-def test_a_solution_is_correct_on_every_family(number, tmp_path):
-    verdict = check(number, load(number, solution(number), tmp_path))
+def test_a_solution_is_correct_on_every_family(number):
+    verdict = verdict_of(number)
     assert verdict.outcome == "correct", verdict.sentence
     assert len(verdict.families) == len({case.family for case in get(number).cases()})
 
 
-def test_a_solution_costs_the_minimum(number, tmp_path):
-    verdict = check(number, load(number, solution(number), tmp_path))
+def test_a_solution_costs_the_minimum(number):
+    verdict = verdict_of(number)
     assert {c.name: c.yours for c in verdict.counters} == {
         c.name: c.minimum for c in verdict.counters
     }

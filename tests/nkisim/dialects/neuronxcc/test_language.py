@@ -21,6 +21,7 @@ from ...helpers import (
     FP32,
     assert_close,
     assert_same_bits,
+    few_examples,
     on_tiles,
     refused_on_tiles,
     rounded,
@@ -58,6 +59,7 @@ BOOLEAN = [
 
 
 @pytest.mark.parametrize("name", BINARY)
+@few_examples
 @given(
     shape=SHAPES,
     a=st.sampled_from(FLOATS),
@@ -169,6 +171,7 @@ REDUCTIONS = {"sum": np.sum, "max": np.max, "min": np.min, "prod": np.prod, "mea
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
+@few_examples
 @given(
     shape=SHAPES,
     dtype=st.sampled_from(FLOATS),

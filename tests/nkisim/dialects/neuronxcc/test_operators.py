@@ -19,6 +19,7 @@ from ...helpers import (
     FP16,
     FP32,
     assert_same_bits,
+    few_examples,
     marked_line,
     on_tiles,
     refused,
@@ -42,6 +43,7 @@ INPLACE = {"+": operator.iadd, "-": operator.isub, "*": operator.imul}
 
 
 @pytest.mark.parametrize("symbol", ARITHMETIC)
+@few_examples
 @given(
     a=st.sampled_from(FLOATS),
     b=st.sampled_from(FLOATS),
@@ -173,6 +175,7 @@ def test_operators_do_not_broadcast_partitions_but_functions_of_the_language_do(
 
 # -- in place --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("symbol", INPLACE)
+@few_examples
 @given(
     dtype=st.sampled_from(FLOATS),
     other=st.sampled_from(FLOATS),
