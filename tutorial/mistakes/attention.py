@@ -176,7 +176,7 @@ m starts at 0, which is above all the scores here, so every weight underflows: s
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
-    m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0|FILL})
+    m = full => m = full((G, 1), {-50.0|-100.0|-500.0|-1000.0|-2000.0|-10000.0|-20000.0|1.0|FILL})
 == m in 16 bits
 m passes through 16 bits: near -100000 bf16 has a number every 512, so m can be far from the max,
 and every weight underflows or overflows. Keep the scores, their max and m in float32.
@@ -483,8 +483,8 @@ acc stays 0: every tile adds its weighted values, acc = acc alpha + p v^T.
     acc = acc + => pass
 == l sums the scores
 l sums the scores; it must sum their weights p = exp(qk - m).
-    l = l * alpha + where(padding, 0, qk).sum(axis=1, keepdims=True)
-    l = l + => l = l + where(padding, 0, qk{| - m}).sum(axis=1, keepdims=True)
+    l = l * alpha + {qk|where(padding, 0, qk)}.sum(axis=1, keepdims=True)
+    l = l + => l = l + where(padding, {0, qk|0, qk - m|qk, qk}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
@@ -609,8 +609,8 @@ width of a tile.
         enumerate(tiles)]):
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
-    v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
-        |-1}]]
+    v_tile = v[b, h][:, tiles[{t - 1|max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)
+        |-1 - t|-1}]]
     k_tile = k[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
 == scores of earlier tiles added
 The scores of earlier tiles are still in qk: a PSUM tile that is made outside the loop adds up, so

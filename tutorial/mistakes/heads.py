@@ -156,9 +156,9 @@ row.
     o[b => o[b, h * G] = (acc / l)[0]
 """,
     {
-        "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
-        "l": 'l = zeros => l = left("l", None, zeros((G, 1)))',
-        "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d)))',
+        "m": 'm = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)',
+        "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
+        "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
         "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "row": "{(h * G + g) // Hkv|h * G + g}",

@@ -39,10 +39,10 @@ tile t of p.
     v_tile = v[b, h][:, keys[other(len(keys), <W>, 3)]]
 == one tile of every step in the weighted sum [tiles]
 Only one tile of every step is in the weighted sum: l counts the others, and acc must too.
-    acc = acc * alpha + p[:, {:128|-128:}] @ v_tile[:, {:128|-128:}].T
+    acc = acc * alpha + p[:, {:128|<E>}] @ v_tile[:, {:128|<E>}].T
 == one tile of every step in the sum [tiles]
 Only one tile of every step is in the sum of the weights: acc counts the others, and l must too.
-    l = l * alpha + p[:, {:128|-128:|::<T>|<T> - 1 :: <T>}].sum(axis=1, keepdims=True)
+    l = l * alpha + p[:, {:128|<E>|::<T>|<T> - 1 :: <T>}].sum(axis=1, keepdims=True)
 == last keys of a step skipped in the weighted sum [tiles]
 The last keys of every step are left out of the weighted sum: l counts them, acc must too.
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,
@@ -70,6 +70,10 @@ alpha was formed with.
     p = => p = exp(qk - (m if t else m_new))
     p = => p = exp(qk - (before if t else m_tile)); before = m_tile
 """,
-        {"W": "min(128, len(keys))", "T": "max(len(keys) // 128, 1)"},
+        {
+            "W": "min(128, len(keys))",
+            "T": "max(len(keys) // 128, 1)",
+            "E": "(len(keys) - 1) // 128 * 128 :",
+        },
     ),
 )
