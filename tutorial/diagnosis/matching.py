@@ -4,6 +4,7 @@ kernel was run on."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -73,6 +74,7 @@ def recognised(evidence: Evidence) -> Match | None:
     others = [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
+        found: list[Match] = []
         for tiling in first.tilings():
             tried = _quickest_first(first, others, tiling)
             matches = [
@@ -80,10 +82,11 @@ def recognised(evidence: Evidence) -> Match | None:
                 for candidate in made
                 if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
-            possible = _possible(evidence, matches)
+            found += _possible(evidence, matches)
             # the loads of a paged cache do not say which keys they bring: another tiling may fit
-            if possible or (matches and tiling.rule not in (POSITIONS, BLOCKS)):
-                return _best(evidence, possible)
+            best = _best(evidence, found)
+            if best or (matches and tiling.rule not in (POSITIONS, BLOCKS)):
+                return best
     return None
 
 
@@ -150,8 +153,7 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
     if matches and evidence.silent:
-        seen = [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
-        matches = [match for match in matches if all(one.may_be(match) for one in seen)]
+        matches = [match for match in matches if all(one.may_be(match) for one in _seen(evidence))]
     return matches
 
 
@@ -176,6 +178,12 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
     shown = [match for match in best if "shown" in match.candidate.mistake.flags]
     kinds = {match.candidate.mistake.kind for match in shown or best}
     return (shown or best)[0] if len(kinds) == 1 else None
+
+
+@lru_cache(maxsize=1)
+def _seen(evidence: Evidence) -> list[Recorded]:
+    """What was recorded where the kernel is wrong, and where it is right."""
+    return [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
 
 
 def _right_one(evidence: Evidence) -> Trial | None:
