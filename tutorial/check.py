@@ -7,21 +7,19 @@ in `families`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 import nkisim
 
 from . import stage
 from .cost import ladder
-from .cost.judging import judge_cost
+from .cost.judging import judge_cost, over_budget
 from .inputs.datafiles import DataError
 from .inputs.draw import Draw
-from .running import computed, problems, refusals, runner, tolerance
-from .running.answer import Answer, Diagnosis
+from .running import computed, problems, refusals, runner
+from .running.answer import Answer, Diagnosis, answered
 from .running.problems import Problem
 from .running.replays import Replays
 from .running.runner import Result
@@ -32,6 +30,8 @@ from .workspace import progress as record
 
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
+LONG = 30_000
+"""Instructions after which no more inputs are run where the first has cost too much."""
 ENOUGH = 4  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
@@ -170,11 +170,12 @@ def _check(
             else _refused(lesson, kernel, _first_problem(troubled), families)
         )
     beyond: list[Result] = []
-    if inputs is None and not any(answer.wrong for answer in answers):
+    short = len(ran) < len(cases)  # the cost has been told, or a mistake
+    if inputs is None and not short and not any(answer.wrong for answer in answers):
         beyond = [
             result for case in lesson.beyond(draw) if (result := replays.run(case)).problem is None
         ]
-        answers += [_answer(lesson, result) for result in beyond]
+        answers += [answered(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
         said = "The output is wrong on an input."
         return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
@@ -188,7 +189,9 @@ def _check(
     # the counters are those of a run of the kernel itself
     results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
     verdict = judge_cost(lesson, replays, results, beyond, families)
-    return verdict if lacking is None else replace(verdict, notes=(*verdict.notes, lacking))
+    more = f"note: run on {len(ran)} of {len(cases)} inputs, as the first cost too much already."
+    notes = [note for note in (lacking, more if short else None) if note is not None]
+    return replace(verdict, notes=(*verdict.notes, *notes))
 
 
 def _diagnosed(
@@ -273,17 +276,19 @@ def _run_all(
     """Run every case; stop early where more cases would say nothing new. The answers are those of
     the results without a problem."""
     results: dict[Result, Answer | None] = {}
-    wrong = 0
-    for done, case in enumerate(cases):
+    wrong = issued = 0
+    waiting = list(reversed(cases))
+    while waiting:
+        case = waiting.pop()
         if progress is not None:
-            progress(done, len(cases), case.family)
+            progress(len(results), len(cases), case.family)
         result = replays.run(case)
-        answer = _answer(lesson, result) if result.problem is None else None
+        answer = answered(lesson, result) if result.problem is None else None
         if result.problem is not None or (answer is not None and answer.wrong):
             again = replays.was_wrong(result)
             if again is not result:
                 result = again
-                answer = _answer(lesson, result) if result.problem is None else None
+                answer = answered(lesson, result) if result.problem is None else None
         results[result] = answer
         wrong += answer is not None and answer.wrong
         if wrong == enough:
@@ -291,9 +296,23 @@ def _run_all(
         if result.problem is not None and result.problem.kind not in _ORDER[1:]:  # noqa: SIM102
             if result.problem.kind != "illegal access" or not lesson.known:
                 break  # else the inputs that the kernel does take may tell which mistake it is
+        issued += 0 if result.run is None or result.replayed else len(result.run)
+        if issued > LONG and _too_costly(lesson, replays, results):
+            issued = 0
+            waiting = [case for case in waiting if case.family == lesson.cost_case]
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results
+
+
+def _too_costly(
+    lesson: stage.Stage, replays: Replays, results: Mapping[Result, Answer | None]
+) -> bool:
+    """Whether all answers so far are right, and the first of them cost more than the lesson
+    allows."""
+    first = next(iter(results))
+    right = all(answer is not None and not answer.wrong for answer in results.values())
+    return right and first.run is not None and over_budget(lesson, replays.kernel, first)
 
 
 def _first_problem(troubled: Sequence[Result]) -> Result:
@@ -358,24 +377,6 @@ def _verdict(
         families=families,
         details=details,
     )
-
-
-def _answer(lesson: stage.Stage, result: Result) -> Answer:
-    expected = lesson.expected(result.case)
-    assert result.output is not None
-    with np.errstate(all="ignore"):
-        error = abs(result.output.astype(np.float64) - expected)
-    return Answer(result, expected, not _allowed(lesson, result.case, error, expected))
-
-
-def _allowed(lesson: stage.Stage, case: Case, error: Any, expected: Any) -> bool:
-    """Whether the errors of an output are no larger than a right kernel's may be."""
-    if lesson.tolerance is not None:
-        return bool((error <= lesson.tolerance(case)).all())
-    if lesson.attention is None:
-        return bool((error <= tolerance.elementwise(expected)).all())
-    rows = error.reshape(-1, error.shape[-1])
-    return tolerance.allows(lesson.attention, case, rows)
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:

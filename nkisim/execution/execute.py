@@ -128,8 +128,8 @@ def make(
     This function and `write` are longer than others, and each walks over its sources itself: a
     further call costs every instruction a tenth of a microsecond (`benchmarks/direct_speed.py`).
     """
-    if execution.suspect is not None:
-        execution.settle(False)
+    if execution.suspect is not None or execution.clock >= execution.limit:
+        execution.before_another()
     frame: Any = execution.cursor or _getframe(depth)
     code = frame.f_code
     while code is not execution.kernel_code and code.co_filename in _INTERNAL:
@@ -221,8 +221,8 @@ def write(
 ) -> Tensor:
     """Run an instruction of a known signature into `dst`, on sources of the layouts that this has:
     see `make`."""
-    if execution.suspect is not None:
-        execution.settle(False)
+    if execution.suspect is not None or execution.clock >= execution.limit:
+        execution.before_another()
     frame: Any = execution.cursor or _getframe(depth)
     code = frame.f_code
     while code is not execution.kernel_code and code.co_filename in _INTERNAL:

@@ -74,6 +74,7 @@ class Execution(Observed):
         "last_result",
         "last_signature",
         "last_srcs",
+        "limit",
         "lowering",
         "most",
         "places_tiles",
@@ -108,6 +109,9 @@ class Execution(Observed):
         """Where the program stands that is replayed; None for a kernel that runs as Python."""
         self.spend = spend
         self.clock = 0
+        self.limit = config.most_instructions
+        """What the clock may come to."""
+        self.most_tensors = 2 * self.limit + 1000  # an instruction makes one and asks for one
         self.queue: Queue = []
         """What has been put off: see `machine.values`."""
         self.most = MOST_PUT_OFF
@@ -186,6 +190,28 @@ class Execution(Observed):
         self.signatures = _SIGNATURES.setdefault(key, {})
         if len(self.signatures) > _MOST:
             self.signatures = _SIGNATURES[key] = {}
+
+    def follows(self, other: Execution) -> None:
+        """Have as many instructions left as another kernel of the same run has."""
+        self.limit = max(other.limit - other.clock, 0)
+
+    def before_another(self) -> None:
+        """Refuse what the instructions so far have left to decide, and an instruction beyond the
+        limit."""
+        if self.suspect is not None:
+            self.settle(False)
+        if self.clock >= self.limit:
+            self.refuse_more()
+
+    def refuse_more(self, what: str = "issues more than {} instructions") -> None:
+        """Refuse what a kernel does beyond its limit."""
+        most = f"{self.config.most_instructions:,}"
+        broken(
+            "instruction-limit",
+            f"the kernel {what.format(most)}",
+            limit=f"{most} instructions (nkisim.Config, most_instructions)",
+            remedy="See that its loop ends.",
+        )
 
     def records(self) -> Iterator[Record]:
         """Each instruction that was recorded, in order."""
@@ -308,6 +334,8 @@ class Execution(Observed):
             buf.tracked = [] if self.values else None
             self.tape.named.setdefault(name, []).append(buf)
         self.buffers.append(buf)
+        if len(self.buffers) > self.most_tensors:
+            self.refuse_more("makes more tensors than {} instructions need")
         return buf
 
     def allocate(

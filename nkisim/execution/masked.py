@@ -99,6 +99,7 @@ def execute_masked(
     if execution.suspect is not None:
         execution.settle(False)
     if not counted:
+        execution.before_another()
         execution.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape

@@ -31,6 +31,9 @@ class Config:
     print_to_stdout: bool = True
     """Whether nl.device_print prints. Inside `nkisim.record()` it does not: there `run.prints`
     captures the values."""
+    most_instructions: int = 10**9
+    """How many instructions may run: inside one `nkisim.record()`, or in one call outside. A kernel
+    that issues more, since a loop of it does not end, is refused."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.warn, Mapping):

@@ -67,9 +67,13 @@ class _Listener:
         self.slots = _Slots()
         self.calls: list[Call] = []
         self.started: list[Execution] = []
+        self.last: Execution | None = None
 
     def begun(self, execution: Execution) -> None:
         """A kernel has begun; or the second core of one, which shares the first's steps."""
+        if self.last is not None:
+            execution.follows(self.last)
+        self.last = execution
         self.started.append(execution)
         if execution.lowering is None:
             lowering = Lowering(self.slots.new)

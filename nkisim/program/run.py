@@ -58,6 +58,8 @@ class Run:
 
     def begun(self, execution: Execution) -> None:
         """A kernel, or the second core of one, has begun: its records are the run's."""
+        if self.programs:
+            execution.follows(self.programs[-1])
         self.programs.append(execution)
         if self.traces:
             execution.tape.indices = {}

@@ -24,6 +24,7 @@ _BEHIND: dict[str, str] = {
         assign-shape element-count operator argument out-of-bounds arange-1d mixed-indexing
         index-assign mask indirect-index numpy-on-tile truth-value index-condition no-output input
         outside-kernel indirect-view view-shape register values-needed loop-result lnc collectives
+        instruction-limit
         """,
     # a limit of the machine, or what an engine reaches
     HARDWARE: """

@@ -320,6 +320,12 @@ _rule(
     "errors err_nki_api_outside_of_nki_kernel",
 )
 _rule(
+    "instruction-limit",
+    "a kernel ends before it has issued as many instructions as its run allows",
+    "nkisim.Config(most_instructions=...)",
+    "assumed",
+)
+_rule(
     "annotation", "a value has the shape of its annotation", "errors err_annotation_shape_mismatch"
 )
 _rule(

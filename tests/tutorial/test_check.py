@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.tutorial.diagnosis import wrong_paged
 from tests.tutorial.kernels import changed, load, solution, unnamed
 from tutorial import CheckFailed, StageError, check, get, stages
 
@@ -457,3 +458,22 @@ def test_a_right_kernel_that_names_nothing_is_told_what_naming_would_give(tmp_pa
     verdict = check(3, load(3, unnamed(solution(3)), tmp_path))
     assert verdict.ok
     assert any("names no state" in note for note in verdict.notes)
+
+
+def test_a_kernel_that_costs_too_much_and_takes_long_is_not_run_on_all_inputs(tmp_path):
+    _, base, changes, cause, _ = wrong_paged.WRONG["8 loads"]
+    verdict = check(8, load(8, changed(base, *changes), tmp_path))
+    assert verdict.cause == cause
+    assert verdict.family == get(8).cost_case
+    assert len(verdict.families) < 10
+    assert verdict.notes == (
+        f"note: run on {len(verdict.families)} of {len(get(8).cases())} inputs, as the first cost "
+        "too much already.",
+    )
+
+
+def test_a_kernel_that_costs_too_much_and_is_soon_run_is_run_on_all_inputs(tmp_path):
+    verdict = check(3, load(3, solution(2), tmp_path))
+    assert verdict.cause == "read too often"
+    assert set(verdict.families) >= {case.family for case in get(3).cases()}
+    assert verdict.notes == ()

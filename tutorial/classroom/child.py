@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,17 +31,15 @@ MOST_SENTENCE = 4000
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
 
 
+@dataclass(eq=False)
 class Child:
     """One submission: its kernel, and what the judge asks of it."""
 
-    def __init__(
-        self, reader: IO[bytes], writer: IO[bytes], lesson: stage.Stage, file: Path
-    ) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.lesson = lesson
-        self.file = file
-        self.kernel: Any = None
+    reader: IO[bytes]
+    writer: IO[bytes]
+    lesson: stage.Stage
+    file: Path
+    kernel: Any = None
 
     def serve(self) -> None:
         """Answer until the pipe is closed."""
@@ -66,10 +65,9 @@ class Child:
 
     def lower(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """The program for these shapes, as the bytes of its file; or its digest alone."""
-        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
         args = [_shape(x) for x in header["args"]]
         try:
-            with nkisim.record(config=config, values=False):
+            with nkisim.record(config=_config(header), values=False):
                 program = nkisim.lower(self.kernel, *args, **header["options"])
         except (nkisim.KernelError, ValueError) as error:
             if isinstance(error, nkisim.KernelError) and error.rule != "values-needed":
@@ -82,10 +80,9 @@ class Child:
 
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> protocol.Message:
         """What a kernel that cannot be lowered answers to values."""
-        config = nkisim.Config(target=nkisim.TARGETS[header["target"]])
         arrays = iter(protocol.arrays(header["args"], blobs))
         args = [next(arrays) if "shape" in x else x["value"] for x in header["args"]]
-        with nkisim.record(config=config):
+        with nkisim.record(config=_config(header)):
             output = self.kernel(*args, **header["options"])
         outputs = output if isinstance(output, (tuple, list)) else (output,)
         return protocol.described([np.asarray(x) for x in outputs])
@@ -102,6 +99,12 @@ class Child:
     def _told(self, found: problems.Problem) -> dict[str, Any]:
         sentences = {"kind": found.kind, "sentence": found.sentence, "cause": found.cause}
         return {"problem": {"outcome": found.outcome, **sentences}}
+
+
+def _config(header: dict[str, Any]) -> nkisim.Config:
+    """On which target, and with how many instructions at most."""
+    target = nkisim.TARGETS[header["target"]]
+    return nkisim.Config(target=target, most_instructions=protocol.MOST_INSTRUCTIONS)
 
 
 def _shape(x: dict[str, Any]) -> Any:

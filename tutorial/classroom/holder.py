@@ -30,12 +30,12 @@ from .sandbox import Limits, environment, sandbox
 from .steps import HeldStep
 
 MOST_PROGRAM = 64 << 20  # bytes of a program's file
-MOST_INSTRUCTIONS = 1_000_000
-MOST_STEPS = 4 * MOST_INSTRUCTIONS
+MOST_STEPS = 4 * protocol.MOST_INSTRUCTIONS
 _KINDS = (
     "blank",
     "exception",
     "illegal access",
+    "no end",
     "no kernel",
     "output",
     "own assertion",
@@ -43,7 +43,11 @@ _KINDS = (
     "simulator",
     "unwritten output",
 )
-_CAUSES = {cause for cause, _ in refusals.CAUSES.values()} | {"output not shared", "grid forgotten"}
+_CAUSES = {cause for cause, _ in refusals.CAUSES.values()} | {
+    "grid forgotten",
+    "no end",
+    "output not shared",
+}
 """The kinds and causes of trouble that a child may name: they stand in the class's tables."""
 _OUTCOMES = ("not attempted", "wrong", "unusable")
 
@@ -288,7 +292,7 @@ def loaded(blobs: list[bytes], target: str) -> nkisim.Program:
             made.verify()  # loading leaves the rules of a long program to its first use
     except nkisim.ProgramFileError as error:
         raise _refused(UNUSABLE, "program", f"The submission: {error}.") from error
-    if steps > MOST_STEPS or len(made) > MOST_INSTRUCTIONS:
+    if steps > MOST_STEPS or len(made) > protocol.MOST_INSTRUCTIONS:
         said = f"The kernel has {steps} steps, more than are judged."
         raise _refused(WRONG, "program", said)
     return made

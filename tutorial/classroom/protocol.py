@@ -19,6 +19,8 @@ Message = tuple[dict[str, Any], list[bytes]]
 MOST_HEADER = 1 << 20
 MOST_BLOB = 256 << 20
 MOST_BLOBS = 64
+MOST_INSTRUCTIONS = 1_000_000
+"""Of a submission, on one input."""
 _SIZE = struct.Struct("<Q")
 
 

@@ -84,7 +84,7 @@ def _explained(
     result["open"] = shown.to_dict()
     if shown.outcome == WRONG and lesson.attention is not None and shown.family:
         case = lesson.case(shown.family)
-        done = run(kernel, case, lesson)
+        done = run(kernel, case, lesson, traces=True)
         if done.problem is None and done.run is not None:
             with contextlib.suppress(Exception):  # a page without a picture is a page
                 _drawn(lesson, of_run(lesson, case, done.run), done.run, result)

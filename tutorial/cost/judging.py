@@ -97,6 +97,11 @@ def _first_overrun(
     return None
 
 
+def over_budget(lesson: stage.Stage, kernel: Any, result: Result) -> bool:
+    """Whether a run cost more than the lesson allows, or less than any right kernel."""
+    return _overrun(lesson, result, runner.parameter_names(kernel, lesson)) is not None
+
+
 def _overrun(lesson: stage.Stage, result: Result, names: dict[str, str]) -> cost.Overrun | None:
     """A cost of one run that defeats the lesson."""
     return cost.shortfall(lesson, result.case, result.run, names) or cost.overrun(

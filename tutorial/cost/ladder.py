@@ -8,8 +8,6 @@ reader's kernel has reached.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +17,8 @@ import nkisim
 
 from .. import stage
 from ..reference.text import table
-from ..running import runner
+from ..running import limits, runner
+from ..running.silence import silent
 from ..running.worked import StandIn
 from ..stage import MEANING, TIME, Case, Ladder, Rung
 from .tape import products
@@ -82,8 +81,8 @@ def measure(
     args = [
         nkisim.shape(x.shape, x.dtype) if hasattr(x, "shape") else x for x in case.args.values()
     ]
-    silent = contextlib.redirect_stdout(io.StringIO())
-    with nkisim.record(config=runner.configuration(case), values=False) as run, silent:
+    config = runner.configuration(case)
+    with nkisim.record(config=config, values=False) as run, silent(), limits.ending():
         kernel(*args, **case.options)
     return measured(run, targets) if len(run) else None
 
@@ -175,7 +174,7 @@ def _own_row(lesson: stage.Stage, kernel: Any, at: Case) -> list[list[str]]:
     found, why = None, "There is nothing to count: the simulator does not run it."
     try:
         found = measure(lesson, kernel, at)
-    except Exception as error:  # check says more; this is a table
+    except (Exception, limits.NoEnd) as error:  # check says more; this is a table
         why = f"Your kernel does not run at this size: {' '.join(str(error).split())}"
     if found is not None:
         return [["yours", *_cells(found)]]

@@ -243,8 +243,11 @@ class Evidence:
         """Whether every failing case that was looked at read all of K, as far as that is known."""
         name = runner.parameter_names(self.kernel, self.stage).get("k", "k")
         for i in self.smallest[:FEW]:
-            run, k = self.run(i), self.answers[i].result.case.args.get("k")
-            if run is not None and k is not None and run.hbm_reads.get(name, 0) < k.nbytes:
+            k = self.answers[i].result.case.args.get("k")
+            if k is None:
+                continue
+            run = self.run(i)
+            if run is not None and run.hbm_reads.get(name, 0) < k.nbytes:
                 return False
         return True
 
@@ -336,7 +339,7 @@ class Evidence:
         writes: Counter[Any] = Counter()
         run = self.run(i)
         for program in () if run is None else run.programs:
-            writes.update(record[3] for record in program.records())
+            writes.update(record.buffer for record in program.records())
         return {tensor.label for tensor, times in writes.items() if times > 1}
 
     @cached_property

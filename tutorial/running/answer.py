@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stage import Case, Stage
+from . import tolerance
 from .runner import Result
 
 AGREES = 3e-4  # relative to the largest finite element: two fp32 ways to make the same mistake
@@ -46,6 +48,24 @@ class Answer:
     def expected_rows(self) -> NDArray[np.float64]:
         """The right output in the shape of `rows`."""
         return self.expected.reshape(-1, self.expected.shape[-1])
+
+
+def answered(stage: Stage, result: Result) -> Answer:
+    """An output beside the oracle's: wrong where it is farther away than a right kernel's may
+    be."""
+    expected = stage.expected(result.case)
+    assert result.output is not None
+    with np.errstate(all="ignore"):
+        error = abs(result.output.astype(np.float64) - expected)
+    return Answer(result, expected, not _allowed(stage, result.case, error, expected))
+
+
+def _allowed(stage: Stage, case: Case, error: Any, expected: Any) -> bool:
+    if stage.tolerance is not None:
+        return bool((error <= stage.tolerance(case)).all())
+    if stage.attention is None:
+        return bool((error <= tolerance.elementwise(expected)).all())
+    return tolerance.allows(stage.attention, case, error.reshape(-1, error.shape[-1]))
 
 
 def alike(

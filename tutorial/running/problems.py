@@ -9,7 +9,7 @@ from typing import Any
 
 from ..stage import Stage
 from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
-from . import process, refusals
+from . import limits, process, refusals
 
 LONGEST = 500
 
@@ -64,6 +64,8 @@ def problem_of(
             f"The simulator failed, not your kernel: {one_line(error)} Please report it with the "
             "kernel.",
         )
+    if isinstance(error, limits.NoEnd) or getattr(error, "rule", "") == "instruction-limit":
+        return _no_end(error, kernel)
     if isinstance(error, nkisim.KernelError):
         if error.rule == "outside-kernel" and package_of(kernel) != "nkisim":
             return Problem(UNUSABLE, "no kernel", plain_function(kernel))
@@ -93,12 +95,30 @@ def problem_of(
         )
     if isinstance(error, RecursionError):
         return Problem(WRONG, "exception", "The kernel calls itself without end.")
+    if isinstance(error, MemoryError):
+        return Problem(
+            WRONG,
+            "exception",
+            f"The kernel asks for more memory than this machine has{line_of(error, kernel)}.",
+        )
     return Problem(
         WRONG,
         "exception",
         f"The kernel raises {one_line(error)}{line_of(error, kernel)}.",
         _traceback(error),
     )
+
+
+def _no_end(error: Any, kernel: Any) -> Problem:
+    """The problem of a kernel that has issued too many instructions, or taken too much time."""
+    rule = getattr(error, "rule", "")
+    what = (
+        kernel_error(error, "See that its loop ends.")
+        if rule
+        else f"the kernel comes to {error}{line_of(error, kernel).rstrip(':')}. See that its "
+        "loop ends."
+    )
+    return Problem(WRONG, "no end", f"T{what[1:]}", cause="no end", rule=rule)
 
 
 def _of_a_grid(error: Any, run: Any) -> tuple[str, str] | None:

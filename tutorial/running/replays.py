@@ -10,8 +10,6 @@ case of a program is wrong, the others run directly too.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import nkisim
 from ..stage import Case, Stage
 from . import runner
 from .runner import Result
+from .silence import silent
 
 FEWEST = 3
 """So many cases must be left that share a program: to lower it takes about as long as two runs."""
@@ -54,7 +53,7 @@ class _Flat:
 
     def __call__(self, case: Case) -> Any:
         """What the program returns."""
-        with contextlib.redirect_stdout(io.StringIO()):
+        with silent():
             return self.flat(*_arrays(case))
 
     def run(self) -> Any:
@@ -135,7 +134,10 @@ class Replays:
 
     def again(self, result: Result) -> Result:
         """The result of a case from a run of the kernel itself."""
-        return runner.run(self.kernel, result.case, self.stage) if result.replayed else result
+        if not result.replayed:
+            return result
+        paged = "k_blocks" in result.case.args  # a diagnosis asks which blocks were loaded
+        return runner.run(self.kernel, result.case, self.stage, traces=paged)
 
     def _replay(self, flat: _Flat, case: Case) -> Result | None:
         """The result of a replay; None where it shows anything but an output."""
@@ -154,7 +156,7 @@ class Replays:
         try:
             with (
                 nkisim.record(config=runner.configuration(case), values=False),
-                contextlib.redirect_stdout(io.StringIO()),
+                silent(),
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("ignore")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
-import io
 import linecache
 import os
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 
 from ..stage import Case, Stage
 from ..verdict import NOT_ATTEMPTED, UNUSABLE, WRONG
-from . import refusals
+from . import limits, refusals
 from .problems import (
     CheckError,
     Problem,
@@ -34,6 +33,7 @@ from .problems import (
     problem_of,
     said,
 )
+from .silence import silent
 
 
 @dataclass(eq=False)
@@ -74,7 +74,7 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _beside(file.resolve().parent):
+        with _beside(file.resolve().parent), limits.ending():
             spec.loader.exec_module(module)
     except SyntaxError as error:
         where = f" line {error.lineno}" if error.lineno else ""
@@ -205,8 +205,9 @@ def run(
                 nkisim.record(
                     config=config, keep_results=keep_results, values=values
                 ) as result.run,
-                contextlib.redirect_stdout(io.StringIO()),
+                silent(),
                 _advice(result),
+                limits.ending(),
             ):
                 result.run.traces = traces
                 result.returned = kernel(*args, **case.options)
@@ -226,9 +227,9 @@ def run(
 
 
 def configuration(case: Case) -> Any:
-    """How a case is simulated: on its own target, else on the environment's, and exactly as on the
-    device, whatever else the environment asks for. Raises CheckError for a target that there is
-    not."""
+    """How a case is simulated: on its own target, else on the environment's, exactly as on the
+    device, whatever else the environment asks for, and with a limit of instructions. Raises
+    CheckError for a target that there is not."""
     import nkisim
 
     name = case.target or os.environ.get("NEURON_PLATFORM_TARGET_OVERRIDE") or "trn2"
@@ -238,14 +239,17 @@ def configuration(case: Case) -> Any:
             f"The environment asks for the target {name!r} (NEURON_PLATFORM_TARGET_OVERRIDE), "
             f"which does not exist; the targets are {', '.join(nkisim.TARGETS)}."
         )
-    return nkisim.Config(target=nkisim.TARGETS[known])
+    most = limits.most_instructions(case)
+    return nkisim.Config(target=nkisim.TARGETS[known], most_instructions=most)
 
 
-def attempt(kernel: Any, case: Case, stage: Stage) -> Result:
+def attempt(kernel: Any, case: Case, stage: Stage, traces: bool = False) -> Result:
     """`run`, or the problem of a kernel that need not be run: it is not an entry point of
     this stage, or an empty one."""
     problem = usable(kernel, stage)
-    return run(kernel, case, stage) if problem is None else Result(case, problem=problem)
+    if problem is not None:
+        return Result(case, problem=problem)
+    return run(kernel, case, stage, traces=traces)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,7 @@ SHORT = 1e-2  # the same where the weights may be rounded to 16 bits
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first state that is wrong. `ratio` names got / expected where it is recognised; `cause` a
-    key of mistakes."""
+    """The first state that is wrong. `ratio` names got / expected where it is recognised."""
 
     tile: int
     head: int
@@ -31,7 +30,6 @@ class Divergence:
     got: float
     expected: float
     ratio: str
-    cause: str | None
     label: str
     written: bool = True
 
@@ -212,20 +210,18 @@ def _describe(
     label = attention.label(observed.heads[h])
     if not observed.has(name, t):
         size = float(np.linalg.norm(want[t, h])) if name == "acc" else float(want[t, h])
-        return Divergence(
-            t, observed.heads[h], quantity, float("nan"), size, "", None, label, False
-        )
+        return Divergence(t, observed.heads[h], quantity, float("nan"), size, "", label, False)
     with np.errstate(all="ignore"):
         if name == "acc":
             g, w = float(np.linalg.norm(got[t, h])), float(np.linalg.norm(want[t, h]))
             rescaled = bool(np.allclose(online.acc[t, h], want[t, h], rtol=1e-6))
-            ratio, cause = _vector_ratio(t, h, got, want, context, rescaled)
+            ratio = _vector_ratio(t, h, got, want, context, rescaled)
         else:
             g, w = float(got[t, h]), float(want[t, h])
-            ratio, cause = _scalar_ratio(t, h, name, got, want, context, online)
+            ratio = _scalar_ratio(t, h, name, got, want, context, online)
     if not np.isfinite(g):
         ratio = ""
-    return Divergence(t, observed.heads[h], quantity, g, w, ratio, cause, label)
+    return Divergence(t, observed.heads[h], quantity, g, w, ratio, label)
 
 
 def _by(ratio: float) -> str:
@@ -240,60 +236,50 @@ def _by(ratio: float) -> str:
 
 def _scalar_ratio(
     t: int, h: int, name: str, got: F64, want: F64, context: Context, online: States
-) -> tuple[str, str | None]:
+) -> str:
     ratio = float(got[t, h] / want[t, h])
     known = recognise(ratio, context)
     if name == "m":
         tile_max = float(online.tile_max[t, h])
         if abs(got[t, h] - tile_max) < 1e-3 * max(1.0, abs(tile_max)):
-            return "it is the tile's max", "m replaced"
+            return "it is the tile's max"
         if known is None or "sqrt" not in known:
-            return "", None  # of a max and another max, whose ratio happens to be something
-        return f"{_by(ratio)} = {known}", "scale missing" if known == "sqrt(d)" else None
+            return ""  # of a max and another max, whose ratio happens to be something
+        return f"{_by(ratio)} = {known}"
     if t:
         old = want[t - 1, h] * (
             context.alpha if np.isclose(online.l[t, h], want[t, h], rtol=1e-6) else 1.0
         )
         gain = want[t, h] - old
-        for part, other, phrase in (
-            (old, gain, "the old sum in it is"),
-            (gain, old, "this tile's part of it is"),
-        ):
+        for part, other, phrase in zip((old, gain), (gain, old), TOLD, strict=True):
             share = float((got[t, h] - other) / part) if part else np.nan
             named = recognise(share, context)
-            cause = _part_cause(named, phrase, "l")
-            if named and cause:
-                return f"{phrase} {_by(share)} = {named}", cause
+            if named in TOLD[phrase]:
+                return f"{phrase} {_by(share)} = {named}"
         if abs(got[t, h] - gain) <= 2e-3 * abs(gain):
-            return "it is this tile's sum alone", "l not accumulated"
+            return "it is this tile's sum alone"
         if abs(got[t, h] - old) <= 2e-3 * abs(old):
-            return "this tile's sum is not in it", None
-    return (f"{_by(ratio)} = {known}" if known else _by(ratio)), None
+            return "this tile's sum is not in it"
+    return f"{_by(ratio)} = {known}" if known else _by(ratio)
 
 
-def _part_cause(named: str | None, phrase: str, quantity: str) -> str | None:
-    """What a recognised ratio of a part means."""
-    if phrase.startswith("the old sum"):
-        return {
-            "1/alpha": f"{quantity} not rescaled",
-            "1/alpha squared": f"alpha inverted for {quantity}",
-        }.get(named or "")
-    return {"exp(m_new - m_tile)": "p with the tile's max"}.get(named or "")
+TOLD = {
+    "the old sum in it is": ("1/alpha", "1/alpha squared"),
+    "this tile's part of it is": ("exp(m_new - m_tile)",),
+}
+"""The ratios of the two parts of a sum that tell a mistake."""
 
 
-def _vector_ratio(
-    t: int, h: int, got: F64, want: F64, context: Context, online: bool
-) -> tuple[str, str | None]:
+def _vector_ratio(t: int, h: int, got: F64, want: F64, context: Context, online: bool) -> str:
     """Write acc as a old + b gain and name what is odd about a and b; `online` says that the old
     sum is rescaled."""
     size = float(np.linalg.norm(want[t, h])) or 1.0
     whole = float(got[t, h] @ want[t, h] / size**2)
     if np.linalg.norm(got[t, h] - whole * want[t, h]) <= 2e-3 * np.linalg.norm(got[t, h]):
         known = recognise(whole, context)
-        cause = "divided inside the loop" if known == "1/l" else None
-        return (f"{_by(whole)} = {known}" if known else _by(whole)), cause
+        return f"{_by(whole)} = {known}" if known else _by(whole)
     if not t:
-        return "", None
+        return ""
     for keep in (context.alpha, 1.0) if online else (1.0, context.alpha):
         old = want[t - 1, h] * keep
         gain = want[t, h] - old
@@ -303,19 +289,13 @@ def _vector_ratio(
             got[t, h]
         ):
             continue
-        for share, other, phrase in (
-            (float(a), b, "the old sum in it is"),
-            (float(b), a, "this tile's part of it is"),
-        ):
-            named = recognise(share, context)
-            cause = _part_cause(named, phrase, "acc")
-            if named and cause and abs(other - 1) < 5e-3:
-                return f"{phrase} {_by(share)} = {named}", cause
+        for share, other, phrase in zip((a, b), (b, a), TOLD, strict=True):
+            named = recognise(float(share), context)
+            if named in TOLD[phrase] and abs(other - 1) < 5e-3:
+                return f"{phrase} {_by(float(share))} = {named}"
         if abs(a) < 2e-3:
-            return "it is this tile's part alone", "acc not accumulated"
+            return "it is this tile's part alone"
         if abs(b) < 2e-3:
-            return "this tile's part is not in it", None
-        return (
-            f"the old sum in it is {a:.3g} times, this tile's part {b:.3g} times what it must be"
-        ), None
-    return "", None
+            return "this tile's part is not in it"
+        return f"the old sum in it is {a:.3g} times, this tile's part {b:.3g} times what it must be"
+    return ""

@@ -68,10 +68,7 @@ def _flow(
         if inputs is not None:
             raise
         return str(error)  # the stage's own inputs cannot be made: this Python has no bfloat16
-    problem = runner.usable(kernel, lesson)
-    if problem is not None:
-        return problem.sentence
-    result = runner.run(kernel, case, lesson, traces=True)
+    result = runner.attempt(kernel, case, lesson, traces=True)
     if result.problem is not None:
         return result.problem.sentence
     if result.run is None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from nkisim.machine.counts import size_of
 
 from ..reference import splitting
 from ..reference.attention import Attention
@@ -35,9 +33,7 @@ def loads(run: Any, name: str, d: int, n: int) -> list[Load]:
     before = 0
     for program in run.programs:
         for at, record in program.tape.placed():
-            signature, places = record[0], record[5:-1]
-            for place, meta in enumerate(signature.srcs):
-                buffer, offset = places[2 * place], places[2 * place + 1]
+            for buffer, offset, meta in record.srcs if record.signature.read else ():
                 if meta.space == "hbm" and buffer.label == name and buffer.role == "input":
                     started = int(np.searchsorted(program.instances, at, side="right"))
                     heads, keys = _read(offset, meta.shape, meta.strides, d, n)
@@ -113,7 +109,10 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     if run is None:
         return list(views)
     if whole.block:
-        return in_steps(run, whole)
+        taken = blocks.order(run, whole)
+        if taken is None:
+            return [None, whole]  # it read other blocks, or nobody kept which
+        return [whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)]
     made = loads(run, _k_name(run, whole), whole.d, whole.n)
     if whole.splits:
         parts = dealt(made, whole.n)
@@ -134,48 +133,6 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
 
 def _taken(whole: Attention, order: Keys) -> Attention:
     return replace(whole, k=whole.k[..., order], v=whole.v[..., order], order=order)
-
-
-def in_steps(run: Any, whole: Attention) -> list[Attention | None]:
-    """A paged cache as a kernel took it, where its loads are known and bring a sequence's keys; or,
-    where it is not known what they picked, as it may have: in order, or some positions of all
-    blocks of a chunk at a time, as the loads' shapes show; None where they do not show it."""
-    taken = blocks.order(run, whole)
-    if taken is not None:
-        return [whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)]
-    if run.traces:
-        return [None, whole]  # it read other blocks
-    shape = next((load for load in _gathers(run, whole)), None)
-    block, n = whole.block, whole.n
-    if shape is None:
-        return [whole]
-    lanes, step = shape[0], size_of(shape[1:-1])
-    if len(shape) == 2 and lanes == block:
-        unsure = lanes == n // block
-        return [None, whole] if unsure else [whole]
-    if step >= block and lanes * block >= n:
-        return [whole]
-    chunks = [np.arange(a, min(a + lanes, n // block)) for a in range(0, n // block, lanes)]
-    steps = [np.arange(a, min(a + step, block)) for a in range(0, block, step)]
-    found: list[Attention | None] = []
-    for back in (1, -1):
-        for around in (1, -1):
-            order = [
-                (j[:, None] * block + at).reshape(-1)
-                for j in chunks[::back]
-                for at in steps[::around]
-            ]
-            found.append(_taken(whole, np.concatenate(order)))
-    return [*found, whole]
-
-
-def _gathers(run: Any, whole: Attention) -> Iterator[tuple[int, ...]]:
-    """The shapes of the loads from the pool of K: its first input of four axes."""
-    for program in run.programs:
-        pools = [b for b in program.buffers if b.role == "input" and len(b.meta.shape) == 4]
-        for record in program.records():
-            if pools and any(read.buffer is pools[0] for read in record.srcs):
-                yield tuple(record.written[0].meta.shape)
 
 
 def _k_name(run: Any, attention: Attention) -> str:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from .. import stage
 from ..reference.attention import Attention
 from ..reference.text import DIGITS
-from ..running import refusals, runner, tolerance
+from ..running import refusals, runner
+from ..running.answer import answered
 from ..stage import Case
 from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
@@ -87,12 +88,7 @@ def trace(
         kernel = lesson.twin
     if inspect.isgeneratorfunction(kernel):
         return _twin_trace(lesson, case, attention, kernel)
-    problem = runner.usable(kernel, lesson)
-    result = (
-        runner.Result(case, problem=problem)
-        if problem is not None
-        else runner.run(kernel, case, lesson, traces=True)
-    )
+    result = runner.attempt(kernel, case, lesson, traces=True)
     if result.problem is not None:
         return Trace(
             lesson.title,
@@ -102,18 +98,7 @@ def trace(
             missing=result.problem.sentence,
             outcome=result.problem.outcome,
         )
-    return of_run(lesson, case, result.run, _is_right(lesson, case, result.output))
-
-
-def _is_right(lesson: stage.Stage, case: Case, output: Any) -> bool:
-    """Whether an output is as near to the oracle's as a right kernel's is."""
-    expected = lesson.expected(case)
-    assert lesson.attention is not None and output is not None
-    with np.errstate(all="ignore"):
-        error = np.abs(output.astype(np.float64) - expected)
-    if lesson.tolerance is not None:
-        return bool((error <= lesson.tolerance(case)).all())
-    return tolerance.allows(lesson.attention, case, error.reshape(-1, error.shape[-1]))
+    return of_run(lesson, case, result.run, not answered(lesson, result).wrong)
 
 
 def _digits(case: Case) -> int:
@@ -141,36 +126,24 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
     wrong: a kernel may keep one in its own way."""
     assert lesson.attention is not None
     attention = lesson.attention(case)
+
+    def nothing(why: str) -> Trace:
+        target = "" if run is None else run.target
+        return Trace(lesson.title, case.family, (), attention.n_q_heads, target, missing=why)
+
     if run is None:
-        return Trace(
-            lesson.title,
-            case.family,
-            (),
-            attention.n_q_heads,
-            missing="The real SDK runs this kernel and shows no state; the trace needs "
-            "the simulator.",
+        return nothing(
+            "The real SDK runs this kernel and shows no state; the trace needs the simulator."
         )
     whole, views = attention, lesson.views(attention)
     attention, observed = divergence.view(run, whole, views, lesson.states)
     if observed is None and reads.as_read(run, whole, views)[0] is None:
-        return Trace(
-            lesson.title,
-            case.family,
-            (),
-            attention.n_q_heads,
-            run.target,
-            missing="The kernel takes its keys in tiles of different sizes, and not from the "
-            "first to the last: which of them an update saw is not known, so no state is shown.",
+        return nothing(
+            "The kernel takes its keys in tiles of different sizes, and not from the first to the "
+            "last: which of them an update saw is not known, so no state is shown."
         )
     if observed is None:
-        return Trace(
-            lesson.title,
-            case.family,
-            (),
-            attention.n_q_heads,
-            run.target,
-            missing=_no_names(run),
-        )
+        return nothing(_no_names(run))
     notes = _notes(observed, attention)
     rows = rows_of(observed, attention)
     found = None

@@ -8,8 +8,6 @@ for token and layer for layer.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +17,8 @@ import numpy as np
 import nkisim
 
 from .. import stage as stages
-from ..running import problems, runner, worked
+from ..running import limits, problems, runner, worked
+from ..running.silence import silent
 from ..verdict import WRONG
 from . import charmodel
 from .caches import CACHES, Cache, NumpyCache
@@ -151,20 +150,25 @@ def _decode(
     call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
     if problems.package_of(kernel) == "nkisim":
         call = ReplayedKernel(kernel)
+    config = replace(
+        nkisim.Config.from_environment(),
+        most_instructions=limits.most(c.q_heads * c.layers, n_prompt + tokens),
+    )
     for position in range(n_prompt + tokens - 1) if problem is None else ():
         attended: list[F32] = []
         attention = _kept(step, cache, model, call, attended)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                with nkisim.record() as run:
-                    if isinstance(call, ReplayedKernel):
-                        call.begin(run)
-                    logits = model.step(read[position], position, attention)
+            with silent(), limits.ending(), nkisim.record(config=config) as run:
+                if isinstance(call, ReplayedKernel):
+                    call.begin(run)
+                logits = model.step(read[position], position, attention)
                 costs = _costs(run, call, counted)
         except _NoAnswer as error:
             problem = problems.Problem(WRONG, "output", str(error))
             break
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             problem = _failed(error, lesson, author, step, position)
             break
         if len(run) or not costs:  # what was replayed ran on no other target
@@ -206,7 +210,7 @@ def _kept(
 
 
 def _failed(
-    error: Exception, lesson: stages.Stage, author: Any, step: AttentionStep, position: int
+    error: BaseException, lesson: stages.Stage, author: Any, step: AttentionStep, position: int
 ) -> problems.Problem:
     """The sentence about an error in the `author`, a kernel of `lesson` or a step of stage 10."""
     problem = problems.problem_of(error, author, lesson, f"{position + 1} keys in the cache")

@@ -157,6 +157,10 @@ def passages(draw: Draw = OWN) -> tuple[Passage, ...]:
 
 
 # -- running a step over a passage -----------------------------------------------------------------
+MOST_CALLS = 1000
+"""Of the kernel, in one step; one is enough."""
+
+
 class Refusal(Exception):
     """The kernel does not take what the step gives it; the text is one sentence."""
 
@@ -179,6 +183,8 @@ class StandInKernel:
         self.calls: list[Call] = []
 
     def __call__(self, q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> F32:
+        if len(self.calls) >= MOST_CALLS:
+            raise Refusal(f"{MOST_CALLS:,} calls for one token and layer are too many.")
         try:
             validate_grouped({"q": q, "k": k, "v": v, "softmax_scale": softmax_scale})
         except InputError as error:

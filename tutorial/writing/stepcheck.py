@@ -20,7 +20,7 @@ from .. import stage
 from ..inputs.draw import OWN, Draw
 from ..reference.mistake import Mistake
 from ..reference.text import short
-from ..running import problems, runner
+from ..running import limits, problems, runner
 from ..running.problems import Problem
 from ..running.worked import StandIn
 from ..stage import Budget, Case, InputError, Stage
@@ -65,7 +65,9 @@ def judge(
     for done, passage in enumerate(taken):
         if progress is not None:
             progress(done, len(taken), passage.family)
-        answers.append(answer(lesson, step, passage))
+        answers.append(given := answer(lesson, step, passage))
+        if given.problem is not None and given.problem.kind == "no end":
+            break  # it would take as long again
     if progress is not None:
         progress(len(taken), len(taken), "")
     families = tuple(passage.family for passage in taken)
@@ -106,12 +108,15 @@ def answer(lesson: Stage, step: Callable[..., Any], passage: Passage) -> Answers
         kernel.calls = []
         where = _where(passage, place)
         try:
-            output = take(step, place, cache, passage.model, kernel)
+            with limits.ending():
+                output = take(step, place, cache, passage.model, kernel)
+        except KeyboardInterrupt:
+            raise
         except Refusal as refused:
             said = f"{where}: the kernel refuses what the step gives it: {refused}"
             given.problem = Problem(WRONG, "refused by the kernel", said)
             break
-        except Exception as error:
+        except BaseException as error:
             found = problems.problem_of(error, step, lesson, where)
             said = found.sentence.replace("The kernel", f"{where}: the step", 1)
             given.problem = replace(found, sentence=said) if found.outcome == WRONG else found

@@ -354,6 +354,7 @@ BREAKS = {
 ELSEWHERE = {
     "target": "see test_instructions_of_later_generations_are_refused_on_earlier_ones",
     "input": "an argument, see test_an_input_of_a_dtype_that_nki_lacks_is_refused",
+    "instruction-limit": "a choice of the run, see tests/nkisim/execution/test_limit.py",
     "outside-kernel": "see test_a_function_of_the_language_outside_a_kernel_is_refused",
 }
 
