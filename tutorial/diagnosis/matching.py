@@ -4,6 +4,7 @@ kernel was run on."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -73,6 +74,7 @@ def recognised(evidence: Evidence) -> Match | None:
     others = [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
+        found: list[Match] = []
         for tiling in first.tilings():
             tried = _quickest_first(first, others, tiling)
             matches = [
@@ -81,13 +83,14 @@ def recognised(evidence: Evidence) -> Match | None:
                 if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
             possible = _possible(evidence, matches)
-            if possible:
-                return _best(evidence, possible)
+            found += possible
+            best = _best(evidence, found)
             # the loads of a paged cache do not say which keys they bring: another tiling may fit,
             # and scores kept on chip in one text of the method are those of another
+            paged = tiling.rule in (POSITIONS, BLOCKS)
             one_way = evidence.recorded is None or evidence.alpha_formed
-            if matches and one_way and tiling.rule not in (POSITIONS, BLOCKS):
-                return _best(evidence, possible)
+            if best or (not paged and (possible or (matches and one_way))):
+                return best
     return None
 
 
@@ -154,8 +157,7 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
     if matches and evidence.silent:
-        seen = [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
-        matches = [match for match in matches if all(one.may_be(match) for one in seen)]
+        matches = [match for match in matches if all(one.may_be(match) for one in _seen(evidence))]
     return matches
 
 
@@ -192,6 +194,12 @@ def _longest(evidence: Evidence) -> Trial | None:
     """The wrong trial with the most keys: more of what a kernel carries on shows there."""
     longest = max((t for t in evidence.trials if t.wrong), key=lambda t: t.problem.n)
     return tried_on(evidence.stage, evidence.kernel, longest.case, keep_results=True)
+
+
+@lru_cache(maxsize=1)
+def _seen(evidence: Evidence) -> list[Recorded]:
+    """What was recorded where the kernel is wrong, and where it is right."""
+    return [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
 
 
 def _right_one(evidence: Evidence) -> Trial | None:

@@ -170,14 +170,12 @@ class Trial:
 
     @property
     def step(self) -> int:
-        """How many positions of every block a kernel of a paged cache takes at a time, as its
-        loads show; all where they do not."""
+        """How many positions of every block it takes at a time; all where no load shows it."""
         return next((shape[1] for shape in self._loaded if len(shape) == 3), LANES)
 
     @property
     def _lanes(self) -> int:
-        """How many blocks it takes at a time, one on each partition; all that there are where its
-        loads do not show it."""
+        """How many blocks it takes at a time, one on each partition; 128 where no load shows it."""
         return max((shape[0] for shape in self._loaded), default=LANES)
 
     @property

@@ -101,6 +101,7 @@ score, nl.fp32.min.
 The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
 below the length: padding = position >= length.
     padding = keys < lengths[b] <R>
+    qk = where => qk = where(padding, {0|qk}, full(qk.shape, LOWEST))
 == mask in the last tile only
 Only the last tile is masked: a sequence may end in any tile.
     padding = (keys >= lengths[b]) * (t == len(tiles) - 1) <R>

@@ -96,14 +96,10 @@ Only the first positions of every block are read: the loop over a block must vis
         == tiles[0][0] % block|}]):
 == one position of every step in the weighted sum
 Only one position of every step is in the weighted sum: l counts the others, and acc must too.
-    acc = acc * alpha + where(keys % <S> == {0|<S> - 1}, p, 0) @ v_tile.T
+    acc = acc * alpha + <p> @ v_tile.T
 == one position of every step in the sum
 Only one position of every step is in the sum of the weights: acc counts the others, and l must too.
-    l = l * alpha + where(keys % <S> == {0|<S> - 1}, p, 0).sum(axis=1, keepdims=True)
-== mask inverted
-The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
-below the length: padding = position >= length.
-    qk = where => qk = where(padding, {0|<last>}, full(qk.shape, LOWEST))
+    l = l * alpha + <p>.sum(axis=1, keepdims=True)
 == mask of K and V inverted
 The mask that clears K and V is the wrong way round: the keys that count are cleared, and those of
 the padding stay. Clear what lies past the length.
@@ -154,7 +150,6 @@ and in V alike.
         "|keys // block - keys.min() // block|0 * keys + keys.min() // block"
         "|minimum(keys // block + 1, len(block_table[b]) - 1)"
         "|where(keys // block > 127, keys // block - 128, keys // block)",
-        "last": "where(keys >= -(-lengths[b] // block) * block, 0, qk)",
         "L": "{|& entry = where(keys // block < lengths[b], <T>, -1)"
         "|& entry = where(keys // block * block < lengths[b], <T>, -1)}",
         "T": "block_table[b][keys // block]",
@@ -166,6 +161,7 @@ and in V alike.
         "|block - 1 - keys % block|keys % block % 16"
         "|keys % block - keys % <S>|keys - 2 * (keys % <S>) + <S> - 1 - keys // block * block}",
         "at": "keys // block % 128",
+        "p": "where(keys % <S> == {0|<S> - 1}, p, 0)",
         "S": "len(set(tiles[0] % block))",
     },
 )
