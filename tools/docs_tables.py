@@ -150,13 +150,16 @@ def main(arguments: list[str]) -> int:
         return 2
     stale = []
     for page in pages():
+        before = page.read_text(encoding="utf-8")
+        if not any(mark.search(before) for mark in (GENERATED, RUNNABLE, TRANSCRIPT)):
+            continue  # and needs no folder to work in
         try:
             with scratch():
                 text = current(page)
         except DocsError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        if text == page.read_text(encoding="utf-8"):
+        if text == before:
             continue
         stale.append(page.relative_to(ROOT).as_posix())
         if not arguments:

@@ -184,20 +184,20 @@ class Stage:
     cost counts as well. `attention` and `states` translate a case for the trace and the diagnosis;
     the former is None for a stage that is not attention. `views` gives the problems whose states a
     kernel may hold where these are not the whole one's: those of its splits. `tile` gives how many
-    keys the worked solution takes at a time. `reads` gives how
-    often the stage's method reads each argument, `once(case)` the bytes of one such reading where
-    that is not the whole argument, and `must_read(case)` the bytes of each that no right kernel can
-    leave out. `shared(case, run, again)` is the sentence about work that is not shared as the stage
-    asks; `again(args)` runs the kernel with other arguments on shapes alone. `questions` and
-    `broken` are what the notebook asks for a prediction and gives to diagnose. `known` are mistakes
-    that only this stage allows; `refusals` are patterns of the simulator's message where one of
-    them breaks a rule, in which {v} is what the kernel calls v. `probes` are small inputs on which
-    a wrong kernel is run once more. `tolerance` gives the largest error of each output element
-    where it is not one of the fixed ones; a stage that has it takes 16-bit inputs, and keeps its
-    state in float32 all the same. `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of
-    a stage whose entry point is not a kernel itself: judge(stage, entry point, inputs, progress,
-    draw) as in `check`, which it answers for. `dialect` is the one that the kernel must be written
-    in, "nki"; None where either will do.
+    keys the worked solution takes at a time. `reads` gives how often the stage's method reads each
+    argument, `once(case)` the bytes of one such reading where that is not the whole argument, and
+    `must_read(case)` the bytes of each that no right kernel can leave out. `shared(case, run,
+    again)` is the sentence about work that is not shared as the stage asks; `again(args)` runs the
+    kernel with other arguments on shapes alone. `questions` and `broken` are what the notebook asks
+    for a prediction and gives to diagnose. `known` are mistakes that only this stage allows;
+    `refusals` are patterns of the simulator's message where one of them breaks a rule, in which {v}
+    is what the kernel calls v. `probes` are small inputs on which a wrong kernel is run once more.
+    `tolerance` gives the largest error of each output element where it is not one of the fixed
+    ones; a stage that has it takes 16-bit inputs, and keeps its state in float32 all the same.
+    `ladder` is a `ladder.Ladder` of kernels. `judge` is the check of a stage whose entry point is
+    not a kernel itself: judge(stage, entry point, inputs, progress, draw) as in `check`, which it
+    answers for. `dialect` is the one that the kernel must be written in, "nki"; None where either
+    will do.
     """
 
     number: int
@@ -216,7 +216,7 @@ class Stage:
     cost_case: str = "random"
     reads: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys("qkv", 1))
     attention: Callable[[Case], Attention] | None = None
-    states: Callable[[Attention, int], States] | None = online_states
+    states: Callable[[Attention, int], States] = online_states
     views: Callable[[Attention], tuple[Attention, ...]] = _itself
     tile: Callable[[Attention], int] = _lanes
     beyond: Callable[..., tuple[Case, ...]] = _nothing
@@ -282,7 +282,8 @@ class Stage:
         a line of the method, written wrongly. Only for a stage that is attention."""
         assert self.attention is not None
         options |= zip(self.options, args[len(self.parameters) :])
-        whole = self.attention(Case("", "", dict(zip(self.parameters, args)), options))
+        own = (np.array(x) if isinstance(x, np.ndarray) else x for x in args)
+        whole = self.attention(Case("", "", dict(zip(self.parameters, own)), options))
         held = self.views(whole)[0]
         passes = self.states is pass_states
         yield from tile_by_tile.states(held, tile or self.tile(held), passes, line)

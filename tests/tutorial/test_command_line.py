@@ -69,7 +69,11 @@ UNUSABLE = [
         "def decode_attention_fwd(q, k, v, softmax_scale=None):\n    return q + k\n",
         "put @nki.jit above it",
     ),
-    ("number.py", "decode_attention_fwd = 3\n", "decode_attention_fwd is of type int"),
+    (
+        "number.py",
+        "decode_attention_fwd = 3\n",
+        "decode_attention_fwd is of type int, which cannot be called",
+    ),
     ("notes.txt", "These are notes, not Python.\n", "SyntaxError"),
 ]
 

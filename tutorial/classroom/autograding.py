@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,16 @@ EXERCISE, CHECK = "exercise", "check"
 _BENCHES: dict[Setting, Bench] = {}
 
 
+@dataclass(frozen=True)
 class Judged:
-    """A step of nbgrader's autograding: called with a notebook, it writes the check's output."""
+    """A step of nbgrader's autograding: called with a notebook, it writes the check's output.
+    `course` is nbgrader's folder, in which `seed.txt` keeps the word of the hidden inputs; `level`
+    says how much the feedback tells."""
 
-    def __init__(
-        self,
-        course: str | Path,
-        level: str = feedback.FULL,
-        rubric: str | Path | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        """`course` is nbgrader's folder, in which `seed.txt` keeps the word of the hidden inputs;
-        `level` says how much the feedback tells."""
-        self.course = str(course)
-        self.level = level
-        self.rubric = None if rubric is None else str(rubric)
-        self.limits = limits or Limits()
+    course: str | Path
+    level: str = feedback.FULL
+    rubric: str | Path | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def __call__(self, notebook: Any, resources: Mapping[str, Any]) -> tuple[Any, Any]:
         """The notebook with the check's output; every other cell without any."""

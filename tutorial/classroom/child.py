@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,17 +31,15 @@ MOST_SENTENCE = 4000
 _DEVICES = ("/dev/zero", "/dev/random", "/dev/urandom")
 
 
+@dataclass(eq=False)
 class Child:
     """One submission: its kernel, and what the judge asks of it."""
 
-    def __init__(
-        self, reader: IO[bytes], writer: IO[bytes], lesson: stage.Stage, file: Path
-    ) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.lesson = lesson
-        self.file = file
-        self.kernel: Any = None
+    reader: IO[bytes]
+    writer: IO[bytes]
+    lesson: stage.Stage
+    file: Path
+    kernel: Any = None
 
     def serve(self) -> None:
         """Answer until the pipe is closed."""

@@ -100,12 +100,12 @@ class Judge:
         remove(self.folder)
 
 
+@dataclass(eq=False)
 class Bench:
     """One judge, begun when it is needed and again after it has fallen over."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.sitting: Judge | None = None
+    setting: Setting
+    sitting: Judge | None = None
 
     def judged(self, task: Task) -> dict[str, Any]:
         """The result of one submission, whatever happens to the judge."""

@@ -19,6 +19,7 @@ import signal
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -34,25 +35,19 @@ _MOST_FILES = 10_000
 _MOST_LEFT = 4  # the kernel's file, and its program's
 
 
+@dataclass(eq=False)
 class Guard:
-    """Who stands between a judge and a child."""
+    """Who stands between a judge and a child. `pid` is the child's process; 0 where the system
+    cannot fork, and it runs in this one."""
 
-    def __init__(
-        self,
-        reader: IO[bytes],
-        writer: IO[bytes],
-        job: dict[str, Any],
-        folder: Path,
-        pid: int,
-        apart: bool,
-    ) -> None:
-        self.reader, self.writer = reader, writer
-        self.job, self.folder = job, folder
-        self.pid = pid
-        """The child's process; 0 where the system cannot fork, and it runs in this one."""
-        self.apart = apart
-        self.why = "its process ended"
-        self.done = threading.Event()
+    reader: IO[bytes]
+    writer: IO[bytes]
+    job: dict[str, Any]
+    folder: Path
+    pid: int
+    apart: bool
+    why: str = "its process ended"
+    done: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, to_child: IO[bytes], from_child: IO[bytes]) -> None:
         """Hand on questions and answers until the judge ends it. Raises Broken where the judge is

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import stat
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import stage
+from ..workspace.own import code_cells
 from . import names
 
 PATTERN = r"(?P<student>.+?)[-_ ]+stage[-_ ]*(?P<stage>\d+)(?!\d).*\.(py|ipynb)"
@@ -225,13 +225,9 @@ def _read(folder: Path, student: str, lesson: stage.Stage, path: Path) -> Submis
 def _exercise(text: bytes, lesson: stage.Stage) -> str | None:
     """The cell of a notebook that holds the exercise: the one with the tag "blank", or, where that
     is left as it was, the last other one that defines the entry point. None where there is none."""
-    try:
-        cells = json.loads(text)["cells"]
-        code = [c for c in cells if c["cell_type"] == "code"]
-        sources = ["".join(c["source"]) for c in code]
-        tagged = ["blank" in c.get("metadata", {}).get("tags", []) for c in code]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    begun = [_begun(source, lesson) for source in sources]
-    found = [at for at in zip(begun, tagged, range(len(code))) if any(at[:2])]
-    return as_python(sources[max(found)[2]]) if found else None
+    found = [
+        (_begun(source, lesson), tagged, place, source)
+        for place, (source, tagged) in enumerate(code_cells(text))
+    ]
+    chosen = max((cell for cell in found if any(cell[:2])), default=None)
+    return None if chosen is None else as_python(chosen[3])

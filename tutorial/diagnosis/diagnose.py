@@ -44,7 +44,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if done is not None:
         return _report(evidence, evidence.clearest, *done)
     if evidence.stores_zeros:
-        return _report(evidence, evidence.first, *ZEROS)
+        more = f" {said}" if (said := placing.missing(evidence)) else ""
+        return _report(evidence, evidence.first, ZEROS[0], ZEROS[1] + more)
     low = evidence.low_precision if evidence.like_rounding else None
     match = None if low is not None else matching.recognised(evidence)
     if match is not None:

@@ -139,13 +139,13 @@ class Evidence:
         asked = [case.family for case in self.stage.cases()]
         own = len(self.answers) == 1 and self.answers[0].result.case.family not in asked
         probes = () if own else self.stage.probes()
-        self.probed: list[Trial] = []
         odd = [case for case in probes if case.options.get("softmax_scale", 1) <= 0]
         answered = self._tried([case for case in probes if case not in odd])
         if not any(made.wrong for made in answered):
             answered += self._tried(odd)
-        if any(made.wrong for made in answered):
-            self.probed = answered
+        wrong = any(made.wrong for made in answered)
+        self.probed = answered if wrong else []
+        if wrong:
             # a paged kernel goes through its blocks as their size asks: all probes have the same
             paged = "k_blocks" in answered[0].case.args
             return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
@@ -208,8 +208,11 @@ class Evidence:
 
     @cached_property
     def told_by_numbers(self) -> bool:
-        """Whether a wrong row has numbers in it, and not only zeros, infinities and NaN."""
-        return any(tells(trial.got[trial.off]).any() for trial in self.trials)
+        """Whether a wrong row has numbers in it, and not only zeros, infinities and NaN; a row
+        without keys where no other is wrong."""
+        no_keys = not any(trial.shown(False) for trial in self.trials)
+        rows = (trial.got[trial.off & (trial.has_keys | no_keys)] for trial in self.trials)
+        return any(tells(row).any() for row in rows)
 
     @cached_property
     def silent(self) -> bool:
@@ -307,11 +310,7 @@ class Evidence:
 
     def is_plain(self, i: int) -> bool:
         """Whether there is an infinity or a NaN in the output of a case, and none in its inputs."""
-        args = self.answers[i].result.case.args.values()
-        return (
-            all(np.isfinite(x).all() for x in args if isinstance(x, np.ndarray))
-            and not np.isfinite(self.answers[i].output).all()
-        )
+        return self._checked(i).plain and not bool(np.isfinite(self.answers[i].output).all())
 
     def _is_small(self, made: Any, i: int) -> bool:
         """Whether an instruction gives one element a row of the state, and not one a key."""

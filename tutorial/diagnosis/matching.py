@@ -13,7 +13,7 @@ from ..reference import edits, twins
 from .candidate import Candidate, Match, same_kind
 from .evidence import Evidence
 from .recorded import Recorded
-from .trial import LANES, Misfit, Tiling, Trial
+from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
 from .trial import trial as tried_on
 
 FAR_BELOW = ("probe: lower", "probe: lowest")
@@ -62,8 +62,8 @@ def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:
 def recognised(evidence: Evidence) -> Match | None:
     """The mistake that answers like the kernel on every probe; None if there is no such one.
 
-    One of the cases that the check ran may disagree: their scores can be so large that fp32 rounds
-    two ways apart.
+    One of the cases that the check ran may disagree, where all inputs are finite: their scores can
+    be so large that fp32 rounds two ways apart.
     """
     trials = evidence.trials
     clear = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
@@ -80,8 +80,10 @@ def recognised(evidence: Evidence) -> Match | None:
                 for candidate in made
                 if (misfit := _fit(evidence, first, tried, candidate)) is not None
             ]
-            if matches:
-                return _best(evidence, matches)
+            possible = _possible(evidence, matches)
+            # the loads of a paged cache do not say which keys they bring: another tiling may fit
+            if possible or (matches and tiling.rule not in (POSITIONS, BLOCKS)):
+                return _best(evidence, possible)
     return None
 
 
@@ -119,7 +121,7 @@ def _fit(
         if _may_differ(first, trial):
             continue
         missed += 1
-        if trial is first or trial in evidence.probed or missed > 1:
+        if trial is first or trial in evidence.probed or missed > 1 or not trial.plain:
             return None
     explains = any(one.explains for one in total)
     return float(np.mean([one.parts for one in total])) if explains else None
@@ -141,18 +143,23 @@ def _misfit(trial: Trial, candidate: Candidate, tiling: Tiling) -> Misfit | None
     return trial.misfit(candidate.text, tiling, candidate.in_turn, no_keys)
 
 
-def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
-    """Of the matches that fit as well as the best one, the one that what was recorded supports;
-    else the earliest."""
+def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
+    """The matches that nothing which was recorded speaks against."""
     if not evidence.reads_all_keys:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
-    if evidence.recorded is None:
-        matches = [m for m in matches if "recorded" not in m.candidate.mistake.flags]
-    if evidence.silent:
+    if matches and evidence.silent:
         seen = [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
         matches = [match for match in matches if all(one.may_be(match) for one in seen)]
+    return matches
+
+
+def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
+    """Of the matches that fit as well as the best one, the one that what was recorded supports;
+    else the earliest."""
+    if evidence.recorded is None:
+        matches = [m for m in matches if "recorded" not in m.candidate.mistake.flags]
     fewest = min((match.misfit for match in matches), default=0.0)
     good = [m for m in matches if m.misfit <= SAME_FIT * fewest + 1e-3]
     recorded = evidence.recorded is not None
@@ -165,7 +172,7 @@ def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:
         return best[0]
     if not recorded:
         best = [match for match in best if _fits_all(evidence, match)]
-    # infinities and NaN in the same places: nothing tells which of several mistakes it is
+    # zeros, infinities and NaN in the same places: nothing tells which of several mistakes it is
     shown = [match for match in best if "shown" in match.candidate.mistake.flags]
     kinds = {match.candidate.mistake.kind for match in shown or best}
     return (shown or best)[0] if len(kinds) == 1 else None

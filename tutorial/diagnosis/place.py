@@ -128,9 +128,8 @@ def advice(evidence: Evidence, placed: bool) -> str:
         shape = f"Right on {len(right)} of {tried} input families"
     else:
         shape = "Wrong on every input family"
-    missing = _read(evidence)
-    if missing:
-        return f"{shape}. {missing}"
+    if said := missing(evidence):
+        return f"{shape}. {said}"
     if not placed and (said := factor(evidence)):
         return f"{shape}.{said}"
     if placed:
@@ -186,7 +185,7 @@ def _after_the_tiles(evidence: Evidence) -> str:
     )
 
 
-def _read(evidence: Evidence) -> str | None:
+def missing(evidence: Evidence) -> str | None:
     """A sentence if a part of K or V is never read, or read more often than the stage's method
     needs."""
     answer = evidence.answers[evidence.first]

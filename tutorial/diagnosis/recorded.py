@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Recorded:
         told += [self._own_m(ran)] if splits else []
         found = self.evidence.overflow
         # a merge has factors besides, and NaN in the padding comes before any overflow
-        made = None if splits or not self._plain else _overflow(ran)
+        made = None if splits or not self.trial.plain else _overflow(ran)
         if found is not None and made is not None:
             told.append(float(found[0] == made))
         against = [self._share(name, _but(right, name, alone, ran)) for name in ("l", "acc")]
@@ -94,14 +94,18 @@ class Recorded:
         if ran is None or not run:
             return True
         named = named_state(run.names())
+        acc = _joined([x for own in named.get("acc", []) for x in _written(run, own)])
+        if acc.any() and not _numbers(ran, "acc").any():
+            return False
         written = [_written(run, own) for own in named.get("m", [])]
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
         online = "alpha" in ran.kept
         if made.size and not self._may_be_m(_numbers(ran, "m"), made, last, online):
             return False
-        if self._plain and not self._holds(ran, "top"):
+        plain = self.trial is None or self.trial.plain
+        if plain and not self._holds(ran, "top"):
             return False
-        if not made.size and online and self._plain and not self._holds(ran, "m"):
+        if not made.size and online and plain and not self._holds(ran, "m"):
             return False
         if match.candidate.mistake not in ATTENTION:
             return True  # it is about lengths, splits or blocks, which l may hold in many ways
@@ -169,12 +173,6 @@ class Recorded:
                 if _among(turned, shown).mean() >= MOST:
                     return bool(_among(own, np.sort(turned)).all())
         return False
-
-    @cached_property
-    def _plain(self) -> bool:
-        """Whether all inputs of the recorded trial are finite."""
-        given = self.trial.case.args.values() if self.trial is not None else ()
-        return all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
 
     def _as_finite(self, name: str, ran: evaluation.Ran) -> float | None:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where

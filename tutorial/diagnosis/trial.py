@@ -123,6 +123,12 @@ class Trial:
         return self.problem.row_lengths > 0
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether all inputs are finite."""
+        given = self.case.args.values()
+        return all(np.isfinite(x).all() for x in given if isinstance(x, np.ndarray))
+
+    @cached_property
     def wrong(self) -> bool:
         """Whether a row is wrong."""
         return bool(self.off.any())
@@ -156,21 +162,30 @@ class Trial:
             return int(self.case.args["block_table"].shape[1] * self.case.args["k_blocks"].shape[2])
         return self.problem.n
 
+    @cached_property
+    def _loaded(self) -> list[tuple[int, ...]]:
+        """The shapes of the tiles that a kernel of a paged cache loads."""
+        tiles = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
+        return [shape for shape in tiles if len(shape) > 1 and shape[-1] == self.problem.d]
+
     @property
-    def _step(self) -> int:
+    def step(self) -> int:
         """How many positions of every block a kernel of a paged cache takes at a time, as its
         loads show; all where they do not."""
-        d = self.problem.d
-        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
-        return next((s[1] for s in loads if len(s) == 3 and s[2] == d), LANES)
+        return next((shape[1] for shape in self._loaded if len(shape) == 3), LANES)
+
+    @property
+    def _lanes(self) -> int:
+        """How many blocks it takes at a time, one on each partition; all that there are where its
+        loads do not show it."""
+        return max((shape[0] for shape in self._loaded), default=LANES)
 
     @property
     def _several_blocks(self) -> bool:
-        """Whether a kernel of a paged cache loads the keys of several blocks at a time, a key to a
-        partition."""
-        block, d = int(self.case.args["k_blocks"].shape[2]), self.problem.d
-        loads = (made.dst[0].shape for made in self.instructions if made.op.startswith("dma"))
-        return any(len(s) == 2 and s[1] == d and s[0] > block and s[0] % block == 0 for s in loads)
+        """Whether it loads the keys of several blocks at a time, a key to a partition."""
+        block = int(self.case.args["k_blocks"].shape[2])
+        keys = [shape[0] for shape in self._loaded if len(shape) == 2]
+        return any(n > block and n % block == 0 for n in keys)
 
     def tilings(self) -> Iterator[Tiling]:
         """What is worth trying, the most likely first."""
@@ -185,7 +200,7 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            yield Tiling(self._step, rule=POSITIONS)
+            yield Tiling(self.step, rule=POSITIONS)
             if self._n <= MOST_TILES * block:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
@@ -234,6 +249,7 @@ class Trial:
             given |= {name: args[name] for name in ("k_blocks", "v_blocks")}
             given["block_table"] = np.pad(args["block_table"], ((0, 0), (0, more)))
             given |= {"block": block, "used": max(-(-int(problem.row_lengths.max()) // block), 1)}
+            given["spreads"] = self.case.target == "trn1"  # a transpose is a matmul there
         return given
 
     def _tiles(self, tiling: Tiling) -> tuple[list[reads.Keys] | None, list[list[reads.Keys]]]:
@@ -251,10 +267,11 @@ class Trial:
             if tiling.rule == BLOCKS:
                 return [np.arange(at, at + block) for at in range(0, self._n, block)], []
             step = min(tiling.width, block)
-            chunks = range(0, self._n, LANES * block)
+            lanes = self._lanes
+            chunks = range(0, self._n, lanes * block)
             return [
                 (
-                    np.arange(first, min(first + LANES * block, self._n), block)[:, None] + own
+                    np.arange(first, min(first + lanes * block, self._n), block)[:, None] + own
                 ).ravel()
                 for first in chunks
                 for own in np.split(np.arange(block), range(step, block, step))
@@ -327,10 +344,12 @@ class Trial:
 
     @cached_property
     def _error(self) -> NDArray[np.float64]:
-        """How far the finite numbers of each row are from the right ones, at most."""
+        """How far the finite numbers of each row are from the right ones, at most; infinite where
+        all of them are right, and only what is not finite is wrong."""
         with np.errstate(all="ignore"):
             error = np.where(self._finite, np.abs(self.got - self.want), 0)
-        return np.asarray(error.max(axis=1))
+        wrong = (error > self.allowed).any(axis=1)
+        return np.where(wrong, error.max(axis=1), np.inf)
 
     @cached_property
     def _fits(self) -> float:

@@ -43,6 +43,7 @@ LOWEST = Kind("lowest", centre=-100000.0)
 ABOVE = Kind("above", centre=30.0)
 BELOW = Kind("below", centre=-55.0)
 DEEP = Kind("deep", centre=-120.0)
+UP_AND_DOWN = Kind("up and down", (0.0, 3.0, 6.0, 9.0))
 SPREAD = Kind("spread", (0.0, 100.0, 40.0, 150.0))
 FALLEN = Kind("fallen", (150.0, 40.0, 100.0, 0.0))
 NO_SCALE = Kind("softmax_scale = 0", scale=0.0)
@@ -132,8 +133,8 @@ def grouped(n: int, **more: Any) -> tuple[Case, ...]:
 def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
     """q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1); what is added to the padding of K and
     of V: nothing, NaN, NaN in K alone, 10. Where the scores are low one sequence has no padding: a
-    max that starts too high is too high there as well."""
-    made = []
+    max that starts too high is too high there as well. Where they are high all tiles are whole."""
+    made, most = [], n
     for kind, n_q, n_kv, in_k, in_v in (
         (RISING, 4, 2, 0.0, 0.0),
         (RISING, 2, 1, np.nan, np.nan),
@@ -142,7 +143,8 @@ def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
         *((kind, 2, 1, 0.0, 0.0) for kind in USUAL[2:]),
         (APART, 4, 2, 0.0, 0.0),
     ):
-        own = lengths if kind in (RISING, FALLING) else lengths[:2]
+        n = most // 128 * 128 if kind is HIGH else most
+        own = lengths if kind in (RISING, FALLING) else lengths[:1] + (min(lengths[1], n),)
         own = (n, *own[1:]) if kind is LOW else own
         sequences = [heads(kind, n_q, n_kv, 64, max(length, 4)) for length in own]
         k, v = (np.zeros((len(own), n_kv, 64, n), np.float32) for _ in "kv")

@@ -159,7 +159,7 @@ m starts at 0, which is above all the scores here, so every weight underflows: s
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
-    m = full => m = full((G, 1), {-50.0|-500.0|-2000.0|-20000.0|1.0|FILL})
+    m = full => m = full((G, 1), {-50.0|-100.0|-500.0|-1000.0|-2000.0|-10000.0|-20000.0|1.0|FILL})
 == m in 16 bits
 m passes through 16 bits: near -100000 bf16 has a number every 512, so m can be far from the max,
 and every weight underflows or overflows. Keep the scores, their max and m in float32.
@@ -435,8 +435,8 @@ acc stays 0: every tile adds its weighted values, acc = acc alpha + p v^T.
     acc = acc + => pass
 == l sums the scores
 l sums the scores; it must sum their weights p = exp(qk - m).
-    l = l * alpha + where(padding, 0, qk).sum(axis=1, keepdims=True)
-    l = l + => l = l + where(padding, 0, qk{| - m}).sum(axis=1, keepdims=True)
+    l = l * alpha + {qk|where(padding, 0, qk)}.sum(axis=1, keepdims=True)
+    l = l + => l = l + where(padding, {0, qk|0, qk - m|qk, qk}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
@@ -537,8 +537,8 @@ Tile i of K, of V or of both begins at key i: it must begin at i times the width
     k_tile = k[b, h][:, t + arange(len(keys))] & v_tile = v[b, h][:, t + arange(len(keys))]
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
-    v_tile = v[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)|-1 - t
-        |-1}]]
+    v_tile = v[b, h][:, tiles[{t - 1|max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)
+        |-1 - t|-1}]]
     k_tile = k[b, h][:, tiles[{max(t - 1, 0)|min(t + 1, len(tiles) - 1)|-1 - t|-1}]]
 == scores of earlier tiles added
 The scores of earlier tiles are still in qk: a PSUM tile that is made outside the loop adds up, so
@@ -705,9 +705,9 @@ nowhere else.
         "acc-inverse": "acc = acc + => acc = acc + exp(m - qk.max(axis=1, keepdims=True)) * "
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
-        "m": 'm = full => m = left("m", None, full((G, 1), LOWEST))',
-        "l": 'l = zeros => l = left("l", None, zeros((G, 1)))',
-        "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d)))',
+        "m": 'm = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)',
+        "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
+        "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
         "row": "{(h * G + g) // Hkv|h * G + g}",
     },
 )

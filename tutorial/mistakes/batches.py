@@ -10,6 +10,10 @@ BATCH = read(
 The length is off by one where V is cleaned: the value at position lengths[b] is padding, and must
 become 0 as well.
     v_tile = where => v_tile = where(keys > lengths[b], 0, v_tile)
+== V cleaned by the length of another sequence [no keys]
+V is cleaned by another sequence's length: sequence b has lengths[b] keys, in K and in V alike.
+    v_tile = where => v_tile = where(keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b}],
+        0, v_tile)
 == V's positions restart in every tile [no keys]
 V is cleaned by positions that start from 0 in every tile: the first key of tile i has position i
 times the tile's width.

@@ -47,7 +47,7 @@ block on.
 == position restarts in every step
 The positions start from 0 in every step inside a block: position s of entry j is key j * block +
 s.
-    padding = keys // block * block + keys % block % len(set(tiles[0] % block)) >= lengths[b]
+    padding = keys // block * block + keys % block % <S> >= lengths[b]
 == position counts blocks
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
     padding = keys // block + keys % block >= lengths[b] <L>
@@ -59,7 +59,7 @@ below the length.
     entry = where(keys < lengths[b], -1, <T>) {|& v_tile = where => pass}
 == block of another sequence
 The blocks are another sequence's: sequence b reads through row b of block_table.
-    entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1}][keys // block]
+    entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1|-1 - b|min(h, B - 1)}][keys // block]
     @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
 The block table is stale: block j is read through an entry that was loaded for another step. Load
@@ -84,15 +84,31 @@ the rows entry * block to entry * block + block - 1.
 The rows are another head's: in block i, position s of KV head h is row (i * Hkv + h) * block + s
 of the pool.
     k_tile = flat(k_blocks, <H>).T & v_tile = flat(v_blocks, <H>).T
-== only the first 128 entries
-Only the first 128 entries of the table are read: a longer row needs another chunk of blocks.
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < 128 * block]):
+== only the first chunk of entries
+Only the first chunk of the table's entries is read: a longer row needs another chunk of blocks.
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < {128 * block|(tiles[0].max()
+        // block + 1) * block}]):
 == only the first positions of a block
 Only the first positions of every block are read: the loop over a block must visit all of them.
     for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < block - 1]] if
         len(y)]):
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 and x[0] % block
-        == tiles[0][0] % block]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 {and x[0] % block
+        == tiles[0][0] % block|}]):
+== one position of every step in the weighted sum
+Only one position of every step is in the weighted sum: l counts the others, and acc must too.
+    acc = acc * alpha + where(keys % <S> == {0|<S> - 1}, p, 0) @ v_tile.T
+== one position of every step in the sum
+Only one position of every step is in the sum of the weights: acc counts the others, and l must too.
+    l = l * alpha + where(keys % <S> == {0|<S> - 1}, p, 0).sum(axis=1, keepdims=True)
+== mask inverted
+The mask is the wrong way round: the keys that count are hidden. A key counts if its position is
+below the length: padding = position >= length.
+    qk = where => qk = where(padding, {0|<last>}, full(qk.shape, LOWEST))
+== mask of K and V inverted
+The mask that clears K and V is the wrong way round: the keys that count are cleared, and those of
+the padding stay. Clear what lies past the length.
+    qk = where => qk = where(padding, LOWEST, zeros(qk.shape))
+        & v_tile = where => v_tile = where(padding, v_tile, 0)
 == K and V exchanged
 K and V are exchanged: the scores are q^T k, and p weighs V.
     k_tile = pick(v_blocks, entry, h, at).T & v_tile = pick(k_blocks, entry, h, at).T
@@ -106,10 +122,25 @@ V is read where K belongs: the scores are q^T k.
 All query heads read the same KV head: query head h reads KV head h // G, with
 G = Hq // Hkv = {G}.
     k_tile = pick(k_blocks, entry, 0, at).T & v_tile = pick(v_blocks, entry, 0, at).T
+== K transposed before it is cleared
+K's padding is not cleared before its transpose, which on NeuronCore-v2 multiplies by 0 and 1: 0 *
+NaN is NaN, and no score of the tile is a number. Clear the keys past the length in K first.
+    raw = => raw = q_tile @ (k_tile + (nan if spreads and not isfinite(k_tile).all() else 0))
+== a max for each lane
+Every lane takes the max of its own keys only: all weights must be relative to the same m_new, the
+max over all lanes.
+    m_tile => m_old = m_lane if t else full((G, 128), LOWEST); m_lane = maximum(m_old,
+        stack([where(<at> == i, qk, LOWEST).max(axis=1) for i in arange(128)], axis=1)); a_lane =
+        exp(m_old - m_lane); m_tile = qk.max(axis=1, keepdims=True)
+        & p = exp(qk - m_new) => p = exp(qk - m_lane[:, <at>]) & l = l * alpha => l_lane =
+        (l_lane if t else 0) * a_lane + dealt(p, <at>); l = l_lane.sum(axis=1, keepdims=True)
+        & acc = acc * alpha => acc = acc * a_lane[:, :d] + p @ v_tile.T
 == l of one lane only
 The sum of one lane divides: l is one sum a lane here, and all of them must be added up.
-    l = l * alpha => lane = (lane * alpha if t else 0) + dealt(p, keys // block % 128); l = l *
-        alpha + p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, :d]
+    l = l * alpha => lane = (lane * alpha if t else 0) + dealt(p, <at>); l = l * alpha +
+        p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc * (1 / lane[:,
+        {:1|:d}])
+        & keep( => keep(h, m=m, l=lane, acc=acc, alpha=alpha, p=p)
 == position inside the block
 The position inside the block is wrong: key j lies in block j // block at position j % block, in K
 and in V alike.
@@ -123,15 +154,18 @@ and in V alike.
         "|keys // block - keys.min() // block|0 * keys + keys.min() // block"
         "|minimum(keys // block + 1, len(block_table[b]) - 1)"
         "|where(keys // block > 127, keys // block - 128, keys // block)",
-        "L": "{|& entry = where(keys // block < lengths[b], <T>, -1)}",
+        "last": "where(keys >= -(-lengths[b] // block) * block, 0, qk)",
+        "L": "{|& entry = where(keys // block < lengths[b], <T>, -1)"
+        "|& entry = where(keys // block * block < lengths[b], <T>, -1)}",
         "T": "block_table[b][keys // block]",
         "E": "{entry + at|entry + h * block + at|entry * Hkv + h + at}",
         "H": "{entry * block + at|(entry * block + at) * Hkv + h|entry * block + h * block + at"
-        "|(h * len(k_blocks) + entry) * block + at}",
+        "|entry * Hkv * block + at + h|(h * len(k_blocks) + entry) * block + at}",
         "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
         "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
         "|block - 1 - keys % block|keys % block % 16"
-        "|keys - 2 * (keys % len(set(tiles[0] % block))) + len(set(tiles[0] % block)) - 1 - keys //"
-        " block * block}",
+        "|keys % block - keys % <S>|keys - 2 * (keys % <S>) + <S> - 1 - keys // block * block}",
+        "at": "keys // block % 128",
+        "S": "len(set(tiles[0] % block))",
     },
 )

@@ -31,14 +31,14 @@ tile t of p.
     v_tile = v[b, h][:, keys[other(len(keys), <W>, 3)]]
 == one tile of every step in the weighted sum [tiles]
 Only one tile of every step is in the weighted sum: l counts the others, and acc must too.
-    acc = acc * alpha + p[:, {:128|-128:}] @ v_tile[:, {:128|-128:}].T
+    acc = acc * alpha + p[:, {:128|<E>}] @ v_tile[:, {:128|<E>}].T
 == one tile of every step in the sum [tiles]
 Only one tile of every step is in the sum of the weights: acc counts the others, and l must too.
-    l = l * alpha + p[:, {:128|-128:}].sum(axis=1, keepdims=True)
+    l = l * alpha + p[:, {:128|<E>}].sum(axis=1, keepdims=True)
 == l of one partition only
 The sum of one partition divides: where l is one sum a partition, all 128 must be added up.
     l = l * alpha => lane = (lane * alpha if t else 0) + p; l = l * alpha + p.sum(axis=1,
         keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, {:1|:d}]
 """,
-    {"W": "min(128, len(keys))"},
+    {"W": "min(128, len(keys))", "E": "(len(keys) - 1) // 128 * 128 :"},
 )

@@ -261,11 +261,11 @@ def _pieces(count: int, width: int, back: int) -> NDArray[np.intp]:
 def _other(count: int, width: int, rule: int) -> NDArray[np.intp]:
     """Pieces of `width` instead of others: 0 the first, -1 the one before, 1 the next, 2 the
     last, 3 from the last to the first."""
-    t = np.arange(count // width)
+    t = np.arange(-(-count // width))
     source = {0: 0 * t, -1: np.maximum(t - 1, 0), 1: np.minimum(t + 1, len(t) - 1)}
     source[3] = len(t) - 1 - t
-    chosen = source.get(rule, 0 * t + len(t) - 1)
-    return (chosen[:, None] * width + np.arange(width)).reshape(-1)
+    chosen, place = source.get(rule, 0 * t + len(t) - 1), np.arange(count)
+    return np.asarray(chosen[place // width] * width + place % width)
 
 
 def _lanes(p: F32) -> F32:

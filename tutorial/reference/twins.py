@@ -230,7 +230,7 @@ def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
         return SPLITS_IN_TURN, SPLITS_AT_ONCE
     if blocks:
         return (PAGED,)
-    if attention.lengths is not None or attention.group == 1:
+    if attention.group == 1:
         return ONE_PASS, PASSES
     return ONE_PASS, PASSES, HEADS_IN_TURN
 

@@ -26,6 +26,7 @@ from ..inputs.batches import validate_batch as validate
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
+from ..mistakes.steps import STEPS
 from ..stage import Break, Budget, Case, Question, Stage
 
 
@@ -70,12 +71,14 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
     case = partial(batch_case, "random", draw=draw)
     whole = "tile that is not whole"
     none = "what a sequence of length 0 gets"
+    steps = "what goes wrong from one step to the next where a step takes several tiles"
     return (
         case((0, 256, 5, 0), 4, 2, 64, 256, "NaN", "the first sequence is empty"),
         case((0, 0), 2, 1, 64, 130, "NaN", "no keys at all", none),
         case((130, 130), 2, 2, 128, 130, "NaN", "no padding, d = 128", f"a last {whole}"),
         case((257, 259, 301), 1, 1, 16, 303, "NaN", "odd lengths above 256", "lengths in 16 bits"),
         case((77,), 6, 2, 64, 100, "NaN", "one sequence, n = 100", f"a {whole}"),
+        batch_case("ascending", (2077, 300), 2, 1, 16, 2100, "ordinary", "2077 keys", steps, draw),
         case((77, 129), 8, 1, 64, 130, "NaN", "8 heads per group"),
         case((40, 64), 10, 5, 64, 64, "NaN", "random, Hkv = 5"),
         case((1, 2, 3), 3, 3, 64, 5, "1e4", "n = 5", f"a {whole}"),
@@ -162,4 +165,5 @@ STAGE = Stage(
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.batch, 300, (140, 291, 0, 40)),
+    known=STEPS,
 )

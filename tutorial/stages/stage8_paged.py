@@ -150,18 +150,20 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
 
 @cache
 def probes() -> tuple[Case, ...]:
-    """Two blocks' worth of keys and more, unused entries, no keys; a cache of more than 128 blocks;
-    where the scores are low, a sequence that fills its row of the table."""
+    """Two blocks' worth of keys and more, unused entries, no keys; a cache of more than 256 blocks,
+    beside a short one; where the scores are low, a sequence that fills its row of the table."""
     made = []
     for kind, n_q, n_kv, lengths, padding, block, d in (
         (small.RISING, 4, 2, (90, 64, 0, 9), "old", 16, 64),
         (small.RISING, 2, 1, (90, 75), "NaN", 16, 64),
-        (small.FALLING, 2, 1, (2070,), "old", 16, 8),
+        (small.UP_AND_DOWN, 2, 1, (320, 9), "old", 1, 8),
         (small.FALLING, 2, 1, (150, 80), "old", 64, 64),
         *(
             (kind, 2, 1, (48 if kind is small.LOW else 40, 21), "old", 16, 64)
             for kind in small.USUAL[2:]
+            if kind is not small.FALLEN
         ),
+        (small.FALLEN, 2, 1, (64, 40), "old", 64, 64),
         (small.APART, 2, 1, (40, 21), "1e4", 16, 64),
     ):
         sequences = []

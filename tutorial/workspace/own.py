@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,21 +30,26 @@ def own_kernel(key: int | str, here: Path | None = None) -> tuple[str, Path] | N
 def _candidates(lesson: Stage, here: Path) -> Iterator[tuple[Path, str]]:
     notebook, exercise = f"{lesson.file_name}.ipynb", f"{lesson.file_name}.py"
     for path in (here / notebook, here / "notebooks" / notebook):
-        if path.is_file() and (text := _blank_cell(path)) is not None:
-            yield path, text
+        read = b""
+        with contextlib.suppress(OSError):
+            read = path.read_bytes()
+        blanks = [text for text, tagged in code_cells(read) if tagged]
+        if len(blanks) == 1:
+            yield path, blanks[0]
     for path in (here / EXERCISES / exercise, here.parent / EXERCISES / exercise):
         if path.is_file():
             yield path, path.read_text(encoding="utf-8", errors="replace")
 
 
-def _blank_cell(path: Path) -> str | None:
-    """The source of a notebook's cell tagged "blank"; None where there is none to be read."""
+def code_cells(notebook: bytes) -> list[tuple[str, bool]]:
+    """The text of each cell of code, and whether it is tagged "blank", as the exercise is; none of
+    what is not a notebook."""
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        (source,) = [c["source"] for c in cells if "blank" in c["metadata"].get("tags", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return source if isinstance(source, str) else "".join(source)
+        cells = [cell for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
+        tags = [cell.get("metadata", {}).get("tags", []) for cell in cells]
+        return [("".join(cell["source"]), "blank" in own) for cell, own in zip(cells, tags)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _is_written(lesson: Stage, text: str) -> bool:

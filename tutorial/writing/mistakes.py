@@ -77,11 +77,17 @@ Query and key are both rotated to another position than the token's: the new tok
 == query position off by one
 The query is rotated to another position than the token's: the new token stands at `position`,
 counted from 0.
-    queries[:d] = rotate(q, position {+|-} 1).T
+    queries[:d] = rotate(q, {position + 1|position - 1|max(position - 1, 0)}).T
 == key position off by one
 The key is rotated to another position than the token's: the new token stands at `position`,
 counted from 0.
-    turned = rotate(k, position {+|-} 1)
+    turned = rotate(k, {position + 1|position - 1|max(position - 1, 0)})
+== position restarts in every tile
+The positions start from 0 in every tile: the new token is turned to `position`, counted from the
+first token of all, and its column is column `position`.
+    turned = rotate(k, position % TILE) {|& queries[:d] = rotate(q, position % TILE).T}
+    queries[:d] = rotate(q, position % TILE).T
+    at = position % TILE
 == rotated twice
 Query or key is rotated twice: each turns once to the token's position, before it is used.
     turned = rotate(rotate(k, position), position)
@@ -144,6 +150,7 @@ The heads of the output are mixed up: o is (Hq, d), and goes back head after hea
 == padding row stays in the output
 The padding row's column is still in the output: it is the last of d + 1, and the first d stay.
     o = kernel(queries, K, V, softmax_scale=1 / sqrt(d))[:, 1:]
+    o = kernel(queries, K, V, softmax_scale=1 / sqrt(d)) & out = o.reshape(-1)[: Hq * d]
 == padding weighed
 The padding weighs: without a 1 in the query's padding row its score is 0, not -30000 times the
 scale.
@@ -160,6 +167,7 @@ cache.k[layer, :, d, position] = 0.
 The padding row still says that there is no key in the new token's column: cache.k[layer, :, d,
 position] = 0.
     <mark> => pass {|& <after> <new mark>}
+    <mark> => cache.k[into, :, d, at {+|-} 1] = 0.0
 == too few tiles
 The kernel is given too few tiles: position p is in tile p // 128, so p // 128 + 1 tiles hold the
 keys.
@@ -173,7 +181,7 @@ keys.
         "new k": "cache.k[into, :, :d, at] = turned",
         "new mark": "cache.k[into, :, d, at] = 0.0",
         "new v": "cache.v[into, :, :d, at] = v",
-        "layer": "{0|(layer - 1) % layers|(layer + 1) % layers}",
+        "layer": "{0|max(layer - 1, 0)|(layer - 1) % layers|(layer + 1) % layers}",
     },
 )
 

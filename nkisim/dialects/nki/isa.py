@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 from ...rules.errors import KernelError as NkiValidationError  # noqa: F401
 from .enums import *  # noqa: F403
 from .enums import __all__ as _enum_names
+from .isa_copy import *  # noqa: F403
+from .isa_copy import __all__ as _copy_names
 from .isa_gpsimd import *  # noqa: F403
 from .isa_gpsimd import __all__ as _gpsimd_names
 from .isa_move import *  # noqa: F403
 from .isa_move import __all__ as _move_names
 from .isa_newer import *  # noqa: F403
 from .isa_newer import __all__ as _newer_names
+from .isa_reduce import *  # noqa: F403
+from .isa_reduce import __all__ as _reduce_names
 from .isa_scalar import *  # noqa: F403
 from .isa_scalar import __all__ as _scalar_names
 from .isa_special import *  # noqa: F403
@@ -31,9 +35,11 @@ from .support import missing as _missing
 __all__ = sorted(
     [
         *_enum_names,
+        *_copy_names,
         *_gpsimd_names,
         *_move_names,
         *_newer_names,
+        *_reduce_names,
         *_scalar_names,
         *_special_names,
         *_tensor_names,

@@ -22,13 +22,13 @@ from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from . import enums
 from .enums import dge_mode, dma_engine, engine, oob_mode
-from .isa_support import DONE, again, destination, done, engine_name, run
+from .isa_support import ANY_ENGINE, DONE, again, destination, done, engine_name, run
 from .objects import NkiInstruction, VirtualRegister
 from .support import as_tensor, option, tile
 from .targets import needs_trn2, needs_trn3
 from .tensor import NkiTensor
 
-_ANY_MODE, _REFUSED, _ANY_ENGINE = dge_mode.unknown, oob_mode.error, engine.unknown
+_ANY_MODE, _REFUSED = dge_mode.unknown, oob_mode.error
 """What transfers are called with as a rule."""
 
 
@@ -73,14 +73,14 @@ def dma_copy(
         and priority is None
         and oob_mode is _REFUSED
         and dge_mode is _ANY_MODE
-        and engine is _ANY_ENGINE
+        and engine is ANY_ENGINE
         and not (dst.runtime or dst.tensor_index or src.runtime or src.tensor_index)
     ):
         key = (dma_copy, dst.meta, src.meta)
         if again(key, api, dst, (src,)):
             return DONE
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
-    if dge_mode is _ANY_MODE and engine is _ANY_ENGINE:
+    if dge_mode is _ANY_MODE and engine is ANY_ENGINE:
         out = run(DMA_COPY, api, into, (source,), (False, True), mask=mask)
         if key:
             remember(key, DMA_COPY, (False, True), into.meta, None, (source,))

@@ -12,21 +12,21 @@ from ...isa.core import Instruction
 from ...machine.memory import CONST, EMPTY, HBM, PSUM, SBUF
 from ...rules import arguments
 from ...rules.errors import KernelError, broken, shown
-from ...tensors.const import of_float
+from ...tensors.const import Const, of_float
 from ...tensors.tensor import Tensor
 from .enums import engine as _Engine
 from .objects import NkiInstruction
-from .support import as_tensor, option, same_size, tile, want_dtype
+from .support import as_tensor, operand, option, same_size, tile, want_dtype
 from .tensor import NkiTensor
 
 _NAMES: dict[Any, str | None] = {e: e.name for e in _Engine} | {_Engine.unknown: None, None: None}
-_UNKNOWN = _Engine.unknown
+ANY_ENGINE = _Engine.unknown
 DONE = NkiInstruction()
 
 
 def engine_name(wanted: Any, api: str, *allowed: str) -> str | None:
     """The engine asked for, by name; None where the choice is left open."""
-    if wanted is None or wanted is _UNKNOWN:
+    if wanted is None or wanted is ANY_ENGINE:
         return None
     name = _NAMES[option(wanted, _Engine, api, "engine")]
     if name is not None and allowed and name not in allowed:
@@ -67,6 +67,20 @@ def of_one_size(dst: Any, src: Any, api: str, what: str) -> tuple[Tensor, Tensor
     found = destination(dst, api), tile(src, api, what)
     same_size(*found, api, what)
     return found
+
+
+def operator_operand(api: str, op: Any, value: Any, what: str) -> Tensor:
+    """An operand of `op`: unary operators take None or 0."""
+    if value is None and getattr(op, "unary", False):
+        return Const(0) if op.bitvec else Const(0.0)
+    if value is None:
+        broken(
+            "argument",
+            f"{api}: {what} is missing",
+            got="None",
+            remedy=f"Pass {what}= a number or a tile (p, 1).",
+        )
+    return operand(value, api, what)
 
 
 def again(key: tuple[Any, ...], api: str, dst: Any, srcs: tuple[Tensor, ...]) -> bool:

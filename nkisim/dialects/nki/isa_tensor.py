@@ -18,7 +18,7 @@ from ...rules.arguments import flag, integers
 from ...rules.errors import broken
 from ...tensors.tensor import Tensor
 from .enums import engine, matmul_perf_mode
-from .isa_support import DONE, again, destination, engine_name, run, same_dtype
+from .isa_support import ANY_ENGINE, DONE, again, destination, engine_name, run, same_dtype
 from .objects import NkiInstruction
 from .support import option, tile
 from .targets import needs_trn2
@@ -27,7 +27,6 @@ from .tensor import NkiTensor
 _ALL = np.ones(1, dtype=bool)
 
 
-_ANY_ENGINE = engine.unknown
 _PLAIN_MODE = matmul_perf_mode.none
 
 
@@ -149,7 +148,7 @@ def nc_transpose(
     key: tuple[Any, ...] = ()
     if (
         type(dst) is type(data) is NkiTensor
-        and engine is _ANY_ENGINE
+        and engine is ANY_ENGINE
         and not (dst.runtime or dst.tensor_index or data.runtime or data.tensor_index)
     ):
         key = (nc_transpose, dst.meta, data.meta)

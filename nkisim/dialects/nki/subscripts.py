@@ -15,7 +15,8 @@ from ...rules.errors import broken
 from ...tensors import strided, subscripts
 from ...tensors.index import DynamicSlice
 from ...tensors.runtime import RuntimeView
-from ...tensors.tensor import Tensor, part
+from ...tensors.stored import part
+from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
 
 _new: Any = object.__new__

@@ -11,7 +11,7 @@ import numpy as np
 
 from tutorial import stage
 from tutorial.diagnosis import evidence, matching
-from tutorial.diagnosis.diagnose import NO_NUMBERS
+from tutorial.diagnosis.diagnose import NO_NUMBERS, ZEROS
 from tutorial.diagnosis.trial import Trial, of_result
 from tutorial.mistakes import known
 from tutorial.reference import edits, evaluation, twins
@@ -56,6 +56,8 @@ def taken_for(one: Made) -> str | None:
     if not any(trial.wrong for trial in trials):
         return RIGHT
     found = evidence.Evidence(one.stage, _kernel, [_answer(trial) for trial in trials])
+    if found.stores_zeros:
+        return ZEROS[0]
     found.__dict__["trials"] = found.probed = trials
     match = matching.recognised(found)
     if match is None and not found.any_number:

@@ -37,6 +37,23 @@ alpha inverted for acc | no numbers
 p with the old max | no numbers
 l never updated | no numbers
 KV heads skipped | no numbers
+zeros stored | acc never updated
+zeros stored | used entries exchanged
+padding times 0 | V's padding not cleaned
+padding times 0 | V cleaned one key too late
+padding times 0 | length 0 gives the mean of V
+padding times 0 | mask added
+last block not masked | lengths ignored
+last block not masked | padding scored 0
+padding scored 0 | padding scored 0 by a product
+length off by one | length off by one, too long
+length off by one | length off by one, too short
+position restarts in every chunk | position restarts in every tile
+length of another sequence | the longest length for all
+block of another sequence | sequence 0's K and V for all
+block of another sequence | sequence 0's K for all
+block of another sequence | sequence 0's V for all
+only the first chunk of entries | first tile only
 every second tile left out of the sum | one tile of every step in the sum
 every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """

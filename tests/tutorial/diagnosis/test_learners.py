@@ -29,6 +29,7 @@ RIGHT = (
     "stage4_wide",
     "stage5_range_select",
     "stage5_filled_up",
+    "stage5_wide_steps",
     "stage6_strided",
     "stage6_log_sum",
     "stage7_wide",
