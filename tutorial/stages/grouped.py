@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import LONG, OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -50,6 +50,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         ),
         *(grouped_case(name, 8, 2, 64, 512, draw=draw) for name, f in FAMILIES.items() if f.scores),
         grouped_case("all 24 bits", 8, 2, 64, 256, draw=draw),
+        grouped_case("ascending", 4, 2, 16, LONG, f"ascending, {LONG} keys", draw),
         *real_grouped_cases(1024, 512, draw),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.draw import OWN, TILE, Draw
+from ..inputs.draw import LONG, OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -46,6 +46,7 @@ def tiled_cases(real: int, draw: Draw = OWN) -> tuple[Case, ...]:
         ),
         one_head_case("all 24 bits", 64, 256, draw=draw),
         one_head_case("equal", 64, 8192, "equal, 8192 keys", draw),
+        one_head_case("ascending", 16, LONG, f"ascending, {LONG} keys", draw),
         *real_one_head_cases(real, draw),
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..cost.tape import bytes_by_instance
 from ..inputs import probes as small
-from ..inputs.draw import OWN, TILE, Draw
+from ..inputs.draw import LONG, OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -93,6 +93,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
             split_case("random", 3, 8, 2, 64, 256, scale_name(x), None, draw, softmax_scale=x)
             for x in SCALES
         ),
+        split_case("ascending", 2, 2, 1, 16, 2 * LONG, f"ascending, {2 * LONG} keys", draw=draw),
         Case("real data", "what a language model really asks for", real, exact=False),
     )
     return beside_trn1(made, "random", "fewer tiles than splits")
