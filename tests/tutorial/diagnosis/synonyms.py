@@ -41,6 +41,8 @@ last keys of a step skipped in the weighted sum | no numbers
 max subtracted twice | no max subtraction
 states merged without their factors | p with the tile's max
 several states with one max | nothing rescaled
+KV head of K is another | K of one KV head
+KV head of V is another | V of one KV head
 zeros stored | acc never updated
 zeros stored | used entries exchanged
 padding times 0 | V's padding not cleaned
