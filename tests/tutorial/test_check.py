@@ -333,7 +333,7 @@ def test_the_verdict_reads_the_same_every_time(tmp_path):
 
 GOLDEN = """\
 stage 4 gqa: correct
-The output agrees with the float64 oracle on all 26 input families.
+The output agrees with the float64 oracle on all 27 input families.
 
 counted on trn2 (simulated)    yours  minimum
 HBM bytes read               526,336  526,336

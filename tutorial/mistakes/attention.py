@@ -214,8 +214,8 @@ exp is missing: the weights are qk - m, and must be p = exp(qk - m).
 The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
     acc = acc + where(padding, 0, qk) @ v_tile.T
-    acc = acc {|* alpha }+ => acc = acc + where(padding, 0, qk) @ v_tile.T & o[b => o[b, h * G : (h +
-        1) * G] = acc
+    acc = acc {|* alpha }+ => acc = acc + where(padding, 0, qk) @ v_tile.T
+        & o[b => o[b, h * G : (h + 1) * G] = acc
 == another function for exp
 The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
     p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T

@@ -123,12 +123,14 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     order = tiles(made, whole.n)
     if order is None:
         return list(views)
-    taken = np.concatenate(order)
+    taken, width = np.concatenate(order), len(order[0])
+    even = len({len(keys) for keys in order[:-1]}) < 2 and len(order[-1]) <= width
+    if even and whole.n % width and whole.lengths is None:
+        whole = replace(whole, lengths=np.full(whole.parts, whole.n))  # the last tile is narrower
+        views = [whole]
     if np.array_equal(taken, np.arange(whole.n)):
         return list(views)
-    if len({len(keys) for keys in order[:-1]}) > 1 or len(order[-1]) > len(order[0]):
-        return [None]
-    return [_taken(whole, taken)]
+    return [_taken(whole, taken) if even else None]
 
 
 def _taken(whole: Attention, order: Keys) -> Attention:

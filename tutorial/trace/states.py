@@ -277,14 +277,22 @@ def _far(rows: F64, want: F64) -> F64:
 
 def widths(instructions: Sequence[Any], attention: Attention) -> list[int]:
     """Keys per tile that are worth trying: those that the matmuls show, then the usual ones, unless
-    a matmul is wider."""
+    a matmul is wider, and wider ones that the loads show."""
     shown = _shown_widths(instructions, attention)[0]
     usual = [
         w
         for w in (128, 256, 512, 64, 32, attention.n)
         if (w == 128 or max(shown, default=0) <= w) and w <= attention.n and attention.tiles(w)
     ]
-    return list(dict.fromkeys([*shown, *usual]))
+    return list(dict.fromkeys([*shown, *usual, *_loaded(instructions, attention)]))
+
+
+def _loaded(instructions: Sequence[Any], attention: Attention) -> list[int]:
+    """The widths of the tiles (d, width) of more than 512 keys that a kernel loads: a step of
+    several matmuls."""
+    tiles = (made.dst[0].shape for made in instructions if made.op.startswith("dma"))
+    wide = {int(shape[1]) for shape in tiles if len(shape) == 2 and shape[0] == attention.d}
+    return [w for w in sorted(wide) if 512 < w <= attention.n and attention.tiles(w)]
 
 
 def widest(instructions: Sequence[Any], attention: Attention) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tutorial.kernels import changed, load, solution, style
-from tutorial import check
+from tutorial import check, get
 
 _BF16_BEGINS = (
     "begins = nisa.iota((first + i_p) * block + nl.arange(1)[None, :], dtype=nl.float32)",
@@ -50,6 +50,19 @@ def test_a_mistake_that_most_inputs_hide_is_refused(name, tmp_path):
     assert verdict.cause == cause, verdict.sentence
 
 
+@pytest.mark.parametrize("step", [1024, 4096])
+def test_however_many_keys_a_step_takes_its_sums_must_be_carried_on(step, tmp_path):
+    text = changed(
+        style("stage3_long_steps"),
+        ("STEP = 1024", f"STEP = {step}"),
+        ("l * alpha +", "l +"),
+        ("acc * alpha", "acc"),
+    )
+    verdict = check(3, load(3, text, tmp_path))
+    assert verdict.outcome == "wrong" and verdict.cause == "nothing rescaled"
+    assert verdict.sentence.startswith("tile 1: l is"), verdict.sentence
+
+
 def test_blocks_of_one_key_are_blocks(tmp_path):
     text = changed(solution(8), ("range(1, STEP + 1)", "range(2, STEP + 1)"))
     assert check(8, load(8, text, tmp_path), explain=False).outcome == "wrong"
@@ -58,6 +71,7 @@ def test_blocks_of_one_key_are_blocks(tmp_path):
 def test_a_loop_that_visits_no_tile_is_told_that_nothing_is_read(tmp_path):
     text = style("stage3_blocks_of_two")
     text = changed(text, ("while begin < count:", "while begin + 128 < count:"))
-    verdict = check(3, load(3, text, tmp_path))
+    one_tile = get(3).case("random, one tile").args
+    verdict = check(3, load(3, text, tmp_path), inputs=one_tile)
     assert verdict.cause is None
     assert "Only 0 of the 32,768 bytes of k are read" in verdict.sentence

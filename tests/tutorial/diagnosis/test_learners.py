@@ -39,6 +39,7 @@ RIGHT = (
     "stage9_negated",
     "stage9_scores_on_chip",
     "stage3_blocks_of_two",
+    "stage3_long_steps",
     "stage4_state_as_columns",
     "stage5_padding_cleared_in_k",
     "stage6_two_level",

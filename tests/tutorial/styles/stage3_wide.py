@@ -12,7 +12,7 @@ def decode_attention_fwd(q, k, v, softmax_scale=None):
     d, n = k.shape
     s = 1.0 / math.sqrt(d) if softmax_scale is None else softmax_scale
     out = nl.ndarray((1, d), dtype=nl.float32, buffer=nl.shared_hbm)
-    W = min(n, 512)
+    W = next(width for width in (512, 256, 128) if n % width == 0)
     qt = nl.multiply(nl.load(q), s)
 
     def pv_of(p, start):

@@ -20,14 +20,16 @@ STYLES = {
     ),
     "heads on the partitions": (7, "stage7_rows_of_heads", ()),
     "heads on the partitions, from the last tile": (7, "stage7_rows_of_heads", (BACKWARDS, ALONE)),
+    "a last tile that is narrower": (3, "stage3_long_steps", ()),
 }
+FAMILIES = {"a last tile that is narrower": "ascending, 4224 keys"}
 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_keys_m_and_l_of_every_update_are_true(name, tmp_path):
     number, base, changes = STYLES[name]
     lesson = get(number)
-    case = lesson.cases()[0]
+    case = lesson.case(FAMILIES.get(name, lesson.cases()[0].family))
     kernel = load(number, changed(style(base), *changes), tmp_path)
     shown = trace(number, kernel, case.family).to_dict()
     problem = lesson.attention(case)
@@ -45,5 +47,5 @@ def test_keys_m_and_l_of_every_update_are_true(name, tmp_path):
     assert seen
     for _, _, read in seen.values():
         assert sorted(read) == list(range(problem.n))
-    if "last tile" in name:
+    if "from the last tile" in name:
         assert shown["first_key"][0] > 0
