@@ -12,7 +12,7 @@ TILE = 128
 """Keys per tile in the stages' own method: keys become partitions, of which there are 128."""
 LONG = 33 * TILE
 """Keys for which a kernel must carry its state on, however many of up to 4096 it takes at a time;
-the last tile is one of its own."""
+the last tile stands alone."""
 
 _HEADS = ((8, 2), (6, 3), (4, 4), (10, 2), (8, 4), (5, 1), (12, 4), (6, 1))
 """(Hq, Hkv) of an exam: groups of 1 to 6 query heads, 1 to 4 KV heads."""
