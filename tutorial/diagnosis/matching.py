@@ -217,7 +217,7 @@ def _supported(evidence: Evidence, good: Sequence[Match], trial: Trial | None) -
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
     recorded = Recorded(evidence, trial)
     scores = [
-        -1.0 if sign is None else 0.2 * sign + recorded.support(match)
+        -1.0 if sign is None or not recorded.has_m(match) else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)
     ]
     return [m for m, score in zip(good, scores, strict=True) if score >= max(scores) - AS_GOOD]

@@ -103,14 +103,12 @@ class Recorded:
         acc = _joined([x for own in named.get("acc", []) for x in _written(run, own)])
         if acc.any() and not _numbers(ran, "acc").any():
             return False
-        written = [_written(run, own) for own in named.get("m", [])]
-        made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
-        online = "alpha" in ran.kept
-        if made.size and not self._may_be_m(_numbers(ran, "m"), made, last, online):
+        if not self._named_m(ran, run):
             return False
         if plain and not self._holds(ran, "top"):
             return False
-        if not made.size and online and plain and not self._holds(ran, "m"):
+        online = "alpha" in ran.kept
+        if "m" not in named and online and plain and not self._holds(ran, "m"):
             return False
         if match.candidate.mistake not in ATTENTION:
             return True  # it is about lengths, splits or blocks, which l may hold in many ways
@@ -129,6 +127,16 @@ class Recorded:
             for one in (kept if at_once else kept[:1])
         )
         return not sums or any(near)
+
+    def has_m(self, match: Match) -> bool:
+        """Whether the m that the kernel names, if it does, can be that of a mistake."""
+        ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
+        return ran is None or not run or self._named_m(ran, run)
+
+    def _named_m(self, ran: evaluation.Ran, run: Any) -> bool:
+        written = [_written(run, own) for own in named_state(run.names()).get("m", [])]
+        made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
+        return not made.size or self._may_be_m(_numbers(ran, "m"), made, last, "alpha" in ran.kept)
 
     def _may_be_p(self, ran: evaluation.Ran) -> bool:
         """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
