@@ -391,8 +391,8 @@ acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all til
     acc = acc * alpha => acc = p @ v_tile.T
     acc = acc + => acc = p @ v_tile.T
 == m never updated [alpha]
-m stays what it was before the loop, so that alpha = exp(m_old - m_new) is not the factor from one
-tile's m to the next: end every tile with m = m_new.
+m is not updated by every tile, so that alpha = exp(m_old - m_new) is not the factor from one tile's
+m to the next: end every tile with m = m_new.
     m = m_new => pass & m_new = m_tile
     m = m_new => pass
     m = m_new => pass & alpha = zeros((G, 1))
