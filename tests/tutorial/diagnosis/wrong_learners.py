@@ -113,7 +113,7 @@ WRONG = {
         "alpha is not in the scale of p",
     ),
     "3 m not stored": _(
-        3, "stage3_unscaled", "        m[...] = mn\n", "", "m never updated", "m stays what it was"
+        3, "stage3_unscaled", "        m[...] = mn\n", "", "m never updated", "is not updated by"
     ),
     "3 m not stored, negated": _(
         3,
