@@ -28,6 +28,9 @@ class _Stream:
         if self.stream is not None:
             self.stream.flush()
 
+    def close(self) -> None:
+        """Nothing: the stream is not that of the code which runs."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
@@ -46,5 +49,5 @@ def silent() -> Iterator[None]:
         _SILENT.reset(token)
         with _LOCK:
             made.users -= 1
-            if not made.users and sys.stdout is made:
-                sys.stdout = made.stream
+            # whatever the code has put there
+            sys.stdout = made if made.users else made.stream

@@ -50,3 +50,13 @@ def test_where_there_is_no_standard_output_nothing_is_missed(monkeypatch):
     with silent():
         print("inside", flush=True)
     assert sys.stdout is None
+
+
+def test_code_that_closes_standard_output_or_puts_another_there_changes_nothing(capsys):
+    stream = sys.stdout
+    with silent():
+        sys.stdout.close()
+        sys.stdout = None
+    assert sys.stdout is stream
+    print("after")
+    assert capsys.readouterr().out == "after\n"
