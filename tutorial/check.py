@@ -85,7 +85,7 @@ def failed(lesson: stage.Stage, error: BaseException) -> Verdict:
             f": {text}" if text else ""
         )
         text = f"{text.rstrip('.')}. Please report it with the kernel."
-    return Verdict(FAILED, text, lesson.number, lesson.name)
+    return lesson.verdict(FAILED, text)
 
 
 def _on_the_ladder(
@@ -130,7 +130,7 @@ def _on_the_ladder(
 
 def unusable(lesson: stage.Stage, sentence: str) -> Verdict:
     """The verdict on a file or an input that cannot be checked."""
-    return Verdict(UNUSABLE, sentence, lesson.number, lesson.name)
+    return lesson.verdict(UNUSABLE, sentence)
 
 
 def _check(
@@ -157,9 +157,7 @@ def _check(
     dialects = {refusals.ran_in(result.run) for result in results} - {None}
     tried = all(result.problem is None or result.problem.outcome == WRONG for result in results)
     if tried and lesson.dialect is not None and dialects - {lesson.dialect}:
-        return Verdict(
-            WRONG, refusals.OLD, lesson.number, lesson.name, cause="old dialect", families=families
-        )
+        return lesson.verdict(WRONG, refusals.OLD, cause="old dialect", families=families)
     troubled = [result for result in results if result.problem is not None]
     answers = [answer for result in results if (answer := ran[result]) is not None]
     if troubled:
@@ -177,8 +175,7 @@ def _check(
         ]
         answers += [answered(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
-        said = "The output is wrong on an input."
-        return Verdict(WRONG, said, lesson.number, lesson.name, families=families)
+        return lesson.verdict(WRONG, "The output is wrong on an input.", families=families)
     if any(answer.wrong for answer in answers):
         return _diagnosed(lesson, replays, answers, results, families)
     fewest = computed.fewest(results)
@@ -209,13 +206,11 @@ def _diagnosed(
 
 
 def _of_a_diagnosis(lesson: stage.Stage, found: Diagnosis, families: tuple[str, ...]) -> Verdict:
-    return Verdict(
+    return lesson.verdict(
         WRONG,
         found.sentence,
-        lesson.number,
-        lesson.name,
-        found.family,
-        found.cause,
+        family=found.family,
+        cause=found.cause,
         families=families,
         details=found.details,
     )
@@ -367,13 +362,11 @@ def _verdict(
         details["message"] = found.details
     if found.rule:
         details["rule"] = found.rule
-    return Verdict(
+    return lesson.verdict(
         found.outcome,
         found.sentence,
-        lesson.number,
-        lesson.name,
-        family if found.outcome == WRONG else None,
-        found.cause or found.kind,
+        family=family if found.outcome == WRONG else None,
+        cause=found.cause or found.kind,
         families=families,
         details=details,
     )

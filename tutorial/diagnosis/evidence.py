@@ -105,7 +105,6 @@ class Evidence:
 
     def _first(self, i: int) -> Divergence | None:
         observed = self.observed(i)
-        assert self.stage.states is not None
         return (
             None
             if observed is None
@@ -219,7 +218,7 @@ class Evidence:
         """Whether all that wrong rows hold is 0, infinity or NaN, so that many mistakes answer
         alike."""
         rows = (trial.got[trial.off & trial.has_keys] for trial in self.trials)
-        return not any((np.isfinite(row) & (row != 0)).any() for row in rows)
+        return not any(tells(row).any() for row in rows)
 
     def can_be(self, mistake: Mistake) -> int | None:
         """How many signs there are of a mistake that its answers do not show; None if there is one

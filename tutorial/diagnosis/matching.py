@@ -84,7 +84,7 @@ def recognised(evidence: Evidence) -> Match | None:
             ]
             possible = _possible(evidence, matches)
             found += possible
-            best = _best(evidence, found)
+            best = _best(evidence, found) if possible else None
             # the loads of a paged cache do not say which keys they bring: another tiling may fit,
             # and scores kept on chip in one text of the method are those of another
             paged = tiling.rule in (POSITIONS, BLOCKS)

@@ -80,15 +80,12 @@ class Recorded:
         run = None if self.trial is None else self.trial.result.run
         if run is None:
             return None
-        written = [
-            w.value for own in named_state(run.names()).get("m", []) for w in run.writes(own)
-        ]
+        written = _joined([x for own in _written(run, "m") for x in own])
         kept = _numbers(ran, "m")
         kept = kept[np.abs(kept) < 1e30]
-        if not written or not kept.size:
+        if not written.size or not kept.size:
             return None
-        values = np.unique(np.concatenate([np.ravel(x).astype(np.float64) for x in written]))
-        return float(_among(kept, values).mean())
+        return float(_among(kept, np.unique(written)).mean())
 
     def may_be(self, match: Match) -> bool:
         """Whether the m and the first l that the kernel names can be those of a mistake; of a
@@ -99,8 +96,7 @@ class Recorded:
         plain = self.trial is None or self.trial.plain
         if plain and not self._may_be_p(ran):
             return False
-        named = named_state(run.names())
-        acc = _joined([x for own in named.get("acc", []) for x in _written(run, own)])
+        acc = _joined([x for own in _written(run, "acc") for x in own])
         if acc.any() and not _numbers(ran, "acc").any():
             return False
         if not self._named_m(ran, run):
@@ -108,11 +104,11 @@ class Recorded:
         if plain and not self._holds(ran, "top"):
             return False
         online = "alpha" in ran.kept
-        if "m" not in named and online and plain and not self._holds(ran, "m"):
+        if not _written(run, "m") and online and plain and not self._holds(ran, "m"):
             return False
         if match.candidate.mistake not in ATTENTION:
             return True  # it is about lengths, splits or blocks, which l may hold in many ways
-        written = [_written(run, own) for own in named.get("l", [])]
+        written = _written(run, "l")
         kept = [np.ravel(x) for x in ran.kept.get("l", [np.zeros(0)])]
         numbers = sum(x.size for own in written for x in own)
         # a kernel that keeps all scores writes l once, and perhaps 1 / l
@@ -134,7 +130,7 @@ class Recorded:
         return ran is None or not run or self._named_m(ran, run)
 
     def _named_m(self, ran: evaluation.Ran, run: Any) -> bool:
-        written = [_written(run, own) for own in named_state(run.names()).get("m", [])]
+        written = _written(run, "m")
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
         return not made.size or self._may_be_m(_numbers(ran, "m"), made, last, "alpha" in ran.kept)
 
@@ -215,8 +211,7 @@ class Recorded:
         run = None if self.trial is None else self.trial.result.run
         if run is None:
             return None
-        named = named_state(run.names()).get(name, [])
-        written = [np.isfinite(write.value).all() for own in named for write in run.writes(own)]
+        written = [_finite(x) for own in _written(run, name) for x in own]
         if not written or finite == all(written) is True:
             return None
         return float(finite == all(written))
@@ -248,9 +243,12 @@ class Recorded:
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)
 
 
-def _written(run: Any, name: str) -> list[NDArray[np.float64]]:
-    """All that a run wrote to a named tensor, in order."""
-    return [np.ravel(write.value).astype(np.float64) for write in run.writes(name)]
+def _written(run: Any, quantity: str) -> list[list[NDArray[np.float64]]]:
+    """All that a run wrote to each tensor which means m, l or acc, in order."""
+    return [
+        [np.ravel(write.value).astype(np.float64) for write in run.writes(own)]
+        for own in named_state(run.names()).get(quantity, [])
+    ]
 
 
 def _finite(numbers: NDArray[np.float64]) -> bool:

@@ -118,7 +118,7 @@ def _no_end(error: Any, kernel: Any) -> Problem:
         else f"the kernel comes to {error}{line_of(error, kernel).rstrip(':')}. See that its "
         "loop ends."
     )
-    return Problem(WRONG, "no end", f"T{what[1:]}", cause="no end", rule=rule)
+    return Problem(WRONG, "no end", what[0].upper() + what[1:], cause="no end", rule=rule)
 
 
 def _of_a_grid(error: Any, run: Any) -> tuple[str, str] | None:

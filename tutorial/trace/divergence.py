@@ -98,7 +98,7 @@ def view(
     run: Any,
     whole: Attention,
     views: Sequence[Attention],
-    states: Callable[[Attention, int], States] | None,
+    states: Callable[[Attention, int], States],
     made: Callable[[], Sequence[Any]] | None = None,
 ) -> tuple[Attention, Observed | None]:
     """The one of several views of a problem (how its keys may be split) that a kernel's state fits,
@@ -110,7 +110,6 @@ def view(
         if (
             own is not None
             and observed is not None
-            and states is not None
             and first(observed, own, states) is None
             and len(observed.heads) == own.n_q_heads
         ):

@@ -147,7 +147,7 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
     notes = _notes(observed, attention)
     rows = rows_of(observed, attention)
     found = None
-    if lesson.states is not None and not right:
+    if not right:
         found = divergence.first(observed, attention, lesson.states)
     wrong = None if found is None else Wrong(found.head, found.tile, found.quantity, found.expected)
     return Trace(
