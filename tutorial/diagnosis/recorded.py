@@ -57,7 +57,7 @@ class Recorded:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
         splits = self.trial.problem.splits
-        told_by = [name for name in ran.kept if name == "m" or not splits]
+        told_by = [name for name in ran.kept if name in ("m", "alpha") or not splits]
         told = [
             _either(
                 self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
@@ -96,6 +96,10 @@ class Recorded:
         plain = self.trial is None or self.trial.plain
         if plain and not self._may_be_p(ran):
             return False
+        alphas = _numbers(ran, "alpha")
+        share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
+        if plain and share is not None and share < MOST and self.trial and self.trial.wrong:
+            return False  # where the answer is right, alpha may only say that m started low
         acc = _joined([x for own in _written(run, "acc") for x in own])
         if acc.any() and not _numbers(ran, "acc").any():
             return False
@@ -141,6 +145,8 @@ class Recorded:
         run = self.trial.result.run
         exps = [x for made, x in zip(run.instructions, run.results, strict=True) if is_exp(made)]
         bursts = any(bool((x == np.inf).any()) for x in exps)
+        if bool(exps) != bool(ran.kept.get("p")) and not self.trial.problem.splits:
+            return False  # one of them visits no tile
         if exps and not self.trial.problem.splits:
             made = [_numbers(ran, name) for name in ("p", "l", "acc", "alpha")]
             if all(map(_finite, made)) if bursts else (made[0] == np.inf).any():

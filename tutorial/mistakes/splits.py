@@ -135,8 +135,8 @@ their factor. {MERGE}
 In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) and
 exp(m_b - m).
     b_ = a
-    acc = acc_a * {{a|b_}} + acc_b * {{a|b_}}
-    l = l_a * {{a|b_}} + l_b * {{a|b_}}
+    acc = acc_a * {{a + acc_b * a|b_ + acc_b * b_}}
+    l = l_a * {{a + l_b * a|b_ + l_b * b_}}
     b_ = a if s else b_
     b_ = exp(m_a - m) if s else exp(m_b - m)
 == new state not added in the merge
@@ -150,6 +150,7 @@ exp(m_a - m) + l_b exp(m_b - m), and acc likewise.
 The factors of the merge are exchanged: the old state's is exp(m_a - m), and the new split's
 exp(m_b - m). {MERGE}
     a = exp(m_b - m) & b_ = exp(m_a - m)
+    {{acc = acc_a * b_ + acc_b|l = l_a * b_ + l_b}} * a
     a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
 == m not raised in the merge
 m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
@@ -225,6 +226,10 @@ Some tiles are counted twice: another split has them already.
         range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[max(s * len(whole) // S - 1, 0) : (s + 1) *
         len(whole) // S] for s in range(S)]):
+== tiles dealt out with a wrong stride
+The tiles are dealt out with another stride than the number of splits: split s has the tiles s, s +
+S, s + 2 S and so on, S = {{S}}.
+    for s, tiles in => for s, tiles in enumerate([whole[s::{{2|4}}] for s in range(S)]):
 == last split skipped
 The last split is not merged: all {{S}} splits must be.
     for s in range(S) => for s in range(max(S - 1, {{0|1}})):
