@@ -30,10 +30,11 @@ from ..rules.errors import broken
 from ..rules.listing import Cursor
 from ..tensors.tensor import Tensor
 from .creation import begins_a_bank, creatable
-from .lowering import PLACE, Lowering
-from .lowering import ZERO as ZERO_STEP
+from .lowering import Lowering
 from .observed import Observed
 from .places import Places
+from .steps import PLACE
+from .steps import ZERO as ZERO_STEP
 
 _new: Any = object.__new__
 _getframe = sys._getframe

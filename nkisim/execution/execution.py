@@ -16,8 +16,9 @@ from ..rules import source
 from ..rules.errors import KernelError, broken
 from ..tensors.tensor import Tensor
 from .allocating import Allocating
-from .lowering import END, INSTANCE, LOOP, NEXT, OFFER, TARGET, Lowering
+from .lowering import Lowering
 from .signature import Signature
+from .steps import END, INSTANCE, LOOP, NEXT, OFFER, TARGET
 from .tape import Record
 
 _SIGNATURES: dict[tuple[Any, ...], dict[tuple[Any, ...], Signature]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..execution import masked
 from ..execution.execution import running
-from ..execution.lowering import NUMBER, PICKED, Pick, View, array_of
+from ..execution.steps import NUMBER, PICKED, Pick, View, array_of
 from ..machine.memory import Meta
 from ..tensors import runtime
 from ..tensors.tensor import IndexedTensor, Tensor
