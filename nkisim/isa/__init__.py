@@ -18,6 +18,7 @@ from . import (
     select,
     statistics,
     tensor_engine,
+    transpose,
     vector,
 )
 from .core import TABLE
@@ -40,5 +41,6 @@ __all__ = [
     "select",
     "statistics",
     "tensor_engine",
+    "transpose",
     "vector",
 ]

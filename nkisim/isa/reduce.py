@@ -15,27 +15,11 @@ import numpy as np
 from ..machine import dtypes
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import (
-    IDLE,
-    LOAD_REDUCE,
-    REDUCE,
-    RESET_REDUCE,
-    VECTOR,
-    Call,
-    Plan,
-    dense,
-    instruction,
-    registers_of,
-)
+from .core import VECTOR, Call, Plan, dense, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
-from .operands import (
-    integers_only,
-    operators_there,
-    registers_effect,
-    stage,
-    vector_registers,
-)
+from .operands import integers_only, operators_there, registers_effect, stage, vector_registers
+from .registers import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE, registers_of
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
