@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.conditions import condition
 from ...execution.execute import execute
-from ...execution.masked import condition
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, TENSOR_COPY_DYNAMIC, shuffled_partitions
 from ...isa.random import DROPOUT
