@@ -39,16 +39,17 @@ _OPERATORS: dict[type[ast.operator], str] = {
     ast.Mult: "*",
     ast.Div: "/",
 }
-_CALLS = {"maximum": ("minimum",), "exp": ("exp2",), "max": ("min", "sum", "mean")}
+_CALLS = {"maximum": ("minimum",), "exp": ("exp2", "square"), "max": ("min", "sum", "mean")}
 _CALLS |= {"sum": ("max", "mean"), "min": ("max",)}
-_INDEX = ("{} + 1", "{} - 1", "0", "-1")
+_INDEX = ("{} + 1", "{} - 1", "0", "-1", "{} % 2", "{} // 2")
 _KEYS = ("tiles[0]", "tiles[t - 1]", "tiles[-1]", "(keys + 1)", "(keys - 1)", "keys[::-1]")
 _PARTS = ("{}[:, 1:]", "{}[:, :-1]", "{}[:, : len(keys) // 2]", "{}[:, len(keys) // 2 :]")
 _MORE = ("-{}", "2 * {}", "0.5 * {}", "abs({})", "{} * scale", "{} * alpha", "{} / l")
 _HEADERS = ("tiles[1:]", "tiles[:-1]", "tiles[:1]", "tiles[-1:]", "tiles[::2]", "tiles[1::2]")
+_HEADERS += ("tiles[: len(tiles) // 2]", "tiles[len(tiles) // 2 :]", "tiles[::-1]")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _SIZES = ("scale", "G", "per", "d", "n", "B", "Hq", "Hkv", "len", "tiles", "pass")
-_FUNCTIONS = ("abs", "exp2", "min", "max", "sum", "mean", "minimum", "maximum", "ones")
+_FUNCTIONS = ("abs", "exp2", "square", "min", "max", "sum", "mean", "minimum", "maximum", "ones")
 _GIVEN = {*_SIZES, *_FUNCTIONS}
 """What a change may name that its text does not."""
 _BEGIN = re.compile(r" = (full|zeros)\(")
@@ -197,7 +198,9 @@ def _other_calls(node: ast.Call) -> Iterator[str]:
         inner = node.args[0]
         sign = _OPERATORS.get(type(inner.op))
         if sign:
-            yield f"{name}({ast.unparse(inner.left)}) {sign} {ast.unparse(inner.right)}"
+            left, right = ast.unparse(inner.left), ast.unparse(inner.right)
+            yield f"{name}({left}) {sign} {right}"
+            yield from (_unparsed(f"({left}) {other} ({right})") for other in "*/")
     yield from given[name == "full" :]
     yield from (f"{other}({', '.join(given)})" for other in _CALLS.get(name, ()))
     if name == "full":
