@@ -102,6 +102,8 @@ def slipped(evidence: Evidence) -> Match | None:
         return None
     first, others = order
     texts = methods(evidence)[0]
+    if twins.ONE_PASS in texts:
+        texts = (*texts, twins.AVERAGES)
     for tiling in itertools.islice(first.tilings(), 1):
         tried = _quickest_first(first, others, tiling)
         found = [

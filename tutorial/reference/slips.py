@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 _ALIKE = (
-    "m m_new m_tile alpha l",
+    "m m_new m_tile alpha l l_new",
     "m_a m_b m",
     "l_a l_b l",
     "acc_a acc_b acc",
@@ -45,14 +45,15 @@ _INDEX = ("{} + 1", "{} - 1", "0", "-1", "{} % 2", "{} // 2")
 _KEYS = ("tiles[0]", "tiles[t - 1]", "tiles[-1]", "(keys + 1)", "(keys - 1)", "keys[::-1]")
 _PARTS = ("{}[:, 1:]", "{}[:, :-1]", "{}[:, : len(keys) // 2]", "{}[:, len(keys) // 2 :]")
 _MORE = ("-{}", "2 * {}", "0.5 * {}", "abs({})", "{} * scale", "{} * alpha", "{} / l")
-_HEADERS = ("tiles[1:]", "tiles[:-1]", "tiles[:1]", "tiles[-1:]", "tiles[::2]", "tiles[1::2]")
-_HEADERS += ("tiles[: len(tiles) // 2]", "tiles[len(tiles) // 2 :]", "tiles[::-1]")
+_LOOPS = ("[1:]", "[:-1]", "[:1]", "[-1:]", "[::2]", "[1::2]", "[::-1]")
+_HALVES = ("[: len(tiles) // 2]", "[len(tiles) // 2 :]")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _SIZES = ("scale", "G", "per", "d", "n", "B", "Hq", "Hkv", "len", "tiles", "pass")
 _FUNCTIONS = ("abs", "exp2", "square", "min", "max", "sum", "mean", "minimum", "maximum", "ones")
 _GIVEN = {*_SIZES, *_FUNCTIONS}
 """What a change may name that its text does not."""
 _BEGIN = re.compile(r" = (full|zeros)\(")
+_WHICH = ("the first ", "the second ", "the third ")
 FAR = 7  # lines that a line may stand from its place
 
 
@@ -86,7 +87,15 @@ def _is_step(line: str) -> bool:
 
 def _without(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
     if _is_step(lines[i]):
-        yield _replaced(lines, i, "pass"), f"without `{lines[i].strip()}`"
+        yield _replaced(lines, i, "pass"), f"without {_shown(lines, i)}"
+
+
+def _shown(lines: Sequence[str], i: int) -> str:
+    """Line i as it is told: of several that read alike, which one."""
+    line = lines[i].strip()
+    alike = [at for at, other in enumerate(lines) if other.strip() == line]
+    which = _WHICH[alike.index(i)] if len(alike) > 1 else ""
+    return f"{which}`{line}`"
 
 
 def _replaced(lines: Sequence[str], i: int, new: str) -> list[str]:
@@ -100,13 +109,13 @@ def _indent(line: str) -> int:
 def _changed(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
     old = lines[i].strip()
     if old.startswith("for ") and "(tiles)" in old:
-        news: Iterator[str] = (old.replace("tiles", tiles) for tiles in _HEADERS)
+        news: Iterator[str] = (old.replace("tiles", f"tiles{part}") for part in (*_LOOPS, *_HALVES))
     elif _is_step(lines[i]):
         news = _variants(old)
     else:
         return
     for new in news:
-        yield _replaced(lines, i, new), f"with `{new}` in place of `{old}`"
+        yield _replaced(lines, i, new), f"with `{new}` in place of {_shown(lines, i)}"
 
 
 def _variants(line: str) -> Iterator[str]:
@@ -229,11 +238,12 @@ def _elsewhere(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
         if not all(map(_is_step, own)) or (count > 1 and not all(map(_BEGIN.search, own))):
             return
         rest = [*lines[:i], *lines[i + count :]]
-        told = " and ".join(f"`{line.strip()}`" for line in own)
+        told = " and ".join(_shown(lines, i + at) for at in range(count))
         for at in range(max(i - FAR, 0), min(i + FAR, len(rest)) + 1):
             if at == i:
                 continue
-            where, beside = ("before", rest[at]) if at < i else ("after", rest[at - 1])
+            where, other = ("before", at) if at < i else ("after", at - 1)
+            beside = rest[other]
             indent = _indent(beside) + 4 * (at > i and beside.endswith(":"))
             moved = [" " * indent + line.strip() for line in own]
-            yield [*rest[:at], *moved, *rest[at:]], f"with {told} {where} `{beside.strip()}`"
+            yield [*rest[:at], *moved, *rest[at:]], f"with {told} {where} {_shown(rest, other)}"

@@ -8,7 +8,7 @@ import pytest
 
 from tutorial.reference import slips, twins
 
-TEXTS = [twins.ONE_PASS, twins.PASSES, twins.PAGED, twins.SPLITS_AT_ONCE]
+TEXTS = [twins.ONE_PASS, twins.AVERAGES, twins.PASSES, twins.PAGED, twins.SPLITS_AT_ONCE]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -41,3 +41,8 @@ def test_a_changed_operand_is_put_in_parentheses_only_where_it_needs_them():
     told = {slip.told.partition(" in place of ")[0] for slip in slips.slips(twins.ONE_PASS)}
     assert "with `p = exp((qk - m_new) * scale)`" in told
     assert "with `p = exp(qk * scale - m_new)`" in told
+
+
+def test_of_several_lines_that_read_alike_the_changed_one_is_told():
+    told = {slip.told for slip in slips.slips(twins.PASSES)}
+    assert "with `p = exp(qk)` in place of the second `p = exp(qk - m)`" in told
