@@ -204,9 +204,7 @@ The values are weighed by the scores; they must be weighed by p = exp(qk - m).
     acc = acc {|* alpha }+ => acc = acc + where(padding, 0, qk) @ v_tile.T
         & o[b => o[b, h * G : (h + 1) * G] = acc
 == another function for exp
-The weights are not powers of e: p must be exp(qk - m); a sigmoid, a tanh or a square is something
-else.
-    p = exp(qk - m@) => p = square(qk - m@)
+The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
     p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
     p = 1 / (1 + exp(-qk))
     p = exp(qk - m@) => p = 1 / (1 + exp(m@ - qk))
@@ -427,11 +425,6 @@ so divide after the loop.
     acc = acc * alpha + p @ v_tile.T / l <end>
     acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
     acc = (acc + p @ v_tile.T) / l <end>
-== one part of a divided acc [tiles]
-acc is kept divided by l, but only one of its parts is brought to the new l: it must be acc alpha
-l_old / l_new + p v^T / l_new, or be divided once, after the loop.
-    acc = acc + p @ v_tile.T / l <end>
-    acc = acc * alpha => acc = acc * (l - p.sum(axis=1, keepdims=True)) / l + p @ v_tile.T <end>
 == tile divided by its own sum [tiles]
 What a tile adds to acc is divided by the tile's own sum: divide once, by l, after the loop.
     acc = acc + p @ v_tile.T / p.sum(axis=1, keepdims=True)
