@@ -30,7 +30,8 @@ def methods(evidence: Evidence) -> list[tuple[str, ...]]:
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
     if problem.splits:
         return [texts, twins.MERGES]
-    own = twins.PASSES if evidence.stage.number < 3 else texts[0]
+    passes = evidence.stage.number < 3 and not evidence.alpha_formed
+    own = twins.PASSES if passes else texts[0]
     others = tuple(text for text in texts if text != own)
     return [(own,), others] if others else [(own,)]
 

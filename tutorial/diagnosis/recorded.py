@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -100,6 +101,10 @@ class Recorded:
         share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
         if plain and share is not None and share < MOST and self.trial and self.trial.wrong:
             return False  # where the answer is right, alpha may only say that m started low
+        first = self.evidence.overflow
+        heads = 0 if self.trial is None else self.trial.problem.n_q_heads
+        if first and math.prod(first[1].dst[0].shape) <= heads and plain and _overflow(ran) == "tile":
+            return False  # a factor of a row overflows in the kernel, and p in the twin
         acc = _joined([x for own in _written(run, "acc") for x in own])
         if acc.any() and not _numbers(ran, "acc").any():
             return False

@@ -15,16 +15,14 @@ _OF_A_ROW = read(
 == scale missing
 The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) =
 1/{sqrt_d} unless the caller gives one.
-    qk = raw
-    qk = (scale if given else 1) * raw
+    qk = {raw|(scale if given else 1) * raw}
     qk = raw & alpha = exp(scale * (m - m_new))
 == scale only on the max
 The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the
 max is not the max of what exp sees.
     p = exp(qk - m@) => p = exp(where(padding, LOWEST, raw) - m@)
 == scale only on the scores
-The scale is applied to the scores but not to the max that is subtracted from them: both must be
-scaled.
+The scale is applied to the scores but not to the max subtracted from them: both must be scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         {|& alpha = exp(scale * m - m_new)}
 == scale missing in some tiles [tiles]
@@ -82,8 +80,7 @@ of it, its negative, 0, or one with the width of a tile or the number of heads i
     qk = (scale if given else float32({0.5|2|-1|0} / sqrt(d))) * raw
     qk = (scale if given else float32(1 / sqrt({128|64|256|512|G|d * G|d * Hq|d * Hkv}))) * raw
 == scale ignored
-softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
-be used.
+softmax_scale is ignored: where None, its default, it means 1/sqrt(d); a given value must be used.
     qk = float32(1 / sqrt(d)) * raw
 == scale of 0 taken for None
 A softmax_scale of 0 is taken for None: `softmax_scale or default` gives the default for 0, too.
@@ -205,8 +202,7 @@ The values are weighed by the scores; they must be weighed by p = exp(qk - m).
         & o[b => o[b, h * G : (h + 1) * G] = acc
 == another function for exp
 The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
-    p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
-    p = 1 / (1 + exp(-qk))
+    p = 1 / (1 + exp(-qk)) {|& l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T}
     p = exp(qk - m@) => p = 1 / (1 + exp(m@ - qk))
 == alpha is not a power of e
 alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid, a
@@ -217,23 +213,18 @@ quotient or a plain difference is something else.
 == all weights are 1
 All keys get the same weight: max and sum must be taken over the keys, the axis of qk along which
 one query's scores lie, and not over the other one.
-    p = exp(qk - qk) & alpha = ones((G, 1))
-    p = exp(qk - qk)
-    p = exp(qk - qk) & o[b => o[b, h * G : (h + 1) * G] = acc
-    acc = acc + ones_like(p) @ v_tile.T
-    acc = acc * alpha + ones_like(p) @ v_tile.T
+    p = exp(qk - qk) {|& alpha = ones((G, 1))|& <out> acc}
+    acc = acc{ * alpha|} + ones_like(p) @ v_tile.T
 == exp of the negated scores
 The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
     p = exp(qk - m@) => p = exp(m@ - qk)
 == m replaced
 m is replaced by the tile's max: it must be the larger of the old m and the tile's max.
     m_new = m_tile
-    m = maximum => m = m_tile
-    m = m_new => m = m_tile
+    m = {maximum|m_new} => m = m_tile
 == m is a minimum
 m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
-    m_new = minimum(m, m_tile) if t else m_tile
-    m_new = minimum(m, m_tile)
+    m_new = minimum(m, m_tile) {|if t else m_tile}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == m never raised
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
@@ -258,8 +249,7 @@ acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T & alpha = nan
 == alpha inverted
 alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).
-    alpha = exp(m_new - m)
-    alpha = exp(m_new - m) if t else ones((G, 1))
+    alpha = exp(m_new - m) {|if t else ones((G, 1))}
 == alpha inverted for l
 l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     l = l / alpha + p.sum(axis=1, keepdims=True)
@@ -267,9 +257,7 @@ l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 
 == factor of a tile's sum inverted
 What a tile adds is brought to the max of all by the inverse factor: it is exp(m_tile - m), never
 above 1.
-    <l-inverse>
-    <acc-inverse>
-    <l-inverse> & <acc-inverse>
+    {<l-inverse>|<acc-inverse>|<l-inverse> & <acc-inverse>}
     p = exp(qk - m_new) => p = exp(qk - m_tile + m_new - m_tile)
 == alpha inverted for acc
 acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
@@ -282,7 +270,7 @@ exp(m_old - m_new), never above 1.
 == p with the old max
 p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
 m_new), with m_new the larger of the old m and the tile's max.
-    p = exp(qk - m_new) => p = exp(qk - m)
+    p = exp(qk - m_new) => p = exp(qk - m) {|& alpha = exp(m - m)}
 == one sum with the old max
 p of one of the two sums is formed with the old max, so that exp overflows in the first tile: l and
 acc need the same p = exp(qk - m_new).
@@ -297,10 +285,10 @@ which is relative to m_new already.
     l = (l + p.sum(axis=1, keepdims=True)) * (alpha if t else 1)
     acc = (acc + p @ v_tile.T) * (alpha if t else 1)
 == rescaled by a max
-The old sum is multiplied by a max of the scores; it must be multiplied by alpha = exp(m_old -
-m_new).
-    l = l * {m|m_new|m_tile} + p.sum(axis=1, keepdims=True)
-    acc = acc * {m|m_new|m_tile} + p @ v_tile.T
+The old sum is multiplied by a max of the scores, or by a tile's sum; it must be multiplied by alpha
+= exp(m_old - m_new).
+    l = l * {m|m_new|m_tile|p.sum(axis=1, keepdims=True)} + p.sum(axis=1, keepdims=True)
+    acc = acc * {m|m_new|m_tile|p.sum(axis=1, keepdims=True)} + p @ v_tile.T
 == alpha added
 alpha is added to the old sum; it must be multiplied into it: l = l alpha + sum p, and acc likewise.
     l = l + alpha + p.sum(axis=1, keepdims=True)
@@ -367,23 +355,18 @@ brings the old sum to the new max, and p is relative to it already.
     l = l + alpha * p.sum(axis=1, keepdims=True) & acc = acc + alpha * (p @ v_tile.T)
 == l not accumulated
 l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
-    l = l * alpha => l = p.sum(axis=1, keepdims=True)
-    l = l + => l = p.sum(axis=1, keepdims=True)
+    l = l {*|+} => l = p.sum(axis=1, keepdims=True)
 == acc not accumulated
 acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all tiles.
-    acc = acc * alpha => acc = p @ v_tile.T
-    acc = acc + => acc = p @ v_tile.T
+    acc = acc {*|+} => acc = p @ v_tile.T
 == m never updated [alpha]
 m is not updated by every tile, so that alpha = exp(m_old - m_new) is not the factor from one tile's
 m to the next: end every tile with m = m_new.
-    m = m_new => pass & m_new = m_tile
-    m = m_new => pass
-    m = m_new => pass & alpha = zeros((G, 1))
+    m = m_new => pass {|& m_new = m_tile|& alpha = zeros((G, 1))}
     m = m_new => m = m if t else m_new
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
-    l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
-    l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T
+    l = l {*|+} => l = p.sum(axis=1, keepdims=True) & acc = acc {*|+} => acc = p @ v_tile.T
 == never divided [no division]
 acc is never divided by l: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc
@@ -421,9 +404,8 @@ acc starts at 1: it must start at 0, for it sums the weighted values and nothing
 == divided inside the loop
 acc is divided by l inside the loop: each tile's part must be divided once, and by the complete l,
 so divide after the loop.
-    acc = (acc * alpha + p @ v_tile.T) / l <end>
+    acc = (acc * alpha + p @ v_tile.T) / {l|(l if t else 1)} <end>
     acc = acc * alpha + p @ v_tile.T / l <end>
-    acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
     acc = (acc + p @ v_tile.T) / l <end>
 == tile divided by its own sum [tiles]
 What a tile adds to acc is divided by the tile's own sum: divide once, by l, after the loop.
@@ -438,8 +420,7 @@ acc is divided by the number of keys; it must be divided by l, the sum of the we
 == divided by the number of tiles [tiles]
 acc is divided by the number of tiles; it must be divided by l, the sum of the weights, and by
 nothing else.
-    o[b => o[b, h * G : (h + 1) * G] = acc / l / len(tiles)
-    o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
+    <out> acc {/ l|}/ len(tiles)
 == divided by the last tile's sum
 acc is divided by the last tile's sum of weights; it must be divided by l, the sum over all tiles.
     o[b => o[b, h * G : (h + 1) * G] = acc / p.sum(axis=1, keepdims=True)
@@ -530,8 +511,7 @@ Only the last tile counts: the loop must visit all {tiles} tiles, and carry m, l
 to the next. Make them before the loop, and keep the new m at its end.
     for t, keys => for t, keys in list(enumerate(tiles))[-1:]:
 == first half of the tiles only
-Only the first half of the tiles counts, in the order in which they are read: all {tiles} tiles
-must.
+Only the first half of the tiles counts, in the order of their loads: all {tiles} tiles must.
     for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:
 == first half of every tile only
 Every second tile does not count, or the second half of every tile: where what one turn of the loop

@@ -41,16 +41,13 @@ Query heads read the wrong KV head: query head h reads KV head h // G, with G = 
 == KV head of K is another [heads]
 K is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    k_tile = k[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}][:,
-        keys]
+    k_tile = k[b, <wrong>][:, keys]
 == KV head of V is another [heads]
 V is read from the wrong KV head: query head h reads KV head h // G of K and of V, with G = Hq //
 Hkv = {G}.
-    v_tile = v[b, {-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}][:,
-        keys]
+    v_tile = v[b, <wrong>][:, keys]
 == KV heads skipped [heads]
-A KV head's group is never computed: every KV head has {G} query heads, and a row of the output for
-each.
+A KV head's group is never computed: every KV head has {G} query heads, and o a row for each.
     for h in => for h in range(max(Hkv - 1, {0|1})):
     for h in => for h in range(min(1, Hkv - 1), Hkv):
 == q heads strided [heads]
@@ -90,8 +87,7 @@ m is shared by the heads of a group: each of its {G} query heads needs its own m
     m_tile = broadcast_to(qk.max(axis=1, keepdims=True)[{:1|-1:}], (G, 1))
     at_m = lambda b, h, i: <group>
 == m of another head [heads, in turn]
-One head's m is read, or written, where another's belongs: each of the {G} query heads of a group
-has an m of its own.
+One head's m is read, or written, where another's belongs: each of the {G} query heads has its own.
     m_new = maximum(m[{:1|-1:}], m_tile)
     top = maximum(ms[<first>], s.max(axis=1, keepdims=True))
     ms[x] = top => ms[<first>] = top
@@ -115,13 +111,12 @@ acc is shared by the heads of a group: each of its {G} query heads needs its own
     at_acc = lambda b, h, i: <group>
 == l of another head [heads]
 A head is divided by another head's l: every query head has its own.
-    L = stack => L = ls[{-1, -1|b, -1|-1, h}]
-    o[b => o[b, h * G : (h + 1) * G] = acc / {l[0]|l[-1]|l[::-1]|roll(l, 1, axis=0)|roll(l, -1,
-        axis=0)}
+    L = stack => L = ls[<another>]
+    o[b => o[b, h * G : (h + 1) * G] = acc / {l[0]|l[-1]|l[::-1]|roll(l, 1, 0)|roll(l, -1, 0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == acc of another head [heads]
 A head's output is made from another head's acc: every query head has its own.
-    A = stack => A = accs[{-1, -1|b, -1|-1, h}]
+    A = stack => A = accs[<another>]
     o[b => o[b, h * G : (h + 1) * G] = {acc[::-1]|roll(acc, 1, axis=0)|roll(acc, -1, axis=0)} / l
     o[b => first = first if h else acc; o[b, h * G : (h + 1) * G] = first / l
 == m and l shared [heads, in turn]
@@ -176,9 +171,11 @@ row.
         "m": 'm = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)',
         "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
-        "first": "b, h - h % (per // G), 0",
+        "first": "{b, h - h % (per // G), 0|b, 0, 0}",
         "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
+        "wrong": "{-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}",
+        "another": "{-1, -1|b, -1|-1, h|b, -1 - h|b, (h + 1) % Hkv}",
         "row": "{(h * G + g) // Hkv|h * G + g}",
     },
 )

@@ -155,14 +155,12 @@ exp(m_b - m). {MERGE}
 == m not raised in the merge
 m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
     m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)}}
-    m = maximum(m_a => m = (m_a + m_b) / 2
-    m = maximum(m_a => m = m_a if s else m_b
-    m = maximum(m_a => m = m_b
-    m = maximum(m_a => m = m_a
+    m = maximum(m_a => m = {{(m_a + m_b) / 2|m_a if s else m_b|m_b|m_a}}
 == m of the merge not kept
 The merged m is not kept for the next split: end every step with m = m_new, or the old state's
 factor is wrong.
-    m_a, l_a => m_a, l_a, acc_a = {{full((Hq, 1), LOWEST)|M[0]|M[-1]}}, l, acc
+    m_a, l_a => m_a, l_a, acc_a = {{full((Hq, 1), LOWEST)|M[0]|M[-1]|m if s < 2 else M[s - 1]}},
+        l, acc
     return m, l => return {{m_a|m_b}}, l, acc
     pairs += => pairs += [({{m_a|m_b}}, l, acc)]
 == no max in the merge
@@ -208,10 +206,9 @@ The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the
 acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
     o[0] = acc / l / S
 == rest of the tiles dropped
-With n // S tiles per split the rest is dropped: round up, and let the last splits have fewer tiles,
-or none.
-    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
-        (len(whole) // S)] for s in range(S)]):
+With n // S tiles per split the rest is dropped: round up; the last splits have fewer tiles or none.
+    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) {{|+ min(s, len(whole)
+        % S)}} :][: len(whole) // S] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[s * max(len(whole) // S, 1) : (s + 1) *
         max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice

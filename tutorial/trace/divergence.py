@@ -39,6 +39,8 @@ class Divergence:
         where = f"tile {self.tile}, {self.label}" if self.label else f"tile {self.tile}"
         if not self.written:
             return f"{where}: {self.quantity} is not updated, expected {short(self.expected)}."
+        if abs(self.got - self.expected) <= 1e-5 * abs(self.expected):
+            return f"{where}: {self.quantity} is right, but acc is not ({self.ratio})."
         got, expected = apart(self.got, self.expected)
         what = f"{where}: {self.quantity} is {got}, expected {expected}"
         return f"{what} ({self.ratio})." if self.ratio else f"{what}."
