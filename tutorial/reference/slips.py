@@ -160,7 +160,7 @@ def _with(shown: str, value: ast.expr, old: ast.expr, new: str) -> str:
 
 
 def _others(node: ast.expr, number: bool) -> Iterator[str]:
-    """What may stand in the place of a part of a line."""
+    """What a part of a line may be replaced with."""
     own = ast.unparse(node)
     if isinstance(node, ast.Name):
         yield from (name for kind in _ALIKE if own in kind.split() for name in kind.split())
