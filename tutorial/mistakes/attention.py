@@ -366,7 +366,8 @@ m to the next: end every tile with m = m_new.
     m = m_new => m = m if t else m_new
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
-    l = l {*|+} => l = p.sum(axis=1, keepdims=True) & acc = acc {*|+} => acc = p @ v_tile.T
+    l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T
+    l = l + => l = p.sum(axis=1, keepdims=True) & acc = acc + => acc = p @ v_tile.T
 == never divided [no division]
 acc is never divided by l: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc
@@ -623,7 +624,7 @@ nowhere else.
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
         "lanes": "W = {2|4} {|& lane = t // -(-len(tiles) // W)}",
         "out": "o[b => o[b, h * G : (h + 1) * G] =",
-        "less": "min({64|128}, len(keys) // 2)",
+        "less": "min({64, len(keys) // 2|128, len(keys) // 2|128, len(keys)})",
         "half": "(arange(len(keys)) {<|>=} len(keys) // 2)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
     },

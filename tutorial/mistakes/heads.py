@@ -110,12 +110,14 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
 acc is shared by the heads of a group: each of its {G} query heads needs its own acc.
     at_acc = lambda b, h, i: <group>
 == l of another head [heads]
-A head is divided by another head's l: every query head has its own.
+A head is divided by another head's l, or goes on from it: every query head has its own.
+    ls[y] = ls[<first>] * fade + w.sum(axis=1, keepdims=True)
     L = stack => L = ls[<another>]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[0]|l[-1]|l[::-1]|roll(l, 1, 0)|roll(l, -1, 0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
 == acc of another head [heads]
-A head's output is made from another head's acc: every query head has its own.
+A head's output is made from another head's acc, or goes on from it: every query head has its own.
+    accs[z] = accs[<first>] * fade + w @ values.T
     A = stack => A = accs[<another>]
     o[b => o[b, h * G : (h + 1) * G] = {acc[::-1]|roll(acc, 1, axis=0)|roll(acc, -1, axis=0)} / l
     o[b => first = first if h else acc; o[b, h * G : (h + 1) * G] = first / l
