@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import secrets
 import subprocess
 import tempfile
@@ -78,15 +77,8 @@ class Holder:
         if not self.sandbox.apart:
             self.folder = tempfile.mkdtemp(prefix="submission")
             surroundings |= dict.fromkeys(("TMPDIR", "TEMP", "TMP", "HOME"), self.folder)
-        self.process = subprocess.Popen(
-            self.sandbox.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=surroundings,
-            cwd=self.folder or tempfile.gettempdir(),
-            start_new_session=os.name != "nt",
-        )
+        here = self.folder or tempfile.gettempdir()
+        self.process = processes.begin(self.sandbox.command, surroundings, here)
 
     def stop(self) -> None:
         """End the server, and with it all that a submission has started."""
