@@ -249,9 +249,8 @@ class Submitted:
         if not all(isinstance(x, np.ndarray) for x in args if _is_array(x)):
             said = f"The kernel cannot be lowered: {self.unlowered}"
             raise _refused(UNUSABLE, "unlowered", said)
-        described, parts = protocol.described([x for x in args if _is_array(x)])
-        shapes = iter(described["arrays"])
-        header = [next(shapes) if _is_array(x) else {"value": x} for x in args]
+        _, parts = protocol.described([x for x in args if _is_array(x)])
+        header = [_described(x) for x in args]
         reply, blobs = self.holder.exchange(
             {"do": "run", "args": header, "options": options, "target": _target()}, *parts
         )
