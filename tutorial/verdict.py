@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .pictures.verdict_card import Cost, Line, card
+from .pictures.verdict_card import Counter as Counter
+from .pictures.verdict_card import Line, card
 from .reference.text import table
 
 NOT_ATTEMPTED = "not attempted"
@@ -20,15 +21,6 @@ OVER_THE_RUNG = "over the rung's budget"
 """The cause of a verdict on a right kernel that misses the budget of the rung it was asked for."""
 
 EXIT_CODES = {CORRECT: 0, WRONG: 1, NOT_ATTEMPTED: 2, UNUSABLE: 2, FAILED: 3}
-
-
-@dataclass(frozen=True)
-class Counter:
-    """One cost of the kernel, counted, beside the least that the stage's method needs."""
-
-    name: str
-    yours: int
-    minimum: int
 
 
 class CheckFailed(AssertionError):
@@ -124,7 +116,7 @@ class Verdict:
             self.sentence,
             self._where,
             self._counted,
-            [Cost(c.name, c.yours, c.minimum) for c in self.counters],
+            self.counters,
             self.notes,
             line,
         )

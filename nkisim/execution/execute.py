@@ -19,8 +19,9 @@ from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
 from .computing import PUT_OFF, at_once, put_off
+from .conditions import condition
 from .execution import Execution, current, running
-from .masked import condition, execute_masked
+from .masked import execute_masked
 from .signature import Signature, build
 from .write import admit, noted
 

@@ -11,69 +11,19 @@ import numpy as np
 
 from ..isa.core import Instruction, Plan
 from ..isa.dma import DMA_COPY
-from ..machine import dtypes
-from ..machine.memory import CONST, EMPTY, Meta
+from ..machine.memory import EMPTY, Meta
 from ..machine.values import COPY
 from ..rules import source
-from ..rules.errors import KernelError, broken
-from ..tensors.masks import Mask, compact
+from ..rules.errors import KernelError
+from ..tensors.masks import compact
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
 from .banks import in_one_bank
+from .conditions import condition, fit, kept, others, own_mask
 from .execution import Execution
 from .signature import General, Signature, build
 from .tape import Operand, Share
 from .write import admit, admit_unknown, noted, store, unknown_in_registers
-
-
-def condition(mask: Any, api: str) -> np.ndarray | None:
-    """The mask as a boolean array; None where it keeps everything."""
-    if mask is None or mask is True:
-        return None
-    if isinstance(mask, (bool, np.bool_)):
-        return None if mask else np.zeros((1, 1), dtype=bool)
-    if not isinstance(mask, Mask):
-        broken(
-            "mask",
-            f"{api}: mask is a {type(mask).__name__}",
-            got=repr(mask)[:80],
-            remedy="Build masks from nl.arange, loop indices and numbers: mask=(i_p < n) & "
-            "(i_f < m).",
-        )
-    if not mask.affine:
-        broken(
-            "mask",
-            f"{api}: the mask is not an affine expression",
-            got=repr(mask),
-            remedy="Masks may add, subtract and multiply by constants; // and % are not affine.",
-        )
-    return None if compact(mask.where).all() else mask.where
-
-
-def _fit(where: np.ndarray, shape: tuple[int, ...], api: str) -> np.ndarray:
-    try:
-        return np.broadcast_to(where, shape)
-    except ValueError:
-        broken(
-            "mask",
-            f"{api}: a mask of shape {where.shape} does not fit operands of shape {shape}",
-            got=where.shape,
-            limit=shape,
-            remedy="Build the mask from the index grids that select the tile.",
-        )
-        raise
-
-
-def _operand_mask(where: np.ndarray, t: Tensor, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The part of a mask over `shape` that concerns operand `t`, which may be a vector over the
-    partitions."""
-    if t.meta.space == CONST:
-        return None
-    if t.shape == shape:
-        return where
-    if t.shape[0] == shape[0] and t.meta.free == 1:
-        return where.any(axis=tuple(range(1, len(shape)))).reshape(t.shape)
-    return None
 
 
 def execute_masked(
@@ -103,7 +53,7 @@ def execute_masked(
         execution.clock += 1
     shape = signature.dst.shape
     grid = srcs[0].shape if plan.kind in ("reduce", "transpose") else shape
-    where = None if given is None else _fit(given, grid, api)
+    where = None if given is None else fit(given, grid, api)
     arrays, operands = _read(execution, api, plan, srcs, where, grid)
     picked = type(srcs[0]) is IndexedTensor if srcs else False
     result, second = _computed(execution, signature, arrays, where, extra is not None, picked)
@@ -244,7 +194,7 @@ def _read(
     for position, s in enumerate(srcs):
         if s.buf.scope.closed:
             execution.check_scope(s)
-        own = _own_mask(plan, position, s, where, grid)
+        own = own_mask(plan, position, s, where, grid)
         lacks = None
         if execution.check_read(s, api, own, follows=True):
             flags = ~execution.written_flags(s, own)
@@ -259,21 +209,6 @@ def _read(
             for tile in s.tiles or ():
                 tile.buf.last = execution.clock
     return arrays, operands
-
-
-def _own_mask(
-    plan: Plan, position: int, s: Tensor, where: np.ndarray | None, grid: tuple[int, ...]
-) -> np.ndarray | None:
-    """What the mask `where` over `grid` lets be read of the source at `position`; None for all."""
-    if where is None:
-        return None
-    on_tile = s.meta.space != CONST
-    # a reduction's mask is over its first source
-    if plan.kind == "reduce" and position and on_tile:
-        return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), s.shape)
-    if on_tile and not where.any():  # left out altogether, it reads nothing
-        return np.zeros(s.shape, dtype=bool)
-    return None if plan.kind == "whole" else _operand_mask(where, s, grid)
 
 
 def _share(dst: Tensor, srcs: tuple[Tensor, ...], keep: np.ndarray | None) -> Share | None:
@@ -323,22 +258,12 @@ def _signature(
     extra: Tensor | None,
 ) -> Signature:
     """A signature of this call's own, from one that was checked before if there is one."""
+    config = execution.config
+    call = (config, execution.values, instruction, api, dst, srcs, attrs, space, dtype, extra)
     tiles = [t for t in (dst, *srcs, extra) if t is not None]
     picked = any(type(t) is IndexedTensor for t in tiles)
     if picked and instruction not in _PLANNED_BY_SHAPE:
-        return build(
-            execution.config,
-            execution.values,
-            instruction,
-            api,
-            dst,
-            srcs,
-            attrs,
-            space,
-            dtype,
-            extra,
-        )
-    config = execution.config
+        return build(*call)
     key = (
         config.target.name,
         config.precise_fp,
@@ -354,42 +279,12 @@ def _signature(
     )
     found = _PLANNED.get(key)
     if found is None:
-        found = build(
-            execution.config,
-            execution.values,
-            instruction,
-            api,
-            dst,
-            srcs,
-            attrs,
-            space,
-            dtype,
-            extra,
-        )
+        found = build(*call)
         if not found.warned:
             if len(_PLANNED) >= _MOST:
                 _PLANNED.clear()
             _PLANNED[key] = found
     return copy.copy(found)
-
-
-def others(own: np.ndarray, values: np.ndarray, identity: float) -> np.ndarray:
-    """`values` where the mask `own` holds, elsewhere what does not change a reduction."""
-    if type(identity) is int:
-        return np.where(own, values, np.asarray(identity).astype(values.dtype))
-    return np.where(own, dtypes.to_fp32(values), np.float32(identity))
-
-
-def kept(plan: Plan, where: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The elements of the result that a mask keeps, over `shape`; None for all."""
-    if where is None:
-        return None
-    if plan.kind == "reduce":
-        return unknown.along(np.asarray(where.any(axis=plan.axes, keepdims=True)), shape)
-    if plan.kind == "transpose":
-        found: np.ndarray | None = plan.compute(where).astype(bool)
-        return found
-    return where
 
 
 def _write_reduction(

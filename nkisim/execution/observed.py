@@ -13,7 +13,7 @@ from ..machine.memory import CONST, Buffer, Meta, Scope
 from ..machine.values import Room, Value
 from ..machine.values import keep as keep_in
 from ..tensors.tensor import IndexedTensor, Tensor
-from .lowering import PAUSE, RESUME
+from .steps import PAUSE, RESUME
 from .tape import Printed, Tape
 from .written import Written
 

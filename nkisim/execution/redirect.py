@@ -15,8 +15,8 @@ from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
 from .computing import put_off
 from .execution import Execution, running
-from .lowering import MATERIALIZE
 from .signature import Signature, build, copy_into
+from .steps import MATERIALIZE
 from .write import admit, noted, store
 
 

@@ -7,24 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..machine.memory import (
-    EMPTY,
-    FULL,
-    HBM,
-    PARTIAL,
-    PSUM,
-    SHARED,
-    ZERO,
-    Buffer,
-    Scope,
-    TextScope,
-)
+from ..machine.memory import EMPTY, FULL, HBM, PARTIAL, PSUM, SHARED, ZERO, Buffer, Scope, TextScope
 from ..rules import source
 from ..rules.errors import KernelError, broken, fault, report
 from ..tensors.tensor import IndexedTensor, Tensor
 from . import unknown
-from .lowering import CLEAR, Lowering
+from .lowering import Lowering
 from .places import Places
+from .steps import CLEAR
 
 _lowest, _highest = np.minimum.reduce, np.maximum.reduce
 _FEW = 64

@@ -12,12 +12,14 @@ from . import (
     random,
     rank,
     reduce,
+    running,
     scalar,
     scan,
     search,
     select,
     statistics,
     tensor_engine,
+    transpose,
     vector,
 )
 from .core import TABLE
@@ -34,11 +36,13 @@ __all__ = [
     "random",
     "rank",
     "reduce",
+    "running",
     "scalar",
     "scan",
     "search",
     "select",
     "statistics",
     "tensor_engine",
+    "transpose",
     "vector",
 ]

@@ -12,7 +12,8 @@ from ..machine import dtypes
 from ..machine.memory import CONST, PSUM
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import GPSIMD, REDUCE, VECTOR, Call, registers_of
+from .core import GPSIMD, VECTOR, Call
+from .registers import REDUCE, registers_of
 
 ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 ISA_32 = "aws-neuron-sdk v2.32.0 nki.isa"

@@ -15,7 +15,8 @@ from ..machine import dtypes
 from ..machine.memory import CONST, PSUM, SBUF
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import IDLE, REDUCE, RESET, RESET_REDUCE, SCALAR, Call, Plan, instruction, registers_of
+from .core import SCALAR, Call, Plan, instruction
+from .registers import IDLE, REDUCE, RESET, RESET_REDUCE, registers_of
 
 _BIAS_DTYPES = (dtypes.FLOAT32, dtypes.FLOAT16, dtypes.bfloat16)
 

@@ -15,9 +15,10 @@ from ..machine import dtypes
 from ..machine.memory import CONST
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import IDLE, REDUCE, RESET, TWO_INPUTS, VECTOR, Call, Plan, instruction, registers_of
+from .core import TWO_INPUTS, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import not_both_psum, registers_effect
+from .registers import IDLE, REDUCE, RESET, registers_of
 
 # a boolean is stored as uint8
 _UNSIGNED = tuple(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32)) + (dtypes.BOOL,)

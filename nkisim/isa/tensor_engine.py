@@ -1,6 +1,6 @@
-"""TensorE: matrix multiply and transpose, SBUF in, PSUM out.
+"""TensorE: matrix multiply, SBUF in, PSUM out.
 
-Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul, nc_transpose),
+Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul),
 general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/nki/isa/__init__.py
 (performance modes, the limits of NeuronCore-v4).
 """
@@ -21,7 +21,8 @@ from .core import TENSOR, Call, Plan, dense, instruction
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
 
-def _in_sbuf(call: Call, operand: Any, what: str) -> None:
+def in_sbuf(call: Call, operand: Any, what: str) -> None:
+    """An operand of TensorE lies in SBUF, in a data type that it multiplies."""
     call.memory_of(
         operand,
         (SBUF,),
@@ -43,7 +44,7 @@ def _in_sbuf(call: Call, operand: Any, what: str) -> None:
         )
 
 
-def _into_psum(call: Call, remedy: str, whole: bool = False) -> None:
+def into_psum(call: Call, remedy: str, whole: bool = False) -> None:
     """The destination lies in PSUM, inside one bank (`whole`: it may take all eight)."""
     space = call.dst.meta.space if call.dst is not None else call.space
     if space != PSUM:
@@ -142,8 +143,8 @@ def NC_MATMUL(call: Call) -> Plan:
     """
     stationary, moving = call.srcs[0], call.srcs[1]
     is_transpose, position, size, accumulate, mode, newer = call.attrs[2:]
-    _in_sbuf(call, stationary, "stationary operand")
-    _in_sbuf(call, moving, "moving operand")
+    in_sbuf(call, stationary, "stationary operand")
+    in_sbuf(call, moving, "moving operand")
     _one_contraction(call, stationary, moving)
     rows, columns, width = stationary.meta.partitions, stationary.meta.free, moving.meta.free
     double = mode != "none"
@@ -155,7 +156,7 @@ def NC_MATMUL(call: Call) -> Plan:
     large = newer and call.target.nc_version >= 4
     _free_sizes(call, columns, width, large)
     _tiling(call, position, size, rows, columns)
-    _into_psum(
+    into_psum(
         call,
         "Take the result as a new PSUM tile, or make it with nl.ndarray(..., dtype=nl.float32, "
         "buffer=nl.psum); copy it to SBUF afterwards with nisa.tensor_copy.",
@@ -361,85 +362,3 @@ def _columns(shape: tuple[int, ...]) -> Any:
         )
 
     return spread
-
-
-@instruction(
-    "nc_transpose",
-    "the partition and free axes of a tile swapped, by a matmul with identity",
-    f"{_ISA} nc_transpose",
-)
-def NC_TRANSPOSE(call: Call) -> Plan:
-    """The transpose of TensorE: at most 128 x 128, SBUF to PSUM."""
-    data = call.srcs[0]
-    _in_sbuf(call, data, "operand")
-    partitions, free = data.meta.partitions, data.meta.free
-    if free > 128:
-        call.fail(
-            "dimension-limit",
-            f"'{data.label}' has {free} free elements",
-            data,
-            limit="128 on TensorE",
-            remedy="Transpose blocks of 128 columns.",
-        )
-    _into_psum(
-        call,
-        "TensorE writes only PSUM: take the result as a new tile and copy it with "
-        "nisa.tensor_copy.",
-    )
-    shape = (free, partitions)
-    call.result(shape, TENSOR)
-    flat = (partitions, free)
-    turned = (
-        _turned_in_halves
-        if data.ndim == 2 and free > 96 and partitions > 96 and data.array.itemsize == 4
-        else _turned
-    )
-    if call.target.nc_version == 2:
-
-        def compute(a: np.ndarray) -> np.ndarray:
-            # On NeuronCore-v2 it is a plain matmul with identity, in which a NaN or infinity spoils
-            # its row.
-            if np.isfinite(dtypes.to_fp32(a)).all():
-                return turned(a.reshape(flat))
-            return dtypes.to_fp32(a).reshape(flat).T @ np.eye(partitions, dtype=np.float32)
-    elif data.ndim == 2:
-        compute = turned
-    else:
-
-        def compute(a: np.ndarray) -> np.ndarray:
-            return turned(a.reshape(flat))
-
-    exact = None if call.target.nc_version == 2 else data.array.dtype
-    plan = Plan(
-        TENSOR,
-        compute,
-        shape,
-        exact,
-        kind="transpose",
-        cost={"partitions": partitions, "free": free},
-        one_bank=True,
-    )
-    if compute is turned:
-        plan.into = _turn_in_halves if turned is _turned_in_halves else _turn
-    return plan
-
-
-def _turn(a: np.ndarray, out: np.ndarray) -> None:
-    out[...] = a.T
-
-
-def _turned(a: np.ndarray) -> np.ndarray:
-    return a.T.copy()
-
-
-def _turned_in_halves(a: np.ndarray) -> np.ndarray:
-    """`_turned` of a large tile: half its rows at a time stay in the host's cache, which takes half
-    as long."""
-    out = np.empty(a.shape[::-1], a.dtype)
-    _turn_in_halves(a, out)
-    return out
-
-
-def _turn_in_halves(a: np.ndarray, out: np.ndarray) -> None:
-    out[:, :64] = a[:64].T
-    out[:, 64:] = a[64:].T

@@ -10,17 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import (
-    END,
-    LOOP,
-    NEXT,
-    Allocation,
-    Form,
-    Lowering,
-    Pattern,
-    Pick,
-    View,
-)
+from ..execution.lowering import Lowering
+from ..execution.steps import END, LOOP, NEXT, Allocation, Form, Pattern, Pick, View
 from ..machine.memory import Meta
 from ..rules import source
 from ..rules.listing import Place
@@ -56,7 +47,7 @@ class Call:
     into: tuple[int, ...]
     """...and which arrays of the program they become."""
     steps: NDArray[np.int64]
-    """(n, 4): kind, what, place, end of its arguments. See `execution.lowering`."""
+    """(n, 4): kind, what, place, end of its arguments. See `execution.steps`."""
     args: NDArray[np.int64]
     forms: tuple[Form, ...]
     metas: tuple[Meta, ...]

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import Pattern
+from ..execution.steps import Pattern
 from ..machine import dtypes
 from ..machine import target as targets
 from ..machine.config import Config

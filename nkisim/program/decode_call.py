@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import Allocation, Form, Number, Pattern, Pick, View
+from ..execution.steps import Allocation, Form, Number, Pattern, Pick, View
 from ..isa import TABLE
 from ..machine.counts import size_of
 from ..machine.memory import HBM, PSUM, SBUF, Meta, contiguous

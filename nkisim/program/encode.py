@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.lowering import Allocation, Form, Pattern, Pick, View
+from ..execution.steps import Allocation, Form, Pattern, Pick, View
 from ..isa import TABLE
 from ..isa.alu import ALU, AVERAGE, AluOp
 from ..machine import dtypes

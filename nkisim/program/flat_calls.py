@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..execution import masked
+from ..execution import conditions
 from ..execution.execution import running
-from ..execution.lowering import NUMBER, PICKED, Pick, View, array_of
+from ..execution.steps import NUMBER, PICKED, Pick, View, array_of
 from ..machine.memory import Meta
 from ..tensors import runtime
 from ..tensors.tensor import IndexedTensor, Tensor
@@ -117,7 +117,7 @@ class Calls:
         if keep is None:
             return lambda: _copyto(out, cast(value, dtype))
         assert recipe.signature is not None
-        where: Any = masked.kept(recipe.signature.plan, keep, recipe.metas[1].shape)
+        where: Any = conditions.kept(recipe.signature.plan, keep, recipe.metas[1].shape)
         return lambda: _copyto(out, cast(value, dtype), where=where)
 
     # -- what the kernel is given ------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..execution import masked
+from ..execution import conditions
 from ..tensors.tensor import IndexedTensor
 from .flat_steps import Recipe
 
@@ -222,9 +222,9 @@ class General:
 
     def _compute(self, values: list[Any], where: Any) -> None:
         plan, out = self.plan, self.out
-        keep = masked.kept(plan, where, self.shape)
+        keep = conditions.kept(plan, where, self.shape)
         if keep is not None and plan.kind == "reduce":
-            values = [masked.others(where, values[0], plan.identity), *values[1:]]
+            values = [conditions.others(where, values[0], plan.identity), *values[1:]]
         result = self.compute(*values)
         if self.second is not None:
             result, more = result

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..execution.lowering import Pattern, Pick, View
+from ..execution.steps import Pattern, Pick, View
 from ..machine.memory import HBM, Meta, meta_of
 
 

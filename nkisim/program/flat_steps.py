@@ -15,7 +15,8 @@ import numpy as np
 from ..execution.creation import viewed
 from ..execution.execution import Execution
 from ..execution.launch import launched
-from ..execution.lowering import (
+from ..execution.signature import Signature, build
+from ..execution.steps import (
     ALLOCATE,
     CLEAR,
     CONSTANT,
@@ -32,7 +33,6 @@ from ..execution.lowering import (
     Pick,
     View,
 )
-from ..execution.signature import Signature, build
 from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.memory import FULL, HBM, Buffer, Meta, contiguous, meta_of

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..execution.tape import Operand, Record
-from ..isa.core import LOAD_REDUCE, RESET, RESET_REDUCE
+from ..isa.registers import LOAD_REDUCE, RESET, RESET_REDUCE
 from ..machine.memory import CONST
 from .boxes import Axis, Box, of_places, whole
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..execution.execution import Execution
 from ..execution.launch import mapped
-from ..execution.lowering import TARGET, Lowering
+from ..execution.lowering import Lowering
+from ..execution.steps import TARGET
 from ..machine import dtypes
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..execution.creation import viewed
 from ..execution.execution import Execution
-from ..execution.lowering import NUMBER, PICKED, SENT, STATE, Form, View, array_of
+from ..execution.steps import NUMBER, PICKED, SENT, STATE, Form, View, array_of
 from ..isa.random import GENERATOR
 from ..machine.memory import Meta
 from ..machine.shapes import ShapeOnly, shape_only

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..execution.launch import as_array
-from ..execution.lowering import LOOP
+from ..execution.steps import LOOP
 from ..machine import dtypes
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING

@@ -18,7 +18,9 @@ from ..execution.creation import in_banks
 from ..execution.execute import execute, make, signature_of, write
 from ..execution.execution import Execution
 from ..execution.launch import check_capacity, check_output, input_tensor, launched, write_back
-from ..execution.lowering import (
+from ..execution.redirect import redirect, spend_memset
+from ..execution.signature import Signature
+from ..execution.steps import (
     ALLOCATE,
     CLEAR,
     CONSTANT,
@@ -42,8 +44,6 @@ from ..execution.lowering import (
     Number,
     array_of,
 )
-from ..execution.redirect import redirect, spend_memset
-from ..execution.signature import Signature
 from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.memory import FULL, HBM, Meta

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..execution.lowering import (
+from ..execution.steps import (
     ALLOCATE,
     CLEAR,
     CONSTANT,

@@ -102,7 +102,7 @@ def _grade(options: argparse.Namespace) -> int:
     if options.json:
         say(gradebook.as_json(grades, in_force), end="")
     else:
-        say(feedback.class_markdown(grades, in_force, without))
+        say(feedback.of_the_class(grades, in_force, without).markdown)
         say(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
 
@@ -121,13 +121,14 @@ def written(
 
     put("grades.csv", gradebook.as_csv(grades))
     put("grades.json", gradebook.as_json(grades, in_force))
-    put("class.md", feedback.class_markdown(grades, in_force, without))
-    put("class.html", feedback.class_page(grades, in_force, without))
+    pages = {"class": feedback.of_the_class(grades, in_force, without)}
     (out / "students").mkdir(exist_ok=True)
     for student, safe in names.file_names(g.submission.student for g in grades).items():
         own = [g for g in grades if g.submission.student == student]
-        put(f"students/{safe}.md", feedback.markdown(student, own, level))
-        put(f"students/{safe}.html", feedback.page(student, own, level))
+        pages[f"students/{safe}"] = feedback.of_a_student(student, own, level)
+    for name, page in pages.items():
+        put(f"{name}.md", page.markdown)
+        put(f"{name}.html", page.html)
 
 
 def _progress(done: int, all_of_them: int, job: Submission, outcome: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .. import stage
 from ..reference.text import table
@@ -74,41 +75,53 @@ def _mistake(grade: Grade, level: str) -> list[Part]:
     return [("p", said + (f" ({grade.cause}.)" if grade.cause else ""))]
 
 
-def markdown(student: str, grades: Sequence[Grade], level: str) -> str:
-    """A student's page as Markdown."""
-    return _as_markdown(student, _of_a_student(grades, level))
+@dataclass(frozen=True)
+class Page:
+    """A title and what stands below it: Markdown, or HTML without scripts."""
+
+    title: str
+    parts: Sequence[Part]
+
+    @property
+    def markdown(self) -> str:
+        """The page as Markdown, without its figures."""
+        lines = [f"# {_plain(self.title)}", ""]
+        for kind, text in self.parts:
+            if kind == "pre":
+                lines += ["```text", text.replace("```", "'''"), "```", ""]
+            elif kind != "figure":
+                lines += [f"## {text}" if kind == "h2" else _paragraph(text), ""]
+        return "\n".join(lines)
+
+    @property
+    def html(self) -> str:
+        """The page as an HTML file."""
+        name = html.escape(self.title)
+        body = [f"<h1>{name}</h1>"]
+        for kind, text in self.parts:
+            body.append(f"<{kind}>{text if kind == 'figure' else html.escape(text)}</{kind}>")
+        head = (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            '<meta name="color-scheme" content="light dark">'
+            f"<title>{name}</title><style>{_STYLE}</style></head>"
+        )
+        return "\n".join([head, "<body>", *body, "</body></html>", ""])
 
 
-def page(student: str, grades: Sequence[Grade], level: str) -> str:
-    """A student's page as HTML without scripts."""
-    return _as_html(student, _of_a_student(grades, level))
-
-
-def class_markdown(
-    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
-) -> str:
-    """The class's page as Markdown; `without` are students whose folders have no submission."""
-    return _as_markdown("The class", _of_the_class(grades, in_force, without))
-
-
-def class_page(
-    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
-) -> str:
-    """The class's page as HTML without scripts."""
-    return _as_html("The class", _of_the_class(grades, in_force, without))
-
-
-def _of_a_student(grades: Sequence[Grade], level: str) -> list[Part]:
+def of_a_student(student: str, grades: Sequence[Grade], level: str) -> Page:
+    """A student's page, which says as much as `level` allows."""
     total = f"{sum(g.points for g in grades):g} of {sum(g.of for g in grades):g} points."
     parts = [("p", total)]
     for grade in grades:
         parts += [("h2", stage.get(grade.submission.stage).title), *sections(grade, level)]
-    return parts
+    return Page(student, parts)
 
 
-def _of_the_class(
-    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str]
-) -> list[Part]:
+def of_the_class(
+    grades: Sequence[Grade], in_force: Sequence[str], without: Sequence[str] = ()
+) -> Page:
+    """The class's page; `without` are students whose folders have no submission."""
     numbers = sorted({g.submission.stage for g in grades})
     kinds = list(dict.fromkeys(sorted(g.outcome for g in grades)))
     rows = [
@@ -135,31 +148,7 @@ def _of_the_class(
         parts.append(("p", "Folders without a submission for these stages:"))
         parts.append(("pre", "\n".join(_plain(student) for student in without)))
     parts.append(("p", f"Limits in force: {', '.join(in_force) or 'none was needed'}."))
-    return parts
-
-
-def _as_markdown(title: str, parts: Sequence[Part]) -> str:
-    lines = [f"# {_plain(title)}", ""]
-    for kind, text in parts:
-        if kind == "pre":
-            lines += ["```text", text.replace("```", "'''"), "```", ""]
-        elif kind != "figure":
-            lines += [f"## {text}" if kind == "h2" else _paragraph(text), ""]
-    return "\n".join(lines)
-
-
-def _as_html(title: str, parts: Sequence[Part]) -> str:
-    name = html.escape(title)
-    body = [f"<h1>{name}</h1>"]
-    for kind, text in parts:
-        body.append(f"<{kind}>{text if kind == 'figure' else html.escape(text)}</{kind}>")
-    head = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{name}</title><style>{_STYLE}</style></head>"
-    )
-    return "\n".join([head, "<body>", *body, "</body></html>", ""])
+    return Page("The class", parts)
 
 
 def _paragraph(text: str) -> str:

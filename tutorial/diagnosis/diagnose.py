@@ -29,6 +29,7 @@ NAN = (
     "No output is a number: exp overflows where the old and the new max are exchanged (alpha is "
     "exp(m_old - m_new), p is exp(qk - m_new)), and 0 / 0 is NaN where l is never updated."
 )
+SLIP = "No known mistake gives these values; the method does, in NumPy, {}."
 ZERO = (
     "No output is a number other than 0: acc is 0 where nothing is added to it, and acc / l is 0 "
     "where l is infinite since exp overflows in what it sums."
@@ -61,6 +62,10 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     moved = placing.moved(evidence, FITS if stage.tolerance is None else FITS_SHORT)
     if moved is not None:
         return _report(evidence, evidence.first, "rows exchanged", moved)
+    slip = matching.slipped(evidence) if evidence.told_by_numbers else None
+    if slip is not None:
+        made = slip.candidate.mistake
+        return _report(evidence, evidence.first, made.key, SLIP.format(made.sentence))
     return _report(evidence, evidence.first, None, placing.advice(evidence, place is not None))
 
 

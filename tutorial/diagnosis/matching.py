@@ -3,6 +3,7 @@ kernel was run on."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
@@ -10,7 +11,8 @@ from itertools import product
 import numpy as np
 
 from ..mistakes import known
-from ..reference import edits, twins
+from ..reference import edits, slips, twins
+from ..reference.mistake import Mistake
 from .candidate import Candidate, Match, same_kind
 from .evidence import FAR_BELOW, Evidence
 from .recorded import Recorded
@@ -65,12 +67,10 @@ def recognised(evidence: Evidence) -> Match | None:
     One of the cases that the check ran may disagree, where all inputs are finite: their scores can
     be so large that fp32 rounds two ways apart.
     """
-    trials = evidence.trials
-    clear = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
-    if not clear:
+    order = _first_and_others(evidence)
+    if order is None:
         return None
-    first = min(clear, key=lambda t: (_far_below(t), t.problem.n * t.problem.n_q_heads))
-    others = [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
+    first, others = order
     for texts in methods(evidence):
         made = list(candidates(evidence, texts))
         found: list[Match] = []
@@ -91,6 +91,48 @@ def recognised(evidence: Evidence) -> Match | None:
             if best or (not paged and (possible or (matches and one_way))):
                 return best
     return None
+
+
+def slipped(evidence: Evidence) -> Match | None:
+    """The small change of the stage's own method that answers like the kernel; None if there is no
+    such one. It says no more than that, and is looked for where no known mistake fits."""
+    order = _first_and_others(evidence)
+    if order is None:
+        return None
+    first, others = order
+    texts = methods(evidence)[0]
+    if twins.ONE_PASS in texts:
+        texts = (*texts, twins.AVERAGES)
+    for tiling in itertools.islice(first.tilings(), 1):
+        tried = _quickest_first(first, others, tiling)
+        found = [
+            Match(candidate, misfit, tiling)
+            for candidate in _slips(texts)
+            if (misfit := _fit(evidence, first, tried, candidate)) is not None
+        ]
+        return _best(evidence, found)
+    return None
+
+
+def _slips(texts: Sequence[str]) -> Iterator[Candidate]:
+    """The small changes of the texts; of what they share, those of the first."""
+    told: set[str] = set()
+    for text in texts:
+        for slip in slips.slips(text):
+            if slip.told not in told:
+                yield Candidate(Mistake(slip.told, slip.told, ()), slip.text, text, False)
+        told |= {slip.told for slip in slips.slips(text)}
+
+
+def _first_and_others(evidence: Evidence) -> tuple[Trial, list[Trial]] | None:
+    """The trial that tells the most candidates from the kernel at the least cost, and the others;
+    None where no trial says anything."""
+    trials = evidence.trials
+    clear = [t for t in trials if t.says_much] or [t for t in trials if t.wrong]
+    if not clear:
+        return None
+    first = min(clear, key=lambda t: (_far_below(t), t.problem.n * t.problem.n_q_heads))
+    return first, [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
 
 
 def _quickest_first(

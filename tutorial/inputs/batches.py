@@ -18,9 +18,9 @@ from .layouts import (
     check_arrays,
     check_sizes,
     check_values,
-    default_scale,
+    grouped_softmax,
     real_heads,
-    softmax_attention,
+    scale_of,
 )
 
 F32 = NDArray[np.float32]
@@ -136,7 +136,7 @@ def batch_attention(case: Case) -> Attention:
         q.transpose(0, 2, 1).reshape(n_seqs * n_q, d),
         k[..., :n].reshape(-1, d, n),
         v[..., :n].reshape(-1, d, n),
-        default_scale(d) if given is None else float(given),
+        scale_of(given, d),
         given is not None,
         lengths[:, 0],
         n_seqs,
@@ -146,14 +146,11 @@ def batch_attention(case: Case) -> Attention:
 def batch_oracle(q: Any, k: Any, v: Any, lengths: Any, scale: float) -> NDArray[np.float64]:
     """Attention over the first lengths[b] keys of every sequence, in float64; zeros where there are
     none: (B, Hq, d)."""
-    n_seqs, d, n_q = q.shape
-    n_kv = k.shape[1]
-    o = np.zeros((n_seqs, n_kv, n_q // n_kv, d))
-    for b, length in enumerate(np.ravel(lengths)):
-        for h, group in enumerate(np.split(q[b].T, n_kv)):
-            if length:
-                o[b, h] = softmax_attention(group, k[b, h, :, :length], v[b, h, :, :length], scale)
-    return o.reshape(n_seqs, n_q, d)
+    o = np.zeros(q.swapaxes(1, 2).shape)
+    for b, n in enumerate(np.ravel(lengths)):
+        if n:
+            o[b] = grouped_softmax(q[b].T, k[b, ..., :n], v[b, ..., :n], scale)
+    return o
 
 
 def validate_batch(inputs: Mapping[str, Any]) -> None:

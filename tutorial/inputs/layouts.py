@@ -15,7 +15,7 @@ from ..reference.attention import Attention, not_finite
 from ..stage import Budget, Case, InputError
 from . import families, realdata
 from .draw import OWN, TILE, Draw
-from .families import F32, FAMILIES
+from .families import F32, FAMILIES, Family
 
 
 def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:
@@ -25,6 +25,12 @@ def softmax_attention(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float6
     p = np.exp(qk - qk.max(axis=1, keepdims=True))
     found: NDArray[np.float64] = (p / p.sum(axis=1, keepdims=True)) @ v.T
     return found
+
+
+def grouped_softmax(q: Any, k: Any, v: Any, scale: float) -> NDArray[np.float64]:
+    """Attention of heads in groups, in float64: q (Hq, d), k and v (Hkv, d, n) -> (Hq, d)."""
+    groups = zip(np.split(q, len(k)), k, v, strict=True)
+    return np.concatenate([softmax_attention(*group, scale) for group in groups])
 
 
 def one_head_case(
@@ -48,7 +54,7 @@ def two_row_cases(d: int, n: int, draw: Draw = OWN) -> tuple[Case, ...]:
 
 
 def grouped_case(
-    name: str,
+    name: str | Family,
     n_q: int,
     n_kv: int,
     d: int,
@@ -58,11 +64,12 @@ def grouped_case(
     **options: float,
 ) -> Case:
     """A family for groups: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n)."""
+    of = FAMILIES[name] if isinstance(name, str) else name
     if family is None:
-        n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
-    q, k, v = families.heads(name, n_q, n_kv, d, n, draw)
+        n, (n_q, n_kv) = draw.keys(n, of.name), draw.heads(n_q, n_kv, of.name)
+    q, k, v = families.heads(of, n_q, n_kv, d, n, draw)
     args = {"q": q, "k": k, "v": v}
-    return Case(family or name, FAMILIES[name].reveals, args, options, not FAMILIES[name].digits)
+    return Case(family or of.name, of.reveals, args, options, not of.digits)
 
 
 SCALES = (0.5, -0.25, 0.0)
@@ -140,9 +147,7 @@ def grouped_attention(case: Case) -> Attention:
 
 def _attention(q: Any, k: Any, v: Any, case: Case) -> Attention:
     given = case.options.get("softmax_scale")
-    return Attention(
-        q, k, v, default_scale(k.shape[-2]) if given is None else float(given), given is not None
-    )
+    return Attention(q, k, v, scale_of(given, k.shape[-2]), given is not None)
 
 
 def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
@@ -169,8 +174,9 @@ def minimum(case: Case, k_reads: int = 1, tile: int = TILE) -> Budget:
     )
 
 
-def default_scale(d: int) -> float:
-    return 1.0 / math.sqrt(d)
+def scale_of(given: float | None, d: int) -> float:
+    """The scale that is given, else 1 / sqrt(d)."""
+    return 1.0 / math.sqrt(d) if given is None else float(given)
 
 
 def validate_one_head(
@@ -200,15 +206,18 @@ def validate_grouped(inputs: Mapping[str, Any], multiple: int = TILE) -> None:
     check_values(inputs)
 
 
-def check_arrays(inputs: Mapping[str, Any], axes: Mapping[str, int]) -> list[NDArray[Any]]:
+def check_arrays(
+    inputs: Mapping[str, Any], axes: Mapping[str, int], dtype: str = "float32"
+) -> list[NDArray[Any]]:
+    """The arrays of these names. Raises InputError unless each has so many axes of that type."""
     for name, ndim in axes.items():
         value = inputs[name]
         if not isinstance(value, np.ndarray):
             raise InputError(f"{name} must be a NumPy array, got {type(value).__name__}.")
         if value.ndim != ndim:
             raise InputError(f"{name} must have {ndim} axes, got {value.ndim}: {value.shape}.")
-        if value.dtype != np.float32:
-            raise InputError(f"{name} must be float32 at this stage, got {value.dtype}.")
+        if value.dtype.name != dtype:
+            raise InputError(f"{name} must be {dtype} at this stage, got {value.dtype}.")
     return [inputs[name] for name in axes]
 
 

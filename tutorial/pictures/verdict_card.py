@@ -21,8 +21,8 @@ _QUOTED = re.compile(r" \(line (\d+): (.*)\)(?=[.,;:]? |[.,;:]?$)")
 _CELL = "padding:1px 12px 1px 0;text-align:"
 
 
-class Cost(NamedTuple):
-    """One counter: what the kernel spends, and the least that the stage's method needs."""
+class Counter(NamedTuple):
+    """One cost of the kernel, counted, beside the least that the stage's method needs."""
 
     name: str
     yours: int
@@ -43,7 +43,7 @@ def card(
     sentence: str,
     where: str,
     counted: str,
-    costs: Sequence[Cost],
+    costs: Sequence[Counter],
     notes: Sequence[str],
     line: Line | None,
 ) -> str:
@@ -81,7 +81,7 @@ def _without_line(sentence: str) -> tuple[str, Line | None]:
     return sentence[: found.start()] + sentence[found.end() :], Line(int(found[1]), found[2])
 
 
-def _table(counted: str, costs: Sequence[Cost]) -> str:
+def _table(counted: str, costs: Sequence[Counter]) -> str:
     """The counters, each with a bar beside that of the minimum, each pair to its own scale."""
     head = _cells("th", counted, "yours", "minimum") + f'<th style="{_CELL}left"></th>'
     rows = "\n".join(_row(cost) for cost in costs)
@@ -92,7 +92,7 @@ def _table(counted: str, costs: Sequence[Cost]) -> str:
     )
 
 
-def _row(cost: Cost) -> str:
+def _row(cost: Counter) -> str:
     cells = _cells("td", cost.name, f"{cost.yours:,}", f"{cost.minimum:,}")
     most = max(cost.yours, cost.minimum)
     bars, over = "", cost.yours > cost.minimum

@@ -87,7 +87,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
     try:
         with np.errstate(all="ignore"):
             exec(_code(text), known)
-    except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError):
+    except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError, AttributeError):
         return False
     return True
 

@@ -213,6 +213,9 @@ def _filled(text: str, **parts: str) -> str:
     return text
 
 
+_AVERAGE = """\
+acc = acc * (l * alpha / l_new) + p @ v_tile.T / l_new
+            l = l_new"""
 _SCORES = "".join(line + "\n" for line in _TILE.splitlines()[:6] if not line.startswith("v_tile"))
 _FROM_BLOCKS = """\
 entry = block_table[b][keys // block]
@@ -225,6 +228,12 @@ PASSES = _filled(_PASSES, scores=_SCORES)
 _READ = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
 _IN_BLOCKS = r"pick(\1_blocks, block_table[b][keys // block], h, keys % block).T"
 PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
+AVERAGES = (
+    ONE_PASS.replace("l = l * alpha", "l_new = l * alpha")
+    .replace("acc = acc * alpha + p @ v_tile.T", _AVERAGE)
+    .replace("= acc / l", "= acc")
+)
+"""One pass whose acc is divided by l all the time."""
 SPLITS_IN_TURN, SPLITS_AT_ONCE = (
     _filled(_SPLITS, tile=_TILE, merge=merge) for merge in (_MERGE_IN_TURN, _MERGE_AT_ONCE)
 )

@@ -11,7 +11,7 @@ case of a program is wrong, the others run directly too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,28 +153,34 @@ class Replays:
         """The kernel for the shapes and Python arguments of a case that it ran on; None where it
         has no such program, or where that does something else than the kernel did."""
         case, first = result.case, result.run
-        try:
-            with (
-                nkisim.record(config=runner.configuration(case), values=False),
-                silent(),
-                warnings.catch_warnings(),
-            ):
-                warnings.simplefilter("ignore")
-                program = nkisim.lower(self.kernel, *_given(case), **case.options)
-                flat = program.flat()
-        except Exception:
+        with nkisim.record(config=runner.configuration(case), values=False), silent():
+            found = lowered(self.kernel, _given(case), case.options)
+        if found is None:
             return None
+        program, flat = found
         skips = any(form.skip for call in program.calls for form in call.forms)
-        if len(program.inputs) != len(_arrays(case)):
-            return None  # two arguments are one array, or one is not used
         made = _Flat(flat, first, program.run.hbm_reads if skips else {})
-        found = self._replay(made, case)
+        again = self._replay(made, case)
         assert result.output is not None
-        if found is None or found.output is None or not same_bits(found.output, result.output):
+        if again is None or again.output is None or not same_bits(again.output, result.output):
             return None
-        if found.run.hbm_reads != first.hbm_reads:
+        if again.run.hbm_reads != first.hbm_reads:
             return None
         return made
+
+
+def lowered(kernel: Any, args: Sequence[Any], options: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The kernel's program for these arguments, and that as a list of NumPy calls; None where it
+    has none that takes as many arrays: two arguments are one array, or one is not used."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = nkisim.lower(kernel, *args, **options)
+            flat = program.flat()
+    except Exception:
+        return None
+    arrays = [x for x in (*args, *options.values()) if isinstance(x, np.ndarray)]
+    return (program, flat) if len(program.inputs) == len(arrays) else None
 
 
 def _given(case: Case) -> list[Any]:

@@ -13,13 +13,13 @@ from ..inputs.draw import LONG, OWN, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
-    default_scale,
     grouped_attention,
     grouped_case,
+    grouped_softmax,
     minimum,
     real_grouped_cases,
     scale_name,
-    softmax_attention,
+    scale_of,
     validate_grouped,
 )
 from ..mistakes.steps import STEPS
@@ -28,11 +28,7 @@ from ..stage import Case, Stage
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) -> o (Hq, d)."""
-    scale = default_scale(k.shape[1]) if softmax_scale is None else softmax_scale
-    groups = np.split(q.T, k.shape[0])  # Hkv times (G, d)
-    return np.concatenate(
-        [softmax_attention(*group, scale) for group in zip(groups, k, v, strict=True)]
-    )
+    return grouped_softmax(q.T, k, v, scale_of(softmax_scale, k.shape[1]))
 
 
 @cache

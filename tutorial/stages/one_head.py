@@ -12,12 +12,12 @@ from ..inputs.draw import LONG, OWN, TILE, Draw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
-    default_scale,
     minimum,
     one_head_attention,
     one_head_case,
     real_one_head_cases,
     scale_name,
+    scale_of,
     softmax_attention,
     two_row_cases,
 )
@@ -26,9 +26,7 @@ from ..stage import Case, Stage
 
 def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArray[np.float64]:
     """The answer in float64: q (d, 1), k (d, n), v (d, n) -> o (1, d)."""
-    return softmax_attention(
-        q.T, k, v, default_scale(k.shape[0]) if softmax_scale is None else softmax_scale
-    )
+    return softmax_attention(q.T, k, v, scale_of(softmax_scale, k.shape[0]))
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.draw import OWN, Draw
-from ..inputs.layouts import softmax_attention
+from ..inputs.layouts import grouped_softmax
 from ..stage import Break, Budget, Case, Question, Stage
 from ..writing.mistakes import STEP, step
 from ..writing.passages import passages
@@ -23,14 +23,9 @@ def oracle(
     """The step with its attention in float64 and without the kernel; it fills the cache like the
     learner's: (Hq * d,)."""
     cache.append(layer, position, rotate(k, position), v)
-    d, keys = q.shape[1], slice(0, position + 1)
-    groups = zip(
-        np.split(rotate(q, position), len(k)),
-        cache.k[layer, :, :d, keys],
-        cache.v[layer, :, :d, keys],
-        strict=True,
-    )
-    return np.concatenate([softmax_attention(*group, d**-0.5) for group in groups]).reshape(-1)
+    d = q.shape[1]
+    keys, values = (x[layer, :, :d, : position + 1] for x in (cache.k, cache.v))
+    return grouped_softmax(rotate(q, position), keys, values, d**-0.5).reshape(-1)
 
 
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:

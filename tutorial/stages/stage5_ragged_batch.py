@@ -25,7 +25,7 @@ from ..inputs.batches import (
 from ..inputs.batches import validate_batch as validate
 from ..inputs.draw import OWN, TILE, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import SCALES, beside_trn1, default_scale, on_chip_peaks, scale_name
+from ..inputs.layouts import SCALES, beside_trn1, on_chip_peaks, scale_name, scale_of
 from ..mistakes.steps import STEPS
 from ..stage import Break, Budget, Case, Question, Stage
 
@@ -40,9 +40,7 @@ def oracle(
 ) -> NDArray[np.float64]:
     """The answer in float64: q (B, d, Hq), k and v (B, Hkv, d, n), lengths (B, 1) -> o (B, Hq,
     d)."""
-    return batch_oracle(
-        q, k, v, lengths, default_scale(k.shape[2]) if softmax_scale is None else softmax_scale
-    )
+    return batch_oracle(q, k, v, lengths, scale_of(softmax_scale, k.shape[2]))
 
 
 @cache

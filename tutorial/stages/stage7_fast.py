@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 
 from nkisim.machine import narrow
 
-from ..inputs import families, realdata
+from ..inputs import families
 from ..inputs import probes as small
 from ..inputs.draw import OWN, Draw
 from ..inputs.families import FAMILIES
-from ..inputs.layouts import SCALES, beside_trn1, grouped_attention, real_heads, scale_name
+from ..inputs.layouts import (
+    SCALES,
+    beside_trn1,
+    check_arrays,
+    check_values,
+    grouped_attention,
+    grouped_case,
+    real_grouped_cases,
+    scale_name,
+)
 from ..mistakes.fast import FAST, REFUSED
-from ..reference.attention import Attention, not_finite
+from ..reference.attention import Attention
 from ..running import precision
 from ..stage import TIME, Break, Budget, Case, InputError, Ladder, Question, Rung, Stage
 from . import grouped
@@ -34,62 +43,35 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
 
 
 # -- inputs ----------------------------------------------------------------------------------------
-def _case(
-    family: str, reveals: str, q: Any, k: Any, v: Any, *, exact: bool = True, **options: Any
-) -> Case:
-    """q (d, Hq), k (Hkv, d, n), v (Hkv, d, n) in float32, as a case of this stage: bf16, V as (Hkv,
-    n, d). Raises InputError where Python has no bfloat16."""
+def in_bf16(made: Case) -> Case:
+    """A case of stage 4 as one of this stage: bf16, V as (Hkv, n, d). Raises InputError where
+    Python has no bfloat16."""
     if not narrow.INSTALLED:
         raise InputError(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
-    v = np.ascontiguousarray(v.swapaxes(1, 2))
-    return Case(
-        family,
-        reveals,
-        {"q": q.astype(BF16), "k": k.astype(BF16), "v": v.astype(BF16)},
-        options,
-        exact,
-    )
+    args = {name: x.astype(BF16) for name, x in _v_turned(made).items()}
+    return replace(made, args=args)
 
 
-def fast_case(
-    name: str | families.Family,
-    n_q: int,
-    n_kv: int,
-    d: int,
-    n: int,
-    family: str | None = None,
-    draw: Draw = OWN,
-    **options: Any,
-) -> Case:
-    """A family in bf16."""
-    if family is None:
-        n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
-    of = FAMILIES[name] if isinstance(name, str) else name
-    made = families.heads(of, n_q, n_kv, d, n, draw)
-    return _case(family or of.name, of.reveals, *made, **options)
+def fast_case(*sizes: Any, **options: Any) -> Case:
+    """A family in bf16: arguments are as for `grouped_case`."""
+    return in_bf16(grouped_case(*sizes, **options))
 
 
 def wide_case(name: str, n_q: int, n_kv: int, n: int, draw: Draw = OWN) -> Case:
     """A family of d = 64 with 64 more dimensions, where q is 0: d = 128, so a tile of V is square.
     The scale stays 1/8."""
-    n, (n_q, n_kv) = draw.keys(n, name), draw.heads(n_q, n_kv, name)
-    q, k, v = families.heads(name, n_q, n_kv, 64, n, draw)
-    rng = draw.rng("wide", name, n)
-    more_k, more_v = (families.grid(rng.standard_normal(x.shape), 2.0**-4) for x in (k, v))
-    q = np.concatenate([q, np.zeros_like(q)])
-    return _case(
-        name,
-        FAMILIES[name].reveals,
-        q,
-        np.concatenate([k, more_k], 1),
-        np.concatenate([v, more_v], 1),
-        softmax_scale=0.125,
+    made = grouped_case(name, n_q, n_kv, 64, n, draw=draw, softmax_scale=0.125)
+    q, k, v = made.args.values()
+    rng = draw.rng("wide", name, k.shape[2])
+    k, v = (
+        np.concatenate([x, families.grid(rng.standard_normal(x.shape), 2.0**-4)], 1) for x in (k, v)
     )
+    return in_bf16(replace(made, args={"q": np.concatenate([q, np.zeros_like(q)]), "k": k, "v": v}))
 
 
-def _real(layer: int, n: int, family: str, draw: Draw) -> Case:
-    made = real_heads(layer, n, draw)
-    return _case(family, "what a language model really asks for", *made, exact=False)
+def _v_turned(case: Case) -> dict[str, Any]:
+    """The arguments with V's last two axes exchanged."""
+    return {**case.args, "v": np.ascontiguousarray(case.args["v"].swapaxes(1, 2))}
 
 
 def _scaled(scale: float, draw: Draw) -> Case:
@@ -124,7 +106,6 @@ all the others."""
 @cache
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """d = 128 first, where V can be read in a wrong layout without breaking a rule."""
-    layers = realdata.layers()
     made = (
         fast_case("random", 8, 2, 128, 512, draw=draw),
         fast_case("random", 6, 2, 128, 128, "random, one tile", draw),
@@ -137,8 +118,7 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
         fast_case("random", 8, 2, 64, 1152, "random, d = 64", draw),
         *(fast_case(f, 2, 1, 16, LONG, f"{f.name}, n = {LONG}", draw) for f in CHUNKS),
         fast_case("random", 16, 4, 128, 1024, COUNTED, draw),
-        _real(layers[0], 1024, "real data", draw),
-        *(_real(layer, 512, f"real data, layer {layer}", draw) for layer in layers[1:]),
+        *map(in_bf16, real_grouped_cases(1024, 512, draw)),
     )
     return beside_trn1(made, "random", "random, d = 64", "scores near -1000")
 
@@ -158,15 +138,7 @@ def tolerance(case: Case) -> NDArray[np.float64]:
 def validate(inputs: Mapping[str, Any]) -> None:
     """Raise InputError unless q is (d, Hq), k (Hkv, d, n), v (Hkv, n, d), bf16, n a multiple of
     128, and finite."""
-    for name, axes in {"q": 2, "k": 3, "v": 3}.items():
-        value = inputs[name]
-        if not isinstance(value, np.ndarray):
-            raise InputError(f"{name} must be a NumPy array, got {type(value).__name__}.")
-        if value.ndim != axes:
-            raise InputError(f"{name} must have {axes} axes, got {value.ndim}: {value.shape}.")
-        if value.dtype != BF16:
-            raise InputError(f"{name} must be bfloat16 at this stage, got {value.dtype}.")
-    q, k, v = (inputs[name] for name in "qkv")
+    q, k, v = check_arrays(inputs, {"q": 2, "k": 3, "v": 3}, "bfloat16")
     n_kv, d, n = k.shape
     if q.shape[0] != d:
         raise InputError(f"q must be (d, Hq) with d = {d} to fit k {k.shape}, got {q.shape}.")
@@ -178,9 +150,7 @@ def validate(inputs: Mapping[str, Any]) -> None:
         raise InputError(
             f"d must be 1 to 128 and n a positive multiple of 128, got d = {d} and n = {n}."
         )
-    sentence = not_finite({name: value for name, value in inputs.items() if value is not None})
-    if sentence:
-        raise InputError(sentence)
+    check_values(inputs)
 
 
 def minimum(case: Case) -> Budget:
@@ -219,10 +189,6 @@ def ladder_case(n: int = 8192) -> Case:
     return Case(f"ladder, n = {n}", "what the timeline asks for", args)
 
 
-def _v_as_in_stage_4(case: Case) -> dict[str, Any]:
-    return {**case.args, "v": np.ascontiguousarray(case.args["v"].swapaxes(1, 2))}
-
-
 RUNGS = (
     Rung(
         1,
@@ -232,7 +198,7 @@ RUNGS = (
         {"HBM bytes": 34_300_000, TIME: 1700},
         "The method of stage 4, V still (Hkv, d, n). VectorE bounds it: 12 of the 14 small "
         "instructions for every 128 keys.",
-        arguments=_v_as_in_stage_4,
+        arguments=_v_turned,
     ),
     Rung(
         2,

@@ -17,10 +17,10 @@ from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
     beside_trn1,
-    default_scale,
+    grouped_softmax,
     real_heads,
     scale_name,
-    softmax_attention,
+    scale_of,
 )
 from ..inputs.paged import paged, paged_case
 from ..mistakes.paged import PAGED
@@ -40,13 +40,11 @@ def oracle(
     softmax_scale: float | None = None,
 ) -> NDArray[np.float64]:
     """The answer in float64, (B, Hq, d)."""
-    scale = default_scale(q.shape[1]) if softmax_scale is None else softmax_scale
-    o = np.zeros((len(q), q.shape[2], q.shape[1]))
+    o = np.zeros(q.swapaxes(1, 2).shape)
     for b, length in enumerate(np.ravel(lengths)):
         k, v = (in_a_row(blocks, block_table[b], length) for blocks in (k_blocks, v_blocks))
-        groups = zip(np.split(q[b].T, len(k)), k, v, strict=True)
         if length:
-            o[b] = np.concatenate([softmax_attention(*group, scale) for group in groups])
+            o[b] = grouped_softmax(q[b].T, k, v, scale_of(softmax_scale, q.shape[1]))
     return o
 
 
@@ -205,7 +203,7 @@ def attention(case: Case) -> Attention:
         q.swapaxes(1, 2).reshape(-1, q.shape[1]),
         k.reshape(-1, *k.shape[2:]),
         v.reshape(-1, *v.shape[2:]),
-        default_scale(q.shape[1]) if given is None else float(given),
+        scale_of(given, q.shape[1]),
         given is not None,
         lengths[:, 0],
         B,

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nkisim.machine import narrow
 
@@ -105,6 +106,8 @@ class TiledCache:
     padding row."""
 
     itemsize = 4
+    k: NDArray[Any]
+    v: NDArray[Any]
 
     def __init__(self, config: Config, capacity: int) -> None:
         shape = (config.layers, config.kv_heads, config.d + 1, whole_tiles(capacity))
@@ -151,30 +154,22 @@ class RaggedCache:
         return _only(kernel(_columns(q)[None], k, v, np.array([[n]], np.int32)))
 
 
-class RowsCache:
-    """For stage 7, in bf16: k (layers, Hkv, d + 1, capacity) with a padding row, v (layers, Hkv,
-    capacity, d + 1). Raises ValueError where Python has no bfloat16."""
+class RowsCache(TiledCache):
+    """For stage 7, in bf16: as for stage 4, and v lies in memory as (layers, Hkv, capacity, d + 1).
+    Raises ValueError where Python has no bfloat16."""
 
     itemsize = 2
 
     def __init__(self, config: Config, capacity: int) -> None:
         if not narrow.INSTALLED:
             raise ValueError(f"stage 7's cache is in bf16: {narrow.needed('bfloat16')}")
-        bfloat16 = narrow.bfloat16
-        heads, d, n = (config.layers, config.kv_heads), config.d + 1, whole_tiles(capacity)
-        self.k, self.v = np.zeros((*heads, d, n), bfloat16), np.zeros((*heads, n, d), bfloat16)
-        self.k[:, :, config.d] = PADDING
+        super().__init__(config, capacity)
+        self.k = self.k.astype(narrow.bfloat16)
+        *heads, d, n = self.k.shape
+        self.v = np.zeros((*heads, n, d), self.k.dtype).swapaxes(2, 3)
 
-    def append(self, layer: int, position: int, k: F32, v: F32) -> None:
-        self.k[layer, ..., position] = _with_zero(k)
-        self.v[layer, :, position, :-1] = v
-
-    def attend(self, kernel: Kernel, layer: int, n: int, q: F32) -> F32:
-        filled, d = whole_tiles(n), q.shape[1]
-        queries = _columns(q, ones=1).astype(narrow.bfloat16)
-        k, v = self.k[layer, ..., :filled], self.v[layer, :, :filled]
-        o = kernel(queries, k, v, softmax_scale=1.0 / math.sqrt(d))
-        return np.asarray(o, np.float32)[:, :d]
+    def call(self, kernel: Kernel, q: F32, k: F32, v: F32, scale: float) -> Any:
+        return kernel(q.astype(narrow.bfloat16), k, v.swapaxes(1, 2), softmax_scale=scale)
 
 
 class PagedCache:

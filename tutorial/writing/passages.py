@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..inputs.draw import OWN, Draw
-from ..inputs.layouts import softmax_attention, validate_grouped
+from ..inputs.layouts import grouped_softmax, scale_of, validate_grouped
 from ..stage import InputError
 from . import charmodel
 from .caches import TILE, NumpyCache, TiledCache
@@ -189,12 +189,9 @@ class StandInKernel:
             validate_grouped({"q": q, "k": k, "v": v, "softmax_scale": softmax_scale})
         except InputError as error:
             raise Refusal(str(error)) from error
-        scale = 1 / np.sqrt(k.shape[1]) if softmax_scale is None else float(softmax_scale)
-        groups = np.split(q.T, k.shape[0])
-        o: F32 = np.concatenate(
-            [softmax_attention(*g, scale) for g in zip(groups, k, v, strict=True)]
-        ).astype(np.float32)
-        self.calls.append(Call(q.copy(), k.copy(), v.copy(), float(scale), o.copy()))
+        scale = scale_of(softmax_scale, k.shape[1])
+        o: F32 = grouped_softmax(q.T, k, v, scale).astype(np.float32)
+        self.calls.append(Call(q.copy(), k.copy(), v.copy(), scale, o.copy()))
         return o
 
 

@@ -10,15 +10,11 @@ import numpy as np
 
 from ...execution.execute import execute
 from ...isa import alu
-from ...isa.core import IDLE, squeeze
+from ...isa.core import squeeze
+from ...isa.registers import IDLE
 from ...isa.scalar import ACTIVATION
 from ...isa.select import SELECT
-from ...isa.vector import (
-    ELEMENTWISE,
-    RECIPROCAL,
-    TENSOR_SCALAR,
-    TENSOR_TENSOR,
-)
+from ...isa.vector import ELEMENTWISE, RECIPROCAL, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes
 from ...machine.memory import CONST, HBM, PSUM, SBUF, Meta
 from ...rules.errors import broken

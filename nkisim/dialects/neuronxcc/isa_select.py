@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.conditions import condition
 from ...execution.execute import execute
-from ...execution.masked import condition
 from ...isa.gather import LOCAL_GATHER, SEQUENCE_BOUNDS
 from ...isa.move import STREAM_SHUFFLE, TENSOR_COPY_DYNAMIC, shuffled_partitions
 from ...isa.random import DROPOUT
-from ...isa.reduce import TENSOR_SCALAR_CUMULATIVE
+from ...isa.running import TENSOR_SCALAR_CUMULATIVE
 from ...isa.search import FIND_INDEX8, MATCH_REPLACE8, MAX8
 from ...isa.select import FP32_MIN, RANGE_SELECT, SELECT_REDUCE, TENSOR_COPY_PREDICATED
 from ...isa.statistics import BN_AGGR, BN_STATS

@@ -10,7 +10,8 @@ from typing import Any
 from ...execution.execute import execute, make, remember
 from ...execution.execution import current, running
 from ...isa.copies import TENSOR_COPY, VECTOR_TRANSPOSE
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.tensor_engine import NC_MATMUL
+from ...isa.transpose import NC_TRANSPOSE
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM
 from ...rules import arguments
@@ -18,12 +19,7 @@ from ...rules.errors import broken
 from ...tensors.tensor import Tensor
 from .allocated import no_transpose
 from .inserted import in_sbuf
-from .isa_support import (
-    UNKNOWN,
-    dst_of,
-    engine,
-    engine_name,
-)
+from .isa_support import UNKNOWN, dst_of, engine, engine_name
 from .moving import MATMUL_ATTRS
 from .support import tile, want_dtype
 

@@ -10,7 +10,8 @@ from typing import Any
 from ...execution.execute import execute, make, remember
 from ...execution.execution import current, running
 from ...isa.copies import MEMSET, TENSOR_COPY
-from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
+from ...isa.reduce import TENSOR_REDUCE
+from ...isa.running import TENSOR_SCALAR_REDUCE
 from ...isa.scan import TENSOR_TENSOR_SCAN
 from ...isa.vector import RECIPROCAL, SCALAR_TENSOR_TENSOR, TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine import dtypes

@@ -12,7 +12,8 @@ from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa.copies import MEMSET, TENSOR_COPY, VECTOR_TRANSPOSE
 from ...isa.gpsimd import PARTITION_BROADCAST
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.tensor_engine import NC_MATMUL
+from ...isa.transpose import NC_TRANSPOSE
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules import arguments

@@ -11,13 +11,10 @@ import numpy as np
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
-from ...isa.core import RESET_REDUCE
 from ...isa.reduce import TENSOR_REDUCE
+from ...isa.registers import RESET_REDUCE
 from ...isa.scalar import ACTIVATION
-from ...isa.vector import (
-    RECIPROCAL,
-    TENSOR_SCALAR,
-)
+from ...isa.vector import RECIPROCAL, TENSOR_SCALAR
 from ...machine import dtypes
 from ...machine.memory import SBUF
 from ...rules import arguments

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.conditions import condition
 from ...execution.execute import execute
 from ...execution.execution import current
-from ...execution.masked import condition
 from ...isa.copies import MEMSET, TENSOR_COPY
 from ...isa.dma import DMA_COPY
 from ...isa.gather import N_GATHER

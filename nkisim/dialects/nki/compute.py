@@ -11,7 +11,7 @@ from typing import Any
 
 from ...execution.execute import execute
 from ...isa import alu
-from ...isa.core import IDLE
+from ...isa.registers import IDLE
 from ...isa.scalar import ACTIVATION
 from ...isa.vector import TENSOR_SCALAR, TENSOR_TENSOR
 from ...machine.memory import HBM, PSUM, SBUF

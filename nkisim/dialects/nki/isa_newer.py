@@ -12,7 +12,7 @@ from ...execution.execution import current
 from ...isa.dma import DMA_COMPUTE
 from ...isa.mx import NC_MATMUL_MX, QUANTIZE_MX, scale_rows
 from ...isa.rank import NONZERO, TOPK, first_partitions
-from ...isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
+from ...isa.running import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE
 from ...isa.scalar import ACTIVATE2
 from ...rules import arguments
 from ...rules.errors import broken

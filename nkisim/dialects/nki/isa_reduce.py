@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...execution.execute import remember
-from ...isa.reduce import TENSOR_REDUCE, TENSOR_SCALAR_REDUCE
+from ...isa.reduce import TENSOR_REDUCE
+from ...isa.running import TENSOR_SCALAR_REDUCE
 from ...isa.scan import TENSOR_TENSOR_SCAN
 from ...rules import arguments
 from ...rules.arguments import flag

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...execution.execute import remember
-from ...isa.core import IDLE
+from ...isa.registers import IDLE
 from ...isa.scalar import ACTIVATION
 from ...machine.memory import CONST
 from ...rules.errors import broken

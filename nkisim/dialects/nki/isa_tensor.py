@@ -12,7 +12,8 @@ import numpy as np
 from ...execution.execute import remember
 from ...execution.execution import current, running
 from ...isa.copies import VECTOR_TRANSPOSE
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.tensor_engine import NC_MATMUL
+from ...isa.transpose import NC_TRANSPOSE
 from ...machine.memory import EMPTY, FULL, PSUM, SHARED
 from ...rules.arguments import flag, integers
 from ...rules.errors import broken

@@ -11,7 +11,8 @@ from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa.copies import TENSOR_COPY
 from ...isa.dma import DMA_TRANSPOSE
-from ...isa.tensor_engine import NC_MATMUL, NC_TRANSPOSE
+from ...isa.tensor_engine import NC_MATMUL
+from ...isa.transpose import NC_TRANSPOSE
 from ...machine import dtypes
 from ...machine.memory import HBM, PSUM, SBUF
 from ...rules import arguments

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkisim.isa import alu
-from nkisim.isa.core import IDLE, REDUCE, RESET_REDUCE
+from nkisim.isa.registers import IDLE, REDUCE, RESET_REDUCE
 from nkisim.isa.scalar import ACTIVATE2, ACTIVATION
 from nkisim.isa.vector import TENSOR_TENSOR
 from nkisim.tensors.const import Const

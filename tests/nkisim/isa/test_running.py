@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import nkisim
 from nkisim.isa import alu
-from nkisim.isa.core import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE
-from nkisim.isa.reduce import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE, TENSOR_SCALAR_REDUCE
+from nkisim.isa.registers import IDLE, LOAD_REDUCE, REDUCE, RESET_REDUCE
+from nkisim.isa.running import EXPONENTIAL, TENSOR_SCALAR_CUMULATIVE, TENSOR_SCALAR_REDUCE
 from nkisim.tensors.const import Const
 
 from ..helpers import (

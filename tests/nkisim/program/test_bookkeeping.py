@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execution import lowering as low
+from nkisim.execution import steps as low
 from nkisim.program.encode import body
 from nkisim.program.program import Program
 

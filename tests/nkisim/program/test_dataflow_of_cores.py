@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execution.lowering import NUMBER, SENT
+from nkisim.execution.steps import NUMBER, SENT
 
 from .test_forged_files import File
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nkisim
-from nkisim.execution.lowering import RUN
+from nkisim.execution.steps import RUN
 from nkisim.program import load as loading
 
 # isort: split

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tutorial.classroom.feedback import CAUSE, FULL, LEVELS, OUTCOME, markdown, page
+from tutorial.classroom.feedback import CAUSE, FULL, LEVELS, OUTCOME, of_a_student
 from tutorial.classroom.gradebook import Grade, graded, rubric
 from tutorial.classroom.submissions import Submission
 
@@ -34,7 +34,8 @@ def grade(**changes: Any) -> Grade:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_level_tells_so_much_and_no_more(level):
-    for text in (markdown("anna", [grade()], level), page("anna", [grade()], level)):
+    made = of_a_student("anna", [grade()], level)
+    for text in (made.markdown, made.html):
         assert "2 of 10 points" in text
         assert (SENTENCE in text) == (level == FULL)
         assert ("alpha inverted" in text) == (level == CAUSE)
@@ -42,32 +43,32 @@ def test_a_level_tells_so_much_and_no_more(level):
 
 
 def test_a_page_shows_the_pictures_and_escapes_everything_else():
-    text = page("Ann <a>", [grade()], FULL)
+    text = of_a_student("Ann <a>", [grade()], FULL).html
     assert f"<figure>{PICTURE}</figure>" in text
     assert "&lt;b&gt;" in text and "<b>" not in text and "Ann <a>" not in text
-    assert "<img" not in markdown("anna", [grade()], FULL)
-    assert "<img" not in page("anna", [grade()], OUTCOME)
+    assert "<img" not in of_a_student("anna", [grade()], FULL).markdown
+    assert "<img" not in of_a_student("anna", [grade()], OUTCOME).html
 
 
 def test_of_a_hidden_input_the_cause_alone_is_told():
     hidden = grade(open={"outcome": "correct"}, trace="", pictures=[], sentence="l is 1.234")
     for level in LEVELS:
-        text = markdown("anna", [hidden], level)
+        text = of_a_student("anna", [hidden], level).markdown
         assert "1.234" not in text
         assert ("(alpha inverted.)" in text) == (level != OUTCOME)
 
 
 def test_of_a_kernel_that_was_never_run_the_reason_is_told():
     told = grade(outcome="wrong", cause=None, open=None, sentence="It has no v.", trace="")
-    assert "It has no v." in markdown("anna", [told], FULL)
+    assert "It has no v." in of_a_student("anna", [told], FULL).markdown
     unexplained = grade(open={"outcome": "check failed", "sentence": "x y z"}, trace="")
-    assert "x y z" not in markdown("anna", [unexplained], FULL)
+    assert "x y z" not in of_a_student("anna", [unexplained], FULL).markdown
 
 
 def test_what_a_submission_says_is_one_paragraph_and_no_markup():
     said = "# The class\n\n```\n<img src=x> [grade](http://x) `10 of 10`"
     told = grade(outcome="unusable", open=None, sentence=said, trace="", pictures=[])
-    text = markdown("anna", [told], FULL)
+    text = of_a_student("anna", [told], FULL).markdown
     line = next(line for line in text.splitlines() if "The class" in line)
     assert line.startswith("\\# The class") and "<img" not in text
     assert "\\[grade\\]" in line and "```" not in text

@@ -15,7 +15,7 @@ from tutorial import get
 from tutorial.check import check, failed
 from tutorial.classroom import holder as module
 from tutorial.classroom import worker
-from tutorial.classroom.feedback import FULL, markdown
+from tutorial.classroom.feedback import FULL, of_a_student
 from tutorial.classroom.gradebook import graded, rubric
 from tutorial.classroom.holder import Holder, held, loaded
 from tutorial.classroom.sandbox import Limits
@@ -185,7 +185,7 @@ def test_a_verdict_stands_where_its_explanation_fails(holder, monkeypatch):
     result = judged(holder, lesson, text.encode(), "stage1_single_tile.py", "a-word")
     assert (result["outcome"], result["cause"]) == ("wrong", None)
     told = graded(Submission("anna", 1, ""), result, rubric())
-    page = markdown("anna", [told], FULL)
+    page = of_a_student("anna", [told], FULL).markdown
     assert "cannot reshape" not in page and "wrong on inputs that are not shown" in page
 
 

@@ -29,7 +29,9 @@ def test_every_text_computes_attention(number):
     tried = on(number)
     tiling = next(tried.tilings())
     merges = twins.MERGES if tried.problem.splits else ()
-    for text in (*twins.texts(tried.problem, "k_blocks" in tried.case.args), *merges):
+    texts = twins.texts(tried.problem, "k_blocks" in tried.case.args)
+    averages = (twins.AVERAGES,) if twins.ONE_PASS in texts else ()
+    for text in (*texts, *averages, *merges):
         made = evaluation.run(text, tried.names(tiling)).o.reshape(tried.want.shape)
         np.testing.assert_allclose(made, tried.want, rtol=1e-3, atol=1e-4)
 
