@@ -549,9 +549,6 @@ The first tile is skipped in the weighted sum.
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
-== second tile skipped
-The second tile is skipped: the loop must visit all {tiles} tiles.
-    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
@@ -570,6 +567,9 @@ reads ends, the next turn must begin, and what was summed apart must be added up
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
     for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+== second tile skipped
+The second tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile's sum only [all keys]
 One of the two sums leaves tiles out: l sums the weights of all tiles, and acc weighs the values of
 all.
@@ -596,17 +596,17 @@ The first tile is counted twice: the loop after it must begin with the second.
     for t, keys => for t, keys in enumerate([tiles[0], *tiles]):
 == tile 0's V reused
 Tile 0's V is used for every tile: V must be loaded at the tile's own keys.
-    v_tile = v[b, h][:, tiles[0]]
+    v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused
 Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused in a pass
 One pass uses tile 0's scores, or its weights, for every tile: every pass must take them from K at
 the tile's own keys.
-    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
+    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]] & v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tiles one key apart [tiles]
 Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
     @_tile = @[b, h][:, t + arange(len(keys))]

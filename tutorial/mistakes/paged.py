@@ -92,7 +92,7 @@ Only the first chunk of the table's entries is read: a longer row needs another 
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < {128 * block|(tiles[0].max()
         // block + 1) * block}]):
 == only the first positions of a block
-Only the first positions of every block are read: the loop over a block must visit all of them.
+Only the first positions of every block count: the loop over a block must visit all of them.
     for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < {block -
         1|max(block - 1, 1)}]] if len(y)]):
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 {and x[0] % block
