@@ -115,7 +115,7 @@ def _changed(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
     else:
         return
     for new in news:
-        yield _replaced(lines, i, new), f"with `{new}` in place of {_shown(lines, i)}"
+        yield _replaced(lines, i, new), f"with `{new}` instead of {_shown(lines, i)}"
 
 
 def _variants(line: str) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _places(node: ast.AST, number: bool = False) -> Iterator[tuple[ast.expr, boo
 
 
 def _with(shown: str, value: ast.expr, old: ast.expr, new: str) -> str:
-    """`shown`, the text of `value`, with `new` in place of its part `old`."""
+    """`shown`, the text of `value`, with `new` instead of its part `old`."""
     before = shown[: old.col_offset - value.col_offset]
     after = shown[old.end_col_offset - value.col_offset :]  # type: ignore[operator]
     bare, wrapped = before + new + after, before + f"({new})" + after
@@ -160,7 +160,7 @@ def _with(shown: str, value: ast.expr, old: ast.expr, new: str) -> str:
 
 
 def _others(node: ast.expr, number: bool) -> Iterator[str]:
-    """What may stand in the place of a part of a line."""
+    """What a part of a line may be replaced by."""
     own = ast.unparse(node)
     if isinstance(node, ast.Name):
         yield from (name for kind in _ALIKE if own in kind.split() for name in kind.split())

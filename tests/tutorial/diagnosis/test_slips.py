@@ -14,11 +14,11 @@ RESCALED = "nisa.tensor_scalar(acc, op0=nl.multiply, operand0=alpha)"
 CHANGES = {
     "half of alpha's exponent": (
         (ALPHA, ALPHA[:-1] + ", scale=0.5)"),
-        "`alpha = exp(0.5 * (m - m_new))` in place of `alpha = exp(m - m_new)`",
+        "`alpha = exp(0.5 * (m - m_new))` instead of `alpha = exp(m - m_new)`",
     ),
     "acc multiplied by l": (
         (RESCALED, RESCALED.replace("alpha", "l")),
-        "`acc = acc * l + p @ v_tile.T` in place of `acc = acc * alpha + p @ v_tile.T`",
+        "`acc = acc * l + p @ v_tile.T` instead of `acc = acc * alpha + p @ v_tile.T`",
     ),
 }
 

@@ -24,13 +24,12 @@ def test_every_slip_is_another_text_and_tells_what_it_changed(text):
     "told",
     [
         "without `m = m_new`",
-        "with `alpha = exp(m_new - m)` in place of `alpha = exp(m - m_new)`",
-        "with `acc = acc + p @ v_tile.T` in place of `acc = acc * alpha + p @ v_tile.T`",
+        "with `alpha = exp(m_new - m)` instead of `alpha = exp(m - m_new)`",
+        "with `acc = acc + p @ v_tile.T` instead of `acc = acc * alpha + p @ v_tile.T`",
         "with `raw` wherever `qk` is read",
         "with `m = full((G, 1), LOWEST)` and `l = zeros((G, 1))` before `for b in range(B):`",
         "with `m = m_new` before `p = exp(qk - m_new)`",
-        "with `for t, keys in enumerate(tiles[1:]):` in place of "
-        "`for t, keys in enumerate(tiles):`",
+        "with `for t, keys in enumerate(tiles[1:]):` instead of `for t, keys in enumerate(tiles):`",
     ],
 )
 def test_omitted_changed_renamed_and_moved_lines_are_slips(told):
@@ -38,11 +37,11 @@ def test_omitted_changed_renamed_and_moved_lines_are_slips(told):
 
 
 def test_a_changed_operand_is_put_in_parentheses_only_where_it_needs_them():
-    told = {slip.told.partition(" in place of ")[0] for slip in slips.slips(twins.ONE_PASS)}
+    told = {slip.told.partition(" instead of ")[0] for slip in slips.slips(twins.ONE_PASS)}
     assert "with `p = exp((qk - m_new) * scale)`" in told
     assert "with `p = exp(qk * scale - m_new)`" in told
 
 
 def test_of_several_lines_that_read_alike_the_changed_one_is_told():
     told = {slip.told for slip in slips.slips(twins.PASSES)}
-    assert "with `p = exp(qk)` in place of the second `p = exp(qk - m)`" in told
+    assert "with `p = exp(qk)` instead of the second `p = exp(qk - m)`" in told
