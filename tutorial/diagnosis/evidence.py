@@ -117,10 +117,14 @@ class Evidence:
         """The quantities that the kernel keeps in its own way: they differ from the oracle's
         where its answers are right, on most such inputs that are looked at."""
         right = [i for i in range(len(self.answers)) if i not in self.failing]
-        several = sorted(right, key=lambda i: (self.problems[i].n <= 128, self._size(i)))
-        found = [self._first(i) for i in several[:FEW]]
-        counts = Counter(one.quantity for one in found if one is not None)
-        return {quantity for quantity, times in counts.items() if 2 * times > len(found)}
+        several = sorted(right, key=lambda i: (self.problems[i].n <= 128, self._size(i)))[:FEW]
+        counts: Counter[str] = Counter()
+        for done, i in enumerate(several):
+            if 2 * (max(counts.values(), default=0) + len(several) - done) <= len(several):
+                return set()  # none can be on most of them any more
+            found = self._first(i)
+            counts.update([] if found is None else [found.quantity])
+        return {quantity for quantity, times in counts.items() if 2 * times > len(several)}
 
     @cached_property
     def clearest(self) -> int:
@@ -191,9 +195,13 @@ class Evidence:
         run = None if self.recorded is None else self.recorded.result.run
         counts: Counter[float] = Counter()
         for result in () if run is None else run.results:
-            numbers, times = np.unique(result, return_counts=True)
-            low = (times >= OFTEN) & (numbers < -0.5) & (numbers > -1e8)
-            counts.update(dict(zip(numbers[low].tolist(), times[low].tolist(), strict=True)))
+            low = result[(result < -0.5) & (result > -1e8)]
+            if low.size >= OFTEN:  # of most results none is; to sort all takes long
+                numbers, times = np.unique(low, return_counts=True)
+                often = times >= OFTEN
+                counts.update(
+                    dict(zip(numbers[often].tolist(), times[often].tolist(), strict=True))
+                )
         return [number for number, _ in counts.most_common(FILLS)]
 
     @cached_property

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,11 +76,11 @@ def recognised(evidence: Evidence) -> Match | None:
         made = list(candidates(evidence, texts))
         found: list[Match] = []
         for tiling in first.tilings():
-            tried = _quickest_first(first, others, tiling)
+            tried = _quickest_first(evidence, first, others, tiling)
             matches = [
                 Match(candidate, misfit, tiling)
                 for candidate in made
-                if (misfit := _fit(evidence, first, tried, candidate)) is not None
+                if (misfit := _fit(tried, candidate)) is not None
             ]
             possible = _possible(evidence, matches)
             found += possible
@@ -104,11 +105,11 @@ def slipped(evidence: Evidence) -> Match | None:
     if twins.ONE_PASS in texts:
         texts = (*texts, twins.AVERAGES)
     for tiling in itertools.islice(first.tilings(), 1):
-        tried = _quickest_first(first, others, tiling)
+        tried = _quickest_first(evidence, first, others, tiling)
         found = [
             Match(candidate, misfit, tiling)
             for candidate in _slips(texts)
-            if (misfit := _fit(evidence, first, tried, candidate)) is not None
+            if (misfit := _fit(tried, candidate)) is not None
         ]
         return _best(evidence, found)
     return None
@@ -135,50 +136,58 @@ def _first_and_others(evidence: Evidence) -> tuple[Trial, list[Trial]] | None:
     return first, [t for t in dict.fromkeys((*clear, *trials)) if t is not first]
 
 
+class _Asked(NamedTuple):
+    """A trial with its tiling. A candidate that does not fit is not the one if that `decides`; it
+    `may_differ` where scores far below zero may show another mistake besides."""
+
+    trial: Trial
+    tiling: Tiling
+    decides: bool
+    may_differ: bool
+
+
 def _quickest_first(
-    first: Trial, others: Sequence[Trial], tiling: Tiling
-) -> list[tuple[Trial, Tiling]]:
+    evidence: Evidence, first: Trial, others: Sequence[Trial], tiling: Tiling
+) -> list[_Asked]:
     """The trials with their tilings: wrong ones first, as most candidates fail on any of them, and
     of those the ones with the fewest tiles to compute. Those that decide nothing come last."""
     tried = [(first, tiling), *((trial, same_kind(trial, tiling)) for trial in others)]
+    says_much, asked = first.says_much, []
+    for trial, own in tried:
+        # where the mistake shows in numbers, a max that starts too high may show there as well
+        may_differ = trial is not first and says_much and _far_below(trial)
+        decides = trial is first or trial in evidence.probed or not trial.plain
+        asked.append(_Asked(trial, own, decides and not may_differ, may_differ))
 
-    def place(one: tuple[Trial, Tiling]) -> tuple[bool, bool, int]:
-        return _may_differ(first, one[0]), not one[0].shown(False), one[0].work(one[1])
+    def place(one: _Asked) -> tuple[bool, bool, int]:
+        return one.may_differ, not one.trial.shown(False), one.trial.work(one.tiling)
 
-    return sorted(tried, key=place)
+    return sorted(asked, key=place)
 
 
-def _fit(
-    evidence: Evidence,
-    first: Trial,
-    tried: Sequence[tuple[Trial, Tiling]],
-    candidate: Candidate,
-) -> float | None:
+def _fit(tried: Sequence[_Asked], candidate: Candidate) -> float | None:
     """The mean misfit over the trials; None if a probe does not fit, or two of the other cases, or
     if no wrong row is explained."""
     no_keys = "no keys" in candidate.mistake.flags
-    if not any(trial.shown(no_keys) for trial, _ in tried):
+    if not any(one.trial.shown(no_keys) for one in tried):
         return None
+    for trial, tiling, decides, _ in tried:
+        # what other kernels were compared with is there already, and most candidates fail on any
+        known = decides and trial.is_known(candidate.text, tiling, candidate.in_turn)
+        if known and _misfit(trial, candidate, tiling) is None:
+            return None
     total: list[Misfit] = []
     missed = 0
-    for trial, tiling in tried:
+    for trial, tiling, decides, may_differ in tried:
         one = _misfit(trial, candidate, tiling)
         if one is not None:
             total.append(one)
-            continue
-        if _may_differ(first, trial):
-            continue
-        missed += 1
-        if trial is first or trial in evidence.probed or missed > 1 or not trial.plain:
-            return None
+        elif not may_differ:
+            missed += 1
+            if decides or missed > 1:
+                return None
     explains = any(one.explains for one in total)
     return float(np.mean([one.parts for one in total])) if explains else None
-
-
-def _may_differ(first: Trial, trial: Trial) -> bool:
-    """Whether a candidate may answer unlike the kernel there: where the mistake shows in numbers,
-    scores far below zero may show another one besides, a max that starts too high."""
-    return trial is not first and first.says_much and _far_below(trial)
 
 
 def _far_below(trial: Trial) -> bool:
@@ -240,7 +249,13 @@ def _longest(evidence: Evidence) -> Trial | None:
 @lru_cache(maxsize=1)
 def _seen(evidence: Evidence) -> list[Recorded]:
     """What was recorded where the kernel is wrong, and where it is right."""
-    return [Recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
+    return [_recorded(evidence, one) for one in (evidence.recorded, _right_one(evidence))]
+
+
+@lru_cache(maxsize=4)
+def _recorded(evidence: Evidence, trial: Trial | None) -> Recorded:
+    """What was recorded of a trial, looked through once."""
+    return Recorded(evidence, trial)
 
 
 def _right_one(evidence: Evidence) -> Trial | None:
@@ -256,7 +271,7 @@ def _right_one(evidence: Evidence) -> Trial | None:
 def _supported(evidence: Evidence, good: Sequence[Match], trial: Trial | None) -> list[Match]:
     """The matches that what was recorded of a trial supports most."""
     signs = [evidence.can_be(match.candidate.mistake) for match in good]
-    recorded = Recorded(evidence, trial)
+    recorded = _recorded(evidence, trial)
     scores = [
         -1.0 if sign is None or not recorded.has_m(match) else 0.2 * sign + recorded.support(match)
         for match, sign in zip(good, signs, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from nkisim.machine import narrow
 
 from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
+from ..running.executed import executed
 from ..trace.states import named_state
 from .candidate import Match, same_kind
 from .evidence import Evidence, is_exp
-from .trial import Trial
+from .trial import Tiling, Trial
 
 TILE_ALONE = edits.ways(
     "{l = l * alpha => l = p.sum(axis=1, keepdims=True) & acc = acc * alpha => acc = p @ v_tile.T"
@@ -25,6 +26,7 @@ TILE_ALONE = edits.ways(
 )
 """What each tile adds, in a text of one pass and in one of several."""
 MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
+RUNS = 16  # of texts that are kept: the right one and what a tile adds are those of many mistakes
 FEWEST = 0.2  # of its weights: some are alike by chance, and some styles scale them in the end
 
 
@@ -35,6 +37,8 @@ class Recorded:
         self.evidence = evidence
         self.trial = trial
         self.values: dict[bool, NDArray[np.float64]] = {}
+        self._run = lru_cache(maxsize=RUNS)(self._run_on)
+        self._written_to: dict[str, list[list[NDArray[np.float64]]]] = {}
         if self.trial is not None:
             self._sort(self.trial)
 
@@ -77,10 +81,9 @@ class Recorded:
 
     def _own_m(self, ran: evaluation.Ran) -> float | None:
         """The share of a twin's maxima that are in the tensor which the kernel calls m."""
-        run = None if self.trial is None else self.trial.result.run
-        if run is None:
+        if self.trial is None or self.trial.result.run is None:
             return None
-        written = _joined([x for own in _written(run, "m") for x in own])
+        written = _joined([x for own in self._written("m") for x in own])
         kept = _numbers(ran, "m")
         kept = kept[np.abs(kept) < 1e30]
         if not written.size or not kept.size:
@@ -96,19 +99,19 @@ class Recorded:
         plain = self.trial is None or self.trial.plain
         if plain and not self._may_be_p(ran):
             return False
-        acc = _joined([x for own in _written(run, "acc") for x in own])
+        acc = _joined([x for own in self._written("acc") for x in own])
         if acc.any() and not _numbers(ran, "acc").any():
             return False
-        if not self._named_m(ran, run):
+        if not self._named_m(ran):
             return False
         if plain and not self._holds(ran, "top"):
             return False
         online = "alpha" in ran.kept
-        if not _written(run, "m") and online and plain and not self._holds(ran, "m"):
+        if not self._written("m") and online and plain and not self._holds(ran, "m"):
             return False
         if match.candidate.mistake not in ATTENTION:
             return True  # it is about lengths, splits or blocks, which l may hold in many ways
-        written = _written(run, "l")
+        written = self._written("l")
         kept = [np.ravel(x) for x in ran.kept.get("l", [np.zeros(0)])]
         numbers = sum(x.size for own in written for x in own)
         # a kernel that keeps all scores writes l once, and perhaps 1 / l
@@ -127,23 +130,33 @@ class Recorded:
     def has_m(self, match: Match) -> bool:
         """Whether the m that the kernel names, if it does, can be that of a mistake."""
         ran, run = self._ran(match.candidate.text, match), self.trial and self.trial.result.run
-        return ran is None or not run or self._named_m(ran, run)
+        return ran is None or not run or self._named_m(ran)
 
-    def _named_m(self, ran: evaluation.Ran, run: Any) -> bool:
-        written = _written(run, "m")
+    def _named_m(self, ran: evaluation.Ran) -> bool:
+        written = self._written("m")
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
         return not made.size or self._may_be_m(_numbers(ran, "m"), made, last, "alpha" in ran.kept)
+
+    @cached_property
+    def _exps(self) -> list[NDArray[Any]]:
+        """What the instructions wrote that take exp of something."""
+        assert self.trial is not None
+        run = self.trial.result.run
+        made = zip(executed(run), run.results, strict=True)
+        return [value for one, value in made if is_exp(one)]
+
+    @cached_property
+    def _bursts(self) -> bool:
+        """Whether one of them gives infinity."""
+        return any(bool((x == np.inf).any()) for x in self._exps)
 
     def _may_be_p(self, ran: evaluation.Ran) -> bool:
         """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
         weights. A merge has factors besides."""
         assert self.trial is not None
-        run = self.trial.result.run
-        exps = [x for made, x in zip(run.instructions, run.results, strict=True) if is_exp(made)]
-        bursts = any(bool((x == np.inf).any()) for x in exps)
-        if exps and not self.trial.problem.splits:
+        if self._exps and not self.trial.problem.splits:
             made = [_numbers(ran, name) for name in ("p", "l", "acc", "alpha")]
-            if all(map(_finite, made)) if bursts else (made[0] == np.inf).any():
+            if all(map(_finite, made)) if self._bursts else (made[0] == np.inf).any():
                 return False
         share = self._share("p", _numbers(ran, "p"))
         return share is None or share >= FEWEST
@@ -208,22 +221,35 @@ class Recorded:
         """Whether infinities or NaN are in the kernel's quantity as in the twin's; None where
         neither has any, or the kernel does not name it."""
         finite = bool(np.isfinite(_numbers(ran, name)).all())
-        run = None if self.trial is None else self.trial.result.run
-        if run is None:
+        if self.trial is None or self.trial.result.run is None:
             return None
-        written = [_finite(x) for own in _written(run, name) for x in own]
+        written = [_finite(x) for own in self._written(name) for x in own]
         if not written or finite == all(written) is True:
             return None
         return float(finite == all(written))
 
     def _ran(self, text: str, match: Match) -> evaluation.Ran | None:
         """A text, run on the trial whose instructions were recorded."""
-        given = self.trial and self.trial.names(same_kind(self.trial, match.tiling))
+        if self.trial is None:
+            return None
+        return self._run(text, same_kind(self.trial, match.tiling), match.candidate.in_turn)
+
+    def _run_on(self, text: str, tiling: Tiling, in_turn: bool) -> evaluation.Ran | None:
+        given = self.trial and self.trial.names(tiling)
         if not given:
             return None
-        return evaluation.run(
-            text, twins.one_head_each(given) if match.candidate.in_turn else given
-        )
+        return evaluation.run(text, twins.one_head_each(given) if in_turn else given)
+
+    def _written(self, quantity: str) -> list[list[NDArray[np.float64]]]:
+        """All that the run wrote to each tensor which means m, l or acc, in order."""
+        if quantity not in self._written_to:
+            assert self.trial is not None
+            run = self.trial.result.run
+            self._written_to[quantity] = [
+                [np.ravel(write.value).astype(np.float64) for write in run.writes(own)]
+                for own in named_state(run.names()).get(quantity, [])
+            ]
+        return self._written_to[quantity]
 
     def _share(self, name: str, numbers: NDArray[np.float64]) -> float | None:
         """How many of the numbers are among those written; None where they are 0, 1 or not finite,
@@ -241,14 +267,6 @@ class Recorded:
         if name == "p" and self.evidence.stage.tolerance is not None:
             numbers = narrow.rounded_to_bfloat16(numbers.astype(np.float32)).astype(np.float64)
         return max(float(_among(sign * numbers, written).mean()) for sign in signs)
-
-
-def _written(run: Any, quantity: str) -> list[list[NDArray[np.float64]]]:
-    """All that a run wrote to each tensor which means m, l or acc, in order."""
-    return [
-        [np.ravel(write.value).astype(np.float64) for write in run.writes(own)]
-        for own in named_state(run.names()).get(quantity, [])
-    ]
 
 
 def _finite(numbers: NDArray[np.float64]) -> bool:

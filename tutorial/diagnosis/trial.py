@@ -309,6 +309,17 @@ class Trial:
             return Misfit(0.0, False)
         return self._compare(made.o, counted, made.finite)
 
+    def is_known(self, text: str, tiling: Tiling, in_turn: bool) -> bool:
+        """Whether the twin's answer was computed before, for this kernel or another one."""
+        if self.problem.splits and tiling not in self._twins:
+            return False  # the states of the splits take longer than the answer
+        read = self._read.get((tiling, in_turn))
+        if read is None:
+            if self.names(tiling) is None:
+                return False
+            read = self._read_by(tiling, in_turn)
+        return evaluation.is_known(text, read[1])
+
     def _read_by(self, tiling: Tiling, in_turn: bool) -> tuple[dict[str, Any], bytes]:
         """What the twin reads, perhaps with the heads in turn, and its digest."""
         key = (tiling, in_turn)
@@ -360,13 +371,13 @@ class Trial:
         """The misfit of the rows that are counted; None if one of them does not fit. `divided` says
         that a NaN of the twin's can only be 0 / 0."""
         rows = counted.nonzero()[0]
-        explains = bool(self.off[rows].any())
         own = o.reshape(self.got.shape)[rows]
         got = self.got[rows]
         with np.errstate(all="ignore"):  # most candidates fail here; what is not finite does not
             far, size = np.abs(got - own).max(axis=1), np.abs(own).max(axis=1)
             if (far > self._fits * size + 1e-30).any():
                 return None
+        explains = bool(self.off[rows].any())
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))

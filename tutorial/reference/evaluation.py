@@ -54,8 +54,8 @@ class _Rows:
     def __setitem__(self, place: Any, value: F32) -> None:
         self.o[place] = value
         self.done[place] = True
-        if not self.done.all():
-            new = np.zeros_like(self.done)
+        if np.count_nonzero(self.done) < self.done.size:
+            new = np.zeros(self.done.shape, bool)
             new[place] = True
             if self.enough(new):
                 raise _Stopped
@@ -81,8 +81,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
         return next(own, {name: fresh})[name]
 
     known = {**_NAMES, **given, "o": o, "keep": keep, "left": left}
-    alone = "left(" not in text and all(text.count(line) == 1 for line in _ANEW)
-    if not (alone and isinstance(o, _Rows) and "turn" in given):
+    if not (isinstance(o, _Rows) and "turn" in given and _alone(text)):
         known["turn"] = range(given.get("B", 1))
     try:
         with np.errstate(all="ignore"):
@@ -130,6 +129,11 @@ def answer(
         _ANSWERS.clear()
     _ANSWERS[key] = found = _answered(text, given, wrong)
     return found
+
+
+def is_known(text: str, digest: bytes) -> bool:
+    """Whether `answer` has been asked for that before, and remembers it."""
+    return (text, digest) in _ANSWERS
 
 
 def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | None:
@@ -180,14 +184,30 @@ def digest(given: Mapping[str, Any]) -> bytes:
 
 @lru_cache(maxsize=8192)
 def _code(text: str) -> CodeType:
-    text = _TAKEN.sub(r"taken(\1, b, h, keys)", text).replace(_EACH, "for b in turn:")
-    return compile(text, "<twin>", "exec")
+    lines = with_taken(text).replace(_EACH, "for b in turn:").split("\n")
+    for at, line in enumerate(lines):
+        bare = line.lstrip()
+        if bare in _OFTEN:
+            name, call = _CALLS[_OFTEN[bare]]
+            lines[at] = f"{line[: len(line) - len(bare)]}{name} = {call}"
+    return compile("\n".join(lines), "<twin>", "exec")
+
+
+@lru_cache(maxsize=8192)
+def _alone(text: str) -> bool:
+    """Whether no sequence knows of those before it."""
+    return "left(" not in text and all(text.count(line) == 1 for line in _ANEW)
 
 
 _EACH = "for b in range(B):"
 _ANEW = (_EACH, "        m = full((", "        l = zeros((", "        acc = zeros((")
 """What a text has once where no sequence knows of those before it: then they may come in turn."""
 _TAKEN = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
+
+
+def with_taken(text: str) -> str:
+    """A text that calls `taken` for the columns of a tile."""
+    return _TAKEN.sub(r"taken(\1, b, h, keys)", text)
 
 
 def _taken(x: F32, b: int, h: int, keys: Any) -> F32:
@@ -197,35 +217,45 @@ def _taken(x: F32, b: int, h: int, keys: Any) -> F32:
 
 
 def sharing(given: Mapping[str, Any], turn: Sequence[int]) -> dict[str, Any]:
-    """What a text reads, and besides, in place of two of its functions, such as compute only once
-    what the texts of all mistakes read alike: the keys of a tile, in a row or in blocks. Sequences
-    that know nothing of one another come in `turn`."""
-    tiles = {id(keys): keys for keys in given["tiles"]}
-    known: dict[tuple[Any, ...], F32] = {}
+    """What a text reads, and besides, in place of some of its functions, such as compute only once
+    what the texts of all mistakes compute alike: the keys of a tile, in a row or in blocks, and
+    every line of `_MOSTLY_RIGHT` whose values are such too. Sequences that know nothing of one
+    another come in `turn`."""
+    small = range(257)  # each such number is one object
+    alike = {id(x): x for x in (*_NAMES.values(), *given.values(), *given["tiles"], *small)}
+    """What no mistake has made different, by id: none of them ever goes away."""
 
-    def once(key: tuple[Any, ...], compute: Callable[..., F32], *of: Any) -> F32:
-        found = known.get(key)
-        if found is None:
-            found = known[key] = compute(*of)
-        return found
+    def sharing_it(compute: Callable[..., F32]) -> Callable[..., F32]:
+        known: dict[tuple[int, ...], F32] = {}
 
-    def taken(x: F32, b: int, h: int, keys: Any) -> F32:
-        if id(keys) not in tiles or (x is not given["k"] and x is not given["v"]):
-            return _taken(x, b, h, keys)
-        return once((x is given["k"], b, h, id(keys)), _taken, x, b, h, keys)
+        def same(*of: Any) -> F32:
+            key = tuple(map(id, of))
+            found = known.get(key)
+            if found is None:
+                found = compute(*of)
+                for each in key:
+                    if each not in alike:
+                        return found
+                alike[id(found)] = known[key] = found
+            return found
+
+        return same
+
+    same = [sharing_it(compute) for compute in _COMPUTE]
+    taken = sharing_it(_taken)
+    picked: dict[tuple[Any, ...], F32] = {}
 
     def pick(blocks: F32, entry: Any, h: int, at: Any) -> F32:
-        of_k = blocks is given["k_blocks"]
-        if not of_k and blocks is not given["v_blocks"]:
+        if id(blocks) not in alike:
             return _pick(blocks, entry, h, at)
-        return once((of_k, h, _bytes(entry), _bytes(at)), _pick, blocks, entry, h, at)
+        key = (id(blocks), h, _bytes(entry), _bytes(at))
+        found = picked.get(key)
+        if found is None:
+            found = picked[key] = _pick(blocks, entry, h, at)
+        return found
 
-    return {
-        **given,
-        "turn": turn,
-        "taken": taken,
-        **({"pick": pick} if "k_blocks" in given else {}),
-    }
+    alike |= {id(own): own for own in (taken, pick)}
+    return {**given, "turn": turn, "taken": taken, "pick": pick, "same": same}
 
 
 def _bytes(x: Any) -> tuple[Any, ...]:
@@ -327,3 +357,51 @@ _NAMES: dict[str, Any] = {
     "pick": _pick,
     "flat": _flat,
 }
+
+_MOSTLY_RIGHT = {
+    "m = full((G, 1), LOWEST)": "G, LOWEST",
+    "l = zeros((G, 1))": "G",
+    "acc = zeros((G, d))": "G, d",
+    "q_tile = q[b, h * G : (h + 1) * G]": "q, b, h, G",
+    "entry = block_table[b][keys // block]": "block_table, b, keys, block",
+    "at = keys % block": "keys, block",
+    "k_tile = pick(k_blocks, entry, h, at).T": "pick, k_blocks, entry, h, at",
+    "v_tile = pick(v_blocks, entry, h, at).T": "pick, v_blocks, entry, h, at",
+    "raw = q_tile @ k_tile": "q_tile, k_tile",
+    "qk = scale * raw": "scale, raw",
+    "padding = keys >= lengths[b]": "keys, lengths, b",
+    "qk = where(padding, LOWEST, qk)": "padding, LOWEST, qk",
+    "v_tile = where(padding, 0, v_tile)": "padding, v_tile",
+    "m_tile = qk.max(axis=1, keepdims=True)": "qk",
+    "m_new = maximum(m, m_tile)": "m, m_tile",
+    "m = maximum(m, m_tile)": "m, m_tile",
+    "alpha = exp(m - m_new)": "m, m_new",
+    "p = exp(qk - m_new)": "qk, m_new",
+    "p = exp(qk - m)": "qk, m",
+    "l = l * alpha + p.sum(axis=1, keepdims=True)": "l, alpha, p",
+    "acc = acc * alpha + p @ v_tile.T": "acc, alpha, p, v_tile",
+    "l = l + p.sum(axis=1, keepdims=True)": "l, p",
+    "acc = acc + p @ v_tile.T": "acc, p, v_tile",
+    "s = scale * (q[b, h * G : (h + 1) * G] @ taken(k, b, h, keys))": (
+        "scale, q, b, h, G, taken, k, keys"
+    ),
+    "s = where(keys >= lengths[b], LOWEST, s)": "keys, lengths, b, LOWEST, s",
+    "values = where(keys >= lengths[b], 0, taken(v, b, h, keys))": "keys, lengths, b, taken, v, h",
+}
+"""Lines that the texts of most mistakes have as they are, and what each reads: what comes before a
+mistake is the same in all of them."""
+
+
+def _compute(line: str, given: str) -> Callable[..., F32]:
+    """A line as a function of what it reads."""
+    made: Callable[..., F32] = eval(f"lambda {given}: {line[line.index(' = ') + 3 :]}", {**_NAMES})
+    return made
+
+
+_OFTEN = {line: i for i, line in enumerate(_MOSTLY_RIGHT)}
+_CALLS = [
+    (line[: line.index(" = ")], f"same[{i}]({given})")
+    for i, (line, given) in enumerate(_MOSTLY_RIGHT.items())
+]
+_COMPUTE = [_compute(line, given) for line, given in _MOSTLY_RIGHT.items()]
+_NAMES["same"] = _COMPUTE

@@ -93,9 +93,18 @@ def test_a_text_answers_the_same_where_others_share_what_it_reads(number):
                 assert beside is None
                 continue
             np.testing.assert_array_equal(alone.o, beside.o)
+            assert alone.kept.keys() == beside.kept.keys()
+            for name, kept in alone.kept.items():
+                np.testing.assert_equal(kept, beside.kept[name], err_msg=name)
             turned = evaluation.answer(made, shared, b"", lambda o, done: False)
             evaluation._ANSWERS.clear()
             np.testing.assert_array_equal(alone.o, turned.o)
+
+
+def test_every_line_that_mistakes_share_is_in_a_text():
+    texts = "\n".join((twins.ONE_PASS, twins.PASSES, twins.PAGED, twins.STATES_IN_TURN))
+    lines = {line.strip() for line in evaluation.with_taken(texts).split("\n")}
+    assert evaluation._MOSTLY_RIGHT.keys() <= lines
 
 
 def test_keys_that_no_tile_has_are_not_taken_for_those_of_a_tile():
