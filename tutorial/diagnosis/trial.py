@@ -381,7 +381,7 @@ class Trial:
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if (lost & ~self.has_keys[rows] & np.isinf(got).any(axis=1)).any():
+        if (np.isnan(made) & np.isinf(got) & ~self.has_keys[rows, None]).any():
             return None  # a sequence without keys: NaN and infinity are made in different ways
         if divided and lost.any():
             # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0

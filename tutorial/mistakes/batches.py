@@ -17,6 +17,10 @@ V is cleaned by another sequence's length: sequence b has lengths[b] keys, in K 
 == V's padding is not 0 [no keys]
 V's padding is overwritten with another number than 0: a sequence of length 0 gets its mean.
     v_tile = where => v_tile = where(padding, float32({LOWEST|-1e30|-1e9}), v_tile)
+== V cleaned in part [no keys]
+Only a part of V's padding is cleaned: all d rows must become 0 there, and in every tile.
+    v_tile = where => v_tile = where(padding * {(t == len(tiles) - 1)|(t == 0)|(arange(d) < G)[:,
+        None]}, 0, v_tile)
 == V's positions restart in every tile [no keys]
 V is cleaned by positions that start from 0 in every tile: the first key of tile i has position i
 times the tile's width.
@@ -217,10 +221,10 @@ The outputs are stored as other sequences': what is computed for sequence b goes
 The state m, l and acc is carried from one sequence to the next: the next starts from what the one
 before left, and must start afresh.
     <m> & <l> & <acc>
-== l and acc not cleared between sequences [in turn]
+== l and acc not cleared between sequences [in turn, no keys]
 l and acc are carried from one sequence to the next: they must start at 0 for every sequence.
     <l> & <acc>
-== acc not cleared between sequences [in turn]
+== acc not cleared between sequences [in turn, no keys]
 acc is carried from one sequence to the next: it must start at 0 for every sequence.
     <acc>
 == m and acc not cleared between sequences [in turn]

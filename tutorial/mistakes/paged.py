@@ -54,6 +54,10 @@ s.
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
     padding = keys // block + keys % block >= lengths[b] <L>
     padding = keys - keys.min() + keys.min() // block >= lengths[b] <L>
+== position counts steps
+The first key of entry j is given position j times the positions of a step: entry j of the table
+holds the keys from j * block on.
+    padding = keys // block * <S> + keys % block >= lengths[b] <L>
 == used entries exchanged [other blocks]
 The entries that are used and those that are not are exchanged: entry j is used where j * block is
 below the length.
