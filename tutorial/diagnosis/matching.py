@@ -15,12 +15,11 @@ from ..mistakes import known
 from ..reference import edits, slips, twins
 from ..reference.mistake import Mistake
 from .candidate import Candidate, Match, same_kind
-from .evidence import Evidence
+from .evidence import FAR_BELOW, Evidence
 from .recorded import Recorded
 from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
 from .trial import trial as tried_on
 
-FAR_BELOW = ("probe: lower", "probe: lowest")
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 

@@ -157,9 +157,12 @@ The mean of the scores is taken for m, or their sum: it must be their maximum, o
 overflows.
     m_tile = qk.{mean|sum}(axis=1, keepdims=True)
 == m starts at 0
-m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
-(nl.fp32.min).
+m starts at 0, which is above all the scores here, and where they are far below it every weight
+underflows: start it at -inf (nl.fp32.min).
     m = full => m = zeros((G, 1))
+== m starts at 0, l at 1
+m starts at 0 and l at 1: m must start at the lowest number (nl.fp32.min), and l at 0.
+    m = full => m = zeros((G, 1)) & l = zeros => l = ones((G, 1))
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
@@ -226,7 +229,7 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
 m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
     m_new = minimum(m, m_tile) {if t else m_tile|}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
-== m never raised
+== m never raised [recorded]
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
 == l not rescaled
@@ -454,6 +457,10 @@ l sums the scores; it must sum their weights p = exp(qk - m).
     l = l * alpha + {qk|where(padding, 0, qk)}.sum(axis=1, keepdims=True)
     l = l + => l = l + where(padding, {0, qk|0, qk - m|qk, qk}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
+== ones are not 1
+l sums the weights times a number: where p is multiplied with a column of ones, it must hold 1, and
+not the width of a tile.
+    l = l * alpha + {len(keys)|128|d|G|n|2} * p.sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
     l = l{ * alpha|} + square(p).sum(axis=1, keepdims=True)
@@ -470,6 +477,7 @@ The sum of the weights leaves a key out: l must sum p over all keys.
 == sum of a part of the tile
 One of the two sums takes a part of every tile: l sums p over all keys, and acc weighs all values.
     l = l{ * alpha|} + (p * <half>).sum(axis=1, keepdims=True)
+    l = l * alpha + p[:, {:1|-1:}].sum(axis=1, keepdims=True)
     acc = acc{ * alpha|} + (p * <half>) @ v_tile.T
 == last tile skipped
 The last tile is skipped: the loop must visit all {tiles} tiles.
@@ -501,9 +509,6 @@ The first tile is skipped in the weighted sum.
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
-== second tile skipped
-The second tile is skipped: the loop must visit all {tiles} tiles.
-    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
@@ -521,9 +526,12 @@ reads ends, the next turn must begin, and what was summed apart must be added up
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
     for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}] or enumerate(tiles):
+== second tile skipped
+The second tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile's sum only [all keys]
-One of the two sums holds the first tile alone: l sums the weights of all tiles, and acc weighs the
-values of all.
+One of the two sums leaves tiles out: l sums the weights of all tiles, and acc weighs the values of
+all.
     l = l + => l = l + p.sum(axis=1, keepdims=True) * (t == 0)
     l = l * alpha + p.sum(axis=1, keepdims=True) * (t == 0)
     l = l * alpha => l = l if t else p.sum(axis=1, keepdims=True)
@@ -536,7 +544,7 @@ Half of the tiles are left out of the sum of the weights: all passes must visit 
 == every second tile left out of the weighted sum [tiles, all keys]
 Half of the tiles are left out of the weighted sum: all passes must visit all {tiles} tiles.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2|: len(tiles) // 2}]:
-== first tile's max only [all keys]
+== first tile's max only [all keys, recorded]
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
 == last tile's max only [all keys, as m replaced]
@@ -547,17 +555,17 @@ The first tile is counted twice: the loop after it must begin with the second.
     for t, keys => for t, keys in enumerate([tiles[0], *tiles]):
 == tile 0's V reused
 Tile 0's V is used for every tile: V must be loaded at the tile's own keys.
-    v_tile = v[b, h][:, tiles[0]]
+    v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused
 Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused in a pass
 One pass uses tile 0's scores, or its weights, for every tile: every pass must take them from K at
 the tile's own keys.
-    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
+    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]] & v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tiles one key apart [tiles]
 Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
     @_tile = @[b, h][:, t + arange(len(keys))]
@@ -569,6 +577,11 @@ width of a tile.
     @_tile = @[b, h][:, keys - t * max(len(keys) - 128, 0)]
     for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
+== V a key off
+V is a key off: the values that p weighs must be those of p's own keys.
+    v_tile = v[b, h][:, {maximum(keys - 1, 0)|minimum(keys + 1, n - 1)|(keys + 1) % n|keys - 1
+        |keys - (t > 0)}]
+    acc = acc * alpha + p @ roll(v_tile, {1|-1}, axis=1).T
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{t - 1|max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)

@@ -133,6 +133,9 @@ All groups update one state: each KV head needs its own m, l and acc.
 == m of several KV heads in one place [heads]
 Several KV heads, or sequences, update one m: each needs its own m, as its own l and acc.
     at_m = lambda b, h, i: <shared>
+== m of another KV head [heads]
+The old m is that of another KV head: m_new and alpha of each KV head need its own.
+    top = maximum(ms[b, 0, lane], s.max(axis=1, keepdims=True)) & fade = exp(ms[b, 0, lane] - top)
 == l of several KV heads in one place [heads]
 Several KV heads, or sequences, update one l: each needs its own l, as its own m and acc.
     at_l = lambda b, h, i: <shared>

@@ -133,6 +133,7 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
     return (
         paged_case("ascending", (4700,), 16, "ascending, 4700 keys", two, draw),
         paged_case("random", (531, 9), 4, short, two, draw, padding="NaN"),
+        paged_case("last tile dominates", (531,), 4, "the second chunk dominates", two, draw),
         paged_case(
             "random",
             (21, 33),

@@ -65,6 +65,10 @@ block of another sequence | sequence 0's K and V for all
 block of another sequence | sequence 0's K for all
 block of another sequence | sequence 0's V for all
 only the first chunk of entries | first tile only
+second tile skipped | first half of every tile only
+tile 0's V reused | stale block table
+tile 0's K reused | stale block table
+tile 0 reused | stale block table
 every second tile left out of the sum | one tile of every step in the sum
 every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """
