@@ -152,7 +152,9 @@ class Evidence:
         if wrong:
             # a paged kernel goes through its blocks as their size asks: all probes have the same
             paged = "k_blocks" in answered[0].case.args
-            return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+            made = [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+            others = [] if any(t.says_much for t in made) else map(self._checked, self.smallest[2:])
+            return [*made, *[t for t in others if t.says_much][:1]]
         right = sorted(
             (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
         )

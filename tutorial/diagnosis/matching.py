@@ -30,7 +30,8 @@ def methods(evidence: Evidence) -> list[tuple[str, ...]]:
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
     if problem.splits:
         return [texts, twins.MERGES]
-    own = twins.PASSES if evidence.stage.number < 3 else texts[0]
+    passes = evidence.stage.number < 3 and not evidence.alpha_formed
+    own = twins.PASSES if passes else texts[0]
     others = tuple(text for text in texts if text != own)
     return [(own,), others] if others else [(own,)]
 
@@ -102,8 +103,8 @@ def slipped(evidence: Evidence) -> Match | None:
         return None
     first, others = order
     texts = methods(evidence)[0]
-    if twins.ONE_PASS in texts:
-        texts = (*texts, twins.AVERAGES)
+    more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
+    texts = (*texts, *(more[text] for text in texts if text in more))
     for tiling in itertools.islice(first.tilings(), 1):
         tried = _quickest_first(evidence, first, others, tiling)
         found = [
