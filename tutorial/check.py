@@ -363,24 +363,11 @@ def _refused(lesson: stage.Stage, kernel: Any, found: Result, families: tuple[st
 def _verdict(
     lesson: stage.Stage, found: Problem | Result, families: tuple[str, ...] = ()
 ) -> Verdict:
-    family = None
-    if isinstance(found, Result):
-        family = found.case.family
-        assert found.problem is not None
-        found = found.problem
-    details = {"kind": found.kind}
-    if found.details:
-        details["message"] = found.details
-    if found.rule:
-        details["rule"] = found.rule
-    return lesson.verdict(
-        found.outcome,
-        found.sentence,
-        family=family if found.outcome == WRONG else None,
-        cause=found.cause or found.kind,
-        families=families,
-        details=details,
-    )
+    """The verdict on a problem, or on a result that has one."""
+    if isinstance(found, Problem):
+        return found.verdict(lesson, families=families)
+    assert found.problem is not None
+    return found.problem.verdict(lesson, found.case.family, families)
 
 
 def _target(results: Sequence[Result], family: str) -> str | None:

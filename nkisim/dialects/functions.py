@@ -1,8 +1,9 @@
-"""Which operator or activation function of the engines a function object of a dialect, or of NumPy,
-means."""
+"""What the dialects share: which operator or activation function of the engines a function object
+means, how Python writes operators, and what is said of a name that there is not."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,28 @@ from ..isa import alu
 from ..rules.errors import broken
 from ..tensors.tensor import Tensor
 
+SYMBOLS = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "power": "**",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "left_shift": "<<",
+    "right_shift": ">>",
+    "mod": "%",
+    "matmul": "@",
+    "floor_divide": "//",
+}
+"""Python's operators of two operands."""
 _ALU_OF: dict[Any, alu.AluOp] = {}
 _ACTIVATION_OF: dict[Any, str] = {}
 """The operator and the activation function of each function object seen so far."""
@@ -90,3 +113,20 @@ def whole(value: Any, api: str, what: str) -> int:
         remedy=f"Pass {what}= a Python integer.",
     )
     raise AssertionError
+
+
+def missing(
+    module: str, names: list[str], others: dict[str, str] | None = None
+) -> Callable[[str], Any]:
+    """A module's `__getattr__`: what it says of a name it does not have. `others`: what became of
+    some."""
+
+    def getattribute(name: str) -> Any:
+        if others and name in others:
+            raise AttributeError(f"{module}.{name} is not part of NKI 0.6: {others[name]}")
+        near = difflib.get_close_matches(name, names, 1)
+        raise AttributeError(
+            f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else "")
+        )
+
+    return getattribute

@@ -193,16 +193,15 @@ class Allocating(Observed):
         *,
         pdim: int = 0,
         pstart: int = 0,
-        state: int = EMPTY,
         name: str | None = None,
     ) -> Tensor:
-        """A new tensor of `shape` in `space`; zeros underneath, none of them counting as written
-        unless `state`."""
+        """A new tensor of `shape` in `space`; zeros underneath, none of them counting as
+        written."""
         meta = meta_of(space, shape, contiguous(shape), dtype, pdim, pstart)
         if meta not in self.created:
             creatable(self.config.target, meta)
             self.created.add(meta)
-        return self.made(meta, state, name)
+        return self.made(meta, name=name)
 
     def made(
         self, meta: Meta, state: int = EMPTY, name: str | None = None, depth: int = 2

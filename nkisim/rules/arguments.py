@@ -41,7 +41,7 @@ def integer(value: Any, api: str, what: str, *, least: int = -LARGEST, most: int
     return int(value)
 
 
-def integers(value: Any, api: str, what: str, *, least: int = -LARGEST) -> tuple[int, ...]:
+def integers(value: Any, api: str, what: str) -> tuple[int, ...]:
     """A list or tuple of integers."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu":
         value = value.tolist()
@@ -54,7 +54,7 @@ def integers(value: Any, api: str, what: str, *, least: int = -LARGEST) -> tuple
             remedy=f"Write {what} as a tuple.",
         )
         raise AssertionError
-    return tuple(integer(n, api, f"{what}[{i}]", least=least) for i, n in enumerate(value))
+    return tuple(integer(n, api, f"{what}[{i}]") for i, n in enumerate(value))
 
 
 def sizes(shape: Any, api: str, what: str = "the shape") -> tuple[int, ...]:
@@ -122,13 +122,13 @@ def _no_pairs(value: Any, api: str, what: str) -> None:
     )
 
 
-def axes(value: Any, api: str, what: str = "axis") -> int | tuple[int, ...]:
+def axes(value: Any, api: str) -> int | tuple[int, ...]:
     """An axis, or several of them."""
     if not isinstance(value, (list, tuple)):
-        return integer(value, api, what)
-    found = integers(value, api, what)
+        return integer(value, api, "axis")
+    found = integers(value, api, "axis")
     if not found:
-        broken("argument", f"{api}: {what} names no axis", got=shown(value), limit="an axis")
+        broken("argument", f"{api}: axis names no axis", got=shown(value), limit="an axis")
     return found
 
 

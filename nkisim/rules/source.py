@@ -196,7 +196,7 @@ def is_internal(error: BaseException) -> bool:
 
 def here(depth: int = 1) -> Line:
     """The kernel line that is executing now."""
-    frame = user_frame(depth + 1)
+    frame = user_frame(3)
     return line_of(frame.f_code, frame.f_lasti)
 
 
@@ -269,10 +269,10 @@ def _branches(text: str) -> tuple[tuple[_Span, _Span, bool], ...]:
     )
 
 
-def _decided(depth: int) -> list[bool] | None:
+def _decided() -> list[bool] | None:
     """Of each branch or assertion whose condition the expression that is evaluated now is (part
     of), whether it is a loop on one value; None where the kernel's text cannot be read."""
-    frame = user_frame(depth + 1)
+    frame = user_frame(3)
     place = span(frame.f_code, frame.f_lasti)
     lines = lines_of(frame.f_code)
     if place is None or not lines:
@@ -285,17 +285,17 @@ def _decided(depth: int) -> list[bool] | None:
     ]
 
 
-def decides_a_branch(depth: int = 1) -> bool:
+def decides_a_branch() -> bool:
     """Whether the kernel's expression that is evaluated now is (part of) the condition of a branch,
     a loop or an assertion; also where its text cannot be read."""
-    found = _decided(depth + 1)
+    found = _decided()
     return found is None or bool(found)
 
 
-def decides_a_loop(depth: int = 1) -> bool:
+def decides_a_loop() -> bool:
     """Whether it is the condition of a `while`, not one of several; not where the text cannot be
     read."""
-    return any(_decided(depth + 1) or ())
+    return any(_decided() or ())
 
 
 def assigned_name(code: CodeType | Listing | None, lasti: int) -> str | None:

@@ -116,7 +116,11 @@ def _grouped(gaps: list[tuple[int, Gap]]) -> dict[int, list[Gap]]:
     return out
 
 
-def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict[int, _Loop]]:
+_LONGEST = 4096
+"""Symbols of the longest repetition that is looked for."""
+
+
+def _fold(kind: NDArray[np.int64]) -> tuple[list[int], dict[int, _Loop]]:
     """`kind` as symbols, of which those in the dictionary are repetitions of other symbols.
 
     A repetition of period p is where the sequence equals itself shifted by p, for as long as at
@@ -129,7 +133,7 @@ def _fold(kind: NDArray[np.int64], longest: int = 4096) -> tuple[list[int], dict
     # folding an inner loop makes the outer one short: look at short periods again, but not for ever
     again = 64
     period = 1
-    while period <= min(longest, len(sequence) // 3):
+    while period <= min(_LONGEST, len(sequence) // 3):
         parts: list[NDArray[np.int32]] = []
         done = 0
         for start, count in _repetitions(sequence, period):

@@ -10,6 +10,7 @@ imports nbgrader.
 from __future__ import annotations
 
 import atexit
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ class Judged:
             by = gradebook.rubric(None if self.rubric is None else Path(self.rubric))
             grade = gradebook.graded(handed_in, result, by)
             of = float(checked.metadata["nbgrader"]["points"])
-            checked.outputs = _outputs(notebook, grade, of, self.level)
+            checked.outputs = _outputs(grade, of, self.level)
         return notebook, resources
 
     def _judged(self, handed_in: Submission) -> dict[str, Any]:
@@ -72,23 +73,20 @@ def _name(cell: Any) -> str:
     return str(cell.metadata.get("nbgrader", {}).get("grade_id", id(cell)))
 
 
-def _outputs(notebook: Any, grade: gradebook.Grade, of: float, level: str) -> list[Any]:
+def _outputs(grade: gradebook.Grade, of: float, level: str) -> list[Any]:
     """What nbgrader makes points of: an error none, a number so many, and all of them else."""
-    new = type(notebook)  # nbformat's kind of dictionary
+    new_output: Any = importlib.import_module("nbformat.v4").new_output  # nbgrader needs it too
     parts = feedback.sections(grade, level)
     words = "\n\n".join(text for kind, text in parts[1:] if kind != "figure")
-    found = [new(output_type="stream", name="stdout", text=f"{grade.outcome}\n{words}\n")]
+    found = [new_output("stream", text=f"{grade.outcome}\n{words}\n")]
     pictures = "".join(text for kind, text in parts if kind == "figure")
     if pictures:
-        data = new({"text/html": pictures, "text/plain": "a picture of the kernel"})
-        found.append(new(output_type="display_data", data=data, metadata=new()))
+        data = {"text/html": pictures, "text/plain": "a picture of the kernel"}
+        found.append(new_output("display_data", data))
     points = of * grade.points / grade.of if grade.of else 0.0
     if points <= 0:
         said = "not attempted" if grade.outcome == NOT_ATTEMPTED else grade.outcome
-        found.append(new(output_type="error", ename="Grade", evalue=said, traceback=[said]))
+        found.append(new_output("error", ename="Grade", evalue=said, traceback=[said]))
     elif points < of:
-        data = new({"text/plain": f"{points:g}"})
-        found.append(
-            new(output_type="execute_result", data=data, metadata=new(), execution_count=None)
-        )
+        found.append(new_output("execute_result", {"text/plain": f"{points:g}"}))
     return found

@@ -11,6 +11,7 @@ from .. import stage
 from ..running.terminal import Add, answer, say
 from ..stage import StageError
 from . import feedback, gradebook, names
+from .files import write
 from .grade import grade
 from .gradebook import Grade
 from .judges import Setting, seed_of
@@ -115,20 +116,15 @@ def written(
     without: Sequence[str] = (),
 ) -> None:
     """Write gradebook and pages: the same bytes for the same results."""
-
-    def put(name: str, text: str) -> None:
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-
-    put("grades.csv", gradebook.as_csv(grades))
-    put("grades.json", gradebook.as_json(grades, in_force))
+    write(out / "grades.csv", gradebook.as_csv(grades))
+    write(out / "grades.json", gradebook.as_json(grades, in_force))
     pages = {"class": feedback.of_the_class(grades, in_force, without)}
-    (out / "students").mkdir(exist_ok=True)
     for student, safe in names.file_names(g.submission.student for g in grades).items():
         own = [g for g in grades if g.submission.student == student]
         pages[f"students/{safe}"] = feedback.of_a_student(student, own, level)
     for name, page in pages.items():
-        put(f"{name}.md", page.markdown)
-        put(f"{name}.html", page.html)
+        write(out / f"{name}.md", page.markdown)
+        write(out / f"{name}.html", page.html)
 
 
 def _progress(done: int, all_of_them: int, job: Submission, outcome: str) -> None:

@@ -1,10 +1,17 @@
-"""Files that submissions leave behind."""
+"""Files: those that are written for a class, and those that submissions leave behind."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+from pathlib import Path
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text, the same bytes on every system, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def remove(folder: str) -> None:

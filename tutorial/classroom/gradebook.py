@@ -22,23 +22,6 @@ OVER = "over the cost budget"
 OUTPUTS = "outputs only"
 NOT_COMPUTED = ("reads too little", "kernel not called", "answer not the kernel's")
 """The causes of right values that cannot have been computed from the inputs by the kernel."""
-COLUMNS = (
-    "student",
-    "stage",
-    "name",
-    "outcome",
-    "points",
-    "of",
-    "cause",
-    "look at it",
-    "written",
-    "judged",
-    "HBM bytes read",
-    "minimum",
-    "rung",
-    "ended",
-    "file",
-)
 
 
 class RubricError(stage.Refused):
@@ -72,24 +55,24 @@ class Grade:
 
     def row(self) -> dict[str, Any]:
         """The grade as a row of the gradebook."""
-        read = self.result["counters"].get("HBM bytes read", ["", ""])
-        values = (
-            self.submission.student,
-            self.submission.stage,
-            stage.get(self.submission.stage).name,
-            self.outcome,
-            f"{self.points:g}",
-            f"{self.of:g}",
-            self.cause,
-            self.look,
-            "" if self.written is None else f"{self.written:g}",
-            self.result["judged"],
-            *read,
-            self.result["ladder"] or "",
-            self.result["ended"],
-            self.submission.file,
-        )
-        return dict(zip(COLUMNS, values, strict=True))
+        read, minimum = self.result["counters"].get("HBM bytes read", ["", ""])
+        return {
+            "student": self.submission.student,
+            "stage": self.submission.stage,
+            "name": stage.get(self.submission.stage).name,
+            "outcome": self.outcome,
+            "points": f"{self.points:g}",
+            "of": f"{self.of:g}",
+            "cause": self.cause,
+            "look at it": self.look,
+            "written": "" if self.written is None else f"{self.written:g}",
+            "judged": self.result["judged"],
+            "HBM bytes read": read,
+            "minimum": minimum,
+            "rung": self.result["ladder"] or "",
+            "ended": self.result["ended"],
+            "file": self.submission.file,
+        }
 
 
 def rubric(path: Path | None = None) -> Rubric:
@@ -162,15 +145,15 @@ def graded(
 
 
 def as_csv(grades: Sequence[Grade]) -> str:
-    """The gradebook as CSV, one row per student and stage."""
+    """The gradebook as CSV, one row per student and stage, of which there is one at least."""
     out = io.StringIO()
-    plain = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    quoted = csv.DictWriter(out, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain.writeheader()
+    plain = csv.writer(out, lineterminator="\n")
+    quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(grades[0].row())
     for grade in grades:
-        row = {k: _no_formula(str(v)) for k, v in grade.row().items()}
+        row = [_no_formula(str(value)) for value in grade.row().values()]
         # where a spreadsheet separates by these, they must not begin a cell
-        separates = any(c in v for v in row.values() for c in ";\t|")
+        separates = any(c in value for value in row for c in ";\t|")
         (quoted if separates else plain).writerow(row)
     return out.getvalue()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import secrets
 import subprocess
 import tempfile
@@ -78,15 +77,8 @@ class Holder:
         if not self.sandbox.apart:
             self.folder = tempfile.mkdtemp(prefix="submission")
             surroundings |= dict.fromkeys(("TMPDIR", "TEMP", "TMP", "HOME"), self.folder)
-        self.process = subprocess.Popen(
-            self.sandbox.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=surroundings,
-            cwd=self.folder or tempfile.gettempdir(),
-            start_new_session=os.name != "nt",
-        )
+        here = self.folder or tempfile.gettempdir()
+        self.process = processes.begin(self.sandbox.command, surroundings, here)
 
     def stop(self) -> None:
         """End the server, and with it all that a submission has started."""
@@ -257,9 +249,8 @@ class Submitted:
         if not all(isinstance(x, np.ndarray) for x in args if _is_array(x)):
             said = f"The kernel cannot be lowered: {self.unlowered}"
             raise _refused(UNUSABLE, "unlowered", said)
-        described, parts = protocol.described([x for x in args if _is_array(x)])
-        shapes = iter(described["arrays"])
-        header = [next(shapes) if _is_array(x) else {"value": x} for x in args]
+        _, parts = protocol.described([x for x in args if _is_array(x)])
+        header = [_described(x) for x in args]
         reply, blobs = self.holder.exchange(
             {"do": "run", "args": header, "options": options, "target": _target()}, *parts
         )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import secrets
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import stage
+from ..running.process import surroundings
 from ..verdict import UNUSABLE
 from . import processes, protocol
 from .files import remove
@@ -70,13 +69,8 @@ class Judge:
         self.folder = tempfile.mkdtemp(prefix="judge")
         """Of its files, which it may be ended too soon to remove."""
         own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tutorial.classroom.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **_UNSET, **own, "PYTHONPATH": _path()},
-            start_new_session=os.name != "nt",
+        self.process = processes.begin(
+            [sys.executable, "-m", "tutorial.classroom.worker"], {**surroundings(), **_UNSET, **own}
         )
         assert self.process.stdin is not None and self.process.stdout is not None
         self.writer, self.reader = self.process.stdin, self.process.stdout
@@ -170,7 +164,3 @@ def unjudged(why: str) -> dict[str, Any]:
         "ended": why,
         "limits": [],
     }
-
-
-def _path() -> str:
-    return os.pathsep.join([str(stage.CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import stage
 from .autograding import CHECK, EXERCISE
+from .files import write as put
 
 POINTS = 10
 _RAISE = "    raise NotImplementedError("
@@ -23,10 +24,10 @@ def write(edition: Path, course: Path, lessons: Sequence[stage.Stage]) -> list[s
         name = f"source/{lesson.file_name}/{lesson.file_name}.ipynb"
         path = edition / "notebooks" / f"{lesson.file_name}.ipynb"
         notebook = marked(json.loads(path.read_text(encoding="utf-8")))
-        _put(course / name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        put(course / name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
         names.append(name)
     template = resources.files(__package__) / "handout" / "nbgrader_config.txt"
-    _put(course / "nbgrader_config.py", template.read_text(encoding="utf-8"))
+    put(course / "nbgrader_config.py", template.read_text(encoding="utf-8"))
     return [*names, "nbgrader_config.py"]
 
 
@@ -77,8 +78,3 @@ def _with(cell: dict[str, Any], name: str, source: str, graded: bool) -> dict[st
         "execution_count": None,
         "metadata": {**cell["metadata"], "nbgrader": said},
     }
-
-
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")

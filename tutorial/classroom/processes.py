@@ -1,5 +1,5 @@
 """Which processes there are, whose children they are, and how much memory they take: from /proc,
-and else from `ps`, which every other POSIX system has; and the end of one."""
+and else from `ps`, which every other POSIX system has; the beginning and the end of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -53,6 +53,22 @@ def of_ps() -> dict[int, Process]:
             pid, parent, kib = map(int, line.split())
             found[pid] = Process(parent, kib << 10)
     return found
+
+
+def begin(
+    command: Sequence[str], environment: Mapping[str, str], folder: str | None = None
+) -> subprocess.Popen[bytes]:
+    """A process in that folder (None: this one's), and with pipes to and from it; what it writes to
+    standard error is dropped."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=folder,
+        start_new_session=os.name != "nt",
+    )
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -23,6 +23,7 @@ import nkisim
 from .. import stage
 from ..running.worked import solution_text
 from . import nbgrader_course
+from .files import write
 
 WORKED, OWN, NONE = "worked", "own", "none"
 CARRY = (WORKED, OWN, NONE)
@@ -54,9 +55,7 @@ def release(
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "edition"
         for name, text in texts.items():
-            path = made / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+            write(made / name, text)
         _data(made)
         if prove:
             _prove(made)

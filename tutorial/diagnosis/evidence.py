@@ -25,6 +25,7 @@ from ..trace.states import NAMES, Observed, named_state, state_of, widths
 from .trial import Trial, of_result, problem_of, tells, trial
 
 OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
+FAR_BELOW = ("probe: lower", "probe: lowest")  # fp32 rounds two ways apart there
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 
 
@@ -147,11 +148,13 @@ class Evidence:
         if not any(made.wrong for made in answered):
             answered += self._tried(odd)
         wrong = any(made.wrong for made in answered)
-        self.probed = answered if wrong else []
+        self.probed = [t for t in answered if wrong or t.case.family not in FAR_BELOW]
         if wrong:
             # a paged kernel goes through its blocks as their size asks: all probes have the same
             paged = "k_blocks" in answered[0].case.args
-            return [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+            made = [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
+            others = [] if any(t.says_much for t in made) else map(self._checked, self.smallest[2:])
+            return [*made, *[t for t in others if t.says_much][:1]]
         right = sorted(
             (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
         )

@@ -15,12 +15,11 @@ from ..mistakes import known
 from ..reference import edits, slips, twins
 from ..reference.mistake import Mistake
 from .candidate import Candidate, Match, same_kind
-from .evidence import Evidence
+from .evidence import FAR_BELOW, Evidence
 from .recorded import Recorded
 from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
 from .trial import trial as tried_on
 
-FAR_BELOW = ("probe: lower", "probe: lowest")
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
@@ -31,7 +30,8 @@ def methods(evidence: Evidence) -> list[tuple[str, ...]]:
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
     if problem.splits:
         return [texts, twins.MERGES]
-    own = twins.PASSES if evidence.stage.number < 3 else texts[0]
+    passes = evidence.stage.number < 3 and not evidence.alpha_formed
+    own = twins.PASSES if passes else texts[0]
     others = tuple(text for text in texts if text != own)
     return [(own,), others] if others else [(own,)]
 
@@ -103,8 +103,8 @@ def slipped(evidence: Evidence) -> Match | None:
         return None
     first, others = order
     texts = methods(evidence)[0]
-    if twins.ONE_PASS in texts:
-        texts = (*texts, twins.AVERAGES)
+    more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
+    texts = (*texts, *(more[text] for text in texts if text in more))
     for tiling in itertools.islice(first.tilings(), 1):
         tried = _quickest_first(evidence, first, others, tiling)
         found = [

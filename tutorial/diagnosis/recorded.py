@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -61,7 +62,7 @@ class Recorded:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
         splits = self.trial.problem.splits
-        told_by = [name for name in ran.kept if name == "m" or not splits]
+        told_by = [name for name in ran.kept if name in ("m", "alpha") or not splits]
         told = [
             _either(
                 self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
@@ -97,7 +98,7 @@ class Recorded:
         if ran is None or not run:
             return True
         plain = self.trial is None or self.trial.plain
-        if plain and not self._may_be_p(ran):
+        if plain and not (self._may_be_p(ran) and self._may_be_alpha(ran)):
             return False
         acc = _joined([x for own in self._written("acc") for x in own])
         if acc.any() and not _numbers(ran, "acc").any():
@@ -150,11 +151,27 @@ class Recorded:
         """Whether one of them gives infinity."""
         return any(bool((x == np.inf).any()) for x in self._exps)
 
+    def _may_be_alpha(self, ran: evaluation.Ran) -> bool:
+        """Whether the kernel computes a twin's alpha where it is wrong (where it is right, alpha
+        may only say that m started low), and no factor of a row overflows in place of the twin's
+        p."""
+        assert self.trial is not None
+        alphas = _numbers(ran, "alpha")
+        share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
+        if share is not None and share < MOST and self.trial.wrong:
+            return False
+        first = self.evidence.overflow
+        few = first and math.prod(first[1].dst[0].shape) <= self.trial.problem.n_q_heads
+        return not (few and _overflow(ran) == "tile")
+
     def _may_be_p(self, ran: evaluation.Ran) -> bool:
         """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
         weights. A merge has factors besides."""
         assert self.trial is not None
-        if self._exps and not self.trial.problem.splits:
+        splits = self.trial.problem.splits
+        if bool(self._exps) != bool(ran.kept.get("p")) and not splits:
+            return False  # one of them visits no tile
+        if self._exps and not splits:
             made = [_numbers(ran, name) for name in ("p", "l", "acc", "alpha")]
             if all(map(_finite, made)) if self._bursts else (made[0] == np.inf).any():
                 return False

@@ -180,9 +180,12 @@ class Trial:
 
     @property
     def _several_blocks(self) -> bool:
-        """Whether it loads the keys of several blocks at a time, a key to a partition."""
-        block = int(self.case.args["k_blocks"].shape[2])
+        """Whether it takes the keys of several blocks at a time: whether it loads so many, a key to
+        a partition, or forms their scores in one matmul."""
+        block, d = int(self.case.args["k_blocks"].shape[2]), self.problem.d
         keys = [shape[0] for shape in self._loaded if len(shape) == 2]
+        matmuls = [made.srcs for made in self.instructions if made.op == "nc_matmul"]
+        keys += [operand.shape[-1] for own in matmuls if own[0].shape[0] == d for operand in own]
         return any(n > block and n % block == 0 for n in keys)
 
     def tilings(self) -> Iterator[Tiling]:
@@ -198,12 +201,12 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
+            if self._several_blocks:
+                yield Tiling(LANES)
             yield Tiling(self.step, rule=POSITIONS)
             if self._n <= MOST_TILES * block:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
-            if self._several_blocks:
-                yield Tiling(LANES)
             if self._n < problem.n:
                 yield Tiling(LANES * block, filled=True)
             return
@@ -378,6 +381,8 @@ class Trial:
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
+        if (np.isnan(made) & np.isinf(got) & ~self.has_keys[rows, None]).any():
+            return None  # a sequence without keys: NaN and infinity are made in different ways
         if divided and lost.any():
             # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0
             left = ~(np.isnan(made).all(axis=1) & self._zero[rows])

@@ -15,17 +15,14 @@ _OF_A_ROW = read(
 == scale missing
 The scale is missing: qk must be softmax_scale * q^T k, and softmax_scale is 1/sqrt(d) =
 1/{sqrt_d} unless the caller gives one.
-    qk = raw
-    qk = (scale if given else 1) * raw
+    qk = {raw|(scale if given else 1) * raw}
     qk = raw & alpha = exp(scale * (m - m_new))
 == scale only on the max
 The scale is applied to the max but not to the scores that exp sees: both must be scaled, or the
 max is not the max of what exp sees.
-    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw) - m_new)
-    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw) - m)
+    p = exp(qk - m@) => p = exp(where(padding, LOWEST, raw) - m@)
 == scale only on the scores
-The scale is applied to the scores but not to the max that is subtracted from them: both must be
-scaled.
+The scale is applied to the scores but not to the max subtracted from them: both must be scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         {|& alpha = exp(scale * m - m_new)}
 == scale missing in some tiles [tiles]
@@ -46,18 +43,14 @@ softmax_scale * q^T k.
 == scale twice
 The scale is applied twice.
     qk = scale * scale * raw
-    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, scale * qk) - m_new)
-    p = exp(qk - m) => p = exp(where(padding, LOWEST, scale * qk) - m)
-    p = exp(qk - m_new) => p = exp(scale * (qk - m_new))
-    p = exp(qk - m) => p = exp(scale * (qk - m))
+    p = exp(qk - m@) => p = exp(where(padding, LOWEST, scale * qk) - m@)
+    p = exp(qk - m@) => p = exp(scale * (qk - m@))
     q_tile = scale * q[b, h * G : (h + 1) * G]
 == p multiplied by the scale
 The weights are multiplied by the scale as well: the scale belongs on the scores, before exp, and
 nowhere else.
-    acc = acc * alpha + scale * p @ v_tile.T
-    acc = acc + scale * p @ v_tile.T
-    l = l * alpha + scale * p.sum(axis=1, keepdims=True)
-    l = l + scale * p.sum(axis=1, keepdims=True)
+    acc = acc{ * alpha|} + scale * p @ v_tile.T
+    l = l{ * alpha|} + scale * p.sum(axis=1, keepdims=True)
 == mean over d
 The scores are divided by d as well: they are sums over d, times the scale, and not means.
     qk = scale * raw / d
@@ -72,8 +65,7 @@ The scores are divided by softmax_scale; they must be multiplied by it.
 The scale is 1/d; it must be 1/sqrt(d).
     qk = raw / d
     qk = (scale if given else float32(1 / d)) * raw
-    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, raw / d) - m_new)
-    p = exp(qk - m) => p = exp(where(padding, LOWEST, raw / d) - m)
+    p = exp(qk - m@) => p = exp(where(padding, LOWEST, raw / d) - m@)
 == scale is sqrt(d)
 The scores are multiplied by sqrt(d); they must be divided by it.
     qk = float32(sqrt(d)) * raw
@@ -88,8 +80,7 @@ of it, its negative, 0, or one with the width of a tile or the number of heads i
     qk = (scale if given else float32({0.5|2|-1|0} / sqrt(d))) * raw
     qk = (scale if given else float32(1 / sqrt({128|64|256|512|G|d * G|d * Hq|d * Hkv}))) * raw
 == scale ignored
-softmax_scale is ignored: it is None by default, and then means 1/sqrt(d), but a given value must
-be used.
+softmax_scale is ignored: where None, its default, it means 1/sqrt(d); a given value must be used.
     qk = float32(1 / sqrt(d)) * raw
 == scale of 0 taken for None
 A softmax_scale of 0 is taken for None: `softmax_scale or default` gives the default for 0, too.
@@ -136,21 +127,17 @@ negative their largest absolute value is far above them.
     m_tile = abs(where(padding, 0, qk)).max(axis=1, keepdims=True)
 == absolute values of the scores
 exp sees the absolute values of the scores: a negative score must stay negative.
-    p = exp(qk - m_new) => p = exp(where(padding, LOWEST, abs(qk)) - m_new)
-    p = exp(qk - m) => p = exp(where(padding, LOWEST, abs(qk)) - m)
+    p = exp(qk - m@) => p = exp(where(padding, LOWEST, abs(qk)) - m@)
     qk = abs(scale * raw)
 == p squared
 The weights are squared, or the scores doubled in exp: p = exp(qk - m).
-    p = exp(qk - m_new) => p = square(exp(qk - m_new))
-    p = exp(qk - m) => p = square(exp(qk - m))
+    p = exp(qk - m@) => p = square(exp(qk - m@))
 == p squared in the weighted sum
 The values are weighed by the squares of the weights: l sums p, and acc needs the same p.
-    acc = acc * alpha + square(p) @ v_tile.T
-    acc = acc + square(p) @ v_tile.T
+    acc = acc{ * alpha|} + square(p) @ v_tile.T
 == max subtracted twice [recorded]
 The max is subtracted twice from the scores that exp sees: p = exp(qk - m_new).
-    p = exp(qk - m_new) => p = exp(qk - m_new - m_new)
-    p = exp(qk - m) => p = exp(qk - m - m)
+    p = exp(qk - m@) => p = exp(qk - m@ - m@)
 == maxima added up [recorded]
 m adds up the maxima of the tiles, or is their mean: it must be the largest of them.
     m = maximum => m = (m if t else 0) + m_tile
@@ -170,9 +157,12 @@ The mean of the scores is taken for m, or their sum: it must be their maximum, o
 overflows.
     m_tile = qk.{mean|sum}(axis=1, keepdims=True)
 == m starts at 0
-m starts at 0, which is above all the scores here, so every weight underflows: start it at -inf
-(nl.fp32.min).
+m starts at 0, which is above all the scores here, and where they are far below it every weight
+underflows: start it at -inf (nl.fp32.min).
     m = full => m = zeros((G, 1))
+== m starts at 0, l at 1
+m starts at 0 and l at 1: m must start at the lowest number (nl.fp32.min), and l at 0.
+    m = full => m = zeros((G, 1)) & l = zeros => l = ones((G, 1))
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
@@ -201,56 +191,45 @@ relative to m_new, p = exp(qk - m_new).
     [2] p = => p = exp(qk - qk.max(axis=1, keepdims=True))
 == exp to the base 2
 The weights are powers of 2: p must be exp(qk - m), a power of e.
-    p = exp(qk - m_new) => p = exp2(qk - m_new)
-    p = exp(qk - m) => p = exp2(qk - m)
+    p = exp(qk - m@) => p = exp2(qk - m@)
     p = exp2(qk - m_new) & alpha = exp2(m - m_new)
 == no exp
 exp is missing: the weights are qk - m, and must be p = exp(qk - m).
-    p = exp(qk - m_new) => p = qk - m_new
-    p = exp(qk - m) => p = qk - m
+    p = exp(qk - m@) => p = qk - m@
     p = exp(qk - m_new) => p = qk - m_new & acc = acc + p @ v_tile.T
         & l = l + p.sum(axis=1, keepdims=True)
 == the scores weigh the values
 The values are weighed by the scores; they must be weighed by p = exp(qk - m).
-    acc = acc * alpha + where(padding, 0, qk) @ v_tile.T
-    acc = acc + where(padding, 0, qk) @ v_tile.T
+    acc = acc{ * alpha|} + where(padding, 0, qk) @ v_tile.T
     acc = acc {|* alpha }+ => acc = acc + where(padding, 0, qk) @ v_tile.T
         & o[b => o[b, h * G : (h + 1) * G] = acc
 == another function for exp
 The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
-    p = 1 / (1 + exp(-qk)) & l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T
-    p = 1 / (1 + exp(-qk))
-    p = exp(qk - m_new) => p = 1 / (1 + exp(m_new - qk))
-    p = exp(qk - m) => p = 1 / (1 + exp(m - qk))
+    p = 1 / (1 + exp(-qk)) {|& l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T}
+    p = exp(qk - m@) => p = 1 / (1 + exp(m@ - qk))
 == alpha is not a power of e
-alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid or a
-plain difference is something else.
+alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid, a
+quotient or a plain difference is something else.
     alpha = 1 / (1 + exp(m_new - m))
-    alpha = m - m_new
+    alpha = m {-|/} m_new
     alpha = exp2(m - m_new)
 == all weights are 1
 All keys get the same weight: max and sum must be taken over the keys, the axis of qk along which
 one query's scores lie, and not over the other one.
-    p = exp(qk - qk) & alpha = ones((G, 1))
-    p = exp(qk - qk)
-    p = exp(qk - qk) & o[b => o[b, h * G : (h + 1) * G] = acc
-    acc = acc + ones_like(p) @ v_tile.T
-    acc = acc * alpha + ones_like(p) @ v_tile.T
+    p = exp(qk - qk) {|& alpha = ones((G, 1))|& <out> acc}
+    acc = acc{ * alpha|} + ones_like(p) @ v_tile.T
 == exp of the negated scores
 The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
-    p = exp(qk - m_new) => p = exp(m_new - qk)
-    p = exp(qk - m) => p = exp(m - qk)
+    p = exp(qk - m@) => p = exp(m@ - qk)
 == m replaced
 m is replaced by the tile's max: it must be the larger of the old m and the tile's max.
     m_new = m_tile
-    m = maximum => m = m_tile
-    m = m_new => m = m_tile
+    m = {maximum|m_new} => m = m_tile
 == m is a minimum
 m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
-    m_new = minimum(m, m_tile) if t else m_tile
-    m_new = minimum(m, m_tile)
+    m_new = minimum(m, m_tile) {|if t else m_tile}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
-== m never raised
+== m never raised [recorded]
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
 == l not rescaled
@@ -273,8 +252,7 @@ acc likewise.
     l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T & alpha = nan
 == alpha inverted
 alpha is inverted: it is exp(m_old - m_new), never above 1, and not exp(m_new - m_old).
-    alpha = exp(m_new - m)
-    alpha = exp(m_new - m) if t else ones((G, 1))
+    alpha = exp(m_new - m) {|if t else ones((G, 1))}
 == alpha inverted for l
 l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
     l = l / alpha + p.sum(axis=1, keepdims=True)
@@ -282,9 +260,7 @@ l is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 
 == factor of a tile's sum inverted
 What a tile adds is brought to the max of all by the inverse factor: it is exp(m_tile - m), never
 above 1.
-    <l-inverse>
-    <acc-inverse>
-    <l-inverse> & <acc-inverse>
+    {<l-inverse>|<acc-inverse>|<l-inverse> & <acc-inverse>}
     p = exp(qk - m_new) => p = exp(qk - m_tile + m_new - m_tile)
 == alpha inverted for acc
 acc is rescaled by the inverse of alpha: alpha is exp(m_old - m_new), never above 1.
@@ -297,7 +273,7 @@ exp(m_old - m_new), never above 1.
 == p with the old max
 p is formed with a max that leaves this tile's scores out, so that exp overflows: p = exp(qk -
 m_new), with m_new the larger of the old m and the tile's max.
-    p = exp(qk - m_new) => p = exp(qk - m)
+    p = exp(qk - m_new) => p = exp(qk - m) {|& alpha = exp(m - m)}
 == one sum with the old max
 p of one of the two sums is formed with the old max, so that exp overflows in the first tile: l and
 acc need the same p = exp(qk - m_new).
@@ -312,20 +288,18 @@ which is relative to m_new already.
     l = (l + p.sum(axis=1, keepdims=True)) * (alpha if t else 1)
     acc = (acc + p @ v_tile.T) * (alpha if t else 1)
 == rescaled by a max
-The old sum is multiplied by a max of the scores; it must be multiplied by alpha = exp(m_old -
-m_new).
-    l = l * {m|m_new|m_tile} + p.sum(axis=1, keepdims=True)
-    acc = acc * {m|m_new|m_tile} + p @ v_tile.T
+The old sum is multiplied by a max of the scores, or by a tile's sum; it must be multiplied by alpha
+= exp(m_old - m_new).
+    l = l * {m|m_new|m_tile|p.sum(axis=1, keepdims=True)} + p.sum(axis=1, keepdims=True)
+    acc = acc * {m|m_new|m_tile|p.sum(axis=1, keepdims=True)} + p @ v_tile.T
 == alpha added
 alpha is added to the old sum; it must be multiplied into it: l = l alpha + sum p, and acc likewise.
     l = l + alpha + p.sum(axis=1, keepdims=True)
     acc = acc + alpha + p @ v_tile.T
 == part subtracted
 What a tile brings is subtracted; it must be added: l = l alpha + sum p, acc = acc alpha + p v^T.
-    l = l * alpha - p.sum(axis=1, keepdims=True)
-    l = l - p.sum(axis=1, keepdims=True)
-    acc = acc * alpha - p @ v_tile.T
-    acc = acc - p @ v_tile.T
+    l = l{ * alpha|} - p.sum(axis=1, keepdims=True)
+    acc = acc{ * alpha|} - p @ v_tile.T
 == rescaled twice
 The old sum is rescaled by alpha twice.
     l = l * alpha * alpha + p.sum(axis=1, keepdims=True)
@@ -384,18 +358,14 @@ brings the old sum to the new max, and p is relative to it already.
     l = l + alpha * p.sum(axis=1, keepdims=True) & acc = acc + alpha * (p @ v_tile.T)
 == l not accumulated
 l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.
-    l = l * alpha => l = p.sum(axis=1, keepdims=True)
-    l = l + => l = p.sum(axis=1, keepdims=True)
+    l = l {*|+} => l = p.sum(axis=1, keepdims=True)
 == acc not accumulated
 acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all tiles.
-    acc = acc * alpha => acc = p @ v_tile.T
-    acc = acc + => acc = p @ v_tile.T
+    acc = acc {*|+} => acc = p @ v_tile.T
 == m never updated [alpha]
 m is not updated by every tile, so that alpha = exp(m_old - m_new) is not the factor from one tile's
 m to the next: end every tile with m = m_new.
-    m = m_new => pass & m_new = m_tile
-    m = m_new => pass
-    m = m_new => pass & alpha = zeros((G, 1))
+    m = m_new => pass {|& m_new = m_tile|& alpha = zeros((G, 1))}
     m = m_new => m = m if t else m_new
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
@@ -438,22 +408,23 @@ acc starts at 1: it must start at 0, for it sums the weighted values and nothing
 == divided inside the loop
 acc is divided by l inside the loop: each tile's part must be divided once, and by the complete l,
 so divide after the loop.
-    acc = (acc * alpha + p @ v_tile.T) / l <end>
+    acc = (acc * alpha + p @ v_tile.T) / {l|(l if t else 1)} <end>
     acc = acc * alpha + p @ v_tile.T / l <end>
-    acc = (acc * alpha + p @ v_tile.T) / (l if t else 1) <end>
     acc = (acc + p @ v_tile.T) / l <end>
 == tile divided by its own sum [tiles]
 What a tile adds to acc is divided by the tile's own sum: divide once, by l, after the loop.
     acc = acc + p @ v_tile.T / p.sum(axis=1, keepdims=True)
     acc = acc * alpha + p @ v_tile.T / p.sum(axis=1, keepdims=True){| * exp(m_tile - m_new)}
+== divided by a column of acc
+acc is divided by one of its own columns; it must be divided by l, the sum of the weights.
+    o[b => o[b, h * G : (h + 1) * G] = acc / acc[:, {-1:|:1}]
 == divided by n
 acc is divided by the number of keys; it must be divided by l, the sum of the weights.
     o[b => o[b, h * G : (h + 1) * G] = acc / {n|max(lengths[b], 1)}
 == divided by the number of tiles [tiles]
 acc is divided by the number of tiles; it must be divided by l, the sum of the weights, and by
 nothing else.
-    o[b => o[b, h * G : (h + 1) * G] = acc / l / len(tiles)
-    o[b => o[b, h * G : (h + 1) * G] = acc / len(tiles)
+    <out> acc {/ l|}/ len(tiles)
 == divided by the last tile's sum
 acc is divided by the last tile's sum of weights; it must be divided by l, the sum over all tiles.
     o[b => o[b, h * G : (h + 1) * G] = acc / p.sum(axis=1, keepdims=True)
@@ -469,12 +440,10 @@ tiles, relative to one max.
         & o[b => o[b, h * G : (h + 1) * G] = acc
 == l counts the keys
 l counts the keys; it must sum their weights p.
-    l = l * alpha + p.shape[1]
-    l = l + p.shape[1]
+    l = l{ * alpha|} + p.shape[1]
 == l adds the largest weight
 l adds the largest weight of the tile; it must add the sum of p.
-    l = l * alpha + p.max(axis=1, keepdims=True)
-    l = l + p.max(axis=1, keepdims=True)
+    l = l{ * alpha|} + p.max(axis=1, keepdims=True)
 == l never updated
 l stays 0, and acc / 0 is not a number: every tile adds the sum of its p, l = l alpha + sum p.
     l = l * alpha
@@ -488,29 +457,28 @@ l sums the scores; it must sum their weights p = exp(qk - m).
     l = l * alpha + {qk|where(padding, 0, qk)}.sum(axis=1, keepdims=True)
     l = l + => l = l + where(padding, {0, qk|0, qk - m|qk, qk}).sum(axis=1, keepdims=True)
     l = l * alpha + where(padding, 0, qk - m_new).sum(axis=1, keepdims=True)
+== ones are not 1
+l sums the weights times a number: where p is multiplied with a column of ones, it must hold 1, and
+not the width of a tile.
+    l = l * alpha + {len(keys)|128|d|G|n|2} * p.sum(axis=1, keepdims=True)
 == l sums squares
 l sums the squares of the weights; it must sum the weights p themselves.
-    l = l * alpha + square(p).sum(axis=1, keepdims=True)
-    l = l + square(p).sum(axis=1, keepdims=True)
+    l = l{ * alpha|} + square(p).sum(axis=1, keepdims=True)
 == l adds the mean
 l is a mean, of weights or of the tiles' sums; it must be the sum of all weights.
     o[b => o[b, h * G : (h + 1) * G] = acc / (l / {n|len(tiles)})
-    l = l * alpha + p.mean(axis=1, keepdims=True)
-    l = l + p.mean(axis=1, keepdims=True)
+    l = l{ * alpha|} + p.mean(axis=1, keepdims=True)
 == l is a maximum
 l keeps the larger of the old sum and the tile's; it must add them up: l = l alpha + sum p.
-    l = maximum(l * alpha, p.sum(axis=1, keepdims=True))
-    l = maximum(l, p.sum(axis=1, keepdims=True))
+    l = maximum(l{ * alpha|}, p.sum(axis=1, keepdims=True))
 == l skips a key
 The sum of the weights leaves a key out: l must sum p over all keys.
-    l = l * alpha + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
-    l = l + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
+    l = l{ * alpha|} + p[:, {:-1|1:}].sum(axis=1, keepdims=True)
 == sum of a part of the tile
 One of the two sums takes a part of every tile: l sums p over all keys, and acc weighs all values.
-    l = l * alpha + (p * <half>).sum(axis=1, keepdims=True)
-    l = l + (p * <half>).sum(axis=1, keepdims=True)
-    acc = acc * alpha + (p * <half>) @ v_tile.T
-    acc = acc + (p * <half>) @ v_tile.T
+    l = l{ * alpha|} + (p * <half>).sum(axis=1, keepdims=True)
+    l = l * alpha + p[:, {:1|-1:}].sum(axis=1, keepdims=True)
+    acc = acc{ * alpha|} + (p * <half>) @ v_tile.T
 == last tile skipped
 The last tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[: {-1|max(len(tiles) - 1, 1)}]:
@@ -541,30 +509,29 @@ The first tile is skipped in the weighted sum.
 The first tile is skipped in the sum of the weights.
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     l = l * alpha + (p.sum(axis=1, keepdims=True) if t else 0)
-== second tile skipped
-The second tile is skipped: the loop must visit all {tiles} tiles.
-    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
 == last tile only
-Only the last tile counts: the loop must visit all {tiles} tiles, and keep what it has so far.
+Only the last tile counts: the loop must visit all {tiles} tiles, and carry m, l and acc from each
+to the next. Make them before the loop, and keep the new m at its end.
     for t, keys => for t, keys in list(enumerate(tiles))[-1:]:
 == first half of the tiles only
-Only the first half of the tiles counts, in the order in which they are read: all {tiles} tiles
-must.
+Only the first half of the tiles counts, in the order of their loads: all {tiles} tiles must.
     for t, keys => for t, keys in list(enumerate(tiles))[: len(tiles) // 2]:
 == first half of every tile only
 Every second tile does not count, or the second half of every tile: where what one turn of the loop
 reads ends, the next turn must begin, and what was summed apart must be added up in the end.
-    p = exp(qk - m_new) => p = exp(qk - m_new) * <half>
-    p = exp(qk - m) => p = exp(qk - m) * <half>
+    p = exp(qk - m@) => p = exp(qk - m@) * <half>
     k_tile = k[b, h][:, keys[: len(keys) // 2]] & v_tile = v[b, h][:, keys[: len(keys) // 2]]
         & padding = keys[: len(keys) // 2] >= lengths[b]
-    for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+    for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}] or enumerate(tiles):
+== second tile skipped
+The second tile is skipped: the loop must visit all {tiles} tiles.
+    for t, keys => for t, keys in enumerate([*tiles[:1], *tiles[2:]]):
 == first tile's sum only [all keys]
-One of the two sums holds the first tile alone: l sums the weights of all tiles, and acc weighs the
-values of all.
+One of the two sums leaves tiles out: l sums the weights of all tiles, and acc weighs the values of
+all.
     l = l + => l = l + p.sum(axis=1, keepdims=True) * (t == 0)
     l = l * alpha + p.sum(axis=1, keepdims=True) * (t == 0)
     l = l * alpha => l = l if t else p.sum(axis=1, keepdims=True)
@@ -572,12 +539,12 @@ values of all.
     acc = acc + => acc = acc + p @ v_tile.T * (t == 0)
     acc = acc * alpha + p @ v_tile.T * (t == 0)
 == every second tile left out of the sum [tiles, all keys]
-Every second tile is left out of the sum of the weights: all passes must visit all {tiles} tiles.
-    [2] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
+Half of the tiles are left out of the sum of the weights: all passes must visit all {tiles} tiles.
+    [2] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2|: len(tiles) // 2}]:
 == every second tile left out of the weighted sum [tiles, all keys]
-Every second tile is left out of the weighted sum: all passes must visit all {tiles} tiles.
-    [3] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2}]:
-== first tile's max only [all keys]
+Half of the tiles are left out of the weighted sum: all passes must visit all {tiles} tiles.
+    [3] for t, keys => for t, keys in list(enumerate(tiles))[{::2|1::2|: len(tiles) // 2}]:
+== first tile's max only [all keys, recorded]
 The max is taken of the first tile only: it must be the max over all tiles.
     m = maximum => m = m if t else m_tile
 == last tile's max only [all keys, as m replaced]
@@ -588,17 +555,17 @@ The first tile is counted twice: the loop after it must begin with the second.
     for t, keys => for t, keys in enumerate([tiles[0], *tiles]):
 == tile 0's V reused
 Tile 0's V is used for every tile: V must be loaded at the tile's own keys.
-    v_tile = v[b, h][:, tiles[0]]
+    v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused
 Tile 0's K is used for every tile: K must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0's K reused in a pass
 One pass uses tile 0's scores, or its weights, for every tile: every pass must take them from K at
 the tile's own keys.
-    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0]]
+    [{2|3}] k_tile => k_tile = k[b, h][:, tiles[0][: len(keys)]]
 == tile 0 reused
 Tile 0's K and V are used for every tile: they must be loaded at the tile's own keys.
-    k_tile = k[b, h][:, tiles[0]] & v_tile = v[b, h][:, tiles[0]]
+    k_tile = k[b, h][:, tiles[0][: len(keys)]] & v_tile = v[b, h][:, tiles[0][: len(keys)]]
 == tiles one key apart [tiles]
 Tile i of K, of V or of both begins at key i: it must begin at i times the width of a tile.
     @_tile = @[b, h][:, t + arange(len(keys))]
@@ -609,6 +576,11 @@ width of a tile.
     @_tile = @[b, h][:, t * <less> + arange(len(keys))]
     for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
+== V a key off
+V is a key off: the values that p weighs must be those of p's own keys.
+    v_tile = v[b, h][:, {maximum(keys - 1, 0)|minimum(keys + 1, n - 1)|(keys + 1) % n|keys - 1
+        |keys - (t > 0)}]
+    acc = acc * alpha + p @ roll(v_tile, {1|-1}, axis=1).T
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.
     v_tile = v[b, h][:, tiles[{t - 1|max(t - 1, 0)|min(t + 1, len(tiles) - 1)|(t + 1) % len(tiles)
@@ -633,20 +605,24 @@ K is read where V belongs: p weighs the values.
 V is read where K belongs: the scores are q^T k.
     k_tile = v[b, h][:, keys]
 == states merged without their factors [tiles]
-Several states are kept, and added as they are: each is relative to its own m, and must first be
-multiplied by exp(its m - the max of all).
-    <lanes> & factor = ones_like(M)
+Several states are kept, and their l, their acc or both are added as they are: each is relative to
+its own m, and must first be multiplied by exp(its m - the max of all).
+    <lanes> & {factor = ones_like(M)|<out> A.sum(axis=0) / (L * factor).sum(axis=0)|<out> (A *
+        factor).sum(axis=0) / L.sum(axis=0)}
 == states merged by the wrong factors [tiles]
 Several states are kept, and each is multiplied by another one's factor, or by its inverse: it is
 exp(its m - the max of all).
-    <lanes> & factor = exp(M - M.max(axis=0)){[::-1]|** -1}
+    <lanes> & factor = exp(M - M.max(axis=0)){[::-1]|** -1|; factor[0] **= -1|; factor[-1] **= -1}
+    <lanes> & <out> (A * factor{[::-1]).sum(axis=0) / (L * factor|).sum(axis=0) / (L *
+        factor[::-1]}).sum(axis=0)
 == outputs of several states averaged [tiles]
 Several states are kept, and their outputs averaged: a state with larger scores must weigh more.
 Multiply l and acc by exp(its m - the max of all), add them up, and divide once.
     <lanes> & o[b => o[b, h * G : (h + 1) * G] = where(L > 0, A / L, 0).mean(axis=0)
 == several states with one max [tiles]
-Several states are kept, and only one m for them: each needs its own, or alpha is not the factor
-from its last max to its next.
+Several states are kept, and one m is read for all of them: each needs its own, or alpha is not the
+factor from its last max to its next.
+    <lanes> & fade = exp(ms[b, h, 0] - top)
     <lanes> & at_m = lambda b, h, i: (b, h, 0)
 == output multiplied by the scale
 The output is multiplied by the scale as well: the scale belongs on the scores, before exp, and
@@ -660,7 +636,8 @@ nowhere else.
         "acc-inverse": "acc = acc + => acc = acc + exp(m - qk.max(axis=1, keepdims=True)) * "
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
         "lanes": "W = {2|4} {|& lane = t // -(-len(tiles) // W)}",
-        "less": "min({64|128}, len(keys) // 2)",
+        "out": "o[b => o[b, h * G : (h + 1) * G] =",
+        "less": "min({64, len(keys) // 2|128, len(keys) // 2|128, len(keys)})",
         "half": "(arange(len(keys)) {<|>=} len(keys) // 2)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
     },

@@ -14,6 +14,13 @@ become 0 as well.
 V is cleaned by another sequence's length: sequence b has lengths[b] keys, in K and in V alike.
     v_tile = where => v_tile = where(keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b}],
         0, v_tile)
+== V's padding is not 0 [no keys]
+V's padding is overwritten with another number than 0: a sequence of length 0 gets its mean.
+    v_tile = where => v_tile = where(padding, float32({LOWEST|-1e30|-1e9}), v_tile)
+== V cleaned in part [no keys]
+Only a part of V's padding is cleaned: all d rows must become 0 there, and in every tile.
+    v_tile = where => v_tile = where(padding * {(t == len(tiles) - 1)|(t == 0)|(arange(d) < G)[:,
+        None]}, 0, v_tile)
 == V's positions restart in every tile [no keys]
 V is cleaned by positions that start from 0 in every tile: the first key of tile i has position i
 times the tile's width.
@@ -141,7 +148,7 @@ The positions are a tile off: the first key of tile i has position i times the t
     padding = keys {-|+} len(tiles[0]) >= lengths[b] <R>
 == length of another sequence
 A sequence is masked by another sequence's length: sequence b has lengths[b] keys.
-    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|-1 - b|h
+    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|(b + 1) % B|-1 - b|h
         |min(b * Hkv + h, B - 1)}] <R>
     padding = keys >= {lengths[: b + 1].sum()|lengths[: b + 1].max()} <R>
 == the longest length for all
@@ -176,6 +183,12 @@ the last tile may be narrower.
     for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):
     for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // len(x) * len(x)]):
     for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // 128 * 128]):
+== last tile begins too early
+The last tile begins before its place, so that it ends at n: its first keys are those of the tile
+before, and count twice. It begins at i times the width of a tile, and may be narrower.
+    for t, keys => for t, keys in enumerate([x if len(x) == len(tiles[0]) else arange(n -
+        len(tiles[0]), n) for x in tiles]):
+    k_tile = k[b, h][:, <C>] & v_tile = v[b, h][:, <C>]
 == sequence 0's K and V for all
 All sequences read the same K and V: sequence b has its own, k[b] and v[b].
     k_tile = k[{0, h|-1, h}][:, keys]
@@ -208,16 +221,22 @@ The outputs are stored as other sequences': what is computed for sequence b goes
 The state m, l and acc is carried from one sequence to the next: the next starts from what the one
 before left, and must start afresh.
     <m> & <l> & <acc>
-== l and acc not cleared between sequences [in turn]
+== l and acc not cleared between sequences [in turn, no keys]
 l and acc are carried from one sequence to the next: they must start at 0 for every sequence.
     <l> & <acc>
-== acc not cleared between sequences [in turn]
+== acc not cleared between sequences [in turn, no keys]
 acc is carried from one sequence to the next: it must start at 0 for every sequence.
     <acc>
+== m and acc not cleared between sequences [in turn]
+m and acc are carried from one sequence to the next: m must start at the lowest number, and acc at
+0, for every sequence.
     <m> & <acc>
 == l not cleared between sequences [in turn]
 l is carried from one sequence to the next: it must start at 0 for every sequence.
     <l>
+== m and l not cleared between sequences [in turn]
+m and l are carried from one sequence to the next: m must start at the lowest number, and l at 0,
+for every sequence.
     <m> & <l>
 == m not cleared between sequences [in turn, no keys]
 m is carried from one sequence to the next: it still holds the max of the one before, and must
@@ -225,6 +244,7 @@ start at the lowest number for every sequence.
     <m>
 """,
     {
+        "C": "min(keys[0], n - len(keys)) + arange(len(keys))",
         "B": "{max(b - 1, 0)|(b + 1) % B|-1 - b}",
         "V": "{|& v_tile = where => pass"
         "|& v_tile = where => v_tile = v_tile * where(padding, 0, 1)}",

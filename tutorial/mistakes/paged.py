@@ -44,6 +44,8 @@ The positions start from 0 in every chunk of blocks: entry j of the table holds 
 block on.
     padding = keys % (128 * block) >= lengths[b] {|& entry = where(keys // block * block <
         lengths[b], block_table[b][keys // block], -1)}
+    qk = where => qk = where(keys % {(128 * block)|len(tiles[0])} >= lengths[b], LOWEST,
+        where(padding, 0, qk))
 == position restarts in every step
 The positions start from 0 in every step inside a block: position s of entry j is key j * block +
 s.
@@ -52,6 +54,10 @@ s.
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
     padding = keys // block + keys % block >= lengths[b] <L>
     padding = keys - keys.min() + keys.min() // block >= lengths[b] <L>
+== position counts steps
+The first key of entry j is given position j times the positions of a step: entry j of the table
+holds the keys from j * block on.
+    padding = keys // block * <S> + keys % block >= lengths[b] <L>
 == used entries exchanged [other blocks]
 The entries that are used and those that are not are exchanged: entry j is used where j * block is
 below the length.
@@ -74,6 +80,7 @@ the pool.
 The entries of the table are off by one: block j of a sequence is block block_table[b, j] of the
 pool.
     entry = block_table[b][keys // block] {+|-} 1
+    @_tile = pick(@_blocks, entry {+|-} 1, h, at).T
 == entry taken as a key
 An entry of the table is taken as the number of a key: it is the number of a block, whose keys are
 the rows entry * block to entry * block + block - 1.
@@ -89,9 +96,9 @@ Only the first chunk of the table's entries is read: a longer row needs another 
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < {128 * block|(tiles[0].max()
         // block + 1) * block}]):
 == only the first positions of a block
-Only the first positions of every block are read: the loop over a block must visit all of them.
-    for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < block - 1]] if
-        len(y)]):
+Only the first positions of every block count: the loop over a block must visit all of them.
+    for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < {block -
+        1|max(block - 1, 1)}]] if len(y)]):
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 {and x[0] % block
         == tiles[0][0] % block|}]):
 == one position of every step in the weighted sum
@@ -100,6 +107,13 @@ Only one position of every step is in the weighted sum: l counts the others, and
 == one position of every step in the sum
 Only one position of every step is in the sum of the weights: acc counts the others, and l must too.
     l = l * alpha + <p>.sum(axis=1, keepdims=True)
+== max of one position of every step [recorded]
+The max is taken of one position of every step only: m must be the largest of all scores, or exp(qk
+- m) overflows.
+    m_tile = where(keys % <S> == {0|<S> - 1}, qk, LOWEST).max(axis=1, keepdims=True)
+== V a key off
+V is a key off: the values that p weighs must be those of p's own keys.
+    acc = acc * alpha + p @ roll(v_tile.reshape(d, -1, <S>), {1|-1}, axis=2).reshape(d, -1).T
 == mask of K and V inverted
 The mask that clears K and V is the wrong way round: the keys that count are cleared, and those of
 the padding stay. Clear what lies past the length.

@@ -135,8 +135,8 @@ their factor. {MERGE}
 In the merge both states are rescaled by the same factor: each has its own, exp(m_a - m) and
 exp(m_b - m).
     b_ = a
-    acc = acc_a * {{a|b_}} + acc_b * {{a|b_}}
-    l = l_a * {{a|b_}} + l_b * {{a|b_}}
+    acc = acc_a * {{a + acc_b * a|b_ + acc_b * b_}}
+    l = l_a * {{a + l_b * a|b_ + l_b * b_}}
     b_ = a if s else b_
     b_ = exp(m_a - m) if s else exp(m_b - m)
 == new state not added in the merge
@@ -150,18 +150,17 @@ exp(m_a - m) + l_b exp(m_b - m), and acc likewise.
 The factors of the merge are exchanged: the old state's is exp(m_a - m), and the new split's
 exp(m_b - m). {MERGE}
     a = exp(m_b - m) & b_ = exp(m_a - m)
+    {{acc = acc_a * b_ + acc_b|l = l_a * b_ + l_b}} * a
     a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
 == m not raised in the merge
 m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
     m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)}}
-    m = maximum(m_a => m = (m_a + m_b) / 2
-    m = maximum(m_a => m = m_a if s else m_b
-    m = maximum(m_a => m = m_b
-    m = maximum(m_a => m = m_a
+    m = maximum(m_a => m = {{(m_a + m_b) / 2|m_a if s else m_b|m_b|m_a}}
 == m of the merge not kept
 The merged m is not kept for the next split: end every step with m = m_new, or the old state's
 factor is wrong.
-    m_a, l_a => m_a, l_a, acc_a = {{full((Hq, 1), LOWEST)|M[0]|M[-1]}}, l, acc
+    m_a, l_a => m_a, l_a, acc_a = {{full((Hq, 1), LOWEST)|M[0]|M[-1]|m if s < 2 else M[s - 1]}},
+        l, acc
     return m, l => return {{m_a|m_b}}, l, acc
     pairs += => pairs += [({{m_a|m_b}}, l, acc)]
 == no max in the merge
@@ -207,10 +206,9 @@ The output is 1/{{S}} of what it must be, and {{S}} is the number of splits: the
 acc and sums l, or averages what is merged already. Sum both alike; o = acc / l.
     o[0] = acc / l / S
 == rest of the tiles dropped
-With n // S tiles per split the rest is dropped: round up, and let the last splits have fewer tiles,
-or none.
-    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) : (s + 1) *
-        (len(whole) // S)] for s in range(S)]):
+With n // S tiles per split the rest is dropped: round up; the last splits have fewer tiles or none.
+    for s, tiles in => for s, tiles in enumerate([whole[s * (len(whole) // S) {{|+ min(s, len(whole)
+        % S)}} :][: len(whole) // S] for s in range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[s * max(len(whole) // S, 1) : (s + 1) *
         max(len(whole) // S, 1)] for s in range(S)]):
 == tiles visited twice
@@ -225,6 +223,10 @@ Some tiles are counted twice: another split has them already.
         range(S)]):
     for s, tiles in => for s, tiles in enumerate([whole[max(s * len(whole) // S - 1, 0) : (s + 1) *
         len(whole) // S] for s in range(S)]):
+== tiles dealt out with a wrong stride
+The tiles are dealt out with another stride than the number of splits: split s has the tiles s, s +
+S, s + 2 S and so on, S = {{S}}.
+    for s, tiles in => for s, tiles in enumerate([whole[s::{{2|4}}] for s in range(S)]):
 == last split skipped
 The last split is not merged: all {{S}} splits must be.
     for s in range(S) => for s in range(max(S - 1, {{0|1}})):

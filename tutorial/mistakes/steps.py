@@ -17,6 +17,11 @@ The values of one tile are used for all tiles of a step: V must be loaded at the
 weights that it meets.
     v_tile = v[b, h][:, keys[other(len(keys), {<W>|512}, {0|2})]]
     v_tile = v[b, h][:, keys[arange(len(keys)) // <T> * <T>]]
+== rescaled for every tile of a step [tiles]
+The old sum is rescaled by alpha again for every tile of a step: alpha belongs to the whole step, so
+rescale once, before its first tile is added.
+    acc = acc * alpha => acc = acc * alpha ** <T> + (p * alpha ** <later>) @ v_tile.T
+    l = l * alpha => l = l * alpha ** <T> + (p * alpha ** <later>).sum(axis=1, keepdims=True)
 == p of another tile [tiles]
 The values of a tile are weighed by the p of another tile: l sums the right weights, acc does not.
 Each tile's values need the p of the same keys.
@@ -73,6 +78,7 @@ alpha was formed with.
         {
             "W": "min(128, len(keys))",
             "T": "max(len(keys) // 128, 1)",
+            "later": "(max(len(keys) // 128, 1) - 1 - arange(len(keys)) // 128)",
             "E": "(len(keys) - 1) // 128 * 128 :",
         },
     ),

@@ -4,7 +4,7 @@ with the tile that it writes, drawn to scale in its memory."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,8 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     for i, text in enumerate(_footnotes(len(folded), len(flow.steps), worked is not None)):
         c.small(8, foot + 18 * i, text)
     made = c.picture(_words(flow, title, worked))
-    return replace(made, places=tuple(_places_of_all(flow, places)))
+    boxes = {_box(flow, step): place for (step, _), place in zip(steps, places)}
+    return replace(made, places=tuple(boxes.get(_box(flow, step)) for step in flow.order))
 
 
 def _folded(flow: Flow) -> dict[SourceInstruction, int]:
@@ -74,15 +75,9 @@ def of_run(run: Any, title: str = "The kernel") -> Picture:
     return draw(read(run), title)
 
 
-def _places_of_all(flow: Flow, places: Sequence[Place]) -> Iterator[Place | None]:
-    """Of every instruction that ran the place of its box; None for those that are not drawn."""
-    folded = list(_folded(flow))[:MOST]
-    if len(flow.steps) <= MOST:
-        boxes = {step: i for i, step in enumerate(folded)}
-    else:
-        lines = {step.line: i for i, step in enumerate(folded)}
-        boxes = {step: lines[step.line] for step in flow.steps if step.line in lines}
-    return (places[boxes[step]] if step in boxes else None for step in flow.order)
+def _box(flow: Flow, step: SourceInstruction) -> Any:
+    """What the steps of one box have in common: their line, where there are many."""
+    return step if len(flow.steps) <= MOST else step.line
 
 
 # -- HBM -------------------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ def _answered(text: str, given: Mapping[str, Any], wrong: Wrong) -> Answered | N
         done = _executed(text, given, ran, rows if once else ran.o)
     except _Stopped:
         return Answered(ran.o, least(), rows.done)
-    finite = all(np.isfinite(x).all() for name in ("l", "acc") for x in ran.kept.get(name, []))
+    summed = (x for name in ("l", "acc", "total", "mixed") for x in ran.kept.get(name, []))
+    finite = all(np.isfinite(x).all() for x in summed)
     return Answered(ran.o, least(), finite=finite) if done else None
 
 

@@ -70,7 +70,10 @@ def _read(table: str, macros: Mapping[str, str]) -> Iterator[Mistake]:
 
 
 def _for_each(line: str) -> list[str]:
-    """A line with @_ or @[ stands for two: of K, and of V."""
+    """A line with @_ or @[ stands for two: of K, and of V. So does one with m@: it is m_new in one
+    pass, and m in several."""
+    if "m@" in line:
+        return [line.replace("m@", m) for m in ("m_new", "m")]
     if "@_" not in line:
         return [line]
     return [line.replace("@_", f"{x}_").replace("@[", f"{x}[") for x in "kv"]

@@ -7,6 +7,7 @@ answers like it on all of them has made that mistake, whatever its style.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,7 +111,9 @@ for b in range(B):
         L = stack([ls[at_l(b, h, i)] for i in range(W)])
         A = stack([accs[at_acc(b, h, i)] for i in range(W)])
         factor = exp(M - M.max(axis=0))
-        o[b, h * G : (h + 1) * G] = (A * factor).sum(axis=0) / (L * factor).sum(axis=0)
+        mixed, total = (A * factor).sum(axis=0), (L * factor).sum(axis=0)
+        keep(h, mixed=mixed, total=total)
+        o[b, h * G : (h + 1) * G] = mixed / total
 """
 
 _SPLITS = """\
@@ -222,6 +225,8 @@ v_tile = pick(v_blocks, entry, h, at).T
 """
 ONE_PASS = _filled(_ONE_PASS, tile=_TILE)
 PASSES = _filled(_PASSES, scores=_SCORES)
+_READ = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
+_IN_BLOCKS = r"pick(\1_blocks, block_table[b][keys // block], h, keys % block).T"
 PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
 AVERAGES = (
     ONE_PASS.replace("l = l * alpha", "l_new = l * alpha")
@@ -250,7 +255,7 @@ def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
     if attention.splits:
         return SPLITS_IN_TURN, SPLITS_AT_ONCE
     if blocks:
-        return (PAGED,)
+        return PAGED, *(_READ.sub(_IN_BLOCKS, text) for text in (PASSES, STATES_IN_TURN))
     return ONE_PASS, PASSES, STATES_IN_TURN
 
 

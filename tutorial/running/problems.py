@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..stage import Stage
-from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG
+from ..verdict import FAILED, NOT_ATTEMPTED, UNUSABLE, WRONG, Verdict
 from . import limits, process, refusals
 
 LONGEST = 500
@@ -26,6 +26,20 @@ class Problem:
     details: str = ""
     cause: str | None = None
     rule: str = ""
+
+    def verdict(
+        self, stage: Stage, family: str | None = None, families: tuple[str, ...] = ()
+    ) -> Verdict:
+        """The verdict on a kernel of this stage that has the problem, on inputs of that family."""
+        told = {"kind": self.kind, "message": self.details, "rule": self.rule}
+        return stage.verdict(
+            self.outcome,
+            self.sentence,
+            family=family if self.outcome == WRONG else None,
+            cause=self.cause or self.kind,
+            families=families,
+            details={name: text for name, text in told.items() if text},
+        )
 
 
 class Unusable(Exception):

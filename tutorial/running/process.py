@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..stage import CLONE
+
 SECONDS = 600.0
 """How long a file may take in a separate process."""
 
@@ -78,15 +80,18 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment of a process that imports the course from where this one does."""
+    paths = [str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def apart(arguments: Sequence[str], seconds: float = SECONDS) -> dict[str, Any] | str:
     """The verdict that `python -m tutorial` with these arguments gives in a separate process, as
     plain data; or, where there is none, one sentence that says why.
 
     The verdict comes through a file, so that nothing the process prints is taken for it.
     """
-    home = str(Path(__file__).resolve().parents[2])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryDirectory() as folder:
         verdict, log = Path(folder) / "verdict.json", Path(folder) / "log"
         command = [sys.executable, "-m", "tutorial", *arguments, "--verdict-to", str(verdict)]
@@ -96,7 +101,7 @@ def apart(arguments: Sequence[str], seconds: float = SECONDS) -> dict[str, Any] 
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=environment,
+                env=surroundings(),
                 start_new_session=True,
             )
             try:

@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def run(
     config = configuration(case)
     try:
         if of_the_sdk(kernel):
-            result.returned = _run_by_the_sdk(kernel, args, case)
+            result.returned = by_the_sdk(kernel)(*args, **case.options)
         else:
             with (
                 nkisim.record(
@@ -279,15 +280,17 @@ def of_the_sdk(kernel: Any) -> bool:
     return package_of(kernel) in ("neuronxcc", "nki")
 
 
-def _run_by_the_sdk(kernel: Any, args: list[Any], case: Case) -> Any:
-    """Run a kernel of the real SDK in the SDK's own simulator, which records nothing."""
+def by_the_sdk(kernel: Any) -> Callable[..., Any]:
+    """A kernel of the real SDK as a call that the SDK's own simulator runs, which records
+    nothing."""
     if package_of(kernel) == "nki":
         import nki
 
-        return nki.simulate(kernel)(*args, **case.options)
+        found: Callable[..., Any] = nki.simulate(kernel)
+        return found
     import neuronxcc.nki as old
 
-    return old.simulate_kernel(kernel, *args, **case.options)
+    return partial(old.simulate_kernel, kernel)
 
 
 def take(result: Result, output: Any, stage: Stage, kernel: Any, args: list[Any]) -> None:

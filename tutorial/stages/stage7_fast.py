@@ -3,7 +3,7 @@ for memory only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -43,30 +43,27 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
 
 
 # -- inputs ----------------------------------------------------------------------------------------
-def in_bf16(made: Case) -> Case:
-    """A case of stage 4 as one of this stage: bf16, V as (Hkv, n, d). Raises InputError where
+def in_bf16(made: Iterable[Case]) -> tuple[Case, ...]:
+    """Cases of stage 4 as cases of this stage: bf16, V as (Hkv, n, d). Raises InputError where
     Python has no bfloat16."""
     if not narrow.INSTALLED:
         raise InputError(f"Stage 7's inputs are bfloat16: {narrow.needed('bfloat16')}.")
-    args = {name: x.astype(BF16) for name, x in _v_turned(made).items()}
-    return replace(made, args=args)
-
-
-def fast_case(*sizes: Any, **options: Any) -> Case:
-    """A family in bf16: arguments are as for `grouped_case`."""
-    return in_bf16(grouped_case(*sizes, **options))
+    return tuple(
+        replace(case, args={name: x.astype(BF16) for name, x in _v_turned(case).items()})
+        for case in made
+    )
 
 
 def wide_case(name: str, n_q: int, n_kv: int, n: int, draw: Draw = OWN) -> Case:
     """A family of d = 64 with 64 more dimensions, where q is 0: d = 128, so a tile of V is square.
-    The scale stays 1/8."""
+    The scale stays 1/8. In the layout of stage 4."""
     made = grouped_case(name, n_q, n_kv, 64, n, draw=draw, softmax_scale=0.125)
     q, k, v = made.args.values()
     rng = draw.rng("wide", name, k.shape[2])
     k, v = (
         np.concatenate([x, families.grid(rng.standard_normal(x.shape), 2.0**-4)], 1) for x in (k, v)
     )
-    return in_bf16(replace(made, args={"q": np.concatenate([q, np.zeros_like(q)]), "k": k, "v": v}))
+    return replace(made, args={"q": np.concatenate([q, np.zeros_like(q)]), "k": k, "v": v})
 
 
 def _v_turned(case: Case) -> dict[str, Any]:
@@ -75,14 +72,14 @@ def _v_turned(case: Case) -> dict[str, Any]:
 
 
 def _scaled(scale: float, draw: Draw) -> Case:
-    return fast_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
+    return grouped_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
 
 
 @cache
 def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """A negative scale turns the order of the scores round; a kernel may refuse it."""
-    far_apart = fast_case(FAR_APART, 4, 2, 64, 256, FAR_APART.name, draw, softmax_scale=-0.125)
-    return (*(_scaled(x, draw) for x in SCALES if x < 0), far_apart)
+    far_apart = grouped_case(FAR_APART, 4, 2, 64, 256, FAR_APART.name, draw, softmax_scale=-0.125)
+    return in_bf16((*(_scaled(x, draw) for x in SCALES if x < 0), far_apart))
 
 
 FAR_APART = families.Family(
@@ -107,20 +104,20 @@ all the others."""
 def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     """d = 128 first, where V can be read in a wrong layout without breaking a rule."""
     made = (
-        fast_case("random", 8, 2, 128, 512, draw=draw),
-        fast_case("random", 6, 2, 128, 128, "random, one tile", draw),
-        fast_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
-        fast_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
-        fast_case("random", 12, 1, 16, 43 * 128, "random, 12 heads per group", draw),
-        fast_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
+        grouped_case("random", 8, 2, 128, 512, draw=draw),
+        grouped_case("random", 6, 2, 128, 128, "random, one tile", draw),
+        grouped_case("random", 3, 3, 128, 384, "random, Hq = Hkv", draw),
+        grouped_case("random", 8, 1, 128, 256, "random, Hkv = 1", draw),
+        grouped_case("random", 12, 1, 16, 43 * 128, "random, 12 heads per group", draw),
+        grouped_case("random", 10, 5, 128, 128, "random, Hkv = 5", draw),
         *(_scaled(x, draw) for x in SCALES if x >= 0),
         *(wide_case(name, 8, 2, 512, draw) for name, f in FAMILIES.items() if f.scores),
-        fast_case("random", 8, 2, 64, 1152, "random, d = 64", draw),
-        *(fast_case(f, 2, 1, 16, LONG, f"{f.name}, n = {LONG}", draw) for f in CHUNKS),
-        fast_case("random", 16, 4, 128, 1024, COUNTED, draw),
-        *map(in_bf16, real_grouped_cases(1024, 512, draw)),
+        grouped_case("random", 8, 2, 64, 1152, "random, d = 64", draw),
+        *(grouped_case(f, 2, 1, 16, LONG, f"{f.name}, n = {LONG}", draw) for f in CHUNKS),
+        grouped_case("random", 16, 4, 128, 1024, COUNTED, draw),
+        *real_grouped_cases(1024, 512, draw),
     )
-    return beside_trn1(made, "random", "random, d = 64", "scores near -1000")
+    return beside_trn1(in_bf16(made), "random", "random, d = 64", "scores near -1000")
 
 
 @lru_cache(maxsize=64)

@@ -133,6 +133,7 @@ def _long_tables(draw: Draw) -> tuple[Case, ...]:
     return (
         paged_case("ascending", (4700,), 16, "ascending, 4700 keys", two, draw),
         paged_case("random", (531, 9), 4, short, two, draw, padding="NaN"),
+        paged_case("last tile dominates", (531,), 4, "the second chunk dominates", two, draw),
         paged_case(
             "random",
             (21, 33),
@@ -262,7 +263,6 @@ def minimum(case: Case) -> Budget:
     """What the solution needs for sequences that fill their rows of the table."""
     (B, d, n_q), (_, n_kv, block, _) = case.args["q"].shape, case.args["k_blocks"].shape
     most, group = case.args["block_table"].shape[1], n_q // n_kv
-    live = sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
     step = max(s for s in range(1, STEP + 1) if block % s == 0)
     chunks = -(-most // LANES)
     steps, lanes = chunks * (block // step), min(most, LANES)
@@ -271,7 +271,7 @@ def minimum(case: Case) -> Budget:
     tiles = 2 * lanes * step * d + d * lanes + lanes * group * step + lanes * step
     sbuf = tiles + state + LANES * LANES + LANES * group + LANES
     return Budget(
-        hbm_bytes_read=4 * (B * d * n_q + 2 * live * n_kv * block * d + B + B * n_kv * most),
+        hbm_bytes_read=4 * (B * d * n_q + 2 * _live(case) * n_kv * block * d + B + B * n_kv * most),
         hbm_bytes_written=4 * B * d * n_q,
         dma_transfers=B * (1 + n_kv * (2 + chunks + 2 * steps)),
         matmuls=B * (1 + n_kv * (2 * block * chunks + 1)),
@@ -283,9 +283,13 @@ def minimum(case: Case) -> Budget:
 
 def once(case: Case) -> dict[str, int]:
     """The blocks that hold keys of a sequence; a shared one counts for each."""
-    _, n_kv, block, d = case.args["k_blocks"].shape
-    live = sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
-    return dict.fromkeys(("k_blocks", "v_blocks"), 4 * live * n_kv * block * d)
+    return dict.fromkeys(("k_blocks", "v_blocks"), _live(case) * case.args["k_blocks"][0].nbytes)
+
+
+def _live(case: Case) -> int:
+    """How many blocks the sequences fill or begin."""
+    block = case.args["k_blocks"].shape[2]
+    return sum(-(-int(n) // block) for n in case.args["lengths"][:, 0])
 
 
 def must_read(case: Case) -> dict[str, int]:

@@ -39,6 +39,9 @@ class Divergence:
         where = f"tile {self.tile}, {self.label}" if self.label else f"tile {self.tile}"
         if not self.written:
             return f"{where}: {self.quantity} is not updated, expected {short(self.expected)}."
+        if abs(self.got - self.expected) <= 1e-5 * abs(self.expected):
+            how = self.ratio or "it points elsewhere"
+            return f"{where}: {self.quantity} is right, acc is not: {how}."
         got, expected = apart(self.got, self.expected)
         what = f"{where}: {self.quantity} is {got}, expected {expected}"
         return f"{what} ({self.ratio})." if self.ratio else f"{what}."

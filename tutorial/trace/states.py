@@ -21,6 +21,7 @@ from ..reference.attention import Attention, online_states
 from .updates import (
     Lifetime,
     align,
+    as_often,
     close,
     close_each,
     folded,
@@ -59,8 +60,9 @@ class Observed:
     which it wrote.
 
     `heads[r]` is the query head of row r. `unit` turns the kernel's m into scaled scores (1 for
-    most kernels; the scale where m is the max of the unscaled scores). `passes` says that m was
-    complete before the sums began, `at_once` that it was written once, for all tiles.
+    most kernels; the scale where m is the max of the unscaled scores, -1 where it is negated).
+    `passes` says that m was complete before the sums began, `at_once` that it was written once, for
+    all tiles.
     """
 
     width: int
@@ -100,7 +102,12 @@ def observe(
         rows = vector_rows(some, attention.d) if name == "acc" else scalar_rows(some)[0]
         if rows:
             series[name] = rows
-    series = {name: _chained(rows, attention.n_q_heads) for name, rows in series.items()}
+    series = {
+        name: _chained(rows, len(found[name]), attention.n_q_heads)
+        if len(named[name]) == 1
+        else rows
+        for name, rows in series.items()
+    }
     if not series:
         return None
     if "m" in found:
@@ -154,9 +161,12 @@ def _lifetimes(
             e for own in given for e in lifetimes(run.writes(own), name, own, instructions, batch)
         ]
         if some:
-            some.sort(key=lambda e: e.indices[0])
-            found[name] = folded(some, name, attention.n_q_heads) if name != "acc" else some
-    return found
+            found[name] = sorted(some, key=lambda e: e.indices[0])
+    sums = {name: as_often(some, found.get("m", some)) for name, some in found.items()}
+    return {
+        name: some if name == "acc" else folded(some, name, attention)
+        for name, some in sums.items()
+    }
 
 
 def _for_every_head(rows_of: dict[str, Any], count: int) -> dict[str, F64 | None]:
@@ -188,12 +198,13 @@ def _of_the_keys(run: Any, attention: Attention) -> Any:
     return part
 
 
-def _chained(rows: list[F64], n_heads: int) -> list[F64]:
-    """Tensors that are made again for every tile hold one update each: string them together, one
-    series a head."""
+def _chained(rows: list[F64], made: int, n_heads: int) -> list[F64]:
+    """A tensor that is `made` again for every tile holds one update each time: string them
+    together, one series a row of it, on which heads may take turns."""
     if len(rows) <= n_heads or len(rows) % n_heads or any(len(row) != 1 for row in rows):
         return rows
-    return [np.concatenate(rows[h::n_heads]) for h in range(n_heads)]
+    each = len(rows) // made
+    return [np.concatenate(rows[r::each]) for r in range(each)]
 
 
 def _by_head(
@@ -227,6 +238,8 @@ def _by_head(
             # so many updates for some tiles and so many for others: nobody knows which is which
             continue
         aligned = [align(row, n_tiles) for row in rows]
+        if len(rows) > n_heads:
+            continue  # several states of a head: nobody knows which keys each of them saw
         own = _order([values for values, _ in aligned], want.get(name), n_heads)
         if own is None:
             own = (
@@ -355,7 +368,8 @@ def _tiling(
             for width in _widths_of(n_tiles, attention, likely):
                 expected = online_states(attention, width)
                 known = np.where(expected.known, expected.m, np.nan)
-                units = (1.0, attention.scale, abs(attention.scale)) if attention.scale else (1.0,)
+                scaled = (attention.scale, abs(attention.scale)) if attention.scale else ()
+                units = (1.0, *scaled, -1.0)  # some kernels keep -m, to add it
                 for unit in units:
                     rows = np.stack([align(row, n_tiles)[0] * unit for row in series["m"]])
                     heads = range(attention.n_q_heads)

@@ -25,7 +25,7 @@ from ..stage import Case
 from . import divergence, figure, reads
 from .rows import LOWEST, NAMING, Row, Table, Wrong
 from .scores import case_of
-from .states import Observed
+from .states import Observed, named_state
 from .stepper import Steps
 from .updates import LOW
 
@@ -139,8 +139,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
     attention, observed = divergence.view(run, whole, views, lesson.states)
     if observed is None and reads.as_read(run, whole, views)[0] is None:
         return nothing(
-            "The kernel takes its keys in tiles of different sizes, and not from the first to the "
-            "last: which of them an update saw is not known, so no state is shown."
+            "The kernel takes its keys in tiles of different sizes and not from the first to the "
+            "last, or in another order in every pass: which of them an update saw is not known, so "
+            "no state is shown."
         )
     if observed is None:
         return nothing(_no_names(run))
@@ -164,7 +165,13 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
 
 
 def _no_names(run: Any) -> str:
-    """What to say of a kernel without named state, in the words of its dialect."""
+    """What to say of a kernel whose state is not known, in the words of its dialect."""
+    if named_state(run.names()):
+        return (
+            "The kernel updates its m, l and acc in a way that does not tell which keys an update "
+            "saw, so no state is shown: keep one of each for every query head, and update it once "
+            "for each tile."
+        )
     naming = (
         NAMING.replace("nl.fp32.min", "-3e38")
         if refusals.ran_in(run) == refusals.DIALECT
@@ -180,7 +187,8 @@ def _notes(observed: Observed, attention: Attention) -> list[str]:
     if absent:
         notes.append(f"({' and '.join(absent)}: not named, or not updated in place)")
     if observed.unit != 1.0:
-        notes.append("(m is the max of the unscaled scores)")
+        of = "the scores, negated" if observed.unit == -1.0 else "the unscaled scores"
+        notes.append(f"(m is the max of {of})")
     if len(observed.heads) < attention.n_q_heads:
         notes.append(f"({len(observed.heads)} rows of state for {attention.n_q_heads} query heads)")
     return notes
@@ -193,7 +201,8 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
     rows = []
     for r, head in enumerate(observed.heads):
         before = -math.inf if observed.m_start is None else float(observed.m_start[r])
-        m_old: float | None = -math.inf if before <= 10 * LOW else before
+        low = before * observed.unit <= 10 * LOW
+        m_old: float | None = -math.copysign(math.inf, observed.unit) if low else before
         for t in range(observed.tiles):
             first = (t % n_tiles) * observed.width
             keys = slice(first, first + observed.width)
@@ -219,7 +228,7 @@ def rows_of(observed: Observed, attention: Attention) -> list[Row]:
                     t,
                     first_key,
                     last_key,
-                    float(qk[head, keys].max()),
+                    float((qk[head, keys] * observed.unit).max() / observed.unit),
                     _shown_max(m_old, attention) if observed.m is not None else None,
                     _shown_max(m_new, attention),
                     alpha,

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.attention import Attention
+
 F64 = NDArray[np.float64]
 LOW = -1e6  # a max that is at or below this is a start, not a score
 
@@ -27,6 +29,7 @@ class Lifetime:
     start: F64 | None
     updates: F64
     indices: list[int]  # of the instructions that wrote
+    allocation: int
 
 
 def lifetimes(
@@ -87,6 +90,7 @@ def _split(
                     start,
                     values[updates][:, elements],
                     [writes[i].index for i in updates],
+                    writes[0].allocation,
                 )
             )
 
@@ -145,18 +149,18 @@ def scalar_rows(found: Sequence[Lifetime]) -> tuple[list[F64], list[float]]:
     return rows, starts
 
 
-def folded(found: list[Lifetime], name: str, n_heads: int) -> list[Lifetime]:
+def folded(found: list[Lifetime], name: str, attention: Attention) -> list[Lifetime]:
     """Lifetimes with one element per head where a kernel has its keys on the partitions: m is then
     the same on every lane, and l one sum per lane. Left as they are where they hold no more
-    elements than heads, or m differs between lanes."""
-    if sum(e.updates.shape[1] for e in found) <= n_heads:
+    elements than heads, there are no more lanes than heads, or m differs between lanes."""
+    if sum(e.updates.shape[1] for e in found) <= attention.n_q_heads:
         return found
     made = []
     for e in found:
         lanes = len(np.unique(e.coordinates[:, 0]))
         columns, column_of = np.unique(e.coordinates[:, 1:], axis=0, return_inverse=True)
         column_of = np.asarray(column_of).reshape(-1)
-        if lanes < 2 or lanes * len(columns) != len(e.coordinates):
+        if lanes <= attention.heads_a_part or lanes * len(columns) != len(e.coordinates):
             return found
         own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
         if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
@@ -174,9 +178,27 @@ def folded(found: list[Lifetime], name: str, n_heads: int) -> list[Lifetime]:
                 start,
                 np.stack(updates, axis=1),
                 e.indices,
+                e.allocation,
             )
         )
     return made
+
+
+def as_often(sums: list[Lifetime], maxima: Sequence[Lifetime]) -> list[Lifetime]:
+    """The lifetimes of l or acc, those of a tensor joined that fall to one of m where it starts
+    again less often: a sum that is cleared in every tile is still that of one head."""
+    if len(sums) <= len(maxima):
+        return sums
+    joined: dict[Any, Lifetime] = {}
+    for e in sums:
+        first, last = e.indices[0], e.indices[-1]
+        apart = [max(m.indices[0] - last, first - m.indices[-1], 0) for m in maxima]
+        key = apart.index(min(apart)), e.allocation, e.coordinates.tobytes()
+        if key in joined:
+            e.updates = np.concatenate([joined[key].updates, e.updates])
+            e.indices = [*joined[key].indices, *e.indices]
+        joined[key] = e
+    return list(joined.values())
 
 
 def vector_rows(found: Sequence[Lifetime], d: int) -> list[F64]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 import platform
 import re
 import socket
@@ -25,6 +24,7 @@ from typing import Any
 
 from nkisim import fallback
 
+from ..running.process import surroundings
 from ..stage import CLONE, Stage, StageError, get, solutions_folder, stages
 from .doctor import version
 
@@ -134,12 +134,11 @@ def _child(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "answer.json"
         command = [sys.executable, "-m", CHILD, what, str(lesson.number), str(file), str(number)]
-        path = os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             done = subprocess.run(
                 [*command, str(out), *options],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+                env={**surroundings(), **(environment or {})},
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",

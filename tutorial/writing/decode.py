@@ -147,7 +147,7 @@ def _decode(
     lesson, author = (stages.get(10), step) if own or kernels is None else (kernels, kernel)
     if problem is None and own:
         problem = runner.usable(step, lesson)
-    call = _by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
+    call = runner.by_the_sdk(kernel) if runner.of_the_sdk(kernel) else kernel
     if problems.package_of(kernel) == "nkisim":
         call = ReplayedKernel(kernel)
     config = replace(
@@ -217,13 +217,6 @@ def _failed(
     if step is not attention_step and problem.kind == "exception":
         problem = replace(problem, sentence=problem.sentence.replace("The kernel", "The step", 1))
     return problem
-
-
-def _by_the_sdk(kernel: Any) -> Callable[..., Any]:
-    """A kernel of the real SDK, called as it is written and run in the SDK's own simulator."""
-    import neuronxcc.nki as nki
-
-    return lambda *args, **options: nki.simulate_kernel(kernel, *args, **options)
 
 
 def _costs(run: Any, kernel: Any, counted: dict[Any, dict[str, Any]]) -> dict[str, Any]:

@@ -102,6 +102,9 @@ The value is rotated; only queries and keys carry a position.
 == cache of another layer
 The cache of another layer is used: every layer has its own, cache.k[layer] and cache.v[layer].
     {into|source} = <layer>
+    <k> => cache.k[0, :, :d, at] = turned & <mark> => cache.k[0, :, d, at] = 0.0
+        & K = cache.k[0][..., :n]
+    <v> => cache.v[0, :, :d, at] = v & V = cache.v[0][..., :n]
     into = <layer> & source = <layer>
     <k> => cache.k[<layer>, :, :d, at] = turned
     <v> => cache.v[<layer>, :, :d, at] = v

@@ -56,7 +56,7 @@ def judge(
     """The verdict on an attention step, on all passages or on a prompt of the caller's."""
     problem = runner.usable(step, lesson)
     if problem is not None:
-        return _verdict(lesson, problem)
+        return problem.verdict(lesson)
     try:
         taken = passages(draw) if inputs is None else (own_passage(inputs),)
     except InputError as error:
@@ -76,7 +76,7 @@ def judge(
         if wrong is not None:
             return _diagnosed(lesson, answers, given, wrong, families)
         if given.problem is not None:
-            return _verdict(lesson, given.problem, given.passage.family, families)
+            return given.problem.verdict(lesson, given.passage.family, families)
     return _judge_cost(lesson, step, answers, families)
 
 
@@ -374,17 +374,3 @@ def _handed_on(answered: Any, place: Place) -> bool:
     heads, d = place.q.shape
     rows = place.o.reshape(heads, d)
     return all(any(_close(own[:d], row) for own in answered) for row in rows)
-
-
-def _verdict(
-    lesson: Stage, problem: Problem, family: str | None = None, families: tuple[str, ...] = ()
-) -> Verdict:
-    details = {"kind": problem.kind, **({"message": problem.details} if problem.details else {})}
-    return lesson.verdict(
-        problem.outcome,
-        problem.sentence,
-        family=family if problem.outcome == WRONG else None,
-        cause=problem.kind,
-        families=families,
-        details=details,
-    )

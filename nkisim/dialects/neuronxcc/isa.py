@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..functions import missing
 from .isa_dma import dma_copy, dma_transpose
 from .isa_gpsimd import affine_select, builtin_custom_op, iota, tensor_partition_reduce
 from .isa_scalar import activation, activation_reduce
@@ -56,7 +57,6 @@ from .isa_vector import (
     tensor_tensor,
     tensor_tensor_scan,
 )
-from .support import missing
 
 __all__ = [
     "activation",
@@ -109,4 +109,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = missing("nisa", __all__, ())
+    __getattr__ = missing("nisa", __all__)

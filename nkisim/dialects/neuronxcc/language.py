@@ -16,6 +16,7 @@ from ...machine import narrow as _narrow
 from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
 from ...tensors import index as _index
+from ..functions import missing as _missing
 from ..limits import TileSize as _TileSize
 from .creation import (
     empty_like,
@@ -117,7 +118,6 @@ from .special import (
 )
 from .support import ParDim as par_dim
 from .support import hbm, psum, sbuf, shared_hbm
-from .support import missing as _missing
 from .transfer import device_print, load, load_transpose2d, store
 
 private_hbm = hbm
@@ -407,4 +407,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__ = _missing("nl", __all__, ())
+    __getattr__ = _missing("nl", __all__)

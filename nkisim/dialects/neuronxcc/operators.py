@@ -17,31 +17,10 @@ from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.index import Index, RuntimeIndex
 from ...tensors.tensor import Tensor
+from ..functions import SYMBOLS
 from . import elementwise, moving
 from .special import LoopReduction
 from .support import static_source, tile
-
-_SYMBOL = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "power": "**",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "left_shift": "<<",
-    "right_shift": ">>",
-    "mod": "%",
-    "matmul": "@",
-    "floor_divide": "//",
-}
 
 _getrefcount = sys.getrefcount
 
@@ -67,7 +46,7 @@ class Operators:
 
     # -- expressions -------------------------------------------------------------------------------
     def operator(self, op: str, a: Any, b: Any) -> Tensor:
-        symbol = _SYMBOL[op]
+        symbol = SYMBOLS[op]
         for array in (a, b):
             if isinstance(array, np.ndarray) and array.ndim:
                 tile(array, f"operator {symbol}")
@@ -207,7 +186,7 @@ class Operators:
         if self._measuring:
             self._seen = _getrefcount(value)
             return dst
-        symbol = _SYMBOL[op]
+        symbol = SYMBOLS[op]
         if isinstance(value, np.ndarray) and value.ndim:
             tile(value, f"operator {symbol}=")
         if dst.meta.space == HBM:

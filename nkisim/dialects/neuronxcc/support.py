@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable
@@ -167,20 +166,3 @@ def rows_only(t: Tensor, api: str) -> None:
 
 def is_const(t: Tensor) -> bool:
     return t.meta.space == CONST
-
-
-def missing(module: str, names: list[str], later: tuple[str, ...]) -> Callable[[str], Any]:
-    """A module's `__getattr__`: what it says of a name it does not have. `later`: documented, and
-    not simulated yet."""
-
-    def getattribute(name: str) -> Any:
-        if name in later:
-            raise AttributeError(
-                f"{module}.{name} is part of NKI 0.1, but the simulator does not have it yet"
-            )
-        near = difflib.get_close_matches(name, names, 1)
-        raise AttributeError(
-            f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else "")
-        )
-
-    return getattribute

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...rules.errors import KernelError as NkiValidationError  # noqa: F401
+from ..functions import missing as _missing
 from .enums import *  # noqa: F403
 from .enums import __all__ as _enum_names
 from .isa_copy import *  # noqa: F403
@@ -30,7 +31,6 @@ from .isa_tensor import __all__ as _tensor_names
 from .isa_vector import *  # noqa: F403
 from .isa_vector import __all__ as _vector_names
 from .objects import NkiInstruction, VirtualRegister  # noqa: F401
-from .support import missing as _missing
 
 __all__ = sorted(
     [

@@ -14,6 +14,7 @@ from ...execution.execution import current as _current
 from ...machine import dtypes as _dtypes
 from ...rules import arguments as _arguments
 from ...rules.errors import broken as _broken
+from ..functions import missing as _missing
 from ..limits import TileSize as _SharedTileSize
 from .compute import *  # noqa: F403
 from .compute import __all__ as _compute_names
@@ -26,7 +27,6 @@ from .moving import __all__ as _moving_names
 from .objects import MemoryRegion, NKIObject, is_hbm, is_on_chip, is_psum, is_sbuf  # noqa: F401
 from .rand import *  # noqa: F403
 from .rand import __all__ as _random_names
-from .support import missing as _missing
 from .tensor import NkiTensor, ds  # noqa: F401
 
 DType = np.dtype

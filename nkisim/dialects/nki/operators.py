@@ -13,36 +13,13 @@ from ...machine.memory import HBM
 from ...rules.errors import broken
 from ...tensors.const import Const
 from ...tensors.tensor import Tensor
+from ..functions import SYMBOLS
 from ..neuronxcc import elementwise as lowering
 from ..neuronxcc import transfer
 from .support import as_tensor, same_size, tile
 from .tensor import NkiTensor
 
-_SYMBOL = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "power": "**",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "left_shift": "<<",
-    "right_shift": ">>",
-    "mod": "%",
-    "matmul": "@",
-    "floor_divide": "//",
-    "negative": "-",
-    "abs": "abs()",
-    "invert": "~",
-    "positive": "+",
-}
+_SYMBOLS = {**SYMBOLS, "negative": "-", "abs": "abs()", "invert": "~", "positive": "+"}
 _INSTEAD = {
     "divide": "nl.multiply(x, nl.reciprocal(y))",
     "matmul": "nl.matmul(x, y, transpose_x=True)",
@@ -69,7 +46,7 @@ class Operators:
         use = _INSTEAD.get(op, f"nl.{op}(x, y)")
         broken(
             "tensor-operator",
-            f"'{t.label}' is used with Python's operator {_SYMBOL[op]}",
+            f"'{t.label}' is used with Python's operator {_SYMBOLS[op]}",
             tensor=t.label,
             got=t.meta.describe(),
             remedy=f"Use {use}, or the nisa instruction.",
@@ -80,12 +57,12 @@ class Operators:
             return lowering.divided(a, b)
         if op == "mod":
             return lowering.mod(a, b)
-        return lowering.binary(ALU[op], f"operator {_SYMBOL[op]}", a, b)
+        return lowering.binary(ALU[op], f"operator {_SYMBOLS[op]}", a, b)
 
     def unary(self, op: str, a: Tensor) -> Any:
         broken(
             "tensor-operator",
-            f"'{a.label}' is used with Python's operator {_SYMBOL[op]}",
+            f"'{a.label}' is used with Python's operator {_SYMBOLS[op]}",
             tensor=a.label,
             got=a.meta.describe(),
             remedy=f"Use {_INSTEAD.get(op, f'nl.{op}(x)')}.",
@@ -95,7 +72,7 @@ class Operators:
     def inplace(self, op: str, dst: Tensor, value: Any) -> Any:
         broken(
             "tensor-operator",
-            f"'{dst.label}' is used with Python's operator {_SYMBOL[op]}=",
+            f"'{dst.label}' is used with Python's operator {_SYMBOLS[op]}=",
             tensor=dst.label,
             got=dst.meta.describe(),
             remedy="Name the destination: "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -139,20 +137,3 @@ def same_size(dst: Tensor, src: Tensor, api: str, what: str) -> None:
             "repeat the tile with "
             ".broadcast(dim, size).",
         )
-
-
-def missing(
-    module: str, names: list[str], others: dict[str, str] | None = None
-) -> Callable[[str], Any]:
-    """A module's `__getattr__`: what it says of a name it does not have. `others`: what became of
-    some."""
-
-    def getattribute(name: str) -> Any:
-        if others and name in others:
-            raise AttributeError(f"{module}.{name} is not part of NKI 0.6: {others[name]}")
-        near = difflib.get_close_matches(name, names, 1)
-        raise AttributeError(
-            f"{module} has no '{name}'" + (f"; did you mean {module}.{near[0]}?" if near else "")
-        )
-
-    return getattribute

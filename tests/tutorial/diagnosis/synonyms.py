@@ -33,6 +33,7 @@ l shared | l adds the mean
 m starts too high | m in 16 bits
 alpha inverted | no numbers
 alpha inverted for l | no numbers
+alpha of one max | no numbers
 alpha inverted for acc | no numbers
 p with the old max | no numbers
 l never updated | no numbers
@@ -40,6 +41,10 @@ KV heads skipped | no numbers
 last keys of a step skipped in the weighted sum | no numbers
 max subtracted twice | no max subtraction
 states merged without their factors | p with the tile's max
+states merged without their factors | l with the tile's max
+states merged without their factors | acc with the tile's max
+states merged without their factors | a max for each part of a step
+every second tile left out of the sum | sum of a part of the tile
 several states with one max | nothing rescaled
 KV head of K is another | K of one KV head
 KV head of V is another | V of one KV head
@@ -60,6 +65,10 @@ block of another sequence | sequence 0's K and V for all
 block of another sequence | sequence 0's K for all
 block of another sequence | sequence 0's V for all
 only the first chunk of entries | first tile only
+second tile skipped | first half of every tile only
+tile 0's V reused | stale block table
+tile 0's K reused | stale block table
+tile 0 reused | stale block table
 every second tile left out of the sum | one tile of every step in the sum
 every second tile left out of the weighted sum | one tile of every step in the weighted sum
 """
