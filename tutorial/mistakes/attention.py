@@ -225,13 +225,13 @@ The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
 m is replaced by the tile's max: it must be the larger of the old m and the tile's max.
     m_new = m_tile
     m = {maximum|m_new} => m = m_tile
+== m never raised [recorded]
+m keeps the first tile's max: it must be raised when a later tile's max is larger.
+    m_new = m if t else m_tile
 == m is a minimum
 m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
     m_new = minimum(m, m_tile) {if t else m_tile|}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
-== m never raised [recorded]
-m keeps the first tile's max: it must be raised when a later tile's max is larger.
-    m_new = m if t else m_tile
 == l not rescaled
 The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
     l = l + p.sum(axis=1, keepdims=True)

@@ -151,37 +151,47 @@ def scalar_rows(found: Sequence[Lifetime]) -> tuple[list[F64], list[float]]:
 
 def folded(found: list[Lifetime], name: str, attention: Attention) -> list[Lifetime]:
     """Lifetimes with one element per head where a kernel has its keys on the partitions: m is then
-    the same on every lane, and l one sum per lane. Left as they are where they hold no more
-    elements than heads, there are no more lanes than heads, or m differs between lanes."""
+    the same on every lane, and l one sum per lane, or the whole sum on every lane. Left as they are
+    where they hold no more elements than heads, there are no more lanes than heads, or m differs
+    between lanes."""
     if sum(e.updates.shape[1] for e in found) <= attention.n_q_heads:
         return found
-    made = []
+    columns: list[list[NDArray[np.intp]]] = []
     for e in found:
         lanes = len(np.unique(e.coordinates[:, 0]))
-        columns, column_of = np.unique(e.coordinates[:, 1:], axis=0, return_inverse=True)
-        column_of = np.asarray(column_of).reshape(-1)
-        if lanes <= attention.heads_a_part or lanes * len(columns) != len(e.coordinates):
+        places, of = np.unique(e.coordinates[:, 1:], axis=0, return_inverse=True)
+        if lanes <= attention.heads_a_part or lanes * len(places) != len(e.coordinates):
             return found
-        own = [np.flatnonzero(column_of == c) for c in range(len(columns))]
-        if name == "m" and not all((e.updates[:, o] == e.updates[:, o[:1]]).all() for o in own):
-            return found
-        start = (
-            None
-            if e.start is None
-            else np.array([e.start[o[0]] if name == "m" else e.start[o].sum() for o in own])
+        columns.append([np.flatnonzero(of.reshape(-1) == c) for c in range(len(places))])
+    pairs = [(e, o) for e, own in zip(found, columns, strict=True) for o in own]
+    alike = all((e.updates[:, o] == e.updates[:, o[:1]]).all() for e, o in pairs)
+    if name == "m" and not alike:
+        return found
+    most = max(float(e.updates[:, o].sum(axis=1).max()) for e, o in pairs)
+    whole = alike and (name == "m" or most > attention.n or _differ(attention))
+
+    def of_lanes(values: F64, own: Sequence[NDArray[np.intp]]) -> F64:
+        return np.stack([values[..., o[:1] if whole else o].sum(axis=-1) for o in own], axis=-1)
+
+    return [
+        Lifetime(
+            e.coordinates[[o[0] for o in own]],
+            e.shape,
+            None if e.start is None else of_lanes(e.start, own),
+            of_lanes(e.updates, own),
+            e.indices,
+            e.allocation,
         )
-        updates = [e.updates[:, o[0]] if name == "m" else e.updates[:, o].sum(axis=1) for o in own]
-        made.append(
-            Lifetime(
-                e.coordinates[[o[0] for o in own]],
-                e.shape,
-                start,
-                np.stack(updates, axis=1),
-                e.indices,
-                e.allocation,
-            )
-        )
-    return made
+        for e, own in zip(found, columns, strict=True)
+    ]
+
+
+def _differ(attention: Attention) -> bool:
+    """Whether a head has scores that differ, so that the sums of lanes do."""
+    scores = attention.scores()
+    known = np.isfinite(scores)
+    top = np.where(known, scores, -np.inf).max(axis=1)
+    return bool((top > np.where(known, scores, np.inf).min(axis=1)).any())
 
 
 def as_often(sums: list[Lifetime], maxima: Sequence[Lifetime]) -> list[Lifetime]:

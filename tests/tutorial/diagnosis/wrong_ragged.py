@@ -470,6 +470,38 @@ WRONG = {
         "masked by the longest length",
     ),
     # -- no keys
+    "5 V's padding low": (
+        5,
+        S5,
+        [("src=0.0, dst=v_tile", "src=LOWEST, dst=v_tile")],
+        "V's padding is not 0",
+        "with another number than 0",
+    ),
+    "5 V cleaned in the last tile": (
+        5,
+        S5,
+        [(MASK_V, "                if i == math.ceil(longest / TILE) - 1:\n    " + MASK_V)],
+        "V cleaned in part",
+        "Only a part of V's padding is cleaned",
+    ),
+    "5 m from 0, l from 1": (
+        5,
+        S5,
+        [("(G, 1), LOWEST", "(G, 1), 0.0"), ("l = nl.full((G, 1), 0.0", "l = nl.full((G, 1), 1.0")],
+        "m starts at 0, l at 1",
+        "m starts at 0 and l at 1",
+    ),
+    "5 last tile too early": (
+        5,
+        S5,
+        [
+            ("w = min(TILE, n - i * TILE)", "w, s = min(TILE, n), min(i * TILE, n - min(TILE, n))"),
+            ("nl.ds(i * TILE, w)", "nl.ds(s, w)"),
+            ("operand0=i * TILE, op1", "operand0=s, op1"),
+        ],
+        "last tile begins too early",
+        "its first keys are those of the tile before",
+    ),
     "5 inf - inf": (
         5,
         S5,

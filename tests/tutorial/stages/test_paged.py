@@ -42,6 +42,12 @@ def test_only_the_blocks_in_use_are_read(tmp_path):
     assert run.hbm_reads["k_blocks"] == run.hbm_reads["v_blocks"] == used * heads * block * d * 4
 
 
+def test_a_key_of_the_second_chunk_outweighs_the_first_by_more_than_exp_can_hold():
+    attention = STAGE.attention(STAGE.case("the second chunk dominates"))
+    first, rest = np.split(attention.scores(), [128 * attention.block], axis=1)
+    assert (rest.max(axis=1) - first.max(axis=1) > np.log(np.finfo(np.float32).max)).all()
+
+
 def test_the_solution_agrees_with_the_models_own_attention(tmp_path):
     case, real = STAGE.case("real data"), realdata.load(n=512)
     output = load(8, solution(8), tmp_path)(*case.args.values())
