@@ -31,7 +31,8 @@ from .workspace import progress as record
 BESIDE = "trn1"
 """From stage 5 on the reader's own inputs are tried on this target too."""
 LONG = 30_000
-"""Instructions after which no more inputs are run where the first has cost too much."""
+"""Instructions after which no more inputs are run where the first has cost too much, and of a
+kernel that is known to be wrong only those which its lowered form answers: that takes little."""
 ENOUGH = 4  # wrong answers that tell which mistake it is, so that a wrong kernel is answered soon
 _ORDER = ("illegal access", "unwritten output")
 Progress = Callable[[int, int, str], None]
@@ -303,6 +304,8 @@ def _run_all(
         if issued > LONG and _too_costly(lesson, replays, results):
             issued = 0
             waiting = [case for case in waiting if case.family == lesson.cost_case]
+        if issued > LONG and wrong:
+            waiting = [case for case in waiting if replays.is_lowered(case)]
     if progress is not None:
         progress(len(cases), len(cases), "")
     return results

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -477,3 +478,13 @@ def test_a_kernel_that_costs_too_much_and_is_soon_run_is_run_on_all_inputs(tmp_p
     assert verdict.cause == "read too often"
     assert set(verdict.families) >= {case.family for case in get(3).cases()}
     assert verdict.notes == ()
+
+
+def test_a_kernel_that_is_known_to_be_wrong_and_takes_long_is_run_no_more(tmp_path, monkeypatch):
+    wrong = changed(solution(1), ("nl.store(o, value=o_tile)", "nl.store(o, value=acc)"))
+    whole = check(1, load(1, wrong, tmp_path))
+    monkeypatch.setattr(sys.modules["tutorial.check"], "LONG", 0)
+    short = check(1, load(1, wrong, tmp_path))
+    assert len(short.families) == 1 < len(whole.families)
+    assert (short.outcome, short.cause) == (whole.outcome, whole.cause)
+    assert len(check(1, load(1, solution(1), tmp_path)).families) > len(whole.families)

@@ -116,6 +116,10 @@ class Replays:
             self._flat[key] = self._lowered(first) if left + 1 >= FEWEST else None
         return self._flat.get(key)
 
+    def is_lowered(self, case: Case) -> bool:
+        """Whether the program of a case is there already."""
+        return self._flat.get(_key(case)) is not None
+
     def was_wrong(self, result: Result) -> Result:
         """The result of a case whose answer is wrong: from a run of the kernel itself, unless its
         program is known to answer alike where it is wrong. The cases to come of a program that is
