@@ -22,6 +22,7 @@ from ..stage import Case, Stage
 from ..trace import blocks, divergence
 from ..trace.divergence import Divergence
 from ..trace.states import NAMES, Observed, named_state, state_of, widths
+from ..trace.updates import LOW
 from .trial import Trial, of_result, problem_of, tells, trial
 
 OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
@@ -262,6 +263,16 @@ class Evidence:
         return True
 
     @cached_property
+    def carries_m_on(self) -> bool:
+        """Whether the kernel reads all of K, and fills an m less often than it loads a tile."""
+        shown, run = self.recorded, self.recorded and self.recorded.result.run
+        if shown is None or not run or not shown.loads or not self.reads_all_keys:
+            return False
+        made = zip(run.instructions, run.results, strict=True)
+        starts = [x for one, x in made if one.op == "memset" and (x < LOW).all()]
+        return len(starts) < len(shown.loads)
+
+    @cached_property
     def loads_all(self) -> bool:
         """Whether the first failing case, of a paged cache, loaded every key that counts."""
         run = self.run(self.first)
@@ -345,12 +356,15 @@ class Evidence:
         return self._shapes[i]
 
     def _kept_on(self, i: int) -> set[str]:
-        """The names of on-chip tensors that are written more than once: they carry something on."""
-        writes: Counter[Any] = Counter()
-        run = self.run(i)
+        """The names of on-chip tensors that are written again after they were read: they carry
+        something on."""
+        run, kept = self.run(i), set()
         for program in () if run is None else run.programs:
-            writes.update(record.buffer for record in program.records())
-        return {tensor.label for tensor, times in writes.items() if times > 1}
+            read: set[Any] = set()
+            for record in program.records():
+                read.update(source.buffer for source in record.srcs)
+                kept |= {record.buffer.label} if record.buffer in read else set()
+        return kept
 
     @cached_property
     def stores_zeros(self) -> bool:

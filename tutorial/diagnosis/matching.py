@@ -207,6 +207,8 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
+    if evidence.carries_m_on:
+        matches = [m for m in matches if "starts again" not in m.candidate.mistake.flags]
     if matches and evidence.silent:
         matches = [match for match in matches if all(one.may_be(match) for one in _seen(evidence))]
     return matches

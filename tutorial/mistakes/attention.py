@@ -166,7 +166,7 @@ m starts at 0 and l at 1: m must start at the lowest number (nl.fp32.min), and l
 == m starts too high [as m starts at 0]
 m starts too high, above all the scores here, so every weight underflows: start it at -inf
 (nl.fp32.min).
-    m = full => m = full((G, 1), {-50.0|-100.0|-500.0|-1000.0|-2000.0|-10000.0|-20000.0|1.0|FILL})
+    m = full => m = full((G, 1), {-50.0|-100.0|-500.0|-1000.0|-2000.0|-1e4|-2e4|1.0|1e38|FILL})
 == m in 16 bits
 m passes through 16 bits: near -100000 bf16 has a number every 512, so m can be far from the max,
 and every weight underflows or overflows. Keep the scores, their max and m in float32.
@@ -512,7 +512,7 @@ The first tile is skipped in the sum of the weights.
 == first tile only
 Only the first tile is visited: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[:1]:
-== last tile only
+== last tile only [starts again]
 Only the last tile counts: the loop must visit all {tiles} tiles, and carry m, l and acc from each
 to the next. Make them before the loop, and keep the new m at its end.
     for t, keys => for t, keys in list(enumerate(tiles))[-1:]:

@@ -25,8 +25,9 @@ class Mistake:
     kernel with it computes alpha, or stores what was never divided), "division" and "subtraction"
     (what gives the first NaN), "as KEY" (a form of another mistake, whose sentence is true of it as
     well), "shown" (its sentence says no more than the outputs show), "all keys" (a kernel with it
-    reads all of K), "other blocks" (one with it does not load all keys of a paged cache),
-    "recorded" (outputs alone do not tell it from others).
+    reads all of K), "other blocks" (one with it does not load all keys of a paged cache), "starts
+    again" (nor one all of K, or it fills m in every tile), "recorded" (outputs alone do not tell it
+    from others).
     """
 
     key: str

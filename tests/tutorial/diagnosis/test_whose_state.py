@@ -10,6 +10,7 @@ from tutorial import check
 
 MERGED = "nl.add(nl.multiply(a0, f0), nl.multiply(a1, f1))"
 ONES = "        top[...] = new\n"
+LOOP = "    for i in nl.sequential_range(n // 128):\n"
 WRONG = {
     "the max of head 0 is read, and each head writes its own": (
         4,
@@ -27,6 +28,12 @@ WRONG = {
         3,
         style("stage3_ones_column").replace(', name="m"', ""),
         (ONES, ""),
+        "m is not updated by every tile",
+    ),
+    "an unnamed max starts again in every tile": (
+        3,
+        style("stage3_ones_column").replace(', name="m"', ""),
+        (LOOP, LOOP + "        top[...], both[...] = nl.fp32.min, 0.0\n"),
         "carry m, l and acc from each to the next",
     ),
     "acc of two lanes is added as it is": (
