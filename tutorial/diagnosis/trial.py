@@ -381,7 +381,8 @@ class Trial:
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
         lost = np.asarray(~finite.any(axis=1))
-        if (np.isnan(made) & np.isinf(got) & ~self.has_keys[rows, None]).any():
+        none = ~(finite | self._finite[rows] | self.has_keys[rows, None])
+        if (np.isnan(made) != np.isnan(got))[none].any():
             return None  # a sequence without keys: NaN and infinity are made in different ways
         if divided and lost.any():
             # where l is 0 a kernel gives 0 / 0, or 0 if it sees to it that l is not 0

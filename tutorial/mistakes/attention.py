@@ -205,7 +205,7 @@ The values are weighed by the scores; they must be weighed by p = exp(qk - m).
         & o[b => o[b, h * G : (h + 1) * G] = acc
 == another function for exp
 The weights are not powers of e: p must be exp(qk - m), and a sigmoid or tanh is something else.
-    p = 1 / (1 + exp(-qk)) {|& l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T}
+    p = 1 / (1 + exp(-qk)) {& l = l + p.sum(axis=1, keepdims=True) & acc = acc + p @ v_tile.T|}
     p = exp(qk - m@) => p = 1 / (1 + exp(m@ - qk))
 == alpha is not a power of e
 alpha is not a power of e: it is exp(m_old - m_new), which is 1 where m stays, and a sigmoid, a
@@ -216,7 +216,7 @@ quotient or a plain difference is something else.
 == all weights are 1
 All keys get the same weight: max and sum must be taken over the keys, the axis of qk along which
 one query's scores lie, and not over the other one.
-    p = exp(qk - qk) {|& alpha = ones((G, 1))|& <out> acc}
+    p = exp(qk - qk) {& alpha = ones((G, 1))||& <out> acc}
     acc = acc{ * alpha|} + ones_like(p) @ v_tile.T
 == exp of the negated scores
 The sign in exp is flipped: p is exp(qk - m), not exp(m - qk).
@@ -227,7 +227,7 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
     m = {maximum|m_new} => m = m_tile
 == m is a minimum
 m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
-    m_new = minimum(m, m_tile) {|if t else m_tile}
+    m_new = minimum(m, m_tile) {if t else m_tile|}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == m never raised [recorded]
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
@@ -365,7 +365,7 @@ acc holds the last tile's p v^T only: it must be acc alpha + p v^T, over all til
 == m never updated [alpha]
 m is not updated by every tile, so that alpha = exp(m_old - m_new) is not the factor from one tile's
 m to the next: end every tile with m = m_new.
-    m = m_new => pass {|& m_new = m_tile|& alpha = zeros((G, 1))}
+    m = m_new => pass {& m_new = m_tile||& alpha = zeros((G, 1))}
     m = m_new => m = m if t else m_new
 == nothing accumulated
 l and acc hold the last tile only: both must be accumulated over all tiles.
@@ -574,6 +574,7 @@ Tile i of K, of V or of both begins at key i: it must begin at i times the width
 A tile of K, of V or of both begins before the one before it ends: tile i must begin at i times the
 width of a tile.
     @_tile = @[b, h][:, t * <less> + arange(len(keys))]
+    @_tile = @[b, h][:, keys - t * max(len(keys) - 128, 0)]
     for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
 == V a key off
@@ -637,7 +638,7 @@ nowhere else.
         "(exp(qk - qk.max(axis=1, keepdims=True)) @ v_tile.T)",
         "lanes": "W = {2|4} {|& lane = t // -(-len(tiles) // W)}",
         "out": "o[b => o[b, h * G : (h + 1) * G] =",
-        "less": "min({64, len(keys) // 2|128, len(keys) // 2|128, len(keys)})",
+        "less": "min({64|128}, len(keys) // 2)",
         "half": "(arange(len(keys)) {<|>=} len(keys) // 2)",
         "end": "{& o[b => o[b, h * G : (h + 1) * G] = acc|}",
     },

@@ -126,7 +126,7 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     again = [load.keys for load in made if load.head == made[0].head]
     passes = [again[i : i + len(order)] for i in range(0, len(again), len(order))]
     if any(complete(own, whole.n) and not _same(own, order) for own in passes):
-        return [None]  # each pass has an order of its own
+        return [None]  # the passes take them in different orders
     taken, width = np.concatenate(order), len(order[0])
     even = len({len(keys) for keys in order[:-1]}) < 2 and len(order[-1]) <= width
     if even and whole.n % width and whole.lengths is None:

@@ -168,9 +168,9 @@ def _no_names(run: Any) -> str:
     """What to say of a kernel whose state is not known, in the words of its dialect."""
     if named_state(run.names()):
         return (
-            "The kernel updates its m, l and acc in a way that does not tell which keys an update "
-            "saw, so no state is shown: keep one of each for every query head, and update it once "
-            "for each tile."
+            "The kernel updates its m, l and acc in a way that does not tell which keys each "
+            "update saw, so no state is shown: keep one of each for every query head, and update "
+            "it once for each tile."
         )
     naming = (
         NAMING.replace("nl.fp32.min", "-3e38")

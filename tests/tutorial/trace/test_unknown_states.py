@@ -21,7 +21,7 @@ def test_two_numbered_states_of_one_head_are_not_taken_for_one(tmp_path):
     kernel = load(3, changed(style("stage3_two_lanes"), *LANES), tmp_path)
     shown = trace(3, kernel, "ascending")
     assert not len(shown)
-    assert "does not tell which keys an update saw" in str(shown)
+    assert "does not tell which keys each update saw" in str(shown)
 
 
 def test_passes_over_the_keys_in_different_orders_show_no_state(tmp_path):
