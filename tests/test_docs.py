@@ -17,6 +17,7 @@ import pytest
 
 import nkisim
 import tutorial
+from tests.asking import of_each
 from tutorial.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,9 +212,7 @@ def test_the_readme_says_that_nothing_has_run_on_a_device() -> None:
         assert "Nothing here has run on a Neuron device" in text_of(PAGES[name])
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem
-)
+@of_each([*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     dead = []
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text_of(page))):
@@ -226,9 +225,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem
-)
+@of_each([*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], lambda page: page.stem)
 def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
     text = text_of(page)
     hosts = set(re.findall(r"https?://([\w.-]+)", text)) - HOSTS

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.asking import of_each
+
 ROOT = Path(__file__).resolve().parent.parent
 STYLE = ROOT / "docs" / "writing-style.md"
 PAGES = sorted(
@@ -164,7 +166,7 @@ def notes_of(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@of_each(PAGES, lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_has_no_banned_idiom(page: Path) -> None:
     assert found_in(prose_of(page)) == []
 

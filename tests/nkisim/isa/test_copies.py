@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from nkisim.machine import dtypes
+from tests.asking import of_each
 
 from ..helpers import (
     BF16,
@@ -23,8 +26,7 @@ INTEGERS = [np.dtype(t) for t in (np.int8, np.uint8, np.int16, np.uint16, np.int
 
 
 # -- copies and fills ------------------------------------------------------------------------------
-@pytest.mark.parametrize("source", [*FLOATS, *INTEGERS], ids=str)
-@pytest.mark.parametrize("target", [*FLOATS, *INTEGERS], ids=str)
+@of_each(product([*FLOATS, *INTEGERS], repeat=2))
 def test_copies_cast_with_one_rounding_and_saturation(source, target):
     x = (
         values((8, 16), source, low=-300 if source.kind != "u" else 0, high=300)

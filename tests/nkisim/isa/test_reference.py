@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import pathlib
 import re
+from itertools import product
 
 import ml_dtypes
 import neuronxcc.nki as nki
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 import nkisim
 from nkisim.isa import TABLE
 from nkisim.isa.alu import ACTIVATIONS, ALU
+from tests.asking import of_each
 
 from ..helpers import covers
 
@@ -339,8 +341,7 @@ POSITIVE = ("log", "sqrt", "rsqrt", "reciprocal")
 
 
 @covers("activation")
-@pytest.mark.parametrize("name", sorted(REFERENCE))
-@pytest.mark.parametrize("dtype", FLOATS)
+@of_each(product(sorted(REFERENCE), FLOATS))
 def test_an_activation_is_its_function_in_float32_rounded_once(name, dtype):
     x = normal(21, 64, 50, dtype=dtype)
     x = (np.abs(x.astype(np.float32)) + 1).astype(dtype) if name in POSITIVE else x

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkisim.machine import dtypes
+from tests.asking import of_each
 
 BF16, FP16, FP32 = dtypes.bfloat16, dtypes.FLOAT16, dtypes.FLOAT32
 TF32, E4M3, E5M2 = dtypes.tfloat32, dtypes.float8_e4m3, dtypes.float8_e5m2
@@ -34,17 +35,13 @@ DOCUMENTED_PROMOTIONS = [  # aws-neuron-sdk v2.26.0 nki.api.shared.rst, NKI Type
 ]
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "expected"), DOCUMENTED_PROMOTIONS, ids=lambda d: dtypes.name(d)
-)
+@of_each(DOCUMENTED_PROMOTIONS)
 def test_promotion_follows_every_documented_example_in_both_orders(a, b, expected):
     assert dtypes.promote(a, b) == expected
     assert dtypes.promote(b, a) == expected
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), list(itertools.combinations(dtypes.SUPPORTED, 2)), ids=lambda d: dtypes.name(d)
-)
+@of_each(itertools.combinations(dtypes.SUPPORTED, 2))
 def test_promotion_is_symmetric_and_stays_inside_the_supported_types(a, b):
     assert dtypes.promote(a, b) == dtypes.promote(b, a)
     assert dtypes.promote(a, b) in dtypes.SUPPORTED
@@ -182,9 +179,7 @@ def test_float_to_integer_rounds_to_nearest_even_and_saturates(dtype):
     assert dtypes.cast(x, dtype).tolist() == expected
 
 
-@pytest.mark.parametrize(
-    ("source", "target"), list(itertools.permutations([U8, I8, U16, I16, U32, I32], 2)), ids=str
-)
+@of_each(itertools.permutations([U8, I8, U16, I16, U32, I32], 2))
 def test_integer_to_integer_saturates(source, target):
     info, limits = np.iinfo(source), np.iinfo(target)
     x = np.array([info.min, 0, 1, info.max], dtype=source)

@@ -17,6 +17,7 @@ import pytest
 
 import nkisim
 from nkisim.rules import RULES
+from tests.asking import of_each
 
 X = np.arange(128 * 512, dtype=np.float32).reshape(128, 512) / 1000
 
@@ -387,7 +388,7 @@ def test_a_kernel_that_breaks_the_rule_is_refused_at_the_line_that_breaks_it(rul
     assert error.filename == __file__
 
 
-@pytest.mark.parametrize("rule", sorted(set(BREAKS) - {"index-condition"}))
+@of_each(sorted(set(BREAKS) - {"index-condition"}))
 def test_the_message_says_what_and_by_which_rule(rule):
     error = broken_by(BREAKS[rule])
     text = str(error)

@@ -8,8 +8,7 @@ import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
-import pytest
-
+from tests.asking import of_each
 from tests.tutorial.kernels import ROOT
 from tests.tutorial.pictures.samples import SAMPLES
 from tutorial.pictures.canvas import (
@@ -28,7 +27,7 @@ from tutorial.pictures.canvas import (
 DARK = ("#111111", "#131416", "#181c22")
 """Pages that are dark: JupyterLab's, the site's, and that of the course's own pages."""
 
-every_picture = pytest.mark.parametrize("picture", SAMPLES.values(), ids=SAMPLES.keys())
+every_picture = of_each(SAMPLES)
 
 
 def luminance(colour):

@@ -4,6 +4,7 @@ is."""
 from __future__ import annotations
 
 import operator
+from itertools import product
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.asking import of_each
 
 from ...helpers import (
     BF16,
@@ -59,21 +62,19 @@ def test_two_tiles_give_the_promoted_type_by_one_instruction(symbol, a, b, p, n)
     assert got.run.counts()["tensor_tensor"] == 1 and len(got.run) == 4
 
 
-@pytest.mark.parametrize("symbol", ARITHMETIC)
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(
-    ("number", "out"),
-    [
-        (0.75, lambda d: FP32),
-        (3, lambda d: d),
-        (np.float16(0.75), lambda d: FP32 if d == BF16 else d),
-        (np.float32(0.75), lambda d: FP32),
-        (np.float64(0.75), lambda d: FP32),
-        (True, lambda d: d),
-    ],
+TYPED = (
+    (0.75, lambda d: FP32),
+    (3, lambda d: d),
+    (np.float16(0.75), lambda d: FP32 if d == BF16 else d),
+    (np.float32(0.75), lambda d: FP32),
+    (np.float64(0.75), lambda d: FP32),
+    (True, lambda d: d),
 )
-def test_a_number_on_either_side_is_typed_as_documented(symbol, dtype, number, out):
-    function = ARITHMETIC[symbol]
+
+
+@of_each(product(ARITHMETIC, FLOATS, TYPED))
+def test_a_number_on_either_side_is_typed_as_documented(symbol, dtype, typed):
+    function, (number, out) = ARITHMETIC[symbol], typed
     x = values((8, 16), dtype)
     right = (
         on_tiles(lambda t: function(t, number), x),
