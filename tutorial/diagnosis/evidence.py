@@ -264,7 +264,7 @@ class Evidence:
 
     @cached_property
     def carries_m_on(self) -> bool:
-        """Whether the kernel reads all of K, and fills an m less often than it loads a tile."""
+        """Whether the kernel reads all of K, and has fewer fills of m than loads of tiles."""
         shown, run = self.recorded, self.recorded and self.recorded.result.run
         if shown is None or not run or not shown.loads or not self.reads_all_keys:
             return False
