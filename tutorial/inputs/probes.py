@@ -141,7 +141,7 @@ def batch(n: int, lengths: tuple[int, ...]) -> tuple[Case, ...]:
         (FALLING, 2, 1, np.nan, 0.0),
         (FALLING, 2, 1, 10.0, 10.0),
         *((kind, 2, 1, 0.0, 0.0) for kind in USUAL[2:]),
-        (APART, 4, 2, 0.0, 0.0),
+        (APART, 6, 3, 0.0, 0.0),
     ):
         n = most // 128 * 128 if kind is HIGH else most
         own = lengths if kind in (RISING, FALLING) else lengths[:1] + (min(lengths[1], n),)
@@ -181,7 +181,7 @@ def fast(dtype: Any) -> tuple[Case, ...]:
             (kind, 2, 1, 64, 256)
             for kind in (SCALED, ABOVE, BELOW, DEEP, HIGH, LOW, SPREAD, NO_SCALE)
         ),
-        (APART, 4, 2, 64, 256),
+        (APART, 6, 3, 64, 256),
     ):
         q, k, v = heads(kind, n_q, n_kv, d, n)
         arrays = {"q": q, "k": k, "v": np.ascontiguousarray(v.swapaxes(1, 2))}

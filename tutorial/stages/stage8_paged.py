@@ -163,7 +163,7 @@ def probes() -> tuple[Case, ...]:
             if kind is not small.FALLEN
         ),
         (small.FALLEN, 2, 1, (64, 40), "old", 64, 64),
-        (small.APART, 2, 1, (40, 21), "1e4", 16, 64),
+        (small.APART, 6, 3, (40, 21), "1e4", 16, 64),
     ):
         sequences = []
         for turn, n in enumerate(lengths):
