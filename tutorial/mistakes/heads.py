@@ -89,6 +89,7 @@ m is shared by the heads of a group: each of its {G} query heads needs its own m
 == m of another head [heads, in turn]
 One head's m is read, or written, where another's belongs: each of the {G} query heads has its own.
     m_new = maximum(m[{:1|-1:}], m_tile)
+    p = exp(qk - m_new) => p = exp(qk - m_new[{:1|-1:}])
     top = maximum(ms[<first>], s.max(axis=1, keepdims=True))
     ms[x] = top => ms[<first>] = top
 == alpha of another head [heads, in turn]
