@@ -103,7 +103,7 @@ class Replays:
             if found is not None:
                 return found
             self._flat[key] = None
-        result = self._direct(case)
+        result = runner.run(self.kernel, case, self.stage)
         if result.problem is None and not self.direct and key not in self._flat:
             self._tried.setdefault(key, result)
         return result
@@ -140,12 +140,8 @@ class Replays:
         """The result of a case from a run of the kernel itself."""
         if not result.replayed:
             return result
-        return self._direct(result.case)
-
-    def _direct(self, case: Case) -> Result:
-        """The result of a run of the kernel itself."""
-        paged = "k_blocks" in case.args  # a diagnosis asks which blocks were loaded
-        return runner.run(self.kernel, case, self.stage, traces=paged)
+        paged = "k_blocks" in result.case.args  # a diagnosis asks which blocks were loaded
+        return runner.run(self.kernel, result.case, self.stage, traces=paged)
 
     def _replay(self, flat: _Flat, case: Case) -> Result | None:
         """The result of a replay; None where it shows anything but an output."""
