@@ -35,6 +35,7 @@ Query heads read the wrong KV head: query head h reads KV head h // G, with G = 
     k_tile = k[b, -1 - h][:, keys] & v_tile = v[b, -1 - h][:, keys]
     k_tile = k[b, (h + 1) % Hkv][:, keys] & v_tile = v[b, (h + 1) % Hkv][:, keys]
     k_tile = k[b, h % 2][:, keys] & v_tile = v[b, h % 2][:, keys]
+    k_tile = k[b, h // 2][:, keys] & v_tile = v[b, h // 2][:, keys]
     raw = stack([q_tile[g] @ k[b, min(<row>, Hkv - 1)][:, keys] for g in range(G)])
         & acc = acc * alpha + stack([p[g] @ where(padding, 0, v[b, min(<row>, Hkv - 1)][:, keys]).T
         for g in range(G)])
