@@ -157,7 +157,7 @@ class Recorded:
         p."""
         assert self.trial is not None
         if self.trial.problem.splits:
-            return True  # which tiles a split has is not always seen, and a merge has factors too
+            return True  # the tiles of a split are not always known, and a merge has factors too
         alphas = _numbers(ran, "alpha")
         share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
         if share is not None and share < MOST and self.trial.wrong:
