@@ -68,8 +68,8 @@ The blocks are another sequence's: sequence b reads through row b of block_table
     entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1|-1 - b|min(h, B - 1)}][keys // block]
     @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
-The block table is stale: block j is read through an entry that was loaded for another step. Load
-the entries of the blocks that this step reads.
+The blocks of another step are read again: through entries of the table that were loaded for that
+step, or as tiles that are not loaded anew. Load the entries, then the blocks, of this step.
     entry = block_table[b][{<J>}]
     @_tile = pick(@_blocks, block_table[b][{<J>}], h, at).T
 == no block table

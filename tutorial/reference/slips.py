@@ -20,17 +20,12 @@ _ALIKE = (
     "acc_a acc_b acc",
     "a b_ alpha",
     "raw qk p",
-    "s w",
-    "top fade",
-    "ms ls",
-    "x y z",
     "M L",
-    "b h t lane 0",
+    "b h t 0",
     "G per d n Hkv Hq",
     "k v",
     "k_tile v_tile",
     "k_blocks v_blocks",
-    "M[s] L[s]",
 )
 """Names that stand for one another's shapes or places."""
 _OPERATORS: dict[type[ast.operator], str] = {
@@ -166,7 +161,7 @@ def _others(node: ast.expr, number: bool) -> Iterator[str]:
         yield from (name for kind in _ALIKE if own in kind.split() for name in kind.split())
         if own == "keys":
             yield from _KEYS
-        elif own in ("b", "h", "t", "s", "lane"):
+        elif own in ("b", "h", "t", "s"):
             yield from (form.format(own) for form in _INDEX)
     elif isinstance(node, ast.Call):
         yield from _other_calls(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.tutorial.kernels import solution, style
 
 S8, BLOCKS8 = solution(8), style("stage8_a_block_at_a_time")
-STALE, STALE_SAID = "stale block table", "The block table is stale"
+STALE, STALE_SAID = "stale block table", "The blocks of another step are read again"
 OTHER, OTHER_SAID = "block of another sequence", "The blocks are another sequence's"
 AT, AT_SAID = "position inside the block", "The position inside the block is wrong"
 KEY, KEY_SAID = "entry taken as a key", "An entry of the table is taken as the number of a key"
