@@ -69,7 +69,7 @@ The blocks are another sequence's: sequence b reads through row b of block_table
     @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
 The blocks of another step are read again: through entries of the table that were loaded for that
-step, or as tiles that are not loaded anew. Load the entries, then the blocks, of this step.
+step, or as tiles that no step loads again. Load the entries, then the blocks, of this step.
     entry = block_table[b][{<J>}]
     @_tile = pick(@_blocks, block_table[b][{<J>}], h, at).T
 == no block table
