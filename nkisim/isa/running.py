@@ -8,6 +8,7 @@ share).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,13 +110,23 @@ def TENSOR_SCALAR_REDUCE(call: Call) -> Plan:
         registers_of(program, VECTOR).write(rows, total)
         return (out, -total if negate else total) if reads_out else out
 
+    return _accumulating(compute, shape, registers_effect(rows, cmd, call.api), reads_out)
+
+
+def _accumulating(
+    compute: Callable[..., Any],
+    shape: tuple[int, ...],
+    effect: Callable[[Any], None],
+    reads_out: bool,
+) -> Plan:
+    """An instruction that goes on in the registers, and perhaps reads them out."""
     return Plan(
         VECTOR,
         compute,
         shape,
         dtypes.FLOAT32,
         stateful=True,
-        effect=registers_effect(rows, cmd, call.api),
+        effect=effect,
         cost={"accumulate": reads_out},
     )
 
@@ -290,12 +301,5 @@ def EXPONENTIAL(call: Call) -> Plan:
         registers.write(rows, total)
         return (out, total) if reads_out else out
 
-    return Plan(
-        VECTOR,
-        compute,
-        shape,
-        dtypes.FLOAT32,
-        stateful=True,
-        effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE),
-        cost={"accumulate": reads_out},
-    )
+    effect = registers_effect(rows, cmd, call.api, forgets=cmd == IDLE)
+    return _accumulating(compute, shape, effect, reads_out)
