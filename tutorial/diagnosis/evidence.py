@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,7 @@ class Evidence:
             paged = "k_blocks" in answered[0].case.args
             made = [*answered, *map(self._checked, [] if paged else self.smallest[:2])]
             others = [] if any(t.says_much for t in made) else map(self._checked, self.smallest[2:])
-            return [*made, *[t for t in others if t.says_much][:1]]
+            return [*made, *islice((t for t in others if t.says_much), 1)]
         right = sorted(
             (i for i in range(len(self.answers)) if i not in self.failing), key=self._size
         )

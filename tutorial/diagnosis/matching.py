@@ -4,7 +4,7 @@ kernel was run on."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -79,12 +79,7 @@ def recognised(evidence: Evidence) -> Match | None:
         # the loads of a paged cache leave open several tilings; of other methods one is enough
         one = i > 0 and "k_blocks" in first.case.args
         for tiling in itertools.islice(first.tilings(), 1 if one else None):
-            tried = _quickest_first(evidence, first, others, tiling)
-            matches = [
-                Match(candidate, misfit, tiling)
-                for candidate in made
-                if (misfit := _fit(tried, candidate)) is not None
-            ]
+            matches = _matches(_quickest_first(evidence, first, others, tiling), made, tiling)
             possible = _possible(evidence, matches)
             found += possible
             best = _best(evidence, found) if possible else None
@@ -107,15 +102,11 @@ def slipped(evidence: Evidence) -> Match | None:
     texts = methods(evidence)[0]
     more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
     texts = (*texts, *(more[text] for text in texts if text in more))
-    for tiling in itertools.islice(first.tilings(), 1):
-        tried = _quickest_first(evidence, first, others, tiling)
-        found = [
-            Match(candidate, misfit, tiling)
-            for candidate in _slips(texts)
-            if (misfit := _fit(tried, candidate)) is not None
-        ]
-        return _best(evidence, found)
-    return None
+    tiling = next(first.tilings(), None)
+    if tiling is None:
+        return None
+    tried = _quickest_first(evidence, first, others, tiling)
+    return _best(evidence, _matches(tried, _slips(texts), tiling))
 
 
 def _slips(texts: Sequence[str]) -> Iterator[Candidate]:
@@ -166,6 +157,12 @@ def _quickest_first(
         return one.may_differ, not one.trial.shown(False), one.trial.work(one.tiling)
 
     return sorted(asked, key=place)
+
+
+def _matches(tried: Sequence[_Asked], made: Iterable[Candidate], tiling: Tiling) -> list[Match]:
+    """The candidates that fit, with their misfits."""
+    fits = ((candidate, _fit(tried, candidate)) for candidate in made)
+    return [Match(candidate, fit, tiling) for candidate, fit in fits if fit is not None]
 
 
 def _fit(tried: Sequence[_Asked], candidate: Candidate) -> float | None:

@@ -3,7 +3,7 @@ reader's."""
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nkisim.machine import narrow
+
+from .twins import READ
 
 F32 = NDArray[np.float32]
 LOWEST = float(np.finfo(np.float32).min)
@@ -187,9 +189,8 @@ def _code(text: str) -> CodeType:
     lines = with_taken(text).replace(_EACH, "for b in turn:").split("\n")
     for at, line in enumerate(lines):
         bare = line.lstrip()
-        if bare in _OFTEN:
-            name, call = _CALLS[_OFTEN[bare]]
-            lines[at] = f"{line[: len(line) - len(bare)]}{name} = {call}"
+        if bare in _SHARED:
+            lines[at] = line[: len(line) - len(bare)] + _SHARED[bare][0]
     return compile("\n".join(lines), "<twin>", "exec")
 
 
@@ -202,12 +203,11 @@ def _alone(text: str) -> bool:
 _EACH = "for b in range(B):"
 _ANEW = (_EACH, "        m = full((", "        l = zeros((", "        acc = zeros((")
 """What a text has once where no sequence knows of those before it: then they may come in turn."""
-_TAKEN = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
 
 
 def with_taken(text: str) -> str:
     """A text that calls `taken` for the columns of a tile."""
-    return _TAKEN.sub(r"taken(\1, b, h, keys)", text)
+    return READ.sub(r"taken(\1, b, h, keys)", text)
 
 
 def _taken(x: F32, b: int, h: int, keys: Any) -> F32:
@@ -358,50 +358,53 @@ _NAMES: dict[str, Any] = {
     "flat": _flat,
 }
 
-_MOSTLY_RIGHT = {
-    "m = full((G, 1), LOWEST)": "G, LOWEST",
-    "l = zeros((G, 1))": "G",
-    "acc = zeros((G, d))": "G, d",
-    "q_tile = q[b, h * G : (h + 1) * G]": "q, b, h, G",
-    "entry = block_table[b][keys // block]": "block_table, b, keys, block",
-    "at = keys % block": "keys, block",
-    "k_tile = pick(k_blocks, entry, h, at).T": "pick, k_blocks, entry, h, at",
-    "v_tile = pick(v_blocks, entry, h, at).T": "pick, v_blocks, entry, h, at",
-    "raw = q_tile @ k_tile": "q_tile, k_tile",
-    "qk = scale * raw": "scale, raw",
-    "padding = keys >= lengths[b]": "keys, lengths, b",
-    "qk = where(padding, LOWEST, qk)": "padding, LOWEST, qk",
-    "v_tile = where(padding, 0, v_tile)": "padding, v_tile",
-    "m_tile = qk.max(axis=1, keepdims=True)": "qk",
-    "m_new = maximum(m, m_tile)": "m, m_tile",
-    "m = maximum(m, m_tile)": "m, m_tile",
-    "alpha = exp(m - m_new)": "m, m_new",
-    "p = exp(qk - m_new)": "qk, m_new",
-    "p = exp(qk - m)": "qk, m",
-    "l = l * alpha + p.sum(axis=1, keepdims=True)": "l, alpha, p",
-    "acc = acc * alpha + p @ v_tile.T": "acc, alpha, p, v_tile",
-    "l = l + p.sum(axis=1, keepdims=True)": "l, p",
-    "acc = acc + p @ v_tile.T": "acc, p, v_tile",
-    "s = scale * (q[b, h * G : (h + 1) * G] @ taken(k, b, h, keys))": (
-        "scale, q, b, h, G, taken, k, keys"
-    ),
-    "s = where(keys >= lengths[b], LOWEST, s)": "keys, lengths, b, LOWEST, s",
-    "values = where(keys >= lengths[b], 0, taken(v, b, h, keys))": "keys, lengths, b, taken, v, h",
-}
-"""Lines that the texts of most mistakes have as they are, and what each reads: what comes before a
-mistake is the same in all of them."""
+_MOSTLY_RIGHT = (
+    "m = full((G, 1), LOWEST)",
+    "l = zeros((G, 1))",
+    "acc = zeros((G, d))",
+    "q_tile = q[b, h * G : (h + 1) * G]",
+    "entry = block_table[b][keys // block]",
+    "at = keys % block",
+    "k_tile = pick(k_blocks, entry, h, at).T",
+    "v_tile = pick(v_blocks, entry, h, at).T",
+    "raw = q_tile @ k_tile",
+    "qk = scale * raw",
+    "padding = keys >= lengths[b]",
+    "qk = where(padding, LOWEST, qk)",
+    "v_tile = where(padding, 0, v_tile)",
+    "m_tile = qk.max(axis=1, keepdims=True)",
+    "m_new = maximum(m, m_tile)",
+    "m = maximum(m, m_tile)",
+    "alpha = exp(m - m_new)",
+    "p = exp(qk - m_new)",
+    "p = exp(qk - m)",
+    "l = l * alpha + p.sum(axis=1, keepdims=True)",
+    "acc = acc * alpha + p @ v_tile.T",
+    "l = l + p.sum(axis=1, keepdims=True)",
+    "acc = acc + p @ v_tile.T",
+    "s = scale * (q[b, h * G : (h + 1) * G] @ taken(k, b, h, keys))",
+    "s = where(keys >= lengths[b], LOWEST, s)",
+    "values = where(keys >= lengths[b], 0, taken(v, b, h, keys))",
+)
+"""Lines that the texts of most mistakes have as they are: what comes before a mistake is the same
+in all of them."""
+_REPLACED = ("taken", "pick")  # functions that `sharing` puts others in place of
 
 
-def _compute(line: str, given: str) -> Callable[..., F32]:
-    """A line as a function of what it reads."""
-    made: Callable[..., F32] = eval(f"lambda {given}: {line[line.index(' = ') + 3 :]}", {**_NAMES})
-    return made
+def _reads(value: str) -> list[str]:
+    """The names that a text's expression reads, without the functions that are the same in all."""
+    names = (node.id for node in ast.walk(ast.parse(value)) if isinstance(node, ast.Name))
+    return [name for name in dict.fromkeys(names) if name not in _NAMES or name in _REPLACED]
 
 
-_OFTEN = {line: i for i, line in enumerate(_MOSTLY_RIGHT)}
-_CALLS = [
-    (line[: line.index(" = ")], f"same[{i}]({given})")
-    for i, (line, given) in enumerate(_MOSTLY_RIGHT.items())
-]
-_COMPUTE = [_compute(line, given) for line, given in _MOSTLY_RIGHT.items()]
+def _shared(line: str, i: int) -> tuple[str, Callable[..., F32]]:
+    """A line that calls the i-th of the functions `same` instead, and that function."""
+    name, _, value = line.partition(" = ")
+    given = ", ".join(_reads(value))
+    compute: Callable[..., F32] = eval(f"lambda {given}: {value}", {**_NAMES})
+    return f"{name} = same[{i}]({given})", compute
+
+
+_SHARED = {line: _shared(line, i) for i, line in enumerate(_MOSTLY_RIGHT)}
+_COMPUTE = [compute for _, compute in _SHARED.values()]
 _NAMES["same"] = _COMPUTE

@@ -225,7 +225,8 @@ v_tile = pick(v_blocks, entry, h, at).T
 """
 ONE_PASS = _filled(_ONE_PASS, tile=_TILE)
 PASSES = _filled(_PASSES, scores=_SCORES)
-_READ = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
+READ = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
+"""How a text reads the columns of a tile, of K or of V."""
 _IN_BLOCKS = r"pick(\1_blocks, block_table[b][keys // block], h, keys % block).T"
 PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
 AVERAGES = (
@@ -255,7 +256,7 @@ def texts(attention: Attention, blocks: bool = False) -> tuple[str, ...]:
     if attention.splits:
         return SPLITS_IN_TURN, SPLITS_AT_ONCE
     if blocks:
-        return PAGED, *(_READ.sub(_IN_BLOCKS, text) for text in (PASSES, STATES_IN_TURN))
+        return PAGED, *(READ.sub(_IN_BLOCKS, text) for text in (PASSES, STATES_IN_TURN))
     return ONE_PASS, PASSES, STATES_IN_TURN
 
 
