@@ -361,6 +361,8 @@ def _tiling(
     """The tile width, the unit of m, and whether there are fewer updates than tiles: the last ones
     are not visited."""
     shown, incomplete = _shown_widths(instructions, attention)
+    if attention.load:
+        shown, incomplete = [attention.load, *shown], True
     n, likely = attention.n, widths(instructions, attention)
     counts = {name: max(len(row) for row in rows) for name, rows in series.items()}
     several = max(counts.values()) > 1
