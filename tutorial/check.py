@@ -182,7 +182,9 @@ def _check(
     if any(answer.wrong for answer in answers):
         return _diagnosed(lesson, replays, answers, results, families)
     fewest = computed.fewest(results)
-    not_computed = computed.refused(lesson, kernel, fewest)
+    not_computed = computed.refused(lesson, kernel, fewest) or computed.recited(
+        lesson, replays.tried_on(fewest)
+    )
     if not_computed is not None:
         seen = Result(fewest.case, run=fewest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
