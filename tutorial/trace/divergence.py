@@ -108,13 +108,16 @@ def view(
     and the state. `made` gives the run's instructions, where somebody keeps them. The keys of that
     view are in the order in which the kernel took them; where that is unknown there is no state."""
     found: list[tuple[Attention, Observed | None]] = []
-    for own in reads.as_read(run, whole, views):
+    orders = reads.as_read(run, whole, views)
+    for own in orders:
         observed = None if own is None else observe(run, own, made)
         if (
             own is not None
             and observed is not None
             and first(observed, own, states) is None
             and len(observed.heads) == own.n_q_heads
+            # where the order is unknown, the last of several updates says nothing of the tiles
+            and (orders[0] is not None or observed.updates == observed.tiles)
         ):
             return own, observed
         found.append((views[0] if own is None else own, observed))

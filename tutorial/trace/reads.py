@@ -124,7 +124,7 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
         return [splitting.held(whole, keys), *views]
     order = tiles(made, whole.n)
     if order is None:
-        return list(views)
+        return _of_some(whole, made, views) if made else list(views)
     again = [load.keys for load in made if load.head == made[0].head]
     passes = [again[i : i + len(order)] for i in range(0, len(again), len(order))]
     if any(complete(own, whole.n) and not _same(own, order) for own in passes):
@@ -137,6 +137,32 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     if np.array_equal(taken, np.arange(whole.n)):
         return list(views)
     return [_taken(whole, taken) if even else None]
+
+
+def _of_some(
+    whole: Attention, made: Sequence[Load], views: Sequence[Attention]
+) -> list[Attention | None]:
+    """The views where the loads do not bring every key once. Tiles of equal width come in their
+    order, and the keys of no load after them; else the order is unknown, unless a view fits all the
+    same: what was read twice may have been masked."""
+    by_head: dict[int, list[Keys]] = {}
+    for load in made:
+        by_head.setdefault(load.head, []).append(load.keys)
+    own = by_head[made[0].head]
+    seen: set[int] = set()
+    once: list[Keys] = []
+    for keys in own:
+        if seen & set(keys.tolist()):
+            break
+        seen |= set(keys.tolist())
+        once.append(keys)
+    again = [keys for _ in range(len(own) // len(once)) for keys in once]
+    alike = all(_same(again, other) for other in by_head.values())
+    if not alike or len({len(keys) for keys in once}) > 1:
+        return [None, *views]
+    rest = np.setdiff1d(np.arange(whole.n), np.concatenate(once))
+    taken = np.concatenate([*once, rest])
+    return list(views) if np.array_equal(taken, np.arange(whole.n)) else [_taken(whole, taken)]
 
 
 def _taken(whole: Attention, order: Keys) -> Attention:

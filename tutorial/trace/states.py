@@ -75,6 +75,8 @@ class Observed:
     passes: bool = False
     at_once: bool = False
     seen: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    updates: int = 0
+    """How often the kernel wrote what it wrote most often."""
 
     @property
     def tiles(self) -> int:
@@ -144,8 +146,19 @@ def observe(
         # made once, before the sums: it holds for all
         values["m"] = np.broadcast_to(values["m"][-1:], values["m"].shape)
         seen["m"] = np.ones_like(seen["m"])
+    updates = max(len(row) for rows in series.values() for row in rows)
     return Observed(
-        width, heads, start, values["m"], values["l"], values["acc"], unit, passes, at_once, seen
+        width,
+        heads,
+        start,
+        values["m"],
+        values["l"],
+        values["acc"],
+        unit,
+        passes,
+        at_once,
+        seen,
+        updates,
     )
 
 

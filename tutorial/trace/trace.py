@@ -139,9 +139,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
     attention, observed = divergence.view(run, whole, views, lesson.states)
     if observed is None and reads.as_read(run, whole, views)[0] is None:
         return nothing(
-            "The kernel takes its keys in tiles of different sizes and not from the first to the "
-            "last, or in another order in every pass: which of them an update saw is not known, so "
-            "no state is shown."
+            "Which keys an update saw is not known, so no state is shown: the kernel reads some keys "
+            "twice or never, or its tiles have different sizes and are not in order, or each pass "
+            "takes them in another order."
         )
     if observed is None:
         return nothing(_no_names(run))

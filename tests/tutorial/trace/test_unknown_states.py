@@ -29,7 +29,41 @@ def test_passes_over_the_keys_in_different_orders_show_no_state(tmp_path):
     text = solution(2).replace(first_pass, first_pass.replace("ds(i", "ds((n // TILE - 1 - i)"), 1)
     shown = trace(2, load(2, text, tmp_path), "ascending")
     assert not len(shown)
-    assert "in another order in every pass" in str(shown)
+    assert "each pass takes them in another order" in str(shown)
+
+
+LOOP = "nl.sequential_range(n // TILE)"
+
+
+@pytest.mark.parametrize(
+    ("loop", "tiles", "left"),
+    [
+        ("nl.static_range(1, n // TILE)", range(1, 8), [0]),
+        ("nl.static_range(0, n // TILE, 2)", range(0, 8, 2), [1, 3, 5, 7]),
+    ],
+)
+def test_the_tiles_that_a_loop_visits_come_first_and_those_it_leaves_out_have_no_state(
+    loop, tiles, left, tmp_path
+):
+    rows = trace(3, load(3, changed(solution(3), (LOOP, loop)), tmp_path), "ascending").rows
+    places = [128 * tile for tile in (*tiles, *left)]
+    assert [row.keys for row in rows] == [f"{first}..{first + 127}" for first in places]
+    visited = [row.m_new is not None and row.l is not None for row in rows]
+    assert visited == [True] * len(tiles) + [False] * len(left)
+    assert all(row.m_new == pytest.approx(row.tile_max, rel=1e-6) for row in rows[: len(tiles)])
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        (3, ("nl.ds(i * TILE, TILE)", "nl.ds(i * TILE // 2, TILE)")),
+        (5, ("w = min(TILE, n - i * TILE)", "w = min(TILE // 2, n - i * TILE)")),
+    ],
+)
+def test_keys_that_are_read_twice_or_never_show_no_state(stage, changes, tmp_path):
+    shown = trace(stage, load(stage, changed(solution(stage), changes), tmp_path), "random")
+    assert not len(shown)
+    assert "the kernel reads some keys twice or never" in str(shown)
 
 
 def test_a_sum_that_is_cleared_in_every_tile_is_shown_tile_by_tile(tmp_path):
