@@ -151,6 +151,15 @@ class Recorded:
         """Whether one of them gives infinity."""
         return any(bool((x == np.inf).any()) for x in self._exps)
 
+    @cached_property
+    def _breaks_in(self) -> float:
+        """How many elements the first result on chip with an infinity or a NaN has."""
+        assert self.trial is not None
+        run = self.trial.result.run
+        made = zip(executed(run), run.results, strict=True)
+        broken = (x.size for one, x in made if one.dst[0].space != "hbm" and _breaks(x))
+        return next(broken, math.inf)
+
     def _may_be_alpha(self, ran: evaluation.Ran) -> bool:
         """Whether the kernel computes a twin's alpha where it is wrong (where it is right, alpha
         may only say that m started low), and no factor of a row overflows in place of the twin's
@@ -162,9 +171,7 @@ class Recorded:
         share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
         if share is not None and share < MOST and self.trial.wrong:
             return False
-        first = self.evidence.overflow
-        few = first and math.prod(first[1].dst[0].shape) <= self.trial.problem.n_q_heads
-        return not (few and _overflow(ran) == "tile")
+        return self._breaks_in > self.trial.problem.n_q_heads or _overflow(ran) != "tile"
 
     def _may_be_p(self, ran: evaluation.Ran) -> bool:
         """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
@@ -290,6 +297,11 @@ class Recorded:
 
 def _finite(numbers: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(numbers).all())
+
+
+def _breaks(numbers: NDArray[Any]) -> bool:
+    """Whether there is a NaN or an infinity above all numbers."""
+    return bool(np.isnan(numbers).any() or (numbers == np.inf).any())
 
 
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

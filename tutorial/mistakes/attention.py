@@ -25,6 +25,10 @@ max is not the max of what exp sees.
 The scale is applied to the scores but not to the max subtracted from them: both must be scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         {|& alpha = exp(scale * m - m_new)}
+== max scaled twice
+The max is scaled twice and the scores once: subtract m as it is, p = exp(qk - m).
+    p = exp(qk - m@) => p = exp(qk - scale * m@) {|& alpha = exp(m - scale * m_new)}
+    m_tile = scale * qk.max(axis=1, keepdims=True)
 == scale missing in some tiles [tiles]
 The scale is missing in some of the tiles, the first one or those after it: every tile needs the
 same qk = softmax_scale * q^T k.
@@ -229,7 +233,8 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
 == m is a minimum
-m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
+m stays at its start, or takes the smaller of the old m and the tile's max, or something between
+them: it must take the larger.
     m_new = minimum(m, m_tile) {if t else m_tile|}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == l not rescaled

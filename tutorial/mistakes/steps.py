@@ -52,7 +52,8 @@ Only one tile of every step is in the sum of the weights: acc counts the others,
 The last keys of every step are left out of the weighted sum: l counts them, acc must too.
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,
         {:-128|turned(len(keys), 0)[:-128]}].T
-    acc = acc * alpha + p[:, : max(len(keys) - 128, 128)] @ v_tile[:, : max(len(keys) - 128, 128)].T
+    acc = acc * alpha => part = slice({max(len(keys) - 128, 128)|max(len(keys) // 2, 128)}); acc =
+        acc * alpha + p[:, part] @ v_tile[:, part].T
 == a max for each part of a step [tiles]
 p is formed with a max of a part of the step, a tile's or a partition's own: all weights of a step
 must be relative to the same m_new.

@@ -43,6 +43,7 @@ _MORE = ("-{}", "2 * {}", "0.5 * {}", "abs({})", "{} * scale", "{} * alpha", "{}
 _LOOPS = ("[1:]", "[:-1]", "[:1]", "[-1:]", "[::2]", "[1::2]", "[::-1]")
 _HALVES = ("[: len(tiles) // 2]", "[len(tiles) // 2 :]")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_OF_K = re.compile(r"\bk(?=_tile|_blocks|\[)")
 _SIZES = ("scale", "G", "per", "d", "n", "B", "Hq", "Hkv", "len", "tiles", "pass")
 _FUNCTIONS = ("abs", "exp2", "square", "min", "max", "sum", "mean", "minimum", "maximum", "ones")
 _GIVEN = {*_SIZES, *_FUNCTIONS}
@@ -66,7 +67,7 @@ def slips(text: str) -> tuple[Slip, ...]:
     lines = text.splitlines()
     known = {*_WORD.findall(text), *_GIVEN}
     found: dict[str, Slip] = {}
-    for made in (_without, _changed, _everywhere, _elsewhere):
+    for made in (_without, _changed, _changed_alike, _everywhere, _elsewhere):
         for i in range(len(lines)):
             for new, told in made(lines, i):
                 changed = "\n".join(new) + "\n"
@@ -111,6 +112,22 @@ def _changed(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
         return
     for new in news:
         yield _replaced(lines, i, new), f"with `{new}` instead of {_shown(lines, i)}"
+
+
+def _changed_alike(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
+    """One change in all lines that read like line i, or in what is read of K and of V."""
+    old, bare = lines[i].strip(), [line.strip() for line in lines]
+    if not _is_step(lines[i]) or bare.index(old) < i:
+        return
+    if bare.count(old) > 1:
+        for new in _variants(old):
+            made = [line.replace(old, new) for line in lines]
+            yield made, f"with `{new}` instead of every `{old}`"
+    of_v = _OF_K.sub("v", old)
+    if of_v != old and of_v in bare:
+        for new in _variants(old):
+            both = (line.replace(old, new).replace(of_v, _OF_K.sub("v", new)) for line in lines)
+            yield list(both), f"with `{new}` instead of `{old}`, and {of_v[:1]} likewise"
 
 
 def _variants(line: str) -> Iterator[str]:
