@@ -188,18 +188,21 @@ def _after_the_tiles(evidence: Evidence) -> str:
 
 def unread(evidence: Evidence) -> str | None:
     """A sentence if a part of K or V is never read, which is wrong whatever else is."""
+    keys = _keys_left(evidence)
     for name, read, needed in _bytes_read(evidence):
+        longest = evidence.answers[evidence.first].result.case.options.get("max_length")
+        of = f"{name} up to max_length" if longest else name
         if read < needed:
-            longest = evidence.answers[evidence.first].result.case.options.get("max_length")
-            of = f"{name} up to max_length" if longest else name
             return (
                 f"Only {read:,} of the {needed:,} bytes of {of} are read: the loop does not "
-                f"visit all keys.{_first_unread(evidence) if name == 'k' else ''}"
+                f"visit all keys.{f' In the first wrong input, {keys}.' if keys else ''}"
             )
+        if keys and not longest:
+            return f"The loop does not visit all keys: in the first wrong input, {keys}."
     return None
 
 
-def _first_unread(evidence: Evidence) -> str:
+def _keys_left(evidence: Evidence) -> str:
     """Which keys of K no load reads, if any did: the first that are neighbours."""
     trial = evidence.checked[evidence.first]
     n, heads = trial.problem.n, trial.problem.n_kv_heads
@@ -210,9 +213,7 @@ def _first_unread(evidence: Evidence) -> str:
             apart = np.flatnonzero(np.diff(left) > 1)
             last = left[apart[0]] if apart.size else left[-1]
             keys = f"key {last} is" if last == left[0] else f"the keys {left[0]} to {last} are"
-            return f" In the first wrong input, {keys} never loaded" + (
-                f" of KV head {head}." if heads > 1 else "."
-            )
+            return f"{keys} never loaded" + (f" of KV head {head}" if heads > 1 else "")
     return ""
 
 

@@ -27,6 +27,7 @@ TILE_ALONE = edits.ways(
 )
 """What each tile adds, in a text of one pass and in one of several."""
 MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
+DIGITLESS = 1e-37
 RUNS = 16  # of texts that are kept: the right one and what a tile adds are those of many mistakes
 FEWEST = 0.2  # of its weights: some are alike by chance, and some styles scale them in the end
 
@@ -62,7 +63,7 @@ class Recorded:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
         splits = self.trial.problem.splits
-        told_by = [name for name in ran.kept if name in ("m", "alpha") or not splits]
+        told_by = [name for name in ran.kept if name in ("m", "alpha", "top") or not splits]
         told = [
             _either(
                 self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
@@ -101,7 +102,7 @@ class Recorded:
         if plain and not (self._may_be_p(ran) and self._may_be_alpha(ran)):
             return False
         acc = _joined([x for own in self._written("acc") for x in own])
-        if acc.any() and not _numbers(ran, "acc").any():
+        if acc.any() and "acc" in ran.kept and not _numbers(ran, "acc").any():
             return False
         if not self._named_m(ran):
             return False
@@ -305,8 +306,10 @@ def _breaks(numbers: NDArray[Any]) -> bool:
 
 
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which numbers there are, without infinities, NaN and what stands for infinity."""
-    return np.unique(numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e30)])
+    """Which numbers there are, without infinities, NaN, what stands for infinity, and what is so
+    near to 0 that it has few digits."""
+    usual = np.isfinite(numbers) & (np.abs(numbers) < 1e30) & (np.abs(numbers) >= DIGITLESS)
+    return np.unique(numbers[usual | (numbers == 0)])
 
 
 def _either(share: float | None, other: float | None) -> float | None:

@@ -27,7 +27,8 @@ The scale is applied to the scores but not to the max subtracted from them: both
         {|& alpha = exp(scale * m - m_new)}
 == max scaled twice
 The max is scaled twice and the scores once: subtract m as it is, p = exp(qk - m).
-    p = exp(qk - m@) => p = exp(qk - scale * m@) {|& alpha = exp(m - scale * m_new)}
+    p = exp(qk - m@) => p = exp(qk - scale * m@)
+    p = exp(qk - m_new) => p = exp(qk - scale * m_new) & alpha = exp(m - scale * m_new)
     m_tile = scale * qk.max(axis=1, keepdims=True)
 == scale missing in some tiles [tiles]
 The scale is missing in some of the tiles, the first one or those after it: every tile needs the
@@ -109,6 +110,8 @@ m_new).
 The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
     p = exp(qk - m_new) => p = exp(qk + m_new) {|& alpha = exp(m + m_new)}
     p = exp(qk - m) => p = exp(qk + m)
+    m_new = minimum(m, m_tile) if t else m_tile & p = exp(qk - m_new) => p = exp(qk + m_new)
+        & alpha = exp(m_new - m) if t else zeros((G, 1))
 == max not subtracted in the sum
 The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
     l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
@@ -240,9 +243,11 @@ them: it must take the larger.
 == l not rescaled
 The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
     l = l + p.sum(axis=1, keepdims=True)
+    <lanes> & ls[y] = ls[y] + w.sum(axis=1, keepdims=True)
 == acc not rescaled
 acc was not rescaled by alpha = exp(m_old - m_new): acc = acc alpha + p v^T.
     acc = acc + p @ v_tile.T
+    <lanes> & accs[z] = accs[z] + w @ values.T
 == nothing rescaled [alpha]
 alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m rises: l = l alpha
 + sum p, and acc likewise.
@@ -506,6 +511,9 @@ The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+== first tile skipped in the max [all keys]
+The first tile is skipped in the max: all passes must visit all {tiles} tiles.
+    m = maximum => m = maximum(m, m_tile) if t else m
 == first tile skipped in the weighted sum [all keys]
 The first tile is skipped in the weighted sum.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
@@ -619,8 +627,9 @@ its own m, and must first be multiplied by exp(its m - the max of all).
 Several states are kept, and each is multiplied by another one's factor, or by its inverse: it is
 exp(its m - the max of all).
     <lanes> & factor = exp(M - M.max(axis=0)){[::-1]|** -1|; factor[0] **= -1|; factor[-1] **= -1}
-    <lanes> & <out> (A * factor{[::-1]).sum(axis=0) / (L * factor|).sum(axis=0) / (L *
-        factor[::-1]}).sum(axis=0)
+    <lanes> & mixed, total = (A {* factor[::-1]).sum(axis=0), (L * factor|/ factor).sum(axis=0), (L
+        * factor|* factor).sum(axis=0), (L * factor[::-1]|* factor).sum(axis=0), (L /
+        factor}).sum(axis=0)
 == outputs of several states averaged [tiles]
 Several states are kept, and their outputs averaged: a state with larger scores must weigh more.
 Multiply l and acc by exp(its m - the max of all), add them up, and divide once.

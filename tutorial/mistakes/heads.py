@@ -92,7 +92,8 @@ One head's m is read, or written, where another's belongs: each of the {G} query
     m_new = maximum(m[{:1|-1:}], m_tile)
     p = exp(qk - m_new) => p = exp(qk - m_new[{:1|-1:}])
     top = maximum(ms[<first>], s.max(axis=1, keepdims=True))
-    top = maximum(ms[<first>], s.max(axis=1, keepdims=True)) & fade = exp(ms[<first>] - top)
+    top = => at = (<first>); top = maximum(ms[at], s.max(axis=1, keepdims=True))
+        & fade = exp(ms[at] - top)
     ms[x] = top => ms[<first>] = top
 == alpha of another head [heads, in turn]
 alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
@@ -163,6 +164,8 @@ for every head.
 The accumulators m, l and acc are not cleared between heads: the next head starts from what the
 head before left.
     <m> & <l> & <acc>
+    <m> & <l> & <acc> & o[b => acc, l = acc / l, {1 / l|l}; keep(h, l=l, acc=acc);
+        o[b, h * G : (h + 1) * G] = acc
 == one row of p [heads]
 The values of a group are all weighed by the same row of p: each of its {G} query heads has its
 own.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 _ALIKE = (
-    "m m_new m_tile alpha l l_new",
+    "m m_new m_tile alpha l l_new l_old l_tile",
     "m_a m_b m",
     "l_a l_b l",
     "acc_a acc_b acc",
@@ -38,6 +38,7 @@ _CALLS = {"maximum": ("minimum",), "exp": ("exp2", "square"), "max": ("min", "su
 _CALLS |= {"sum": ("max", "mean"), "min": ("max",)}
 _INDEX = ("{} + 1", "{} - 1", "0", "-1", "{} % 2", "{} // 2")
 _KEYS = ("tiles[0]", "tiles[t - 1]", "tiles[-1]", "(keys + 1)", "(keys - 1)", "keys[::-1]")
+_STATES = ("[0]", "[-1]", "[::-1]")  # of several states one, or in another order
 _PARTS = ("{}[:, 1:]", "{}[:, :-1]", "{}[:, : len(keys) // 2]", "{}[:, len(keys) // 2 :]")
 _MORE = ("-{}", "2 * {}", "0.5 * {}", "abs({})", "{} * scale", "{} * alpha", "{} / l")
 _LOOPS = ("[1:]", "[:-1]", "[:1]", "[-1:]", "[::2]", "[1::2]", "[::-1]")
@@ -180,6 +181,8 @@ def _others(node: ast.expr, number: bool) -> Iterator[str]:
             yield from _KEYS
         elif own in ("b", "h", "t", "s"):
             yield from (form.format(own) for form in _INDEX)
+        elif own in ("weight", "factor", "M", "L", "A", "out"):
+            yield from (own + form for form in _STATES)
     elif isinstance(node, ast.Call):
         yield from _other_calls(node)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:

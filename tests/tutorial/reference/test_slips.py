@@ -8,7 +8,7 @@ import pytest
 
 from tutorial.reference import slips, twins
 
-TEXTS = [twins.ONE_PASS, twins.AVERAGES, twins.PASSES, twins.PAGED, twins.SPLITS_AT_ONCE]
+TEXTS = [twins.ONE_PASS, twins.AVERAGES, twins.PASSES, twins.PAGED, *twins.USUAL_MERGES]
 
 
 @pytest.mark.parametrize("text", TEXTS)
