@@ -194,9 +194,9 @@ class Evidence:
 
     @cached_property
     def fills(self) -> list[float]:
-        """The negative numbers that results of the kernel hold again and again, or that it fills
-        tiles with, the most frequent first: m starts there, or the scores of the padding are set
-        to one of them."""
+        """The negative numbers that the kernel fills tiles with, and those that its results hold
+        again and again, the most frequent first: m starts there, or the scores of the padding are
+        set to one of them."""
         run = None if self.recorded is None else self.recorded.result.run
         counts: Counter[float] = Counter()
         for made, result in () if run is None else zip(run.instructions, run.results, strict=True):
@@ -204,7 +204,7 @@ class Evidence:
             low = result[(result < -0.5) & (result > -1e8)]
             if low.size >= OFTEN or filled:  # of most results none is; to sort all takes long
                 numbers, times = np.unique(low, return_counts=True)
-                often = (times >= OFTEN) | filled
+                often, times = (times >= OFTEN) | filled, times + (filled << 20)
                 counts.update(
                     dict(zip(numbers[often].tolist(), times[often].tolist(), strict=True))
                 )

@@ -137,7 +137,9 @@ class Recorded:
     def _named_m(self, ran: evaluation.Ran) -> bool:
         written = self._written("m")
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
-        return not made.size or self._may_be_m(_numbers(ran, "m"), made, last, "alpha" in ran.kept)
+        online = "alpha" in ran.kept
+        twin = _numbers(ran, "m" if online or "top" not in ran.kept else "top")
+        return not made.size or self._may_be_m(twin, made, last, online)
 
     @cached_property
     def _exps(self) -> list[NDArray[Any]]:
@@ -197,7 +199,7 @@ class Recorded:
     ) -> bool:
         """Whether a kernel whose m holds these numbers, and some `last`, can hold a twin's maxima:
         as they are, unscaled, negated or as powers of two. Several passes may take their max in
-        other parts."""
+        other parts, and the twin's is the last one then."""
         if not twin.size:
             return True  # of a merge alone
         kept, shown = _usual(twin), _usual(made)
@@ -208,8 +210,10 @@ class Recorded:
             # both stay at their starts: any number, but 0 is not another
             return bool(kept.any() == shown.any())
         beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
-        if not online or beyond:
+        if beyond:
             return True  # it read what the twin did not
+        if not online:
+            return not _usual(last).size or self._most(kept, _usual(last))
         if not shown.any():
             return len(made) == len(last)  # filled once, and never used
         return self._most(kept, shown, _usual(last))

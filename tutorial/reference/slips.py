@@ -194,11 +194,25 @@ def _others(node: ast.expr, number: bool) -> Iterator[str]:
                 yield _unparsed(f"({left}) {sign} ({right})")
         if own_sign == "+":
             yield f"maximum({left}, {right})"
+        yield from _otherwise_grouped(node)
         if own_sign in "-/":
             yield _unparsed(f"({right}) {own_sign} ({left})")
     fixed = own.startswith(("full(", "zeros(", "where("))
     if not (number or fixed) and isinstance(node, (ast.BinOp, ast.Call, ast.Name)):
         yield from (_unparsed(form.format(f"({own})")) for form in _MORE)
+
+
+def _otherwise_grouped(node: ast.BinOp) -> Iterator[str]:
+    """a * b + c as (a + c) * b, and (a + c) / b as a / b + c or a + c / b."""
+    if not (isinstance(node.left, ast.BinOp) and type(node.left.op) in _OPERATORS):
+        return
+    a, b, c = (ast.unparse(x) for x in (node.left.left, node.left.right, node.right))
+    inner, outer = _OPERATORS[type(node.left.op)], _OPERATORS[type(node.op)]
+    if outer in "+-" and inner in "*/":
+        yield _unparsed(f"(({a}) {outer} ({c})) {inner} ({b})")
+    if outer in "*/" and inner in "+-":
+        yield _unparsed(f"({a}) {outer} ({c}) {inner} ({b})")
+        yield _unparsed(f"({a}) {inner} ({b}) {outer} ({c})")
 
 
 def _unparsed(text: str) -> str:
