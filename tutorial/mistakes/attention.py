@@ -389,8 +389,9 @@ acc is multiplied by l; it must be divided by it: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc * l
     o[0] => o[0] = acc * l
 == divided by m
-acc is divided by m, the max; it must be divided by l, the sum of the weights: o = acc / l.
-    o[b => o[b, h * G : (h + 1) * G] = acc / m
+acc is divided by m, the max, or by -m; it must be divided by l, the sum of the weights: o = acc /
+l.
+    <out> acc / {m|-m}
     o[0] => o[0] = acc / m
 == division turned round
 l is divided by acc: it is the other way round, o = acc / l.
@@ -588,6 +589,8 @@ A tile of K, of V or of both begins before the one before it ends: tile i must b
 width of a tile.
     @_tile = @[b, h][:, t * <less> + arange(len(keys))]
     @_tile = @[b, h][:, keys - t * max(len(keys) - 128, 0)]
+    for t, keys => for t, keys in enumerate([i + arange(len(tiles[0])) for i in range(0, n -
+        len(tiles[0]) + 1, max(len(tiles[0]) // 2, 1))]):
     for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
 == V a key off

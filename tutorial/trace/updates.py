@@ -138,7 +138,7 @@ def _inverts(write: Any, instructions: Sequence[Any]) -> bool:
 
 
 def _undivided(life: Lifetime, instructions: Sequence[Any]) -> Lifetime:
-    """A lifetime without the division by l in its place after the last tile: it is no update."""
+    """A lifetime without the division by l after the last tile, which does not update acc."""
     *before, last = life.indices
     if not before or any(_divides(i, instructions) for i in before):
         return life
