@@ -25,7 +25,7 @@ max is not the max of what exp sees.
 The scale is applied to the scores but not to the max subtracted from them: both must be scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         {|& alpha = exp(scale * m - m_new)}
-== max scaled twice
+== max scaled twice [recorded]
 The max is scaled twice and the scores once: subtract m as it is, p = exp(qk - m).
     p = exp(qk - m@) => p = exp(qk - scale * m@)
     p = exp(qk - m_new) => p = exp(qk - scale * m_new) & alpha = exp(m - scale * m_new)
@@ -512,7 +512,7 @@ The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
-== first tile skipped in the max [all keys]
+== first tile skipped in the max [all keys, recorded]
 The first tile is skipped in the max: all passes must visit all {tiles} tiles.
     m = maximum => m = maximum(m, m_tile) if t else m
 == first tile skipped in the weighted sum [all keys]
