@@ -62,7 +62,10 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     moved = placing.moved(evidence, FITS if stage.tolerance is None else FITS_SHORT)
     if moved is not None:
         return _report(evidence, evidence.first, "rows exchanged", moved)
-    slip = matching.slipped(evidence) if evidence.told_by_numbers else None
+    unread = placing.unread(evidence)
+    if unread is not None and evidence.problems[evidence.first].lengths is None:
+        return _report(evidence, evidence.first, "keys never read", unread)
+    slip = matching.slipped(evidence)
     if slip is not None:
         made = slip.candidate.mistake
         return _report(evidence, evidence.first, made.key, SLIP.format(made.sentence))

@@ -194,15 +194,17 @@ class Evidence:
 
     @cached_property
     def fills(self) -> list[float]:
-        """The negative numbers that results of the kernel hold again and again, the most frequent
-        first: the padding's scores are set to one of them, where they are set to a number."""
+        """The negative numbers that the kernel fills tiles with, and those that its results hold
+        again and again, the most frequent first: m starts there, or the scores of the padding are
+        set to one of them."""
         run = None if self.recorded is None else self.recorded.result.run
         counts: Counter[float] = Counter()
-        for result in () if run is None else run.results:
+        for made, result in () if run is None else zip(run.instructions, run.results, strict=True):
+            filled = made.op == "memset"  # the start of m is one of them
             low = result[(result < -0.5) & (result > -1e8)]
-            if low.size >= OFTEN:  # of most results none is; to sort all takes long
+            if low.size >= OFTEN or filled:  # of most results none is; to sort all takes long
                 numbers, times = np.unique(low, return_counts=True)
-                often = times >= OFTEN
+                often, times = (times >= OFTEN) | filled, times + (filled << 20)
                 counts.update(
                     dict(zip(numbers[often].tolist(), times[often].tolist(), strict=True))
                 )

@@ -4,6 +4,7 @@ kernel was run on."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
@@ -14,26 +15,31 @@ import numpy as np
 from ..mistakes import known
 from ..reference import edits, slips, twins
 from ..reference.mistake import Mistake
+from ..trace import reads
 from .candidate import Candidate, Match, same_kind
-from .evidence import FAR_BELOW, Evidence
+from .evidence import FAR_BELOW, Evidence, is_exp
 from .recorded import Recorded
 from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
 from .trial import trial as tried_on
 
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
+_LEFT = re.compile(r"\bleft\(\"\w+\", None")  # what the head before left there
+NEARLY_ALL = 0.9  # of what a twin keeps
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
 def methods(evidence: Evidence) -> list[tuple[str, ...]]:
-    """The texts to look at, and those to look at after them: a stage's own method comes first."""
+    """The texts to look at, and those to look at after them: a stage's own method comes first, with
+    the states of all heads at once where a kernel keeps them so."""
     problem = evidence.trials[0].problem
     texts = twins.texts(problem, "k_blocks" in evidence.trials[0].case.args)
     if problem.splits:
         return [texts, twins.MERGES]
     passes = evidence.stage.number < 3 and not evidence.alpha_formed
-    own = twins.PASSES if passes else texts[0]
-    others = tuple(text for text in texts if text != own)
-    return [(own,), others] if others else [(own,)]
+    own = [twins.PASSES if passes else texts[0]]
+    own += [twins.STATES_IN_TURN] if at_once(evidence) else []
+    others = tuple(text for text in texts if text not in own)
+    return [tuple(own), others] if others else [tuple(own)]
 
 
 def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
@@ -42,6 +48,7 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
     problem = evidence.trials[0].problem
     several = any(trial.problem.heads_a_part > 1 for trial in evidence.trials)
     tiled = any(trial.problem.n > LANES for trial in evidence.trials)
+    one_by_one = not at_once(evidence)
     tried: set[tuple[str, bool]] = set()
     for mistake in known(evidence.stage, problem):
         if ("heads" in mistake.flags and not several) or ("tiles" in mistake.flags and not tiled):
@@ -50,9 +57,33 @@ def candidates(evidence: Evidence, texts: Sequence[str]) -> Iterator[Candidate]:
             for way in mistake.ways:
                 turns = (False, True) if "in turn" in mistake.flags else (False,)
                 for made, in_turn in product(_filled(edits.edited(text, way), evidence), turns):
-                    if (made + mistake.key, in_turn) not in tried:
+                    if (made + mistake.key, in_turn) not in tried and (
+                        one_by_one or not _LEFT.search(made)
+                    ):
                         tried.add((made + mistake.key, in_turn))
                         yield Candidate(mistake, made, text, in_turn)
+
+
+@lru_cache(maxsize=1)
+def at_once(evidence: Evidence) -> bool:
+    """Whether a kernel keeps the states of several KV heads at the same time."""
+    return any(map(_heads_at_once, evidence.trials))
+
+
+def _heads_at_once(trial: Trial) -> bool:
+    """Whether a kernel goes on with one head after it has begun another: exp comes before the last
+    of its loads of K, and these come back to a head."""
+    exps = (i for i, made in enumerate(trial.instructions) if is_exp(made))
+    loads = [
+        i
+        for i, made in enumerate(trial.instructions)
+        if any(source.name == trial.k_name for source in made.srcs)
+    ]
+    return (
+        bool(loads)
+        and next(exps, len(trial.instructions)) < loads[-1]
+        and reads.together(trial.loads)
+    )
 
 
 def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:
@@ -94,19 +125,45 @@ def recognised(evidence: Evidence) -> Match | None:
 
 def slipped(evidence: Evidence) -> Match | None:
     """The small change of the stage's own method that answers like the kernel; None if there is no
-    such one. It says no more than that, and is looked for where no known mistake fits."""
+    such one. It says no more than that, and is looked for where no known mistake fits. Where no
+    wrong row has a number in it, all that the kernel computes must be the change's as well."""
     order = _first_and_others(evidence)
-    if order is None:
+    if order is None or (evidence.silent and evidence.recorded is None):
         return None
     first, others = order
-    texts = methods(evidence)[0]
-    more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
-    texts = (*texts, *(more[text] for text in texts if text in more))
     tiling = next(first.tilings(), None)
     if tiling is None:
         return None
     tried = _quickest_first(evidence, first, others, tiling)
-    return _best(evidence, _matches(tried, _slips(texts), tiling))
+    for texts in _to_change(evidence):
+        matches = _matches(tried, _slips(texts), tiling)
+        if evidence.silent:
+            matches = [one for one in _possible(evidence, matches) if _computed(evidence, one)]
+        if matches:
+            return None if evidence.silent and _kinds(matches) > 1 else _best(evidence, matches)
+    return None
+
+
+def _to_change(evidence: Evidence) -> Iterator[Sequence[str]]:
+    """The texts whose small changes are looked for, those that are quick to try before others."""
+    texts = methods(evidence)[0]
+    if evidence.trials[0].problem.splits:
+        yield twins.USUAL_MERGES
+        seen = evidence.observed(evidence.first)
+        if (
+            seen is not None
+            and seen.acc is not None
+            and evidence.divergence(evidence.first) is None
+        ):
+            return  # the splits leave what they must
+    more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
+    yield (*texts, *(more[text] for text in texts if text in more))
+
+
+def _computed(evidence: Evidence, match: Match) -> bool:
+    """Whether a kernel computes nearly all that a candidate does, where it is wrong and where it is
+    right."""
+    return all(one.support(match) >= NEARLY_ALL for one in _seen(evidence))
 
 
 def _slips(texts: Sequence[str]) -> Iterator[Candidate]:

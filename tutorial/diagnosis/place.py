@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -185,26 +186,60 @@ def _after_the_tiles(evidence: Evidence) -> str:
     )
 
 
+def unread(evidence: Evidence) -> str | None:
+    """A sentence if a part of K or V is never read, which is wrong whatever else is."""
+    keys = _keys_left(evidence)
+    for name, read, needed in _bytes_read(evidence):
+        longest = evidence.answers[evidence.first].result.case.options.get("max_length")
+        of = f"{name} up to max_length" if longest else name
+        if read < needed:
+            return (
+                f"Only {read:,} of the {needed:,} bytes of {of} are read: the loop does not "
+                f"visit all keys.{f' In the first wrong input, {keys}.' if keys else ''}"
+            )
+        if keys and not longest:
+            return f"The loop does not visit all keys: in the first wrong input, {keys}."
+    return None
+
+
+def _keys_left(evidence: Evidence) -> str:
+    """Which keys of K no load reads, if any did: the first that are neighbours."""
+    trial = evidence.checked[evidence.first]
+    n, heads = trial.problem.n, trial.problem.n_kv_heads
+    for head in range(heads if trial.loads else 0):
+        read = [load.keys for load in trial.loads if load.head == head]
+        left = np.setdiff1d(np.arange(n), np.concatenate([*read, np.zeros(0, np.intp)]))
+        if left.size:
+            apart = np.flatnonzero(np.diff(left) > 1)
+            last = left[apart[0]] if apart.size else left[-1]
+            keys = f"key {last} is" if last == left[0] else f"the keys {left[0]} to {last} are"
+            return f"{keys} never loaded" + (f" of KV head {head}" if heads > 1 else "")
+    return ""
+
+
+def _bytes_read(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
+    """How many bytes of K and of V are read in the first failing case, and how many must be."""
+    answer = evidence.answers[evidence.first]
+    run, case = answer.result.run, answer.result.case
+    if run is None or "k_blocks" in case.args:
+        return
+    names = runner.parameter_names(evidence.kernel, evidence.stage)
+    longest = case.options.get("max_length")
+    for name in ("k", "v"):
+        size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name), 0)
+        yield name, read, size // case.args[name].shape[-1] * longest if longest else size
+
+
 def missing(evidence: Evidence) -> str | None:
     """A sentence if a part of K or V is never read, or read more often than the stage's method
     needs."""
-    answer = evidence.answers[evidence.first]
-    run, case = answer.result.run, answer.result.case
-    if run is None:
-        return None
+    case = evidence.answers[evidence.first].result.case
     if "k_blocks" in case.args:
         return _missed(evidence)
-    names = runner.parameter_names(evidence.kernel, evidence.stage)
-    for name in ("k", "v"):
-        size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name), 0)
-        longest = case.options.get("max_length")
-        needed = size // case.args[name].shape[-1] * longest if longest else size
-        if read < needed:
-            of = f"{name} up to max_length" if longest else name
-            return (
-                f"Only {read:,} of the {needed:,} bytes of {of} are read: the loop does not "
-                "visit all keys."
-            )
+    if said := unread(evidence):
+        return said
+    for name, read, _ in _bytes_read(evidence):
+        size = case.args[name].nbytes
         if read > 1.001 * size * evidence.stage.reads.get(name, 1):
             return (
                 f"{read:,} bytes of {name} are read, which has {size:,}: the loop visits some keys "

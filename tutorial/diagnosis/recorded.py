@@ -27,6 +27,7 @@ TILE_ALONE = edits.ways(
 )
 """What each tile adds, in a text of one pass and in one of several."""
 MOST = 0.75  # of the maxima of a twin, which its kernel must have kept
+DIGITLESS = 1e-37
 RUNS = 16  # of texts that are kept: the right one and what a tile adds are those of many mistakes
 FEWEST = 0.2  # of its weights: some are alike by chance, and some styles scale them in the end
 
@@ -62,7 +63,7 @@ class Recorded:
             return 0.0
         # sums of splits may be kept in many ways, divided or as one number with m
         splits = self.trial.problem.splits
-        told_by = [name for name in ran.kept if name in ("m", "alpha") or not splits]
+        told_by = [name for name in ran.kept if name in ("m", "alpha", "top") or not splits]
         told = [
             _either(
                 self._share(name, _but(ran, name, alone)), self._share(name, _numbers(ran, name))
@@ -101,7 +102,7 @@ class Recorded:
         if plain and not (self._may_be_p(ran) and self._may_be_alpha(ran)):
             return False
         acc = _joined([x for own in self._written("acc") for x in own])
-        if acc.any() and not _numbers(ran, "acc").any():
+        if acc.any() and "acc" in ran.kept and not _numbers(ran, "acc").any():
             return False
         if not self._named_m(ran):
             return False
@@ -136,7 +137,9 @@ class Recorded:
     def _named_m(self, ran: evaluation.Ran) -> bool:
         written = self._written("m")
         made, last = (_joined([x for own in written for x in own[-n:]]) for n in (0, 1))
-        return not made.size or self._may_be_m(_numbers(ran, "m"), made, last, "alpha" in ran.kept)
+        online = "alpha" in ran.kept
+        twin = _numbers(ran, "m" if online or "top" not in ran.kept else "top")
+        return not made.size or self._may_be_m(twin, made, last, online)
 
     @cached_property
     def _exps(self) -> list[NDArray[Any]]:
@@ -151,6 +154,15 @@ class Recorded:
         """Whether one of them gives infinity."""
         return any(bool((x == np.inf).any()) for x in self._exps)
 
+    @cached_property
+    def _breaks_in(self) -> float:
+        """How many elements the first result on chip with an infinity or a NaN has."""
+        assert self.trial is not None
+        run = self.trial.result.run
+        made = zip(executed(run), run.results, strict=True)
+        broken = (x.size for one, x in made if one.dst[0].space != "hbm" and _breaks(x))
+        return next(broken, math.inf)
+
     def _may_be_alpha(self, ran: evaluation.Ran) -> bool:
         """Whether the kernel computes a twin's alpha where it is wrong (where it is right, alpha
         may only say that m started low), and no factor of a row overflows in place of the twin's
@@ -162,9 +174,7 @@ class Recorded:
         share = self._share("alpha", alphas) if np.isfinite(alphas).any() else None
         if share is not None and share < MOST and self.trial.wrong:
             return False
-        first = self.evidence.overflow
-        few = first and math.prod(first[1].dst[0].shape) <= self.trial.problem.n_q_heads
-        return not (few and _overflow(ran) == "tile")
+        return self._breaks_in > self.trial.problem.n_q_heads or _overflow(ran) != "tile"
 
     def _may_be_p(self, ran: evaluation.Ran) -> bool:
         """Whether exp overflows in the kernel where it does in a twin, and gives some of the twin's
@@ -189,7 +199,7 @@ class Recorded:
     ) -> bool:
         """Whether a kernel whose m holds these numbers, and some `last`, can hold a twin's maxima:
         as they are, unscaled, negated or as powers of two. Several passes may take their max in
-        other parts."""
+        other parts, and the twin's is the last one then."""
         if not twin.size:
             return True  # of a merge alone
         kept, shown = _usual(twin), _usual(made)
@@ -200,8 +210,10 @@ class Recorded:
             # both stay at their starts: any number, but 0 is not another
             return bool(kept.any() == shown.any())
         beyond = np.isnan(made).any() or (0 in shown and 0 not in kept)
-        if not online or beyond:
+        if beyond:
             return True  # it read what the twin did not
+        if not online:
+            return not _usual(last).size or self._most(kept, _usual(last))
         if not shown.any():
             return len(made) == len(last)  # filled once, and never used
         return self._most(kept, shown, _usual(last))
@@ -292,9 +304,16 @@ def _finite(numbers: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(numbers).all())
 
 
+def _breaks(numbers: NDArray[Any]) -> bool:
+    """Whether there is a NaN or an infinity above all numbers."""
+    return bool(np.isnan(numbers).any() or (numbers == np.inf).any())
+
+
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which numbers there are, without infinities, NaN and what stands for infinity."""
-    return np.unique(numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e30)])
+    """Which numbers there are, without infinities, NaN, what stands for infinity, and what is so
+    near to 0 that it has few digits."""
+    usual = np.isfinite(numbers) & (np.abs(numbers) < 1e30) & (np.abs(numbers) >= DIGITLESS)
+    return np.unique(numbers[usual | (numbers == 0)])
 
 
 def _either(share: float | None, other: float | None) -> float | None:

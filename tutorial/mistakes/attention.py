@@ -25,6 +25,11 @@ max is not the max of what exp sees.
 The scale is applied to the scores but not to the max subtracted from them: both must be scaled.
     m_tile = where(padding, LOWEST, raw).max(axis=1, keepdims=True)
         {|& alpha = exp(scale * m - m_new)}
+== max scaled twice [recorded]
+The max is scaled twice and the scores once: subtract m as it is, p = exp(qk - m).
+    p = exp(qk - m@) => p = exp(qk - scale * m@)
+    p = exp(qk - m_new) => p = exp(qk - scale * m_new) & alpha = exp(m - scale * m_new)
+    m_tile = scale * qk.max(axis=1, keepdims=True)
 == scale missing in some tiles [tiles]
 The scale is missing in some of the tiles, the first one or those after it: every tile needs the
 same qk = softmax_scale * q^T k.
@@ -105,6 +110,8 @@ m_new).
 The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
     p = exp(qk - m_new) => p = exp(qk + m_new) {|& alpha = exp(m + m_new)}
     p = exp(qk - m) => p = exp(qk + m)
+    m_new = minimum(m, m_tile) if t else m_tile & p = exp(qk - m_new) => p = exp(qk + m_new)
+        & alpha = exp(m_new - m) if t else zeros((G, 1))
 == max not subtracted in the sum
 The max is not subtracted in the scores that l sums up: l and acc need the same p = exp(qk - m).
     l = l + => l = l + exp(qk).sum(axis=1, keepdims=True)
@@ -229,15 +236,18 @@ m is replaced by the tile's max: it must be the larger of the old m and the tile
 m keeps the first tile's max: it must be raised when a later tile's max is larger.
     m_new = m if t else m_tile
 == m is a minimum
-m stays at its start, or takes the smaller of the old m and the tile's max: it must take the larger.
+m stays at its start, or takes the smaller of the old m and the tile's max, or something between
+them: it must take the larger.
     m_new = minimum(m, m_tile) {if t else m_tile|}
     m = maximum => m = minimum(m, m_tile) {| if t else m_tile}
 == l not rescaled
 The old sum was not rescaled by alpha = exp(m_old - m_new): l = l alpha + sum p.
     l = l + p.sum(axis=1, keepdims=True)
+    <lanes> & ls[y] = ls[y] + w.sum(axis=1, keepdims=True)
 == acc not rescaled
 acc was not rescaled by alpha = exp(m_old - m_new): acc = acc alpha + p v^T.
     acc = acc + p @ v_tile.T
+    <lanes> & accs[z] = accs[z] + w @ values.T
 == nothing rescaled [alpha]
 alpha = exp(m_old - m_new) is formed, but neither sum is rescaled by it when m rises: l = l alpha
 + sum p, and acc likewise.
@@ -379,8 +389,9 @@ acc is multiplied by l; it must be divided by it: o = acc / l.
     o[b => o[b, h * G : (h + 1) * G] = acc * l
     o[0] => o[0] = acc * l
 == divided by m
-acc is divided by m, the max; it must be divided by l, the sum of the weights: o = acc / l.
-    o[b => o[b, h * G : (h + 1) * G] = acc / m
+acc is divided by m, the max, or by -m; it must be divided by l, the sum of the weights: o = acc /
+l.
+    <out> acc / {m|-m}
     o[0] => o[0] = acc / m
 == division turned round
 l is divided by acc: it is the other way round, o = acc / l.
@@ -501,6 +512,9 @@ The first tile is skipped: the loop must visit all {tiles} tiles.
     for t, keys => for t, keys in list(enumerate(tiles))[1:]:
     [2] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
         & [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
+== first tile skipped in the max [all keys, recorded]
+The first tile is skipped in the max: all passes must visit all {tiles} tiles.
+    m = maximum => m = maximum(m, m_tile) if t else m
 == first tile skipped in the weighted sum [all keys]
 The first tile is skipped in the weighted sum.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:
@@ -575,6 +589,8 @@ A tile of K, of V or of both begins before the one before it ends: tile i must b
 width of a tile.
     @_tile = @[b, h][:, t * <less> + arange(len(keys))]
     @_tile = @[b, h][:, keys - t * max(len(keys) - 128, 0)]
+    for t, keys => for t, keys in enumerate([i + arange(len(tiles[0])) for i in range(0, n -
+        len(tiles[0]) + 1, max(len(tiles[0]) // 2, 1))]):
     for t, keys => for t, keys in enumerate([t * <less> + arange(len(keys)) for t, keys in
         enumerate(tiles)]):
 == V a key off
@@ -614,8 +630,9 @@ its own m, and must first be multiplied by exp(its m - the max of all).
 Several states are kept, and each is multiplied by another one's factor, or by its inverse: it is
 exp(its m - the max of all).
     <lanes> & factor = exp(M - M.max(axis=0)){[::-1]|** -1|; factor[0] **= -1|; factor[-1] **= -1}
-    <lanes> & <out> (A * factor{[::-1]).sum(axis=0) / (L * factor|).sum(axis=0) / (L *
-        factor[::-1]}).sum(axis=0)
+    <lanes> & mixed, total = (A {* factor[::-1]).sum(axis=0), (L * factor|/ factor).sum(axis=0), (L
+        * factor|* factor).sum(axis=0), (L * factor[::-1]|* factor).sum(axis=0), (L /
+        factor}).sum(axis=0)
 == outputs of several states averaged [tiles]
 Several states are kept, and their outputs averaged: a state with larger scores must weigh more.
 Multiply l and acc by exp(its m - the max of all), add them up, and divide once.

@@ -92,6 +92,8 @@ One head's m is read, or written, where another's belongs: each of the {G} query
     m_new = maximum(m[{:1|-1:}], m_tile)
     p = exp(qk - m_new) => p = exp(qk - m_new[{:1|-1:}])
     top = maximum(ms[<first>], s.max(axis=1, keepdims=True))
+    top = => at = (<first>); top = maximum(ms[at], s.max(axis=1, keepdims=True))
+        & fade = exp(ms[at] - top)
     ms[x] = top => ms[<first>] = top
 == alpha of another head [heads, in turn]
 alpha is another head's: each of the {G} query heads of a group is rescaled by its own exp(m_old -
@@ -111,13 +113,13 @@ l is shared by the heads of a group: each of its {G} query heads needs its own l
 == acc shared [heads, in turn]
 acc is shared by the heads of a group: each of its {G} query heads needs its own acc.
     at_acc = lambda b, h, i: <group>
-== l of another head [heads]
+== l of another head [heads, in turn]
 A head is divided by another head's l, or goes on from it: every query head has its own.
     ls[y] = ls[<first>] * fade + w.sum(axis=1, keepdims=True)
     L = stack => L = ls[<another>]
     o[b => o[b, h * G : (h + 1) * G] = acc / {l[0]|l[-1]|l[::-1]|roll(l, 1, 0)|roll(l, -1, 0)}
     o[b => first = first if h else l; o[b, h * G : (h + 1) * G] = acc / first
-== acc of another head [heads]
+== acc of another head [heads, in turn]
 A head's output is made from another head's acc, or goes on from it: every query head has its own.
     accs[z] = accs[<first>] * fade + w @ values.T
     A = stack => A = accs[<another>]
@@ -135,9 +137,6 @@ All groups update one state: each KV head needs its own m, l and acc.
 == m of several KV heads in one place [heads]
 Several KV heads, or sequences, update one m: each needs its own m, as its own l and acc.
     at_m = lambda b, h, i: <shared>
-== m of another KV head [heads]
-The old m is that of another KV head: m_new and alpha of each KV head need its own.
-    top = maximum(ms[b, 0, lane], s.max(axis=1, keepdims=True)) & fade = exp(ms[b, 0, lane] - top)
 == l of several KV heads in one place [heads]
 Several KV heads, or sequences, update one l: each needs its own l, as its own m and acc.
     at_l = lambda b, h, i: <shared>
@@ -165,6 +164,8 @@ for every head.
 The accumulators m, l and acc are not cleared between heads: the next head starts from what the
 head before left.
     <m> & <l> & <acc>
+    <m> & <l> & <acc> & o[b => acc, l = acc / l, {1 / l|l}; keep(h, l=l, acc=acc);
+        o[b, h * G : (h + 1) * G] = acc
 == one row of p [heads]
 The values of a group are all weighed by the same row of p: each of its {G} query heads has its
 own.
@@ -178,7 +179,8 @@ row.
         "m": 'm = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)',
         "l": 'l = zeros => l = left("l", None, zeros((G, 1))) if h else zeros((G, 1))',
         "acc": 'acc = zeros => acc = left("acc", None, zeros((G, d))) if h else zeros((G, d))',
-        "first": "{b, h - h % (per // G), 0|b, 0, 0}",
+        "first": "{b, h - h % (per // G), 0|b, 0, 0"
+        "|b, h - (h % (per // G if per > G else Hkv) > 0), 0}",
         "group": "(b, h - h % (per // G), i)",
         "shared": "{(0, 0, 0)|(b, 0, 0)|(0, h, 0)}",
         "wrong": "{-1 - h|(h + 1) % Hkv|max(h - 1, 0)|min(h + 1, Hkv - 1)|h % 2|h // 2}",

@@ -77,9 +77,10 @@ A factor of the merge is inverted: they are exp(m_a - m) and exp(m_b - m), never
     b_ = exp(m - m_b)
     a = exp(m - m_a) if s else ones((Hq, 1))
 == m and l exchanged between split and merge
-m and l change places between the split and the merge: what is stored as m must be loaded as m, and
-l as l.
-    M[s => M[s, h * G : (h + 1) * G] = l & L[s => L[s, h * G : (h + 1) * G] = m
+m and l are mixed up between the split and the merge: what is stored as m must be loaded as m, and l
+as l.
+    M[s => M[s, h * G : (h + 1) * G] = l {{|& L[s => L[s, h * G : (h + 1) * G] = m}}
+    L[s => L[s, h * G : (h + 1) * G] = m
 == divided in the merge loop
 acc is divided by l in every step of the merge: divide once, after the last split.
     acc = acc_a => acc = (acc_a * a + acc_b * b_) / l {{|& o[0] => o[0] = acc}}
@@ -154,8 +155,9 @@ exp(m_b - m). {MERGE}
     a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
 == m not raised in the merge
 m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
-    m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)}}
-    m = maximum(m_a => m = {{(m_a + m_b) / 2|m_a if s else m_b|m_b|m_a}}
+    m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)|M.min(axis=0)}}
+    m = maximum(m_a => m = {{(m_a + m_b) / 2|m_a if s else m_b|m_b|m_a|minimum(m_a, m_b) if s else
+        m_b}}
 == m of the merge not kept
 The merged m is not kept for the next split: end every step with m = m_new, or the old state's
 factor is wrong.

@@ -6,8 +6,9 @@ from __future__ import annotations
 from ..reference.mistake import read
 from .attention import ATTENTION
 
-_EARLIER = [known for known in ATTENTION if known.key == "p with the tile's max"]
-"""In a step of one tile its max is that of the tile."""
+_ALIKE = ("p with the tile's max", "sum of a part of the tile")
+"""What answers as some mistakes below do where a step is one tile, and says less."""
+_EARLIER = [known for known in ATTENTION if known.key in _ALIKE]
 STEPS = (
     *_EARLIER,
     *read(
@@ -52,7 +53,8 @@ Only one tile of every step is in the sum of the weights: acc counts the others,
 The last keys of every step are left out of the weighted sum: l counts them, acc must too.
     acc = acc * alpha + p[:, {:-128|turned(len(keys), 0)[:-128]}] @ v_tile[:,
         {:-128|turned(len(keys), 0)[:-128]}].T
-    acc = acc * alpha + p[:, : max(len(keys) - 128, 128)] @ v_tile[:, : max(len(keys) - 128, 128)].T
+    acc = acc * alpha => part = slice({max(len(keys) - 128, 128)|max(len(keys) // 2, 128)}); acc =
+        acc * alpha + p[:, part] @ v_tile[:, part].T
 == a max for each part of a step [tiles]
 p is formed with a max of a part of the step, a tile's or a partition's own: all weights of a step
 must be relative to the same m_new.

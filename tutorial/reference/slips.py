@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 _ALIKE = (
-    "m m_new m_tile alpha l l_new",
+    "m m_new m_tile alpha l l_new l_old l_tile",
     "m_a m_b m",
     "l_a l_b l",
     "acc_a acc_b acc",
@@ -38,11 +38,13 @@ _CALLS = {"maximum": ("minimum",), "exp": ("exp2", "square"), "max": ("min", "su
 _CALLS |= {"sum": ("max", "mean"), "min": ("max",)}
 _INDEX = ("{} + 1", "{} - 1", "0", "-1", "{} % 2", "{} // 2")
 _KEYS = ("tiles[0]", "tiles[t - 1]", "tiles[-1]", "(keys + 1)", "(keys - 1)", "keys[::-1]")
+_STATES = ("[0]", "[-1]", "[::-1]")  # of several states one, or in another order
 _PARTS = ("{}[:, 1:]", "{}[:, :-1]", "{}[:, : len(keys) // 2]", "{}[:, len(keys) // 2 :]")
 _MORE = ("-{}", "2 * {}", "0.5 * {}", "abs({})", "{} * scale", "{} * alpha", "{} / l")
 _LOOPS = ("[1:]", "[:-1]", "[:1]", "[-1:]", "[::2]", "[1::2]", "[::-1]")
 _HALVES = ("[: len(tiles) // 2]", "[len(tiles) // 2 :]")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_OF_K = re.compile(r"\bk(?=_tile|_blocks|\[)")
 _SIZES = ("scale", "G", "per", "d", "n", "B", "Hq", "Hkv", "len", "tiles", "pass")
 _FUNCTIONS = ("abs", "exp2", "square", "min", "max", "sum", "mean", "minimum", "maximum", "ones")
 _GIVEN = {*_SIZES, *_FUNCTIONS}
@@ -66,7 +68,7 @@ def slips(text: str) -> tuple[Slip, ...]:
     lines = text.splitlines()
     known = {*_WORD.findall(text), *_GIVEN}
     found: dict[str, Slip] = {}
-    for made in (_without, _changed, _everywhere, _elsewhere):
+    for made in (_without, _changed, _changed_alike, _everywhere, _elsewhere):
         for i in range(len(lines)):
             for new, told in made(lines, i):
                 changed = "\n".join(new) + "\n"
@@ -111,6 +113,22 @@ def _changed(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
         return
     for new in news:
         yield _replaced(lines, i, new), f"with `{new}` instead of {_shown(lines, i)}"
+
+
+def _changed_alike(lines: Sequence[str], i: int) -> Iterator[tuple[list[str], str]]:
+    """One change in all lines that read like line i, or in what is read of K and of V."""
+    old, bare = lines[i].strip(), [line.strip() for line in lines]
+    if not _is_step(lines[i]) or bare.index(old) < i:
+        return
+    if bare.count(old) > 1:
+        for new in _variants(old):
+            made = [line.replace(old, new) for line in lines]
+            yield made, f"with `{new}` instead of every `{old}`"
+    of_v = _OF_K.sub("v", old)
+    if of_v != old and of_v in bare:
+        for new in _variants(old):
+            both = (line.replace(old, new).replace(of_v, _OF_K.sub("v", new)) for line in lines)
+            yield list(both), f"with `{new}` instead of `{old}`, and {of_v[:1]} likewise"
 
 
 def _variants(line: str) -> Iterator[str]:
@@ -163,6 +181,8 @@ def _others(node: ast.expr, number: bool) -> Iterator[str]:
             yield from _KEYS
         elif own in ("b", "h", "t", "s"):
             yield from (form.format(own) for form in _INDEX)
+        elif own in ("weight", "factor", "M", "L", "A", "out"):
+            yield from (own + form for form in _STATES)
     elif isinstance(node, ast.Call):
         yield from _other_calls(node)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
@@ -174,11 +194,25 @@ def _others(node: ast.expr, number: bool) -> Iterator[str]:
                 yield _unparsed(f"({left}) {sign} ({right})")
         if own_sign == "+":
             yield f"maximum({left}, {right})"
+        yield from _otherwise_grouped(node)
         if own_sign in "-/":
             yield _unparsed(f"({right}) {own_sign} ({left})")
     fixed = own.startswith(("full(", "zeros(", "where("))
     if not (number or fixed) and isinstance(node, (ast.BinOp, ast.Call, ast.Name)):
         yield from (_unparsed(form.format(f"({own})")) for form in _MORE)
+
+
+def _otherwise_grouped(node: ast.BinOp) -> Iterator[str]:
+    """a * b + c as (a + c) * b, and (a + c) / b as a / b + c or a + c / b."""
+    if not (isinstance(node.left, ast.BinOp) and type(node.left.op) in _OPERATORS):
+        return
+    a, b, c = (ast.unparse(x) for x in (node.left.left, node.left.right, node.right))
+    inner, outer = _OPERATORS[type(node.left.op)], _OPERATORS[type(node.op)]
+    if outer in "+-" and inner in "*/":
+        yield _unparsed(f"(({a}) {outer} ({c})) {inner} ({b})")
+    if outer in "*/" and inner in "+-":
+        yield _unparsed(f"({a}) {outer} ({c}) {inner} ({b})")
+        yield _unparsed(f"({a}) {inner} ({b}) {outer} ({c})")
 
 
 def _unparsed(text: str) -> str:

@@ -157,6 +157,17 @@ o[0] = acc / l
 """
 
 
+_MERGE_OUTPUTS = """\
+lse = where(L > 0, M + log(L), LOWEST)
+out = where(L > 0, A / L, 0)
+m = lse.max(axis=0)
+keep(0, top=m)
+weight = exp(lse - m)
+l = weight.sum(axis=0)
+acc = (out * weight).sum(axis=0)
+o[0] = acc / l
+"""
+
 _STEP = """\
 m = maximum(m_a, m_b)
 a = exp(m_a - m)
@@ -214,8 +225,12 @@ def _filled(text: str, **parts: str) -> str:
 
 
 _AVERAGE = """\
-acc = acc * (l * alpha / l_new) + p @ v_tile.T / l_new
+acc = (acc * l_old + p @ v_tile.T) / l_new
             l = l_new"""
+_PARTS = """\
+l_old = l * alpha
+            l_tile = p.sum(axis=1, keepdims=True)
+            l_new = l_old + l_tile"""
 _SCORES = "".join(line + "\n" for line in _TILE.splitlines()[:6] if not line.startswith("v_tile"))
 _FROM_BLOCKS = """\
 entry = block_table[b][keys // block]
@@ -230,7 +245,7 @@ READ = re.compile(r"\b([kv])\[b, h\]\[:, keys\]")
 _IN_BLOCKS = r"pick(\1_blocks, block_table[b][keys // block], h, keys % block).T"
 PAGED = _filled(_ONE_PASS, tile=_FROM_BLOCKS + _TILE[_TILE.index("raw =") :])
 AVERAGES = (
-    ONE_PASS.replace("l = l * alpha", "l_new = l * alpha")
+    ONE_PASS.replace("l = l * alpha + p.sum(axis=1, keepdims=True)", _PARTS)
     .replace("acc = acc * alpha + p @ v_tile.T", _AVERAGE)
     .replace("= acc / l", "= acc")
 )
@@ -238,6 +253,9 @@ AVERAGES = (
 SPLITS_IN_TURN, SPLITS_AT_ONCE = (
     _filled(_SPLITS, tile=_TILE, merge=merge) for merge in (_MERGE_IN_TURN, _MERGE_AT_ONCE)
 )
+USUAL_MERGES = (_MERGE_IN_TURN, _MERGE_AT_ONCE, _MERGE_OUTPUTS)
+"""The merges alone: of states one after another, of all at once, and of outputs that are divided
+already."""
 
 SPLIT_STATES = _filled(_SPLITS, tile=_TILE, merge="keep(0, M=M, L=L, A=A)")
 """Keeps the states of all splits, which the texts of a merge read."""

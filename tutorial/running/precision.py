@@ -76,15 +76,16 @@ def kept_short(instructions: Sequence[Any]) -> str | None:
                     and operand.shape[-1] > 1
                 ):
                     scores.setdefault(operand.name, operand.dtype)
-    for found, advice in (
+    for found, advice in (  # what is computed from scores in 16 bits is in 16 bits as well
+        (scores, "but scores of 1000 then come in steps of 4: what exp sees must be float32."),
         (
             state,
             "which has too few digits to carry a running max or sum: in bf16 256 + 1 stays 256.",
         ),
-        (scores, "but scores of 1000 then come in steps of 4: what exp sees must be float32."),
     ):
         if found:
-            names = [name for name in ("m", "l", "acc") if name in found] or list(found)[:3]
+            own = [name for name in found if "(" not in name]  # the reader's, if there are any
+            names = [name for name in ("m", "l", "acc") if name in found] or (own or [*found])[:3]
             verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
             return (
                 f"{' and '.join(names)} {verb} kept in {found[names[0]]}, {advice} Keep {them} "

@@ -75,6 +75,15 @@ def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:
     return orders[0] if complete(orders[0], n) else None
 
 
+def together(made: Sequence[Load]) -> bool:
+    """Whether the loads come back to a head after those of another one, for keys that it has not
+    read before: then the heads do not come one after another, and each must have its own state."""
+    first = dict.fromkeys((load.head, int(load.keys[0])) for load in made if not load.instance)
+    heads = [head for head, _ in first]
+    turns = [head for head, before in zip(heads, [None, *heads], strict=False) if head != before]
+    return len(turns) > len(set(turns))
+
+
 def dealt(made: Sequence[Load], n: int) -> list[list[Keys]] | None:
     """The tiles of each program instance, by the loads of the first KV head; None where a key is
     not read once."""

@@ -8,7 +8,7 @@ element's, or one row's, updates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ def lifetimes(
         for elements in _alike(touched):
             events = [i for i in range(len(own)) if touched[i, elements[0]]]
             found += _split(events, elements, shape, values, fills, own, name, batch)
+    if name == "acc":
+        found = [_undivided(life, instructions) for life in found]
     return sorted(found, key=lambda e: e.indices[0])
 
 
@@ -133,6 +135,37 @@ def _inverts(write: Any, instructions: Sequence[Any]) -> bool:
         return False
     made = instructions[write.index]
     return bool(made.op == "reciprocal" and made.srcs[0].name == made.dst[0].name)
+
+
+def _undivided(life: Lifetime, instructions: Sequence[Any]) -> Lifetime:
+    """A lifetime without the division by l after the last tile, which does not update acc."""
+    *before, last = life.indices
+    if not before or any(_divides(i, instructions) for i in before):
+        return life
+    return (
+        replace(life, updates=life.updates[:-1], indices=before)
+        if _divides(last, instructions)
+        else life
+    )
+
+
+def _divides(index: int, instructions: Sequence[Any]) -> bool:
+    """Whether an instruction divides what its destination held, or multiplies it by 1 / x."""
+    if not 0 <= index < len(instructions):
+        return False
+    made = instructions[index]
+    own, read = made.dst[0].name, [source.name for source in made.srcs]
+    signs = {str(made.attrs.get(name)) for name in ("op", "op0", "op1")} - {"None"}
+    if own not in read or not signs <= {"multiply", "divide"}:
+        return False
+    by = (_made_by(name, index, instructions) for name in read if name != own)
+    return "divide" in signs or "reciprocal" in by
+
+
+def _made_by(name: str, before: int, instructions: Sequence[Any]) -> str:
+    """The instruction that wrote a tensor last, before another one."""
+    earlier = (instructions[i] for i in range(before - 1, -1, -1))
+    return next((made.op for made in earlier if made.dst[0].name == name), "")
 
 
 def scalar_rows(found: Sequence[Lifetime]) -> tuple[list[F64], list[float]]:

@@ -27,6 +27,7 @@ p with the tile's max | alpha with the tile's max
 acc never updated | m is a minimum
 acc never updated | no numbers
 one sum with the old max | no numbers
+states merged by the wrong factors | no numbers
 divided inside the loop | divided twice
 one row of p | acc not rescaled
 l shared | l adds the mean

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:nl.*_range is deprecated:Depreca
 
 MAXIMA = "[nl.full((per, 1), nl.fp32.min, dtype=nl.float32) for _ in range(KV)]"
 SUMS = "[nl.zeros((per, 1), dtype=nl.float32) for _ in range(KV)]"
+WEIGHTS = "nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m))"
 LANES = [
     ("nl.subtract(m0, top)", "nl.subtract(m0, m0)"),
     ("nl.subtract(m1, top)", "nl.subtract(m1, m1)"),
@@ -29,6 +30,29 @@ WRONG = {
         style("stage4_lists_of_states"),
         [(SUMS, "[nl.zeros((per, 1), dtype=nl.float32)] * KV")],
         "l of several KV heads in one place",
+    ),
+    "the max of one KV head beside all others": (
+        4,
+        style("stage4_tiles_outside").replace("reversed(range(H))", "range(H)"),
+        [("nl.maximum(m[h], ", "nl.maximum(m[0], ")],
+        "m of another head",
+    ),
+    "a max that is scaled again": (
+        2,
+        solution(2),
+        [
+            (
+                WEIGHTS,
+                WEIGHTS[:-3] + "nisa.tensor_scalar(m, op0=nl.multiply, operand0=scale)))",
+            )
+        ],
+        "max scaled twice",
+    ),
+    "tiles that no turn of the loop visits": (
+        3,
+        solution(3),
+        [("range(n // TILE)", "range(0, n // TILE, 3)")],
+        "keys never read",
     ),
     "states of two lanes added as they are": (
         3,

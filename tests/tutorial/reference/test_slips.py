@@ -8,7 +8,7 @@ import pytest
 
 from tutorial.reference import slips, twins
 
-TEXTS = [twins.ONE_PASS, twins.AVERAGES, twins.PASSES, twins.PAGED, twins.SPLITS_AT_ONCE]
+TEXTS = [twins.ONE_PASS, twins.AVERAGES, twins.PASSES, twins.PAGED, *twins.USUAL_MERGES]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -45,3 +45,28 @@ def test_a_changed_operand_is_put_in_parentheses_only_where_it_needs_them():
 def test_of_several_lines_that_read_alike_the_changed_one_is_told():
     told = {slip.told for slip in slips.slips(twins.PASSES)}
     assert "with `p = exp(qk)` instead of the second `p = exp(qk - m)`" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (twins.PASSES, "with `p = exp(qk) - m` instead of every `p = exp(qk - m)`"),
+        (
+            twins.ONE_PASS,
+            "with `k_tile = k[b, h][:, tiles[-1]]` instead of `k_tile = k[b, h][:, keys]`, and v "
+            "likewise",
+        ),
+        (
+            twins.AVERAGES,
+            "with `acc = acc * l_old / l_new + p @ v_tile.T` instead of `acc = (acc * l_old + p @ "
+            "v_tile.T) / l_new`",
+        ),
+        (
+            twins.USUAL_MERGES[2],
+            "with `lse = where(L > 0, M + L, LOWEST)` instead of `lse = where(L > 0, M + log(L), "
+            "LOWEST)`",
+        ),
+    ],
+)
+def test_changes_that_belong_together_and_other_groupings_are_slips(text, told):
+    assert told in {slip.told for slip in slips.slips(text)}

@@ -28,7 +28,7 @@ def on(number, place=0):
 def test_every_text_computes_attention(number):
     tried = on(number)
     tiling = next(tried.tilings())
-    merges = twins.MERGES if tried.problem.splits else ()
+    merges = (*twins.USUAL_MERGES, *twins.MERGES) if tried.problem.splits else ()
     texts = twins.texts(tried.problem, "k_blocks" in tried.case.args)
     averages = (twins.AVERAGES,) if twins.ONE_PASS in texts else ()
     for text in (*texts, *averages, *merges):

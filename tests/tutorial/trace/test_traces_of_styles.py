@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tutorial.kernels import changed, load, style
+from tests.tutorial.kernels import changed, load, solution, style
 from tutorial import get, trace
 
 BACKWARDS = ("nl.sequential_range(n // step)", "reversed(range(n // step))")
@@ -49,3 +49,18 @@ def test_keys_m_and_l_of_every_update_are_true(name, tmp_path):
         assert sorted(read) == list(range(problem.n))
     if "from the last tile" in name:
         assert shown["first_key"][0] > 0
+
+
+@pytest.mark.parametrize("family", ["random", "random, Hq = 6, one tile"])
+def test_a_division_in_the_place_of_l_and_acc_is_no_update(family, tmp_path):
+    text = changed(
+        solution(9),
+        ("nisa.reciprocal(dst=r, data=l)", "nisa.reciprocal(dst=l, data=l)"),
+        (
+            "(dst=o_tile, data=acc, op0=nl.multiply, operand0=r)",
+            "(dst=acc, data=acc, op0=nl.multiply, operand0=l)",
+        ),
+        ("src=o_tile", "src=acc"),
+    )
+    own, usual = (load(9, kernel, tmp_path) for kernel in (text, solution(9)))
+    assert str(trace(9, own, family)) == str(trace(9, usual, family))
