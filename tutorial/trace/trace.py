@@ -139,9 +139,9 @@ def of_run(lesson: stage.Stage, case: Case, run: Any, right: bool = False) -> Tr
     attention, observed = divergence.view(run, whole, views, lesson.states)
     if observed is None and reads.as_read(run, whole, views)[0] is None:
         return nothing(
-            "Which keys an update saw is not known, so no state is shown: the kernel reads some keys "
-            "twice or never, or its tiles have different sizes and are not in order, or each pass "
-            "takes them in another order."
+            "It is not known which keys each update saw, so no state is shown: the kernel reads "
+            "keys twice or never, or its tiles have different sizes and are not in order, or each "
+            "pass takes them in another order."
         )
     if observed is None:
         return nothing(_no_names(run))
