@@ -49,7 +49,8 @@ def staying() -> Iterator[None]:
 def stoppable() -> Iterator[None]:
     """While a learner's code runs, a second Ctrl-C ends the process, where that code has caught the
     first. Threads other than the main one are not asked."""
-    usual, leave, asked = signal.default_int_handler, os._exit, []
+    usual, leave = signal.default_int_handler, os._exit
+    asked: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         if asked:
