@@ -217,7 +217,7 @@ def _verdict(lesson: stage.Stage, options: argparse.Namespace) -> Verdict:
     """The verdict on one file; what the file prints goes to stderr."""
     if options.rung is not None:
         ladder.rung_of(lesson, options.rung)
-    with process.own_output(), process.staying(), progress(lesson.title) as report:
+    with process.hosting(), progress(lesson.title) as report:
         try:
             inputs = files.arrays_of(options.input)
             kernel = runner.load(options.file, lesson)

@@ -125,6 +125,7 @@ def _engine_of_scalars(call: Call, ops: list[alu.AluOp]) -> str:
                 f"ScalarE does not run {pair[0]}" + (f" then {pair[1]}" if pair[1] else ""),
                 got=str(pair),
                 limit="multiply then add, multiply, or add",
+                remedy="Use these operators, or leave engine= out: VectorE runs the others.",
             )
         return SCALAR
     if wanted == GPSIMD:
@@ -134,6 +135,7 @@ def _engine_of_scalars(call: Call, ops: list[alu.AluOp]) -> str:
                 f"GpSimdE does not run tensor_scalar with {', '.join(op.name for op in ops)}",
                 got=wanted,
                 limit="rsqrt (and power, add, multiply)",
+                remedy="Use these operators, or leave engine= out to let it be chosen.",
             )
         return GPSIMD
     if wanted not in (None, VECTOR):

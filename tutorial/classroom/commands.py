@@ -25,7 +25,7 @@ def register(add: Add) -> None:
     grading = add("grade", _grade, "grade a folder of submissions")
     grading.add_argument("submissions", metavar="SUBMISSIONS", help="a folder for each student")
     grading.add_argument("--out", required=True, metavar="GRADES", help="the folder for the grades")
-    grading.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
+    grading.add_argument("--stages", help="such as 3, 0-4 or 1,3,5 (default: all)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
     grading.add_argument("-j", type=int, default=1, metavar="N", help="how many to grade at a time")
     grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask scheduler")
@@ -52,7 +52,7 @@ def register(add: Add) -> None:
     )
     releasing = add("release", _release, "write a learner's edition without solutions")
     releasing.add_argument("folder", metavar="OUT", help="a new folder")
-    releasing.add_argument("--stages", default="0-9", help="such as 3, 0-4 or 1,3,5 (default: 0-9)")
+    releasing.add_argument("--stages", help="such as 3, 0-4 or 1,3,5 (default: all)")
     releasing.add_argument(
         "--carry", choices=CARRY, default=OWN, help="what a lesson shows of the stage before"
     )
@@ -72,14 +72,20 @@ def _release(options: argparse.Namespace) -> int:
     return 0
 
 
-def numbers(text: str) -> list[stage.Stage]:
-    """The stages that a text like "0-4" or "1,3" names. StageError for other text."""
+def numbers(text: str | None) -> list[stage.Stage]:
+    """The stages that a text like "0-4" or "1,3" names, all that are here for None. StageError for
+    other text."""
+    if text is None:
+        return list(stage.stages())
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise StageError(f"--stages takes numbers such as 3, 0-4 or 1,3,5, not {text!r}.")
-        found += range(int(first), int(last if dash else first) + 1)
+        named = range(int(first), int(last if dash else first) + 1)
+        if not named:
+            raise StageError(f"--stages: {part.strip()} runs backwards; write {last}-{first}.")
+        found += named
     return [stage.get(n) for n in sorted(set(found))]
 
 

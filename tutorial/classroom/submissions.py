@@ -77,9 +77,11 @@ def found_in(
         if number in wanted:
             chosen.setdefault((student, number), []).append(path)
     if not chosen:
+        packed = next(iter(sorted(folder.rglob("*.zip"))), None)
+        unpack = f" Archives are not opened: unpack {packed.name} first." if packed else ""
         raise NoSubmissions(
             f"{folder} has no submission: a folder for each student with files like "
-            "stage3_online_softmax.py, or files like anna_stage3.py."
+            f"stage3_online_softmax.py, or files like anna_stage3.py.{unpack}"
         )
     return [
         _first_begun(folder, student, wanted[number], sorted(paths, key=_rank, reverse=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,34 @@ def staying() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """While a learner's code runs, a second Ctrl-C ends the process, where that code has caught the
+    first. Threads other than the main one are not asked."""
+    usual, leave = signal.default_int_handler, os._exit
+    asked: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        if asked:
+            with contextlib.suppress(OSError):
+                os.write(2, b"Stopped: the file did not end at the first Ctrl-C.\n")
+            leave(128 + number)
+        asked.append(number)
+        usual(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not usual or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is stop:
+            signal.signal(signal.SIGINT, usual)
+
+
+@contextlib.contextmanager
 def own_output() -> Iterator[None]:
     """What is written to standard output meanwhile, by whatever means, goes to standard error."""
     with contextlib.ExitStack() as stack:
@@ -58,6 +87,14 @@ def own_output() -> Iterator[None]:
                 os.dup2(2, 1)
                 stack.callback(os.close, kept)
                 stack.callback(os.dup2, kept, 1)
+        yield
+
+
+@contextlib.contextmanager
+def hosting() -> Iterator[None]:
+    """While a learner's code runs: what it prints goes to standard error, os._exit does not end
+    this process, and a second Ctrl-C does."""
+    with own_output(), stoppable(), staying():
         yield
 
 

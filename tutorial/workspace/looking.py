@@ -46,7 +46,7 @@ def _picture(options: argparse.Namespace) -> int:
     """Draw a kernel; the exit status tells whether it runs, not whether it is right."""
     lesson = get(options.stage)
     try:
-        with process.own_output(), process.staying():
+        with process.hosting():
             inputs = files.arrays_of(options.input)
             kernel = runner.load(file_of(lesson, options.file), lesson)
             made = picture(lesson, kernel, options.family, inputs=inputs)
@@ -68,7 +68,7 @@ def _trace(options: argparse.Namespace) -> int:
     lesson = get(options.stage)
     file = file_of(lesson, options.file)
     try:
-        with process.own_output(), process.staying():
+        with process.hosting():
             inputs = files.arrays_of(options.input)
             made = trace(lesson, runner.load(file, lesson), options.family, inputs=inputs)
         if options.heads is not None:

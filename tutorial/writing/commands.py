@@ -49,7 +49,7 @@ def _generate(options: argparse.Namespace) -> int:
     """Write a text with a kernel; right is the text that NumPy writes with the same model."""
     lesson = get(options.stage)
     try:
-        with process.own_output(), process.staying():
+        with process.hosting():
             kernel = None if options.kernel is None else runner.load(options.kernel, lesson)
             step = None if options.step is None else runner.load(options.step, get("generate"))
             network = smollm2.load() if options.model == "smollm2" else charmodel.load()

@@ -285,3 +285,22 @@ def test_scalar_tensor_tensor_is_two_operators_in_one_instruction():
         y,
     )
     assert_same_bits(got.values, rounded(wide(x * np.float32(0.5)) + wide(y), FP16))
+
+
+def test_two_operators_that_no_engine_has_both_are_told_to_be_two_instructions():
+    error = refused_on_tiles(
+        lambda t: nisa.tensor_scalar(t, np.abs, 0.0, op1=np.power, operand1=0.5),
+        values((32, 8)),
+        rule="engine",
+    )
+    assert "no engine runs both" in error.headline and "two instructions" in error.remedy
+
+
+def test_an_engine_without_the_operator_is_told_to_be_left_out():
+    for engine in (nisa.scalar_engine, nisa.gpsimd_engine):
+        error = refused_on_tiles(
+            lambda t, engine=engine: nisa.tensor_scalar(t, np.subtract, 1.0, engine=engine),
+            values((32, 8)),
+            rule="engine",
+        )
+        assert "leave engine= out" in error.remedy

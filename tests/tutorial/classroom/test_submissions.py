@@ -109,6 +109,19 @@ def test_stages_are_told_by_numbers():
     assert [lesson.number for lesson in numbers("3,0-1")] == [0, 1, 3]
     with pytest.raises(StageError, match="takes numbers"):
         numbers("three")
+    with pytest.raises(StageError, match="write 1-3"):
+        numbers("3-1")
+
+
+def test_without_numbers_every_stage_of_the_course_is_meant():
+    assert [lesson.number for lesson in numbers(None)] == list(range(11))
+
+
+def test_an_archive_that_nobody_unpacked_is_told_of(tmp_path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "hand-in.zip").write_bytes(b"PK")
+    with pytest.raises(NoSubmissions, match="unpack hand-in.zip first"):
+        found_in(tmp_path, numbers(None), None)
 
 
 def test_what_a_kernel_does_not_need_is_listed():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 
 import numpy as np
@@ -172,3 +174,19 @@ def test_run_gives_each_file_the_seconds_that_it_is_told(tmp_path, capsys):
     file.write_text("import time\ntime.sleep(3600)\n", encoding="utf-8")
     assert main(["run", "--seconds", "0.5", str(file)]) == 2
     assert "did not end within 0.5 seconds" in capsys.readouterr().out
+
+
+def test_a_second_ctrl_c_ends_the_process_where_a_file_has_caught_the_first(monkeypatch, capfd):
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with process.stoppable():
+            for ended in ([], [130]):
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+                assert left == ended
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err.startswith("Stopped: ")
