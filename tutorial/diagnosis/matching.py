@@ -72,17 +72,10 @@ def at_once(evidence: Evidence) -> bool:
 def _heads_at_once(trial: Trial) -> bool:
     """Whether a kernel goes on with one head after it has begun another: exp comes before the last
     of its loads of K, and these come back to a head."""
-    exps = (i for i, made in enumerate(trial.instructions) if is_exp(made))
-    loads = [
-        i
-        for i, made in enumerate(trial.instructions)
-        if any(source.name == trial.k_name for source in made.srcs)
-    ]
-    return (
-        bool(loads)
-        and next(exps, len(trial.instructions)) < loads[-1]
-        and reads.together(trial.loads)
-    )
+    numbered, k = list(enumerate(trial.instructions)), trial.k_name
+    exps = [i for i, made in numbered if is_exp(made)]
+    loads = [i for i, made in numbered if any(source.name == k for source in made.srcs)]
+    return bool(exps and loads) and exps[0] < loads[-1] and reads.together(trial.loads)
 
 
 def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:
@@ -145,12 +138,8 @@ def _to_change(evidence: Evidence) -> Iterator[Sequence[str]]:
     texts = methods(evidence)[0]
     if evidence.trials[0].problem.splits:
         yield twins.USUAL_MERGES
-        seen = evidence.observed(evidence.first)
-        if (
-            seen is not None
-            and seen.acc is not None
-            and evidence.divergence(evidence.first) is None
-        ):
+        seen, place = evidence.observed(evidence.first), evidence.divergence(evidence.first)
+        if seen is not None and seen.acc is not None and place is None:
             return  # the splits leave what they must
     more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
     yield (*texts, *(more[text] for text in texts if text in more))
