@@ -24,7 +24,6 @@ from .trial import trial as tried_on
 
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
 _LEFT = re.compile(r"\bleft\(\"\w+\", None")  # what the head before left there
-NEARLY_ALL = 0.9  # of what a twin keeps
 SAME_FIT = 3.0  # a misfit that many times the best one is no longer as good
 
 
@@ -73,17 +72,10 @@ def at_once(evidence: Evidence) -> bool:
 def _heads_at_once(trial: Trial) -> bool:
     """Whether a kernel goes on with one head after it has begun another: exp comes before the last
     of its loads of K, and these come back to a head."""
-    exps = (i for i, made in enumerate(trial.instructions) if is_exp(made))
-    loads = [
-        i
-        for i, made in enumerate(trial.instructions)
-        if any(source.name == trial.k_name for source in made.srcs)
-    ]
-    return (
-        bool(loads)
-        and next(exps, len(trial.instructions)) < loads[-1]
-        and reads.together(trial.loads)
-    )
+    numbered, k = list(enumerate(trial.instructions)), trial.k_name
+    exps = [i for i, made in numbered if is_exp(made)]
+    loads = [i for i, made in numbered if any(source.name == k for source in made.srcs)]
+    return bool(exps and loads) and exps[0] < loads[-1] and reads.together(trial.loads)
 
 
 def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:
@@ -125,10 +117,10 @@ def recognised(evidence: Evidence) -> Match | None:
 
 def slipped(evidence: Evidence) -> Match | None:
     """The small change of the stage's own method that answers like the kernel; None if there is no
-    such one. It says no more than that, and is looked for where no known mistake fits. Where no
-    wrong row has a number in it, all that the kernel computes must be the change's as well."""
+    such one. It says no more than that, and is looked for where no known mistake fits and wrong
+    rows have numbers in them."""
     order = _first_and_others(evidence)
-    if order is None or (evidence.silent and evidence.recorded is None):
+    if order is None or not evidence.told_by_numbers:
         return None
     first, others = order
     tiling = next(first.tilings(), None)
@@ -136,11 +128,8 @@ def slipped(evidence: Evidence) -> Match | None:
         return None
     tried = _quickest_first(evidence, first, others, tiling)
     for texts in _to_change(evidence):
-        matches = _matches(tried, _slips(texts), tiling)
-        if evidence.silent:
-            matches = [one for one in _possible(evidence, matches) if _computed(evidence, one)]
-        if matches:
-            return None if evidence.silent and _kinds(matches) > 1 else _best(evidence, matches)
+        if matches := _matches(tried, _slips(texts), tiling):
+            return _best(evidence, matches)
     return None
 
 
@@ -149,21 +138,11 @@ def _to_change(evidence: Evidence) -> Iterator[Sequence[str]]:
     texts = methods(evidence)[0]
     if evidence.trials[0].problem.splits:
         yield twins.USUAL_MERGES
-        seen = evidence.observed(evidence.first)
-        if (
-            seen is not None
-            and seen.acc is not None
-            and evidence.divergence(evidence.first) is None
-        ):
+        seen, place = evidence.observed(evidence.first), evidence.divergence(evidence.first)
+        if seen is not None and seen.acc is not None and place is None:
             return  # the splits leave what they must
     more = {twins.ONE_PASS: twins.AVERAGES, twins.PASSES: twins.ONE_PASS}
     yield (*texts, *(more[text] for text in texts if text in more))
-
-
-def _computed(evidence: Evidence, match: Match) -> bool:
-    """Whether a kernel computes nearly all that a candidate does, where it is wrong and where it is
-    right."""
-    return all(one.support(match) >= NEARLY_ALL for one in _seen(evidence))
 
 
 def _slips(texts: Sequence[str]) -> Iterator[Candidate]:

@@ -188,32 +188,32 @@ def _after_the_tiles(evidence: Evidence) -> str:
 
 def unread(evidence: Evidence) -> str | None:
     """A sentence if a part of K or V is never read, which is wrong whatever else is."""
-    keys = _keys_left(evidence)
+    case, left = evidence.answers[evidence.first].result.case, _keys_left(evidence)
     for name, read, needed in _bytes_read(evidence):
-        longest = evidence.answers[evidence.first].result.case.options.get("max_length")
-        of = f"{name} up to max_length" if longest else name
         if read < needed:
-            return (
-                f"Only {read:,} of the {needed:,} bytes of {of} are read: the loop does not "
-                f"visit all keys.{f' In the first wrong input, {keys}.' if keys else ''}"
-            )
-        if keys and not longest:
-            return f"The loop does not visit all keys: in the first wrong input, {keys}."
-    return None
+            of = f"{name} up to max_length" if case.options.get("max_length") else name
+            only = f"Only {read:,} of the {needed:,} bytes of {of} are read: the loop does not "
+            return f"{only}visit all keys.{left}"
+    return f"The loop does not visit all keys.{left}" if left else None
 
 
 def _keys_left(evidence: Evidence) -> str:
-    """Which keys of K no load reads, if any did: the first that are neighbours."""
+    """Which keys of K no load reads, the first that are neighbours; nothing where all are read, or
+    what is seen of the loads does not come to the bytes that were read."""
     trial = evidence.checked[evidence.first]
-    n, heads = trial.problem.n, trial.problem.n_kv_heads
-    for head in range(heads if trial.loads else 0):
-        read = [load.keys for load in trial.loads if load.head == head]
-        left = np.setdiff1d(np.arange(n), np.concatenate([*read, np.zeros(0, np.intp)]))
+    read = next((bytes_of_k for _, bytes_of_k, _ in _bytes_read(evidence)), 0)
+    n, d, heads = trial.problem.n, trial.problem.d, trial.problem.n_kv_heads
+    seen = sum(len(load.keys) for load in trial.loads) * d * trial.problem.k.dtype.itemsize
+    if not seen or seen != read or trial.problem.lengths is not None:
+        return ""
+    for head in range(heads):
+        own = [load.keys for load in trial.loads if load.head == head]
+        left = np.setdiff1d(np.arange(n), np.concatenate([*own, np.zeros(0, np.intp)]))
         if left.size:
-            apart = np.flatnonzero(np.diff(left) > 1)
-            last = left[apart[0]] if apart.size else left[-1]
-            keys = f"key {last} is" if last == left[0] else f"the keys {left[0]} to {last} are"
-            return f"{keys} never loaded" + (f" of KV head {head}" if heads > 1 else "")
+            last = left[np.append(np.diff(left) > 1, True)][0]
+            keys = f"key {last}" if last == left[0] else f"the keys {left[0]} to {last}"
+            of = f" of KV head {head}" if heads > 1 else ""
+            return f" In the first wrong input, no load reads {keys}{of}."
     return ""
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 from ..reference.mistake import read
 from .attention import ATTENTION
 
-_ALIKE = ("p with the tile's max", "sum of a part of the tile")
-"""What answers as some mistakes below do where a step is one tile, and says less."""
-_EARLIER = [known for known in ATTENTION if known.key in _ALIKE]
+_EARLIER = [known for known in ATTENTION if known.key == "p with the tile's max"]
+"""In a step of one tile its max is that of the tile."""
 STEPS = (
     *_EARLIER,
     *read(
