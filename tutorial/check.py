@@ -17,7 +17,7 @@ from . import stage
 from .cost import ladder
 from .cost.judging import judge_cost, over_budget
 from .inputs.datafiles import DataError
-from .inputs.draw import OWN, Draw
+from .inputs.draw import Draw
 from .running import computed, problems, refusals, runner
 from .running.answer import Answer, Diagnosis, answered
 from .running.problems import Problem
@@ -148,7 +148,7 @@ def _check(
     if problem is not None:
         return _verdict(lesson, problem)
     try:
-        cases = lesson.cases(*_drawn(draw)) if inputs is None else _own(lesson, inputs)
+        cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
     replays = Replays(kernel, lesson, cases)
@@ -172,9 +172,7 @@ def _check(
     short = len(ran) < len(cases)  # the cost has been told, or a mistake
     if inputs is None and not short and not any(answer.wrong for answer in answers):
         beyond = [
-            result
-            for case in lesson.beyond(*_drawn(draw))
-            if (result := replays.run(case)).problem is None
+            result for case in lesson.beyond(draw) if (result := replays.run(case)).problem is None
         ]
         answers += [answered(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
@@ -192,12 +190,6 @@ def _check(
     more = f"note: run on {len(ran)} of {len(cases)} inputs, as the first cost too much already."
     notes = [note for note in (lacking, more if short else None) if note is not None]
     return replace(verdict, notes=(*verdict.notes, *notes))
-
-
-def _drawn(draw: Draw) -> tuple[Draw, ...]:
-    """How the inputs of a draw are asked for: the course's own as everywhere else, so that they are
-    made once."""
-    return () if draw == OWN else (draw,)
 
 
 def _diagnosed(

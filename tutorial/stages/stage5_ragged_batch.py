@@ -3,7 +3,7 @@ holds."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..inputs.batches import (
     tiles_of,
 )
 from ..inputs.batches import validate_batch as validate
-from ..inputs.draw import OWN, TILE, Draw
+from ..inputs.draw import TILE, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, on_chip_peaks, scale_name, scale_of
 from ..mistakes.steps import STEPS
@@ -43,8 +43,8 @@ def oracle(
     return batch_oracle(q, k, v, lengths, scale_of(softmax_scale, k.shape[2]))
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     made = (*_every_length(draw), *_other_batches(draw), real_batch_case(draw))
     return beside_trn1(made, "random", "padding: NaN", "n = 5")
 
@@ -85,8 +85,8 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
     )
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
     name, reveals, lengths = "max_length = 130", "tiles that nobody asked for", (1, 130, 0)
     made = batch_case("random", lengths, 4, 2, 64, 1024, "NaN", name, reveals, draw, max_length=130)

@@ -7,7 +7,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nkisim
@@ -56,7 +56,6 @@ def states(draw):
     return state_of(scores, values.reshape(-1, 2))
 
 
-@settings(max_examples=100, deadline=None)
 @given(states(), states(), states())
 def test_the_merge_is_associative_and_commutative_and_the_state_of_no_keys_is_its_identity(a, b, c):
     alike(merged(a, merged(b, c)), merged(merged(a, b), c))
@@ -65,7 +64,6 @@ def test_the_merge_is_associative_and_commutative_and_the_state_of_no_keys_is_it
     alike(merged(identity(1, 2), a), a)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-500, 500), min_size=1, max_size=12), st.data())
 def test_the_merge_of_any_splits_in_any_order_is_the_state_of_all_keys(scores, data):
     scores = np.array(scores)
