@@ -24,6 +24,8 @@ WRONG = {
     for name, wrong in {**wrong_one_head.WRONG, **wrong_grouped.WRONG}.items()
     if wrong[0] and wrong[3] not in NOT_IN_OUTPUTS
 }
+WAYS = [one for number in (2, 3, 4, 8) for one in list(closure.made(number))[::97]]
+"""Some ways of some mistakes, of which there are some five thousand."""
 
 
 @pytest.fixture
@@ -71,6 +73,12 @@ def test_19_of_20_mistakes_given_as_outputs_alone_are_named_and_none_falsely(num
     assert [(key, found) for key, found in named.items() if not synonyms.alike(key, found)] == []
     assert len(seen) >= 40
     assert len(named) >= 19 / 20 * len(seen)
+
+
+@pytest.mark.parametrize("made", WAYS, ids=lambda one: one.name)
+def test_a_mistake_given_as_outputs_alone_is_itself_or_a_synonym(made):
+    key, named = made.mistake.key, closure.taken_for(made)
+    assert named in (None, closure.RIGHT) or synonyms.alike(key, named)
 
 
 def test_mistakes_with_lengths_are_named_by_outputs_alone_and_none_falsely():
