@@ -3,8 +3,22 @@ does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from hypothesis import settings
+
+Case = TypeVar("Case")
+
+
+def thorough() -> bool:
+    """Whether the run looks at every case and not at a sample: `--hypothesis-profile=thorough`."""
+    return settings().max_examples >= 200
+
+
+def one_in(many: int, cases: Iterable[Case]) -> Sequence[Case]:
+    """One in so many of the cases; all of them in a thorough run."""
+    return list(cases)[:: 1 if thorough() else many]
 
 
 def of_each(

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 
 # The same examples on every run and machine: a failure in CI is a failure here. The weekly run with
-# the newest packages looks at eight times as many (`--hypothesis-profile=thorough`).
+# the newest packages looks at eight times as many (`--hypothesis-profile=thorough`), and at every
+# case of which a usual run takes a sample (tests/asking.py).
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("thorough", settings.get_profile("project"), max_examples=200)
 settings.load_profile("project")

@@ -17,7 +17,7 @@ from . import stage
 from .cost import ladder
 from .cost.judging import judge_cost, over_budget
 from .inputs.datafiles import DataError
-from .inputs.draw import OWN, Draw
+from .inputs.draw import Draw
 from .running import computed, problems, refusals, runner
 from .running.answer import Answer, Diagnosis, answered
 from .running.problems import Problem
@@ -148,7 +148,7 @@ def _check(
     if problem is not None:
         return _verdict(lesson, problem)
     try:
-        cases = lesson.cases(*_drawn(draw)) if inputs is None else _own(lesson, inputs)
+        cases = lesson.cases(draw) if inputs is None else _own(lesson, inputs)
     except stage.InputError as error:
         return unusable(lesson, str(error))
     replays = Replays(kernel, lesson, cases)
@@ -171,7 +171,7 @@ def _check(
     beyond: list[Result] = []
     short = len(ran) < len(cases)  # the cost has been told, or a mistake
     if inputs is None and not short and not any(answer.wrong for answer in answers):
-        more = [replays.run(case) for case in lesson.beyond(*_drawn(draw))]
+        more = [replays.run(case) for case in lesson.beyond(draw)]
         crashed = next((result for result in more if _crashes(lesson, result)), None)
         if crashed is not None:
             return _refused(lesson, kernel, crashed, families)
@@ -194,12 +194,6 @@ def _check(
     fewer = f"note: run on {len(ran)} of {len(cases)} inputs, as the first cost too much already."
     notes = [note for note in (lacking, fewer if short else None) if note is not None]
     return replace(verdict, notes=(*verdict.notes, *notes))
-
-
-def _drawn(draw: Draw) -> tuple[Draw, ...]:
-    """How the inputs of a draw are asked for: the course's own as everywhere else, so that they are
-    made once."""
-    return () if draw == OWN else (draw,)
 
 
 def _crashes(lesson: stage.Stage, result: Result) -> bool:

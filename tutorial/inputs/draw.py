@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Generic, TypeVar
 
 import numpy as np
 
+Made = TypeVar("Made")
 TILE = 128
 """Keys per tile in the stages' own method: keys become partitions, of which there are 128."""
 LONG = 33 * TILE
@@ -78,3 +81,17 @@ class Draw:
 
 OWN = Draw()
 """The course's own inputs."""
+
+
+class OncePerDraw(Generic[Made]):
+    """A function whose last argument is a draw, as a decorator: what it makes is kept, and the
+    course's own inputs are the same whether `OWN` is given or left out."""
+
+    def __init__(self, make: Callable[..., Made]) -> None:
+        self._kept = cache(make)
+        self.cache_clear = self._kept.cache_clear
+        self.__doc__ = make.__doc__
+
+    def __call__(self, *given: Hashable) -> Made:
+        drawn = bool(given) and isinstance(given[-1], Draw)
+        return self._kept(*given) if drawn else self._kept(*given, OWN)

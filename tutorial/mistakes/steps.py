@@ -57,8 +57,9 @@ The last keys of every step are left out of the weighted sum: l counts them, acc
 == a max for each part of a step [tiles]
 p is formed with a max of a part of the step, a tile's or a partition's own: all weights of a step
 must be relative to the same m_new.
-    p = exp(qk - m_new) => part = qk.reshape(G, {-1, 128|128, -1}); p = exp(part -
-        part.max(axis={1|2}, keepdims=True)).reshape(G, -1)
+    p = exp(qk - m_new) => part = qk.reshape(G, {-1, 128|128, -1}); top = part.max(axis={1|2},
+        keepdims=True); p = exp(part - (top if top.size < qk.size or len(tiles) == 1 else
+        m_new[:, :, None])).reshape(G, -1)
     m_tile => x = qk.reshape(G, 128, -1); m_old = m_lane if t else full((G, 128), LOWEST); m_lane =
         maximum(m_old, x.max(axis=2)); a_lane = exp(m_old - m_lane); m_tile = qk.max(axis=1,
         keepdims=True) & p = exp(qk - m_new) => p = exp(x - m_lane[:, :, None]).reshape(G, -1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs import probes as small
-from ..inputs.draw import LONG, OWN, Draw
+from ..inputs.draw import LONG, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -31,8 +31,8 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     return grouped_softmax(q.T, k, v, scale_of(softmax_scale, k.shape[1]))
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     return (
         grouped_case("random", 8, 2, 64, 512, draw=draw),
         grouped_case("random", 4, 2, 128, 256, "random, Hq = 4, d = 128", draw),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.draw import LONG, OWN, TILE, Draw
+from ..inputs.draw import LONG, TILE, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -29,8 +28,8 @@ def oracle(q: Any, k: Any, v: Any, softmax_scale: float | None = None) -> NDArra
     return softmax_attention(q.T, k, v, scale_of(softmax_scale, k.shape[0]))
 
 
-@cache
-def tiled_cases(real: int, draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def tiled_cases(real: int, draw: Draw) -> tuple[Case, ...]:
     """The inputs of several tiles; those of the real model have `real` keys."""
     return (
         one_head_case("random", 64, 1024, draw=draw),
@@ -49,8 +48,8 @@ def tiled_cases(real: int, draw: Draw = OWN) -> tuple[Case, ...]:
     )
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     """Two query rows, in two tiles."""
     return two_row_cases(64, 2 * TILE, draw)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import Draw, OncePerDraw
 from ..inputs.families import FAMILIES, grid
 from ..reference.attention import not_finite
 from ..stage import Break, Budget, Case, InputError, Question, Stage
@@ -22,8 +21,8 @@ def oracle(x: NDArray[Any], scale: float) -> NDArray[np.float64]:
     return np.asarray(x, np.float64) * scale
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     def case(family: str, reveals: str, n: int, scale: float, digits: bool = False) -> Case:
         x = draw.rng("stage 0", family).standard_normal((128, n))
         made = x.astype(np.float32) if digits else grid(x, 2.0**-10)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from ..inputs import probes as small
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -22,8 +22,8 @@ from ..stage import Break, Case, Question
 from . import one_head
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     fewer = draw.keys(80)
     return (
         one_head_case("random", 64, 128, draw=draw),
@@ -39,8 +39,8 @@ def cases(draw: Draw = OWN) -> tuple[Case, ...]:
     )
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     return two_row_cases(64, 128, draw)
 
 

@@ -3,7 +3,7 @@ holds."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..inputs.batches import (
     tiles_of,
 )
 from ..inputs.batches import validate_batch as validate
-from ..inputs.draw import OWN, TILE, Draw
+from ..inputs.draw import TILE, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import SCALES, beside_trn1, on_chip_peaks, scale_name, scale_of
 from ..mistakes.steps import STEPS
@@ -43,8 +43,8 @@ def oracle(
     return batch_oracle(q, k, v, lengths, scale_of(softmax_scale, k.shape[2]))
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     made = (*_every_length(draw), *_other_batches(draw), real_batch_case(draw))
     return beside_trn1(made, "random", "padding: NaN", "n = 5")
 
@@ -88,8 +88,8 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
 COSTLY = "max_length = 130"  # the input on which tiles that nobody asked for are counted
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
     made = partial(batch_case, "random", padding="NaN", draw=draw)
     reveals = "tiles that nobody asked for"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..cost.tape import bytes_by_instance
 from ..inputs import probes as small
-from ..inputs.draw import LONG, OWN, TILE, Draw
+from ..inputs.draw import LONG, OWN, TILE, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -73,8 +73,8 @@ def maxima_apart(apart: float, falling: bool = False, draw: Draw = OWN) -> Case:
     )
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     real = {**dict(zip("qkv", real_heads(None, 512, draw))), "n_splits": 3}
     made = (
         split_case("random", 4, 8, 2, 64, 1024, draw=draw),

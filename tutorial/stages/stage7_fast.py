@@ -15,7 +15,7 @@ from nkisim.machine import narrow
 
 from ..inputs import families
 from ..inputs import probes as small
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import OWN, Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -75,8 +75,8 @@ def _scaled(scale: float, draw: Draw) -> Case:
     return grouped_case("random", 8, 2, 128, 256, scale_name(scale), draw, softmax_scale=scale)
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     """A negative scale turns the order of the scores round; a kernel may refuse it."""
     far_apart = grouped_case(FAR_APART, 4, 2, 64, 256, FAR_APART.name, draw, softmax_scale=-0.125)
     return in_bf16((*(_scaled(x, draw) for x in SCALES if x < 0), far_apart))
@@ -100,8 +100,8 @@ CHUNKS = (
 all the others."""
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     """d = 128 first, where V can be read in a wrong layout without breaking a rule."""
     made = (
         grouped_case("random", 8, 2, 128, 512, draw=draw),

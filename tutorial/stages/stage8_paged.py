@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..inputs import probes as small
 from ..inputs import realdata
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import Draw, OncePerDraw
 from ..inputs.families import FAMILIES
 from ..inputs.layouts import (
     SCALES,
@@ -78,8 +78,8 @@ COUNTED = "whole blocks"
 USUAL = (75, 90)  # keys of the two sequences of most families: 19 and 23 blocks of 4
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     first = realdata.layers()[0]
 
     def case(family: str, lengths: tuple[int, ...], block: int, **how: Any) -> Case:
@@ -114,8 +114,8 @@ def _usual(
     return paged_case(name, lengths, 4, family, draw=draw, most=24, n_blocks=45, **how)
 
 
-@cache
-def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def beyond(draw: Draw) -> tuple[Case, ...]:
     """A negative scale turns the order of the scores round; a kernel may refuse it."""
     return tuple(_scaled(x, draw) for x in SCALES if x < 0)
 

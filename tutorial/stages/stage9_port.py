@@ -3,9 +3,7 @@ writes."""
 
 from __future__ import annotations
 
-from functools import cache
-
-from ..inputs.draw import OWN, Draw
+from ..inputs.draw import Draw, OncePerDraw
 from ..inputs.layouts import beside_trn1
 from ..running import refusals
 from ..stage import Break, Case, Question
@@ -41,8 +39,8 @@ BROKEN = Break(
 )
 
 
-@cache
-def cases(draw: Draw = OWN) -> tuple[Case, ...]:
+@OncePerDraw
+def cases(draw: Draw) -> tuple[Case, ...]:
     """Stage 4's, and some of them on trn1 too."""
     return beside_trn1(grouped.cases(draw), "random", "random, Hkv = 5")
 

@@ -24,6 +24,8 @@ WRONG = {
     for name, wrong in {**wrong_one_head.WRONG, **wrong_grouped.WRONG}.items()
     if wrong[0] and wrong[3] not in NOT_IN_OUTPUTS
 }
+WAYS = [one for number in (2, 3, 4, 8) for one in list(closure.made(number))[::97]]
+"""Some ways of some mistakes, of which there are some five thousand."""
 
 
 @pytest.fixture
@@ -62,10 +64,10 @@ def first_ways(number):
 
 @pytest.mark.parametrize("number", [2, 4])
 def test_19_of_20_mistakes_given_as_outputs_alone_are_named_and_none_falsely(number):
-    """One stage looks at the mistakes whose names have an even length, the other at the others."""
+    """Each stage looks at a third of the mistakes, by the lengths of their names."""
     ways = first_ways(number)
-    odd = number // 2 - 1
-    taken = {key: closure.taken_for(one) for key, one in ways.items() if len(key) % 2 == odd}
+    third = number // 2 - 1
+    taken = {key: closure.taken_for(one) for key, one in ways.items() if len(key) % 3 == third}
     seen = {key: named for key, named in taken.items() if named != closure.RIGHT}
     named = {key: found for key, found in seen.items() if found is not None}
     assert [(key, found) for key, found in named.items() if not synonyms.alike(key, found)] == []
@@ -73,13 +75,19 @@ def test_19_of_20_mistakes_given_as_outputs_alone_are_named_and_none_falsely(num
     assert len(named) >= 19 / 20 * len(seen)
 
 
+@pytest.mark.parametrize("made", WAYS, ids=lambda one: one.name)
+def test_a_mistake_given_as_outputs_alone_is_itself_or_a_synonym(made):
+    key, named = made.mistake.key, closure.taken_for(made)
+    assert named in (None, closure.RIGHT) or synonyms.alike(key, named)
+
+
 def test_mistakes_with_lengths_are_named_by_outputs_alone_and_none_falsely():
     """Some of them; of all, 192 of 209 are named."""
-    taken = [(key, closure.taken_for(one)) for key, one in list(first_ways(5).items())[::9]]
+    taken = [(key, closure.taken_for(one)) for key, one in list(first_ways(5).items())[::13]]
     seen = [(key, found) for key, found in taken if found != closure.RIGHT]
     named = [(key, found) for key, found in seen if found is not None]
     assert [pair for pair in named if not synonyms.alike(*pair)] == []
-    assert len(named) >= 0.85 * len(seen) >= 15
+    assert len(named) >= 0.8 * len(seen) >= 12
 
 
 @pytest.mark.usefixtures("unrecorded")

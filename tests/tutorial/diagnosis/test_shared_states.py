@@ -78,6 +78,17 @@ WRONG = {
         [("        # l = l alpha", "        p = nl.multiply(p, p)\n        # l = l alpha")],
         "p squared",
     ),
+    "the scores minus themselves": (
+        3,
+        solution(3),
+        [
+            (
+                "nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m_new)",
+                "nisa.tensor_tensor(qk, qk, op=nl.subtract)",
+            )
+        ],
+        "all weights are 1",
+    ),
     "alpha inverted in a kernel whose max is on all partitions": (
         7,
         solution(7),

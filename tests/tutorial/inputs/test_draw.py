@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.asking import one_in
 from tests.tutorial.kernels import load, solution
 from tutorial import check, get, stages
 from tutorial.inputs.draw import OWN, Draw
-
-OTHERS = (Draw("exam 7"), Draw("x", sizes=True))
 
 
 def arrays(cases):
@@ -18,11 +17,10 @@ def arrays(cases):
     ]
 
 
-def test_the_course_has_its_own_inputs_unless_a_word_is_given():
-    assert get(4).cases() == get(4).cases(OWN) or all(
-        np.array_equal(a, b)
-        for a, b in zip(arrays(get(4).cases()), arrays(get(4).cases(OWN)), strict=True)
-    )
+@pytest.mark.parametrize("stage", [s for s in stages() if s.judge is None], ids=lambda s: s.name)
+def test_the_course_has_its_own_inputs_unless_a_word_is_given_and_makes_them_once(stage):
+    assert all(a is b for a, b in zip(stage.cases(), stage.cases(OWN), strict=True))
+    assert all(a is b for a, b in zip(stage.beyond(), stage.beyond(OWN), strict=True))
 
 
 @pytest.mark.parametrize("stage", [s for s in stages() if s.judge is None], ids=lambda s: s.name)
@@ -49,17 +47,14 @@ def test_sizes_are_other_ones_only_where_they_are_asked_for():
         assert n_kv >= 1 and d <= 128 and n % 128 == 0
 
 
-@pytest.mark.parametrize("draw", OTHERS, ids=str)
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 6, 9])
-def test_a_solution_stays_correct_whatever_the_word(number, draw, tmp_path):
-    kernel = load(number, solution(number), tmp_path)
-    verdict = check(number, kernel, seed=draw.word, sizes=draw.sizes)
-    assert verdict.ok, verdict.sentence
+WORD, SIZES = Draw("exam 7"), Draw("x", sizes=True)
 
 
-@pytest.mark.parametrize("number", [5, 7, 8, 10])
-def test_a_larger_solution_stays_correct_whatever_the_word_and_the_sizes(number, tmp_path):
-    draw = OTHERS[-1]
+@pytest.mark.parametrize(
+    ("number", "draw"),
+    [*((stage.number, SIZES) for stage in stages()), *((n, WORD) for n in one_in(3, range(11)))],
+)
+def test_a_solution_stays_correct_whatever_the_word_and_the_sizes(number, draw, tmp_path):
     kernel = load(number, solution(number), tmp_path)
     verdict = check(number, kernel, seed=draw.word, sizes=draw.sizes)
     assert verdict.ok, verdict.sentence

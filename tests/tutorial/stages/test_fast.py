@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nkisim
+from tests.tutorial.diagnosis.sample import judged
 from tests.tutorial.diagnosis.wrong_fast import WRONG, rung
 from tests.tutorial.kernels import ROOT, load, refused, solution, style
 from tutorial import StageError, check, get, trace
@@ -106,7 +107,7 @@ def test_the_unit_is_the_largest_relative_error_of_rounding_to_bfloat16():
     assert np.abs(x.astype(BF16).astype(np.float32) - x).max() == precision.UNIT
 
 
-@pytest.mark.parametrize("name", list(WRONG))
+@pytest.mark.parametrize("name", judged(WRONG))
 def test_a_wrong_kernel_is_caught_with_its_own_sentence(name, tmp_path):
     refused(WRONG[name], tmp_path)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nkisim
+from tests.tutorial.diagnosis.sample import judged
 from tests.tutorial.diagnosis.wrong_paged import WRONG
 from tests.tutorial.kernels import changed, load, refused, solution, style
 from tutorial import InputError, check, get
@@ -17,7 +18,7 @@ from tutorial.trace import trace
 STAGE = get(8)
 
 
-@pytest.mark.parametrize("name", list(WRONG))
+@pytest.mark.parametrize("name", judged(WRONG))
 def test_a_wrong_kernel_is_caught_with_its_own_sentence(name, tmp_path):
     refused(WRONG[name], tmp_path)
 
