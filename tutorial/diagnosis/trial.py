@@ -196,7 +196,6 @@ class Trial:
         if problem.splits:
             if reads.dealt(self.loads, problem.n):
                 yield Tiling(read=True)
-                return
             for rule in splitting.DEALS:
                 yield from (Tiling(w, rule=rule) for w in shown[: 1 if known else 3])
             return
