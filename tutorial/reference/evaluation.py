@@ -7,7 +7,6 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from nkisim.machine import narrow
 
+from . import stepwise
 from .twins import READ
 
 F32 = NDArray[np.float32]
@@ -87,7 +87,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
         known["turn"] = range(given.get("B", 1))
     try:
         with np.errstate(all="ignore"):
-            exec(_code(text), known)
+            stepwise.run(stepwise.steps(text, _own), known)
     except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError, AttributeError):
         return False
     return True
@@ -184,14 +184,9 @@ def digest(given: Mapping[str, Any]) -> bytes:
     return made.digest()
 
 
-@lru_cache(maxsize=8192)
-def _code(text: str) -> CodeType:
-    lines = with_taken(text).replace(_EACH, "for b in turn:").split("\n")
-    for at, line in enumerate(lines):
-        bare = line.lstrip()
-        if bare in _SHARED:
-            lines[at] = line[: len(line) - len(bare)] + _SHARED[bare][0]
-    return compile("\n".join(lines), "<twin>", "exec")
+def _own(line: str) -> str:
+    """A line, or several of them, as it is executed."""
+    return _SHARED[line][0] if line in _SHARED else with_taken(line).replace(_EACH, _IN_TURN)
 
 
 @lru_cache(maxsize=8192)
@@ -200,7 +195,7 @@ def _alone(text: str) -> bool:
     return "left(" not in text and all(text.count(line) == 1 for line in _ANEW)
 
 
-_EACH = "for b in range(B):"
+_EACH, _IN_TURN = "for b in range(B):", "for b in turn:"
 _ANEW = (_EACH, "        m = full((", "        l = zeros((", "        acc = zeros((")
 """What a text has once where no sequence knows of those before it: then they may come in turn."""
 
