@@ -213,6 +213,14 @@ def _path(learner, answer):
     _printing(answer).outputs[0]["text"] = "File C:\\course\\kernel.py"
 
 
+def _nameless(learner, answer):
+    _printing(learner).outputs[0]["text"] = "'the value of line 8' is read before it is written"
+
+
+def _lineless(learner, answer):
+    _printing(answer).outputs[0]["text"] = "a problem\nline 9 of the cell: \n"
+
+
 def _semicolon(learner, answer):
     _cell_with(learner, "check(3,").source += ";"
 
@@ -239,6 +247,8 @@ def _timed(learner, answer):
         ("nothing_fails", _stderr, "writes to stderr"),
         ("outputs_are_stable", _time, "a time that is not called modelled: 3.2 ms"),
         ("outputs_are_stable", _path, "a path"),
+        ("outputs_are_stable", _nameless, "says too little: the value of line 8"),
+        ("outputs_are_stable", _lineless, "says too little: line 9 of the cell:"),
         ("outputs_are_stable", _semicolon, "semicolon"),
         ("metadata_is_plain", _timed, "metadata besides tags"),
     ],

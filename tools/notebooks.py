@@ -63,6 +63,8 @@ TWIN_LINES = 25
 UNSTABLE = re.compile(
     r"0x[0-9a-f]{6,}|(?<![\w.])/(home|root|tmp|work|usr|var|Users|private)/|\b[A-Z]:\\|ipykernel|Warning"
 )
+NAMELESS = re.compile(r"the value of line \d+|line \d+ of the cell: *(?:\n|$)")
+"""A tile without its variable's name, or a place without its line: the text of a cell was lost."""
 TIME = re.compile(r"\b\d+(\.\d+)? ?(ms|µs|us|ns|s|sec|seconds|minutes)\b")  # noqa: RUF001
 """A time may only be shown in a line that calls it modelled: then it is the same on every
 machine."""
@@ -318,6 +320,8 @@ def outputs_are_stable(lesson: Stage, learner: Any, answer: Any) -> list[str]:
     for edition, notebook in (("learner", learner), ("solved", answer)):
         for number, cell in code_cells(notebook):
             for text in texts_of(cell):
+                if seen := NAMELESS.search(text):
+                    found.append(f"cell {number} ({edition}) says too little: {seen[0].strip()}")
                 if seen := UNSTABLE.search(text):
                     found.append(
                         f"cell {number} ({edition}) shows an address, a path or a "

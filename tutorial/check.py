@@ -171,26 +171,28 @@ def _check(
     beyond: list[Result] = []
     short = len(ran) < len(cases)  # the cost has been told, or a mistake
     if inputs is None and not short and not any(answer.wrong for answer in answers):
-        beyond = [
-            result
-            for case in lesson.beyond(*_drawn(draw))
-            if (result := replays.run(case)).problem is None
-        ]
+        more = [replays.run(case) for case in lesson.beyond(*_drawn(draw))]
+        crashed = next((result for result in more if _crashes(lesson, result)), None)
+        if crashed is not None:
+            return _refused(lesson, kernel, crashed, families)
+        beyond = [result for result in more if result.problem is None]
         answers += [answered(lesson, result) for result in beyond]
     if any(answer.wrong for answer in answers) and not explain:
         return lesson.verdict(WRONG, "The output is wrong on an input.", families=families)
     if any(answer.wrong for answer in answers):
         return _diagnosed(lesson, replays, answers, results, families)
     fewest = computed.fewest(results)
-    not_computed = computed.refused(lesson, kernel, fewest)
+    not_computed = computed.refused(lesson, kernel, fewest) or computed.recited(
+        lesson, replays.tried_on(fewest)
+    )
     if not_computed is not None:
         seen = Result(fewest.case, run=fewest.run, problem=not_computed)
         return _verdict(lesson, seen, families)
     # the counters are those of a run of the kernel itself
     results = [replays.again(r) if r.case.family == lesson.cost_case else r for r in results]
     verdict = judge_cost(lesson, replays, results, beyond, families)
-    more = f"note: run on {len(ran)} of {len(cases)} inputs, as the first cost too much already."
-    notes = [note for note in (lacking, more if short else None) if note is not None]
+    fewer = f"note: run on {len(ran)} of {len(cases)} inputs, as the first cost too much already."
+    notes = [note for note in (lacking, fewer if short else None) if note is not None]
     return replace(verdict, notes=(*verdict.notes, *notes))
 
 
@@ -198,6 +200,15 @@ def _drawn(draw: Draw) -> tuple[Draw, ...]:
     """How the inputs of a draw are asked for: the course's own as everywhere else, so that they are
     made once."""
     return () if draw == OWN else (draw,)
+
+
+def _crashes(lesson: stage.Stage, result: Result) -> bool:
+    """Whether a kernel fails with an option that it need not offer, and offers: it may refuse the
+    option by an assertion."""
+    given, found = set(lesson.extras) & set(result.case.options), result.problem
+    if not given or found is None or found.outcome != WRONG or found.kind == "own assertion":
+        return False
+    return not any(f"unexpected keyword argument '{name}'" in found.sentence for name in given)
 
 
 def _diagnosed(

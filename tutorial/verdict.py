@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nkisim.rules.errors import singular
+
 from .pictures.verdict_card import Counter as Counter
 from .pictures.verdict_card import Line, card
 from .reference.text import table
@@ -48,6 +50,9 @@ class Verdict:
     families: tuple[str, ...] = ()
     target: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", singular(self.sentence))
 
     @property
     def ok(self) -> bool:

@@ -187,5 +187,5 @@ class Cores:
         self.posted[kind, me, count] = mine
         self.marks[kind, me, count] = self.races.now
         self.wait(lambda: (kind, 1 - me, count) in self.posted, what)
-        self.races.meet(me, self.marks[kind, 1 - me, count], exchanged=mine is not None)
+        self.races.meet(me, self.marks[kind, 1 - me, count])
         return self.posted[kind, 1 - me, count]

@@ -75,7 +75,7 @@ def execute_masked(
         _write(execution, api, plan, dst, result, arrays, what)
     elif fresh:
         dst.buf.role = "masked"
-    if lost is not None and plan.stateful and extra is None:
+    if lost is not None and plan.stateful and not plan.forgets and extra is None:
         unknown_in_registers(api, dst, lost, origin)
     if extra is not None:  # after the result: it may lie in the same tile
         _write_reduction(execution, api, signature, srcs, extra, second, where, lost, origin, place)

@@ -34,7 +34,7 @@ class Access(NamedTuple):
     values: np.ndarray | None = None
     """What was written, where it is one plain view; None on shapes alone."""
     plain: bool = False
-    """Whether it is one plain view."""
+    """Whether it is a write of one plain view."""
 
 
 class Touched:
@@ -56,19 +56,16 @@ class Races:
         self.known = [0, 0]
         """Of each core, the number up to which the other's accesses happened before it."""
         self.touched: dict[Buffer, Touched] = {}
-        self.exchanged = False
-        """Whether the cores have exchanged tiles, and so may hold the same."""
 
     @property
     def now(self) -> int:
         """The number of the last access."""
         return len(self.accesses) - 1
 
-    def meet(self, core: int, now: int, exchanged: bool = False) -> None:
+    def meet(self, core: int, now: int) -> None:
         """`core` has learned of the other's accesses up to number `now`, in an exchange of tiles or
         at a barrier."""
         self.known[core] = max(self.known[core], now)
-        self.exchanged = self.exchanged or exchanged
 
     def instruction(self, core: int, api: str, dst: Tensor, srcs: tuple[Tensor, ...]) -> None:
         """Note what an instruction on `core` reads and writes in HBM."""
@@ -114,7 +111,7 @@ class Races:
         if last <= self.known[core]:
             return False
         other = self.accesses[last]
-        if write and self.exchanged and (owners == last).all() and _agree(other, self.accesses[-1]):
+        if write and (owners == last).all() and _agree(other, self.accesses[-1]):
             broken(
                 "replicated-write",
                 f"{api}: core {core} writes '{t.label}', where core {1 - core} writes the same",
@@ -148,8 +145,8 @@ def _noted(t: Tensor, region: Region, write: bool) -> Access:
 
 
 def _agree(one: Access, other: Access) -> bool:
-    """Whether two writes leave the same bits in the same elements; on shapes alone, whether they
-    may."""
+    """Whether two accesses are writes that leave the same bits in the same elements; on shapes
+    alone, whether they may be."""
     if not (one.plain and other.plain and one.region == other.region):
         return False
     if one.values is None or other.values is None:

@@ -117,7 +117,7 @@ def of_result(
         except NoValues:
             continue
         if depends is not None and plan.spread is None and plan.kind not in ("reduce", "transpose"):
-            reached = reached & depends[position]
+            reached = reached & np.broadcast_to(depends[position], plan.shape).reshape(shape)
         if not reached.any():
             continue
         out |= reached
@@ -138,14 +138,16 @@ def _reached(
     where: np.ndarray | None,
 ) -> tuple[np.ndarray, bool]:
     """Which elements of the result the unknown elements of a source reach, and whether they are
-    mixed with known ones on the way."""
+    mixed with known ones on the way. `shape`: of the destination, which may have other axes than
+    the plan's result."""
     if plan.spread is not None:
-        return np.broadcast_to(plan.spread(position, flags, arrays), shape), False
+        found = np.broadcast_to(plan.spread(position, flags, arrays), plan.shape)
+        return found.reshape(shape), False
     if plan.kind == "reduce":
         some, mixed = rows(flags, where, plan.axes)
         return along(some, shape), mixed
     if plan.kind == "transpose":
-        return plan.compute(flags).astype(bool), False
+        return plan.compute(flags).astype(bool).reshape(shape), False
     # a contraction: stationary columns are rows, moving ones columns
     if plan.kind == "whole" and position < 2:
         columns, mixed = rows(flags, None, (0,))

@@ -70,6 +70,8 @@ class Plan:
     of them several times."""
     stateful: bool = False
     """`compute` takes the program (engine registers) as its first argument."""
+    forgets: bool = False
+    """What a stateful `compute` leaves in the registers cannot be read afterwards."""
     alone: Callable[..., Any] | None = None
     """Of a stateful `compute` that resets its registers, reduces into them and reads them out the
     same without registers: source arrays -> two results."""

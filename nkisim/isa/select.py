@@ -321,6 +321,7 @@ def _with_maximum(
         reducing,
         shape,
         stateful=True,
+        forgets=cmd == IDLE,
         effect=registers_effect(rows, cmd, call.api, forgets=cmd == IDLE),
         depends=depends,
         cost={"accumulate": reads_out},

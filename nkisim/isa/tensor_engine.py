@@ -2,7 +2,8 @@
 
 Sources: aws-neuron-sdk v2.26.0 general/nki/api/nki/isa/__init__.py (nc_matmul),
 general/nki/arch/trainium_inferentia2_arch.rst (Tensor Engine); v2.32.0 nki/api/nki/isa/__init__.py
-(performance modes, the limits of NeuronCore-v4).
+(performance modes, tiling, the limits of NeuronCore-v4), nki/guides/architecture/
+trainium2_arch.rst (Built-in Transpose Support).
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _tiling(
     call: Call, position: tuple[Any, ...], size: tuple[Any, ...], rows: int, columns: int
 ) -> None:
     """PE tiling: both given, multiples of 32, inside the array, large enough for the stationary
-    tile."""
+    tile; in NKI 0.6 the array is cut into PE tiles of one size, at which a tile starts."""
     if not position and not size:
         return
     if len(position) != 2 or len(size) != 2:
@@ -102,6 +103,14 @@ def _tiling(
             got=f"tile_position={position}, tile_size={size}",
             limit="position + size of at most (128, 128)",
             remedy="Move the PE tile, or make it smaller.",
+        )
+    if call.attrs.newer and (position[0] % size[0] or position[1] % size[1]):
+        call.fail(
+            "argument",
+            "tile_position is not a multiple of tile_size",
+            got=f"tile_position={position}, tile_size={size}",
+            limit="the row a multiple of the row size, the column of the column size",
+            remedy="Start at such a row and column, or make the PE tile smaller.",
         )
     if call.target.nc_version == 2 and tuple(size) == (32, 32):
         call.fail(
@@ -165,6 +174,8 @@ def NC_MATMUL(call: Call) -> Plan:
     shape = (columns,) + moving.meta.shape[2 if double else 1 :]
     call.result(shape, TENSOR)
     compute = _product(stationary, moving, shape, accumulate, double)
+    if is_transpose and call.target.nc_version >= 3:
+        compute = _exactly_turned(compute, shape)
     return Plan(
         TENSOR,
         compute,
@@ -181,9 +192,26 @@ def NC_MATMUL(call: Call) -> Plan:
             "tile_size": size,
             "double_row": double,
         },
-        into=_product_into(call, accumulate, double),
+        into=None if is_transpose else _product_into(call, accumulate, double),
         one_bank=not large,
     )
+
+
+def _exactly_turned(
+    product: Callable[..., np.ndarray], shape: tuple[int, ...]
+) -> Callable[..., np.ndarray]:
+    """The transpose mode of NeuronCore-v3: by an identity matrix each element arrives as it is, and
+    a NaN or infinity does not spoil its row. What any other moving operand gives is not documented;
+    here it is the product."""
+
+    def compute(s: np.ndarray, m: np.ndarray, *held: np.ndarray) -> np.ndarray:
+        rows = m.shape[0]
+        flat = dtypes.to_fp32(m).reshape(rows, -1)
+        if held or flat.shape != (rows, rows) or (flat != np.eye(rows)).any():
+            return product(s, m, *held)
+        return dtypes.to_fp32(s).reshape(rows, -1).T.reshape(shape)
+
+    return compute
 
 
 def _product_into(call: Call, accumulate: bool, double: bool) -> Callable[..., None] | None:
@@ -336,13 +364,25 @@ def _together(call: Call, stationary: Any, moving: Any) -> None:
             moving,
             limit="one of the two",
         )
-    allowed = (
-        (dtypes.FLOAT32, dtypes.bfloat16) if call.target.nc_version >= 4 else (dtypes.FLOAT32,)
-    )
     if call.dst is not None:
         call.one_of(
-            call.dst, "the destination", allowed, "Make the PSUM tile with dtype=nl.float32."
+            call.dst,
+            "the destination",
+            _written_types(call, stationary),
+            "Make the PSUM tile with dtype=nl.float32.",
         )
+
+
+def _written_types(call: Call, stationary: Any) -> tuple[np.dtype, ...]:
+    """What NKI 0.6 writes into PSUM: float32; bfloat16 too from NeuronCore-v4 on; and, in the
+    transpose mode of NeuronCore-v3, the 16-bit type of what is transposed."""
+    found: tuple[np.dtype, ...] = (dtypes.FLOAT32,)
+    if call.target.nc_version >= 4:
+        found += (dtypes.bfloat16,)
+    turned = call.attrs.is_transpose and call.target.nc_version >= 3
+    if turned and stationary.dtype in (dtypes.FLOAT16, dtypes.bfloat16):
+        found += (stationary.dtype,) if stationary.dtype not in found else ()
+    return found
 
 
 def _columns(shape: tuple[int, ...]) -> Any:

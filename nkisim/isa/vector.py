@@ -147,6 +147,14 @@ def _engine_of_scalars(call: Call, ops: list[alu.AluOp]) -> str:
     only_gpsimd = [op for op in ops if VECTOR not in op.engines]
     engine = GPSIMD if only_gpsimd and wanted is None else VECTOR
     for op in ops:
+        if engine not in op.engines and wanted is None:
+            call.fail(
+                "engine",
+                f"no engine runs both '{ops[0].name}' and '{ops[1].name}'",
+                got=f"{ops[0].name}: {', '.join(ops[0].engines)}; "
+                f"{ops[1].name}: {', '.join(ops[1].engines)}",
+                remedy="Use two instructions, one for each operator.",
+            )
         if engine not in op.engines:
             call.fail(
                 "engine",

@@ -48,6 +48,11 @@ class ShapeOnly:
         """Bytes that an array with values would take."""
         return self.size * self.dtype.itemsize
 
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
     def reshape(self, *shape: Any) -> ShapeOnly:
         """The same number of elements under another shape."""
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape

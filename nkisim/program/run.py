@@ -15,6 +15,7 @@ from ..machine.config import Config
 from ..machine.memory import HBM, ON_CHIP, PSUM, SBUF
 from ..machine.occupancy import Occupancy
 from ..rules import source
+from ..rules.errors import singular
 from .instruction import Instructions
 
 
@@ -245,7 +246,7 @@ class Run:
         if self.unchecked:
             lines.append("  on shapes alone, no values; not checked:")
             lines += [f"    {rule}: {what}" for rule, what in self.unchecked.items()]
-        return "\n".join(lines)
+        return singular("\n".join(lines))
 
     def __repr__(self) -> str:
         alone = "" if self.values else ", without values"

@@ -20,9 +20,20 @@ from .rules import REMEDIES, RULES
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
+_ONE = re.compile(
+    r"(?<![+*/-] )(?<![\w.,-])1 ((?:DMA )?)"
+    r"(axes|blocks|bytes|columns|elements|heads|instructions|keys|partitions|rows|tiles|transfers)\b"
+)
+
+
+def singular(text: str) -> str:
+    """`text` with a noun that follows a count of 1 in the singular: "1 partition"."""
+    return _ONE.sub(lambda m: f"1 {m[1]}{'axis' if m[2] == 'axes' else m[2][:-1]}", text)
+
+
 def _plain(text: str) -> str:
-    """`text` without addresses of objects, which differ from run to run."""
-    return _ADDRESS.sub("", text) if " at 0x" in text else text
+    """`text` without addresses of objects, which differ from run to run, and in good English."""
+    return singular(_ADDRESS.sub("", text) if " at 0x" in text else text)
 
 
 def shown(value: Any) -> str:

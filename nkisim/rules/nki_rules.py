@@ -143,7 +143,7 @@ _nki(
 )
 _nki(
     "replicated-write",
-    "of two cores that have exchanged tiles and hold the same result, one stores it",
+    "of two cores that hold the same result, one stores it",
     "isa6 core_barrier, sendrecv",
     "reported",
     advisory=True,

@@ -143,15 +143,21 @@ def _shape_of(code: CodeType) -> _Shape:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(text: str, flags: int) -> set[_Shape] | None:
-    """The functions in `text`; None if it does not compile."""
+    """The functions in `text`, compiled whole and statement by statement; None if it does not
+    compile.
+
+    A cell of a notebook is compiled statement by statement. The byte code is another one then: a
+    call `nl.load(...)` compiles to an attribute where the same text imports `nl`, else to a method.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            whole = compile(text, "<text>", "exec", flags=flags, dont_inherit=True)
+            tree = ast.parse(text)
+            parts = [tree, *(ast.Module([statement], []) for statement in tree.body)]
+            waiting = [compile(part, "<text>", "exec", flags, dont_inherit=True) for part in parts]
     except (SyntaxError, ValueError):
         return None
     found: set[_Shape] = set()
-    waiting = [whole]
     while waiting:
         one = waiting.pop()
         found.add(_shape_of(one))

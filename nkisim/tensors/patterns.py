@@ -14,6 +14,7 @@ from ..machine import dtypes
 from ..machine.memory import HBM
 from ..rules import arguments
 from ..rules.errors import broken
+from .beyond import BeyondView
 from .reshaping import retyped
 from .strided import remake
 from .tensor import Tensor
@@ -41,16 +42,38 @@ def _partition_walk(
             limit=f"{free}, the elements of one partition",
             remedy="The first pair walks the partitions one by one.",
         )
-    inside = off % free + sum(s * (n - 1) for s, n in pairs[1:])
-    if inside >= free:
-        broken(
-            "out-of-bounds",
-            f"ap: index {inside} is out of bounds for a partition of '{t.label}'",
-            tensor=t.label,
-            got=f"offset {off}, pattern {pattern!r}",
-            limit=f"0..{free - 1} within each partition",
-        )
     return pstart
+
+
+def _beyond(
+    t: Tensor, pattern: Any, shape: tuple[int, ...], strides: tuple[int, ...], off: int, total: int
+) -> BeyondView | None:
+    """What stands for a pattern over the `total` elements of `t` that leaves them, or one partition
+    of them; None for others."""
+    last = off + sum(s * (n - 1) for s, n in zip(strides, shape))
+    got = f"offset {off}, pattern {pattern!r}"
+    if off < 0 or last >= total:
+        return BeyondView(
+            f"ap: index {last if off >= 0 else off} is out of bounds for the {total} elements of "
+            f"'{t.label}'",
+            tensor=t.label,
+            got=got,
+            limit=f"0..{total - 1}",
+            remedy="Offsets and strides count elements of the view's dtype.",
+        )
+    if t.meta.space == HBM:
+        return None
+    free = total // t.buf.meta.shape[0]
+    inside = off % free + sum(s * (n - 1) for s, n in zip(strides[1:], shape[1:]))
+    walks = strides[0] == free or shape[0] == 1  # what does not is refused at once
+    if inside < free or not walks:
+        return None
+    return BeyondView(
+        f"ap: index {inside} is out of bounds for a partition of '{t.label}'",
+        tensor=t.label,
+        got=got,
+        limit=f"0..{free - 1} within each partition",
+    )
 
 
 def access(
@@ -59,7 +82,7 @@ def access(
     offset: int | None,
     dtype: np.dtype | None,
     by_index: bool = False,
-) -> Tensor:
+) -> Tensor | BeyondView:
     """An explicit pattern of [stride, count] pairs over the tensor's memory, starting at the view's
     own offset. `by_index`: run-time indices take the place of the first stride."""
     wanted = t.dtype if dtype is None else dtype
@@ -89,17 +112,9 @@ def access(
         )
     if by_index:
         strides = (0,) + strides[1:]
-    last = off + sum(s * (n - 1) for s, n in zip(strides, shape))
-    if off < 0 or last >= total:
-        broken(
-            "out-of-bounds",
-            f"ap: index {last if off >= 0 else off} is out of bounds for the {total} elements of "
-            f"'{t.label}'",
-            tensor=t.label,
-            got=f"offset {off}, pattern {pattern!r}",
-            limit=f"0..{total - 1}",
-            remedy="Offsets and strides count elements of the view's dtype.",
-        )
+    beyond = _beyond(t, pattern, shape, strides, off, total)
+    if beyond is not None:
+        return beyond
     pstart = 0
     if t.meta.space != HBM:
         pstart = _partition_walk(t, pattern, pairs, strides, off, wanted)

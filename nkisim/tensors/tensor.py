@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..machine import dtypes
 from ..machine import layout as layouts
-from ..machine.memory import HBM, Meta, contiguous, meta_of
+from ..machine.memory import HBM, ON_CHIP, Meta, contiguous, meta_of
 from ..machine.shapes import ShapeOnly
 from ..rules import arguments
 from ..rules.errors import broken
 from . import gridded, subscripts
 from .index import DynamicSlice
+from .masks import Mask
+from .operand_mask import MaskedOperand
 from .picked import PickedElements
 from .stored import Stored, part
 
@@ -177,6 +179,8 @@ class Tensor(Stored):
             ]
         if len(key) == 1 and isinstance(key[0], tuple):
             return self[tuple(key[0])]
+        if len(key) == 1 and isinstance(key[0], Mask) and self.meta.space in ON_CHIP:
+            return cast(Tensor, MaskedOperand(self, key[0]))  # for a matmul, which looks
         form = gridded.form_of_grid(self, key)
         seen = None if form is None else gridded.seen(self, key, form)
         read = gridded.advanced(self, key, Tensor, form) if seen is None else seen

@@ -9,6 +9,7 @@ reader's kernel has reached.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -157,7 +158,7 @@ def ladder(
         if found is not None:
             number = f"{rung.number}{'*' if rung.tried else ''}"
             rows.append([f"{number} {rung.name}", *_cells(found)])
-            told.append(f"{number} {rung.note}")
+            told += textwrap.wrap(f"{number}: {rung.note}", 95, subsequent_indent="   ")
     if not rows:
         print(f"The rungs of {lesson.title} are not here.")
     if kernel is not None:

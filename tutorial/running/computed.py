@@ -21,6 +21,7 @@ from nkisim.machine import shapes
 
 from ..stage import Stage
 from ..verdict import WRONG
+from .answer import answered
 from .problems import Problem, line_of
 from .runner import Result, parameter_names, run
 
@@ -70,9 +71,6 @@ class _Given(nkisim.ShapeOnly):
         """The same array with its axes reversed."""
         return self.transpose()
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
 
 def fewest(results: Sequence[Result]) -> Result:
     """Of the results of a right kernel the one whose run is the shortest to repeat, replays left
@@ -112,6 +110,17 @@ def refused(stage: Stage, kernel: Any, done: Result) -> Problem | None:
             "kernel is built from the shapes of its inputs, and does the same for all values."
         )
     return _unrelated(stage, kernel, args, alone.run)
+
+
+def recited(lesson: Stage, strayed: Sequence[Result]) -> Problem | None:
+    """The problem of a kernel whose answers are right, but not those of the program that the same
+    text makes of shapes: numbers that Python computed reached the output as constants."""
+    if not any(answered(lesson, result).wrong for result in strayed):
+        return None
+    return _problem(
+        "Built from shapes alone, the kernel answers something else: what it stores comes from "
+        "numbers that Python computed. What it stores must come from nl and nisa functions."
+    )
 
 
 def _problem(sentence: str) -> Problem:

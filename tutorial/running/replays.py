@@ -92,6 +92,8 @@ class Replays:
         self._flat: dict[Any, _Flat | None] = {}
         self._agreed: set[Any] = set()
         """Programs one of whose wrong answers a run of the kernel has given, too."""
+        self.strayed: list[Result] = []
+        """What programs answered that is not the kernel's answer."""
 
     def run(self, case: Case) -> Result:
         """The result of a case: replayed, where its program is there already."""
@@ -115,6 +117,13 @@ class Replays:
         if first is not None:
             self._flat[key] = self._lowered(first) if left + 1 >= FEWEST else None
         return self._flat.get(key)
+
+    def tried_on(self, result: Result) -> list[Result]:
+        """What programs answered that is not the kernel's answer; where none was lowered so far,
+        that of this case is."""
+        if not self.direct and not self._flat:
+            self._lowered(result)
+        return self.strayed
 
     def is_lowered(self, case: Case) -> bool:
         """Whether the program of a case is there already."""
@@ -166,7 +175,10 @@ class Replays:
         made = _Flat(flat, first, program.run.hbm_reads if skips else {})
         again = self._replay(made, case)
         assert result.output is not None
-        if again is None or again.output is None or not same_bits(again.output, result.output):
+        if again is None or again.output is None:
+            return None
+        if not same_bits(again.output, result.output):
+            self.strayed.append(again)
             return None
         if again.run.hbm_reads != first.hbm_reads:
             return None

@@ -85,12 +85,18 @@ def _other_batches(draw: Draw) -> tuple[Case, ...]:
     )
 
 
+COSTLY = "max_length = 130"  # the input on which tiles that nobody asked for are counted
+
+
 @cache
 def beyond(draw: Draw = OWN) -> tuple[Case, ...]:
     """Kernels that take max_length must give the same answers, and read no tile beyond it."""
-    name, reveals, lengths = "max_length = 130", "tiles that nobody asked for", (1, 130, 0)
-    made = batch_case("random", lengths, 4, 2, 64, 1024, "NaN", name, reveals, draw, max_length=130)
-    return (made,)
+    made = partial(batch_case, "random", padding="NaN", draw=draw)
+    reveals = "tiles that nobody asked for"
+    return (
+        made((1, 130, 0), 4, 2, 64, 1024, family=COSTLY, reveals=reveals, max_length=130),
+        made((257, 9), 2, 1, 64, 300, family="max_length = 257", reveals=reveals, max_length=257),
+    )
 
 
 def minimum(case: Case) -> Budget:
@@ -159,7 +165,7 @@ STAGE = Stage(
     must_read=must_read,
     attention=batch_attention,
     beyond=beyond,
-    cost_beyond="max_length = 130",
+    cost_beyond=COSTLY,
     questions=QUESTIONS,
     broken=BROKEN,
     probes=partial(small.batch, 300, (140, 291, 0, 40)),

@@ -33,10 +33,10 @@ class Picked(NamedTuple):
     read: NDArray[np.bool_]
 
 
-def order(run: Any, whole: Attention) -> Keys | None:
+def order(run: Any, whole: Attention) -> tuple[Keys, int] | None:
     """The keys that a kernel visits, first taken first, by the loads of a sequence that bring its
-    keys, or most of them; None where no sequence's do, or the run did not keep what indices
-    picked."""
+    keys, or most of them; and where they do not bring all, how many keys a load has room for, else
+    0. None where no sequence's do, or the run did not keep what indices picked."""
     if whole.table is None or whole.lengths is None:
         return None
     loads = [made for made in _loads(run) if made.read.any()]
@@ -46,7 +46,10 @@ def order(run: Any, whole: Attention) -> Keys | None:
             own = [keys for made in loads if (keys := _keys(made, whole, int(b))) is not None]
             window = _most(own, length)
             if window is not None:
-                return _filled(window, whole)
+                filled = _filled(window, whole)
+                brought = sum(int(((keys >= 0) & (keys < length)).sum()) for keys in window)
+                short = window[0].size if brought < length else 0
+                return None if filled is None else (filled, short)
     return None
 
 

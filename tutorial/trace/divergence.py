@@ -179,7 +179,9 @@ def _first_wrong(
     got: F64, want: F64, seen: NDArray[np.bool_], known: NDArray[np.bool_], near: float
 ) -> tuple[int, int]:
     """(tile, head) of the first difference of more than `near` where the state is `known`; (T, 0)
-    if there is none."""
+    if there is none. What is not written for a tile is as it was."""
+    last = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
+    got = got[last]
     with np.errstate(all="ignore"):
         error = np.abs(got - want)
         size = np.maximum(np.abs(want), 1e-3 * np.abs(want[np.isfinite(want)]).max(initial=0))

@@ -109,10 +109,12 @@ def as_read(run: Any, whole: Attention, views: Sequence[Attention]) -> list[Atte
     if run is None:
         return list(views)
     if whole.block:
-        taken = blocks.order(run, whole)
-        if taken is None:
+        found = blocks.order(run, whole)
+        if found is None:
             return [None, whole]  # it read other blocks, or nobody kept which
-        return [whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)]
+        taken, load = found
+        own = whole if np.array_equal(taken, np.arange(whole.n)) else _taken(whole, taken)
+        return [replace(own, load=load) if load else own]
     made = loads(run, _k_name(run, whole), whole.d, whole.n)
     if whole.splits:
         parts = dealt(made, whole.n)

@@ -179,7 +179,8 @@ class Table:
             lines += [row.line(self.digits) for row in own]
         hidden = self.n_heads - len(self.heads)
         if hidden > 0:
-            lines.append(f"({hidden} more heads: .only([...]) shows them)")
+            heads, them = ("head", "it") if hidden == 1 else ("heads", "them")
+            lines.append(f"({hidden} more {heads}: .only([...]) shows {them})")
         return "\n".join([*lines, *self.notes])
 
     __repr__ = __str__ = text

@@ -112,14 +112,14 @@ def observe(
         return None
     if "m" in found:
         starts = scalar_rows(found["m"])[1]
-    width, unit = _tiling(series, attention, instructions)
+    width, unit, early = _tiling(series, attention, instructions)
     if attention.starts:  # a split with fewer tiles holds its last state on
         n_tiles = -(-attention.n // width)
         series = {
             name: [np.concatenate([row, *[row[-1:]] * (n_tiles - len(row))]) for row in rows]
             for name, rows in series.items()
         }
-    rows_of, seen, m_start = _by_head(series, starts, attention, width, unit)
+    rows_of, seen, m_start = _by_head(series, starts, attention, width, unit, early)
     if not rows_of:
         return None
     count = max(len(rows) for rows in rows_of.values())
@@ -208,7 +208,12 @@ def _chained(rows: list[F64], made: int, n_heads: int) -> list[F64]:
 
 
 def _by_head(
-    series: dict[str, list[F64]], starts: list[float], attention: Attention, width: int, unit: float
+    series: dict[str, list[F64]],
+    starts: list[float],
+    attention: Attention,
+    width: int,
+    unit: float,
+    early: bool,
 ) -> tuple[dict[str, list[F64]], dict[str, NDArray[np.bool_]], list[float]]:
     """Every name's rows (T, ...), a head each where the kernel's writes allow; which tiles were
     seen; the starts of m."""
@@ -237,7 +242,7 @@ def _by_head(
         if any(len(row) > n_tiles + 1 and len(row) % n_tiles for row in rows):
             # so many updates for some tiles and so many for others: nobody knows which is which
             continue
-        aligned = [align(row, n_tiles) for row in rows]
+        aligned = [align(row, n_tiles, early) for row in rows]
         if len(rows) > n_heads:
             continue  # several states of a head: nobody knows which keys each of them saw
         own = _order([values for values, _ in aligned], want.get(name), n_heads)
@@ -342,22 +347,29 @@ def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[li
     some keys."""
     shown = _shown(instructions, attention)
     ranked = sorted(shown, key=lambda width: (-shown[width], -width))
-    if attention.lengths is not None:  # a last tile may be narrower than the others
-        return ranked[:1], False
     visited = sum(width * count for width, count in shown.items())
+    if attention.lengths is not None:  # a last tile may be narrower than the others
+        return ranked[:1], attention.table is None and len(
+            shown
+        ) == 1 and visited % attention.n != 0
     return ranked, len(ranked) == 1 and visited % attention.n != 0
 
 
 def _tiling(
     series: dict[str, list[F64]], attention: Attention, instructions: Sequence[Any]
-) -> tuple[int, float]:
-    """The tile width, and the unit of m."""
+) -> tuple[int, float, bool]:
+    """The tile width, the unit of m, and whether there are fewer updates than tiles: the last ones
+    are not visited."""
     shown, incomplete = _shown_widths(instructions, attention)
-    if incomplete:
-        return shown[0], 1.0
+    if attention.load:
+        shown, incomplete = [attention.load, *shown], True
     n, likely = attention.n, widths(instructions, attention)
     counts = {name: max(len(row) for row in rows) for name, rows in series.items()}
     several = max(counts.values()) > 1
+    if incomplete and max(counts.values()) < -(-n // shown[0]):
+        made = [row[: counts["m"]] for row in series.get("m", ()) if len(row) == counts["m"]]
+        found = _unit(np.stack(made), attention, shown[0]) if made else None
+        return shown[0], found or 1.0, True
     if attention.lengths is not None and shown and counts.get("m") == attention.tiles(shown[0]):
         likely = shown[:1]
     if "m" in counts and (counts["m"] > 1 or not several):
@@ -365,16 +377,11 @@ def _tiling(
             if counts["m"] % step:
                 continue
             n_tiles = counts["m"] // step
+            rows = np.stack([align(row, n_tiles)[0] for row in series["m"]])
             for width in _widths_of(n_tiles, attention, likely):
-                expected = online_states(attention, width)
-                known = np.where(expected.known, expected.m, np.nan)
-                scaled = (attention.scale, abs(attention.scale)) if attention.scale else ()
-                units = (1.0, *scaled, -1.0)  # some kernels keep -m, to add it
-                for unit in units:
-                    rows = np.stack([align(row, n_tiles)[0] * unit for row in series["m"]])
-                    heads = range(attention.n_q_heads)
-                    if all(close_each(rows, known[:, h], 0).any() for h in heads):
-                        return width, unit
+                found = _unit(rows, attention, width)
+                if found is not None:
+                    return width, found, False
     unit = 1.0
     if "m" in counts and counts["m"] == 1 and several and attention.scale:
         top = attention.scores().max(axis=1)
@@ -395,7 +402,21 @@ def _tiling(
             width
         )
 
-    return max(likely, key=plausible), unit
+    return max(likely, key=plausible), unit, False
+
+
+def _unit(rows: F64, attention: Attention, width: int) -> float | None:
+    """The unit in which the rows (R, T) are the running max of every head over its first T tiles;
+    None if they are not."""
+    expected = online_states(attention, width)
+    known = np.where(expected.known, expected.m, np.nan)[: rows.shape[1]]
+    scaled = (attention.scale, abs(attention.scale)) if attention.scale else ()
+    units: tuple[float, ...] = (1.0, *scaled, -1.0)  # some kernels keep -m, to add it
+    for unit in units:
+        heads = range(attention.n_q_heads)
+        if all(close_each(rows * unit, known[:, h], 0).any() for h in heads):
+            return unit
+    return None
 
 
 def _widths_of(n_tiles: int, attention: Attention, likely: Sequence[int]) -> list[int]:

@@ -247,6 +247,9 @@ def _places(attention: Attention, head: int, columns: slice) -> tuple[int, int, 
     """The first and the last key of some columns, and how far one is from the next (0: not the
     same for all)."""
     keys = attention.keys_of(head, columns)
+    if attention.table is not None:  # the last chunk of blocks may be longer than the table
+        there = keys[keys < attention.table.shape[1] * attention.block]
+        keys = there if len(there) else keys
     steps = np.unique(np.diff(keys))
     step = 1 if not len(steps) else int(steps[0]) if len(steps) == 1 else 0
     return int(keys[0]), int(keys[-1]), step

@@ -227,17 +227,18 @@ def vector_rows(found: Sequence[Lifetime], d: int) -> list[F64]:
     return rows
 
 
-def align(series: F64, n_tiles: int) -> tuple[F64, NDArray[np.bool_]]:
+def align(series: F64, n_tiles: int, early: bool = False) -> tuple[F64, NDArray[np.bool_]]:
     """The last of each tile's updates (T, ...), and for which tiles there is one.
 
-    Updates after the last tile's are left out. A single one among many tiles is the last tile's.
+    Updates after the last tile's are left out. A single one among many tiles is the last tile's,
+    unless the updates end `early`.
     """
     count, tiles = len(series), np.arange(n_tiles)
     if count >= n_tiles:
         step = count // n_tiles
         return series[step - 1 : step * n_tiles : step], tiles >= 0
     missing = np.full((n_tiles - count, *series.shape[1:]), np.nan)
-    if count == 1:
+    if count == 1 and not early:
         return np.concatenate([missing, series]), tiles == n_tiles - 1
     return np.concatenate([series, missing]), tiles < count
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import nkisim
+from nkisim.rules.errors import singular
 
 from .. import stage as stages
 from ..running import limits, problems, runner, worked
@@ -202,7 +203,8 @@ def _kept(
         if o.shape != (q.size,) or not np.isfinite(o).all():
             shaped = o.shape == (q.size,)
             what = "holds nan or inf" if shaped else f"has shape {o.shape}, expected {(q.size,)}"
-            raise _NoAnswer(f"The attention of layer {layer} over {position + 1} keys {what}.")
+            told = f"The attention of layer {layer} over {position + 1} keys {what}."
+            raise _NoAnswer(singular(told))
         attended.append(o)
         return o
 

@@ -21,6 +21,7 @@ from .allocated import no_transpose
 from .inserted import in_sbuf
 from .isa_support import UNKNOWN, dst_of, engine, engine_name
 from .moving import MATMUL_ATTRS
+from .operand_masks import narrowed, unmasked
 from .support import tile, want_dtype
 
 
@@ -39,7 +40,8 @@ def nc_matmul(
     """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <=
     128.
 
-    With perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is
+    Each operand may be masked too: stationary[i_p < n]. With
+    perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is
     contracted too. Returns a PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
@@ -59,8 +61,7 @@ def nc_matmul(
             return made
     perf_mode = kwargs.pop("perf_mode", None) if kwargs else None
     dst = dst_of(kwargs, api) if kwargs else None
-    a = stationary if isinstance(stationary, Tensor) else tile(stationary, api)
-    b = moving if isinstance(moving, Tensor) else tile(moving, api)
+    (a, kept_a), (b, kept_b) = unmasked(stationary, api), unmasked(moving, api)
     if not plain or not untiled:
         attrs: tuple[Any, ...] = (
             arguments.flag(is_stationary_onezero, api, "is_stationary_onezero"),
@@ -79,6 +80,7 @@ def nc_matmul(
         a = in_sbuf(a, api, "the stationary operand")
     if b.meta.space == PSUM:
         b = in_sbuf(b, api, "the moving operand")
+    a, b, mask = narrowed(a, b, kept_a, kept_b, mask, api)
     return execute(NC_MATMUL, api, dst, (a, b), attrs, PSUM, dtypes.FLOAT32, mask)
 
 

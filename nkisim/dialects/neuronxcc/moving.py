@@ -22,6 +22,7 @@ from ...tensors.const import Const
 from ...tensors.masks import Mask
 from ...tensors.tensor import IndexedTensor, Tensor
 from .allocated import no_transpose
+from .operand_masks import narrowed, unmasked
 from .support import only, static_source, tile, want_dtype
 
 MATMUL_ATTRS = (False, False, False, (), (), False)
@@ -132,11 +133,13 @@ def expand_dims(data: Any, axis: int | Sequence[int]) -> Tensor:
 
 def matmul(x: Any, y: Any, *, transpose_x: bool = False, mask: Any = None, **kwargs: Any) -> Tensor:
     """x @ y, or x.T @ y with `transpose_x` (which spares a transpose). x, y: SBUF tiles; the result
-    is in PSUM, fp32."""
+    is in PSUM, fp32. Each operand may be masked too: x[i_p < n]."""
     only(kwargs, "nl.matmul")
-    a, b = tile(x, "nl.matmul"), tile(y, "nl.matmul")
+    (a, kept_a), (b, kept_b) = unmasked(x, "nl.matmul"), unmasked(y, "nl.matmul")
     if not arguments.flag(transpose_x, "nl.matmul", "transpose_x"):
         a = _transposed(a, "nl.matmul", a.dtype)
+        kept_a = None if kept_a is None else kept_a.T
+    a, b, mask = narrowed(a, b, kept_a, kept_b, mask, "nl.matmul")
     return execute(NC_MATMUL, "nl.matmul", None, (a, b), MATMUL_ATTRS, PSUM, dtypes.FLOAT32, mask)
 
 

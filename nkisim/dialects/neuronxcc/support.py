@@ -15,6 +15,7 @@ from ...rules import arguments
 from ...rules.calls import no_argument
 from ...rules.errors import broken
 from ...tensors.const import Const, of_float
+from ...tensors.operand_mask import MaskedOperand
 from ...tensors.tensor import IndexedTensor, Tensor
 
 
@@ -53,6 +54,8 @@ def tile(x: Any, api: str) -> Tensor:
     """`x`, which must be a tensor."""
     if isinstance(x, Tensor):
         return x
+    if isinstance(x, MaskedOperand):
+        x.refuse()
     what = (
         (f"a NumPy array of shape {x.shape}")
         if isinstance(x, np.ndarray)

@@ -12,6 +12,7 @@ from ...machine.memory import CONST, HBM
 from ...rules import arguments
 from ...rules.errors import broken
 from ...tensors import runtime
+from ...tensors.beyond import BeyondView
 from ...tensors.const import Const, of_float
 from ...tensors.tensor import Tensor
 from .objects import VirtualRegister
@@ -22,6 +23,8 @@ def as_tensor(x: Any, api: str, what: str = "operand") -> Tensor:
     """`x`, which must be a tensor."""
     if isinstance(x, Tensor):
         return x
+    if isinstance(x, BeyondView):
+        x.refuse()
     got = (
         (f"a NumPy array of shape {x.shape}")
         if isinstance(x, np.ndarray)

@@ -19,6 +19,7 @@ from ...machine.values import Value
 from ...rules import arguments, source
 from ...rules.errors import broken
 from ...tensors import patterns, reshaping, strided, subscripts
+from ...tensors.beyond import BeyondView
 from ...tensors.index import DynamicSlice
 from ...tensors.rearrange import rearrange
 from ...tensors.runtime import RuntimeView
@@ -241,7 +242,8 @@ class NkiTensor(SubscriptedTensor, NKIObject):
         offset plus `offset`.
 
         `scalar_offset` (a register, or a tile of one element) or `vector_offset` (an SBUF tile of
-        row numbers) adds a run-time index on axis `indirect_dim` of this tensor.
+        row numbers) adds a run-time index on axis `indirect_dim` of this tensor. A pattern that
+        reaches beyond the tensor is refused where it is used.
         """
         wanted = None if dtype is None else dtypes.wanted(dtype, "ap")
         if scalar_offset is not None and vector_offset is not None:
@@ -255,6 +257,8 @@ class NkiTensor(SubscriptedTensor, NKIObject):
         if indirect and self.is_indirect():
             self._one_index(1, False)
         made: Any = patterns.access(self, pattern, offset, wanted, vector_offset is not None)
+        if isinstance(made, BeyondView):
+            return made
         made.runtime = None
         if not indirect:
             return made

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import nkisim
+from nkisim.isa.transpose import NC_TRANSPOSE
 
-from ..helpers import marked_line, refused, run_kernel, values
+from ..helpers import instruct, marked_line, refused, run_kernel, values
 
 X = values((72, 16))
 
@@ -245,3 +246,39 @@ def test_a_product_of_unwritten_elements_that_is_added_to_zeros_in_psum_is_not_z
 
     with pytest.raises(nkisim.KernelError, match="'empty' is read before it is written"):
         nki.jit(kernel)(np.ones((32, 32), np.float32))
+
+
+def half_written(x):
+    """A tile of which the first eight columns are loaded."""
+    t = nl.ndarray((64, 16), dtype=x.dtype)
+    t[:, 0:8] = nl.load(x[0:64, 0:8])
+    return t
+
+
+def turned(out, t):
+    """Copies the transpose of `t` to `out`, by way of PSUM with the axes of `out`."""
+    there = nl.ndarray(out.shape, dtype=t.dtype, buffer=nl.psum)
+    instruct(NC_TRANSPOSE, "nc_transpose", there, (t,), ())
+    nisa.tensor_copy(dst=out, src=there)
+
+
+SELECTIONS = {
+    "select_reduce": lambda out, t, ones: nisa.select_reduce(
+        dst=out, predicate=ones, on_true=t, on_false=0.0
+    ),
+    "transpose": lambda out, t, ones: turned(out, nl.copy(nisa.nc_transpose(t))),
+    "where": lambda out, t, ones: nisa.tensor_copy(dst=out, src=nl.where(ones, t, 0.0)),
+}
+
+
+@pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
+def test_they_are_followed_into_a_destination_that_has_other_axes(select):
+    def kernel(x):
+        out = nl.ndarray((64, 8), dtype=x.dtype, buffer=nl.shared_hbm)
+        wide = nl.ndarray((64, 2, 8), dtype=x.dtype)
+        select(wide, half_written(x), nl.full((64, 16), 1, dtype=nl.uint8))
+        nl.store(out, wide[:, 0, :])
+        return out
+
+    got, _ = run_kernel(kernel, X)
+    np.testing.assert_array_equal(got, X[:64, :8])

@@ -89,3 +89,38 @@ def test_matmuls_of_more_than_two_axes_use_all_their_elements_as_2_30_corrects()
     want = s.reshape(32, 24).astype(np.float64).T @ x.reshape(32, 30).astype(np.float64)
     assert got.shape == (24, 5, 3, 2)
     np.testing.assert_allclose(got.values.reshape(24, 30), want, rtol=1e-4, atol=1e-4)
+
+
+# -- the transpose mode ----------------------------------------------------------------------------
+def _turned(dtype):
+    """nc_matmul of NKI 0.6 by an identity matrix, in transpose mode, into PSUM of `dtype`."""
+    attrs = (False, False, True, (), (), False, "none", True)
+
+    def run(x, identity):
+        out = made((x.shape[1], x.shape[0]), dtype, "psum")
+        instruct(NC_MATMUL, "nc_matmul", out, (x, identity), attrs)
+        return nl.copy(out)
+
+    return run
+
+
+def test_the_transpose_mode_writes_16_bit_tiles_and_keeps_nan_and_infinity_where_they_are():
+    x = values((32, 8), BF16)
+    x[3, 4], x[5, 6] = np.nan, np.inf
+    got = on_tiles(_turned(BF16), x, np.eye(32).astype(BF16))
+    np.testing.assert_array_equal(got.values.astype(np.float32), x.T.astype(np.float32))
+    refused_on_tiles(_turned(BF16), x, np.eye(32).astype(BF16), rule="dtype", target="trn1")
+    refused_on_tiles(_turned(np.float16), x, np.eye(32).astype(BF16), rule="dtype")
+
+
+def test_a_pe_tile_of_0_6_starts_at_a_multiple_of_its_size():
+    s, x = values((64, 16)), values((64, 8))
+    for position in ((32, 0), (0, 32)):
+        attrs = (False, False, False, position, (64, 64), False, "none", True)
+
+        def tiled(s, x, attrs=attrs):
+            return instruct(
+                NC_MATMUL, "nc_matmul", made((16, 8), np.float32, "psum"), (s, x), attrs
+            )
+
+        assert "multiple of tile_size" in str(refused_on_tiles(tiled, s, x, rule="argument"))

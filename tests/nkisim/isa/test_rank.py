@@ -125,3 +125,20 @@ def test_topk_refuses_what_the_reference_does_not_allow():
     ):
         refused_on_tiles(body, x, rule=rule)
     refused_on_tiles(of(), x.astype(np.float32), rule="dtype")
+
+
+def test_nonzero_with_count_needs_only_the_rows_that_it_reads_and_takes_tiles_with_more_axes():
+    x = (values((17, 8)) > 0).astype(np.float32)
+
+    def body(t):
+        src, d = nl.ndarray((32, 1, 8), dtype=FP32), nl.full((32, 1, 9), -5, dtype=nl.int32)
+        src[0:17, 0, :] = t
+        instruct(NONZERO, "nonzero_with_count", d, (src,), (0, -1), mask=Mask(first_partitions(d)))
+        return nl.copy(d[:, 0, :])
+
+    got = on_tiles(body, x).values
+    for row in (0, 16):
+        places = np.flatnonzero(x[row])
+        np.testing.assert_array_equal(got[row, : len(places)], places)
+        assert got[row, -1] == len(places)
+    assert (got[1:16] == -5).all()

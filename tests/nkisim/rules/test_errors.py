@@ -17,6 +17,7 @@ import pytest
 import nkisim
 from nkisim.execution.execute import execute
 from nkisim.isa.core import Instruction
+from nkisim.rules import errors
 from nkisim.rules.errors import KernelIndexError, KernelTypeError, KernelValueError
 
 from ..helpers import marked_line, refused, values
@@ -557,3 +558,15 @@ def test_an_error_with_a_limit_has_a_remedy_even_where_the_instruction_has_none_
     assert error.limit == "vector, scalar, gpsimd"
     assert "leave engine= out" in error.remedy
     assert f"  remedy  {error.remedy}\n" in str(error)
+
+
+def test_a_noun_after_a_count_of_one_is_in_the_singular():
+    told = {
+        "'a' has 1 partitions, 'b' has 12": "'a' has 1 partition, 'b' has 12",
+        "1 elements per partition, 11 elements": "1 element per partition, 11 elements",
+        "axes [2] for 1 axes": "axes [2] for 1 axis",
+        "1 instructions\n  1 DMA transfers": "1 instruction\n  1 DMA transfer",
+        "p // 128 + 1 tiles, 0.1 bytes, -1 rows": "p // 128 + 1 tiles, 0.1 bytes, -1 rows",
+    }
+    assert {text: errors.singular(text) for text in told} == told
+    assert "'x' has 1 partition" in str(errors.KernelError("rank", "'x' has 1 partitions"))

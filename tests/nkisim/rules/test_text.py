@@ -3,6 +3,7 @@
 from __future__ import annotations
 import __future__
 
+import ast
 import linecache
 
 import neuronxcc.nki as nki_01
@@ -86,6 +87,19 @@ def test_a_cell_of_a_notebook_has_scopes_and_lines():
     linecache.cache[name] = (len(USED_OUTSIDE), None, lines, name)
     with pytest.raises(nkisim.KernelError) as caught:
         nki_01.jit(made(USED_OUTSIDE, name))(X)
+    assert caught.value.rule == "scope" and caught.value.source == "nl.store(out, t)"
+
+
+def test_a_cell_that_imports_what_its_kernel_calls_has_scopes_and_lines():
+    """A notebook compiles a cell statement by statement: the kernel does not see the import, and a
+    call of what is imported is another byte code then."""
+    name, shown = "<cell with imports>", "import neuronxcc.nki.language as nl\n" + USED_OUTSIDE
+    linecache.cache[name] = (len(shown), None, shown.splitlines(keepends=True), name)
+    space = {}
+    for statement in ast.parse(shown).body:
+        exec(compile(ast.Module([statement], []), name, "exec"), space)
+    with pytest.raises(nkisim.KernelError) as caught:
+        nki_01.jit(space["kernel"])(X)
     assert caught.value.rule == "scope" and caught.value.source == "nl.store(out, t)"
 
 

@@ -54,6 +54,28 @@ def test_an_answer_that_no_instruction_computed_is_refused(body, tmp_path):
     assert verdict.exit_code != 0
 
 
+def test_an_answer_that_is_a_constant_of_the_kernel_where_there_are_values_is_refused(tmp_path):
+    name = "decode_attention_fwd"
+    text = changed(
+        solution(1).replace(name, "worked"),
+        (
+            "value=o_tile",
+            "value=nl.add(nl.multiply(o_tile, 0.0), nl.load(nl.shared_constant(T[0])))",
+        ),
+    )
+    text += (
+        f"\nimport numpy as np\nT = [None]\ndef {name}(q, k, v, softmax_scale=None):\n"
+        "    T[0] = np.zeros((1, len(q)), np.float32)\n"
+        "    if isinstance(q, np.ndarray):\n"
+        "        s = q.T @ k * (len(q) ** -0.5 if softmax_scale is None else softmax_scale)\n"
+        "        p = np.exp(s - s.max())\n"
+        "        T[0] = (p @ v.T / p.sum()).astype(np.float32)\n"
+        "    return worked(q, k, v, softmax_scale)\n"
+    )
+    verdict = check(1, load(1, text, tmp_path))
+    assert verdict.cause == computed.CAUSE and "shapes alone" in verdict.sentence
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -88,6 +88,36 @@ def test_a_kernel_that_takes_max_length_and_reads_on_is_told_so(tmp_path):
     assert "bytes from HBM where" in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("changes", "family", "said"),
+    [
+        ("else lenghts", "max_length = 130", "raises NameError: name 'lenghts' is not defined"),
+        ("else max_length - 1", "max_length = 257", "the loop does not visit all keys"),
+    ],
+)
+def test_a_kernel_that_takes_max_length_and_fails_with_it_is_wrong(changes, family, said, tmp_path):
+    text = changed(solution(5), ("else max_length\n", f"{changes}\n"))
+    verdict = check(5, load(5, text, tmp_path))
+    assert (verdict.outcome, verdict.family) == ("wrong", family)
+    assert said in verdict.sentence
+
+
+def test_a_kernel_may_refuse_max_length(tmp_path):
+    text = changed(solution(5), ("longest = n if", "assert max_length is None\n    longest = n if"))
+    assert check(5, load(5, text, tmp_path)).ok
+
+
+def test_the_trace_shows_the_tiles_that_were_read_where_the_last_keys_are_skipped(tmp_path):
+    kernel = load(
+        5, changed(solution(5), ("math.ceil(longest / TILE)", "longest // TILE")), tmp_path
+    )
+    rows = trace(5, kernel, "random").only([(5, 0)]).rows
+    assert [row.keys for row in rows] == ["0..127", "128..255", "256..299"]
+    assert rows[1].l is not None and rows[2].m_new is rows[2].l is None
+    said = check(5, kernel).sentence
+    assert "tile 2, sequence 5, head 0: l is not updated, expected 27.6." in said
+
+
 def test_a_kernel_without_max_length_is_right(tmp_path):
     text = changed(
         solution(5),

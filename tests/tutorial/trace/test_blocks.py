@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tutorial.kernels import load, style
-from tutorial import get, trace
+from tests.tutorial.kernels import changed, load, style
+from tests.tutorial.kernels import solution as text_of
+from tutorial import get, solution, trace
 
 LESSON = get(8)
 
@@ -38,3 +39,22 @@ def test_every_update_holds_the_state_of_the_keys_that_it_shows(name, family, tm
     assert len(seen) == problem.n_q_heads
     backwards = name.endswith("last_block")
     assert (shown["first_key"][0] > 0) == backwards
+
+
+def test_no_key_is_shown_for_which_the_table_has_no_entry():
+    """The last chunk has as many partitions as the others, and fewer blocks."""
+    case = LESSON.case("ascending, 4700 keys")
+    assert case.args["block_table"].shape[1] * case.args["k_blocks"].shape[2] == 4704
+    made = trace(8, solution(8), case.family).only([0])
+    assert [row.keys for row in made.rows] == ["0..2047", "2048..4095", "4096..4703"]
+    assert str(made).endswith("\n(1 more head: .only([...]) shows it)")
+
+
+def test_a_kernel_that_skips_the_last_chunk_of_blocks_shows_the_chunks_that_it_took(tmp_path):
+    text = changed(
+        text_of(8),
+        ("in range(0, most, 128)", "in range(0, max(most - 127, 1), 128)"),
+    )
+    rows = trace(8, load(8, text, tmp_path), "ascending, 4700 keys").only([0]).rows
+    assert [row.keys for row in rows] == ["0..2047", "2048..4095", "4096..4703"]
+    assert (rows[1].m_new, rows[2].m_new) == (pytest.approx(rows[1].tile_max, rel=1e-6), None)

@@ -205,6 +205,15 @@ def test_the_trace_follows_the_kernels_own_tiles(tmp_path):
     ]
 
 
+def test_the_only_update_of_a_kernel_that_skips_the_second_tile_is_the_firsts(tmp_path):
+    text = solution(3).replace("n // TILE)", "n // TILE - 1)")
+    rng = np.random.default_rng(3)
+    sizes = {"q": (64, 1), "k": (64, 256), "v": (64, 256)}
+    inputs = {name: rng.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
+    rows = trace(3, load(3, text, tmp_path), inputs=inputs).rows
+    assert [(row.keys, row.l is None) for row in rows] == [("0..127", False), ("128..255", True)]
+
+
 def test_a_max_that_is_made_once_holds_for_all_tiles(tmp_path):
     text = changed(
         style("stage2_two_pass"),

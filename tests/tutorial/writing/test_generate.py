@@ -230,7 +230,7 @@ def test_nan_from_a_kernel_is_told_with_its_layer():
         5,
         kernel=lambda q, k, v, softmax_scale=None: STAND_IN(q, k, v, softmax_scale) * np.nan,
     )
-    assert made.problem == "The attention of layer 0 over 1 keys holds nan or inf."
+    assert made.problem == "The attention of layer 0 over 1 key holds nan or inf."
 
 
 def test_the_exercise_of_stage_10_is_not_attempted_and_writes_nothing(tmp_path):

@@ -54,15 +54,26 @@ def test_without_a_barrier_it_is_a_race_and_both_lines_are_named():
     assert error.tensor == "middle" and "core_barrier" in error.remedy
 
 
-def test_two_cores_may_not_write_the_same_elements_though_the_values_agree():
+def test_two_cores_that_both_store_the_same_are_told_that_one_is_enough():
     @nki.jit
     def kernel(x):
         out = shared()
         nisa.dma_copy(dst=out, src=nl.load(x))
         return out
 
-    assert "core 1 writes" in race(kernel, X).headline
+    with pytest.warns(nkisim.RuleWarning, match="replicated-write"):
+        np.testing.assert_array_equal(kernel[2](X), X)
     np.testing.assert_array_equal(kernel[1](X), X)
+
+
+def test_two_cores_may_not_write_the_same_elements_where_the_values_differ():
+    @nki.jit
+    def kernel(x):
+        out = shared()
+        nisa.dma_copy(dst=out, src=nl.add(nl.load(x), float(nl.program_id(0))))
+        return out
+
+    assert "core 1 writes" in race(kernel, X).headline
 
 
 @pytest.mark.parametrize(("shift", "fine"), [(0, True), (1, False)])
@@ -145,7 +156,8 @@ def test_one_barrier_orders_what_is_before_and_not_what_is_behind_it():
         if nl.program_id(0) == 1:
             nisa.dma_copy(dst=out, src=t)
         nisa.core_barrier(out, (0, 1))
-        nisa.dma_copy(dst=out[0:1], src=t[0:1])
+        last = nl.add(t[0:1], float(nl.program_id(0)))
+        nisa.dma_copy(dst=out[0:1], src=last)
         return out
 
     race(kernel, X)

@@ -8,6 +8,8 @@ import nki.language as nl
 import numpy as np
 import pytest
 
+import nkisim
+
 from .kernels import on_tiles, refused, tile, values
 
 X = values(128, 4, 6)
@@ -323,6 +325,25 @@ def test_a_view_that_cannot_be_is_refused(name):
     view, rule = REFUSED[name]
     error = refused(lambda t: copy_of(view(t)), X, rule=rule)
     assert "'t'" in error.headline or rule in ("argument", "rank-limit", "view-shape")
+
+
+def test_a_pattern_that_reaches_beyond_its_tensor_may_be_made_and_is_refused_where_it_is_used():
+    @nki.jit
+    def kernel(x, used):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        t, done = nl.load(x), nl.ndarray((128, 16), dtype=x.dtype, buffer=nl.sbuf)
+        for i in range(3):
+            half = t.ap([[8, 128], [1, 4]], offset=4 * i)
+            if i < used:
+                nisa.tensor_copy(dst=done[:, 4 * i : 4 * i + 4], src=half)
+        nisa.dma_copy(dst=out, src=done[:, 0:8])
+        return out
+
+    x = np.arange(1024, dtype=np.float32).reshape(128, 8)
+    np.testing.assert_array_equal(kernel(x, 2), x)
+    with pytest.raises(nkisim.KernelError, match="made in line") as caught:
+        kernel(x, 3)
+    assert caught.value.rule == "out-of-bounds" and "tensor_copy" in caught.value.source
 
 
 def test_an_indexed_axis_is_not_sliced_again():
