@@ -6,14 +6,10 @@ all of it takes longer than to run it. So a line is compiled once, for all texts
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
-
-Own = Callable[[str], str]
-"""What is executed for a line."""
 
 
 class Loop(NamedTuple):
@@ -21,48 +17,38 @@ class Loop(NamedTuple):
 
     over: CodeType
     named: CodeType
-    body: Steps
+    body: Sequence[CodeType | Loop]
 
 
 Steps = Sequence[CodeType | Loop]
 
 
 @lru_cache(maxsize=8192)
-def steps(text: str, own: Own) -> Steps:
-    """The steps of a text, which is indented by four spaces a level, as the twins are."""
+def steps(text: str, own: Callable[[str], str]) -> Steps:
+    """The steps of a text; `own` gives what is executed for a line."""
     return _block(text.splitlines(), own)
 
 
-def _block(lines: Sequence[str], own: Own) -> Steps:
+def _block(lines: Sequence[str], own: Callable[[str], str]) -> Steps:
     made: list[CodeType | Loop] = []
     at = 0
     while at < len(lines):
-        start, indent = at, _indent(lines[at])
+        start, indent = at, len(lines[at]) - len(lines[at].lstrip())
         at += 1
-        while at < len(lines) and _indent(lines[at]) > indent:
+        while at < len(lines) and lines[at].startswith(" " * (indent + 1)):
             at += 1
         if lines[start].startswith("for ", indent):
-            made.append(Loop(*_head(lines[start].strip(), own), _block(lines[start + 1 : at], own)))
+            name, _, over = own(lines[start][indent:])[4:-1].partition(" in ")
+            named = _compiled(f"{name} = item", "exec")
+            made.append(Loop(_compiled(over, "eval"), named, _block(lines[start + 1 : at], own)))
         else:
-            made.append(_compiled("\n".join(line[indent:] for line in lines[start:at]), own))
+            made.append(_compiled(own("\n".join(x[indent:] for x in lines[start:at])), "exec"))
     return made
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-@lru_cache(maxsize=1024)
-def _head(line: str, own: Own) -> tuple[CodeType, CodeType]:
-    (loop,) = ast.parse(f"{own(line)} pass").body
-    assert isinstance(loop, ast.For)
-    over = compile(ast.Expression(loop.iter), "<twin>", "eval")
-    return over, compile(f"{ast.unparse(loop.target)} = item", "<twin>", "exec")
-
-
 @lru_cache(maxsize=8192)
-def _compiled(lines: str, own: Own) -> CodeType:
-    return compile(own(lines), "<twin>", "exec")
+def _compiled(text: str, mode: str) -> CodeType:
+    return compile(text, "<twin>", mode)
 
 
 def run(made: Steps, known: dict[str, Any]) -> None:
