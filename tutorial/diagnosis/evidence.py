@@ -66,6 +66,10 @@ class Evidence:
             self.answers[i] = replace(self.answers[i], result=result)
         return result.run
 
+    def _plain_run(self, i: int) -> Any:
+        """The same, perhaps without what its loads picked."""
+        return self.run(i) if self.answers[i].result.replayed else self.answers[i].result.run
+
     def instructions(self, i: int) -> list[Any]:
         """What ran in case i; nothing where the simulator did not run it. Those of a replay are
         those of the case that its program was tried on."""
@@ -82,7 +86,7 @@ class Evidence:
     # -- the state ---------------------------------------------------------------------------------
     def observed(self, i: int) -> Observed | None:
         """The kernel's own state in case i, if it names one."""
-        run = self.run(i)
+        run = self.run(i) if self.named else None
         if run is None:
             return None
         if i not in self._states:
@@ -96,10 +100,10 @@ class Evidence:
         return self._states[i]
 
     @cached_property
-    def names_state(self) -> bool:
-        """Whether the kernel names m, l and acc, in whatever way it updates them."""
-        run = self.run(self.first)
-        return run is not None and set(NAMES) <= set(named_state(run.names()))
+    def named(self) -> set[str]:
+        """Which of m, l and acc the kernel names, in whatever way it updates them."""
+        run = self._plain_run(self.first)
+        return set(() if run is None else named_state(run.names()))
 
     def divergence(self, i: int) -> Divergence | None:
         """Where the kernel's state first leaves the oracle's in case i, if that can be said."""
@@ -352,7 +356,7 @@ class Evidence:
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
         if i not in self._shapes:
-            run = self.run(i)
+            run = self._plain_run(i)
             named = named_state(run.names()).get("m", []) if run is not None else []
             made = run.writes(named[0]) if named else []
             self._shapes[i] = tuple(made[0].value.shape) if made else None
@@ -361,7 +365,7 @@ class Evidence:
     def _kept_on(self, i: int) -> set[str]:
         """The names of on-chip tensors that are written again after they were read: they carry
         something on."""
-        run, kept = self.run(i), set()
+        run, kept = self._plain_run(i), set()
         for program in () if run is None else run.programs:
             read: set[Any] = set()
             for record in program.records():

@@ -179,8 +179,9 @@ class _Asked(NamedTuple):
 def _quickest_first(
     evidence: Evidence, first: Trial, others: Sequence[Trial], tiling: Tiling
 ) -> list[_Asked]:
-    """The trials with their tilings: wrong ones first, as most candidates fail on any of them, and
-    of those the ones with the fewest tiles to compute. Those that decide nothing come last."""
+    """The trials with their tilings, those with the fewest tiles to compute first, as most
+    candidates fail on any of them, and rather on a wrong one. Those that decide nothing come
+    last."""
     tried = [(first, tiling), *((trial, same_kind(trial, tiling)) for trial in others)]
     says_much, asked = first.says_much, []
     for trial, own in tried:
@@ -189,8 +190,8 @@ def _quickest_first(
         decides = trial is first or trial in evidence.probed or not trial.plain
         asked.append(_Asked(trial, own, decides and not may_differ, may_differ))
 
-    def place(one: _Asked) -> tuple[bool, bool, int]:
-        return one.may_differ, not one.trial.shown(False), one.trial.work(one.tiling)
+    def place(one: _Asked) -> tuple[bool, int]:
+        return one.may_differ, one.trial.work(one.tiling) * (1 if one.trial.shown(False) else 4)
 
     return sorted(asked, key=place)
 

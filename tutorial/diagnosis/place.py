@@ -14,6 +14,7 @@ from ..running import runner
 from ..running.answer import Answer, alike
 from ..trace import blocks
 from ..trace.divergence import Context
+from ..trace.states import NAMES
 from .evidence import FEW, Evidence, is_exp
 
 
@@ -151,7 +152,7 @@ def advice(evidence: Evidence, placed: bool) -> str:
     )
     if evidence.recorded is None:
         more = "Run the check with NKISIM_FORCE=1, in the course's simulator"
-    elif evidence.names_state:
+    elif set(NAMES) <= evidence.named:
         more = "The state has names: update m, l and acc in place, once for each tile"
     else:
         more = "Name the state (m, l, acc) with name="

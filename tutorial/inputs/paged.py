@@ -10,7 +10,7 @@ import numpy as np
 from ..stage import Case
 from . import families
 from .draw import OWN, Draw
-from .families import F32, FAMILIES
+from .families import F32, FAMILIES, Family
 
 
 def paged(
@@ -73,7 +73,7 @@ def paged(
 
 
 def sequence(
-    name: str, n_q: int, n_kv: int, d: int, n: int, turn: int = 0, draw: Draw = OWN
+    name: str | Family, n_q: int, n_kv: int, d: int, n: int, turn: int = 0, draw: Draw = OWN
 ) -> tuple[F32, F32, F32]:
     """The last n keys of a family's; another `turn`, another sequence."""
     q, k, v = families.heads(name, n_q, n_kv, d, -(-max(n, 1) // 128) * 128 + 128 * turn, draw)
@@ -81,7 +81,7 @@ def sequence(
 
 
 def paged_case(
-    name: str,
+    name: str | Family,
     lengths: Sequence[int],
     block: int,
     family: str | None = None,
@@ -90,9 +90,9 @@ def paged_case(
     **how: Any,
 ) -> Case:
     """A family as a batch of sequences of these lengths."""
+    of = FAMILIES[name] if isinstance(name, str) else name
     if family is None:
-        lengths = draw.lengths(lengths, name)
-        heads = (*draw.heads(*heads[:2], name), heads[2])
+        lengths = draw.lengths(lengths, of.name)
+        heads = (*draw.heads(*heads[:2], of.name), heads[2])
     made = [sequence(name, *heads, n, turn, draw) for turn, n in enumerate(lengths)]
-    of = FAMILIES[name]
-    return paged(family or name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)
+    return paged(family or of.name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)

@@ -102,6 +102,7 @@ score, nl.fp32.min.
         qk) {|& v_tile = where => pass}
     qk = where => qk = qk + where(padding, float32({-1|-10|-100|-1000|-1e4|-3e4}), 0) <V>
     qk = where => qk = where(padding, FILL, qk) {|& v_tile = where => pass}
+    qk = where => qk = where(padding, FILL, qk) & m = full => m = full((G, 1), FILL)
     qk = where => qk = qk + where(padding, FILL, 0) <V>
     qk = where => qk = scale * where(padding, float32({-100|-1000|-1e4|-1e5|-1e6}), raw) <V>
 == mask inverted
@@ -143,13 +144,22 @@ width.
 == position counts tiles
 The first key of tile i is given position i: it has position i times the tile's width.
     padding = keys - keys.min() + t >= lengths[b] <R>
+== position counts narrower tiles
+The first key of a narrower last tile i is given position i times that tile's own width: it has
+position i times the width of a whole tile.
+    padding = keys - keys.min() + t * len(keys) >= lengths[b] <R>
+== positions differ by row
+The positions are larger by one in every next row: those of a tile's keys are the same on all
+partitions.
+    padding = keys + arange(G)[:, None] >= lengths[b]
+        & v_tile = where => v_tile = where(keys + arange(d)[:, None] >= lengths[b], 0, v_tile)
 == position a tile off
 The positions are a tile off: the first key of tile i has position i times the tile's width.
     padding = keys {-|+} len(tiles[0]) >= lengths[b] <R>
 == length of another sequence
 A sequence is masked by another sequence's length: sequence b has lengths[b] keys.
-    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|(b + 1) % B|-1 - b|h
-        |min(b * Hkv + h, B - 1)}] <R>
+    padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|(b + 1) % B|-1 - b|min(h, B
+        - 1)|min(b * Hkv + h, B - 1)}] <R>
     padding = keys >= {lengths[: b + 1].sum()|lengths[: b + 1].max()} <R>
 == the longest length for all
 All sequences are masked by the longest length: sequence b has lengths[b] keys.

@@ -99,8 +99,8 @@ Only the first chunk of the table's entries is read: a longer row needs another 
 Only the first positions of every block count: the loop over a block must visit all of them.
     for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < {block -
         1|max(block - 1, 1)}]] if len(y)]):
-    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < 16 {and x[0] % block
-        == tiles[0][0] % block|}]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[0] % block < {16|max(block - <S>,
+        1)} {and x[0] % block == tiles[0][0] % block|}]):
 == one position of every step in the weighted sum
 Only one position of every step is in the weighted sum: l counts the others, and acc must too.
     acc = acc * alpha + <p> @ v_tile.T
@@ -172,7 +172,7 @@ and in V alike.
         "|entry * Hkv * block + at + h|(h * len(k_blocks) + entry) * block + at}",
         "A": "{0 * keys|0 * keys + block - 1|(keys + 1) % block|(keys - 1) % block"
         "|minimum(keys % block + 1, block - 1)|maximum(keys % block - 1, 0)"
-        "|block - 1 - keys % block|keys % block % 16"
+        "|block - 1 - keys % block|keys % block % <S>"
         "|keys % block - keys % <S>|keys - 2 * (keys % <S>) + <S> - 1 - keys // block * block}",
         "at": "keys // block % 128",
         "p": "where(keys % <S> == {0|<S> - 1}, p, 0)",

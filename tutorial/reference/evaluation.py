@@ -4,10 +4,10 @@ reader's."""
 from __future__ import annotations
 
 import ast
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nkisim.machine import narrow
 
-from .twins import READ
+from . import stepwise
+from .twins import ONE_PASS, PAGED, PASSES, READ
 
 F32 = NDArray[np.float32]
 LOWEST = float(np.finfo(np.float32).min)
@@ -87,7 +88,7 @@ def _executed(text: str, given: Mapping[str, Any], ran: Ran, o: F32 | _Rows) -> 
         known["turn"] = range(given.get("B", 1))
     try:
         with np.errstate(all="ignore"):
-            exec(_code(text), known)
+            stepwise.run(stepwise.steps(text, _own), known)
     except (IndexError, ValueError, ZeroDivisionError, NameError, TypeError, AttributeError):
         return False
     return True
@@ -165,33 +166,13 @@ def digest(given: Mapping[str, Any]) -> bytes:
     """A short name of what a text reads: names, numbers, and arrays with shape, type and bytes."""
     import hashlib  # takes 6 ms, most of which is OpenSSL
 
-    made = hashlib.blake2b(digest_size=16)
-
-    def add(value: Any) -> None:
-        if isinstance(value, list):
-            made.update(b"[%d" % len(value))
-            for each in value:
-                add(each)
-        elif isinstance(value, np.ndarray):
-            made.update(f"{value.dtype} {value.shape}".encode())
-            made.update(value.tobytes())
-        else:
-            made.update(f"{type(value).__name__} {value}".encode())
-
-    for name in sorted(given):
-        made.update(name.encode())
-        add(given[name])
-    return made.digest()
+    return hashlib.blake2b(pickle.dumps(sorted(given.items())), digest_size=16).digest()
 
 
 @lru_cache(maxsize=8192)
-def _code(text: str) -> CodeType:
-    lines = with_taken(text).replace(_EACH, "for b in turn:").split("\n")
-    for at, line in enumerate(lines):
-        bare = line.lstrip()
-        if bare in _SHARED:
-            lines[at] = line[: len(line) - len(bare)] + _SHARED[bare][0]
-    return compile("\n".join(lines), "<twin>", "exec")
+def _own(line: str) -> str:
+    """A line, or several of them, as it is executed."""
+    return _SHARED[line][0] if line in _SHARED else with_taken(line).replace(_EACH, _IN_TURN)
 
 
 @lru_cache(maxsize=8192)
@@ -200,7 +181,7 @@ def _alone(text: str) -> bool:
     return "left(" not in text and all(text.count(line) == 1 for line in _ANEW)
 
 
-_EACH = "for b in range(B):"
+_EACH, _IN_TURN = "for b in range(B):", "for b in turn:"
 _ANEW = (_EACH, "        m = full((", "        l = zeros((", "        acc = zeros((")
 """What a text has once where no sequence knows of those before it: then they may come in turn."""
 
@@ -323,25 +304,12 @@ def _flat(blocks: F32, row: Any) -> F32:
     return found
 
 
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    """np.where, and sooner where a number replaces none of the elements, or all of them."""
-    if isinstance(condition, np.ndarray) and isinstance(b, np.ndarray) and b.dtype == np.float32:
-        count = np.count_nonzero(condition)
-        if isinstance(a, (int, float, np.float32)) and b.shape[-1:] == condition.shape:
-            if not count:
-                return b
-            if count == condition.size:
-                return np.full_like(b, a)
-    return np.where(condition, a, b)
-
-
 _NUMPY = (
     "exp exp2 abs maximum minimum stack concatenate arange float32 nan inf isfinite sqrt log "
-    "roll broadcast_to ones_like square floor ceil"
+    "where roll broadcast_to ones_like square floor ceil"
 )
 _NAMES: dict[str, Any] = {
     **{name: getattr(np, name) for name in _NUMPY.split()},
-    "where": _where,
     "taken": _taken,
     "full": _full,
     "zeros": lambda shape: _full(shape, 0.0),
@@ -359,29 +327,13 @@ _NAMES: dict[str, Any] = {
 }
 
 _MOSTLY_RIGHT = (
-    "m = full((G, 1), LOWEST)",
-    "l = zeros((G, 1))",
-    "acc = zeros((G, d))",
-    "q_tile = q[b, h * G : (h + 1) * G]",
-    "entry = block_table[b][keys // block]",
-    "at = keys % block",
-    "k_tile = pick(k_blocks, entry, h, at).T",
-    "v_tile = pick(v_blocks, entry, h, at).T",
-    "raw = q_tile @ k_tile",
-    "qk = scale * raw",
-    "padding = keys >= lengths[b]",
-    "qk = where(padding, LOWEST, qk)",
-    "v_tile = where(padding, 0, v_tile)",
-    "m_tile = qk.max(axis=1, keepdims=True)",
-    "m_new = maximum(m, m_tile)",
+    *dict.fromkeys(
+        line.strip()
+        for text in (ONE_PASS, PASSES, PAGED)
+        for line in text.splitlines()
+        if " = " in line and not READ.search(line) and not line.lstrip().startswith(("o[", "m = m"))
+    ),
     "m = maximum(m, m_tile)",
-    "alpha = exp(m - m_new)",
-    "p = exp(qk - m_new)",
-    "p = exp(qk - m)",
-    "l = l * alpha + p.sum(axis=1, keepdims=True)",
-    "acc = acc * alpha + p @ v_tile.T",
-    "l = l + p.sum(axis=1, keepdims=True)",
-    "acc = acc + p @ v_tile.T",
     "s = scale * (q[b, h * G : (h + 1) * G] @ taken(k, b, h, keys))",
     "s = where(keys >= lengths[b], LOWEST, s)",
     "values = where(keys >= lengths[b], 0, taken(v, b, h, keys))",

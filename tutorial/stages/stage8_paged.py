@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..inputs import probes as small
 from ..inputs import realdata
 from ..inputs.draw import Draw, OncePerDraw
-from ..inputs.families import FAMILIES
+from ..inputs.families import FAMILIES, HIGH_INSIDE
 from ..inputs.layouts import (
     SCALES,
     beside_trn1,
@@ -87,7 +87,7 @@ def cases(draw: Draw) -> tuple[Case, ...]:
 
     made = (
         paged_case("random", (200, 77, 128), 16, most=16, draw=draw),
-        case("random, blocks of 32", (130,), 32, most=6),
+        paged_case(HIGH_INSIDE, (132,), 32, HIGH_INSIDE.name, draw=draw, most=6),
         case("random, blocks of 64", (140,), 64, heads=(2, 2, 128), most=3),
         case("random, blocks of 128", (300,), 128, heads=(4, 1, 64), most=3),
         case("random, Hkv = 5", (25,), 8, heads=(10, 5, 32), most=4),
@@ -155,7 +155,7 @@ def probes() -> tuple[Case, ...]:
     for kind, n_q, n_kv, lengths, padding, block, d in (
         (small.RISING, 4, 2, (90, 64, 0, 9), "old", 16, 64),
         (small.RISING, 2, 1, (90, 75), "NaN", 16, 64),
-        (small.UP_AND_DOWN, 2, 1, (320, 9), "old", 1, 8),
+        (small.UP_AND_DOWN, 2, 1, (264, 9), "old", 1, 8),
         (small.FALLING, 2, 1, (150, 80), "old", 64, 64),
         *(
             (kind, 2, 1, (48 if kind is small.LOW else 40, 21), "old", 16, 64)

@@ -68,6 +68,16 @@ def test_blocks_of_one_key_are_blocks(tmp_path):
     assert check(8, load(8, text, tmp_path), explain=False).outcome == "wrong"
 
 
+def test_a_max_of_one_position_of_a_step_is_refused_however_many_positions_a_step_takes(tmp_path):
+    text = changed(
+        solution(8),
+        ("max(s for s in range(1, STEP + 1) if block % s == 0)", "8 if block % 8 == 0 else 1"),
+        ("nl.max(qk, axis=2)", "nl.copy(qk[:, :, 0])"),
+    )
+    verdict = check(8, load(8, text, tmp_path))
+    assert verdict.cause == "max of one position of every step", verdict.sentence
+
+
 def test_a_loop_that_visits_no_tile_is_told_that_nothing_is_read(tmp_path):
     text = style("stage3_blocks_of_two")
     text = changed(text, ("while begin < count:", "while begin + 128 < count:"))

@@ -117,14 +117,3 @@ def test_keys_that_no_tile_has_are_not_taken_for_those_of_a_tile():
     first = [evaluation.run(text, {**shared, "t": t}).o for t in (0, 1, 0)]
     assert np.array_equal(first[0], first[2], equal_nan=True)
     assert not np.array_equal(first[0], first[1], equal_nan=True)
-
-
-@pytest.mark.parametrize("count", [0, 1, 4])
-@pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 4), (4, 1)])
-def test_where_of_a_text_is_numpys(count, shape):
-    condition = np.arange(4) < count
-    other = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    for value in (0, -1.5, np.float32(np.nan), other + 1):
-        made, want = evaluation._where(condition, value, other), np.where(condition, value, other)
-        np.testing.assert_array_equal(made, want)
-        assert made.shape == want.shape and made.dtype == want.dtype
