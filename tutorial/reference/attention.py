@@ -34,7 +34,7 @@ class Attention:
     `taken` (parts, n) says which.
 
     `block` is how many keys a block of a paged cache holds; 0 where the keys lie in a row. `table`
-    (parts, most) says which block of the pool is block j of a sequence. `load` is how many keys each
+    (parts, most) says which block of the pool is block j of a sequence. `load` is how many keys a
     load of a kernel brings, where its loads do not bring all keys; 0 otherwise.
     """
 
