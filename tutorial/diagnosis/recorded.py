@@ -216,7 +216,9 @@ class Recorded:
             return not _usual(last).size or self._most(kept, _usual(last))
         if not shown.any():
             return len(made) == len(last)  # filled once, and never used
-        return self._most(kept, shown, _usual(last))
+        splits = self.trial is not None and self.trial.problem.splits
+        # a split without keys holds its start
+        return self._most(kept, shown, None if splits else _usual(last))
 
     def _holds(self, ran: evaluation.Ran, name: str) -> bool:
         """Whether some instruction wrote the twin's maxima, its m or those of a merge, as far as

@@ -107,7 +107,8 @@ The max is not subtracted before exp, yet the old sums are rescaled by alpha: p 
 m_new).
     p = exp(qk) & alpha = exp(m - m_new) * 1
 == max added
-The max is added to the scores that exp sees: p must be exp(qk - m), with the max subtracted.
+The max is added to the scores that exp sees, or its sign is wrong: p must be exp(qk - m), with the
+max subtracted.
     p = exp(qk - m_new) => p = exp(qk + m_new) {|& alpha = exp(m + m_new)}
     p = exp(qk - m) => p = exp(qk + m)
     m_new = minimum(m, m_tile) if t else m_tile & p = exp(qk - m_new) => p = exp(qk + m_new)
@@ -515,6 +516,10 @@ The first tile is skipped: the loop must visit all {tiles} tiles.
 == first tile skipped in the max [all keys, recorded]
 The first tile is skipped in the max: all passes must visit all {tiles} tiles.
     m = maximum => m = maximum(m, m_tile) if t else m
+== every second tile left out of the max [tiles, all keys, recorded]
+Half of the tiles are left out of the max: all passes must visit all {tiles} tiles.
+    m = maximum => m = maximum(m, m_tile) if {t % 2 == 0|t % 2 or len(tiles) == 1|t < max(len(tiles)
+        // 2, 1)} else m
 == first tile skipped in the weighted sum [all keys]
 The first tile is skipped in the weighted sum.
     [3] for t, keys => for t, keys in list(enumerate(tiles))[1:]:

@@ -1,8 +1,8 @@
 """Every small change of a text, made by machine: what a kernel may do that no known mistake tells.
 
-A slip is one change in one place: a name for another of its kind, an operator or an operand, a
-factor too many, a line that is left out or stands elsewhere. It says no more than that the kernel
-answers as if the text were changed so.
+A slip is one change, in one place or in all lines that read alike: a name for another of its kind,
+an operator or an operand, a factor too many, a line that is left out or stands elsewhere. It says
+no more than that the kernel answers as if the text were changed so.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ acc never updated | m is a minimum
 acc never updated | no numbers
 one sum with the old max | no numbers
 states merged by the wrong factors | no numbers
+m not raised in the merge | no numbers
+first tile skipped in the max | no numbers
 divided inside the loop | divided twice
 one row of p | acc not rescaled
 l shared | l adds the mean

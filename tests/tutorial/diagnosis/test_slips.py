@@ -33,13 +33,6 @@ def test_the_line_that_answers_like_the_kernel_is_quoted(name, tmp_path):
     )
 
 
-def test_a_change_of_both_lines_that_read_alike_is_quoted_once(tmp_path):
-    weights = "nisa.activation(nl.exp, nisa.tensor_scalar(qk, op0=nl.subtract, operand0=m))"
-    wrong = "nisa.tensor_scalar(nisa.activation(nl.exp, qk), op0=nl.subtract, operand0=m)"
-    verdict = check(2, load(2, changed(solution(2), (weights, wrong)), tmp_path))
-    assert verdict.cause == "with `p = exp(qk) - m` instead of every `p = exp(qk - m)`"
-
-
 def test_a_known_mistake_is_named_and_no_change_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(matching, "slipped", None)
     text = changed(solution(3), (ALPHA, ALPHA.replace("m, m_new", "m_new, m")))
