@@ -27,9 +27,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-# To collect the tests makes half a million objects that stay: the garbage collector looks for cycles
-# among them only now and then, and after the collection not at all. By its usual ways it would take
-# a twentieth of the time of all tests.
+# To collect the tests makes half a million objects, which stay. The garbage collector looks for
+# cycles among them now and then only, and after the collection not at all: by its usual ways it
+# would take a twentieth of the time of all tests.
 gc.set_threshold(100_000, 20, 50)
 
 
