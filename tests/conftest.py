@@ -27,11 +27,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+# To collect the tests makes half a million objects, which stay. The garbage collector looks for
+# cycles among them now and then only, and after the collection not at all: by its usual ways it
+# would take a twentieth of the time of all tests.
+gc.set_threshold(100_000, 20, 50)
+
+
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end of the session. Without this the garbage collector looks
-    at it over and over, which takes a twentieth of the time of all tests."""
+    """What was collected stays to the end of the session."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 Completed = subprocess.CompletedProcess[str]

@@ -19,6 +19,7 @@ from types import ModuleType
 import pytest
 
 import tutorial
+from tests.asking import of_each
 from tutorial import stage
 from tutorial.inputs import realdata
 from tutorial.reference.text import DIGITS
@@ -39,6 +40,7 @@ def _tool() -> ModuleType:
 
 
 notebooks = _tool()
+each_stage = of_each({f"stage{s.number}": s for s in tutorial.stages()})
 every_stage = pytest.mark.parametrize("lesson", STAGES)
 
 
@@ -51,82 +53,82 @@ def both(lesson):
 
 
 # -- what `python tools/notebooks.py check` checks -------------------------------------------------
-@every_stage
+@each_stage
 def test_a_stage_has_both_editions_and_they_are_in_order(lesson):
     assert notebooks.problems_of(lesson) == []
 
 
-@every_stage
+@each_stage
 def test_a_notebook_has_the_parts_of_a_lesson_in_order(lesson):
     assert notebooks.parts_in_order(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_a_notebook_says_how_long_it_takes_and_links_to_its_neighbours(lesson):
     assert notebooks.it_says_where_it_stands(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_a_notebook_can_be_read_in_a_sitting(lesson):
     assert notebooks.it_can_be_read_in_a_sitting(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_no_prediction_is_answered_on_the_page(lesson):
     assert notebooks.answers_are_not_given_away(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_solved_edition_is_the_learners_with_the_solution_in_the_blank(lesson):
     assert notebooks.solved_is_learner_with_solution(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_blank_is_the_exercise_of_the_stage(lesson):
     assert notebooks.blank_is_the_exercise(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_prose_tells_the_budgets_of_the_stage(lesson):
     assert notebooks.budgets_are_told(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_learners_edition_leaks_no_line_of_the_solution(lesson):
     assert notebooks.nothing_leaks(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_there_are_three_hints_none_empty_and_the_errors_they_explain_exist(lesson):
     assert notebooks.hints_are_there(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_numpy_twin_has_25_lines_at_most(lesson):
     assert notebooks.twin_is_short(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_every_code_cell_has_been_executed_in_order(lesson):
     assert notebooks.executed_in_order(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_no_cell_ends_in_an_error(lesson):
     assert notebooks.nothing_fails(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_no_output_shows_an_address_a_path_a_warning_or_a_time(lesson):
     assert notebooks.outputs_are_stable(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_the_metadata_are_those_of_a_build(lesson):
     assert notebooks.metadata_is_plain(*both(lesson)) == []
 
 
-@every_stage
+@each_stage
 def test_a_notebook_is_small(lesson):
     assert notebooks.files_are_small(*both(lesson)) == []
 
@@ -283,7 +285,7 @@ def test_a_missing_edition_is_a_sentence(monkeypatch, tmp_path):
 
 
 # -- what the notebooks show -----------------------------------------------------------------------
-@every_stage
+@each_stage
 def test_the_check_says_not_attempted_to_the_learner_and_correct_to_the_solution(lesson):
     _, learner, answer = both(lesson)
     for notebook, outcome in ((learner, "not attempted"), (answer, "correct")):

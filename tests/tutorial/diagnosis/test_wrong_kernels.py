@@ -24,7 +24,7 @@ def _with_and_without_names():
         yield pytest.param(name, True, id=f"{name}-named")
         text = changed(WRONG[name][1], *WRONG[name][2])
         naming += [name] if unnamed(text) != text else []
-    yield from (pytest.param(name, False, id=f"{name}-unnamed") for name in one_in(2, naming))
+    yield from (pytest.param(name, False, id=f"{name}-unnamed") for name in one_in(3, naming))
 
 
 @pytest.mark.parametrize(("name", "named"), list(_with_and_without_names()))
