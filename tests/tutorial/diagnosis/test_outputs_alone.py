@@ -82,8 +82,8 @@ def test_a_mistake_given_as_outputs_alone_is_itself_or_a_synonym(made):
 
 
 def test_mistakes_with_lengths_are_named_by_outputs_alone_and_none_falsely():
-    """Some of them; of all, 192 of 209 are named."""
-    taken = [(key, closure.taken_for(one)) for key, one in list(first_ways(5).items())[::13]]
+    """Some of them; of all that differ, 215 of 229 are named."""
+    taken = [(key, closure.taken_for(one)) for key, one in list(first_ways(5).items())[4::13]]
     seen = [(key, found) for key, found in taken if found != closure.RIGHT]
     named = [(key, found) for key, found in seen if found is not None]
     assert [pair for pair in named if not synonyms.alike(*pair)] == []
