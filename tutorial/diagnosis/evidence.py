@@ -53,22 +53,19 @@ class Evidence:
         self._states: dict[int, Observed | None] = {}
         self._shapes: dict[int, tuple[int, ...] | None] = {}
 
-    def run(self, i: int) -> Any:
+    def run(self, i: int, picks: bool = True) -> Any:
         """The run of case i, None where the simulator did not run it. A replay leaves no record:
         such a case runs when it is looked at, and so does one whose loads picked blocks by indices
-        that were not kept."""
+        that were not kept, unless these `picks` are not asked for."""
         result = self.answers[i].result
         paged = "k_blocks" in result.case.args
-        if result.replayed or (paged and result.run is not None and not result.run.traces):
+        asked = paged and picks and result.run is not None
+        if result.replayed or (asked and not result.run.traces):
             result = runner.run(self.kernel, result.case, self.stage, traces=paged)
             if result.problem is not None:
                 return None
             self.answers[i] = replace(self.answers[i], result=result)
         return result.run
-
-    def _plain_run(self, i: int) -> Any:
-        """The same, perhaps without what its loads picked."""
-        return self.run(i) if self.answers[i].result.replayed else self.answers[i].result.run
 
     def instructions(self, i: int) -> list[Any]:
         """What ran in case i; nothing where the simulator did not run it. Those of a replay are
@@ -102,7 +99,7 @@ class Evidence:
     @cached_property
     def named(self) -> set[str]:
         """Which of m, l and acc the kernel names, in whatever way it updates them."""
-        run = self._plain_run(self.first)
+        run = self.run(self.first, picks=False)
         return set(() if run is None else named_state(run.names()))
 
     def divergence(self, i: int) -> Divergence | None:
@@ -356,7 +353,7 @@ class Evidence:
     def _m_shape(self, i: int) -> tuple[int, ...] | None:
         """The shape of the tensor that the kernel names m, if it does."""
         if i not in self._shapes:
-            run = self._plain_run(i)
+            run = self.run(i, picks=False)
             named = named_state(run.names()).get("m", []) if run is not None else []
             made = run.writes(named[0]) if named else []
             self._shapes[i] = tuple(made[0].value.shape) if made else None
@@ -365,7 +362,7 @@ class Evidence:
     def _kept_on(self, i: int) -> set[str]:
         """The names of on-chip tensors that are written again after they were read: they carry
         something on."""
-        run, kept = self._plain_run(i), set()
+        run, kept = self.run(i, picks=False), set()
         for program in () if run is None else run.programs:
             read: set[Any] = set()
             for record in program.records():

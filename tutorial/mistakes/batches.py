@@ -102,7 +102,6 @@ score, nl.fp32.min.
         qk) {|& v_tile = where => pass}
     qk = where => qk = qk + where(padding, float32({-1|-10|-100|-1000|-1e4|-3e4}), 0) <V>
     qk = where => qk = where(padding, FILL, qk) {|& v_tile = where => pass}
-    qk = where => qk = where(padding, FILL, qk) & m = full => m = full((G, 1), FILL)
     qk = where => qk = qk + where(padding, FILL, 0) <V>
     qk = where => qk = scale * where(padding, float32({-100|-1000|-1e4|-1e5|-1e6}), raw) <V>
 == mask inverted

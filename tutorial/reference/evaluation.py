@@ -113,12 +113,8 @@ class Answered(NamedTuple):
     finite: bool = True
 
 
-def _never(o: F32, done: NDArray[np.bool_]) -> bool:
-    return False
-
-
 def answer(
-    text: str, given: Mapping[str, Any], digest: bytes, wrong: Wrong = _never
+    text: str, given: Mapping[str, Any], digest: bytes, wrong: Wrong = lambda o, done: False
 ) -> Answered | None:
     """What `run(text, given)` answers, as far as it takes: once `wrong(o, done)` says that the rows
     which are done are not those that are looked for, the others are left out. It is remembered, as

@@ -110,6 +110,11 @@ The cache of another layer is used: every layer has its own, cache.k[layer] and 
     <v> => cache.v[<layer>, :, :d, at] = v
     K = cache.k[<layer>][..., :n]
     V = cache.v[<layer>][..., :n]
+== one cache for K and V
+The kernel is given the same cache for K and for V: keys are kept in cache.k and make the scores,
+values are kept in cache.v and are weighed.
+    K = cache.v[source][..., :n]
+    V = cache.k[source][..., :n]
 == scale applied twice
 The scale is applied twice, or is 1/d, which is the same: softmax_scale is 1/sqrt(d), by which the
 kernel multiplies the scores, so the queries go in as they are.

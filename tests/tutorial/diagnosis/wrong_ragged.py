@@ -433,6 +433,26 @@ WRONG = {
         "position restarts in every tile",
         "The positions start from 0 in every tile",
     ),
+    "5 position by the width of a narrower tile": (
+        5,
+        S5,
+        [("operand0=i * TILE,", "operand0=i * w,")],
+        "position counts narrower tiles",
+        "has position i times the width of a whole tile",
+    ),
+    "5 position by row": (
+        5,
+        S5,
+        [
+            (
+                "position = nisa.tensor_copy(nisa.nc_matmul(ones, position_row))",
+                "position = nisa.iota(nl.arange(TILE)[None, :] + nl.arange(128)[:, None], "
+                "dtype=nl.float32)",
+            )
+        ],
+        "positions differ by row",
+        "larger by one in every next row",
+    ),
     "5 first length": (
         5,
         S5,
