@@ -198,9 +198,11 @@ class Evidence:
         """The negative numbers that the kernel fills tiles with, and those that its results hold
         again and again, the most frequent first: m starts there, or the scores of the padding are
         set to one of them."""
-        run = None if self.recorded is None else self.recorded.result.run
-        counts: Counter[float] = Counter()
-        for made, result in () if run is None else zip(run.instructions, run.results, strict=True):
+        shown, counts = self.recorded, Counter[float]()
+        run = None if shown is None else shown.result.run
+        if shown is None or run is None:
+            return []
+        for made, result in zip(shown.instructions, run.results, strict=True):
             filled = made.op == "memset"  # the start of m is one of them
             low = result[(result < -0.5) & (result > -1e8)]
             if low.size >= OFTEN or filled:  # of most results none is; to sort all takes long
@@ -272,7 +274,7 @@ class Evidence:
         shown, run = self.recorded, self.recorded and self.recorded.result.run
         if shown is None or not run or not shown.loads or not self.reads_all_keys:
             return False
-        made = zip(run.instructions, run.results, strict=True)
+        made = zip(shown.instructions, run.results, strict=True)
         starts = [x for one, x in made if one.op == "memset" and (x < LOW).all()]
         return len(starts) < len(shown.loads)
 

@@ -14,7 +14,6 @@ from nkisim.machine import narrow
 
 from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
-from ..running.executed import executed
 from ..trace.states import named_state
 from .candidate import Match, same_kind
 from .evidence import Evidence, is_exp
@@ -146,7 +145,7 @@ class Recorded:
         """What the instructions wrote that take exp of something."""
         assert self.trial is not None
         run = self.trial.result.run
-        made = zip(executed(run), run.results, strict=True)
+        made = zip(self.trial.instructions, run.results, strict=True)
         return [value for one, value in made if is_exp(one)]
 
     @cached_property
@@ -159,8 +158,8 @@ class Recorded:
         """How many elements the first result on chip with an infinity or a NaN has."""
         assert self.trial is not None
         run = self.trial.result.run
-        made = zip(executed(run), run.results, strict=True)
-        broken = (x.size for one, x in made if one.dst[0].space != "hbm" and _breaks(x))
+        made = zip(self.trial.instructions, run.results, strict=True)
+        broken = (x.size for one, x in made if _breaks(x) and one.dst[0].space != "hbm")
         return next(broken, math.inf)
 
     def _may_be_alpha(self, ran: evaluation.Ran) -> bool:
