@@ -22,7 +22,8 @@ if shutil.which("ps"):
 def test_a_child_of_a_child_descends_from_both_and_takes_memory(source):
     script = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
+        "inner = [sys.executable, '-c', 'print(flush=True); input()']\n"
+        "child = subprocess.Popen(inner, stdin=subprocess.PIPE)\n"
         "print(child.pid, flush=True)\n"
         "input()\n"
         "child.communicate(b'\\n')\n"
@@ -30,7 +31,11 @@ def test_a_child_of_a_child_descends_from_both_and_takes_memory(source):
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        inner = int(child.stdout.readline())
+        said = [
+            child.stdout.readline(),
+            child.stdout.readline(),
+        ]  # the inner one says that it is up
+        inner = int(b"".join(said))
         found = source()
         child.communicate(b"\n")
     assert found[inner].parent == child.pid
