@@ -76,6 +76,7 @@ def kept_short(instructions: Sequence[Any]) -> str | None:
                     and operand.shape[-1] > 1
                 ):
                     scores.setdefault(operand.name, operand.dtype)
+    scores = {name: dtype for name, dtype in scores.items() if name not in state}
     for found, advice in (  # what is computed from scores in 16 bits is in 16 bits as well
         (scores, "but scores of 1000 then come in steps of 4: what exp sees must be float32."),
         (
