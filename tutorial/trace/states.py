@@ -361,11 +361,10 @@ def _shown_widths(instructions: Sequence[Any], attention: Attention) -> tuple[li
     shown = _shown(instructions, attention)
     ranked = sorted(shown, key=lambda width: (-shown[width], -width))
     visited = sum(width * count for width, count in shown.items())
+    missed = len(ranked) == 1 and visited % attention.n != 0
     if attention.lengths is not None:  # a last tile may be narrower than the others
-        return ranked[:1], attention.table is None and len(
-            shown
-        ) == 1 and visited % attention.n != 0
-    return ranked, len(ranked) == 1 and visited % attention.n != 0
+        return ranked[:1], missed and attention.table is None
+    return ranked, missed
 
 
 def _tiling(
