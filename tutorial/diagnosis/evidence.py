@@ -27,6 +27,7 @@ from ..trace.updates import LOW
 from .trial import Trial, of_result, problem_of, tells, trial
 
 OFTEN, FILLS = 4, 4  # of equal numbers in a result; of such numbers that are tried
+FILLED = 1 << 20  # what a tile is filled with counts as often, and so comes first
 FAR_BELOW = ("probe: lower", "probe: lowest")  # fp32 rounds two ways apart there
 FEW = 4  # failing cases that are looked at for what a kernel does alike in all
 
@@ -207,7 +208,8 @@ class Evidence:
             low = result[(result < -0.5) & (result > -1e8)]
             if low.size >= OFTEN or filled:  # of most results none is; to sort all takes long
                 numbers, times = np.unique(low, return_counts=True)
-                often, times = (times >= OFTEN) | filled, times + (filled << 20)
+                often = (times >= OFTEN) | filled
+                times = times + FILLED * filled
                 counts.update(
                     dict(zip(numbers[often].tolist(), times[often].tolist(), strict=True))
                 )
@@ -327,7 +329,7 @@ class Evidence:
         exps: set[str] = set()  # 1 / exp is not a division by l, but another way to form alpha
         for made, value in zip(run.instructions, run.results, strict=True):
             (exps.add if is_exp(made) else exps.discard)(made.dst[0].name)
-            if made.dst[0].space != "hbm" and bool(np.any(np.isnan(value) | (value == np.inf))):
+            if made.dst[0].space != "hbm" and breaks(value):
                 divides = _divides(made)
                 divides &= not made.srcs or made.srcs[0].name not in exps
                 return "division" if divides else "row" if self._is_small(
@@ -441,6 +443,11 @@ def _divides(made: Any) -> bool:
     return made.op == "reciprocal" or any(
         "divide" in str(value) or "reciprocal" in str(value) for value in made.attrs.values()
     )
+
+
+def breaks(numbers: NDArray[Any]) -> bool:
+    """Whether there is a NaN or an infinity above all numbers."""
+    return bool(np.isnan(numbers).any() or (numbers == np.inf).any())
 
 
 def is_exp(made: Any) -> bool:

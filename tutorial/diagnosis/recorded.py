@@ -16,7 +16,7 @@ from ..mistakes.attention import ATTENTION
 from ..reference import edits, evaluation, twins
 from ..trace.states import named_state
 from .candidate import Match, same_kind
-from .evidence import Evidence, is_exp
+from .evidence import Evidence, breaks, is_exp
 from .trial import Tiling, Trial
 
 TILE_ALONE = edits.ways(
@@ -159,7 +159,7 @@ class Recorded:
         assert self.trial is not None
         run = self.trial.result.run
         made = zip(self.trial.instructions, run.results, strict=True)
-        broken = (x.size for one, x in made if _breaks(x) and one.dst[0].space != "hbm")
+        broken = (x.size for one, x in made if breaks(x) and one.dst[0].space != "hbm")
         return next(broken, math.inf)
 
     def _may_be_alpha(self, ran: evaluation.Ran) -> bool:
@@ -303,11 +303,6 @@ class Recorded:
 
 def _finite(numbers: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(numbers).all())
-
-
-def _breaks(numbers: NDArray[Any]) -> bool:
-    """Whether there is a NaN or an infinity above all numbers."""
-    return bool(np.isnan(numbers).any() or (numbers == np.inf).any())
 
 
 def _usual(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -64,15 +64,24 @@ def _read(
 def tiles(made: Sequence[Load], n: int) -> list[Keys] | None:
     """The keys of each load of one head, until all are read; None where heads differ or some keys
     are not read once."""
-    by_head: dict[int, list[Keys]] = {}
-    for load in made:
-        own = by_head.setdefault(load.head, [])
-        if sum(map(len, own)) < n:
-            own.append(load.keys)
-    orders = list(by_head.values())
+    orders = [_until(n, own) for own in _of_heads(made)]
     if not orders or any(not _same(orders[0], other) for other in orders[1:]):
         return None
     return orders[0] if complete(orders[0], n) else None
+
+
+def _of_heads(made: Sequence[Load]) -> list[list[Keys]]:
+    """The keys of each load of a head, a list for every head, that of the first load first."""
+    by_head: dict[int, list[Keys]] = {}
+    for load in made:
+        by_head.setdefault(load.head, []).append(load.keys)
+    return list(by_head.values())
+
+
+def _until(n: int, own: Sequence[Keys]) -> list[Keys]:
+    """The first loads, until they have so many keys."""
+    before = np.cumsum([0, *map(len, own)])
+    return [keys for keys, have in zip(own, before, strict=False) if have < n]
 
 
 def together(made: Sequence[Load]) -> bool:
@@ -154,10 +163,7 @@ def _of_some(
     """The views where the loads do not bring every key once. Tiles of equal width come in their
     order, and the keys of no load after them; else the order is unknown, unless a view fits all the
     same: what was read twice may have been masked."""
-    by_head: dict[int, list[Keys]] = {}
-    for load in made:
-        by_head.setdefault(load.head, []).append(load.keys)
-    own = by_head[made[0].head]
+    own, *others = _of_heads(made)
     seen: set[int] = set()
     once: list[Keys] = []
     for keys in own:
@@ -166,7 +172,7 @@ def _of_some(
         seen |= set(keys.tolist())
         once.append(keys)
     again = [keys for _ in range(len(own) // len(once)) for keys in once]
-    alike = all(_same(again, other) for other in by_head.values())
+    alike = all(_same(again, other) for other in (own, *others))
     if not alike or len({len(keys) for keys in once}) > 1:
         return [None, *views]
     rest = np.setdiff1d(np.arange(whole.n), np.concatenate(once))

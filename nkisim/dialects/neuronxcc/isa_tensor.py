@@ -40,9 +40,9 @@ def nc_matmul(
     """stationary.T @ moving. stationary: SBUF (k, m), m <= 128; moving: SBUF (k, n), n <= 512; k <=
     128.
 
-    Each operand may be masked too: stationary[i_p < n]. With
-    perf_mode="double_row_gen3" (fp8, NeuronCore-v3) both have a second axis of two, which is
-    contracted too. Returns a PSUM tile (m, n), float32.
+    Each operand may be masked too: stationary[i_p < n]. With perf_mode="double_row_gen3" (fp8,
+    NeuronCore-v3) both have a second axis of two, which is contracted too. Returns a
+    PSUM tile (m, n), float32.
     """
     api = "nisa.nc_matmul"
     plain = is_stationary_onezero is is_moving_onezero is is_transpose is False
