@@ -32,20 +32,19 @@ def explain(error: TypeError) -> None:
     # the function began to run: the fault lies elsewhere
     if frame.f_code.co_filename in source.INTERNAL_FILES:
         return
-    callee = _callee(frame.f_code, trace.tb_lasti)
-    function = None if callee is None else _resolve(callee, frame)
-    if callee is None or function is None:
+    call = _call(frame.f_code, trace.tb_lasti)
+    function = None if call is None else _resolve(call.func, frame)
+    if call is None or function is None:
         return
     try:
-        _misfit(
-            ast.unparse(callee), function, str(error), source.line_of(frame.f_code, trace.tb_lasti)
-        )
+        at = source.line_of(frame.f_code, trace.tb_lasti)
+        _misfit(call, function, str(error), at)
     except KernelError as told:
         raise told from None
 
 
-def _callee(code: CodeType, lasti: int) -> ast.expr | None:
-    """What is called by the instruction at byte `lasti`, as text parsed."""
+def _call(code: CodeType, lasti: int) -> ast.Call | None:
+    """The call that the instruction at byte `lasti` makes, as text parsed."""
     span = source.span(code, lasti)
     if span is None:
         return None
@@ -58,7 +57,7 @@ def _callee(code: CodeType, lasti: int) -> ast.expr | None:
             isinstance(node, ast.Call)
             and (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset) == span
         ):
-            return node.func
+            return node
     return None
 
 
@@ -82,13 +81,18 @@ def _resolve(callee: ast.expr, frame: FrameType) -> Any:
     return found if code is not None and code.co_filename in source.INTERNAL_FILES else None
 
 
-def _misfit(api: str, function: Any, why: str, at: source.Line) -> None:
+def _misfit(call: ast.Call, function: Any, why: str, at: source.Line) -> None:
+    api = ast.unparse(call.func)
     takes = inspect.signature(function).parameters.values()
     named = [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if found := _UNKNOWN.search(why):
         no_argument(api, found[1], named, at)
     limit = ", ".join(named) or None
     if found := _MISSING.search(why):
+        # where a function takes `dst=` and the like besides, Python overlooks a misspelled name
+        others = {given.arg for given in call.keywords if given.arg} - set(named)
+        if misspelled := difflib.get_close_matches(found[1], sorted(others), 1, 0.5):
+            no_argument(api, misspelled[0], named, at, meant=found[1])
         broken(
             "argument",
             f"{api}: argument '{found[1]}' is missing",
@@ -118,10 +122,17 @@ def _misfit(api: str, function: Any, why: str, at: source.Line) -> None:
         )
 
 
-def no_argument(api: str, given: str, names: Iterable[str], at: source.Line | None = None) -> None:
-    """`api` has no argument `given`: name the nearest of those that it has."""
+def no_argument(
+    api: str,
+    given: str,
+    names: Iterable[str],
+    at: source.Line | None = None,
+    meant: str | None = None,
+) -> None:
+    """`api` has no argument `given`: name the one that is `meant`, or the nearest of those that it
+    has."""
     known = list(names)
-    near = difflib.get_close_matches(given, known, 1, 0.5)
+    near = [meant] if meant else difflib.get_close_matches(given, known, 1, 0.5)
     broken(
         "argument",
         f"{api} has no argument '{given}'",

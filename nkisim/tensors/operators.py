@@ -93,6 +93,11 @@ class PythonOperators:
 
     __int__ = __index__ = __float__
 
+    def __format__(self, spec: str) -> str:
+        if spec:
+            refusals.refuse_numpy("float", self)
+        return repr(self)
+
     def __bool__(self) -> bool:
         if self.buf.role in ("input", "mutable"):
             broken(

@@ -58,6 +58,17 @@ def test_a_missing_argument_is_named():
     assert error.headline == "nisa6.tensor_scalar: argument 'operand0' is missing"
 
 
+def test_a_misspelled_argument_is_named_rather_than_the_one_that_it_leaves_missing():
+    error = refused_on_tiles(lambda a, b: nisa.tensor_scalar(a, op=nl.add, operand=1.0), X, X)
+    assert error.headline == "nisa.tensor_scalar has no argument 'op'"
+    assert error.remedy == "Did you mean op0=?"
+
+
+def test_a_missing_argument_is_named_beside_one_that_only_some_functions_have():
+    error = refused_on_tiles(lambda a, b: nisa.tensor_scalar(a, op0=nl.add, dst=b), X, X)
+    assert error.headline == "nisa.tensor_scalar: argument 'operand0' is missing"
+
+
 def test_an_argument_given_twice_is_named():
     assert "'dst' is given twice" in new_tiles(lambda a, b: nisa6.tensor_copy(a, b, dst=a)).headline
 

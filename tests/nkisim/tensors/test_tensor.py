@@ -329,6 +329,7 @@ def test_an_index_out_of_bounds_is_an_index_error_that_tells_the_limit():
         (lambda t: np.clip(t, 0, 1), "no function"),
         (lambda t: np.concatenate([t, t]), "slices of one larger tile"),
         (lambda t: float(t), "Compute on the tile"),
+        (lambda t: f"{t:.3f}", "Compute on the tile"),
         (lambda t: int(t), "Compute on the tile"),
         (lambda t: math.exp(t), "Compute on the tile"),
         (lambda t: np.tile(t, 2), "no function"),
