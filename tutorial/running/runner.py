@@ -134,13 +134,16 @@ def usable(kernel: Any, stage: Stage) -> Problem | None:
         signature = inspect.signature(function_of(kernel))
     except (TypeError, ValueError):
         return None
+    name = getattr(kernel, "__name__", stage.entry)
     try:
         signature.bind(*stage.parameters, **dict.fromkeys(stage.options))
     except TypeError:
-        name = getattr(kernel, "__name__", stage.entry)
-        return Problem(
-            UNUSABLE, "signature", f"{name}{signature} cannot be called as {stage.call}."
-        )
+        why = f"{name}{signature} cannot be called as {stage.call}."
+        return Problem(UNUSABLE, "signature", why)
+    known = [each for each in signature.parameters if each in stage.parameters]
+    if known != list(stage.parameters) and set(known) == set(stage.parameters):
+        why = f"{name}{signature} takes its arguments in another order than {stage.call}."
+        return Problem(UNUSABLE, "signature", why)
     if is_blank(kernel):
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     return None
