@@ -18,7 +18,7 @@ from ..machine import target as targets
 from ..machine.config import Config
 from ..machine.running import LISTENER, RUNNING
 from ..machine.values import catch_up
-from ..rules import calls, scopes, source
+from ..rules import calls, namespaces, scopes, source
 from ..rules.errors import POLICY, KernelError, Policy, broken
 from ..tensors import refusals
 from ..tensors.tensor import Tensor
@@ -250,6 +250,7 @@ def simulate(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> A
     if listener is not None:
         listener.begun(program)
     with launched(program):
+        namespaces.check(kernel.function, kernel.dialect.name)
         call_args, call_kwargs, mutable = _bind(program, kernel, args, kwargs)
         result = kernel.run_on(program, call_args, call_kwargs)
         return kernel.outputs(program, result, mutable)

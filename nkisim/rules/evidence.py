@@ -41,6 +41,7 @@ _BEHIND: dict[str, str] = {
         allocated-bias allocated-init allocated-transpose inserted-copy rearranged-access
         one-axis-tile mask-truth nl-broadcast nl-power-scalar matmul-transpose-x python-subset
         output-buffer tensor-operator enum-constant memset-type keyword-argument argument-truth
+        namespace namespace-old
         """,
     # a convention, or a check that is ours
     CUSTOM: "uninitialized-read unwritten-output annotation replicated-write",

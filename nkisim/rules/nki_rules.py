@@ -47,6 +47,11 @@ _nki(
     advisory=True,
 )
 _nki(
+    "namespace",
+    "a kernel of nki uses nothing of neuronxcc.nki",
+    "migrate 0.3 to 0.4, Breaking changes: a compilation error since NKI 0.4",
+)
+_nki(
     "target-default",
     "what only trn3 has is used with the target set to trn3",
     "sim, Target Platform: the official simulator assumes trn3 where no target is set",

@@ -225,6 +225,12 @@ _rule(
     "errors err_tensor_output_not_written_to; issues",
 )
 _rule("argument", "an argument is one that the function takes", "nl; isa")
+_rule(
+    "namespace-old",
+    "a kernel of neuronxcc.nki uses nothing of nki",
+    "migrate 0.3 to 0.4, Breaking changes, says it of the other direction",
+    "assumed",
+)
 # indexing and masks
 _rule("out-of-bounds", "indices stay inside the tensor", "errors err_tensor_access_out_of_bound")
 _rule(

@@ -353,6 +353,7 @@ BREAKS = {
     if inspect.isfunction(function) and name.replace("_", "-") in RULES
 }
 ELSEWHERE = {
+    "namespace-old": "see test_a_kernel_of_the_old_package_that_uses_nki_is_refused",
     "target": "see test_instructions_of_later_generations_are_refused_on_earlier_ones",
     "input": "an argument, see test_an_input_of_a_dtype_that_nki_lacks_is_refused",
     "instruction-limit": "a choice of the run, see tests/nkisim/execution/test_limit.py",
