@@ -92,6 +92,12 @@ def test_a_directory_is_not_a_file(tmp_path, capsys):
     assert "is a directory, not a Python file." in capsys.readouterr().out
 
 
+def test_a_notebook_is_told_where_its_kernel_is_checked(tmp_path, capsys):
+    (tmp_path / "a.ipynb").write_text("{}")
+    assert main(["check", "3", str(tmp_path / "a.ipynb")]) == 2
+    assert "run check(3, decode_attention_fwd) in one of its cells" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -61,6 +61,11 @@ def load(path: str | os.PathLike[str], stage: Stage) -> Callable[..., Any]:
         raise Unusable(f"{file} is a directory, not a Python file.")
     if not file.exists():
         raise Unusable(f"{file} does not exist.")
+    if file.suffix == ".ipynb":
+        raise Unusable(
+            f"{file} is a notebook, not a Python file: run check({stage.number}, {stage.entry}) in "
+            "one of its cells."
+        )
     name = f"_learner_{zlib.crc32(str(file.resolve()).encode()):08x}_{file.stem}"
     linecache.checkcache(str(file))
     try:
