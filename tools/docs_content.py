@@ -130,7 +130,7 @@ def operators(_: str) -> str:
                 f"`{op.name}`",
                 ", ".join(ENGINES[e] for e in op.engines),
                 "integers" if op.bitvec else "any, as fp32",
-                "yes" if op.reduce is not None else "no",
+                "no" if op.reduce is None else "in activate2" if op.scalar_only else "yes",
             )
             for op in ALU.values()
         ),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..isa.copies import MEMSET
 from ..isa.core import Call
-from ..machine.dtypes import FLOAT32
+from ..machine.dtypes import FLOAT32, as_bits
 from ..machine.memory import FULL
 from ..machine.values import SPENT, catch_up
 from ..tensors.tensor import IndexedTensor, Tensor
@@ -101,7 +101,7 @@ def _write_instead(
         queue.append((np.add, SPENT, dst.held, value.held, dst.held))
     elif held or rounded:
         values = dst.array + value.array if held else value.array
-        dst.array[...] = execution.cast(values, meta.dtype)
+        dst.array[...] = execution.cast(uncast(signature, values, meta.dtype), meta.dtype)
     else:
         queue.append((copy_into, SPENT, value.held, dst.held))
 
@@ -115,7 +115,14 @@ def _redirect_general(
     values = value.array
     if held and execution.values:
         values = np.where(execution.written_flags(dst), dst.array + values, values)
-    store(execution, last.api, dst, execution.cast(values, dst.meta.dtype), keep, lost, origin)
+    values = execution.cast(uncast(last, values, dst.meta.dtype), dst.meta.dtype)
+    store(execution, last.api, dst, values, keep, lost, origin)
+
+
+def uncast(signature: Signature, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The values of a result on their way to a destination of type `dtype`, before they are cast:
+    where they are written bit for bit, they need no cast any more."""
+    return as_bits(values, dtype) if signature.plan.bits else values
 
 
 def _redirected(

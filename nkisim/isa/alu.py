@@ -28,6 +28,8 @@ class AluOp:
     bitvec: bool = False
     reduce: Callable[..., np.ndarray] | None = None
     """`reduce(array, axis=, keepdims=)` where it is a legal reduction."""
+    scalar_only: bool = False
+    """Only `activate2`, on ScalarE, reduces by it."""
     identity: float = 0.0
     unary: bool = False
     boolean: bool = False
@@ -144,6 +146,7 @@ _alu(
     lambda a, b: np.where(np.abs(a) > np.abs(b), a, b),
     VECTOR,
     reduce=_magnitude(np.argmax),
+    scalar_only=True,
     since=4,
 )
 _alu(
@@ -151,6 +154,7 @@ _alu(
     lambda a, b: np.where(np.abs(a) < np.abs(b), a, b),
     VECTOR,
     reduce=_magnitude(np.argmin),
+    scalar_only=True,
     identity=math.inf,
     since=4,
 )
@@ -201,23 +205,37 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return found
 
 
-def _gelu(x: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.float32(0.5) * x * (1 + _erf(x / np.float32(math.sqrt(2))))
+def _normal(x: np.ndarray) -> np.ndarray:
+    """The share of the normal distribution below x, in float64: 1 + erf leaves no digits of it far
+    to the left."""
+    found: np.ndarray = np.vectorize(math.erfc, otypes=[np.float64])(x / -math.sqrt(2)) / 2
     return found
 
 
+def _approaching(
+    at_infinity: float, function: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that goes to 0 on the left, also where it is computed as infinity times 0; and on
+    the right to `at_infinity`."""
+
+    def whole(x: np.ndarray) -> np.ndarray:
+        beyond, zero = np.isinf(x), np.float32(0)
+        ends = np.where(x > 0, np.float32(at_infinity), zero)
+        return np.where(beyond, ends, function(np.where(beyond, zero, x))).astype(np.float32)
+
+    return whole
+
+
 def _gelu_dx(x: np.ndarray) -> np.ndarray:
-    density = np.exp(-x * x / 2) / np.float32(math.sqrt(2 * math.pi))
-    found: np.ndarray = np.float32(0.5) * (1 + _erf(x / np.float32(math.sqrt(2)))) + x * density
+    wide = x.astype(np.float64)
+    found: np.ndarray = _normal(wide) + wide * np.exp(-wide * wide / 2) / math.sqrt(2 * math.pi)
     return found
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    found: np.ndarray = (
-        np.float32(0.5)
-        * x
-        * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)))
-    )
+    """x (1 + tanh z) / 2, which is x sigmoid(2 z)."""
+    z = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)
+    found: np.ndarray = x * _sigmoid(2 * z)
     return found
 
 
@@ -254,15 +272,15 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "square": np.square,
     "sigmoid": _sigmoid,
     "relu": lambda x: np.maximum(x, np.float32(0)),
-    "gelu": _gelu,
-    "gelu_dx": _gelu_dx,
-    "gelu_apprx_tanh": _gelu_tanh,
-    "gelu_apprx_sigmoid": lambda x: x * _sigmoid(np.float32(1.702) * x),
-    "silu": lambda x: x * _sigmoid(x),
-    "silu_dx": _silu_dx,
+    "gelu": _approaching(math.inf, lambda x: x * _normal(x)),
+    "gelu_dx": _approaching(1, _gelu_dx),
+    "gelu_apprx_tanh": _approaching(math.inf, _gelu_tanh),
+    "gelu_apprx_sigmoid": _approaching(math.inf, lambda x: x * _sigmoid(np.float32(1.702) * x)),
+    "silu": _approaching(math.inf, lambda x: x * _sigmoid(x)),
+    "silu_dx": _approaching(1, _silu_dx),
     "tanh": np.tanh,
     "softplus": _softplus,
-    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "mish": _approaching(math.inf, lambda x: x * np.tanh(_softplus(x))),
     "erf": _erf,
     "erf_dx": lambda x: np.float32(2 / math.sqrt(math.pi)) * np.exp(-x * x),
     "exp": np.exp,
@@ -276,7 +294,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "abs": np.abs,
 }
 NEWER_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gelu_apprx_sigmoid_dx": _gelu_sigmoid_dx,
+    "gelu_apprx_sigmoid_dx": _approaching(1, _gelu_sigmoid_dx),
     "sin_table": _sin_of_the_table,
 }
 """What NKI 0.6 has besides. "sin_table" is sin as its instructions compute it, without reducing the

@@ -82,6 +82,8 @@ class Plan:
     """What the model of time needs beyond shapes, e.g. {"passes": 4}."""
     refuses: bool = False
     """`compute` may refuse the values that it gets."""
+    bits: bool = False
+    """`compute` gives integers that are written bit for bit to a type of the same width."""
     one_bank: bool = False
     """It writes inside one bank of PSUM, wherever in its tile the destination lies."""
     into: Callable[..., None] | None = None

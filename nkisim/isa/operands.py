@@ -102,6 +102,15 @@ def integers_only(call: Call, *operands: Tensor) -> None:
         )
 
 
+def written_as_bits(call: Call, function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """`function`, whose results are integers, with results of the destination's type where that is
+    as wide: they are written bit for bit."""
+    out = call.dst.dtype if call.dst is not None else call.dtype
+    if out is None or all(s.dtype == out for s in call.srcs if s.meta.space != CONST):
+        return function
+    return lambda *arrays: dtypes.as_bits(function(*arrays), out)
+
+
 def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:
     """If `engine` is GpSimdE, no operand lies in PSUM."""
     if engine != GPSIMD:
@@ -130,7 +139,8 @@ def stage(op: alu.AluOp, reverse: bool, partitions: int, ndim: int) -> Any:
 
     def step(x: np.ndarray, operand: Any) -> np.ndarray:
         if isinstance(operand, np.ndarray):
-            operand = (operand if op.bitvec else dtypes.to_fp32(operand)).reshape(column)
+            of_one_type = dtypes.as_bits(operand, x.dtype) if op.bitvec else dtypes.to_fp32(operand)
+            operand = of_one_type.reshape(column)
         elif op.bitvec:
             operand = _bits(operand, x.dtype)
         else:

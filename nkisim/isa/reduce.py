@@ -13,7 +13,7 @@ from ..machine import dtypes
 from ..tensors.tensor import Tensor
 from .core import VECTOR, Call, Plan, dense, instruction
 from .operands import ISA as _ISA
-from .operands import integers_only
+from .operands import integers_only, written_as_bits
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ def TENSOR_REDUCE(call: Call) -> Plan:
     op, axis, negate, keepdims = call.attrs
     data = call.srcs[0]
     call.tile(data, "data")
-    if op.reduce is None:
+    if op.reduce is None or op.scalar_only:
         call.fail(
             "operator",
             f"'{op.name}' is not a reduction",
@@ -118,5 +118,14 @@ def TENSOR_REDUCE(call: Call) -> Plan:
         found: np.ndarray = -out if negate else out
         return found
 
-    identity = int(op.identity) if op.bitvec else op.identity
-    return Plan(VECTOR, compute, shape, kind="reduce", identity=identity, axes=axes)
+    if op.bitvec:
+        return Plan(
+            VECTOR,
+            written_as_bits(call, compute),
+            shape,
+            kind="reduce",
+            identity=int(op.identity),
+            axes=axes,
+            bits=True,
+        )
+    return Plan(VECTOR, compute, shape, kind="reduce", identity=op.identity, axes=axes)

@@ -89,6 +89,14 @@ def _tiling(
             got=f"tile_position={position}, tile_size={size}",
             limit="0, 32, 64, 96 and 32, 64, 128",
         )
+    if call.attrs.newer and not {32, 64, 128}.issuperset(size):
+        call.fail(
+            "argument",
+            "the PE array is not cut into tiles of this size",
+            got=f"tile_size={size}",
+            limit="32, 64 or 128 rows and columns",
+            remedy="Take the next larger size.",
+        )
     if size[0] < rows or size[1] < columns:
         call.fail(
             "argument",

@@ -17,7 +17,14 @@ from . import alu
 from .core import ASSOCIATIVE, COPIES, GPSIMD, SCALAR, TWO_INPUTS, VECTOR, Call, Plan, instruction
 from .operands import ISA as _ISA
 from .operands import ISA_32 as _ISA_32
-from .operands import integers_only, no_psum_on_gpsimd, not_both_psum, operators_there, stage
+from .operands import (
+    integers_only,
+    no_psum_on_gpsimd,
+    not_both_psum,
+    operators_there,
+    stage,
+    written_as_bits,
+)
 
 _WIDE_INTEGERS = (dtypes.INT32, np.dtype(np.uint32))
 
@@ -47,14 +54,17 @@ def _engine_of_two(call: Call, op: alu.AluOp, wanted: str | None, integer: bool)
     attrs=(
         "op",
         "engine",
+        "newer",
     ),
-    hidden=("engine",),
+    defaults=(False,),
+    hidden=("engine", "newer"),
     reduces=lambda attrs: attrs.op.name in ASSOCIATIVE,
     pace=TWO_INPUTS,
 )
 def TENSOR_TENSOR(call: Call) -> Plan:
-    """attrs: (operator, engine or None)."""
-    op, wanted = call.attrs
+    """attrs: (operator, engine or None), and in NKI 0.6 (..., True): there GpSimdE has all
+    arithmetic operators on integers of 32 bits, not only the three of older versions."""
+    op, wanted, newer = call.attrs
     a, b = call.srcs[0], call.srcs[1]
     call.tile(a, "data1")
     call.tile(b, "data2")
@@ -83,7 +93,10 @@ def TENSOR_TENSOR(call: Call) -> Plan:
         a.dtype in _WIDE_INTEGERS
         and b.dtype in _WIDE_INTEGERS
         and (out is None or out in _WIDE_INTEGERS)
-        and op.name in ("add", "subtract", "multiply")
+        and (
+            op.name in ("add", "subtract", "multiply")
+            or (newer and a.dtype == b.dtype and not op.bitvec and op.name != "power")
+        )
     )
     engine = _engine_of_two(call, op, wanted, integer)
     no_psum_on_gpsimd(call, engine, a, b)
@@ -92,10 +105,12 @@ def TENSOR_TENSOR(call: Call) -> Plan:
     reshape = b.meta.shape != shape
     if op.bitvec or (integer and engine == GPSIMD):
         function = op.function
-        if integer and a.dtype != b.dtype:  # in two's complement both are added alike
-            same = a.array.dtype
-            return Plan(engine, lambda x, y: function(x, y.reshape(shape).view(same)), shape)
-        return Plan(engine, lambda x, y: function(x, y.reshape(shape)), shape)
+
+        def on_integers(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            found: np.ndarray = function(x, dtypes.as_bits(y, x.dtype).reshape(shape))
+            return found
+
+        return Plan(engine, written_as_bits(call, on_integers), shape, bits=True)
     if a.array.dtype == np.float32 and b.array.dtype == np.float32 and not reshape:
         return Plan(engine, op.function, shape, dtypes.FLOAT32)
 
@@ -193,7 +208,12 @@ def _one_or_two_steps(
     first = stage(op0, reverse0, partitions, len(shape))
     if op0.bitvec:
         second = stage(op1, reverse1, partitions, len(shape)) if op1 else None
-        return (lambda x, *o: second(first(x, o[0]), o[1]) if second else first(x, o[0])), None
+
+        def on_integers(x: np.ndarray, *o: Any) -> np.ndarray:
+            found: np.ndarray = second(first(x, o[0]), o[1]) if second else first(x, o[0])
+            return found
+
+        return written_as_bits(call, on_integers), None
     plain = _plain_steps(call, ops)
     if op1 is None:
         if plain:
@@ -251,7 +271,8 @@ def TENSOR_SCALAR(call: Call) -> Plan:
     shape = data.meta.shape
     call.result(shape, engine)
     compute, dtype = _one_or_two_steps(call, ops)
-    return Plan(engine, compute, shape, dtype, into=_two_steps_into(call, ops))
+    into = _two_steps_into(call, ops)
+    return Plan(engine, compute, shape, dtype, into=into, bits=op0.bitvec)
 
 
 def _two_steps_into(call: Call, ops: list[alu.AluOp]) -> Callable[..., None] | None:

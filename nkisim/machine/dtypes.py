@@ -148,7 +148,7 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
     Float to a narrower float: nearest, ties to even; beyond the range, infinity. Float to integer:
     nearest, ties to even, saturating, NaN to 0. Anything to bool: 1 where not zero. Integer to
-    integer: saturating.
+    another integer: by way of float32, as VectorE, GpSimdE and the DMA engines cast, saturating.
     """
     if dtype == tfloat32:
         return _round_tf32(values)
@@ -160,6 +160,8 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype in INTEGERS and values.dtype != BOOL:
         least, most = _LIMITS[dtype]
         if values.dtype in INTEGERS:
+            if values.dtype.itemsize == dtype.itemsize == 4:  # else float32 loses nothing that fits
+                return cast(values.astype(np.float32), dtype)
             return np.clip(values.astype(np.int64), least, most).astype(dtype)
         if values.dtype == FLOAT32 and values.size:
             near = np.rint(values)
@@ -172,6 +174,14 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return whole
     with np.errstate(over="ignore"):
         return values.astype(dtype)
+
+
+def as_bits(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`values`, bit for bit, as another integer type of the same width; as they are for any other
+    type."""
+    if dtype in INTEGERS and values.dtype in INTEGERS and values.dtype.itemsize == dtype.itemsize:
+        return values.view(dtype)
+    return values
 
 
 def to_fp32(values: np.ndarray) -> np.ndarray:

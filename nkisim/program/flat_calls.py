@@ -10,6 +10,7 @@ import numpy as np
 
 from ..execution import conditions
 from ..execution.execution import running
+from ..execution.redirect import uncast
 from ..execution.steps import NUMBER, PICKED, Pick, View, array_of
 from ..machine.memory import Meta
 from ..tensors import runtime
@@ -110,15 +111,16 @@ class Calls:
     def _cast(self, recipe: Recipe, out: np.ndarray, value: np.ndarray) -> Step:
         """An assignment that the instruction could not write to by itself."""
         cast, dtype, keep = self.config.cast, recipe.metas[0].dtype, recipe.mask
+        signature = recipe.signature
+        assert signature is not None
         if recipe.kind == ADD:
             if value.dtype == out.dtype == np.float32 == dtype:
                 return partial(np.add, out, value, out)
             return lambda: _copyto(out, cast(out + value, dtype))
         if keep is None:
-            return lambda: _copyto(out, cast(value, dtype))
-        assert recipe.signature is not None
-        where: Any = conditions.kept(recipe.signature.plan, keep, recipe.metas[1].shape)
-        return lambda: _copyto(out, cast(value, dtype), where=where)
+            return lambda: _copyto(out, cast(uncast(signature, value, dtype), dtype))
+        where: Any = conditions.kept(signature.plan, keep, recipe.metas[1].shape)
+        return lambda: _copyto(out, cast(uncast(signature, value, dtype), dtype), where=where)
 
     # -- what the kernel is given ------------------------------------------------------------------
     def _late(self, op: Op, place: int) -> Any:

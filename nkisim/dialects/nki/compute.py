@@ -126,7 +126,7 @@ def _binary(name: str, what: str, trn3: bool = False) -> Callable[..., Any]:
                     api,
                     None,
                     (a, b),
-                    (op, tensor_tensor_engine(op, a, b)),
+                    (op, tensor_tensor_engine(op, a, b), True),
                     SBUF,
                     out,
                 )

@@ -125,6 +125,15 @@ def dma_transpose(
     api = "nisa.dma_transpose"
     dge_mode = option(dge_mode, enums.dge_mode, api, "dge_mode")
     into, source, mask = _transfer(dst, src, api, oob_mode, priority, dge_mode)
+    if oob_mode is not _REFUSED and mask is None:
+        broken(
+            "argument",
+            f"{api}: oob_mode.skip goes with a source of run-time indices",
+            tensor=source.label,
+            got=source.meta.describe(),
+            limit="a source made by .ap(..., vector_offset=...), for instance",
+            remedy="Leave oob_mode out.",
+        )
     order = None if axes is None else arguments.integers(axes, api, "axes")
     if source.ndim not in _ORDERS or order not in (None, _ORDERS[source.ndim]):
         broken(

@@ -80,6 +80,14 @@ def operator_operand(api: str, op: Any, value: Any, what: str) -> Tensor:
             got="None",
             remedy=f"Pass {what}= a number or a tile (p, 1).",
         )
+    if op.unary and not (isinstance(value, (int, float)) and value == 0):
+        broken(
+            "argument",
+            f"{api}: '{op.name}' takes one operand, and {what} is given",
+            got=shown(value),
+            limit="None or 0",
+            remedy=f"Leave {what} at None; another step goes into op1, or into another instruction.",
+        )
     return operand(value, api, what)
 
 

@@ -64,9 +64,10 @@ def tensor_tensor(
     if runs_on is None and into.meta.dtype not in _WIDE_INTEGERS and what.name != "power":
         # only where all three are integers of 32 bits the arithmetic is an integer one
         runs_on = "vector"
-    done = run(TENSOR_TENSOR, api, into, (a, b), (what, runs_on))
+    attrs = (what, runs_on, True)
+    done = run(TENSOR_TENSOR, api, into, (a, b), attrs)
     if key:
-        remember(key, TENSOR_TENSOR, (what, runs_on), into.meta, None, (a, b))
+        remember(key, TENSOR_TENSOR, attrs, into.meta, None, (a, b))
     return done
 
 

@@ -3,6 +3,8 @@ NumPy."""
 
 from __future__ import annotations
 
+import math
+
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkisim.isa import alu
+from nkisim.isa.reduce import TENSOR_REDUCE
 from nkisim.isa.registers import IDLE, REDUCE, RESET_REDUCE
 from nkisim.isa.scalar import ACTIVATE2, ACTIVATION
 from nkisim.isa.vector import TENSOR_TENSOR
@@ -217,3 +220,37 @@ def test_logical_operators_take_any_number_but_zero_as_true_as_2_30_corrects():
         "logical_or": [0, 1, 1, 1, 1],
         "logical_xor": [0, 1, 0, 1, 0],
     }
+
+
+@pytest.mark.parametrize("op", ["abs_max", "abs_min"])
+def test_only_activate2_reduces_by_magnitude(op):
+    # "N" in the column of legal reductions: aws-neuron-sdk v2.32.0 nki.api.shared.rst
+    refused_on_tiles(
+        lambda t: instruct(
+            TENSOR_REDUCE, "tensor_reduce", None, (t,), (OPS[op], 1, False, False), "sbuf", FP32
+        ),
+        values((4, 8)),
+        rule="operator",
+        target="trn3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [(name, np.inf) for name in ("gelu", "gelu_apprx_tanh", "gelu_apprx_sigmoid", "silu", "mish")]
+    + [(name, 1.0) for name in ("gelu_dx", "silu_dx", "gelu_apprx_sigmoid_dx")],
+)
+def test_a_function_of_all_inputs_is_at_infinity_what_it_approaches_there(name, right):
+    # valid from -inf to inf: aws-neuron-sdk v2.26.0 nki.api.shared.rst
+    got = alu.activation_function(name)(np.array([-np.inf, np.inf, np.nan], np.float32))
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, [0, right, np.nan])
+
+
+def test_gelu_keeps_its_digits_far_to_the_left():
+    x = np.array([-5.0, -3.0, 2.0], np.float32)
+    right = [v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.tolist()]
+    np.testing.assert_allclose(alu.activation_function("gelu")(x), right, rtol=1e-6)
+    z = np.sqrt(2 / np.pi) * (x.astype(np.float64) + 0.044715 * x.astype(np.float64) ** 3)
+    tanh = alu.activation_function("gelu_apprx_tanh")(x)
+    np.testing.assert_allclose(tanh, x / (1 + np.exp(-2 * z)), rtol=1e-6)

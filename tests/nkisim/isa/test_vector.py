@@ -304,3 +304,43 @@ def test_an_engine_without_the_operator_is_told_to_be_left_out():
             rule="engine",
         )
         assert "leave engine= out" in error.remedy
+
+
+def _assigned(t):
+    """The bits of `t` as an assignment casts, or does not cast, them."""
+    bits = nl.ndarray(t.shape, dtype=nl.uint32, buffer=nl.sbuf)
+    bits[...] = nl.bitwise_or(t, t)
+    return bits
+
+
+def _assigned_under_a_mask(t):
+    bits = nl.zeros(t.shape, dtype=nl.uint32, buffer=nl.sbuf)
+    _, j = nl.mgrid[0 : t.shape[0], 0 : t.shape[1]]
+    bits[...] = nl.bitwise_or(t, t, mask=j < 9)
+    return bits
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda t: nisa.tensor_tensor(t, t, nl.bitwise_and, dtype=nl.uint32),
+        lambda t: nisa.tensor_scalar(t, nl.bitwise_or, 0, dtype=nl.uint32),
+        lambda t: nl.invert(nl.invert(t), dtype=nl.uint32),
+        lambda t: nisa.tensor_reduce(nl.bitwise_or, t, axis=1, dtype=nl.uint32),
+        lambda t: nisa.tensor_partition_reduce(nl.bitwise_or, t, dtype=nl.uint32),
+        _assigned,
+        _assigned_under_a_mask,
+    ],
+)
+def test_bits_are_written_as_they_are_to_integers_of_the_other_sign(body):
+    # nothing is cast: aws-neuron-sdk v2.26.0 nki.isa, tensor_tensor, tensor_scalar, tensor_reduce
+    x = np.full((1, 1), -(2**31) + 5, np.int32)
+    got = on_tiles(body, x)
+    assert got.values.dtype == np.uint32
+    assert got.values.tolist() == [[2**31 + 5]]
+
+
+def test_operands_of_both_signs_are_shifted_within_their_width():
+    x, by = np.array([[-1, 5]], np.int32), np.array([[3, 31]], np.uint32)
+    got = on_tiles(lambda t, s: nisa.tensor_tensor(t, s, nl.left_shift, dtype=nl.int32), x, by)
+    assert got.values.tolist() == [[-8, -(2**31)]]

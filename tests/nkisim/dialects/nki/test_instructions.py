@@ -172,6 +172,21 @@ def test_integers_of_32_bits_are_added_exactly_and_as_floats_on_the_vector_engin
     assert (exact == 2 * big).all() and (rounded == 2**25).all() and (mixed == 2**25).all()
 
 
+@pytest.mark.parametrize("op", [nl.maximum, nl.greater, nl.equal, nl.subtract])
+def test_any_arithmetic_on_integers_of_32_bits_is_exact_on_gpsimde(op):
+    # aws-neuron-sdk v2.32.0 nki.isa tensor_tensor: exact for all 32-bit integer values
+    x, y = np.full((4, 4), 2**24 + 1, np.int32), np.full((4, 4), 2**24, np.int32)
+
+    def body(a, b):
+        dst = tile((4, 4), np.int32)
+        nisa.tensor_tensor(dst, a, b, op)
+        return dst, op(a, b)
+
+    one, other = on_tiles(body, x, y)
+    expected = {nl.maximum: 2**24 + 1, nl.greater: 1, nl.equal: 0, nl.subtract: 1}[op]
+    assert (one == expected).all() and (other == expected).all()
+
+
 def test_a_predicate_chooses_what_is_copied():
     p = (A > 0).astype(np.uint8)
 
@@ -357,6 +372,28 @@ REFUSED = {
     "a pattern of too few elements": (
         lambda a, v: nisa.iota(tile((128, 64), np.int32), [[1, 63]]),
         "shape-mismatch",
+    ),
+    "a second operand of abs": (
+        lambda a, v: nisa.tensor_scalar(tile((128, 64)), a, nl.abs, 5.0),
+        "argument",
+    ),
+    "a tile as the second operand of abs": (
+        lambda a, v: nisa.tensor_scalar(tile((128, 64)), a, nl.abs, v),
+        "argument",
+    ),
+    "PE tiles of 96 rows": (
+        lambda a, v: nisa.nc_matmul(
+            tile((64, 64), buffer=nl.psum),
+            a[0:64],
+            a[0:64],
+            tile_position=(0, 0),
+            tile_size=(96, 64),
+        ),
+        "argument",
+    ),
+    "indices skipped where there are none": (
+        lambda a, v: nisa.dma_transpose(tile((64, 128)), a, oob_mode=nisa.oob_mode.skip),
+        "argument",
     ),
     "a bias as wide as the data": (
         lambda a, v: nisa.activation(tile((128, 64)), nl.exp, a, bias=a),
