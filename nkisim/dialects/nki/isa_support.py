@@ -86,7 +86,7 @@ def operator_operand(api: str, op: Any, value: Any, what: str) -> Tensor:
             f"{api}: '{op.name}' takes one operand, and {what} is given",
             got=shown(value),
             limit="None or 0",
-            remedy=f"Leave {what} at None; another step goes into op1, or into another instruction.",
+            remedy=f"Leave {what} at None; another step goes into op1 or a second instruction.",
         )
     return operand(value, api, what)
 
