@@ -161,10 +161,12 @@ class Allocating(Observed):
         lasti = frame.f_lasti
         buf: Buffer = _new(Buffer)  # attribute by attribute: half the time of calling the class
         buf.meta = meta
-        # on chip a tensor needs its place from the next instruction on, when it can first be
-        # written
+        # on chip a tensor that holds something needs its place from the next instruction on, any
+        # other from its first write
         on_chip = meta.space != HBM
         buf.first = buf.last = self.clock + 1 if on_chip else self.clock
+        if on_chip and state == EMPTY:
+            buf.last -= 1
         buf.code = code
         buf.lasti = lasti
         buf.state = state

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..isa.core import Instruction
-from ..machine.memory import FULL, SBUF, Buffer
+from ..machine.memory import EMPTY, FULL, SBUF, Buffer
 from ..machine.values import Value, catch_up
 from ..rules import source
 from ..tensors.tensor import IndexedTensor, Tensor
@@ -258,6 +258,7 @@ def write(
         second = at_once(execution, signature, srcs, extra, dst)[1]
     buf.last = clock
     if buf.state != FULL:
+        buf.first = clock if buf.state == EMPTY else buf.first
         if dst.meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:

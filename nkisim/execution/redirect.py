@@ -9,7 +9,7 @@ import numpy as np
 from ..isa.copies import MEMSET
 from ..isa.core import Call
 from ..machine.dtypes import FLOAT32, as_bits
-from ..machine.memory import FULL
+from ..machine.memory import EMPTY, FULL
 from ..machine.values import SPENT, catch_up
 from ..tensors.tensor import IndexedTensor, Tensor
 from .banks import in_one_bank
@@ -76,6 +76,8 @@ def redirect(
         return True
     buf.last = execution.clock
     if buf.state != FULL:
+        if buf.state == EMPTY:
+            buf.first = execution.clock
         if meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:

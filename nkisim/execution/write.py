@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..machine.memory import FULL, HBM, PARTIAL, SHARED, ZERO
+from ..machine.memory import EMPTY, FULL, HBM, PARTIAL, SHARED, ZERO
 from ..rules import source
 from ..rules.errors import KernelError, report
 from ..tensors.masks import box_of_kept, compact, copy_where
@@ -75,6 +75,8 @@ def noted(
     buf = dst.buf
     buf.last = execution.clock
     if buf.state != FULL and not marked:
+        if buf.state == EMPTY:
+            buf.first = execution.clock
         if dst.meta is buf.meta and buf.unfollowed:
             buf.state = FULL
         else:
@@ -96,10 +98,12 @@ def store(
     these, the elements `lost` become unknown: `origin` says what went wrong where, if that is
     known."""
     lost = admit_unknown(execution, api, dst, keep, lost, origin)
+    buf = dst.buf
+    if buf.state == EMPTY:
+        buf.first = execution.clock
     if isinstance(dst, IndexedTensor):
         dst.scatter(values, keep)
         return
-    buf = dst.buf
     if keep is None and lost is None:
         if execution.values:
             dst.array[...] = values

@@ -227,9 +227,9 @@ class Buffer:
     ) -> None:
         self.meta = meta
         self.first = self.last = first
-        """Index of the instruction that made it, and of the last that touched it; `last` < `first`
-        once it turns out that the value was never stored, because the instruction wrote where it
-        was assigned."""
+        """Index of the instruction that first wrote it (of a tensor in HBM, that made it), and of
+        the last that touched it; `last` < `first` while nothing has been written, and once it turns
+        out that the value was never stored, because the instruction wrote where it was assigned."""
         self.code = code
         self.lasti = lasti
         self.state = state

@@ -13,8 +13,8 @@ _first, _last = attrgetter("first"), attrgetter("last")
 
 
 class Occupancy:
-    """Who occupies the on-chip memories when: each tensor from the instruction that makes it to the
-    last that touches it, which is what the best allocator there can be would need."""
+    """Who occupies the on-chip memories when: each tensor from the instruction that first writes it
+    to the last that touches it, which is what the best allocator there can be would need."""
 
     def __init__(self, buffers: list[Buffer]) -> None:
         count = len(buffers)
@@ -32,7 +32,7 @@ class Occupancy:
         """The largest total of `attribute` of the tensors' layouts at one moment; whose it is; and
         when."""
         sizes = np.array([getattr(m, attribute) for m in self.metas], np.int64)[self.kinds]
-        sizes[self.last < self.first] = 0  # redirected results were never stored
+        sizes[self.last < self.first] = 0  # never stored, or never written
         change = sums_by(self.first, sizes, self.end)
         change -= sums_by(np.maximum(self.last, self.first) + 1, sizes, self.end)
         totals = np.cumsum(change)

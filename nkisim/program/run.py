@@ -162,8 +162,8 @@ class Run:
     def peak_bytes(self, space: str) -> Peak:
         """Most bytes of "sbuf" or "psum" in use at one moment, with `.holders`.
 
-        A tile counts from the instruction that makes it to the last that touches it: what a perfect
-        allocator needs.
+        A tile counts from the instruction that first writes it to the last that touches it: what a
+        perfect allocator needs.
         """
         if space not in ON_CHIP:
             raise ValueError(f"peak_bytes takes 'sbuf' or 'psum', not {space!r}")

@@ -170,6 +170,24 @@ def test_tiles_that_follow_one_another_share_memory_and_tiles_in_use_together_do
     assert caught.value.rule == "sbuf-capacity" and "32768 B" in caught.value.got
 
 
+def test_a_tile_needs_its_place_from_its_first_write_on():
+    # a product of bf16 published with its utilisation (awslabs/nki-autotune) makes more tiles than
+    # fit, and writes a quarter of them
+    def kernel(x):
+        out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+        made = [nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.sbuf) for _ in range(9)]
+        made[0][...] = nl.load(x)
+        for i in range(3):
+            made[i + 1][0:64] = nl.copy(made[i][0:64])
+            made[i + 1][64:128] = nl.copy(made[i][64:128])
+        nl.store(out, made[3])
+        return out
+
+    x = np.zeros((128, 8192), np.float32)  # 32 KiB per partition: 7 fill the 224 KiB of trn2
+    _, run = run_kernel(kernel, x)
+    assert run.peak_bytes("sbuf") == 2 * x.nbytes
+
+
 def test_nine_psum_banks_in_use_at_once_are_one_too_many():
     def kernel(a, b, banks):
         out = nl.ndarray((128, 512), dtype=nl.float32, buffer=nl.shared_hbm)
