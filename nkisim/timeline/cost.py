@@ -186,6 +186,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
     srcs = [m for m in signature.srcs if m.space != CONST]
     tiles = [m for m in srcs if m.free > 1] or srcs
     everything = [*tiles, signature.dst]
+    bf16 = all(m.dtype == dtypes.bfloat16 for m in everything)
     operators = [getattr(a, "name", None) for a in signature.attrs]
     if pace == TWO_INPUTS and len(tiles) > 1:
         mixed = any(m.space == PSUM for m in tiles)
@@ -195,13 +196,10 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
         if t.vector_wide:
             return 0.5 if short and not mixed and name == "tensor_tensor" else 1.0
         if name == "scalar_tensor_tensor":  # isa: one special case
-            return (
-                1.0
-                if all(_short(m) for m in tiles) and operators[:3:2] == ["subtract", "multiply"]
-                else 2.0
-            )
-        fast = short and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
-        return 1.0 if mixed or fast else 2.0
+            halves = all(m.dtype == dtypes.bfloat16 for m in tiles) and tiles[0].free % 2 == 0
+            return 1.0 if halves and operators[:3:2] == ["subtract", "multiply"] else 2.0
+        fast = bf16 and name == "tensor_tensor" and operators[0] in ("add", "subtract", "multiply")
+        return 1.0 if mixed or (fast and all(map(_inner_contiguous, tiles))) else 2.0
     if pace == COPIES and all(_short(m) for m in everything):
         if t.vector_wide:
             slow = any(m.space == PSUM for m in everything) or not all(
@@ -209,11 +207,7 @@ def _vector_factor(signature: Signature, t: Timing) -> float:
             )
             return 0.5 if slow else 0.25
         return 0.5 if name == "memset" else 1.0
-    if (
-        name == "tensor_reduce"
-        and all(_short(m) for m in everything)
-        and operators[0] in ("add", "maximum")
-    ):
+    if name == "tensor_reduce" and bf16 and operators[0] in ("add", "maximum"):
         return 0.5
     return 1.0 if isinstance(pace, str) else pace
 
@@ -251,7 +245,8 @@ def _scalar(signature: Signature, t: Timing) -> Cost:
     if signature.extra is not None:
         cycles += t.accumulator_read
     occupancy = max(cycles, _least(signature, t)) / t.scalar_ghz
-    table = signature.attrs.op if signature.instruction.name == "activation" else None
+    activates = signature.instruction.name in ("activation", "activate2")
+    table = signature.attrs.op if activates else None
     if table in EVERYWHERE:
         table = None
     return _made(SCALAR, occupancy, occupancy + t.scalar_fill, table=table)
@@ -269,8 +264,8 @@ def _gpsimd(signature: Signature, t: Timing) -> Cost:
         each, size = plan["elements"] or 1, signature.srcs[0].itemsize
         at_once = ((28 + 4 * each) / (4 * each)) / min(4 / size, each)
         n = (plan["indices"] or n) * each / at_once
-    elif signature.instruction.name == "topk":  # v2.32.0 nki.isa topk
-        n = 4.0 * n + plan.get("k", 0)
+    elif signature.instruction.name == "topk":  # v2.32.0 nki.isa topk: 4 n + k in all
+        n = 4.0 * plan["elements"] + plan["k"] - t.gpsimd_start
     occupancy = max(t.gpsimd_start + n, _least(signature, t)) / t.gpsimd_ghz
     return _made(GPSIMD, occupancy, occupancy)
 

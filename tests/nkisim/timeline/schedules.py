@@ -7,7 +7,7 @@ import neuronxcc.nki.language as nl
 import nkisim
 from nkisim.timeline import TIMINGS
 
-F32, B16 = "float32", "bfloat16"
+F32, B16, F16 = "float32", "bfloat16", "float16"
 V2, V3 = TIMINGS[2], TIMINGS[3]
 
 

@@ -5,9 +5,11 @@ import neuronxcc.nki.isa as nisa
 import neuronxcc.nki.language as nl
 import pytest
 
+import nkisim
 from nkisim.timeline import REASONS
 from tests.nkisim.timeline.schedules import (
     B16,
+    F16,
     F32,
     V3,
     double,
@@ -148,6 +150,10 @@ def biggest(a, b):
     nisa.tensor_reduce(nl.max, nl.load(a), axis=1, dtype=nl.bfloat16)
 
 
+def add_every_second(a, b):
+    nisa.tensor_tensor(nl.load(a)[:, 0:512:2], nl.load(b)[:, 0:512:2], op=nl.add)
+
+
 def invert(a, b):
     nisa.reciprocal(nl.load(a))
 
@@ -157,6 +163,8 @@ def invert(a, b):
     [
         (add, F32, "trn1", 1024),
         (add, B16, "trn1", 512),
+        (add, F16, "trn1", 1024),  # the text names bf16 alone
+        (add_every_second, B16, "trn1", 512),
         (add_psum, F32, "trn1", 512),
         (add, F32, "trn2", 512),
         (add, B16, "trn2", 256),
@@ -168,6 +176,7 @@ def invert(a, b):
         (strided, B16, "trn2", 128),
         (spread_out, F32, "trn1", 128),
         (biggest, B16, "trn1", 256),
+        (biggest, F16, "trn1", 512),
         (invert, F32, "trn1", 4096),
     ],
 )
@@ -267,6 +276,27 @@ def test_gpsimd_starts_up_for_150_cycles():
 
     t = schedule(body, shape(128, 512))
     assert occupied(t, of(t, "tensor_tensor")[0]) == pytest.approx((150 + 512) / 1.2)
+
+
+def test_topk_takes_four_cycles_for_each_element_that_16_partitions_hold():
+    import nki as new
+    import nki.isa as new_isa
+    import nki.language as new_nl
+
+    @new.jit
+    def kernel(x):
+        out = new_nl.ndarray((16, 8), dtype=new_nl.uint32, buffer=new_nl.shared_hbm)
+        t, best = new_nl.load(x), new_nl.ndarray((16, 8), dtype=new_nl.bfloat16)
+        places = new_nl.ndarray((16, 8), dtype=new_nl.uint32)
+        new_isa.topk(val_dst=best, idx_dst=places, src=t, n=480)
+        new_nl.store(out, places)
+        return out
+
+    with nkisim.record(target="trn3", values=False) as run:
+        kernel(shape(16, 30, dtype=B16))
+    t = run.timeline()
+    (k,) = [k for k, i in enumerate(run.instructions) if i.op == "topk"]
+    assert occupied(t, k) == pytest.approx((4 * 480 + 8) / 1.2)
 
 
 def ports(a):
