@@ -163,7 +163,7 @@ def invert(a, b):
     [
         (add, F32, "trn1", 1024),
         (add, B16, "trn1", 512),
-        (add, F16, "trn1", 1024),  # the text names bf16 alone
+        (add, F16, "trn1", 512),
         (add_every_second, B16, "trn1", 512),
         (add_psum, F32, "trn1", 512),
         (add, F32, "trn2", 512),
@@ -176,7 +176,6 @@ def invert(a, b):
         (strided, B16, "trn2", 128),
         (spread_out, F32, "trn1", 128),
         (biggest, B16, "trn1", 256),
-        (biggest, F16, "trn1", 512),
         (invert, F32, "trn1", 4096),
     ],
 )
