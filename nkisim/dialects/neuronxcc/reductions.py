@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...execution.conditions import condition, fit
 from ...execution.execute import execute
 from ...execution.execution import current
 from ...isa import alu
@@ -118,12 +119,19 @@ def all(x: Any, axis: Any, *, dtype: Any = bool, mask: Any = None, **kwargs: Any
     return _all(x, axis, dtype=dtype, mask=mask, **kwargs)
 
 
-def _count(t: Tensor, axis: Any) -> int:
+def _count(t: Tensor, axis: Any, mask: Any) -> int:
+    """How many elements a mean is over. A mask leaves a smaller tile (nki.api.shared, NKI API
+    Masking), as long as it keeps equally many of each row that it keeps any of."""
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     n = 1
     for a in axes:
         n *= t.shape[a]  # the reduction has been made: it is an axis of the tile
-    return n
+    where = condition(mask, "nl.mean")
+    if where is None:
+        return n
+    kept = np.count_nonzero(fit(where, t.shape, "nl.mean"), axis=tuple(axes))
+    some = np.unique(kept[kept > 0])
+    return int(some[0]) if len(some) == 1 else n
 
 
 def mean(
@@ -133,7 +141,7 @@ def mean(
     t = tile(x, "nl.mean")
     out = want_dtype(dtype, "nl.mean") or (t.dtype if dtypes.is_float(t.dtype) else dtypes.FLOAT32)
     total = sum(t, axis, dtype=dtypes.FLOAT32, mask=mask, keepdims=keepdims, **kwargs)
-    return binary(MULTIPLY, "nl.mean", total, 1.0 / _count(t, axis), None, out)
+    return binary(MULTIPLY, "nl.mean", total, 1.0 / _count(t, axis, mask), None, out)
 
 
 def var(x: Any, axis: Any, *, dtype: Any = None, mask: Any = None, **kwargs: Any) -> Tensor:

@@ -64,6 +64,22 @@ def test_rows_left_out_by_a_masked_load_may_be_computed_on_as_long_as_they_are_n
     )
 
 
+def test_a_mean_under_a_mask_is_that_of_the_smaller_tile():
+    @nki.jit
+    def kernel(x):
+        out = nl.ndarray((64, 2), dtype=x.dtype, buffer=nl.shared_hbm)
+        _, i_f = nl.mgrid[0:64, 0:40]
+        tile = nl.load(x)
+        nl.store(out[:, 0:1], value=nl.mean(tile, axis=1, mask=(i_f < 30)))
+        nl.store(out[:, 1:2], value=nl.var(tile, axis=1, mask=(i_f < 30)))
+        return out
+
+    x = values((64, 40))
+    np.testing.assert_allclose(
+        kernel(x), np.stack([x[:, :30].mean(1), x[:, :30].var(1)], axis=1), rtol=1e-4, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("n", [100, 512, 700])
 def test_columns_beyond_the_end_go_through_a_matmul_and_are_never_stored(n):
     @nki.jit
