@@ -12,6 +12,7 @@ from ..machine import dtypes
 from ..machine.memory import HBM, SBUF
 from ..tensors.tensor import IndexedTensor, Tensor
 from .core import DMA, Call, Plan, instruction, squeeze
+from .operands import written_as_bits
 
 
 def _endpoint(call: Call, t: Tensor, what: str) -> None:
@@ -98,9 +99,16 @@ def DMA_COPY(call: Call) -> Plan:
             return (held.astype(np.float32) + a.astype(np.float32)).astype(held.dtype)
 
         return Plan(DMA, compute, shape, accumulates=isinstance(dst, IndexedTensor))
+    # Integers of one width and two signs: bit for bit in NKI 0.1, with which device tests store
+    # uint32 of all ones as -1 (neuronx-distributed, test_find_index); by way of float32 in dma_copy
+    # of NKI 0.6.
+    bits = not by_count
+    wanted = call.dtype if dst is None else dst.dtype
+    if bits and wanted not in (None, src.dtype) and src.dtype.kind in "iu":
+        return Plan(DMA, written_as_bits(call, lambda a: a.reshape(shape).copy()), shape, bits=True)
     if shape != src.meta.shape:
-        return Plan(DMA, lambda a: a.reshape(shape).copy(), shape, src.array.dtype)
-    return Plan(DMA, np.ndarray.copy, shape, src.array.dtype)
+        return Plan(DMA, lambda a: a.reshape(shape).copy(), shape, src.array.dtype, bits=bits)
+    return Plan(DMA, np.ndarray.copy, shape, src.array.dtype, bits=bits)
 
 
 @instruction(

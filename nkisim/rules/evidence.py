@@ -10,6 +10,7 @@ Published kernels, by short name:
   cs149      stanford-cs149/asst4-trainium (2024), asst4-trainium2 (2025), and students' solutions,
              which the course tests on trn1 and trn2
   autocomp   ucb-bar/autocomp, solutions run on trn1
+  neuronx-distributed  aws-neuron/neuronx-distributed 920a5b9 (2025), tests of kernels on devices
   kda-for-trainium  Jerry2423/kda-for-trainium, variants of NKIBench with a log of what compiled
 """
 
@@ -76,6 +77,8 @@ AGAINST: dict[str, str] = {
     "128 on VectorE, where the text allows 32 x 32; one log is not enough",
     "psum-bank": "kda-for-trainium: a log says that the compiler takes a tile in eight banks; one "
     "log is not enough",
+    "affine-dependency": "neuronx-distributed: find_index_shard_rows carries a sum through three "
+    "iterations of an affine_range; the text forbids it, and one kernel is not enough",
     "replicated-write": "library: qkv_tkg and router_topk on two cores",
     "python-subset": "library: try and raise in functions that check arguments",
 }

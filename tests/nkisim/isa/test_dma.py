@@ -443,3 +443,22 @@ def test_a_run_time_index_for_each_element_is_refused_as_the_error_list_says_of_
     assert (
         "nl.arange" in refused(nki.jit(kernel), values((4, 8)), rows, rule="indirect-index").remedy
     )
+
+
+@nki.jit
+def through_another_sign(x, loaded_as_it_is):
+    out = nl.ndarray(x.shape, dtype=nl.int32, buffer=nl.shared_hbm)
+    if loaded_as_it_is:
+        nl.store(out, value=nl.load(x))
+    else:
+        tile = nl.ndarray(x.shape, dtype=nl.int32, buffer=nl.sbuf)
+        tile[...] = nl.load(x)
+        nl.store(out, value=tile)
+    return out
+
+
+@pytest.mark.parametrize("loaded_as_it_is", [True, False])
+def test_a_transfer_between_integers_of_32_bits_keeps_the_bits(loaded_as_it_is):
+    # neuronx-distributed, test_find_index on devices: an index that was not found, all ones, is -1
+    x = np.array([[2**32 - 1, 2**24 + 1]], np.uint32)
+    assert through_another_sign(x, loaded_as_it_is).tolist() == [[-1, 2**24 + 1]]
