@@ -124,7 +124,8 @@ def _redirect_general(
 def uncast(signature: Signature, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The values of a result on their way to a destination of type `dtype`, before they are cast:
     where they are written bit for bit, they need no cast any more."""
-    return as_bits(values, dtype) if signature.plan.bits else values
+    known = isinstance(values, np.ndarray)  # not on shapes alone
+    return as_bits(values, dtype) if known and signature.plan.bits else values
 
 
 def _redirected(

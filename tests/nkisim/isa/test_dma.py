@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nkisim
 from nkisim.machine import dtypes
 
 from ..helpers import (
@@ -462,3 +463,8 @@ def test_a_transfer_between_integers_of_32_bits_keeps_the_bits(loaded_as_it_is):
     # neuronx-distributed, test_find_index on devices: an index that was not found, all ones, is -1
     x = np.array([[2**32 - 1, 2**24 + 1]], np.uint32)
     assert through_another_sign(x, loaded_as_it_is).tolist() == [[-1, 2**24 + 1]]
+    with nkisim.record(values=False):
+        assert through_another_sign(nkisim.shape((1, 2), np.uint32), loaded_as_it_is).shape == (
+            1,
+            2,
+        )
