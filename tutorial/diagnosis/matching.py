@@ -72,10 +72,11 @@ def at_once(evidence: Evidence) -> bool:
 def _heads_at_once(trial: Trial) -> bool:
     """Whether a kernel goes on with one head after it has begun another: exp comes before the last
     of its loads of K, and these come back to a head."""
-    numbered, k = list(enumerate(trial.instructions)), trial.k_name
-    exps = [i for i, made in numbered if is_exp(made)]
-    loads = [i for i, made in numbered if any(source.name == k for source in made.srcs)]
-    return bool(exps and loads) and exps[0] < loads[-1] and reads.together(trial.loads)
+    if not reads.together(trial.loads):
+        return False
+    made = trial.instructions
+    begun = next((i for i, one in enumerate(made) if is_exp(one)), len(made))
+    return any(s.name == trial.k_name for one in reversed(made[begun + 1 :]) for s in one.srcs)
 
 
 def _filled(text: str | None, evidence: Evidence) -> Sequence[str]:

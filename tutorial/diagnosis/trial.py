@@ -302,12 +302,13 @@ class Trial:
         def wrong(o: F32, done: NDArray[np.bool_]) -> bool:
             return self._compare(o, counted & done.reshape(-1)) is None
 
-        made = evaluation.answer(text, *self._read_by(tiling, in_turn), wrong)
-        if made is None or made.done is not None:
-            return None
-        if made.least < evaluation.SMALLEST:
-            return Misfit(0.0, False)
-        return self._compare(made.o, counted, made.finite)
+        with np.errstate(all="ignore"):
+            made = evaluation.answer(text, *self._read_by(tiling, in_turn), wrong)
+            if made is None or made.done is not None:
+                return None
+            if made.least < evaluation.SMALLEST:
+                return Misfit(0.0, False)
+            return self._compare(made.o, counted, made.finite)
 
     def is_known(self, text: str, tiling: Tiling, in_turn: bool) -> bool:
         """Whether the twin's answer was computed before, for this kernel or another one."""
@@ -373,10 +374,11 @@ class Trial:
         rows = counted.nonzero()[0]
         own = o.reshape(self.got.shape)[rows]
         got = self.got[rows]
-        with np.errstate(all="ignore"):  # most candidates fail here; what is not finite does not
-            far, size = np.abs(got - own).max(axis=1), np.abs(own).max(axis=1)
-            if (far > self._fits * size + 1e-30).any():
-                return None
+        # most candidates fail here, and so it is short; what is not finite does not fail
+        far = np.maximum.reduce(np.abs(got - own), axis=1)
+        size = np.maximum.reduce(np.abs(own), axis=1)
+        if np.count_nonzero(far > self._fits * size + 1e-30):
+            return None
         explains = bool(self.off[rows].any())
         made = own.astype(np.float64)
         finite = np.asarray(np.isfinite(made))
@@ -391,9 +393,8 @@ class Trial:
         if not np.array_equal(finite, self._finite[rows]):
             return None
         off, error = self.off[rows], self._error[rows]
-        with np.errstate(all="ignore"):
-            far = np.where(finite, np.abs(self.got[rows] - made), 0).max(axis=1, initial=0)
-            size = np.where(finite, np.abs(made), 0).max(axis=1, initial=0)
+        far = np.where(finite, np.abs(self.got[rows] - made), 0).max(axis=1, initial=0)
+        size = np.where(finite, np.abs(made), 0).max(axis=1, initial=0)
         near = far <= self._fits * size + 1e-30
         if not (near & ((far <= BETTER * error) | ~off | lost)).all():
             return None
