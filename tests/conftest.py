@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -18,6 +19,13 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("thorough", settings.get_profile("project"), max_examples=200)
 settings.load_profile("project")
+
+# Hypothesis also tries constants of all code that is imported so far. Without them the examples of
+# a test do not depend on the tests around it, and no worker spends seconds on parsing that code.
+with contextlib.suppress(ImportError):
+    from hypothesis.internal.conjecture import providers
+
+    providers.is_local_module_file = lambda path: False
 
 # The suite starts some two hundred Pythons. Where they are told to keep no byte code, as in many
 # containers, each of them compiles the whole project: a fifth of a second every time.
