@@ -1,4 +1,4 @@
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads per KV head
 
 The G query heads of a group become the G rows of one score tile: one load of K and V serves them all,
 and the running (m, l, acc) have G rows instead of one. K and V are each read once.

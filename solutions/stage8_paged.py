@@ -31,7 +31,7 @@ def decode_attention_paged_fwd(q, k_blocks, v_blocks, block_table, lengths, soft
         length = nl.broadcast_to(nl.load(lengths[nl.ds(b, 1), :], dtype=nl.float32), shape=(128, 1))
         for h in nl.affine_range(Hkv):
             m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every partition
-            l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a partition
+            l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum per partition
             acc = nl.full((d, G), 0.0, dtype=nl.float32, name="acc")
             q_tile = nl.load(q[b, :, nl.ds(h * G, G)])  # (d, G)
             for first in range(0, most, 128):

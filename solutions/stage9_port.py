@@ -1,4 +1,4 @@
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads per KV head
 
 Stage 4's kernel in `nki`: the same instructions in the same order, each of which is told the tile that it writes.
 """

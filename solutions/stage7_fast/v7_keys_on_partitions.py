@@ -1,7 +1,7 @@
 """o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G], in bfloat16, with the scores, m, l and acc in float32
 
 Keys on the partitions: K is stationary and Q moves, so the scores come out as the weighted sum needs them, and
-nothing but the max is transposed. m is the same on all 128 partitions; l is one sum a partition, added up at the end.
+nothing but the max is transposed. m is the same on all 128 partitions; l is one sum per partition, added up at the end.
 """
 
 import math
@@ -43,7 +43,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
 
     for h in nl.affine_range(n_kv_heads):
         m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every partition
-        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a partition
+        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum per partition
         acc = nl.full((d, G), 0.0, dtype=nl.float32, name="acc")
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 

@@ -36,7 +36,7 @@ def decode_attention_fast_fwd(q, k, v, softmax_scale=None):
 
     for h in nl.affine_range(n_kv_heads):
         m = nl.full((128, G), nl.fp32.min, dtype=nl.float32, name="m")  # the same on every partition
-        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum a partition
+        l = nl.full((128, G), 0.0, dtype=nl.float32, name="l")  # one sum per partition
         acc = nl.full((d, G), 0.0, dtype=nl.float32, name="acc")
         q_tile = nl.load(q[:, nl.ds(h * G, G)])  # (d, G)
 

@@ -41,7 +41,7 @@ def there(tasks: Sequence[Task], setting: Setting, done: Done, address: str) -> 
         dask = importlib.import_module("distributed")
     except ImportError as error:
         raise NoCluster(
-            "--scheduler needs Dask: python -m pip install 'nki-decode-tutorial[classroom]'."
+            "--scheduler needs Dask: install this package with its extra, as -e '.[classroom]'."
         ) from error
     try:
         client = dask.Client(address, set_as_default=False, timeout=10)

@@ -33,6 +33,8 @@ _HIDDEN = (
     "for what it takes for granted."
 )
 _UNEXPLAINED = "Its output is wrong on inputs that are not shown."
+_SAYS_LITTLE = ("exception", "no known mistake")
+"""Causes of which a class learns nothing by their names."""
 
 
 def sections(grade: Grade, level: str) -> list[Part]:
@@ -135,7 +137,7 @@ def of_the_class(
         parts.append(("p", "The mistakes by how many students made them:"))
         rows = [[str(count), stage.get(n).title, cause] for n, cause, count in found]
         parts.append(("pre", table(["students", "stage", "cause"], rows)))
-        named = [(n, cause) for n, cause, _ in found if cause != "no known mistake"][:3]
+        named = [(n, cause) for n, cause, _ in found if cause not in _SAYS_LITTLE][:3]
         if named:
             said = "; ".join(f"{cause} (stage {n})" for n, cause in named)
             parts.append(("p", f"To speak about: {said}."))
@@ -144,11 +146,27 @@ def of_the_class(
         parts.append(("p", "To be looked at by hand:"))
         rows = [[_plain(g.submission.student), str(g.submission.stage), g.look] for g in look]
         parts.append(("pre", table(["student", "stage", "why"], rows)))
+    missing = _missing(grades, numbers)
+    if missing:
+        parts.append(("p", "Not handed in, of the stages that somebody has handed in:"))
+        parts.append(("pre", table(["student", "stages"], missing)))
     if without:
         parts.append(("p", "Folders without a submission for these stages:"))
         parts.append(("pre", "\n".join(_plain(student) for student in without)))
     parts.append(("p", f"Limits in force: {', '.join(in_force) or 'none was needed'}."))
     return Page("The class", parts)
+
+
+def _missing(grades: Sequence[Grade], numbers: Sequence[int]) -> list[list[str]]:
+    """Each student who has handed in some of these stages and not others, with the others."""
+    have: dict[str, set[int]] = {}
+    for grade in grades:
+        have.setdefault(grade.submission.student, set()).add(grade.submission.stage)
+    return [
+        [_plain(student), ", ".join(str(n) for n in numbers if n not in own)]
+        for student, own in have.items()
+        if len(own) < len(numbers)
+    ]
 
 
 def _paragraph(text: str) -> str:

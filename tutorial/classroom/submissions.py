@@ -78,10 +78,12 @@ def found_in(
             chosen.setdefault((student, number), []).append(path)
     if not chosen:
         packed = next(iter(sorted(folder.rglob("*.zip"))), None)
-        unpack = f" Archives are not opened: unpack {packed.name} first." if packed else ""
+        advice = f" Archives are not opened: unpack {packed.name} first." if packed else ""
+        if any(entry.is_symlink() for entry in os.scandir(folder)):
+            advice += " Links are not followed: put the folders themselves there."
         raise NoSubmissions(
             f"{folder} has no submission: a folder for each student with files like "
-            f"stage3_online_softmax.py, or files like anna_stage3.py.{unpack}"
+            f"stage3_online_softmax.py, or files like anna_stage3.py.{advice}"
         )
     return [
         _first_begun(folder, student, wanted[number], sorted(paths, key=_rank, reverse=True))
@@ -90,12 +92,13 @@ def found_in(
 
 
 def without_any(folder: Path, found: Iterable[Submission], out: Path) -> list[str]:
-    """The students whose folders have no submission, by name; the folder `out` may lie there."""
+    """The students whose folders have no submission, by name. A folder that is a link has none, as
+    links are not followed; the folder `out` may lie there."""
     have = {submission.student for submission in found}
     students = [
         names.of_entry(entry.name)
         for entry in sorted(os.scandir(folder), key=lambda e: e.name)
-        if entry.is_dir() and not entry.is_symlink() and Path(entry.path).resolve() != out.resolve()
+        if entry.is_dir() and Path(entry.path).resolve() != out.resolve()
     ]
     return [s for s in students if s not in have and not s.startswith((".", "__"))]
 

@@ -1,5 +1,5 @@
 """The picture of a reader's own kernel: what it reads of its inputs, and each of its instructions
-with the tile that it writes, drawn to scale in its memory."""
+with the tile that it writes, in its memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw(flow: Flow, title: str, worked: Flow | None = None) -> Picture:
     steps = list(folded.items())[:MOST]
     heights = [_height(tensor) for tensor in flow.tensors]
     top = 92 + sum(heights)
-    c = Canvas(top + 34 + ROW * len(steps) + 70)
+    c = Canvas(top + 34 + ROW * len(steps) + 78)
     c.words(8, 20, title, "bold")
     c.small(8, 40, "HBM: how often each part was read")
     y = 54.0
@@ -168,7 +168,7 @@ def _places(steps: Sequence[tuple[SourceInstruction, int]], top: float) -> list[
 
 
 def _tile_size(tile: Tile, widest: int, room: float) -> tuple[float, float]:
-    """A tile to scale: 128 partitions are as high as a row, the widest tile as wide as its lane.
+    """Pixels of a tile: 128 partitions are as high as a row, the widest tile as wide as its lane.
     The width goes with the square root, so that one column is still seen beside 512."""
     if tile.memory == "hbm":
         return room, 16.0
@@ -231,7 +231,10 @@ def clipped(text: str, most: int) -> str:
 # -- words -----------------------------------------------------------------------------------------
 def _footnotes(drawn: int, steps: int, compared: bool) -> list[str]:
     """What the marks and colours mean, and what is not drawn."""
-    said = ["Each box is the tile that an instruction writes, to scale."]
+    said = [
+        "Each box is the tile that an instruction writes.",
+        "Higher: more partitions. Wider: more elements on each.",
+    ]
     if drawn < steps:
         said.append(f"{steps} instructions; those of one line are one box")
     if drawn > MOST:

@@ -109,8 +109,8 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
     apart = [[t * P + p for t in range(T)] for p in range(P)]
     together = [[p * T + t for t in range(T)] for p in range(P)]
     ways = (
-        (14.0, f"t {P} + p", "short rows", apart),
-        (second, f"p {T} + t", "one long row", together),
+        (14.0, f"{P} t + p", "short rows", apart),
+        (second, f"{T} p + t", "one long row", together),
     )
     for x, formula, note, places in ways:
         c.small(x, 24, f"key {formula}", "bold code")
@@ -120,8 +120,8 @@ def key_places(per_partition: int, partitions: int = 4) -> Picture:
             c.cells(x, 56 + side * p, side, map(str, keys), tone, f"{formula}, partition {p}")
     c.small(14, 56 + side * P + 22, f"Each row is a partition, each colour {T} neighbours in HBM.")
     return c.picture(
-        f"Where {T * P} keys lie on {P} partitions, {T} on each. With key t {P} + p, a partition's "
-        f"keys are {P} apart in HBM: partition 0 has {_listed(range(0, T * P, P))}. With key p {T} "
+        f"Where {T * P} keys lie on {P} partitions, {T} on each. With key {P} t + p, a partition's "
+        f"keys are {P} apart in HBM: partition 0 has {_listed(range(0, T * P, P))}. With key {T} p "
         f"+ t they are neighbours: partition 0 has {_listed(range(T))}, one contiguous run."
     )
 

@@ -255,7 +255,7 @@ def _transposed(tile: F32) -> F32:
 
 
 def _turned(count: int, back: int) -> NDArray[np.intp]:
-    """Place t 128 + p holds p T + t; `back` the other way round."""
+    """Place 128 t + p holds p T + t; `back` the other way round."""
     order = np.arange(count).reshape((-1, LANES) if back else (LANES, -1))
     return order.T.reshape(-1)
 

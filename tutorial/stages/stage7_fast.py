@@ -151,8 +151,8 @@ def validate(inputs: Mapping[str, Any]) -> None:
 
 
 def minimum(case: Case) -> Budget:
-    """What the solution needs: two transfers a chunk, two matmuls for 128 keys, and the max's two
-    transposes a chunk."""
+    """What the solution needs: two transfers per chunk, two matmuls for 128 keys, and the max's two
+    transposes per chunk."""
     (d, n_q), (n_kv, _, n) = case.args["q"].shape, case.args["k"].shape
     g = n_q // n_kv
     t = max(t for t in range(1, min(KEYS // LANES, BANK // g) + 1) if n // LANES % t == 0)

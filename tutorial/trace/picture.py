@@ -24,7 +24,7 @@ def picture(
     """The way of the data through `kernel`, at a stage (number or name).
 
     It shows how often each part of the inputs was read from HBM, and every instruction with the
-    tile that it writes, to scale, in its memory: those that differ only in the turn of a loop are
+    tile that it writes, in its memory: those that differ only in the turn of a loop are
     one. Where the worked solution is here, what it does not do is marked. The input is of the
     `family`, or of the one on which costs are counted. A kernel that does not run gives a picture
     that says so. Raises StageError and InputError if the stage, the family or the inputs are not

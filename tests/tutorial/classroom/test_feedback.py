@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tutorial.classroom.feedback import CAUSE, FULL, LEVELS, OUTCOME, of_a_student
+from tutorial.classroom.feedback import CAUSE, FULL, LEVELS, OUTCOME, of_a_student, of_the_class
 from tutorial.classroom.gradebook import Grade, graded, rubric
 from tutorial.classroom.submissions import Submission
 
@@ -14,8 +14,8 @@ SENTENCE = "tile 2: l is 29.9, expected 27.9."
 PICTURE = '<img src="data:image/svg+xml;base64,AAAA" alt="the first wrong tile">'
 
 
-def grade(**changes: Any) -> Grade:
-    """The grade of a wrong kernel of stage 3, with these changes to its result."""
+def grade(student: str = "Ann <a>", number: int = 3, **changes: Any) -> Grade:
+    """The grade of a wrong kernel, with these changes to its result."""
     result: dict[str, Any] = {
         "outcome": "wrong",
         "cause": "alpha inverted",
@@ -29,7 +29,7 @@ def grade(**changes: Any) -> Grade:
         "ended": "",
         "limits": [],
     }
-    return graded(Submission("Ann <a>", 3, "stage3.py"), {**result, **changes}, rubric())
+    return graded(Submission(student, number, "stage3.py"), {**result, **changes}, rubric())
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -77,3 +77,23 @@ def test_what_a_submission_says_is_one_paragraph_and_no_markup():
 def test_a_check_that_failed_is_for_the_teachers_eye():
     failed = grade(outcome="check failed", cause=None, open=None)
     assert (failed.points, failed.look) == (0, "could not be judged")
+
+
+def test_the_class_page_names_the_stages_that_a_student_has_not_handed_in():
+    text = of_the_class(
+        [grade("anna"), grade("anna", 4), grade("ben", 4), grade("cem", 3)], []
+    ).markdown
+    part = text.partition("Not handed in")[2].splitlines()
+    assert [line.split() for line in part[3:6]] == [
+        ["student", "stages"],
+        ["ben", "3"],
+        ["cem", "4"],
+    ]
+    assert "Not handed in" not in of_the_class([grade("anna"), grade("ben")], []).markdown
+
+
+def test_what_says_little_by_its_name_is_not_proposed_to_speak_about():
+    text = of_the_class([grade(cause="exception"), grade("ben", cause=None)], []).markdown
+    assert "exception" in text and "To speak about" not in text
+    text = of_the_class([grade(cause="exception"), grade("ben")], []).markdown
+    assert "To speak about: alpha inverted (stage 3)." in text

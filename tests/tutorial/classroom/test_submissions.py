@@ -200,6 +200,20 @@ def test_many_files_of_one_student_do_not_hide_the_others(tmp_path, monkeypatch)
     assert without_any(tmp_path, found, tmp_path / "grades") == ["anna"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a link needs rights there")
+def test_a_student_whose_folder_is_a_link_is_named(tmp_path):
+    put(tmp_path / "elsewhere" / "stage3.py")
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    (folder / "anna").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(NoSubmissions, match="Links are not followed"):
+        found_in(folder, LESSONS)
+    put(folder / "ben" / "stage3.py", "b")
+    found = found_in(folder, LESSONS)
+    assert texts(found) == {("ben", 3): "b"}
+    assert without_any(folder, found, tmp_path / "grades") == ["anna"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "anna").mkdir()

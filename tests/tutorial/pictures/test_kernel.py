@@ -206,6 +206,16 @@ def test_every_stages_kernel_has_a_picture_that_fits(number, tmp_path):
     assert made.svg == picture(number, load(number, solution(number), tmp_path)).svg
 
 
+def test_the_words_below_the_boxes_say_how_large_they_are_drawn():
+    narrow, wide = (
+        kernel._tile_size(reading.Tile("t", "sbuf", (p, n), 4 * p * n, p, 1), 512, 100.0)
+        for p, n in ((64, 128), (128, 512))
+    )
+    assert wide == (100, 34) and narrow == (50, 17)  # the width goes with the square root
+    words = kernel._footnotes(1, 1, False)
+    assert "to scale" not in " ".join(words) and "Wider: more elements on each." in words[1]
+
+
 def test_an_image_holds_no_line_of_the_kernel_and_a_file_does(tmp_path):
     made = picture(3, load(3, solution(3), tmp_path))
     data = re.search(r'base64,([^"]+)', made.image())

@@ -206,7 +206,7 @@ def test_each_groups_queries_stand_in_columns_of_their_own():
 
 def test_keys_lie_where_the_kernels_put_them():
     picture = pictures.key_places(3, 4)
-    assert "key p 3 + t" in picture.words and "key t 4 + p" in picture.words
+    assert "key 3 p + t" in picture.words and "key 4 t + p" in picture.words
     numbers = [w for w in picture.words if w.isdigit()]
     assert numbers[:12] == [str(t * 4 + p) for p in range(4) for t in range(3)]
     assert numbers[12:] == [str(p * 3 + t) for p in range(4) for t in range(3)]

@@ -1,4 +1,4 @@
-"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads to a KV head
+"""o[h] = softmax(scale * q[h]^T k[h // G]) v[h // G]^T, with G = Hq // Hkv query heads per KV head
 
 Line budget: 55 lines in place of the `raise`. Cost budget: each KV head's K and V are read once.
 """
