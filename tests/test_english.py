@@ -36,7 +36,7 @@ CODE = sorted([*(ROOT / "nkisim").rglob("*.py"), *(ROOT / "tutorial").rglob("*.p
 _COUNTED = (
     "rows?|lines?|levers?|numbers?|values?|elements?|bytes|Ki?B|columns?|blocks?|tiles?|entry|"
     "entries|calls?|once|twice|loads?|sentences?|files?|instructions?|modules?|heads?|"
-    "budgets?|words?|offsets?|pairs?|queues?|keys|fp32|[GT]B/s"
+    "budgets?|words?|offsets?|pairs?|queues?|keys?|sums?|indices|cycles|fp32|[GT]B/s"
 )
 _PER = (
     "tile|rung|partition|head|query head|KV head|row|kernel|stage|layer|token|key|sequence|group|"

@@ -28,8 +28,8 @@ from tutorial.writing.smollm2 import Tokenizer
 
 F64 = NDArray[np.float64]
 
-# One call a layer: (layer, q, k, v, o), shapes (n, Hq, d), (n, Hkv, d), (n, Hkv, d), (n, Hq, d); q
-# and k carry the rotary encoding, o is the attention output before the output projection.
+# One call per layer: (layer, q, k, v, o), shapes (n, Hq, d), (n, Hkv, d), (n, Hkv, d), (n, Hq, d);
+# q and k carry the rotary encoding, o is the attention output before the output projection.
 Watcher = Callable[[int, F64, F64, F64, F64], None]
 
 

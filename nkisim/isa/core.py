@@ -349,7 +349,7 @@ class Instruction:
     """Attributes -> whether the instruction combines a destination that is also a source with the
     other by an associative operator: a step of a reduction."""
     pace: float | str = 1.0
-    """How fast VectorE streams it: cycles an element, or TWO_INPUTS or COPIES, whose pace depends
+    """How fast VectorE streams it: cycles per element, or TWO_INPUTS or COPIES, whose pace depends
     on data types and memories (`timeline.cost`)."""
 
     version: int = 1

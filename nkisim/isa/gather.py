@@ -71,7 +71,7 @@ def _indices_a_core(call: Call, src: Tensor, index: Tensor) -> tuple[int, int]:
     if not 1 <= count <= min(listed, 4096):
         call.fail(
             "argument",
-            f"{count} indices a core",
+            f"{count} indices per core",
             index,
             limit=f"1..{min(listed, 4096)}: the group lists {listed}, and 4096 is the most",
             remedy="Gather in several calls, or pass num_valid_indices.",
@@ -102,8 +102,8 @@ def _no_cast(call: Call, src: Tensor) -> None:
     ),
 )
 def LOCAL_GATHER(call: Call) -> Plan:
-    """attrs: (elements read at each index, indices a core or None for all). Sources: src_buffer (p,
-    ...), index (p, m) uint16.
+    """attrs: (elements read at each index, indices per core or None for all). Sources: src_buffer
+    (p, ...), index (p, m) uint16.
 
     The indices of a group are read down the partitions first. Result: (p, m, 16, elements) with all
     indices, else (p, indices, elements), of the data type of src_buffer.

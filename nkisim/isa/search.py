@@ -20,7 +20,7 @@ from .operands import ISA as _ISA
 _UINT32 = np.dtype(np.uint32)
 INDEX_DTYPES = (np.dtype(np.uint16), _UINT32)
 MOST = 16384
-"""Elements a partition that these instructions search."""
+"""Elements per partition that these instructions search."""
 
 
 def _axes(call: Call, operand: Tensor, what: str, most: int) -> None:

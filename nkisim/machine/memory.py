@@ -72,7 +72,7 @@ class Meta:
         self.size = size
         self.partitions = shape[pdim] if shape else 1
         self.free = size // self.partitions if self.partitions else 0
-        """Elements a partition."""
+        """Elements per partition."""
         self.itemsize = dtype.itemsize
         self.nbytes = size * self.itemsize
         # What a tensor of this layout occupies. Of block axes (before the partition axis) one block

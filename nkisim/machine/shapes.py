@@ -40,7 +40,7 @@ class ShapeOnly:
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element."""
+        """Bytes per element."""
         return self.dtype.itemsize
 
     @property

@@ -36,9 +36,9 @@ class Target:
     moving_free_max: int = 512
     """Free size of the moving matmul operand (model, TC#3)."""
     sbuf_free_elements_max: int = 64 * KIB
-    """Elements a partition of one VectorE/ScalarE access to SBUF (arch-v2)."""
+    """Elements per partition of one VectorE/ScalarE access to SBUF (arch-v2)."""
     psum_free_elements_max: int = 4 * KIB
-    """Elements a partition of one VectorE/ScalarE access to PSUM (arch-v2)."""
+    """Elements per partition of one VectorE/ScalarE access to PSUM (arch-v2)."""
     bn_stats_free_max: int = 512
     """Free size of bn_stats (nki.isa.bn_stats)."""
 

@@ -237,8 +237,8 @@ class Program:
 
     def verify(self) -> None:
         """Hold a program that came from a file to the rules, once: `KernelError`, or
-        `ProgramFileError` where its steps make no sense. Loading does it, of a program of more than
-        131,072 steps its first use."""
+        `ProgramFileError` where its steps make no sense. Loading does it; where a program has more
+        than 131,072 steps, its first use does."""
         if self._derive and self._run is None:
             verify.steps(self)
 

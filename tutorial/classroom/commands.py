@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import stage
 from ..running.terminal import Add, answer, say
-from ..stage import StageError
+from ..stage import Stage, StageError
 from . import feedback, gradebook, names
 from .files import write
 from .grade import grade
@@ -23,12 +23,20 @@ from .submissions import Submission, found_in, without_any
 def register(add: Add) -> None:
     """Add the commands to the parser of `python -m tutorial`."""
     grading = add("grade", _grade, "grade a folder of submissions")
-    grading.add_argument("submissions", metavar="SUBMISSIONS", help="a folder for each student")
+    grading.add_argument(
+        "submissions",
+        metavar="SUBMISSIONS",
+        help="what was handed in: a folder for each student, or files like anna_stage3.py",
+    )
     grading.add_argument("--out", required=True, metavar="GRADES", help="the folder for the grades")
     grading.add_argument("--stages", help="such as 3, 0-4 or 1,3,5 (default: all)")
     grading.add_argument("--seed", help="the word from which the hidden inputs are drawn")
-    grading.add_argument("-j", type=int, default=1, metavar="N", help="how many to grade at a time")
-    grading.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask scheduler")
+    grading.add_argument(
+        "-j", type=int, default=1, metavar="N", help="how many to grade at a time (default: 1)"
+    )
+    grading.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="hand the work to this Dask cluster"
+    )
     grading.add_argument(
         "--seconds", type=float, default=60.0, help="time for each submission (default: 60)"
     )
@@ -54,10 +62,15 @@ def register(add: Add) -> None:
     releasing.add_argument("folder", metavar="OUT", help="a new folder")
     releasing.add_argument("--stages", help="such as 3, 0-4 or 1,3,5 (default: all)")
     releasing.add_argument(
-        "--carry", choices=CARRY, default=OWN, help="what a lesson shows of the stage before"
+        "--carry",
+        choices=CARRY,
+        default=OWN,
+        help="whose kernel of the stage before a lesson shows (default: own)",
     )
     releasing.add_argument(
-        "--nbgrader", action="store_true", help="a course folder for nbgrader, edition/ in it"
+        "--nbgrader",
+        action="store_true",
+        help="write a course folder for nbgrader, with the edition in edition/",
     )
 
 
@@ -93,7 +106,8 @@ def _grade(options: argparse.Namespace) -> int:
     out = Path(options.out)
     by = gradebook.rubric(None if options.rubric is None else Path(options.rubric))
     answered = gradebook.written(Path(options.written), by) if options.written else {}
-    jobs = found_in(Path(options.submissions), numbers(options.stages), options.pattern)
+    lessons = numbers(options.stages)
+    jobs = found_in(Path(options.submissions), lessons, options.pattern)
     if options.seconds <= 0 or options.memory < 256 or options.j < 1:
         raise StageError("--seconds must be above 0, --memory 256 or more, -j 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
@@ -106,12 +120,26 @@ def _grade(options: argparse.Namespace) -> int:
     grades = [gradebook.graded(job, r, by, answered) for job, r in zip(jobs, results, strict=True)]
     without = without_any(Path(options.submissions), jobs, out)
     written(out, grades, in_force, options.feedback, without)
+    if uncounted := _uncounted(answered, jobs, lessons):
+        print(uncounted, file=sys.stderr)
     if options.json:
         say(gradebook.as_json(grades, in_force), end="")
     else:
         say(feedback.of_the_class(grades, in_force, without).markdown)
         say(f"Written to {out}: grades.csv, grades.json, class.html, students/")
     return 0
+
+
+def _uncounted(
+    answered: Mapping[tuple[str, int], float], jobs: Sequence[Submission], lessons: Sequence[Stage]
+) -> str:
+    """Whose written points have no submission to be added to, in a sentence; "" for nobody's."""
+    have, asked = {(job.student, job.stage) for job in jobs}, {lesson.number for lesson in lessons}
+    lost = [(name, n) for name, n in answered if n in asked and (name, n) not in have]
+    named = ", ".join(f"{names.shown(name)} (stage {n})" for name, n in lost)
+    return f"Not counted, as there is no such submission: the written points of {named}." * bool(
+        lost
+    )
 
 
 def written(

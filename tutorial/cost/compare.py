@@ -20,9 +20,12 @@ from .tally import recorded
 
 
 class Comparison:
-    """The text says what is the same, or what is the first to differ. `same` is True if nothing
+    """What `compare` returns.
+
+    The text says what is the same, or what is the first to differ. `same` is True if nothing
     differs, None where one of the kernels did not run: then `why` says why. `runs` are the two
-    recorded runs, `differing` is the number of the first instruction that differs (None: none)."""
+    recorded runs, `differing` is the number of the first instruction that differs (None: none).
+    """
 
     def __init__(
         self,

@@ -33,9 +33,12 @@ UNKNOWN = (
 
 @dataclass(frozen=True, repr=False)
 class Tally:
-    """The text says what is counted, what is modelled and what is unknown. `.run` is the recorded
+    """What `tally` returns.
+
+    The text says what is counted, what is modelled and what is unknown. `.run` is the recorded
     run (None where there is none, and then the text says why), `.timeline(target)` the model of
-    time, `.chart(name)` a picture of it."""
+    time, `.chart(name)` a picture of it.
+    """
 
     heading: str
     run: Any

@@ -146,7 +146,7 @@ max over all lanes.
         (l_lane if t else 0) * a_lane + dealt(p, <at>); l = l_lane.sum(axis=1, keepdims=True)
         & acc = acc * alpha => acc = acc * a_lane[:, :d] + p @ v_tile.T
 == l of one lane only
-The sum of one lane divides: l is one sum a lane here, and all of them must be added up.
+The sum of one lane divides: l is one sum per lane here, and all of them must be added up.
     l = l * alpha => lane = (lane * alpha if t else 0) + dealt(p, <at>); l = l * alpha +
         p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc * (1 / lane[:,
         {:1|:d}])

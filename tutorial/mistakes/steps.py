@@ -67,7 +67,7 @@ must be relative to the same m_new.
         -1).sum(axis=2); l = l_lane.sum(axis=1, keepdims=True)
         & acc = acc * alpha => acc = acc * a_lane[:, :d] + p @ v_tile.T
 == l of one partition only
-The sum of one partition divides: where l is one sum a partition, all 128 must be added up.
+The sum of one partition divides: where l is one sum per partition, all 128 must be added up.
     l = l * alpha => lane = (lane * alpha if t else 0) + {p|lanes(p).sum(axis=1)}; l = l * alpha +
         p.sum(axis=1, keepdims=True) & o[b => o[b, h * G : (h + 1) * G] = acc / lane[:, {:1|:d}]
 == bias of another tile's max [tiles]

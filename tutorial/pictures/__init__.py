@@ -1,8 +1,9 @@
 """Pictures: the machine and the data of every stage, drawn from sizes.
 
 from tutorial import pictures
-pictures.rescale([0, 1, 2], [2, 3, 4])     # the last line of a notebook's cell shows it
-print(pictures.groups(8, 2))               # the same in words
+
+pictures.rescale([0, 1, 2], [2, 3, 4])  # the last line of a notebook's cell shows it
+print(pictures.groups(8, 2))            # the same in words
 pictures.memories().save("memories.svg")
 """
 

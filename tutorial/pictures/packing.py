@@ -11,8 +11,8 @@ LANES = 128
 
 def packings(n_q_heads: int, n_kv_heads: int, n: int) -> Picture:
     """The scores of all heads and n keys as three rungs of the ladder lay them out: a group, all
-    heads, or keys on the partitions. One area three times, since the numbers are as many; what an
-    engine's pass takes is the width.
+    heads, or keys on the partitions. All three have the same area, that of all the scores; the
+    width is what an engine's pass over them takes.
 
     Raises ValueError unless Hkv divides Hq, Hq <= 128, and n is a multiple of 128.
     """

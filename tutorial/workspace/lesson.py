@@ -61,8 +61,8 @@ def instructions(key: int | str, kernel: Any, count: int = 6) -> None:
 def predict(key: int | str, *answers: Any, then: Callable[[], Any] | None = None) -> None:
     """Print a stage's questions and, for each that has an answer, whether it is right.
 
-    None means no answer yet. `then` shows how it really is: it is called once every question has
-    an answer, so that no page gives the answers away before they are typed.
+    None means no answer yet. `then` runs what the questions are about. It is called once every
+    question has an answer, so that no page gives the answers away before they are typed.
     """
     questions = stage.get(key).questions
     for question, answer in zip_longest(questions, answers):

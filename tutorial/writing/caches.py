@@ -5,11 +5,11 @@ Every kernel of the course wants its K and V differently, so there is a cache fo
 take a new key and value of one token (`append`), and let a kernel attend over the first n of them
 (`attend`).
 
-Kernels are built for fixed shapes, and a cache grows by one key a token. So a kernel is given whole
-tiles, and what lies beyond the last key must weigh exactly nothing. Stages 4 and 6 take no lengths
-and no mask: their cache carries the padding as one more head dimension. It is 0 in every key and
--30000 in every column without a key, and 1 in the query: the padding's score is -30000 times the
-scale lower, exp of it is 0 in fp32, and 0 times V's padding of zeros adds nothing.
+Kernels are built for fixed shapes, and a cache grows by one key per token. So a kernel is given
+whole tiles, and what lies beyond the last key must weigh exactly nothing. Stages 4 and 6
+take no lengths and no mask: their cache carries the padding as one more head dimension. It is 0 in
+every key and -30000 in every column without a key, and 1 in the query: the padding's score is
+-30000 times the scale lower, exp of it is 0 in fp32, and 0 times V's padding of zeros adds nothing.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tutorial import get
+from tutorial.classroom.commands import _uncounted
 from tutorial.classroom.gradebook import (
     NOT_COMPUTED,
     RubricError,
@@ -135,3 +137,11 @@ def test_causes_are_counted_by_frequency(own):
     ]
     assert causes(grades)[0] == (3, "alpha inverted", 2)
     assert {cause for _, cause, _ in causes(grades)} >= {"no known mistake", "scale missing"}
+
+
+def test_written_points_of_nobody_who_handed_in_are_named():
+    answered = {("anna", 3): 2.0, ("Bren", 3): 1.0, ("anna", 7): 1.0}
+    jobs = [Submission("anna", 3, "a.py"), Submission("ben", 3, "b.py")]
+    said = _uncounted(answered, jobs, [get(3), get(4)])
+    assert said.endswith("the written points of Bren (stage 3).")  # stage 7 is not graded now
+    assert _uncounted({("ben", 3): 1.0}, jobs, [get(3)]) == ""

@@ -1,4 +1,4 @@
-"""Stage 3 with the keys on the partitions: m is broadcast over 128 lanes, and l is one sum a lane."""
+"""Stage 3 with the keys on the partitions: m is broadcast over 128 lanes, and l is one sum per lane."""
 
 import neuronxcc.nki as nki
 import neuronxcc.nki.isa as nisa
