@@ -1,10 +1,10 @@
 """Pictures: the machine and the data of every stage, drawn from sizes.
 
-from tutorial import pictures
+Each is a function that returns a `Picture`; after `from tutorial import pictures`:
 
-pictures.rescale([0, 1, 2], [2, 3, 4])  # the last line of a notebook's cell shows it
-print(pictures.groups(8, 2))            # the same in words
-pictures.memories().save("memories.svg")
+    pictures.rescale([0, 1, 2], [2, 3, 4])  # the last line of a notebook's cell shows it
+    print(pictures.groups(8, 2))  # the same in words
+    pictures.memories().save("memories.svg")
 """
 
 from .attention import groups, passes, ragged, rescale, splits
