@@ -148,7 +148,7 @@ HEAD = """\
 # How well the model of time agrees with published measurements
 
 Written by `python benchmarks/model_accuracy.py`, the same on every machine. Every time under "model" comes from
-`run.timeline()`; nothing here ran on a device by our hands. Every time under "published" is AWS's or, where the sources say so,
+`run.timeline()`; none of it was run on a device by this project. Every time under "published" is AWS's or, where the sources say so,
 of the handout of a university course; it was measured by them, or is the limit that a test of theirs asserts (grade [L]). The
 kernels were written from their description (`benchmarks/accuracy_kernels.py`, `accuracy_matmuls.py`); what the compiler made of the originals is
 not known.

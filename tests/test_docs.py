@@ -225,6 +225,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
+def test_a_file_of_ours_that_a_page_names_is_there() -> None:
+    ours = r"`((?:tutorial|nkisim|tools|tests|benchmarks|solutions)/[\w/.-]+\.(?:py|toml|json))`"
+    pages = [*PAGES, ROOT / "AGENTS.md", *(ROOT / "tutorial" / "data").glob("*.md")]
+    named = {path for page in pages for path in re.findall(ours, text_of(page))}
+    assert len(named) > 20
+    assert [p for p in sorted(named) if "stageN" not in p and not (ROOT / p).exists()] == []
+
+
 @of_each([*PAGES, ROOT / "AGENTS.md", ROOT / "CHANGELOG.md"], lambda page: page.stem)
 def test_a_page_names_no_foreign_host_and_no_machines_folder(page: Path) -> None:
     text = text_of(page)

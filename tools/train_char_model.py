@@ -13,7 +13,7 @@ size soon goes round in circles, and two characters are often equally likely.)
 
 The network is a llama in small (RMS norms, rotary positions, gated feed-forward part, tied
 embeddings), and its weights have the names that GGUF files give them, so that
-`tutorial/languagemodel.py` runs both. Where the weights come from, and what they reached:
+`tutorial/writing/languagemodel.py` runs both. Where the weights come from, and what they reached:
 ``tutorial/data/README.md``.
 
 Training is seeded, but the last bits of its sums depend on the processor: another machine gets
@@ -157,7 +157,7 @@ def clean(chapter: str) -> str:
     return "\n".join(part for part in paragraphs if part.strip("* ")) + "\n"
 
 
-# -- the network, as in tutorial/languagemodel.py --------------------------------------------------
+# -- the network, as in tutorial/writing/languagemodel.py ------------------------------------------
 class Layer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
