@@ -198,6 +198,8 @@ def _worst(reads: dict[str, int], names: dict[str, str], case: Case) -> str:
         for p, value in case.args.items()
         if hasattr(value, "nbytes")
     ]
+    if promise := case.options.get("max_length"):
+        return f"the tiles beyond max_length = {promise} need not be read."
     return f"read {', '.join(parts)}."
 
 

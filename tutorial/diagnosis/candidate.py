@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..reference.mistake import Mistake
-from .trial import POSITIONS, Tiling, Trial
+from .trial import Tiling, Trial
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,7 @@ class Match:
 
 
 def same_kind(trial: Trial, tiling: Tiling) -> Tiling:
-    """The tiling as this trial has it: its own reads, positions of its own blocks, or tiles as wide
-    where they fit."""
-    if tiling.rule == POSITIONS and tiling.width > 1:
-        return Tiling(trial.step, rule=POSITIONS)
+    """The tiling as this trial has it: its own reads, or tiles as wide where they fit."""
     if tiling.read and trial.names(tiling) is None:
         return next(trial.tilings(), tiling)
     if not tiling.read and trial.names(tiling) is None:

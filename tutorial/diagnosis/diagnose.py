@@ -63,7 +63,7 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if moved is not None:
         return _report(evidence, evidence.first, "rows exchanged", moved)
     unread = placing.unread(evidence)
-    if unread is not None and evidence.problems[evidence.first].lengths is None:
+    if unread is not None:
         return _report(evidence, evidence.first, "keys never read", unread)
     slip = matching.slipped(evidence)
     if slip is not None:

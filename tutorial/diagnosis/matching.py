@@ -19,7 +19,7 @@ from ..trace import reads
 from .candidate import Candidate, Match, same_kind
 from .evidence import FAR_BELOW, Evidence, is_exp
 from .recorded import Recorded
-from .trial import BLOCKS, LANES, POSITIONS, Misfit, Tiling, Trial
+from .trial import LANES, Misfit, Tiling, Trial, problem_of
 from .trial import trial as tried_on
 
 AS_GOOD = 0.05  # a share of what was recorded that is less by so little is as good
@@ -109,7 +109,7 @@ def recognised(evidence: Evidence) -> Match | None:
             best = _best(evidence, found) if possible else None
             # the loads of a paged cache do not say which keys they bring: another tiling may fit,
             # and scores kept on chip in one text of the method are those of another
-            paged = tiling.rule in (POSITIONS, BLOCKS)
+            paged = "k_blocks" in first.case.args
             one_way = evidence.recorded is None or evidence.alpha_formed
             if best or (not paged and (possible or (matches and one_way))):
                 return best
@@ -244,11 +244,31 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
+    if any("long" in m.candidate.mistake.flags for m in matches):
+        matches = [m for m in matches if _fits_the_longest(evidence, m)]
     if evidence.carries_m_on:
         matches = [m for m in matches if "starts again" not in m.candidate.mistake.flags]
     if matches and evidence.silent:
         matches = [match for match in matches if all(one.may_be(match) for one in _seen(evidence))]
     return matches
+
+
+def _fits_the_longest(evidence: Evidence, match: Match) -> bool:
+    """Whether a mistake that says where a kernel ends answers like it on the stage's longest case
+    as well."""
+    candidate, longest = match.candidate, _of_many_tiles(evidence)
+    if "long" not in candidate.mistake.flags or longest is None:
+        return True
+    return _misfit(longest, candidate, same_kind(longest, match.tiling)) is not None
+
+
+@lru_cache(maxsize=1)
+def _of_many_tiles(evidence: Evidence) -> Trial | None:
+    """The kernel run on the longest case of its stage."""
+    cases = evidence.stage.cases()
+    return tried_on(
+        evidence.stage, evidence.kernel, max(cases, key=lambda c: problem_of(evidence.stage, c).n)
+    )
 
 
 def _best(evidence: Evidence, matches: Sequence[Match]) -> Match | None:

@@ -205,17 +205,23 @@ def _keys_left(evidence: Evidence) -> str:
     read = next((bytes_of_k for _, bytes_of_k, _ in _bytes_read(evidence)), 0)
     n, d, heads = trial.problem.n, trial.problem.d, trial.problem.n_kv_heads
     seen = sum(len(load.keys) for load in trial.loads) * d * trial.problem.k.dtype.itemsize
-    if not seen or seen != read or trial.problem.lengths is not None:
+    if not seen or seen != read:
         return ""
+    n = trial.case.options.get("max_length") or n
+    found: dict[int, str] = {}
     for head in range(heads):
         own = [load.keys for load in trial.loads if load.head == head]
         left = np.setdiff1d(np.arange(n), np.concatenate([*own, np.zeros(0, np.intp)]))
         if left.size:
             last = left[np.append(np.diff(left) > 1, True)][0]
-            keys = f"key {last}" if last == left[0] else f"the keys {left[0]} to {last}"
-            of = f" of KV head {head}" if heads > 1 else ""
-            return f" In the first wrong input, no load reads {keys}{of}."
-    return ""
+            found[head] = f"key {last}" if last == left[0] else f"the keys {left[0]} to {last}"
+    head, keys = next(iter(found.items()), (0, ""))
+    per, sequence = heads // trial.problem.parts, ""
+    if trial.problem.parts > 1:
+        sequence = f" of sequence {head // per}"
+    everywhere = len(found) == heads and len(set(found.values())) == 1
+    of = "" if everywhere else f"{sequence} of KV head {head % per}"
+    return f" In the first wrong input, no load reads {keys}{of}." if found else ""
 
 
 def _bytes_read(evidence: Evidence) -> Iterator[tuple[str, int, int]]:

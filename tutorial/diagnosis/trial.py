@@ -24,7 +24,7 @@ F32 = NDArray[np.float32]
 FITS = 3e-4  # relative to the largest element of a row: two fp32 ways to make the same mistake
 FITS_SHORT = 2e-2  # the same for two bf16 ways
 BLOCKS = "a block at a time"
-POSITIONS = "some positions at a time"  # `width` of every block of a paged cache
+POSITIONS = "some positions at a time"  # of every block: `width`, or as many as a trial shows
 LANES = 128
 CHUNKS = (1024, 2048, 4096, 8192)  # of keys, for a kernel that gives each partition several
 MOST_TILES = 40  # so many are tried, where a kernel does not show its tiles
@@ -201,10 +201,11 @@ class Trial:
             return
         if "k_blocks" in self.case.args:  # its loads do not say which keys they bring
             block = int(self.case.args["k_blocks"].shape[2])
-            if self._several_blocks:
+            lanes = any(len(shape) == 3 and shape[0] != block for shape in self._loaded)
+            if self._several_blocks and not lanes:  # else each partition has a block
                 yield Tiling(LANES)
-            yield Tiling(self.step, rule=POSITIONS)
-            if self._n <= MOST_TILES * block:
+            yield Tiling(rule=POSITIONS)
+            if self._n <= MOST_TILES * block and not lanes:
                 yield Tiling(rule=BLOCKS)
             yield Tiling(1, rule=POSITIONS)
             if self._n < problem.n:
@@ -267,7 +268,7 @@ class Trial:
             block = int(self.case.args["k_blocks"].shape[2])
             if tiling.rule == BLOCKS:
                 return [np.arange(at, at + block) for at in range(0, self._n, block)], []
-            step = min(tiling.width, block)
+            step = min(tiling.width or self.step, block)
             lanes = self._lanes
             chunks = range(0, self._n, lanes * block)
             return [

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..stage import Case
 from . import families
+from .batches import PADDING
 from .draw import OWN, Draw
 from .families import F32, FAMILIES, Family
 
@@ -95,4 +96,5 @@ def paged_case(
         lengths = draw.lengths(lengths, of.name)
         heads = (*draw.heads(*heads[:2], of.name), heads[2])
     made = [sequence(name, *heads, n, turn, draw) for turn, n in enumerate(lengths)]
-    return paged(family or of.name, of.reveals, made, block, exact=not of.digits, draw=draw, **how)
+    reveals = PADDING[how["padding"]][0] if "padding" in how else of.reveals
+    return paged(family or of.name, reveals, made, block, exact=not of.digits, draw=draw, **how)

@@ -52,6 +52,16 @@ they must become the lowest number (nl.fp32.min) before the max is taken.
     p = exp(qk - m_new) => p = exp(where(padding, 0, qk) - m_new) {|& v_tile = where => pass}
     p = exp(qk - m) => p = exp(where(padding, 0, qk) - m) {|& v_tile = where => pass}
     m_tile = where(padding, 0, qk).max(axis=1, keepdims=True) <V>
+== fills exchanged
+The two fills are exchanged: the scores of the padding must become the lowest number (nl.fp32.min),
+and its values 0.
+    qk = where => qk = where(padding, 0, qk) & v_tile = where => v_tile = where(padding,
+        float32({LOWEST|-1e30|-1e9|-1e4}), v_tile)
+== lengths on some partitions only
+The lengths are on some of the partitions only, and 0 on the others: what lies on those counts as
+padding. Each of the 128 partitions compares for itself, so the lengths must be on all of them.
+    padding = (keys >= lengths[b]) | (arange(len(keys)) >= {64|32|96}) <R>
+    v_tile = where => v_tile = where(padding | (arange(d) >= {64|32|16|G})[:, None], 0, v_tile)
 == padding scored 0 by a product
 The padding's scores are multiplied by 0: NaN times 0 is NaN, and a 0 is a score like any other.
 Overwrite them with the lowest number (nl.fp32.min) before the max is taken.
@@ -158,7 +168,7 @@ The positions are a tile off: the first key of tile i has position i times the t
 == length of another sequence
 A sequence is masked by another sequence's length: sequence b has lengths[b] keys.
     padding = keys >= lengths[{0|-1|max(b - 1, 0)|min(b + 1, B - 1)|(b + 1) % B|-1 - b|min(h, B
-        - 1)|min(b * Hkv + h, B - 1)}] <R>
+        - 1)|h % B|min(b * Hkv + h, B - 1)}] <R>
     padding = keys >= {lengths[: b + 1].sum()|lengths[: b + 1].max()} <R>
 == the longest length for all
 All sequences are masked by the longest length: sequence b has lengths[b] keys.
@@ -186,7 +196,7 @@ alike. Its output must be 0.
 == length 0 taken as 1 [no keys]
 A sequence of length 0 is given one key: its output must be 0.
     padding = keys >= max(lengths[b], 1) {|& v_tile = where => pass}
-== last keys skipped
+== last keys skipped [long]
 The keys after the last whole tile are skipped: n need not be a multiple of the tile's width, so
 the last tile may be narrower.
     for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):

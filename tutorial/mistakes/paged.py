@@ -68,8 +68,9 @@ The blocks are another sequence's: sequence b reads through row b of block_table
     entry = block_table[{0|max(b - 1, 0)|b - 1|(b + 1) % B|-1|-1 - b|min(h, B - 1)}][keys // block]
     @_tile = pick(@_blocks, block_table[{0|b - 1|(b + 1) % B}][keys // block], h, at).T
 == stale block table
-The blocks of another step are read again: through entries of the table that were loaded for that
-step, or as tiles that no step loads again. Load the entries, then the blocks, of this step.
+The blocks of another place in the table are read: block j of sequence b is block block_table[b, j].
+Either the entry's place is wrong, or entries or tiles that were loaded for another step are used
+again.
     entry = block_table[b][{<J>}]
     @_tile = pick(@_blocks, block_table[b][{<J>}], h, at).T
 == no block table
@@ -95,6 +96,11 @@ of the pool.
 Only the first chunk of the table's entries is read: a longer row needs another chunk of blocks.
     for t, keys => for t, keys in enumerate([x for x in tiles if x[0] < {128 * block|(tiles[0].max()
         // block + 1) * block}]):
+== last blocks skipped [long]
+The last blocks of a row of the table are skipped, where they do not fill a chunk of blocks or a
+tile: the number of chunks is rounded up, and the last one may be smaller.
+    for t, keys => for t, keys in enumerate([x for x in tiles if len(x) == max(map(len, tiles))]):
+    for t, keys => for t, keys in enumerate([x for x in tiles if x[-1] < n // len(x) * len(x)]):
 == only the first positions of a block
 Only the first positions of every block count: the loop over a block must visit all of them.
     for t, keys => for t, keys in enumerate([y for x in tiles for y in [x[x % block < {block -
@@ -104,6 +110,15 @@ Only the first positions of every block count: the loop over a block must visit 
 == one position of every step in the weighted sum
 Only one position of every step is in the weighted sum: l counts the others, and acc must too.
     acc = acc * alpha + <p> @ v_tile.T
+== weights of one position
+The weights of one position of every step weigh the values of all its positions: each position's
+values need its own weights.
+    acc = acc * alpha + repeat(p.reshape(G, -1, <S>)[:, :, {:1|-1:}], <S>, 2).reshape(G, -1) @
+        v_tile.T
+== entries in 16 bits
+The entries of the table pass through 16 bits: in bf16 257 becomes 256, and int16 ends at 32767.
+Keep them in int32, or in float32, which has all integers up to 2**24.
+    entry = {bf16(<T>)|<T>.astype("int16")|minimum(<T>, 32767)}.astype(int)
 == one position of every step in the sum
 Only one position of every step is in the sum of the weights: acc counts the others, and l must too.
     l = l * alpha + <p>.sum(axis=1, keepdims=True)

@@ -302,7 +302,7 @@ def _flat(blocks: F32, row: Any) -> F32:
 
 _NUMPY = (
     "exp exp2 abs maximum minimum stack concatenate arange float32 nan inf isfinite sqrt log "
-    "where roll broadcast_to ones_like square floor ceil"
+    "where roll repeat broadcast_to ones_like square floor ceil"
 )
 _NAMES: dict[str, Any] = {
     **{name: getattr(np, name) for name in _NUMPY.split()},

@@ -27,7 +27,7 @@ class Mistake:
     well), "shown" (its sentence says no more than the outputs show), "all keys" (a kernel with it
     reads all of K), "other blocks" (one with it does not load all keys of a paged cache), "starts
     again" (nor one all of K, or it fills m in every tile), "recorded" (outputs alone do not tell it
-    from others).
+    from others), "long" (only many tiles tell it from others).
     """
 
     key: str

@@ -176,6 +176,10 @@ The padding row still says that there is no key in the new token's column: cache
 position] = 0.
     <mark> => pass {|& <after> <new mark>}
     <mark> => cache.k[into, :, d, at {+|-} 1] = 0.0
+== one tile only
+The kernel is given one tile only, the last that holds keys: the new token attends over all keys so
+far.
+    K = cache.k[source][..., n - TILE : n] & V = cache.v[source][..., n - TILE : n]
 == too few tiles
 The kernel is given too few tiles: position p is in tile p // 128, so p // 128 + 1 tiles hold the
 keys.

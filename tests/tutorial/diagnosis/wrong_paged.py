@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.tutorial.kernels import solution, style
 
 S8, BLOCKS8 = solution(8), style("stage8_a_block_at_a_time")
-STALE, STALE_SAID = "stale block table", "The blocks of another step are read again"
+STALE, STALE_SAID = "stale block table", "The blocks of another place in the table are read"
 OTHER, OTHER_SAID = "block of another sequence", "The blocks are another sequence's"
 AT, AT_SAID = "position inside the block", "The position inside the block is wrong"
 KEY, KEY_SAID = "entry taken as a key", "An entry of the table is taken as the number of a key"
@@ -168,6 +168,38 @@ WRONG = {
         [("key = nisa.iota((first + i_p) * block", "key = nisa.iota((first + i_p) * S")],
         "position counts steps",
         "position j times the positions of a step",
+    ),
+    "8 weights of a position": (
+        8,
+        S8,
+        [("nc_matmul(v_tile[:, s, :], p[:, :, s])", "nc_matmul(v_tile[:, s, :], p[:, :, 0])")],
+        "weights of one position",
+        "The weights of one position of every step weigh",
+    ),
+    "8 entries in int16": (
+        8,
+        S8,
+        [("block_table[b, first + i_p])", "block_table[b, first + i_p], dtype=nl.int16)")],
+        "entries in 16 bits",
+        "pass through 16 bits",
+    ),
+    "8 chunks of 32 blocks, l not rescaled": (
+        8,
+        S8,
+        [
+            ("range(0, most, 128)", "range(0, most, 32)"),
+            ("min(128, most - first)", "min(32, most - first)"),
+            ("nisa.tensor_tensor(l, alpha, op=nl.multiply), l_tile", "l, l_tile"),
+        ],
+        "l not rescaled",
+        "The old sum was not rescaled by alpha",
+    ),
+    "8 last blocks": (
+        8,
+        S8,
+        [("range(0, most, 128)", "range(0, max(most // 128, 1) * 128, 128)")],
+        "last blocks skipped",
+        "The last blocks of a row of the table are skipped",
     ),
     "8 max of a position": (
         8,

@@ -678,6 +678,40 @@ WRONG = {
         "acc not rescaled",
         "acc was not rescaled by alpha",
     ),
+    "5 fills exchanged": (
+        5,
+        S5,
+        [("src=LOWEST, dst=qk", "src=0.0, dst=qk"), ("src=0.0, dst=v", "src=LOWEST, dst=v")],
+        "fills exchanged",
+        "The two fills are exchanged",
+    ),
+    "5 a key between tiles": (
+        5,
+        S5,
+        [("w = min(TILE, n - i * TILE)", "w = min(TILE - 1, n - i * TILE)")],
+        "keys never read",
+        "no load reads key 127.",
+    ),
+    "5 two tiles only": (
+        5,
+        S5,
+        [("math.ceil(longest / TILE)", "min(2, math.ceil(longest / TILE))")],
+        "keys never read",
+        "no load reads the keys 256 to 299.",
+    ),
+    "5 lengths on 64 partitions": (
+        5,
+        COLUMNS,
+        [
+            (
+                "col = nl.copy(nl.broadcast_to(one, shape=(T, 1)))",
+                "col = nl.zeros((T, 1), dtype=nl.float32)\n"
+                "        col[0:64, :] = nl.broadcast_to(one, shape=(64, 1))",
+            )
+        ],
+        "lengths on some partitions only",
+        "The lengths are on some of the partitions only",
+    ),
     "5 alpha inverted": (
         5,
         COLUMNS,

@@ -24,6 +24,11 @@ QUERIES = "queries[:d] = rotate(q, position).T"
 
 # name: (changes to the solution, cause, words of the sentence)
 WRONG = {
+    "the last tile only": (
+        [("[layer, :, :, :keys]", "[layer, :, :, keys - TILE : keys]")],
+        "one tile only",
+        "The kernel is given one tile only",
+    ),
     "appended after the kernel": (
         [
             ("    " + K_COLUMN, ""),
