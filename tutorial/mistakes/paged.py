@@ -50,6 +50,11 @@ block on.
 The positions start from 0 in every step inside a block: position s of entry j is key j * block +
 s.
     padding = keys // block * block + keys % block % <S> >= lengths[b]
+== mask of one position of every step
+The mask of one position of a step is used for all positions of the step: each key is compared with
+the length by its own position.
+    qk = where => qk = where(keys - keys % <S>{| + <S> - 1} >= lengths[b], LOWEST, where(padding,
+        0, qk))
 == position counts blocks
 The first key of entry j is given position j: entry j of the table holds the keys from j * block on.
     padding = keys // block + keys % block >= lengths[b] <L>

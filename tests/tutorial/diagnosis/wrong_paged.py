@@ -176,6 +176,13 @@ WRONG = {
         "weights of one position",
         "The weights of one position of every step weigh",
     ),
+    "8 mask of a position": (
+        8,
+        S8,
+        [("operand1=past[:, nl.ds(s, 1)]", "operand1=past[:, nl.ds(0, 1)]")],
+        "mask of one position of every step",
+        "The mask of one position of a step is used for all",
+    ),
     "8 entries in int16": (
         8,
         S8,
