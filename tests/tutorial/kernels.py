@@ -33,6 +33,12 @@ def changed(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
+def part(text: str, begin: str, end: str) -> str:
+    """What stands in `text` from `begin` to the next `end`, both of them included."""
+    first = text.index(begin)
+    return text[first : text.index(end, first) + len(end)]
+
+
 def unnamed(text: str) -> str:
     """The same kernel, naming nothing."""
     for name in ("m", "l", "acc"):

@@ -155,7 +155,7 @@ def _score(lesson: stage.Stage, kernel: Any, n: int, draw: Draw) -> Score:
     short = precision.kept_short(done.run.instructions)
     if short is not None:
         raise NoLine(f"{where}, {short}")
-    names = runner.parameter_names(kernel, lesson)
+    names = runner.names_in(done.run, kernel, lesson, case)
     for judged_cost in (budget.shortfall, budget.overrun):
         over = judged_cost(lesson, case, done.run, names)
         if over is not None:

@@ -72,15 +72,14 @@ def _first_overrun(
 ) -> Verdict | None:
     """The verdict on a cost that defeats the lesson, on the counted input or on any other."""
     kernel = replays.kernel
-    names = runner.parameter_names(kernel, lesson)
     asked = {case.family for case in lesson.beyond()} - {lesson.cost_beyond}
     others = [r for r in results if r is not counted and r.case.family not in asked]
     for result in (counted, *others):
         case = result.case
-        over = _overrun(lesson, result, names)
+        over = _overrun(lesson, kernel, result)
         if over is not None and result.replayed:
             result = replays.again(result)
-            over = _overrun(lesson, result, names)
+            over = _overrun(lesson, kernel, result)
         if over is None and result is counted and lesson.shared is not None:
             said = lesson.shared(case, result.run, _on_shapes(lesson, kernel, case))
             over = None if said is None else cost.Overrun("work not shared", said)
@@ -99,11 +98,12 @@ def _first_overrun(
 
 def over_budget(lesson: stage.Stage, kernel: Any, result: Result) -> bool:
     """Whether a run cost more than the lesson allows, or less than any right kernel."""
-    return _overrun(lesson, result, runner.parameter_names(kernel, lesson)) is not None
+    return _overrun(lesson, kernel, result) is not None
 
 
-def _overrun(lesson: stage.Stage, result: Result, names: dict[str, str]) -> cost.Overrun | None:
+def _overrun(lesson: stage.Stage, kernel: Any, result: Result) -> cost.Overrun | None:
     """A cost of one run that defeats the lesson."""
+    names = runner.names_in(result.run, kernel, lesson, result.case)
     return cost.shortfall(lesson, result.case, result.run, names) or cost.overrun(
         lesson, result.case, result.run, names
     )

@@ -16,9 +16,9 @@ import numpy as np
 from ..running import problems
 from ..running.answer import Answer, Diagnosis
 from ..stage import Stage
-from . import matching, order
+from . import left_out, matching, order
 from . import place as placing
-from .evidence import Evidence
+from .evidence import Evidence, is_exp
 from .scaling import diagnose_scaling
 from .trial import FITS, FITS_SHORT
 
@@ -47,6 +47,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if evidence.stores_zeros:
         more = f" {said}" if (said := placing.missing(evidence)) else ""
         return _report(evidence, evidence.first, ZEROS[0], ZEROS[1] + more)
+    if _is_low(evidence) and (left := _left_out(evidence, left_out.MAX)) is not None:
+        return left
     low = evidence.low_precision if evidence.like_rounding else None
     match = None if low is not None else matching.recognised(evidence)
     if match is not None:
@@ -65,11 +67,33 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     unread = placing.unread(evidence)
     if unread is not None:
         return _report(evidence, evidence.first, "keys never read", unread)
+    for op in (left_out.MAX, left_out.SUM):
+        if (left := _left_out(evidence, op)) is not None:
+            return left
     slip = matching.slipped(evidence)
     if slip is not None:
         made = slip.candidate.mistake
         return _report(evidence, evidence.first, made.key, SLIP.format(made.sentence))
     return _report(evidence, evidence.first, None, placing.advice(evidence, place is not None))
+
+
+def _left_out(evidence: Evidence, op: str) -> Diagnosis | None:
+    """The diagnosis of a max, or a sum, that leaves numbers out; not where keys do not count."""
+    run = evidence.run(evidence.first)
+    said = left_out.of_a_reduction(run, op) if run is not None and not evidence.ragged else None
+    return None if said is None else _report(evidence, evidence.first, left_out.CAUSES[op], said)
+
+
+def _is_low(evidence: Evidence) -> bool:
+    """Whether m shows too low, or exp overflows and nothing else is wrong."""
+    i = evidence.first
+    if evidence.ragged or not evidence.is_plain(i):
+        return False
+    place = evidence.divergence(i)
+    if place is not None and place.quantity == "m":
+        return place.got < place.expected
+    found = evidence.overflow
+    return evidence.silent and found is not None and is_exp(found[1])
 
 
 def _report(evidence: Evidence, i: int, cause: str | None, text: str) -> Diagnosis:

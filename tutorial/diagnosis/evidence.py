@@ -81,6 +81,11 @@ class Evidence:
         """The failing cases, those that are quick to look at first."""
         return sorted(self.failing, key=self._size)
 
+    @property
+    def ragged(self) -> bool:
+        """Whether some keys do not count: there are lengths."""
+        return self.problems[self.first].lengths is not None
+
     # -- the state ---------------------------------------------------------------------------------
     def observed(self, i: int) -> Observed | None:
         """The kernel's own state in case i, if it names one."""
@@ -260,12 +265,13 @@ class Evidence:
     @cached_property
     def reads_all_keys(self) -> bool:
         """Whether every failing case that was looked at read all of K, as far as that is known."""
-        name = runner.parameter_names(self.kernel, self.stage).get("k", "k")
         for i in self.smallest[:FEW]:
-            k = self.answers[i].result.case.args.get("k")
+            case = self.answers[i].result.case
+            k = case.args.get("k")
             if k is None:
                 continue
             run = self.run(i)
+            name = runner.names_in(run, self.kernel, self.stage, case).get("k", "k")
             if run is not None and run.hbm_reads.get(name, 0) < k.nbytes:
                 return False
         return True
@@ -384,7 +390,8 @@ class Evidence:
             return False  # acc that stays 0, or an infinite l, looks alike
         if len(run.programs) > 1:
             return True
-        names = runner.parameter_names(self.kernel, self.stage)
+        case = self.answers[self.first].result.case
+        names = runner.names_in(run, self.kernel, self.stage, case)
         given = {names.get(name, name) for name in self.stage.parameters if name[0] in "kv"}
         return not given & computed.origins(run)
 

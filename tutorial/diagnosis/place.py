@@ -230,7 +230,7 @@ def _bytes_read(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
     run, case = answer.result.run, answer.result.case
     if run is None or "k_blocks" in case.args:
         return
-    names = runner.parameter_names(evidence.kernel, evidence.stage)
+    names = runner.names_in(run, evidence.kernel, evidence.stage, case)
     longest = case.options.get("max_length")
     for name in ("k", "v"):
         size, read = case.args[name].nbytes, run.hbm_reads.get(names.get(name, name), 0)

@@ -419,5 +419,5 @@ def of_result(stage: Stage, kernel: Any, result: Result) -> Trial:
     else:
         assert stage.attention is not None
         allowed = tolerance.bound_of(stage.attention, result.case)
-    names = runner.parameter_names(kernel, stage)
+    names = runner.names_in(result.run, kernel, stage, result.case)
     return Trial(stage, result, want, allowed, names.get("k", "k"))

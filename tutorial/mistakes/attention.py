@@ -35,6 +35,11 @@ The scale is missing in some of the tiles, the first one or those after it: ever
 same qk = softmax_scale * q^T k.
     qk = (raw if t else scale * raw)
     qk = (scale * raw if t else raw)
+== scale missing for some heads [heads]
+The scale is missing for some of the query heads: every head needs the same qk = softmax_scale *
+q^T k.
+    qk = ({raw if h else scale * raw|scale * raw if h else raw})
+    qk = where(arange(G)[:, None] {>|==} 0, scale, 1) * raw
 == scale missing in the sum
 The scale is missing in the pass that sums the weights: every pass needs the same qk =
 softmax_scale * q^T k.
@@ -160,6 +165,11 @@ The max is taken of a part of the tile's scores only: m must be the largest of a
 exp(qk - m) overflows.
     m_tile = qk[:, {:1|-1:|:64|64:|:128|-128:|:256|::len(keys) // 128|len(keys) // 128 - 1 ::
         len(keys) // 128}].max(axis=1, keepdims=True)
+== multiple of the max [recorded]
+m is a multiple of the max, or capped: it must be the largest score itself, or exp(qk - m)
+overflows.
+    m_tile = {0.5|0.9|2} * qk.max(axis=1, keepdims=True)
+    m_tile = minimum(qk.max(axis=1, keepdims=True), {1|10|50|80|88|100})
 == mean of the scores
 The mean of the scores is taken for m, or their sum: it must be their maximum, or exp(qk - m)
 overflows.
@@ -307,6 +317,11 @@ The old sum is multiplied by a max of the scores, or by a tile's sum; it must be
 alpha is added to the old sum; it must be multiplied into it: l = l alpha + sum p, and acc likewise.
     l = l + alpha + p.sum(axis=1, keepdims=True)
     acc = acc + alpha + p @ v_tile.T
+== operations exchanged
+What must be multiplied is added, or the other way round: l = l alpha + sum p, and acc likewise.
+    l = (l + alpha) * p.sum(axis=1, keepdims=True)
+    l = l * p.sum(axis=1, keepdims=True) + alpha
+    acc = (acc + alpha) * (p @ v_tile.T)
 == part subtracted
 What a tile brings is subtracted; it must be added: l = l alpha + sum p, acc = acc alpha + p v^T.
     l = l{ * alpha|} - p.sum(axis=1, keepdims=True)
@@ -364,8 +379,8 @@ exp(m_old - m_new).
 == alpha on the new part
 The new tile's part is multiplied by alpha, and the old sum is not: alpha = exp(m_old - m_new)
 brings the old sum to the new max, and p is relative to it already.
-    l = l + alpha * p.sum(axis=1, keepdims=True)
-    acc = acc + alpha * (p @ v_tile.T)
+    l = l + {alpha|(alpha if t else 1)} * p.sum(axis=1, keepdims=True)
+    acc = acc + {alpha|(alpha if t else 1)} * (p @ v_tile.T)
     l = l + alpha * p.sum(axis=1, keepdims=True) & acc = acc + alpha * (p @ v_tile.T)
 == l not accumulated
 l holds the last tile's sum only: it must be l alpha + sum p, over all tiles.

@@ -128,6 +128,11 @@ A head's output is made from another head's acc, or goes on from it: every query
 == m and l shared [heads, in turn]
 m and l are shared by the heads of a group: each of its {G} query heads needs its own.
     at_m = lambda b, h, i: <group> & at_l = lambda b, h, i: <group>
+== state shared [heads, in turn]
+The heads of a group update one state: each of its {G} query heads needs its own m, l and acc.
+    at_m = lambda b, h, i: <group> & at_l = lambda b, h, i: <group>
+        & at_acc = lambda b, h, i: <group> {|& M = stack => M = ms[b, h] & L = stack => L = ls[b, h]
+        & A = stack => A = accs[b, h]}
 == state of one KV head for all [heads]
 All groups update one state: each KV head needs its own m, l and acc.
     m = full => m = left("m", None, full((G, 1), LOWEST)) if h else full((G, 1), LOWEST)

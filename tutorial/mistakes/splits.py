@@ -154,8 +154,10 @@ exp(m_b - m). {MERGE}
     {{acc = acc_a * b_ + acc_b|l = l_a * b_ + l_b}} * a
     a = exp(m_b - m) if s else ones((Hq, 1)) & b_ = exp(m_a - m) if s else ones((Hq, 1))
 == m not raised in the merge
-m is not raised in the merge: it must be the largest of the splits' m, or exp(m_s - m) overflows.
+m is not raised in the merge, or not for every split: it must be the largest of the splits' m, or
+exp(m_s - m) overflows.
     m = M.max => m = {{M[0]|M[-1]|M.mean(axis=0)|M.min(axis=0)}}
+    m = M.max => m = M[{{: max(S - 1, 1)|min(1, S - 1) :}}].max(axis=0)
     m = maximum(m_a => m = {{(m_a + m_b) / 2|m_a if s else m_b|m_b|m_a|minimum(m_a, m_b) if s else
         m_b}}
 == m of the merge not kept

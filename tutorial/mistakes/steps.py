@@ -17,6 +17,11 @@ The values of one tile are used for all tiles of a step: V must be loaded at the
 weights that it meets.
     v_tile = v[b, h][:, keys[other(len(keys), {<W>|512}, {0|2})]]
     v_tile = v[b, h][:, keys[arange(len(keys)) // <T> * <T>]]
+== K of one tile for a whole step [tiles]
+The scores of one tile stand for all tiles of a step: every tile needs the scores of its own keys,
+from its own part of K.
+    k_tile = k[b, h][:, keys[other(len(keys), {<W>|512}, {0|2})]]
+    k_tile = k[b, h][:, keys[arange(len(keys)) // <T> * <T>]]
 == rescaled for every tile of a step [tiles]
 The old sum is rescaled by alpha again for every tile of a step: alpha belongs to the whole step, so
 rescale once, before its first tile is added.

@@ -260,7 +260,25 @@ already."""
 SPLIT_STATES = _filled(_SPLITS, tile=_TILE, merge="keep(0, M=M, L=L, A=A)")
 """Keeps the states of all splits, which the texts of a merge read."""
 _IN_ORDER = ("order = range(S)\n", "order = range(S - 1, -1, -1)\n")
+_JOINED = (
+    _TILE[: _TILE.index("m_tile =")]
+    + """\
+m_b = qk.max(axis=1, keepdims=True)
+p = exp(qk - m_b)
+l_b = p.sum(axis=1, keepdims=True)
+acc_b = p @ v_tile.T
+m_a, l_a, acc_a = m, l, acc
+<step>
+keep(h, m=m, l=l, acc=acc, alpha=a, p=p)
+"""
+)
+JOINED = tuple(
+    _filled(_SPLITS, tile=_filled(_JOINED, step=_STEP), merge=merge)
+    for merge in (_MERGE_IN_TURN, _IN_ORDER[0] + _filled(_FROM_A_STATE, step=_STEP))
+)
+"""Tiles are states that join that of their split as those of the splits are merged."""
 MERGES = (
+    *JOINED,
     *(order + _filled(_FROM_A_STATE, step=_STEP) for order in _IN_ORDER),
     _IN_ORDER[1] + _MERGE_IN_TURN.replace("range(S)", "order"),
     _filled(_PAIRS, step=_STEP),

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import inspect
 import linecache
+import math
 import os
 import sys
 import warnings
@@ -186,6 +187,25 @@ def parameter_names(kernel: Any, stage: Stage) -> dict[str, str]:
     except (TypeError, ValueError):
         names = list(stage.parameters)
     return dict(zip(stage.parameters, names, strict=False))
+
+
+def names_in(run: Any, kernel: Any, stage: Stage, case: Case) -> dict[str, str]:
+    """The stage's parameters under the names that a run gives them. An entry point in plain Python
+    may hand them to a kernel that calls them otherwise: there they are told by their sizes."""
+    names = parameter_names(kernel, stage)
+    buffers = run.programs[0].buffers if run is not None and run.programs else ()
+    inputs = {b.label: b.meta for b in buffers if b.role in ("input", "mutable")}
+    left = [label for label in inputs if label not in names.values()]
+    for name, own in names.items():
+        given = case.args.get(name)
+        if own in inputs or given is None or not hasattr(given, "shape"):
+            continue
+        size = math.prod(given.shape)
+        found = next((label for label in left if math.prod(inputs[label].shape) == size), None)
+        if found is not None:
+            names[name] = found
+            left.remove(found)
+    return names
 
 
 def run(

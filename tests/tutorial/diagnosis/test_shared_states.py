@@ -110,7 +110,7 @@ WRONG = {
         9,
         style("stage9_scores_on_chip"),
         [("nl.maximum, sc, 1)", "nl.maximum, sc[:, 0:128], 1)")],
-        "m never raised",
+        "max of a part of the tile",
     ),
 }
 

@@ -158,4 +158,27 @@ WRONG = {
         "output heads strided",
         "stored with a stride",
     ),
+    "4 one state for a group": (
+        4,
+        style("stage4_heads_inside"),
+        [
+            ("nl.maximum(ms[g]", "nl.maximum(ms[0]"),
+            ("nl.exp(ms[g]", "nl.exp(ms[0]"),
+            ("ls[g][...] = ls[g] *", "ls[0][...] = ls[0] *"),
+            ("accs[g][...] = accs[g] *", "accs[0][...] = accs[0] *"),
+            ("ms[g][...]", "ms[0][...]"),
+        ],
+        "state shared",
+        "The heads of a group update one state",
+    ),
+    "4 scale of one KV head": (
+        4,
+        SLICED4,
+        [
+            ("qs = nl.load(q)", "qs = nl.load(q)\n    qs[:, 0:G] = nl.multiply(qs[:, 0:G], scale)"),
+            ("transpose_x=True), scale)", "transpose_x=True), 1.0)"),
+        ],
+        "scale missing for some heads",
+        "for some of the query heads",
+    ),
 }

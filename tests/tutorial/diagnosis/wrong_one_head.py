@@ -564,4 +564,37 @@ WRONG = {
         "The last tile is skipped",
     ),
     "3 three passes": (3, S2, [], "read too often", "K is read 3 times"),
+    "3 operations exchanged": (
+        3,
+        S3,
+        [
+            (
+                L_UPDATE,
+                L_UPDATE.replace("multiply", "ADD")
+                .replace("add", "multiply")
+                .replace("ADD", "add"),
+            )
+        ],
+        "operations exchanged",
+        "What must be multiplied is added",
+    ),
+    "3 half the max": (
+        3,
+        S3,
+        [
+            (
+                "nisa.tensor_tensor(m, m_tile, op=nl.maximum)",
+                "nisa.tensor_tensor(m, nl.multiply(m_tile, 0.5), op=nl.maximum)",
+            )
+        ],
+        "multiple of the max",
+        "m is a multiple of the max, or capped",
+    ),
+    "3 alpha on the new part, peeled": (
+        3,
+        style("stage3_peeled"),
+        [("acc * al + nl.matmul(p2,", "acc + al * nl.matmul(p2,")],
+        "alpha on the new part",
+        "and the old sum is not",
+    ),
 }

@@ -3,7 +3,7 @@ states are merged."""
 
 from __future__ import annotations
 
-from tests.tutorial.kernels import solution, style
+from tests.tutorial.kernels import changed, part, solution, style
 
 S6 = solution(6)
 ONE, OUTPUTS = style("stage6_one_kernel"), style("stage6_outputs")
@@ -33,6 +33,33 @@ TIMES, SAID_TIMES = (
     ("multiplied by the number of splits"),
     ("The output is 4 times what it must be, and 4 is the number of splits"),
 )
+
+JOIN = """def join(state, other):
+    (m, l, acc), (m_b, l_b, acc_b) = state, other
+    top = nl.maximum(m, m_b)
+    a, b = nl.exp(nl.subtract(m, top)), nl.exp(nl.subtract(m_b, top))
+    l[...] = nl.add(nl.multiply(l, a), nl.multiply(l_b, b))
+    acc[...] = nl.add(nl.multiply(acc, a), nl.multiply(acc_b, b))
+    m[...] = top
+
+
+"""
+OF_A_TILE = """                m_b = nl.max(qk, axis=1, keepdims=True)
+                p = nl.exp(nl.subtract(qk, m_b))
+                l_b = nl.sum(p, axis=1, keepdims=True)
+                p_t, v_t = nl.copy(nisa.nc_transpose(p)), nl.copy(nisa.nc_transpose(v_tile))
+                join((m, l, acc), (m_b, l_b, nisa.nc_matmul(p_t, v_t)))
+"""
+JOINED = changed(
+    S6,
+    ("@nki.jit\ndef split", f"{JOIN}@nki.jit\ndef split"),
+    (part(S6, "                m_tile", "                m[...] = m_new\n"), OF_A_TILE),
+    (
+        part(S6, "        m_new = nisa.tensor_tensor(m, m_s", "        m[...] = m_new\n"),
+        "        join((m, l, acc), (m_s, l_s, acc_s))\n",
+    ),
+)
+"""One function joins the states of tiles, and those of splits."""
 
 WRONG = {
     "6 averaged": (
@@ -331,6 +358,39 @@ WRONG = {
         [("k[h, :", "k[n_kv_heads - 1 - h, :"), ("v[h, :", "v[n_kv_heads - 1 - h, :")],
         "KV head is another",
         "the wrong KV head",
+    ),
+    "6 joined by the other's factor": (
+        6,
+        JOINED,
+        [
+            (
+                "nl.add(nl.multiply(l, a), nl.multiply(l_b, b))",
+                "nl.add(nl.multiply(l, b), nl.multiply(l_b, a))",
+            )
+        ],
+        "factors exchanged in the merge",
+        "The factors of the merge are exchanged",
+    ),
+    "6 joined without a factor": (
+        6,
+        JOINED,
+        [("nl.multiply(acc_b, b)", "acc_b")],
+        "new acc not rescaled in the merge",
+        "the new split's acc is not rescaled",
+    ),
+    "6 merged max without the last": (
+        6,
+        style("stage6_merged_at_once"),
+        [
+            (
+                "    top = nl.max(ms, axis=1, keepdims=True)\n",
+                "    top = nl.full((heads, 1), -1e30, dtype=nl.float32)\n"
+                "    for s in range(max(parts - 1, 1)):\n"
+                "        top[...] = nl.maximum(top, ms[:, s:s + 1])\n",
+            )
+        ],
+        "m not raised in the merge",
+        "or not for every split",
     ),
 }
 # exp of a positive number that is cut off: a different mistake for every kernel
