@@ -185,6 +185,19 @@ WRONG = {
         ORDER,
         ORDER_SAID,
     ),
+    # whose scores
+    "7 scores of the first tile": (
+        7,
+        V4,
+        [
+            (
+                "nisa.nc_matmul(q_tile, k_tile[:, nl.ds(start, block)])",
+                "nisa.nc_matmul(q_tile, k_tile[:, nl.ds(0, block)])",
+            )
+        ],
+        "K of one tile for a whole step",
+        "The scores of one tile stand for all tiles of a step",
+    ),
     # whose weights
     "7 p of the tile before": (
         7,
