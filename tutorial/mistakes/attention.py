@@ -616,7 +616,7 @@ width of a tile.
 == V a key off
 V is a key off: the values that p weighs must be those of p's own keys.
     v_tile = v[b, h][:, {maximum(keys - 1, 0)|minimum(keys + 1, n - 1)|(keys + 1) % n|keys - 1
-        |keys - (t > 0)}]
+        |keys - (t > 0)|keys + (t < len(tiles) - 1)}]
     acc = acc * alpha + p @ roll(v_tile, {1|-1}, axis=1).T
 == V of another tile
 V is read at another tile's keys than K: both must be loaded at the same keys.

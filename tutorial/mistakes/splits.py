@@ -138,6 +138,7 @@ exp(m_b - m).
     b_ = a
     acc = acc_a * {{a + acc_b * a|b_ + acc_b * b_}}
     l = l_a * {{a + l_b * a|b_ + l_b * b_}}
+    a = exp(m_b - m)
     b_ = a if s else b_
     b_ = exp(m_a - m) if s else exp(m_b - m)
 == new state not added in the merge

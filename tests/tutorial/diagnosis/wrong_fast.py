@@ -188,11 +188,14 @@ WRONG = {
     # whose scores
     "7 scores of the first tile": (
         7,
-        V4,
+        V3,
         [
             (
-                "nisa.nc_matmul(q_tile, k_tile[:, nl.ds(start, block)])",
-                "nisa.nc_matmul(q_tile, k_tile[:, nl.ds(0, block)])",
+                "            qk_psum = nisa.nc_matmul(q_tile, k_tile)  # (G, tile) PSUM\n",
+                "            qk_psum = nl.ndarray((G, tile), dtype=nl.float32, buffer=nl.psum)\n"
+                "            for t in nl.affine_range(T):\n"
+                "                qk_psum[:, nl.ds(128 * t, 128)] = nisa.nc_matmul("
+                "q_tile, k_tile[:, nl.ds(0, 128)])\n",
             )
         ],
         "K of one tile for a whole step",

@@ -578,6 +578,13 @@ WRONG = {
         "operations exchanged",
         "What must be multiplied is added",
     ),
+    "3 V a key late but in the last tile": (
+        3,
+        S3,
+        [("v[:, nl.ds(i * TILE, TILE)]", "v[:, nl.ds(min(i * TILE + 1, n - TILE), TILE)]")],
+        "V a key off",
+        "V is a key off",
+    ),
     "3 half the max": (
         3,
         S3,

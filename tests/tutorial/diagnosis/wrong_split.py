@@ -371,6 +371,13 @@ WRONG = {
         "factors exchanged in the merge",
         "The factors of the merge are exchanged",
     ),
+    "6 joined by one factor": (
+        6,
+        JOINED,
+        [("a, b = nl.exp(nl.subtract(m, top))", "a, b = nl.exp(nl.subtract(m_b, top))")],
+        "one factor for both",
+        "rescaled by the same factor",
+    ),
     "6 joined without a factor": (
         6,
         JOINED,
