@@ -47,7 +47,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if evidence.stores_zeros:
         more = f" {said}" if (said := placing.missing(evidence)) else ""
         return _report(evidence, evidence.first, ZEROS[0], ZEROS[1] + more)
-    if _is_low(evidence) and (left := _left_out(evidence, left_out.MAX)) is not None:
+    left = _left_out(evidence, left_out.MAX, unread=False) if _is_low(evidence) else None
+    if left is not None:
         return left
     low = evidence.low_precision if evidence.like_rounding else None
     match = None if low is not None else matching.recognised(evidence)
@@ -68,7 +69,8 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     if unread is not None:
         return _report(evidence, evidence.first, "keys never read", unread)
     for op in (left_out.MAX, left_out.SUM):
-        if (left := _left_out(evidence, op)) is not None:
+        left = _left_out(evidence, op)
+        if left is not None:
             return left
     slip = matching.slipped(evidence)
     if slip is not None:
@@ -77,10 +79,12 @@ def diagnose(stage: Stage, kernel: Any, answers: Sequence[Answer]) -> Diagnosis:
     return _report(evidence, evidence.first, None, placing.advice(evidence, place is not None))
 
 
-def _left_out(evidence: Evidence, op: str) -> Diagnosis | None:
+def _left_out(evidence: Evidence, op: str, unread: bool = True) -> Diagnosis | None:
     """The diagnosis of a max, or a sum, that leaves numbers out; not where keys do not count."""
     run = evidence.run(evidence.first)
-    said = left_out.of_a_reduction(run, op) if run is not None and not evidence.ragged else None
+    if run is None or evidence.ragged:
+        return None
+    said = left_out.of_a_reduction(run, op, unread)
     return None if said is None else _report(evidence, evidence.first, left_out.CAUSES[op], said)
 
 

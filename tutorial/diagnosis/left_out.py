@@ -28,9 +28,9 @@ class _Read(NamedTuple):
     rows: int
 
 
-def of_a_reduction(run: Any, op: str) -> str | None:
+def of_a_reduction(run: Any, op: str, unread: bool = True) -> str | None:
     """A sentence if a max, or a sum, is taken of fewer numbers than what is read of the same tensor
-    besides, or if some of those that are made are never read; None if neither is so."""
+    besides, or (`unread`) if some of those that are made are never read; None if neither is so."""
     records = [record for program in run.programs for record in program.records()]
     reductions = [record for record in records if _reduces(record, op)]
     of = {record.srcs[0].buffer for record in reductions}
@@ -55,7 +55,7 @@ def of_a_reduction(run: Any, op: str) -> str | None:
             )
     for buffer, writes in written.items():
         reads = [*reduced.get(buffer, []), *by_others.get(buffer, [])]
-        if reads and (more := _beyond(writes, reads)):
+        if unread and reads and (more := _beyond(writes, reads)):
             return (
                 f"Line {more.line} makes {len(_all(writes))} numbers, each the {name} of others, "
                 f"and of them line {reads[0].line} reads {len(_all(reads))}: {_MUST[op]}"

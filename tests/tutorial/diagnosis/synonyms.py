@@ -13,6 +13,7 @@ divided by the last tile's sum | l not accumulated
 m overwritten before alpha | nothing rescaled
 m never updated | nothing accumulated
 last tile only | nothing accumulated
+alpha is not a power of e | nothing accumulated
 mask not in l | scores not masked
 length 0 gives inf - inf | length 0 gives NaN
 length 0 divides by 0 | length 0 gives NaN

@@ -120,11 +120,12 @@ def test_acc_divided_in_every_split_is_not_a_matter_of_empty_splits(tmp_path):
 
 
 def test_where_exp_overflows_nothing_after_the_last_tile_is_blamed(tmp_path):
-    whole = "nisa.tensor_reduce(nl.maximum, qk, axis=1"
-    text = changed(solution(3), (whole, whole.replace("qk", "qk[:, 0:96]")))
+    whole = "nisa.tensor_tensor(m, m_tile, op=nl.maximum)"
+    lowered = whole.replace("m_tile", "nl.multiply(m_tile, 0.7)")
+    text = changed(solution(3), (whole, lowered))
     verdict = check(3, load(3, text, tmp_path))
     assert verdict.cause is None
-    assert verdict.sentence.startswith("tile 7: m is 3.04, expected 120.")
+    assert verdict.sentence.startswith("o[0] is nan, expected 0.0273. The first infinity or NaN")
     verdict = check(3, load(3, unnamed(text), tmp_path))
     assert verdict.cause is None
     assert "exp gives infinity above 88" in verdict.sentence
