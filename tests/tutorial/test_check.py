@@ -283,14 +283,16 @@ def test_another_signature_is_unusable(tmp_path):
     assert check(3, 7).outcome == "unusable"
 
 
-def test_the_stages_own_arguments_in_another_order_are_unusable():
+def test_the_stages_own_arguments_in_another_order_are_wrong():
     import neuronxcc.nki as nki
 
     @nki.jit
     def decode_attention_fwd(k, v, q, softmax_scale=None):
         return q
 
-    assert check(3, decode_attention_fwd).sentence == (
+    verdict = check(3, decode_attention_fwd)
+    assert verdict.outcome == "wrong"
+    assert verdict.sentence == (
         "decode_attention_fwd(k, v, q, softmax_scale=None) takes its arguments in another order "
         "than decode_attention_fwd(q, k, v, softmax_scale=None)."
     )

@@ -149,7 +149,7 @@ def usable(kernel: Any, stage: Stage) -> Problem | None:
     known = [each for each in signature.parameters if each in stage.parameters]
     if known != list(stage.parameters) and set(known) == set(stage.parameters):
         why = f"{name}{signature} takes its arguments in another order than {stage.call}."
-        return Problem(UNUSABLE, "signature", why)
+        return Problem(WRONG, "signature", why, cause="arguments in another order")
     if is_blank(kernel):
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     return None

@@ -179,8 +179,8 @@ WRONG = {
         "stage4_tiles_outside",
         "fwd(q, k, v,",
         "fwd(q, v, k,",
-        "K and V exchanged",
-        "K and V are exchanged",
+        "arguments in another order",
+        "takes its arguments in another order than",
     ),
     "5 mask of scores only": _(
         5,
