@@ -156,20 +156,22 @@ def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
     return 4 * (group * d + 2 * d * keys + 2 * group + group * d), 4 * d * keys
 
 
-def minimum(case: Case, k_reads: int = 1, tile: int = TILE) -> Budget:
+def minimum(case: Case, k_reads: int = 1, tile: int = TILE, running: bool = True) -> Budget:
     """The least that a kernel of stages 1 to 4 can do, which reads K `k_reads` times and V once, in
-    tiles of `tile` keys."""
+    tiles of `tile` keys. Its m, l and acc lie beside the tiles where they are `running`, from
+    before the first one on."""
     (d, n_q), k = case.args["q"].shape, case.args["k"]
     n_kv, loads = k.size // (d * k.shape[-1]), k_reads + 1
     tiles = n_kv * (k.shape[-1] // tile)
-    sbuf, psum = on_chip_peaks(n_q // n_kv, d, tile)
+    group = n_q // n_kv
+    sbuf, psum = on_chip_peaks(group, d, tile)
     return Budget(
         hbm_bytes_read=4 * (d * n_q + loads * k.size),
         hbm_bytes_written=4 * d * n_q,
         dma_transfers=loads * tiles + 2 * n_kv,
         matmuls=loads * tiles,
         transposes=2 * tiles,
-        sbuf_bytes=sbuf,
+        sbuf_bytes=sbuf if running else sbuf - 4 * group * (2 + d),
         psum_bytes=psum,
     )
 
