@@ -14,7 +14,7 @@ import numpy as np
 from ..machine import dtypes
 from ..machine.memory import SBUF
 from .core import GPSIMD, Call, Plan, instruction
-from .operands import integers_only, written_as_bits
+from .operands import integers_only, reduction
 
 _ISA = "aws-neuron-sdk v2.26.0 nki.isa"
 
@@ -147,11 +147,7 @@ def TENSOR_PARTITION_REDUCE(call: Call) -> Plan:
         found: np.ndarray = op.reduce(a if op.bitvec else dtypes.to_fp32(a), axis=0, keepdims=True)
         return found
 
-    identity: float = op.identity
-    write = compute
-    if op.bitvec:
-        identity, write = int(op.identity), written_as_bits(call, compute)
-    return Plan(GPSIMD, write, shape, kind="reduce", identity=identity, axes=(0,), bits=op.bitvec)
+    return reduction(call, GPSIMD, op, compute, shape, (0,))
 
 
 @instruction(

@@ -12,7 +12,7 @@ from ..machine import dtypes
 from ..machine.memory import CONST, PSUM
 from ..tensors.tensor import Tensor
 from . import alu
-from .core import GPSIMD, VECTOR, Call
+from .core import GPSIMD, VECTOR, Call, Plan
 from .registers import REDUCE, registers_of
 
 ISA = "aws-neuron-sdk v2.26.0 nki.isa"
@@ -109,6 +109,21 @@ def written_as_bits(call: Call, function: Callable[..., np.ndarray]) -> Callable
     if out is None or all(s.dtype == out for s in call.srcs if s.meta.space != CONST):
         return function
     return lambda *arrays: dtypes.as_bits(function(*arrays), out)
+
+
+def reduction(
+    call: Call,
+    engine: str,
+    op: alu.AluOp,
+    compute: Callable[..., np.ndarray],
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+) -> Plan:
+    """The plan of a reduction by `op`; a bitwise one is of integers and is written bit for bit."""
+    identity: float = op.identity
+    if op.bitvec:
+        identity, compute = int(op.identity), written_as_bits(call, compute)
+    return Plan(engine, compute, shape, kind="reduce", identity=identity, axes=axes, bits=op.bitvec)
 
 
 def no_psum_on_gpsimd(call: Call, engine: str, *operands: Tensor) -> None:

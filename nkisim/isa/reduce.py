@@ -13,7 +13,7 @@ from ..machine import dtypes
 from ..tensors.tensor import Tensor
 from .core import VECTOR, Call, Plan, dense, instruction
 from .operands import ISA as _ISA
-from .operands import integers_only, written_as_bits
+from .operands import integers_only, reduction
 
 
 def free_axes(call: Call, data: Tensor, axis: Any) -> tuple[int, ...]:
@@ -118,14 +118,4 @@ def TENSOR_REDUCE(call: Call) -> Plan:
         found: np.ndarray = -out if negate else out
         return found
 
-    if op.bitvec:
-        return Plan(
-            VECTOR,
-            written_as_bits(call, compute),
-            shape,
-            kind="reduce",
-            identity=int(op.identity),
-            axes=axes,
-            bits=True,
-        )
-    return Plan(VECTOR, compute, shape, kind="reduce", identity=op.identity, axes=axes)
+    return reduction(call, VECTOR, op, compute, shape, axes)

@@ -136,10 +136,10 @@ def _uncounted(
     """Whose written points have no submission to be added to, in a sentence; "" for nobody's."""
     have, asked = {(job.student, job.stage) for job in jobs}, {lesson.number for lesson in lessons}
     lost = [(name, n) for name, n in answered if n in asked and (name, n) not in have]
+    if not lost:
+        return ""
     named = ", ".join(f"{names.shown(name)} (stage {n})" for name, n in lost)
-    return f"Not counted, as there is no such submission: the written points of {named}." * bool(
-        lost
-    )
+    return f"Not counted, as there is no such submission: the written points of {named}."
 
 
 def written(

@@ -244,8 +244,7 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
         matches = [m for m in matches if "all keys" not in m.candidate.mistake.flags]
     if any("other blocks" in m.candidate.mistake.flags for m in matches) and evidence.loads_all:
         matches = [m for m in matches if "other blocks" not in m.candidate.mistake.flags]
-    if any("long" in m.candidate.mistake.flags for m in matches):
-        matches = [m for m in matches if _fits_the_longest(evidence, m)]
+    matches = [m for m in matches if _fits_the_longest(evidence, m)]
     if evidence.carries_m_on:
         matches = [m for m in matches if "starts again" not in m.candidate.mistake.flags]
     if matches and evidence.silent:
@@ -256,10 +255,12 @@ def _possible(evidence: Evidence, matches: Sequence[Match]) -> Sequence[Match]:
 def _fits_the_longest(evidence: Evidence, match: Match) -> bool:
     """Whether a mistake that says where a kernel ends answers like it on the stage's longest case
     as well."""
-    candidate, longest = match.candidate, _of_many_tiles(evidence)
-    if "long" not in candidate.mistake.flags or longest is None:
+    if "long" not in match.candidate.mistake.flags:
         return True
-    return _misfit(longest, candidate, same_kind(longest, match.tiling)) is not None
+    longest = _of_many_tiles(evidence)
+    if longest is None:
+        return True
+    return _misfit(longest, match.candidate, same_kind(longest, match.tiling)) is not None
 
 
 @lru_cache(maxsize=1)

@@ -150,28 +150,28 @@ def _attention(q: Any, k: Any, v: Any, case: Case) -> Attention:
     return Attention(q, k, v, scale_of(given, k.shape[-2]), given is not None)
 
 
-def on_chip_peaks(group: int, d: int, keys: int) -> tuple[int, int]:
-    """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile, m, l and acc; and a transposed
-    V tile."""
-    return 4 * (group * d + 2 * d * keys + 2 * group + group * d), 4 * d * keys
+def on_chip_peaks(group: int, d: int, keys: int, running: bool = True) -> tuple[int, int]:
+    """The solution's peak (SBUF, PSUM) bytes: q, a K tile, a V tile and, where they are `running`
+    from before the first tile on, m, l and acc; and a transposed V tile."""
+    state = 2 * group + group * d if running else 0
+    return 4 * (group * d + 2 * d * keys + state), 4 * d * keys
 
 
 def minimum(case: Case, k_reads: int = 1, tile: int = TILE, running: bool = True) -> Budget:
     """The least that a kernel of stages 1 to 4 can do, which reads K `k_reads` times and V once, in
-    tiles of `tile` keys. Its m, l and acc lie beside the tiles where they are `running`, from
-    before the first one on."""
+    tiles of `tile` keys. `running`: its m, l and acc lie beside the tiles, from before the first
+    one on."""
     (d, n_q), k = case.args["q"].shape, case.args["k"]
     n_kv, loads = k.size // (d * k.shape[-1]), k_reads + 1
     tiles = n_kv * (k.shape[-1] // tile)
-    group = n_q // n_kv
-    sbuf, psum = on_chip_peaks(group, d, tile)
+    sbuf, psum = on_chip_peaks(n_q // n_kv, d, tile, running)
     return Budget(
         hbm_bytes_read=4 * (d * n_q + loads * k.size),
         hbm_bytes_written=4 * d * n_q,
         dma_transfers=loads * tiles + 2 * n_kv,
         matmuls=loads * tiles,
         transposes=2 * tiles,
-        sbuf_bytes=sbuf if running else sbuf - 4 * group * (2 + d),
+        sbuf_bytes=sbuf,
         psum_bytes=psum,
     )
 

@@ -125,8 +125,8 @@ def _beside(folder: Path) -> Iterator[None]:
 
 
 def usable(kernel: Any, stage: Stage) -> Problem | None:
-    """Why `kernel` need not be run: it is not an entry point of this stage, or an
-    empty one. None if it can be."""
+    """Why `kernel` need not be run: it is not an entry point of this stage, takes its arguments in
+    another order, or is empty. None if it can be."""
     if kernel is None or kernel is Ellipsis:
         return Problem(NOT_ATTEMPTED, "blank", f"{stage.title} is not attempted yet.")
     if not callable(kernel):
