@@ -48,9 +48,8 @@ def _call(code: CodeType, lasti: int) -> ast.Call | None:
     span = source.span(code, lasti)
     if span is None:
         return None
-    try:
-        tree = ast.parse("".join(source.lines_of(code)))
-    except (SyntaxError, ValueError):
+    tree = source.tree_of("".join(source.lines_of(code)))
+    if tree is None:
         return None
     for node in ast.walk(tree):
         if (

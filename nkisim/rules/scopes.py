@@ -94,9 +94,8 @@ def _blocks_of(code: CodeType, filename: str) -> tuple[Block, ...]:
     text = source.function_of(code)
     if text is None:
         return ()
-    try:
-        tree = ast.parse(textwrap.dedent(text[0]))
-    except SyntaxError:
+    tree = source.tree_of(textwrap.dedent(text[0]))
+    if tree is None:
         return ()
     finder = _Finder(code, text[1] - 1)
     finder.visit(tree)

@@ -12,6 +12,7 @@ import operator
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -121,6 +122,21 @@ def _lines_of(code: CodeType, filename: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
+# One thread at a time. Python 3.11 counts how deep it is in a tree for all threads together, and
+# raises a SystemError where another one takes its turn in the middle (as it may where the garbage
+# collector calls back); filters of warnings, too, belong to all threads.
+_PARSER = threading.RLock()
+
+
+def tree_of(text: str) -> ast.Module | None:
+    """`text` parsed; None where that is not possible."""
+    with _PARSER:
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError):
+            return None
+
+
 _FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
@@ -150,9 +166,11 @@ def _compiled(text: str, flags: int) -> set[_Shape] | None:
     call `nl.load(...)` compiles to an attribute where the same text imports `nl`, else to a method.
     """
     try:
-        with warnings.catch_warnings():
+        with _PARSER, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(text)
+            tree = tree_of(text)
+            if tree is None:
+                return None
             parts = [tree, *(ast.Module([statement], []) for statement in tree.body)]
             waiting = [compile(part, "<text>", "exec", flags, dont_inherit=True) for part in parts]
     except (SyntaxError, ValueError):
@@ -213,9 +231,8 @@ _Span = tuple[int, int, int, int]
 @functools.lru_cache(maxsize=64)
 def _targets(text: str) -> dict[_Span, str]:
     """Of each plain assignment in `text`, where its right side lies and the variable it goes to."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    tree = tree_of(text)
+    if tree is None:
         return {}
     found: dict[_Span, str] = {}
     for node in ast.walk(tree):
@@ -260,9 +277,8 @@ def _span_of(node: ast.expr | ast.stmt) -> _Span:
 def _branches(text: str) -> tuple[tuple[_Span, _Span, bool], ...]:
     """Where the branches, loops and assertions in `text` lie, and their conditions; whether it is a
     loop that goes on as long as one value is true."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    tree = tree_of(text)
+    if tree is None:
         return ()
     nodes = [node for node in ast.walk(tree) if isinstance(node, _Branch)]
     return tuple(

@@ -41,9 +41,8 @@ def _promises(code: CodeType, filename: str) -> tuple[_Promise, ...]:
     text = source.function_of(code)
     if text is None:
         return ()
-    try:
-        tree = ast.parse(textwrap.dedent(text[0]))
-    except (SyntaxError, ValueError):
+    tree = source.tree_of(textwrap.dedent(text[0]))
+    if tree is None:
         return ()
     shift = text[1] - 1
     return tuple(

@@ -119,9 +119,8 @@ def _findings(code: CodeType, numpy_names: frozenset[str], filename: str) -> tup
     text = source.function_of(code)
     if text is None:
         return ()
-    try:
-        tree = ast.parse(textwrap.dedent(text[0]))
-    except SyntaxError:
+    tree = source.tree_of(textwrap.dedent(text[0]))
+    if tree is None:
         return ()
     body = tree.body[0]
     if isinstance(body, ast.FunctionDef):

@@ -1,14 +1,17 @@
 """Kernels in several threads, nested in one another's recordings, and in asynchronous tasks."""
 
 import asyncio
+import gc
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import nkisim
+from nkisim.rules import source
 
 # isort: split
 import neuronxcc.nki as nki
@@ -48,6 +51,38 @@ def test_kernels_in_four_threads_know_nothing_of_one_another(call, hurried):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(call, range(100)))
     assert results == [(True, 3)] * 100
+
+
+@pytest.fixture
+def collected():
+    """The garbage collector runs all the time and calls back, where other threads take turns."""
+    before = gc.get_threshold()
+
+    def called_back(phase, info):
+        sum(range(50))
+
+    gc.callbacks.append(called_back)
+    gc.set_threshold(50)
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks.remove(called_back)
+
+
+def test_the_text_of_kernels_is_read_by_threads_that_take_turns(hurried, collected):
+    texts = [
+        f"def kernel(x):\n    y{i} = x + 1\n{'    y = x * 2 + 3' + chr(10)}" * 20 for i in range(64)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        trees = list(pool.map(source.tree_of, texts))
+    assert [len(tree.body) for tree in trees] == [20] * 64
+
+
+def test_warnings_are_told_after_threads_have_read_texts(hurried, collected):
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: source._compiled(f"x = {i}\n" * 20, 0), range(64)))
+    assert None not in found
+    assert warnings.filters == before
 
 
 def test_a_recording_holds_the_kernels_of_its_own_thread_only(hurried):
